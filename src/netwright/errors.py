@@ -1,0 +1,75 @@
+"""Every exception netwright raises on purpose.
+
+::
+
+    NetwrightError
+    ├── InputError (ValueError)        data or an option given by the user is wrong
+    ├── SpaceError (ValueError)        a description cannot be searched
+    │   └── InvalidCandidate           a candidate does not fit its space
+    ├── InfeasibleCandidate            a candidate cannot be built, trained or afforded
+    ├── RunError                       a run folder cannot be used for this study
+    ├── ExportError                    a model cannot be written as one exact ONNX file
+    └── MissingExtra (ImportError)     an optional dependency is not installed
+
+The sentence of each says what was expected, what came and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class NetwrightError(Exception):
+    """The root: catch it to catch everything netwright raises on purpose."""
+
+
+class InputError(NetwrightError, ValueError):
+    """Data or an option given by the user is wrong."""
+
+
+class SpaceError(NetwrightError, ValueError):
+    """A description cannot be searched; the sentence names the path."""
+
+
+class InvalidCandidate(SpaceError):
+    """A candidate does not fit its space.
+
+    `path` names the decision, `value` is what came (None when the decision is missing).
+    """
+
+    def __init__(self, message: str, path: str = "", value: object = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (str(self), self.path, self.value))
+
+
+class InfeasibleCandidate(NetwrightError):
+    """A candidate cannot be built, trained or afforded: the candidate is at fault, not the code."""
+
+
+class RunError(NetwrightError):
+    """A run folder cannot be used: other data, another version, or not writable."""
+
+
+class ExportError(NetwrightError):
+    """A model cannot be written as one ONNX file that predicts exactly like the trained one."""
+
+
+class MissingExtra(NetwrightError, ImportError):
+    """An optional dependency is not installed; the sentence has the install line."""
+
+
+def expected(what: str, rule: str, got: object, fix: str = "") -> str:
+    """The one sentence shape: ``kernel must be odd, got 4. Use 3 or 5.``"""
+    return f"{what} must be {rule}, got {got!r}." + (f" {fix}" if fix else "")
+
+
+def closest(name: str, options: Iterable[object]) -> str:
+    """``Did you mean 'income'?`` for the option nearest to `name`, or nothing."""
+    matches = difflib.get_close_matches(str(name), [str(option) for option in options], n=1)
+    return f"Did you mean {matches[0]!r}?" if matches else ""

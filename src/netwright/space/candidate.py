@@ -1,0 +1,63 @@
+"""A candidate: one decision for each active open choice of a space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from netwright.errors import InvalidCandidate
+
+Value: TypeAlias = str | int | float | bool | None | tuple["Value", ...]
+"""What a decision may hold; everything here survives JSON."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One decision for each active choice: ``{"network.0.kernel": 3, ...}``.
+
+    Equal when the decisions are equal, whatever their order. `Space.check` says whether it fits.
+    """
+
+    values: Mapping[str, Value]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Candidate) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @cached_property
+    def key(self) -> str:
+        """A stable name: 16 hexadecimal digits of the SHA-256 of the sorted JSON."""
+        text = json.dumps(self.values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def json(self) -> str:
+        """The decisions as a JSON object; tuples become lists."""
+        return json.dumps(dict(self.values))
+
+    @classmethod
+    def from_json(cls, text: str) -> Candidate:
+        """The inverse of `json`; lists become tuples again."""
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise InvalidCandidate(
+                f"a candidate must be a JSON object of decisions, got {text[:60]!r}. "
+                'Write {"path": value, ...}.'
+            )
+        return cls({path: _tuples(value) for path, value in values.items()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"values": dict(self.values)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        object.__setattr__(self, "values", state["values"])
+
+
+def _tuples(value: Any) -> Value:
+    """JSON has lists where candidates have tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

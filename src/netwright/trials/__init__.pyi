@@ -1,0 +1,11 @@
+from .metrics import METRICS as METRICS
+from .metrics import Metric as Metric
+from .objective import Limit as Limit
+from .objective import Objective as Objective
+from .pareto import hypervolume as hypervolume
+from .pareto import pareto_front as pareto_front
+from .trial import Job as Job
+from .trial import Metrics as Metrics
+from .trial import Proposal as Proposal
+from .trial import Status as Status
+from .trial import Trial as Trial

@@ -1,0 +1,113 @@
+"""The metrics netwright knows by name: direction, unit, and how they are computed.
+
+Names are public: runs on disk, limits and objectives use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.errors import InputError, closest
+
+Kind = Literal["binary", "multiclass", "regression"]
+Direction = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's direction, its unit ("" for a share or a score) and what it means."""
+
+    direction: Direction
+    unit: str
+    meaning: str
+    kinds: tuple[Kind, ...] = ()
+    """The tasks whose predictions it scores; empty for a cost."""
+
+
+_CLASSES: tuple[Kind, ...] = ("binary", "multiclass")
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric("max", "", "share of rows labelled right", _CLASSES),
+    "balanced_accuracy": Metric("max", "", "recall, averaged over the classes", _CLASSES),
+    "f1": Metric("max", "", "F1, averaged over the classes", _CLASSES),
+    "log_loss": Metric("min", "nats", "mean negative log probability of the truth", _CLASSES),
+    "auc": Metric("max", "", "area under the ROC curve (one against rest, averaged)", _CLASSES),
+    "rmse": Metric("min", "target", "root of the mean squared error", ("regression",)),
+    "mae": Metric("min", "target", "mean absolute error", ("regression",)),
+    "r2": Metric("max", "", "share of the variance explained", ("regression",)),
+    "parameters": Metric("min", "", "trainable numbers of the network"),
+    "flops": Metric("min", "FLOP", "floating-point operations a row: 2 a multiply-add"),
+    "memory": Metric("min", "byte", "peak of the activations of one row, at prediction"),
+    "latency": Metric("min", "ms", "one row at a time, one thread: median"),
+    "latency_spread": Metric("min", "ms", "one row at a time, one thread: interquartile range"),
+    "latency_threads": Metric("min", "ms", "one row at a time, all threads: median"),
+    "batch_latency": Metric("min", "ms", "a thousand rows in batches, one thread: median"),
+    "batch_latency_threads": Metric("min", "ms", "a thousand rows in batches, all threads: median"),
+    "size": Metric("min", "byte", "the exported file"),
+    "train_seconds": Metric("min", "s", "wall time of the training"),
+    "epochs": Metric("min", "", "passes over the training rows"),
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric called `name`; InputError with the nearest name when there is none."""
+    if name not in METRICS:
+        fix = closest(name, METRICS) or f"Known: {', '.join(METRICS)}."
+        raise InputError(f"metric must be one that netwright knows, got {name!r}. {fix}")
+    return METRICS[name]
+
+
+def default_metric(kind: Kind) -> str:
+    """What is optimised when nothing is said: auc, accuracy or rmse."""
+    return {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}[kind]
+
+
+def score(kind: Kind, target: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
+    """Every metric of a prediction.
+
+    Classification: `target` (n,) class numbers, `prediction` (n, classes) probabilities.
+    Regression: both (n,). A metric that the rows do not define (one class only) is left out.
+    """
+    if kind == "regression":
+        return _score_regression(target, prediction)
+    return _score_classes(target, prediction)
+
+
+def _score_regression(target: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
+    error = np.asarray(prediction, float) - np.asarray(target, float)
+    scores = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
+    variance = float(np.var(target))
+    if variance > 0:
+        scores["r2"] = 1.0 - float(np.mean(error**2)) / variance
+    return scores
+
+
+def _score_classes(target: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    probabilities = np.asarray(probabilities, float)
+    n, classes = probabilities.shape
+    label = probabilities.argmax(1)
+    confusion = np.bincount(target * classes + label, minlength=classes**2)
+    confusion = confusion.reshape(classes, classes).astype(float)  # (truth, label)
+    right, truth, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    present = truth > 0
+    f1 = 2 * right / np.maximum(truth + said, 1)
+    truth_probability = probabilities[np.arange(n), target]
+    scores = {
+        "accuracy": float(right.sum() / n),
+        "balanced_accuracy": float((right[present] / truth[present]).mean()),
+        "f1": float(f1[present | (said > 0)].mean()),
+        "log_loss": float(-np.log(np.clip(truth_probability, 1e-15, 1)).mean()),
+    }
+    if present.all():
+        ranked = probabilities[:, 1] if classes == 2 else probabilities
+        if classes > 2:  # float32 rows may miss one by 1e-7, which scikit-learn refuses
+            ranked = ranked / ranked.sum(1, keepdims=True)
+        scores["auc"] = float(roc_auc_score(target, ranked, multi_class="ovr"))
+    return scores

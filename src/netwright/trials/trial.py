@@ -1,0 +1,82 @@
+"""The record of a search: what was proposed, what was done about it, what came out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeAlias
+
+from netwright.errors import expected
+from netwright.space.candidate import Candidate, Value
+
+Metrics: TypeAlias = Mapping[str, float]
+"""Metric name -> value; units are those of `netwright.trials.metrics`."""
+
+
+class Status(StrEnum):
+    """How a trial stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    INFEASIBLE = "infeasible"
+    """The candidate is at fault: cannot be built, NaN, over its time or memory. Learn from it."""
+    FAILED = "failed"
+    """The code or the machine is at fault. Counted; too many stop the study."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a strategy asks to be evaluated.
+
+    `fidelity` in (0, 1] is the share of the full effort; `origin` says how the candidate came
+    about ("mutation"), `parents` from which trials (their ids); `note` is the strategy's own
+    and comes back with the trial, so that replaying the log needs nothing else.
+    """
+
+    candidate: Candidate
+    fidelity: float = 1.0
+    origin: str = ""
+    parents: tuple[int, ...] = ()
+    note: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fidelity <= 1:
+            raise ValueError(expected("fidelity", "in (0, 1]", self.fidelity, "Use 1 for all."))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation to be done.
+
+    `folder` takes what the trial leaves behind (weights, held-out predictions, curve); the
+    folders of its parents lie beside it, named by trial id. `deadline` is in seconds of
+    `time.monotonic()`, infinite when trials are counted instead of time. `alone()` is a context
+    inside which no other trial of the study uses the machine: clocks are read in there.
+    """
+
+    proposal: Proposal
+    seed: int
+    folder: Path
+    deadline: float = math.inf
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The record of one evaluation. `seconds` is wall time; `error` says why it did not finish."""
+
+    id: int
+    proposal: Proposal
+    seed: int
+    status: Status = Status.RUNNING
+    metrics: Metrics = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.proposal.candidate
