@@ -1,0 +1,140 @@
+"""Scikit-learn estimators: `fit` searches, `predict` runs the exported file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from netwright.automl.plan import Effort, Goal, Outcome, fit
+from netwright.data.task import Task, task
+from netwright.deploy.model import Model
+from netwright.report.tables import leaderboard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What both estimators do; see `AutoClassifier`."""
+
+    def __init__(
+        self,
+        *,
+        time: float | None = 60,
+        trials: int | None = None,
+        objectives: Sequence[str] = (),
+        limits: Sequence[str] = (),
+        strategy: Any = "evolution",
+        seed: int = 0,
+        workers: int = 0,
+        run: str | Path | None = None,
+    ) -> None:
+        self.time = time
+        self.trials = trials
+        self.objectives = objectives
+        self.limits = limits
+        self.strategy = strategy
+        self.seed = seed
+        self.workers = workers
+        self.run = run
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803  # scikit-learn's names
+        """Searches for `time` seconds or `trials` trials, and keeps the best model.
+
+        `X`: DataFrame, array (n, columns), images (n, h, w) or (n, h, w, c), or a path; `y`: the
+        labels, or the name of the column that holds them (None for a folder of images). With
+        `run`, the same call goes on where an earlier one stopped.
+        """
+        return self._search(self._task(X, y))
+
+    def _task(self, X: Any, y: Any) -> Task:  # noqa: N803
+        raise NotImplementedError
+
+    def _search(self, found: Task) -> Self:
+        goal = Goal(self.objectives, self.limits)
+        effort = Effort(self.time, self.trials, workers=self.workers)
+        with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
+            outcome = fit(
+                found, goal, effort, strategy=self.strategy, seed=self.seed,
+                run=self.run or Path(scratch) / "run",
+            )  # fmt: skip
+            self._keep(outcome)
+        return self
+
+    def _keep(self, outcome: Outcome) -> None:
+        """The fitted state: the model's bytes, and tables. Nothing of it needs the run folder."""
+        self.model_bytes_ = outcome.model.path.read_bytes()
+        study = outcome.study
+        rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
+        self.leaderboard_ = _frame([row.record() for row in rows])
+        self.front_ = _frame([row.record() for row in outcome.front])
+        self.n_features_in_ = len(outcome.model.card.get("columns", ())) or 1
+
+    @property
+    def model_(self) -> Model:
+        """The delivered model, loaded from its bytes."""
+        check_is_fitted(self, "model_bytes_")
+        if not hasattr(self, "_model"):
+            self._model = Model(self.model_bytes_)
+        return self._model
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        state.pop("_model", None)  # an open session cannot be copied; the bytes can
+        return state
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """(n,) labels in their own type, or values."""
+        return self.model_.predict(X)
+
+    def export(self, path: str | Path) -> Path:
+        """Writes the delivered ONNX file to `path`; numpy and onnxruntime are all it needs."""
+        check_is_fitted(self, "model_bytes_")
+        Path(path).write_bytes(self.model_bytes_)
+        return Path(path)
+
+
+class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-learn has no types
+    """Designs and trains a classifier for a table or images.
+
+    `time`: seconds in all, or `trials`: how many candidates; `objectives`: metric names, the first
+    decides what is delivered; `limits`: such as ``"latency<=2"``; `workers` 0: one for each core.
+
+    After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`.
+    """
+
+    def _task(self, X: Any, y: Any) -> Task:  # noqa: N803
+        found = task(X, y, seed=self.seed)
+        if found.kind == "regression":
+            found = task(X, y, seed=self.seed, kind="multiclass")
+        return found
+
+    def _keep(self, outcome: Outcome) -> None:
+        super()._keep(outcome)
+        self.classes_ = np.array(outcome.model.classes)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        """(n, classes) probabilities, in the order of `classes_`."""
+        return self.model_.predict_proba(X)
+
+
+class AutoRegressor(RegressorMixin, _Auto):  # type: ignore[misc]  # scikit-learn has no types
+    """Designs and trains a regressor for a table or images; see `AutoClassifier`."""
+
+    def _task(self, X: Any, y: Any) -> Task:  # noqa: N803
+        return task(X, y, seed=self.seed, kind="regression")
+
+
+def _frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame.from_records(records)
+
+

@@ -1,0 +1,69 @@
+"""A run folder read alone: its trials, and the space they come from, without the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netwright.automl.spaces import Brief, space_for
+from netwright.errors import RunError, closest, expected
+from netwright.report.tables import Row, leaderboard
+from netwright.space.space import Space
+from netwright.study.store import Store
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import pareto_front
+from netwright.trials.trial import Trial
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """What `leaderboard`, `show` and `export` need of a run."""
+
+    folder: Path
+    name: str
+    brief: Brief
+    space: Space[Any]
+    trials: tuple[Trial, ...]
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+
+    @property
+    def front(self) -> list[Trial]:
+        return pareto_front(self.trials, self.objectives, self.limits)
+
+    def rows(self) -> list[Row]:
+        """All trials, best first."""
+        return leaderboard(self.trials, self.objectives, self.limits, self.space.fill)
+
+    def trial(self, number: int | None) -> Trial:
+        """The trial of this number, or the best; RunError when there is none."""
+        if number is None:
+            if not self.front:
+                raise RunError(f"{self.folder} has no finished trial yet. Run its fit line again.")
+            return self.front[0]
+        known = {trial.id: trial for trial in self.trials}
+        if number not in known:
+            rule = f"one of the {len(known)} trials of {self.folder}"
+            raise RunError(expected("trial", rule, number, closest(str(number), known)))
+        return known[number]
+
+
+def reopen(folder: Path) -> Reopened:
+    """Reads a run folder, also while its study runs. RunError when it is not one of `fit`."""
+    with Store.read(folder) as store:
+        identity, trials = store.identity, tuple(store.trials())
+    about = dict(identity.about)
+    if "brief" not in about:
+        raise RunError(f"{folder} must be a run of netwright fit, got a study of another space.")
+    brief = Brief.from_json(about["brief"])
+    space = space_for(brief)
+    if space.fingerprint != identity.space:
+        raise RunError(
+            f"{folder} was searched by another version of netwright, in a space that this one "
+            "does not know. Install that version, or start anew with --fresh."
+        )
+    return Reopened(
+        folder, about.get("name", folder.name), brief, space, trials, identity.objectives,
+        identity.limits,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""The space that suits a task: network, training recipe and preparation in one description."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from netwright.data.task import Images, Kind, Task
+from netwright.networks.augment import Crop, Cutout, Flip
+from netwright.networks.blocks import MBConv, Residual
+from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Network, Skip
+from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
+from netwright.networks.training import AdamW, Cosine, OneCycle, Training
+from netwright.pipelines.pipeline import ImagePipeline, Pipeline, TablePipeline
+from netwright.pipelines.steps import Categories, Numeric
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
+from netwright.space.space import Space
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a space needs to know of a task; kept with the run, so that it can be read alone.
+
+    `rows`: training rows; `image`: height, width and channels, None for a table.
+    """
+
+    kind: Kind
+    rows: int
+    image: tuple[int, int, int] | None = None
+
+    @classmethod
+    def of(cls, task: Task) -> Brief:
+        image = task.features.shape if isinstance(task.features, Images) else None
+        return cls(task.kind, len(task.train), image)
+
+    def json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Brief:
+        state = json.loads(text)
+        return cls(state["kind"], state["rows"], tuple(state["image"]) if state["image"] else None)
+
+
+def space_for(brief: Brief) -> Space[Pipeline]:
+    """The space searched when the user gives none."""
+    return Space(image_description(brief) if brief.image else table_description(brief))
+
+
+def image_description(brief: Brief) -> Pipeline:
+    """A convolutional network in stages, each half the size of the one before."""
+    assert brief.image is not None
+    side = min(brief.image[:2])
+    crop = max(1, side // 8)
+    recipe = Training(
+        image_network(side),
+        lr=Float(5e-4, 2e-2, log=True),
+        batch_size=OneOf(32, 64, 128),
+        epochs=epochs(brief.rows, most=30),
+        optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 5e-2)),
+        schedule=OneOf(Cosine(), OneCycle()),
+        augment=SubsetOf(Crop(crop), Flip(), Cutout(crop)),
+        label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05, 0.1),
+        patience=12,
+    )
+    return ImagePipeline(recipe)
+
+
+def image_network(side: int) -> Network:
+    """Stem, stages and head for images of `side` pixels: the last stage sees about 4 to 7 of them."""
+    activation = Shared(OneOf("relu", "silu", "hardswish", "gelu"), "activation")
+    block = OneOf(
+        {
+            "residual": Residual((Conv(activation=activation), Conv(activation="none"))),
+            "mbconv": MBConv(
+                expand=OneOf(2, 4), kernel=OneOf(3, 5), squeeze=OneOf(0.0, 0.25),
+                activation=activation,
+            ),
+            "separable": Residual(Conv(kernel=OneOf(3, 5), separable=True, activation=activation)),
+        }
+    )  # fmt: skip
+    stages = max(1, min(4, (side // 4).bit_length() - 1))
+    stem = Conv(OneOf(8, 16, 24, 32), kernel=OneOf(3, 5), activation=activation)
+    widths = [(16, 24, 32, 48, 64), (24, 32, 48, 64, 96), (32, 64, 96, 128), (64, 128, 192)]
+    body: list[Network] = []
+    for i in range(stages):
+        down = Conv(OneOf(*widths[i]), kernel=3, stride=2, activation=activation)
+        body.append((down, Repeat(block, times=Integer(0, 3))))
+    head = (GlobalPool(), Dropout(OneOf(0.0, 0.1, 0.3)), Linear())
+    return (stem, *body, *head)
+
+
+def table_description(brief: Brief) -> Pipeline:
+    """Embedded columns, then residual-free or residual layers."""
+    recipe = Training(
+        table_network(),
+        lr=Float(3e-4, 1e-2, log=True),
+        batch_size=OneOf(64, 128, 256),
+        epochs=epochs(brief.rows, most=100),
+        optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 1e-1)),
+        schedule=OneOf(Cosine(), OneCycle()),
+        label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05),
+        patience=16,
+    )
+    return TablePipeline(
+        recipe,
+        Numeric(scale=OneOf("standard", "robust")),
+        Categories(least=OneOf(1, 3, 10)),
+    )
+
+
+def table_network() -> Network:
+    activation = Shared(OneOf("relu", "silu", "gelu", "selu"), "activation")
+    numeric = OneOf({"raw": Skip(), "periodic": Periodic(OneOf(4, 8, 16))})
+    coded = OneOf({"onehot": OneHot(), "embed": Embedding(OneOf(4, 8, 16))})
+    layer = (
+        Linear(OneOf(32, 64, 128, 256), activation=activation),
+        Dropout(OneOf(0.0, 0.1, 0.25)),
+    )
+    return (Columns(numeric, coded), Repeat(layer, times=Integer(1, 4)), Linear())
+
+
+def epochs(rows: int, most: int) -> int:
+    """Passes over the rows: some 600,000 rows in all, at least 4 passes and at most `most`."""
+    return max(4, min(most, round(6e5 / max(1, rows))))

@@ -1,0 +1,172 @@
+"""The command line. Each command imports what it needs: `netwright --help` loads no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netwright import __version__
+from netwright.errors import NetwrightError
+
+if TYPE_CHECKING:
+    from netwright.automl.plan import Outcome
+
+EXIT = """
+Exit codes: 0 done; 1 an error of netwright itself; 2 wrong input or options, one sentence on
+stderr says what to do; 130 stopped by Ctrl-C before there was a model.
+"""
+
+app = typer.Typer(
+    name="netwright",
+    help="Designs the model instead of only tuning it: neural architectures and whole pipelines, "
+    "searched for your data, your limits and your device.",
+    epilog=EXIT,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[str, typer.Argument(help="CSV, TSV, parquet, .npz, image folder, or a built-in name.")]
+Target = Annotated[str | None, typer.Option(help="Column to predict.", show_default=False)]
+Test = Annotated[str | None, typer.Option(help="Data that the search never sees.", show_default=False)]
+Time = Annotated[float | None, typer.Option(help="Seconds in all; 60 when nothing is said.", show_default=False)]
+Trials = Annotated[int | None, typer.Option(help="Candidates in all.", show_default=False)]
+Objectives = Annotated[list[str] | None, typer.Option("--objective", help="Metric to improve; repeat for several.", show_default=False)]
+Limits = Annotated[list[str] | None, typer.Option("--limit", help="Bound such as 'latency<=2'; repeat for several.", show_default=False)]
+Until = Annotated[list[str] | None, typer.Option(help="Stop when reached, such as 'accuracy>=0.99'.", show_default=False)]
+StrategyName = Annotated[str, typer.Option("--strategy", help="evolution, random, or module:Object.")]
+Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
+Workers = Annotated[int, typer.Option(help="Trials side by side; 0: one for each core.")]
+Run = Annotated[str | None, typer.Option(help="Folder of the run.  [default: runs/NAME-HASH]", show_default=False)]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: forget what the folder holds.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"netwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of netwright itself."""
+
+
+@app.command()
+def fit(
+    data: Data,
+    target: Target = None,
+    test: Test = None,
+    time: Time = None,
+    trials: Trials = None,
+    objective: Objectives = None,
+    limit: Limits = None,
+    until: Until = None,
+    strategy: StrategyName = "evolution",
+    seed: Seed = 0,
+    workers: Workers = 0,
+    run: Run = None,
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Search, train and export a model for DATA. The same line again goes on."""
+    from netwright.automl.plan import Effort, Goal
+    from netwright.cli.fit import search
+
+    budgeted = trials is not None or until
+    effort = Effort(60 if time is None and not budgeted else time, trials, until or (), workers)
+    goal = Goal(objective or (), limit or ())
+    outcome = search(
+        data, target, test, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh,
+        quiet=as_json,
+    )  # fmt: skip
+    if as_json:
+        _print_json(outcome)
+
+
+@app.command()
+def demo(as_json: Json = False) -> None:
+    """Design a network for the built-in digits in under a minute and a half."""
+    from netwright.automl.plan import Effort, Goal
+    from netwright.cli.fit import search
+
+    outcome = search("digits", None, None, Goal(), Effort(60), quiet=as_json)
+    if as_json:
+        _print_json(outcome)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="An ONNX file or a run folder.")],
+    data: Annotated[str, typer.Argument(help="Rows or images to predict.")],
+    out: Annotated[Path | None, typer.Option(help="CSV to write; stdout without it.", show_default=False)] = None,
+) -> None:
+    """Predict with a model file: labels and probabilities, or values."""
+    from netwright.cli.predict import predictions, write
+
+    write(predictions(model, data), out)
+
+
+@app.command()
+def leaderboard(run: RunArgument, as_json: Json = False) -> None:
+    """All trials of a run, best first."""
+    from netwright.cli.runs import show_leaderboard
+
+    show_leaderboard(run, as_json)
+
+
+@app.command()
+def show(
+    run: RunArgument,
+    trial: Annotated[int | None, typer.Argument(help="A trial; the best without it.", show_default=False)] = None,
+) -> None:
+    """The architecture of a trial, as a readable tree and a drawing in SVG."""
+    from netwright.cli.runs import show_trial
+
+    show_trial(run, trial)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    trial: Annotated[int | None, typer.Option(help="A trial of the front; the best without it.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write.  [default: RUN/model.onnx]", show_default=False)] = None,
+) -> None:
+    """Write a trial of the front as one ONNX file, checked against the trained model."""
+    from netwright.cli.runs import export_trial
+
+    export_trial(run, trial, out)
+
+
+def _print_json(outcome: Outcome) -> None:
+    from netwright.cli.fit import as_object
+
+    sys.stdout.write(json.dumps(as_object(outcome)) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script: one sentence for what users can mend, a traceback for what is ours."""
+    try:
+        app(args=arguments)
+    except NetwrightError as error:
+        _stop(str(error), 2)
+    except OSError as error:  # full disk, no permission: the user's to mend
+        _stop(f"{error.strerror or error}: {error.filename or 'disk'}. Nothing finished was lost.", 2)
+    except KeyboardInterrupt:
+        _stop("stopped before there was a model.", 130)
+
+
+def _stop(sentence: str, code: int) -> None:
+    sys.stderr.write(sentence + "\n")
+    sys.exit(code)

@@ -1,0 +1,187 @@
+"""`netwright fit` and `demo`: a calm account of a search, from the data to the model."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.live import Live
+from rich.text import Text
+
+from netwright.automl.plan import Effort, Goal, Outcome, deliver, open_study
+from netwright.cli import screen
+from netwright.cli.screen import OUT, say
+from netwright.data.task import Task, summary, task
+from netwright.report.tables import row, value
+from netwright.study.events import Event, Tick, TrialEnded
+from netwright.study.executors import cores
+from netwright.study.study import Study
+from netwright.trials.trial import Status, Trial
+
+
+def search(
+    data: str,
+    target: str | None,
+    test: str | None,
+    goal: Goal,
+    effort: Effort,
+    *,
+    strategy: str = "evolution",
+    seed: int = 0,
+    run: str | None = None,
+    fresh: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """The whole command; `quiet` says nothing on stdout."""
+    found = task(data, target, test=test, seed=seed)
+    study = open_study(found, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh)
+    already = study.over(**effort.budget)
+    if quiet:
+        study.run(**effort.budget)
+        return deliver(study, found, already)
+    _opening(found, study, effort, already)
+    if not already:
+        with Progress(study, effort) as progress:
+            study.run(**effort.budget, watch=progress)
+    outcome = deliver(study, found, already)
+    _closing(outcome)
+    return outcome
+
+
+def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> None:
+    say(summary(found))
+    for note in found.notes:
+        say(f"  {note}")
+    if already:
+        say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
+        return
+    wanted = [f"time {effort.seconds:g} s"] if effort.seconds else []
+    wanted += [f"{effort.trials} trials"] if effort.trials else []
+    wanted += [f"until {one}" for one in effort.until]
+    workers = f"{effort.parallel} of {cores()} cores"
+    say(f"{', '.join(wanted)}, {workers} -> {study.folder}")
+    say("Ctrl-C stops with the best so far; the same line goes on.")
+    if ended := [trial for trial in study.trials if trial.status is not Status.RUNNING]:
+        say(f"going on after {len(ended)} trials, {study.seconds:.0f} s")
+    say()
+
+
+def _spent(study: Study[Any], effort: Effort) -> str:
+    if effort.trials is not None and len(study.trials) >= effort.trials:
+        return f"{len(study.trials)} trials done"
+    if effort.seconds is not None:
+        return f"{effort.seconds:g} s used"
+    return "the goal is reached"
+
+
+def _more(effort: Effort) -> str:
+    if effort.trials is not None:
+        return f"--trials {2 * effort.trials}"
+    return f"--time {2 * effort.seconds:g}" if effort.seconds else "A further --until"
+
+
+class Progress:
+    """Prints trials that advance the front, above a bar with the best so far and the time left."""
+
+    def __init__(self, study: Study[Any], effort: Effort) -> None:
+        self.study, self.effort = study, effort
+        self.metrics = screen.columns(study.objectives, {})
+        self.ended = sum(trial.status is not Status.RUNNING for trial in study.trials)
+        self.best: Trial | None = study.best
+        self.start = time.monotonic() - study.seconds
+        self.headed = False
+        self.live = Live(console=OUT, refresh_per_second=4, transient=True, get_renderable=self._bar)
+
+    def __enter__(self) -> Progress:
+        if OUT.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Tick):
+            self.start = time.monotonic() - event.seconds
+        elif isinstance(event, TrialEnded):
+            self._ended(event)
+
+    def _ended(self, event: TrialEnded) -> None:
+        self.ended += 1
+        trial, first = event.trial, self.study.objectives[0]
+        if event.on_front and (
+            self.best is None or first.loss(trial.metrics) < first.loss(self.best.metrics)
+        ):
+            self.best = trial
+        if event.on_front or trial.proposal.origin == "baseline" or trial.status is Status.FAILED:
+            self._print(trial, event.on_front)
+
+    def _print(self, trial: Trial, on_front: bool) -> None:
+        shown = row(trial, self.study.space.fill, on_front)
+        lines = screen.lines([shown], self.metrics, self.study.objectives)
+        for line in lines if not self.headed else lines[1:]:
+            say(line)
+        self.headed = True
+
+    def _bar(self) -> Text:
+        used = time.monotonic() - self.start
+        best = ""
+        if self.best:
+            name = self.study.objectives[0].metric
+            best = f", best {name} {value(name, self.best.metrics)}"
+        left = ""
+        share = 0.0
+        if self.effort.search_seconds:
+            share = used / self.effort.search_seconds
+            left = f", {screen.clock(self.effort.search_seconds - used)} left"
+        if self.effort.trials:
+            by_trials = self.ended / self.effort.trials
+            share = max(share, by_trials)
+            if not left and self.ended:
+                left = f", about {screen.clock(used / self.ended * (self.effort.trials - self.ended))} left"
+        return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")
+
+
+def _closing(outcome: Outcome) -> None:
+    study = outcome.study
+    if study.interrupted:
+        say("\nstopped by Ctrl-C: this is the best so far; the same line goes on.")
+    names = " x ".join(one.metric for one in study.objectives)
+    say(f"\nPareto front, {names} (validation, {len(outcome.task.validation):,} rows)")
+    metrics = screen.columns(study.objectives, outcome.front[0].metrics)
+    for line in screen.lines(outcome.front, metrics, study.objectives, star=False):
+        say(line)
+    for sentence in outcome.left_out:
+        say(sentence)
+    say()
+    agreed = outcome.parity
+    say(
+        f"model   {outcome.model.path}   (trial {outcome.best.id}; {agreed.rows:,} rows agree with "
+        f"the search to {agreed.difference:.0e})"
+    )
+    if outcome.test and outcome.task.test:
+        scores = ", ".join(
+            f"{name} {value(name, outcome.test)}" for name in outcome.test if name in _TEST
+        )
+        say(f"test    {scores}   ({len(outcome.task.test.target):,} rows the search never saw)")
+    say(f"next    netwright show {study.folder}      netwright predict {study.folder} DATA")
+
+
+_TEST = ("accuracy", "auc", "log_loss", "rmse", "r2")
+
+
+def as_object(outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints."""
+    best = outcome.best
+    known = {"validation": dict(best.metrics)}
+    if outcome.test:
+        known["test"] = dict(outcome.test)
+    return {
+        "run": str(outcome.run),
+        "seconds": round(outcome.study.seconds, 3),
+        "trials": len(outcome.study.trials),
+        "best": {"trial": best.id, "metrics": known},
+        "front": [one.record() for one in outcome.front],
+        "model": str(outcome.model.path),
+        "interrupted": outcome.study.interrupted,
+    }

@@ -1,0 +1,45 @@
+"""`netwright predict`: rows in, labels and probabilities out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netwright.deploy.model import Model, load
+from netwright.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def predictions(model: Path, data: str) -> pd.DataFrame:
+    """One row each: `prediction`, and for classes their probabilities as ``p(class)``."""
+    import pandas as pd
+
+    loaded = load(model)
+    rows = read(loaded, data)
+    frame = pd.DataFrame({"prediction": loaded.predict(rows)})
+    if loaded.classes:
+        chances = loaded.predict_proba(rows)
+        for i, label in enumerate(loaded.classes):
+            frame[f"p({label})"] = chances[:, i]
+    return frame
+
+
+def read(model: Model, data: str) -> Any:
+    """The rows of a file or built-in name, in the form that the model takes."""
+    from netwright.data.prediction import read_rows
+
+    return read_rows(data, model.card)
+
+
+def write(frame: pd.DataFrame, out: Path | None) -> None:
+    """As CSV to a file, or to stdout."""
+    if out is None:
+        frame.to_csv(sys.stdout, index=False)
+        return
+    if not out.parent.is_dir():
+        raise InputError(f"--out must be in a folder that exists, got {out}.")
+    frame.to_csv(out, index=False)
+    sys.stderr.write(f"{len(frame):,} rows -> {out}\n")

@@ -1,0 +1,122 @@
+"""`netwright leaderboard`, `show` and `export`: what a run folder holds, read without the data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from netwright.automl.reopen import Reopened, reopen
+from netwright.cli import screen
+from netwright.cli.screen import say
+from netwright.errors import NetwrightError, RunError
+from netwright.networks.drawing import outline, svg
+from netwright.networks.training import Training
+from netwright.pipelines.models import Inputs
+from netwright.pipelines.pipeline import Pipeline, inputs_of_folder
+from netwright.report.describe import changes, show_value, summary
+from netwright.report.tables import count, size, value
+from netwright.trials.trial import Trial
+
+
+def show_leaderboard(folder: Path, as_json: bool) -> None:
+    """Prints all trials, best first; a star marks the front."""
+    run = reopen(folder)
+    rows = run.rows()
+    if as_json:
+        sys.stdout.write(json.dumps([row.record() for row in rows]) + "\n")
+        return
+    known = rows[0].metrics if rows else {}
+    for line in screen.lines(rows, screen.columns(run.objectives, known), run.objectives):
+        say(line)
+
+
+def show_trial(folder: Path, number: int | None) -> None:
+    """Prints the architecture as a tree, and draws it into ``trial-N.svg`` in the run folder."""
+    run = reopen(folder)
+    trial = run.trial(number)
+    pipeline: Pipeline = run.space.fill(trial.candidate)
+    score = run.objectives[0].metric
+    say(f"trial {trial.id}: {_origin(run, trial)}")
+    say(f"{trial.status}: {trial.error}" if trial.error else f"{score} {value(score, trial.metrics)}")
+    say()
+    inputs = _inputs(run, trial)
+    if inputs is None:
+        say(f"its weights are not kept, so the sizes are not known. Network: {summary(pipeline)}")
+    else:
+        _tree(run, trial, pipeline.model, inputs)
+    say("\n recipe")
+    for path, decision in sorted(trial.candidate.values.items()):
+        if not path.startswith("model.network"):
+            say(f"    {path:<36} {show_value(decision)}")
+
+
+def _origin(run: Reopened, trial: Trial) -> str:
+    """``mutation of 4: network.1.times 2 -> 3``, or how else it came about."""
+    origin, parents = trial.proposal.origin or "proposed", trial.proposal.parents
+    if not parents:
+        return origin
+    parent = run.trial(parents[0])
+    what = "; ".join(changes(parent.candidate, trial.candidate))
+    return f"{origin} of {', '.join(map(str, parents))}" + (f": {what}" if what else "")
+
+
+def _tree(run: Reopened, trial: Trial, recipe: Training, inputs: Inputs) -> None:
+    rows = outline(recipe.network, inputs.shape, **inputs.given)
+    say(f" input      {' x '.join(map(str, inputs.shape))}")
+    for row in rows:
+        shape = " x ".join(map(str, row.shape)) if row.shape else ""
+        costs = (count(row.parameters) if row.parameters else "", _flops(row.flops))
+        text = "  " * row.depth + row.text
+        say(f" {row.position:<8}{text:<36.36} {shape:<14}{costs[0]:>9} {costs[1]:>10}".rstrip())
+    metrics = trial.metrics
+    if "parameters" in metrics:
+        say(
+            f" {count(metrics['parameters'])} parameters, {_flops(metrics['flops'])}, "
+            f"{size(metrics['memory'])} of activations a row"
+        )
+    path = run.folder / f"trial-{trial.id}.svg"
+    title = f"{run.name}, trial {trial.id}"
+    path.write_text(svg(recipe.network, inputs.shape, title=title, **inputs.given))
+    say(f" drawing: {path}")
+
+
+def _flops(number: float) -> str:
+    """``1,262 kFLOP``, ``3.8 MFLOP``."""
+    if not number:
+        return ""
+    for unit, scale in (("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return f"{number:.0f} FLOP"
+
+
+def _inputs(run: Reopened, trial: Trial) -> Inputs | None:
+    """What the trial's network takes, from what it left behind; for images the task says it."""
+    folder = run.folder / "trials" / str(trial.id)
+    if (folder / "pipeline.json").is_file():
+        return inputs_of_folder(folder)
+    others = [run.folder / "trials" / str(one.id) for one in run.front]
+    kept = [one for one in others if (one / "pipeline.json").is_file()]
+    if run.brief.image is None or not kept:
+        return None
+    return inputs_of_folder(kept[0])  # images: the same for all
+
+
+def export_trial(folder: Path, number: int | None, out: Path | None) -> None:
+    """Copies the file that was checked when the run delivered its front."""
+    run = reopen(folder)
+    trial = run.trial(number)
+    source = folder / "trials" / str(trial.id) / "model.onnx"
+    if not source.is_file():
+        ready = [one.id for one in run.front if (folder / "trials" / str(one.id) / "model.onnx").is_file()]
+        fix = f"Choose one of {', '.join(map(str, ready))}." if ready else "Run its fit line again."
+        raise RunError(f"trial {trial.id} of {folder} has no exported model. {fix}")
+    target = out or folder / "model.onnx"
+    if not target.parent.is_dir():
+        raise NetwrightError(f"--out must be in a folder that exists, got {target}.")
+    part = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, part)
+    part.replace(target)
+    say(f"trial {trial.id} -> {target}  ({size(target.stat().st_size)})")

@@ -1,0 +1,66 @@
+"""What the terminal shows: tables that fit 80 columns, and the progress of a search."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from rich.console import Console
+from rich.text import Text
+
+from netwright.report.tables import Row, value
+from netwright.trials.objective import Objective
+
+OUT = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 80)
+ERR = Console(stderr=True, highlight=False)
+
+_HEADS = {"latency": "ms/row", "batch_latency": "ms/1000", "seconds": "seconds", "flops": "FLOP"}
+
+
+def say(text: str = "", console: Console = OUT) -> None:
+    """A line that is never wrapped, coloured or taken for markup."""
+    console.print(Text(text), soft_wrap=True)
+
+
+def lines(
+    rows: Sequence[Row], metrics: Sequence[str], objectives: Sequence[Objective], star: bool = True
+) -> list[str]:
+    """A heading and a line for each trial, 79 columns at most; a star marks the front.
+
+    Widths depend on the metrics alone, so that lines printed one by one stand under each other.
+    """
+    width = max(10, *(len(head(name)) for name in metrics)) if metrics else 10
+    heads = [f"{'trial':>7}", *(f"{head(name):>{width}}" for name in metrics), f"{'seconds':>9}"]
+    shown = ["".join(heads) + "  what"]
+    for row in rows:
+        mark = "*" if star and row.on_front else " "
+        cells = [f"{value(name, row.metrics):>{width}}" for name in metrics]
+        words = row.what if row.status == "done" else f"{row.status}: {row.error or row.what}"
+        line = "".join([mark, f"{row.trial:>6}", *cells, f"{row.seconds:>9.1f}"]) + "  " + words
+        shown.append(line if len(line) < 80 else line[:78].rstrip(", ") + "…")
+    return shown
+
+
+def head(metric: str) -> str:
+    """A metric's column heading, with its unit where it is not plain."""
+    return _HEADS.get(metric, metric)
+
+
+def columns(objectives: Sequence[Objective], metrics: Mapping[str, float]) -> list[str]:
+    """The metrics worth a column: the objectives, then size and speed where they are known."""
+    wanted = [one.metric for one in objectives]
+    extra = [name for name in ("parameters", "latency") if name in metrics and name not in wanted]
+    return wanted + extra
+
+
+def bar(share: float, width: int = 30) -> str:
+    """``━━━━╸━━━`` filled to a share of 0 to 1."""
+    done = min(width, max(0, round(share * width)))
+    return "━" * done + ("╸" if 0 < done < width else "") + "─" * (width - done - (0 < done < width))
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``0:42`` or ``1:05:00``."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

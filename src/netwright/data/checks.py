@@ -1,0 +1,92 @@
+"""Sentences for bad input that more than one reader needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.errors import InputError, closest, expected
+
+_SHOWN = 12
+
+
+def listed(names: Iterable[object]) -> str:
+    """``age, income, ... (27 in all)``: names as a sentence takes them."""
+    texts = [str(name) for name in names]
+    if len(texts) <= _SHOWN:
+        return ", ".join(texts)
+    return f"{', '.join(texts[: _SHOWN - 1])}, ... ({len(texts)} in all)"
+
+
+def existing(path: Path, known: Iterable[str] = ()) -> Path:
+    """The path; InputError with the nearest neighbour when there is nothing at it."""
+    if path.exists():
+        return path
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    fix = closest(path.name, [*beside, *known])
+    raise InputError(expected("data", "a file or folder that exists", str(path), fix))
+
+
+def no_target(columns: Sequence[str]) -> InputError:
+    """A table came without a target."""
+    return InputError(
+        f"target must be one of the columns ({listed(columns)}), got none. "
+        f"Say which one is to be predicted; the last one is {columns[-1]!r}."
+    )
+
+
+def unknown_column(what: str, name: object, columns: Sequence[str]) -> InputError:
+    """`what` ("target", "groups") names a column that the table does not have."""
+    fix = closest(str(name), columns) or f"Columns: {listed(columns)}."
+    if columns and all(_is_number(column) and "." in column for column in columns[:2]):
+        fix += " The first line must hold the names; here it seems to hold values."
+    return InputError(expected(what, "one of the columns", name, fix))
+
+
+def unique(columns: Sequence[str], where: str) -> None:
+    """InputError when two columns have one name."""
+    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    if twice is not None:
+        raise InputError(
+            f"columns of {where} must have different names, got {twice!r} "
+            f"{list(columns).count(twice)} times. Rename or remove one."
+        )
+
+
+def same_length(rows: int, what: str, values: Sized) -> None:
+    """InputError when `values` are not one for each row."""
+    if len(values) != rows:
+        raise InputError(
+            f"{what} must have one value for each of the {rows:,} rows, got {len(values):,}."
+        )
+
+
+def vector(values: Any, what: str) -> NDArray[Any]:
+    """(n,) array of what the user gave; one column (n, 1) is taken as a vector."""
+    ours = isinstance(values, list | tuple)
+    array = np.array(values, dtype=object) if ours else np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        fix = "For one column a class, use its number: y.argmax(1)." if array.ndim == 2 else ""
+        raise InputError(expected(what, "one value for each row", array.shape, fix))
+    return array
+
+
+def has_rows(rows: int, where: str, least: int = 1) -> None:
+    """InputError for a table without rows."""
+    if rows < least:
+        got = "none" if not rows else str(rows)
+        raise InputError(f"{where} must have at least {least} row{'s'[: least - 1]}, got {got}.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,301 @@
+"""How a raw value becomes what a network's file takes: the one place that says it.
+
+Training and the delivered model both convert here, so a value means the same to both. The model
+ships with numpy and onnxruntime alone, so nothing else is imported.
+
+What counts as missing: None, NaN, NaT, pandas' NA, and the words that `pandas.read_csv` takes for
+missing plus "?", so that a file read here and the same file read with pandas agree. Rows in
+sentences are counted from 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from numbers import Real
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.errors import InputError, expected
+
+ColumnKind = Literal["numeric", "category", "boolean", "date"]
+
+MISSING_DATE = int(np.iinfo(np.int64).min)
+"""What a missing date is in nanoseconds; numpy's NaT has the same bits."""
+
+MISSING_WORDS = frozenset(
+    "|?|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a"
+    "|nan|null".split("|")
+)
+_NO_NUMBER = frozenset(word.casefold() for word in MISSING_WORDS) | {
+    "-", "--", ".", "n.a.", "nil", "missing", "unknown",
+}  # fmt: skip
+"""Among numbers, more words can only mean that there is none."""
+
+_PLAIN_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})", re.ASCII)
+_ISO_DATE = re.compile(
+    r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})"
+    r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = int(np.iinfo(np.int64).max)
+
+
+def as_numeric(values: Any, name: str = "") -> NDArray[np.float32]:
+    """(n,) float32, NaN where missing: from numbers, booleans, durations (s) or their texts.
+
+    Raises InputError, naming `name`, at a text that is neither a number nor a missing marker.
+    """
+    array = _array(values, name)
+    if array.dtype.kind == "m":
+        seconds = array.astype("timedelta64[ns]").astype(np.int64) / 1e9
+        array = np.where(np.isnat(array), np.nan, seconds)
+    elif array.dtype.kind in "OUS":
+        array = np.array(_strict(array, number, "numbers", name), np.float64)
+    elif array.dtype.kind not in "biuf":
+        raise InputError(f"{_what(name)} must hold numbers, got values of type {array.dtype}.")
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which models take for missing
+        return array.astype(np.float32)
+
+
+def as_category(values: Any, name: str = "") -> NDArray[np.object_]:
+    """(n,) object array of str, "" where missing: the canonical text of each value."""
+    array = _array(values, name)
+    if array.dtype.kind in "biuf":
+        known, place = np.unique(array, return_inverse=True)
+        return _texts([canonical(value) for value in known])[place]
+    return _texts(each(array.astype(object), canonical, name))
+
+
+def as_boolean(values: Any, name: str = "") -> NDArray[np.object_]:
+    """Like `as_category`, and 1 and 0 are "true" and "false"."""
+    words = {"1": "true", "0": "false"}
+    return _texts([words.get(text, text) for text in as_category(values, name)])
+
+
+def as_date(values: Any, name: str = "") -> NDArray[np.int64]:
+    """(n,) int64 nanoseconds since 1970-01-01 (UTC), `MISSING_DATE` where missing.
+
+    From datetimes, ISO-like texts (``2024-03-01``, ``2024/3/1 14:05``, ``...T14:05:09.5+02:00``) or
+    whole nanoseconds. A date that no calendar has (``0000-00-00``) is missing; one outside 1677 to
+    2262 is moved to the nearer end. Raises InputError, naming `name`, at any other text.
+    """
+    array = _array(values, name)
+    if array.dtype.kind == "M":
+        return _nanoseconds(array)
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    if array.dtype.kind == "f" and np.isnan(array).all():
+        return np.full(len(array), MISSING_DATE, np.int64)
+    if array.dtype.kind not in "OUS":
+        raise InputError(f"{_what(name)} must hold dates, got values of type {array.dtype}.")
+    return np.array(_strict(array, moment, "dates such as 2024-03-01", name), np.int64)
+
+
+CONVERT: Mapping[str, Callable[[Any, str], NDArray[Any]]] = {
+    "numeric": as_numeric, "category": as_category, "boolean": as_boolean, "date": as_date,
+}  # fmt: skip
+"""Column kind -> its conversion, of (values, name)."""
+
+
+def as_pixels(values: Any) -> NDArray[np.uint8]:
+    """(n, h, w, c) uint8 from (n, h, w) or (n, h, w, c); an alpha channel is left out.
+
+    Whole numbers must lie in 0 to 255. So must floats, which are rounded; where none is above 1,
+    they are taken as shares of 255. Raises InputError for other shapes and ranges.
+    """
+    array = np.asarray(values)
+    array = array[..., None] if array.ndim == 3 else array
+    if array.ndim != 4 or array.shape[3] not in (1, 2, 3, 4):
+        fix = "Add an axis for a single image: x[None]." if array.ndim == 2 else ""
+        if array.ndim == 4 and array.shape[1] in (1, 3, 4):
+            fix = "Move the channels last: x.transpose(0, 2, 3, 1)."
+        raise InputError(expected("images", "of shape (n, h, w) or (n, h, w, c)", array.shape, fix))
+    array = array[..., :-1] if array.shape[3] in (2, 4) else array
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "biuf":
+        raise InputError(expected("pixels", "numbers from 0 to 255", str(array.dtype)))
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.size and not (array.min() >= 0 and array.max() <= 255):  # NaN fails both
+        got = f"{array.min():g} to {array.max():g}"
+        fix = "Undo the scaling first; netwright scales by itself."
+        raise InputError(expected("pixels", "from 0 to 255 (or floats from 0 to 1)", got, fix))
+    if array.dtype.kind == "f" and shares(array):
+        array = array * array.dtype.type(255)
+    return np.rint(array).astype(np.uint8)
+
+
+def shares(pixels: NDArray[Any]) -> bool:
+    """Whether these pixels are floats from 0 to 1."""
+    return pixels.dtype.kind == "f" and bool(pixels.size) and bool(pixels.max() <= 1)
+
+
+def canonical(value: Any) -> str:
+    """One text a category: ``3``, ``3.0``, "3" and "03" are "3"; True is "true"; missing is "".
+
+    Whole columns turn from whole numbers to floats with the first missing cell, and from texts to
+    numbers when a file happens to hold digits only; the category stays the same.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if text in MISSING_WORDS:
+            return ""
+        if _PLAIN_NUMBER.fullmatch(text):
+            return canonical(float(text))
+        return text.lower() if text in ("True", "False", "TRUE", "FALSE") else text
+    if is_missing(value):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating):
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, bytes):
+        return canonical(value.decode(errors="replace"))
+    return str(value)
+
+
+def number(value: Any) -> float | None:
+    """The value as a number: NaN when it is missing, None when it is no number."""
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            return None if "_" in text else float(text)
+        except ValueError:
+            return np.nan if text.casefold() in _NO_NUMBER else None
+    if is_missing(value):
+        return np.nan
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not isinstance(value, Real | Decimal | np.bool_):
+        return number(value.decode(errors="replace")) if isinstance(value, bytes) else None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond 1e308
+        return np.inf if value > 0 else -np.inf
+
+
+def moment(value: Any) -> int | None:
+    """The value as nanoseconds since 1970-01-01: `MISSING_DATE` when missing, None when no date."""
+    if isinstance(value, str):
+        text = value.strip()
+        found = _ISO_DATE.fullmatch(text)
+        return _written(found) if found else (MISSING_DATE if text in MISSING_WORDS else None)
+    if is_missing(value):
+        return MISSING_DATE
+    if isinstance(value, np.datetime64):
+        return int(_nanoseconds(np.array([value]))[0])
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        return moment(value.decode(errors="replace")) if isinstance(value, bytes) else None
+    return _since(value if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT or NA; texts are not looked at."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # pandas, without it
+        return True
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
+
+
+class _Memo(dict[tuple[type, Any], Any]):
+    """Converts each distinct value once; the type is part of the key because True == 1 == 1.0."""
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.convert = convert
+
+    def __missing__(self, key: tuple[type, Any]) -> Any:
+        found = self[key] = self.convert(key[1])
+        return found
+
+
+def each(array: NDArray[Any], convert: Callable[[Any], Any], name: str = "") -> list[Any]:
+    """`convert` of every value, called once for each distinct one."""
+    memo = _Memo(convert)
+    try:
+        return [memo[type(value), value] for value in array.tolist()]
+    except TypeError:  # a list, dict or array in a cell has no hash
+        raise InputError(
+            f"{_what(name)} must hold one value in each row, got lists or other containers. "
+            "Spread them over columns of their own."
+        ) from None
+
+
+def _strict(
+    array: NDArray[Any], convert: Callable[[Any], Any], rule: str, name: str
+) -> list[Any]:
+    """`convert` of every value; InputError at the first for which it is None."""
+    found = each(array, convert, name)
+    if None in found:
+        row = found.index(None)
+        raise InputError(
+            f"{_what(name)} must hold {rule}, got {array[row]!r} in row {row + 1}. "
+            "Leave the cell empty if the value is not known."
+        )
+    return found
+
+
+def _array(values: Any, name: str) -> NDArray[Any]:
+    """(n,) array; a list keeps its values' own types."""
+    listed = isinstance(values, list | tuple)
+    array = np.array(values, dtype=object) if listed else np.asarray(values)
+    if array.ndim != 1:
+        raise InputError(f"{_what(name)} must be one column, got an array of shape {array.shape}.")
+    return array
+
+
+def _texts(texts: list[str]) -> NDArray[np.object_]:
+    found = np.empty(len(texts), object)
+    found[:] = texts
+    return found
+
+
+def _nanoseconds(array: NDArray[Any]) -> NDArray[np.int64]:
+    """Numpy dates of any unit; outside the range of nanoseconds numpy would wrap around."""
+    if array.dtype in (np.dtype("datetime64[ns]"), np.dtype("datetime64[us]")):
+        coarse = array.astype("datetime64[us]")
+    else:
+        coarse = array.astype("datetime64[s]").astype("datetime64[us]")
+    limit = _LATEST // 1000
+    micro = coarse.astype(np.int64)
+    clipped = np.clip(micro, -limit, limit)
+    exact = array.astype("datetime64[ns]").astype(np.int64)
+    found = np.where(clipped == micro, exact, clipped * 1000)
+    return np.where(np.isnat(array), MISSING_DATE, found)
+
+
+def _since(value: datetime) -> int:
+    passed = value - _EPOCH
+    micro = (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+    return max(-_LATEST, min(_LATEST, micro * 1000))
+
+
+def _written(found: re.Match[str]) -> int:
+    """The date of an ISO-like text; missing when no calendar has it."""
+    year, _, month, day, hour, minute, second, fraction, zone = found.groups(default="")
+    micro = int(f"{fraction:0<6}"[:6])
+    clock = [int(part or 0) for part in (hour, minute, second)]
+    try:
+        local = datetime(int(year), int(month), int(day), *clock, micro, tzinfo=UTC)
+    except ValueError:
+        return MISSING_DATE
+    nanoseconds = _since(local)
+    if zone in ("", "Z", "UTC"):
+        return nanoseconds
+    digits = zone[1:].replace(":", "")
+    offset = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if zone[0] == "-" else 1)
+    return max(-_LATEST, min(_LATEST, nanoseconds - offset * 1_000_000_000))
+
+
+def _what(name: str) -> str:
+    return f"column {name!r}" if name else "the column"

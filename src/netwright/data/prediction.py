@@ -1,0 +1,82 @@
+"""New rows for a trained model, and held-out rows to score it with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from netwright.data.assemble import part_of
+from netwright.data.builtin import builtin_names, load_builtin
+from netwright.data.checks import existing
+from netwright.data.images import (
+    ENDINGS,
+    common_size,
+    image_files,
+    read_array,
+    read_files,
+    resize_note,
+    resized,
+)
+from netwright.data.sources import open_pair
+from netwright.data.tables import read_frame, read_table
+from netwright.data.targets import Target
+from netwright.data.task import Column, Features, Images, Part, Table, Task
+from netwright.errors import InputError, expected
+
+Schema: TypeAlias = Sequence[Column] | tuple[int, int, int]
+"""The columns of a table, or height, width and channels of images."""
+
+
+def read_rows(data: Any, schema: Schema | Features) -> tuple[Features, tuple[str, ...]]:
+    """Rows without targets, converted like those learnt from, and notes.
+
+    `data`: what `task` takes, or images in any folder. Columns beyond the schema are ignored;
+    without names, an array's columns count in their order. Images of another size are resized.
+    Raises InputError when a column is missing or a value does not fit its column.
+    """
+    if isinstance(schema, Table):
+        schema = schema.columns
+    elif isinstance(schema, Images):
+        schema = schema.shape
+    columns = [column for column in schema if isinstance(column, Column)]
+    if columns:
+        return _table(data, columns)
+    height, width, channels = (side for side in schema if isinstance(side, int))
+    return _images(data, (height, width, channels))
+
+
+def schema_from(card: Mapping[str, Any]) -> Schema:
+    """The schema that a delivered model's card states."""
+    if "image" in card:
+        image = card["image"]
+        return (image["height"], image["width"], image["channels"])
+    return tuple(Column(column["name"], column["kind"]) for column in card["columns"])
+
+
+def part(data: Any, task: Task, target: Any = None) -> Part:
+    """Rows with their targets, to score a model of `task` with.
+
+    `target`: the n targets, where `data` does not hold them under the task's own name for them.
+    Raises InputError at a class that the task does not have.
+    """
+    images = isinstance(task.features, Images)
+    pair, notes = open_pair(data, target, task.target_name, images)
+    if not images and not isinstance(data, str | Path | Mapping) and not hasattr(data, "columns"):
+        pair = (_named(pair[0], task.features), pair[1])
+    like = Target(task.kind, task.classes, task.target, task.train)
+    found = part_of(pair, task.target_name, like, task.features)
+    return Part(found.features, found.target, notes=notes + found.notes)
+
+
+def _table(data: Any, columns: list[Column]) -> tuple[Table, tuple[str, ...]]:
+    if isinstance(data, str) and data in builtin_names():
+        built = load_builtin(data)
+        frame, notes = read_frame(built.features)[0], ()
+    elif isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
+        frame, notes = read_frame(_npz_rows(existing(Path(data))))
+    else:
+        frame, notes = read_frame(data)
+    return read_table(frame, columns), notes

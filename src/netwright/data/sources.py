@@ -1,0 +1,296 @@
+"""From whatever the user handed over to features and targets, not yet typed or split."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from netwright.data.builtin import builtin_names, load_builtin
+from netwright.data.checks import existing, listed, no_target, same_length, unknown_column, vector
+from netwright.errors import InputError, expected
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+RawFeatures: TypeAlias = "pd.DataFrame | NDArray[np.uint8]"
+Pair: TypeAlias = tuple[RawFeatures, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Rows as read: a frame or pixels, and their targets.
+
+    The last `validation` rows are for validation, where the source says so; 0 leaves it to a split.
+    """
+
+    features: RawFeatures
+    target: Any
+    name: str
+    source: str = ""
+    target_name: str = ""
+    validation: int = 0
+    test: Pair | None = None
+    groups: Any = None
+    weights: Any = None
+    test_weights: Any = None
+    notes: tuple[str, ...] = ()
+
+
+def open_raw(
+    data: Any, target: Any = None, *, test: Any = None, groups: Any = None, weights: Any = None
+) -> Raw:
+    """Reads `data`; see `task.task` for what it may be."""
+    if isinstance(data, str) and data in builtin_names():
+        _leave_out(target, "target", f"the built-in {data!r}")
+        _leave_out(test, "test", f"the built-in {data!r}")
+        raw = _builtin(data)
+    elif isinstance(data, str | Path):
+        raw = _path(existing(Path(data), builtin_names()), target, test, groups, weights)
+    elif _is_frame(data):
+        raw = _frame(data, target, test, groups, weights)
+    else:
+        raw = _array(data, target, test)
+    return _with_rows(raw, groups, weights)
+
+
+def open_pair(data: Any, target: Any, target_name: str, images: bool) -> tuple[Pair, tuple[str, ...]]:
+    """Further rows of a known task, with their targets, and notes."""
+    if images:
+        return _image_pair(data, target)
+    from netwright.data.tables import read_frame
+
+    if isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
+        parts = _npz(existing(Path(data)))
+        x, y = parts.get("test") or parts["train"]
+        return _features_and_target(x, y)
+    frame, notes = read_frame(data)
+    if target is None:
+        if target_name not in frame.columns:
+            raise unknown_column("target", target_name, list(frame.columns))
+        return (frame.drop(columns=target_name), frame[target_name]), notes
+    if isinstance(target, str):
+        if target not in frame.columns:
+            raise unknown_column("target", target, list(frame.columns))
+        return (frame.drop(columns=target), frame[target]), notes
+    same_length(len(frame), "target", vector(target, "target"))
+    return (frame, target), notes
+
+
+def _image_pair(data: Any, target: Any) -> tuple[Pair, tuple[str, ...]]:
+    from netwright.data import images
+
+    if not isinstance(data, str | Path):
+        return _features_and_target(data, target)
+    path = existing(Path(data))
+    if path.suffix.lower() == ".npz":
+        parts = _npz(path)
+        x, y = parts.get("test") or parts["train"]
+        return _features_and_target(x, y)
+    folder = images.read_folder(path)
+    files = folder.test or folder.train
+    size, notes = images.common_size([file for file, _ in files])
+    return (images.read_files([f for f, _ in files], size), images.classes_of(files)), notes
+
+
+def _builtin(name: str) -> Raw:
+    found = load_builtin(name)
+    is_array = isinstance(found.features, np.ndarray)
+    rows = found.features if is_array else found.features.iloc
+    return Raw(
+        rows[found.train_rows], found.target[found.train_rows], name,
+        target_name=found.target_name,
+        test=(rows[found.test_rows], found.target[found.test_rows]),
+    )  # fmt: skip
+
+
+def _path(path: Path, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
+    if path.is_dir():
+        _leave_out(target, "target", "a folder of images: its folders are the classes")
+        return _folder(path, test)
+    if path.suffix.lower() == ".npz":
+        _leave_out(target, "target", "an .npz file: it holds y")
+        return _npz_raw(path, test)
+    return _frame(path, target, test, groups, weights)
+
+
+def _folder(path: Path, test: Any) -> Raw:
+    from netwright.data import images
+
+    folder = images.read_folder(path)
+    files = folder.train + folder.validation
+    size, notes = images.common_size([file for file, _ in folder.train])
+    pixels = images.read_files([file for file, _ in files], size)
+    held_out: Pair | None = None
+    if test is not None:
+        held_out, more = _image_pair(test, None)
+        notes += more
+    elif folder.test:
+        tested = images.read_files([file for file, _ in folder.test], size)
+        held_out = (tested, images.classes_of(folder.test))
+    return Raw(
+        pixels, images.classes_of(files), path.resolve().name, validation=len(folder.validation),
+        test=held_out, notes=notes,
+    )  # fmt: skip
+
+
+def _npz_raw(path: Path, test: Any) -> Raw:
+    parts = _npz(path)
+    x, y = parts["train"]
+    validation = 0
+    if "validation" in parts:
+        more_x, more_y = parts["validation"]
+        same_length(len(more_x), "y_val", more_y)
+        if more_x.shape[1:] != x.shape[1:]:
+            raise InputError(expected("x_val", f"of the shape of x_train, {x.shape}", more_x.shape))
+        same_length(len(x), "y_train", y)
+        x, y, validation = np.concatenate([x, more_x]), np.concatenate([y, more_y]), len(more_x)
+    (features, target), notes = _features_and_target(x, y)
+    held_out: Pair | None = None
+    if test is not None:
+        held_out, more = open_pair(test, None, "", isinstance(features, np.ndarray))
+        notes += more
+    elif "test" in parts:
+        held_out, _ = _features_and_target(*parts["test"])
+    return Raw(
+        features, target, path.stem, path.name, validation=validation, test=held_out, notes=notes
+    )
+
+
+def _npz(path: Path) -> dict[str, tuple[Any, Any]]:
+    """The pairs (x, y) of a file: "train", and "validation" and "test" where it has them."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not hasattr(file, "files"):
+                raise ValueError("a single array")
+            arrays = {key.lower(): file[key] for key in file.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} must be an .npz file of plain arrays, got: {error}.") from None
+    endings = {"train": ("_train", ""), "validation": ("_val", "_valid"), "test": ("_test",)}
+    parts = {}
+    for part, names in endings.items():
+        for ending in names:
+            if f"x{ending}" in arrays and f"y{ending}" in arrays and part not in parts:
+                parts[part] = (arrays[f"x{ending}"], arrays[f"y{ending}"])
+    if "train" not in parts:
+        rule = "the arrays x_train and y_train, or x and y"
+        raise InputError(f"{path.name} must hold {rule}, got {listed(arrays) or 'none'}.")
+    return parts
+
+
+def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
+    from netwright.data.tables import read_frame
+
+    frame, notes = read_frame(data)
+    path = Path(data) if isinstance(data, str | Path) else None
+    columns = list(frame.columns)
+    if target is None:
+        raise no_target(columns) if columns else InputError("the table must have columns, got none.")
+    by_name = isinstance(target, str) or (np.ndim(target) == 0 and str(target) in columns)
+    name = str(target) if by_name else str(getattr(target, "name", None) or "")
+    if by_name and name not in columns:
+        raise unknown_column("target", name, columns)
+    for what, extra in (("groups", groups), ("weights", weights)):
+        if isinstance(extra, str) and extra not in columns:
+            raise unknown_column(what, extra, columns)
+    picked = {c for c in (groups, weights) if isinstance(c, str)} | ({name} if by_name else set())
+    if not by_name:
+        same_length(len(frame), "target", vector(target, "target"))
+    held_out, more = None, ()
+    if test is not None:
+        held_out, more = _frame_test(test, name, by_name)
+    return Raw(
+        frame.drop(columns=list(picked)), frame[name] if by_name else target,
+        path.stem if path else "table", path.name if path else "", name, test=held_out,
+        groups=frame[groups] if isinstance(groups, str) else None,
+        weights=frame[weights] if isinstance(weights, str) else None, notes=notes + more,
+    )  # fmt: skip
+
+
+def _frame_test(test: Any, name: str, by_name: bool) -> tuple[Pair, tuple[str, ...]]:
+    if isinstance(test, tuple) and len(test) == 2:
+        return open_pair(*test, name, False)
+    if not by_name:
+        rule = "a pair (data, targets) where the target is an array"
+        raise InputError(expected("test", rule, type(test).__name__))
+    return open_pair(test, None, name, False)
+
+
+def _array(data: Any, target: Any, test: Any) -> Raw:
+    if target is None:
+        raise InputError("target must be given with an array, got none. Pass the n targets.")
+    pair, notes = _features_and_target(data, target)
+    held_out: Pair | None = None
+    if test is not None:
+        if not (isinstance(test, tuple) and len(test) == 2):
+            rule = "a pair (data, targets) where the data is an array"
+            raise InputError(expected("test", rule, type(test).__name__))
+        held_out, _ = _features_and_target(*test)
+    name = "table" if _is_frame(pair[0]) else "images"
+    target_name = str(getattr(target, "name", None) or "")
+    return Raw(*pair, name, target_name=target_name, test=held_out, notes=notes)
+
+
+def _features_and_target(x: Any, y: Any) -> tuple[Pair, tuple[str, ...]]:
+    """Arrays: (n, columns) becomes a frame, three axes and more are images."""
+    if y is None:
+        raise InputError("target must be given with an array, got none. Pass the n targets.")
+    if hasattr(x, "toarray"):
+        raise InputError("data must be a dense array, got a sparse one. Use data.toarray().")
+    array = x if _is_frame(x) else _dense(x)
+    same_length(len(array), "target", vector(y, "target"))
+    if _is_frame(array) or array.ndim == 2:
+        from netwright.data.tables import read_frame
+
+        frame, notes = read_frame(array)
+        return (frame, y), notes
+    from netwright.data.images import read_array
+
+    pixels, notes = read_array(array)
+    return (pixels, y), notes
+
+
+def _dense(x: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(x)
+    except ValueError:  # rows of different lengths
+        raise InputError("data must have rows of one length, got different ones.") from None
+    if array.ndim < 2:
+        got = f"{type(x).__name__} of shape {array.shape}"
+        fix = "For a single column, use x.reshape(-1, 1)." if array.ndim == 1 else ""
+        raise InputError(expected("data", "a table or images", got, fix))
+    return array
+
+
+def _with_rows(raw: Raw, groups: Any, weights: Any) -> Raw:
+    """Groups and weights that came as arrays; those named as columns are there already."""
+    from dataclasses import replace
+
+    for what, given in (("groups", groups), ("weights", weights)):
+        if given is None:
+            continue
+        if isinstance(given, str):
+            if getattr(raw, what) is None:
+                raise InputError(expected(what, "values for each row here", given))
+            continue
+        same_length(len(raw.features), what, vector(given, what))
+        raw = replace(raw, **{what: given})
+    return raw
+
+
+def _is_frame(data: Any) -> bool:
+    return isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape"))
+
+
+def _leave_out(given: Any, what: str, where: str) -> None:
+    if given is not None:
+        raise InputError(f"{what} must be left out for {where}, got {_named(given)}.")
+
+
+def _named(given: Any) -> str:
+    return repr(given) if isinstance(given, str | Path) else type(given).__name__

@@ -1,0 +1,274 @@
+"""Tables: CSV, TSV, parquet, frames, mappings and arrays -> typed columns."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from netwright._optional import require
+from netwright.data.checks import existing, has_rows, listed, unique
+from netwright.data.columns import (
+    CONVERT,
+    MISSING_WORDS,
+    ColumnKind,
+    canonical,
+    each,
+    is_missing,
+    moment,
+    number,
+)
+from netwright.data.task import Column, Table
+from netwright.errors import InputError, closest, expected
+
+TEXT_FILES = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
+"""Endings of text tables, and the separator tried first."""
+_SEPARATORS = (",", ";", "\t", "|")
+_NEARLY = 0.95
+
+
+def read_file(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A file as a frame, and notes. InputError when it is missing or no table."""
+    existing(path)
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        require("pyarrow", "parquet", "reading parquet")
+        try:
+            return pd.read_parquet(path, engine="pyarrow"), ()
+        except Exception as error:  # pyarrow's exceptions share no useful base class
+            raise InputError(f"{path} must be a parquet file, got: {_short(error)}.") from None
+    if suffix not in TEXT_FILES:
+        endings = listed([*TEXT_FILES, ".parquet", ".npz"])
+        fix = f"Save it as one of {endings}, or pass a DataFrame."
+        raise InputError(expected("data", "a file of a known kind", path.name, fix))
+    return _read_text(path, TEXT_FILES[suffix])
+
+
+def read_frame(data: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A path, frame, mapping of columns or (n, columns) array as a frame with text names."""
+    notes: tuple[str, ...] = ()
+    if isinstance(data, str | Path):
+        frame, notes = read_file(Path(data))
+    elif isinstance(data, pd.DataFrame):
+        frame = data
+    elif isinstance(data, Mapping):
+        frame = _from_mapping(data)
+    elif hasattr(data, "to_pandas"):  # polars, pyarrow
+        frame = pd.DataFrame(data.to_pandas())
+    else:
+        array = np.asarray(data)
+        if array.ndim != 2:
+            fix = "Use a DataFrame, or an array (rows, columns)."
+            got = f"{type(data).__name__} of shape {array.shape}"
+            raise InputError(expected("data", "a table", got, fix))
+        frame = pd.DataFrame(array)
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise InputError("columns of the table must have one level of names, got several.")
+    names = [str(name).strip() for name in frame.columns]
+    unique(names, "the table")
+    return frame.set_axis(names, axis=1), notes
+
+
+def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
+    """Columns with the kinds that their values show, and notes. InputError without a usable one.
+
+    A kind declared by the frame counts (categorical, bool, datetime, numbers). Texts are numeric
+    or dates when all of them are, missing markers aside; boolean when all are true or false; else
+    categories. A column without any value is left out.
+    """
+    has_rows(len(frame), "the table")
+    columns, arrays, empty = [], {}, []
+    notes: list[str] = []
+    for name in frame.columns:
+        if _counts_rows(name, frame[name]):
+            notes.append(f"Column {name!r} only numbers the rows and is left out.")
+            continue
+        values = _plain(frame[name])
+        kind, note = infer_kind(values, name, isinstance(frame[name].dtype, pd.CategoricalDtype))
+        if kind is None:
+            empty.append(name)
+            continue
+        columns.append(Column(name, kind))
+        arrays[name] = CONVERT[kind](values, name)
+        notes += [note] if note else []
+    if not columns:
+        got = f"only empty ones ({listed(empty)})" if empty else "none besides the target"
+        raise InputError(f"the table must have a column to learn from, got {got}.")
+    if empty:
+        one = len(empty) == 1
+        have = "Column {} has" if one else "Columns {} have"
+        notes.append(f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out.")
+    return Table(tuple(columns), arrays), tuple(notes)
+
+
+def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
+    """The same columns from another frame; others are ignored, a missing one is an InputError."""
+    absent = [column.name for column in columns if column.name not in frame.columns]
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        fix = closest(absent[0], frame.columns)
+        raise InputError(
+            f"the table must have the columns learnt from: {absent[0]!r}{more} missing, "
+            f"got {listed(frame.columns)}.{' ' * bool(fix)}{fix}"
+        )
+    arrays = {c.name: CONVERT[c.kind](_plain(frame[c.name]), c.name) for c in columns}
+    return Table(tuple(columns), arrays)
+
+
+def infer_kind(
+    values: NDArray[Any], name: str, declared_category: bool = False
+) -> tuple[ColumnKind | None, str]:
+    """The kind of a column, None when every value is missing; and a note on a near miss."""
+    kind = values.dtype.kind
+    if declared_category:
+        empty = all(canonical(value) == "" for value in set(each(values.astype(object), _self, name)))
+        return (None if empty else "category"), ""
+    if kind in "iu":
+        return "numeric", ""
+    if kind == "b":
+        return "boolean", ""
+    if kind == "f":
+        return (None if np.isnan(values).all() else "numeric"), ""
+    if kind in "Mm":
+        return (None if np.isnat(values).all() else "date" if kind == "M" else "numeric"), ""
+    if kind == "c":
+        raise InputError(f"column {name!r} must hold real numbers, got complex ones.")
+    return _infer_objects(values, name)
+
+
+def _infer_objects(values: NDArray[Any], name: str) -> tuple[ColumnKind | None, str]:
+    """By the distinct values: each is missing, true or false, a number, a date, or a text."""
+    natures = each(values.astype(object), _nature, name)
+    count = {nature: natures.count(nature) for nature in set(natures)}
+    present = len(natures) - count.pop("missing", 0)
+    words = count.pop("word", 0)  # missing among numbers, a text among texts
+    if not present - words:
+        return (None if not words else "category"), ""
+    if set(count) == {"boolean"} and not words:
+        return "boolean", ""
+    for nature, kind in (("number", "numeric"), ("date", "date")):
+        if set(count) == {nature} and (nature == "number" or not words):
+            return kind, ""  # type: ignore[return-value]  # the pairs above
+        if count.get(nature, 0) >= _NEARLY * present:
+            stray = next(v for v, n in zip(values, natures, strict=True) if n not in (nature, "missing"))
+            return "category", (
+                f"Column {name!r} is taken as a category: {stray!r} is no {nature}, though "
+                f"{count[nature]:,} of {present:,} values are. Empty such cells to change that."
+            )
+    return "category", ""
+
+
+def _nature(value: Any) -> str:
+    if canonical(value) == "":
+        return "missing"
+    if isinstance(value, bool | np.bool_) or canonical(value) in ("true", "false"):
+        return "boolean"
+    found = number(value)
+    if found is not None:
+        return "word" if isinstance(value, str) and np.isnan(found) else "number"
+    return "text" if moment(value) is None else "date"
+
+
+def _self(value: Any) -> Any:
+    return value
+
+
+def _plain(series: pd.Series[Any]) -> NDArray[Any]:
+    """A column as numpy holds it; dates with a zone become UTC."""
+    if isinstance(series.dtype, pd.DatetimeTZDtype):
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = series.sparse.to_dense()
+    return np.asarray(series)
+
+
+def _from_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
+    columns = {str(name): values for name, values in data.items()}
+    lengths = {name: len(values) for name, values in columns.items() if np.ndim(values) > 0}
+    if len(lengths) < len(columns):
+        scalar = next(name for name in columns if name not in lengths)
+        raise InputError(expected(f"column {scalar!r}", "a list of values", columns[scalar]))
+    if len(set(lengths.values())) > 1:
+        raise InputError(expected("columns", "of one length", lengths))
+    return pd.DataFrame({name: np.asarray(v) if isinstance(v, tuple) else v for name, v in columns.items()})
+
+
+def _counts_rows(name: str, series: pd.Series[Any]) -> bool:
+    """Whether this is the index that `to_csv` writes: no name, and a whole number for each row."""
+    unnamed = name == "" or name.startswith("Unnamed: ")
+    return unnamed and series.dtype.kind in "iu" and series.is_unique
+
+
+def _read_text(path: Path, separator: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    encoding, head = _head(path)
+    separator, names = _header(head, separator, path)
+    notes = []
+    if separator != TEXT_FILES[path.suffix.lower()]:
+        notes.append(f"{path.name} is separated by {separator!r}.")
+    try:
+        frame = _parse(path, separator, encoding)
+    except UnicodeDecodeError:
+        frame = _parse(path, separator, "latin-1")
+        notes.append(f"{path.name} is not UTF-8; it is read as Latin-1.")
+    if len(names) == 1:
+        raise InputError(
+            f"{path.name} must have a target and columns to learn from, got one column, "
+            f"{names[0][:60]!r}. Separate columns by a comma, semicolon, tab or |."
+        )
+    has_rows(len(frame), path.name)
+    return frame, tuple(notes)
+
+
+def _head(path: Path) -> tuple[str, str]:
+    """Encoding, and the first line that has something in it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(1 << 16)
+    except OSError as error:
+        raise InputError(f"{path} must be a file that can be read, got: {error.strerror}.") from None
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if b"\0" in raw and encoding != "utf-16":
+        raise InputError(f"{path} must be a table as text, got a binary file. Export it as CSV.")
+    lines = raw.decode(encoding, errors="replace").splitlines()
+    line = next((line for line in lines if line.strip()), "")
+    if not line:
+        raise InputError(f"{path} must have a header line and rows, got an empty file.")
+    return encoding, line
+
+
+def _header(line: str, separator: str, path: Path) -> tuple[str, list[str]]:
+    """The separator and the names; where the usual one is absent, the one that splits most."""
+    split = {mark: next(csv.reader([line], delimiter=mark, skipinitialspace=True)) for mark in _SEPARATORS}
+    if len(split[separator]) == 1:
+        separator = max(_SEPARATORS, key=lambda mark: len(split[mark]))
+    names = [name.strip() for name in split[separator]]
+    unique([name for name in names if name], path.name)
+    return separator, names
+
+
+def _parse(path: Path, separator: str, encoding: str) -> pd.DataFrame:
+    try:
+        with warnings.catch_warnings():
+            # longer lines than the header's would be cut with a mere warning
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path, sep=separator, encoding=encoding, skipinitialspace=True, low_memory=False,
+                index_col=False, keep_default_na=False, na_values=sorted(MISSING_WORDS),
+            )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        raise InputError(
+            f"{path.name} must have the same number of columns in every line, got: {_short(error)}."
+        ) from None
+
+
+def _short(error: Exception) -> str:
+    """The first line of somebody else's message."""
+    lines: Iterable[str] = str(error).strip().splitlines()
+    return next(iter(lines), type(error).__name__).removeprefix("Error tokenizing data. ").rstrip(".")
+

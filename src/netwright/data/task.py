@@ -1,0 +1,218 @@
+"""A task: data, its split, and what is to be predicted.
+
+The types need numpy alone; pandas, Pillow and scikit-learn load when `task` reads something, so
+that a worker which is handed a finished task starts without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import KeysView, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.columns import MISSING_DATE, ColumnKind
+
+Kind = Literal["binary", "multiclass", "regression"]
+Value: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, and what its values are."""
+
+    name: str
+    kind: ColumnKind
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns as arrays of one length.
+
+    numeric: float32, NaN where missing. category and boolean: object arrays of canonical str, ""
+    where missing. date: int64 nanoseconds since 1970, `MISSING_DATE` where missing.
+    """
+
+    columns: tuple[Column, ...]
+    arrays: Mapping[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values()))) if self.arrays else 0
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.arrays[name]
+
+    def keys(self) -> KeysView[str]:
+        """The columns' names: a table can be handed to a model like any mapping of columns."""
+        return self.arrays.keys()
+
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """These rows, in this order."""
+        return Table(self.columns, {name: array[rows] for name, array in self.arrays.items()})
+
+    @property
+    def missing(self) -> int:
+        """How many cells have no value."""
+        empty = {"numeric": np.isnan, "date": lambda array: array == MISSING_DATE}
+        return sum(
+            int(np.count_nonzero(empty.get(c.kind, lambda array: array == "")(self.arrays[c.name])))
+            for c in self.columns
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images of one size: uint8 (n, h, w, c), c 1 (grey) or 3 (RGB)."""
+
+    pixels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The pixels: images can be handed to a model like any array."""
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
+    def take(self, rows: NDArray[np.int64]) -> Images:
+        """These images, in this order."""
+        return Images(self.pixels[rows])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        h, w, c = self.pixels.shape[1:]
+        return (h, w, c)
+
+
+Features: TypeAlias = Table | Images
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows kept aside, with their targets: int64 class numbers, or float64."""
+
+    features: Features
+    target: NDArray[Any]
+    weights: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Data, its split, and what is to be predicted.
+
+    `target`: (n,) int64 places in `classes`, or float64 for regression. `train` and `validation`:
+    int64 rows of `features`, which share none. `test` is never searched on. `groups` (n,) int64
+    and `weights` (n,) float64 belong to the rows. `notes` say what was decided about the data, one
+    sentence each. `fingerprint` changes with the data, its types or its split, not with names of
+    files.
+    """
+
+    name: str
+    kind: Kind
+    features: Features
+    target: NDArray[Any]
+    classes: tuple[Value, ...]
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: Part | None = None
+    notes: tuple[str, ...] = ()
+    groups: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
+    fingerprint: str = ""
+    target_name: str = ""
+    source: str = ""
+    """What the data is called for people: ``adult.csv``; the name where there is no file."""
+
+
+def task(
+    data: Any,
+    target: Any = None,
+    *,
+    test: Any = None,
+    kind: Kind | Literal["classification"] | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    groups: Any = None,
+    weights: Any = None,
+) -> Task:
+    """Reads data and target, decides the types, and splits.
+
+    `data`: a path (CSV, TSV, parquet, ``.npz``, a folder with one folder of images for each
+    class), a built-in name, a DataFrame, a mapping of columns, or an array: (n, columns) for a
+    table, (n, h, w) or (n, h, w, c) for images. `target`: a column's name, or the n targets; left
+    out where the data holds them (folders, ``.npz``, built-in). `test`: rows that the search never
+    sees, as another path or frame of the same form, or a pair (data, targets). `kind` overrides
+    what the target looks like (`targets.looks_like` says the rule); "classification" leaves open
+    whether it is binary. `groups` (a column or n values): rows of one group stay on one side of
+    the split. `weights` (a column or n numbers): how much each row counts.
+
+    Rows without a target are dropped, a class needs two rows. Raises InputError in one sentence
+    with a way out.
+    """
+    from netwright.data.assemble import assemble
+    from netwright.data.sources import open_raw
+
+    raw = open_raw(data, target, test=test, groups=groups, weights=weights)
+    if name is not None:
+        raw = replace(raw, name=name)
+    return assemble(raw, kind, seed)
+
+
+def summary(task: Task) -> str:
+    """``adult.csv  39,073 rows, 14 columns (6 numeric, 8 category) -> income: 2 classes``."""
+    features = task.features
+    if isinstance(features, Images):
+        what = f"{len(features):,} images of {' x '.join(map(str, features.shape))}"
+    else:
+        kinds = [column.kind for column in features.columns]
+        parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds, key=_place))]
+        parts += [f"{features.missing:,} missing"] if features.missing else []
+        columns = f"{len(kinds):,} column{'s' if len(kinds) > 1 else ''}"
+        what = f"{len(features):,} rows, {columns} ({', '.join(parts)})"
+    if task.test is not None:
+        what += f", {len(task.test):,} more kept for the test"
+    aim = f"{len(task.classes)} classes"
+    if task.kind == "regression":
+        aim = f"numbers from {task.target.min():.6g} to {task.target.max():.6g}"
+    called = f"{task.target_name}: " if task.target_name else ""
+    return f"{task.source or task.name}  {what} -> {called}{aim}"
+
+
+def fingerprint(task: Task) -> str:
+    """32 hex digits of the content: values, names and types of columns, classes, and the split."""
+    digest = hashlib.blake2b(digest_size=16)
+    features = task.features
+    arrays: list[NDArray[Any]] = [task.target, task.train, task.validation]
+    head: list[object] = [task.kind, task.classes, task.target_name]
+    if isinstance(features, Table):
+        head += [(column.name, column.kind) for column in features.columns]
+        arrays += [features.arrays[column.name] for column in features.columns]
+    else:
+        arrays.append(features.pixels)
+    for extra in (task.groups, task.weights):
+        head.append(extra is not None)
+        arrays += [] if extra is None else [extra]
+    digest.update(repr(head).encode())
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(_bytes(array))
+    return digest.hexdigest()
+
+
+def _bytes(array: NDArray[Any]) -> Any:
+    """The content as a buffer; texts with their lengths, so that no two lists meet."""
+    if array.dtype != object:
+        return np.ascontiguousarray(array).data
+    lengths = np.array([len(text) for text in array], np.int64)
+    return lengths.tobytes() + "".join(array).encode("utf-8", "surrogatepass")
+
+
+def _place(kind: ColumnKind) -> int:
+    return ("numeric", "category", "boolean", "date").index(kind)

@@ -1,0 +1,151 @@
+"""The delivered model: one ONNX file, read with numpy and onnxruntime alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from netwright.data.columns import CONVERT, as_pixels
+from netwright.errors import InputError, closest, expected
+
+KEY = "netwright"
+"""The metadata entry that holds the card, as JSON."""
+FORMAT = 1
+"""The card's version; a file of a later one is refused."""
+
+_BATCH = 1024
+
+
+class Model:
+    """A model file (or its bytes), ready to predict.
+
+    `card` is what the file says of itself: kind of task, classes, columns or image size, and what
+    it scored. `threads` bounds the cores used; 0 takes all.
+    """
+
+    def __init__(self, source: str | Path | bytes, threads: int = 0) -> None:
+        self.path = Path("model.onnx") if isinstance(source, bytes) else Path(source)
+        self.session = session(source if isinstance(source, bytes) else self.path, threads)
+        self.card = read_card(self.session, self.path)
+
+    @property
+    def kind(self) -> str:
+        """ "binary", "multiclass" or "regression"."""
+        return str(self.card["kind"])
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The class labels, in the order of the probabilities; empty for regression."""
+        return tuple(self.card["classes"])
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """(n,) labels, in the type they had in training, or values (float32).
+
+        `rows`: a DataFrame, a mapping of column name to values, or an array (n, columns) in the
+        columns' order; for images an array (n, h, w) or (n, h, w, c) of 0 to 255. Raises
+        InputError when a column is missing or the image size is another.
+        """
+        return self._run(self.feeds(rows), "label" if self.classes else "value")
+
+    def predict_proba(self, rows: Any) -> NDArray[np.float32]:
+        """(n, classes) probabilities. Raises InputError for a regression model."""
+        if not self.classes:
+            raise InputError(f"{self.path} predicts numbers: it has no probabilities. Use predict.")
+        return self._run(self.feeds(rows), "probabilities")
+
+    def scores(self, features: Any) -> NDArray[np.float32]:
+        """Probabilities (n, classes) or values (n,) of a task's own `Table` or `Images`."""
+        feeds = {"image": features.pixels} if "image" in self.card else dict(features.arrays)
+        return self._run(feeds, "probabilities" if self.classes else "value")
+
+    def feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
+        """What onnxruntime takes, from raw rows: an array for each input of the file."""
+        if "image" in self.card:
+            return {"image": _pixels(rows, self.card["image"])}
+        columns = {column["name"]: column["kind"] for column in self.card["columns"]}
+        raw = _columns(rows, list(columns))
+        return {name: CONVERT[kind](raw[name], name) for name, kind in columns.items()}
+
+    def _run(self, feeds: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
+        name = self.card["outputs"][output]
+        parts = [self.session.run([name], batch)[0] for batch in _batches(feeds)]
+        return np.concatenate(parts)
+
+
+def load(path: str | Path) -> Model:
+    """The model in an ONNX file, or the one that a run folder delivered."""
+    path = Path(path)
+    return Model(path / "model.onnx" if path.is_dir() else path)
+
+
+def session(source: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU, of a file or its bytes; `threads` 0 takes all cores."""
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(expected("model", "an ONNX file or a run folder with one", str(source)))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only
+    if threads == 1:
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no base class of use
+        name = "the model" if isinstance(source, bytes) else source
+        raise InputError(f"{name} must be an ONNX file, got one that does not load: {error}") from None
+
+
+def read_card(opened: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
+    """The card in the file's metadata; InputError when it is not ours or of a later version."""
+    text = opened.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise InputError(f"{path} must be a file written by netwright, got another ONNX file.")
+    card: dict[str, Any] = json.loads(text)
+    if card["format"] > FORMAT:
+        raise InputError(
+            f"{path} must have format {FORMAT} or less, got {card['format']}. Update netwright."
+        )
+    return card
+
+
+def _batches(feeds: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Rows in batches, so that memory does not grow with them; one empty batch when there are none."""
+    rows = len(next(iter(feeds.values())))
+    for start in range(0, max(rows, 1), _BATCH):
+        yield {name: array[start : start + _BATCH] for name, array in feeds.items()}
+
+
+def _columns(rows: Any, names: list[str]) -> Mapping[str, Any]:
+    """The columns by name; extra ones are ignored, a missing one is refused."""
+    if isinstance(rows, np.ndarray) or not hasattr(rows, "keys"):
+        array = np.asarray(rows)
+        if array.ndim != 2 or array.shape[1] != len(names):
+            rule = f"a table with the columns {', '.join(names)}"
+            raise InputError(expected("rows", rule, f"an array of shape {array.shape}"))
+        return {name: array[:, i] for i, name in enumerate(names)}
+    have = {str(name): name for name in rows.keys()}  # noqa: SIM118  # a DataFrame iterates otherwise
+    for name in names:
+        if name not in have:
+            raise InputError(
+                f"rows must have the column {name!r}, got {', '.join(have)}. {closest(name, have)}"
+            )
+    columns = {name: np.asarray(rows[have[name]]) for name in names}
+    if len({len(column) for column in columns.values()}) > 1:
+        lengths = {name: len(column) for name, column in columns.items()}
+        raise InputError(expected("columns", "of one length", lengths))
+    return columns
+
+
+def _pixels(rows: Any, size: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """(n, h, w, c) uint8 of the size that the file takes."""
+    pixels = as_pixels(rows)
+    shape = (size["height"], size["width"], size["channels"])
+    if pixels.shape[1:] != shape:
+        rule = f"images of {' x '.join(map(str, shape))}"
+        raise InputError(expected("rows", rule, pixels.shape[1:], "Resize them first."))
+    return pixels

@@ -1,0 +1,160 @@
+"""From a fitted pipeline to one ONNX file: raw columns or pixels in, labels and scores out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.task import Features, Table, Task
+from netwright.deploy.model import FORMAT, KEY, Model
+from netwright.errors import ExportError
+from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.pipeline import FittedPipeline
+
+TOLERANCE = 1e-4
+"""The largest difference in a probability, or in a value as a share of the target's deviation."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the file agrees with the pipeline on the same rows.
+
+    `difference` is the largest in a probability or value, `labels` counts rows labelled
+    differently although the two best classes are further apart than that difference.
+    """
+
+    rows: int
+    difference: float
+    labels: int
+
+
+def export(pipeline: FittedPipeline, card: Mapping[str, Any], path: Path) -> Model:
+    """Writes the pipeline to `path`, with `card` as its metadata, and returns it loaded.
+
+    The write is whole or not at all: a file in the making has another name.
+    """
+    import onnx
+    import onnx.helper
+
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    graph = _graph(pipeline, card)
+    model = onnx.helper.make_model(graph, opset_imports=opsets, producer_name="netwright")
+    model.ir_version = 9  # what onnxruntime 1.17 and later read
+    onnx.helper.set_model_props(model, {KEY: json.dumps(dict(card))})
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(model.SerializeToString())
+    part.replace(path)
+    return Model(path)
+
+
+def card_of(task: Task) -> dict[str, Any]:
+    """What a user of a model file needs to know of its inputs and outputs; plain JSON."""
+    card: dict[str, Any] = {
+        "format": FORMAT, "task": task.name, "kind": task.kind, "target": task.target_name,
+        "classes": list(task.classes), "outputs": _output_names(task.features),
+    }  # fmt: skip
+    if isinstance(task.features, Table):
+        card["columns"] = [{"name": c.name, "kind": c.kind} for c in task.features.columns]
+        card["dates"] = "int64 nanoseconds since 1970-01-01"
+    else:
+        h, w, c = task.features.shape
+        card["image"] = {"height": h, "width": w, "channels": c, "range": "uint8, 0 to 255"}
+    return card
+
+
+def parity(model: Model, pipeline: FittedPipeline, features: Features) -> Parity:
+    """The file against the pipeline on these rows; ExportError when they do not agree."""
+    here, there = pipeline.predict(features), model.scores(features)
+    scale = 1.0 if pipeline.target.classes else pipeline.target.std
+    difference = float(np.abs(here - there).max() / scale) if len(here) else 0.0
+    labels = 0
+    if pipeline.target.classes:
+        best = np.sort(here, axis=1)
+        sure = best[:, -1] - best[:, -2] > 2 * difference
+        labels = int((sure & (here.argmax(1) != there.argmax(1))).sum())
+    if not difference <= TOLERANCE or labels:
+        raise ExportError(
+            f"the exported file must agree with the trained model to {TOLERANCE:g}, got a "
+            f"difference of {difference:.2g} over {len(here)} rows. Choose another trial of the "
+            "leaderboard to export."
+        )
+    return Parity(len(here), difference, labels)
+
+
+def _output_names(features: Features) -> dict[str, str]:
+    """Output -> its name in the file, out of the way of a column that is called the same."""
+    taken = {column.name for column in features.columns} if isinstance(features, Table) else set()
+    names = {}
+    for name in ("label", "probabilities", "value"):
+        free = name
+        while free in taken:
+            free += "_"
+        names[name] = free
+    return names
+
+
+def _graph(pipeline: FittedPipeline, card: Mapping[str, Any]) -> Any:
+    import onnx.helper
+
+    nodes = Nodes()
+    prepared = nodes.cast(pipeline.preparation.emit(nodes), np.float32)
+    scores = pipeline.model.emit(nodes, prepared)
+    outputs = _heads(nodes, scores, pipeline, card)
+    return onnx.helper.make_graph(nodes.nodes, "netwright", _inputs(card), outputs, nodes.constants)
+
+
+def _inputs(card: Mapping[str, Any]) -> list[Any]:
+    """One input a column (rows,), or "image" (rows, h, w, c) of uint8."""
+    from onnx import TensorProto
+    from onnx.helper import make_tensor_value_info as info
+
+    if "image" in card:
+        size = [card["image"][name] for name in ("height", "width", "channels")]
+        return [info("image", TensorProto.UINT8, ["rows", *size])]
+    kinds = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
+    return [
+        info(column["name"], kinds.get(column["kind"], TensorProto.STRING), ["rows"])
+        for column in card["columns"]
+    ]
+
+
+def _heads(
+    nodes: Nodes, scores: str, pipeline: FittedPipeline, card: Mapping[str, Any]
+) -> list[Any]:
+    """Outputs: "label" (rows,) and "probabilities" (rows, classes), or "value" (rows,)."""
+    from onnx import TensorProto
+    from onnx.helper import make_tensor_value_info as info
+
+    names = card["outputs"]
+    if not pipeline.target.classes:
+        flat = nodes.add("Squeeze", [scores, nodes.constant(np.array([1], np.int64))])
+        scaled = nodes.add("Mul", [flat, nodes.constant(np.float32(pipeline.target.std))])
+        mean = nodes.constant(np.float32(pipeline.target.mean))
+        value = nodes.add("Add", [scaled, mean], output=names["value"])
+        return [info(value, TensorProto.FLOAT, ["rows"])]
+    chances = nodes.add("Softmax", [scores], output=names["probabilities"], axis=1)
+    best = nodes.add("ArgMax", [chances], axis=1, keepdims=0)
+    labels, kind = _labels(card["classes"])
+    label = nodes.add("Gather", [nodes.constant(labels), best], output=names["label"], axis=0)
+    shape = ["rows", len(card["classes"])]
+    return [info(label, kind, ["rows"]), info(chances, TensorProto.FLOAT, shape)]
+
+
+def _labels(classes: Sequence[Any]) -> tuple[NDArray[Any], int]:
+    """The classes as a tensor of their own type: whole numbers, numbers, booleans or text."""
+    from onnx import TensorProto
+
+    types = {type(label) for label in classes}
+    if types == {bool}:
+        return np.array(classes, np.bool_), TensorProto.BOOL
+    if types == {int}:
+        return np.array(classes, np.int64), TensorProto.INT64
+    if types <= {int, float}:
+        return np.array(classes, np.float64), TensorProto.DOUBLE
+    return np.array([str(label) for label in classes], object), TensorProto.STRING

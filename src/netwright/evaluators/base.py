@@ -1,0 +1,103 @@
+"""The door for measuring candidates, and three ways to put evaluators together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from netwright.errors import InfeasibleCandidate, InputError, expected
+from netwright.trials.objective import Limit
+from netwright.trials.trial import Job, Metrics
+
+
+class Evaluator(Protocol):
+    """Measures one candidate at one fidelity. Sent to worker processes: it must pickle."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what it measures; a plain attribute will do."""
+        ...
+
+    def __call__(self, job: Job) -> Metrics:
+        """The metrics of the job's candidate.
+
+        Raises InfeasibleCandidate when it cannot be built, trained or afforded. Ends by itself
+        before `job.deadline`: what does not is killed.
+        """
+        ...
+
+
+def combine(*evaluators: Evaluator) -> Evaluator:
+    """All of them, in this order, in the same folder: a later one may use an earlier one's files.
+
+    Raises InputError when two measure the same metric.
+    """
+    return cascade(*evaluators)
+
+
+def cascade(*evaluators: Evaluator, limits: Sequence[Limit] = ()) -> Evaluator:
+    """The cheap first: a candidate that breaks one of the `limits` is refused before the dear.
+
+    A limit counts from the moment its metric is known; one on the last evaluator's metrics refuses
+    nothing (the trial is paid for: it is recorded, outside its limits). Raises InputError when two
+    measure the same metric.
+    """
+    counts = Counter(name for one in evaluators for name in one.metrics)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice:
+        raise InputError(expected("evaluators", "of different metrics", twice, "Leave one out."))
+    return _Cascade(tuple(evaluators), tuple(limits))
+
+
+@dataclass(frozen=True)
+class _Cascade:
+    """Evaluators in a row, with the limits that end the row early."""
+
+    evaluators: tuple[Evaluator, ...]
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(name for one in self.evaluators for name in one.metrics)
+
+    def __call__(self, job: Job) -> Metrics:
+        found: dict[str, float] = {}
+        for position, evaluator in enumerate(self.evaluators, start=1):
+            found |= evaluator(job)
+            if position < len(self.evaluators):  # after the last one there is nothing to save
+                self._refuse(found)
+        return found
+
+    def _refuse(self, found: Metrics) -> None:
+        for limit in self.limits:
+            if limit.metric in found and not limit.keeps(found):
+                raise InfeasibleCandidate(f"{limit} is broken: {found[limit.metric]:g}")
+
+
+def cached(evaluator: Evaluator) -> Evaluator:
+    """Answers again what it has answered, by candidate and fidelity, within one process.
+
+    For evaluators that look neither at the seed nor at the folder: tables, costs.
+    """
+    return _Cached(evaluator)
+
+
+@dataclass(frozen=True)
+class _Cached:
+    evaluator: Evaluator
+    answers: dict[tuple[str, float], Metrics] = field(default_factory=dict, compare=False)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.evaluator.metrics
+
+    def __call__(self, job: Job) -> Metrics:
+        key = (job.proposal.candidate.key, job.proposal.fidelity)
+        if key not in self.answers:
+            self.answers[key] = self.evaluator(job)
+        return self.answers[key]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_Cached, (self.evaluator,))  # the answers stay where they were found

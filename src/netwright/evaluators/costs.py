@@ -1,0 +1,35 @@
+"""Costs known without training: parameters, FLOPs and peak memory of the activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from netwright.data.task import Images, Task
+from netwright.networks.costs import costs
+from netwright.pipelines.pipeline import as_pipeline, prepare, target_of
+from netwright.space.space import Space
+from netwright.trials.trial import Job, Metrics
+
+
+@dataclass(frozen=True)
+class NetworkCosts:
+    """Parameters, FLOPs and memory (bytes) of a candidate's network, for one row of the task."""
+
+    space: Space[Any]
+    task: Task
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("parameters", "flops", "memory")
+
+    def __call__(self, job: Job) -> Metrics:
+        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), isinstance(self.task.features, Images))
+        preparation = prepare(pipeline, self.task.features.take(self.task.train))
+        inputs = preparation.for_network(target_of(self.task).outputs)
+        found = costs(pipeline.model.network, inputs.shape, **inputs.given)
+        return {
+            "parameters": float(found.parameters),
+            "flops": float(found.flops),
+            "memory": float(found.memory),
+        }

@@ -1,0 +1,47 @@
+"""The evaluators that a task's metrics call for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from netwright.data.task import Task
+from netwright.errors import InputError
+from netwright.evaluators.base import Evaluator, cascade
+from netwright.evaluators.costs import NetworkCosts
+from netwright.evaluators.latency import Latency
+from netwright.evaluators.train import TrainAndValidate
+from netwright.space.space import Space
+from netwright.trials.objective import Limit, Objective
+
+
+def evaluator_for(
+    space: Space[Any], task: Task, objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+) -> Evaluator:
+    """Costs first, then training, then latency where an objective or limit asks for it.
+
+    A candidate whose known costs break a limit is refused before it is trained. The evaluator is
+    handed the task without its test part: a search cannot see what it does not have.
+    """
+    task = replace(task, test=None)
+    wanted = {one.metric for one in (*objectives, *limits)}
+    costs, training = NetworkCosts(space, task), TrainAndValidate(space, task, _keep(objectives, task))
+    latency = Latency(space, task)
+    stages: list[Evaluator] = [costs, training]
+    if wanted & set(latency.metrics):
+        stages.append(latency)
+    if unknown := wanted - {name for stage in stages for name in stage.metrics}:
+        raise InputError(
+            f"objectives and limits must be metrics of a {task.kind} task, got {min(unknown)!r}. "
+            f"It has: {', '.join(name for stage in [*stages, latency] for name in stage.metrics)}."
+        )
+    return cascade(*stages, limits=limits)
+
+
+def _keep(objectives: Sequence[Objective], task: Task) -> str:
+    """The first objective that training can watch on the validation rows; else the default."""
+    from netwright.trials.metrics import METRICS
+
+    scores = (one.metric for one in objectives if task.kind in METRICS[one.metric].kinds)
+    return next(scores, "")

@@ -1,0 +1,100 @@
+"""Latency of the exported file, under onnxruntime, with nothing else of the study running."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.task import Images, Task
+from netwright.deploy.model import Model
+from netwright.deploy.onnx import card_of, export
+from netwright.pipelines.pipeline import as_pipeline, load
+from netwright.space.space import Space
+from netwright.trials.trial import Job, Metrics
+
+BATCH = 256
+"""Rows of a batch in the batch latencies."""
+
+
+class Timing(NamedTuple):
+    """Median and interquartile range of one call, in seconds, and how many calls were timed."""
+
+    median: float
+    spread: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Exports the trained candidate to `model.onnx` in the job's folder, and times it.
+
+    Needs what `TrainAndValidate` left there: combine it after that. Times are of raw columns or
+    pixels to labels, in milliseconds; `latency_spread` is their interquartile range.
+    """
+
+    space: Space[Any]
+    task: Task
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (
+            "latency", "latency_spread", "latency_threads",
+            "batch_latency", "batch_latency_threads", "size",
+        )  # fmt: skip
+
+    def __call__(self, job: Job) -> Metrics:
+        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), isinstance(self.task.features, Images))
+        path = job.folder / "model.onnx"
+        model = export(load(pipeline, job.folder), card_of(self.task), path)
+        feeds = example_feeds(model, self.task)
+        with job.alone():
+            return measure(path, feeds)
+
+
+def example_feeds(model: Model, task: Task) -> dict[str, NDArray[Any]]:
+    """A batch of real rows, repeated where the task has fewer."""
+    rows = np.resize(task.validation, BATCH)
+    features = task.features.take(rows)
+    arrays = {"image": features.pixels} if isinstance(features, Images) else features.arrays
+    return {name: arrays[name] for name in (one.name for one in model.session.get_inputs())}
+
+
+def measure(path: Path, feeds: dict[str, NDArray[Any]]) -> Metrics:
+    """The latencies (ms) and size (bytes) of a model file; the caller keeps the machine quiet."""
+    one = {name: array[:1] for name, array in feeds.items()}
+    rows = len(next(iter(feeds.values())))
+    single, threaded = Model(path, threads=1), Model(path, threads=0)
+    thousand = 1e3 / rows * 1e3  # seconds a batch -> milliseconds a thousand rows
+    alone = time_calls(lambda: single.session.run(None, one))
+    return {
+        "latency": alone.median * 1e3,
+        "latency_spread": alone.spread * 1e3,
+        "latency_threads": time_calls(lambda: threaded.session.run(None, one)).median * 1e3,
+        "batch_latency": time_calls(lambda: single.session.run(None, feeds)).median * thousand,
+        "batch_latency_threads": (
+            time_calls(lambda: threaded.session.run(None, feeds)).median * thousand
+        ),
+        "size": float(path.stat().st_size),
+    }
+
+
+def time_calls(
+    call: Callable[[], object], *, seconds: float = 0.05, least: int = 5, most: int = 200
+) -> Timing:
+    """Times `call` after two warm-up calls, for `seconds` or `least` calls, whichever is later."""
+    for _ in range(2):  # the first call allocates, the second fills the caches
+        call()
+    clock, taken = time.perf_counter, []
+    end = clock() + seconds
+    while len(taken) < least or (clock() < end and len(taken) < most):
+        start = clock()
+        call()
+        taken.append(clock() - start)
+    low, median, high = np.quantile(taken, [0.25, 0.5, 0.75])
+    return Timing(float(median), float(high - low), len(taken))

@@ -1,0 +1,64 @@
+"""Train a candidate on the training rows, judge it on the validation rows."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from netwright.data.task import Images, Task
+from netwright.pipelines.pipeline import as_pipeline, fit
+from netwright.space.space import Space
+from netwright.trials.metrics import METRICS, default_metric, score
+from netwright.trials.trial import Job, Metrics
+
+_RESERVE = 0.05
+"""The share of a trial's time kept for judging and saving."""
+
+
+@dataclass(frozen=True)
+class TrainAndValidate:
+    """Fits the candidate's pipeline; its metrics are those of the validation rows.
+
+    The epoch kept is the one best in `keep_best` (the task's default metric when empty). Leaves in
+    the job's folder: `pipeline.json` and `weights.safetensors`, `validation.npy` (the predictions
+    for the validation rows) and `curve.json`.
+    """
+
+    space: Space[Any]
+    task: Task
+    keep_best: str = ""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
+        return (*scores, "train_seconds", "epochs")
+
+    def __call__(self, job: Job) -> Metrics:
+        task = self.task
+        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), isinstance(task.features, Images))
+        fitted = fit(
+            pipeline, task, seed=job.seed, fidelity=job.proposal.fidelity,
+            deadline=_training_deadline(job.deadline),
+            metric_name=self.keep_best or default_metric(task.kind),
+        )  # fmt: skip
+        predictions = fitted.predict(task.features.take(task.validation))
+        fitted.save(job.folder)
+        np.save(job.folder / "validation.npy", predictions)
+        curve = fitted.model.curve
+        assert curve is not None  # just trained
+        (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))
+        scores = score(task.kind, task.target[task.validation], predictions)
+        return scores | {"train_seconds": curve.seconds, "epochs": float(len(curve.epochs))}
+
+
+def _training_deadline(deadline: float) -> float:
+    """When the training has to end so that the trial does."""
+    if math.isinf(deadline):
+        return deadline
+    now = time.monotonic()
+    return now + (deadline - now) * (1 - _RESERVE)

@@ -1,0 +1,152 @@
+"""Models: what learns from the prepared tensor. Here networks; other families join beside them.
+
+A model is a description with a `fit`; a fitted model gives scores for inputs (`outputs`), writes
+itself as ONNX nodes (`emit`) and leaves its weights in a folder (`save`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from netwright.errors import ExportError, InfeasibleCandidate
+from netwright.networks.build import build
+from netwright.networks.training import Curve, Examples, Training, outputs, train
+from netwright.pipelines.nodes import OPSET, Nodes
+
+Arrays = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network is told of its inputs: the shape of one row, and the task's given numbers.
+
+    `given` holds "outputs" and, for tables, "cardinalities"; `mean` and `std` scale the channels
+    of images inside the network, so that pixels stay uint8 in memory.
+    """
+
+    shape: tuple[int, ...]
+    given: Mapping[str, Any]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class Standardise(nn.Module):
+    """Scales each channel of images (batch, c, h, w) of 0 to 255 to mean 0 and deviation 1."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean)[None, :, None, None])
+        self.register_buffer("std", torch.tensor(std)[None, :, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.float() - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A trained network, in evaluation mode on the CPU."""
+
+    module: nn.Module
+    inputs: Inputs
+    curve: Curve | None = None
+
+    def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
+        """(rows, outputs) raw scores."""
+        scores: NDArray[np.float32] = outputs(self.module, torch.from_numpy(inputs)).numpy()
+        return scores
+
+    def emit(self, nodes: Nodes, name: str) -> str:
+        """The network's nodes, written by torch; `name` is its float32 input."""
+        graph = _onnx_graph(self.module, self.inputs.shape)
+        return nodes.inline(graph, {graph.input[0].name: name}, "nw/network/")[0]
+
+    def save(self, path: Path) -> None:
+        """The weights, as safetensors."""
+        from safetensors.torch import save_file
+
+        save_file({k: v.contiguous() for k, v in self.module.state_dict().items()}, path)
+
+
+def assemble(recipe: Training, inputs: Inputs) -> nn.Module:
+    """The untrained module: scaling of the channels, where there is any, and the network."""
+    network = build(recipe.network, inputs.shape, **inputs.given)
+    if not inputs.mean:
+        return network
+    scale = Standardise(inputs.mean, inputs.std)
+    module = nn.Sequential()
+    module.add_module("scale", scale)
+    module.add_module("network", network)
+    return module
+
+
+def fit(
+    recipe: Training,
+    inputs: Inputs,
+    rows: Examples,
+    held_out: Arrays,
+    score: Callable[[Arrays], float],
+    *,
+    seed: int,
+    fidelity: float = 1.0,
+    deadline: float = math.inf,
+) -> FittedNetwork:
+    """Builds and trains; `score` judges raw outputs (rows, outputs) for `held_out`, less is better.
+
+    Raises InfeasibleCandidate when the network cannot be built, diverges or does not fit in memory.
+    """
+    with torch.random.fork_rng(devices=[]):  # weights are drawn from the global generator
+        torch.manual_seed(seed)
+        module = assemble(recipe, inputs)
+    try:
+        curve = train(
+            recipe, module, rows, torch.from_numpy(held_out), lambda out: score(out.numpy()),
+            seed=seed, fidelity=fidelity, deadline=deadline,
+        )  # fmt: skip
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise InfeasibleCandidate(f"training did not fit in memory: {error}") from error
+        raise
+    return FittedNetwork(module, inputs, curve)
+
+
+def load(recipe: Training, inputs: Inputs, path: Path) -> FittedNetwork:
+    """The network that `FittedNetwork.save` wrote, for the same recipe and inputs."""
+    from safetensors.torch import load_file
+
+    module = assemble(recipe, inputs)
+    module.load_state_dict(load_file(path))
+    return FittedNetwork(module.eval(), inputs)
+
+
+def _onnx_graph(module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """The module as an ONNX graph with a free first axis.
+
+    By torch's TorchScript exporter: 8 ms for a small network once warm, where the newer one takes
+    0.8 s, which a search that exports every candidate cannot afford (docs/adr/0003).
+    """
+    import onnx
+
+    example = torch.zeros(2, *shape)  # a batch of 1 may be taken for a constant
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own age and of traced shapes
+        try:
+            torch.onnx.export(
+                module.eval(), (example,), buffer, dynamo=False, opset_version=OPSET,
+                input_names=["input"], output_names=["output"],
+                dynamic_axes={"input": {0: "rows"}, "output": {0: "rows"}},
+            )  # fmt: skip
+        except Exception as error:  # the exporter raises what it likes
+            raise ExportError(f"the network cannot be written as ONNX: {error}") from error
+    return onnx.load_from_string(buffer.getvalue()).graph

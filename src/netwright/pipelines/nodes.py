@@ -1,0 +1,85 @@
+"""A small writer of ONNX nodes: steps say in it what they do to their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPSET = 18
+ML_OPSET = 3
+"""The operator sets of the delivered file: `ai.onnx` and `ai.onnx.ml`."""
+
+
+@dataclass
+class Nodes:
+    """Nodes and constants in the order they were added; each `add` returns its output's name.
+
+    Made names begin with ``nw/``, so that no column's name can meet them.
+    """
+
+    nodes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
+
+    def add(
+        self, op: str, inputs: Sequence[str], *, domain: str = "", output: str = "", **attributes: Any
+    ) -> str:
+        """One node with one output."""
+        import onnx.helper
+
+        name = output or f"nw/{len(self.nodes)}"
+        node = onnx.helper.make_node(op, list(inputs), [name], domain=domain, **attributes)
+        self.nodes.append(node)
+        return name
+
+    def constant(self, value: NDArray[Any] | Sequence[Any] | float) -> str:
+        """A constant tensor of the value's own type; strings become a tensor of strings."""
+        import onnx.helper
+        import onnx.numpy_helper
+
+        array = np.asarray(value)
+        name = f"nw/constant/{len(self.constants)}"
+        if array.dtype.kind in "OU":
+            texts = [str(item).encode() for item in array.ravel()]
+            kind = onnx.TensorProto.STRING
+            tensor = onnx.helper.make_tensor(name, kind, array.shape, texts)
+        else:
+            tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self.constants.append(tensor)
+        return name
+
+    def columns(self, names: Sequence[str]) -> str:
+        """Columns (rows,) side by side as one matrix (rows, columns)."""
+        axis = self.constant(np.array([1], np.int64))
+        wide = [self.add("Unsqueeze", [name, axis]) for name in names]
+        return self.add("Concat", wide, axis=1) if len(wide) > 1 else wide[0]
+
+    def cast(self, name: str, to: type[np.generic]) -> str:
+        """The tensor as another number type."""
+        import onnx.helper
+
+        return self.add("Cast", [name], to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(to)))
+
+    def inline(self, graph: Any, inputs: Mapping[str, str], prefix: str) -> list[str]:
+        """Another graph's nodes, its inputs fed from tensors here; returns its outputs' names."""
+        renamed = dict(inputs)
+
+        def local(name: str) -> str:
+            return renamed.setdefault(name, f"{prefix}{name}") if name else ""
+
+        for tensor in graph.initializer:
+            copy = type(tensor)()
+            copy.CopyFrom(tensor)
+            copy.name = local(tensor.name)
+            self.constants.append(copy)
+        for node in graph.node:
+            copy = type(node)()
+            copy.CopyFrom(node)
+            copy.name = ""
+            copy.input[:] = [local(name) for name in node.input]
+            copy.output[:] = [local(name) for name in node.output]
+            self.nodes.append(copy)
+        return [local(output.name) for output in graph.output]

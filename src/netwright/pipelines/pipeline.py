@@ -1,0 +1,243 @@
+"""A pipeline: preparation and model, from raw columns or pixels to probabilities or values.
+
+`TablePipeline` and `ImagePipeline` are descriptions: every field, down to a layer's kernel, may be
+an open choice. Fitted, a pipeline predicts, writes itself as ONNX nodes, and is kept in a folder
+as JSON and safetensors, never as a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from netwright.data.task import Features, Images, Table, Task
+from netwright.errors import InputError, expected
+from netwright.networks.training import Examples, Training
+from netwright.pipelines import models
+from netwright.pipelines.nodes import Nodes
+from netwright.pipelines.steps import (
+    Categories,
+    FittedCategories,
+    FittedNumeric,
+    FittedScale,
+    Numeric,
+    Scale,
+)
+from netwright.trials.metrics import default_metric, metric, score
+
+@dataclass(frozen=True)
+class TablePipeline:
+    """Columns -> numbers filled and scaled, categories coded -> a network."""
+
+    model: Training
+    numeric: Numeric = field(default_factory=Numeric)
+    categories: Categories = field(default_factory=Categories)
+
+
+@dataclass(frozen=True)
+class ImagePipeline:
+    """Pixels -> scaled channels -> a network."""
+
+    model: Training
+    scale: Scale = field(default_factory=Scale)
+
+
+Pipeline: TypeAlias = TablePipeline | ImagePipeline
+
+
+@dataclass(frozen=True)
+class TableInputs:
+    """Fitted preparation of a table: numbers first, then codes, in one matrix."""
+
+    numeric: FittedNumeric
+    categories: FittedCategories
+
+    def inputs(self, features: Table) -> NDArray[np.float32]:
+        """(rows, numbers + flags + codes), float32."""
+        parts = [self.numeric.inputs(features), self.categories.inputs(features)]
+        return np.concatenate(parts, axis=1)
+
+    def emit(self, nodes: Nodes) -> str:
+        steps = [step for step in (self.numeric, self.categories) if step.columns]
+        parts = [step.emit(nodes) for step in steps]
+        return nodes.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
+
+    def for_network(self, outputs: int) -> models.Inputs:
+        cardinalities = self.categories.cardinalities
+        width = self.numeric.outputs + len(cardinalities)
+        return models.Inputs((width,), {"outputs": outputs, "cardinalities": cardinalities})
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Fitted preparation of images: the first layer of the network scales them."""
+
+    scale: FittedScale
+    size: tuple[int, int, int]
+    """Height, width, channels of the training images."""
+
+    def inputs(self, features: Images) -> NDArray[np.uint8]:
+        """(rows, c, h, w), uint8."""
+        return self.scale.inputs(features)
+
+    def emit(self, nodes: Nodes) -> str:
+        return self.scale.emit(nodes, "image")
+
+    def for_network(self, outputs: int) -> models.Inputs:
+        h, w, c = self.size
+        return models.Inputs((c, h, w), {"outputs": outputs}, self.scale.mean, self.scale.std)
+
+
+class Preparation(Protocol):
+    """Fitted steps: from the task's own kind of features to the one tensor a model takes."""
+
+    def inputs(self, features: Any, /) -> NDArray[Any]: ...
+
+    def emit(self, nodes: Nodes) -> str: ...
+
+    def for_network(self, outputs: int) -> models.Inputs: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """How outputs become predictions: class probabilities, or a number scaled back."""
+
+    classes: int
+    """0 for regression."""
+    mean: float = 0.0
+    std: float = 1.0
+
+    @property
+    def outputs(self) -> int:
+        return self.classes or 1
+
+    def examples(self, target: NDArray[Any]) -> torch.Tensor:
+        """What the loss compares with: class numbers, or the target at mean 0 and deviation 1."""
+        if self.classes:
+            return torch.from_numpy(target.astype(np.int64))
+        return torch.from_numpy(((target - self.mean) / self.std).astype(np.float32))
+
+    def predictions(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(rows, classes) probabilities, or (rows,) values."""
+        if not self.classes:
+            return outputs[:, 0] * np.float32(self.std) + np.float32(self.mean)
+        shifted = np.exp(outputs - outputs.max(1, keepdims=True))
+        probabilities: NDArray[np.float32] = shifted / shifted.sum(1, keepdims=True)
+        return probabilities
+
+
+def prepare(pipeline: Pipeline, features: Features) -> Preparation:
+    """The pipeline's preparation, fitted on these rows."""
+    if isinstance(pipeline, ImagePipeline):
+        assert isinstance(features, Images)
+        n, h, w, c = features.pixels.shape
+        return ImageInputs(pipeline.scale.fit(features), (h, w, c))
+    assert isinstance(features, Table)
+    return TableInputs(pipeline.numeric.fit(features), pipeline.categories.fit(features))
+
+
+def target_of(task: Task) -> Target:
+    """Fitted on the training rows."""
+    if task.kind != "regression":
+        return Target(len(task.classes))
+    values = np.asarray(task.target[task.train], np.float64)
+    return Target(0, float(values.mean()), float(values.std()) or 1.0)
+
+
+def as_pipeline(description: object, images: bool) -> Pipeline:
+    """A filled description as a pipeline; a bare `Training` gets the standard preparation."""
+    fitting = ImagePipeline if images else TablePipeline
+    if isinstance(description, Training):
+        return fitting(description)
+    if isinstance(description, fitting):
+        return description
+    rule = f"a Training or {fitting.__name__} for {'images' if images else 'tables'}"
+    raise InputError(expected("description", rule, type(description).__name__))
+
+
+@dataclass(frozen=True)
+class FittedPipeline:
+    """Preparation, model and target, fitted."""
+
+    preparation: Preparation
+    model: models.FittedNetwork
+    target: Target
+
+    def predict(self, features: Features) -> NDArray[np.float32]:
+        """(rows, classes) probabilities, or (rows,) values."""
+        return self.target.predictions(self.model.outputs(self.preparation.inputs(features)))
+
+    def save(self, folder: Path) -> None:
+        """`pipeline.json` (what the steps learnt) and `weights.safetensors`."""
+        state = {"preparation": asdict(self.preparation), "target": asdict(self.target)}  # type: ignore[call-overload]  # every Preparation is a dataclass
+        (folder / "pipeline.json").write_text(json.dumps(state))
+        self.model.save(folder / "weights.safetensors")
+
+
+def fit(
+    pipeline: Pipeline,
+    task: Task,
+    *,
+    seed: int,
+    fidelity: float = 1.0,
+    deadline: float = math.inf,
+    metric_name: str = "",
+) -> FittedPipeline:
+    """Fits on the task's training rows, keeping the epoch that scores best on its validation rows."""
+    train, held_out = task.features.take(task.train), task.features.take(task.validation)
+    truth = task.target[task.validation]
+    preparation, target = prepare(pipeline, train), target_of(task)
+    rows = Examples(
+        torch.from_numpy(preparation.inputs(train)),
+        target.examples(task.target[task.train]),
+    )
+    name = metric_name or default_metric(task.kind)
+
+    def judge(outputs: NDArray[np.float32]) -> float:
+        scores = score(task.kind, truth, target.predictions(outputs))
+        if name not in scores:  # the rows do not define it: auc of one class
+            return scores["log_loss"]
+        return scores[name] if metric(name).direction == "min" else -scores[name]
+
+    model = models.fit(
+        pipeline.model, preparation.for_network(target.outputs), rows,
+        preparation.inputs(held_out), judge, seed=seed, fidelity=fidelity, deadline=deadline,
+    )  # fmt: skip
+    return FittedPipeline(preparation, model, target)
+
+
+def load(pipeline: Pipeline, folder: Path) -> FittedPipeline:
+    """The pipeline that `FittedPipeline.save` left in `folder`, for the same filled description."""
+    state = json.loads((folder / "pipeline.json").read_text())
+    preparation, target = _preparation(state["preparation"]), Target(**state["target"])
+    inputs = preparation.for_network(target.outputs)
+    model = models.load(pipeline.model, inputs, folder / "weights.safetensors")
+    return FittedPipeline(preparation, model, target)
+
+
+def inputs_of_folder(folder: Path) -> models.Inputs:
+    """What the network of a saved pipeline takes."""
+    state = json.loads((folder / "pipeline.json").read_text())
+    return _preparation(state["preparation"]).for_network(Target(**state["target"]).outputs)
+
+
+def _preparation(state: Mapping[str, Any]) -> Preparation:
+    """From JSON, where tuples became lists."""
+    if "scale" in state:
+        scale = FittedScale(tuple(state["scale"]["mean"]), tuple(state["scale"]["std"]))
+        h, w, c = state["size"]
+        return ImageInputs(scale, (h, w, c))
+    numeric = {k: tuple(v) if isinstance(v, list) else v for k, v in state["numeric"].items()}
+    categories = state["categories"]
+    known = tuple(tuple(values) for values in categories["known"])
+    return TableInputs(
+        FittedNumeric(**numeric), FittedCategories(tuple(categories["columns"]), known)
+    )

@@ -1,0 +1,65 @@
+"""A network in a few words, and what a mutation changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from itertools import groupby
+from typing import Any
+
+from netwright.networks.training import Training
+from netwright.space.candidate import Candidate
+
+_SILENT = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns"}
+"""Layers that nearly every network has, or that say little."""
+_SIZES = ("channels", "features", "expand", "heads", "size")
+
+
+def summary(description: object, length: int = 34) -> str:
+    """``conv 16, 2 residual, conv 32``: the layers that tell one network from another."""
+    words = list(_words(_network(description)))
+    runs = [(word, len(list(same))) for word, same in groupby(words)]
+    text = ", ".join(f"{n} {word}" if n > 1 else word for word, n in runs) or "linear"
+    return text if len(text) <= length else text[: length - 1].rstrip(", ") + "…"
+
+
+def _network(description: object) -> object:
+    """The network inside a pipeline or a recipe."""
+    while not isinstance(description, Training) and hasattr(description, "model"):
+        description = description.model
+    return description.network if isinstance(description, Training) else description
+
+
+def _words(network: object) -> Iterator[str]:
+    if isinstance(network, tuple):
+        for layer in network:
+            yield from _words(layer)
+    elif isinstance(network, Mapping):
+        for layer in network.values():
+            yield from _words(layer)
+    elif is_dataclass(network) and type(network).__name__ == "Columns":
+        for part in fields(network):
+            yield from (w for w in _words(getattr(network, part.name)) if w not in ("skip",))
+    elif is_dataclass(network) and (name := type(network).__name__) not in _SILENT:
+        sizes = [getattr(network, field) for field in _SIZES if hasattr(network, field)]
+        numbers = [str(size) for size in sizes[:1] if isinstance(size, int) and size]
+        yield " ".join([name.lower(), *numbers])
+    elif type(network).__name__ == "Linear" and isinstance(getattr(network, "features", 0), int):
+        yield f"linear {network.features}"  # type: ignore[attr-defined]  # just asked
+
+
+def changes(parent: Candidate, child: Candidate) -> Iterator[str]:
+    """``network.1.times 2 -> 3`` for each decision that differs; shorter paths first."""
+    before, after = parent.values, child.values
+    for path in sorted({*before, *after}, key=lambda path: (path.count("."), path)):
+        if path in before and path in after and before[path] != after[path]:
+            yield f"{path} {show_value(before[path])} -> {show_value(after[path])}"
+
+
+def show_value(value: Any) -> str:
+    """A decision as a person would write it: three digits are enough."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, tuple):
+        return "{" + ", ".join(map(show_value, value)) + "}"
+    return str(value)

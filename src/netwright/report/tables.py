@@ -1,0 +1,103 @@
+"""Leaderboard and front as rows of plain values: the terminal, Python and JSON show the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netwright.errors import NetwrightError
+from netwright.report.describe import summary
+from netwright.space.candidate import Candidate
+from netwright.trials.metrics import METRICS
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import pareto_front
+from netwright.trials.trial import Metrics, Status, Trial
+
+Fill = Callable[[Candidate], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial, ready to be shown."""
+
+    trial: int
+    status: str
+    metrics: Metrics
+    seconds: float
+    what: str
+    on_front: bool = False
+    error: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Flat, for a DataFrame or JSON."""
+        head = {"trial": self.trial, "status": self.status, "what": self.what}
+        return head | {"front": self.on_front, "seconds": self.seconds} | dict(self.metrics)
+
+
+def what(trial: Trial, fill: Fill) -> str:
+    """A few words on a trial: its network, or "?" when its candidate no longer fits the space."""
+    try:
+        words = summary(fill(trial.candidate))
+    except NetwrightError:
+        return "?"
+    return f"baseline: {words}" if trial.proposal.origin == "baseline" else words
+
+
+def leaderboard(
+    trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit], fill: Fill
+) -> list[Row]:
+    """All trials, best first by the first objective; those that did not finish come last."""
+    front = {trial.id for trial in pareto_front(trials, objectives, limits)}
+
+    def place(trial: Trial) -> tuple[bool, bool, float, int]:
+        kept = all(limit.keeps(trial.metrics) for limit in limits)
+        loss = objectives[0].loss(trial.metrics)
+        return (trial.status is not Status.DONE, not kept, loss, trial.id)
+
+    return [row(trial, fill, trial.id in front) for trial in sorted(trials, key=place)]
+
+
+def row(trial: Trial, fill: Fill, on_front: bool, measured: Metrics | None = None) -> Row:
+    """A trial as a row; `measured` metrics are newer than the trial's own."""
+    metrics = dict(trial.metrics) | dict(measured or {})
+    words = what(trial, fill)
+    return Row(
+        trial.id, str(trial.status), metrics, trial.seconds, words, on_front, error=trial.error
+    )
+
+
+def value(name: str, metrics: Mapping[str, float]) -> str:
+    """A metric as a person reads it: ``.9324``, ``1,210``, ``0.91 ms``, ``1.9 MB``."""
+    if name not in metrics:
+        return ""
+    number = metrics[name]
+    unit = METRICS[name].unit if name in METRICS else ""
+    if unit == "byte":
+        return size(number)
+    if name in ("parameters", "flops"):
+        return count(number)
+    if METRICS.get(name) and METRICS[name].kinds and unit != "target" and abs(number) < 1:
+        return f"{number:.4f}".replace("0.", ".", 1)
+    return significant(number)
+
+
+def size(number: float) -> str:
+    """Bytes as ``412 kB`` or ``1.9 MB``."""
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
+
+
+def count(number: float) -> str:
+    """Large numbers as ``37,218``, ``1.26 M`` or ``2.4 G``."""
+    if number < 999_999.5:
+        return f"{number:,.0f}"
+    return f"{number / 1e6:.3g} M" if number < 999.5e6 else f"{number / 1e9:.3g} G"
+
+
+def significant(number: float) -> str:
+    """Four digits that count: ``45,734``, ``3.528``, ``0.09123``."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"

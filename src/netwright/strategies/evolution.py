@@ -1,0 +1,122 @@
+"""Regularized evolution: tournaments in a population that forgets its oldest.
+
+Real, Aggarwal, Huang and Le, "Regularized Evolution for Image Classifier Architecture Search",
+AAAI 2019, arXiv:1802.01548. The lines are those of its Algorithm 1 (aging evolution); P and S are
+its names for `population` and `sample`. What is added here: several workers at once, candidates
+proposed only once, and several objectives under limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence, Set
+from typing import Any
+
+import numpy as np
+
+from netwright.errors import InputError, expected
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.strategies.random import unseen
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import losses, ranks
+from netwright.trials.trial import Proposal, Status, Trial
+
+_TRIES = 100
+
+
+class RegularizedEvolution:
+    """Mutates the winner of a small tournament; the oldest leaves the population, not the worst.
+
+    `population` (P) candidates compete, `sample` (S) at a time. Ageing is what regularises: what
+    was lucky once has to be found good again by its children, or it is forgotten. Trials within
+    the limits beat those outside; then the non-dominated ones win, of those the best in the first
+    objective. Infeasible and failed trials take no place, and are not proposed again.
+    """
+
+    def __init__(
+        self,
+        space: Space[Any],
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit] = (),
+        *,
+        population: int = 20,
+        sample: int = 5,
+    ) -> None:
+        if population < 1:
+            raise InputError(expected("population", "at least 1", population))
+        if not 1 <= sample <= population:
+            raise InputError(expected("sample", f"between 1 and population ({population})", sample))
+        self.space = space
+        self.objectives = tuple(objectives)
+        self.limits = tuple(limits)
+        self.P, self.S = population, sample
+        self.name = f"evolution(population={population}, sample={sample})"
+        self._population: deque[Trial] = deque(maxlen=population)
+        self._running: set[int] = set()
+        self._known: set[Candidate] = set()
+
+    def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
+        known = set(self._known)
+        proposals: list[Proposal] = []
+        while len(proposals) < n:
+            alive = len(self._population) + len(self._running) + len(proposals)
+            if alive < self.P:  # while |population| < P: RandomArchitecture()
+                proposal = self._stranger(known, rng)
+            elif self._population:
+                proposal = self._child(known, rng) or self._stranger(known, rng)
+            else:  # everything runs still: nobody to inherit from
+                break
+            if proposal is None:
+                break
+            known.add(proposal.candidate)
+            proposals.append(proposal)
+        return proposals
+
+    def tell(self, trial: Trial) -> None:
+        self._known.add(trial.candidate)
+        if trial.status is Status.RUNNING:
+            self._running.add(trial.id)
+            return
+        self._running.discard(trial.id)
+        if trial.status is Status.DONE:
+            self._population.append(trial)  # add child to right; remove dead from left: maxlen
+
+    def _stranger(self, known: Set[Candidate], rng: np.random.Generator) -> Proposal | None:
+        candidate = unseen(self.space, known, rng)
+        return None if candidate is None else Proposal(candidate, origin="random")
+
+    def _child(self, known: Set[Candidate], rng: np.random.Generator) -> Proposal | None:
+        """A mutant that is not known yet; None when the whole neighbourhood seems to be."""
+        for _ in range(_TRIES):
+            chosen = rng.integers(len(self._population), size=self.S)  # with replacement
+            parent = winner([self._population[i] for i in chosen], self.objectives, self.limits)
+            candidate = self.space.mutate(parent.candidate, rng)  # child.arch <- Mutate
+            if candidate not in known:
+                return Proposal(candidate, origin="mutation", parents=(parent.id,))
+        return None
+
+
+def winner(
+    sample: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+) -> Trial:
+    """The winner of a tournament: least broken limits, then rank, then the first objective.
+
+    Constrained domination of Deb et al. 2002 (NSGA-II), section VI, for one objective the highest
+    accuracy of Real et al.
+    """
+    broken = [violation(trial, limits) for trial in sample]
+    able = [trial for trial, much in zip(sample, broken, strict=True) if much == min(broken)]
+    values = losses([trial.metrics for trial in able], objectives)  # (able, objectives)
+    front = [i for i, rank in enumerate(ranks(values)) if rank == 0]
+    return able[min(front, key=lambda i: float(values[i, 0]))]
+
+
+def violation(trial: Trial, limits: Sequence[Limit]) -> float:
+    """By how much a trial breaks its limits, each as a share of its bound; 0 when it keeps all."""
+    total = 0.0
+    for limit in limits:
+        bound = limit.at_most if limit.at_most < math.inf else limit.at_least
+        total += limit.excess(trial.metrics) / (abs(bound) or 1.0)
+    return total

@@ -1,0 +1,55 @@
+"""Random search: the yardstick of every other strategy, and the example to start one from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from typing import Any
+
+import numpy as np
+
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Proposal, Trial
+
+_TRIES = 100
+_LISTED = 10_000
+
+
+class RandomSearch:
+    """Draws candidates independently, none twice; over when the space has no other."""
+
+    name = "random"
+
+    def __init__(
+        self, space: Space[Any], objectives: Sequence[Objective] = (), limits: Sequence[Limit] = ()
+    ) -> None:
+        self.space = space
+        self._known: set[Candidate] = set()
+
+    def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
+        known = set(self._known)
+        proposals: list[Proposal] = []
+        while len(proposals) < n and (candidate := unseen(self.space, known, rng)) is not None:
+            known.add(candidate)
+            proposals.append(Proposal(candidate, origin="random"))
+        return proposals
+
+    def tell(self, trial: Trial) -> None:
+        self._known.add(trial.candidate)
+
+
+def unseen(space: Space[Any], known: Set[Candidate], rng: np.random.Generator) -> Candidate | None:
+    """A random candidate that is not among the `known`; None when there seems to be no other.
+
+    Draws a bounded number of times; a space of at most 10,000 candidates is then listed, so that
+    there None is certain.
+    """
+    for _ in range(_TRIES):
+        candidate = space.sample(rng)
+        if candidate not in known:
+            return candidate
+    if space.size > _LISTED:
+        return None
+    left = [candidate for candidate in space if candidate not in known]
+    return left[rng.integers(len(left))] if left else None

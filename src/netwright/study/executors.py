@@ -1,0 +1,152 @@
+"""Where trials run: in this process, or in supervised workers that can be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from netwright.errors import InputError, RunError, expected
+from netwright.evaluators.base import Evaluator
+from netwright.study.supervisor import Outcome, Rules, Supervisor
+from netwright.study.worker import evaluate
+from netwright.trials.trial import Job, Status
+
+
+class Executor(Protocol):
+    """Runs jobs for one study at a time."""
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs run side by side."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """How many jobs `submit` takes now: a worker that still starts is not free."""
+        ...
+
+    def open(self, evaluator: Evaluator, most: int | None = None) -> None:
+        """Gets ready; there will be at most `most` jobs."""
+        ...
+
+    def submit(self, trial: int, job: Job, limit: float = math.inf) -> None:
+        """Starts a job; it may take `limit` seconds from now."""
+        ...
+
+    def poll(self, timeout: float) -> Sequence[Outcome]:
+        """The jobs that have ended; waits up to `timeout` seconds for one, or for a free place."""
+        ...
+
+    def close(self) -> None:
+        """Ends everything at once, finished or not."""
+        ...
+
+
+class InProcess:
+    """One job after the other, in this process: for small fits and tests. Nothing can be killed."""
+
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._evaluator: Evaluator | None = None
+        self._waiting: tuple[int, Job] | None = None
+
+    @property
+    def free(self) -> int:
+        return int(self._waiting is None)
+
+    def open(self, evaluator: Evaluator, most: int | None = None) -> None:
+        self._evaluator = evaluator
+
+    def submit(self, trial: int, job: Job, limit: float = math.inf) -> None:
+        self._waiting = trial, job
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        if self._waiting is None or self._evaluator is None:
+            return []
+        trial, job = self._waiting
+        began = time.monotonic()
+        status, metrics, error = evaluate(self._evaluator, job)
+        self._waiting = None
+        return [Outcome(trial, Status(status), metrics, time.monotonic() - began, error)]
+
+    def close(self) -> None:
+        self._evaluator = self._waiting = None
+
+
+class Supervised:
+    """Worker processes: warm between trials, killed with their children when one goes too far.
+
+    `workers` and `threads` 0: one worker, and the cores shared out among the workers. `memory`:
+    bytes for one worker with all it starts; 0: its share of four fifths of the machine's.
+    `jobs`: after so many a worker is replaced. `grace`: seconds over its time until a trial is
+    killed.
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        *,
+        threads: int = 0,
+        memory: float = 0,
+        jobs: int = 200,
+        grace: float = 2.0,
+    ) -> None:
+        for what, number in (("workers", workers), ("threads", threads), ("memory", memory)):
+            if number < 0:
+                raise InputError(expected(what, "at least 1", number))
+        if os.name != "posix":
+            fix = "Pass executor=InProcess()."
+            raise RunError(expected("supervised workers", "on Linux or macOS", sys.platform, fix))
+        self.capacity = workers or 1
+        self.threads = threads or max(1, cores() // self.capacity)
+        self.rules = Rules(memory or 0.8 * machine_memory() / self.capacity, jobs, grace)
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def free(self) -> int:
+        return self._supervisor.free if self._supervisor else 0
+
+    def open(self, evaluator: Evaluator, most: int | None = None) -> None:
+        workers = self.capacity if most is None else min(self.capacity, most)
+        self._supervisor = Supervisor(evaluator, workers, self.threads, self.rules)
+
+    def submit(self, trial: int, job: Job, limit: float = math.inf) -> None:
+        self._opened().submit(trial, job, limit)
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        return self._opened().poll(timeout)
+
+    def close(self) -> None:
+        if self._supervisor:
+            self._supervisor.close()
+        self._supervisor = None
+
+    def _opened(self) -> Supervisor:
+        if self._supervisor is None:
+            raise RunError("an executor must be open before it takes jobs. Call open(evaluator).")
+        return self._supervisor
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def machine_memory() -> float:
+    """Bytes that this machine has, or the container that this process is in."""
+    total = float(psutil.virtual_memory().total)
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # another system, or "max"
+            total = min(total, float(Path(file).read_text()))
+    return total

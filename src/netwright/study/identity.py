@@ -1,0 +1,77 @@
+"""What makes a study this study: a run folder goes on only with the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netwright.errors import RunError
+from netwright.trials.objective import Limit, Objective
+
+FIX = "Use --run for a new folder, or --fresh to start anew."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that replaying the log depends on; `about` is the caller's own, such as the data's."""
+
+    space: str
+    seed: int
+    strategy: str
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> str:
+        """As an object; infinite bounds are left out, since JSON has none."""
+        bounds = [
+            {name: value for name, value in asdict(limit).items() if _finite(value)}
+            for limit in self.limits
+        ]
+        return json.dumps(asdict(self) | {"limits": bounds, "about": dict(self.about)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Identity:
+        """The inverse of `json`."""
+        fields: dict[str, Any] = json.loads(text)
+        fields["objectives"] = tuple(Objective(**one) for one in fields["objectives"])
+        fields["limits"] = tuple(Limit(**one) for one in fields["limits"])
+        return cls(**fields)
+
+    def refuse_other(self, stored: Identity, folder: Path) -> None:
+        """RunError naming what differs, unless `stored` is the same."""
+        differences = list(self._differences(stored))
+        if differences:
+            raise RunError(f"{folder} belongs to another study: {'; '.join(differences)}. {FIX}")
+
+    def _differences(self, stored: Identity) -> Iterator[str]:
+        for name in sorted({*self.about, *stored.about}):
+            yield from _changed(name, stored.about.get(name, ""), self.about.get(name, ""))
+        if stored.space != self.space:
+            yield "its search space is a different one"
+        yield from _changed("strategy", stored.strategy, self.strategy)
+        yield from _changed("objectives", _words(stored.objectives), _words(self.objectives))
+        yield from _changed("limits", _words(stored.limits), _words(self.limits))
+        yield from _changed("seed", stored.seed, self.seed)
+
+
+def _changed(what: str, before: object, now: object) -> Iterator[str]:
+    if before != now:
+        yield f"{what} was {_shown(before)}, is {_shown(now)}"
+
+
+def _shown(value: object) -> object:
+    return "not given" if value == "" else value
+
+
+def _words(parts: tuple[Objective, ...] | tuple[Limit, ...]) -> str:
+    return ", ".join(
+        f"{one.direction} {one.metric}" if isinstance(one, Objective) else str(one) for one in parts
+    )
+
+
+def _finite(value: object) -> bool:
+    return value not in (float("inf"), float("-inf"))

@@ -1,0 +1,118 @@
+"""The log of a study: what the store holds, what was told to the strategy, what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from netwright.strategies.base import Strategy
+from netwright.study.store import Store
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import pareto_front
+from netwright.trials.trial import Proposal, Status, Trial
+
+BASELINE = "baseline"
+"""The origin of trials that the study was given instead of proposed."""
+
+
+class Listener:
+    """A strategy and how many events of the log it knows, so that a later run tells it the rest."""
+
+    def __init__(self, strategy: Strategy, hears: Callable[[Trial], bool]) -> None:
+        self.strategy = strategy
+        self._hears = hears
+        self.events = 0
+        self.tells = 0
+
+    def tell(self, trial: Trial) -> None:
+        """One more event of the log; what is not of the strategy's space is not passed on."""
+        self.events += 1
+        if self._hears(trial):
+            self.tells += 1
+            self.strategy.tell(trial)
+
+
+class Journal:
+    """Every start and end goes to the store first, then to memory, then to the strategy.
+
+    So a study that is killed at any moment is the same after replaying the store: what had
+    started and not ended is run again, with its id and seed, and not announced again.
+    """
+
+    def __init__(
+        self, store: Store, listener: Listener, seed: int,
+        objectives: Sequence[Objective], limits: Sequence[Limit],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._listener = listener
+        self._seed = seed
+        self._objectives, self._limits = objectives, limits
+        events = store.events()
+        for trial in events[listener.events :]:
+            listener.tell(trial)
+        self.trials = {trial.id: trial for trial in events}
+        self.front = pareto_front(self.ordered(), objectives, limits)
+        self._leader = pareto_front(self.ordered(), objectives[:1])
+        self.unfinished = [one for one in self.ordered() if one.status is Status.RUNNING]
+        self.baselines = sum(one.proposal.origin == BASELINE for one in self.trials.values())
+
+    def ordered(self) -> list[Trial]:
+        """All trials, by id."""
+        return [self.trials[number] for number in sorted(self.trials)]
+
+    def ask(self, n: int) -> list[Proposal]:
+        """The strategy's next proposals, from the seed and what it has been told alone."""
+        rng = np.random.default_rng([self._seed, self._listener.tells])
+        return list(self._listener.strategy.ask(n, rng))[:n]
+
+    def start(self, proposal: Proposal, seconds: float) -> Trial:
+        """Records a trial before it is executed; `seconds`: used by the study so far."""
+        number = max(self.trials, default=0) + 1
+        trial = Trial(number, proposal, trial_seed(self._seed, number))
+        self._store.start(trial, seconds)
+        self.trials[number] = trial
+        self._listener.tell(trial)
+        return trial
+
+    def end(self, trial: Trial, seconds: float) -> bool:
+        """Records how a trial ended; whether it is on the front now."""
+        trial = self._judged(trial)
+        self._store.end(trial, seconds)
+        self.trials[trial.id] = trial
+        # dominance is transitive: who was not on the front before will never be on it again
+        rivals = sorted([*self.front, trial], key=lambda one: one.id)
+        self.front = pareto_front(rivals, self._objectives, self._limits)
+        self._leader = pareto_front([*self._leader, trial], self._objectives[:1])
+        self._listener.tell(trial)
+        return any(one.id == trial.id for one in self.front)
+
+    def needed(self) -> set[int]:
+        """Whose folders are kept.
+
+        The front; the best in the first objective, should nothing keep the limits; what runs, and
+        its parents.
+        """
+        running = [one for one in self.trials.values() if one.status is Status.RUNNING]
+        parents = {parent for one in running for parent in one.proposal.parents}
+        return parents | {one.id for one in [*self.front, *self._leader, *running]}
+
+    def _judged(self, trial: Trial) -> Trial:
+        """A finished trial needs every objective, and as a number."""
+        if trial.status is not Status.DONE:
+            return trial
+        for objective in self._objectives:
+            name = objective.metric
+            if name not in trial.metrics:
+                error = f"the evaluator must measure {name}, got {', '.join(trial.metrics)}"
+                return replace(trial, status=Status.FAILED, error=error)
+            if not np.isfinite(trial.metrics[name]):
+                error = f"{name} is {trial.metrics[name]}"
+                return replace(trial, status=Status.INFEASIBLE, error=error)
+        return trial
+
+
+def trial_seed(seed: int, trial: int) -> int:
+    """The evaluator's seed: a 32-bit number that depends on the study's seed and the trial's id."""
+    return int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])

@@ -1,0 +1,68 @@
+"""One writer a run folder: the lock goes with the process that holds it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Self
+
+from netwright.errors import RunError
+
+
+class FolderLock:
+    """Held from creation to `close`, or to the end of the process, however it ends.
+
+    On POSIX the folder itself is locked, so that no lock file lies about; on Windows, where a
+    folder cannot be opened, a file inside it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = _open(folder)
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be used: {error.strerror}. Use --run for another folder."
+            ) from error
+        try:
+            _lock(self._descriptor)
+        except OSError as error:
+            os.close(self._descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+                reason = f"its file system has no locks ({error.strerror})"
+                raise RunError(f"{folder} cannot be used: {reason}. Use a local disk.") from error
+            raise RunError(
+                f"{folder} is in use by another study that is running. "
+                "Wait for it, stop it, or use --run for a new folder."
+            ) from error
+
+    def close(self) -> None:
+        """Lets others write."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _open(folder: Path) -> int:
+        return os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _open(folder: Path) -> int:
+        return os.open(folder, os.O_RDONLY)
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

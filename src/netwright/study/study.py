@@ -1,0 +1,356 @@
+"""The one loop that joins strategy, evaluator, executor and store."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from netwright.errors import InputError, InvalidCandidate, RunError, closest, expected
+from netwright.evaluators.base import Evaluator
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.strategies.base import Strategy
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.study.budget import Budget, Failures
+from netwright.study.events import Event, Tick, TrialEnded, TrialStarted
+from netwright.study.executors import Executor, Supervised
+from netwright.study.identity import Identity
+from netwright.study.journal import BASELINE, Journal, Listener
+from netwright.study.lock import FolderLock
+from netwright.study.store import FILE, Store
+from netwright.study.supervisor import Outcome
+from netwright.trials.objective import Limit, Objective, parse_limit
+from netwright.trials.objective import objectives as as_objectives
+from netwright.trials.pareto import pareto_front
+from netwright.trials.trial import Job, Proposal, Status, Trial
+
+D = TypeVar("D")
+Factory = Callable[[Space[Any], Sequence[Objective], Sequence[Limit]], Strategy]
+"""Makes a strategy for a space; a strategy class is one."""
+
+_TICK = 0.25
+"""Seconds between two looks at the clock while trials run."""
+
+
+class Study(Generic[D]):
+    """Searches a space: asks the strategy, has candidates evaluated, keeps the log.
+
+    `run`: the folder of the log, which is gone on with; None: a temporary one. `strategy`: a new
+    object, or a factory called with (space, objectives, limits); regularized evolution when None.
+    `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
+    strategy, objectives, limits or seed is refused (RunError). `trial_seconds`: the most that one
+    trial may take. With one worker and a budget of trials, the same seed gives the same study.
+    """
+
+    def __init__(
+        self,
+        space: Space[D],
+        evaluator: Evaluator,
+        *,
+        strategy: Strategy | Factory | None = None,
+        objectives: Sequence[str | Objective],
+        limits: Sequence[str | Limit] = (),
+        baselines: Sequence[Candidate] = (),
+        run: str | Path | None = None,
+        seed: int = 0,
+        executor: Executor | None = None,
+        workers: int = 1,
+        about: Mapping[str, str] | None = None,
+        trial_seconds: float | None = None,
+    ) -> None:
+        self.space, self.evaluator = space, evaluator
+        self.objectives = as_objectives(objectives)
+        self.limits = tuple(map(parse_limit, limits))
+        self.baselines = tuple(baselines)
+        self.seed = seed
+        self.trial_seconds = math.inf if trial_seconds is None else trial_seconds
+        self.interrupted = False
+        self.folder = Path(run) if run is not None else _temporary_folder(self)
+        self._executor: Executor = executor or Supervised(workers)
+        self._check_metrics([*self.objectives, *self.limits])
+        self._strategy: Strategy | Factory = strategy or RegularizedEvolution
+        self._listener = self._listen()
+        self._identity = Identity(
+            space.fingerprint, seed, _name(self._listener.strategy), self.objectives, self.limits,
+            dict(about or {}),
+        )  # fmt: skip
+        self._trials: list[Trial] = []
+        self._front: list[Trial] = []
+        self.seconds = 0.0
+        self._load()
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials of all runs, by id; those still RUNNING are run again by the next `run`."""
+        return list(self._trials)
+
+    @property
+    def front(self) -> list[Trial]:
+        """The Pareto front within the limits, best first objective first."""
+        return list(self._front)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best in the first objective within the limits; None before there is one."""
+        return self._front[0] if self._front else None
+
+    def trial_folder(self, trial: int) -> Path:
+        """Where the trial's evaluator left its files; kept for the front and the best."""
+        return self.folder / "trials" / str(trial)
+
+    def over(
+        self,
+        *,
+        trials: int | None = None,
+        seconds: float | None = None,
+        until: Sequence[str | Limit] = (),
+    ) -> bool:
+        """Whether earlier runs have used up this budget, so that `run` would do nothing."""
+        return self._used_up(self._budget(trials, seconds, until))
+
+    def run(
+        self,
+        *,
+        trials: int | None = None,
+        seconds: float | None = None,
+        until: Sequence[str | Limit] = (),
+        watch: Callable[[Event], object] | None = None,
+    ) -> Study[D]:
+        """Goes on until the budget, counted over all runs of the folder, is used; returns itself.
+
+        Ctrl-C kills what runs and returns as well, with `interrupted` set; what ran is run again
+        next time. Raises RunError when the folder cannot be used, or when too many trials fail.
+        """
+        budget = self._budget(trials, seconds, until)
+        self.interrupted = False
+        if self._used_up(budget):
+            return self
+        begun = time.monotonic()
+        with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
+            before = store.seconds
+            journal = self._open_journal(store)
+            if self._used_up(budget):  # by another process, since this study was made
+                return self
+            loop = _Loop(self, self._executor, journal, budget, before - begun, watch)
+            try:
+                loop.run()
+            except KeyboardInterrupt:
+                self.interrupted = True
+            finally:
+                self._executor.close()
+                self._trials, self._front = journal.ordered(), journal.front
+                self.seconds = loop.used
+            store.spend(self.seconds)
+        return self
+
+    def close(self) -> None:
+        """Ends the workers, if any; a study whose `run` has returned has none."""
+        self._executor.close()
+
+    def _budget(
+        self, trials: int | None, seconds: float | None, until: Sequence[str | Limit]
+    ) -> Budget:
+        wanted = tuple(map(parse_limit, until))
+        self._check_metrics(wanted)
+        return Budget(trials, seconds, wanted)
+
+    def _used_up(self, budget: Budget) -> bool:
+        ended = all(trial.status is not Status.RUNNING for trial in self._trials)
+        started = ended and budget.trials_left(len(self._trials)) == 0
+        late = budget.too_late(self.seconds, quickest(self._trials))
+        return started or late or budget.reached(self._trials)
+
+    def _check_metrics(self, wanted: Sequence[Objective | Limit]) -> None:
+        measured = self.evaluator.metrics
+        for name in (one.metric for one in wanted):
+            if name not in measured:
+                rule = "one that the evaluator measures"
+                fix = closest(name, measured) or f"It measures: {', '.join(measured)}."
+                raise InputError(expected("metric", rule, name, fix))
+
+    def _listen(self) -> Listener:
+        """A strategy that has heard nothing yet, if the study can make one."""
+        strategy = self._strategy
+        if _is_factory(strategy):
+            strategy = cast("Factory", strategy)(self.space, self.objectives, self.limits)
+        return Listener(cast("Strategy", strategy), self._is_of_space)
+
+    def _is_of_space(self, trial: Trial) -> bool:
+        """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
+        if trial.proposal.origin == BASELINE:
+            try:
+                self.space.check(trial.candidate)
+            except InvalidCandidate:
+                return False
+        return True
+
+    def _open_journal(self, store: Store) -> Journal:
+        """Replays the log; an object that knows a part of it already is told the rest."""
+        if _is_factory(self._strategy):
+            self._listener = self._listen()
+        journal = Journal(store, self._listener, self.seed, self.objectives, self.limits)
+        self._trials, self._front, self.seconds = journal.ordered(), journal.front, store.seconds
+        return journal
+
+    def _load(self) -> None:
+        """What earlier runs have found; refuses another study's folder before anything starts."""
+        if not (self.folder / FILE).exists():
+            return
+        with Store.read(self.folder) as store:
+            self._identity.refuse_other(store.identity, self.folder)
+            self._trials, self.seconds = store.trials(), store.seconds
+        self._front = pareto_front(self._trials, self.objectives, self.limits)
+
+
+class _Loop:
+    """One run of a study: fills free places, waits, records."""
+
+    def __init__(
+        self, study: Study[Any], executor: Executor, journal: Journal, budget: Budget,
+        zero: float, watch: Callable[[Event], object] | None,
+    ) -> None:  # fmt: skip
+        self._study, self._executor, self._journal = study, executor, journal
+        self._budget, self._zero = budget, zero
+        self._watch = watch or (lambda event: None)
+        self._again = list(journal.unfinished)
+        self._running: dict[int, Trial] = {}
+        self._failures = Failures()
+        self._quickest = quickest(journal.ordered())
+        self._reached = False
+
+    @property
+    def used(self) -> float:
+        """Seconds of all runs of this folder."""
+        return self._zero + time.monotonic()
+
+    def run(self) -> None:
+        """Until the budget is used, or nothing runs and the strategy has nothing to propose."""
+        most = self._budget.trials_left(len(self._journal.trials)) + len(self._again)
+        self._executor.open(self._study.evaluator, None if math.isinf(most) else int(most))
+        while not self._reached:
+            may_start = self._may_start()
+            idle = may_start and self._fill()
+            if not self._running and (idle or not may_start):
+                break
+            for outcome in self._executor.poll(_TICK):
+                self._end(outcome)
+            self._watch(Tick(self.used, tuple(self._running)))
+
+    def _may_start(self) -> bool:
+        left = self._budget.trials_left(len(self._journal.trials)) > 0 or bool(self._again)
+        return left and not self._budget.too_late(self.used, self._quickest)
+
+    def _fill(self) -> bool:
+        """Starts as many trials as there are free places; whether places stay free."""
+        while self._executor.free > 0:
+            trials = self._next(self._executor.free) if self._may_start() else []
+            for trial, again in trials:
+                self._submit(trial, again)
+            if not trials:
+                return True
+        return False
+
+    def _next(self, free: int) -> list[tuple[Trial, bool]]:
+        """What an earlier run left unfinished, then the baselines, then proposals."""
+        journal = self._journal
+        if self._again:
+            return [(self._again.pop(0), True)]
+        room = int(min(free, self._budget.trials_left(len(journal.trials))))
+        baselines = self._study.baselines[journal.baselines :][:room]
+        journal.baselines += len(baselines)
+        proposals = [Proposal(one, origin=BASELINE) for one in baselines]
+        proposals = proposals or (journal.ask(room) if room else [])
+        return [(journal.start(proposal, self.used), False) for proposal in proposals]
+
+    def _submit(self, trial: Trial, again: bool) -> None:
+        limit = min(self._budget.seconds_left(self.used), self._study.trial_seconds)
+        # where trials are counted no decision may look at a clock: the kill limit is outside
+        timed = self._budget.seconds is not None
+        deadline = time.monotonic() + limit if timed else math.inf
+        folder = _fresh_folder(self._study.trial_folder(trial.id))
+        self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
+        self._running[trial.id] = trial
+        self._watch(TrialStarted(trial, again))
+
+    def _end(self, outcome: Outcome) -> None:
+        ended = replace(
+            self._running.pop(outcome.trial), status=outcome.status, metrics=outcome.metrics,
+            seconds=outcome.seconds, error=outcome.error,
+        )  # fmt: skip
+        on_front = self._journal.end(ended, self.used)
+        ended = self._journal.trials[ended.id]
+        keep_folders(self._study.folder, self._journal.needed())
+        self._watch(TrialEnded(ended, on_front))
+        if took := quickest([ended]):
+            self._quickest = min(self._quickest or took, took)
+        self._reached = self._reached or self._budget.reached([ended])
+        self._failures.count(ended)
+
+
+def quickest(trials: Sequence[Trial]) -> float:
+    """Seconds of the shortest finished trial of the search; 0 before there is one."""
+    return min(
+        (
+            trial.seconds
+            for trial in trials
+            if trial.status is Status.DONE and trial.proposal.origin != BASELINE
+        ),
+        default=0.0,
+    )
+
+
+def keep_folders(run: Path, needed: Collection[int]) -> None:
+    """Deletes the folders of all other trials."""
+    for folder in (run / "trials").iterdir():
+        if folder.name.isdigit() and int(folder.name) not in needed:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear(run: str | Path) -> None:
+    """Forgets a run: its log and its trials' folders; what others put there stays.
+
+    RunError when a study is running there.
+    """
+    folder = Path(run)
+    if not folder.exists():
+        return
+    with FolderLock(folder):
+        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "trials", ignore_errors=True)
+
+
+def _fresh_folder(folder: Path) -> Path:
+    """An empty folder, whatever an execution that was killed has left there."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be made: {error.strerror}. Finished trials are kept; "
+            "the same line goes on once there is room."
+        ) from error
+    return folder
+
+
+def _temporary_folder(owner: object) -> Path:
+    """A run folder that goes with its owner."""
+    folder = Path(tempfile.mkdtemp(prefix="netwright-"))
+    weakref.finalize(owner, shutil.rmtree, folder, True)
+    return folder
+
+
+def _is_factory(strategy: object) -> bool:
+    return isinstance(strategy, type) or not hasattr(strategy, "ask")
+
+
+def _name(strategy: object) -> str:
+    """What the log says of a strategy: its `name`, which tells its settings, or its class."""
+    return str(getattr(strategy, "name", type(strategy).__qualname__))

@@ -1,0 +1,84 @@
+"""Kill a study at random moments, go on, and compare with a study that was left alone.
+
+``python tests/study/kill_study.py 10`` kills ten times; the test does so a few times. The study
+runs in a child (``kill_study.py study FOLDER TRIALS``), with its whole process group killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from netwright.space.choices import Integer
+from netwright.space.space import Space
+from netwright.study.store import FILE, Store
+from netwright.study.study import Study
+from netwright.trials.objective import Objective
+
+sys.path.insert(0, str(Path(__file__).parent))
+from study_tools import Hill
+
+PACE = 0.04
+"""Seconds a trial."""
+
+
+def study(folder: Path) -> Study[dict[str, int]]:
+    space = Space({"x": Integer(0, 99), "y": Integer(0, 99)})
+    objectives = [Objective("loss", "min"), Objective("cost", "min")]
+    return Study(space, Hill(PACE), objectives=objectives, run=folder, seed=7)
+
+
+def record(folder: Path) -> list[tuple[object, ...]]:
+    """All that must be bit-equal: everything but the seconds."""
+    with Store.read(folder) as store:
+        return [
+            (one.id, one.proposal, one.seed, one.status, dict(one.metrics), one.error)
+            for one in store.trials()
+        ]
+
+
+def kill_and_go_on(folder: Path, trials: int, kills: int, seed: int) -> int:
+    """Starts the study and kills it at a random moment, `kills` times; then lets it finish."""
+    moments = random.Random(seed)
+    done = 0
+    for _ in range(kills):
+        child = _start(folder, trials)
+        time.sleep(0.3 + moments.random() * 0.6)
+        done += child.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    assert _start(folder, trials).wait() == 0
+    return done
+
+
+def _start(folder: Path, trials: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, __file__, "study", str(folder), str(trials)]
+    return subprocess.Popen(command, start_new_session=True)
+
+
+def compare(kills: int, seed: int = 0) -> tuple[int, int]:
+    """(times killed before the end, trials); AssertionError when the killed study differs."""
+    with tempfile.TemporaryDirectory() as place:
+        whole, killed = Path(place) / "whole", Path(place) / "killed"
+        trials = 10 + 8 * kills
+        study(whole).run(trials=trials)
+        done = kill_and_go_on(killed, trials, kills, seed)
+        assert record(killed) == record(whole)
+        assert (killed / FILE).exists()
+        return done, len(record(whole))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "study":
+        study(Path(sys.argv[2])).run(trials=int(sys.argv[3]))
+    else:
+        killed, trials = compare(int(sys.argv[1]), seed=int(time.time()))
+        print(f"killed {killed} times before the end: the same {trials} trials as left alone")

@@ -1,0 +1,298 @@
+import gc
+import math
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from study_tools import Hill, Infinite
+
+from netwright.errors import InputError, RunError
+from netwright.space.candidate import Candidate
+from netwright.space.choices import Integer
+from netwright.space.space import Space
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.random import RandomSearch
+from netwright.study.events import Tick, TrialEnded, TrialStarted
+from netwright.study.executors import InProcess
+from netwright.study.journal import trial_seed
+from netwright.study.store import FILE, Store
+from netwright.study.study import Study, clear
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
+
+LOSS, COST = Objective("loss", "min"), Objective("cost", "min")
+
+
+def study(space: Space[Any], run: Path | None = None, **options: Any) -> Study[Any]:
+    settings: dict[str, Any] = {"objectives": [LOSS, COST], "executor": InProcess(), **options}
+    return Study(space, settings.pop("evaluator", Hill()), run=run, **settings)
+
+
+def record(one: Study[Any]) -> list[Any]:
+    return [(t.id, t.proposal, t.seed, t.status, t.metrics, t.error) for t in one.trials]
+
+
+def test_a_study_finds_the_front_and_keeps_the_folders_of_it(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path).run(trials=60)
+    assert len(one.trials) == 60
+    assert {trial.status for trial in one.trials} == {Status.DONE}
+    losses = [trial.metrics["loss"] for trial in one.front]
+    costs = [trial.metrics["cost"] for trial in one.front]
+    assert losses == sorted(losses)
+    assert costs == sorted(costs, reverse=True)
+    assert one.best == one.front[0] == min(one.trials, key=lambda trial: trial.metrics["loss"])
+    kept = {int(folder.name) for folder in (tmp_path / "trials").iterdir()}
+    assert kept == {trial.id for trial in one.front}
+    x, y = (one.best.candidate.values[name] for name in "xy")
+    assert (one.trial_folder(one.best.id) / "here.txt").read_text() == f"{x} {y}"
+
+
+def test_the_same_seed_gives_the_same_study_and_another_seed_another(space: Any) -> None:
+    assert record(study(space).run(trials=50)) == record(study(space).run(trials=50))
+    assert record(study(space).run(trials=50)) != record(study(space, seed=1).run(trials=50))
+
+
+@pytest.mark.parametrize("factory", [True, False])
+def test_a_study_in_pieces_is_the_study_in_one(space: Any, tmp_path: Path, factory: bool) -> None:
+    def strategy() -> Any:
+        return RegularizedEvolution if factory else RegularizedEvolution(space, [LOSS, COST])
+
+    whole = study(space, strategy=strategy()).run(trials=60)
+    kept = study(space, tmp_path / "a", strategy=strategy())
+    for trials in (1, 2, 25, 60):  # the same object, which knows a part of the log already
+        kept.run(trials=trials)
+    for trials in (7, 33, 60):  # a new object, which knows nothing
+        pieces = study(space, tmp_path / "b", strategy=strategy()).run(trials=trials)
+    assert record(whole) == record(kept) == record(pieces)
+
+
+def test_a_budget_that_is_used_up_does_nothing(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path).run(trials=20)
+    before = (tmp_path / FILE).stat().st_mtime_ns, record(one)
+    again = study(space, tmp_path)
+    assert again.over(trials=20)
+    assert not again.over(trials=21)
+    seen: list[object] = []
+    again.run(trials=20, watch=seen.append)
+    again.run(trials=5, watch=seen.append)
+    assert not seen
+    assert ((tmp_path / FILE).stat().st_mtime_ns, record(again)) == before
+
+
+def test_seconds_count_over_all_runs(space: Any, tmp_path: Path) -> None:
+    deadlines: list[float] = []
+
+    class Slow(Hill):
+        def __call__(self, job: Job) -> Metrics:
+            deadlines.append(job.deadline)
+            return super().__call__(job)
+
+    first = study(space, tmp_path, evaluator=Slow(0.05)).run(seconds=0.5)
+    n = len(first.trials)
+    assert 0.4 < first.seconds < 0.7
+    assert 3 < n < 11
+    assert max(deadlines) - min(deadlines) < 0.1  # the end of the study, for each of them
+    second = study(space, tmp_path, evaluator=Slow(0.05))
+    assert second.seconds == pytest.approx(first.seconds)
+    assert len(second.run(seconds=0.5).trials) == n
+    assert len(second.run(seconds=0.8).trials) > n
+
+
+def test_where_trials_are_counted_no_evaluator_sees_a_clock(space: Any) -> None:
+    class Asks(Hill):
+        def __call__(self, job: Job) -> Metrics:
+            assert job.deadline == math.inf
+            return super().__call__(job)
+
+    one = study(space, evaluator=Asks(), trial_seconds=5.0).run(trials=3)
+    assert [trial.status for trial in one.trials] == [Status.DONE] * 3
+
+
+def test_until_ends_the_study_at_the_trial_that_reaches_it(space: Any, tmp_path: Path) -> None:
+    wanted = [Limit("loss", at_most=900), Limit("cost", at_most=90)]
+    one = study(space, tmp_path).run(trials=500, until=wanted)
+    met = [all(limit.keeps(trial.metrics) for limit in wanted) for trial in one.trials]
+    assert met.index(True) == len(met) - 1 < 400
+    assert study(space, tmp_path).over(until=wanted)
+    assert len(study(space, tmp_path).run(until=wanted, trials=500).trials) == len(met)
+
+
+def test_a_small_space_ends_when_it_is_exhausted() -> None:
+    tiny = Space({"x": Integer(0, 4), "y": Integer(0, 4)})
+    for strategy in (RandomSearch, RegularizedEvolution):
+        one = study(tiny, strategy=strategy).run(trials=1000)
+        assert len({trial.candidate for trial in one.trials}) == len(one.trials) == 25
+
+
+def test_baselines_come_first_and_the_strategy_hears_of_those_of_its_space(
+    space: Any, tmp_path: Path
+) -> None:
+    heard: list[Trial] = []
+
+    class Listening(RandomSearch):
+        def tell(self, trial: Trial) -> None:
+            heard.append(trial)
+            super().tell(trial)
+
+    inside, outside = Candidate({"x": 61, "y": 17}), Candidate({"x": 1, "y": 2, "z": 3})
+    options: dict[str, Any] = {"strategy": Listening, "baselines": [inside, outside]}
+    study(space, tmp_path, **options).run(trials=1)
+    one = study(space, tmp_path, **options).run(trials=4)
+    assert [trial.candidate for trial in one.trials[:2]] == [inside, outside]
+    assert [t.proposal.origin for t in one.trials] == ["baseline", "baseline", "random", "random"]
+    assert one.best is not None
+    assert one.best.candidate == inside
+    assert outside not in {trial.candidate for trial in heard}
+    assert inside in {trial.candidate for trial in heard}
+
+
+def test_a_metric_that_is_no_number_makes_the_candidate_infeasible(space: Any) -> None:
+    one = study(space, evaluator=Infinite(), objectives=[LOSS]).run(trials=20)
+    even = [trial for trial in one.trials if trial.candidate.values["x"] in range(0, 100, 2)]
+    assert 0 < len(even) < 20
+    assert {trial.status for trial in even} == {Status.INFEASIBLE}
+    assert {trial.error for trial in even} == {"loss is nan"}
+
+
+def test_failing_code_stops_the_study_with_its_last_words(space: Any, tmp_path: Path) -> None:
+    class Broken(Hill):
+        broken = True
+
+        def __call__(self, job: Job) -> Metrics:
+            if self.broken and int(job.folder.name) > 3:
+                raise KeyError("lr")
+            return super().__call__(job)
+
+    one = study(space, tmp_path, evaluator=Broken())
+    with pytest.raises(RunError, match=r"5 trials in a row failed, .*trial 8.*KeyError: 'lr'"):
+        one.run(trials=50)
+    assert [trial.status for trial in one.trials] == [Status.DONE] * 3 + [Status.FAILED] * 5
+    Broken.broken = False  # mended: what failed before does not count again
+    assert len(study(space, tmp_path, evaluator=Broken()).run(trials=12).trials) == 12
+
+
+def test_an_evaluator_that_leaves_an_objective_out_has_failed(space: Any) -> None:
+    class Half(Hill):
+        def __call__(self, job: Job) -> Metrics:
+            return {"loss": 1.0}
+
+    with pytest.raises(RunError, match="must measure cost, got loss"):
+        study(space, evaluator=Half()).run(trials=9)
+
+
+def test_ctrl_c_leaves_what_ran_to_be_run_again(space: Any, tmp_path: Path) -> None:
+    class Interrupted(Hill):
+        at = 5
+
+        def __call__(self, job: Job) -> Metrics:
+            if int(job.folder.name) == self.at:
+                raise KeyboardInterrupt
+            return super().__call__(job)
+
+    whole = study(space).run(trials=12)
+    one = study(space, tmp_path, evaluator=Interrupted())
+    assert one.run(trials=12).interrupted
+    assert [trial.status for trial in one.trials][-2:] == [Status.DONE, Status.RUNNING]
+    assert not one.over(trials=5)
+    Interrupted.at = 0
+    events: list[object] = []
+    one.run(trials=12, watch=events.append)
+    assert not one.interrupted
+    assert record(one) == record(whole)
+    started = [event for event in events if isinstance(event, TrialStarted)]
+    assert [event.again for event in started] == [True] + [False] * 7
+
+
+def test_ctrl_c_while_workers_run(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path, evaluator=Hill(30), executor=None)
+    timer = threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT))
+    timer.start()
+    assert one.run(trials=3).interrupted
+    timer.join()
+    assert [trial.status for trial in one.trials] == [Status.RUNNING]
+    assert 0.9 < one.seconds < 4
+
+
+def test_those_who_watch_see_every_start_and_end(space: Any) -> None:
+    events: list[Any] = []
+    one = study(space).run(trials=10, watch=events.append)
+    ends = [event for event in events if isinstance(event, TrialEnded)]
+    assert [event.trial for event in ends] == one.trials
+    assert ends[0].on_front
+    assert not all(event.on_front for event in ends)
+    ticks = [event.seconds for event in events if isinstance(event, Tick)]
+    assert ticks == sorted(ticks)
+
+
+def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> None:
+    about = {"data": "adult.csv, 39,073 rows"}
+    study(space, tmp_path, about=about).run(trials=1)
+    other = Space({"x": Integer(0, 50), "y": Integer(0, 99)})
+    cases: list[tuple[Any, dict[str, Any], str]] = [
+        (space, {"about": {"data": "120 rows"}}, "data was adult.csv, 39,073 rows, is 120 rows"),
+        (space, {"about": about, "seed": 3}, "seed was 0, is 3"),
+        (space, {"about": about, "objectives": [LOSS]}, "objectives was min loss, min cost, is"),
+        (space, {"about": about, "limits": ["flops<=9"]}, "limits was not given, is flops<=9"),
+        (space, {"about": about, "strategy": RandomSearch}, r"strategy was evolution\(.*, is rand"),
+        (other, {"about": about}, "search space is a different one"),
+    ]
+    for its_space, options, sentence in cases:
+        evaluator = Hill(metrics=("loss", "cost", "flops"))
+        with pytest.raises(RunError, match=f"{sentence}.*--fresh to start anew"):
+            study(its_space, tmp_path, evaluator=evaluator, **options)
+    clear(tmp_path)
+    assert study(other, tmp_path).run(trials=2).trials[1].status is Status.DONE
+
+
+def test_metrics_that_nobody_measures_are_refused_at_once(space: Any) -> None:
+    with pytest.raises(InputError, match=r"evaluator measures, got 'los'. Did you mean 'loss'\?"):
+        study(space, objectives=[Objective("los", "min")])
+    with pytest.raises(InputError, match="It measures: loss, cost"):
+        study(space).run(until=["accuracy>=1"])
+    with pytest.raises(InputError, match="trials, seconds or until, got none"):
+        study(space).run()
+
+
+def test_a_temporary_folder_goes_with_its_study(space: Any) -> None:
+    one = study(space).run(trials=2)
+    folder = one.folder
+    assert folder.exists()
+    del one
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_when_nothing_keeps_the_limits_the_best_outside_keeps_its_folder(
+    space: Any, tmp_path: Path
+) -> None:
+    one = study(space, tmp_path, limits=[Limit("cost", at_most=-1)]).run(trials=20)
+    assert one.front == []
+    assert one.best is None
+    (kept,) = (tmp_path / "trials").iterdir()
+    assert int(kept.name) == min(one.trials, key=lambda trial: trial.metrics["loss"]).id
+
+
+def test_seeds_of_trials_differ_and_depend_on_the_study_alone() -> None:
+    seeds = [[trial_seed(study, trial) for trial in range(50)] for study in (0, 1)]
+    assert len(np.unique(seeds)) == 100
+    assert trial_seed(1, 7) == seeds[1][7]
+
+
+def test_front_after_front_is_the_front_of_all(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path, strategy=RandomSearch).run(trials=80)
+    with Store.read(tmp_path) as store:
+        assert store.trials() == one.trials
+    assert study(space, tmp_path, strategy=RandomSearch).front == one.front
+
+
+def test_a_proposal_of_less_than_full_fidelity_is_never_delivered(space: Any) -> None:
+    class Halves(RandomSearch):
+        def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
+            return [Proposal(one.candidate, 0.5) for one in super().ask(n, rng)]
+
+    one = study(space, strategy=Halves).run(trials=5)
+    assert one.front == []
+    assert not one.over(until=[Limit("loss", at_most=1e9)])

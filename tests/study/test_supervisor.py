@@ -1,0 +1,322 @@
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study_tools import Clocked, DiesAlone, Hill, Hostile, alive, wait_for
+
+from netwright.errors import InputError, RunError
+from netwright.space.candidate import Candidate
+from netwright.study.executors import InProcess, Supervised, machine_memory
+from netwright.study.supervisor import Outcome
+from netwright.trials.trial import Job, Metrics, Proposal, Status
+
+LINUX = sys.platform.startswith("linux")
+only_linux = pytest.mark.skipif(not LINUX, reason="elsewhere no process adopts orphans")
+
+
+def job(place: Path, trial: int, x: int) -> Job:
+    folder = place / str(trial)
+    folder.mkdir(exist_ok=True)
+    return Job(Proposal(Candidate({"x": x, "y": 0})), seed=trial, folder=folder)
+
+
+def evaluate(
+    executor: Any, evaluator: Any, place: Path, *xs: int, limit: float = math.inf
+) -> list[Outcome]:
+    """The outcomes of trials 1, 2, ... by id; the executor stays open."""
+    executor.open(evaluator)
+    waiting = list(enumerate(xs, start=1))
+    outcomes: list[Outcome] = []
+    end = time.monotonic() + 60
+    while len(outcomes) < len(xs):
+        assert time.monotonic() < end
+        while waiting and executor.free:
+            trial, x = waiting.pop(0)
+            executor.submit(trial, job(place, trial, x), limit)
+        outcomes += executor.poll(0.1)
+    return sorted(outcomes, key=lambda outcome: outcome.trial)
+
+
+@pytest.fixture
+def executor() -> Any:
+    made = Supervised(memory=300e6, grace=0.2)
+    yield made
+    made.close()
+
+
+CRASHES = [
+    (
+        "abort",
+        Status.FAILED,
+        r"crashed \(SIGABRT\): Fatal Python error: Aborted, File .*study_tools",
+    ),
+    ("segfault", Status.FAILED, r"crashed \(SIGSEGV\): Fatal Python error: Segmentation fault, Fi"),
+    ("leave", Status.FAILED, r"ended by itself \(exit status 3\)"),
+    ("exit", Status.FAILED, "SystemExit: 4"),
+    (
+        "fail",
+        Status.FAILED,
+        r"ValueError: the code is at fault \(study_tools.py, line \d+, in fail",
+    ),
+    ("refuse", Status.INFEASIBLE, "^3 channels cannot be halved$"),
+    ("fall_short", Status.INFEASIBLE, "^ran out of memory: no 9 GB$"),
+    ("sleep", Status.INFEASIBLE, r"^took longer than 0\.5 s$"),
+    ("allocate", Status.INFEASIBLE, r"^took more memory than 300 MB: 3\d\d MB$"),
+    ("chatter", Status.DONE, "^$"),
+]
+
+
+@pytest.mark.parametrize(("what", "status", "error"), CRASHES)
+def test_whatever_a_trial_does_the_next_one_runs(
+    what: str, status: Status, error: str, executor: Any, tmp_path: Path
+) -> None:
+    limit = 0.5 if what == "sleep" else 30
+    bad, good = evaluate(executor, Hostile(what, tmp_path), tmp_path, 2, 3, limit=limit)
+    assert bad.status is status
+    assert re.search(error, bad.error)
+    assert good == Outcome(2, Status.DONE, {"loss": 3.0}, good.seconds)
+    assert good.seconds < 1
+
+
+def test_a_worker_stays_warm_and_is_replaced_after_its_share_of_jobs(tmp_path: Path) -> None:
+    executor = Supervised(jobs=3)
+    outcomes = evaluate(executor, Hostile("sleep", tmp_path), tmp_path, 1, 3, 5, 7, 9, 11, 13)
+    executor.close()
+    assert [outcome.metrics["loss"] for outcome in outcomes] == [1, 3, 5, 7, 9, 11, 13]
+    assert len(list(tmp_path.glob("worker-*"))) == 3
+    assert not alive(tmp_path, "worker")
+
+
+@only_linux
+def test_after_a_time_out_nothing_of_the_trial_is_left(executor: Any, tmp_path: Path) -> None:
+    (outcome,) = evaluate(executor, Hostile("orphan", tmp_path), tmp_path, 2, limit=1.5)
+    assert outcome.error == "took longer than 1.5 s"
+    assert len(list(tmp_path.glob("orphan-*"))) == 1
+    assert not alive(tmp_path, "orphan")
+    assert not alive(tmp_path, "worker")
+    assert 1.5 < outcome.seconds < 3.5
+
+
+@only_linux
+def test_what_a_finished_trial_left_running_is_ended_too(executor: Any, tmp_path: Path) -> None:
+    bred, after = evaluate(executor, Hostile("breed", tmp_path), tmp_path, 2, 3)
+    assert bred.status is after.status is Status.DONE
+    wait_for(lambda: not alive(tmp_path, "orphan"))
+    assert len(alive(tmp_path, "worker")) == 1  # the same, still warm
+    assert len(list(tmp_path.glob("worker-*"))) == 1
+
+
+@only_linux
+def test_two_seconds_after_kill_9_of_the_study_nothing_is_left(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from study_tools import Hostile; from test_supervisor import evaluate\n"
+        "from netwright.study.executors import Supervised\n"
+        "place = Path(sys.argv[1])\n"
+        "evaluate(Supervised(2), Hostile('orphan', place), place, 2, 4)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
+    study = subprocess.Popen(command, start_new_session=True)
+    wait_for(lambda: len(alive(tmp_path, "orphan")) == 2, seconds=20)
+    assert len(alive(tmp_path, "worker")) == 2
+    os.killpg(study.pid, signal.SIGKILL)
+    study.wait()
+    wait_for(lambda: not alive(tmp_path, "orphan") + alive(tmp_path, "worker"), seconds=2)
+
+
+@only_linux
+def test_a_worker_dies_with_its_guard(executor: Any, tmp_path: Path) -> None:
+    executor.open(Hostile("sleep", tmp_path))
+    wait_for(lambda: executor.poll(0.05) or executor.free)
+    executor.submit(1, job(tmp_path, 1, 2))
+    wait_for(lambda: alive(tmp_path, "worker"))
+    os.kill(executor._supervisor._workers[0].process.pid, signal.SIGKILL)
+    outcomes: list[Outcome] = []
+    wait_for(lambda: outcomes.extend(executor.poll(0.05)) or outcomes)
+    assert outcomes[0].status is Status.FAILED
+    wait_for(lambda: not alive(tmp_path, "worker"))
+
+
+def test_alone_all_other_workers_stand_still(tmp_path: Path) -> None:
+    executor = Supervised(3, grace=0.2)
+    outcomes = evaluate(executor, Clocked(tmp_path), tmp_path, 1, 2, 3, limit=30)
+    executor.close()
+    assert [outcome.status for outcome in outcomes] == [Status.DONE] * 3
+    assert outcomes[0].metrics == {"still": 2.0, "moved": 0.0}
+    assert min(outcome.metrics["moved"] for outcome in outcomes[1:]) > 0
+
+
+def test_being_paused_costs_a_trial_none_of_its_time(tmp_path: Path) -> None:
+    executor = Supervised(2, grace=0.0)
+    executor.open(Pausing(tmp_path))
+    wait_for(lambda: executor.poll(0.05) or executor.free == 2)
+    executor.submit(1, job(tmp_path, 1, 0), limit=30)
+    executor.submit(2, job(tmp_path, 2, 0), limit=1.0)  # takes 0.5 s and is paused for 1.5 s
+    outcomes: list[Outcome] = []
+    wait_for(lambda: outcomes.extend(executor.poll(0.05)) or len(outcomes) == 2)
+    executor.close()
+    assert [outcome.status for outcome in outcomes] == [Status.DONE] * 2
+    (second,) = (outcome for outcome in outcomes if outcome.trial == 2)
+    assert second.metrics["wall"] > 1.5
+    assert second.seconds < 1.0
+
+
+class Pausing:
+    metrics = ("wall",)
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __call__(self, job: Job) -> Metrics:
+        start = time.monotonic()
+        if job.folder.name == "1":
+            wait_for((self.place / "second").exists)
+            with job.alone():
+                time.sleep(1.5)
+        else:
+            (self.place / "second").touch()
+            while time.process_time() < 0.5:  # its own clock, which a pause stops
+                pass
+            time.sleep(0.1)
+        return {"wall": time.monotonic() - start}
+
+
+def test_two_who_want_to_be_alone_are_served_in_turn(tmp_path: Path) -> None:
+    executor = Supervised(3)
+    outcomes = evaluate(executor, Taking(tmp_path), tmp_path, 1, 2, 3, 4, 5, 6)
+    executor.close()
+    spans = sorted((one.metrics["start"], one.metrics["end"]) for one in outcomes)
+    assert len(spans) == 6
+    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+
+
+class Taking:
+    metrics = ("start", "end")
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __call__(self, job: Job) -> Metrics:
+        with job.alone():
+            start = time.monotonic()
+            time.sleep(0.1)
+            return {"start": start, "end": time.monotonic()}
+
+
+def test_who_dies_alone_lets_the_others_go_on(tmp_path: Path) -> None:
+    executor = Supervised(2)
+    dead, other = evaluate(executor, DiesAlone(tmp_path), tmp_path, 1, 3, limit=20)
+    executor.close()
+    assert dead.status is Status.FAILED
+    assert "SIGKILL" in dead.error
+    assert other.status is Status.DONE
+
+
+def test_workers_get_their_threads_and_never_spin(tmp_path: Path) -> None:
+    executor = Supervised(2, threads=3)
+    outcomes = evaluate(executor, Environment(), tmp_path, 1)
+    executor.close()
+    assert outcomes[0].metrics == {"OMP_NUM_THREADS": 3, "MKL_NUM_THREADS": 3, "passive": 1}
+
+
+class Environment:
+    metrics = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "passive")
+
+    def __call__(self, job: Job) -> Metrics:
+        found = {name: float(os.environ[name]) for name in self.metrics[:2]}
+        return found | {"passive": float(os.environ["OMP_WAIT_POLICY"] == "PASSIVE")}
+
+
+class Unloadable:
+    metrics = ("loss",)
+
+    def __call__(self, job: Job) -> Metrics:
+        return {}
+
+    def __reduce__(self) -> Any:
+        return (os.abort, ()) if self.metrics else (math.sqrt, (-1,))
+
+
+def test_an_evaluator_that_does_not_load_stops_at_once(executor: Any, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"workers must start, got 3 that did not: .*SIGABRT"):
+        evaluate(executor, Unloadable(), tmp_path, 1)
+    executor.close()
+    broken = Unloadable()
+    broken.metrics = ()  # type: ignore[assignment]  # chooses the other way to break
+    with pytest.raises(RunError, match="must load in a worker process, got ValueError: "):
+        evaluate(executor, broken, tmp_path, 1)
+
+
+def test_an_evaluator_that_does_not_pickle_is_an_input_error(executor: Any) -> None:
+    evaluator = Environment()
+    evaluator.held = threading.Lock()  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="must pickle, .* got Environment: cannot pickle"):
+        executor.open(evaluator)
+
+
+def test_an_evaluator_of_a_script_needs_no_guard(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from netwright.space.choices import Integer\n"
+        "from netwright.space.space import Space\n"
+        "from netwright.study.study import Study\n"
+        "from netwright.trials.objective import Objective\n"
+        "print('script runs')\n"
+        "OFFSET = 5\n"
+        "class Mine:\n"
+        "    metrics = ('loss',)\n"
+        "    def __call__(self, job):\n"
+        "        print('hello')\n"
+        "        return {'loss': job.proposal.candidate.values['x'] + OFFSET}\n"
+        "study = Study(Space({'x': Integer(0, 9)}), Mine(), objectives=[Objective('loss', 'min')])\n"
+        "print(study.run(trials=10).best.metrics)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("script runs\n{'loss': 5.0}\n", "")
+
+
+def test_an_evaluator_larger_than_a_pipe_arrives(executor: Any, tmp_path: Path) -> None:
+    (outcome,) = evaluate(executor, Large(b"x" * 30_000_000), tmp_path, 1)
+    assert outcome.metrics == {"bytes": 30_000_000}
+
+
+class Large:
+    metrics = ("bytes",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __call__(self, job: Job) -> Metrics:
+        return {"bytes": float(len(self.data))}
+
+
+def test_no_more_workers_start_than_there_are_jobs(tmp_path: Path) -> None:
+    executor = Supervised(8)
+    executor.open(Hill(), most=2)
+    wait_for(lambda: executor.poll(0.05) or executor.free == 2)
+    executor.close()
+    assert executor.free == 0
+
+
+def test_in_process_gives_the_same_outcomes(tmp_path: Path) -> None:
+    for what, status, error in CRASHES:
+        if what in ("exit", "fail", "refuse", "fall_short"):
+            bad, good = evaluate(InProcess(), Hostile(what, tmp_path), tmp_path, 2, 3)
+            assert (bad.status, good.status) == (status, Status.DONE)
+            assert re.search(error, bad.error)
+
+
+def test_settings_that_cannot_be() -> None:
+    with pytest.raises(InputError, match="workers must be at least 1, got -1"):
+        Supervised(-1)
+    assert machine_memory() > 1e8
+    with pytest.raises(RunError, match="must be open before it takes jobs"):
+        Supervised().poll(0)

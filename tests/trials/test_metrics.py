@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from netwright.errors import InputError
+from netwright.trials.metrics import METRICS, default_metric, metric, score
+
+
+def chances(n: int, classes: int, seed: int) -> np.ndarray:
+    raw = np.random.default_rng(seed).random((n, classes))
+    return raw / raw.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_class_metrics_are_those_of_scikit_learn(classes: int) -> None:
+    rng = np.random.default_rng(1)
+    truth, p = rng.integers(0, classes, 200), chances(200, classes, 2)
+    kind = "binary" if classes == 2 else "multiclass"
+    found, label = score(kind, truth, p), p.argmax(1)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(truth, label))
+    assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, label))
+    assert found["f1"] == pytest.approx(reference.f1_score(truth, label, average="macro"))
+    assert found["log_loss"] == pytest.approx(reference.log_loss(truth, p.astype(float)), rel=1e-5)
+    auc = reference.roc_auc_score(truth, p[:, 1] if classes == 2 else p, multi_class="ovr")
+    assert found["auc"] == pytest.approx(auc)
+
+
+def test_float32_rows_that_miss_one_by_a_hair_are_scored_all_the_same() -> None:
+    p = chances(90, 3, 0).astype(np.float32)
+    assert "auc" in score("multiclass", np.arange(90) % 3, p)
+
+
+def test_a_metric_that_the_rows_do_not_define_is_left_out() -> None:
+    found = score("binary", np.zeros(5, int), chances(5, 2, 0))
+    assert "auc" not in found
+    assert "accuracy" in found
+    assert "r2" not in score("regression", np.ones(4), np.ones(4))
+
+
+def test_regression_metrics_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    truth, said = rng.normal(size=50), rng.normal(size=50)
+    found = score("regression", truth, said)
+    assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(truth, said))
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(truth, said))
+    assert found["r2"] == pytest.approx(reference.r2_score(truth, said))
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match=r"got 'acuracy'. Did you mean 'accuracy'"):
+        metric("acuracy")
+
+
+def test_each_default_scores_its_own_task() -> None:
+    for kind in ("binary", "multiclass", "regression"):
+        assert kind in METRICS[default_metric(kind)].kinds

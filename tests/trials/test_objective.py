@@ -1,0 +1,47 @@
+import math
+
+import pytest
+
+from netwright.errors import InputError
+from netwright.trials.objective import Limit, Objective, objective, objectives, parse_limit
+
+
+def test_an_objective_turns_every_metric_into_a_loss() -> None:
+    assert objective("accuracy").loss({"accuracy": 0.9}) == -0.9
+    assert objective("latency").loss({"latency": 2.0}) == 2.0
+    assert objective("latency").loss({}) == math.inf
+    assert objective("latency").loss({"latency": math.nan}) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("latency<=2", Limit("latency", at_most=2)),
+        ("accuracy >= 0.99", Limit("accuracy", at_least=0.99)),
+        ("parameters<1e5", Limit("parameters", at_most=1e5)),
+    ],
+)
+def test_a_limit_reads_from_text_and_back(text: str, limit: Limit) -> None:
+    assert parse_limit(text) == limit
+    assert parse_limit(str(limit)) == limit
+
+
+@pytest.mark.parametrize("text", ["latency", "latency=2", "latency<=fast", "<=2", ""])
+def test_what_is_no_limit_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(InputError, match=r"limit must be METRIC<=NUMBER .* Write latency<=2"):
+        parse_limit(text)
+
+
+def test_a_limit_counts_by_how_much_it_is_broken() -> None:
+    limit = Limit("latency", at_most=2.0)
+    assert limit.excess({"latency": 2.5}) == 0.5
+    assert limit.keeps({"latency": 2.0})
+    assert not limit.keeps({})
+    assert not limit.keeps({"latency": math.nan})
+
+
+def test_objectives_are_at_least_one_and_none_twice() -> None:
+    with pytest.raises(InputError, match="at least one metric"):
+        objectives([])
+    with pytest.raises(InputError, match="different metrics"):
+        objectives(["accuracy", Objective("accuracy", "max")])
