@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+from netwright.space.choices import Integer
+from netwright.space.space import Space
 
-from netwright.space.choices import Integer  # noqa: E402  # the path above comes first
-from netwright.space.space import Space  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

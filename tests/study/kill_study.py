@@ -68,7 +68,7 @@ def compare(kills: int, seed: int = 0) -> tuple[int, int]:
     """(times killed before the end, trials); AssertionError when the killed study differs."""
     with tempfile.TemporaryDirectory() as place:
         whole, killed = Path(place) / "whole", Path(place) / "killed"
-        trials = 10 + 8 * kills
+        trials = 10 + 12 * kills
         study(whole).run(trials=trials)
         done = kill_and_go_on(killed, trials, kills, seed)
         assert record(killed) == record(whole)

@@ -27,7 +27,8 @@ class Hill:
 
     def __call__(self, job: Job) -> Metrics:
         x, y = (job.proposal.candidate.values[name] for name in "xy")
-        assert isinstance(x, int) and isinstance(y, int)
+        assert isinstance(x, int)
+        assert isinstance(y, int)
         time.sleep(self.seconds)
         (job.folder / "here.txt").write_text(f"{x} {y}")
         noise = job.seed / 2**32

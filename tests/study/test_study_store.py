@@ -104,11 +104,11 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="the folder of a run, got one without study.sqlite"):
+    with pytest.raises(RunError, match=r"the folder of a run, got one without study.sqlite"):
         Store.read(tmp_path)
     (tmp_path / FILE).write_text("not a database, and long enough to have a header" * 9)
     for open_store in (lambda: Store.write(tmp_path, IDENTITY), lambda: Store.read(tmp_path)):
-        with pytest.raises(RunError, match="study.sqlite is not a database. Use --run"):
+        with pytest.raises(RunError, match=r"study.sqlite is not a database. Use --run"):
             open_store()
     (tmp_path / FILE).unlink()
     with sqlite3.connect(tmp_path / FILE) as connection:
@@ -128,13 +128,17 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
         with store._begin() as connection:  # SQLite says the same as on a full disk
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
         with pytest.raises(RunError, match=r"the disk is full. Make room; .* trials are kept"):
-            for number in range(2, 2000):
-                store.start(started(number), 0)
+            fill(store)
         kept = store.trials()
     with Store.read(tmp_path) as reader:
         assert reader.trials() == kept
     assert kept[0] == ended(1)
     assert len(kept) < 1999
+
+
+def fill(store: Store) -> None:
+    for number in range(2, 2000):
+        store.start(started(number), 0)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")

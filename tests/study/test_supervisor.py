@@ -1,3 +1,4 @@
+import itertools
 import math
 import os
 import re
@@ -69,7 +70,7 @@ CRASHES = [
     ("refuse", Status.INFEASIBLE, "^3 channels cannot be halved$"),
     ("fall_short", Status.INFEASIBLE, "^ran out of memory: no 9 GB$"),
     ("sleep", Status.INFEASIBLE, r"^took longer than 0\.5 s$"),
-    ("allocate", Status.INFEASIBLE, r"^took more memory than 300 MB: 3\d\d MB$"),
+    ("allocate", Status.INFEASIBLE, r"^took more memory than 300 MB: \d+ MB$"),
     ("chatter", Status.DONE, "^$"),
 ]
 
@@ -195,7 +196,7 @@ def test_two_who_want_to_be_alone_are_served_in_turn(tmp_path: Path) -> None:
     executor.close()
     spans = sorted((one.metrics["start"], one.metrics["end"]) for one in outcomes)
     assert len(spans) == 6
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
 class Taking:
@@ -258,7 +259,7 @@ def test_an_evaluator_that_does_not_load_stops_at_once(executor: Any, tmp_path: 
 def test_an_evaluator_that_does_not_pickle_is_an_input_error(executor: Any) -> None:
     evaluator = Environment()
     evaluator.held = threading.Lock()  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="must pickle, .* got Environment: cannot pickle"):
+    with pytest.raises(InputError, match=r"must pickle, .* got Environment: cannot pickle"):
         executor.open(evaluator)
 
 
@@ -276,7 +277,8 @@ def test_an_evaluator_of_a_script_needs_no_guard(tmp_path: Path) -> None:
         "    def __call__(self, job):\n"
         "        print('hello')\n"
         "        return {'loss': job.proposal.candidate.values['x'] + OFFSET}\n"
-        "study = Study(Space({'x': Integer(0, 9)}), Mine(), objectives=[Objective('loss', 'min')])\n"
+        "space = Space({'x': Integer(0, 9)})\n"
+        "study = Study(space, Mine(), objectives=[Objective('loss', 'min')])\n"
         "print(study.run(trials=10).best.metrics)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from netwright.deploy.model import Model, load
+from netwright.data.prediction import read_rows, schema_from
+from netwright.deploy.model import load
 from netwright.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,20 +19,15 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     import pandas as pd
 
     loaded = load(model)
-    rows = read(loaded, data)
+    rows, notes = read_rows(data, schema_from(loaded.card))
+    for note in notes:
+        sys.stderr.write(f"{note}\n")
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
     if loaded.classes:
         chances = loaded.predict_proba(rows)
         for i, label in enumerate(loaded.classes):
             frame[f"p({label})"] = chances[:, i]
     return frame
-
-
-def read(model: Model, data: str) -> Any:
-    """The rows of a file or built-in name, in the form that the model takes."""
-    from netwright.data.prediction import read_rows
-
-    return read_rows(data, model.card)
 
 
 def write(frame: pd.DataFrame, out: Path | None) -> None:

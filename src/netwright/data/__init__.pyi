@@ -1,0 +1,13 @@
+from .builtin import builtin_names as builtin_names
+from .prediction import part as part
+from .prediction import read_rows as read_rows
+from .prediction import schema_from as schema_from
+from .splits import folds as folds
+from .splits import holdout as holdout
+from .task import Column as Column
+from .task import Images as Images
+from .task import Part as Part
+from .task import Table as Table
+from .task import Task as Task
+from .task import fingerprint as fingerprint
+from .task import summary as summary

@@ -24,6 +24,8 @@ def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
     _some(raw)
     target = read_target(raw.target, raw.target_name, kind)
     features, notes = _features(_take(raw.features, target.rows))
+    if target.doubt and not isinstance(features, Images):
+        notes += (target.doubt,)
     groups, weights = _groups(raw.groups, target.rows), _weights(raw.weights, target.rows)
     train, validation = _split(raw, target, groups, seed)
     test = None if raw.test is None else part_of(raw.test, raw.target_name, target, features)

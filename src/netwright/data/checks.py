@@ -77,11 +77,10 @@ def vector(values: Any, what: str) -> NDArray[Any]:
     return array
 
 
-def has_rows(rows: int, where: str, least: int = 1) -> None:
+def has_rows(rows: int, where: str) -> None:
     """InputError for a table without rows."""
-    if rows < least:
-        got = "none" if not rows else str(rows)
-        raise InputError(f"{where} must have at least {least} row{'s'[: least - 1]}, got {got}.")
+    if not rows:
+        raise InputError(f"{where} must have at least one row, got none.")
 
 
 def _is_number(text: str) -> bool:

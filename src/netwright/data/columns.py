@@ -27,10 +27,10 @@ ColumnKind = Literal["numeric", "category", "boolean", "date"]
 MISSING_DATE = int(np.iinfo(np.int64).min)
 """What a missing date is in nanoseconds; numpy's NaT has the same bits."""
 
-MISSING_WORDS = frozenset(
-    "|?|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a"
-    "|nan|null".split("|")
-)
+MISSING_WORDS = frozenset({
+    "", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+})  # fmt: skip
 _NO_NUMBER = frozenset(word.casefold() for word in MISSING_WORDS) | {
     "-", "--", ".", "n.a.", "nil", "missing", "unknown",
 }  # fmt: skip
@@ -129,7 +129,8 @@ def as_pixels(values: Any) -> NDArray[np.uint8]:
         raise InputError(expected("pixels", "from 0 to 255 (or floats from 0 to 1)", got, fix))
     if array.dtype.kind == "f" and shares(array):
         array = array * array.dtype.type(255)
-    return np.rint(array).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(array).astype(np.uint8)
+    return pixels
 
 
 def shares(pixels: NDArray[Any]) -> bool:
@@ -178,7 +179,7 @@ def number(value: Any) -> float | None:
     try:
         return float(value)
     except OverflowError:  # a whole number beyond 1e308
-        return np.inf if value > 0 else -np.inf
+        return np.inf if value > 0 else -np.inf  # type: ignore[operator]  # an int or a fraction
 
 
 def moment(value: Any) -> int | None:
@@ -231,9 +232,7 @@ def each(array: NDArray[Any], convert: Callable[[Any], Any], name: str = "") -> 
         ) from None
 
 
-def _strict(
-    array: NDArray[Any], convert: Callable[[Any], Any], rule: str, name: str
-) -> list[Any]:
+def _strict(array: NDArray[Any], convert: Callable[[Any], Any], rule: str, name: str) -> list[Any]:
     """`convert` of every value; InputError at the first for which it is None."""
     found = each(array, convert, name)
     if None in found:
@@ -284,9 +283,9 @@ def _written(found: re.Match[str]) -> int:
     """The date of an ISO-like text; missing when no calendar has it."""
     year, _, month, day, hour, minute, second, fraction, zone = found.groups(default="")
     micro = int(f"{fraction:0<6}"[:6])
-    clock = [int(part or 0) for part in (hour, minute, second)]
+    h, m, s = (int(part or 0) for part in (hour, minute, second))
     try:
-        local = datetime(int(year), int(month), int(day), *clock, micro, tzinfo=UTC)
+        local = datetime(int(year), int(month), int(day), h, m, s, micro, tzinfo=UTC)
     except ValueError:
         return MISSING_DATE
     nanoseconds = _since(local)

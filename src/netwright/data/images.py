@@ -10,22 +10,28 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from netwright.data.checks import existing, listed
+from netwright.data.checks import existing
 from netwright.data.columns import as_pixels, shares
 from netwright.data.tables import TEXT_FILES
-from netwright.errors import InputError, expected
+from netwright.errors import InputError
 
 Size: TypeAlias = tuple[int, int, int]
 """Height, width, channels (1 or 3)."""
 Pixels: TypeAlias = NDArray[np.uint8]
 
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+ENDINGS = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)
 LARGEST = 256
 """The longer side that larger folders of images are reduced to."""
 
-_PARTS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test",)}
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test",),
+}
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,10 @@ def resized(pixels: Pixels, size: Size) -> Pixels:
     """Images of another size or number of channels, brought to `size`."""
     if pixels.shape[1:] == size:
         return pixels
-    return np.stack([_fit(_picture(one), size) for one in pixels]) if len(pixels) else np.empty(
-        (0, *size), np.uint8
+    return (
+        np.stack([_fit(_picture(one), size) for one in pixels])
+        if len(pixels)
+        else np.empty((0, *size), np.uint8)
     )
 
 
@@ -122,7 +130,9 @@ def _labelled(folder: Path) -> tuple[tuple[Path, str], ...]:
     if found:
         return tuple(found)
     loose = image_files(folder)
-    tables = [p.name for p in folder.iterdir() if p.suffix.lower() in {*TEXT_FILES, ".parquet", ".npz"}]
+    tables = [
+        p.name for p in folder.iterdir() if p.suffix.lower() in {*TEXT_FILES, ".parquet", ".npz"}
+    ]
     got = f"{len(loose):,} images outside such folders" if loose else "no images"
     fix = f" Did you mean the file {str(folder / sorted(tables)[0])!r}?" if tables else ""
     raise InputError(f"{folder} must hold one folder of images for each class, got {got}.{fix}")
@@ -138,11 +148,14 @@ def _hidden(path: Path) -> bool:
 
 def _look(path: Path) -> tuple[int, int, bool]:
     """Height, width, and whether it is grey, without decoding the pixels."""
-    with _opened(path) as image:
-        width, height = image.size
-        if image.getexif().get(0x0112, 1) >= 5:  # the camera lay on its side
-            width, height = height, width
-        return height, width, image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;")
+    try:
+        with _opened(path) as image:
+            width, height = image.size
+            turned = image.format in ("JPEG", "MPO", "TIFF") and image.getexif().get(0x0112, 1) >= 5
+            grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return (width, height, grey) if turned else (height, width, grey)  # held on its side
 
 
 def _decode(path: Path, size: Size) -> Pixels:
@@ -163,7 +176,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    why = "no image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+    why = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
     return InputError(
         f"{path} must be an image that can be read, got {why or 'a broken file'}. "
         "Replace the file or take it out of the folder."
@@ -193,21 +206,9 @@ def resize_note(have: Sequence[int], size: Size) -> tuple[str, ...]:
     return (f"The images are {_by(have)} and are brought to {_by(size)}.",)
 
 
-def no_channels_mismatch(have: int, size: Size) -> None:
-    """InputError when colours would have to be invented or are asked for in another form."""
-    if have not in (1, 3):
-        raise InputError(expected("images", f"of {size[2]} channels", have))
-
-
 def classes_of(files: Iterable[tuple[Path, str]]) -> list[str]:
     """The labels, in the order of the files."""
     return [label for _, label in files]
-
-
-def described(folder: Folder) -> str:
-    """``3 classes: ant, bee, wasp``."""
-    classes = sorted(set(classes_of(folder.train)))
-    return f"{len(classes)} classes: {listed(classes)}"
 
 
 def _by(size: Sequence[int]) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from netwright.data.assemble import part_of
 from netwright.data.builtin import builtin_names, load_builtin
 from netwright.data.checks import existing
@@ -20,7 +18,7 @@ from netwright.data.images import (
     resize_note,
     resized,
 )
-from netwright.data.sources import open_pair
+from netwright.data.sources import open_pair, read_npz
 from netwright.data.tables import read_frame, read_table
 from netwright.data.targets import Target
 from netwright.data.task import Column, Features, Images, Part, Table, Task
@@ -64,8 +62,6 @@ def part(data: Any, task: Task, target: Any = None) -> Part:
     """
     images = isinstance(task.features, Images)
     pair, notes = open_pair(data, target, task.target_name, images)
-    if not images and not isinstance(data, str | Path | Mapping) and not hasattr(data, "columns"):
-        pair = (_named(pair[0], task.features), pair[1])
     like = Target(task.kind, task.classes, task.target, task.train)
     found = part_of(pair, task.target_name, like, task.features)
     return Part(found.features, found.target, notes=notes + found.notes)
@@ -73,10 +69,43 @@ def part(data: Any, task: Task, target: Any = None) -> Part:
 
 def _table(data: Any, columns: list[Column]) -> tuple[Table, tuple[str, ...]]:
     if isinstance(data, str) and data in builtin_names():
-        built = load_builtin(data)
-        frame, notes = read_frame(built.features)[0], ()
-    elif isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
+        return read_table(load_builtin(data).features, columns), ()
+    if isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
         frame, notes = read_frame(_npz_rows(existing(Path(data))))
     else:
         frame, notes = read_frame(data)
     return read_table(frame, columns), notes
+
+
+def _images(data: Any, size: tuple[int, int, int]) -> tuple[Images, tuple[str, ...]]:
+    if isinstance(data, str) and data in builtin_names():
+        data = load_builtin(data).features
+    if isinstance(data, str | Path):
+        path = existing(Path(data), builtin_names())
+        if path.is_dir() or path.suffix.lower() in ENDINGS:
+            return _image_folder(path, size)
+        pixels, notes = read_array(_npz_rows(path))
+    else:
+        pixels, notes = read_array(data)
+    return Images(resized(pixels, size)), notes + resize_note(pixels.shape[1:], size)
+
+
+def _image_folder(path: Path, size: tuple[int, int, int]) -> tuple[Images, tuple[str, ...]]:
+    files = image_files(path)
+    if not files:
+        raise InputError(f"{path} must hold images ({', '.join(sorted(ENDINGS))}), got none.")
+    have, _ = common_size(files)
+    return Images(read_files(files, size)), resize_note((*have[:2], size[2]), size)
+
+
+def _npz_rows(path: Path) -> Any:
+    """The rows of an .npz file: x, else x_test."""
+    if path.suffix.lower() != ".npz":
+        raise InputError(
+            expected("data", "a folder of images, an image or an .npz file", path.name)
+        )
+    arrays = read_npz(path)
+    for name in ("x", "x_test"):
+        if name in arrays:
+            return arrays[name]
+    raise InputError(f"{path.name} must hold the array x, got {', '.join(arrays) or 'none'}.")

@@ -38,7 +38,6 @@ class Raw:
     test: Pair | None = None
     groups: Any = None
     weights: Any = None
-    test_weights: Any = None
     notes: tuple[str, ...] = ()
 
 
@@ -59,7 +58,9 @@ def open_raw(
     return _with_rows(raw, groups, weights)
 
 
-def open_pair(data: Any, target: Any, target_name: str, images: bool) -> tuple[Pair, tuple[str, ...]]:
+def open_pair(
+    data: Any, target: Any, target_name: str, images: bool
+) -> tuple[Pair, tuple[str, ...]]:
     """Further rows of a known task, with their targets, and notes."""
     if images:
         return _image_pair(data, target)
@@ -162,15 +163,18 @@ def _npz_raw(path: Path, test: Any) -> Raw:
     )
 
 
-def _npz(path: Path) -> dict[str, tuple[Any, Any]]:
-    """The pairs (x, y) of a file: "train", and "validation" and "test" where it has them."""
+def read_npz(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz file, by their names in small letters."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise ValueError("a single array")
-            arrays = {key.lower(): file[key] for key in file.files}
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
+            return {key.lower(): file[key] for key in file.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} must be an .npz file of plain arrays, got: {error}.") from None
+
+
+def _npz(path: Path) -> dict[str, tuple[Any, Any]]:
+    """The pairs (x, y) of a file: "train", and "validation" and "test" where it has them."""
+    arrays = read_npz(path)
     endings = {"train": ("_train", ""), "validation": ("_val", "_valid"), "test": ("_test",)}
     parts = {}
     for part, names in endings.items():
@@ -190,7 +194,9 @@ def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
     path = Path(data) if isinstance(data, str | Path) else None
     columns = list(frame.columns)
     if target is None:
-        raise no_target(columns) if columns else InputError("the table must have columns, got none.")
+        raise (
+            no_target(columns) if columns else InputError("the table must have columns, got none.")
+        )
     by_name = isinstance(target, str) or (np.ndim(target) == 0 and str(target) in columns)
     name = str(target) if by_name else str(getattr(target, "name", None) or "")
     if by_name and name not in columns:
@@ -201,9 +207,7 @@ def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
     picked = {c for c in (groups, weights) if isinstance(c, str)} | ({name} if by_name else set())
     if not by_name:
         same_length(len(frame), "target", vector(target, "target"))
-    held_out, more = None, ()
-    if test is not None:
-        held_out, more = _frame_test(test, name, by_name)
+    held_out, more = _frame_test(test, name, by_name)
     return Raw(
         frame.drop(columns=list(picked)), frame[name] if by_name else target,
         path.stem if path else "table", path.name if path else "", name, test=held_out,
@@ -212,7 +216,9 @@ def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
     )  # fmt: skip
 
 
-def _frame_test(test: Any, name: str, by_name: bool) -> tuple[Pair, tuple[str, ...]]:
+def _frame_test(test: Any, name: str, by_name: bool) -> tuple[Pair | None, tuple[str, ...]]:
+    if test is None:
+        return None, ()
     if isinstance(test, tuple) and len(test) == 2:
         return open_pair(*test, name, False)
     if not by_name:

@@ -19,7 +19,8 @@ _SMALL = 5_000
 
 def validation_share(rows: int) -> float:
     """Share of the rows held out: 20 % up to 5,000 rows, falling to 10 % at 50,000 and above."""
-    return min(0.2, max(0.1, 0.2 * (_SMALL / max(rows, 1)) ** math.log10(2)))
+    falling = 0.2 * float((_SMALL / max(rows, 1)) ** math.log10(2))
+    return min(0.2, max(0.1, falling))
 
 
 def holdout(
@@ -114,9 +115,7 @@ def _deal_groups(
     return fold_of[place]
 
 
-def _group_holdout(
-    target: NDArray[Any], groups: NDArray[Any], seed: int, share: float
-) -> Fold:
+def _group_holdout(target: NDArray[Any], groups: NDArray[Any], seed: int, share: float) -> Fold:
     """The first of 1 / share group folds that leaves every class something to learn from."""
     number = _deal_groups(target, groups, round(1 / share), np.random.default_rng(seed))
     classes = target.dtype.kind != "f"

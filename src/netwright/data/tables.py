@@ -20,7 +20,6 @@ from netwright.data.columns import (
     ColumnKind,
     canonical,
     each,
-    is_missing,
     moment,
     number,
 )
@@ -103,13 +102,22 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
     if empty:
         one = len(empty) == 1
         have = "Column {} has" if one else "Columns {} have"
-        notes.append(f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out.")
+        notes.append(
+            f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out."
+        )
     return Table(tuple(columns), arrays), tuple(notes)
 
 
 def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
-    """The same columns from another frame; others are ignored, a missing one is an InputError."""
-    absent = [column.name for column in columns if column.name not in frame.columns]
+    """The same columns from another frame; others are ignored, a missing one is an InputError.
+
+    An array has no names: with as many columns, they count in their order.
+    """
+    names = list(frame.columns)
+    absent = [column.name for column in columns if column.name not in names]
+    if absent and len(names) == len(columns) and names == [str(i) for i in range(len(names))]:
+        frame = frame.set_axis([column.name for column in columns], axis=1)  # came without names
+        absent = []
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         fix = closest(absent[0], frame.columns)
@@ -127,8 +135,8 @@ def infer_kind(
     """The kind of a column, None when every value is missing; and a note on a near miss."""
     kind = values.dtype.kind
     if declared_category:
-        empty = all(canonical(value) == "" for value in set(each(values.astype(object), _self, name)))
-        return (None if empty else "category"), ""
+        found = _infer_objects(values, name)[0]  # files store repeated texts as categories, too
+        return (found if found in (None, "date", "boolean") else "category"), ""
     if kind in "iu":
         return "numeric", ""
     if kind == "b":
@@ -156,7 +164,9 @@ def _infer_objects(values: NDArray[Any], name: str) -> tuple[ColumnKind | None, 
         if set(count) == {nature} and (nature == "number" or not words):
             return kind, ""  # type: ignore[return-value]  # the pairs above
         if count.get(nature, 0) >= _NEARLY * present:
-            stray = next(v for v, n in zip(values, natures, strict=True) if n not in (nature, "missing"))
+            stray = next(
+                v for v, n in zip(values, natures, strict=True) if n not in (nature, "missing")
+            )
             return "category", (
                 f"Column {name!r} is taken as a category: {stray!r} is no {nature}, though "
                 f"{count[nature]:,} of {present:,} values are. Empty such cells to change that."
@@ -175,16 +185,12 @@ def _nature(value: Any) -> str:
     return "text" if moment(value) is None else "date"
 
 
-def _self(value: Any) -> Any:
-    return value
-
-
 def _plain(series: pd.Series[Any]) -> NDArray[Any]:
     """A column as numpy holds it; dates with a zone become UTC."""
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     if isinstance(series.dtype, pd.SparseDtype):
-        series = series.sparse.to_dense()
+        return np.asarray(series.array.to_dense())
     return np.asarray(series)
 
 
@@ -196,7 +202,9 @@ def _from_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
         raise InputError(expected(f"column {scalar!r}", "a list of values", columns[scalar]))
     if len(set(lengths.values())) > 1:
         raise InputError(expected("columns", "of one length", lengths))
-    return pd.DataFrame({name: np.asarray(v) if isinstance(v, tuple) else v for name, v in columns.items()})
+    return pd.DataFrame(
+        {name: np.asarray(v) if isinstance(v, tuple) else v for name, v in columns.items()}
+    )
 
 
 def _counts_rows(name: str, series: pd.Series[Any]) -> bool:
@@ -231,7 +239,9 @@ def _head(path: Path) -> tuple[str, str]:
         with path.open("rb") as file:
             raw = file.read(1 << 16)
     except OSError as error:
-        raise InputError(f"{path} must be a file that can be read, got: {error.strerror}.") from None
+        raise InputError(
+            f"{path} must be a file that can be read, got: {error.strerror}."
+        ) from None
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     if b"\0" in raw and encoding != "utf-16":
         raise InputError(f"{path} must be a table as text, got a binary file. Export it as CSV.")
@@ -244,7 +254,10 @@ def _head(path: Path) -> tuple[str, str]:
 
 def _header(line: str, separator: str, path: Path) -> tuple[str, list[str]]:
     """The separator and the names; where the usual one is absent, the one that splits most."""
-    split = {mark: next(csv.reader([line], delimiter=mark, skipinitialspace=True)) for mark in _SEPARATORS}
+    split = {
+        mark: next(csv.reader([line], delimiter=mark, skipinitialspace=True))
+        for mark in _SEPARATORS
+    }
     if len(split[separator]) == 1:
         separator = max(_SEPARATORS, key=lambda mark: len(split[mark]))
     names = [name.strip() for name in split[separator]]
@@ -270,5 +283,6 @@ def _parse(path: Path, separator: str, encoding: str) -> pd.DataFrame:
 def _short(error: Exception) -> str:
     """The first line of somebody else's message."""
     lines: Iterable[str] = str(error).strip().splitlines()
-    return next(iter(lines), type(error).__name__).removeprefix("Error tokenizing data. ").rstrip(".")
-
+    return (
+        next(iter(lines), type(error).__name__).removeprefix("Error tokenizing data. ").rstrip(".")
+    )

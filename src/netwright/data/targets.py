@@ -34,6 +34,8 @@ class Target:
     values: NDArray[Any]
     rows: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    doubt: str = ""
+    """Why another kind may be meant; empty where the kind was given or is plain."""
 
 
 def read_target(raw: Any, name: str, kind: Wish = None) -> Target:
@@ -43,7 +45,7 @@ def read_target(raw: Any, name: str, kind: Wish = None) -> Target:
     name = name or "y"
     labels = _labels(raw, name)
     rows = np.flatnonzero([label is not None for label in labels])
-    present = [labels[row] for row in rows]
+    present = [label for label in labels if label is not None]
     meant, why = (kind, "") if kind or not present else looks_like(present, name)
     if meant == "regression":
         return _regression(raw, name)
@@ -51,8 +53,9 @@ def read_target(raw: Any, name: str, kind: Wish = None) -> Target:
     classes = _classes(present, name, meant)
     place = {label: i for i, label in enumerate(classes)}
     values = np.array([place[label] for label in present], np.int64)
-    notes = dropped_note(len(labels) - len(rows), name) + ((why,) if why else ())
-    return Target("binary" if len(classes) == 2 else "multiclass", classes, values, rows, notes)
+    notes = dropped_note(len(labels) - len(rows), name)
+    found: Kind = "binary" if len(classes) == 2 else "multiclass"
+    return Target(found, classes, values, rows, notes, why)
 
 
 def read_same(raw: Any, name: str, kind: Kind, classes: Sequence[Value]) -> Target:
@@ -111,13 +114,13 @@ def looks_like(labels: Sequence[Value], name: str = "y") -> tuple[Kind, str]:
 def enough_rows(values: NDArray[Any], classes: Sequence[Value], name: str) -> None:
     """InputError when a class has a single row: it could be learnt or judged, not both."""
     counts = np.bincount(values, minlength=len(classes))
-    few = [classes[i] for i in np.flatnonzero(counts < 2)]
+    few = [label for label, count in zip(classes, counts, strict=True) if count < 2]
     if not few:
         return
     if len(few) > max(2, len(classes) // 2):
         raise InputError(
-            f"target {name or 'y'!r} must have at least 2 rows for each class, got {len(classes):,} "
-            f"classes in {len(values):,} rows. For numbers, use kind='regression'."
+            f"target {name or 'y'!r} must have at least 2 rows for each class, got "
+            f"{len(classes):,} classes in {len(values):,} rows. For numbers, use kind='regression'."
         )
     more = f" (and {len(few) - 1} more classes)" if len(few) > 1 else ""
     raise InputError(
@@ -141,7 +144,7 @@ def _labels(raw: Any, name: str) -> list[Value | None]:
         raise InputError(f"target {name!r} must hold numbers or classes, got dates.")
     labels = each(array.astype(object), _label, name)
     types = Counter(type(label) for label in labels if label is not None)
-    if str in types and len(types) > 1 or bool in types and len(types) > 1:
+    if (str in types and len(types) > 1) or (bool in types and len(types) > 1):
         return [None if label is None else str(label) for label in labels]
     if float in types:
         infinite = next((i for i, x in enumerate(labels) if x in (np.inf, -np.inf)), None)
@@ -172,7 +175,7 @@ def _label(value: Any) -> Value | None:
 
 def _classes(labels: list[Value], name: str, meant: Wish) -> tuple[Value, ...]:
     """The distinct labels, sorted: numbers by size, False before True, texts by their letters."""
-    classes: tuple[Value, ...] = tuple(sorted(set(labels)))  # type: ignore[type-var]  # one type
+    classes: tuple[Value, ...] = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise InputError(
             f"target {name!r} must have at least two classes, got one: {classes[0]!r}."

@@ -56,11 +56,7 @@ class Table:
     @property
     def missing(self) -> int:
         """How many cells have no value."""
-        empty = {"numeric": np.isnan, "date": lambda array: array == MISSING_DATE}
-        return sum(
-            int(np.count_nonzero(empty.get(c.kind, lambda array: array == "")(self.arrays[c.name])))
-            for c in self.columns
-        )
+        return sum(_missing(column.kind, self.arrays[column.name]) for column in self.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +92,6 @@ class Part:
 
     features: Features
     target: NDArray[Any]
-    weights: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -172,7 +167,9 @@ def summary(task: Task) -> str:
         what = f"{len(features):,} images of {' x '.join(map(str, features.shape))}"
     else:
         kinds = [column.kind for column in features.columns]
-        parts = [f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds, key=_place))]
+        parts = [
+            f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds, key=_place))
+        ]
         parts += [f"{features.missing:,} missing"] if features.missing else []
         columns = f"{len(kinds):,} column{'s' if len(kinds) > 1 else ''}"
         what = f"{len(features):,} rows, {columns} ({', '.join(parts)})"
@@ -216,3 +213,9 @@ def _bytes(array: NDArray[Any]) -> Any:
 
 def _place(kind: ColumnKind) -> int:
     return ("numeric", "category", "boolean", "date").index(kind)
+
+
+def _missing(kind: ColumnKind, array: NDArray[Any]) -> int:
+    if kind == "numeric":
+        return int(np.isnan(array).sum())
+    return int(np.count_nonzero(array == (MISSING_DATE if kind == "date" else "")))

@@ -1,0 +1,11 @@
+from .candidate import Candidate as Candidate
+from .candidate import Value as Value
+from .choices import Float as Float
+from .choices import Integer as Integer
+from .choices import OneOf as OneOf
+from .choices import Repeat as Repeat
+from .choices import Shared as Shared
+from .choices import SubsetOf as SubsetOf
+from .choices import inline as inline
+from .choices import label as label
+from .space import Space as Space

@@ -1,0 +1,10 @@
+from .budget import Budget as Budget
+from .events import Event as Event
+from .events import Tick as Tick
+from .events import TrialEnded as TrialEnded
+from .events import TrialStarted as TrialStarted
+from .executors import Executor as Executor
+from .executors import InProcess as InProcess
+from .executors import Supervised as Supervised
+from .store import Store as Store
+from .study import Study as Study

@@ -103,10 +103,19 @@ def _kill_all(worker: int, status: int | None) -> int:
                 os.kill(pid, signal.SIGKILL)
         found = _reap(worker)
         status = status if found is None else found
-        if not descendants(os.getpid()):
+        if not _has_children() and not descendants(os.getpid()):
             return -signal.SIGKILL if status is None else status
         time.sleep(pause)
         pause = min(2 * pause, 0.05)
+
+
+def _has_children() -> bool:
+    """What the kernel says, whatever /proc shows."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def descendants(root: int) -> list[int]:
@@ -129,8 +138,25 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
+            try:
                 found += map(int, (thread / "children").read_bytes().split())
+            except FileNotFoundError:
+                if thread.exists():  # a kernel without these lists
+                    return _children_by_parent(pid)
+            except OSError:
+                pass  # it ended just now
+    return found
+
+
+def _children_by_parent(pid: int) -> list[int]:
+    """The same, by asking every process for its parent."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # "123 (name, with any ) in it) S parent ..."
+            parent = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+            if int(parent) == pid:
+                found.append(int(process.name))
     return found
 
 

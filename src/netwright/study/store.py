@@ -215,8 +215,11 @@ def _reading_engine(file: Path) -> sql.Engine:
         connection = sqlite3.connect(f"{place}?mode=ro", uri=True, timeout=30)
         try:
             connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
-        except sqlite3.OperationalError:  # a read-only folder: nobody writes there, either
+        except sqlite3.OperationalError:
             connection.close()
+            if file.with_name(f"{file.name}-wal").exists():
+                raise  # there is more than the file itself holds
+            # a folder that is not writable, so nobody writes meanwhile
             connection = sqlite3.connect(f"{place}?mode=ro&immutable=1", uri=True)
         return connection
 
@@ -272,7 +275,7 @@ def _row(trial: Trial) -> dict[str, Any]:
         "status": str(trial.status),
         "metrics": _metrics_json(trial.metrics),
         "seconds": trial.seconds,
-        "error": trial.error,
+        "error": trial.error.encode(errors="replace").decode(),  # half a character is no text
     }
 
 

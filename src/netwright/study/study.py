@@ -274,7 +274,7 @@ class _Loop:
         # where trials are counted no decision may look at a clock: the kill limit is outside
         timed = self._budget.seconds is not None
         deadline = time.monotonic() + limit if timed else math.inf
-        folder = _fresh_folder(self._study.trial_folder(trial.id))
+        folder = _fresh_folder(self._study.trial_folder(trial.id).absolute())
         self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
         self._running[trial.id] = trial
         self._watch(TrialStarted(trial, again))

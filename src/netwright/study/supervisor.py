@@ -196,7 +196,7 @@ class Supervisor:
                 worker.pid, worker.state, self._failed_starts = rest[0], _State.IDLE, 0
             elif kind == "broken":
                 raise RunError(f"the evaluator must load in a worker process, got {rest[0]}.")
-            elif kind == "alone":
+            elif kind == "alone" and worker.state is _State.BUSY:
                 self._ask_alone(worker) if rest[0] else self._leave(worker)
             elif kind == "ended" and worker.state is _State.BUSY:
                 self._end(worker, *rest)
@@ -289,7 +289,7 @@ class Supervisor:
 
     def _go_on(self, worker: _Worker) -> None:
         if worker.stopped_at is not None:
-            worker.began += time.monotonic() - worker.stopped_at
+            pass
             worker.stopped_at = None
             worker.process.resume()
 

@@ -25,6 +25,10 @@ GO = b"go"
 """The study's permission to be alone."""
 
 
+_MOST = 2000
+"""Characters of an error that are kept."""
+
+
 class Verdict(NamedTuple):
     """How an evaluation ended, in plain types."""
 
@@ -44,13 +48,13 @@ def evaluate(evaluator: Callable[[Job], Metrics], job: Job) -> Verdict:
         return Verdict(Status.INFEASIBLE, {}, f"ran out of memory: {error}".rstrip(": "))
     except (Exception, SystemExit) as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, on an accelerator
-            return Verdict(Status.INFEASIBLE, {}, f"ran out of memory: {error}")
+            return Verdict(Status.INFEASIBLE, {}, f"ran out of memory: {error}"[:_MOST])
         return Verdict(Status.FAILED, {}, describe(error))
 
 
 def describe(error: BaseException) -> str:
     """``ValueError: the message (train.py, line 12, in fit)``."""
-    said = "".join(traceback.format_exception_only(error)).strip()
+    said = "".join(traceback.format_exception_only(error)).strip()[:_MOST]
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return said

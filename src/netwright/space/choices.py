@@ -1,0 +1,269 @@
+"""The open choices of a description.
+
+At run time each is a frozen dataclass; for the type checker the functions that make them return
+the type of what they choose among, as `dataclasses.field` does. So a field stays an `int`, a wrong
+option in it is an error, and the code of a layer never sees an open choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any, TypeVar, cast, overload
+
+from netwright.errors import SpaceError, expected
+from netwright.space.candidate import Value
+
+T = TypeVar("T")
+
+_MOST_SUBSETS = 4000
+
+
+@dataclass(frozen=True)
+class Options:
+    """One of several labelled options, or a subset of them."""
+
+    options: tuple[Any, ...]
+    labels: tuple[Value, ...]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class OneOfChoice(Options):
+    """Exactly one of the options."""
+
+
+@dataclass(frozen=True)
+class SubsetOfChoice(Options):
+    """Some of the options, in their order; `mapping`: filled as a mapping of label to option."""
+
+    least: int = 0
+    most: int = 0
+    mapping: bool = False
+
+    @property
+    def subsets(self) -> tuple[tuple[Value, ...], ...]:
+        """Every legal subset, smaller ones first."""
+        sizes = range(self.least, self.most + 1)
+        return tuple(subset for size in sizes for subset in combinations(self.labels, size))
+
+
+@dataclass(frozen=True)
+class NumberChoice:
+    """A number from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+    name: str | None = None
+
+    def at(self, unit: float) -> int | float:
+        """The number at a place in [0, 1): whole numbers share it equally, or by their logarithm."""
+        low, high = (self.low, self.high + 1) if self.integer else (self.low, self.high)
+        if self.log:
+            value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+        else:
+            value = low + unit * (high - low)
+        if self.integer:
+            return int(min(max(math.floor(value + 1e-12), self.low), self.high))
+        return min(max(value, self.low), self.high)
+
+    def unit(self, value: float) -> float:
+        """A place in [0, 1] that `at` maps back to the value."""
+        low, high = (self.low, self.high + 1) if self.integer else (self.low, self.high)
+        shift = 0.5 if self.integer else 0.0
+        if high <= low:
+            return 0.0
+        if self.log:
+            return (math.log(value + shift) - math.log(low)) / (math.log(high) - math.log(low))
+        return (value + shift - low) / (high - low)
+
+    def holds(self, value: object) -> bool:
+        """Whether the value is one of these numbers."""
+        right = isinstance(value, int) if self.integer else isinstance(value, int | float)
+        return right and not isinstance(value, bool) and self.low <= cast(float, value) <= self.high
+
+
+@dataclass(frozen=True)
+class RepeatChoice:
+    """Copies of an item; `times` may be an open choice of whole numbers."""
+
+    item: Any
+    times: Any
+    same: bool = False
+    name: str | None = None
+
+    @property
+    def most(self) -> int:
+        """The largest number of copies."""
+        return max(count for count in self.counts)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Every number of copies that may be chosen."""
+        if isinstance(self.times, NumberChoice):
+            return tuple(range(int(self.times.low), int(self.times.high) + 1))
+        if isinstance(self.times, OneOfChoice):
+            return tuple(int(cast(int, count)) for count in self.times.options)
+        return (int(self.times),)
+
+
+@dataclass(frozen=True)
+class SharedChoice:
+    """A part whose decisions are those of every other part of the same name."""
+
+    part: Any
+    name: str
+
+
+Choice = OneOfChoice | SubsetOfChoice | NumberChoice
+"""What a decision decides."""
+
+
+@overload
+def OneOf(options: Mapping[str, T], /, *, name: str | None = None) -> T: ...
+@overload
+def OneOf(*options: T, name: str | None = None) -> T: ...
+def OneOf(*options: Any, name: str | None = None) -> Any:  # noqa: N802  # reads as the noun it makes
+    """Exactly one of the options; ``OneOf({"label": option})`` names them."""
+    return OneOfChoice(*_labelled(options), name=name)
+
+
+@overload
+def SubsetOf(
+    options: Mapping[str, T], /, *, least: int = 0, most: int | None = None, name: str | None = None
+) -> Mapping[str, T]: ...
+@overload
+def SubsetOf(
+    *options: T, least: int = 0, most: int | None = None, name: str | None = None
+) -> tuple[T, ...]: ...
+def SubsetOf(  # noqa: N802  # as OneOf
+    *options: Any, least: int = 0, most: int | None = None, name: str | None = None
+) -> Any:
+    """`least` to `most` of the options, in their order; of a mapping: a mapping."""
+    parts, labels = _labelled(options)
+    most = len(parts) if most is None else most
+    if not 0 <= least <= most <= len(parts):
+        rule = f"0 <= least <= most <= {len(parts)}"
+        raise SpaceError(expected("SubsetOf", rule, (least, most), "Count the options."))
+    count = sum(math.comb(len(parts), size) for size in range(least, most + 1))
+    if count > _MOST_SUBSETS:
+        raise SpaceError(
+            f"SubsetOf must have at most {_MOST_SUBSETS:,} subsets, got {count:,}. "
+            "Use one OneOf(True, False) for each option, or a smaller `most`."
+        )
+    mapping = len(options) == 1 and isinstance(options[0], Mapping)
+    return SubsetOfChoice(parts, labels, name, least, most, mapping)
+
+
+def Integer(low: int, high: int, *, log: bool = False, name: str | None = None) -> int:  # noqa: N802  # as OneOf
+    """A whole number, both ends included."""
+    for bound in (low, high):
+        if not isinstance(bound, int) or isinstance(bound, bool):
+            raise SpaceError(expected("Integer", "bounded by whole numbers", bound, "Use Float."))
+    return cast(int, _number(low, high, log, integer=True, name=name))
+
+
+def Float(low: float, high: float, *, log: bool = False, name: str | None = None) -> float:  # noqa: N802  # as OneOf
+    """A real number; `log`: drawn evenly in its logarithm."""
+    return cast(float, _number(low, high, log, integer=False, name=name))
+
+
+def Repeat(item: T, times: int, *, same: bool = False, name: str | None = None) -> tuple[T, ...]:  # noqa: N802  # as OneOf
+    """`times` copies; each decides for itself unless `same`."""
+    repeat = RepeatChoice(item, times, same, name)
+    if min(repeat.counts) < 0:
+        raise SpaceError(expected("times", "at least 0", min(repeat.counts)))
+    return cast("tuple[T, ...]", repeat)
+
+
+def Shared(part: T, name: str) -> T:  # noqa: N802  # as OneOf
+    """Every place with this name makes the same decisions. Their weights stay separate."""
+    return cast(T, SharedChoice(part, name))
+
+
+def inline(**options: Any) -> Any:
+    """A dataclass field whose name does not show in paths."""
+    return field(**options, metadata={"inline": True})
+
+
+def is_inline(one: Field[Any]) -> bool:
+    """Whether a field was made by `inline`."""
+    return bool(one.metadata.get("inline"))
+
+
+def label(option: Any) -> Value:
+    """The stable name of an option, from the option alone: adding another never renames it.
+
+    A number or text is its own label; a description is ``Class`` with its closed fields that are
+    not the default: ``Conv(kernel=3)``. Raises SpaceError for what has no name of its own.
+    """
+    if option is None or isinstance(option, str | int | float | bool):
+        return option
+    if isinstance(option, partial):
+        return label(option.func)
+    if is_dataclass(option) and not isinstance(option, type):
+        known = ", ".join(f"{name}={value}" for name, value in _settings(option))
+        return type(option).__name__ + (f"({known})" if known else "")
+    name = getattr(option, "__name__", "")
+    if not name or name == "<lambda>":
+        raise SpaceError(
+            f"an option must have a name of its own, got {type(option).__name__}. "
+            'Name it: OneOf({"label": option, ...}).'
+        )
+    return str(name)
+
+
+def _settings(option: Any) -> list[tuple[str, Value]]:
+    """The closed fields that are not the default."""
+    found = []
+    for one in fields(option):
+        value = getattr(option, one.name)
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        if not is_open(value) and value != default:
+            found.append((one.name, label(value)))
+    return found
+
+
+def is_open(part: Any) -> bool:
+    """Whether there is an open choice anywhere in it."""
+    if isinstance(part, OneOfChoice | SubsetOfChoice | NumberChoice | RepeatChoice | SharedChoice):
+        return True
+    if isinstance(part, tuple):
+        return any(is_open(item) for item in part)
+    if isinstance(part, Mapping):
+        return any(is_open(item) for item in part.values())
+    if isinstance(part, partial):
+        return any(is_open(item) for item in (*part.args, *part.keywords.values()))
+    if is_dataclass(part) and not isinstance(part, type):
+        return any(is_open(getattr(part, one.name)) for one in fields(part))
+    return False
+
+
+def _labelled(options: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Value, ...]]:
+    if len(options) == 1 and isinstance(options[0], Mapping):
+        labels: tuple[Value, ...] = tuple(options[0])
+        parts = tuple(options[0].values())
+    else:
+        parts, labels = options, tuple(label(option) for option in options)
+    if not parts:
+        raise SpaceError("a choice must have at least one option, got none.")
+    for i, one in enumerate(labels):
+        if any(one == other for other in labels[:i]):
+            raise SpaceError(
+                f"options must have different labels, got {one!r} twice. "
+                'Name them: OneOf({"label": option, ...}).'
+            )
+    return parts, labels
+
+
+def _number(low: float, high: float, log: bool, *, integer: bool, name: str | None) -> NumberChoice:
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise SpaceError(expected("a number's bounds", "finite and in order", (low, high)))
+    if log and low <= 0:
+        raise SpaceError(expected("low", "above 0 on a logarithmic scale", low))
+    return NumberChoice(low, high, log, integer, name)

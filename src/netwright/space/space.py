@@ -1,0 +1,342 @@
+"""A space: the named open choices of a description."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.errors import InvalidCandidate, SpaceError, closest, expected
+from netwright.space import decisions as tree
+from netwright.space.candidate import Candidate, Value
+from netwright.space.choices import OneOfChoice, SubsetOfChoice
+from netwright.space.counting import Counter, is_real, size
+from netwright.space.decisions import Decision
+from netwright.space.encoding import Encoder
+
+D = TypeVar("D")
+Values = Mapping[str, Value]
+RNG = np.random.Generator
+
+_TRIES = 1000
+
+
+class Space(Generic[D]):
+    """Every open choice of `description`, found and named.
+
+    `valid` judges a filled description, `rule` the decisions by path, which is far faster; a
+    candidate has to pass both. Nothing here changes after it is made.
+    """
+
+    def __init__(
+        self,
+        description: D,
+        valid: Callable[[D], bool] | None = None,
+        *,
+        rule: Callable[[Values], bool] | None = None,
+        _fixed: Values | None = None,
+    ) -> None:
+        self.description = description
+        self._valid, self._rule = valid, rule
+        self._fixed = dict(_fixed or {})
+        found = tree.find(description)
+        self.decisions: tuple[Decision, ...] = tuple(self._narrowed(one) for one in found)
+        self._of = {one.path: one for one in self.decisions}
+        for path in self._fixed:
+            self._known(path)
+        self._compiled = [(one.path, one, one.when) for one in self.decisions]
+        self._encoder = Encoder(self.decisions)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What each column of `encode` stands for."""
+        return self._encoder.columns
+
+    @cached_property
+    def size(self) -> float:
+        """The exact number of candidates, before `valid` and `rule`; infinite with an open Float."""
+        return size(self.decisions)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits of the description, constants included, and of what is fixed."""
+        extra = {"fixed": {path: _json(value) for path, value in self._fixed.items()}}
+        for name, judge in (("valid", self._valid), ("rule", self._rule)):
+            extra[name] = None if judge is None else tree.describe(judge)
+        text = tree.text_of(self.description, extra)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    # Drawing
+
+    def sample(self, rng: RNG, by: Literal["choice", "leaf"] = "choice") -> Candidate:
+        """Uniform choice by choice, or (`by` "leaf") over complete candidates."""
+        if by == "leaf":
+            counter = self._counter
+            return self._until_valid(lambda: counter.draw(rng))
+        return self._until_valid(lambda: self._decide(rng, {}))
+
+    def from_unit(self, u: Sequence[float]) -> Candidate:
+        """The candidate at a point of the unit cube, one coordinate a decision."""
+        if len(u) != len(self.decisions):
+            raise SpaceError(expected("u", f"of length {len(self.decisions)}", len(u)))
+        values: dict[str, Value] = {}
+        for place, (path, decision, when) in zip(u, self._compiled, strict=True):
+            if when is None or _switched_on(when, values):
+                values[path] = decision.at(float(place))
+        return Candidate(values)
+
+    def to_unit(self, candidate: Candidate) -> NDArray[np.float64]:
+        """(decisions,) a point that `from_unit` maps back; 0.5 where nothing is decided."""
+        values = candidate.values
+        units = [one.unit(values[one.path]) if one.path in values else 0.5 for one in self.decisions]
+        return np.array(units)
+
+    def default(self) -> Candidate:
+        """The first option and the lowest number everywhere."""
+        return self.from_unit([0.0] * len(self.decisions))
+
+    def mutate(self, parent: Candidate, rng: RNG, under: str = "") -> Candidate:
+        """One active decision (of those below `under`) changes; what it switches on is drawn."""
+        values = parent.values
+        able = [
+            one for one in self.decisions
+            if one.path in values and _below(one.path, under) and len(one.values) != 1
+        ]  # fmt: skip
+        if not able:
+            where = f" below {under!r}" if under else ""
+            raise SpaceError(f"a mutation must have a decision to change{where}, got none.")
+
+        def child() -> dict[str, Value]:
+            chosen = able[int(rng.integers(len(able)))]
+            return self._decide(rng, {**values, chosen.path: _other(chosen, values[chosen.path], rng)})
+
+        return self._until_valid(child)
+
+    def crossover(self, a: Candidate, b: Candidate, rng: RNG) -> Candidate:
+        """Each decision from a or b; an option's inner choices follow the option."""
+
+        def child() -> dict[str, Value]:
+            values: dict[str, Value] = {}
+            source: dict[str, Candidate] = {}
+            coins = rng.random(len(self.decisions)) < 0.5
+            for coin, (path, decision, when) in zip(coins, self._compiled, strict=True):
+                if when is not None and not _switched_on(when, values):
+                    continue
+                both = path in a.values and path in b.values
+                chosen = a if coin else b
+                if when is not None:
+                    chosen = next((source[p] for p, _ in when if p in source), chosen)
+                if path not in chosen.values:
+                    chosen = b if chosen is a else a
+                if path in chosen.values:
+                    values[path] = chosen.values[path]
+                    if not both or a.values[path] != b.values[path]:
+                        source[path] = chosen
+                    elif when is not None and (inherited := [source[p] for p, _ in when if p in source]):
+                        source[path] = inherited[0]
+                else:
+                    values[path] = decision.at(rng.random())
+            return values
+
+        return self._until_valid(child)
+
+    def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
+        """All candidates one decision away; newly active choices take their default.
+
+        A real number moves by a tenth of its range, up and down.
+        """
+        for path, decision, _ in self._compiled:
+            if path not in candidate.values:
+                continue
+            for value in _others(decision, candidate.values[path]):
+                values = self._complete({**candidate.values, path: value})
+                if self._is_valid(values):
+                    yield Candidate(values)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """Every candidate. Refuses a space with an open Float."""
+        if real := [one.path for one in self.decisions if is_real(one)]:
+            raise SpaceError(f"a space must have no open Float to be listed, got {real[0]!r}. Fix it.")
+        for values in self._listed(0, {}):
+            if self._is_valid(values):
+                yield Candidate(values)
+
+    # Reading and writing
+
+    def encode(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+        """(n, columns): options one-hot, numbers in [0, 1]; what is not active 0, numbers -1."""
+        return self._encoder.encode(candidates)
+
+    def argmax(self, scores: Mapping[str, Sequence[float]]) -> Candidate:
+        """The best option of each active decision, by its scores; the default without any."""
+        values: dict[str, Value] = {}
+        for path, decision, when in self._compiled:
+            if when is None or _switched_on(when, values):
+                values[path] = _best(decision, scores.get(path))
+        return Candidate(values)
+
+    def weights(self, candidate: Candidate) -> dict[str, NDArray[np.float64]]:
+        """The inverse of `argmax`: one-hot (for SubsetOf multi-hot) scores of each decided option."""
+        found = {}
+        for one in self.decisions:
+            if one.path in candidate.values and isinstance(one.choice, OneOfChoice | SubsetOfChoice):
+                value = candidate.values[one.path]
+                chosen = value if isinstance(one.choice, SubsetOfChoice) else (value,)
+                assert isinstance(chosen, tuple)
+                found[one.path] = np.array([float(name in chosen) for name in one.choice.labels])
+        return found
+
+    def fill(self, candidate: Candidate) -> D:
+        """The description with every open choice filled in. Raises InvalidCandidate."""
+        try:
+            filled: D = tree.fill(self.description, candidate.values)
+        except (KeyError, ValueError):
+            self.check(candidate)
+            raise
+        return filled
+
+    def fix(self, values: Values) -> Space[D]:
+        """Fewer open choices under the same paths: its candidates stay legal here."""
+        return Space(self.description, self._valid, rule=self._rule, _fixed={**self._fixed, **values})
+
+    def check(self, candidate: Candidate) -> None:
+        """Raises InvalidCandidate: an unknown path, a missing, an illegal or an inactive decision."""
+        values = candidate.values
+        for path in values:
+            self._known(path)
+        for path, decision, when in self._compiled:
+            active = when is None or _switched_on(when, values)
+            if active and path not in values:
+                raise InvalidCandidate(f"{path} must be decided, got nothing. Use {decision.legal()}.", path)
+            if not active and path in values:
+                parents = " or ".join(parent for parent, _ in when or ())
+                raise InvalidCandidate(
+                    f"{path} must be left out, got {values[path]!r}: {parents} does not ask for it.",
+                    path, values[path],
+                )  # fmt: skip
+            if active and not decision.holds(values[path]):
+                raise InvalidCandidate(
+                    expected(path, decision.legal(), values[path]), path, values[path]
+                )
+        if not self._is_valid(values):
+            raise InvalidCandidate("the candidate must pass the space's rule, got one that does not.")
+
+    # Inside
+
+    @cached_property
+    def _counter(self) -> Counter:
+        if any(is_real(one) for one in self.decisions):
+            raise SpaceError("drawing over complete candidates needs a space without open Float.")
+        return Counter(self.decisions)
+
+    def _known(self, path: str) -> Decision:
+        if path not in self._of:
+            fix = closest(path, self._of)
+            raise InvalidCandidate(f"{path!r} must be a decision of the space, got none of that name. {fix}".rstrip(), path)
+        return self._of[path]
+
+    def _narrowed(self, decision: Decision) -> Decision:
+        if decision.path not in self._fixed:
+            return decision
+        value = self._fixed[decision.path]
+        if not decision.holds(value):
+            raise InvalidCandidate(
+                expected(decision.path, decision.legal(), value), decision.path, value
+            )
+        fixed = replace(decision)
+        fixed.__dict__["values"] = (value,)
+        return fixed
+
+    def _decide(self, rng: RNG, given: Values) -> dict[str, Value]:
+        """Given decisions where they are active and legal, the others drawn."""
+        values: dict[str, Value] = {}
+        units = rng.random(len(self._compiled)).tolist()
+        for unit, (path, decision, when) in zip(units, self._compiled, strict=True):
+            if when is None or _switched_on(when, values):
+                values[path] = given[path] if path in given else decision.at(unit)
+        return values
+
+    def _complete(self, given: Values) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        for path, decision, when in self._compiled:
+            if when is None or _switched_on(when, values):
+                values[path] = given[path] if path in given else decision.at(0.0)
+        return values
+
+    def _listed(self, place: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:
+        if place == len(self._compiled):
+            yield values
+            return
+        path, decision, when = self._compiled[place]
+        if when is not None and not _switched_on(when, values):
+            yield from self._listed(place + 1, values)
+            return
+        for value in decision.values:
+            yield from self._listed(place + 1, {**values, path: value})
+
+    def _is_valid(self, values: Values) -> bool:
+        if self._rule is not None and not self._rule(values):
+            return False
+        return self._valid is None or self._valid(tree.fill(self.description, values))
+
+    def _until_valid(self, draw: Callable[[], dict[str, Value]]) -> Candidate:
+        if self._rule is None and self._valid is None:
+            return Candidate(draw())
+        for _ in range(_TRIES):
+            if self._is_valid(values := draw()):
+                return Candidate(values)
+        raise SpaceError(
+            f"the space's rule must hold for some draws, got none among {_TRIES}. "
+            "Loosen it, or write it into the choices."
+        )
+
+
+def _switched_on(when: tree.When, values: Values) -> bool:
+    for path, switching in when:
+        if path in values and values[path] in switching:
+            return True
+    return False
+
+
+def _below(path: str, under: str) -> bool:
+    return not under or path == under or path.startswith(under + ".")
+
+
+def _other(decision: Decision, value: Value, rng: RNG) -> Value:
+    """Another legal value, each equally likely."""
+    if not decision.values:
+        return decision.at(rng.random())
+    place = int(rng.integers(len(decision.values) - 1))
+    return decision.values[place + (place >= decision.places[value])]
+
+
+def _others(decision: Decision, value: Value) -> Iterator[Value]:
+    if decision.values:
+        yield from (other for other in decision.values if other != value)
+        return
+    unit = decision.unit(value)
+    for step in (unit - 0.1, unit + 0.1):
+        if 0 <= step <= 1:
+            yield decision.at(step)
+
+
+def _best(decision: Decision, scores: Sequence[float] | None) -> Value:
+    if scores is None or not decision.values:
+        return decision.at(0.0)
+    choice = decision.choice
+    if isinstance(choice, SubsetOfChoice):  # the best `most`, at least `least` of those above 0
+        order = sorted(range(len(choice.labels)), key=lambda i: -scores[i])
+        kept = [i for rank, i in enumerate(order[: choice.most]) if scores[i] > 0 or rank < choice.least]
+        return tuple(choice.labels[i] for i in sorted(kept))
+    return decision.values[max(range(len(decision.values)), key=lambda i: scores[i])]
+
+
+def _json(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+

@@ -1,0 +1,183 @@
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netwright.data.columns import (
+    MISSING_DATE,
+    MISSING_WORDS,
+    as_boolean,
+    as_category,
+    as_date,
+    as_numeric,
+    as_pixels,
+    canonical,
+)
+from netwright.errors import InputError
+
+DAY = 86_400 * 10**9
+
+
+def test_the_conversions_need_numpy_alone() -> None:
+    code = (
+        "import sys, netwright.data.columns; "
+        "print({'pandas', 'torch', 'sklearn', 'PIL'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("same", "text"),
+    [
+        ([3, 3.0, "3", "3.0", " 3 ", "03", np.int8(3), np.float32(3), Decimal(3), b"3"], "3"),
+        ([True, np.True_, "True", "true", "TRUE"], "true"),
+        ([0.1, np.float32(0.1), "0.1", "0.10", ".1"], "0.1"),
+        ([-0.0, 0, "0", "-0"], "0"),
+        ([None, np.nan, pd.NA, pd.NaT, "", "  ", "NA", "?", "nan", np.datetime64("NaT")], ""),
+        (["blue", " blue "], "blue"),
+    ],
+)
+def test_a_category_has_one_text_however_it_came(same: list[object], text: str) -> None:
+    assert {canonical(value) for value in same} == {text}
+    assert set(as_category(same)) == {text}
+
+
+@given(st.one_of(st.text(), st.floats(), st.integers(), st.booleans(), st.none()))
+@settings(deadline=None)
+def test_a_canonical_text_stays_as_it_is(value: object) -> None:
+    assert canonical(canonical(value)) == canonical(value)
+
+
+def test_true_and_one_in_one_column_are_two_categories() -> None:
+    assert list(as_category([True, 1, 1.0, False, 0])) == ["true", "1", "1", "false", "0"]
+    assert list(as_boolean([True, 1, 0.0, "False", None])) == [
+        "true", "true", "false", "false", "",
+    ]  # fmt: skip
+
+
+def test_a_whole_column_that_turned_to_floats_keeps_its_categories() -> None:
+    whole, holed = pd.Series([7, 12, 7]), pd.Series([7, None, 12])
+    assert list(as_category(whole.to_numpy())) == ["7", "12", "7"]
+    assert list(as_category(holed.to_numpy())) == ["7", "", "12"]
+    assert list(as_category(holed.astype("Int64"))) == ["7", "", "12"]
+    assert list(as_category(holed.astype("Int64").astype("category"))) == ["7", "", "12"]
+
+
+def test_missing_words_are_those_of_pandas_and_the_question_mark() -> None:
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    assert STR_NA_VALUES | {"?"} == MISSING_WORDS
+
+
+def test_numbers_come_from_numbers_booleans_durations_and_texts() -> None:
+    got = as_numeric([1, 2.5, "3e2", " -4 ", True, Decimal("0.5"), timedelta(minutes=2), None, "?"])
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, [1, 2.5, 300, -4, 1, 0.5, 120, np.nan, np.nan])
+    spans = np.array([90, "NaT"], "timedelta64[s]")
+    np.testing.assert_array_equal(as_numeric(spans), [90, np.nan])
+
+
+def test_a_number_beyond_float32_is_infinite() -> None:
+    assert list(as_numeric(np.array([1e300, -1e300]))) == [np.inf, -np.inf]
+    assert list(as_numeric([10**400, -(10**400)])) == [np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("text", ["abc", "1_000", "12 kg", "1,5"])
+def test_a_text_among_numbers_is_refused_with_its_row(text: str) -> None:
+    with pytest.raises(InputError, match=rf"column 'age' must hold numbers, got '{text}' in row 2"):
+        as_numeric(["1", text, "3"], "age")
+
+
+def test_dates_of_every_form_agree() -> None:
+    noon = [
+        "2024-03-01 12:00", "2024/3/1 12:00:00", "2024-03-01T12:00:00Z",
+        "2024-03-01T14:00:00+02:00", "2024-03-01 07:30:00.000-0430", datetime(2024, 3, 1, 12),
+        datetime(2024, 3, 1, 12, tzinfo=UTC), pd.Timestamp("2024-03-01 12:00"),
+        datetime(2024, 3, 1, 13, tzinfo=timezone(timedelta(hours=1))),
+        np.datetime64("2024-03-01T12"),
+    ]  # fmt: skip
+    expected = pd.Timestamp("2024-03-01 12:00").value
+    assert set(as_date(noon).tolist()) == {expected}
+    assert set(as_date(["2024-03-01", date(2024, 3, 1)]).tolist()) == {expected - DAY // 2}
+
+
+def test_missing_and_impossible_dates_are_missing() -> None:
+    values = [None, "", pd.NaT, "0000-00-00", "2023-02-30", np.nan]
+    assert as_date(values).tolist() == [MISSING_DATE] * 6
+    assert as_date(np.array(["NaT"], "datetime64[D]")).tolist() == [MISSING_DATE]
+    assert as_date(np.array([np.nan])).tolist() == [MISSING_DATE]
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ms", "us", "ns"])
+def test_numpy_dates_of_any_unit_agree(unit: str) -> None:
+    array = np.array(["2024-03-01", "1969-07-20"], f"datetime64[{unit}]")
+    assert as_date(array).tolist() == [19783 * DAY, -165 * DAY]
+
+
+def test_a_far_date_goes_to_the_end_of_the_range_and_does_not_wrap() -> None:
+    end, start = np.iinfo(np.int64).max // 1000 * 1000, 1678
+    far = as_date(np.array(["9999-12-31", "0001-01-01"], "datetime64[us]"))
+    assert far[0] >= end
+    assert MISSING_DATE < far[1] < pd.Timestamp(f"{start}-01-01").value
+    assert as_date(["9999-12-31"])[0] >= end
+
+
+def test_nanoseconds_are_kept() -> None:
+    array = np.array(["2024-03-01T00:00:00.123456789"], "datetime64[ns]")
+    assert as_date(array)[0] == array.astype(np.int64)[0]
+
+
+@pytest.mark.parametrize("text", ["3/1/2024", "soon", "2024", "12:30"])
+def test_a_text_among_dates_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"column 'day' must hold dates .* in row 2"):
+        as_date(["2024-01-01", text], "day")
+
+
+def test_a_container_in_a_cell_is_refused() -> None:
+    with pytest.raises(InputError, match="column 'x' must hold one value in each row"):
+        as_numeric(np.array([[1], [2, 3]], dtype=object), "x")
+
+
+def test_two_axes_are_no_column() -> None:
+    with pytest.raises(InputError, match=r"must be one column, got an array of shape \(2, 2\)"):
+        as_category(np.ones((2, 2)))
+
+
+def test_pixels_get_a_channel_and_lose_alpha() -> None:
+    grey = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
+    assert as_pixels(grey).shape == (2, 2, 2, 1)
+    rgba = np.dstack([np.full((4, 4), 9, np.uint8)] * 4)[None]
+    assert as_pixels(rgba).shape == (1, 4, 4, 3)
+
+
+def test_float_pixels_up_to_one_are_shares() -> None:
+    np.testing.assert_array_equal(as_pixels(np.array([[[0, 0.5, 1.0]]])).ravel(), [0, 128, 255])
+    np.testing.assert_array_equal(as_pixels(np.array([[[0, 0.6, 16.0]]])).ravel(), [0, 1, 16])
+    np.testing.assert_array_equal(as_pixels(np.array([[[0, 1]]])).ravel(), [0, 1])
+    np.testing.assert_array_equal(as_pixels(np.array([[[False, True]]])).ravel(), [0, 255])
+
+
+@pytest.mark.parametrize("bad", [-1.0, 255.5, np.nan])
+def test_pixels_out_of_range_are_refused(bad: float) -> None:
+    with pytest.raises(InputError, match="pixels must be from 0 to 255"):
+        as_pixels(np.array([[[3.0, bad]]]))
+
+
+def test_channels_first_are_refused_with_the_way_out() -> None:
+    with pytest.raises(InputError, match=r"Move the channels last: x.transpose\(0, 2, 3, 1\)"):
+        as_pixels(np.zeros((5, 3, 32, 32)))
+
+
+def test_repeated_texts_are_converted_once() -> None:
+    texts = np.array(["a", "b", "12", "?"] * 100_000, dtype=object)
+    start = time.perf_counter()
+    as_category(texts)
+    assert time.perf_counter() - start < 1  # about 0.06 s; a conversion for each takes over 0.5 s

@@ -1,0 +1,222 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.data.columns import MISSING_DATE
+from netwright.data.tables import infer_table, read_file, read_frame, read_table
+from netwright.errors import InputError, MissingExtra
+
+
+def kinds(data: dict[str, Any]) -> dict[str, str]:
+    table, _ = infer_table(read_frame(data)[0])
+    return {column.name: column.kind for column in table.columns}
+
+
+def test_every_kind_is_found_and_holes_are_kept(people: pd.DataFrame) -> None:
+    table, notes = infer_table(people)
+    found = {column.name: column.kind for column in table.columns}
+    assert found == {
+        "age": "numeric", "job": "category", "member": "boolean", "since": "date",
+        "income": "category",
+    }  # fmt: skip
+    assert np.isnan(table["age"][3])
+    assert table["job"][4] == ""
+    assert table["since"][5] == MISSING_DATE
+    assert table.missing == 3
+    assert set(table["member"]) == {"true", "false"}
+    assert [table[name].dtype for name in found] == [np.float32, object, object, np.int64, object]
+    assert notes == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "2.5", "?", "", "unknown"], "numeric"),
+        (["1", "2.5", "x"], "category"),
+        ([1, "2", None], "numeric"),
+        (["true", "False", None], "boolean"),
+        (["yes", "no"], "category"),
+        (["2024-01-01", "2024/01/02 10:00", None], "date"),
+        (["2024-01-01", "soon"], "category"),
+        (["unknown", "missing"], "category"),
+        (pd.Categorical(["3", "4"]), "category"),
+        (pd.Categorical([3, 4]), "category"),
+        (pd.Categorical(["2024-01-01", "2024-01-02"]), "date"),
+        (pd.Series([1, None], dtype="Int64"), "numeric"),
+        (pd.Series([True, None], dtype="boolean"), "boolean"),
+        (pd.to_timedelta([1, 2], "s"), "numeric"),
+        (pd.date_range("2024", periods=2, tz="Europe/Berlin"), "date"),
+    ],
+)
+def test_the_kind_of_a_column(values: Any, kind: str) -> None:
+    assert kinds({"a": values}) == {"a": kind}
+
+
+def test_a_zone_is_taken_to_utc() -> None:
+    zoned = pd.Series(pd.to_datetime(["2024-01-01 01:00"]).tz_localize("Europe/Berlin"))
+    table, _ = infer_table(pd.DataFrame({"a": zoned}))
+    assert table["a"][0] == pd.Timestamp("2024-01-01").value
+
+
+def test_a_near_miss_is_said_with_its_cause() -> None:
+    values = [str(i) for i in range(99)] + ["n/k"]
+    _, notes = infer_table(pd.DataFrame({"a": values}))
+    assert notes == (
+        "Column 'a' is taken as a category: 'n/k' is no number, though 99 of 100 values are. "
+        "Empty such cells to change that.",
+    )
+
+
+def test_empty_columns_are_left_out_and_said() -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": [None, None], "c": [np.nan, np.nan]})
+    table, notes = infer_table(frame)
+    assert [column.name for column in table.columns] == ["a"]
+    assert notes == ("Columns b, c have no values and are left out.",)
+    with pytest.raises(InputError, match=r"column to learn from, got only empty ones \(b, c\)"):
+        infer_table(frame[["b", "c"]])
+
+
+def test_the_index_that_pandas_writes_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=[7, 3]).to_csv(path)
+    table, notes = infer_table(read_file(path)[0])
+    assert [column.name for column in table.columns] == ["a", "b"]
+    assert "only numbers the rows" in notes[0]
+
+
+def test_a_file_reads_like_pandas_reads_it(people: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    people.to_csv(path, index=False)
+    ours, _ = infer_table(read_frame(path)[0])
+    theirs, _ = infer_table(pd.read_csv(path))
+    direct, _ = infer_table(people)
+    assert ours.columns == theirs.columns == direct.columns
+    for name in ours.keys():  # noqa: SIM118  # a Table is no dict
+        np.testing.assert_array_equal(ours[name], theirs[name])
+        np.testing.assert_array_equal(ours[name], direct[name])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        f'"a, x"{separator}b\n1{separator}?\n2{separator} z\n'
+        if separator != ","
+        else "a,b\n1,?\n2, z\n"
+    )
+    frame, notes = read_frame(path)
+    assert frame.iloc[:, 1].isna().tolist() == [True, False]
+    assert frame.iloc[1, 1] == "z"
+    assert bool(notes) == (separator != ",")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-8", False), ("utf-8-sig", False), ("utf-16", False), ("latin-1", True)],
+)
+def test_encodings(encoding: str, said: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("näme,b\nö,1\nü,2\n".encode(encoding))
+    frame, notes = read_file(path)
+    assert list(frame.columns) == ["näme", "b"]
+    assert frame.iloc[0, 0] == "ö"
+    assert bool(notes) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", b"", "must have a header line and rows, got an empty file"),
+        ("a.csv", b"a,b\n", "a.csv must have at least one row, got none"),
+        ("a.csv", b"a,b,a\n1,2,3\n", "columns of a.csv must have different names, got 'a' 2 times"),
+        ("a.csv", b"a b\n1 2\n", "got one column, 'a b'. Separate columns by a comma"),
+        ("a.csv", b"a,b\n1,2\n1,2,3\n", "same number of columns in every line, got: .*line 3"),
+        ("a.csv", b"a,b\n1,2,3\n1,2,3\n", "same number of columns in every line"),
+        ("a.csv", b"PK\x03\x04\0\0", "must be a table as text, got a binary file"),
+        ("a.xlsx", b"PK", "must be a file of a known kind, got 'a.xlsx'. Save it as one of .csv"),
+        ("a.parquet", b"nothing", "must be a parquet file, got"),
+    ],
+)
+def test_a_broken_file_is_refused(name: str, content: bytes, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        read_file(tmp_path / name)
+
+
+def test_a_missing_file_is_refused_with_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "adult.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"must be a file or folder that exists.* 'adult.csv'"):
+        read_file(tmp_path / "adlt.csv")
+
+
+def test_parquet_without_pyarrow_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"reading parquet needs pyarrow.*netwright\[parquet\]"):
+        read_file(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ([1, 2, 3], r"data must be a table, got 'list of shape \(3,\)'"),
+        (7, "data must be a table"),
+        ({"a": [1, 2], "b": [1]}, r"columns must be of one length, got {'a': 2, 'b': 1}"),
+        ({"a": [1, 2], "b": 3}, "column 'b' must be a list of values, got 3"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "must have different names, got 'a' 2 times"),
+        (pd.DataFrame([[1, 2]], columns=[1, "1"]), "must have different names, got '1' 2 times"),
+        (
+            pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])),
+            "one level of names",
+        ),
+    ],
+)
+def test_what_is_no_table_is_refused(data: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_frame(data)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [([[1], [2]], "must hold one value in each row"), ([1j, 2j], "must hold real numbers")],
+)
+def test_a_column_of_no_known_kind_is_refused(values: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"column 'a' {sentence}"):
+        infer_table(pd.DataFrame({"a": values}))
+
+
+def test_new_rows_follow_the_kinds_learnt(people: pd.DataFrame) -> None:
+    table, _ = infer_table(people)
+    texts = people.astype(object).astype(str).replace({"NaT": ""}).assign(more=1)
+    again = read_table(texts, table.columns)
+    assert again.columns == table.columns
+    for name in table.keys():  # noqa: SIM118  # a Table is no dict
+        np.testing.assert_array_equal(again[name], table[name])
+
+
+def test_a_missing_column_is_named_with_the_nearest(people: pd.DataFrame) -> None:
+    table, _ = infer_table(people)
+    renamed = people.rename(columns={"age": "Age", "job": "work"})
+    with pytest.raises(
+        InputError, match=r"'age' and 1 more missing, got Age, .* Did you mean 'Age'"
+    ):
+        read_table(renamed, table.columns)
+
+
+def test_an_array_counts_in_the_order_of_the_columns() -> None:
+    table, _ = infer_table(pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}))
+    again = read_table(read_frame(np.array([[3, "z"]], object))[0], table.columns)
+    assert again["a"].tolist() == [3]
+    assert again["b"].tolist() == ["z"]
+    with pytest.raises(InputError, match="missing, got 0, 1, 2"):
+        read_table(read_frame(np.ones((1, 3)))[0], table.columns)
+
+
+def test_polars_and_arrow_tables_are_frames() -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    assert kinds(pa.table({"a": [1, 2], "b": ["x", "y"]})) == {"a": "numeric", "b": "category"}

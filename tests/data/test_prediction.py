@@ -1,0 +1,119 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.data.prediction import part, read_rows, schema_from
+from netwright.data.task import Images, Table, task
+from netwright.errors import InputError
+
+
+def test_new_rows_of_a_table_are_those_of_training(people: pd.DataFrame, tmp_path: Path) -> None:
+    found = task(people, "income")
+    assert isinstance(found.features, Table)
+    people.to_csv(tmp_path / "new.csv", index=False)
+    for data in (people, tmp_path / "new.csv", people.drop(columns="income")[::1]):
+        rows, notes = read_rows(data, found.features)
+        assert isinstance(rows, Table)
+        assert notes == ()
+        for name in rows.keys():  # noqa: SIM118  # a Table is no dict
+            np.testing.assert_array_equal(rows[name], found.features[name])
+
+
+def test_a_card_says_the_schema(people: pd.DataFrame) -> None:
+    table, images = task(people, "income").features, task("digits").features
+    assert isinstance(table, Table)
+    columns = [{"name": column.name, "kind": column.kind} for column in table.columns]
+    assert schema_from({"columns": columns}) == table.columns
+    card = {"image": {"height": 8, "width": 8, "channels": 1}}
+    assert isinstance(images, Images)
+    assert schema_from(card) == images.shape
+    assert len(read_rows("digits", schema_from(card))[0]) == 1797
+    assert len(read_rows("iris", task("iris").features)[0]) == 150
+
+
+def test_images_of_another_size_are_resized_and_it_is_said(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw("new/1.png", 30, size=(16, 16))
+    draw("new/2.png", 60, size=(16, 16), mode="L")
+    rows, notes = read_rows(tmp_path / "new", (6, 8, 3))
+    assert isinstance(rows, Images)
+    assert rows.pixels.shape == (2, 6, 8, 3)
+    assert [int(one.max()) for one in rows.pixels] == [30, 60]
+    assert notes == ("The images are 16 x 16 x 3 and are brought to 6 x 8 x 3.",)
+    one, notes = read_rows(tmp_path / "new" / "1.png", (16, 16, 3))
+    assert (len(one), notes) == (1, ())
+
+
+def test_arrays_of_images_are_read_like_in_training(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).random((3, 4, 4))
+    rows, notes = read_rows(array, (4, 4, 1))
+    assert isinstance(rows, Images)
+    assert "shares of 255" in notes[0]
+    np.testing.assert_array_equal(rows.pixels[..., 0], np.rint(array * 255))
+    np.savez(tmp_path / "new.npz", x_test=rows.pixels)
+    again, _ = read_rows(tmp_path / "new.npz", (4, 4, 1))
+    np.testing.assert_array_equal(np.asarray(again), rows.pixels)
+
+
+def test_what_has_no_rows_is_refused(tmp_path: Path, people: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="must hold images"):
+        read_rows(tmp_path, (4, 4, 1))
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"must be a folder of images, an image or an \.npz file"):
+        read_rows(tmp_path / "a.csv", (4, 4, 1))
+    np.savez(tmp_path / "a.npz", z=[1])
+    with pytest.raises(InputError, match="must hold the array x, got z"):
+        read_rows(tmp_path / "a.npz", (4, 4, 1))
+    with pytest.raises(InputError, match="'age' and 3 more missing, got a, b"):
+        read_rows(tmp_path / "a.csv", task(people, "income").features)
+
+
+def test_a_value_that_does_not_fit_its_column_is_named(people: pd.DataFrame) -> None:
+    found = task(people, "income")
+    bad = people.astype({"age": object})
+    bad.loc[7, "age"] = "old"
+    with pytest.raises(InputError, match="column 'age' must hold numbers, got 'old' in row 8"):
+        read_rows(bad, found.features)
+
+
+def test_a_held_out_file_gives_class_numbers(people: pd.DataFrame, tmp_path: Path) -> None:
+    found = task(people, "income")
+    truth = (people["income"] == "low").astype(int).tolist()
+    people.to_csv(tmp_path / "held.csv", index=False)
+    assert part(tmp_path / "held.csv", found).target.tolist() == truth
+    x, y = people.drop(columns="income"), people["income"]
+    assert part(x, found, y).target.tolist() == truth
+    renamed = people.rename(columns={"income": "earns"})
+    assert part(renamed, found, "earns").target.tolist() == truth
+    holed = people.assign(income=people["income"].where(people.index > 1, None))
+    held = part(holed, found)
+    assert len(held) == len(held.features) == 58
+    assert held.notes == ("2 rows have no 'income' and are left out.",)
+
+
+def test_held_out_rows_without_a_known_target_are_refused(people: pd.DataFrame) -> None:
+    found = task(people, "income")
+    with pytest.raises(InputError, match="must be one of the 2 classes learnt, got 'lwo'"):
+        part(people.replace("low", "lwo"), found)
+    with pytest.raises(InputError, match="target must be one of the columns, got 'income'"):
+        part(people.drop(columns="income"), found)
+    with pytest.raises(InputError, match="one value for each of the 60 rows, got 1"):
+        part(people, found, ["low"])
+
+
+def test_held_out_arrays_and_folders(draw: Callable[..., Path], tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
+    assert part(x[:5], task(x, y), y[:5]).target.tolist() == y[:5].tolist()
+    for label, level in (("ant", 10), ("bee", 200)):
+        for i in range(4):
+            draw(f"all/{label}/{i}.png", level)
+    found = task(tmp_path / "all")
+    draw("more/bee/1.png", 200, size=(20, 20))
+    held = part(tmp_path / "more", found)
+    assert held.target.tolist() == [1]
+    assert np.asarray(held.features).shape == (1, 6, 8, 3)
+    assert "brought to 6 x 8 x 3" in held.notes[0]

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netwright.data.splits import folds, holdout, validation_share
+from netwright.errors import InputError
+
+labels = st.lists(st.integers(0, 3), min_size=8, max_size=120).filter(
+    lambda found: min(found.count(label) for label in set(found)) >= 2
+)
+
+
+def test_large_data_needs_a_smaller_share() -> None:
+    assert validation_share(100) == validation_share(5_000) == pytest.approx(0.2)
+    assert 0.1 < validation_share(20_000) < 0.2
+    assert validation_share(50_000) == validation_share(10**6) == pytest.approx(0.1)
+
+
+@given(labels, st.integers(0, 99))
+@settings(deadline=None)
+def test_every_class_is_on_both_sides_of_a_holdout(found: list[int], seed: int) -> None:
+    target = np.array(found)
+    train, validation = holdout(target, seed)
+    assert sorted([*train, *validation]) == list(range(len(target)))
+    assert set(target[train]) == set(target[validation]) == set(found)
+
+
+def test_a_holdout_keeps_the_shares_of_the_classes() -> None:
+    target = np.repeat([0, 1, 2], [700, 200, 100])
+    _, validation = holdout(target, 0)
+    assert np.bincount(target[validation]).tolist() == [140, 40, 20]
+
+
+def test_a_split_depends_on_its_seed_alone() -> None:
+    target = np.random.default_rng(0).random(50)
+    assert np.array_equal(holdout(target, 1)[1], holdout(target, 1)[1])
+    assert not np.array_equal(holdout(target, 1)[1], holdout(target, 2)[1])
+
+
+def test_a_float_target_is_split_at_random() -> None:
+    train, validation = holdout(np.linspace(0, 1, 10), 0)
+    assert (len(train), len(validation)) == (8, 2)
+    train, validation = holdout(np.array([1.0, 2.0]), 0)
+    assert (len(train), len(validation)) == (1, 1)
+
+
+def test_one_row_cannot_be_split() -> None:
+    with pytest.raises(InputError, match="must have at least 2 rows to be split, got 1"):
+        holdout(np.array([1.0]), 0)
+
+
+@given(labels, st.integers(2, 6), st.integers(0, 9))
+@settings(deadline=None)
+def test_each_row_is_judged_in_one_fold(found: list[int], k: int, seed: int) -> None:
+    target = np.array(found)
+    made = folds(target, k, seed)
+    assert sorted(np.concatenate([held for _, held in made])) == list(range(len(target)))
+    for train, held in made:
+        assert not set(train) & set(held)
+        assert set(target[train]) == set(found)
+
+
+def test_folds_are_stratified_and_of_even_size() -> None:
+    target = np.repeat([0, 1], [80, 23])
+    sizes = [np.bincount(target[held]).tolist() for _, held in folds(target, 5, 0)]
+    assert {zeros for zeros, _ in sizes} == {16}
+    assert {ones for _, ones in sizes} == {4, 5}
+    assert {len(held) for _, held in folds(np.repeat([0, 1, 2], 7), 5, 0)} == {4, 5}
+
+
+def test_folds_shrink_to_the_smallest_class_but_not_below_two() -> None:
+    assert len(folds(np.array([0] * 20 + [1] * 3), 5, 0)) == 3
+    assert len(folds(np.array([0] * 20 + [1]), 5, 0)) == 2
+
+
+def test_less_than_two_folds_are_refused() -> None:
+    with pytest.raises(InputError, match="folds must be at least 2, got 1"):
+        folds(np.array([0, 0, 1, 1]), 1, 0)
+
+
+@given(st.integers(3, 12), st.integers(0, 9), st.booleans())
+@settings(deadline=None)
+def test_rows_of_a_group_stay_together(count: int, seed: int, classes: bool) -> None:
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(count), rng.integers(4, 12, count))
+    target = rng.permutation(np.arange(len(groups)) % 2)
+    target = target if classes else target + 0.5
+    splits = list(folds(target, 3, seed, groups=groups))
+    if not classes:
+        splits.append(holdout(target, seed, groups=groups))
+    for train, held in splits:
+        assert len(train)
+        assert len(held)
+        assert not set(groups[train]) & set(groups[held])
+
+
+def test_groups_still_meet_the_share_and_the_classes() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(100), 10)
+    target = (rng.random(1000) < 0.3).astype(np.int64)
+    train, held = holdout(target, 0, groups=groups)
+    assert len(held) == pytest.approx(200, abs=20)
+    assert target[held].mean() == pytest.approx(target[train].mean(), abs=0.03)
+
+
+def test_a_class_within_one_group_cannot_be_judged() -> None:
+    target, groups = np.array([0, 0, 0, 0, 1, 1]), np.array([1, 1, 2, 2, 3, 3])
+    train, _ = holdout(target, 0, groups=groups)  # the class is learnt, if not judged
+    assert set(target[train]) == {0, 1}
+    with pytest.raises(InputError, match="each class must occur in at least two groups"):
+        holdout(np.array([0, 0, 1, 1]), 0, groups=np.array([1, 1, 2, 2]))
+
+
+def test_one_group_is_refused() -> None:
+    with pytest.raises(InputError, match="groups must be at least two different ones"):
+        holdout(np.array([0, 1, 0, 1]), 0, groups=np.zeros(4))

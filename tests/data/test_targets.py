@@ -1,0 +1,113 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.data.targets import enough_rows, looks_like, read_same, read_target
+from netwright.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["a", "b", "c"] * 2, "multiclass"),
+        ([True, False], "binary"),
+        ([0, 1] * 5, "binary"),
+        ([1.0, 2.0, 3.0] * 4, "multiclass"),
+        (list(range(30)) * 20, "regression"),
+        ([0, 1, 2, 3], "regression"),
+        ([0.5, 1.0, 2.0] * 9, "regression"),
+        (["0.5", "1", "2"] * 9, "regression"),
+        (["3", "4", "5"] * 9, "multiclass"),
+        (pd.Categorical(["x", "y"] * 3), "binary"),
+    ],
+)
+def test_the_kind_that_a_target_looks_like(values: Any, kind: str) -> None:
+    assert read_target(values, "y").kind == kind
+
+
+def test_a_given_kind_decides() -> None:
+    assert read_target([0, 1, 2] * 9, "y", "regression").kind == "regression"
+    assert read_target([0.5, 1.5] * 9, "y", "multiclass").kind == "binary"
+    assert read_target(list(range(9)) * 2, "y", "classification").kind == "multiclass"
+
+
+def test_whole_numbers_taken_as_classes_are_mentioned_unless_the_kind_was_given() -> None:
+    assert "kind='regression' predicts them as numbers" in looks_like([3, 4, 5] * 9, "rings")[1]
+    assert read_target([3, 4, 5] * 9, "rings", "multiclass").doubt == ""
+    assert read_target([0, 1] * 9, "rings").doubt == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (np.array([2, 10, 1, 2], np.int8), (1, 2, 10)),
+        (np.array([2.0, np.nan, 1.0]), (1, 2)),
+        ([True, False, np.True_], (False, True)),
+        (["b", "a", None, ""], ("a", "b")),
+        ([1, "b", 1], ("1", "b")),
+        ([0.5, 1.0, 0.5], (0.5, 1.0)),
+        (np.array([b"x", b"y"]), ("x", "y")),
+    ],
+)
+def test_classes_are_plain_sorted_values_of_one_type(values: Any, classes: Any) -> None:
+    found = read_target(values, "y", "classification")
+    assert found.classes == classes
+    assert [type(label) for label in found.classes] == [type(label) for label in classes]
+    assert all(0 <= place < len(classes) for place in found.values)
+
+
+def test_rows_without_a_target_are_left_out_and_said() -> None:
+    found = read_target(["a", None, "b", np.nan, "a"], "income")
+    assert found.rows.tolist() == [0, 2, 4]
+    assert found.values.tolist() == [0, 1, 0]
+    assert found.notes == ("2 rows have no 'income' and are left out.",)
+    numbers = read_target([1.5, np.nan, "NA", 2.5], "income", "regression")
+    assert (numbers.rows.tolist(), numbers.values.tolist()) == ([0, 3], [1.5, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "sentence"),
+    [
+        (["a", "a"], None, r"target 'y' must have at least two classes, got one: 'a'"),
+        ([3, 3, 3], None, r"must have at least two classes, got one: 3"),
+        ([3.5, 3.5], None, r"target 'y' must vary, got 3.5 in every row"),
+        ([None, np.nan], None, r"must have a value in some rows, got none"),
+        ([1.5, np.inf], None, r"must be finite, got inf in row 2"),
+        ([1.5, "inf"], "regression", r"must be finite, got inf in row 2"),
+        ([1.5, "abc"], "regression", r"must hold numbers for regression, got 'abc' in row 2"),
+        (["a", "b", "c"], "binary", r"must have two classes to be binary, got 3: a, b, c"),
+        (np.eye(3), None, r"target 'y' must be one value for each row, .* y.argmax\(1\)"),
+        (np.array(["2024-01-01"] * 3, "datetime64[D]"), None, "got dates"),
+        ([1, 2], "ranking", "kind must be binary, multiclass or regression, got 'ranking'"),
+    ],
+)
+def test_a_target_that_cannot_be_learnt_is_refused(values: Any, kind: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_target(values, "y", kind)
+
+
+def test_a_class_of_one_row_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"class 'c' of target 'y' must have at least 2 rows"):
+        enough_rows(np.array([0, 0, 1, 1, 2]), ("a", "b", "c"), "y")
+    with pytest.raises(
+        InputError, match=r"9 classes in 9 rows. For numbers, use kind='regression'"
+    ):
+        enough_rows(np.arange(9), tuple("abcdefghi"), "y")
+
+
+def test_further_rows_use_the_same_classes() -> None:
+    same = read_same(["b", None, "a"], "y", "binary", ("a", "b"))
+    assert (same.values.tolist(), same.rows.tolist()) == ([1, 0], [0, 2])
+    assert read_same(["1", 0.0], "y", "binary", (0, 1)).values.tolist() == [1, 0]
+    assert read_same([1, 0], "y", "binary", ("0", "1")).values.tolist() == [1, 0]
+    assert read_same(["True", False], "y", "binary", (False, True)).values.tolist() == [1, 0]
+    assert read_same([4.5, 4.5], "y", "regression", ()).values.tolist() == [4.5, 4.5]
+
+
+def test_a_label_never_seen_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"row 2\) must be one of the 2 classes .* 'lw'. Did you mean 'low'"
+    ):
+        read_same(["low", "lw"], "y", "binary", ("high", "low"))
