@@ -94,6 +94,8 @@ def test_a_number_beyond_float32_is_infinite() -> None:
 def test_a_text_among_numbers_is_refused_with_its_row(text: str) -> None:
     with pytest.raises(InputError, match=rf"column 'age' must hold numbers, got '{text}' in row 2"):
         as_numeric(["1", text, "3"], "age")
+    with pytest.raises(InputError, match=f"got '{text}'"):
+        as_numeric(np.array(["1", text]), "age")
 
 
 def test_dates_of_every_form_agree() -> None:

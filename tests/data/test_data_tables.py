@@ -70,6 +70,23 @@ def test_a_near_miss_is_said_with_its_cause() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("3/1/2024", "whether the day or the month comes first"), ("1,234", "has a comma")],
+)
+def test_texts_that_people_take_for_dates_or_numbers_are_said(text: str, why: str) -> None:
+    assert why in infer_table(pd.DataFrame({"a": [text, text, None]}))[1][0]
+
+
+def test_a_decimal_comma_is_read_where_commas_do_not_separate(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a;b;c\n1,5;2;x,1\n-3;4;y\n;5;z\n")
+    frame, notes = read_file(tmp_path / "a.csv")
+    assert frame["a"].tolist()[:2] == [1.5, -3]
+    assert frame["b"].tolist() == [2, 4, 5]
+    assert frame["c"][0] == "x,1"
+    assert "decimal comma" in notes[1]
+
+
 def test_empty_columns_are_left_out_and_said() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [None, None], "c": [np.nan, np.nan]})
     table, notes = infer_table(frame)

@@ -35,16 +35,14 @@ def no_target(columns: Sequence[str]) -> InputError:
     """A table came without a target."""
     return InputError(
         f"target must be one of the columns ({listed(columns)}), got none. "
-        f"Say which one is to be predicted; the last one is {columns[-1]!r}."
+        f"Say which one is to be predicted; the last one is {columns[-1]!r}.{_headless(columns)}"
     )
 
 
 def unknown_column(what: str, name: object, columns: Sequence[str]) -> InputError:
     """`what` ("target", "groups") names a column that the table does not have."""
     fix = closest(str(name), columns) or f"Columns: {listed(columns)}."
-    if columns and all(_is_number(column) and "." in column for column in columns[:2]):
-        fix += " The first line must hold the names; here it seems to hold values."
-    return InputError(expected(what, "one of the columns", name, fix))
+    return InputError(expected(what, "one of the columns", name, fix + _headless(columns)))
 
 
 def unique(columns: Sequence[str], where: str) -> None:
@@ -81,6 +79,13 @@ def has_rows(rows: int, where: str) -> None:
     """InputError for a table without rows."""
     if not rows:
         raise InputError(f"{where} must have at least one row, got none.")
+
+
+def _headless(columns: Sequence[str]) -> str:
+    """A hint where two names are numbers with a fraction: the first row, most likely."""
+    if sum("." in column and _is_number(column) for column in columns) < 2:
+        return ""
+    return " The first line must hold the names; here it seems to hold values."
 
 
 def _is_number(text: str) -> bool:

@@ -238,7 +238,7 @@ def _strict(array: NDArray[Any], convert: Callable[[Any], Any], rule: str, name:
     if None in found:
         row = found.index(None)
         raise InputError(
-            f"{_what(name)} must hold {rule}, got {array[row]!r} in row {row + 1}. "
+            f"{_what(name)} must hold {rule}, got {array.tolist()[row]!r} in row {row + 1}. "
             "Leave the cell empty if the value is not known."
         )
     return found

@@ -148,8 +148,9 @@ def _hidden(path: Path) -> bool:
 
 def _look(path: Path) -> tuple[int, int, bool]:
     """Height, width, and whether it is grey, without decoding the pixels."""
+    image = _opened(path)
     try:
-        with _opened(path) as image:
+        with image:
             width, height = image.size
             turned = image.format in ("JPEG", "MPO", "TIFF") and image.getexif().get(0x0112, 1) >= 5
             grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;")

@@ -193,11 +193,11 @@ def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
     frame, notes = read_frame(data)
     path = Path(data) if isinstance(data, str | Path) else None
     columns = list(frame.columns)
+    if not columns:
+        raise InputError("the table must have columns, got none.")
     if target is None:
-        raise (
-            no_target(columns) if columns else InputError("the table must have columns, got none.")
-        )
-    by_name = isinstance(target, str) or (np.ndim(target) == 0 and str(target) in columns)
+        raise no_target(columns)
+    by_name = np.ndim(target) == 0  # names of columns may be whole numbers
     name = str(target) if by_name else str(getattr(target, "name", None) or "")
     if by_name and name not in columns:
         raise unknown_column("target", name, columns)
@@ -228,8 +228,6 @@ def _frame_test(test: Any, name: str, by_name: bool) -> tuple[Pair | None, tuple
 
 
 def _array(data: Any, target: Any, test: Any) -> Raw:
-    if target is None:
-        raise InputError("target must be given with an array, got none. Pass the n targets.")
     pair, notes = _features_and_target(data, target)
     held_out: Pair | None = None
     if test is not None:
@@ -244,11 +242,11 @@ def _array(data: Any, target: Any, test: Any) -> Raw:
 
 def _features_and_target(x: Any, y: Any) -> tuple[Pair, tuple[str, ...]]:
     """Arrays: (n, columns) becomes a frame, three axes and more are images."""
-    if y is None:
-        raise InputError("target must be given with an array, got none. Pass the n targets.")
     if hasattr(x, "toarray"):
         raise InputError("data must be a dense array, got a sparse one. Use data.toarray().")
     array = x if _is_frame(x) else _dense(x)
+    if y is None:
+        raise InputError("target must be given with an array, got none. Pass the n targets.")
     same_length(len(array), "target", vector(y, "target"))
     if _is_frame(array) or array.ndim == 2:
         from netwright.data.tables import read_frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,15 @@ TEXT_FILES = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
 """Endings of text tables, and the separator tried first."""
 _SEPARATORS = (",", ";", "\t", "|")
 _NEARLY = 0.95
+_ALMOST = (
+    (
+        re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{2,4}( .*)?"),
+        "{0!r} does not say whether the day or the month comes first. Write 2024-03-01.",
+    ),
+    (re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?"), "{0!r} has a comma. Write numbers as 1234.5."),
+)
+"""What people may take for dates or numbers, and why it is neither here."""
+_DECIMAL_COMMA = r"[+-]?\d+(?:,\d+)?"
 
 
 def read_file(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -171,6 +181,11 @@ def _infer_objects(values: NDArray[Any], name: str) -> tuple[ColumnKind | None, 
                 f"Column {name!r} is taken as a category: {stray!r} is no {nature}, though "
                 f"{count[nature]:,} of {present:,} values are. Empty such cells to change that."
             )
+    texts = [v for v, n in zip(values, natures, strict=True) if n == "text"]
+    for pattern, why in _ALMOST:
+        fitting = sum(bool(pattern.fullmatch(str(text).strip())) for text in texts)
+        if fitting and fitting >= _NEARLY * present:
+            return "category", f"Column {name!r} is taken as a category: {why.format(texts[0])}"
     return "category", ""
 
 
@@ -222,8 +237,12 @@ def _read_text(path: Path, separator: str) -> tuple[pd.DataFrame, tuple[str, ...
     try:
         frame = _parse(path, separator, encoding)
     except UnicodeDecodeError:
-        frame = _parse(path, separator, "latin-1")
+        encoding = "latin-1"
+        frame = _parse(path, separator, encoding)
         notes.append(f"{path.name} is not UTF-8; it is read as Latin-1.")
+    if separator != "," and any(_decimal_comma(frame[name]) for name in frame.columns):
+        frame = _parse(path, separator, encoding, decimal=",")
+        notes.append(f"Numbers in {path.name} are read with a decimal comma.")
     if len(names) == 1:
         raise InputError(
             f"{path.name} must have a target and columns to learn from, got one column, "
@@ -265,14 +284,25 @@ def _header(line: str, separator: str, path: Path) -> tuple[str, list[str]]:
     return separator, names
 
 
-def _parse(path: Path, separator: str, encoding: str) -> pd.DataFrame:
+def _decimal_comma(column: pd.Series[Any]) -> bool:
+    """Whether all values are numbers once their comma is a point."""
+    texts = column.dropna()
+    return (
+        not pd.api.types.is_numeric_dtype(column)
+        and len(texts) > 0
+        and bool(texts.astype(str).str.fullmatch(_DECIMAL_COMMA).all())
+    )
+
+
+def _parse(path: Path, separator: str, encoding: str, decimal: str = ".") -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             # longer lines than the header's would be cut with a mere warning
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
-                path, sep=separator, encoding=encoding, skipinitialspace=True, low_memory=False,
-                index_col=False, keep_default_na=False, na_values=sorted(MISSING_WORDS),
+                path, sep=separator, encoding=encoding, decimal=decimal, skipinitialspace=True,
+                low_memory=False, index_col=False, keep_default_na=False,
+                na_values=sorted(MISSING_WORDS),
             )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         raise InputError(

@@ -289,7 +289,7 @@ class Supervisor:
 
     def _go_on(self, worker: _Worker) -> None:
         if worker.stopped_at is not None:
-            pass
+            worker.began += time.monotonic() - worker.stopped_at
             worker.stopped_at = None
             worker.process.resume()
 

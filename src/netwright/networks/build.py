@@ -1,0 +1,123 @@
+"""From a filled description to a module: shapes are inferred, impossible ones refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate, SpaceError
+from netwright.networks.graph import FrozenDict
+from netwright.networks.layers import Composite, Given, Layer, Leaf, Network, Shape
+from netwright.space.choices import is_open
+from netwright.space.decisions import find
+
+
+class Built(nn.Module):
+    """A composite with its parts."""
+
+    def __init__(self, layer: Composite, parts: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.layer = layer
+        self.parts = nn.ModuleDict(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer.run(self.parts, x)
+
+
+def build(network: Network, input_shape: Shape, **given: Any) -> nn.Module:
+    """The module of a filled network for rows of `input_shape` (without the batch).
+
+    `given` numbers take the place of `Given`: ``build(net, (3, 32, 32), outputs=10)``. Weights are
+    drawn from torch's global generator. Raises InfeasibleCandidate, naming the layer's position,
+    when a layer cannot take what reaches it; SpaceError when a choice is still open.
+    """
+    return _make(resolve(network, given), input_shape, "")[0]
+
+
+def resolve(network: Network, given: Mapping[str, Any]) -> Network:
+    """The network with every `Given` replaced; refuses open choices."""
+    if is_open(network):
+        paths = ", ".join(decision.path for decision in find(network)[:3])
+        raise SpaceError(f"a network must be filled before it is built, got open choices: {paths}.")
+    filled: Network = _resolved(network, FrozenDict(given))
+    return filled
+
+
+@lru_cache(maxsize=4096)
+def _resolved(part: Any, given: Mapping[str, Any]) -> Any:
+    if isinstance(part, Given):
+        return given.get(part.name, part)
+    if isinstance(part, tuple):
+        return tuple(_resolved(item, given) for item in part)
+    if isinstance(part, Mapping):
+        return FrozenDict({name: _resolved(item, given) for name, item in part.items()})
+    if is_dataclass(part) and not isinstance(part, type):
+        before = {one.name: getattr(part, one.name) for one in fields(part)}
+        after = {name: _resolved(value, given) for name, value in before.items()}
+        return replace(part, **after) if after != before else part
+    return part
+
+
+def _make(network: Network, shape: Shape, position: str) -> tuple[nn.Module, Shape]:
+    if isinstance(network, tuple):
+        modules = nn.Sequential()
+        for i, layer in enumerate(network):
+            module, shape = _make(layer, shape, _at(position, i))
+            modules.add_module(str(i), module)
+        return modules, shape
+    if isinstance(network, Leaf):
+        out = shape_after(network, shape, position)
+        return network.build(shape), out
+    if not isinstance(network, Composite):
+        raise SpaceError(f"a network must be made of layers, got {network!r} at {position or 'top'}.")
+    parts: dict[str, nn.Module] = {}
+
+    def add(name: str, part: Network, of: Shape) -> Shape:
+        parts[name], out = _make(part, of, _at(position, name))
+        return out
+
+    out = located(position, network, shape, lambda: network.assemble(shape, add))
+    return Built(network, parts), out
+
+
+def shape_after(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
+    """The shape that comes out of a leaf, by running it on the meta device: nothing is computed."""
+    return located(position, leaf, shape, lambda: _leaf_shape(leaf, shape))
+
+
+@lru_cache(maxsize=65536)
+def _leaf_shape(leaf: Leaf, shape: Shape) -> Shape:
+    with torch.device("meta"), torch.no_grad():
+        out = leaf.build(shape).eval()(torch.empty(2, *shape))
+    return tuple(out.shape[1:])
+
+
+def located(position: str, layer: Layer, shape: Shape, run: Callable[[], Shape]) -> Shape:
+    """`run`, whose refusal is told with the layer's position; no axis may come out empty."""
+    try:
+        out = run()
+    except InfeasibleCandidate as error:
+        if getattr(error, "located", False):
+            raise
+        raise _refusal(position, layer, shape, str(error)) from error
+    except (RuntimeError, ValueError) as error:  # torch's own words on shapes
+        raise _refusal(position, layer, shape, str(error).splitlines()[0]) from error
+    if min(out, default=0) < 1:
+        raise _refusal(position, layer, shape, f"nothing would be left, {out}")
+    return out
+
+
+def _refusal(position: str, layer: Layer, shape: Shape, why: str) -> InfeasibleCandidate:
+    where = f"{position}: " if position else ""
+    refusal = InfeasibleCandidate(f"{where}{type(layer).__name__} cannot take {shape}: {why}")
+    refusal.located = True  # type: ignore[attr-defined]  # told once, by the innermost layer
+    return refusal
+
+
+def _at(position: str, name: object) -> str:
+    return f"{position}.{name}" if position else str(name)

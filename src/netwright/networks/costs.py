@@ -1,0 +1,159 @@
+"""Parameters, FLOPs and memory of a network, known before it is trained or allocated.
+
+FLOPs are 2 for each multiply-add of convolutions, dense layers, attention and recurrent cells;
+normalisation, activations and pooling are not counted (as in torch's own counter). Memory is the
+peak of the activations of one row at prediction, float32: in a sequence a tensor is alive until
+the next layer has run; the input of a composite, and what its parts gave, until it ends.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from netwright.networks.build import located, resolve
+from netwright.networks.layers import Composite, Conv, Leaf, Linear, Network, Shape
+
+_BYTES = 4
+
+
+class Costs(NamedTuple):
+    """Output shape, trainable parameters, FLOPs and bytes of memory for one row."""
+
+    shape: Shape
+    parameters: int
+    flops: int
+    memory: int
+
+
+def costs(network: Network, input_shape: Shape, **given: Any) -> Costs:
+    """The costs of a filled network for rows of `input_shape`; takes what `build` takes.
+
+    Raises InfeasibleCandidate where `build` does. Layers are costed once and remembered by value.
+    """
+    return cost_of(resolve(network, given), input_shape, "")
+
+
+def cost_of(network: Network, shape: Shape, position: str) -> Costs:
+    """The costs of a resolved network at a position."""
+    if isinstance(network, tuple):
+        return _sequence(network, shape, position)
+    if isinstance(network, Leaf):
+        found: list[Costs] = []
+
+        def cost() -> Shape:
+            found.append(_leaf(network, shape))
+            return found[0].shape
+
+        located(position, network, shape, cost)
+        return found[0]
+    assert isinstance(network, Composite)
+    return _composite(network, shape, position)
+
+
+def _sequence(network: tuple[Network, ...], shape: Shape, position: str) -> Costs:
+    parameters, flops, memory = 0, 0, prod(shape) * _BYTES
+    for i, layer in enumerate(network):
+        one = cost_of(layer, shape, f"{position}.{i}" if position else str(i))
+        shape = one.shape
+        parameters, flops = parameters + one.parameters, flops + one.flops
+        memory = max(memory, one.memory)
+    return Costs(shape, parameters, flops, memory)
+
+
+def _composite(network: Composite, shape: Shape, position: str) -> Costs:
+    parts: list[Costs] = []
+    held = prod(shape) * _BYTES
+    memory = held
+
+    def add(name: str, part: Network, of: Shape) -> Shape:
+        nonlocal held, memory
+        one = cost_of(part, of, f"{position}.{name}" if position else name)
+        # a part's own peak has its input in it, which is one of those held already
+        memory = max(memory, held + one.memory - prod(of) * _BYTES)
+        held += prod(one.shape) * _BYTES
+        parts.append(one)
+        return one.shape
+
+    out = located(position, network, shape, lambda: network.assemble(shape, add))
+    memory = max(memory, held + (prod(out) * _BYTES if len(parts) > 1 else 0))
+    return Costs(out, sum(p.parameters for p in parts), sum(p.flops for p in parts), memory)
+
+
+@lru_cache(maxsize=65536)
+def _leaf(leaf: Leaf, shape: Shape) -> Costs:
+    """By formula for convolutions and dense layers of any width; else by a run without numbers."""
+    if isinstance(leaf, Conv) and (found := _conv(leaf, shape)):
+        return found
+    if isinstance(leaf, Linear) and (found := _linear(leaf, shape)):
+        return found
+    with torch.device("meta"), torch.no_grad():
+        module = leaf.build(shape).eval()
+        peak = _Peak(module)
+        with FlopCounterMode(display=False) as counter:
+            out = module(torch.empty(1, *shape))
+    parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    memory = max(peak.numbers, prod(shape) + out.numel()) * _BYTES
+    return Costs(tuple(out.shape[1:]), parameters, int(counter.get_total_flops()), memory)
+
+
+class _Peak:
+    """The largest input and output of a module without children, in numbers."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.numbers = 0
+        for child in module.modules():
+            if not any(child.children()):
+                child.register_forward_hook(self._saw)
+
+    def _saw(self, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        outputs = output if isinstance(output, tuple) else (output,)
+        tensors = [t for t in (*inputs, *outputs) if isinstance(t, torch.Tensor)]
+        self.numbers = max(self.numbers, sum(t.numel() for t in tensors))
+
+
+def _norm_parameters(kind: str, channels: int) -> int:
+    return 0 if kind == "none" else 2 * channels
+
+
+def _conv(layer: Conv, shape: Shape) -> Costs | None:
+    """The formula, for what the layer's own `build` would accept; None leaves it to that."""
+    if len(shape) != 3 or (layer.padding < 0 and layer.kernel % 2 == 0):
+        return None
+    into, out = shape[0], layer.channels or shape[0]
+    if not layer.separable and (into % layer.groups or out % layer.groups):
+        return None
+    reach = layer.dilation * (layer.kernel - 1)
+    padding = reach // 2 if layer.padding < 0 else layer.padding
+    h, w = ((side + 2 * padding - reach - 1) // layer.stride + 1 for side in shape[1:])
+    if h < 1 or w < 1:
+        return None
+    window = layer.kernel**2
+    if layer.separable:
+        weights, seen, widest = into * window + into * out, into * window + into * out, max(into, out)
+    else:
+        weights = seen = out * window * (into // layer.groups)
+        widest = out
+    bias = out if layer.normalisation == "none" else 0
+    parameters = weights + bias + _norm_parameters(layer.normalisation, out)
+    first = prod(shape) + (into if layer.separable else out) * h * w
+    memory = max(first, (widest + out) * h * w if layer.separable else 2 * out * h * w)
+    return Costs((out, h, w), parameters, 2 * seen * h * w, memory * _BYTES)
+
+
+def _linear(layer: Linear, shape: Shape) -> Costs | None:
+    features = layer.features
+    if not isinstance(features, int) or len(shape) > 2:
+        return None
+    if layer.normalisation == "group" and len(shape) == 2:
+        return None
+    steps = prod(shape[:-1])
+    parameters = (shape[-1] + 1) * features + _norm_parameters(layer.normalisation, features)
+    memory = max(shape[-1] + features, 2 * features) * steps
+    out = (*shape[:-1], features)
+    return Costs(out, parameters, 2 * shape[-1] * features * steps, memory * _BYTES)

@@ -1,0 +1,311 @@
+"""The vocabulary of networks: descriptions that know how to become modules.
+
+A network is a layer, or a tuple of networks (one after the other). A *leaf* builds one module; a
+*composite* declares its parts once, and shapes, costs, drawings and modules all come from that.
+Shapes leave out the batch: images (c, h, w), sequences (t, c), tables (columns,).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, Union
+
+import torch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate, expected
+
+Shape: TypeAlias = tuple[int, ...]
+"""The shape of one row."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A number that only the task knows: ``Linear(features=Given("outputs"))``."""
+
+    name: str
+
+
+class Layer(ABC):
+    """Anything a network is made of. A frozen dataclass; equal layers build equal modules."""
+
+
+Network: TypeAlias = Union[Layer, tuple["Network", ...]]
+Add: TypeAlias = Callable[[str, Network, Shape], Shape]
+"""Declares a named part for an input shape, and says the part's output shape."""
+
+
+class Leaf(Layer):
+    """A layer of one module."""
+
+    @abstractmethod
+    def build(self, shape: Shape) -> nn.Module:
+        """The module for rows of this shape. Raises InfeasibleCandidate when it cannot take them."""
+
+
+class Composite(Layer):
+    """A layer made of other networks."""
+
+    @abstractmethod
+    def assemble(self, shape: Shape, add: Add) -> Shape:
+        """Declares the parts through `add`, and says the shape that comes out."""
+
+    @abstractmethod
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        """The forward pass over the built parts."""
+
+
+Activation_ = Literal[
+    "none", "relu", "leaky_relu", "gelu", "silu", "mish", "hardswish", "selu", "elu", "tanh"
+]
+Normalisation = Literal["none", "batch", "layer", "group"]
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "hardswish": nn.Hardswish,
+    "selu": nn.SELU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """The activation called `name`."""
+    if name not in _ACTIVATIONS:
+        rule = f"one of {', '.join(_ACTIVATIONS)}"
+        raise InfeasibleCandidate(expected("activation", rule, name))
+    return _ACTIVATIONS[name]()
+
+
+def normalisation(name: str, shape: Shape) -> nn.Module:
+    """The normalisation called `name` for rows of this shape; its channels are c."""
+    channels = shape[0] if len(shape) == 3 else shape[-1]
+    if name == "none":
+        return nn.Identity()
+    if name == "batch":
+        return {1: nn.BatchNorm1d, 2: SequenceBatchNorm, 3: nn.BatchNorm2d}[len(shape)](channels)
+    if name == "layer":  # of images: over channels and pixels, one group
+        return nn.GroupNorm(1, channels) if len(shape) == 3 else nn.LayerNorm(channels)
+    if name == "group":
+        groups = next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
+        if len(shape) == 2:
+            raise InfeasibleCandidate("group normalisation takes images or columns. Use layer.")
+        return nn.GroupNorm(groups, channels)
+    raise InfeasibleCandidate(expected("normalisation", "batch, layer, group or none", name))
+
+
+class SequenceBatchNorm(nn.Module):
+    """Batch normalisation of sequences (batch, t, c) over batch and time."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.norm(x.transpose(1, 2))  # (batch, c, t)
+        return normed.transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Conv(Leaf):
+    """Convolution, normalisation, activation, on images (c, h, w).
+
+    `channels` 0 keeps the number that comes in. `padding` -1 keeps the size at stride 1 (the
+    kernel must then be odd). `separable`: a depthwise convolution, then one of kernel 1
+    (1704.04861).
+    """
+
+    channels: int = 0
+    kernel: int = 3
+    stride: int = 1
+    padding: int = -1
+    dilation: int = 1
+    groups: int = 1
+    separable: bool = False
+    normalisation: Normalisation = "batch"
+    activation: Activation_ = "relu"
+
+    def build(self, shape: Shape) -> nn.Module:
+        need_images(shape)
+        if self.padding < 0 and self.kernel % 2 == 0:
+            fix = f"Use {self.kernel - 1} or {self.kernel + 1}."
+            raise InfeasibleCandidate(expected("kernel", "odd", self.kernel, fix))
+        into, out = shape[0], self.channels or shape[0]
+        module = nn.Sequential()
+        if self.separable:
+            module.add_module("depthwise", self._conv(into, into, self.kernel, into))
+            module.add_module("pointwise", nn.Conv2d(into, out, 1, bias=self._bias))
+        else:
+            module.add_module("conv", self._conv(into, out, self.kernel, self.groups))
+        module.add_module("norm", normalisation(self.normalisation, (out, *shape[1:])))
+        module.add_module("act", activation(self.activation))
+        return module
+
+    @property
+    def _bias(self) -> bool:
+        """A normalisation that follows has its own shift."""
+        return self.normalisation == "none"
+
+    def _conv(self, into: int, out: int, kernel: int, groups: int) -> nn.Conv2d:
+        if into % groups or out % groups:
+            rule = f"a divisor of the channels {into} and {out}"
+            raise InfeasibleCandidate(expected("groups", rule, groups))
+        padding = self.dilation * (kernel - 1) // 2 if self.padding < 0 else self.padding
+        bias = self._bias and not self.separable
+        return nn.Conv2d(into, out, kernel, self.stride, padding, self.dilation, groups, bias)
+
+
+OUTPUTS = Given("outputs")
+
+
+@dataclass(frozen=True)
+class Linear(Leaf):
+    """A dense layer on the last axis, with normalisation and activation after it.
+
+    Without `features` it is the head: as many as the task has outputs.
+    """
+
+    features: int | Given = OUTPUTS
+    normalisation: Normalisation = "none"
+    activation: Activation_ = "none"
+
+    def build(self, shape: Shape) -> nn.Module:
+        features = whole(self.features)
+        if len(shape) == 3:
+            raise InfeasibleCandidate(
+                "a Linear layer takes columns or sequences, got images. Put GlobalPool() or "
+                "Flatten() before it."
+            )
+        module = nn.Sequential()
+        module.add_module("linear", nn.Linear(shape[-1], features))
+        module.add_module("norm", normalisation(self.normalisation, (*shape[:-1], features)))
+        module.add_module("act", activation(self.activation))
+        return module
+
+
+@dataclass(frozen=True)
+class Pool(Leaf):
+    """Largest or mean value of windows of images; `padding` -1 keeps the size at stride 1."""
+
+    kind: Literal["max", "avg"] = "max"
+    kernel: int = 3
+    stride: int = 1
+    padding: int = -1
+
+    def build(self, shape: Shape) -> nn.Module:
+        need_images(shape)
+        padding = self.kernel // 2 if self.padding < 0 else self.padding
+        if self.kind == "max":
+            return nn.MaxPool2d(self.kernel, self.stride, padding)
+        return nn.AvgPool2d(self.kernel, self.stride, padding, count_include_pad=False)
+
+
+class _Mean(nn.Module):
+    """The mean over some axes."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self.axes)
+
+
+class _Max(_Mean):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(self.axes)
+
+
+@dataclass(frozen=True)
+class GlobalPool(Leaf):
+    """Images (c, h, w) -> (c,); sequences (t, c) -> (c,); columns stay."""
+
+    kind: Literal["avg", "max"] = "avg"
+
+    def build(self, shape: Shape) -> nn.Module:
+        if len(shape) == 1:
+            return nn.Identity()
+        axes = (2, 3) if len(shape) == 3 else (1,)
+        return _Mean(axes) if self.kind == "avg" else _Max(axes)
+
+
+@dataclass(frozen=True)
+class Norm(Leaf):
+    """Normalisation by itself."""
+
+    kind: Normalisation = "batch"
+
+    def build(self, shape: Shape) -> nn.Module:
+        return normalisation(self.kind, shape)
+
+
+@dataclass(frozen=True)
+class Activation(Leaf):
+    """An activation by itself."""
+
+    kind: Activation_ = "relu"
+
+    def build(self, shape: Shape) -> nn.Module:
+        return activation(self.kind)
+
+
+@dataclass(frozen=True)
+class Dropout(Leaf):
+    """Drops each number with probability `p` while training."""
+
+    p: float = 0.1
+
+    def build(self, shape: Shape) -> nn.Module:
+        if not 0 <= self.p < 1:
+            raise InfeasibleCandidate(expected("p", "in [0, 1)", self.p))
+        return nn.Dropout(self.p)
+
+
+@dataclass(frozen=True)
+class Flatten(Leaf):
+    """All numbers of a row in one axis."""
+
+    def build(self, shape: Shape) -> nn.Module:
+        return nn.Flatten()
+
+
+@dataclass(frozen=True)
+class Skip(Leaf):
+    """What comes in goes out."""
+
+    def build(self, shape: Shape) -> nn.Module:
+        return nn.Identity()
+
+
+class _Zeros(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+@dataclass(frozen=True)
+class Zero(Leaf):
+    """Nothing goes out: the edge "none" of cells."""
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _Zeros()
+
+
+def need_images(shape: Shape) -> None:
+    """Refuses rows that are not images."""
+    if len(shape) != 3:
+        raise InfeasibleCandidate(expected("input", "images (c, h, w)", shape))
+
+
+def whole(number: int | Given) -> int:
+    """A number that `build` has been given by now."""
+    if isinstance(number, Given):
+        name = number.name
+        raise InfeasibleCandidate(f"{name} must be given to build, got nothing. Pass {name}=...")
+    return number

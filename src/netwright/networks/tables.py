@@ -1,0 +1,135 @@
+"""Layers for tables: one row of numbers and category codes in, one vector out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate
+from netwright.networks.layers import Add, Composite, Given, Leaf, Network, Shape, Skip
+
+CARDINALITIES = Given("cardinalities")
+
+
+class _OneHot(nn.Module):
+    """Whole-number codes (batch, columns) -> (batch, sum of cardinalities - 1)."""
+
+    def __init__(self, cardinalities: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = [(i, code) for i, n in enumerate(cardinalities) for code in range(1, n)]
+        self.register_buffer("column", torch.tensor([i for i, _ in pairs], dtype=torch.int64))
+        self.register_buffer("code", torch.tensor([code for _, code in pairs]).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.index_select(1, self.column) == self.code).float()  # type: ignore[arg-type]  # buffers are Tensors
+
+
+@dataclass(frozen=True)
+class OneHot(Leaf):
+    """Category codes as one number for each known value; the unseen code 0 is all zeros."""
+
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _OneHot(known(self.cardinalities))
+
+
+class _Embedding(nn.Module):
+    """Whole-number codes (batch, columns) -> (batch, columns x size)."""
+
+    def __init__(self, cardinalities: tuple[int, ...], size: int) -> None:
+        super().__init__()
+        starts = [sum(cardinalities[:i]) for i in range(len(cardinalities))]
+        self.register_buffer("start", torch.tensor(starts, dtype=torch.int64))
+        self.table = nn.Embedding(sum(cardinalities), size)
+        with torch.no_grad():
+            self.table.weight.mul_(0.3)
+            self.table.weight[starts] = 0.0  # never seen in training: it says nothing
+
+    def forward(self, x: Tensor) -> Tensor:
+        vectors: Tensor = self.table(x.long() + self.start)  # (batch, columns, size)
+        return vectors.flatten(1)
+
+
+@dataclass(frozen=True)
+class Embedding(Leaf):
+    """Category codes as learnt vectors of `size`; the unseen code 0 is all zeros."""
+
+    size: int = 8
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _Embedding(known(self.cardinalities), self.size)
+
+
+class _Periodic(nn.Module):
+    """Numbers (batch, columns) -> (batch, columns x size): Gorishniy et al. 2022, sec. 3.3."""
+
+    def __init__(self, columns: int, size: int, frequencies: int, sigma: float) -> None:
+        super().__init__()
+        self.frequency = nn.Parameter(torch.randn(columns, frequencies) * sigma)
+        bound = 1 / math.sqrt(2 * frequencies)
+        self.weight = nn.Parameter(torch.empty(columns, 2 * frequencies, size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(columns, size).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        angle = 2 * math.pi * self.frequency * x.unsqueeze(-1)  # (batch, columns, frequencies)
+        waves = torch.cat([angle.sin(), angle.cos()], -1)  # (batch, columns, 2 frequencies)
+        mixed = torch.matmul(waves.transpose(0, 1), self.weight).transpose(0, 1)
+        return torch.relu(mixed + self.bias).flatten(1)  # (batch, columns x size)
+
+
+@dataclass(frozen=True)
+class Periodic(Leaf):
+    """Each number as sines and cosines of learnt frequencies, then a dense layer of its own.
+
+    "PLR" of Gorishniy et al. 2022 (2203.05556): `size` numbers come out for each column; `sigma`
+    is the deviation from which the frequencies start.
+    """
+
+    size: int = 8
+    frequencies: int = 16
+    sigma: float = 0.3
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _Periodic(shape[0], self.size, self.frequencies, self.sigma)
+
+
+@dataclass(frozen=True)
+class Columns(Composite):
+    """Splits a row into numbers and category codes, and puts what becomes of them side by side.
+
+    The last columns are the codes, as many as there are `cardinalities`; there may be none of
+    either kind.
+    """
+
+    numeric: Network = Skip()  # noqa: RUF009  # frozen
+    categorical: Network = OneHot()  # noqa: RUF009  # frozen
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def assemble(self, shape: Shape, add: Add) -> Shape:
+        codes = len(known(self.cardinalities))
+        if len(shape) != 1 or shape[0] < codes:
+            raise InfeasibleCandidate(f"Columns takes rows of at least {codes} columns, got {shape}.")
+        widths = []
+        if numbers := shape[0] - codes:
+            widths += add("numeric", self.numeric, (numbers,))
+        if codes:
+            widths += add("categorical", self.categorical, (codes,))
+        return (sum(widths),)
+
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        numbers = x.shape[1] - len(known(self.cardinalities))
+        slices = {"numeric": x[:, :numbers], "categorical": x[:, numbers:]}
+        found = [parts[name](slices[name]) for name in ("numeric", "categorical") if name in parts]
+        return torch.cat(found, 1) if len(found) > 1 else found[0]
+
+
+def known(cardinalities: tuple[int, ...] | Given) -> tuple[int, ...]:
+    """The cardinalities, which `build` has been given by now."""
+    if isinstance(cardinalities, Given):
+        raise InfeasibleCandidate("cardinalities must be given to build. Pass cardinalities=().")
+    return cardinalities
