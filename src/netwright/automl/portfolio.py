@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netwright.automl.spaces import Brief
@@ -10,6 +10,65 @@ from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 
 _IMAGE_RECIPE: Mapping[str, Value] = {
-    "model.lr": 4e-3, "model.batch_size": 64, "model.label_smoothing": 0.05,
-    "model.optimizer.weight_decay": 1e-2,
+    "activation": "relu", "model.lr": 4e-3, "model.batch_size": 64,
+    "model.optimizer.weight_decay": 1e-2, "model.schedule": "OneCycle", "model.augment": "shift",
 }  # fmt: skip
+_TABLE_RECIPE: Mapping[str, Value] = {
+    "activation": "silu", "model.lr": 2e-3, "model.batch_size": 256,
+    "model.optimizer.weight_decay": 1e-2, "model.schedule": "Cosine", "numeric.scale": "robust",
+}  # fmt: skip
+
+
+def portfolio(space: Space[Any], brief: Brief) -> list[Candidate]:
+    """Complete candidates of `space_for(brief)`, the safest first."""
+    wishes = _images() if brief.image else _tables()
+    return list(dict.fromkeys(completed(space, wish) for wish in wishes))
+
+
+def completed(space: Space[Any], wishes: Mapping[str, Value]) -> Candidate:
+    """The default candidate with these decisions, where they are active and legal."""
+    values: dict[str, Value] = {}
+    for decision in space.decisions:
+        if decision.path in wishes and decision.holds(wishes[decision.path]):
+            values[decision.path] = wishes[decision.path]
+    return space.fix(values).default()
+
+
+def _images() -> list[dict[str, Value]]:
+    """A plain network of middling size, a tiny one, and a wider one of residual blocks."""
+    return [
+        _IMAGE_RECIPE | _stages(16, (32, 64, 96, 128), times=1),
+        _IMAGE_RECIPE | _stages(8, (16, 24, 32, 64), times=0),
+        _IMAGE_RECIPE | _stages(32, (64, 96, 128, 192), times=2) | {"model.label_smoothing": 0.05},
+    ]
+
+
+def _stages(stem: int, widths: Sequence[int], times: int) -> dict[str, Value]:
+    """Decisions for every stage that the space may have."""
+    found: dict[str, Value] = {"model.network.0.channels": stem}
+    for stage, width in enumerate(widths, start=1):
+        found |= {
+            f"model.network.{stage}.0.channels": width,
+            f"model.network.{stage}.1.times": times,
+        }
+    return found
+
+
+def _tables() -> list[dict[str, Value]]:
+    """Two dense layers on plain columns, a nearly linear one, and periodic embeddings."""
+    periodic: dict[str, Value] = {
+        "model.network.0.numeric": "periodic", "model.network.0.numeric.periodic.size": 8,
+        "model.network.0.categorical": "embed", "model.network.0.categorical.embed.size": 8,
+    }  # fmt: skip
+    return [
+        _TABLE_RECIPE | _layers(2, 128, drop=0.1),
+        _TABLE_RECIPE | _layers(1, 32, drop=0.0),
+        _TABLE_RECIPE | periodic | _layers(2, 256, drop=0.1),
+    ]
+
+
+def _layers(times: int, features: int, drop: float) -> dict[str, Value]:
+    found: dict[str, Value] = {"model.network.1.times": times}
+    for i in range(times):
+        found |= {f"model.network.1.{i}.0.features": features, f"model.network.1.{i}.1.p": drop}
+    return found

@@ -13,7 +13,7 @@ from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training import AdamW, Cosine, OneCycle, Training
 from netwright.pipelines.pipeline import ImagePipeline, Pipeline, TablePipeline
 from netwright.pipelines.steps import Categories, Numeric
-from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 from netwright.space.space import Space
 
 
@@ -59,7 +59,15 @@ def image_description(brief: Brief) -> Pipeline:
         epochs=epochs(brief.rows, most=30),
         optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 5e-2)),
         schedule=OneOf(Cosine(), OneCycle()),
-        augment=SubsetOf(Crop(crop), Flip(), Cutout(crop)),
+        augment=OneOf(
+            {
+                "none": (),
+                "shift": (Crop(crop),),
+                "flip": (Crop(crop), Flip()),
+                "cutout": (Crop(crop), Cutout(2 * crop)),
+                "all": (Crop(crop), Flip(), Cutout(2 * crop)),
+            }
+        ),
         label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05, 0.1),
         patience=12,
     )

@@ -39,15 +39,15 @@ def costs(network: Network, input_shape: Shape, **given: Any) -> Costs:
     return cost_of(resolve(network, given), input_shape, "")
 
 
-def cost_of(network: Network, shape: Shape, position: str) -> Costs:
-    """The costs of a resolved network at a position."""
+def cost_of(network: Network, shape: Shape, position: str, kept: bool = False) -> Costs:
+    """The costs of a resolved network at a position; `kept`: others need its input after it."""
     if isinstance(network, tuple):
-        return _sequence(network, shape, position)
+        return _sequence(network, shape, position, kept)
     if isinstance(network, Leaf):
         found: list[Costs] = []
 
         def cost() -> Shape:
-            found.append(_leaf(network, shape))
+            found.append(_leaf(network, shape, kept))
             return found[0].shape
 
         located(position, network, shape, cost)
@@ -56,13 +56,14 @@ def cost_of(network: Network, shape: Shape, position: str) -> Costs:
     return _composite(network, shape, position)
 
 
-def _sequence(network: tuple[Network, ...], shape: Shape, position: str) -> Costs:
+def _sequence(network: tuple[Network, ...], shape: Shape, position: str, kept: bool) -> Costs:
     parameters, flops, memory = 0, 0, prod(shape) * _BYTES
+    beside = memory if kept else 0
     for i, layer in enumerate(network):
-        one = cost_of(layer, shape, f"{position}.{i}" if position else str(i))
+        one = cost_of(layer, shape, f"{position}.{i}" if position else str(i), kept and i == 0)
+        memory = max(memory, one.memory + (beside if i else 0))
         shape = one.shape
         parameters, flops = parameters + one.parameters, flops + one.flops
-        memory = max(memory, one.memory)
     return Costs(shape, parameters, flops, memory)
 
 
@@ -73,8 +74,8 @@ def _composite(network: Composite, shape: Shape, position: str) -> Costs:
 
     def add(name: str, part: Network, of: Shape) -> Shape:
         nonlocal held, memory
-        one = cost_of(part, of, f"{position}.{name}" if position else name)
-        # a part's own peak has its input in it, which is one of those held already
+        one = cost_of(part, of, f"{position}.{name}" if position else name, kept=True)
+        # a part's peak has its input in it, which is one of those held already
         memory = max(memory, held + one.memory - prod(of) * _BYTES)
         held += prod(one.shape) * _BYTES
         parts.append(one)
@@ -86,27 +87,28 @@ def _composite(network: Composite, shape: Shape, position: str) -> Costs:
 
 
 @lru_cache(maxsize=65536)
-def _leaf(leaf: Leaf, shape: Shape) -> Costs:
+def _leaf(leaf: Leaf, shape: Shape, kept: bool) -> Costs:
     """By formula for convolutions and dense layers of any width; else by a run without numbers."""
-    if isinstance(leaf, Conv) and (found := _conv(leaf, shape)):
+    if isinstance(leaf, Conv) and (found := _conv(leaf, shape, kept)):
         return found
-    if isinstance(leaf, Linear) and (found := _linear(leaf, shape)):
+    if isinstance(leaf, Linear) and (found := _linear(leaf, shape, kept)):
         return found
     with torch.device("meta"), torch.no_grad():
         module = leaf.build(shape).eval()
-        peak = _Peak(module)
+        x = torch.empty(1, *shape)
+        peak = _Peak(module, x if kept else None)
         with FlopCounterMode(display=False) as counter:
-            out = module(torch.empty(1, *shape))
+            out = module(x)
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     memory = max(peak.numbers, prod(shape) + out.numel()) * _BYTES
     return Costs(tuple(out.shape[1:]), parameters, int(counter.get_total_flops()), memory)
 
 
 class _Peak:
-    """The largest input and output of a module without children, in numbers."""
+    """The largest input and output of a module without children, and what is kept beside them."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self.numbers = 0
+    def __init__(self, module: nn.Module, kept: torch.Tensor | None) -> None:
+        self.numbers, self.kept = 0, kept
         for child in module.modules():
             if not any(child.children()):
                 child.register_forward_hook(self._saw)
@@ -114,6 +116,8 @@ class _Peak:
     def _saw(self, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         outputs = output if isinstance(output, tuple) else (output,)
         tensors = [t for t in (*inputs, *outputs) if isinstance(t, torch.Tensor)]
+        if self.kept is not None and not any(t is self.kept for t in tensors):
+            tensors.append(self.kept)
         self.numbers = max(self.numbers, sum(t.numel() for t in tensors))
 
 
@@ -121,7 +125,7 @@ def _norm_parameters(kind: str, channels: int) -> int:
     return 0 if kind == "none" else 2 * channels
 
 
-def _conv(layer: Conv, shape: Shape) -> Costs | None:
+def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
     """The formula, for what the layer's own `build` would accept; None leaves it to that."""
     if len(shape) != 3 or (layer.padding < 0 and layer.kernel % 2 == 0):
         return None
@@ -142,11 +146,12 @@ def _conv(layer: Conv, shape: Shape) -> Costs | None:
     bias = out if layer.normalisation == "none" else 0
     parameters = weights + bias + _norm_parameters(layer.normalisation, out)
     first = prod(shape) + (into if layer.separable else out) * h * w
-    memory = max(first, (widest + out) * h * w if layer.separable else 2 * out * h * w)
+    later = (widest + out) * h * w if layer.separable else 2 * out * h * w
+    memory = max(first, later + (prod(shape) if kept else 0))
     return Costs((out, h, w), parameters, 2 * seen * h * w, memory * _BYTES)
 
 
-def _linear(layer: Linear, shape: Shape) -> Costs | None:
+def _linear(layer: Linear, shape: Shape, kept: bool) -> Costs | None:
     features = layer.features
     if not isinstance(features, int) or len(shape) > 2:
         return None
@@ -154,6 +159,6 @@ def _linear(layer: Linear, shape: Shape) -> Costs | None:
         return None
     steps = prod(shape[:-1])
     parameters = (shape[-1] + 1) * features + _norm_parameters(layer.normalisation, features)
-    memory = max(shape[-1] + features, 2 * features) * steps
+    memory = max(shape[-1] + features, 2 * features + (shape[-1] if kept else 0)) * steps
     out = (*shape[:-1], features)
     return Costs(out, parameters, 2 * shape[-1] * features * steps, memory * _BYTES)

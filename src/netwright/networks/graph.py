@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, permutations, product
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,10 @@ from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.layers import Add, Composite, Network, Shape, Skip, Zero
 from netwright.space.choices import inline
 
+T = TypeVar("T")
+
 INPUT = "in"
-"""The name under which a graph's nodes find its input."""
+"""The name under which a graph's nodes find its input, where it has one."""
 
 
 class FrozenDict(dict[str, Any]):
@@ -46,60 +48,114 @@ class Node:
 class Graph(Composite):
     """Named nodes, each after its sources; the last one is the output.
 
-    What cannot reach the output, or cannot be reached from the input, is not built. Without any
-    live route from input to output the candidate is infeasible.
+    What cannot reach the output, or cannot be reached from an input, is not built. Without any
+    live route from input to output the candidate is infeasible. A graph of several `inputs` stands
+    in a `Chain`.
     """
 
     nodes: Mapping[str, Node] = inline(default_factory=dict)
+    inputs: tuple[str, ...] = (INPUT,)
 
     def __post_init__(self) -> None:
         if isinstance(self.nodes, dict):
             object.__setattr__(self, "nodes", FrozenDict(self.nodes))
 
     def assemble(self, shape: Shape, add: Add) -> Shape:
-        shapes = {INPUT: shape}
+        if len(self.inputs) != 1:
+            fix = "Put it in a Chain."
+            raise InfeasibleCandidate(expected("inputs", "one name", self.inputs, fix))
+        return self.assemble_from({self.inputs[0]: shape}, add)
+
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        return self.run_from({self.inputs[0]: x}, lambda name, x: parts[name](x))
+
+    def assemble_from(self, inputs: Mapping[str, Shape], add: Add) -> Shape:
+        """As `assemble`, of one shape for each input."""
+        shapes = dict(inputs)
         for name, edges in self.live().items():
             node = self.nodes[name]
             found = [add(_edge(name, src), node.inputs[src], shapes[src]) for src in edges]
             shapes[name] = add(name, node.then, _together(name, node.combine, found))
-        return shapes[next(reversed(self.nodes))]
+        return shapes[self.output]
 
-    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        values = {INPUT: x}
+    def run_from(
+        self, inputs: Mapping[str, Tensor], part: Callable[[str, Tensor], Tensor]
+    ) -> Tensor:
+        """As `run`, of one tensor for each input; `part` runs the part of a name."""
+        values = dict(inputs)
         for name, edges in self.live().items():
-            flows = [parts[_edge(name, source)](values[source]) for source in edges]
+            flows = [part(_edge(name, source), values[source]) for source in edges]
             if self.nodes[name].combine == "concat":
-                axis = 1 if flows[0].dim() == 4 else -1
-                mixed = torch.cat(flows, axis) if len(flows) > 1 else flows[0]
+                mixed = torch.cat(flows, 1 if flows[0].dim() == 4 else -1)
             else:
-                mixed = flows[0]
-                for flow in flows[1:]:
-                    mixed = mixed + flow
-            values[name] = parts[name](mixed)
-        return values[next(reversed(self.nodes))]
+                mixed = sum(flows[1:], flows[0])
+            values[name] = part(name, mixed)
+        return values[self.output]
+
+    @property
+    def output(self) -> str:
+        """The last node."""
+        return next(reversed(self.nodes), INPUT)
 
     def live(self) -> dict[str, tuple[str, ...]]:
         """Node -> the sources whose edges carry something, for the nodes on a route."""
         flowing: dict[str, tuple[str, ...]] = {}
         for name, node in self.nodes.items():
             for source in node.inputs:
-                if source != INPUT and (source not in self.nodes or source == name):
-                    rule = f"{INPUT!r} or a node before it"
+                if source not in self.inputs and (source not in self.nodes or source == name):
+                    rule = f"{' or '.join(map(repr, self.inputs))} or a node before it"
                     raise InfeasibleCandidate(expected(f"a source of node {name}", rule, source))
             edges = tuple(
                 source for source, edge in node.inputs.items()
-                if (source == INPUT or source in flowing) and not is_dead(edge)
+                if (source in self.inputs or source in flowing) and not is_dead(edge)
             )  # fmt: skip
             if edges and not is_dead(node.then):
                 flowing[name] = edges
-        output = next(reversed(self.nodes), INPUT)
-        if output not in flowing:
+        if self.output not in flowing:
             raise InfeasibleCandidate("a graph must have a live route from input to output, got none.")
-        needed = {output}
+        needed = {self.output}
         for name in reversed(flowing):
             if name in needed:
                 needed.update(flowing[name])
         return {name: edges for name, edges in flowing.items() if name in needed}
+
+
+@dataclass(frozen=True)
+class Chain(Composite):
+    """Cells one after the other, each fed by as many before it as it has inputs.
+
+    A cell of two inputs sees the output before the last one first, as in DARTS (1806.09055); the
+    first cell sees what comes in twice.
+    """
+
+    cells: tuple[Graph, ...]
+
+    def assemble(self, shape: Shape, add: Add) -> Shape:
+        found = [shape]
+        for i, cell in enumerate(self.cells):
+
+            def add_here(name: str, part: Network, of: Shape, place: int = i) -> Shape:
+                return add(f"{place}/{name}", part, of)
+
+            found.append(cell.assemble_from(_latest(cell.inputs, found), add_here))
+        return found[-1]
+
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        found = [x]
+        for i, cell in enumerate(self.cells):
+
+            def part(name: str, x: Tensor, place: int = i) -> Tensor:
+                out: Tensor = parts[f"{place}/{name}"](x)
+                return out
+
+            found.append(cell.run_from(_latest(cell.inputs, found), part))
+        return found[-1]
+
+
+def _latest(names: Sequence[str], found: Sequence[T]) -> dict[str, T]:
+    """The last of what was found, for each name; the first stands in for what is before it."""
+    start = len(found) - len(names)
+    return {name: found[max(0, start + i)] for i, name in enumerate(names)}
 
 
 def is_dead(network: Network) -> bool:
@@ -124,13 +180,14 @@ def canonical(graph: Graph) -> str:
         for source in sources
     }
     marks = {name: f"{graph.nodes[name].combine}|{graph.nodes[name].then!r}" for name in live}
-    marks |= {INPUT: "input", output: f"output|{marks[output]}"}
+    marks |= {name: f"input {i}" for i, name in enumerate(graph.inputs)}
+    marks[output] = f"output|{marks[output]}"
     colours = _refined(marks, edges)
     inner = sorted(names, key=lambda name: colours[name])
     classes = [list(same) for _, same in groupby(inner, key=lambda name: colours[name])]
     texts = []
     for orders in product(*(permutations(same) for same in classes)):
-        order = [INPUT, *(name for part in orders for name in part), output]
+        order = [*graph.inputs, *(name for part in orders for name in part), output]
         texts.append(_text(order, marks, edges))
     return min(texts)
 

@@ -31,15 +31,21 @@ When = tuple[tuple[str, frozenset[Value]], ...]
 
 @dataclass(frozen=True)
 class Decision:
-    """One open choice: its path, what it chooses among, and when it is asked (None: always)."""
+    """One open choice: its path, what it chooses among, and when it is asked (None: always).
+
+    `fixed` holds the one value that is left, where the space has been narrowed.
+    """
 
     path: str
     choice: Choice
     when: When | None = None
+    fixed: tuple[Value, ...] = ()
 
     @cached_property
     def values(self) -> tuple[Value, ...]:
         """The legal values in order; empty for a real number."""
+        if self.fixed:
+            return self.fixed
         if isinstance(self.choice, OneOfChoice):
             return self.choice.labels
         if isinstance(self.choice, SubsetOfChoice):
@@ -55,19 +61,21 @@ class Decision:
 
     def at(self, unit: float) -> Value:
         """The value at a place in [0, 1): options share it equally."""
+        if self.fixed:
+            return self.fixed[0]
         if isinstance(self.choice, NumberChoice):
             return self.choice.at(unit)
         return self.values[min(int(unit * len(self.values)), len(self.values) - 1)]
 
     def unit(self, value: Value) -> float:
         """The middle of the value's share of [0, 1]."""
-        if isinstance(self.choice, NumberChoice):
+        if not self.fixed and isinstance(self.choice, NumberChoice):
             return self.choice.unit(value)  # type: ignore[arg-type]  # checked candidates hold numbers here
         return (self.places[value] + 0.5) / len(self.values)
 
     def holds(self, value: Value) -> bool:
         """Whether the value is legal."""
-        if isinstance(self.choice, NumberChoice):
+        if not self.fixed and isinstance(self.choice, NumberChoice):
             return self.choice.holds(value)
         try:
             place = self.places.get(value)
@@ -78,7 +86,7 @@ class Decision:
 
     def legal(self) -> str:
         """The legal values in words."""
-        if isinstance(self.choice, NumberChoice):
+        if not self.fixed and isinstance(self.choice, NumberChoice):
             what = "a whole number" if self.choice.integer else "a number"
             return f"{what} from {self.choice.low:g} to {self.choice.high:g}"
         return f"one of {', '.join(map(repr, self.values[:12]))}" + (", ..." * (len(self.values) > 12))

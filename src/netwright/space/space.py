@@ -248,9 +248,7 @@ class Space(Generic[D]):
             raise InvalidCandidate(
                 expected(decision.path, decision.legal(), value), decision.path, value
             )
-        fixed = replace(decision)
-        fixed.__dict__["values"] = (value,)
-        return fixed
+        return replace(decision, fixed=(value,))
 
     def _decide(self, rng: RNG, given: Values) -> dict[str, Value]:
         """Given decisions where they are active and legal, the others drawn."""

@@ -1,0 +1,367 @@
+"""A network to look at: the rows of a readable tree, and a drawing in SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from netwright.networks.build import resolve
+from netwright.networks.costs import Costs, cost_of
+from netwright.networks.graph import Chain, Graph
+from netwright.networks.layers import Composite, Layer, Network, Shape
+
+_SIZES = ("channels", "features", "heads", "size", "p", "kind")
+"""Fields that need no name beside them."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the tree: `times` equal layers in a row, and what one of them costs."""
+
+    position: str
+    text: str
+    depth: int
+    shape: Shape
+    parameters: int
+    flops: int
+    times: int = 1
+
+
+def outline(network: Network, shape: Shape, **given: Any) -> list[Line]:
+    """The tree of a filled network for rows of `shape`; takes what `build` takes.
+
+    Layers made of other layers are followed by these, one deeper; equal ones in a row are one
+    line.
+    """
+    lines = _lines(resolve(network, given), shape, "", 0)
+    folded = []
+    for _, same in groupby(lines, key=lambda line: (line.text, line.depth, line.shape, line.flops)):
+        run = list(same)
+        last = run[-1].position.rpartition(".")[2]
+        where = run[0].position if len(run) == 1 else f"{run[0].position}-{last}"
+        first = run[0]
+        costs = (first.parameters, first.flops)
+        folded.append(Line(where, first.text, first.depth, run[-1].shape, *costs, len(run)))
+    return folded
+
+
+def _lines(network: Network, shape: Shape, position: str, depth: int) -> Iterator[Line]:
+    for place, layer, before in _flat(network, shape, position):
+        found = cost_of(layer, before, place)
+        yield Line(place, words(layer), depth, found.shape, found.parameters, found.flops)
+        for name, part, of in parts(layer, before):
+            if name:
+                out = cost_of(part, of, place)
+                yield Line("", name, depth + 1, out.shape, out.parameters, out.flops)
+            yield from (
+                Line("", one.text, one.depth, one.shape, one.parameters, one.flops)
+                for one in _lines(part, of, "", depth + 1 + bool(name))
+            )
+
+
+def _flat(network: Network, shape: Shape, position: str) -> Iterator[tuple[str, Layer, Shape]]:
+    """Position, layer and input shape of each layer of a sequence of sequences."""
+    if isinstance(network, tuple):
+        for i, part in enumerate(network):
+            yield from _flat(part, shape, f"{position}.{i}" if position else str(i))
+            shape = cost_of(part, shape, position).shape
+    else:
+        yield position, network, shape
+
+
+def parts(layer: Layer, shape: Shape) -> list[tuple[str, Network, Shape]]:
+    """Name, network and input shape of what is inside; nothing where fields of numbers say it all.
+
+    The name is empty where the part is the only one.
+    """
+    if not isinstance(layer, Composite) or not any(_holds(layer, one) for one in fields(layer)):  # type: ignore[arg-type]  # layers are dataclasses
+        return []
+    found: list[tuple[str, Network, Shape]] = []
+
+    def add(name: str, part: Network, of: Shape) -> Shape:
+        found.append((name, part, of))
+        return cost_of(part, of, name).shape
+
+    layer.assemble(shape, add)
+    if isinstance(layer, Graph | Chain):
+        return [one for one in found if "<" in one[0] or words_of(one[1]) != "Skip"]
+    return found if len(found) > 1 else [("", part, of) for _, part, of in found]
+
+
+def _holds(layer: Layer, one: Field[Any]) -> bool:
+    value = getattr(layer, one.name)
+    return isinstance(value, Layer | Mapping) or (
+        isinstance(value, tuple) and any(isinstance(part, Layer | tuple) for part in value)
+    )
+
+
+def words_of(network: Network) -> str:
+    """A sequence in one line: ``Activation relu, Conv 16``."""
+    if isinstance(network, tuple):
+        return ", ".join(words_of(part) for part in network)
+    return words(network)
+
+
+def words(layer: Layer) -> str:
+    """``Conv 32, kernel 5, silu``: what tells a layer from its like."""
+    said = []
+    for one in fields(layer):  # type: ignore[arg-type]  # layers are dataclasses
+        value = getattr(layer, one.name)
+        default = one.default if one.default is not MISSING else None
+        if _holds(layer, one) or (value == default and one.name not in ("channels", "features")):
+            continue
+        if isinstance(value, tuple) or value == 0 or value is False:
+            continue
+        if value is True:
+            said.append(one.name)
+        elif one.name in _SIZES or isinstance(value, str):
+            said.append(_short(value))
+        else:
+            said.append(f"{one.name} {_short(value)}")
+    name = type(layer).__name__
+    return f"{name} {', '.join(said)}" if said else name
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+# The drawing: each part knows its size, and is drawn with its own corner at 0, 0.
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """SVG of a part; flow comes in at the top's middle and leaves at the bottom's."""
+
+    width: float
+    height: float
+    svg: str
+
+
+_INK = "#24303f"
+_FAINT = "#7b8794"
+_COLOURS = {
+    "Conv": "#dbe9fb", "MBConv": "#d3f0e6", "Linear": "#fbe6d4", "Pool": "#efe3fa",
+    "GlobalPool": "#efe3fa", "SelfAttention": "#fde2ea", "Recurrent": "#fde2ea",
+    "SqueezeExcitation": "#fff3c9", "Embedding": "#fff3c9", "OneHot": "#fff3c9",
+    "Periodic": "#fff3c9",
+}  # fmt: skip
+_GAP = 30
+
+
+def svg(network: Network, shape: Shape, *, title: str = "", **given: Any) -> str:
+    """A drawing of a filled network, as a whole SVG document; takes what `build` takes."""
+    filled = resolve(network, given)
+    costs = cost_of(filled, shape, "")
+    body = _sequence([_pill(f"input {_size(shape)}"), *_boxes(filled, shape), _pill("output")])
+    total = f"{costs.parameters:,} parameters, {costs.flops / 1e6:.3g} MFLOP"
+    width = max(body.width, 7.2 * max(len(title), len(total))) + 48
+    left, height = (width - body.width) / 2, body.height + 92
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'width="{width:.0f}" height="{height:.0f}" font-family="system-ui, sans-serif">\n'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+        f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{_FAINT}"/></marker></defs>'
+        f'\n<rect width="100%" height="100%" fill="#ffffff"/>\n'
+        + _text(width / 2, 32, title, size=15, weight=600)
+        + _text(width / 2, 52, total, size=12, fill=_FAINT)
+        + _moved(body, left, 72)
+        + "</svg>\n"
+    )
+
+
+def _boxes(network: Network, shape: Shape) -> list[_Drawn]:
+    """One drawing for each layer of a sequence, equal ones in a row once."""
+    drawn = []
+    layers = [(layer, before, cost_of(layer, before, "")) for _, layer, before in _flat(network, shape, "")]
+    for _, same in groupby(layers, key=lambda one: (one[0], one[1])):
+        run = list(same)
+        layer, before, costs = run[0]
+        drawn.append(_layer(layer, before, costs, len(run)))
+    return drawn
+
+
+def _layer(layer: Layer, shape: Shape, costs: Costs, times: int) -> _Drawn:
+    inside = parts(layer, shape)
+    if not inside:
+        return _box(layer, costs, times)
+    if isinstance(layer, Graph):
+        return _framed(_graph(layer, {layer.inputs[0]: shape}), type(layer).__name__, costs, times)
+    if isinstance(layer, Chain):
+        return _chain(layer, shape)
+    if "shortcut" in {name for name, _, _ in inside} or len(inside) == 1:
+        return _residual(inside, shape, costs, times)
+    columns = [_sequence([_pill(name), *_boxes(part, of)]) for name, part, of in inside]
+    return _framed(_beside(columns), type(layer).__name__, costs, times)
+
+
+def _box(layer: Layer, costs: Costs, times: int) -> _Drawn:
+    text = words(layer)
+    name, _, detail = text.partition(" ")
+    many = f"{times} × " if times > 1 else ""
+    note = f"{_size(costs.shape)}   {costs.parameters:,}" if costs.parameters else _size(costs.shape)
+    width = max(170.0, 7.4 * len(many + text) + 24, 6.2 * len(note) + 24)
+    fill = _COLOURS.get(name, "#eef1f4")
+    shown = (
+        f'<rect width="{width:.0f}" height="44" rx="9" fill="{fill}" stroke="{_INK}" '
+        'stroke-opacity=".25"/>'
+        f'<text x="{width / 2:.0f}" y="19" text-anchor="middle" font-size="13" fill="{_INK}">'
+        f'{many}<tspan font-weight="600">{escape(name)}</tspan> {escape(detail)}</text>'
+        + _text(width / 2, 35, note, size=11, fill=_FAINT)
+    )
+    return _Drawn(width, 44, shown)
+
+
+def _pill(text: str) -> _Drawn:
+    width = 7.2 * len(text) + 26
+    rect = f'<rect width="{width:.0f}" height="26" rx="13" fill="#ffffff" stroke="{_FAINT}"/>'
+    return _Drawn(width, 26, rect + _text(width / 2, 17, text, size=12))
+
+
+def _sequence(drawn: Sequence[_Drawn]) -> _Drawn:
+    width = max(one.width for one in drawn)
+    y, body = 0.0, ""
+    for i, one in enumerate(drawn):
+        if i:
+            body += _arrow(width / 2, y, width / 2, y + _GAP)
+            y += _GAP
+        body += _moved(one, (width - one.width) / 2, y)
+        y += one.height
+    return _Drawn(width, y, body)
+
+
+def _beside(drawn: Sequence[_Drawn]) -> _Drawn:
+    """Side by side; all start at the top, and their ends are joined at the bottom."""
+    width = sum(one.width for one in drawn) + 24 * (len(drawn) - 1)
+    height, x, body = max(one.height for one in drawn) + 34, 0.0, ""
+    for one in drawn:
+        body += _moved(one, x, 0)
+        body += _arrow(x + one.width / 2, one.height, width / 2, height)
+        x += one.width + 24
+    return _Drawn(width, height, body)
+
+
+def _framed(inside: _Drawn, name: str, costs: Costs, times: int) -> _Drawn:
+    width, height = max(inside.width + 36, 150), inside.height + 58
+    many = f"{times} × " if times > 1 else ""
+    note = f"{_size(costs.shape)}   {costs.parameters:,}"
+    frame = (
+        f'<rect width="{width:.0f}" height="{height:.0f}" rx="12" fill="#fafbfc" '
+        f'stroke="{_FAINT}" stroke-dasharray="4 4"/>'
+    )
+    label = _text(12, 20, many + name, size=12, anchor="start", weight=600)
+    label += _text(width - 12, 20, note, size=11, anchor="end", fill=_FAINT)
+    return _Drawn(width, height, frame + label + _moved(inside, (width - inside.width) / 2, 36))
+
+
+def _residual(
+    inside: list[tuple[str, Network, Shape]], shape: Shape, costs: Costs, times: int
+) -> _Drawn:
+    body = _sequence(_boxes(inside[0][1], shape))
+    middle, end = body.width / 2, body.height + 44
+    side = body.width + 34
+    back = words_of(inside[1][1]) if len(inside) > 1 else ""
+    drawing = _moved(body, 0, 18)
+    drawing += f'<path d="M{middle:.0f} 0V18" stroke="{_FAINT}" fill="none"/>'
+    drawing += (
+        f'<path d="M{middle:.0f} 4H{side - 10:.0f}Q{side:.0f} 4 {side:.0f} 14V{end - 10:.0f}'
+        f'Q{side:.0f} {end:.0f} {side - 10:.0f} {end:.0f}H{middle + 11:.0f}" stroke="{_FAINT}" '
+        'fill="none" marker-end="url(#tip)"/>'
+    )
+    drawing += _arrow(middle, body.height + 18, middle, end - 10) + _sum(middle, end)
+    if back:
+        drawing += _text(side + 6, end / 2, back, size=11, fill=_FAINT, anchor="start")
+    # the middle of the drawing stays the middle of the body: room on both sides
+    room = 34 + (6.4 * len(back) if back else 8)
+    shifted = _Drawn(body.width + 2 * room, end + 10, _moved(_Drawn(0, 0, drawing), room, 0))
+    return _framed(shifted, "Residual", costs, times)
+
+
+def _chain(layer: Chain, shape: Shape) -> _Drawn:
+    """Each distinct cell once, with the places where it stands."""
+    found = [shape]
+    drawn: list[_Drawn] = []
+    for i, cell in enumerate(layer.cells):
+        start = len(found) - len(cell.inputs)
+        inputs = {name: found[max(0, start + j)] for j, name in enumerate(cell.inputs)}
+        out = cell.assemble_from(inputs, lambda name, part, of: cost_of(part, of, name).shape)
+        found.append(out)
+        total = Costs(out, 0, 0, 0)
+        drawn.append(_framed(_graph(cell, inputs), f"Cell {i}", total, 1))
+    return _sequence(drawn)
+
+
+def _graph(graph: Graph, inputs: Mapping[str, Shape]) -> _Drawn:
+    """Nodes under each other, edges as arcs beside them: the longer, the further out."""
+    live = graph.live()
+    used = [name for name in inputs if any(name in sources for sources in live.values())]
+    place = {name: i for i, name in enumerate([*used, *live])}
+    step, radius, reach = 62, 14, 62
+    spans = [place[name] - place[source] for name in live for source in live[name]]
+    longest = max(spans, default=1)
+    middle = reach * longest / 2 + 150
+    body = ""
+    for name, sources in live.items():
+        for source in sources:
+            body += _edge(place[source], place[name], middle, step, reach, words_of(graph.nodes[name].inputs[source]))
+    for name, i in place.items():
+        y = i * step + radius
+        body += f'<circle cx="{middle:.0f}" cy="{y}" r="{radius}" fill="#ffffff" stroke="{_INK}"/>'
+        body += _text(middle, y + 4, name if len(name) < 4 else name[:3], size=11)
+        then = "" if name in inputs else words_of(graph.nodes[name].then)
+        if then and then != "Skip":
+            body += _text(middle - radius - 6, y + 4, then, size=11, anchor="end", fill=_INK)
+    return _Drawn(2 * middle, (len(place) - 1) * step + 2 * radius, body)
+
+
+def _edge(start: int, end: int, middle: float, step: int, reach: int, text: str) -> str:
+    """An arc to the right of the nodes, and the operation on it where it is one."""
+    span, radius = end - start, 14
+    y0, y1 = start * step + radius, end * step + radius
+    out = middle + reach * (span - 1)
+    if span == 1:
+        path = _arrow(middle, y0 + radius, middle, y1 - radius)
+    else:
+        path = (
+            f'<path d="M{middle + radius:.0f} {y0}C{out + 20:.0f} {y0} {out + 20:.0f} {y1} '
+            f'{middle + radius:.0f} {y1}" stroke="{_FAINT}" fill="none" marker-end="url(#tip)"/>'
+        )
+    if text == "Skip":
+        return path
+    x = middle + 0.75 * (out + 20 - middle - radius) + radius if span > 1 else middle
+    short = text.replace("Activation, ", "").replace(", none", "")
+    return path + _text(x + 6, (y0 + y1) / 2 + 4, short, size=11, anchor="start", halo=True)
+
+
+def _arrow(x0: float, y0: float, x1: float, y1: float) -> str:
+    return (
+        f'<line x1="{x0:.0f}" y1="{y0:.0f}" x2="{x1:.0f}" y2="{y1:.0f}" stroke="{_FAINT}" '
+        'marker-end="url(#tip)"/>'
+    )
+
+
+def _sum(x: float, y: float) -> str:
+    circle = f'<circle cx="{x:.0f}" cy="{y:.0f}" r="10" fill="#ffffff" stroke="{_INK}"/>'
+    return circle + _text(x, y + 4, "+", size=14)
+
+
+def _moved(drawn: _Drawn, x: float, y: float) -> str:
+    return f'<g transform="translate({x:.1f} {y:.1f})">{drawn.svg}</g>\n'
+
+
+def _text(
+    x: float, y: float, text: str, *, size: int, anchor: str = "middle", fill: str = _INK,
+    weight: int = 400, halo: bool = False,
+) -> str:  # fmt: skip
+    around = ' stroke="#fafbfc" stroke-width="4" paint-order="stroke"' if halo else ""
+    return (
+        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-size="{size}" '
+        f'font-weight="{weight}" fill="{fill}"{around}>{escape(text)}</text>'
+    )
+
+
+def _size(shape: Shape) -> str:
+    return " × ".join(map(str, shape))
