@@ -1,4 +1,4 @@
-"""netwright beside scikit-learn on one table: the same rows to learn from, the same to be judged by.
+"""netwright beside scikit-learn on one table: the same rows to learn from, the same to judge by.
 
     python benchmarks/tables.py adult.parquet --target income --split split --time 120
     python benchmarks/tables.py california_housing.parquet --target median_house_value --time 120
@@ -28,7 +28,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("table", type=Path)
     parser.add_argument("--target", required=True)
     parser.add_argument("--split")

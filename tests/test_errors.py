@@ -6,7 +6,8 @@ from netwright import _optional, errors
 
 
 def test_the_sentence_says_what_was_expected_what_came_and_the_fix() -> None:
-    assert errors.expected("kernel", "odd", 4, "Use 3 or 5.") == "kernel must be odd, got 4. Use 3 or 5."
+    sentence = errors.expected("kernel", "odd", 4, "Use 3 or 5.")
+    assert sentence == "kernel must be odd, got 4. Use 3 or 5."
     assert errors.expected("kernel", "odd", 4) == "kernel must be odd, got 4."
 
 

@@ -15,9 +15,9 @@ from netwright.trials.trial import Proposal, Status, Trial
 GOAL = objectives(["accuracy", "parameters"])
 
 
-def trial(id: int, accuracy: float, parameters: float, **others: object) -> Trial:
+def trial(number: int, accuracy: float, parameters: float, **others: object) -> Trial:
     metrics = {"accuracy": accuracy, "parameters": parameters}
-    proposal = Proposal(Candidate({"x": id}), fidelity=others.pop("fidelity", 1.0))
+    proposal = Proposal(Candidate({"x": number}), fidelity=others.pop("fidelity", 1.0))
     return Trial(id, proposal, 0, others.pop("status", Status.DONE), metrics)
 
 
@@ -45,7 +45,8 @@ def test_an_empty_study_has_an_empty_front() -> None:
     assert pareto_front([], GOAL) == []
 
 
-points = arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(1, 3)), elements=st.integers(0, 4))
+shapes = st.tuples(st.integers(1, 12), st.integers(1, 3))
+points = arrays(np.float64, shapes, elements=st.integers(0, 4))
 
 
 @settings(deadline=None)

@@ -136,5 +136,3 @@ def _frame(records: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame.from_records(records)
-
-

@@ -14,7 +14,7 @@ from typing import Any
 from netwright.automl import names
 from netwright.automl.portfolio import portfolio
 from netwright.automl.spaces import Brief, space_for
-from netwright.data.task import Images, Task
+from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import ExportError, InputError, RunError, expected
@@ -125,8 +125,8 @@ class Outcome:
 
 def fit(
     task: Task,
-    goal: Goal = Goal(),  # noqa: B008  # frozen
-    effort: Effort = Effort(),  # noqa: B008  # frozen
+    goal: Goal = Goal(),  # frozen
+    effort: Effort = Effort(),  # frozen
     *,
     strategy: str | Any = names.DEFAULT,
     seed: int = 0,
@@ -234,7 +234,7 @@ def export_trial(study: Study[Any], task: Task, trial: Trial) -> tuple[FittedPip
             f"trial {trial.id} has left no weights in {study.folder}: only members of the front "
             f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
         )
-    description = as_pipeline(study.space.fill(trial.candidate), isinstance(task.features, Images))
+    description = as_pipeline(study.space.fill(trial.candidate), task)
     pipeline = load(description, folder)
     card = card_of(task) | {"trial": trial.id, "validation": scores_of(trial.metrics)}
     return pipeline, export(pipeline, card, folder / "model.onnx")
@@ -242,7 +242,9 @@ def export_trial(study: Study[Any], task: Task, trial: Trial) -> tuple[FittedPip
 
 def scores_of(metrics: Metrics) -> dict[str, float]:
     """The metrics that judge predictions, without the costs."""
-    return {name: value for name, value in metrics.items() if name in METRICS and METRICS[name].kinds}
+    return {
+        name: value for name, value in metrics.items() if name in METRICS and METRICS[name].kinds
+    }
 
 
 def score_part(model: Model, task: Task) -> Metrics:

@@ -9,11 +9,11 @@ from netwright.automl.spaces import Brief
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 
-_IMAGE_RECIPE: Mapping[str, Value] = {
+_IMAGE_RECIPE: dict[str, Value] = {
     "activation": "relu", "model.lr": 4e-3, "model.batch_size": 64,
     "model.optimizer.weight_decay": 1e-2, "model.schedule": "OneCycle", "model.augment": "shift",
 }  # fmt: skip
-_TABLE_RECIPE: Mapping[str, Value] = {
+_TABLE_RECIPE: dict[str, Value] = {
     "activation": "silu", "model.lr": 2e-3, "model.batch_size": 256,
     "model.optimizer.weight_decay": 1e-2, "model.schedule": "Cosine", "numeric.scale": "robust",
 }  # fmt: skip

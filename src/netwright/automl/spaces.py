@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from netwright.data.task import Images, Kind, Task
 from netwright.networks.augment import Crop, Cutout, Flip
 from netwright.networks.blocks import MBConv, Residual
-from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Network, Skip
+from netwright.networks.layers import Activation_, Conv, Dropout, GlobalPool, Linear, Network, Skip
 from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training import AdamW, Cosine, OneCycle, Training
 from netwright.pipelines.pipeline import ImagePipeline, Pipeline, TablePipeline
@@ -75,8 +75,8 @@ def image_description(brief: Brief) -> Pipeline:
 
 
 def image_network(side: int) -> Network:
-    """Stem, stages and head for images of `side` pixels: the last stage sees about 4 to 7 of them."""
-    activation = Shared(OneOf("relu", "silu", "hardswish", "gelu"), "activation")
+    """Stem, stages and head for images of `side` pixels: the last stage sees about 4 to 7."""
+    activation: Activation_ = Shared(OneOf("relu", "silu", "hardswish", "gelu"), "activation")
     block = OneOf(
         {
             "residual": Residual((Conv(activation=activation), Conv(activation="none"))),
@@ -118,7 +118,8 @@ def table_description(brief: Brief) -> Pipeline:
 
 
 def table_network() -> Network:
-    activation = Shared(OneOf("relu", "silu", "gelu", "selu"), "activation")
+    """Columns as they are or embedded, one to four dense layers, and the head."""
+    activation: Activation_ = Shared(OneOf("relu", "silu", "gelu", "selu"), "activation")
     numeric = OneOf({"raw": Skip(), "periodic": Periodic(OneOf(4, 8, 16))})
     coded = OneOf({"onehot": OneHot(), "embed": Embedding(OneOf(4, 8, 16))})
     layer = (

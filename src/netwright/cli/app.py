@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netwright import __version__
+import netwright
 from netwright.errors import NetwrightError
 
 if TYPE_CHECKING:
@@ -31,26 +31,48 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[str, typer.Argument(help="CSV, TSV, parquet, .npz, image folder, or a built-in name.")]
-Target = Annotated[str | None, typer.Option(help="Column to predict.", show_default=False)]
-Test = Annotated[str | None, typer.Option(help="Data that the search never sees.", show_default=False)]
-Time = Annotated[float | None, typer.Option(help="Seconds in all; 60 when nothing is said.", show_default=False)]
-Trials = Annotated[int | None, typer.Option(help="Candidates in all.", show_default=False)]
-Objectives = Annotated[list[str] | None, typer.Option("--objective", help="Metric to improve; repeat for several.", show_default=False)]
-Limits = Annotated[list[str] | None, typer.Option("--limit", help="Bound such as 'latency<=2'; repeat for several.", show_default=False)]
-Until = Annotated[list[str] | None, typer.Option(help="Stop when reached, such as 'accuracy>=0.99'.", show_default=False)]
-StrategyName = Annotated[str, typer.Option("--strategy", help="evolution, random, or module:Object.")]
+
+def _option(help_: str, *names: str) -> Any:
+    """An option whose default needs no words."""
+    return typer.Option(*names, help=help_, show_default=False)
+
+
+Data = Annotated[
+    str, typer.Argument(help="CSV, TSV, parquet, .npz, image folder, or a built-in name.")
+]
+Target = Annotated[str | None, _option("Column to predict.")]
+Test = Annotated[str | None, _option("Data that the search never sees.")]
+Time = Annotated[float | None, _option("Seconds in all; 60 when nothing is said.")]
+Trials = Annotated[int | None, _option("Candidates in all.")]
+Objectives = Annotated[
+    list[str] | None, _option("Metric to improve; repeat for several.", "--objective")
+]
+Limits = Annotated[
+    list[str] | None, _option("Bound such as 'latency<=2'; repeat for several.", "--limit")
+]
+Until = Annotated[list[str] | None, _option("Stop when reached, such as 'accuracy>=0.99'.")]
+StrategyName = Annotated[
+    str, typer.Option("--strategy", help="evolution, random, or module:Object.")
+]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
 Workers = Annotated[int, typer.Option(help="Trials side by side; 0: one for each core.")]
-Run = Annotated[str | None, typer.Option(help="Folder of the run.  [default: runs/NAME-HASH]", show_default=False)]
+Run = Annotated[str | None, _option("Folder of the run.  [default: runs/NAME-HASH]")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: forget what the folder holds.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+Trial = Annotated[
+    int | None, typer.Argument(help="A trial; the best without it.", show_default=False)
+]
+FrontTrial = Annotated[int | None, _option("A trial of the front; the best without it.", "--trial")]
+ModelFile = Annotated[Path, typer.Argument(help="An ONNX file or a run folder.")]
+Rows = Annotated[str, typer.Argument(help="Rows or images to predict.")]
+Csv = Annotated[Path | None, _option("CSV to write; stdout without it.", "--out")]
+OnnxFile = Annotated[Path | None, _option("File to write.  [default: RUN/model.onnx]", "--out")]
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"netwright {__version__}")
+        typer.echo(f"netwright {netwright.__version__}")
         raise typer.Exit
 
 
@@ -107,11 +129,7 @@ def demo(as_json: Json = False) -> None:
 
 
 @app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(help="An ONNX file or a run folder.")],
-    data: Annotated[str, typer.Argument(help="Rows or images to predict.")],
-    out: Annotated[Path | None, typer.Option(help="CSV to write; stdout without it.", show_default=False)] = None,
-) -> None:
+def predict(model: ModelFile, data: Rows, out: Csv = None) -> None:
     """Predict with a model file: labels and probabilities, or values."""
     from netwright.cli.predict import predictions, write
 
@@ -127,10 +145,7 @@ def leaderboard(run: RunArgument, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(
-    run: RunArgument,
-    trial: Annotated[int | None, typer.Argument(help="A trial; the best without it.", show_default=False)] = None,
-) -> None:
+def show(run: RunArgument, trial: Trial = None) -> None:
     """The architecture of a trial, as a readable tree and a drawing in SVG."""
     from netwright.cli.runs import show_trial
 
@@ -138,11 +153,7 @@ def show(
 
 
 @app.command()
-def export(
-    run: RunArgument,
-    trial: Annotated[int | None, typer.Option(help="A trial of the front; the best without it.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write.  [default: RUN/model.onnx]", show_default=False)] = None,
-) -> None:
+def export(run: RunArgument, trial: FrontTrial = None, out: OnnxFile = None) -> None:
     """Write a trial of the front as one ONNX file, checked against the trained model."""
     from netwright.cli.runs import export_trial
 
@@ -162,7 +173,9 @@ def main(arguments: list[str] | None = None) -> None:
     except NetwrightError as error:
         _stop(str(error), 2)
     except OSError as error:  # full disk, no permission: the user's to mend
-        _stop(f"{error.strerror or error}: {error.filename or 'disk'}. Nothing finished was lost.", 2)
+        _stop(
+            f"{error.strerror or error}: {error.filename or 'disk'}. Nothing finished was lost.", 2
+        )
     except KeyboardInterrupt:
         _stop("stopped before there was a model.", 130)
 

@@ -90,7 +90,9 @@ class Progress:
         self.best: Trial | None = study.best
         self.start = time.monotonic() - study.seconds
         self.headed = False
-        self.live = Live(console=OUT, refresh_per_second=4, transient=True, get_renderable=self._bar)
+        self.live = Live(
+            console=OUT, refresh_per_second=4, transient=True, get_renderable=self._bar
+        )
 
     def __enter__(self) -> Progress:
         if OUT.is_terminal:
@@ -138,7 +140,8 @@ class Progress:
             by_trials = self.ended / self.effort.trials
             share = max(share, by_trials)
             if not left and self.ended:
-                left = f", about {screen.clock(used / self.ended * (self.effort.trials - self.ended))} left"
+                to_go = used / self.ended * (self.effort.trials - self.ended)
+                left = f", about {screen.clock(to_go)} left"
         return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")
 
 

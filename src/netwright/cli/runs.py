@@ -39,7 +39,11 @@ def show_trial(folder: Path, number: int | None) -> None:
     pipeline: Pipeline = run.space.fill(trial.candidate)
     score = run.objectives[0].metric
     say(f"trial {trial.id}: {_origin(run, trial)}")
-    say(f"{trial.status}: {trial.error}" if trial.error else f"{score} {value(score, trial.metrics)}")
+    say(
+        f"{trial.status}: {trial.error}"
+        if trial.error
+        else f"{score} {value(score, trial.metrics)}"
+    )
     say()
     inputs = _inputs(run, trial)
     if inputs is None:
@@ -110,7 +114,11 @@ def export_trial(folder: Path, number: int | None, out: Path | None) -> None:
     trial = run.trial(number)
     source = folder / "trials" / str(trial.id) / "model.onnx"
     if not source.is_file():
-        ready = [one.id for one in run.front if (folder / "trials" / str(one.id) / "model.onnx").is_file()]
+        ready = [
+            one.id
+            for one in run.front
+            if (folder / "trials" / str(one.id) / "model.onnx").is_file()
+        ]
         fix = f"Choose one of {', '.join(map(str, ready))}." if ready else "Run its fit line again."
         raise RunError(f"trial {trial.id} of {folder} has no exported model. {fix}")
     target = out or folder / "model.onnx"

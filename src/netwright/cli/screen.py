@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+
 from rich.console import Console
 from rich.text import Text
 
@@ -28,7 +29,7 @@ def lines(
 
     Widths depend on the metrics alone, so that lines printed one by one stand under each other.
     """
-    width = max(10, *(len(head(name)) for name in metrics)) if metrics else 10
+    width = max([9, *(len(head(name)) for name in metrics)]) + 2
     heads = [f"{'trial':>7}", *(f"{head(name):>{width}}" for name in metrics), f"{'seconds':>9}"]
     shown = ["".join(heads) + "  what"]
     for row in rows:
@@ -55,7 +56,9 @@ def columns(objectives: Sequence[Objective], metrics: Mapping[str, float]) -> li
 def bar(share: float, width: int = 30) -> str:
     """``━━━━╸━━━`` filled to a share of 0 to 1."""
     done = min(width, max(0, round(share * width)))
-    return "━" * done + ("╸" if 0 < done < width else "") + "─" * (width - done - (0 < done < width))
+    return (
+        "━" * done + ("╸" if 0 < done < width else "") + "─" * (width - done - (0 < done < width))
+    )
 
 
 def clock(seconds: float) -> str:

@@ -97,7 +97,9 @@ def session(source: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSess
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base class of use
         name = "the model" if isinstance(source, bytes) else source
-        raise InputError(f"{name} must be an ONNX file, got one that does not load: {error}") from None
+        raise InputError(
+            f"{name} must be an ONNX file, got one that does not load: {error}"
+        ) from None
 
 
 def read_card(opened: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def read_card(opened: onnxruntime.InferenceSession, path: Path) -> dict[str, Any
 
 
 def _batches(feeds: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Rows in batches, so that memory does not grow with them; one empty batch when there are none."""
+    """Rows in batches, so that memory does not grow with them; an empty batch of none."""
     rows = len(next(iter(feeds.values())))
     for start in range(0, max(rows, 1), _BATCH):
         yield {name: array[start : start + _BATCH] for name, array in feeds.items()}

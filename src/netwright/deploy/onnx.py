@@ -134,8 +134,8 @@ def _heads(
     names = card["outputs"]
     if not pipeline.target.classes:
         flat = nodes.add("Squeeze", [scores, nodes.constant(np.array([1], np.int64))])
-        scaled = nodes.add("Mul", [flat, nodes.constant(np.float32(pipeline.target.std))])
-        mean = nodes.constant(np.float32(pipeline.target.mean))
+        scaled = nodes.add("Mul", [flat, nodes.constant(np.array(pipeline.target.std, np.float32))])
+        mean = nodes.constant(np.array(pipeline.target.mean, np.float32))
         value = nodes.add("Add", [scaled, mean], output=names["value"])
         return [info(value, TensorProto.FLOAT, ["rows"])]
     chances = nodes.add("Softmax", [scores], output=names["probabilities"], axis=1)

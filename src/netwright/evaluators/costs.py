@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from netwright.data.task import Images, Task
+from netwright.data.task import Task
 from netwright.networks.costs import costs
 from netwright.pipelines.pipeline import as_pipeline, prepare, target_of
 from netwright.space.space import Space
@@ -24,7 +24,7 @@ class NetworkCosts:
         return ("parameters", "flops", "memory")
 
     def __call__(self, job: Job) -> Metrics:
-        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), isinstance(self.task.features, Images))
+        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
         preparation = prepare(pipeline, self.task.features.take(self.task.train))
         inputs = preparation.for_network(target_of(self.task).outputs)
         found = costs(pipeline.model.network, inputs.shape, **inputs.given)

@@ -25,8 +25,11 @@ def evaluator_for(
     handed the task without its test part: a search cannot see what it does not have.
     """
     task = replace(task, test=None)
-    wanted = {one.metric for one in (*objectives, *limits)}
-    costs, training = NetworkCosts(space, task), TrainAndValidate(space, task, _keep(objectives, task))
+    wanted = {one.metric for one in objectives} | {one.metric for one in limits}
+    costs, training = (
+        NetworkCosts(space, task),
+        TrainAndValidate(space, task, _keep(objectives, task)),
+    )
     latency = Latency(space, task)
     stages: list[Evaluator] = [costs, training]
     if wanted & set(latency.metrics):

@@ -49,7 +49,7 @@ class Latency:
         )  # fmt: skip
 
     def __call__(self, job: Job) -> Metrics:
-        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), isinstance(self.task.features, Images))
+        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
         path = job.folder / "model.onnx"
         model = export(load(pipeline, job.folder), card_of(self.task), path)
         feeds = example_feeds(model, self.task)
@@ -90,7 +90,7 @@ def time_calls(
     """Times `call` after two warm-up calls, for `seconds` or `least` calls, whichever is later."""
     for _ in range(2):  # the first call allocates, the second fills the caches
         call()
-    clock, taken = time.perf_counter, []
+    clock, taken = time.perf_counter, list[float]()
     end = clock() + seconds
     while len(taken) < least or (clock() < end and len(taken) < most):
         start = clock()

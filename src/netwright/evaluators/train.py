@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netwright.data.task import Images, Task
+from netwright.data.task import Task
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
 from netwright.trials.metrics import METRICS, default_metric, score
@@ -40,7 +40,7 @@ class TrainAndValidate:
 
     def __call__(self, job: Job) -> Metrics:
         task = self.task
-        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), isinstance(task.features, Images))
+        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), task)
         fitted = fit(
             pipeline, task, seed=job.seed, fidelity=job.proposal.fidelity,
             deadline=_training_deadline(job.deadline),

@@ -22,7 +22,7 @@ class Augmentation(Protocol):
 
 
 @dataclass(frozen=True)
-class Flip:
+class Flip(Augmentation):
     """Mirrors half of the images left to right."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -31,7 +31,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(Augmentation):
     """Shifts each image by up to `padding` pixels a side; what comes in from outside is 0."""
 
     padding: int = 2
@@ -50,7 +50,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Cutout:
+class Cutout(Augmentation):
     """Blanks a square of `size` pixels with the image's mean (DeVries & Taylor 2017, 1708.04552)."""
 
     size: int = 4

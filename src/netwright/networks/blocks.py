@@ -19,6 +19,7 @@ from netwright.networks.layers import (
     Network,
     Shape,
     need_images,
+    need_positive,
 )
 
 
@@ -106,6 +107,7 @@ class MBConv(Composite):
 
     def assemble(self, shape: Shape, add: Add) -> Shape:
         need_images(shape)
+        need_positive(self, "expand")
         out, wide = self.channels or shape[0], shape[0] * self.expand
         body: list[Network] = []
         if self.expand != 1:
@@ -163,8 +165,8 @@ class _Attention(nn.Module):
         _, t, c = tokens.shape
         qkv = self.qkv(tokens).view(-1, t, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (b, heads, t, c / heads) each
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
-        mixed = self.out(mixed.transpose(1, 2).reshape(-1, t, c))  # (b, t, c)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v)
+        mixed: Tensor = self.out(attended.transpose(1, 2).reshape(-1, t, c))  # (b, t, c)
         return mixed.transpose(1, 2).reshape(x.shape) if x.dim() == 4 else mixed
 
 
@@ -180,6 +182,7 @@ class SelfAttention(Leaf):
     def build(self, shape: Shape) -> nn.Module:
         if len(shape) not in (2, 3):
             raise InfeasibleCandidate(expected("input", "a sequence (t, c) or images", shape))
+        need_positive(self, "heads")
         channels = shape[0] if len(shape) == 3 else shape[1]
         if channels % self.heads:
             raise InfeasibleCandidate(
@@ -226,5 +229,3 @@ class Rows(Leaf):
     def build(self, shape: Shape) -> nn.Module:
         need_images(shape)
         return _RowsOfImages()
-
-

@@ -73,16 +73,24 @@ def _make(network: Network, shape: Shape, position: str) -> tuple[nn.Module, Sha
     if isinstance(network, Leaf):
         out = shape_after(network, shape, position)
         return network.build(shape), out
-    if not isinstance(network, Composite):
-        raise SpaceError(f"a network must be made of layers, got {network!r} at {position or 'top'}.")
+    layer = composite(network, position)
     parts: dict[str, nn.Module] = {}
 
     def add(name: str, part: Network, of: Shape) -> Shape:
         parts[name], out = _make(part, of, _at(position, name))
         return out
 
-    out = located(position, network, shape, lambda: network.assemble(shape, add))
-    return Built(network, parts), out
+    out = located(position, layer, shape, lambda: layer.assemble(shape, add))
+    return Built(layer, parts), out
+
+
+def composite(network: Network, position: str) -> Composite:
+    """What is neither a tuple nor a leaf; refuses what is no layer."""
+    if not isinstance(network, Composite):
+        raise SpaceError(
+            f"a network must be made of layers, got {network!r} at {position or 'top'}."
+        )
+    return network
 
 
 def shape_after(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
@@ -105,6 +113,8 @@ def located(position: str, layer: Layer, shape: Shape, run: Callable[[], Shape])
         if getattr(error, "located", False):
             raise
         raise _refusal(position, layer, shape, str(error)) from error
+    except SpaceError:  # a ValueError too, but no candidate's fault
+        raise
     except (RuntimeError, ValueError) as error:  # torch's own words on shapes
         raise _refusal(position, layer, shape, str(error).splitlines()[0]) from error
     if min(out, default=0) < 1:

@@ -67,7 +67,9 @@ def darts(channels: int = 16, cells: int = 8) -> Network:
     return (stem, Chain(tuple(row)), GlobalPool(), Linear())
 
 
-def darts_cell(channels: int, reduction: bool, after_reduction: bool = False, nodes: int = 4) -> Graph:
+def darts_cell(
+    channels: int, reduction: bool, after_reduction: bool = False, nodes: int = 4
+) -> Graph:
     """Two inputs brought to `channels`, then nodes that each choose two of those before them."""
     kind = "reduce" if reduction else "normal"
     found = {
@@ -77,8 +79,7 @@ def darts_cell(channels: int, reduction: bool, after_reduction: bool = False, no
     inner = [str(j) for j in range(2, nodes + 2)]
     for j in range(2, nodes + 2):
         edges = {
-            str(i): OneOf(_darts_operations(2 if reduction and i < 2 else 1))
-            for i in range(j)
+            str(i): OneOf(_darts_operations(2 if reduction and i < 2 else 1)) for i in range(j)
         }
         found[str(j)] = Node(Shared(SubsetOf(edges, least=2, most=2), f"{kind}.{j}"))
     found["out"] = Node({j: Skip() for j in inner}, "concat")
@@ -140,8 +141,5 @@ def _relu_conv(kernel: int, channels: int = 0, stride: int = 1) -> Network:
 
 
 def _relu_separable(kernel: int, stride: int = 1, dilation: int = 1) -> Network:
-    conv = Conv(
-        kernel=kernel, stride=stride, dilation=dilation, separable=True, activation="none"
-    )
+    conv = Conv(kernel=kernel, stride=stride, dilation=dilation, separable=True, activation="none")
     return (Activation(), conv)
-

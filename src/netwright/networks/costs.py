@@ -10,14 +10,23 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from netwright.networks.build import located, resolve
-from netwright.networks.layers import Composite, Conv, Leaf, Linear, Network, Shape
+from netwright.networks.build import composite, located, resolve
+from netwright.networks.layers import (
+    ACTIVATIONS,
+    Composite,
+    Conv,
+    Leaf,
+    Linear,
+    Network,
+    Normalisation,
+    Shape,
+)
 
 _BYTES = 4
 
@@ -52,8 +61,7 @@ def cost_of(network: Network, shape: Shape, position: str, kept: bool = False) -
 
         located(position, network, shape, cost)
         return found[0]
-    assert isinstance(network, Composite)
-    return _composite(network, shape, position)
+    return _composite(composite(network, position), shape, position)
 
 
 def _sequence(network: tuple[Network, ...], shape: Shape, position: str, kept: bool) -> Costs:
@@ -121,13 +129,19 @@ class _Peak:
         self.numbers = max(self.numbers, sum(t.numel() for t in tensors))
 
 
+def _named(layer: Conv | Linear) -> bool:
+    return layer.activation in ACTIVATIONS and layer.normalisation in get_args(Normalisation)
+
+
 def _norm_parameters(kind: str, channels: int) -> int:
     return 0 if kind == "none" else 2 * channels
 
 
 def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
     """The formula, for what the layer's own `build` would accept; None leaves it to that."""
-    if len(shape) != 3 or (layer.padding < 0 and layer.kernel % 2 == 0):
+    if len(shape) != 3 or (layer.padding < 0 and layer.kernel % 2 == 0) or not _named(layer):
+        return None
+    if min(layer.kernel, layer.stride, layer.dilation, layer.groups, layer.channels + 1) < 1:
         return None
     into, out = shape[0], layer.channels or shape[0]
     if not layer.separable and (into % layer.groups or out % layer.groups):
@@ -139,7 +153,11 @@ def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
         return None
     window = layer.kernel**2
     if layer.separable:
-        weights, seen, widest = into * window + into * out, into * window + into * out, max(into, out)
+        weights, seen, widest = (
+            into * window + into * out,
+            into * window + into * out,
+            max(into, out),
+        )
     else:
         weights = seen = out * window * (into // layer.groups)
         widest = out
@@ -153,7 +171,7 @@ def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
 
 def _linear(layer: Linear, shape: Shape, kept: bool) -> Costs | None:
     features = layer.features
-    if not isinstance(features, int) or len(shape) > 2:
+    if not isinstance(features, int) or features < 1 or len(shape) > 2 or not _named(layer):
         return None
     if layer.normalisation == "group" and len(shape) == 2:
         return None

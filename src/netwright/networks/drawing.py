@@ -99,10 +99,14 @@ def _holds(layer: Layer, one: Field[Any]) -> bool:
 
 
 def words_of(network: Network) -> str:
-    """A sequence in one line: ``Activation relu, Conv 16``."""
-    if isinstance(network, tuple):
-        return ", ".join(words_of(part) for part in network)
-    return words(network)
+    """A sequence in one line: ``Conv 16, 2 × MBConv``; layers that most edges have are left out."""
+    if not isinstance(network, tuple):
+        return words(network).replace(" no activation", "").rstrip(",")
+    runs = [(one, len(list(same))) for one, same in groupby(map(words_of, network))]
+    said = [
+        f"{n} × {one}" if n > 1 else one for one, n in runs if one not in ("Activation", "Norm")
+    ]
+    return ", ".join(said)
 
 
 def words(layer: Layer) -> str:
@@ -117,6 +121,8 @@ def words(layer: Layer) -> str:
             continue
         if value is True:
             said.append(one.name)
+        elif value == "none":
+            said.append(f"no {one.name}")
         elif one.name in _SIZES or isinstance(value, str):
             said.append(_short(value))
         else:
@@ -150,6 +156,8 @@ _COLOURS = {
     "Periodic": "#fff3c9",
 }  # fmt: skip
 _GAP = 30
+_STEP = 64
+"""Pixels between boxes, and from node to node of a graph."""
 
 
 def svg(network: Network, shape: Shape, *, title: str = "", **given: Any) -> str:
@@ -176,7 +184,10 @@ def svg(network: Network, shape: Shape, *, title: str = "", **given: Any) -> str
 def _boxes(network: Network, shape: Shape) -> list[_Drawn]:
     """One drawing for each layer of a sequence, equal ones in a row once."""
     drawn = []
-    layers = [(layer, before, cost_of(layer, before, "")) for _, layer, before in _flat(network, shape, "")]
+    layers = [
+        (layer, before, cost_of(layer, before, ""))
+        for _, layer, before in _flat(network, shape, "")
+    ]
     for _, same in groupby(layers, key=lambda one: (one[0], one[1])):
         run = list(same)
         layer, before, costs = run[0]
@@ -199,20 +210,24 @@ def _layer(layer: Layer, shape: Shape, costs: Costs, times: int) -> _Drawn:
 
 
 def _box(layer: Layer, costs: Costs, times: int) -> _Drawn:
-    text = words(layer)
-    name, _, detail = text.partition(" ")
-    many = f"{times} × " if times > 1 else ""
-    note = f"{_size(costs.shape)}   {costs.parameters:,}" if costs.parameters else _size(costs.shape)
-    width = max(170.0, 7.4 * len(many + text) + 24, 6.2 * len(note) + 24)
-    fill = _COLOURS.get(name, "#eef1f4")
+    name, _, detail = words(layer).partition(" ")
+    head = f"{times} × {name}" if times > 1 else name
+    note = _note(costs)
+    width = max(150.0, 8.4 * len(head) + 24, 7 * len(detail) + 24, 6.4 * len(note) + 24)
+    height, middle = (60 if detail else 44), width / 2
     shown = (
-        f'<rect width="{width:.0f}" height="44" rx="9" fill="{fill}" stroke="{_INK}" '
-        'stroke-opacity=".25"/>'
-        f'<text x="{width / 2:.0f}" y="19" text-anchor="middle" font-size="13" fill="{_INK}">'
-        f'{many}<tspan font-weight="600">{escape(name)}</tspan> {escape(detail)}</text>'
-        + _text(width / 2, 35, note, size=11, fill=_FAINT)
+        f'<rect width="{width:.0f}" height="{height}" rx="9" fill="{_COLOURS.get(name, "#eef1f4")}" '
+        f'stroke="{_INK}" stroke-opacity=".25"/>' + _text(middle, 19, head, size=13, weight=600)
     )
-    return _Drawn(width, 44, shown)
+    if detail:
+        shown += _text(middle, 36, detail, size=12)
+    shown += _text(middle, height - 9, note, size=11, fill=_FAINT)
+    return _Drawn(width, height, shown)
+
+
+def _note(costs: Costs) -> str:
+    """Shape and parameters."""
+    return f"{_size(costs.shape)}" + (f" · {costs.parameters:,}" if costs.parameters else "")
 
 
 def _pill(text: str) -> _Drawn:
@@ -245,15 +260,15 @@ def _beside(drawn: Sequence[_Drawn]) -> _Drawn:
 
 
 def _framed(inside: _Drawn, name: str, costs: Costs, times: int) -> _Drawn:
-    width, height = max(inside.width + 36, 150), inside.height + 58
     many = f"{times} × " if times > 1 else ""
-    note = f"{_size(costs.shape)}   {costs.parameters:,}"
+    width = max(inside.width + 36, 8 * len(many + name) + 6.4 * len(_note(costs)) + 48)
+    height = inside.height + 58
     frame = (
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="12" fill="#fafbfc" '
         f'stroke="{_FAINT}" stroke-dasharray="4 4"/>'
     )
     label = _text(12, 20, many + name, size=12, anchor="start", weight=600)
-    label += _text(width - 12, 20, note, size=11, anchor="end", fill=_FAINT)
+    label += _text(width - 12, 20, _note(costs), size=11, anchor="end", fill=_FAINT)
     return _Drawn(width, height, frame + label + _moved(inside, (width - inside.width) / 2, 36))
 
 
@@ -281,59 +296,86 @@ def _residual(
 
 
 def _chain(layer: Chain, shape: Shape) -> _Drawn:
-    """Each distinct cell once, with the places where it stands."""
+    """One frame for each cell."""
     found = [shape]
     drawn: list[_Drawn] = []
     for i, cell in enumerate(layer.cells):
         start = len(found) - len(cell.inputs)
         inputs = {name: found[max(0, start + j)] for j, name in enumerate(cell.inputs)}
-        out = cell.assemble_from(inputs, lambda name, part, of: cost_of(part, of, name).shape)
-        found.append(out)
-        total = Costs(out, 0, 0, 0)
+        costs: list[Costs] = []
+
+        def add(name: str, part: Network, of: Shape, costs: list[Costs] = costs) -> Shape:
+            costs.append(cost_of(part, of, name))
+            return costs[-1].shape
+
+        found.append(cell.assemble_from(inputs, add))
+        total = Costs(found[-1], sum(one.parameters for one in costs), 0, 0)
         drawn.append(_framed(_graph(cell, inputs), f"Cell {i}", total, 1))
     return _sequence(drawn)
 
 
 def _graph(graph: Graph, inputs: Mapping[str, Shape]) -> _Drawn:
-    """Nodes under each other, edges as arcs beside them: the longer, the further out."""
+    """Nodes under each other, edges as arcs on both sides: the longer, the further out."""
     live = graph.live()
     used = [name for name in inputs if any(name in sources for sources in live.values())]
-    place = {name: i for i, name in enumerate([*used, *live])}
-    step, radius, reach = 62, 14, 62
-    spans = [place[name] - place[source] for name in live for source in live[name]]
-    longest = max(spans, default=1)
-    middle = reach * longest / 2 + 150
+    names = {name: _node(graph, name) for name in [*used, *live]}
+    place = {name: i for i, name in enumerate(names)}
+    pills = [_pill(text) for text in names.values()]
+    wide = max(pill.width for pill in pills) / 2
+    edges = [
+        (place[source], place[name], words_of(graph.nodes[name].inputs[source]))
+        for name, sources in live.items()
+        for source in sources
+    ]
+    reach = max((_reach(wide, *edge) for edge in edges), default=wide)
     body = ""
-    for name, sources in live.items():
-        for source in sources:
-            body += _edge(place[source], place[name], middle, step, reach, words_of(graph.nodes[name].inputs[source]))
-    for name, i in place.items():
-        y = i * step + radius
-        body += f'<circle cx="{middle:.0f}" cy="{y}" r="{radius}" fill="#ffffff" stroke="{_INK}"/>'
-        body += _text(middle, y + 4, name if len(name) < 4 else name[:3], size=11)
-        then = "" if name in inputs else words_of(graph.nodes[name].then)
-        if then and then != "Skip":
-            body += _text(middle - radius - 6, y + 4, then, size=11, anchor="end", fill=_INK)
-    return _Drawn(2 * middle, (len(place) - 1) * step + 2 * radius, body)
+    for start, end, text in edges:
+        ends = (pills[start].width / 2, pills[end].width / 2)
+        body += _edge(start, end, reach, _out(start, end, wide), ends, text)
+    for i, pill in enumerate(pills):
+        body += _moved(pill, reach - pill.width / 2, i * _STEP)
+    return _Drawn(2 * reach, (len(place) - 1) * _STEP + 26, body)
 
 
-def _edge(start: int, end: int, middle: float, step: int, reach: int, text: str) -> str:
-    """An arc to the right of the nodes, and the operation on it where it is one."""
-    span, radius = end - start, 14
-    y0, y1 = start * step + radius, end * step + radius
-    out = middle + reach * (span - 1)
-    if span == 1:
-        path = _arrow(middle, y0 + radius, middle, y1 - radius)
-    else:
+def _node(graph: Graph, name: str) -> str:
+    """The node's name, and what it does to what comes together in it."""
+    then = words_of(graph.nodes[name].then) if name in graph.nodes else "Skip"
+    joined = "concat" if name in graph.nodes and graph.nodes[name].combine == "concat" else ""
+    return " ".join(word for word in (name, joined, "" if then == "Skip" else then) if word)
+
+
+def _out(start: int, end: int, wide: float) -> float:
+    """How far an arc reaches from the middle; neighbours are joined by a straight line."""
+    return 0.0 if end - start == 1 else wide + 26 + 30 * (end - start - 2)
+
+
+def _reach(wide: float, start: int, end: int, text: str) -> float:
+    label = 0 if text == "Skip" else 6.3 * len(text) + 14
+    return max(wide, _out(start, end, wide) + label) + 6
+
+
+def _edge(
+    start: int, end: int, middle: float, out: float, ends: tuple[float, float], text: str
+) -> str:
+    """An arc to the right of nodes of even place, to the left of odd ones, with its operation."""
+    side = 1 if start % 2 == 0 else -1
+    top, bottom = start * _STEP + 13, end * _STEP + 13
+    if out:
+        x, to, far = (middle + side * reach for reach in (*ends, out))
+        bend = 18 * side
         path = (
-            f'<path d="M{middle + radius:.0f} {y0}C{out + 20:.0f} {y0} {out + 20:.0f} {y1} '
-            f'{middle + radius:.0f} {y1}" stroke="{_FAINT}" fill="none" marker-end="url(#tip)"/>'
+            f'<path d="M{x:.0f} {top}H{far - bend:.0f}Q{far:.0f} {top} {far:.0f} {top + 18}'
+            f'V{bottom - 18}Q{far:.0f} {bottom} {far - bend:.0f} {bottom}H{to:.0f}"'
+            f' stroke="{_FAINT}" fill="none" marker-end="url(#tip)"/>'
         )
+    else:
+        path = _arrow(middle, top + 13, middle, bottom - 13)
     if text == "Skip":
         return path
-    x = middle + 0.75 * (out + 20 - middle - radius) + radius if span > 1 else middle
-    short = text.replace("Activation, ", "").replace(", none", "")
-    return path + _text(x + 6, (y0 + y1) / 2 + 4, short, size=11, anchor="start", halo=True)
+    anchor = "start" if side > 0 else "end"
+    return path + _text(
+        middle + side * (out + 7), (top + bottom) / 2 + 4, text, size=11, anchor=anchor, halo=True
+    )
 
 
 def _arrow(x0: float, y0: float, x1: float, y1: float) -> str:
@@ -356,11 +398,12 @@ def _text(
     x: float, y: float, text: str, *, size: int, anchor: str = "middle", fill: str = _INK,
     weight: int = 400, halo: bool = False,
 ) -> str:  # fmt: skip
-    around = ' stroke="#fafbfc" stroke-width="4" paint-order="stroke"' if halo else ""
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-size="{size}" '
-        f'font-weight="{weight}" fill="{fill}"{around}>{escape(text)}</text>'
+    common = f'x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-size="{size}"'
+    common += f' font-weight="{weight}"'
+    under = (
+        f'<text {common} stroke="#fafbfc" stroke-width="4">{escape(text)}</text>' if halo else ""
     )
+    return f'{under}<text {common} fill="{fill}">{escape(text)}</text>'
 
 
 def _size(shape: Shape) -> str:

@@ -21,7 +21,16 @@ INPUT = "in"
 
 
 class FrozenDict(dict[str, Any]):
-    """A mapping that hashes by value: layers are cached by what they are."""
+    """A mapping that hashes by value: layers are cached by what they are.
+
+    Its order counts, since the last node of a graph is its output.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and [*self.items()] == [*other.items()]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     def __hash__(self) -> int:  # type: ignore[override]  # dict says None
         return hash(tuple(self.items()))
@@ -95,7 +104,7 @@ class Graph(Composite):
     @property
     def output(self) -> str:
         """The last node."""
-        return next(reversed(self.nodes), INPUT)
+        return next(reversed([*self.nodes]), INPUT)
 
     def live(self) -> dict[str, tuple[str, ...]]:
         """Node -> the sources whose edges carry something, for the nodes on a route."""
@@ -112,7 +121,9 @@ class Graph(Composite):
             if edges and not is_dead(node.then):
                 flowing[name] = edges
         if self.output not in flowing:
-            raise InfeasibleCandidate("a graph must have a live route from input to output, got none.")
+            raise InfeasibleCandidate(
+                "a graph must have a live route from input to output, got none."
+            )
         needed = {self.output}
         for name in reversed(flowing):
             if name in needed:

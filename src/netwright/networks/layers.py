@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, Union
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -28,16 +28,16 @@ class Given:
     name: str
 
 
-class Layer(ABC):
+class Layer:
     """Anything a network is made of. A frozen dataclass; equal layers build equal modules."""
 
 
-Network: TypeAlias = Union[Layer, tuple["Network", ...]]
+Network: TypeAlias = Layer | tuple["Network", ...]
 Add: TypeAlias = Callable[[str, Network, Shape], Shape]
 """Declares a named part for an input shape, and says the part's output shape."""
 
 
-class Leaf(Layer):
+class Leaf(Layer, ABC):
     """A layer of one module."""
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Leaf(Layer):
         """The module for rows of this shape. Raises InfeasibleCandidate when it cannot take them."""
 
 
-class Composite(Layer):
+class Composite(Layer, ABC):
     """A layer made of other networks."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ Activation_ = Literal[
 ]
 Normalisation = Literal["none", "batch", "layer", "group"]
 
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
@@ -78,10 +78,10 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 def activation(name: str) -> nn.Module:
     """The activation called `name`."""
-    if name not in _ACTIVATIONS:
-        rule = f"one of {', '.join(_ACTIVATIONS)}"
+    if name not in ACTIVATIONS:
+        rule = f"one of {', '.join(ACTIVATIONS)}"
         raise InfeasibleCandidate(expected("activation", rule, name))
-    return _ACTIVATIONS[name]()
+    return ACTIVATIONS[name]()
 
 
 def normalisation(name: str, shape: Shape) -> nn.Module:
@@ -90,7 +90,8 @@ def normalisation(name: str, shape: Shape) -> nn.Module:
     if name == "none":
         return nn.Identity()
     if name == "batch":
-        return {1: nn.BatchNorm1d, 2: SequenceBatchNorm, 3: nn.BatchNorm2d}[len(shape)](channels)
+        of: list[type[nn.Module]] = [nn.BatchNorm1d, SequenceBatchNorm, nn.BatchNorm2d]
+        return of[len(shape) - 1](channels)
     if name == "layer":  # of images: over channels and pixels, one group
         return nn.GroupNorm(1, channels) if len(shape) == 3 else nn.LayerNorm(channels)
     if name == "group":
@@ -134,9 +135,8 @@ class Conv(Leaf):
 
     def build(self, shape: Shape) -> nn.Module:
         need_images(shape)
-        if self.padding < 0 and self.kernel % 2 == 0:
-            fix = f"Use {self.kernel - 1} or {self.kernel + 1}."
-            raise InfeasibleCandidate(expected("kernel", "odd", self.kernel, fix))
+        need_positive(self, "kernel", "stride", "dilation", "groups")
+        need_odd(self.kernel, self.padding)
         into, out = shape[0], self.channels or shape[0]
         module = nn.Sequential()
         if self.separable:
@@ -192,7 +192,10 @@ class Linear(Leaf):
 
 @dataclass(frozen=True)
 class Pool(Leaf):
-    """Largest or mean value of windows of images; `padding` -1 keeps the size at stride 1."""
+    """Largest or mean value of windows of images.
+
+    `padding` -1 keeps the size at stride 1 (the kernel must then be odd).
+    """
 
     kind: Literal["max", "avg"] = "max"
     kernel: int = 3
@@ -201,6 +204,8 @@ class Pool(Leaf):
 
     def build(self, shape: Shape) -> nn.Module:
         need_images(shape)
+        need_positive(self, "kernel", "stride")
+        need_odd(self.kernel, self.padding)
         padding = self.kernel // 2 if self.padding < 0 else self.padding
         if self.kind == "max":
             return nn.MaxPool2d(self.kernel, self.stride, padding)
@@ -301,6 +306,20 @@ def need_images(shape: Shape) -> None:
     """Refuses rows that are not images."""
     if len(shape) != 3:
         raise InfeasibleCandidate(expected("input", "images (c, h, w)", shape))
+
+
+def need_positive(layer: Layer, *names: str) -> None:
+    """Refuses a layer some of whose numbers are below 1."""
+    for name in names:
+        if (number := getattr(layer, name)) < 1:
+            raise InfeasibleCandidate(expected(name, "at least 1", number))
+
+
+def need_odd(kernel: int, padding: int) -> None:
+    """Refuses a kernel that no padding centres, where the padding is to be found."""
+    if padding < 0 and kernel % 2 == 0:
+        fix = f"Use {kernel - 1} or {kernel + 1}, or say the padding."
+        raise InfeasibleCandidate(expected("kernel", "odd", kernel, fix))
 
 
 def whole(number: int | Given) -> int:

@@ -8,14 +8,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import InfeasibleCandidate
-from netwright.networks.layers import Add, Composite, Given, Leaf, Network, Shape, Skip
+from netwright.errors import InfeasibleCandidate, expected
+from netwright.networks.layers import (
+    Add,
+    Composite,
+    Given,
+    Leaf,
+    Network,
+    Shape,
+    Skip,
+    need_positive,
+)
 
 CARDINALITIES = Given("cardinalities")
 
 
 class _OneHot(nn.Module):
     """Whole-number codes (batch, columns) -> (batch, sum of cardinalities - 1)."""
+
+    column: Tensor
+    code: Tensor
 
     def __init__(self, cardinalities: tuple[int, ...]) -> None:
         super().__init__()
@@ -24,7 +36,7 @@ class _OneHot(nn.Module):
         self.register_buffer("code", torch.tensor([code for _, code in pairs]).float())
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.index_select(1, self.column) == self.code).float()  # type: ignore[arg-type]  # buffers are Tensors
+        return (x.index_select(1, self.column) == self.code).float()
 
 
 @dataclass(frozen=True)
@@ -34,11 +46,13 @@ class OneHot(Leaf):
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def build(self, shape: Shape) -> nn.Module:
-        return _OneHot(known(self.cardinalities))
+        return _OneHot(_of_columns(self.cardinalities, shape))
 
 
 class _Embedding(nn.Module):
     """Whole-number codes (batch, columns) -> (batch, columns x size)."""
+
+    start: Tensor
 
     def __init__(self, cardinalities: tuple[int, ...], size: int) -> None:
         super().__init__()
@@ -62,7 +76,7 @@ class Embedding(Leaf):
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def build(self, shape: Shape) -> nn.Module:
-        return _Embedding(known(self.cardinalities), self.size)
+        return _Embedding(_of_columns(self.cardinalities, shape), self.size)
 
 
 class _Periodic(nn.Module):
@@ -72,7 +86,9 @@ class _Periodic(nn.Module):
         super().__init__()
         self.frequency = nn.Parameter(torch.randn(columns, frequencies) * sigma)
         bound = 1 / math.sqrt(2 * frequencies)
-        self.weight = nn.Parameter(torch.empty(columns, 2 * frequencies, size).uniform_(-bound, bound))
+        self.weight = nn.Parameter(
+            torch.empty(columns, 2 * frequencies, size).uniform_(-bound, bound)
+        )
         self.bias = nn.Parameter(torch.empty(columns, size).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,6 +111,9 @@ class Periodic(Leaf):
     sigma: float = 0.3
 
     def build(self, shape: Shape) -> nn.Module:
+        if len(shape) != 1:
+            raise InfeasibleCandidate(expected("input", "columns", shape))
+        need_positive(self, "size", "frequencies")
         return _Periodic(shape[0], self.size, self.frequencies, self.sigma)
 
 
@@ -107,14 +126,16 @@ class Columns(Composite):
     """
 
     numeric: Network = Skip()  # noqa: RUF009  # frozen
-    categorical: Network = OneHot()  # noqa: RUF009  # frozen
+    categorical: Network = OneHot()  # frozen
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def assemble(self, shape: Shape, add: Add) -> Shape:
         codes = len(known(self.cardinalities))
         if len(shape) != 1 or shape[0] < codes:
-            raise InfeasibleCandidate(f"Columns takes rows of at least {codes} columns, got {shape}.")
-        widths = []
+            raise InfeasibleCandidate(
+                f"Columns takes rows of at least {codes} columns, got {shape}."
+            )
+        widths: list[int] = []
         if numbers := shape[0] - codes:
             widths += add("numeric", self.numeric, (numbers,))
         if codes:
@@ -133,3 +154,11 @@ def known(cardinalities: tuple[int, ...] | Given) -> tuple[int, ...]:
     if isinstance(cardinalities, Given):
         raise InfeasibleCandidate("cardinalities must be given to build. Pass cardinalities=().")
     return cardinalities
+
+
+def _of_columns(cardinalities: tuple[int, ...] | Given, shape: Shape) -> tuple[int, ...]:
+    """The cardinalities, one for each column of code."""
+    found = known(cardinalities)
+    if shape != (len(found),):
+        raise InfeasibleCandidate(expected("input", f"{len(found)} columns of codes", shape))
+    return found

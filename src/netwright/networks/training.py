@@ -23,7 +23,7 @@ class Optimizer(Protocol):
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, 1711.05101)."""
 
     weight_decay: float = 1e-2
@@ -35,7 +35,7 @@ class AdamW:
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent with Nesterov momentum. Wants a learning rate near 0.1."""
 
     weight_decay: float = 5e-4
@@ -53,7 +53,7 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Schedule):
     """The learning rate as given, from start to end."""
 
     def factor(self, progress: float) -> float:
@@ -61,7 +61,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(Schedule):
     """Rises linearly over the share `warmup`, then falls to 0 along half a cosine (1608.03983)."""
 
     warmup: float = 0.05
@@ -73,7 +73,7 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class OneCycle:
+class OneCycle(Schedule):
     """From 1/25 up to the full rate at `peak`, then down to about 0, both as cosines (1708.07120)."""
 
     peak: float = 0.3
@@ -101,8 +101,8 @@ class Training:
     lr: float = 2e-3
     batch_size: int = 64
     epochs: int = 20
-    optimizer: Optimizer = AdamW()  # noqa: RUF009  # frozen
-    schedule: Schedule = Cosine()  # noqa: RUF009  # frozen
+    optimizer: Optimizer = AdamW()  # frozen
+    schedule: Schedule = Cosine()  # frozen
     augment: tuple[Augmentation, ...] = ()
     label_smoothing: float = 0.0
     l1: float = 0.0
@@ -158,9 +158,12 @@ def train(
 
     The best epoch is the one with the least `score` of the outputs for `held_out`. `fidelity`
     scales the epochs; `deadline` is in seconds of `time.monotonic()`. Given the seed, the same
-    on every call (CPU). Raises InfeasibleCandidate when the loss stops being a number.
+    on every call (CPU). Raises InfeasibleCandidate when the loss stops being a number,
+    or when there is nothing to train.
     """
     start = time.monotonic()
+    if not any(True for _ in module.parameters()):
+        raise InfeasibleCandidate("a network must have weights to be trained, got none.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     if rows.inputs.dim() == 4:  # convolutions run 5-12 % faster so, on CPU and GPU alike
@@ -259,7 +262,7 @@ class _Step:
         half = torch.bfloat16 if self.mixed and torch.cuda.is_bf16_supported() else torch.float16
         self.half = half
         self.scaler = torch.amp.GradScaler(enabled=self.mixed and half is torch.float16)
-        self.weights = [p for p in module.parameters() if p.dim() >= 2]
+        self.weights, _ = _weights_and_others(module)
 
     def __call__(self, inputs: Tensor, targets: Tensor, factor: float) -> Tensor:
         recipe = self.recipe
@@ -311,8 +314,19 @@ def _finite(output: Tensor) -> Tensor:
 def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay for matrices and kernels only: biases and normalisation are left alone."""
     if weight_decay < 0:
-        raise ValueError(expected("weight_decay", "at least 0", weight_decay))
-    weights = [p for p in module.parameters() if p.dim() >= 2]
-    others = [p for p in module.parameters() if p.dim() < 2]
-    groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        raise InfeasibleCandidate(expected("weight_decay", "at least 0", weight_decay))
+    weights, others = _weights_and_others(module)
+    groups = [
+        {"params": weights, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]
+
+
+def _weights_and_others(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Matrices and kernels; biases and normalisation."""
+    weights, others = [], []
+    for name, parameter in module.named_parameters():
+        is_bias = name.rpartition(".")[2].startswith("bias")  # that of `Periodic` has two axes
+        (others if is_bias or parameter.dim() < 2 else weights).append(parameter)
+    return weights, others

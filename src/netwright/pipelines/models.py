@@ -44,6 +44,9 @@ class Inputs:
 class Standardise(nn.Module):
     """Scales each channel of images (batch, c, h, w) of 0 to 255 to mean 0 and deviation 1."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean)[None, :, None, None])
@@ -138,7 +141,7 @@ def _onnx_graph(module: nn.Module, shape: tuple[int, ...]) -> Any:
     import onnx
 
     example = torch.zeros(2, *shape)  # a batch of 1 may be taken for a constant
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # torch takes it, and says only paths
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own age and of traced shapes
         try:

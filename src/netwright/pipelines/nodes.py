@@ -25,7 +25,13 @@ class Nodes:
     constants: list[Any] = field(default_factory=list)
 
     def add(
-        self, op: str, inputs: Sequence[str], *, domain: str = "", output: str = "", **attributes: Any
+        self,
+        op: str,
+        inputs: Sequence[str],
+        *,
+        domain: str = "",
+        output: str = "",
+        **attributes: Any,
     ) -> str:
         """One node with one output."""
         import onnx.helper
@@ -35,7 +41,7 @@ class Nodes:
         self.nodes.append(node)
         return name
 
-    def constant(self, value: NDArray[Any] | Sequence[Any] | float) -> str:
+    def constant(self, value: NDArray[Any] | np.generic | Sequence[Any] | float) -> str:
         """A constant tensor of the value's own type; strings become a tensor of strings."""
         import onnx.helper
         import onnx.numpy_helper

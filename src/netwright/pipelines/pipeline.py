@@ -33,6 +33,7 @@ from netwright.pipelines.steps import (
 )
 from netwright.trials.metrics import default_metric, metric, score
 
+
 @dataclass(frozen=True)
 class TablePipeline:
     """Columns -> numbers filled and scaled, categories coded -> a network."""
@@ -138,8 +139,7 @@ def prepare(pipeline: Pipeline, features: Features) -> Preparation:
     """The pipeline's preparation, fitted on these rows."""
     if isinstance(pipeline, ImagePipeline):
         assert isinstance(features, Images)
-        n, h, w, c = features.pixels.shape
-        return ImageInputs(pipeline.scale.fit(features), (h, w, c))
+        return ImageInputs(pipeline.scale.fit(features), features.shape)
     assert isinstance(features, Table)
     return TableInputs(pipeline.numeric.fit(features), pipeline.categories.fit(features))
 
@@ -152,8 +152,12 @@ def target_of(task: Task) -> Target:
     return Target(0, float(values.mean()), float(values.std()) or 1.0)
 
 
-def as_pipeline(description: object, images: bool) -> Pipeline:
-    """A filled description as a pipeline; a bare `Training` gets the standard preparation."""
+def as_pipeline(description: object, task: Task) -> Pipeline:
+    """A filled description as a pipeline; a bare `Training` gets the standard preparation.
+
+    Raises InputError when it is made for other features than the task's.
+    """
+    images = isinstance(task.features, Images)
     fitting = ImagePipeline if images else TablePipeline
     if isinstance(description, Training):
         return fitting(description)
@@ -235,7 +239,10 @@ def _preparation(state: Mapping[str, Any]) -> Preparation:
         scale = FittedScale(tuple(state["scale"]["mean"]), tuple(state["scale"]["std"]))
         h, w, c = state["size"]
         return ImageInputs(scale, (h, w, c))
-    numeric = {k: tuple(v) if isinstance(v, list) else v for k, v in state["numeric"].items()}
+    numeric: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in state["numeric"].items()
+    }
     categories = state["categories"]
     known = tuple(tuple(values) for values in categories["known"])
     return TableInputs(

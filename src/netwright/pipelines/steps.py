@@ -52,7 +52,9 @@ class Numeric:
             squeeze=self.scale == "robust", flagged=tuple(int(i) for i in flagged),
         )  # fmt: skip
 
-    def _spread(self, filled: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _spread(
+        self, filled: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Centre and width (columns,); a column without any width keeps 1."""
         values = filled.astype(np.float64)
         if not values.size:
@@ -210,9 +212,7 @@ class FittedScale:
         return nodes.cast(nodes.add("Transpose", [name], perm=[0, 3, 1, 2]), np.float32)
 
 
-def _matrix(
-    table: Table, columns: Sequence[str], dates: Mapping[str, int]
-) -> NDArray[np.float32]:
+def _matrix(table: Table, columns: Sequence[str], dates: Mapping[str, int]) -> NDArray[np.float32]:
     """(rows, columns) of numbers, NaN where missing; dates as days since their origin."""
     matrix = np.empty((len(table), len(columns)), np.float32)
     for i, name in enumerate(columns):
@@ -251,4 +251,3 @@ def _row(values: tuple[float, ...]) -> NDArray[np.float32]:
 def _floats(values: NDArray[np.floating]) -> tuple[float, ...]:
     """As float32 and back, so that what is saved is what was used."""
     return tuple(float(value) for value in np.asarray(values, np.float32))
-

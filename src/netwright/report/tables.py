@@ -77,7 +77,7 @@ def value(name: str, metrics: Mapping[str, float]) -> str:
         return size(number)
     if name in ("parameters", "flops"):
         return count(number)
-    if METRICS.get(name) and METRICS[name].kinds and unit != "target" and abs(number) < 1:
+    if METRICS.get(name) and METRICS[name].kinds and unit != "target" and abs(number) <= 1:
         return f"{number:.4f}".replace("0.", ".", 1)
     return significant(number)
 

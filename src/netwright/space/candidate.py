@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from netwright.errors import InvalidCandidate
 
-Value: TypeAlias = str | int | float | bool | None | tuple["Value", ...]
+Value: TypeAlias = str | int | float | bool | tuple["Value", ...] | None
 """What a decision may hold; everything here survives JSON."""
 
 

@@ -100,16 +100,14 @@ class RepeatChoice:
     @property
     def most(self) -> int:
         """The largest number of copies."""
-        return max(count for count in self.counts)
+        return max(self.counts)
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Every number of copies that may be chosen."""
-        if isinstance(self.times, NumberChoice):
+        if isinstance(self.times, NumberChoice) and self.times.integer:
             return tuple(range(int(self.times.low), int(self.times.high) + 1))
-        if isinstance(self.times, OneOfChoice):
-            return tuple(int(cast(int, count)) for count in self.times.options)
-        return (int(self.times),)
+        return self.times.options if isinstance(self.times, OneOfChoice) else (self.times,)
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,9 @@ Choice = OneOfChoice | SubsetOfChoice | NumberChoice
 
 
 @overload
-def OneOf(options: Mapping[str, T], /, *, name: str | None = None) -> T: ...
+def OneOf(  # type: ignore[overload-overlap]  # a mapping is always labels and their options
+    options: Mapping[str, T], /, *, name: str | None = None
+) -> T: ...
 @overload
 def OneOf(*options: T, name: str | None = None) -> T: ...
 def OneOf(*options: Any, name: str | None = None) -> Any:  # noqa: N802  # reads as the noun it makes
@@ -170,14 +170,19 @@ def Integer(low: int, high: int, *, log: bool = False, name: str | None = None) 
 
 def Float(low: float, high: float, *, log: bool = False, name: str | None = None) -> float:  # noqa: N802  # as OneOf
     """A real number; `log`: drawn evenly in its logarithm."""
-    return cast(float, _number(low, high, log, integer=False, name=name))
+    for bound in (low, high):
+        if not isinstance(bound, int | float) or isinstance(bound, bool):
+            raise SpaceError(expected("Float", "bounded by numbers", bound))
+    return cast(float, _number(float(low), float(high), log, integer=False, name=name))
 
 
 def Repeat(item: T, times: int, *, same: bool = False, name: str | None = None) -> tuple[T, ...]:  # noqa: N802  # as OneOf
     """`times` copies; each decides for itself unless `same`."""
     repeat = RepeatChoice(item, times, same, name)
-    if min(repeat.counts) < 0:
-        raise SpaceError(expected("times", "at least 0", min(repeat.counts)))
+    for count in repeat.counts:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            rule = "a whole number from 0 on, or OneOf or Integer of such"
+            raise SpaceError(expected("times", rule, count))
     return cast("tuple[T, ...]", repeat)
 
 

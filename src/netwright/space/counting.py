@@ -25,7 +25,7 @@ class _Step:
     """A decision, its values grouped by what they answer, and the paths nobody asks about after."""
 
     decision: Decision
-    groups: Mapping[tuple[bool, ...], list[Value]]
+    groups: Mapping[tuple[bool, ...], Sequence[Value]]
     forgotten: frozenset[str]
 
 
@@ -68,8 +68,10 @@ class Counter:
                 pick -= weight
         return values
 
-    def _groups(self, decision: Decision) -> dict[tuple[bool, ...], list[Value]]:
-        asked = self._conditions.get(decision.path, ())
+    def _groups(self, decision: Decision) -> Mapping[tuple[bool, ...], Sequence[Value]]:
+        asked = self._conditions.get(decision.path)
+        if asked is None:  # a range of whole numbers may be too long to list
+            return {(): decision.values}
         groups: dict[tuple[bool, ...], list[Value]] = {}
         for value in decision.values:
             groups.setdefault(tuple(value in values for values in asked), []).append(value)

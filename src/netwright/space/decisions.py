@@ -7,7 +7,7 @@ its label. `name=` and `Shared` start a path anew, so that places of one name de
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -42,7 +42,7 @@ class Decision:
     fixed: tuple[Value, ...] = ()
 
     @cached_property
-    def values(self) -> tuple[Value, ...]:
+    def values(self) -> Sequence[Value]:
         """The legal values in order; empty for a real number."""
         if self.fixed:
             return self.fixed
@@ -51,13 +51,19 @@ class Decision:
         if isinstance(self.choice, SubsetOfChoice):
             return self.choice.subsets
         if self.choice.integer:
-            return tuple(range(int(self.choice.low), int(self.choice.high) + 1))
+            return range(int(self.choice.low), int(self.choice.high) + 1)
         return (self.choice.low,) if self.choice.low == self.choice.high else ()
 
     @cached_property
     def places(self) -> Mapping[Value, int]:
         """Value -> its place in `values`."""
         return {value: i for i, value in enumerate(self.values)}
+
+    def place(self, value: Value) -> int:
+        """The value's place in `values`."""
+        if isinstance(self.values, tuple):
+            return self.places[value]
+        return self.values.index(value)  # a range, maybe too long for `places`
 
     def at(self, unit: float) -> Value:
         """The value at a place in [0, 1): options share it equally."""
@@ -89,7 +95,9 @@ class Decision:
         if not self.fixed and isinstance(self.choice, NumberChoice):
             what = "a whole number" if self.choice.integer else "a number"
             return f"{what} from {self.choice.low:g} to {self.choice.high:g}"
-        return f"one of {', '.join(map(repr, self.values[:12]))}" + (", ..." * (len(self.values) > 12))
+        return f"one of {', '.join(map(repr, self.values[:12]))}" + (
+            ", ..." * (len(self.values) > 12)
+        )
 
 
 def find(description: Any) -> tuple[Decision, ...]:
@@ -163,8 +171,13 @@ def _walk_repeat(part: RepeatChoice, path: str, when: When | None) -> Iterator[D
     if not is_open(part.item):
         return
     count = getattr(part.times, "name", None) or join(path, "times")
+    named: Sequence[Value] = (
+        part.times.labels if isinstance(part.times, OneOfChoice) else part.counts
+    )
     for i in range(part.most):
-        enough = frozenset[Value](times for times in part.counts if times > i)
+        enough = frozenset(
+            name for name, times in zip(named, part.counts, strict=True) if times > i
+        )
         switch = ((count, enough),) if is_open(part.times) else when
         yield from _walk(part.item, join(path, "each" if part.same else i), switch)
 
@@ -265,5 +278,3 @@ def _full_name(thing: Any) -> str:
 def text_of(description: Any, extra: Mapping[str, Any]) -> str:
     """The text that the fingerprint is taken of."""
     return json.dumps([describe(description), dict(extra)], sort_keys=True)
-
-

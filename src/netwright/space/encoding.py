@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.space.candidate import Candidate
+from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, SubsetOfChoice
 from netwright.space.decisions import Decision
 
@@ -17,7 +17,7 @@ class Encoder:
 
     def __init__(self, decisions: Sequence[Decision]) -> None:
         self._numbers: list[tuple[str, int, Decision]] = []
-        self._options: list[tuple[str, dict[object, int], bool]] = []
+        self._options: list[tuple[str, dict[Value, int], bool]] = []
         columns: list[str] = []
         for one in decisions:
             if isinstance(one.choice, NumberChoice):
@@ -46,5 +46,3 @@ class Encoder:
                 if path in values:
                     row[column] = decision.unit(values[path])
         return rows
-
-

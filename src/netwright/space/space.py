@@ -47,8 +47,6 @@ class Space(Generic[D]):
         found = tree.find(description)
         self.decisions: tuple[Decision, ...] = tuple(self._narrowed(one) for one in found)
         self._of = {one.path: one for one in self.decisions}
-        for path in self._fixed:
-            self._known(path)
         self._compiled = [(one.path, one, one.when) for one in self.decisions]
         self._encoder = Encoder(self.decisions)
 
@@ -65,7 +63,7 @@ class Space(Generic[D]):
     @cached_property
     def fingerprint(self) -> str:
         """32 hex digits of the description, constants included, and of what is fixed."""
-        extra = {"fixed": {path: _json(value) for path, value in self._fixed.items()}}
+        extra: dict[str, Any] = {"fixed": {path: _json(value) for path, value in self._fixed.items()}}
         for name, judge in (("valid", self._valid), ("rule", self._rule)):
             extra[name] = None if judge is None else tree.describe(judge)
         text = tree.text_of(self.description, extra)
@@ -93,7 +91,9 @@ class Space(Generic[D]):
     def to_unit(self, candidate: Candidate) -> NDArray[np.float64]:
         """(decisions,) a point that `from_unit` maps back; 0.5 where nothing is decided."""
         values = candidate.values
-        units = [one.unit(values[one.path]) if one.path in values else 0.5 for one in self.decisions]
+        units = [
+            one.unit(values[one.path]) if one.path in values else 0.5 for one in self.decisions
+        ]
         return np.array(units)
 
     def default(self) -> Candidate:
@@ -113,7 +113,9 @@ class Space(Generic[D]):
 
         def child() -> dict[str, Value]:
             chosen = able[int(rng.integers(len(able)))]
-            return self._decide(rng, {**values, chosen.path: _other(chosen, values[chosen.path], rng)})
+            return self._decide(
+                rng, {**values, chosen.path: _other(chosen, values[chosen.path], rng)}
+            )
 
         return self._until_valid(child)
 
@@ -137,7 +139,9 @@ class Space(Generic[D]):
                     values[path] = chosen.values[path]
                     if not both or a.values[path] != b.values[path]:
                         source[path] = chosen
-                    elif when is not None and (inherited := [source[p] for p, _ in when if p in source]):
+                    elif when is not None and (
+                        inherited := [source[p] for p, _ in when if p in source]
+                    ):
                         source[path] = inherited[0]
                 else:
                     values[path] = decision.at(rng.random())
@@ -161,7 +165,9 @@ class Space(Generic[D]):
     def __iter__(self) -> Iterator[Candidate]:
         """Every candidate. Refuses a space with an open Float."""
         if real := [one.path for one in self.decisions if is_real(one)]:
-            raise SpaceError(f"a space must have no open Float to be listed, got {real[0]!r}. Fix it.")
+            raise SpaceError(
+                f"a space must have no open Float to be listed, got {real[0]!r}. Fix it."
+            )
         for values in self._listed(0, {}):
             if self._is_valid(values):
                 yield Candidate(values)
@@ -184,7 +190,9 @@ class Space(Generic[D]):
         """The inverse of `argmax`: one-hot (for SubsetOf multi-hot) scores of each decided option."""
         found = {}
         for one in self.decisions:
-            if one.path in candidate.values and isinstance(one.choice, OneOfChoice | SubsetOfChoice):
+            if one.path in candidate.values and isinstance(
+                one.choice, OneOfChoice | SubsetOfChoice
+            ):
                 value = candidate.values[one.path]
                 chosen = value if isinstance(one.choice, SubsetOfChoice) else (value,)
                 assert isinstance(chosen, tuple)
@@ -202,7 +210,11 @@ class Space(Generic[D]):
 
     def fix(self, values: Values) -> Space[D]:
         """Fewer open choices under the same paths: its candidates stay legal here."""
-        return Space(self.description, self._valid, rule=self._rule, _fixed={**self._fixed, **values})
+        for path, value in values.items():
+            if not (decision := self._known(path)).holds(value):
+                raise InvalidCandidate(expected(path, decision.legal(), value), path, value)
+        fixed = {**self._fixed, **values}
+        return Space(self.description, self._valid, rule=self._rule, _fixed=fixed)
 
     def check(self, candidate: Candidate) -> None:
         """Raises InvalidCandidate: an unknown path, a missing, an illegal or an inactive decision."""
@@ -212,7 +224,9 @@ class Space(Generic[D]):
         for path, decision, when in self._compiled:
             active = when is None or _switched_on(when, values)
             if active and path not in values:
-                raise InvalidCandidate(f"{path} must be decided, got nothing. Use {decision.legal()}.", path)
+                raise InvalidCandidate(
+                    f"{path} must be decided, got nothing. Use {decision.legal()}.", path
+                )
             if not active and path in values:
                 parents = " or ".join(parent for parent, _ in when or ())
                 raise InvalidCandidate(
@@ -224,7 +238,9 @@ class Space(Generic[D]):
                     expected(path, decision.legal(), values[path]), path, values[path]
                 )
         if not self._is_valid(values):
-            raise InvalidCandidate("the candidate must pass the space's rule, got one that does not.")
+            raise InvalidCandidate(
+                "the candidate must pass the space's rule, got one that does not."
+            )
 
     # Inside
 
@@ -237,18 +253,16 @@ class Space(Generic[D]):
     def _known(self, path: str) -> Decision:
         if path not in self._of:
             fix = closest(path, self._of)
-            raise InvalidCandidate(f"{path!r} must be a decision of the space, got none of that name. {fix}".rstrip(), path)
+            raise InvalidCandidate(
+                f"{path!r} must be a decision of the space, got none of that name. {fix}".rstrip(),
+                path,
+            )
         return self._of[path]
 
     def _narrowed(self, decision: Decision) -> Decision:
         if decision.path not in self._fixed:
             return decision
-        value = self._fixed[decision.path]
-        if not decision.holds(value):
-            raise InvalidCandidate(
-                expected(decision.path, decision.legal(), value), decision.path, value
-            )
-        return replace(decision, fixed=(value,))
+        return replace(decision, fixed=(self._fixed[decision.path],))
 
     def _decide(self, rng: RNG, given: Values) -> dict[str, Value]:
         """Given decisions where they are active and legal, the others drawn."""
@@ -310,7 +324,7 @@ def _other(decision: Decision, value: Value, rng: RNG) -> Value:
     if not decision.values:
         return decision.at(rng.random())
     place = int(rng.integers(len(decision.values) - 1))
-    return decision.values[place + (place >= decision.places[value])]
+    return decision.values[place + (place >= decision.place(value))]
 
 
 def _others(decision: Decision, value: Value) -> Iterator[Value]:
@@ -324,17 +338,17 @@ def _others(decision: Decision, value: Value) -> Iterator[Value]:
 
 
 def _best(decision: Decision, scores: Sequence[float] | None) -> Value:
-    if scores is None or not decision.values:
+    if scores is None or len(decision.values) < 2:
         return decision.at(0.0)
     choice = decision.choice
     if isinstance(choice, SubsetOfChoice):  # the best `most`, at least `least` of those above 0
         order = sorted(range(len(choice.labels)), key=lambda i: -scores[i])
-        kept = [i for rank, i in enumerate(order[: choice.most]) if scores[i] > 0 or rank < choice.least]
+        kept = [
+            i for rank, i in enumerate(order[: choice.most]) if scores[i] > 0 or rank < choice.least
+        ]
         return tuple(choice.labels[i] for i in sorted(kept))
     return decision.values[max(range(len(decision.values)), key=lambda i: scores[i])]
 
 
 def _json(value: Value) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-

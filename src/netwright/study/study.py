@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from netwright.data.task import Task
 from netwright.errors import InputError, InvalidCandidate, RunError, closest, expected
 from netwright.evaluators.base import Evaluator
 from netwright.space.candidate import Candidate
@@ -42,7 +43,9 @@ _TICK = 0.25
 class Study(Generic[D]):
     """Searches a space: asks the strategy, has candidates evaluated, keeps the log.
 
-    `run`: the folder of the log, which is gone on with; None: a temporary one. `strategy`: a new
+    What measures candidates is `evaluator`; or a `task`, on which they are trained and judged as
+    the objectives ask. `run`: the folder of the log, which is gone on with; None: a temporary one.
+    `strategy`: a new
     object, or a factory called with (space, objectives, limits); regularized evolution when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `trial_seconds`: the most that one
@@ -52,8 +55,9 @@ class Study(Generic[D]):
     def __init__(
         self,
         space: Space[D],
-        evaluator: Evaluator,
+        evaluator: Evaluator | None = None,
         *,
+        task: Task | None = None,
         strategy: Strategy | Factory | None = None,
         objectives: Sequence[str | Objective],
         limits: Sequence[str | Limit] = (),
@@ -65,9 +69,10 @@ class Study(Generic[D]):
         about: Mapping[str, str] | None = None,
         trial_seconds: float | None = None,
     ) -> None:
-        self.space, self.evaluator = space, evaluator
+        self.space = space
         self.objectives = as_objectives(objectives)
         self.limits = tuple(map(parse_limit, limits))
+        self.evaluator = _evaluator(self, evaluator, task)
         self.baselines = tuple(baselines)
         self.seed = seed
         self.trial_seconds = math.inf if trial_seconds is None else trial_seconds
@@ -79,7 +84,7 @@ class Study(Generic[D]):
         self._listener = self._listen()
         self._identity = Identity(
             space.fingerprint, seed, _name(self._listener.strategy), self.objectives, self.limits,
-            dict(about or {}),
+            {"data": task.fingerprint} | dict(about or {}) if task else dict(about or {}),
         )  # fmt: skip
         self._trials: list[Trial] = []
         self._front: list[Trial] = []
@@ -292,6 +297,18 @@ class _Loop:
             self._quickest = min(self._quickest or took, took)
         self._reached = self._reached or self._budget.reached([ended])
         self._failures.count(ended)
+
+
+def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None) -> Evaluator:
+    """The one given, or what the task and the objectives ask for."""
+    if (evaluator is None) == (task is None):
+        got = "neither" if task is None else "both"
+        raise InputError(expected("a study", "given an evaluator or a task", got))
+    if evaluator is not None:
+        return evaluator
+    from netwright.evaluators.defaults import evaluator_for  # torch loads with it
+
+    return evaluator_for(study.space, cast("Task", task), study.objectives, study.limits)
 
 
 def quickest(trials: Sequence[Trial]) -> float:

@@ -20,8 +20,7 @@ def losses(metrics: Sequence[Metrics], objectives: Sequence[Objective]) -> NDArr
 def dominates(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(n, n): whether row i dominates row j, that is, nowhere worse and somewhere better."""
     a, b = losses[:, None, :], losses[None, :, :]  # (n, 1, m), (1, n, m)
-    result: NDArray[np.bool_] = (a <= b).all(2) & (a < b).any(2)
-    return result
+    return np.asarray((a <= b).all(2) & (a < b).any(2))
 
 
 def ranks(losses: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -54,7 +53,7 @@ def pareto_front(
     values = losses([trial.metrics for trial in able], objectives)
     seen: set[tuple[float, ...]] = set()
     front: list[tuple[tuple[float, ...], Trial]] = []
-    dominated = dominates(values).any(0)
+    dominated = np.asarray(dominates(values).any(0))
     for row, trial, out in zip(values, able, dominated, strict=True):
         point = tuple(float(value) for value in row)
         if not out and point not in seen:

@@ -1,0 +1,54 @@
+"""The public surface is a tested list: a name that comes or goes shows up here."""
+
+import subprocess
+import sys
+
+import netwright
+
+NAMES = """
+Activation AdamW AutoClassifier AutoRegressor Candidate Categories Chain Columns Composite
+Constant Conv Cosine Costs Crop Cutout Dropout Embedding Evaluator ExportError Flatten Flip Float
+Given GlobalPool Graph ImagePipeline InProcess InfeasibleCandidate InputError Integer
+InvalidCandidate Job Latency Layer Leaf Limit Linear MBConv Metrics Model NetworkCosts
+NetwrightError Node Norm Numeric Objective OneCycle OneHot OneOf Periodic Pool Proposal
+RandomSearch Recurrent RegularizedEvolution Repeat Residual Rows RunError SGD Scale SelfAttention
+Shared Skip Space SpaceError SqueezeExcitation Status StochasticDepth Strategy Study SubsetOf
+Supervised TablePipeline Task TrainAndValidate Training Trial Zero at_most_edges build cached
+canonical cascade combine costs darts darts_cell hypervolume load nas_bench_101 nas_bench_101_cell
+nas_bench_201 nas_bench_201_cell outline pareto_front svg task
+""".split()
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(netwright.__all__) == sorted(NAMES)
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in NAMES:
+        assert getattr(netwright, name) is not None
+
+
+def imported(code: str) -> set[str]:
+    """The top-level modules that are loaded after running `code` in a fresh interpreter."""
+    text = f"import sys\n{code}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    return set(found.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "from netwright.cli.app import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    heavy = {"torch", "pandas", "sklearn", "onnx", "onnxruntime", "sqlalchemy", "numpy"}
+    assert not imported(code) & heavy
+
+
+def test_importing_netwright_loads_nothing_heavy() -> None:
+    heavy = {"torch", "pandas", "sklearn", "onnx", "onnxruntime", "sqlalchemy", "numpy"}
+    assert not imported("import netwright") & heavy
+
+
+def test_loading_a_model_needs_numpy_and_onnxruntime_alone() -> None:
+    heavy = {"torch", "pandas", "sklearn", "onnx", "sqlalchemy", "PIL", "rich", "typer"}
+    assert not imported("import netwright\nnetwright.load") & heavy
