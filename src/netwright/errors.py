@@ -64,6 +64,15 @@ class MissingExtra(NetwrightError, ImportError):
     """An optional dependency is not installed; the sentence has the install line."""
 
 
+class Phrase(str):
+    """Words about what came, not what came itself: `expected` shows them without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def expected(what: str, rule: str, got: object, fix: str = "") -> str:
     """The one sentence shape: ``kernel must be odd, got 4. Use 3 or 5.``"""
     return f"{what} must be {rule}, got {got!r}." + (f" {fix}" if fix else "")

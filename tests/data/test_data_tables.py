@@ -181,7 +181,7 @@ def test_parquet_without_pyarrow_names_the_extra(
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ([1, 2, 3], r"data must be a table, got 'list of shape \(3,\)'"),
+        ([1, 2, 3], r"data must be a table, got list of shape \(3,\)"),
         (7, "data must be a table"),
         ({"a": [1, 2], "b": [1]}, r"columns must be of one length, got {'a': 2, 'b': 1}"),
         ({"a": [1, 2], "b": 3}, "column 'b' must be a list of values, got 3"),

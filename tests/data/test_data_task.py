@@ -205,7 +205,7 @@ GOOD = {"a": [1.0, 2, 3, 4], "b": ["x", "y", "x", "y"], "y": ["u", "v", "u", "v"
         (GOOD, {"target": "income"}, "got 'income'. Columns: a, b, y."),
         ({}, {"target": "y"}, "the table must have columns, got none"),
         (GOOD, {"target": 7}, "target must be one of the columns, got '7'"),
-        (None, {}, r"data must be a table or images, got 'NoneType"),
+        (None, {}, r"data must be a table or images, got NoneType"),
         (GOOD, {}, r"columns \(a, b, y\), got none.* the last one is 'y'"),
         ({"5.1": [1, 2], "3.5": [1, 2]}, {"target": "class"}, "first line must hold the names"),
         ({"y": ["u", "v", "u", "v"]}, {"target": "y"}, "column to learn from, got none besides"),

@@ -7,7 +7,7 @@ from netwright.report.tables import value
     ("name", "number", "text"),
     [
         ("accuracy", 0.93241, ".9324"),
-        ("accuracy", 1.0, "1"),
+        ("accuracy", 1.0, "1.0000"),
         ("log_loss", 0.02561, ".0256"),
         ("rmse", 45733.6, "45,734"),
         ("rmse", 0.4567, "0.4567"),

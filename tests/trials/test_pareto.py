@@ -18,7 +18,7 @@ GOAL = objectives(["accuracy", "parameters"])
 def trial(number: int, accuracy: float, parameters: float, **others: object) -> Trial:
     metrics = {"accuracy": accuracy, "parameters": parameters}
     proposal = Proposal(Candidate({"x": number}), fidelity=others.pop("fidelity", 1.0))
-    return Trial(id, proposal, 0, others.pop("status", Status.DONE), metrics)
+    return Trial(number, proposal, 0, others.pop("status", Status.DONE), metrics)
 
 
 def test_the_front_holds_what_nothing_dominates_best_first() -> None:

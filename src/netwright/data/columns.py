@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, Phrase, expected
 
 ColumnKind = Literal["numeric", "category", "boolean", "date"]
 
@@ -120,13 +120,15 @@ def as_pixels(values: Any) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "biuf":
-        raise InputError(expected("pixels", "numbers from 0 to 255", str(array.dtype)))
+        raise InputError(expected("pixels", "numbers from 0 to 255", Phrase(array.dtype)))
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * np.uint8(255)
     if array.size and not (array.min() >= 0 and array.max() <= 255):  # NaN fails both
         got = f"{array.min():g} to {array.max():g}"
         fix = "Undo the scaling first; netwright scales by itself."
-        raise InputError(expected("pixels", "from 0 to 255 (or floats from 0 to 1)", got, fix))
+        raise InputError(
+            expected("pixels", "from 0 to 255 (or floats from 0 to 1)", Phrase(got), fix)
+        )
     if array.dtype.kind == "f" and shares(array):
         array = array * array.dtype.type(255)
     pixels: NDArray[np.uint8] = np.rint(array).astype(np.uint8)

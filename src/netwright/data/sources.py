@@ -12,7 +12,7 @@ import numpy as np
 
 from netwright.data.builtin import builtin_names, load_builtin
 from netwright.data.checks import existing, listed, no_target, same_length, unknown_column, vector
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, Phrase, expected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +223,7 @@ def _frame_test(test: Any, name: str, by_name: bool) -> tuple[Pair | None, tuple
         return open_pair(*test, name, False)
     if not by_name:
         rule = "a pair (data, targets) where the target is an array"
-        raise InputError(expected("test", rule, type(test).__name__))
+        raise InputError(expected("test", rule, Phrase(type(test).__name__)))
     return open_pair(test, None, name, False)
 
 
@@ -233,7 +233,7 @@ def _array(data: Any, target: Any, test: Any) -> Raw:
     if test is not None:
         if not (isinstance(test, tuple) and len(test) == 2):
             rule = "a pair (data, targets) where the data is an array"
-            raise InputError(expected("test", rule, type(test).__name__))
+            raise InputError(expected("test", rule, Phrase(type(test).__name__)))
         held_out, _ = _features_and_target(*test)
     name = "table" if _is_frame(pair[0]) else "images"
     target_name = str(getattr(target, "name", None) or "")
@@ -267,7 +267,7 @@ def _dense(x: Any) -> NDArray[Any]:
     if array.ndim < 2:
         got = f"{type(x).__name__} of shape {array.shape}"
         fix = "For a single column, use x.reshape(-1, 1)." if array.ndim == 1 else ""
-        raise InputError(expected("data", "a table or images", got, fix))
+        raise InputError(expected("data", "a table or images", Phrase(got), fix))
     return array
 
 

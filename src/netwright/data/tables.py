@@ -25,7 +25,7 @@ from netwright.data.columns import (
     number,
 )
 from netwright.data.task import Column, Table
-from netwright.errors import InputError, closest, expected
+from netwright.errors import InputError, Phrase, closest, expected
 
 TEXT_FILES = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
 """Endings of text tables, and the separator tried first."""
@@ -75,7 +75,7 @@ def read_frame(data: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
         if array.ndim != 2:
             fix = "Use a DataFrame, or an array (rows, columns)."
             got = f"{type(data).__name__} of shape {array.shape}"
-            raise InputError(expected("data", "a table", got, fix))
+            raise InputError(expected("data", "a table", Phrase(got), fix))
         frame = pd.DataFrame(array)
     if isinstance(frame.columns, pd.MultiIndex):
         raise InputError("columns of the table must have one level of names, got several.")

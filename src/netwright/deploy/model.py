@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from netwright.data.columns import CONVERT, as_pixels
-from netwright.errors import InputError, closest, expected
+from netwright.errors import InputError, Phrase, closest, expected
 
 KEY = "netwright"
 """The metadata entry that holds the card, as JSON."""
@@ -128,7 +128,7 @@ def _columns(rows: Any, names: list[str]) -> Mapping[str, Any]:
         array = np.asarray(rows)
         if array.ndim != 2 or array.shape[1] != len(names):
             rule = f"a table with the columns {', '.join(names)}"
-            raise InputError(expected("rows", rule, f"an array of shape {array.shape}"))
+            raise InputError(expected("rows", rule, Phrase(f"an array of shape {array.shape}")))
         return {name: array[:, i] for i, name in enumerate(names)}
     have = {str(name): name for name in rows.keys()}  # noqa: SIM118  # a DataFrame iterates otherwise
     for name in names:

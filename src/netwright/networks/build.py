@@ -41,14 +41,23 @@ def build(network: Network, input_shape: Shape, **given: Any) -> nn.Module:
 
 def resolve(network: Network, given: Mapping[str, Any]) -> Network:
     """The network with every `Given` replaced; refuses open choices."""
-    if is_open(network):
+    if _open(network):
         paths = ", ".join(decision.path for decision in find(network)[:3])
         raise SpaceError(f"a network must be filled before it is built, got open choices: {paths}.")
     filled: Network = _resolved(network, FrozenDict(given))
     return filled
 
 
-@lru_cache(maxsize=4096)
+def _open(network: Any) -> bool:
+    """As `is_open`; layers are looked through once and remembered by value."""
+    if isinstance(network, tuple):
+        return any(_open(part) for part in network)
+    return _layer_is_open(network) if isinstance(network, Layer) else is_open(network)
+
+
+_layer_is_open = lru_cache(maxsize=65536)(is_open)
+
+
 def _resolved(part: Any, given: Mapping[str, Any]) -> Any:
     if isinstance(part, Given):
         return given.get(part.name, part)
@@ -56,11 +65,18 @@ def _resolved(part: Any, given: Mapping[str, Any]) -> Any:
         return tuple(_resolved(item, given) for item in part)
     if isinstance(part, Mapping):
         return FrozenDict({name: _resolved(item, given) for name, item in part.items()})
-    if is_dataclass(part) and not isinstance(part, type):
-        before = {one.name: getattr(part, one.name) for one in fields(part)}
-        after = {name: _resolved(value, given) for name, value in before.items()}
-        return replace(part, **after) if after != before else part
-    return part
+    if isinstance(part, Layer):
+        return _resolved_layer(part, given)
+    return _replaced(part, given) if is_dataclass(part) and not isinstance(part, type) else part
+
+
+def _replaced(part: Any, given: Mapping[str, Any]) -> Any:
+    before = {one.name: getattr(part, one.name) for one in fields(part)}
+    after = {name: _resolved(value, given) for name, value in before.items()}
+    return replace(part, **after) if after != before else part
+
+
+_resolved_layer = lru_cache(maxsize=65536)(_replaced)
 
 
 def _make(network: Network, shape: Shape, position: str) -> tuple[nn.Module, Shape]:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from netwright.errors import NetwrightError
 from netwright.networks.build import composite, located, resolve
 from netwright.networks.layers import (
     ACTIVATIONS,
@@ -61,7 +62,11 @@ def cost_of(network: Network, shape: Shape, position: str, kept: bool = False) -
 
         located(position, network, shape, cost)
         return found[0]
-    return _composite(composite(network, position), shape, position)
+    layer = composite(network, position)
+    try:
+        return _known(layer, shape)
+    except NetwrightError:  # never remembered: told once more, now with its position
+        return _composite(layer, shape, position)
 
 
 def _sequence(network: tuple[Network, ...], shape: Shape, position: str, kept: bool) -> Costs:
@@ -73,6 +78,11 @@ def _sequence(network: tuple[Network, ...], shape: Shape, position: str, kept: b
         shape = one.shape
         parameters, flops = parameters + one.parameters, flops + one.flops
     return Costs(shape, parameters, flops, memory)
+
+
+@lru_cache(maxsize=65536)
+def _known(layer: Composite, shape: Shape) -> Costs:
+    return _composite(layer, shape, "")
 
 
 def _composite(network: Composite, shape: Shape, position: str) -> Costs:

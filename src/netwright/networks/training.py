@@ -182,6 +182,7 @@ def train(
                 break
     module.load_state_dict(best_state)
     module.eval().cpu()
+    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above
     return Curve(tuple(curve), best, time.monotonic() - start)
 
 
@@ -325,7 +326,8 @@ def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, obje
 
 def _weights_and_others(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Matrices and kernels; biases and normalisation."""
-    weights, others = [], []
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         is_bias = name.rpartition(".")[2].startswith("bias")  # that of `Periodic` has two axes
         (others if is_bias or parameter.dim() < 2 else weights).append(parameter)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from netwright.data.task import Features, Images, Table, Task
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, Phrase, expected
 from netwright.networks.training import Examples, Training
 from netwright.pipelines import models
 from netwright.pipelines.nodes import Nodes
@@ -164,7 +164,7 @@ def as_pipeline(description: object, task: Task) -> Pipeline:
     if isinstance(description, fitting):
         return description
     rule = f"a Training or {fitting.__name__} for {'images' if images else 'tables'}"
-    raise InputError(expected("description", rule, type(description).__name__))
+    raise InputError(expected("description", rule, Phrase(type(description).__name__)))
 
 
 @dataclass(frozen=True)

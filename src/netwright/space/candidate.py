@@ -43,7 +43,10 @@ class Candidate:
     @classmethod
     def from_json(cls, text: str) -> Candidate:
         """The inverse of `json`; lists become tuples again."""
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError:
+            values = None
         if not isinstance(values, dict):
             raise InvalidCandidate(
                 f"a candidate must be a JSON object of decisions, got {text[:60]!r}. "

@@ -63,6 +63,8 @@ class NumberChoice:
 
     def at(self, unit: float) -> int | float:
         """The number at a place in [0, 1): whole numbers share it equally, or by their logarithm."""
+        if not 0 < unit < 1:  # exact ends: their logarithm and back is a little off
+            return self.low if unit <= 0 else self.high
         low, high = (self.low, self.high + 1) if self.integer else (self.low, self.high)
         if self.log:
             value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
@@ -123,9 +125,7 @@ Choice = OneOfChoice | SubsetOfChoice | NumberChoice
 
 
 @overload
-def OneOf(  # type: ignore[overload-overlap]  # a mapping is always labels and their options
-    options: Mapping[str, T], /, *, name: str | None = None
-) -> T: ...
+def OneOf(options: Mapping[str, T], /, *, name: str | None = None) -> T: ...
 @overload
 def OneOf(*options: T, name: str | None = None) -> T: ...
 def OneOf(*options: Any, name: str | None = None) -> Any:  # noqa: N802  # reads as the noun it makes
@@ -134,7 +134,7 @@ def OneOf(*options: Any, name: str | None = None) -> Any:  # noqa: N802  # reads
 
 
 @overload
-def SubsetOf(
+def SubsetOf(  # type: ignore[overload-overlap]  # one mapping is always labelled options
     options: Mapping[str, T], /, *, least: int = 0, most: int | None = None, name: str | None = None
 ) -> Mapping[str, T]: ...
 @overload
@@ -201,6 +201,11 @@ def is_inline(one: Field[Any]) -> bool:
     return bool(one.metadata.get("inline"))
 
 
+def given(part: Any) -> list[Field[Any]]:
+    """The fields a dataclass is made with: the others follow from them."""
+    return [one for one in fields(part) if one.init]
+
+
 def label(option: Any) -> Value:
     """The stable name of an option, from the option alone: adding another never renames it.
 
@@ -226,7 +231,7 @@ def label(option: Any) -> Value:
 def _settings(option: Any) -> list[tuple[str, Value]]:
     """The closed fields that are not the default."""
     found = []
-    for one in fields(option):
+    for one in given(option):
         value = getattr(option, one.name)
         default = one.default_factory() if one.default_factory is not MISSING else one.default
         if not is_open(value) and value != default:
@@ -245,7 +250,7 @@ def is_open(part: Any) -> bool:
     if isinstance(part, partial):
         return any(is_open(item) for item in (*part.args, *part.keywords.values()))
     if is_dataclass(part) and not isinstance(part, type):
-        return any(is_open(getattr(part, one.name)) for one in fields(part))
+        return any(is_open(getattr(part, one.name)) for one in given(part))
     return False
 
 

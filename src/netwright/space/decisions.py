@@ -21,6 +21,7 @@ from netwright.space.choices import (
     RepeatChoice,
     SharedChoice,
     SubsetOfChoice,
+    given,
     is_inline,
     is_open,
 )
@@ -161,8 +162,8 @@ def _walk(part: Any, path: str, when: When | None) -> Iterator[Decision]:
     elif isinstance(part, RepeatChoice):
         yield from _walk_repeat(part, part.name or path, when)
     else:
-        for name, child in children(part):
-            yield from _walk(child, join(path, name), when)
+        for step, child in children(part):
+            yield from _walk(child, join(path, step), when)
 
 
 def _walk_repeat(part: RepeatChoice, path: str, when: When | None) -> Iterator[Decision]:
@@ -197,7 +198,7 @@ def children(part: Any) -> Iterator[tuple[object, Any]]:
         yield from enumerate(part.args)
         yield from part.keywords.items()
     elif is_dataclass(part) and not isinstance(part, type):
-        for one in fields(part):
+        for one in given(part):
             yield "" if is_inline(one) else one.name, getattr(part, one.name)
 
 
@@ -242,7 +243,7 @@ def _rebuild(part: Any, of: Callable[[object, Any], Any]) -> Any:
     if isinstance(part, partial):
         n = len(part.args)
         return partial(part.func, *(child for _, child in parts[:n]), **dict(parts[n:]))  # type: ignore[arg-type]  # keywords are texts
-    names = [one.name for one in fields(part)]
+    names = [one.name for one in given(part)]
     return replace(part, **dict(zip(names, (child for _, child in parts), strict=True)))
 
 

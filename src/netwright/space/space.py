@@ -22,6 +22,7 @@ from netwright.space.encoding import Encoder
 D = TypeVar("D")
 Values = Mapping[str, Value]
 RNG = np.random.Generator
+Row = Sequence[float] | NDArray[np.float64]
 
 _TRIES = 1000
 
@@ -63,7 +64,9 @@ class Space(Generic[D]):
     @cached_property
     def fingerprint(self) -> str:
         """32 hex digits of the description, constants included, and of what is fixed."""
-        extra: dict[str, Any] = {"fixed": {path: _json(value) for path, value in self._fixed.items()}}
+        extra: dict[str, Any] = {
+            "fixed": {path: _json(value) for path, value in self._fixed.items()}
+        }
         for name, judge in (("valid", self._valid), ("rule", self._rule)):
             extra[name] = None if judge is None else tree.describe(judge)
         text = tree.text_of(self.description, extra)
@@ -78,7 +81,7 @@ class Space(Generic[D]):
             return self._until_valid(lambda: counter.draw(rng))
         return self._until_valid(lambda: self._decide(rng, {}))
 
-    def from_unit(self, u: Sequence[float]) -> Candidate:
+    def from_unit(self, u: Row) -> Candidate:
         """The candidate at a point of the unit cube, one coordinate a decision."""
         if len(u) != len(self.decisions):
             raise SpaceError(expected("u", f"of length {len(self.decisions)}", len(u)))
@@ -164,10 +167,7 @@ class Space(Generic[D]):
 
     def __iter__(self) -> Iterator[Candidate]:
         """Every candidate. Refuses a space with an open Float."""
-        if real := [one.path for one in self.decisions if is_real(one)]:
-            raise SpaceError(
-                f"a space must have no open Float to be listed, got {real[0]!r}. Fix it."
-            )
+        self._refuse_reals("listed")
         for values in self._listed(0, {}):
             if self._is_valid(values):
                 yield Candidate(values)
@@ -178,7 +178,7 @@ class Space(Generic[D]):
         """(n, columns): options one-hot, numbers in [0, 1]; what is not active 0, numbers -1."""
         return self._encoder.encode(candidates)
 
-    def argmax(self, scores: Mapping[str, Sequence[float]]) -> Candidate:
+    def argmax(self, scores: Mapping[str, Row]) -> Candidate:
         """The best option of each active decision, by its scores; the default without any."""
         values: dict[str, Value] = {}
         for path, decision, when in self._compiled:
@@ -201,11 +201,8 @@ class Space(Generic[D]):
 
     def fill(self, candidate: Candidate) -> D:
         """The description with every open choice filled in. Raises InvalidCandidate."""
-        try:
-            filled: D = tree.fill(self.description, candidate.values)
-        except (KeyError, ValueError):
-            self.check(candidate)
-            raise
+        self._fits(candidate.values)
+        filled: D = tree.fill(self.description, candidate.values)
         return filled
 
     def fix(self, values: Values) -> Space[D]:
@@ -218,7 +215,15 @@ class Space(Generic[D]):
 
     def check(self, candidate: Candidate) -> None:
         """Raises InvalidCandidate: an unknown path, a missing, an illegal or an inactive decision."""
-        values = candidate.values
+        self._fits(candidate.values)
+        if not self._is_valid(candidate.values):
+            raise InvalidCandidate(
+                "the candidate must pass the space's rule, got one that does not."
+            )
+
+    # Inside
+
+    def _fits(self, values: Values) -> None:
         for path in values:
             self._known(path)
         for path, decision, when in self._compiled:
@@ -237,18 +242,17 @@ class Space(Generic[D]):
                 raise InvalidCandidate(
                     expected(path, decision.legal(), values[path]), path, values[path]
                 )
-        if not self._is_valid(values):
-            raise InvalidCandidate(
-                "the candidate must pass the space's rule, got one that does not."
-            )
-
-    # Inside
 
     @cached_property
     def _counter(self) -> Counter:
-        if any(is_real(one) for one in self.decisions):
-            raise SpaceError("drawing over complete candidates needs a space without open Float.")
+        self._refuse_reals("drawn from by leaf")
         return Counter(self.decisions)
+
+    def _refuse_reals(self, what: str) -> None:
+        if real := [one.path for one in self.decisions if is_real(one)]:
+            raise SpaceError(
+                f"a space must have no open Float to be {what}, got {real[0]!r}. Fix it."
+            )
 
     def _known(self, path: str) -> Decision:
         if path not in self._of:
@@ -337,7 +341,7 @@ def _others(decision: Decision, value: Value) -> Iterator[Value]:
             yield decision.at(step)
 
 
-def _best(decision: Decision, scores: Sequence[float] | None) -> Value:
+def _best(decision: Decision, scores: Row | None) -> Value:
     if scores is None or len(decision.values) < 2:
         return decision.at(0.0)
     choice = decision.choice

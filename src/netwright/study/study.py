@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from netwright.data.task import Task
-from netwright.errors import InputError, InvalidCandidate, RunError, closest, expected
+from netwright.errors import InputError, InvalidCandidate, Phrase, RunError, closest, expected
 from netwright.evaluators.base import Evaluator
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -303,7 +303,7 @@ def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None
     """The one given, or what the task and the objectives ask for."""
     if (evaluator is None) == (task is None):
         got = "neither" if task is None else "both"
-        raise InputError(expected("a study", "given an evaluator or a task", got))
+        raise InputError(expected("a study", "given an evaluator or a task", Phrase(got)))
     if evaluator is not None:
         return evaluator
     from netwright.evaluators.defaults import evaluator_for  # torch loads with it

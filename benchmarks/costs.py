@@ -1,0 +1,116 @@
+"""How fast a candidate's costs are known, beside building the network and counting by running it.
+
+    python benchmarks/costs.py
+
+On one thread, medians in milliseconds: `costs()` warm, of a network made anew for each call as a
+search makes them, whose layers and cells have been seen before; and building it on the meta
+device and running it there under torch's FLOP counter. "once" is the first call, with nothing
+remembered (the first of all pays for torch's own start). A network passes below 1 ms.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from netwright.networks.blocks import MBConv, Residual
+from netwright.networks.build import build
+from netwright.networks.costs import costs
+from netwright.networks.graph import Graph, Node
+from netwright.networks.layers import (
+    Activation,
+    Conv,
+    GlobalPool,
+    Linear,
+    Network,
+    Pool,
+    Skip,
+    Zero,
+)
+
+SHAPE = (3, 32, 32)
+PASS_MS = 1.0
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(f"{'network':<16}{'once':>10}{'costs()':>11}{'counted':>10}{'faster':>9}  < {PASS_MS} ms")
+    networks = {"small": small, "larger": larger, "NAS-Bench-201": cells}
+    for name, network in networks.items():
+        once, said = timed(known, network, 1)
+        warm, _ = timed(known, network, 300)
+        slow, seen = timed(counted, network, 7)
+        assert said == seen, f"costs() says {said}, torch {seen}"
+        times = f"{once:>7.1f} ms{warm:>8.3f} ms{slow:>7.1f} ms{slow / warm:>8.0f}x"
+        print(f"{name:<16}{times}  {'pass' if warm < PASS_MS else 'FAIL'}")
+
+
+Counts = tuple[int, int]
+
+
+def timed(
+    count: Callable[[Network], Counts], make: Callable[[], Network], times: int
+) -> tuple[float, Counts]:
+    """The median of the milliseconds that a count takes, and what it says."""
+    seconds, said = [], (0, 0)
+    for _ in range(times):
+        network = make()
+        start = time.perf_counter()
+        said = count(network)
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds), said
+
+
+def known(network: Network) -> Counts:
+    said = costs(network, SHAPE, outputs=10)
+    return said.parameters, said.flops
+
+
+def counted(network: Network) -> Counts:
+    """Parameters and FLOPs by building the network and running it, without numbers."""
+    with torch.device("meta"), torch.no_grad():
+        module = build(network, SHAPE, outputs=10).eval()
+        with FlopCounterMode(display=False) as counter:
+            module(torch.empty(1, *SHAPE))
+    return sum(p.numel() for p in module.parameters()), int(counter.get_total_flops())
+
+
+def small() -> Network:
+    body = (Conv(16), Conv(32, stride=2), MBConv(), MBConv(), Residual((Conv(), Conv())))
+    return (*body, Conv(64, stride=2), MBConv(), Residual(Conv()), GlobalPool(), Linear())
+
+
+def larger() -> Network:
+    """Five stages of six inverted bottlenecks with squeeze-excitation, as EfficientNets have."""
+    stages: list[Network] = []
+    for channels, stride in ((16, 1), (24, 2), (40, 2), (80, 1), (112, 2)):
+        stages.append(MBConv(channels, 6, 3, stride, squeeze=0.25, activation="silu"))
+        stages += [MBConv(0, 6, 5, squeeze=0.25, activation="silu", drop=0.1)] * 5
+    return (Conv(16), *stages, Conv(320, kernel=1), GlobalPool(), Linear())
+
+
+def cells() -> Network:
+    """Three stages of five equal cells: node j is fed by all before it, through any operation."""
+
+    def relu_conv(kernel: int) -> Network:
+        return (Activation(), Conv(kernel=kernel, activation="none"))
+
+    cell = Graph(
+        {
+            "1": Node({"in": relu_conv(3)}),
+            "2": Node({"in": Skip(), "1": relu_conv(1)}),
+            "3": Node({"in": Pool("avg"), "1": Zero(), "2": relu_conv(3)}),
+        }
+    )
+    stages: list[Network] = [cell] * 5
+    for wider in (32, 64):
+        stages += [Residual((Conv(wider, stride=2), Conv(activation="none"))), *[cell] * 5]
+    return (Conv(16, activation="none"), *stages, Activation(), GlobalPool(), Linear())
+
+
+if __name__ == "__main__":
+    main()

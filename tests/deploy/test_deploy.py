@@ -1,0 +1,208 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+
+from netwright.data.task import Task, task
+from netwright.deploy.model import KEY, Model, load
+from netwright.deploy.onnx import card_of, export, parity
+from netwright.errors import ExportError, InputError
+from netwright.networks.layers import Conv, GlobalPool, Linear
+from netwright.networks.tables import Columns, Embedding, Periodic
+from netwright.networks.training import Training
+from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, TablePipeline, fit
+from netwright.pipelines.steps import Numeric
+from task_tools import messy
+
+TABLE = Training(
+    (Columns(Periodic(4), Embedding(3)), Linear(8, "batch", "relu"), Linear()), epochs=2
+)
+IMAGE = Training((Conv(4), GlobalPool(), Linear()), epochs=2)
+
+
+def fitted(found: Task) -> FittedPipeline:
+    if found.name == "bars":
+        return fit(ImagePipeline(IMAGE), found, seed=0)
+    return fit(TablePipeline(TABLE, Numeric("robust")), found, seed=0)
+
+
+@pytest.fixture(params=["binary_task", "number_task", "image_task"])
+def any_task(request: pytest.FixtureRequest) -> Task:
+    found: Task = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_file_agrees_with_the_pipeline_on_every_row(any_task: Task, tmp_path: Path) -> None:
+    pipeline = fitted(any_task)
+    model = export(pipeline, card_of(any_task), tmp_path / "model.onnx")
+    found = parity(model, pipeline, any_task.features)
+    assert found.rows == len(any_task.target)
+    assert found.difference < 1e-5
+    assert found.labels == 0
+    assert [*tmp_path.iterdir()] == [tmp_path / "model.onnx"]  # nothing half-written is left
+
+
+def test_parity_refuses_a_file_of_another_network(image_task: Task, tmp_path: Path) -> None:
+    pipeline = fitted(image_task)
+    other = fit(ImagePipeline(IMAGE), image_task, seed=1)
+    model = export(other, card_of(image_task), tmp_path / "model.onnx")
+    with pytest.raises(ExportError, match="must agree with the trained model to"):
+        parity(model, pipeline, image_task.features)
+
+
+def test_raw_rows_with_all_that_can_be_wrong_go_through(binary_task: Task, tmp_path: Path) -> None:
+    pipeline = fitted(binary_task)
+    model = export(pipeline, card_of(binary_task), tmp_path / "model.onnx")
+    rows = messy(7, seed=5).drop(columns="y")
+    rows["size"] = [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, 5.0]
+    rows["colour"] = ["red", None, "never seen", "", "größer", "blue", "red"]
+    rows.loc[2, "sold"] = pd.NaT
+    rows["a column more"] = 1
+    chances = model.predict_proba(rows[rows.columns[::-1]])  # the order does not count
+    assert np.isfinite(chances).all()
+    assert chances.sum(1) == pytest.approx(1, abs=1e-6)
+    labels = model.predict(rows)
+    assert labels.tolist() == [model.classes[i] for i in chances.argmax(1)]
+    unseen = model.predict_proba(rows.assign(colour="unheard of"))
+    assert (unseen == model.predict_proba(rows.assign(colour="also new"))).all()
+
+
+def test_labels_come_back_in_their_own_type(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    for values in ([0, 5], [0.5, 1.5], [False, True], ["a", "b"]):
+        y = np.array(values)[np.arange(40) % 2]
+        found = task(x, y, kind="classification")
+        pipeline = fit(TablePipeline(Training((Columns(), Linear()), epochs=1)), found, seed=0)
+        model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+        labels = model.predict(x)
+        assert set(labels.tolist()) <= set(values)
+        assert {type(label) for label in labels.tolist()} == {type(values[0])}
+
+
+def test_columns_called_like_the_outputs_are_no_trouble(tmp_path: Path) -> None:
+    frame = messy().rename(columns={"size": "label", "noise": "probabilities", "new": "value"})
+    found = task(frame, "y")
+    model = export(fitted(found), card_of(found), tmp_path / "model.onnx")
+    assert len(model.predict(frame)) == len(frame)
+
+
+def test_the_card_says_what_a_user_must_know(any_task: Task, tmp_path: Path) -> None:
+    export(fitted(any_task), card_of(any_task) | {"trial": 7}, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    card = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+    assert card["kind"] == any_task.kind
+    assert card["classes"] == list(any_task.classes)
+    assert card["trial"] == 7
+    if any_task.name == "bars":
+        assert (card["image"]["height"], card["image"]["width"]) == (9, 8)
+    else:
+        assert {"name": "sold", "kind": "date"} in card["columns"]
+        assert "nanoseconds" in card["dates"]
+
+
+def test_a_model_is_used_by_hand_with_onnxruntime_alone(binary_task: Task, tmp_path: Path) -> None:
+    model = export(fitted(binary_task), card_of(binary_task), tmp_path / "model.onnx")
+    frame = messy(5, seed=3).drop(columns="y")
+    feeds = {
+        "size": frame["size"].to_numpy(np.float32),
+        "colour": frame["colour"].fillna("").to_numpy(object),
+        "sold": frame["sold"].astype("datetime64[ns]").astype("int64").to_numpy(),
+        "new": frame["new"].map({True: "true", False: "false"}).to_numpy(object),
+        "noise": frame["noise"].to_numpy(np.float32),
+    }
+    raw = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["label"], feeds)[0]
+    assert raw.tolist() == model.predict(frame).tolist()
+
+
+def test_predicting_needs_no_torch(any_task: Task, tmp_path: Path) -> None:
+    model = export(fitted(any_task), card_of(any_task), tmp_path / "model.onnx")
+    if any_task.name == "bars":
+        np.save(tmp_path / "rows.npy", any_task.features.pixels)  # type: ignore[union-attr]
+        rows = "np.load('rows.npy')"
+    else:
+        rows = "{n: np.array(v, object) for n, v in json.load(open('rows.json')).items()}"
+        frame = messy(20, seed=9).drop(columns="y")
+        frame["sold"] = frame["sold"].dt.strftime("%Y-%m-%d")
+        columns = json.loads(frame.to_json())
+        lists = {name: list(values.values()) for name, values in columns.items()}
+        (tmp_path / "rows.json").write_text(json.dumps(lists))
+    code = (
+        "import sys, json\n"
+        "for name in ('torch', 'pandas', 'sklearn', 'onnx'):\n    sys.modules[name] = None\n"
+        f"import numpy as np, netwright\nrows = {rows}\n"
+        "print(json.dumps(netwright.load('model.onnx').predict(rows).tolist()))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    if any_task.name == "bars":
+        expected = model.predict(any_task.features).tolist()
+    else:
+        expected = model.predict(messy(20, seed=9).drop(columns="y")).tolist()
+    assert json.loads(found.stdout) == expected
+
+
+def test_wrong_files_and_rows_are_refused(binary_task: Task, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="model must be an ONNX file or a run folder"):
+        load(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("not a model")
+    with pytest.raises(InputError, match="must be an ONNX file, got one that does not load"):
+        load(tmp_path / "text.onnx")
+    model = export(fitted(binary_task), card_of(binary_task), tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=r"must have the column 'colour', .* Did you mean 'color'"):
+        model.predict(messy(3).rename(columns={"colour": "color"}))
+    with pytest.raises(InputError, match=r"got an array of shape \(3, 2\)"):
+        model.predict(np.zeros((3, 2)))
+    with pytest.raises(InputError, match="columns must be of one length"):
+        model.predict({name: [1] * (i + 1) for i, name in enumerate(messy().columns)})
+
+
+def test_a_file_of_a_later_version_is_refused(binary_task: Task, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must have format 1 or less, got 99\. Update netwright"):
+        export(fitted(binary_task), card_of(binary_task) | {"format": 99}, tmp_path / "m.onnx")
+
+
+def test_images_of_another_size_are_refused_with_the_size(image_task: Task, tmp_path: Path) -> None:
+    model = export(fitted(image_task), card_of(image_task), tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=r"rows must be images of 9 x 8 x 1, got \(5, 5, 1\)"):
+        model.predict(np.zeros((2, 5, 5), np.uint8))
+
+
+def test_regression_models_have_no_probabilities(number_task: Task, tmp_path: Path) -> None:
+    model = export(fitted(number_task), card_of(number_task), tmp_path / "model.onnx")
+    values = model.predict(messy(20).drop(columns="y"))
+    assert values.dtype == np.float32
+    assert abs(values.mean() - number_task.target.mean()) < 3 * number_task.target.std()
+    with pytest.raises(InputError, match="predicts numbers"):
+        model.predict_proba(messy(3))
+
+
+def test_bytes_make_the_same_model_and_none_rows_give_none(
+    image_task: Task, tmp_path: Path
+) -> None:
+    model = export(fitted(image_task), card_of(image_task), tmp_path / "model.onnx")
+    again = Model(model.path.read_bytes())
+    assert (again.predict(image_task.features) == model.predict(image_task.features)).all()
+    assert len(again.predict(np.zeros((0, 9, 8), np.uint8))) == 0
+
+
+def test_a_pipeline_kept_in_a_folder_is_the_same_pipeline(any_task: Task, tmp_path: Path) -> None:
+    from netwright.pipelines.pipeline import inputs_of_folder
+    from netwright.pipelines.pipeline import load as load_pipeline
+
+    pipeline = fitted(any_task)
+    pipeline.save(tmp_path)
+    description = ImagePipeline(IMAGE) if any_task.name == "bars" else TablePipeline(TABLE)
+    again = load_pipeline(description, tmp_path)
+    assert (again.predict(any_task.features) == pipeline.predict(any_task.features)).all()
+    assert inputs_of_folder(tmp_path) == replace(pipeline.model.inputs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "pipeline.json",
+        "weights.safetensors",
+    ]

@@ -1,0 +1,191 @@
+"""Open choices: labels, refusals, and the numbers they stand for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from space_tools import Conv, Net, Pool
+
+from netwright.errors import SpaceError
+from netwright.space import Float, Integer, OneOf, Repeat, Space, SubsetOf, label
+from netwright.space.choices import NumberChoice
+
+
+def named() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (None, None),
+        ("relu", "relu"),
+        (3, 3),
+        (0.5, 0.5),
+        (True, True),
+        (Conv(), "Conv"),
+        (Conv(kernel=5), "Conv(kernel=5)"),
+        (Conv(kernel=OneOf(3, 5), width=8), "Conv(width=8)"),
+        (Net(Conv(kernel=5)), "Net(stem=Conv(kernel=5))"),
+        (named, "named"),
+        (Conv, "Conv"),
+        (partial(Conv, kernel=OneOf(3, 5)), "Conv"),
+    ],
+)
+def test_an_option_is_named_by_itself(option: object, expected: object) -> None:
+    found = label(option)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def labels(*options: object) -> tuple[object, ...]:
+    return tuple(Space(OneOf(*options)).decisions[0].values)
+
+
+def test_adding_an_option_renames_no_other() -> None:
+    options = (Conv(), Conv(kernel=5), Pool(), None, "skip", 3)
+    for added in (Conv(kernel=7), Pool(size=9), "none", 4):
+        for place in range(len(options) + 1):
+            longer = labels(*options[:place], added, *options[place:])
+            assert tuple(name for name in longer if name != label(added)) == labels(*options)
+
+
+def test_adding_an_open_field_to_the_choice_leaves_the_label() -> None:
+    assert labels(Conv(width=8), Pool()) == labels(Conv(OneOf(3, 5), width=8), Pool(OneOf(2, 3)))
+
+
+@pytest.mark.parametrize("make", [OneOf, SubsetOf])
+@pytest.mark.parametrize(
+    ("options", "twice"),
+    [
+        ((3, 5, 3), "3"),
+        ((1, True), "True"),
+        ((Conv(OneOf(3, 5)), Conv(OneOf(7, 9))), "'Conv'"),
+        ((partial(Conv, 3), partial(Conv, 5)), "'Conv'"),
+    ],
+)
+def test_two_options_of_one_label_are_refused(
+    make: Callable[..., Any], options: tuple[Any, ...], twice: str
+) -> None:
+    with pytest.raises(SpaceError, match=rf"must have different labels, got {twice} twice\. Name"):
+        make(*options)
+
+
+@pytest.mark.parametrize("make", [OneOf, SubsetOf])
+@pytest.mark.parametrize("option", [lambda: 3, partial(lambda: 3), (1, 2), object()])
+def test_an_option_without_a_name_is_refused_with_the_fix(
+    make: Callable[..., Any], option: object
+) -> None:
+    kind = "function" if callable(option) else type(option).__name__
+    with pytest.raises(
+        SpaceError, match=rf"name of its own, got {kind}\..*OneOf\({{\"label\": opt"
+    ):
+        make(option, 3)
+
+
+def test_a_label_lets_anything_be_an_option() -> None:
+    space = Space(OneOf({"lambda": lambda: 3, "tuple": (1, 2)}))
+    assert [space.fill(one) for one in space][1] == (1, 2)
+    assert space.decisions[0].values == ("lambda", "tuple")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: OneOf(), r"a choice must have at least one option, got none\."),
+        (lambda: OneOf({}), r"at least one option, got none\."),
+        (lambda: Integer(5, 3), r"bounds must be finite and in order, got \(5, 3\)"),
+        (lambda: Float(1.0, 0.5), r"bounds must be finite and in order, got \(1\.0, 0\.5\)"),
+        (lambda: Float(0.0, math.inf), r"bounds must be finite and in order, got \(0\.0, inf\)"),
+        (lambda: Float(math.nan, 1.0), r"bounds must be finite and in order, got \(nan, 1\.0\)"),
+        (lambda: Float("0", 1.0), r"Float must be bounded by numbers, got '0'"),  # type: ignore[arg-type]
+        (lambda: Integer(1, 2.5), r"must be bounded by whole numbers, got 2\.5\. Use Float"),  # type: ignore[arg-type]
+        (lambda: Integer(False, 3), r"Integer must be bounded by whole numbers, got False"),
+        (lambda: Integer(0, 8, log=True), r"low must be above 0 on a logarithmic scale, got 0"),
+        (lambda: Float(-1.0, 8.0, log=True), r"low must be above 0 .*, got -1\.0"),
+        (lambda: SubsetOf(1, 2, least=2, most=1), r"0 <= least <= most <= 2, got \(2, 1\)"),
+        (lambda: SubsetOf(1, 2, least=-1), r"0 <= least <= most <= 2, got \(-1, 2\)"),
+        (lambda: SubsetOf(1, 2, most=3), r"0 <= least <= most <= 2, got \(0, 3\)"),
+        (lambda: SubsetOf(*range(12)), r"at most 4,000 subsets, got 4,096\. Use one OneOf\(True"),
+        (lambda: Repeat(Conv(), -1), r"times must be a whole number from 0 on.*, got -1"),
+        (lambda: Repeat(Conv(), Integer(-2, 3)), r"times must be a whole number .*, got -2"),
+        (lambda: Repeat(Conv(), OneOf(1, -3)), r"times must be a whole number from 0 on.*, got -3"),
+        (lambda: Repeat(Conv(), "two"), r"times must be a whole .*, got 'two'"),  # type: ignore[arg-type]
+        (lambda: Repeat(Conv(), Float(1.0, 2.0)), r"times must be a whole number.*, got "),  # type: ignore[arg-type]
+        (lambda: Repeat(Conv(), OneOf(1, 2.5)), r"times must be a whole number.*, got 2\.5"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(make: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(SpaceError, match=sentence):
+        make()
+
+
+def test_the_largest_subset_choice_is_allowed() -> None:
+    assert Space(SubsetOf(*range(11))).size == 2048
+
+
+bounds = st.tuples(st.integers(-50, 50), st.integers(0, 60)).map(lambda b: (b[0], b[0] + b[1]))
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(bounds, st.booleans())
+def test_every_whole_number_is_at_its_own_place(ends: tuple[int, int], log: bool) -> None:
+    low, high = (ends[0] + 51, ends[1] + 51) if log else ends
+    number = NumberChoice(low, high, log=log, integer=True)
+    units = [number.unit(value) for value in range(low, high + 1)]
+    assert [number.at(unit) for unit in units] == list(range(low, high + 1))
+    assert all(0 <= unit < 1 for unit in units)
+    assert units == sorted(units)
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(st.floats(1e-6, 1e3), st.floats(1.0, 1e4), st.booleans(), st.floats(0, 1))
+def test_every_place_gives_a_number_within_the_bounds(
+    low: float, factor: float, log: bool, unit: float
+) -> None:
+    number = NumberChoice(low, low * factor, log=log)
+    value = number.at(unit)
+    assert number.holds(value)
+    assert number.at(number.unit(value)) == pytest.approx(value)
+
+
+def test_whole_numbers_share_their_range_equally() -> None:
+    number = NumberChoice(1, 4, integer=True)
+    drawn = Counter(number.at((i + 0.5) / 4000) for i in range(4000))
+    assert drawn == {1: 1000, 2: 1000, 3: 1000, 4: 1000}
+
+
+def test_a_logarithmic_float_has_its_geometric_mean_in_the_middle() -> None:
+    assert NumberChoice(1e-4, 1.0, log=True).at(0.5) == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize(
+    ("value", "held"), [(3, True), (1, True), (4, True), (0, False), (5, False), (3.0, False)]
+)
+def test_a_whole_number_holds_its_bounds_and_no_fraction(value: float, held: bool) -> None:
+    assert NumberChoice(1, 4, integer=True).holds(value) is held
+
+
+@pytest.mark.parametrize("value", [True, "3", None, (3,), math.nan])
+def test_no_number_choice_holds_what_is_not_a_number(value: object) -> None:
+    assert not NumberChoice(0, 4, integer=True).holds(value)
+    assert not NumberChoice(0.0, 4.0).holds(value)
+
+
+def test_a_float_with_whole_bounds_decides_floats() -> None:
+    space = Space({"x": Float(0, 1), "y": Float(1, 10, log=True), "z": Float(2, 2)})
+    for unit in (0.0, 0.3, 1.0):
+        values = space.from_unit([unit] * 3).values
+        assert [type(value) for value in values.values()] == [float, float, float]
+    assert (
+        space.fingerprint
+        == Space(
+            {"x": Float(0.0, 1.0), "y": Float(1.0, 10.0, log=True), "z": Float(2.0, 2.0)}
+        ).fingerprint
+    )

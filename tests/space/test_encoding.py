@@ -1,0 +1,330 @@
+"""Candidates as rows, points and scores; as JSON; and the fingerprint of a space."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from space_tools import (
+    EVERY,
+    FINITE,
+    Build,
+    Conv,
+    Net,
+    Pool,
+    bench201,
+    even_sum,
+    fixed_subset,
+    nested,
+    numbers,
+    ordered,
+    repeated,
+    ruled,
+    shared,
+    skewed,
+    subsets,
+)
+
+from netwright.errors import InvalidCandidate, SpaceError
+from netwright.space import Candidate, Float, Integer, OneOf, Space, SubsetOf, Value
+
+FINITE_BUILDS = [build for build, _ in FINITE]
+each_finite = pytest.mark.parametrize("build", FINITE_BUILDS, ids=lambda build: build.__name__)
+each_build = pytest.mark.parametrize("build", EVERY, ids=lambda build: build.__name__)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# Rows
+
+
+@each_finite
+def test_distinct_candidates_have_distinct_rows(build: Build) -> None:
+    space = build()
+    rows = space.encode(list(space))
+    assert rows.shape == (space.size, len(space.columns))
+    assert len(np.unique(rows, axis=0)) == space.size
+
+
+@each_build
+def test_a_candidate_has_one_row_whatever_the_order_of_its_decisions(build: Build) -> None:
+    space = build()
+    one = space.sample(rng())
+    turned = Candidate(dict(reversed(list(one.values.items()))))
+    rows = space.encode([one, turned, Candidate.from_json(one.json())])
+    assert (rows == rows[0]).all()
+
+
+def test_each_column_says_what_it_stands_for() -> None:
+    space = nested()
+    assert space.columns == (
+        "stem=conv", "stem=pool", "stem=none", "stem.conv.kernel=3", "stem.conv.kernel=5",
+        "stem.conv.kernel=7", "stem.conv.act=relu", "stem.conv.act=gelu", "stem.pool.size=2",
+        "stem.pool.size=3", "stem.pool.size=4", "head=mean", "head=max",
+    )  # fmt: skip
+    row = space.encode([Candidate({"stem": "pool", "stem.pool.size": 3, "head": "max"})])[0]
+    on = {name for name, value in zip(space.columns, row, strict=True) if value}
+    assert on == {"stem=pool", "stem.pool.size=3", "head=max"}
+
+
+def test_a_subset_marks_each_of_its_options() -> None:
+    space = subsets()
+    row = space.encode([Candidate({"stem": ("pool", "skip")})])[0]
+    assert dict(zip(space.columns, row, strict=True)) == {
+        "stem=conv": 0, "stem=pool": 1, "stem=skip": 1, "stem.conv.kernel=3": 0,
+        "stem.conv.kernel=5": 0,
+    }  # fmt: skip
+
+
+def test_numbers_lie_in_the_unit_interval_and_minus_one_where_nothing_is_decided() -> None:
+    space = numbers()
+    candidates = [space.sample(rng(seed)) for seed in range(60)]
+    rows = space.encode(candidates)
+    early = rows[:, space.columns.index("stop.early")]
+    assert [value == -1 for value in early] == [one.values["stop"] == "late" for one in candidates]
+    rest = np.delete(rows, space.columns.index("stop.early"), axis=1)
+    assert rest.min() >= 0
+    assert rest.max() <= 1
+    rates = [float(str(one.values["rate"])) for one in candidates]
+    assert np.array_equal(np.argsort(rates), np.argsort(rows[:, space.columns.index("rate")]))
+
+
+def test_no_candidates_are_no_rows() -> None:
+    assert nested().encode([]).shape == (0, 13)
+
+
+# Points of the unit cube
+
+
+@each_finite
+def test_every_candidate_comes_back_from_its_point(build: Build) -> None:
+    space = build()
+    for one in list(space)[:300]:
+        point = space.to_unit(one)
+        assert point.shape == (len(space.decisions),)
+        assert space.from_unit(point) == one
+
+
+def test_numbers_come_back_from_their_point() -> None:
+    space = numbers()
+    for seed in range(40):
+        one = space.sample(rng(seed))
+        back = space.from_unit(space.to_unit(one))
+        assert list(back.values) == list(one.values)
+        assert [v for v in back.values.values() if isinstance(v, str)] == [
+            v for v in one.values.values() if isinstance(v, str)
+        ]
+        for path in ("width", "depth"):
+            assert back.values[path] == one.values[path]
+        for path in ("rate", "drop"):
+            assert back.values[path] == pytest.approx(one.values[path])
+
+
+@settings(derandomize=True, max_examples=50, deadline=None)
+@given(st.integers(0, len(EVERY) - 1), st.data())
+def test_any_point_of_the_cube_is_a_candidate(place: int, data: st.DataObject) -> None:
+    build = EVERY[place]
+    space = build()
+    width = len(space.decisions)
+    point = data.draw(st.lists(st.floats(0, 1), min_size=width, max_size=width))
+    one = space.from_unit(point)
+    space.fill(one)
+    again = space.from_unit(space.to_unit(one))
+    assert list(again.values) == list(one.values)
+
+
+def test_a_point_with_another_number_of_coordinates_is_refused() -> None:
+    with pytest.raises(SpaceError, match=r"u must be of length 5, got 2\."):
+        nested().from_unit([0.5, 0.5])
+
+
+# Scores
+
+
+@pytest.mark.parametrize(
+    "build",
+    [bench201, nested, shared, subsets, skewed, fixed_subset],
+    ids=lambda build: build.__name__,
+)
+def test_the_best_of_its_own_weights_is_the_candidate(build: Build) -> None:
+    space = build()
+    for one in list(space)[:300]:
+        assert space.argmax(space.weights(one)) == one
+
+
+def test_weights_are_one_hot_for_options_and_multi_hot_for_subsets() -> None:
+    found = subsets().weights(Candidate({"stem": ("conv", "skip"), "stem.conv.kernel": 5}))
+    assert {path: w.tolist() for path, w in found.items()} == {
+        "stem": [1, 0, 1], "stem.conv.kernel": [0, 1],
+    }  # fmt: skip
+
+
+def test_the_highest_score_wins_and_without_scores_the_default() -> None:
+    space = nested()
+    scores = {"stem": [0.1, 0.7, 0.2], "stem.pool.size": [-3.0, -2.0, -9.0]}
+    assert space.argmax(scores).values == {"stem": "pool", "stem.pool.size": 3, "head": "mean"}
+    assert space.argmax({}) == space.default()
+
+
+def test_whole_numbers_are_scored_value_by_value() -> None:
+    space = repeated()
+    one = space.argmax({"stem.times": [0.1, 0.8, 0.3], "stem.1.kernel": [0.0, 1.0]})
+    assert one.values["stem.times"] == 2
+    assert one.values["stem.1.kernel"] == 5
+    space.check(one)
+    assert "stem.times" not in space.weights(one)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.5, 0.9, 0.1, 0.7], ("b", "d")),
+        ([0.5, -1.0, -2.0, -3.0], ("a",)),
+        ([-4.0, -1.0, -2.0, -3.0], ("b",)),
+    ],
+)
+def test_a_subset_takes_the_best_above_zero_within_its_size(
+    scores: list[float], kept: tuple[str, ...]
+) -> None:
+    space = Space({"ops": SubsetOf("a", "b", "c", "d", least=1, most=2)})
+    assert space.argmax({"ops": scores}).values == {"ops": kept}
+
+
+def test_what_is_fixed_wins_whatever_the_scores() -> None:
+    space = fixed_subset()
+    best = space.argmax({"stem": [0.0, 1.0, 0.0], "stem.conv.kernel": [0.0, 1.0]})
+    assert best.values == {"stem": ("conv", "skip"), "stem.conv.kernel": 5}
+    fixed = numbers().fix({"width": 64, "rate": 0.5})
+    best = fixed.argmax({"width": [1.0] * 505, "stop": [0.0, 1.0]})
+    assert (best.values["width"], best.values["rate"]) == (64, 0.5)
+
+
+# JSON and keys
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False)
+)
+anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=4)
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(max_size=8), anything, max_size=5))
+def test_any_decisions_survive_json_and_pickle(values: dict[str, Value]) -> None:
+    one = Candidate(values)
+    for back in (Candidate.from_json(one.json()), pickle.loads(pickle.dumps(one))):
+        assert back == one
+        assert dict(back.values) == values
+        assert repr(dict(back.values)) == repr(values)
+
+
+@each_build
+def test_a_candidate_read_from_json_is_legal(build: Build) -> None:
+    space = build()
+    for seed in range(10):
+        one = space.sample(rng(seed))
+        space.check(Candidate.from_json(one.json()))
+
+
+@settings(derandomize=True, max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(max_size=4), anything, max_size=6), st.randoms())
+def test_the_key_does_not_know_the_order(values: dict[str, Value], order: Any) -> None:
+    pairs = list(values.items())
+    order.shuffle(pairs)
+    a, b = Candidate(values), Candidate(dict(pairs))
+    assert (a, a.key, hash(a)) == (b, b.key, hash(b))
+
+
+def test_the_key_is_sixteen_digits_that_never_change() -> None:
+    assert Candidate({"b": (1, "x"), "a": None}).key == "c22cb7b0353770e2"
+
+
+@pytest.mark.parametrize("pair", [(1, True), (1, 1.0), (1, "1"), (None, "null"), ((), None)])
+def test_values_of_different_kinds_are_different_candidates(pair: tuple[Value, Value]) -> None:
+    a, b = (Candidate({"x": value}) for value in pair)
+    assert a != b
+    assert a.key != b.key
+
+
+def test_a_candidate_is_no_other_thing() -> None:
+    assert Candidate({}) != {}
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3", "null", '"x"', "{", "", "{'a': 1}"])
+def test_what_is_no_json_object_is_refused(text: str) -> None:
+    with pytest.raises(InvalidCandidate, match="a candidate must be a JSON object of decisions"):
+        Candidate.from_json(text)
+
+
+# Fingerprints
+
+
+@each_build
+def test_the_same_description_built_twice_has_one_fingerprint(build: Build) -> None:
+    assert build().fingerprint == build().fingerprint
+    assert len(build().fingerprint) == 32
+
+
+def test_each_part_of_a_space_is_in_its_fingerprint() -> None:
+    def conv(kernel: Any = None, **closed: Any) -> Space[Net]:
+        return Space(Net(Conv(OneOf(3, 5) if kernel is None else kernel, **closed)))
+
+    spaces: list[Space[Any]] = [
+        conv(), conv(width=8), conv(OneOf(3, 7)), conv(OneOf(5, 3)), conv(OneOf(3, 5, 7)),
+        conv(OneOf({"3": 3, "five": 5})), conv(OneOf(3, 5, name="kernel")), conv(Integer(3, 5)),
+        conv(Integer(3, 5, log=True)), conv(Float(3, 5)), conv(SubsetOf(3, 5)),
+        conv(SubsetOf(3, 5, least=1)), conv(3), conv(True), conv(1), conv(1.0),
+        conv().fix({"stem.kernel": 3}), conv().fix({"stem.kernel": 5}),
+        Space(Net(Conv(OneOf(3, 5)), Pool())), Space(Net(Pool(OneOf(3, 5)))),
+        Space({"stem": Conv(OneOf(3, 5))}),
+        Space(Net(partial(Conv, OneOf(3, 5)))), Space(Net(partial(Pool, OneOf(3, 5)))),
+        ruled(), Space(ruled().description), Space(ruled().description, valid=ordered),
+        Space(ruled().description, valid=ordered, rule=even_sum),
+    ]  # fmt: skip
+    assert len({space.fingerprint for space in spaces}) == len(spaces)
+
+
+def test_the_order_of_fixing_does_not_matter() -> None:
+    a = nested().fix({"stem": "conv", "head": "max"})
+    b = nested().fix({"head": "max"}).fix({"stem": "conv"})
+    assert a.fingerprint == b.fingerprint != nested().fingerprint
+
+
+def test_the_fingerprints_are_the_same_in_another_process() -> None:
+    code = (
+        "import json, space_tools as t; "
+        "print(json.dumps({b.__name__: b().fingerprint for b in t.EVERY}))"
+    )
+    here = {build.__name__: build().fingerprint for build in EVERY}
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        shown = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert json.loads(shown.stdout) == here
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space({"x": OneOf(1, 2)}, rule=lambda values: True),
+        Space({"f": lambda: 3}),
+        Space({"x": OneOf({"a": lambda: 1, "b": None})}),
+        Space({"x": {1, 2}}),
+    ],
+)
+def test_what_has_no_stable_name_has_no_fingerprint(space: Space[Any]) -> None:
+    with pytest.raises(SpaceError, match=r"a description must be made of .*, got .* with def\."):
+        _ = space.fingerprint

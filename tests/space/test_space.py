@@ -1,0 +1,655 @@
+"""Drawing, changing, checking and filling candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from space_tools import (
+    EVERY,
+    FINITE,
+    Build,
+    Cell,
+    Conv,
+    Net,
+    Pool,
+    bench201,
+    even_sum,
+    fixed_inner,
+    fixed_numbers,
+    fixed_option,
+    fixed_subset,
+    fixed_times,
+    judged,
+    nested,
+    numbers,
+    repeated,
+    ruled,
+    shared,
+    subsets,
+)
+
+from netwright.errors import InvalidCandidate, SpaceError
+from netwright.space import (
+    Candidate,
+    Float,
+    Integer,
+    OneOf,
+    Repeat,
+    Shared,
+    Space,
+    SubsetOf,
+    Value,
+    inline,
+)
+from netwright.space.choices import is_open
+
+SPACES = [build() for build in EVERY]
+NAMES = [build.__name__ for build in EVERY]
+FIXED: dict[Build, Mapping[str, Value]] = {
+    fixed_option: {"stem": "conv", "stem.conv.act": "gelu"},
+    fixed_inner: {"stem.conv.kernel": 7},
+    fixed_times: {"stem.times": 2, "body.0.size": 4},
+    fixed_subset: {"stem": ("conv", "skip")},
+    fixed_numbers: {"rate": 0.01, "width": 64, "stop.early": 7},
+}
+
+each_space = pytest.mark.parametrize("space", SPACES, ids=NAMES)
+quick = settings(derandomize=True, max_examples=25, deadline=None)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def samples(space: Space[Any], count: int, seed: int = 0) -> list[Candidate]:
+    draws = rng(seed)
+    return [space.sample(draws) for _ in range(count)]
+
+
+def legal(space: Space[Any], candidate: Candidate) -> None:
+    space.check(candidate)
+    assert not is_open(space.fill(candidate))
+
+
+def parents(space: Space[Any]) -> dict[str, set[str]]:
+    return {one.path: {path for path, _ in one.when or ()} for one in space.decisions}
+
+
+def below(space: Space[Any], path: str) -> set[str]:
+    """The decision and all that it may switch on, directly or not."""
+    found = {path}
+    for one, above in parents(space).items():
+        if above & found:
+            found.add(one)
+    return found
+
+
+def changed(a: Candidate, b: Candidate) -> set[str]:
+    paths = {*a.values, *b.values}
+    return {p for p in paths if a.values.get(p, "absent") != b.values.get(p, "absent")}
+
+
+# Every way to a candidate
+
+
+@each_space
+@quick
+@given(seeds)
+def test_every_candidate_drawn_changed_or_crossed_is_legal(space: Space[Any], seed: int) -> None:
+    draws = rng(seed)
+    a, b = space.sample(draws), space.sample(draws)
+    for candidate in (a, b, space.mutate(a, draws), space.crossover(a, b, draws)):
+        legal(space, candidate)
+
+
+@each_space
+def test_every_neighbour_is_legal_and_one_decision_away(space: Space[Any]) -> None:
+    for candidate in samples(space, 5):
+        found = list(space.neighbours(candidate))
+        assert len(set(found)) == len(found) > 0
+        for neighbour in found:
+            legal(space, neighbour)
+            moved = changed(candidate, neighbour)
+            assert any(moved <= below(space, path) for path in moved & {*candidate.values})
+
+
+@pytest.mark.parametrize("build", [build for build, _ in FINITE], ids=NAMES[: len(FINITE)])
+def test_neighbours_are_every_other_value_of_every_active_decision(build: Build) -> None:
+    space = build()
+    for candidate in samples(space, 5):
+        active = [one for one in space.decisions if one.path in candidate.values]
+        expected = sum(len(one.values) - 1 for one in active)
+        assert len(list(space.neighbours(candidate))) == expected
+
+
+def test_a_neighbour_takes_the_default_of_what_becomes_active() -> None:
+    pool = Candidate({"stem": "pool", "stem.pool.size": 3, "head": "max"})
+    conv: dict[str, Value] = {
+        "stem": "conv",
+        "stem.conv.kernel": 3,
+        "stem.conv.act": "relu",
+        "head": "max",
+    }
+    assert Candidate(conv) in set(nested().neighbours(pool))
+
+
+def test_a_real_number_moves_by_a_tenth_of_its_range_and_stays_inside() -> None:
+    space = Space({"x": Float(0.0, 10.0), "rate": Float(1e-4, 1.0, log=True)})
+    values = {"x": 9.5, "rate": 1e-2}
+    found = [one.values for one in space.neighbours(Candidate(values))]
+    assert found[0] == {"x": pytest.approx(8.5), "rate": 1e-2}
+    assert [one["rate"] for one in found[1:]] == pytest.approx([10**-2.4, 10**-1.6])
+    assert {one["x"] for one in found[1:]} == {9.5}
+
+
+@each_space
+def test_the_same_seed_gives_the_same_candidates(space: Space[Any]) -> None:
+    def story(seed: int) -> list[Candidate]:
+        draws = rng(seed)
+        a, b = space.sample(draws), space.sample(draws)
+        return [a, b, space.mutate(a, draws), space.crossover(a, b, draws), space.sample(draws)]
+
+    assert story(7) == story(7)
+    assert any(story(7) != story(seed) for seed in range(20))
+
+
+def test_each_option_is_drawn_equally_often() -> None:
+    drawn = [one.values["stem"] for one in samples(nested(), 6000)]
+    shares = [drawn.count(name) / 6000 for name in ("conv", "pool", "none")]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.025)
+
+
+def test_the_default_is_the_first_option_and_the_lowest_number() -> None:
+    assert nested().default().values == {
+        "stem": "conv", "stem.conv.kernel": 3, "stem.conv.act": "relu", "head": "mean",
+    }  # fmt: skip
+    assert numbers().default().values == {
+        "rate": 1e-4, "width": 8, "drop": 0.0, "depth": -2, "stop": "early", "stop.early": 1,
+    }  # fmt: skip
+
+
+# Mutation
+
+
+@each_space
+@quick
+@given(seeds)
+def test_a_mutation_changes_one_decision_and_what_it_switches_on(
+    space: Space[Any], seed: int
+) -> None:
+    draws = rng(seed)
+    parent = space.sample(draws)
+    moved = changed(parent, space.mutate(parent, draws))
+    assert any(moved <= below(space, path) for path in moved & {*parent.values})
+
+
+def test_every_value_of_every_decision_can_be_reached_by_mutation() -> None:
+    space, draws = nested(), rng()
+    parent = Candidate({"stem": "none", "head": "mean"})
+    reached = {space.mutate(parent, draws) for _ in range(600)}
+    with_other_stem = [one for one in space if one.values["stem"] != "none"]
+    assert reached == {
+        Candidate({"stem": "none", "head": "max"}),
+        *(one for one in with_other_stem if one.values["head"] == "mean"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("build", "under"),
+    [(nested, "stem"), (nested, "stem.conv"), (repeated, "body"), (repeated, "stem.0"),
+     (bench201, "edges.1")],
+)  # fmt: skip
+def test_a_mutation_stays_under_its_prefix(build: Build, under: str) -> None:
+    space, draws = build(), rng()
+    parent = space.default()
+    for _ in range(60):
+        moved = changed(parent, space.mutate(parent, draws, under=under))
+        assert moved
+        assert all(path == under or path.startswith(f"{under}.") for path in moved)
+
+
+def test_a_prefix_is_a_whole_name() -> None:
+    space = Space({"a": OneOf(1, 2), "ab": OneOf(1, 2)})
+    moved = {next(iter(changed(space.default(), space.mutate(space.default(), rng(s), "a"))))
+             for s in range(20)}  # fmt: skip
+    assert moved == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("space", "under", "where"),
+    [
+        (nested(), "stem.pool", r" below 'stem\.pool', got none"),
+        (nested().fix({"head": "max"}), "head", r" below 'head', got none"),
+        (Space({"x": OneOf(1), "y": Integer(3, 3), "z": 4}), "", r" to change, got none"),
+    ],
+)
+def test_a_mutation_without_anything_to_change_is_refused(
+    space: Space[Any], under: str, where: str
+) -> None:
+    with pytest.raises(SpaceError, match=f"a mutation must have a decision.*{where}"):
+        space.mutate(space.default(), rng(), under=under)
+
+
+# Crossover
+
+
+@each_space
+@quick
+@given(seeds)
+def test_a_child_has_each_decision_from_a_parent_that_made_it(space: Space[Any], seed: int) -> None:
+    draws = rng(seed)
+    a, b = space.sample(draws), space.sample(draws)
+    child = space.crossover(a, b, draws)
+    for path, value in child.values.items():
+        theirs = [one.values[path] for one in (a, b) if path in one.values]
+        assert not theirs or value in theirs
+
+
+def test_a_child_of_twins_is_their_twin() -> None:
+    for space in SPACES:
+        parent = space.sample(rng(3))
+        assert space.crossover(parent, parent, rng()) == parent
+
+
+def test_inner_choices_follow_their_option() -> None:
+    conv: Any = Net(OneOf(1, 2, 3), OneOf(1, 2, 3), OneOf(1, 2, 3))
+    space = Space({"op": OneOf({"conv": conv, "pool": Pool(OneOf(2, 3))}), "width": Integer(1, 9)})
+    inside: dict[str, Value] = {f"op.conv.{name}": 2 for name in ("stem", "body", "head")}
+    a = Candidate({"op": "conv", **inside, "width": 1})
+    b = Candidate({"op": "pool", "op.pool.size": 3, "width": 9})
+    children = [space.crossover(a, b, rng(seed)).values for seed in range(40)]
+    assert {child["op"] for child in children} == {"conv", "pool"}
+    for child in children:
+        parent = a if child["op"] == "conv" else b
+        assert {p: v for p, v in child.items() if p != "width"} == {
+            p: v for p, v in parent.values.items() if p != "width"
+        }
+    assert {(child["op"], child["width"]) for child in children} == {
+        ("conv", 1), ("conv", 9), ("pool", 1), ("pool", 9),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("space", "a", "b"),
+    [
+        (
+            Space(Repeat(Pool(OneOf(2, 3)), times=Integer(2, 3))),
+            {"times": 2, "0.size": 2, "1.size": 2},
+            {"times": 3, "0.size": 3, "1.size": 3, "2.size": 3},
+        ),
+        (
+            Space({"ops": SubsetOf({"x": Net(OneOf(1, 2), OneOf(1, 2)), "y": None}, least=1)}),
+            {"ops": ("x",), "ops.x.stem": 1, "ops.x.body": 1},
+            {"ops": ("x", "y"), "ops.x.stem": 2, "ops.x.body": 2},
+        ),
+    ],
+)
+def test_inner_choices_that_both_parents_made_follow_what_they_disagree_on(
+    space: Space[Any], a: dict[str, Value], b: dict[str, Value]
+) -> None:
+    one, other = Candidate(a), Candidate(b)
+    assert {space.crossover(one, other, rng(seed)) for seed in range(40)} == {one, other}
+
+
+def test_parents_that_agree_on_an_option_mix_its_inner_choices() -> None:
+    space = nested()
+    same: dict[str, Value] = {"stem": "conv", "head": "max"}
+    a = Candidate({**same, "stem.conv.kernel": 3, "stem.conv.act": "relu"})
+    b = Candidate({**same, "stem.conv.kernel": 7, "stem.conv.act": "gelu"})
+    children = {space.crossover(a, b, rng(seed)) for seed in range(60)}
+    mixed = {(one.values["stem.conv.kernel"], one.values["stem.conv.act"]) for one in children}
+    assert mixed == {(3, "relu"), (3, "gelu"), (7, "relu"), (7, "gelu")}
+
+
+def test_grandchildren_follow_the_option_their_parents_disagree_on() -> None:
+    deep: Any = OneOf({"on": OneOf({"x": OneOf(1, 2), "y": OneOf(1, 2)}), "off": None})
+    space = Space({"top": deep})
+    a = Candidate({"top": "on", "top.on": "x", "top.on.x": 2})
+    b = Candidate({"top": "off"})
+    assert {space.crossover(a, b, rng(seed)) for seed in range(40)} == {a, b}
+
+
+# Fixing
+
+
+@pytest.mark.parametrize("build", FIXED, ids=[build.__name__ for build in FIXED])
+def test_a_fixed_decision_never_changes(build: Build) -> None:
+    space, draws = build(), rng()
+    for a, b in zip(samples(space, 20), samples(space, 20, seed=1), strict=True):
+        children = [space.mutate(a, draws), space.crossover(a, b, draws), space.default()]
+        for one in (a, *children, *space.neighbours(a), space.from_unit(space.to_unit(b))):
+            for path, value in FIXED[build].items():
+                assert one.values.get(path, value) == value
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        (fixed_option, nested), (fixed_inner, nested), (fixed_times, repeated),
+        (fixed_subset, subsets), (fixed_numbers, numbers),
+    ],
+)  # fmt: skip
+def test_a_candidate_of_a_fixed_space_is_legal_in_the_whole_one(narrow: Build, wide: Build) -> None:
+    whole = wide()
+    for candidate in samples(narrow(), 20):
+        whole.check(candidate)
+
+
+def test_the_whole_space_filtered_is_the_fixed_one() -> None:
+    kept = {one for one in nested() if one.values.get("stem.conv.kernel", 7) == 7}
+    assert kept == set(fixed_inner())
+
+
+@pytest.mark.parametrize(
+    ("build", "path", "value", "sentence"),
+    [
+        (fixed_option, "stem", "pool", r"stem must be one of 'conv', got 'pool'"),
+        (fixed_numbers, "rate", 0.02, r"rate must be one of 0\.01, got 0\.02"),
+        (fixed_numbers, "width", 65, r"width must be one of 64, got 65"),
+    ],
+)
+def test_another_value_of_a_fixed_decision_is_refused(
+    build: Build, path: str, value: Value, sentence: str
+) -> None:
+    space = build()
+    with pytest.raises(InvalidCandidate, match=sentence):
+        space.check(Candidate({**space.default().values, path: value}))
+    with pytest.raises(InvalidCandidate, match=sentence):
+        space.fix({path: value})
+    assert space.fix(FIXED[build]).fingerprint == space.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "sentence"),
+    [
+        ({"stem.conv.kernal": 3}, "stem.conv.kernal", r"Did you mean 'stem\.conv\.kernel'\?"),
+        ({"stem": "dense"}, "stem", r"stem must be one of 'conv', 'pool', 'none', got 'dense'"),
+        ({"stem.conv.kernel": 3.0}, "stem.conv.kernel", r"one of 3, 5, 7, got 3\.0"),
+    ],
+)
+def test_what_cannot_be_fixed_is_refused(
+    values: dict[str, Value], path: str, sentence: str
+) -> None:
+    with pytest.raises(InvalidCandidate, match=sentence) as caught:
+        nested().fix(values)
+    assert caught.value.path == path
+
+
+# Rules
+
+
+def test_a_rule_reads_decisions_and_valid_reads_what_is_filled() -> None:
+    assert len(list(ruled())) == 50
+    assert all(even_sum(one.values) for one in ruled())
+    filled = [judged().fill(one) for one in judged()]
+    assert len(filled) == 55
+    assert all(one["a"] <= one["b"] for one in filled)
+
+
+def test_a_rule_and_valid_have_both_to_hold() -> None:
+    both = Space(judged().description, valid=lambda d: d["a"] <= d["b"], rule=even_sum)
+    assert len(list(both)) == 30
+    assert len(list(both.fix({"a": 0}))) == 5
+
+
+def test_a_candidate_against_the_rule_is_refused() -> None:
+    for space in (ruled(), judged()):
+        with pytest.raises(InvalidCandidate, match=r"must pass the space's rule, got one that do"):
+            space.check(Candidate({"a": 4, "b": 3}))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda space, one: space.sample(rng()),
+        lambda space, one: space.sample(rng(), by="leaf"),
+        lambda space, one: space.mutate(one, rng()),
+        lambda space, one: space.crossover(one, one, rng()),
+    ],
+)
+def test_a_rule_that_never_holds_is_an_error_and_not_a_hang(
+    act: Callable[[Space[Any], Candidate], object],
+) -> None:
+    space = Space({"a": Integer(0, 9), "b": OneOf(1, 2)}, rule=lambda values: False)
+    with pytest.raises(SpaceError, match=r"rule must hold for some draws, got none among 1000\."):
+        act(space, Candidate({"a": 0, "b": 1}))
+    assert list(space) == []
+
+
+# Checking
+
+
+FULL: dict[str, Value] = {
+    "stem": "conv", "stem.conv.kernel": 3, "stem.conv.act": "relu", "head": "max",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "value", "sentence"),
+    [
+        ({"hed": "max"}, "hed", None,
+         r"'hed' must be a decision of the space, got none of that name\. Did you mean 'head'\?"),
+        ({"zzz": 1}, "zzz", None, r"'zzz' must be a decision .* none of that name\.$"),
+        ({"head": ...}, "head", None, r"head must be decided, got nothing\. Use one of 'mean', 'max'"),
+        ({"stem.conv.act": ...}, "stem.conv.act", None, r"stem\.conv\.act must be decided, got noth"),
+        ({"head": "median"}, "head", "median", r"head must be one of 'mean', 'max', got 'median'"),
+        ({"stem.conv.kernel": 3.0}, "stem.conv.kernel", 3.0, r"must be one of 3, 5, 7, got 3\.0"),
+        ({"stem": ["conv"]}, "stem", ["conv"], r"stem must be one of 'conv', .*, got \['conv'\]"),
+        ({"stem": None}, "stem", None, r"stem must be one of 'conv', 'pool', 'none', got None"),
+        ({"stem.pool.size": 2}, "stem.pool.size", 2,
+         r"stem\.pool\.size must be left out, got 2: stem does not ask for it\."),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_with_its_path(
+    change: dict[str, Any], path: str, value: object, sentence: str
+) -> None:
+    values = {p: v for p, v in {**FULL, **change}.items() if v is not ...}
+    with pytest.raises(InvalidCandidate, match=sentence) as caught:
+        nested().check(Candidate(values))
+    assert (caught.value.path, caught.value.value) == (path, value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("width", 7, r"width must be a whole number from 8 to 512, got 7\."),
+        ("width", 8.0, r"width must be a whole number from 8 to 512, got 8\.0"),
+        ("depth", True, r"depth must be a whole number from -2 to 5, got True"),
+        ("rate", 2.0, r"rate must be a number from 0\.0001 to 1, got 2\.0"),
+        ("rate", "0.1", r"rate must be a number .*, got '0\.1'"),
+        ("rate", float("nan"), r"rate must be a number .*, got nan"),
+    ],
+)
+def test_a_number_outside_its_range_is_refused(path: str, value: Value, sentence: str) -> None:
+    with pytest.raises(InvalidCandidate, match=sentence):
+        numbers().check(Candidate({**numbers().default().values, path: value}))
+
+
+@pytest.mark.parametrize(
+    "value", [(), ("skip", "conv"), ("conv", "pool", "skip"), ("conv", "conv"), "conv", ["skip"]]
+)
+def test_a_subset_of_the_wrong_size_order_or_kind_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidCandidate, match=r"stem must be one of \('conv',\), "):
+        subsets().check(Candidate({"stem": value}))
+
+
+def test_a_long_list_of_options_is_cut_in_the_sentence() -> None:
+    space = Space({"x": OneOf(*range(40))})
+    with pytest.raises(InvalidCandidate, match=r"10, 11, \.\.\., got 99"):
+        space.check(Candidate({"x": 99}))
+
+
+@pytest.mark.parametrize(
+    ("build", "values"),
+    [
+        (nested, {**FULL, "stem": "dense"}),
+        (nested, {"stem": "conv", "head": "max"}),
+        (nested, {**FULL, "stem": ["conv"]}),
+        (subsets, {"stem": ("dense",)}),
+        (subsets, {"stem": ["skip"]}),
+        (repeated, {"stem.times": "2", "body.times": 1}),
+    ],
+)
+def test_what_cannot_be_filled_is_refused(build: Build, values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidCandidate):
+        build().fill(Candidate(values))
+
+
+# Filling
+
+
+def test_a_candidate_is_put_into_the_description() -> None:
+    assert nested().fill(Candidate(FULL)) == Net(Conv(3, act="relu"), head="max")
+    pool = Candidate({"stem": "pool", "stem.pool.size": 4, "head": "mean"})
+    assert nested().fill(pool) == Net(Pool(4), head="mean")
+
+
+def test_distinct_candidates_fill_distinct_descriptions() -> None:
+    for build in (nested, repeated, subsets, fixed_times):
+        filled = [repr(build().fill(one)) for one in build()]
+        assert len(set(filled)) == len(filled)
+
+
+def test_a_subset_of_a_mapping_is_a_mapping_and_of_options_a_tuple() -> None:
+    pool = Candidate({"stem": ("pool", "skip")})
+    assert subsets().fill(pool).stem == {"pool": Pool(), "skip": None}
+    plain = Space({"ops": SubsetOf(Conv(OneOf(3, 5)), Pool(), least=2)})
+    assert plain.fill(plain.default()) == {"ops": (Conv(3), Pool())}
+
+
+def test_copies_decide_for_themselves_unless_they_are_the_same() -> None:
+    own = Space(Repeat(Conv(OneOf(3, 5)), times=2))
+    assert {tuple(conv.kernel for conv in own.fill(one)) for one in own} == {
+        (3, 3), (3, 5), (5, 3), (5, 5),
+    }  # fmt: skip
+    same = Space({"b": Repeat(Conv(OneOf(3, 5)), times=OneOf(0, 2), same=True)})
+    assert [tuple(conv.kernel for conv in same.fill(one)["b"]) for one in same] == [
+        (), (3, 3), (5, 5),
+    ]  # fmt: skip
+
+
+def test_closed_copies_only_choose_their_number() -> None:
+    space = Space(Repeat(Conv(), times=Integer(0, 2)))
+    assert [space.fill(one) for one in space] == [(), (Conv(),), (Conv(), Conv())]
+
+
+def test_a_number_of_copies_may_have_a_label_or_a_name() -> None:
+    few: Any = OneOf({"few": 1, "many": 3})
+    labelled = Space({"b": Repeat(Pool(OneOf(2, 4)), times=few)})
+    assert labelled.size == len(list(labelled)) == 2 + 8
+    assert {len(labelled.fill(one)["b"]) for one in labelled} == {1, 3}
+    named = Space({"b": Repeat(Pool(OneOf(2, 4)), times=Integer(1, 2, name="depth"))})
+    assert {one.path for one in named.decisions} == {"depth", "b.0.size", "b.1.size"}
+    assert {len(named.fill(one)["b"]) for one in named} == {1, 2}
+
+
+def test_shared_parts_decide_once_and_are_asked_when_either_is_there() -> None:
+    space = shared()
+    on = Candidate({"stem": "on", "body": "on", "conv.kernel": 5})
+    assert space.fill(on) == Net(Conv(5), Conv(5))
+    assert space.fill(Candidate({"stem": "off", "body": "on", "conv.kernel": 7})).body == Conv(7)
+    with pytest.raises(InvalidCandidate, match=r"conv\.kernel must be left out, got 3: stem or bo"):
+        space.check(Candidate({"stem": "off", "body": "off", "conv.kernel": 3}))
+
+
+def test_choices_of_one_name_decide_together() -> None:
+    space = Space(Net(Integer(1, 3, name="depth"), Integer(1, 3, name="depth")))
+    assert {(space.fill(one).stem, space.fill(one).body) for one in space} == {
+        (1, 1), (2, 2), (3, 3),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("description", "sentence"),
+    [
+        (Net(OneOf(1, 2, name="k"), OneOf(1, 3, name="k")), r"k must name one choice, got two"),
+        (Net(Shared(OneOf(1, 2), "p"), Shared(OneOf(3, 4), "p")), r"p must name one choice"),
+    ],
+)
+def test_one_name_for_two_choices_is_refused(description: Net, sentence: str) -> None:
+    with pytest.raises(SpaceError, match=sentence):
+        Space(description)
+
+
+def test_decisions_that_switch_each_other_on_are_refused() -> None:
+    def count(name: str) -> int:
+        return Integer(1, 2, name=name)
+
+    each: Any = (Repeat(count("a"), times=count("b")), Repeat(count("b"), times=count("a")))
+    with pytest.raises(SpaceError, match=r"[ab] must not switch itself on\. Rename one of"):
+        Space(OneOf({"both": each, "none": None}))
+
+
+@dataclass(frozen=True)
+class Stage:
+    depth: int
+    body: Any = inline(default=None)  # noqa: RUF009  # `inline` is a field
+    doubled: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.depth, int):
+            object.__setattr__(self, "doubled", 2 * self.depth)
+
+
+def test_a_field_that_follows_from_others_is_computed_anew() -> None:
+    space = Space(Stage(OneOf(1, 4)))
+    assert [space.fill(one).doubled for one in space] == [2, 8]
+
+
+def test_paths_join_names_places_keys_and_labels_and_leave_out_inline_fields() -> None:
+    cell = Cell((OneOf("a", "b"), "c", OneOf("a", "b")))
+    call = partial(Conv, OneOf(3, 5), act=OneOf("relu", "gelu"))
+    stage = Stage(Integer(1, 3), body=(OneOf({"x": Pool(OneOf(2, 3))}), 1))
+    space = Space({"cell": cell, "call": call, "stage": stage})
+    assert [one.path for one in space.decisions] == [
+        "cell.edges.0", "cell.edges.2", "call.0", "call.act",
+        "stage.depth", "stage.0", "stage.0.x.size",
+    ]  # fmt: skip
+    filled = space.fill(space.default())
+    assert filled["call"]() == Conv(3, act="relu")  # type: ignore[operator]
+    assert filled["stage"] == Stage(1, (Pool(2), 1))
+
+
+def test_a_description_may_be_one_choice() -> None:
+    space: Space[Any] = Space(OneOf({"conv": Conv(OneOf(3, 5)), "none": None}))
+    assert [space.fill(one) for one in space] == [Conv(3), Conv(5), None]
+    assert [one.path for one in space.decisions] == ["", "conv.kernel"]
+
+
+def test_a_closed_description_is_one_candidate() -> None:
+    space = Space(Net(Conv(), Pool()))
+    assert list(space) == [Candidate({})] == [space.sample(rng())]
+    assert space.size == 1
+    assert space.fill(Candidate({})) == space.description
+
+
+def test_a_decision_comes_after_those_that_switch_it_on() -> None:
+    for space in SPACES:
+        met: set[str] = set()
+        for path, above in parents(space).items():
+            assert above <= met
+            met.add(path)
+
+
+def test_the_description_is_left_as_it_was() -> None:
+    space = nested()
+    before = repr(space.description)
+    for one in samples(space, 5):
+        space.fill(one)
+    assert repr(space.description) == before
+
+
+def test_a_wide_range_of_whole_numbers_costs_no_memory() -> None:
+    space = Space({"seed": Integer(0, 10**12), "stop": OneOf(True, False)})
+    one = space.sample(rng())
+    assert space.size == 2 * (10**12 + 1)
+    assert space.mutate(one, rng(), under="seed").values["seed"] != one.values["seed"]
+    legal(space, space.sample(rng(), by="leaf"))
