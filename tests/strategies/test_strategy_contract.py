@@ -13,7 +13,7 @@ from netwright.trials.trial import Metrics, Status, Trial
 
 OBJECTIVES = (Objective("loss", "min"), Objective("cost", "min"))
 LIMITS = (Limit("cost", at_most=150),)
-MAKERS = [RandomSearch, RegularizedEvolution]
+MAKERS = [RandomSearch(), RegularizedEvolution()]
 
 
 def hill(trial: Trial) -> Metrics | None:

@@ -6,21 +6,22 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from netwright.errors import InputError, closest
+from netwright.strategies.base import Algorithm, as_algorithm
 
 STRATEGIES: Mapping[str, str] = {
     "evolution": "netwright.strategies.evolution:RegularizedEvolution",
     "random": "netwright.strategies.random:RandomSearch",
 }
-"""Name -> where the factory is, called with (space, objectives=, limits=)."""
+"""Name -> where the settings of the algorithm are; from here their defaults."""
 
 DEFAULT = "evolution"
 
 
-def strategy(name: str) -> Any:
-    """The factory called `name`, or the one at ``module:Object`` in users' own code.
+def strategy(name: str) -> Algorithm:
+    """The algorithm called `name`, or the one at ``module:Object`` in users' own code, where
+    Object is one (see `Algorithm`), or the class of its settings.
 
     Raises InputError when there is none.
     """
@@ -32,6 +33,6 @@ def strategy(name: str) -> Any:
     if str(Path.cwd()) not in sys.path:  # a console script does not look there by itself
         sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return as_algorithm(getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
         raise InputError(f"strategy {name!r} cannot be imported: {error}.") from error

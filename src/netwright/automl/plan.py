@@ -24,8 +24,7 @@ from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, load
 from netwright.report.tables import Row, row
 from netwright.study.events import Event
 from netwright.study.executors import Supervised, cores
-from netwright.study.store import FILE
-from netwright.study.study import Study
+from netwright.study.study import Study, clear
 from netwright.trials.metrics import METRICS, default_metric, metric, score
 from netwright.trials.objective import Limit, Objective, objectives, parse_limit
 from netwright.trials.trial import Metrics, Status, Trial
@@ -34,7 +33,7 @@ LEAST_SECONDS = 5
 """Start-up of a worker, one short training and the export."""
 _FRONT = 24
 """So many members of the front are exported and measured; the best come first."""
-_SHARES = 16
+_SHARES = 12
 """A trial may take this share of the search: enough trials to choose among."""
 
 
@@ -160,6 +159,7 @@ def open_study(
     folder = Path(run) if run else default_run(task, wanted, limits, strategy, seed)
     if fresh:
         clear(folder)
+        (folder / "model.onnx").unlink(missing_ok=True)
     brief = Brief.of(task)
     space = space_for(brief)
     return Study(
@@ -175,13 +175,6 @@ def open_study(
         about={"data": task.fingerprint, "name": task.name, "brief": brief.json()},
         trial_seconds=effort.trial_seconds,
     )
-
-
-def clear(folder: Path) -> None:
-    """Forgets a run: removes what netwright wrote there, and nothing else."""
-    for name in (FILE, f"{FILE}-wal", f"{FILE}-shm", "model.onnx"):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "trials", ignore_errors=True)
 
 
 def default_run(

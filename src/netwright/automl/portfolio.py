@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netwright.automl.spaces import Brief
+from netwright.automl.spaces import Brief, stem_strides
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 
@@ -21,7 +21,7 @@ _TABLE_RECIPE: dict[str, Value] = {
 
 def portfolio(space: Space[Any], brief: Brief) -> list[Candidate]:
     """Complete candidates of `space_for(brief)`, the safest first."""
-    wishes = _images() if brief.image else _tables()
+    wishes = _images(min(brief.image[:2])) if brief.image else _tables()
     return list(dict.fromkeys(completed(space, wish) for wish in wishes))
 
 
@@ -34,12 +34,19 @@ def completed(space: Space[Any], wishes: Mapping[str, Value]) -> Candidate:
     return space.fix(values).default()
 
 
-def _images() -> list[dict[str, Value]]:
-    """A plain network of middling size, a tiny one, and a wider one of residual blocks."""
+def _images(side: int) -> list[dict[str, Value]]:
+    """A residual network of middling size, then from tiny to large: a first sketch of the front."""
+    stride = stem_strides(side)[-1]
+    stem: dict[str, Value] = {
+        "model.network.0.stride": stride, "model.network.0.kernel": max(3, stride + 1)
+    }  # fmt: skip
+    recipe = _IMAGE_RECIPE | stem
     return [
-        _IMAGE_RECIPE | _stages(16, (32, 64, 96, 128), times=1),
-        _IMAGE_RECIPE | _stages(8, (16, 24, 32, 64), times=0),
-        _IMAGE_RECIPE | _stages(32, (64, 96, 128, 192), times=2) | {"model.label_smoothing": 0.05},
+        recipe | _stages(16, (32, 64, 96), times=1),
+        recipe | _stages(8, (16, 24, 32), times=0),
+        recipe | _stages(16, (32, 64, 64), times=0),
+        recipe | _stages(8, (24, 48, 64), times=1),
+        recipe | _stages(32, (64, 96, 128), times=2) | {"model.label_smoothing": 0.05},
     ]
 
 

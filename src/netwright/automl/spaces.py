@@ -52,11 +52,12 @@ def image_description(brief: Brief) -> Pipeline:
     assert brief.image is not None
     side = min(brief.image[:2])
     crop = max(1, side // 8)
+    passes = epochs(brief.rows, most=30)
     recipe = Training(
         image_network(side),
         lr=Float(5e-4, 2e-2, log=True),
         batch_size=OneOf(32, 64, 128),
-        epochs=epochs(brief.rows, most=30),
+        epochs=passes,
         optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 5e-2)),
         schedule=OneOf(Cosine(), OneCycle()),
         augment=OneOf(
@@ -69,13 +70,17 @@ def image_description(brief: Brief) -> Pipeline:
             }
         ),
         label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05, 0.1),
-        patience=12,
+        patience=patience(passes),
     )
     return ImagePipeline(recipe)
 
 
 def image_network(side: int) -> Network:
-    """Stem, stages and head for images of `side` pixels: the last stage sees about 4 to 7."""
+    """Stem, stages and head for images of `side` pixels: the last stage sees about 4 to 7.
+
+    The stem brings large images down to 12 to 32 pixels at once: what comes after it costs as
+    much as it has pixels.
+    """
     activation: Activation_ = Shared(OneOf("relu", "silu", "hardswish", "gelu"), "activation")
     block = OneOf(
         {
@@ -87,9 +92,11 @@ def image_network(side: int) -> Network:
             "separable": Residual(Conv(kernel=OneOf(3, 5), separable=True, activation=activation)),
         }
     )  # fmt: skip
-    stages = max(1, min(4, (side // 4).bit_length() - 1))
-    stem = Conv(OneOf(8, 16, 24, 32), kernel=OneOf(3, 5), activation=activation)
-    widths = [(16, 24, 32, 48, 64), (24, 32, 48, 64, 96), (32, 64, 96, 128), (64, 128, 192)]
+    strides = stem_strides(side)
+    kernels = (3, 5) if strides[-1] <= 2 else tuple(stride + 1 for stride in strides)
+    stages = max(1, min(3, (side // strides[0] // 4).bit_length() - 1))
+    stem = Conv(OneOf(8, 16, 24, 32), OneOf(*kernels), OneOf(*strides), activation=activation)
+    widths = [(16, 24, 32, 48, 64), (24, 32, 48, 64, 96), (32, 64, 96, 128)]
     body: list[Network] = []
     for i in range(stages):
         down = Conv(OneOf(*widths[i]), kernel=3, stride=2, activation=activation)
@@ -98,17 +105,26 @@ def image_network(side: int) -> Network:
     return (stem, *body, *head)
 
 
+def stem_strides(side: int) -> tuple[int, ...]:
+    """Strides that leave 12 to 32 pixels, the smallest first; 1 for images smaller than that."""
+    least = 1
+    while side > 32 * least:
+        least *= 2
+    return (least, 2 * least) if side >= 2 * least * 12 else (least,)
+
+
 def table_description(brief: Brief) -> Pipeline:
-    """Embedded columns, then residual-free or residual layers."""
+    """Columns embedded or as they are, then dense layers."""
+    passes = epochs(brief.rows, most=100)
     recipe = Training(
         table_network(),
         lr=Float(3e-4, 1e-2, log=True),
         batch_size=OneOf(64, 128, 256),
-        epochs=epochs(brief.rows, most=100),
+        epochs=passes,
         optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 1e-1)),
         schedule=OneOf(Cosine(), OneCycle()),
         label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05),
-        patience=16,
+        patience=patience(passes),
     )
     return TablePipeline(
         recipe,
@@ -130,5 +146,13 @@ def table_network() -> Network:
 
 
 def epochs(rows: int, most: int) -> int:
-    """Passes over the rows: some 600,000 rows in all, at least 4 passes and at most `most`."""
-    return max(4, min(most, round(6e5 / max(1, rows))))
+    """Passes over the rows: some 600,000 rows in all, within 4 to `most` passes.
+
+    Small data takes more than `most`: 25,000 rows in all, some 400 steps of gradient descent.
+    """
+    return max(4, min(most, round(6e5 / max(1, rows))), round(25_000 / max(1, rows)))
+
+
+def patience(passes: int) -> int:
+    """Epochs to wait for a better one: a quarter of them."""
+    return max(12, passes // 4)

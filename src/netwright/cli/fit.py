@@ -158,16 +158,15 @@ def _closing(outcome: Outcome) -> None:
         say(sentence)
     say()
     agreed = outcome.parity
-    say(
-        f"model   {outcome.model.path}   (trial {outcome.best.id}; {agreed.rows:,} rows agree with "
-        f"the search to {agreed.difference:.0e})"
-    )
+    say(f"model   {outcome.model.path}   (trial {outcome.best.id})")
+    say(f"check   {agreed.rows:,} rows agree with the trained model to {agreed.difference:.0e}")
     if outcome.test and outcome.task.test:
         scores = ", ".join(
             f"{name} {value(name, outcome.test)}" for name in outcome.test if name in _TEST
         )
-        say(f"test    {scores}   ({len(outcome.task.test.target):,} rows the search never saw)")
-    say(f"next    netwright show {study.folder}      netwright predict {study.folder} DATA")
+        say(f"test    {scores}   ({len(outcome.task.test.target):,} unseen rows)")
+    say(f"next    netwright show {study.folder}")
+    say(f"        netwright predict {study.folder} DATA")
 
 
 _TEST = ("accuracy", "auc", "log_loss", "rmse", "r2")

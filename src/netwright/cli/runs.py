@@ -14,10 +14,10 @@ from netwright.errors import NetwrightError, RunError
 from netwright.networks.drawing import outline, svg
 from netwright.networks.training import Training
 from netwright.pipelines.models import Inputs
-from netwright.pipelines.pipeline import Pipeline, inputs_of_folder
+from netwright.pipelines.pipeline import Pipeline
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import count, size, value
-from netwright.trials.trial import Trial
+from netwright.trials.trial import ABOUT, Trial
 
 
 def show_leaderboard(folder: Path, as_json: bool) -> None:
@@ -47,7 +47,8 @@ def show_trial(folder: Path, number: int | None) -> None:
     say()
     inputs = _inputs(run, trial)
     if inputs is None:
-        say(f"its weights are not kept, so the sizes are not known. Network: {summary(pipeline)}")
+        say("it ended before its inputs were known, so sizes are not known either")
+        say(f"network: {summary(pipeline, 70)}")
     else:
         _tree(run, trial, pipeline.model, inputs)
     say("\n recipe")
@@ -97,15 +98,9 @@ def _flops(number: float) -> str:
 
 
 def _inputs(run: Reopened, trial: Trial) -> Inputs | None:
-    """What the trial's network takes, from what it left behind; for images the task says it."""
-    folder = run.folder / "trials" / str(trial.id)
-    if (folder / "pipeline.json").is_file():
-        return inputs_of_folder(folder)
-    others = [run.folder / "trials" / str(one.id) for one in run.front]
-    kept = [one for one in others if (one / "pipeline.json").is_file()]
-    if run.brief.image is None or not kept:
-        return None
-    return inputs_of_folder(kept[0])  # images: the same for all
+    """What the trial's network takes; None where it ended before that was known."""
+    about = run.folder / "trials" / str(trial.id) / ABOUT
+    return Inputs.from_json(about.read_text()) if about.is_file() else None
 
 
 def export_trial(folder: Path, number: int | None, out: Path | None) -> None:

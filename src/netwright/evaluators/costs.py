@@ -9,12 +9,15 @@ from netwright.data.task import Task
 from netwright.networks.costs import costs
 from netwright.pipelines.pipeline import as_pipeline, prepare, target_of
 from netwright.space.space import Space
-from netwright.trials.trial import Job, Metrics
+from netwright.trials.trial import ABOUT, Job, Metrics
 
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """Parameters, FLOPs and memory (bytes) of a candidate's network, for one row of the task."""
+    """Parameters, FLOPs and memory (bytes) of a candidate's network, for one row of the task.
+
+    Leaves what the network takes in the job's folder, for those who want to look at it later.
+    """
 
     space: Space[Any]
     task: Task
@@ -27,6 +30,7 @@ class NetworkCosts:
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
         preparation = prepare(pipeline, self.task.features.take(self.task.train))
         inputs = preparation.for_network(target_of(self.task).outputs)
+        (job.folder / ABOUT).write_text(inputs.json())
         found = costs(pipeline.model.network, inputs.shape, **inputs.given)
         return {
             "parameters": float(found.parameters),

@@ -18,7 +18,7 @@ from netwright.pipelines.pipeline import as_pipeline, load
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 
-BATCH = 256
+BATCH = {"table": 256, "images": 64}
 """Rows of a batch in the batch latencies."""
 
 
@@ -59,8 +59,10 @@ class Latency:
 
 def example_feeds(model: Model, task: Task) -> dict[str, NDArray[Any]]:
     """A batch of real rows, repeated where the task has fewer."""
-    rows = np.resize(task.validation, BATCH)
-    features = task.features.take(rows)
+    images = isinstance(task.features, Images)
+    features = task.features.take(
+        np.resize(task.validation, BATCH["images" if images else "table"])
+    )
     arrays = {"image": features.pixels} if isinstance(features, Images) else features.arrays
     return {name: arrays[name] for name in (one.name for one in model.session.get_inputs())}
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import sklearn.metrics  # noqa: F401  # scores load it when needed: here, so that no trial pays for it
 
 from netwright.data.task import Task
 from netwright.pipelines.pipeline import as_pipeline, fit

@@ -122,7 +122,7 @@ class Columns(Composite):
     """Splits a row into numbers and category codes, and puts what becomes of them side by side.
 
     The last columns are the codes, as many as there are `cardinalities`; there may be none of
-    either kind.
+    either kind. Codes are left out where none of their columns knows a value.
     """
 
     numeric: Network = Skip()  # noqa: RUF009  # frozen
@@ -138,8 +138,10 @@ class Columns(Composite):
         widths: list[int] = []
         if numbers := shape[0] - codes:
             widths += add("numeric", self.numeric, (numbers,))
-        if codes:
+        if codes and max(known(self.cardinalities)) > 1:
             widths += add("categorical", self.categorical, (codes,))
+        if not widths:
+            raise InfeasibleCandidate("Columns must have a number or a known category, got none.")
         return (sum(widths),)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ itself as ONNX nodes (`emit`) and leaves its weights in a folder (`save`).
 from __future__ import annotations
 
 import io
+import json
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ class Inputs:
     given: Mapping[str, Any]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    def json(self) -> str:
+        """As an object, tuples as lists."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Inputs:
+        """The inverse of `json`."""
+        state = json.loads(text)
+        given = {name: _tuple(value) for name, value in state["given"].items()}
+        return cls(tuple(state["shape"]), given, tuple(state["mean"]), tuple(state["std"]))
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Standardise(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 from netwright.networks.training import Training
 from netwright.space.candidate import Candidate
 
-_SILENT = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns"}
+_SILENT = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns", "Given"}
 """Layers that nearly every network has, or that say little."""
 _SIZES = ("channels", "features", "expand", "heads", "size")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
+from netwright.strategies.base import Strategy
 from netwright.strategies.random import unseen
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import losses, ranks
@@ -26,34 +28,47 @@ from netwright.trials.trial import Proposal, Status, Trial
 _TRIES = 100
 
 
+@dataclass(frozen=True)
 class RegularizedEvolution:
     """Mutates the winner of a small tournament; the oldest leaves the population, not the worst.
 
     `population` (P) candidates compete, `sample` (S) at a time. Ageing is what regularises: what
     was lucky once has to be found good again by its children, or it is forgotten. Trials within
     the limits beat those outside; then the non-dominated ones win, of those the best in the first
-    objective. Infeasible and failed trials take no place, and are not proposed again.
+    objective. Infeasible and failed trials take no place, and are not proposed again. The defaults
+    suit some tens of trials; the paper's 100 and 25 suit thousands.
     """
+
+    population: int = 10
+    sample: int = 3
+
+    def __post_init__(self) -> None:
+        if self.population < 1:
+            raise InputError(expected("population", "at least 1", self.population))
+        if not 1 <= self.sample <= self.population:
+            rule = f"between 1 and population ({self.population})"
+            raise InputError(expected("sample", rule, self.sample))
+
+    def __call__(
+        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+    ) -> Strategy:
+        return _AgeingPopulation(self, space, objectives, limits)
+
+
+class _AgeingPopulation:
+    """The strategy of `RegularizedEvolution`."""
 
     def __init__(
         self,
+        settings: RegularizedEvolution,
         space: Space[Any],
         objectives: Sequence[Objective],
-        limits: Sequence[Limit] = (),
-        *,
-        population: int = 20,
-        sample: int = 5,
+        limits: Sequence[Limit],
     ) -> None:
-        if population < 1:
-            raise InputError(expected("population", "at least 1", population))
-        if not 1 <= sample <= population:
-            raise InputError(expected("sample", f"between 1 and population ({population})", sample))
         self.space = space
-        self.objectives = tuple(objectives)
-        self.limits = tuple(limits)
-        self.P, self.S = population, sample
-        self.name = f"evolution(population={population}, sample={sample})"
-        self._population: deque[Trial] = deque(maxlen=population)
+        self.objectives, self.limits = tuple(objectives), tuple(limits)
+        self.P, self.S = settings.population, settings.sample
+        self._population: deque[Trial] = deque(maxlen=self.P)
         self._running: set[int] = set()
         self._known: set[Candidate] = set()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
+from netwright.strategies.base import Strategy
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Trial
 
@@ -16,14 +18,20 @@ _TRIES = 100
 _LISTED = 10_000
 
 
+@dataclass(frozen=True)
 class RandomSearch:
     """Draws candidates independently, none twice; over when the space has no other."""
 
-    name = "random"
-
-    def __init__(
+    def __call__(
         self, space: Space[Any], objectives: Sequence[Objective] = (), limits: Sequence[Limit] = ()
-    ) -> None:
+    ) -> Strategy:
+        return _Draws(space)
+
+
+class _Draws:
+    """The strategy of `RandomSearch`."""
+
+    def __init__(self, space: Space[Any]) -> None:
         self.space = space
         self._known: set[Candidate] = set()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -17,7 +18,7 @@ from netwright.errors import InputError, InvalidCandidate, Phrase, RunError, clo
 from netwright.evaluators.base import Evaluator
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import Strategy
+from netwright.strategies.base import Algorithm, Strategy, as_algorithm, name_of
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.study.budget import Budget, Failures
 from netwright.study.events import Event, Tick, TrialEnded, TrialStarted
@@ -30,12 +31,9 @@ from netwright.study.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective, parse_limit
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import Job, Proposal, Status, Trial
+from netwright.trials.trial import ABOUT, Job, Proposal, Status, Trial
 
 D = TypeVar("D")
-Factory = Callable[[Space[Any], Sequence[Objective], Sequence[Limit]], Strategy]
-"""Makes a strategy for a space; a strategy class is one."""
-
 _TICK = 0.25
 """Seconds between two looks at the clock while trials run."""
 
@@ -45,8 +43,8 @@ class Study(Generic[D]):
 
     What measures candidates is `evaluator`; or a `task`, on which they are trained and judged as
     the objectives ask. `run`: the folder of the log, which is gone on with; None: a temporary one.
-    `strategy`: a new
-    object, or a factory called with (space, objectives, limits); regularized evolution when None.
+    `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
+    a new object with `ask` and `tell`; regularized evolution when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `trial_seconds`: the most that one
     trial may take. With one worker and a budget of trials, the same seed gives the same study.
@@ -58,7 +56,7 @@ class Study(Generic[D]):
         evaluator: Evaluator | None = None,
         *,
         task: Task | None = None,
-        strategy: Strategy | Factory | None = None,
+        strategy: Strategy | Algorithm | None = None,
         objectives: Sequence[str | Objective],
         limits: Sequence[str | Limit] = (),
         baselines: Sequence[Candidate] = (),
@@ -80,10 +78,14 @@ class Study(Generic[D]):
         self.folder = Path(run) if run is not None else _temporary_folder(self)
         self._executor: Executor = executor or Supervised(workers)
         self._check_metrics([*self.objectives, *self.limits])
-        self._strategy: Strategy | Factory = strategy or RegularizedEvolution
+        strategy = strategy or RegularizedEvolution()
+        ready = hasattr(strategy, "ask") and not isinstance(strategy, type)
+        self._strategy: Strategy | None = cast("Strategy", strategy) if ready else None
+        self._algorithm: Algorithm | None = None if ready else as_algorithm(strategy)
         self._listener = self._listen()
         self._identity = Identity(
-            space.fingerprint, seed, _name(self._listener.strategy), self.objectives, self.limits,
+            space.fingerprint, seed, name_of(self._strategy or self._algorithm), self.objectives,
+            self.limits,
             {"data": task.fingerprint} | dict(about or {}) if task else dict(about or {}),
         )  # fmt: skip
         self._trials: list[Trial] = []
@@ -183,8 +185,8 @@ class Study(Generic[D]):
     def _listen(self) -> Listener:
         """A strategy that has heard nothing yet, if the study can make one."""
         strategy = self._strategy
-        if _is_factory(strategy):
-            strategy = cast("Factory", strategy)(self.space, self.objectives, self.limits)
+        if self._algorithm:
+            strategy = self._algorithm(self.space, self.objectives, self.limits)
         return Listener(cast("Strategy", strategy), self._is_of_space)
 
     def _is_of_space(self, trial: Trial) -> bool:
@@ -198,7 +200,7 @@ class Study(Generic[D]):
 
     def _open_journal(self, store: Store) -> Journal:
         """Replays the log; an object that knows a part of it already is told the rest."""
-        if _is_factory(self._strategy):
+        if self._algorithm:
             self._listener = self._listen()
         journal = Journal(store, self._listener, self.seed, self.objectives, self.limits)
         self._trials, self._front, self.seconds = journal.ordered(), journal.front, store.seconds
@@ -229,6 +231,7 @@ class _Loop:
         self._failures = Failures()
         self._quickest = quickest(journal.ordered())
         self._reached = False
+        self._full = _folders(study.folder)
 
     @property
     def used(self) -> float:
@@ -282,6 +285,7 @@ class _Loop:
         folder = _fresh_folder(self._study.trial_folder(trial.id).absolute())
         self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
         self._running[trial.id] = trial
+        self._full.add(trial.id)
         self._watch(TrialStarted(trial, again))
 
     def _end(self, outcome: Outcome) -> None:
@@ -291,7 +295,10 @@ class _Loop:
         )  # fmt: skip
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
-        keep_folders(self._study.folder, self._journal.needed())
+        needed = self._journal.needed()
+        for number in self._full - needed:
+            _empty(self._study.trial_folder(number))
+        self._full &= needed
         self._watch(TrialEnded(ended, on_front))
         if took := quickest([ended]):
             self._quickest = min(self._quickest or took, took)
@@ -323,11 +330,23 @@ def quickest(trials: Sequence[Trial]) -> float:
     )
 
 
-def keep_folders(run: Path, needed: Collection[int]) -> None:
-    """Deletes the folders of all other trials."""
-    for folder in (run / "trials").iterdir():
-        if folder.name.isdigit() and int(folder.name) not in needed:
-            shutil.rmtree(folder, ignore_errors=True)
+def _folders(run: Path) -> set[int]:
+    """The trials that have left something."""
+    place = run / "trials"
+    names = [folder.name for folder in place.iterdir()] if place.is_dir() else []
+    return {int(name) for name in names if name.isdigit()}
+
+
+def _empty(folder: Path) -> None:
+    """Deletes what a trial has left, but for `ABOUT`."""
+    with contextlib.suppress(OSError):  # it may stay: only room is lost
+        for path in list(folder.iterdir()):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != ABOUT:
+                path.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def clear(run: str | Path) -> None:
@@ -362,12 +381,3 @@ def _temporary_folder(owner: object) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="netwright-"))
     weakref.finalize(owner, shutil.rmtree, folder, True)
     return folder
-
-
-def _is_factory(strategy: object) -> bool:
-    return isinstance(strategy, type) or not hasattr(strategy, "ask")
-
-
-def _name(strategy: object) -> str:
-    """What the log says of a strategy: its `name`, which tells its settings, or its class."""
-    return str(getattr(strategy, "name", type(strategy).__qualname__))

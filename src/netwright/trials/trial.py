@@ -48,12 +48,17 @@ class Proposal:
             raise ValueError(expected("fidelity", "in (0, 1]", self.fidelity, "Use 1 for all."))
 
 
+ABOUT = "about.json"
+"""The one file of a trial's folder that stays when nothing needs the trial any more: keep it small."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One evaluation to be done.
 
     `folder` takes what the trial leaves behind (weights, held-out predictions, curve); the
-    folders of its parents lie beside it, named by trial id. `deadline` is in seconds of
+    folders of its parents lie beside it, named by trial id. Only `ABOUT` stays of a trial that is
+    neither on the front nor a parent. `deadline` is in seconds of
     `time.monotonic()`, infinite when trials are counted instead of time. `alone()` is a context
     inside which no other trial of the study uses the machine: clocks are read in there.
     """

@@ -1,0 +1,103 @@
+"""The scikit-learn face: fit, predict, copies, and every kind of data."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+
+from netwright.automl.estimators import AutoClassifier, AutoRegressor
+from netwright.deploy.model import load
+from netwright.errors import InputError
+from task_tools import messy
+
+
+@pytest.fixture(scope="module")
+def fitted() -> AutoClassifier:
+    frame = messy(300)
+    return AutoClassifier(time=None, trials=3, workers=1).fit(frame.drop(columns="y"), frame["y"])
+
+
+def test_a_classifier_predicts_labels_and_probabilities(fitted: AutoClassifier) -> None:
+    rows = messy(50, seed=8)
+    chances = fitted.predict_proba(rows)
+    assert chances.shape == (50, 2)
+    assert list(fitted.classes_) == ["no", "yes"]
+    assert (fitted.predict(rows) == fitted.classes_[chances.argmax(1)]).all()
+    assert fitted.score(rows.drop(columns="y"), rows["y"]) > 0.6
+    assert is_classifier(fitted)
+
+
+def test_its_tables_are_frames(fitted: AutoClassifier) -> None:
+    board, front = fitted.leaderboard_, fitted.front_
+    assert isinstance(board, pd.DataFrame)
+    assert list(board["trial"].sort_values()) == [1, 2, 3]
+    assert board["auc"].is_monotonic_decreasing
+    assert set(front["trial"]) <= set(board["trial"])
+    assert (front["latency"] > 0).all()
+
+
+def test_copies_and_pickles_predict_the_same(fitted: AutoClassifier, tmp_path: Path) -> None:
+    rows = messy(20, seed=4)
+    expected = fitted.predict_proba(rows)
+    for other in (copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted))):
+        assert (other.predict_proba(rows) == expected).all()
+    path = fitted.export(tmp_path / "model.onnx")
+    assert (load(path).predict_proba(rows) == expected).all()
+
+
+def test_it_is_cloned_by_its_settings() -> None:
+    model = AutoClassifier(time=7, objectives=["log_loss"], limits=["latency<=2"], seed=3)
+    assert clone(model).get_params() == model.get_params()
+    with pytest.raises(NotFittedError):
+        model.predict([[1.0]])
+    with pytest.raises(NotFittedError):
+        model.export("model.onnx")
+
+
+def test_a_target_may_be_named(tmp_path: Path) -> None:
+    messy().to_csv(tmp_path / "rows.csv", index=False)
+    settings = {"time": None, "trials": 3, "workers": 1}
+    by_name = AutoClassifier(**settings).fit(messy(), "y")
+    by_path = AutoClassifier(**settings).fit(str(tmp_path / "rows.csv"), "y")
+    assert by_name.model_.card["columns"] == by_path.model_.card["columns"]
+
+
+def test_images_are_classified() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 2
+    x = rng.integers(0, 50, (80, 6, 6)).astype(np.uint8)
+    x[y == 1, :3] += 120
+    model = AutoClassifier(time=None, trials=3, workers=1).fit(x, y)
+    assert model.score(x, y) > 0.9
+    assert model.predict(x).dtype == y.dtype
+
+
+def test_numbers_are_told_from_images() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (160, 6, 6, 1)).astype(np.uint8)
+    x[:, :, :3] = x[:, :1, :1]  # half of the picture is one level
+    y = x[:, 0, 0, 0] / 10.0 + 5
+    model = AutoRegressor(time=None, trials=3, workers=1).fit(x, y)
+    assert is_regressor(model)
+    assert model.predict(x).shape == (160,)
+    assert model.score(x, y) > 0.5
+
+
+def test_whole_numbers_are_classes_for_a_classifier_and_numbers_for_a_regressor() -> None:
+    x = np.random.default_rng(0).normal(size=(120, 3))
+    y = np.arange(120) % 40  # too many to look like classes
+    settings = {"time": None, "trials": 2, "workers": 1}
+    assert len(AutoClassifier(**settings).fit(x, y).classes_) == 40
+    assert AutoRegressor(**settings).fit(x, y).predict(x).dtype.kind == "f"
+
+
+def test_texts_are_no_numbers() -> None:
+    with pytest.raises(InputError, match="numbers for regression"):
+        AutoRegressor(trials=2).fit(messy().drop(columns="y"), messy()["y"])

@@ -1,0 +1,190 @@
+"""From a task to a delivered model and back: one short real search of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.automl import names
+from netwright.automl.plan import Effort, Goal, Outcome, default_run, fit
+from netwright.automl.reopen import reopen
+from netwright.data.task import Task, task
+from netwright.deploy.model import load
+from netwright.errors import InputError, RunError
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.trials.metrics import score
+from netwright.trials.trial import Status
+
+
+def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
+    goal = Goal(options.pop("objectives", ()), options.pop("limits", ()))
+    effort = Effort(None, trials, options.pop("until", ()), workers=1)
+    return fit(found, goal, effort, run=run, **options)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """x."""
+    return search(task("digits"), tmp_path_factory.mktemp("digits") / "run")
+
+
+def test_a_search_delivers_a_front_of_checked_files(digits: Outcome) -> None:
+    assert len(digits.study.trials) == 4
+    assert [trial.proposal.origin for trial in digits.study.trials[:3]] == ["baseline"] * 3
+    assert [row.trial for row in digits.front] == [trial.id for trial in digits.study.front]
+    assert digits.best == digits.study.front[0]
+    assert digits.parity.difference < 1e-5
+    assert digits.left_out == ()
+    for row in digits.front:
+        folder = digits.study.trial_folder(row.trial)
+        assert load(folder / "model.onnx").card["trial"] == row.trial
+        assert row.metrics["latency"] > 0  # measured afresh, though it was no objective
+
+
+def test_the_delivered_file_predicts_the_test_part_as_reported(digits: Outcome) -> None:
+    test = digits.task.test
+    assert test is not None
+    model = load(digits.run)
+    assert model.path == digits.run / "model.onnx"
+    said = score("multiclass", test.target, model.scores(test.features))
+    assert said == digits.test
+    assert said["accuracy"] > 0.9
+    assert model.card["validation"]["accuracy"] == digits.best.metrics["accuracy"]
+
+
+def test_the_same_line_answers_at_once_and_a_larger_budget_goes_on(
+    binary_task: Task, tmp_path: Path
+) -> None:
+    first = search(binary_task, tmp_path / "run", trials=3)
+    again = search(binary_task, tmp_path / "run", trials=3)
+    assert (first.already, again.already) == (False, True)
+    assert again.study.trials == first.study.trials
+    more = search(binary_task, tmp_path / "run", trials=5)
+    assert not more.already
+    assert more.study.trials[:3] == first.study.trials
+    assert len(more.study.trials) == 5
+    anew = search(binary_task, tmp_path / "run", trials=3, fresh=True)
+    assert len(anew.study.trials) == 3
+
+
+def test_a_folder_of_other_data_is_refused_and_left_alone(
+    binary_task: Task, number_task: Task, tmp_path: Path
+) -> None:
+    search(binary_task, tmp_path / "run", trials=3)
+    before = (tmp_path / "run" / "model.onnx").read_bytes()
+    with pytest.raises(RunError, match=r"belongs to another study: .*data was .* Use --run"):
+        search(number_task, tmp_path / "run", trials=3)
+    assert (tmp_path / "run" / "model.onnx").read_bytes() == before
+
+
+def test_limits_are_kept_by_what_is_delivered(image_task: Task, tmp_path: Path) -> None:
+    outcome = search(image_task, tmp_path / "run", limits=["parameters<=10000"])
+    statuses = {trial.id: trial.status for trial in outcome.study.trials}
+    assert statuses[1] is Status.INFEASIBLE  # refused before it was trained
+    assert outcome.best.metrics["parameters"] <= 10_000
+    with pytest.raises(RunError, match="no trial finished; the last one says: parameters<=3 is br"):
+        search(image_task, tmp_path / "none", limits=["parameters<=3"])
+    with pytest.raises(RunError, match=r"no trial kept the limits accuracy>=2\. Loosen them"):
+        search(image_task, tmp_path / "never", limits=["accuracy>=2"])
+
+
+def test_a_reached_goal_ends_the_search(image_task: Task, tmp_path: Path) -> None:
+    outcome = search(image_task, tmp_path / "run", trials=9, until=["accuracy>=0.5"])
+    assert len(outcome.study.trials) < 9
+    assert outcome.best.metrics["accuracy"] >= 0.5
+
+
+def test_time_alone_is_a_budget(image_task: Task, tmp_path: Path) -> None:
+    outcome = fit(image_task, effort=Effort(10, workers=1), run=tmp_path / "run")
+    assert outcome.study.seconds < 14  # the worker's start included
+    assert outcome.front
+
+
+def test_a_run_is_read_without_its_data(digits: Outcome) -> None:
+    run = reopen(digits.run)
+    assert run.name == "digits"
+    assert [trial.id for trial in run.front] == [trial.id for trial in digits.study.front]
+    assert run.trial(None) == digits.best
+    assert {row.trial for row in run.rows()} == {1, 2, 3, 4}
+    with pytest.raises(RunError, match="trial must be one of the 4 trials"):
+        run.trial(9)
+
+
+def test_metrics_of_another_kind_are_refused_before_anything_runs(
+    binary_task: Task, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="objective must be a metric of binary tasks, got 'rmse'"):
+        search(binary_task, tmp_path / "run", objectives=["rmse"])
+    with pytest.raises(InputError, match="metric must be one that netwright knows, got 'acc'"):
+        search(binary_task, tmp_path / "run", objectives=["acc"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seconds": 1}, r"time must be at least 5 s .*, got 1"),
+        ({"seconds": float("nan")}, "time must be at least 5 s"),
+        ({"trials": 0}, "trials must be at least 1, got 0"),
+        ({"trials": 3, "workers": -1}, "workers must be at least 1, got -1"),
+    ],
+)
+def test_an_effort_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Effort(**options)
+
+
+def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> None:
+    wanted, limits = Goal().of(binary_task)
+    one = default_run(binary_task, wanted, limits, "evolution", 0)
+    assert one.parent == Path("runs")
+    assert one.name.startswith("messy-")
+    assert one == default_run(binary_task, wanted, limits, "evolution", 0)
+    assert one != default_run(binary_task, wanted, limits, "evolution", 1)
+    assert one != default_run(binary_task, wanted[:1], limits, "evolution", 0)
+
+
+def test_strategies_are_found_by_name_or_in_users_own_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert names.strategy("evolution") == RegularizedEvolution()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_search.py").write_text(
+        "class Mine:\n"
+        "    def __init__(self, space, objectives, limits): self.space = space\n"
+        "    def ask(self, n, rng): return []\n"
+        "    def tell(self, trial): ...\n"
+        "number = 3\n"
+    )
+    assert names.strategy("my_search:Mine").__qualname__ == "Mine"  # type: ignore[attr-defined]
+    for name, sentence in (
+        ("evolutoin", "got 'evolutoin'. Did you mean 'evolution'"),
+        ("my_search:Yours", "cannot be imported: .*Yours"),
+        ("no_such_module:Mine", "cannot be imported: No module named 'no_such_module'"),
+        ("my_search:number", "strategy must be an object with ask and tell, .* got int"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            names.strategy(name)
+
+
+def test_candidates_of_equal_seeds_are_equal(image_task: Task, tmp_path: Path) -> None:
+    def record(run: str, seed: int) -> list[Any]:
+        outcome = search(image_task, tmp_path / run, trials=4, seed=seed)
+        keep = ("accuracy", "log_loss", "parameters")
+        return [
+            (one.candidate, one.seed, [one.metrics[name] for name in keep])
+            for one in outcome.study.trials
+        ]
+
+    assert record("a", 0) == record("b", 0) != record("c", 1)
+
+
+def test_regression_delivers_values(number_task: Task, tmp_path: Path) -> None:
+    outcome = search(number_task, tmp_path / "run", trials=3)
+    assert [one.metric for one in outcome.study.objectives] == ["rmse", "parameters"]
+    said = outcome.model.scores(number_task.features)
+    assert said.shape == number_task.target.shape
+    assert np.isfinite(said).all()

@@ -1,0 +1,76 @@
+"""Every candidate of the spaces that we choose can be built and costed, whatever the task."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from netwright.automl.portfolio import portfolio
+from netwright.automl.spaces import Brief, epochs, space_for, stem_strides
+from netwright.networks.costs import costs
+
+SIDES = (1, 3, 4, 8, 15, 16, 28, 32, 33, 64, 96, 128, 224, 256)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_images_of_any_size_have_networks(side: int) -> None:
+    brief = Brief("multiclass", 1000, (side, side + side // 2, 3))
+    space = space_for(brief)
+    rng = np.random.default_rng(side)
+    candidates = [*portfolio(space, brief), space.default()]
+    candidates += [space.sample(rng) for _ in range(40)]
+    for candidate in candidates:
+        space.check(candidate)
+        network = space.fill(candidate).model.network
+        assert costs(network, (3, side, side + side // 2), outputs=7).shape == (7,)
+
+
+@pytest.mark.parametrize(("numbers", "codes"), [(5, (3, 9)), (5, ()), (0, (2,)), (1, (1,))])
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_tables_of_any_columns_have_networks(
+    numbers: int, codes: tuple[int, ...], kind: str
+) -> None:
+    brief = Brief(kind, 1000)  # type: ignore[arg-type]  # one of the kinds
+    space = space_for(brief)
+    rng = np.random.default_rng(0)
+    for candidate in [*portfolio(space, brief), *(space.sample(rng) for _ in range(40))]:
+        space.check(candidate)
+        network = space.fill(candidate).model.network
+        shape = (numbers + len(codes),)
+        assert costs(network, shape, outputs=2, cardinalities=codes).shape == (2,)
+
+
+def test_the_baselines_are_different_networks_and_the_first_is_of_middling_size() -> None:
+    for brief, given in (
+        (Brief("multiclass", 1000, (28, 28, 1)), {}),
+        (Brief("binary", 1000), {"cardinalities": (4,)}),
+    ):
+        space = space_for(brief)
+        shape = (1, 28, 28) if brief.image else (6,)
+        sizes = [
+            costs(space.fill(one).model.network, shape, outputs=2, **given).parameters
+            for one in portfolio(space, brief)
+        ]
+        assert len(set(sizes)) == len(sizes) >= 3
+        assert min(sizes) < sizes[0] < max(sizes)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_stem_leaves_enough_pixels_and_not_too_many(side: int) -> None:
+    strides = stem_strides(side)
+    left = [side / stride for stride in strides]
+    assert max(left) <= 32
+    assert min(left) >= min(12, side)
+
+
+def test_epochs_shrink_with_the_rows_within_bounds() -> None:
+    assert epochs(1500, most=30) == 30
+    assert epochs(50, most=30) == 500  # a step each
+    assert epochs(60_000, most=30) == 10
+    assert epochs(10_000_000, most=30) == 4
+
+
+def test_a_brief_survives_json() -> None:
+    for brief in (Brief("binary", 7), Brief("regression", 9, (4, 5, 3))):
+        assert Brief.from_json(brief.json()) == brief
+        assert space_for(Brief.from_json(brief.json())).fingerprint == space_for(brief).fingerprint

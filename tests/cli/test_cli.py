@@ -1,0 +1,283 @@
+"""The command line as a user meets it: what is printed where, files, sentences, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import netwright
+from netwright.cli.app import main
+from task_tools import messy
+
+
+class Said:
+    """What a command said, and its exit code."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
+        capsys.readouterr()
+        self.code = 0
+        try:
+            main([*arguments])
+        except SystemExit as end:
+            self.code = int(end.code or 0)
+        self.out, self.err = capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table, held-out rows, and the run of a short search on it."""
+    place = tmp_path_factory.mktemp("cli")
+    messy(200).to_csv(place / "rows.csv", index=False)
+    messy(60, seed=7).to_csv(place / "test.csv", index=False)
+    messy(9, seed=8).drop(columns="y").to_csv(place / "new.csv", index=False)
+    return place
+
+
+@pytest.fixture(scope="module")
+def line(folder: Path) -> list[str]:
+    return [
+        "fit", str(folder / "rows.csv"), "--target", "y", "--test", str(folder / "test.csv"),
+        "--trials", "4", "--workers", "1", "--run", str(folder / "run"),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(line: list[str], folder: Path) -> Path:
+    with pytest.raises(SystemExit) as end:
+        main(line)
+    assert not end.value.code
+    return folder / "run"
+
+
+def test_a_search_is_told_calmly_and_within_80_columns(
+    run: Path, line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Said(capsys, *line, "--fresh")
+    assert said.code == 0
+    assert said.err == ""
+    assert "200 rows, 5 columns (2 numeric, 1 category, 1 boolean, 1 date" in said.out
+    assert "baseline: " in said.out
+    assert "Pareto front, auc x parameters (validation, " in said.out
+    assert f"model   {run}/model.onnx" in said.out
+    assert "(60 unseen rows)" in said.out
+    assert "rows agree with the trained model to " in said.out
+    tables = [text for text in said.out.splitlines() if str(run) not in text and "csv" not in text]
+    assert max(map(len, tables)) < 80
+
+
+def test_the_same_line_again_says_so_at_once(
+    run: Path, line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Said(capsys, *line)
+    assert "finished: 4 trials done. --trials 8 goes on, --fresh starts anew." in said.out
+    assert "Pareto front" in said.out
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(
+    run: Path, line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Said(capsys, *line, "--json")
+    found = json.loads(said.out)
+    assert said.out.count("\n") == 1
+    assert set(found) >= {"run", "seconds", "trials", "best", "front", "model"}
+    assert found["run"] == str(run)
+    assert found["trials"] == 4
+    assert set(found["best"]["metrics"]) == {"validation", "test"}
+    assert 0 <= found["best"]["metrics"]["test"]["accuracy"] <= 1
+    assert found["best"]["trial"] in {row["trial"] for row in found["front"]}
+    assert Path(found["model"]).is_file()
+
+
+def test_predictions_are_a_table(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / "predictions.csv"
+    said = Said(capsys, "predict", str(run), str(folder / "new.csv"), "--out", str(out))
+    assert (said.code, said.out) == (0, "")
+    assert "9 rows -> " in said.err
+    frame = pd.read_csv(out)
+    assert list(frame.columns) == ["prediction", "p(no)", "p(yes)"]
+    assert len(frame) == 9
+    assert np.allclose(frame["p(no)"] + frame["p(yes)"], 1)
+    printed = Said(capsys, "predict", str(run / "model.onnx"), str(folder / "new.csv"))
+    assert printed.out == out.read_text()
+
+
+def test_a_leaderboard_has_every_trial(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = Said(capsys, "leaderboard", str(run))
+    rows = said.out.splitlines()
+    assert len(rows) == 5
+    assert max(map(len, rows)) < 80
+    assert any(row.startswith("*") for row in rows)
+    found = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
+    assert {row["trial"] for row in found} == {1, 2, 3, 4}
+
+
+def test_a_trial_is_shown_as_a_tree_and_drawn(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Said(capsys, "show", str(run), "1")
+    assert said.code == 0
+    assert said.out.startswith("trial 1: baseline")
+    assert "Columns" in said.out
+    assert "parameters, " in said.out
+    assert "model.lr" in said.out
+    assert ElementTree.parse(run / "trial-1.svg").getroot().tag.endswith("svg")
+    assert Said(capsys, "show", str(run)).code == 0
+
+
+def test_a_child_is_shown_with_what_changed(
+    folder: Path,
+    line: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (folder / "climb.py").write_text(
+        "from netwright import Proposal\n"
+        "class Climb:\n"
+        "    def __init__(self, space, objectives, limits): self.space, self.last = space, None\n"
+        "    def ask(self, n, rng):\n"
+        "        child = self.space.mutate(self.last.candidate, rng)\n"
+        "        return [Proposal(child, origin='mutation', parents=(self.last.id,))]\n"
+        "    def tell(self, trial): self.last = trial\n"
+    )
+    monkeypatch.chdir(folder)
+    run = folder / "climb-run"
+    assert Said(capsys, *line[:-1], str(run), "--strategy", "climb:Climb").code == 0
+    said = Said(capsys, "show", str(run), "4")
+    assert said.out.startswith("trial 4: mutation of 3: ")
+    assert " -> " in said.out.splitlines()[0]
+
+
+def test_a_member_of_the_front_is_exported(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
+    other = next(row["trial"] for row in reversed(board) if row["front"])
+    out = folder / "small.onnx"
+    said = Said(capsys, "export", str(run), "--trial", str(other), "--out", str(out))
+    assert f"trial {other} -> {out}" in said.out
+    assert netwright.load(out).card["trial"] == other
+
+
+def test_images_and_a_built_in_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = folder / "digits-run"
+    found = json.loads(
+        Said(
+            capsys, "fit", "digits", "--trials", "1", "--workers", "1", "--run", str(run), "--json"
+        ).out
+    )
+    assert found["best"]["metrics"]["test"]["accuracy"] > 0.9
+    x = np.zeros((2, 8, 8), np.uint8)
+    np.savez(folder / "new.npz", x=x)
+    said = Said(capsys, "predict", str(run), str(folder / "new.npz"))
+    assert len(said.out.splitlines()) == 3
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Said(capsys, "--version").out == f"netwright {netwright.__version__}\n"
+    for command in ([], ["fit"], ["predict"], ["leaderboard"], ["show"], ["export"], ["demo"]):
+        said = Said(capsys, *command, "--help")
+        assert said.code == 0
+        assert max(map(len, said.out.splitlines())) <= 80
+    assert "Exit codes: 0 done" in Said(capsys, "--help").out
+
+
+BAD = [
+    (["fit", "rows.cvs", "--target", "y"], r"must be a file or folder that exists, got 'rows.cvs'"),
+    (["fit", "rows.csv"], "target must be one of the columns .* got none"),
+    (["fit", "rows.csv", "--target", "Y"], "target must be one of the columns, got 'Y'."),
+    (["fit", "empty.csv", "--target", "y"], "empty.csv must have a header line and rows"),
+    (["fit", "header.csv", "--target", "y"], "header.csv must have at least one row"),
+    (["fit", "oneclass.csv", "--target", "y"], "target 'y' must have .* classes"),
+    (["fit", "twice.csv", "--target", "y"], "twice.csv must have .*different names"),
+    (["fit", "infinite.csv", "--target", "y"], "must be finite"),
+    (["fit", "void.csv", "--target", "y"], "target 'y' must have a value"),
+    (["fit", "broken", "--trials", "1"], r"cut.png must be an image that can be read"),
+    (["fit", "rows.csv", "--target", "y", "--time", "1"], "time must be at least 5 s"),
+    (["fit", "rows.csv", "--target", "y", "--trials", "0"], "trials must be at least 1, got 0"),
+    (["fit", "rows.csv", "--target", "y", "--limit", "fast"], "limit must be METRIC<=NUMBER"),
+    (["fit", "rows.csv", "--target", "y", "--objective", "acuracy"], "Did you mean 'accuracy'"),
+    (["fit", "rows.csv", "--target", "y", "--strategy", "evolve"], "strategy must be a known name"),
+    (["predict", "nowhere", "rows.csv"], "model must be an ONNX file or a run folder with one"),
+    (["leaderboard", "nowhere"], "nowhere must be the folder of a run"),
+    (["show", "broken"], "broken must be the folder of a run"),
+]
+
+
+@pytest.fixture(scope="module")
+def bad(folder: Path) -> Path:
+    """Files of every kind of trouble."""
+    texts = {
+        "empty.csv": "", "header.csv": "a,y\n", "oneclass.csv": "a,y\n1,u\n2,u\n3,u\n",
+        "twice.csv": "a,a,y\n1,2,u\n3,4,v\n", "void.csv": "a,y\n1,\n2,\n",
+        "infinite.csv": "a,y\n" + "".join(f"{i},{i}.5\n" for i in range(9)) + "9,inf\n",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    from PIL import Image
+
+    for label in "uv":
+        (folder / "broken" / label).mkdir(parents=True)
+        for i in range(4):
+            noise = np.random.default_rng(i).integers(0, 255, (9, 9), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / "broken" / label / f"{i}.png")
+    whole = (folder / "broken" / "u" / "0.png").read_bytes()
+    (folder / "broken" / "u" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), BAD)
+def test_wrong_input_is_one_sentence_on_stderr_and_code_2(
+    bad: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(bad)
+    said = Said(capsys, *arguments)
+    assert said.code == 2
+    assert said.out == ""
+    assert re.search(sentence, said.err), said.err
+    assert said.err.count("\n") == 1
+    assert not (bad / "runs").exists()
+
+
+def test_a_run_of_other_data_is_refused(
+    run: Path, folder: Path, line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "study.sqlite").read_bytes()
+    messy(50, seed=5).to_csv(folder / "others.csv", index=False)
+    said = Said(capsys, "fit", str(folder / "others.csv"), "--target", "y", "--run", str(run))
+    assert said.code == 2
+    assert "belongs to another study" in said.err
+    assert "Use --run for a new folder, or --fresh to start anew." in said.err
+    assert (run / "study.sqlite").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    folder: Path, line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("/proc/nothing", str(folder / "rows.csv")):
+        said = Said(capsys, *line[:-1], place)
+        assert said.code == 2
+        assert f"{place} cannot be used: " in said.err
+        assert "Use --run for another folder." in said.err
+
+
+def test_a_run_without_a_finished_trial_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Said(
+        capsys, "fit", str(folder / "rows.csv"), "--target", "y", "--trials", "2",
+        "--limit", "parameters<=2", "--run", str(folder / "none"),
+    )  # fmt: skip
+    assert said.code == 2
+    assert "parameters<=2 is broken" in said.err
+    assert "no finished trial" in Said(capsys, "show", str(folder / "none")).err
+    assert Said(capsys, "leaderboard", str(folder / "none")).code == 0
+    assert "no finished trial" in Said(capsys, "export", str(folder / "none")).err
