@@ -117,7 +117,7 @@ def test_it_is_over_when_a_small_space_is_exhausted(search: Any) -> None:
     assert len({trial.candidate for trial in log}) == 64
 
 
-def test_a_tournament_is_won_within_the_limits_then_by_rank_then_by_the_first_objective() -> None:
+def test_a_tournament_is_won_within_the_limits_then_by_rank_then_by_the_first_drawn() -> None:
     best_outside = done(1, loss=0.0, cost=30.0)
     dominated = done(2, loss=2.0, cost=9.0)
     on_front, cheapest = done(3, loss=1.0, cost=8.0), done(4, loss=3.0, cost=1.0)
@@ -125,7 +125,9 @@ def test_a_tournament_is_won_within_the_limits_then_by_rank_then_by_the_first_ob
     limit = Limit("cost", at_most=10)
     assert winner(sample, [LOSS, COST], [limit]).id == 3
     assert winner(sample, [LOSS, COST]).id == 1
-    assert winner([dominated, cheapest], [COST, LOSS]).id == 4
+    assert winner(sample[::-1], [LOSS, COST]).id == 4
+    assert winner([dominated, on_front, cheapest], [LOSS, COST]).id == 3
+    assert winner(sample[::-1], [LOSS]).id == 1
     # nobody within: who breaks least
     assert winner([best_outside, done(5, loss=9.0, cost=11.0)], [LOSS], [limit]).id == 5
 

@@ -33,7 +33,7 @@ LEAST_SECONDS = 5
 """Start-up of a worker, one short training and the export."""
 _FRONT = 24
 """So many members of the front are exported and measured; the best come first."""
-_SHARES = 12
+_SHARES = 16
 """A trial may take this share of the search: enough trials to choose among."""
 
 
@@ -86,7 +86,7 @@ class Effort:
         """The time for trials: what loading, exporting and measuring will need is kept back."""
         if self.seconds is None:
             return None
-        return self.seconds - min(0.1 * self.seconds, 3 + 0.03 * self.seconds)
+        return self.seconds - min(0.15 * self.seconds, 4 + 0.04 * self.seconds)
 
     @property
     def trial_seconds(self) -> float | None:

@@ -44,7 +44,7 @@ def _images(side: int) -> list[dict[str, Value]]:
     return [
         recipe | _stages(16, (32, 64, 96), times=1),
         recipe | _stages(8, (16, 24, 32), times=0),
-        recipe | _stages(16, (32, 64, 64), times=0),
+        recipe | _stages(8, (32, 64, 64), times=0),
         recipe | _stages(8, (24, 48, 64), times=1),
         recipe | _stages(32, (64, 96, 128), times=2) | {"model.label_smoothing": 0.05},
     ]

@@ -34,8 +34,8 @@ class RegularizedEvolution:
 
     `population` (P) candidates compete, `sample` (S) at a time. Ageing is what regularises: what
     was lucky once has to be found good again by its children, or it is forgotten. Trials within
-    the limits beat those outside; then the non-dominated ones win, of those the best in the first
-    objective. Infeasible and failed trials take no place, and are not proposed again. The defaults
+    the limits beat those outside; then the non-dominated ones win, of those the first drawn, so
+    that with several objectives all of the front has children. Infeasible and failed trials take no place, and are not proposed again. The defaults
     suit some tens of trials; the paper's 100 and 25 suit thousands.
     """
 
@@ -116,16 +116,15 @@ class _AgeingPopulation:
 def winner(
     sample: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> Trial:
-    """The winner of a tournament: least broken limits, then rank, then the first objective.
+    """The winner of a tournament: least broken limits, then rank, then the first in the sample.
 
-    Constrained domination of Deb et al. 2002 (NSGA-II), section VI, for one objective the highest
+    Constrained domination of Deb et al. 2002 (NSGA-II), section VI; for one objective the highest
     accuracy of Real et al.
     """
     broken = [violation(trial, limits) for trial in sample]
     able = [trial for trial, much in zip(sample, broken, strict=True) if much == min(broken)]
     values = losses([trial.metrics for trial in able], objectives)  # (able, objectives)
-    front = [i for i, rank in enumerate(ranks(values)) if rank == 0]
-    return able[min(front, key=lambda i: float(values[i, 0]))]
+    return able[int(np.argmin(ranks(values)))]
 
 
 def violation(trial: Trial, limits: Sequence[Limit]) -> float:
