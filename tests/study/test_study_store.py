@@ -182,3 +182,12 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"file cannot be used: .*Use --run for another folder"):
         FolderLock(tmp_path / "file")
+
+
+def test_a_finished_store_is_one_file_and_reading_it_leaves_no_other(tmp_path: Path) -> None:
+    with Store.write(tmp_path, IDENTITY) as store:
+        store.start(started(1), 1.0)
+        assert len([*tmp_path.iterdir()]) == 3  # beside it, the log ahead of it
+    with Store.read(tmp_path) as store:
+        assert len(store.trials()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

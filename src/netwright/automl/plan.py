@@ -83,10 +83,10 @@ class Effort:
 
     @property
     def search_seconds(self) -> float | None:
-        """The time for trials: what loading, exporting and measuring will need is kept back."""
+        """The time for trials: what starting, exporting and measuring will need is kept back."""
         if self.seconds is None:
             return None
-        return self.seconds - min(0.15 * self.seconds, 4 + 0.04 * self.seconds)
+        return self.seconds - min(0.2 * self.seconds, 6 + 0.04 * self.seconds)
 
     @property
     def trial_seconds(self) -> float | None:

@@ -35,8 +35,9 @@ class RegularizedEvolution:
     `population` (P) candidates compete, `sample` (S) at a time. Ageing is what regularises: what
     was lucky once has to be found good again by its children, or it is forgotten. Trials within
     the limits beat those outside; then the non-dominated ones win, of those the first drawn, so
-    that with several objectives all of the front has children. Infeasible and failed trials take no place, and are not proposed again. The defaults
-    suit some tens of trials; the paper's 100 and 25 suit thousands.
+    that with several objectives all of the front has children. Infeasible and failed trials take
+    no place, and are not proposed again. The defaults suit some tens of trials; the paper's 100
+    and 25 suit thousands.
     """
 
     population: int = 10

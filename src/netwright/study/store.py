@@ -60,9 +60,10 @@ _TRIALS = sql.Table(
 class Store:
     """The trials of a run folder; `Store.write` to add to them, `Store.read` to look at them."""
 
-    def __init__(self, folder: Path, engine: sql.Engine) -> None:
+    def __init__(self, folder: Path, engine: sql.Engine, writes: bool = False) -> None:
         self.folder = folder
         self._engine = engine
+        self._writes = writes
         self._events = 0
 
     @classmethod
@@ -71,7 +72,7 @@ class Store:
 
         The caller holds the folder's lock.
         """
-        store = cls(folder, _writing_engine(folder / FILE))
+        store = cls(folder, _writing_engine(folder / FILE), writes=True)
         try:
             with store._begin() as connection:
                 if not sql.inspect(connection).get_table_names():
@@ -98,7 +99,13 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Gives the file back; a writer leaves one file, where nobody reads it just now."""
+        with contextlib.suppress(sql.exc.DBAPIError, sqlite3.Error):
+            if self._writes:
+                connection = self._engine.raw_connection()
+                connection.execute("PRAGMA busy_timeout=0")
+                connection.execute("PRAGMA journal_mode=DELETE")
+                connection.close()
         with contextlib.suppress(sql.exc.DBAPIError, sqlite3.Error):
             self._engine.dispose()
 
