@@ -8,7 +8,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies import evolution
-from netwright.strategies.evolution import RegularizedEvolution, violation, winner
+from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
@@ -115,28 +115,6 @@ def test_it_is_over_when_a_small_space_is_exhausted(search: Any) -> None:
     tiny = Space({"x": Integer(0, 7), "y": Integer(0, 7)})
     log = search(RegularizedEvolution()(tiny, [LOSS]), hill, trials=500, workers=2)
     assert len({trial.candidate for trial in log}) == 64
-
-
-def test_a_tournament_is_won_within_the_limits_then_by_rank_then_by_the_first_drawn() -> None:
-    best_outside = done(1, loss=0.0, cost=30.0)
-    dominated = done(2, loss=2.0, cost=9.0)
-    on_front, cheapest = done(3, loss=1.0, cost=8.0), done(4, loss=3.0, cost=1.0)
-    sample = [best_outside, dominated, on_front, cheapest]
-    limit = Limit("cost", at_most=10)
-    assert winner(sample, [LOSS, COST], [limit]).id == 3
-    assert winner(sample, [LOSS, COST]).id == 1
-    assert winner(sample[::-1], [LOSS, COST]).id == 4
-    assert winner([dominated, on_front, cheapest], [LOSS, COST]).id == 3
-    assert winner(sample[::-1], [LOSS]).id == 1
-    # nobody within: who breaks least
-    assert winner([best_outside, done(5, loss=9.0, cost=11.0)], [LOSS], [limit]).id == 5
-
-
-def test_limits_of_different_units_weigh_by_their_bounds() -> None:
-    limits = [Limit("size", at_most=1e6), Limit("accuracy", at_least=0.9)]
-    assert violation(done(1, size=1.5e6, accuracy=0.45), limits) == pytest.approx(1.0)
-    assert violation(done(1, size=9e5, accuracy=0.95), limits) == 0
-    assert violation(done(1, size=9e5), limits) == np.inf
 
 
 def test_limits_pull_the_search_inside(search: Any) -> None:

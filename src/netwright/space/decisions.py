@@ -91,6 +91,12 @@ class Decision:
         # 1 == True and 1 == 1.0 in Python; labels tell them apart
         return place is not None and type(self.values[place]) is type(value)
 
+    def is_asked(self, values: Mapping[str, Value]) -> bool:
+        """Whether the decision is active, given those before it."""
+        return self.when is None or any(
+            path in values and values[path] in switching for path, switching in self.when
+        )
+
     def legal(self) -> str:
         """The legal values in words."""
         if not self.fixed and isinstance(self.choice, NumberChoice):

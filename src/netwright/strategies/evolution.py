@@ -8,7 +8,6 @@ proposed only once, and several objectives under limits.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import Strategy
 from netwright.strategies.random import unseen
+from netwright.strategies.selection import winner
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.pareto import losses, ranks
 from netwright.trials.trial import Proposal, Status, Trial
 
 _TRIES = 100
@@ -112,26 +111,3 @@ class _AgeingPopulation:
             if candidate not in known:
                 return Proposal(candidate, origin="mutation", parents=(parent.id,))
         return None
-
-
-def winner(
-    sample: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-) -> Trial:
-    """The winner of a tournament: least broken limits, then rank, then the first in the sample.
-
-    Constrained domination of Deb et al. 2002 (NSGA-II), section VI; for one objective the highest
-    accuracy of Real et al.
-    """
-    broken = [violation(trial, limits) for trial in sample]
-    able = [trial for trial, much in zip(sample, broken, strict=True) if much == min(broken)]
-    values = losses([trial.metrics for trial in able], objectives)  # (able, objectives)
-    return able[int(np.argmin(ranks(values)))]
-
-
-def violation(trial: Trial, limits: Sequence[Limit]) -> float:
-    """By how much a trial breaks its limits, each as a share of its bound; 0 when it keeps all."""
-    total = 0.0
-    for limit in limits:
-        bound = limit.at_most if limit.at_most < math.inf else limit.at_least
-        total += limit.excess(trial.metrics) / (abs(bound) or 1.0)
-    return total

@@ -1,0 +1,153 @@
+"""Differential evolution in the unit cube of a space.
+
+Storn and Price 1997, "Differential evolution", rand/1/bin; on discrete decisions as in DEHB (Awad,
+Mallik and Hutter 2021, arXiv:2105.09821): individuals live in the cube, `from_unit` decides, and
+what leaves the cube is drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.errors import InputError, InvalidCandidate, expected
+from netwright.space.candidate import Candidate, Value
+from netwright.space.space import Space
+from netwright.strategies.base import RNG, Strategy
+from netwright.strategies.random import unseen
+from netwright.strategies.selection import winner
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Proposal, Status, Trial
+
+_TRIES = 100
+
+Point = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DifferentialEvolution:
+    """rand/1/bin: a point plus the scaled difference of two others, crossed with its rival.
+
+    `scale` (F) and `crossover` (CR) are those of DEHB. A child takes its rival's place unless the
+    rival is better; with several objectives, unless the rival dominates it.
+    """
+
+    population: int = 20
+    scale: float = 0.5
+    crossover: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.population < 4:
+            rule = "at least 4: a child has a rival and three others"
+            raise InputError(expected("population", rule, self.population))
+        if not self.scale > 0:
+            raise InputError(expected("scale", "above 0", self.scale))
+        if not 0 <= self.crossover <= 1:
+            raise InputError(expected("crossover", "from 0 to 1", self.crossover))
+
+    def __call__(
+        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+    ) -> Strategy:
+        return _Cube(self, space, objectives, limits)
+
+
+class _Cube:
+    """The strategy: places, each with a trial; a proposal's note has its place and its point."""
+
+    def __init__(
+        self,
+        settings: DifferentialEvolution,
+        space: Space[Any],
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+    ) -> None:
+        self.space = space
+        self.objectives, self.limits = tuple(objectives), tuple(limits)
+        self.NP, self.F, self.CR = settings.population, settings.scale, settings.crossover
+        self._places: dict[int, Trial] = {}
+        self._busy: dict[int, int] = {}  # trial -> place, while the first generation fills
+        self._started = 0
+        self._known: set[Candidate] = set()
+
+    def ask(self, n: int, rng: RNG) -> list[Proposal]:
+        known = set(self._known)
+        taken = {*self._places, *self._busy.values()}
+        empty = [place for place in range(self.NP) if place not in taken]
+        proposals: list[Proposal] = []
+        for i in range(n):
+            if empty:
+                proposal = self._drawn(empty.pop(0), known, rng)
+            elif len(self._places) < 4:
+                break  # the first generation runs still
+            else:
+                places = sorted(self._places)
+                rival = places[(self._started + i) % len(places)]  # i = 1, 2, ... NP
+                proposal = self._child(rival, known, rng) or self._drawn(rival, known, rng)
+            if proposal is None:
+                break
+            known.add(proposal.candidate)
+            proposals.append(proposal)
+        return proposals
+
+    def tell(self, trial: Trial) -> None:
+        self._known.add(trial.candidate)
+        place = trial.proposal.note.get("place")
+        if not isinstance(place, int):  # a baseline
+            place = next((i for i in range(self.NP) if i not in self._places), 0)
+        if trial.status is Status.RUNNING:
+            self._started += 1
+            if place not in self._places:
+                self._busy[trial.id] = place
+            return
+        self._busy.pop(trial.id, None)
+        if trial.status is not Status.DONE:
+            return
+        rival = self._places.get(place)
+        if rival is None or winner([trial, rival], self.objectives, self.limits) is trial:
+            self._places[place] = trial
+
+    def _child(self, rival: int, known: Set[Candidate], rng: RNG) -> Proposal | None:
+        """A child that is not known and passes the space's rule; None when there seems to be none."""
+        others = [place for place in sorted(self._places) if place != rival]
+        target = self._point(rival)
+        for _ in range(_TRIES):
+            r1, r2, r3 = (others[i] for i in rng.choice(len(others), 3, replace=False))
+            v = self._point(r1) + self.F * (self._point(r2) - self._point(r3))
+            outside = (v < 0) | (v > 1)
+            v[outside] = rng.random(int(outside.sum()))
+            crossed = rng.random(len(v)) < self.CR
+            crossed[rng.integers(len(v))] = True  # at least one from the mutant
+            u = np.where(crossed, v, target)
+            candidate = self.space.from_unit(u)
+            if candidate not in known and _is_legal(self.space, candidate):
+                parents = (self._places[rival].id, self._places[r1].id)
+                note: dict[str, Value] = {"place": rival, "point": tuple(map(float, u))}
+                return Proposal(candidate, origin="difference", parents=parents, note=note)
+        return None
+
+    def _drawn(self, place: int, known: Set[Candidate], rng: RNG) -> Proposal | None:
+        candidate = unseen(self.space, known, rng)
+        if candidate is None:
+            return None
+        point = tuple(map(float, self.space.to_unit(candidate)))
+        return Proposal(candidate, origin="random", note={"place": place, "point": point})
+
+    def _point(self, place: int) -> Point:
+        """(decisions,) where the individual of a place lies."""
+        trial = self._places[place]
+        point = trial.proposal.note.get("point")
+        if isinstance(point, tuple):
+            return np.array(point, np.float64)
+        return self.space.to_unit(trial.candidate)
+
+
+def _is_legal(space: Space[Any], candidate: Candidate) -> bool:
+    try:
+        space.check(candidate)
+    except InvalidCandidate:
+        return False
+    return True

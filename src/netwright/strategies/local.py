@@ -1,0 +1,110 @@
+"""Local search: move to the first neighbour that is better; start anew where there is none.
+
+White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021,
+arXiv:2005.02960: the variant that moves at the first improvement, from the best of some random
+candidates, with restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from netwright.errors import InputError, expected
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.strategies.base import RNG, Strategy
+from netwright.strategies.random import unseen
+from netwright.strategies.selection import better, winner
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Proposal, Status, Trial
+
+_RESTART = "restart"
+
+
+@dataclass(frozen=True)
+class LocalSearch:
+    """First-improvement local search from the best of `initial` random candidates, with restarts.
+
+    A neighbour differs in one decision. With several objectives a move must be better in one and
+    worse in none. Where no neighbour is left, it goes on from a new random candidate.
+    """
+
+    initial: int = 10
+
+    def __post_init__(self) -> None:
+        if self.initial < 1:
+            raise InputError(expected("initial", "at least 1", self.initial))
+
+    def __call__(
+        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+    ) -> Strategy:
+        return _Climb(self, space, objectives, limits)
+
+
+class _Climb:
+    """The strategy of `LocalSearch`; `_here` is where it stands."""
+
+    def __init__(
+        self,
+        settings: LocalSearch,
+        space: Space[Any],
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+    ) -> None:
+        self.space, self.initial = space, settings.initial
+        self.objectives, self.limits = tuple(objectives), tuple(limits)
+        self._here: Trial | None = None
+        self._first = 0
+        self._running: set[int] = set()
+        self._known: set[Candidate] = set()
+
+    def ask(self, n: int, rng: RNG) -> list[Proposal]:
+        known = set(self._known)
+        proposals: list[Proposal] = []
+        ahead = self._neighbours(known, rng)
+        while len(proposals) < n:
+            started = self._first + len(self._running) + len(proposals)
+            if self._here is None or started < self.initial:
+                proposal = self._random("random", known, rng)
+            elif ahead:
+                candidate = ahead.pop()
+                proposal = Proposal(candidate, origin="mutation", parents=(self._here.id,))
+            else:
+                proposal = self._random(_RESTART, known, rng)
+            if proposal is None:
+                break
+            known.add(proposal.candidate)
+            proposals.append(proposal)
+        return proposals
+
+    def tell(self, trial: Trial) -> None:
+        self._known.add(trial.candidate)
+        if trial.status is Status.RUNNING:
+            self._running.add(trial.id)
+            return
+        self._running.discard(trial.id)
+        if trial.status is not Status.DONE:
+            return
+        if self._first < self.initial:
+            self._first += 1
+            here = [self._here] if self._here else []
+            self._here = winner([*here, trial], self.objectives, self.limits)
+        elif (
+            self._here is None
+            or trial.proposal.origin == _RESTART
+            or better(trial, self._here, self.objectives, self.limits)
+        ):
+            self._here = trial
+
+    def _neighbours(self, known: Set[Candidate], rng: RNG) -> list[Candidate]:
+        """Those of where it stands that are not known, in random order."""
+        if self._here is None:
+            return []
+        found = [one for one in self.space.neighbours(self._here.candidate) if one not in known]
+        return [found[i] for i in rng.permutation(len(found))]
+
+    def _random(self, origin: str, known: Set[Candidate], rng: RNG) -> Proposal | None:
+        candidate = unseen(self.space, known, rng)
+        return None if candidate is None else Proposal(candidate, origin=origin)

@@ -1,0 +1,199 @@
+"""Reinforcement learning: a policy proposes, and is pulled towards what came out well.
+
+REINFORCE (Williams 1992; for architectures Zoph and Le 2017, 1611.01578) and PPO (Schulman et al.
+2017, 1707.06347), each with a softmax of its own for every decision or with a recurrent controller.
+The reward of a trial is its rank among all so far, so that scales, outliers and several objectives
+do no harm; the baseline is a moving average of the rewards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from netwright.errors import InputError, InvalidCandidate, expected
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.strategies.base import RNG, Strategy
+from netwright.strategies.policies import Independent, Policy, Recurrent, Step, Update
+from netwright.strategies.random import unseen
+from netwright.strategies.selection import constrained_ranks
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Proposal, Status, Trial
+
+Controller = Literal["independent", "recurrent"]
+
+_CONTROLLERS: dict[str, type[Independent] | type[Recurrent]] = {
+    "independent": Independent, "recurrent": Recurrent,
+}  # fmt: skip
+_TRIES = 100
+_REWARDED = 500
+"""Ranks are those among so many latest trials: the cost of an update is bounded."""
+_BASELINE = 0.9
+"""The moving average keeps this share of itself."""
+
+
+@dataclass(frozen=True)
+class Reinforce:
+    """REINFORCE: after each `batch` of trials one step up the gradient of the expected reward.
+
+    `entropy` keeps the policy from settling too early; its factor falls with one over the updates.
+    What has been paid for is not proposed again, but the policy hears of it when it draws it.
+    """
+
+    controller: Controller = "independent"
+    lr: float = 0.1
+    batch: int = 4
+    entropy: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check(self.controller, self.lr, self.batch, self.entropy)
+
+    def __call__(
+        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+    ) -> Strategy:
+        policy = _CONTROLLERS[self.controller](space)
+        return _Gradient(self, policy, space, objectives, limits)
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation: `epochs` steps on each batch, none of them too far.
+
+    A candidate stops counting once its probability has changed by more than the share `clip`.
+    """
+
+    controller: Controller = "independent"
+    lr: float = 0.05
+    batch: int = 8
+    entropy: float = 0.05
+    clip: float = 0.2
+    epochs: int = 4
+
+    def __post_init__(self) -> None:
+        _check(self.controller, self.lr, self.batch, self.entropy)
+        if not 0 < self.clip < 1:
+            raise InputError(expected("clip", "between 0 and 1", self.clip))
+        if self.epochs < 1:
+            raise InputError(expected("epochs", "at least 1", self.epochs))
+
+    def __call__(
+        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+    ) -> Strategy:
+        policy = _CONTROLLERS[self.controller](space)
+        return _Gradient(self, policy, space, objectives, limits)
+
+
+class _Gradient:
+    """The strategy of both: draws from the policy; learns whenever a batch of trials has ended."""
+
+    def __init__(
+        self,
+        settings: Reinforce | PPO,
+        policy: Policy,
+        space: Space[Any],
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+    ) -> None:
+        self.settings, self.policy, self.space = settings, policy, space
+        self.objectives, self.limits = tuple(objectives), tuple(limits)
+        self.clip = settings.clip if isinstance(settings, PPO) else math.inf
+        self.epochs = settings.epochs if isinstance(settings, PPO) else 1
+        self._known: set[Candidate] = set()
+        self._ended: deque[Trial] = deque(maxlen=_REWARDED)
+        self._waiting: list[Trial] = []
+        self._baseline = 0.0
+        self._updates = 0
+
+    def ask(self, n: int, rng: RNG) -> list[Proposal]:
+        known = set(self._known)
+        proposals: list[Proposal] = []
+        while len(proposals) < n:
+            proposal = self._drawn(known, rng)
+            if proposal is None:
+                break
+            known.add(proposal.candidate)
+            proposals.append(proposal)
+        return proposals
+
+    def tell(self, trial: Trial) -> None:
+        self._known.add(trial.candidate)
+        if trial.status in (Status.RUNNING, Status.FAILED):
+            return
+        self._ended.append(trial)
+        self._waiting.append(trial)
+        if len(self._waiting) >= self.settings.batch:
+            self._learn()
+            self._waiting = []
+
+    def _drawn(self, known: set[Candidate], rng: RNG) -> Proposal | None:
+        """A candidate of the policy that is not known and keeps the space's rule; else a random one."""
+        for _ in range(_TRIES):
+            candidate, log_p = self.policy.draw(rng)
+            if candidate not in known and self._is_legal(candidate):
+                note = {"log_probability": log_p}
+                return Proposal(candidate, origin="policy", note=note)
+        stranger = unseen(self.space, known, rng)
+        if stranger is None:
+            return None
+        note = {"log_probability": self.policy.log_probability(stranger)}
+        return Proposal(stranger, origin="random", note=note)
+
+    def _is_legal(self, candidate: Candidate) -> bool:
+        try:
+            self.space.check(candidate)
+        except InvalidCandidate:
+            return False
+        return True
+
+    def _learn(self) -> None:
+        """A gradient step on the batch, and on what the policy draws that is paid for already."""
+        reward = dict(zip((one.candidate for one in self._ended), self._rewards(), strict=True))
+        batch = [(one.candidate, self._log_probability(one)) for one in self._waiting]
+        rng = np.random.default_rng(self._updates)
+        for _ in range(self.settings.batch):
+            again, log_p = self.policy.draw(rng)
+            if again in reward:
+                batch.append((again, log_p))
+        steps = [Step(one, reward[one] - self._baseline, log_p) for one, log_p in batch]
+        self._updates += 1
+        entropy = self.settings.entropy / self._updates**0.5
+        for _ in range(self.epochs):
+            self.policy.learn(steps, Update(self.settings.lr, entropy, self.clip))
+        mean = float(np.mean([reward[one] for one, _ in batch]))
+        self._baseline = _BASELINE * self._baseline + (1 - _BASELINE) * mean
+
+    def _log_probability(self, trial: Trial) -> float:
+        """That of the policy which proposed it."""
+        noted = trial.proposal.note.get("log_probability")
+        if isinstance(noted, float):
+            return noted
+        return self.policy.log_probability(trial.candidate)  # a baseline
+
+    def _rewards(self) -> list[float]:
+        """From 1 for the best to -1 for the worst of what ended; infeasible ones are the worst."""
+        done = [one for one in self._ended if one.status is Status.DONE]
+        rank = constrained_ranks(done, self.objectives, self.limits)
+        order = np.unique(rank, return_inverse=True)[1].astype(float)
+        counts = np.bincount(order.astype(int), minlength=1)
+        before = np.cumsum(counts) - counts  # how many are better
+        middle = before[order.astype(int)] + (counts[order.astype(int)] - 1) / 2 if done else order
+        last = max(len(self._ended) - 1, 1)
+        places = dict(zip((one.id for one in done), middle, strict=True))
+        return [1 - 2 * float(places.get(one.id, last)) / last for one in self._ended]
+
+
+def _check(controller: str, lr: float, batch: int, entropy: float) -> None:
+    if controller not in _CONTROLLERS:
+        raise InputError(expected("controller", " or ".join(_CONTROLLERS), controller))
+    if not lr > 0:
+        raise InputError(expected("lr", "above 0", lr))
+    if batch < 1:
+        raise InputError(expected("batch", "at least 1", batch))
+    if not entropy >= 0:
+        raise InputError(expected("entropy", "at least 0", entropy))

@@ -1,0 +1,92 @@
+"""Who is better, who may breed and who stays: the operators that evolution is composed from.
+
+Trials within the limits come before those outside, and of the latter those that break them least
+(constrained domination; Deb et al. 2002, NSGA-II, section VI). All losses are minimised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import losses, ranks
+from netwright.trials.trial import Trial
+
+
+def violation(trial: Trial, limits: Sequence[Limit]) -> float:
+    """By how much a trial breaks its limits, each as a share of its bound; 0 when it keeps all."""
+    total = 0.0
+    for limit in limits:
+        bound = limit.at_most if limit.at_most < math.inf else limit.at_least
+        total += limit.excess(trial.metrics) / (abs(bound) or 1.0)
+    return total
+
+
+def winner(
+    sample: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+) -> Trial:
+    """The winner of a tournament: least broken limits, then rank, then the first in the sample."""
+    return sample[int(np.argmin(constrained_ranks(sample, objectives, limits)))]
+
+
+def better(
+    one: Trial, other: Trial, objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+) -> bool:
+    """Whether `one` dominates `other`; equals and trade-offs are not better."""
+    return winner([other, one], objectives, limits) is one
+
+
+def constrained_ranks(
+    trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+) -> NDArray[np.int64]:
+    """(n,) ranks from 0: the fronts of those within the limits, then the others one by one."""
+    broken = np.array([violation(trial, limits) for trial in trials])
+    found = np.zeros(len(trials), np.int64)
+    within = np.flatnonzero(broken == 0)
+    values = losses([trials[int(i)].metrics for i in within], objectives)  # (within, objectives)
+    if len(objectives) == 1:  # the same, without comparing each with each
+        found[within] = np.unique(values[:, 0], return_inverse=True)[1]
+    else:
+        found[within] = ranks(values)
+    behind = found[within].max(initial=-1) + 1
+    levels = np.unique(broken[broken > 0], return_inverse=True)[1]
+    found[broken > 0] = behind + levels
+    return found
+
+
+def crowding(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) crowding distances of losses (n, m): the size of the gap around each.
+
+    Deb et al. 2002, section III-B: the two ends of each objective are infinitely far.
+    """
+    n, m = values.shape
+    distance = np.zeros(n)
+    for k in range(m):
+        order = np.argsort(values[:, k], kind="stable")
+        column = values[order, k]
+        distance[order[[0, -1]]] = np.inf
+        width = column[-1] - column[0]
+        if width > 0 and np.isfinite(width):
+            distance[order[1:-1]] += (column[2:] - column[:-2]) / width
+    return distance
+
+
+def crowded_order(
+    trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+) -> list[int]:
+    """Places of the trials, best first: by rank, within a rank the least crowded first.
+
+    The crowded-comparison operator of Deb et al. 2002, section III-B.
+    """
+    rank = constrained_ranks(trials, objectives, limits)
+    values = losses([trial.metrics for trial in trials], objectives)
+    order: list[int] = []
+    for level in range(int(rank.max(initial=-1)) + 1):
+        front = np.flatnonzero(rank == level)
+        far = crowding(values[front])
+        order += [int(front[i]) for i in np.argsort(-far, kind="stable")]
+    return order
