@@ -6,16 +6,18 @@ import sys
 import netwright
 
 LISTED = """
-Activation AdamW AutoClassifier AutoRegressor Candidate Categories Chain Columns Composite
-Constant Conv Cosine Costs Crop Cutout Dropout Embedding Evaluator ExportError Flatten Flip Float
-Given GlobalPool Graph ImagePipeline InProcess InfeasibleCandidate InputError Integer
-InvalidCandidate Job Latency Layer Leaf Limit Linear MBConv Metrics Model NetworkCosts
-NetwrightError Node Norm Numeric Objective OneCycle OneHot OneOf Periodic Pool Proposal
-RandomSearch Recurrent RegularizedEvolution Repeat Residual Rows RunError SGD Scale SelfAttention
-Shared Skip Space SpaceError SqueezeExcitation Status StochasticDepth Strategy Study SubsetOf
-Supervised TablePipeline Task TrainAndValidate Training Trial Zero at_most_edges build cached
+Activation AdamW Algorithm AutoClassifier AutoRegressor Candidate Categories Chain Columns
+Composite Constant Conv Cosine Costs Crop Cutout Decided DifferentialEvolution Dropout Embedding
+Evaluator ExportError Flatten Flip Float Genetic Given GlobalPool Graph ImagePipeline InProcess
+InfeasibleCandidate InputError Integer InvalidCandidate Job Latency Layer Leaf Limit Linear
+LocalSearch MBConv Measured Metrics Model NSGA2 NetworkCosts NetwrightError Node Norm Numeric
+Objective OneCycle OneHot OneOf PPO Periodic Pool Proposal RandomSearch Recurrent
+RegularizedEvolution Reinforce Repeat Residual Rows RunError SGD Scale SelfAttention Shared Skip
+Space SpaceError SqueezeExcitation Status StochasticDepth Strategy Study SubsetOf Supervised
+TableBenchmark TablePipeline Task TrainAndValidate Training Trial Zero at_most_edges build cached
 canonical cascade combine costs darts darts_cell hypervolume load nas_bench_101 nas_bench_101_cell
-nas_bench_201 nas_bench_201_cell outline pareto_front svg task
+nas_bench_201 nas_bench_201_cell nas_bench_201_table outline pareto_front read_nas_bench_101 svg
+task testing
 """
 NAMES = LISTED.split()
 

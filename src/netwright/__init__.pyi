@@ -1,5 +1,6 @@
 __version__: str
 
+from . import testing as testing
 from .automl.estimators import AutoClassifier as AutoClassifier
 from .automl.estimators import AutoRegressor as AutoRegressor
 from .data.task import Task as Task
@@ -19,6 +20,11 @@ from .evaluators.base import cascade as cascade
 from .evaluators.base import combine as combine
 from .evaluators.costs import NetworkCosts as NetworkCosts
 from .evaluators.latency import Latency as Latency
+from .evaluators.nasbench import nas_bench_201_table as nas_bench_201_table
+from .evaluators.nasbench import read_nas_bench_101 as read_nas_bench_101
+from .evaluators.table import Decided as Decided
+from .evaluators.table import Measured as Measured
+from .evaluators.table import TableBenchmark as TableBenchmark
 from .evaluators.train import TrainAndValidate as TrainAndValidate
 from .networks.augment import Crop as Crop
 from .networks.augment import Cutout as Cutout
@@ -83,9 +89,16 @@ from .space.choices import Repeat as Repeat
 from .space.choices import Shared as Shared
 from .space.choices import SubsetOf as SubsetOf
 from .space.space import Space as Space
+from .strategies.base import Algorithm as Algorithm
 from .strategies.base import Strategy as Strategy
+from .strategies.differential import DifferentialEvolution as DifferentialEvolution
 from .strategies.evolution import RegularizedEvolution as RegularizedEvolution
+from .strategies.genetic import NSGA2 as NSGA2
+from .strategies.genetic import Genetic as Genetic
+from .strategies.local import LocalSearch as LocalSearch
 from .strategies.random import RandomSearch as RandomSearch
+from .strategies.reinforce import PPO as PPO
+from .strategies.reinforce import Reinforce as Reinforce
 from .study.executors import InProcess as InProcess
 from .study.executors import Supervised as Supervised
 from .study.study import Study as Study

@@ -11,8 +11,14 @@ from netwright.errors import InputError, closest
 from netwright.strategies.base import Algorithm, as_algorithm
 
 STRATEGIES: Mapping[str, str] = {
-    "evolution": "netwright.strategies.evolution:RegularizedEvolution",
     "random": "netwright.strategies.random:RandomSearch",
+    "evolution": "netwright.strategies.evolution:RegularizedEvolution",
+    "genetic": "netwright.strategies.genetic:Genetic",
+    "nsga2": "netwright.strategies.genetic:NSGA2",
+    "differential": "netwright.strategies.differential:DifferentialEvolution",
+    "local": "netwright.strategies.local:LocalSearch",
+    "reinforce": "netwright.strategies.reinforce:Reinforce",
+    "ppo": "netwright.strategies.reinforce:PPO",
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
 

@@ -52,7 +52,12 @@ Limits = Annotated[
 ]
 Until = Annotated[list[str] | None, _option("Stop when reached, such as 'accuracy>=0.99'.")]
 StrategyName = Annotated[
-    str, typer.Option("--strategy", help="evolution, random, or module:Object.")
+    str,
+    typer.Option(
+        "--strategy",
+        help="evolution, genetic, nsga2, differential, local, reinforce, ppo, random, or "
+        "module:Object.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
 Workers = Annotated[int, typer.Option(help="Trials side by side; 0: one for each core.")]

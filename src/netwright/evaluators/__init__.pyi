@@ -5,4 +5,9 @@ from .base import combine as combine
 from .costs import NetworkCosts as NetworkCosts
 from .defaults import evaluator_for as evaluator_for
 from .latency import Latency as Latency
+from .nasbench import nas_bench_201_table as nas_bench_201_table
+from .nasbench import read_nas_bench_101 as read_nas_bench_101
+from .table import Decided as Decided
+from .table import Measured as Measured
+from .table import TableBenchmark as TableBenchmark
 from .train import TrainAndValidate as TrainAndValidate

@@ -1,3 +1,10 @@
+from .base import Algorithm as Algorithm
 from .base import Strategy as Strategy
+from .differential import DifferentialEvolution as DifferentialEvolution
 from .evolution import RegularizedEvolution as RegularizedEvolution
+from .genetic import NSGA2 as NSGA2
+from .genetic import Genetic as Genetic
+from .local import LocalSearch as LocalSearch
 from .random import RandomSearch as RandomSearch
+from .reinforce import PPO as PPO
+from .reinforce import Reinforce as Reinforce

@@ -1,0 +1,188 @@
+"""The field's tables, ready-made: NAS-Bench-201, and NAS-Bench-101 from its own files.
+
+None of them is shipped; each function takes the path of a file that the user has.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from netwright.errors import InputError, expected
+from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.networks.cells import nas_bench_201 as nas_bench_201_network
+from netwright.space.space import Space
+
+_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_SEEDS = (777, 888, 999)
+_DATASETS = ("cifar10", "cifar100", "imagenet16")
+
+
+def nas_bench_201_table(
+    file: str | Path,
+    dataset: str = "cifar10",
+    repetition: Literal["mean", "one"] = "mean",
+    device: str = "",
+) -> TableBenchmark:
+    """NAS-Bench-201 (Dong & Yang 2020, 2001.00326) as an evaluator, from its table as parquet.
+
+    Metrics: "accuracy" (validation; with `repetition` "one" that of a single training where the
+    table has it, which for CIFAR-100 and ImageNet16-120 is of validation and test images together),
+    "test_accuracy" (mean of the seeds), "parameters", "flops" (2 a multiply-add), "train_seconds",
+    and with a `device` "latency" in ms on it. Fidelities: 200 epochs (1) and the separate schedule
+    of 12 epochs (.06).
+    """
+    if dataset not in _DATASETS:
+        raise InputError(expected("dataset", " or ".join(_DATASETS), dataset))
+    full = _metrics(dataset, 200, device)
+    if repetition == "one":
+        part = "valid" if dataset == "cifar10" else "valtest"
+        names = [f"{dataset}_{part}_acc_200_seed{seed}" for seed in _SEEDS]
+        full["accuracy"] = Measured.of(*names, scale=0.01)
+    decisions = {
+        f"cell.{j}.{i}": Decided(f"op_{i}_{j}", _OPERATIONS) for j in (1, 2, 3) for i in range(j)
+    }
+    fidelities = {12 / 200: _metrics(dataset, 12, device), 1.0: full}
+    space = Space(nas_bench_201_network())
+    return TableBenchmark(space, Path(file), decisions, fidelities, repetition)
+
+
+def _metrics(dataset: str, epochs: int, device: str) -> dict[str, Measured]:
+    found = {
+        "accuracy": Measured.of(f"{dataset}_valid_acc_{epochs}", scale=0.01),
+        "test_accuracy": Measured.of(f"{dataset}_test_acc_{epochs}", scale=0.01),
+        "parameters": Measured.of(f"{dataset}_params"),
+        "flops": Measured.of(f"{dataset}_mflops", scale=2e6),
+        "train_seconds": Measured.of(f"{dataset}_train_seconds_{epochs}"),
+    }
+    if device:
+        found["latency"] = Measured.of(f"latency_ms_{device}")
+    return found
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One training of a cell, as NAS-Bench-101's files hold it: half-way and final metrics.
+
+    `energy` in kWh and `carbon` in g are 0 where the file does not have them (the original does
+    not).
+    """
+
+    adjacency: tuple[tuple[int, ...], ...]
+    operations: tuple[str, ...]
+    epochs: int
+    parameters: int
+    seconds: float
+    train_accuracy: float
+    validation_accuracy: float
+    test_accuracy: float
+    energy: float = 0.0
+    carbon: float = 0.0
+
+
+def read_nas_bench_101(file: str | Path) -> Iterator[Evaluation]:
+    """Every training in a file of NAS-Bench-101 (Ying et al. 2019, 1902.09635) or in its format.
+
+    A TFRecord of JSON lists whose last item is a protobuf message; both are read here, so that
+    TensorFlow is not needed. Raises InputError when the file is not such a file, or cut off.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(expected("file", "one that exists", str(path)))
+    for record in _records(path):
+        try:
+            _, epochs, matrix, operations, packed = json.loads(record)
+            size = operations.count(",") + 1
+            rows = tuple(
+                tuple(int(bit) for bit in matrix[i * size : (i + 1) * size]) for i in range(size)
+            )
+            yield _evaluation(rows, tuple(operations.split(",")), int(epochs), packed)
+        except (ValueError, KeyError, IndexError, struct.error) as error:
+            raise _no_record(path) from error
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """The payloads of a TFRecord: length u64, its checksum u32, payload, its checksum u32."""
+    with path.open("rb") as file:
+        while head := file.read(12):
+            if len(head) < 12:
+                raise _no_record(path)
+            (length,) = struct.unpack("<Q", head[:8])
+            payload = file.read(length) if length < 1 << 24 else b""
+            if len(payload) < length or len(file.read(4)) < 4:
+                raise _no_record(path)
+            yield payload
+
+
+def _no_record(path: Path) -> InputError:
+    return InputError(
+        f"{path} must be a whole TFRecord of NAS-Bench-101, got another file or one cut off. "
+        "Fetch it again."
+    )
+
+
+def _evaluation(
+    adjacency: tuple[tuple[int, ...], ...], operations: tuple[str, ...], epochs: int, packed: str
+) -> Evaluation:
+    """ModelMetrics: 1 evaluation_data (repeated), 2 trainable_parameters, 4 energy, 5 carbon."""
+    model = _message(base64.b64decode(packed))
+    final = _message(model[1][-1])  # at 0, half of, and all epochs
+    return Evaluation(
+        adjacency, operations, epochs,
+        parameters=round(_number(model, 2)), seconds=_number(final, 2),
+        train_accuracy=_number(final, 3), validation_accuracy=_number(final, 4),
+        test_accuracy=_number(final, 5), energy=_last(model, 4), carbon=_last(model, 5),
+    )  # fmt: skip
+
+
+Fields = Mapping[int, list[bytes]]
+
+
+def _message(data: bytes) -> dict[int, list[bytes]]:
+    """A protobuf message as field number -> raw values in their order."""
+    found: dict[int, list[bytes]] = {}
+    place = 0
+    while place < len(data):
+        key, place = _varint(data, place)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, place = _varint(data, place)
+            raw = struct.pack("<d", float(value))
+        elif wire == 1:
+            raw, place = data[place : place + 8], place + 8
+        elif wire == 2:
+            length, place = _varint(data, place)
+            raw, place = data[place : place + length], place + length
+        elif wire == 5:
+            (single,) = struct.unpack_from("<f", data, place)
+            raw, place = struct.pack("<d", single), place + 4
+        else:
+            raise ValueError(f"wire type {wire}")
+        found.setdefault(number, []).append(raw)
+    return found
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """A whole number of seven bits a byte, and the place after it."""
+    value, shift = 0, 0
+    while True:
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        place += 1
+        if byte < 0x80:
+            return value, place
+        shift += 7
+
+
+def _number(fields: Fields, number: int) -> float:
+    (value,) = struct.unpack("<d", fields[number][-1])
+    return float(value)
+
+
+def _last(fields: Fields, number: int) -> float:
+    return _number(fields, number) if number in fields and len(fields[number][-1]) == 8 else 0.0

@@ -1,0 +1,93 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.errors import InfeasibleCandidate, InputError
+from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.space.candidate import Candidate
+from netwright.space.choices import OneOf
+from netwright.space.space import Space
+from netwright.trials.trial import Job, Proposal
+
+SPACE = Space({"a": OneOf("x", "y"), "b": OneOf(1, 2)})
+FIDELITIES = {
+    0.5: {"accuracy": Measured.of("short", scale=0.01)},
+    1.0: {"accuracy": Measured.of("one", "two", scale=0.01), "latency": Measured.of("ms")},
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    frame = pd.DataFrame({
+        "op": [0, 0, 1], "b": [1, 2, 1], "set": ["s", "s", "s"],
+        "short": [10.0, 20.0, np.nan], "one": [50.0, 60.0, 70.0], "two": [54.0, np.nan, 72.0],
+        "ms": [1.0, 2.0, 3.0], "unused": [0, 0, 0],
+    })  # fmt: skip
+    frame.loc[3] = [1, 2, "other", 1.0, 1.0, 1.0, 1.0, 0]
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    return tmp_path / "table.csv"
+
+
+def benchmark(file: Path, **options: object) -> TableBenchmark:
+    decisions = {"a": Decided("op", ("x", "y")), "b": Decided("b")}
+    return TableBenchmark(SPACE, file, decisions, FIDELITIES, filter={"set": "s"}, **options)  # type: ignore[arg-type]
+
+
+def job(a: str, b: int, fidelity: float = 1.0, seed: int = 0) -> Job:
+    return Job(Proposal(Candidate({"a": a, "b": b}), fidelity), seed, Path())
+
+
+def test_candidates_are_looked_up(table: Path) -> None:
+    evaluator = benchmark(table)
+    assert evaluator.metrics == ("accuracy", "latency")
+    assert evaluator(job("x", 1)) == {"accuracy": pytest.approx(0.52), "latency": 1.0}
+    assert evaluator(job("x", 2)) == {"accuracy": pytest.approx(0.60), "latency": 2.0}
+    assert evaluator.column("accuracy") == pytest.approx([0.52, 0.6, 0.71])
+
+
+def test_one_repetition_is_that_of_the_seed(table: Path) -> None:
+    evaluator = benchmark(table, repetition="one")
+    seen = {evaluator(job("x", 1, seed=seed))["accuracy"] for seed in range(8)}
+    assert sorted(seen) == [pytest.approx(0.50), pytest.approx(0.54)]
+    assert {evaluator(job("x", 2, seed=seed))["accuracy"] for seed in range(8)} == {0.6}
+
+
+def test_a_fidelity_is_the_nearest_below(table: Path) -> None:
+    evaluator = benchmark(table)
+    for asked, accuracy in ((0.1, 0.10), (0.5, 0.10), (0.9, 0.10), (1.0, 0.52)):
+        assert evaluator(job("x", 1, asked))["accuracy"] == pytest.approx(accuracy)
+
+
+def test_what_the_table_does_not_have_is_infeasible(table: Path) -> None:
+    with pytest.raises(InfeasibleCandidate, match="has no row of this candidate"):
+        benchmark(table)(job("y", 2))  # another set's row
+    with pytest.raises(InfeasibleCandidate, match=r"has no accuracy at fidelity 0\.5"):
+        benchmark(table)(job("y", 1, 0.5))
+
+
+def test_it_is_read_when_used_and_pickles_without_what_was_read(table: Path) -> None:
+    missing = benchmark(table.with_name("none.csv"))
+    assert missing.metrics == ("accuracy", "latency")
+    with pytest.raises(InputError, match="table must be a file that exists"):
+        missing(job("x", 1))
+    evaluator = benchmark(table)
+    empty = len(pickle.dumps(evaluator))
+    evaluator(job("x", 1))
+    assert len(pickle.dumps(evaluator)) == empty
+    assert pickle.loads(pickle.dumps(evaluator))(job("x", 1))["latency"] == 1.0
+
+
+def test_a_wrong_description_is_refused(table: Path) -> None:
+    decisions = {"a": Decided("op", ("x", "y")), "b": Decided("b")}
+    with pytest.raises(InputError, match="fidelities must be such that 1 is one"):
+        TableBenchmark(SPACE, table, decisions, {0.5: FIDELITIES[0.5]})
+    with pytest.raises(InputError, match="decisions must be a column for each of the space"):
+        TableBenchmark(SPACE, table, {"a": Decided("op")}, FIDELITIES)
+    wrong = {1.0: {"accuracy": Measured.of("onee")}}
+    with pytest.raises(InputError, match=r"must have the column 'onee'\. Did you mean 'one'"):
+        TableBenchmark(SPACE, table, decisions, wrong)(job("x", 1))
+    with pytest.raises(InputError, match=r"metric must be one of table\.csv, got 'acuracy'"):
+        benchmark(table).column("acuracy")
