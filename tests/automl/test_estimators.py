@@ -101,3 +101,39 @@ def test_whole_numbers_are_classes_for_a_classifier_and_numbers_for_a_regressor(
 def test_texts_are_no_numbers() -> None:
     with pytest.raises(InputError, match="numbers for regression"):
         AutoRegressor(trials=2).fit(messy().drop(columns="y"), messy()["y"])
+
+
+def test_a_second_fit_forgets_the_first() -> None:
+    frame = messy(120)
+    model = AutoClassifier(trials=1, workers=1).fit(frame.drop(columns="y"), frame["y"])
+    assert set(model.predict(frame)) <= {"yes", "no"}
+    other = frame["y"].map({"yes": "up", "no": "down"})
+    model.fit(frame.drop(columns="y"), other)
+    assert set(model.predict(frame)) <= set(model.classes_) == {"up", "down"}
+
+
+def test_the_array_that_was_learnt_from_is_taken_though_a_column_was_left_out() -> None:
+    x = np.random.default_rng(0).normal(size=(80, 4))
+    x[:, 2] = np.nan
+    model = AutoRegressor(trials=1, workers=1).fit(x, x[:, 0] + x[:, 3])
+    assert model.n_features_in_ == 4
+    assert model.predict(x).shape == (80,)
+    assert (model.predict(x) == model.predict(x[:, [0, 1, 3]])).all()
+
+
+def test_trials_alone_are_a_budget_without_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    from netwright.automl import estimators
+
+    seen = []
+    monkeypatch.setattr(estimators, "fit", lambda *a, **k: seen.append(a[2]) or 1 / 0)  # type: ignore[func-returns-value]
+    for settings in ({"trials": 3}, {}, {"time": 9, "trials": 3}):
+        with pytest.raises(ZeroDivisionError):
+            AutoClassifier(**settings).fit(messy(), "y")
+    assert [effort.seconds for effort in seen] == [None, 60, 9]
+
+
+def test_paths_are_predicted_as_they_are_learnt(fitted: AutoClassifier, tmp_path: Path) -> None:
+    rows = messy(30, seed=6).drop(columns="y")
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    by_path = fitted.predict_proba(tmp_path / "new.csv")
+    assert np.abs(by_path - fitted.predict_proba(rows)).max() < 1e-6

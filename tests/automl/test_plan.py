@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
-from netwright.automl.plan import Effort, Goal, Outcome, default_run, fit
+from netwright.automl.plan import Effort, Goal, Outcome, default_run, deliver, fit
 from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
@@ -75,7 +75,8 @@ def test_a_folder_of_other_data_is_refused_and_left_alone(
 ) -> None:
     search(binary_task, tmp_path / "run", trials=3)
     before = (tmp_path / "run" / "model.onnx").read_bytes()
-    with pytest.raises(RunError, match=r"belongs to another study: .*data was .* Use --run"):
+    sentence = r"belongs to another study: data was messy  120 rows.*, is numbers .* Use --run"
+    with pytest.raises(RunError, match=sentence):
         search(number_task, tmp_path / "run", trials=3)
     assert (tmp_path / "run" / "model.onnx").read_bytes() == before
 
@@ -188,3 +189,22 @@ def test_regression_delivers_values(number_task: Task, tmp_path: Path) -> None:
     said = outcome.model.scores(number_task.features)
     assert said.shape == number_task.target.shape
     assert np.isfinite(said).all()
+
+
+def test_validation_rows_without_a_class_are_judged_by_what_they_define() -> None:
+    from dataclasses import replace
+
+    whole = task("breast_cancer")
+    only = np.flatnonzero(whole.target == 0)
+    found = replace(whole, validation=only[:40], train=np.setdiff1d(whole.train, only[:40]))
+    wanted, _ = Goal().of(found)
+    assert wanted[0].metric == "log_loss"
+    with pytest.raises(InputError, match="auc needs rows of every class for validation, got 40"):
+        Goal(["auc"]).of(found)
+
+
+def test_the_best_is_delivered_though_the_time_is_up(digits: Outcome) -> None:
+    late = deliver(digits.study, digits.task, end=0.0)
+    assert late.best == digits.best
+    assert len(late.front) == 1
+    assert "more of the front are not exported: the time was up" in late.left_out[0]

@@ -237,3 +237,8 @@ def test_an_array_counts_in_the_order_of_the_columns() -> None:
 def test_polars_and_arrow_tables_are_frames() -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
     assert kinds(pa.table({"a": [1, 2], "b": ["x", "y"]})) == {"a": "numeric", "b": "category"}
+
+
+def test_a_column_without_a_name_is_refused() -> None:
+    with pytest.raises(InputError, match="column 2 of the table must have a name"):
+        read_frame(pd.DataFrame([[1, 2]], columns=["a", " "]))

@@ -34,7 +34,10 @@ def test_a_given_kind_decides() -> None:
 
 
 def test_whole_numbers_taken_as_classes_are_mentioned_unless_the_kind_was_given() -> None:
-    assert "kind='regression' predicts them as numbers" in looks_like([3, 4, 5] * 9, "rings")[1]
+    assert (
+        "kind='regression' (--kind regression) predicts them as numbers"
+        in looks_like([3, 4, 5] * 9, "rings")[1]
+    )
     assert read_target([3, 4, 5] * 9, "rings", "multiclass").doubt == ""
     assert read_target([0, 1] * 9, "rings").doubt == ""
 

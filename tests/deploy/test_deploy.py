@@ -12,6 +12,7 @@ from netwright.data.task import Task, task
 from netwright.deploy.model import KEY, Model, load
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import ExportError, InputError
+from netwright.networks.blocks import Recurrent, Rows
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.tables import Columns, Embedding, Periodic
 from netwright.networks.training import Training
@@ -176,7 +177,7 @@ def test_images_of_another_size_are_refused_with_the_size(image_task: Task, tmp_
 def test_regression_models_have_no_probabilities(number_task: Task, tmp_path: Path) -> None:
     model = export(fitted(number_task), card_of(number_task), tmp_path / "model.onnx")
     values = model.predict(messy(20).drop(columns="y"))
-    assert values.dtype == np.float32
+    assert values.dtype == np.float64
     assert abs(values.mean() - number_task.target.mean()) < 3 * number_task.target.std()
     with pytest.raises(InputError, match="predicts numbers"):
         model.predict_proba(messy(3))
@@ -205,3 +206,59 @@ def test_a_pipeline_kept_in_a_folder_is_the_same_pipeline(any_task: Task, tmp_pa
         "pipeline.json",
         "weights.safetensors",
     ]
+
+
+def test_dates_of_any_century_keep_their_order(tmp_path: Path) -> None:
+    """9999-12-31 for "for ever": beyond what whole nanoseconds can be subtracted in."""
+    texts = ["1750-01-01", "1980-05-05", "2020-01-01", "9999-12-31"] * 15
+    frame = pd.DataFrame({"until": texts, "n": np.arange(60) % 7})
+    found = task(frame, np.arange(60) % 2, kind="classification")
+    pipeline = fitted(found)
+    days = pipeline.preparation.inputs(found.features)  # type: ignore[attr-defined]
+    column = pipeline.preparation.numeric.columns.index("until")  # type: ignore[attr-defined]
+    assert (np.diff(days[:4, column]) > 0).all()
+    parity(export(pipeline, card_of(found), tmp_path / "model.onnx"), pipeline, found.features)
+
+
+def test_targets_far_from_zero_keep_their_digits(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    found = task(x, 1.7e9 + 300 * x[:, 0], kind="regression")
+    recipe = Training((Columns(), Linear()), lr=0.05, epochs=60)
+    model = export(fit(TablePipeline(recipe), found, seed=0), card_of(found), tmp_path / "m.onnx")
+    said = model.predict(x)
+    assert said.dtype == np.float64
+    assert len(np.unique(said)) == 300
+    assert np.abs(said - found.target[: len(x)]).max() < 30  # a tenth of its deviation
+
+
+def test_no_rows_give_no_predictions_whatever_the_network(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (40, 6, 6, 1), dtype=np.uint8)
+    found = task(x, np.arange(40) % 2)
+    net = (Rows(), Recurrent(4), GlobalPool(), Linear())
+    pipeline = fit(ImagePipeline(Training(net, epochs=1)), found, seed=0)
+    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    assert model.predict(x[:0]).shape == (0,)
+    assert model.predict_proba(x[:0]).shape == (0, 2)
+
+
+def test_common_spellings_are_understood_by_the_bare_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"flag": rng.random(80) < 0.5, "size": rng.integers(1, 4, 80).astype(str)})
+    found = task(frame.astype({"size": "category"}), np.where(frame["flag"], "a", "b"))
+    model = export(fitted(found), card_of(found), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    canonical = {name: found.features[name] for name in ("flag", "size")}  # type: ignore[index]
+    others = {
+        "flag": frame["flag"].astype(str).to_numpy(object),
+        "size": (frame["size"] + ".0").to_numpy(object),
+    }
+    said = [session.run(["probabilities"], feeds)[0] for feeds in (canonical, others)]
+    assert (said[0] == said[1]).all()
+    assert "texts" in model.card
+
+
+def test_names_with_blanks_around_them_are_found_again(tmp_path: Path) -> None:
+    frame = messy(60).rename(columns={"size": " size "})
+    found = task(frame, "y")
+    model = export(fitted(found), card_of(found), tmp_path / "model.onnx")
+    assert len(model.predict(frame)) == 60

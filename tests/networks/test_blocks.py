@@ -227,3 +227,10 @@ def test_columns_split_numbers_from_the_codes_at_the_end() -> None:
     assert build(Columns(cardinalities=()), (4,))(x).tolist() == x.tolist()
     only_codes = build(Columns(categorical=OneHot((3, 2)), cardinalities=(3, 2)), (2,))
     assert only_codes(x[:, 2:]).tolist() == [[0.0, 1.0, 1.0]]
+
+
+def test_a_block_without_a_skip_drops_no_rows() -> None:
+    for block in (MBConv(drop=0.9, stride=2), MBConv(8, drop=0.9)):
+        module = build(block, (4, 8, 8)).train()
+        out = module(torch.randn(64, 4, 8, 8))
+        assert (out.flatten(1).abs().sum(1) > 0).all()

@@ -382,3 +382,34 @@ def test_a_regressor_learns_a_line() -> None:
 def test_a_batch_larger_than_the_rows_is_all_of_them() -> None:
     _, curve = trained(replace(RECIPE, batch_size=10_000, epochs=3))
     assert len(curve.epochs) == 3
+
+
+@pytest.mark.parametrize(("n", "size"), [(127, 64), (255, 128), (500, 256), (95, 64), (10, 64)])
+def test_every_row_is_seen_once_an_epoch_in_batches_of_nearly_one_size(n: int, size: int) -> None:
+    seen: list[Tensor] = []
+
+    class Sees(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(1, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                seen.append(x[:, 0])
+            out: Tensor = self.linear(x)
+            return out
+
+    rows = Examples(torch.arange(float(n))[:, None], torch.arange(n) % 2)
+    recipe = Training((), batch_size=size, epochs=1)
+    train(recipe, Sees(), rows, rows.inputs, lambda out: 0.0, seed=0)
+    assert sorted(torch.cat(seen).tolist()) == list(range(n))
+    sizes = [len(batch) for batch in seen]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 1.5 * size
+
+
+def test_a_batch_of_one_row_cannot_be_normalised() -> None:
+    rows = Examples(torch.randn(5, 3), torch.arange(5) % 2)
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    with pytest.raises(InfeasibleCandidate, match="batches of at least 2 rows, got 1"):
+        train(Training((), batch_size=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)

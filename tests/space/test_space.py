@@ -653,3 +653,14 @@ def test_a_wide_range_of_whole_numbers_costs_no_memory() -> None:
     assert space.size == 2 * (10**12 + 1)
     assert space.mutate(one, rng(), under="seed").values["seed"] != one.values["seed"]
     legal(space, space.sample(rng(), by="leaf"))
+
+
+def test_a_list_with_choices_is_refused() -> None:
+    with pytest.raises(SpaceError, match="must hold tuples, got a list with choices at layers"):
+        Space({"layers": [OneOf(1, 2)]})
+    assert Space({"sizes": [1, 2], "a": OneOf(1, 2)}).size == 2
+
+
+def test_a_fixed_real_number_is_real() -> None:
+    space = Space({"lr": Float(0.0, 2.0)})
+    assert space.fix({"lr": 1}).default() == space.fix({"lr": 1.0}).default()

@@ -133,3 +133,11 @@ def test_settings_that_cannot_be() -> None:
         RegularizedEvolution(population=0)
     with pytest.raises(InputError, match=r"sample must be between 1 and population \(3\), got 4"):
         RegularizedEvolution(population=3, sample=4)
+
+
+def test_a_space_of_one_candidate_is_searched_and_over(search: Any) -> None:
+    one = Space({"x": Integer(3, 3)})
+    log = search(
+        RegularizedEvolution(population=1, sample=1)(one, [LOSS]), lambda t: {"loss": 1.0}, 9
+    )
+    assert len(log) == 2

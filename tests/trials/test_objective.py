@@ -45,3 +45,12 @@ def test_objectives_are_at_least_one_and_none_twice() -> None:
         objectives([])
     with pytest.raises(InputError, match="different metrics"):
         objectives(["accuracy", Objective("accuracy", "max")])
+
+
+def test_limits_that_differ_read_differently() -> None:
+    bounds = [1_000_001.0, 1_000_002.0, 0.1, 0.1 + 1e-12, 2.0]
+    texts = [str(Limit("parameters", at_most=bound)) for bound in bounds]
+    assert len(set(texts)) == len(texts)
+    assert texts[0] == "parameters<=1000001"
+    assert texts[2] == "parameters<=0.1"
+    assert [parse_limit(text).at_most for text in texts] == bounds

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from netwright.space.candidate import Candidate
-from netwright.trials.objective import Limit, objectives
+from netwright.trials.objective import Limit, Objective, objectives
 from netwright.trials.pareto import dominates, hypervolume, pareto_front, ranks
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -69,3 +69,19 @@ def test_hypervolume_is_the_number_of_dominated_unit_cells(losses: np.ndarray) -
 
 def test_points_beyond_the_reference_add_nothing() -> None:
     assert hypervolume(np.array([[6.0, 0.0]]), np.array([5.0, 5.0])) == 0
+
+
+@settings(deadline=None)
+@given(points)
+def test_the_front_is_all_that_nothing_dominates_but_equals(values: np.ndarray) -> None:
+    goal = [Objective(f"m{k}", "min") for k in range(values.shape[1])]
+    trials = [
+        Trial(i, Proposal(Candidate({"x": i})), 0, Status.DONE, {f"m{k}": v for k, v in enumerate(row)})
+        for i, row in enumerate(values.tolist())
+    ]  # fmt: skip
+    found = [one.id for one in pareto_front(trials, goal)]
+    beats = dominates(values)
+    first = {tuple(row): i for i, row in reversed(list(enumerate(values.tolist())))}
+    wanted = {i for i in first.values() if not beats[:, i].any()}
+    assert set(found) == wanted
+    assert [tuple(values[i]) for i in found] == sorted(tuple(values[i]) for i in found)

@@ -27,7 +27,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def __init__(
         self,
         *,
-        time: float | None = 60,
+        time: float | None = None,
         trials: int | None = None,
         objectives: Sequence[str] = (),
         limits: Sequence[str] = (),
@@ -59,7 +59,8 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def _search(self, found: Task) -> Self:
         goal = Goal(self.objectives, self.limits)
-        effort = Effort(self.time, self.trials, workers=self.workers)
+        seconds = 60 if self.time is None and self.trials is None else self.time
+        effort = Effort(seconds, self.trials, workers=self.workers)
         with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
             outcome = fit(
                 found, goal, effort, strategy=self.strategy, seed=self.seed,
@@ -70,12 +71,13 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def _keep(self, outcome: Outcome) -> None:
         """The fitted state: the model's bytes, and tables. Nothing of it needs the run folder."""
+        self.__dict__.pop("_model", None)  # of an earlier fit
         self.model_bytes_ = outcome.model.path.read_bytes()
         study = outcome.study
         rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
         self.leaderboard_ = _frame([row.record() for row in rows])
         self.front_ = _frame([row.record() for row in outcome.front])
-        self.n_features_in_ = len(outcome.model.card.get("columns", ())) or 1
+        self.n_features_in_ = int(outcome.model.card.get("width", 1))
 
     @property
     def model_(self) -> Model:
@@ -91,8 +93,15 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         return state
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """(n,) labels in their own type, or values."""
-        return self.model_.predict(X)
+        """(n,) labels in their own type, or values; X may be a path, as in `fit`."""
+        return self.model_.predict(self._rows(X))
+
+    def _rows(self, X: Any) -> Any:  # noqa: N803
+        if not isinstance(X, str | Path):
+            return X
+        from netwright.data.prediction import read_rows, schema_from
+
+        return read_rows(X, schema_from(self.model_.card))[0]
 
     def export(self, path: str | Path) -> Path:
         """Writes the delivered ONNX file to `path`; numpy and onnxruntime are all it needs."""
@@ -104,8 +113,9 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-learn has no types
     """Designs and trains a classifier for a table or images.
 
-    `time`: seconds in all, or `trials`: how many candidates; `objectives`: metric names, the first
-    decides what is delivered; `limits`: such as ``"latency<=2"``; `workers` 0: one for each core.
+    `time`: seconds in all, `trials`: how many candidates (60 seconds when neither is given);
+    `objectives`: metric names, the first decides what is delivered; `limits`: such as
+    ``"latency<=2"``; `workers` 0: one for each core.
 
     After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`.
     """
@@ -122,7 +132,7 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """(n, classes) probabilities, in the order of `classes_`."""
-        return self.model_.predict_proba(X)
+        return self.model_.predict_proba(self._rows(X))
 
 
 class AutoRegressor(RegressorMixin, _Auto):  # type: ignore[misc]  # scikit-learn has no types

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from netwright.automl import names
 from netwright.automl.portfolio import portfolio
 from netwright.automl.spaces import Brief, space_for
-from netwright.data.task import Task
+from netwright.data.task import Task, summary
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import ExportError, InputError, RunError, expected
@@ -46,10 +50,14 @@ class Goal:
 
     def of(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
         """Objectives and limits, checked against the task."""
-        wanted = objectives(self.objectives or (default_metric(task.kind), "parameters"))
+        name = default_metric(task.kind)
+        if name not in _defined(task):  # auc, where a class is not among the validation rows
+            name = "log_loss"
+        wanted = objectives(self.objectives or (name, "parameters"))
         limits = tuple(parse_limit(limit) for limit in self.limits)
         for name in [*(one.metric for one in wanted), *(limit.metric for limit in limits)]:
             _refuse_foreign(name, task)
+            _refuse_undefined(name, task)
         return wanted, limits
 
 
@@ -66,9 +74,11 @@ class Effort:
     until: Sequence[str | Limit] = ()
     workers: int = 0
     memory: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    """From when the time counts, in seconds of `time.monotonic()`."""
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not self.seconds >= LEAST_SECONDS:
+        if self.seconds is not None and not LEAST_SECONDS <= self.seconds < math.inf:
             rule = f"at least {LEAST_SECONDS} s (start-up and one short training)"
             raise InputError(expected("time", rule, self.seconds))
         if self.trials is not None and self.trials < 1:
@@ -87,6 +97,11 @@ class Effort:
         if self.seconds is None:
             return None
         return self.seconds - min(0.2 * self.seconds, 6 + 0.04 * self.seconds)
+
+    @property
+    def end(self) -> float:
+        """When the whole has to be over."""
+        return math.inf if self.seconds is None else self.begun + self.seconds
 
     @property
     def trial_seconds(self) -> float | None:
@@ -140,8 +155,8 @@ def fit(
     """
     study = open_study(task, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh)
     already = study.over(**effort.budget)
-    study.run(**effort.budget, watch=watch)
-    return deliver(study, task, already)
+    study.run(**effort.budget, watch=watch, since=effort.begun)
+    return deliver(study, task, already, effort.end)
 
 
 def open_study(
@@ -172,7 +187,8 @@ def open_study(
         run=folder,
         seed=seed,
         executor=Supervised(effort.parallel, memory=effort.memory),
-        about={"data": task.fingerprint, "name": task.name, "brief": brief.json()},
+        about={"data": task.fingerprint},
+        notes={"data in words": summary(task), "name": task.name, "brief": brief.json()},
         trial_seconds=effort.trial_seconds,
     )
 
@@ -187,14 +203,22 @@ def default_run(
     return Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def deliver(study: Study[Any], task: Task, already: bool = False) -> Outcome:
+def deliver(study: Study[Any], task: Task, already: bool = False, end: float = math.inf) -> Outcome:
     """Exports and measures the front, and writes its best as `model.onnx` in the run folder.
 
-    A member that cannot be exported exactly is left out, with its reason. Raises RunError when
-    there is nothing to deliver.
+    A member that cannot be exported exactly is left out, with its reason; so are those for which
+    no time is left at `end`, but never the best. Raises RunError when there is nothing to deliver,
+    KeyboardInterrupt when that is because the study was stopped.
     """
     rows, left_out, best = [], [], None
-    for trial in study.front[:_FRONT]:
+    front = study.front[:_FRONT]
+    for place, trial in enumerate(front):
+        if best and not already and time.monotonic() > end:
+            left_out.append(
+                f"{len(front) - place} more of the front are not exported: the time was up. "
+                "The same line exports them."
+            )
+            break
         try:
             pipeline, model = export_trial(study, task, trial)
             agreed = parity(model, pipeline, task.features.take(task.validation))
@@ -206,6 +230,8 @@ def deliver(study: Study[Any], task: Task, already: bool = False) -> Outcome:
         if best is None:
             best = trial, agreed
     if best is None:
+        if study.interrupted:
+            raise KeyboardInterrupt
         raise RunError(_nothing(study, left_out))
     trial, agreed = best
     final = study.folder / "model.onnx"
@@ -259,6 +285,24 @@ def _nothing(study: Study[Any], left_out: list[str]) -> str:
     if reasons:
         return f"no trial finished; the last one says: {reasons[-1]}. Give the search more time."
     return "no trial finished in time. Use a larger --time."
+
+
+def _defined(task: Task) -> Metrics:
+    """The metrics that the validation rows define, of a prediction that says nothing."""
+    truth = task.target[task.validation]
+    shape = (len(truth), len(task.classes)) if task.classes else (len(truth),)
+    return score(task.kind, truth, np.full(shape, 1 / max(1, len(task.classes))))
+
+
+def _refuse_undefined(name: str, task: Task) -> None:
+    """InputError when the validation rows do not say what the metric is: auc without a class."""
+    if METRICS[name].kinds and name not in _defined(task):
+        rows = "rows of every class" if task.classes else "rows of different values"
+        fix = "log_loss" if task.classes else "rmse"
+        raise InputError(
+            f"{name} needs {rows} for validation, got {len(task.validation)} rows without. "
+            f"Use {fix}, or other validation rows."
+        )
 
 
 def _refuse_foreign(name: str, task: Task) -> None:

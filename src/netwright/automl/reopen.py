@@ -53,10 +53,10 @@ def reopen(folder: Path) -> Reopened:
     """Reads a run folder, also while its study runs. RunError when it is not one of `fit`."""
     with Store.read(folder) as store:
         identity, trials = store.identity, tuple(store.trials())
-    about = dict(identity.about)
-    if "brief" not in about:
+    notes = identity.notes
+    if "brief" not in notes:
         raise RunError(f"{folder} must be a run of netwright fit, got a study of another space.")
-    brief = Brief.from_json(about["brief"])
+    brief = Brief.from_json(notes["brief"])
     space = space_for(brief)
     if space.fingerprint != identity.space:
         raise RunError(
@@ -64,6 +64,6 @@ def reopen(folder: Path) -> Reopened:
             "does not know. Install that version, or start anew with --fresh."
         )
     return Reopened(
-        folder, about.get("name", folder.name), brief, space, trials, identity.objectives,
+        folder, notes.get("name", folder.name), brief, space, trials, identity.objectives,
         identity.limits,
     )  # fmt: skip

@@ -148,9 +148,10 @@ def table_network() -> Network:
 def epochs(rows: int, most: int) -> int:
     """Passes over the rows: some 600,000 rows in all, within 4 to `most` passes.
 
-    Small data takes more than `most`: 25,000 rows in all, some 400 steps of gradient descent.
+    Small data takes more than `most`: 25,000 rows in all, at most 400 passes.
     """
-    return max(4, min(most, round(6e5 / max(1, rows))), round(25_000 / max(1, rows)))
+    many = min(400, round(25_000 / max(1, rows)))
+    return max(4, min(most, round(6e5 / max(1, rows))), many)
 
 
 def patience(passes: int) -> int:

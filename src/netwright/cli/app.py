@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import netwright
-from netwright.errors import NetwrightError
+from netwright.errors import InputError, NetwrightError, closest, expected
 
 if TYPE_CHECKING:
     from netwright.automl.plan import Outcome
@@ -51,6 +51,7 @@ Limits = Annotated[
     list[str] | None, _option("Bound such as 'latency<=2'; repeat for several.", "--limit")
 ]
 Until = Annotated[list[str] | None, _option("Stop when reached, such as 'accuracy>=0.99'.")]
+KindName = Annotated[str | None, _option("classification or regression, where it is not plain.")]
 StrategyName = Annotated[
     str,
     typer.Option(
@@ -100,6 +101,7 @@ def fit(
     objective: Objectives = None,
     limit: Limits = None,
     until: Until = None,
+    kind: KindName = None,
     strategy: StrategyName = "evolution",
     seed: Seed = 0,
     workers: Workers = 0,
@@ -112,11 +114,12 @@ def fit(
     from netwright.cli.fit import search
 
     budgeted = trials is not None or until
-    effort = Effort(60 if time is None and not budgeted else time, trials, until or (), workers)
+    seconds = 60 if time is None and not budgeted else time
+    effort = Effort(seconds, trials, until or (), workers, begun=_started())
     goal = Goal(objective or (), limit or ())
     outcome = search(
-        data, target, test, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh,
-        quiet=as_json,
+        data, target, test, goal, effort, kind=_kind(kind), strategy=strategy, seed=seed, run=run,
+        fresh=fresh, quiet=as_json,
     )  # fmt: skip
     if as_json:
         _print_json(outcome)
@@ -128,7 +131,7 @@ def demo(as_json: Json = False) -> None:
     from netwright.automl.plan import Effort, Goal
     from netwright.cli.fit import search
 
-    outcome = search("digits", None, None, Goal(), Effort(60), quiet=as_json)
+    outcome = search("digits", None, None, Goal(), Effort(60, begun=_started()), quiet=as_json)
     if as_json:
         _print_json(outcome)
 
@@ -163,6 +166,22 @@ def export(run: RunArgument, trial: FrontTrial = None, out: OnnxFile = None) -> 
     from netwright.cli.runs import export_trial
 
     export_trial(run, trial, out)
+
+
+def _kind(name: str | None) -> Any:
+    kinds = ("classification", "regression")
+    if name not in (None, *kinds):
+        raise InputError(expected("kind", " or ".join(kinds), name, closest(str(name), kinds)))
+    return name
+
+
+def _started() -> float:
+    """When this process started, on the clock of `time.monotonic()`: imports count, too."""
+    import time
+
+    import psutil
+
+    return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
 
 
 def _print_json(outcome: Outcome) -> None:

@@ -11,11 +11,13 @@ from rich.text import Text
 from netwright.automl.plan import Effort, Goal, Outcome, deliver, open_study
 from netwright.cli import screen
 from netwright.cli.screen import OUT, say
+from netwright.data.targets import Wish
 from netwright.data.task import Task, summary, task
 from netwright.report.tables import row, value
 from netwright.study.events import Event, Tick, TrialEnded
 from netwright.study.executors import cores
 from netwright.study.study import Study
+from netwright.trials.metrics import metric
 from netwright.trials.trial import Status, Trial
 
 
@@ -26,6 +28,7 @@ def search(
     goal: Goal,
     effort: Effort,
     *,
+    kind: Wish = None,
     strategy: str = "evolution",
     seed: int = 0,
     run: str | None = None,
@@ -33,19 +36,26 @@ def search(
     quiet: bool = False,
 ) -> Outcome:
     """The whole command; `quiet` says nothing on stdout."""
-    found = task(data, target, test=test, seed=seed)
+    found = task(data, target, test=test, kind=kind or _kind_of(goal), seed=seed)
     study = open_study(found, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh)
     already = study.over(**effort.budget)
     if quiet:
-        study.run(**effort.budget)
-        return deliver(study, found, already)
+        study.run(**effort.budget, since=effort.begun)
+        return deliver(study, found, already, effort.end)
     _opening(found, study, effort, already)
     if not already:
         with Progress(study, effort) as progress:
-            study.run(**effort.budget, watch=progress)
-    outcome = deliver(study, found, already)
+            study.run(**effort.budget, watch=progress, since=effort.begun)
+    outcome = deliver(study, found, already, effort.end)
     _closing(outcome)
     return outcome
+
+
+def _kind_of(goal: Goal) -> Wish:
+    """Regression where every objective that judges predictions is one of regression."""
+    kinds = [metric(one).kinds for one in map(str, goal.objectives)]
+    judging = [one for one in kinds if one]
+    return "regression" if judging and all(one == ("regression",) for one in judging) else None
 
 
 def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> None:

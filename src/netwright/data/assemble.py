@@ -18,6 +18,8 @@ from netwright.data.targets import Target, Wish, enough_rows, read_same, read_ta
 from netwright.data.task import Features, Images, Part, Task, fingerprint
 from netwright.errors import InputError
 
+_WEIGHTS = ("Weights are kept with the rows; networks are not trained with them yet.",)
+
 
 def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
     """Types the columns, numbers the classes and splits; see `task.task`."""
@@ -32,7 +34,8 @@ def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
     found = Task(
         name=raw.name, kind=target.kind, features=features, target=target.values,
         classes=target.classes, train=train, validation=validation, test=test,
-        notes=raw.notes + target.notes + notes + _test_notes(test), groups=groups, weights=weights,
+        notes=raw.notes + target.notes + notes + _test_notes(test) + _WEIGHTS * (weights is not None),
+        groups=groups, weights=weights,
         target_name=raw.target_name, source=raw.source,
     )  # fmt: skip
     return replace(found, fingerprint=fingerprint(found))

@@ -80,6 +80,11 @@ def read_frame(data: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if isinstance(frame.columns, pd.MultiIndex):
         raise InputError("columns of the table must have one level of names, got several.")
     names = [str(name).strip() for name in frame.columns]
+    if "" in names:
+        place = names.index("") + 1
+        raise InputError(
+            f"column {place} of the table must have a name, got an empty one. Name it."
+        )
     unique(names, "the table")
     return frame.set_axis(names, axis=1), notes
 
@@ -115,7 +120,7 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
         notes.append(
             f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out."
         )
-    return Table(tuple(columns), arrays), tuple(notes)
+    return Table(tuple(columns), arrays, len(frame.columns)), tuple(notes)
 
 
 def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:

@@ -106,7 +106,7 @@ def looks_like(labels: Sequence[Value], name: str = "y") -> tuple[Kind, str]:
         return "regression", ""
     say = (
         f"The {len(distinct)} whole numbers of {name!r} are taken as classes; "
-        "kind='regression' predicts them as numbers."
+        "kind='regression' (--kind regression) predicts them as numbers."
     )
     return sure, say
 
@@ -154,6 +154,10 @@ def _labels(raw: Any, name: str) -> list[Value | None]:
                 f"target {name!r} must be finite, got {got} in row {infinite + 1}. Drop the row."
             )
         return [None if label is None else float(label) for label in labels]
+    if any(
+        isinstance(label, int) and abs(label) >= 2**63 for label in labels
+    ):  # no file holds them
+        return [None if label is None else str(label) for label in labels]
     return labels
 
 

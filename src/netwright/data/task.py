@@ -38,6 +38,8 @@ class Table:
 
     columns: tuple[Column, ...]
     arrays: Mapping[str, NDArray[Any]]
+    width: int = 0
+    """Columns of the source, those left out counted; 0 where nobody counted them."""
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values()))) if self.arrays else 0
@@ -51,7 +53,8 @@ class Table:
 
     def take(self, rows: NDArray[np.int64]) -> Table:
         """These rows, in this order."""
-        return Table(self.columns, {name: array[rows] for name, array in self.arrays.items()})
+        taken = {name: array[rows] for name, array in self.arrays.items()}
+        return Table(self.columns, taken, self.width)
 
     @property
     def missing(self) -> int:
@@ -146,7 +149,8 @@ def task(
     sees, as another path or frame of the same form, or a pair (data, targets). `kind` overrides
     what the target looks like (`targets.looks_like` says the rule); "classification" leaves open
     whether it is binary. `groups` (a column or n values): rows of one group stay on one side of
-    the split. `weights` (a column or n numbers): how much each row counts.
+    the split. `weights` (a column or n numbers) are kept
+    with the rows; networks are not trained with them yet.
 
     Rows without a target are dropped, a class needs two rows. Raises InputError in one sentence
     with a way out.

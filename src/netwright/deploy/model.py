@@ -45,7 +45,7 @@ class Model:
         return tuple(self.card["classes"])
 
     def predict(self, rows: Any) -> NDArray[Any]:
-        """(n,) labels, in the type they had in training, or values (float32).
+        """(n,) labels, in the type they had in training, or values (float64).
 
         `rows`: a DataFrame, a mapping of column name to values, or an array (n, columns) in the
         columns' order; for images an array (n, h, w) or (n, h, w, c) of 0 to 255. Raises
@@ -69,11 +69,15 @@ class Model:
         if "image" in self.card:
             return {"image": _pixels(rows, self.card["image"])}
         columns = {column["name"]: column["kind"] for column in self.card["columns"]}
-        raw = _columns(rows, list(columns))
+        raw = _columns(rows, list(columns), int(self.card.get("width", len(columns))))
         return {name: CONVERT[kind](raw[name], name) for name, kind in columns.items()}
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
         name = self.card["outputs"][output]
+        if not len(next(iter(feeds.values()))):  # some operators take no empty batch
+            one = {name: _blank(array) for name, array in feeds.items()}
+            empty: NDArray[Any] = self.session.run([name], one)[0][:0]
+            return empty
         parts = [self.session.run([name], batch)[0] for batch in _batches(feeds)]
         return np.concatenate(parts)
 
@@ -116,21 +120,32 @@ def read_card(opened: onnxruntime.InferenceSession, path: Path) -> dict[str, Any
 
 
 def _batches(feeds: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Rows in batches, so that memory does not grow with them; an empty batch of none."""
-    rows = len(next(iter(feeds.values())))
-    for start in range(0, max(rows, 1), _BATCH):
+    """Rows in batches, so that memory does not grow with them."""
+    for start in range(0, len(next(iter(feeds.values()))), _BATCH):
         yield {name: array[start : start + _BATCH] for name, array in feeds.items()}
 
 
-def _columns(rows: Any, names: list[str]) -> Mapping[str, Any]:
-    """The columns by name; extra ones are ignored, a missing one is refused."""
+def _blank(array: NDArray[Any]) -> NDArray[Any]:
+    """One row of nothing, shaped and typed like these."""
+    shape = (1, *array.shape[1:])
+    return np.full(shape, "", object) if array.dtype == object else np.zeros(shape, array.dtype)
+
+
+def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
+    """The columns by name; extra ones are ignored, a missing one is refused.
+
+    An array of the `width` learnt from has its columns' numbers for names, where some were left out.
+    """
     if isinstance(rows, np.ndarray) or not hasattr(rows, "keys"):
         array = np.asarray(rows)
+        numbered = all(name.isdecimal() for name in names)
+        if array.ndim == 2 and array.shape[1] == width > len(names) and numbered:
+            return {name: array[:, int(name)] for name in names}
         if array.ndim != 2 or array.shape[1] != len(names):
             rule = f"a table with the columns {', '.join(names)}"
             raise InputError(expected("rows", rule, Phrase(f"an array of shape {array.shape}")))
         return {name: array[:, i] for i, name in enumerate(names)}
-    have = {str(name): name for name in rows.keys()}  # noqa: SIM118  # a DataFrame iterates otherwise
+    have = {str(name).strip(): name for name in rows.keys()}  # noqa: SIM118  # a DataFrame iterates otherwise
     for name in names:
         if name not in have:
             raise InputError(

@@ -61,7 +61,12 @@ def card_of(task: Task) -> dict[str, Any]:
     }  # fmt: skip
     if isinstance(task.features, Table):
         card["columns"] = [{"name": c.name, "kind": c.kind} for c in task.features.columns]
+        card["width"] = task.features.width or len(task.features.columns)
         card["dates"] = "int64 nanoseconds since 1970-01-01"
+        card["texts"] = (
+            "categories without blanks around them, whole numbers as 3; true or false; "
+            "empty where missing"
+        )
     else:
         h, w, c = task.features.shape
         card["image"] = {"height": h, "width": w, "channels": c, "range": "uint8, 0 to 255"}
@@ -133,11 +138,13 @@ def _heads(
 
     names = card["outputs"]
     if not pipeline.target.classes:
+        # in float64: a target far from 0 would lose its last digits
         flat = nodes.add("Squeeze", [scores, nodes.constant(np.array([1], np.int64))])
-        scaled = nodes.add("Mul", [flat, nodes.constant(np.array(pipeline.target.std, np.float32))])
-        mean = nodes.constant(np.array(pipeline.target.mean, np.float32))
+        flat = nodes.cast(flat, np.float64)
+        scaled = nodes.add("Mul", [flat, nodes.constant(np.float64(pipeline.target.std))])
+        mean = nodes.constant(np.float64(pipeline.target.mean))
         value = nodes.add("Add", [scaled, mean], output=names["value"])
-        return [info(value, TensorProto.FLOAT, ["rows"])]
+        return [info(value, TensorProto.DOUBLE, ["rows"])]
     chances = nodes.add("Softmax", [scores], output=names["probabilities"], axis=1)
     best = nodes.add("ArgMax", [chances], axis=1, keepdims=0)
     labels, kind = _labels(card["classes"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from netwright.data.task import Task
 from netwright.networks.costs import costs
-from netwright.pipelines.pipeline import as_pipeline, prepare, target_of
+from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import ABOUT, Job, Metrics
 
@@ -28,8 +28,7 @@ class NetworkCosts:
 
     def __call__(self, job: Job) -> Metrics:
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
-        preparation = prepare(pipeline, self.task.features.take(self.task.train))
-        inputs = preparation.for_network(target_of(self.task).outputs)
+        inputs = prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
         (job.folder / ABOUT).write_text(inputs.json())
         found = costs(pipeline.model.network, inputs.shape, **inputs.given)
         return {

@@ -8,7 +8,7 @@ from typing import Any
 
 from netwright.data.task import Task
 from netwright.errors import InputError
-from netwright.evaluators.base import Evaluator, cascade
+from netwright.evaluators.base import Evaluator, cascade, combine
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.latency import Latency
 from netwright.evaluators.train import TrainAndValidate
@@ -31,7 +31,9 @@ def evaluator_for(
         TrainAndValidate(space, task, _keep(objectives, task)),
     )
     latency = Latency(space, task)
-    stages: list[Evaluator] = [costs, training]
+    # a limit on what training measures refuses nothing: the trial is paid for, and says how far off
+    trained = cascade(costs, training, limits=limits)
+    stages: list[Evaluator] = [trained]
     if wanted & set(latency.metrics):
         stages.append(latency)
     if unknown := wanted - {name for stage in stages for name in stage.metrics}:
@@ -39,12 +41,12 @@ def evaluator_for(
             f"objectives and limits must be metrics of a {task.kind} task, got {min(unknown)!r}. "
             f"It has: {', '.join(name for stage in [*stages, latency] for name in stage.metrics)}."
         )
-    return cascade(*stages, limits=limits)
+    return combine(*stages)
 
 
 def _keep(objectives: Sequence[Objective], task: Task) -> str:
     """The first objective that training can watch on the validation rows; else the default."""
     from netwright.trials.metrics import METRICS
 
-    scores = (one.metric for one in objectives if task.kind in METRICS[one.metric].kinds)
-    return next(scores, "")
+    known = (one.metric for one in objectives if one.metric in METRICS)
+    return next((name for name in known if task.kind in METRICS[name].kinds), "")

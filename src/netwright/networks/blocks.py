@@ -117,7 +117,7 @@ class MBConv(Composite):
         if self.squeeze > 0:
             body.append(SqueezeExcitation(self.squeeze / self.expand))
         body.append(Conv(out, kernel=1, activation="none"))
-        if self.drop:
+        if self.drop and self.stride == 1 and out == shape[0]:  # else nothing goes round it
             body.append(StochasticDepth(self.drop))
         return add("body", tuple(body), shape)
 

@@ -163,8 +163,7 @@ def train(
     number, or when there is nothing to train.
     """
     start = time.monotonic()
-    if not any(True for _ in module.parameters()):
-        raise InfeasibleCandidate("a network must have weights to be trained, got none.")
+    _refuse_untrainable(recipe, module, rows)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     if rows.inputs.dim() == 4:  # convolutions run 5-12 % faster so, on CPU and GPU alike
@@ -186,6 +185,20 @@ def train(
     module.eval().cpu()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above
     return Curve(tuple(curve), best, time.monotonic() - start)
+
+
+def _refuse_untrainable(recipe: Training, module: nn.Module, rows: Examples) -> None:
+    if not any(True for _ in module.parameters()):
+        raise InfeasibleCandidate("a network must have weights to be trained, got none.")
+    if recipe.batch_size < 1:
+        raise InfeasibleCandidate(expected("batch_size", "at least 1", recipe.batch_size))
+    smallest = len(rows) // max(1, round(len(rows) / recipe.batch_size))
+    normed = any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in module.modules())
+    if smallest < 2 and normed:
+        raise InfeasibleCandidate(
+            f"batch normalisation needs batches of at least 2 rows, got {smallest}. "
+            "Use layer normalisation, a larger batch_size or more rows."
+        )
 
 
 def _judging_seconds(module: nn.Module, held_out: Tensor, deadline: float) -> float:
@@ -240,15 +253,15 @@ class _Loop:
         generator = torch.Generator().manual_seed(self.seed)
         optimizer = recipe.optimizer.make(self.module, recipe.lr)
         step_of = _Step(recipe, self.module, optimizer, device)
-        size = min(recipe.batch_size, len(rows))
-        epoch_steps = len(rows) // size  # the incomplete last batch waits for another epoch
+        # every row in every epoch, in batches of nearly one size: no tiny last one
+        epoch_steps = max(1, round(len(rows) / recipe.batch_size))
         steps = max(1, round(recipe.epochs * self.fidelity)) * epoch_steps
         step, progress = 0, 0.0
         while step < steps and progress < 1:
             self.module.train()
             order = torch.randperm(len(rows), generator=generator)
             losses = []
-            for batch in order[: epoch_steps * size].split(size):
+            for batch in order.tensor_split(epoch_steps):
                 progress = self.clock.progress(step, steps)
                 if progress >= 1 and step > 0:
                     break

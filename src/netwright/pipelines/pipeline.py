@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -55,6 +56,8 @@ class ImagePipeline:
 
 
 Pipeline: TypeAlias = TablePipeline | ImagePipeline
+
+_NO_MODEL = Training(())
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,10 @@ class Target:
             return torch.from_numpy(target.astype(np.int64))
         return torch.from_numpy(((target - self.mean) / self.std).astype(np.float32))
 
-    def predictions(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(rows, classes) probabilities, or (rows,) values."""
+    def predictions(self, outputs: NDArray[np.float32]) -> NDArray[np.floating]:
+        """(rows, classes) probabilities in float32, or (rows,) values in float64."""
         if not self.classes:
-            return outputs[:, 0] * np.float32(self.std) + np.float32(self.mean)
+            return outputs[:, 0].astype(np.float64) * self.std + self.mean
         shifted = np.exp(outputs - outputs.max(1, keepdims=True))
         probabilities: NDArray[np.float32] = shifted / shifted.sum(1, keepdims=True)
         return probabilities
@@ -145,6 +148,18 @@ def prepare(pipeline: Pipeline, features: Features) -> Preparation:
         return ImageInputs(pipeline.scale.fit(features), features.shape)
     assert isinstance(features, Table)
     return TableInputs(pipeline.numeric.fit(features), pipeline.categories.fit(features))
+
+
+def prepared(pipeline: Pipeline, task: Task) -> Preparation:
+    """The preparation fitted on the task's training rows; remembered for the last few steps."""
+    if isinstance(pipeline, ImagePipeline):
+        return _prepared(replace(pipeline, model=_NO_MODEL), task)
+    return _prepared(replace(pipeline, model=_NO_MODEL), task)
+
+
+@lru_cache(maxsize=8)
+def _prepared(steps: Pipeline, task: Task) -> Preparation:
+    return prepare(steps, task.features.take(task.train))
 
 
 def target_of(task: Task) -> Target:
@@ -178,7 +193,7 @@ class FittedPipeline:
     model: models.FittedNetwork
     target: Target
 
-    def predict(self, features: Features) -> NDArray[np.float32]:
+    def predict(self, features: Features) -> NDArray[np.floating]:
         """(rows, classes) probabilities, or (rows,) values."""
         return self.target.predictions(self.model.outputs(self.preparation.inputs(features)))
 
@@ -201,7 +216,7 @@ def fit(
     """Fits on the task's training rows, keeping the epoch that scores best on its validation rows."""
     train, held_out = task.features.take(task.train), task.features.take(task.validation)
     truth = task.target[task.validation]
-    preparation, target = prepare(pipeline, train), target_of(task)
+    preparation, target = prepared(pipeline, task), target_of(task)
     rows = Examples(
         torch.from_numpy(preparation.inputs(train)),
         target.examples(task.target[task.train]),

@@ -7,6 +7,7 @@ dataclass of plain values that can do the same thing twice: to arrays (`inputs`)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -119,8 +120,9 @@ class FittedNumeric:
         if name not in self.dates:
             return name
         missing = nodes.add("Equal", [name, nodes.constant(np.int64(MISSING_DATE))])
-        since = nodes.add("Sub", [name, nodes.constant(np.int64(self.dates[name]))])
-        days = nodes.add("Div", [nodes.cast(since, np.float64), nodes.constant(np.float64(_DAY))])
+        origin = nodes.constant(np.float64(self.dates[name]))
+        since = nodes.add("Sub", [nodes.cast(name, np.float64), origin])
+        days = nodes.add("Div", [since, nodes.constant(np.float64(_DAY))])
         nan = nodes.constant(np.float32(np.nan))
         return nodes.add("Where", [missing, nan, nodes.cast(days, np.float32)])
 
@@ -138,8 +140,8 @@ class Categories:
         columns = tuple(c.name for c in table.columns if c.kind in ("category", "boolean"))
         known = []
         for name in columns:
-            values, counts = np.unique(table.arrays[name].astype(str), return_counts=True)
-            known.append(tuple(str(value) for value in values[counts >= self.least]))
+            counts = Counter(table.arrays[name].tolist())  # no array of the longest text's width
+            known.append(tuple(sorted(v for v, n in counts.items() if n >= self.least)))
         return FittedCategories(columns, tuple(known))
 
 
@@ -166,11 +168,12 @@ class FittedCategories:
     def emit(self, nodes: Nodes) -> str:
         coded = []
         for name, known in zip(self.columns, self.known, strict=True):
-            codes = list(range(1, len(known) + 1))
             if known:
+                codes = {value: i for i, value in enumerate(known, start=1)}
+                codes |= {v: codes[k] for k in known for v in _spellings(k) if v not in codes}
                 code = nodes.add(
                     "LabelEncoder", [name], domain="ai.onnx.ml",
-                    keys_strings=list(known), values_int64s=codes, default_int64=0,
+                    keys_strings=list(codes), values_int64s=list(codes.values()), default_int64=0,
                 )  # fmt: skip
             else:  # all values too rare: LabelEncoder refuses an empty list
                 code = nodes.add(
@@ -218,7 +221,8 @@ def _matrix(table: Table, columns: Sequence[str], dates: Mapping[str, int]) -> N
     for i, name in enumerate(columns):
         values = table.arrays[name]
         if name in dates:
-            days = (values - dates[name]).astype(np.float64) / _DAY
+            # in float64: 9999-12-31 less 1950 is beyond whole nanoseconds
+            days = (values.astype(np.float64) - np.float64(dates[name])) / np.float64(_DAY)
             values = np.where(values == MISSING_DATE, np.nan, days)
         matrix[:, i] = values
     return matrix
@@ -237,11 +241,16 @@ def _median(column: NDArray[np.float32]) -> float:
 
 def _codes(values: NDArray[np.object_], known: tuple[str, ...]) -> NDArray[np.float32]:
     """(rows,) codes of strings: 1 + the place in the sorted `known`, 0 when not there."""
-    if not known:
-        return np.zeros(len(values), np.float32)
-    texts, order = values.astype(str), np.array(known)
-    place = np.minimum(np.searchsorted(order, texts), len(order) - 1)
-    return np.where(order[place] == texts, place + 1, 0).astype(np.float32)
+    code = {value: i for i, value in enumerate(known, start=1)}
+    return np.fromiter((code.get(v, 0) for v in values.tolist()), np.float32, len(values))
+
+
+def _spellings(text: str) -> tuple[str, ...]:
+    """What those who feed the file by hand may write for a canonical text."""
+    if text in ("true", "false"):
+        return (text.title(), text.upper())
+    whole = text.removeprefix("-").isdecimal()
+    return (f"{text}.0",) if whole else ()
 
 
 def _row(values: tuple[float, ...]) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ class Candidate:
     @cached_property
     def key(self) -> str:
         """A stable name: 16 hexadecimal digits of the SHA-256 of the sorted JSON."""
-        text = json.dumps(self.values, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(dict(self.values), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def json(self) -> str:

@@ -167,6 +167,9 @@ def _walk(part: Any, path: str, when: When | None) -> Iterator[Decision]:
         yield Decision(part.name or path, part, when)
     elif isinstance(part, RepeatChoice):
         yield from _walk_repeat(part, part.name or path, when)
+    elif isinstance(part, list) and any(map(is_open, part)):
+        where = path or "the top"
+        raise SpaceError(f"a description must hold tuples, got a list with choices at {where}.")
     else:
         for step, child in children(part):
             yield from _walk(child, join(path, step), when)

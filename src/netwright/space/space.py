@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netwright.errors import InvalidCandidate, SpaceError, closest, expected
 from netwright.space import decisions as tree
 from netwright.space.candidate import Candidate, Value
-from netwright.space.choices import OneOfChoice, SubsetOfChoice
+from netwright.space.choices import NumberChoice, OneOfChoice, SubsetOfChoice
 from netwright.space.counting import Counter, is_real, size
 from netwright.space.decisions import Decision
 from netwright.space.encoding import Encoder
@@ -82,7 +82,7 @@ class Space(Generic[D]):
         return self._until_valid(lambda: self._decide(rng, {}))
 
     def from_unit(self, u: Row) -> Candidate:
-        """The candidate at a point of the unit cube, one coordinate a decision."""
+        """The candidate at a point of the unit cube, one coordinate a decision; no rule is asked."""
         if len(u) != len(self.decisions):
             raise SpaceError(expected("u", f"of length {len(self.decisions)}", len(u)))
         values: dict[str, Value] = {}
@@ -100,7 +100,7 @@ class Space(Generic[D]):
         return np.array(units)
 
     def default(self) -> Candidate:
-        """The first option and the lowest number everywhere."""
+        """The first option and the lowest number everywhere; no rule is asked."""
         return self.from_unit([0.0] * len(self.decisions))
 
     def mutate(self, parent: Candidate, rng: RNG, under: str = "") -> Candidate:
@@ -179,7 +179,10 @@ class Space(Generic[D]):
         return self._encoder.encode(candidates)
 
     def argmax(self, scores: Mapping[str, Row]) -> Candidate:
-        """The best option of each active decision, by its scores; the default without any."""
+        """The best option of each active decision, by its scores; no rule is asked.
+
+        Without scores of a decision: its default.
+        """
         values: dict[str, Value] = {}
         for path, decision, when in self._compiled:
             if when is None or _switched_on(when, values):
@@ -207,10 +210,12 @@ class Space(Generic[D]):
 
     def fix(self, values: Values) -> Space[D]:
         """Fewer open choices under the same paths: its candidates stay legal here."""
+        fixed = dict(self._fixed)
         for path, value in values.items():
             if not (decision := self._known(path)).holds(value):
                 raise InvalidCandidate(expected(path, decision.legal(), value), path, value)
-        fixed = {**self._fixed, **values}
+            real = isinstance(decision.choice, NumberChoice) and not decision.choice.integer
+            fixed[path] = float(value) if real else value  # type: ignore[arg-type]  # it holds
         return Space(self.description, self._valid, rule=self._rule, _fixed=fixed)
 
     def check(self, candidate: Candidate) -> None:

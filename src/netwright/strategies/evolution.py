@@ -107,6 +107,8 @@ class _AgeingPopulation:
         for _ in range(_TRIES):
             chosen = rng.integers(len(self._population), size=self.S)  # with replacement
             parent = winner([self._population[i] for i in chosen], self.objectives, self.limits)
+            if all(len(one.values) == 1 for one in self.space.decisions):
+                return None  # nothing can change
             candidate = self.space.mutate(parent.candidate, rng)  # child.arch <- Mutate
             if candidate not in known:
                 return Proposal(candidate, origin="mutation", parents=(parent.id,))

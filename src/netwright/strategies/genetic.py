@@ -154,7 +154,7 @@ class _Generations:
 
 def mutated(space: Space[Any], candidate: Candidate, rng: RNG) -> Candidate:
     """Each decision changes with probability one over their number."""
-    number = len(candidate.values)
+    number = sum(len(one.values) != 1 for one in space.decisions if one.path in candidate.values)
     for _ in range(int(rng.binomial(number, 1 / number)) if number else 0):
         candidate = space.mutate(candidate, rng)
     return candidate

@@ -137,10 +137,12 @@ class Supervised:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores that this process may use, or its container."""
+    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # another system, or "max"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        able = min(able, max(1, math.ceil(int(quota) / int(period))))
+    return able
 
 
 def machine_memory() -> float:

@@ -16,7 +16,11 @@ FIX = "Use --run for a new folder, or --fresh to start anew."
 
 @dataclass(frozen=True)
 class Identity:
-    """All that replaying the log depends on; `about` is the caller's own, such as the data's."""
+    """All that replaying the log depends on; `about` is the caller's own, such as the data's hash.
+
+    `notes` are kept and not compared: what a reader of the run wants to know. A note called
+    ``data in words`` says what the entry ``data`` of `about` stands for.
+    """
 
     space: str
     seed: int
@@ -24,6 +28,7 @@ class Identity:
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> str:
         """As an object; infinite bounds are left out, since JSON has none."""
@@ -31,7 +36,8 @@ class Identity:
             {name: value for name, value in asdict(limit).items() if _finite(value)}
             for limit in self.limits
         ]
-        return json.dumps(asdict(self) | {"limits": bounds, "about": dict(self.about)})
+        mappings = {"about": dict(self.about), "notes": dict(self.notes)}
+        return json.dumps(asdict(self) | {"limits": bounds} | mappings)
 
     @classmethod
     def from_json(cls, text: str) -> Identity:
@@ -49,7 +55,13 @@ class Identity:
 
     def _differences(self, stored: Identity) -> Iterator[str]:
         for name in sorted({*self.about, *stored.about}):
-            yield from _changed(name, stored.about.get(name, ""), self.about.get(name, ""))
+            before, now = stored.about.get(name, ""), self.about.get(name, "")
+            words = [one.notes.get(f"{name} in words", "") for one in (stored, self)]
+            if before != now and all(words):
+                same = words[0] == words[1]
+                yield f"{name} was {words[0]}, is {'of other values' if same else words[1]}"
+            else:
+                yield from _changed(name, before, now)
         if stored.space != self.space:
             yield "its search space is a different one"
         yield from _changed("strategy", stored.strategy, self.strategy)

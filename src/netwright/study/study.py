@@ -33,6 +33,9 @@ from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import ABOUT, Job, Proposal, Status, Trial
 
+_FIRST = 3.0
+"""The first trial of all gets so many seconds at least, so that there is an answer."""
+
 D = TypeVar("D")
 _TICK = 0.25
 """Seconds between two looks at the clock while trials run."""
@@ -46,7 +49,8 @@ class Study(Generic[D]):
     `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
     a new object with `ask` and `tell`; regularized evolution when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
-    strategy, objectives, limits or seed is refused (RunError). `trial_seconds`: the most that one
+    strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
+    not compared. `trial_seconds`: the most that one
     trial may take. With one worker and a budget of trials, the same seed gives the same study.
     """
 
@@ -65,6 +69,7 @@ class Study(Generic[D]):
         executor: Executor | None = None,
         workers: int = 1,
         about: Mapping[str, str] | None = None,
+        notes: Mapping[str, str] | None = None,
         trial_seconds: float | None = None,
     ) -> None:
         self.space = space
@@ -87,6 +92,7 @@ class Study(Generic[D]):
             space.fingerprint, seed, name_of(self._strategy or self._algorithm), self.objectives,
             self.limits,
             {"data": task.fingerprint} | dict(about or {}) if task else dict(about or {}),
+            dict(notes or {}),
         )  # fmt: skip
         self._trials: list[Trial] = []
         self._front: list[Trial] = []
@@ -129,8 +135,11 @@ class Study(Generic[D]):
         seconds: float | None = None,
         until: Sequence[str | Limit] = (),
         watch: Callable[[Event], object] | None = None,
+        since: float | None = None,
     ) -> Study[D]:
         """Goes on until the budget, counted over all runs of the folder, is used; returns itself.
+
+        `since`: from when this run counts, in seconds of `time.monotonic()`; now when None.
 
         Ctrl-C kills what runs and returns as well, with `interrupted` set; what ran is run again
         next time. Raises RunError when the folder cannot be used, or when too many trials fail.
@@ -139,7 +148,7 @@ class Study(Generic[D]):
         self.interrupted = False
         if self._used_up(budget):
             return self
-        begun = time.monotonic()
+        begun = time.monotonic() if since is None else since
         with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
             before = store.seconds
             journal = self._open_journal(store)
@@ -231,6 +240,7 @@ class _Loop:
         self._failures = Failures()
         self._quickest = quickest(journal.ordered())
         self._reached = False
+        self._tried = any(trial.status is Status.DONE for trial in journal.ordered())
         self._full = _folders(study.folder)
 
     @property
@@ -253,7 +263,8 @@ class _Loop:
 
     def _may_start(self) -> bool:
         left = self._budget.trials_left(len(self._journal.trials)) > 0 or bool(self._again)
-        return left and not self._budget.too_late(self.used, self._quickest)
+        late = self._tried and self._budget.too_late(self.used, self._quickest)
+        return left and not late  # one trial is always tried, however long the start took
 
     def _fill(self) -> bool:
         """Starts as many trials as there are free places; whether places stay free."""
@@ -279,6 +290,8 @@ class _Loop:
 
     def _submit(self, trial: Trial, again: bool) -> None:
         limit = min(self._budget.seconds_left(self.used), self._study.trial_seconds)
+        limit = limit if self._tried else max(limit, _FIRST)
+        self._tried = True
         # where trials are counted no decision may look at a clock: the kill limit is outside
         timed = self._budget.seconds is not None
         deadline = time.monotonic() + limit if timed else math.inf

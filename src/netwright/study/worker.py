@@ -111,7 +111,3 @@ def main(requests: int, answers: int) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a plain text stream
     faulthandler.enable()
     _Worker(requests, answers).run()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

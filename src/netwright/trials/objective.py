@@ -47,9 +47,14 @@ class Limit:
         return self.excess(metrics) == 0.0
 
     def __str__(self) -> str:
-        bounds = [f"{self.metric}<={self.at_most:g}"] * (self.at_most < math.inf)
-        bounds += [f"{self.metric}>={self.at_least:g}"] * (self.at_least > -math.inf)
+        bounds = [f"{self.metric}<={_exact(self.at_most)}"] * (self.at_most < math.inf)
+        bounds += [f"{self.metric}>={_exact(self.at_least)}"] * (self.at_least > -math.inf)
         return ", ".join(bounds)
+
+
+def _exact(bound: float) -> str:
+    """All its digits: two limits that differ must not read alike."""
+    return str(int(bound)) if float(bound).is_integer() and abs(bound) < 1e15 else repr(bound)
 
 
 def objective(name: str | Objective) -> Objective:

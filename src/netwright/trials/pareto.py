@@ -51,15 +51,15 @@ def pareto_front(
         and all(np.isfinite(objective.loss(trial.metrics)) for objective in objectives)
     ]
     values = losses([trial.metrics for trial in able], objectives)
-    seen: set[tuple[float, ...]] = set()
-    front: list[tuple[tuple[float, ...], Trial]] = []
-    dominated = np.asarray(dominates(values).any(0))
-    for row, trial, out in zip(values, able, dominated, strict=True):
-        point = tuple(float(value) for value in row)
-        if not out and point not in seen:
-            seen.add(point)
-            front.append((point, trial))
-    return [trial for _, trial in sorted(front, key=lambda pair: pair[0])]
+    # by the first objective, then the second...: nothing is dominated by what comes after it
+    order = sorted(range(len(able)), key=lambda i: (*values[i], i))
+    front: list[int] = []
+    points = np.empty((0, len(objectives)))
+    for i in order:
+        if not (points <= values[i]).all(1).any():  # equal ones count: the earliest stays
+            front.append(i)
+            points = np.vstack([points, values[i]])
+    return [able[i] for i in front]
 
 
 def hypervolume(losses: NDArray[np.float64], reference: NDArray[np.float64]) -> float:

@@ -56,9 +56,9 @@ ABOUT = "about.json"
 class Job:
     """One evaluation to be done.
 
-    `folder` takes what the trial leaves behind (weights, held-out predictions, curve); the
-    folders of its parents lie beside it, named by trial id. Only `ABOUT` stays of a trial that is
-    neither on the front nor a parent. `deadline` is in seconds of
+    `folder` takes what the trial leaves behind (weights, held-out predictions, curve); those of
+    other trials lie beside it, named by trial id. Of a trial that is not on the front only `ABOUT`
+    stays, so that a parent's weights are there when it is on the front. `deadline` is in seconds of
     `time.monotonic()`, infinite when trials are counted instead of time. `alone()` is a context
     inside which no other trial of the study uses the machine: clocks are read in there.
     """
