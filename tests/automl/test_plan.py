@@ -86,7 +86,10 @@ def test_limits_are_kept_by_what_is_delivered(image_task: Task, tmp_path: Path) 
     statuses = {trial.id: trial.status for trial in outcome.study.trials}
     assert statuses[1] is Status.INFEASIBLE  # refused before it was trained
     assert outcome.best.metrics["parameters"] <= 10_000
-    with pytest.raises(RunError, match="no trial finished; the last one says: parameters<=3 is br"):
+    with pytest.raises(
+        RunError,
+        match="no candidate kept the limits parameters<=3; the last one",
+    ):
         search(image_task, tmp_path / "none", limits=["parameters<=3"])
     with pytest.raises(RunError, match=r"no trial kept the limits accuracy>=2\. Loosen them"):
         search(image_task, tmp_path / "never", limits=["accuracy>=2"])
@@ -130,7 +133,7 @@ def test_metrics_of_another_kind_are_refused_before_anything_runs(
         ({"seconds": 1}, r"time must be at least 5 s .*, got 1"),
         ({"seconds": float("nan")}, "time must be at least 5 s"),
         ({"trials": 0}, "trials must be at least 1, got 0"),
-        ({"trials": 3, "workers": -1}, "workers must be at least 1, got -1"),
+        ({"trials": 3, "workers": -1}, r"workers must be 0 \(one for each core\) or more, got -1"),
     ],
 )
 def test_an_effort_that_cannot_be(options: dict[str, Any], sentence: str) -> None:

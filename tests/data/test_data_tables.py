@@ -242,3 +242,17 @@ def test_polars_and_arrow_tables_are_frames() -> None:
 def test_a_column_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="column 2 of the table must have a name"):
         read_frame(pd.DataFrame([[1, 2]], columns=["a", " "]))
+
+
+def test_what_is_odd_in_a_column_is_said() -> None:
+    frame = pd.DataFrame(
+        {
+            "a": [np.inf, -np.inf, *range(58)], "name": [f"n{i}" for i in range(60)],
+            "b": ["x", "y"] * 30, "none": [np.inf] * 60,
+        }
+    )  # fmt: skip
+    table, notes = infer_table(frame)
+    assert [column.name for column in table.columns] == ["a", "name", "b"]
+    assert "Column 'a' has 2 infinite values, taken as missing." in notes
+    assert "Column 'name' differs in nearly every row: drop it if it only names the row." in notes
+    assert "Column none has no values and is left out." in notes

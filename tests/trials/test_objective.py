@@ -28,7 +28,7 @@ def test_a_limit_reads_from_text_and_back(text: str, limit: Limit) -> None:
 
 @pytest.mark.parametrize("text", ["latency", "latency=2", "latency<=fast", "<=2", ""])
 def test_what_is_no_limit_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(InputError, match=r"limit must be METRIC<=NUMBER .* Write latency<=2"):
+    with pytest.raises(InputError, match=r"limit must be METRIC<=NUMBER .* For example latency<=2"):
         parse_limit(text)
 
 

@@ -84,7 +84,7 @@ class Effort:
         if self.trials is not None and self.trials < 1:
             raise InputError(expected("trials", "at least 1", self.trials))
         if self.workers < 0:
-            raise InputError(expected("workers", "at least 1", self.workers))
+            raise InputError(expected("workers", "0 (one for each core) or more", self.workers))
 
     @property
     def parallel(self) -> int:
@@ -282,6 +282,11 @@ def _nothing(study: Study[Any], left_out: list[str]) -> str:
         limits = ", ".join(str(limit) for limit in study.limits)
         return f"no trial kept the limits {limits}. Loosen them, or give the search more time."
     reasons = [trial.error for trial in study.trials if trial.error]
+    if reasons and "is broken" in reasons[-1]:
+        limits = ", ".join(str(limit) for limit in study.limits)
+        return (
+            f"no candidate kept the limits {limits}; the last one says: {reasons[-1]}. Loosen them."
+        )
     if reasons:
         return f"no trial finished; the last one says: {reasons[-1]}. Give the search more time."
     return "no trial finished in time. Use a larger --time."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from textwrap import wrap
 from typing import Any
 
 from rich.live import Live
@@ -59,9 +60,9 @@ def _kind_of(goal: Goal) -> Wish:
 
 
 def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> None:
-    say(summary(found))
-    for note in found.notes:
-        say(f"  {note}")
+    for text in (summary(found), *(f"  {note}" for note in found.notes)):
+        for line in wrap(text, 79, subsequent_indent="    "):
+            say(line)
     if already:
         say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
         return

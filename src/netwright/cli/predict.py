@@ -15,14 +15,22 @@ if TYPE_CHECKING:
 
 
 def predictions(model: Path, data: str) -> pd.DataFrame:
-    """One row each: `prediction`, and for classes their probabilities as ``p(class)``."""
+    """One row each: `prediction`, and for classes their probabilities as ``p(class)``.
+
+    Of image files, `file` comes first.
+    """
     import pandas as pd
+
+    from netwright.data.images import ENDINGS, image_files
 
     loaded = load(model)
     rows, notes = read_rows(data, schema_from(loaded.card))
     for note in notes:
         sys.stderr.write(f"{note}\n")
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
+    path = Path(data)
+    if "image" in loaded.card and (path.is_dir() or path.suffix.lower() in ENDINGS):
+        frame.insert(0, "file", [str(file) for file in image_files(path)])
     if loaded.classes:
         chances = loaded.predict_proba(rows)
         for i, label in enumerate(loaded.classes):

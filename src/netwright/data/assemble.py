@@ -18,6 +18,7 @@ from netwright.data.targets import Target, Wish, enough_rows, read_same, read_ta
 from netwright.data.task import Features, Images, Part, Task, fingerprint
 from netwright.errors import InputError
 
+_FEW = 5
 _WEIGHTS = ("Weights are kept with the rows; networks are not trained with them yet.",)
 
 
@@ -31,10 +32,14 @@ def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
     groups, weights = _groups(raw.groups, target.rows), _weights(raw.weights, target.rows)
     train, validation = _split(raw, target, groups, seed)
     test = None if raw.test is None else part_of(raw.test, raw.target_name, target, features)
+    notes += _WEIGHTS if weights is not None else ()
+    few = (f"Only {len(validation)} rows judge the candidates: scores of so few say little.",) * (
+        len(validation) < _FEW
+    )
     found = Task(
         name=raw.name, kind=target.kind, features=features, target=target.values,
         classes=target.classes, train=train, validation=validation, test=test,
-        notes=raw.notes + target.notes + notes + _test_notes(test) + _WEIGHTS * (weights is not None),
+        notes=raw.notes + target.notes + notes + few + _test_notes(test),
         groups=groups, weights=weights,
         target_name=raw.target_name, source=raw.source,
     )  # fmt: skip

@@ -108,9 +108,12 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
         if kind is None:
             empty.append(name)
             continue
-        columns.append(Column(name, kind))
         arrays[name] = CONVERT[kind](values, name)
-        notes += [note] if note else []
+        if kind == "numeric" and not np.isfinite(arrays[name]).any():
+            empty.append(name)
+            continue
+        columns.append(Column(name, kind))
+        notes += [note] if note else _oddities(name, kind, arrays[name])
     if not columns:
         got = f"only empty ones ({listed(empty)})" if empty else "none besides the target"
         raise InputError(f"the table must have a column to learn from, got {got}.")
@@ -121,6 +124,16 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
             f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out."
         )
     return Table(tuple(columns), arrays, len(frame.columns)), tuple(notes)
+
+
+def _oddities(name: str, kind: str, values: NDArray[Any]) -> list[str]:
+    """What people would want to know of a column, a sentence each."""
+    if kind == "numeric" and (count := int(np.isinf(values).sum())):
+        many = "an infinite value" if count == 1 else f"{count:,} infinite values"
+        return [f"Column {name!r} has {many}, taken as missing."]
+    if kind == "category" and len(values) >= 50 and len(set(values)) > 0.9 * len(values):
+        return [f"Column {name!r} differs in nearly every row: drop it if it only names the row."]
+    return []
 
 
 def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:

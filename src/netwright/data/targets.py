@@ -182,7 +182,8 @@ def _classes(labels: list[Value], name: str, meant: Wish) -> tuple[Value, ...]:
     classes: tuple[Value, ...] = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise InputError(
-            f"target {name!r} must have at least two classes, got one: {classes[0]!r}."
+            f"target {name!r} must have at least two classes, got one: {classes[0]!r}. "
+            "Add rows of another class."
         )
     if meant == "binary" and len(classes) > 2:
         raise InputError(
@@ -198,7 +199,9 @@ def _regression(raw: Any, name: str, varies: bool = True) -> Target:
     _some(rows, name)
     values = found[rows]
     if varies and (values == values[0]).all():
-        raise InputError(f"target {name!r} must vary, got {values[0]:g} in every row.")
+        raise InputError(
+            f"target {name!r} must vary, got {values[0]:g} in every row. Choose another target."
+        )
     return Target("regression", (), values, rows, dropped_note(len(found) - len(rows), name))
 
 

@@ -102,8 +102,8 @@ def session(source: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSess
     except Exception as error:  # onnxruntime's own exceptions share no base class of use
         name = "the model" if isinstance(source, bytes) else source
         raise InputError(
-            f"{name} must be an ONNX file, got one that does not load: {error}"
-        ) from None
+            f"{name} must be an ONNX file, got one that onnxruntime cannot load."
+        ) from error
 
 
 def read_card(opened: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:

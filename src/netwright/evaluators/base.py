@@ -13,7 +13,11 @@ from netwright.trials.trial import Job, Metrics
 
 
 class Evaluator(Protocol):
-    """Measures one candidate at one fidelity. Sent to worker processes: it must pickle."""
+    """Measures one candidate at one fidelity. Sent to worker processes: it must pickle.
+
+    It may have a `warm_up()`: called once in each worker before its first job, so that no trial
+    pays for imports.
+    """
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -69,6 +73,10 @@ class _Cascade:
             if position < len(self.evaluators):  # after the last one there is nothing to save
                 self._refuse(found)
         return found
+
+    def warm_up(self) -> None:
+        for evaluator in self.evaluators:
+            getattr(evaluator, "warm_up", lambda: None)()
 
     def _refuse(self, found: Metrics) -> None:
         for limit in self.limits:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import sklearn.metrics  # noqa: F401  # scores load it when needed: here, so that no trial pays for it
+import torch
 
 from netwright.data.task import Task
+from netwright.networks.training import Examples, Training, train
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
 from netwright.trials.metrics import METRICS, default_metric, score
@@ -38,6 +40,12 @@ class TrainAndValidate:
     def metrics(self) -> tuple[str, ...]:
         scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
         return (*scores, "train_seconds", "epochs")
+
+    def warm_up(self) -> None:
+        """One step of gradient descent: much of torch is loaded by the first."""
+        rows = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
+        module = torch.nn.Linear(2, 2)
+        train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)
 
     def __call__(self, job: Job) -> Metrics:
         task = self.task

@@ -99,5 +99,5 @@ def count(number: float) -> str:
 
 
 def significant(number: float) -> str:
-    """Four digits that count: ``45,734``, ``3.528``, ``0.09123``."""
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+    """Four digits that count: ``45,734``, ``3.528``, ``0.09123``, ``1.2e+30``."""
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e9 else f"{number:.4g}"

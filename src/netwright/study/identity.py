@@ -59,6 +59,8 @@ class Identity:
             words = [one.notes.get(f"{name} in words", "") for one in (stored, self)]
             if before != now and all(words):
                 same = words[0] == words[1]
+                if same and stored.seed != self.seed:
+                    continue  # another seed is another split of the same data
                 yield f"{name} was {words[0]}, is {'of other values' if same else words[1]}"
             else:
                 yield from _changed(name, before, now)

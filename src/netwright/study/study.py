@@ -173,7 +173,7 @@ class Study(Generic[D]):
     def _budget(
         self, trials: int | None, seconds: float | None, until: Sequence[str | Limit]
     ) -> Budget:
-        wanted = tuple(map(parse_limit, until))
+        wanted = tuple(parse_limit(one, "until") for one in until)
         self._check_metrics(wanted)
         return Budget(trials, seconds, wanted)
 

@@ -76,6 +76,7 @@ class _Worker:
             return
         try:
             evaluator = pickle.loads(load)
+            getattr(evaluator, "warm_up", lambda: None)()
         except BaseException as error:
             self._answer("broken", describe(error))
             raise

@@ -77,7 +77,7 @@ def objectives(names: Sequence[str | Objective]) -> tuple[Objective, ...]:
 _LIMIT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*$")
 
 
-def parse_limit(text: str | Limit) -> Limit:
+def parse_limit(text: str | Limit, what: str = "limit") -> Limit:
     """``"latency<=2"`` as a Limit; InputError when it does not read so or the metric is unknown."""
     if isinstance(text, Limit):
         return text
@@ -86,7 +86,12 @@ def parse_limit(text: str | Limit) -> Limit:
         name, sign, bound = found.group(1), found.group(2), float(found.group(3))  # type: ignore[union-attr]  # None is the error below
     except (AttributeError, ValueError):
         raise InputError(
-            expected("limit", "METRIC<=NUMBER or METRIC>=NUMBER", text, "Write latency<=2.")
+            expected(
+                what,
+                "METRIC<=NUMBER or METRIC>=NUMBER",
+                text,
+                "For example latency<=2 or accuracy>=0.9.",
+            )
         ) from None
     metric(name)
     return Limit(name, at_most=bound) if sign[0] == "<" else Limit(name, at_least=bound)
