@@ -63,6 +63,7 @@ def test_a_search_is_told_calmly_and_within_80_columns(
     assert said.err == ""
     assert "200 rows, 5 columns (2 numeric, 1 category, 1 boolean, 1 date" in said.out
     assert "baseline: " in said.out
+    assert "Leaderboard, the best 4 of 4 trials" in said.out
     assert "Pareto front, auc x parameters (validation, " in said.out
     assert f"model   {run}/model.onnx" in said.out
     assert "(60 unseen rows)" in said.out

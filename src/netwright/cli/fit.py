@@ -14,7 +14,7 @@ from netwright.cli import screen
 from netwright.cli.screen import OUT, say
 from netwright.data.targets import Wish
 from netwright.data.task import Task, summary, task
-from netwright.report.tables import row, value
+from netwright.report.tables import leaderboard, row, value
 from netwright.study.events import Event, Tick, TrialEnded
 from netwright.study.executors import cores
 from netwright.study.study import Study
@@ -156,10 +156,19 @@ class Progress:
         return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")
 
 
+def _board(study: Study[Any], most: int = 8) -> None:
+    """The best trials; a star marks the front."""
+    rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
+    say(f"\nLeaderboard, the best {min(most, len(rows))} of {len(rows)} trials")
+    for line in screen.lines(rows[:most], screen.columns(study.objectives, {}), study.objectives):
+        say(line)
+
+
 def _closing(outcome: Outcome) -> None:
     study = outcome.study
     if study.interrupted:
         say("\nstopped by Ctrl-C: this is the best so far; the same line goes on.")
+    _board(study)
     names = " x ".join(one.metric for one in study.objectives)
     say(f"\nPareto front, {names} (validation, {len(outcome.task.validation):,} rows)")
     metrics = screen.columns(study.objectives, outcome.front[0].metrics)
