@@ -282,3 +282,33 @@ def test_a_run_without_a_finished_trial_says_so(
     assert "no finished trial" in Said(capsys, "show", str(folder / "none")).err
     assert Said(capsys, "leaderboard", str(folder / "none")).code == 0
     assert "no finished trial" in Said(capsys, "export", str(folder / "none")).err
+
+
+def test_predictions_of_image_files_say_which_file(
+    bad: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folder / "pictures-run"
+    rng = np.random.default_rng(0)
+    np.savez(folder / "pictures.npz", x=rng.integers(0, 255, (40, 9, 9), np.uint8), y=[0, 1] * 20)
+    line = ["fit", str(folder / "pictures.npz"), "--trials", "1", "--workers", "1"]
+    assert Said(capsys, *line, "--run", str(run)).code == 0
+    said = Said(capsys, "predict", str(run), str(bad / "broken" / "v"))
+    rows = said.out.splitlines()
+    assert rows[0].startswith("file,prediction,")
+    assert [Path(row.split(",")[0]).name for row in rows[1:]] == [f"{i}.png" for i in range(4)]
+
+
+def test_what_kind_of_task_it_is_can_be_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "stars": rng.integers(1, 6, 60)})
+    frame.to_csv(folder / "stars.csv", index=False)
+    line = ["fit", str(folder / "stars.csv"), "--target", "stars", "--trials", "1", "--json"]
+    for more in (["--kind", "regression"], ["--objective", "rmse"]):
+        run = str(folder / more[1])
+        found = json.loads(Said(capsys, *line, *more, "--workers", "1", "--run", run).out)
+        assert "rmse" in found["best"]["metrics"]["validation"]
+    assert "kind must be classification or regression, got 'regresion'" in (
+        Said(capsys, *line, "--kind", "regresion").err
+    )

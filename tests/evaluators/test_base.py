@@ -56,3 +56,20 @@ def test_a_cached_evaluator_answers_again_by_candidate_and_fidelity() -> None:
     assert len(inner.calls) == 3
     assert evaluator.metrics == ("a",)
     assert pickle.loads(pickle.dumps(evaluator))(job(1)) == {"a": 1.0}
+
+
+def test_each_stage_is_warmed_up_once() -> None:
+    warmed: list[str] = []
+
+    @dataclass
+    class Warm:
+        metrics: tuple[str, ...]
+
+        def warm_up(self) -> None:
+            warmed.append(self.metrics[0])
+
+        def __call__(self, job: Job) -> Metrics:
+            return {}
+
+    combine(Warm(("a",)), Counting(("b",), 1.0), Warm(("c",))).warm_up()  # type: ignore[attr-defined]
+    assert warmed == ["a", "c"]

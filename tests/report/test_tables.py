@@ -11,6 +11,7 @@ from netwright.report.tables import value
         ("log_loss", 0.02561, ".0256"),
         ("rmse", 45733.6, "45,734"),
         ("rmse", 0.4567, "0.4567"),
+        ("rmse", 1.168e29, "1.168e+29"),
         ("parameters", 37218, "37,218"),
         ("flops", 3.8e6, "3.8 M"),
         ("memory", 212_000, "212 kB"),

@@ -191,3 +191,17 @@ def _zombie(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@dataclass
+class Warmed:
+    """Says whether it was warmed up before its first job, and how often."""
+
+    metrics: tuple[str, ...] = ("loss",)
+    times: int = 0
+
+    def warm_up(self) -> None:
+        self.times += 1
+
+    def __call__(self, job: Job) -> Metrics:
+        return {"loss": float(self.times)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from study_tools import Hill, Infinite
+from study_tools import Hill, Infinite, Warmed
 
 from netwright.errors import InputError, RunError
 from netwright.space.candidate import Candidate
@@ -339,3 +339,9 @@ def test_a_proposal_of_less_than_full_fidelity_is_never_delivered(space: Any) ->
     one = study(space, strategy=Halves).run(trials=5)
     assert one.front == []
     assert not one.over(until=[Limit("loss", at_most=1e9)])
+
+
+def test_a_worker_is_warm_before_its_first_job(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path, evaluator=Warmed(), objectives=[LOSS], executor=Supervised(1))
+    one.run(trials=3)
+    assert [trial.metrics["loss"] for trial in one.trials] == [1.0] * 3
