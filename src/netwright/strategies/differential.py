@@ -20,6 +20,7 @@ from netwright.space.space import Space
 from netwright.strategies.base import RNG, Strategy
 from netwright.strategies.random import unseen
 from netwright.strategies.selection import winner
+from netwright.strategies.told import Told
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -71,30 +72,25 @@ class _Cube:
         self._places: dict[int, Trial] = {}
         self._busy: dict[int, int] = {}  # trial -> place, while the first generation fills
         self._started = 0
-        self._known: set[Candidate] = set()
+        self._told = Told()
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        known = set(self._known)
         taken = {*self._places, *self._busy.values()}
         empty = [place for place in range(self.NP) if place not in taken]
-        proposals: list[Proposal] = []
-        for i in range(n):
-            if empty:
-                proposal = self._drawn(empty.pop(0), known, rng)
-            elif len(self._places) < 4:
-                break  # the first generation runs still
-            else:
-                places = sorted(self._places)
-                rival = places[(self._started + i) % len(places)]  # i = 1, 2, ... NP
-                proposal = self._child(rival, known, rng) or self._drawn(rival, known, rng)
-            if proposal is None:
-                break
-            known.add(proposal.candidate)
-            proposals.append(proposal)
-        return proposals
+
+        def one(known: Set[Candidate], asked: int) -> Proposal | None:
+            if asked < len(empty):
+                return self._drawn(empty[asked], known, rng)
+            if len(self._places) < 4:
+                return None  # the first generation runs still
+            places = sorted(self._places)
+            rival = places[(self._started + asked) % len(places)]  # i = 1, 2, ... NP
+            return self._child(rival, known, rng) or self._drawn(rival, known, rng)
+
+        return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        self._known.add(trial.candidate)
+        done = self._told.hear(trial)
         place = trial.proposal.note.get("place")
         if not isinstance(place, int):  # a baseline
             place = next((i for i in range(self.NP) if i not in self._places), 0)
@@ -104,10 +100,10 @@ class _Cube:
                 self._busy[trial.id] = place
             return
         self._busy.pop(trial.id, None)
-        if trial.status is not Status.DONE:
-            return
         rival = self._places.get(place)
-        if rival is None or winner([trial, rival], self.objectives, self.limits) is trial:
+        if done and (
+            rival is None or winner([trial, rival], self.objectives, self.limits) is trial
+        ):
             self._places[place] = trial
 
     def _child(self, rival: int, known: Set[Candidate], rng: RNG) -> Proposal | None:

@@ -19,10 +19,11 @@ from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import Strategy
-from netwright.strategies.random import unseen
+from netwright.strategies.random import stranger
 from netwright.strategies.selection import winner
+from netwright.strategies.told import Told
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import Proposal, Trial
 
 _TRIES = 100
 
@@ -69,38 +70,22 @@ class _AgeingPopulation:
         self.objectives, self.limits = tuple(objectives), tuple(limits)
         self.P, self.S = settings.population, settings.sample
         self._population: deque[Trial] = deque(maxlen=self.P)
-        self._running: set[int] = set()
-        self._known: set[Candidate] = set()
+        self._told = Told()
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
-        known = set(self._known)
-        proposals: list[Proposal] = []
-        while len(proposals) < n:
-            alive = len(self._population) + len(self._running) + len(proposals)
+        def one(known: Set[Candidate], asked: int) -> Proposal | None:
+            alive = len(self._population) + len(self._told.running) + asked
             if alive < self.P:  # while |population| < P: RandomArchitecture()
-                proposal = self._stranger(known, rng)
-            elif self._population:
-                proposal = self._child(known, rng) or self._stranger(known, rng)
-            else:  # everything runs still: nobody to inherit from
-                break
-            if proposal is None:
-                break
-            known.add(proposal.candidate)
-            proposals.append(proposal)
-        return proposals
+                return stranger(self.space, known, rng)
+            if not self._population:  # everything runs still: nobody to inherit from
+                return None
+            return self._child(known, rng) or stranger(self.space, known, rng)
+
+        return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        self._known.add(trial.candidate)
-        if trial.status is Status.RUNNING:
-            self._running.add(trial.id)
-            return
-        self._running.discard(trial.id)
-        if trial.status is Status.DONE:
+        if self._told.hear(trial):
             self._population.append(trial)  # add child to right; remove dead from left: maxlen
-
-    def _stranger(self, known: Set[Candidate], rng: np.random.Generator) -> Proposal | None:
-        candidate = unseen(self.space, known, rng)
-        return None if candidate is None else Proposal(candidate, origin="random")
 
     def _child(self, known: Set[Candidate], rng: np.random.Generator) -> Proposal | None:
         """A mutant that is not known yet; None when the whole neighbourhood seems to be."""

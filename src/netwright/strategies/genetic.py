@@ -16,10 +16,11 @@ from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Strategy
-from netwright.strategies.random import unseen
+from netwright.strategies.random import stranger
 from netwright.strategies.selection import crowded_order, winner
+from netwright.strategies.told import Told
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import Proposal, Trial
 
 _TRIES = 100
 
@@ -105,32 +106,21 @@ class _Generations:
         self._select, self._survive = select, survive
         self._parents: list[Trial] = []
         self._children: list[Trial] = []
-        self._running: set[int] = set()
-        self._known: set[Candidate] = set()
+        self._told = Told()
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        known = set(self._known)
-        proposals: list[Proposal] = []
-        for _ in range(n):
-            started = len(self._children) + len(self._running) + len(proposals)
-            breeders = self._parents or self._children
+        breeders = self._parents or self._children
+
+        def one(known: Set[Candidate], asked: int) -> Proposal | None:
+            started = len(self._children) + len(self._told.running) + asked
             first = not self._parents and started < self.population
-            proposal = None if first or not breeders else self._bred(breeders, known, rng)
-            if proposal is None and (stranger := unseen(self.space, known, rng)) is not None:
-                proposal = Proposal(stranger, origin="random")
-            if proposal is None:
-                break
-            known.add(proposal.candidate)
-            proposals.append(proposal)
-        return proposals
+            child = None if first or not breeders else self._bred(breeders, known, rng)
+            return child or stranger(self.space, known, rng)
+
+        return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        self._known.add(trial.candidate)
-        if trial.status is Status.RUNNING:
-            self._running.add(trial.id)
-            return
-        self._running.discard(trial.id)
-        if trial.status is Status.DONE:
+        if self._told.hear(trial):
             self._children.append(trial)
         if len(self._children) == self.population:
             self._parents = self._survive(self._parents, self._children)

@@ -15,10 +15,11 @@ from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Strategy
-from netwright.strategies.random import unseen
+from netwright.strategies.random import stranger
 from netwright.strategies.selection import better, winner
+from netwright.strategies.told import Told
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import Proposal, Trial
 
 _RESTART = "restart"
 
@@ -57,35 +58,24 @@ class _Climb:
         self.objectives, self.limits = tuple(objectives), tuple(limits)
         self._here: Trial | None = None
         self._first = 0
-        self._running: set[int] = set()
-        self._known: set[Candidate] = set()
+        self._told = Told()
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        known = set(self._known)
-        proposals: list[Proposal] = []
-        ahead = self._neighbours(known, rng)
-        while len(proposals) < n:
-            started = self._first + len(self._running) + len(proposals)
+        ahead = self._neighbours(self._told.known, rng)
+
+        def one(known: Set[Candidate], asked: int) -> Proposal | None:
+            started = self._first + len(self._told.running) + asked
             if self._here is None or started < self.initial:
-                proposal = self._random("random", known, rng)
-            elif ahead:
-                candidate = ahead.pop()
-                proposal = Proposal(candidate, origin="mutation", parents=(self._here.id,))
-            else:
-                proposal = self._random(_RESTART, known, rng)
-            if proposal is None:
-                break
-            known.add(proposal.candidate)
-            proposals.append(proposal)
-        return proposals
+                return stranger(self.space, known, rng)
+            while ahead:
+                if (candidate := ahead.pop()) not in known:
+                    return Proposal(candidate, origin="mutation", parents=(self._here.id,))
+            return stranger(self.space, known, rng, _RESTART)
+
+        return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        self._known.add(trial.candidate)
-        if trial.status is Status.RUNNING:
-            self._running.add(trial.id)
-            return
-        self._running.discard(trial.id)
-        if trial.status is not Status.DONE:
+        if not self._told.hear(trial):
             return
         if self._first < self.initial:
             self._first += 1
@@ -104,7 +94,3 @@ class _Climb:
             return []
         found = [one for one in self.space.neighbours(self._here.candidate) if one not in known]
         return [found[i] for i in rng.permutation(len(found))]
-
-    def _random(self, origin: str, known: Set[Candidate], rng: RNG) -> Proposal | None:
-        candidate = unseen(self.space, known, rng)
-        return None if candidate is None else Proposal(candidate, origin=origin)

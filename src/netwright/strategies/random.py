@@ -11,6 +11,7 @@ import numpy as np
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import Strategy
+from netwright.strategies.told import Told
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Trial
 
@@ -33,18 +34,21 @@ class _Draws:
 
     def __init__(self, space: Space[Any]) -> None:
         self.space = space
-        self._known: set[Candidate] = set()
+        self._told = Told()
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
-        known = set(self._known)
-        proposals: list[Proposal] = []
-        while len(proposals) < n and (candidate := unseen(self.space, known, rng)) is not None:
-            known.add(candidate)
-            proposals.append(Proposal(candidate, origin="random"))
-        return proposals
+        return self._told.batch(n, lambda known, _: stranger(self.space, known, rng))
 
     def tell(self, trial: Trial) -> None:
-        self._known.add(trial.candidate)
+        self._told.hear(trial)
+
+
+def stranger(
+    space: Space[Any], known: Set[Candidate], rng: np.random.Generator, origin: str = "random"
+) -> Proposal | None:
+    """A proposal of a random candidate that is not known; None when there seems to be no other."""
+    candidate = unseen(space, known, rng)
+    return None if candidate is None else Proposal(candidate, origin=origin)
 
 
 def unseen(space: Space[Any], known: Set[Candidate], rng: np.random.Generator) -> Candidate | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,8 +21,9 @@ from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Strategy
 from netwright.strategies.policies import Independent, Policy, Recurrent, Step, Update
-from netwright.strategies.random import unseen
+from netwright.strategies.random import stranger
 from netwright.strategies.selection import constrained_ranks
+from netwright.strategies.told import Told
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -104,25 +105,17 @@ class _Gradient:
         self.objectives, self.limits = tuple(objectives), tuple(limits)
         self.clip = settings.clip if isinstance(settings, PPO) else math.inf
         self.epochs = settings.epochs if isinstance(settings, PPO) else 1
-        self._known: set[Candidate] = set()
+        self._told = Told()
         self._ended: deque[Trial] = deque(maxlen=_REWARDED)
         self._waiting: list[Trial] = []
         self._baseline = 0.0
         self._updates = 0
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        known = set(self._known)
-        proposals: list[Proposal] = []
-        while len(proposals) < n:
-            proposal = self._drawn(known, rng)
-            if proposal is None:
-                break
-            known.add(proposal.candidate)
-            proposals.append(proposal)
-        return proposals
+        return self._told.batch(n, lambda known, _: self._drawn(known, rng))
 
     def tell(self, trial: Trial) -> None:
-        self._known.add(trial.candidate)
+        self._told.hear(trial)
         if trial.status in (Status.RUNNING, Status.FAILED):
             return
         self._ended.append(trial)
@@ -131,18 +124,18 @@ class _Gradient:
             self._learn()
             self._waiting = []
 
-    def _drawn(self, known: set[Candidate], rng: RNG) -> Proposal | None:
+    def _drawn(self, known: Set[Candidate], rng: RNG) -> Proposal | None:
         """A candidate of the policy that is not known and keeps the space's rule; else a random one."""
         for _ in range(_TRIES):
             candidate, log_p = self.policy.draw(rng)
             if candidate not in known and self._is_legal(candidate):
                 note = {"log_probability": log_p}
                 return Proposal(candidate, origin="policy", note=note)
-        stranger = unseen(self.space, known, rng)
-        if stranger is None:
+        other = stranger(self.space, known, rng)
+        if other is None:
             return None
-        note = {"log_probability": self.policy.log_probability(stranger)}
-        return Proposal(stranger, origin="random", note=note)
+        note = {"log_probability": self.policy.log_probability(other.candidate)}
+        return replace(other, note=note)
 
     def _is_legal(self, candidate: Candidate) -> bool:
         try:
