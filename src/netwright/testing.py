@@ -303,18 +303,17 @@ def _renamed() -> Space[Any]:
 
 
 def _limits_are_respected(algorithm: Algorithm) -> None:
-    """Most trials of the second half keep a limit that few random candidates keep."""
+    """More trials of the second half keep a limit than the 23 % of random candidates that do."""
+    if algorithm == RandomSearch():
+        return
     limit = Limit("cost", at_most=1)
     kept = []
-    for limits in ((limit,), ()):
-        share = []
-        for seed in range(4):
-            log = simulate(_make(algorithm, _cells(), limits), _cell_metrics, 120, seed=seed)
-            done = [t for t in log if t.status is Status.DONE][60:]
-            share.append(np.mean([limit.keeps(t.metrics) for t in done]))
-        kept.append(float(np.mean(share)))
-    if algorithm != RandomSearch():
-        assert kept[0] > 0.35, f"a limit must pull the search inside, got {kept[0]:.0%} within"
+    for seed in range(4):
+        log = simulate(_make(algorithm, _cells(), [limit]), _cell_metrics, 120, seed=seed)
+        done = [t for t in log if t.status is Status.DONE][60:]
+        kept += [limit.keeps(t.metrics) for t in done]
+    share = float(np.mean(kept))
+    assert share > 0.35, f"a limit must pull the search inside, got {share:.0%} within"
 
 
 def _it_beats_random_search(algorithm: Algorithm) -> None:

@@ -211,3 +211,15 @@ def test_the_best_is_delivered_though_the_time_is_up(digits: Outcome) -> None:
     assert late.best == digits.best
     assert len(late.front) == 1
     assert "more of the front are not exported: the time was up" in late.left_out[0]
+
+
+def test_time_counts_from_the_call_that_uses_it_however_old_the_effort_is() -> None:
+    effort = Effort(60)
+    assert effort.end == np.inf
+    first, second = effort.starting(), effort.starting()
+    assert first.begun is not None
+    assert second.begun is not None
+    assert second.begun >= first.begun
+    assert first.starting() is first
+    assert first.end == first.begun + 60
+    assert Effort(60, begun=5.0).starting().end == 65.0

@@ -1,5 +1,7 @@
 """Each step does the same thing to arrays and as ONNX nodes, on ordinary and on nasty rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx.helper
 import onnxruntime
@@ -7,7 +9,9 @@ import pytest
 from onnx import TensorProto
 
 from netwright.data.columns import MISSING_DATE
-from netwright.data.task import Column, Images, Table
+from netwright.data.task import Column, Images, Table, Task
+from netwright.networks.training import Training
+from netwright.pipelines import pipeline
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
 from netwright.pipelines.steps import Categories, Numeric, Scale
 
@@ -115,3 +119,17 @@ def test_pixels_scale_by_channel() -> None:
     assert np.allclose(fitted.mean, pixels.mean((0, 1, 2)), rtol=1e-5)
     assert np.allclose(fitted.std, pixels.std((0, 1, 2)), rtol=1e-5)
     assert Scale().fit(Images(np.zeros((3, 2, 2, 1), np.uint8))).std == (1.0,)
+
+
+def test_a_preparation_is_fitted_once_for_all_candidates_of_the_same_steps(
+    binary_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[object] = []
+    real = pipeline.prepare
+    monkeypatch.setattr(pipeline, "prepare", lambda *a: fitted.append(a[0]) or real(*a))
+    found = replace(binary_task)  # a task that nobody has prepared yet
+    one = pipeline.TablePipeline(Training((), lr=0.1), Numeric("robust"))
+    other = pipeline.TablePipeline(Training((), lr=0.2), Numeric("robust"))
+    assert pipeline.prepared(one, found) is pipeline.prepared(other, found)
+    pipeline.prepared(pipeline.TablePipeline(Training(()), Numeric("standard")), found)
+    assert len(fitted) == 2

@@ -664,3 +664,10 @@ def test_a_list_with_choices_is_refused() -> None:
 def test_a_fixed_real_number_is_real() -> None:
     space = Space({"lr": Float(0.0, 2.0)})
     assert space.fix({"lr": 1}).default() == space.fix({"lr": 1.0}).default()
+
+
+def test_a_space_holds_what_it_would_let_pass() -> None:
+    space = Space({"x": Integer(0, 9)}, rule=lambda values: values["x"] != 3)
+    assert space.holds(Candidate({"x": 4}))
+    assert not space.holds(Candidate({"x": 3}))
+    assert not space.holds(Candidate({"y": 4}))

@@ -12,8 +12,8 @@ from netwright.testing import StrategyCheck, strategy_checks
 
 ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
-    DifferentialEvolution(), Reinforce(), PPO(), Reinforce("recurrent", lr=0.01),
-    PPO("recurrent", lr=0.01),
+    DifferentialEvolution(), Reinforce(), PPO(), Reinforce("recurrent"),
+    PPO("recurrent"),
 ]  # fmt: skip
 CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 

@@ -16,8 +16,8 @@ from netwright.trials.trial import Metrics, Proposal, Status, Trial
 LOSS, COST = Objective("loss", "min"), Objective("cost", "min")
 
 
-def hill(trial: Trial) -> Metrics:
-    x, y = trial.candidate.values["x"], trial.candidate.values["y"]
+def hill(candidate: Candidate) -> Metrics:
+    x, y = candidate.values["x"], candidate.values["y"]
     assert isinstance(x, int)
     assert isinstance(y, int)
     return {"loss": (x - 61.0) ** 2 + (y - 17.0) ** 2, "cost": float(x + y)}
@@ -26,11 +26,9 @@ def hill(trial: Trial) -> Metrics:
 LONG = Space({f"d{i}": Integer(0, 3) for i in range(12)})
 
 
-def total(trial: Trial) -> Metrics:
+def total(candidate: Candidate) -> Metrics:
     """The more, the less the loss; 12 decisions of 0 to 3."""
-    height = float(
-        sum(value for value in trial.candidate.values.values() if isinstance(value, int))
-    )
+    height = float(sum(value for value in candidate.values.values() if isinstance(value, int)))
     return {"loss": 36.0 - height, "cost": height}
 
 

@@ -17,7 +17,7 @@ from netwright.strategies.policies import (
     Update,
     surrogate_weight,
 )
-from netwright.strategies.reinforce import PPO, Reinforce, _Gradient
+from netwright.strategies.reinforce import PPO, Reinforce, _Gradient, _Learning
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -163,7 +163,7 @@ def ended(number: int, loss: float | None) -> Trial:
 def test_rewards_are_ranks_and_the_baseline_their_moving_average() -> None:
     space = Space({"x": Integer(0, 99)})
     policy = Notes([Candidate({"x": 99})])
-    strategy = _Gradient(Reinforce(batch=3), policy, space, [LOSS], [])
+    strategy = _Gradient(_Learning(0.1, 3, 0.05), policy, space, [LOSS], [])
     for number, loss in enumerate([1e9, 0.1, None, 5.0, 0.01, 0.001]):
         strategy.tell(ended(number, loss))  # type: ignore[arg-type]
     first, second = policy.batches
@@ -181,7 +181,7 @@ def test_rewards_are_ranks_and_the_baseline_their_moving_average() -> None:
 def test_what_is_paid_for_is_learnt_from_again_when_it_is_drawn() -> None:
     space = Space({"x": Integer(0, 99)})
     policy = Notes([Candidate({"x": 1}), Candidate({"x": 50})])
-    strategy = _Gradient(Reinforce(batch=2), policy, space, [LOSS], [])
+    strategy = _Gradient(_Learning(0.1, 2, 0.05), policy, space, [LOSS], [])
     strategy.tell(ended(0, 3.0))
     strategy.tell(ended(1, 1.0))
     drawn = [step for step in policy.batches[0] if step.log_probability == -1.0]
@@ -189,14 +189,23 @@ def test_what_is_paid_for_is_learnt_from_again_when_it_is_drawn() -> None:
     assert drawn[0].advantage == 1.0
 
 
-def test_ppo_learns_several_times_from_a_batch() -> None:
-    policy = Notes([Candidate({"x": 99})])
-    strategy = _Gradient(PPO(batch=2, epochs=3), policy, Space({"x": Integer(0, 99)}), [LOSS], [])
-    strategy.tell(ended(0, 3.0))
-    strategy.tell(ended(1, 1.0))
-    assert len(policy.batches) == 3
-    assert strategy.clip == 0.2
-    assert _Gradient(Reinforce(), policy, PAIR, [LOSS], []).clip == math.inf
+def test_ppo_learns_several_times_from_a_batch_and_reinforce_once() -> None:
+    for how, times in ((_Learning(0.1, 2, 0.0, 0.2, 3), 3), (_Learning(0.1, 2, 0.0), 1)):
+        policy = Notes([Candidate({"x": 99})])
+        strategy = _Gradient(how, policy, Space({"x": Integer(0, 99)}), [LOSS], [])
+        strategy.tell(ended(0, 3.0))
+        strategy.tell(ended(1, 1.0))
+        assert len(policy.batches) == times
+
+
+def test_settings_say_how_it_is_learnt() -> None:
+    def how(algorithm: Any) -> Any:
+        return algorithm(PAIR, [LOSS]).how
+
+    assert how(PPO(clip=0.3, epochs=2)) == _Learning(0.05, 8, 0.05, 0.3, 2)
+    assert how(Reinforce()) == _Learning(0.1, 4, 0.05, math.inf, 1)
+    assert how(Reinforce("recurrent")).lr == how(PPO("recurrent")).lr == 0.01
+    assert how(Reinforce("recurrent", lr=0.5)).lr == 0.5
 
 
 def test_numbers_are_drawn_from_shares_of_their_range() -> None:

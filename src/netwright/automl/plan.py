@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,15 @@ class Goal:
 
     def of(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
         """Objectives and limits, checked against the task."""
+        defined = _defined(task)
         name = default_metric(task.kind)
-        if name not in _defined(task):  # auc, where a class is not among the validation rows
+        if name not in defined:  # auc, where a class is not among the validation rows
             name = "log_loss"
         wanted = objectives(self.objectives or (name, "parameters"))
         limits = tuple(parse_limit(limit) for limit in self.limits)
         for name in [*(one.metric for one in wanted), *(limit.metric for limit in limits)]:
             _refuse_foreign(name, task)
-            _refuse_undefined(name, task)
+            _refuse_undefined(name, task, defined)
         return wanted, limits
 
 
@@ -74,8 +75,8 @@ class Effort:
     until: Sequence[str | Limit] = ()
     workers: int = 0
     memory: int = 0
-    begun: float = field(default_factory=time.monotonic)
-    """From when the time counts, in seconds of `time.monotonic()`."""
+    begun: float | None = None
+    """From when the time counts, in seconds of `time.monotonic()`; None: from the call that uses it."""
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not LEAST_SECONDS <= self.seconds < math.inf:
@@ -98,10 +99,16 @@ class Effort:
             return None
         return self.seconds - min(0.2 * self.seconds, 6 + 0.04 * self.seconds)
 
+    def starting(self) -> Effort:
+        """The same, whose time counts from now, unless it counts already."""
+        return self if self.begun is not None else replace(self, begun=time.monotonic())
+
     @property
     def end(self) -> float:
-        """When the whole has to be over."""
-        return math.inf if self.seconds is None else self.begun + self.seconds
+        """When the whole has to be over; never, before it has started."""
+        if self.seconds is None or self.begun is None:
+            return math.inf
+        return self.begun + self.seconds
 
     @property
     def trial_seconds(self) -> float | None:
@@ -153,6 +160,7 @@ def fit(
     The same call goes on where an earlier one stopped. Raises RunError when the folder belongs to
     another search, InputError when the goal does not fit the task.
     """
+    effort = effort.starting()
     study = open_study(task, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh)
     already = study.over(**effort.budget)
     study.run(**effort.budget, watch=watch, since=effort.begun)
@@ -299,9 +307,9 @@ def _defined(task: Task) -> Metrics:
     return score(task.kind, truth, np.full(shape, 1 / max(1, len(task.classes))))
 
 
-def _refuse_undefined(name: str, task: Task) -> None:
+def _refuse_undefined(name: str, task: Task, defined: Metrics) -> None:
     """InputError when the validation rows do not say what the metric is: auc without a class."""
-    if METRICS[name].kinds and name not in _defined(task):
+    if METRICS[name].kinds and name not in defined:
         rows = "rows of every class" if task.classes else "rows of different values"
         fix = "log_loss" if task.classes else "rmse"
         raise InputError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time as clock
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import psutil
 import typer
 
 import netwright
@@ -93,6 +95,7 @@ def options(
 
 @app.command()
 def fit(
+    context: typer.Context,
     data: Data,
     target: Target = None,
     test: Test = None,
@@ -115,7 +118,7 @@ def fit(
 
     budgeted = trials is not None or until
     seconds = 60 if time is None and not budgeted else time
-    effort = Effort(seconds, trials, until or (), workers, begun=_started())
+    effort = Effort(seconds, trials, until or (), workers, begun=context.obj)
     goal = Goal(objective or (), limit or ())
     outcome = search(
         data, target, test, goal, effort, kind=_kind(kind), strategy=strategy, seed=seed, run=run,
@@ -126,12 +129,12 @@ def fit(
 
 
 @app.command()
-def demo(as_json: Json = False) -> None:
+def demo(context: typer.Context, as_json: Json = False) -> None:
     """Design a network for the built-in digits in under a minute and a half."""
     from netwright.automl.plan import Effort, Goal
     from netwright.cli.fit import search
 
-    outcome = search("digits", None, None, Goal(), Effort(60, begun=_started()), quiet=as_json)
+    outcome = search("digits", None, None, Goal(), Effort(60, begun=context.obj), quiet=as_json)
     if as_json:
         _print_json(outcome)
 
@@ -177,11 +180,7 @@ def _kind(name: str | None) -> Any:
 
 def _started() -> float:
     """When this process started, on the clock of `time.monotonic()`: imports count, too."""
-    import time
-
-    import psutil
-
-    return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
+    return clock.monotonic() - max(0.0, clock.time() - psutil.Process().create_time())
 
 
 def _print_json(outcome: Outcome) -> None:
@@ -193,7 +192,7 @@ def _print_json(outcome: Outcome) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The console script: one sentence for what users can mend, a traceback for what is ours."""
     try:
-        app(args=arguments)
+        app(args=arguments, obj=_started() if arguments is None else None)
     except NetwrightError as error:
         _stop(str(error), 2)
     except OSError as error:  # full disk, no permission: the user's to mend

@@ -37,6 +37,7 @@ def search(
     quiet: bool = False,
 ) -> Outcome:
     """The whole command; `quiet` says nothing on stdout."""
+    effort = effort.starting()
     found = task(data, target, test=test, kind=kind or _kind_of(goal), seed=seed)
     study = open_study(found, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh)
     already = study.over(**effort.budget)

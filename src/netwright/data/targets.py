@@ -154,9 +154,8 @@ def _labels(raw: Any, name: str) -> list[Value | None]:
                 f"target {name!r} must be finite, got {got} in row {infinite + 1}. Drop the row."
             )
         return [None if label is None else float(label) for label in labels]
-    if any(
-        isinstance(label, int) and abs(label) >= 2**63 for label in labels
-    ):  # no file holds them
+    whole = [label for label in labels if isinstance(label, int)]
+    if max(map(abs, whole), default=0) >= 2**63:  # more than the delivered file can hold
         return [None if label is None else str(label) for label in labels]
     return labels
 

@@ -107,5 +107,8 @@ class _Cached:
             self.answers[key] = self.evaluator(job)
         return self.answers[key]
 
+    def warm_up(self) -> None:
+        getattr(self.evaluator, "warm_up", lambda: None)()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (_Cached, (self.evaluator,))  # the answers stay where they were found

@@ -11,9 +11,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ class ImagePipeline:
 Pipeline: TypeAlias = TablePipeline | ImagePipeline
 
 _NO_MODEL = Training(())
+_PREPARED: WeakKeyDictionary[Task, dict[Pipeline, Preparation]] = WeakKeyDictionary()
+"""Few settings of steps, many candidates: each would fit the same again."""
 
 
 @dataclass(frozen=True)
@@ -151,15 +153,12 @@ def prepare(pipeline: Pipeline, features: Features) -> Preparation:
 
 
 def prepared(pipeline: Pipeline, task: Task) -> Preparation:
-    """The preparation fitted on the task's training rows; remembered for the last few steps."""
-    if isinstance(pipeline, ImagePipeline):
-        return _prepared(replace(pipeline, model=_NO_MODEL), task)
-    return _prepared(replace(pipeline, model=_NO_MODEL), task)
-
-
-@lru_cache(maxsize=8)
-def _prepared(steps: Pipeline, task: Task) -> Preparation:
-    return prepare(steps, task.features.take(task.train))
+    """The preparation fitted on the task's training rows; remembered as long as the task lives."""
+    steps: Pipeline = replace(pipeline, model=_NO_MODEL)
+    known = _PREPARED.setdefault(task, {})
+    if steps not in known:
+        known[steps] = prepare(steps, task.features.take(task.train))
+    return known[steps]
 
 
 def target_of(task: Task) -> Target:

@@ -226,6 +226,14 @@ class Space(Generic[D]):
                 "the candidate must pass the space's rule, got one that does not."
             )
 
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether `check` lets the candidate pass."""
+        try:
+            self.check(candidate)
+        except InvalidCandidate:
+            return False
+        return True
+
     # Inside
 
     def _fits(self, values: Values) -> None:

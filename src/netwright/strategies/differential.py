@@ -8,17 +8,17 @@ what leaves the cube is drawn anew.
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, InvalidCandidate, expected
+from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Strategy
-from netwright.strategies.random import unseen
+from netwright.strategies.random import stranger
 from netwright.strategies.selection import winner
 from netwright.strategies.told import Told
 from netwright.trials.objective import Limit, Objective
@@ -119,18 +119,18 @@ class _Cube:
             crossed[rng.integers(len(v))] = True  # at least one from the mutant
             u = np.where(crossed, v, target)
             candidate = self.space.from_unit(u)
-            if candidate not in known and _is_legal(self.space, candidate):
+            if candidate not in known and self.space.holds(candidate):
                 parents = (self._places[rival].id, self._places[r1].id)
                 note: dict[str, Value] = {"place": rival, "point": tuple(map(float, u))}
                 return Proposal(candidate, origin="difference", parents=parents, note=note)
         return None
 
     def _drawn(self, place: int, known: Set[Candidate], rng: RNG) -> Proposal | None:
-        candidate = unseen(self.space, known, rng)
-        if candidate is None:
+        proposal = stranger(self.space, known, rng)
+        if proposal is None:
             return None
-        point = tuple(map(float, self.space.to_unit(candidate)))
-        return Proposal(candidate, origin="random", note={"place": place, "point": point})
+        point = tuple(map(float, self.space.to_unit(proposal.candidate)))
+        return replace(proposal, note={"place": place, "point": point})
 
     def _point(self, place: int) -> Point:
         """(decisions,) where the individual of a place lies."""
@@ -139,11 +139,3 @@ class _Cube:
         if isinstance(point, tuple):
             return np.array(point, np.float64)
         return self.space.to_unit(trial.candidate)
-
-
-def _is_legal(space: Space[Any], candidate: Candidate) -> bool:
-    try:
-        space.check(candidate)
-    except InvalidCandidate:
-        return False
-    return True

@@ -109,7 +109,7 @@ class _Generations:
         self._told = Told()
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        breeders = self._parents or self._children
+        breeders = self._parents or self._survive([], self._children)  # best first
 
         def one(known: Set[Candidate], asked: int) -> Proposal | None:
             started = len(self._children) + len(self._told.running) + asked

@@ -2,7 +2,7 @@
 
 REINFORCE (Williams 1992; for architectures Zoph and Le 2017, 1611.01578) and PPO (Schulman et al.
 2017, 1707.06347), each with a softmax of its own for every decision or with a recurrent controller.
-The reward of a trial is its rank among all so far, so that scales, outliers and several objectives
+The reward of a trial is its rank among the latest 500, so that scales, outliers and several objectives
 do no harm; the baseline is a moving average of the rewards.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from netwright.errors import InputError, InvalidCandidate, expected
+from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Strategy
@@ -43,12 +43,13 @@ _BASELINE = 0.9
 class Reinforce:
     """REINFORCE: after each `batch` of trials one step up the gradient of the expected reward.
 
-    `entropy` keeps the policy from settling too early; its factor falls with one over the updates.
-    What has been paid for is not proposed again, but the policy hears of it when it draws it.
+    `lr` None: 0.1 for the independent controller, 0.01 for the recurrent one. `entropy` keeps the
+    policy from settling too early; its factor falls with the root of the updates. What has been
+    paid for is not proposed again, but the policy hears of it when it draws it.
     """
 
     controller: Controller = "independent"
-    lr: float = 0.1
+    lr: float | None = None
     batch: int = 4
     entropy: float = 0.05
 
@@ -59,7 +60,9 @@ class Reinforce:
         self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
     ) -> Strategy:
         policy = _CONTROLLERS[self.controller](space)
-        return _Gradient(self, policy, space, objectives, limits)
+        lr = _rate(self.lr, self.controller, independent=0.1)
+        how = _Learning(lr, self.batch, self.entropy)
+        return _Gradient(how, policy, space, objectives, limits)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,11 @@ class PPO:
     """Proximal policy optimisation: `epochs` steps on each batch, none of them too far.
 
     A candidate stops counting once its probability has changed by more than the share `clip`.
+    `lr` None: 0.05 for the independent controller, 0.01 for the recurrent one.
     """
 
     controller: Controller = "independent"
-    lr: float = 0.05
+    lr: float | None = None
     batch: int = 8
     entropy: float = 0.05
     clip: float = 0.2
@@ -87,7 +91,20 @@ class PPO:
         self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
     ) -> Strategy:
         policy = _CONTROLLERS[self.controller](space)
-        return _Gradient(self, policy, space, objectives, limits)
+        lr = _rate(self.lr, self.controller, independent=0.05)
+        how = _Learning(lr, self.batch, self.entropy, self.clip, self.epochs)
+        return _Gradient(how, policy, space, objectives, limits)
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """How a policy learns from a batch: REINFORCE in one step, PPO in several, clipped ones."""
+
+    lr: float
+    batch: int
+    entropy: float
+    clip: float = math.inf
+    epochs: int = 1
 
 
 class _Gradient:
@@ -95,16 +112,14 @@ class _Gradient:
 
     def __init__(
         self,
-        settings: Reinforce | PPO,
+        how: _Learning,
         policy: Policy,
         space: Space[Any],
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
     ) -> None:
-        self.settings, self.policy, self.space = settings, policy, space
+        self.how, self.policy, self.space = how, policy, space
         self.objectives, self.limits = tuple(objectives), tuple(limits)
-        self.clip = settings.clip if isinstance(settings, PPO) else math.inf
-        self.epochs = settings.epochs if isinstance(settings, PPO) else 1
         self._told = Told()
         self._ended: deque[Trial] = deque(maxlen=_REWARDED)
         self._waiting: list[Trial] = []
@@ -120,7 +135,7 @@ class _Gradient:
             return
         self._ended.append(trial)
         self._waiting.append(trial)
-        if len(self._waiting) >= self.settings.batch:
+        if len(self._waiting) >= self.how.batch:
             self._learn()
             self._waiting = []
 
@@ -128,7 +143,7 @@ class _Gradient:
         """A candidate of the policy that is not known and keeps the space's rule; else a random one."""
         for _ in range(_TRIES):
             candidate, log_p = self.policy.draw(rng)
-            if candidate not in known and self._is_legal(candidate):
+            if candidate not in known and self.space.holds(candidate):
                 note = {"log_probability": log_p}
                 return Proposal(candidate, origin="policy", note=note)
         other = stranger(self.space, known, rng)
@@ -137,27 +152,20 @@ class _Gradient:
         note = {"log_probability": self.policy.log_probability(other.candidate)}
         return replace(other, note=note)
 
-    def _is_legal(self, candidate: Candidate) -> bool:
-        try:
-            self.space.check(candidate)
-        except InvalidCandidate:
-            return False
-        return True
-
     def _learn(self) -> None:
         """A gradient step on the batch, and on what the policy draws that is paid for already."""
         reward = dict(zip((one.candidate for one in self._ended), self._rewards(), strict=True))
         batch = [(one.candidate, self._log_probability(one)) for one in self._waiting]
         rng = np.random.default_rng(self._updates)
-        for _ in range(self.settings.batch):
+        for _ in range(self.how.batch):
             again, log_p = self.policy.draw(rng)
             if again in reward:
                 batch.append((again, log_p))
         steps = [Step(one, reward[one] - self._baseline, log_p) for one, log_p in batch]
         self._updates += 1
-        entropy = self.settings.entropy / self._updates**0.5
-        for _ in range(self.epochs):
-            self.policy.learn(steps, Update(self.settings.lr, entropy, self.clip))
+        entropy = self.how.entropy / self._updates**0.5
+        for _ in range(self.how.epochs):
+            self.policy.learn(steps, Update(self.how.lr, entropy, self.how.clip))
         mean = float(np.mean([reward[one] for one, _ in batch]))
         self._baseline = _BASELINE * self._baseline + (1 - _BASELINE) * mean
 
@@ -181,10 +189,14 @@ class _Gradient:
         return [1 - 2 * float(places.get(one.id, last)) / last for one in self._ended]
 
 
-def _check(controller: str, lr: float, batch: int, entropy: float) -> None:
+def _rate(lr: float | None, controller: str, independent: float) -> float:
+    return lr if lr is not None else 0.01 if controller == "recurrent" else independent
+
+
+def _check(controller: str, lr: float | None, batch: int, entropy: float) -> None:
     if controller not in _CONTROLLERS:
         raise InputError(expected("controller", " or ".join(_CONTROLLERS), controller))
-    if not lr > 0:
+    if lr is not None and not lr > 0:
         raise InputError(expected("lr", "above 0", lr))
     if batch < 1:
         raise InputError(expected("batch", "at least 1", batch))

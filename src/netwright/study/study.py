@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from netwright.data.task import Task
-from netwright.errors import InputError, InvalidCandidate, Phrase, RunError, closest, expected
+from netwright.errors import InputError, Phrase, RunError, closest, expected
 from netwright.evaluators.base import Evaluator
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -50,8 +50,8 @@ class Study(Generic[D]):
     a new object with `ask` and `tell`; regularized evolution when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
-    not compared. `trial_seconds`: the most that one
-    trial may take. With one worker and a budget of trials, the same seed gives the same study.
+    not compared. `trial_seconds`: the most that one trial may take. With one worker and a budget
+    of trials, the same seed gives the same study.
     """
 
     def __init__(
@@ -139,10 +139,9 @@ class Study(Generic[D]):
     ) -> Study[D]:
         """Goes on until the budget, counted over all runs of the folder, is used; returns itself.
 
-        `since`: from when this run counts, in seconds of `time.monotonic()`; now when None.
-
-        Ctrl-C kills what runs and returns as well, with `interrupted` set; what ran is run again
-        next time. Raises RunError when the folder cannot be used, or when too many trials fail.
+        `since`: from when this run counts, in seconds of `time.monotonic()`; now when None. Ctrl-C
+        kills what runs and returns as well, with `interrupted` set; what ran is run again next
+        time. Raises RunError when the folder cannot be used, or when too many trials fail.
         """
         budget = self._budget(trials, seconds, until)
         self.interrupted = False
@@ -200,12 +199,7 @@ class Study(Generic[D]):
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
-        if trial.proposal.origin == BASELINE:
-            try:
-                self.space.check(trial.candidate)
-            except InvalidCandidate:
-                return False
-        return True
+        return trial.proposal.origin != BASELINE or self.space.holds(trial.candidate)
 
     def _open_journal(self, store: Store) -> Journal:
         """Replays the log; an object that knows a part of it already is told the rest."""
