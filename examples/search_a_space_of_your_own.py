@@ -20,8 +20,8 @@ print(f"{len(space.decisions)} decisions")
 class SmallStepsFromTheBest:
     """A strategy is two functions: this one mutates the best candidate so far."""
 
-    def __init__(self, space, objectives, limits=()):
-        self.space, self.objective, self.best = space, objectives[0], None
+    def __init__(self, problem):
+        self.space, self.objective, self.best = problem.space, problem.objectives[0], None
 
     def ask(self, n, rng):
         if self.best is None:

@@ -90,6 +90,8 @@ from .space.choices import Shared as Shared
 from .space.choices import SubsetOf as SubsetOf
 from .space.space import Space as Space
 from .strategies.base import Algorithm as Algorithm
+from .strategies.base import Knowledge as Knowledge
+from .strategies.base import Problem as Problem
 from .strategies.base import Strategy as Strategy
 from .strategies.differential import DifferentialEvolution as DifferentialEvolution
 from .strategies.evolution import RegularizedEvolution as RegularizedEvolution
@@ -99,6 +101,7 @@ from .strategies.local import LocalSearch as LocalSearch
 from .strategies.random import RandomSearch as RandomSearch
 from .strategies.reinforce import PPO as PPO
 from .strategies.reinforce import Reinforce as Reinforce
+from .strategies.tpe import TPE as TPE
 from .study.executors import InProcess as InProcess
 from .study.executors import Supervised as Supervised
 from .study.study import Study as Study

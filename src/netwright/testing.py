@@ -23,7 +23,7 @@ import numpy as np
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
-from netwright.strategies.base import Algorithm, Strategy, as_algorithm
+from netwright.strategies.base import Algorithm, Problem, Strategy, as_algorithm
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
@@ -120,7 +120,7 @@ def _as_number(value: Value) -> float:
 
 
 def _make(algorithm: Algorithm, space: Space[Any], limits: Sequence[Limit] = ()) -> Strategy:
-    return algorithm(space, (LOSS, COST), limits)
+    return algorithm(Problem(space, (LOSS, COST), limits))
 
 
 def simulate(
@@ -325,10 +325,9 @@ def _it_beats_random_search(algorithm: Algorithm) -> None:
     seeds, trials = range(16), 120
     ours, random = [], []
     for seed in seeds:
-        goals = ((LOSS,), ())
-        ours.append(best(simulate(algorithm(_cells(), *goals), _cell_metrics, trials, seed=seed)))
-        draws = RandomSearch()(_cells(), *goals)
-        random.append(best(simulate(draws, _cell_metrics, trials, seed=seed)))
+        problem = Problem(_cells(), (LOSS,))
+        ours.append(best(simulate(algorithm(problem), _cell_metrics, trials, seed=seed)))
+        random.append(best(simulate(RandomSearch()(problem), _cell_metrics, trials, seed=seed)))
     p = float(wilcoxon(ours, random, alternative="less").pvalue)
     means = f"{np.mean(ours):.3f} against {np.mean(random):.3f}"
     assert p < 0.01, f"the search must find more than random search, got {means}, p = {p:.2g}"

@@ -158,7 +158,7 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_search.py").write_text(
         "class Mine:\n"
-        "    def __init__(self, space, objectives, limits): self.space = space\n"
+        "    def __init__(self, problem): self.space = problem.space\n"
         "    def ask(self, n, rng): return []\n"
         "    def tell(self, trial): ...\n"
         "number = 3\n"

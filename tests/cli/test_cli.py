@@ -142,7 +142,7 @@ def test_a_child_is_shown_with_what_changed(
     (folder / "climb.py").write_text(
         "from netwright import Proposal\n"
         "class Climb:\n"
-        "    def __init__(self, space, objectives, limits): self.space, self.last = space, None\n"
+        "    def __init__(self, problem): self.space, self.last = problem.space, None\n"
         "    def ask(self, n, rng):\n"
         "        child = self.space.mutate(self.last.candidate, rng)\n"
         "        return [Proposal(child, origin='mutation', parents=(self.last.id,))]\n"

@@ -8,12 +8,13 @@ from netwright.strategies.genetic import NSGA2, Genetic
 from netwright.strategies.local import LocalSearch
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import PPO, Reinforce
+from netwright.strategies.tpe import TPE
 from netwright.testing import StrategyCheck, strategy_checks
 
 ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
     DifferentialEvolution(), Reinforce(), PPO(), Reinforce("recurrent"),
-    PPO("recurrent"),
+    PPO("recurrent"), TPE(),
 ]  # fmt: skip
 CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 

@@ -8,6 +8,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies import evolution
+from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Limit, Objective
@@ -43,7 +44,7 @@ def parents(strategy: RegularizedEvolution, seeds: int = 60) -> set[int]:
 
 
 def test_the_oldest_leaves_even_when_it_is_the_best(space: Space[Any]) -> None:
-    strategy = RegularizedEvolution(population=4, sample=4)(space, [LOSS])
+    strategy = RegularizedEvolution(population=4, sample=4)(Problem(space, [LOSS]))
     strategy.tell(done(1, loss=0.0))
     for number in (2, 3, 4):
         strategy.tell(done(number, loss=float(number)))
@@ -54,7 +55,7 @@ def test_the_oldest_leaves_even_when_it_is_the_best(space: Space[Any]) -> None:
 
 
 def test_the_better_of_a_sample_is_the_parent(space: Space[Any]) -> None:
-    strategy = RegularizedEvolution(population=10, sample=5)(space, [LOSS])
+    strategy = RegularizedEvolution(population=10, sample=5)(Problem(space, [LOSS]))
     for number in range(10):
         strategy.tell(done(number, loss=float(number)))
     asked = [strategy.ask(1, np.random.default_rng(seed))[0] for seed in range(400)]
@@ -67,7 +68,9 @@ def test_it_finds_more_than_random_search_because_it_selects(
     search: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def found(make: Any) -> float:
-        logs = [search(make()(LONG, [LOSS]), total, trials=200, seed=seed) for seed in range(8)]
+        logs = [
+            search(make()(Problem(LONG, [LOSS])), total, trials=200, seed=seed) for seed in range(8)
+        ]
         return float(np.mean([min(one.metrics.get("loss", 1e9) for one in log) for log in logs]))
 
     evolved, drawn = found(RegularizedEvolution), found(RandomSearch)
@@ -77,7 +80,7 @@ def test_it_finds_more_than_random_search_because_it_selects(
 
 
 def test_children_differ_from_their_parent_in_one_decision(space: Space[Any], search: Any) -> None:
-    log = search(RegularizedEvolution()(space, [LOSS]), hill, trials=80)
+    log = search(RegularizedEvolution()(Problem(space, [LOSS])), hill, trials=80)
     by_id = {trial.id: trial.candidate.values for trial in log}
     children = [trial for trial in log if trial.proposal.origin == "mutation"]
     assert len(children) > 100  # started and ended
@@ -88,7 +91,7 @@ def test_children_differ_from_their_parent_in_one_decision(space: Space[Any], se
 
 
 def test_the_first_population_is_random_and_running_trials_count(space: Space[Any]) -> None:
-    strategy = RegularizedEvolution(population=5, sample=2)(space, [LOSS])
+    strategy = RegularizedEvolution(population=5, sample=2)(Problem(space, [LOSS]))
     assert [one.origin for one in strategy.ask(9, np.random.default_rng(0))] == ["random"] * 5
     for number in range(5):
         strategy.tell(Trial(number, Proposal(Candidate({"x": number, "y": 0})), 0))
@@ -99,7 +102,7 @@ def test_the_first_population_is_random_and_running_trials_count(space: Space[An
 
 def test_infeasible_trials_take_no_place_and_are_not_proposed_again() -> None:
     tiny = Space({"x": Integer(0, 9)})
-    strategy = RegularizedEvolution(population=3, sample=1)(tiny, [LOSS])
+    strategy = RegularizedEvolution(population=3, sample=1)(Problem(tiny, [LOSS]))
     for x in range(4):
         status = Status.INFEASIBLE if x else Status.DONE
         strategy.tell(Trial(x, Proposal(Candidate({"x": x})), 0, status, {"loss": 1.0}))
@@ -111,7 +114,7 @@ def test_infeasible_trials_take_no_place_and_are_not_proposed_again() -> None:
 
 def test_it_is_over_when_a_small_space_is_exhausted(search: Any) -> None:
     tiny = Space({"x": Integer(0, 7), "y": Integer(0, 7)})
-    log = search(RegularizedEvolution()(tiny, [LOSS]), hill, trials=500, workers=2)
+    log = search(RegularizedEvolution()(Problem(tiny, [LOSS])), hill, trials=500, workers=2)
     assert len({trial.candidate for trial in log}) == 64
 
 
@@ -119,7 +122,7 @@ def test_limits_pull_the_search_inside(search: Any) -> None:
     limit = Limit("cost", at_most=10)
 
     def inside(limits: list[Limit]) -> float:
-        log = search(RegularizedEvolution()(LONG, [LOSS], limits), total, trials=300)
+        log = search(RegularizedEvolution()(Problem(LONG, [LOSS], limits)), total, trials=300)
         return sum(limit.keeps(trial.metrics) for trial in log if trial.status is Status.DONE)
 
     assert inside([limit]) > 100
@@ -136,6 +139,8 @@ def test_settings_that_cannot_be() -> None:
 def test_a_space_of_one_candidate_is_searched_and_over(search: Any) -> None:
     one = Space({"x": Integer(3, 3)})
     log = search(
-        RegularizedEvolution(population=1, sample=1)(one, [LOSS]), lambda t: {"loss": 1.0}, 9
+        RegularizedEvolution(population=1, sample=1)(Problem(one, [LOSS])),
+        lambda t: {"loss": 1.0},
+        9,
     )
     assert len(log) == 2

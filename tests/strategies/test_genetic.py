@@ -8,6 +8,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies import selection
+from netwright.strategies.base import Problem
 from netwright.strategies.genetic import NSGA2, Genetic, mutated
 from netwright.testing import best, simulate
 from netwright.trials.objective import Objective
@@ -43,7 +44,7 @@ def volume(log: list[Trial]) -> float:
 
 def test_crowding_spreads_nsga2_over_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
     def found() -> float:
-        makers = [NSGA2(population=10)(CURVE, [LOSS, COST]) for _ in range(8)]
+        makers = [NSGA2(population=10)(Problem(CURVE, [LOSS, COST])) for _ in range(8)]
         return float(np.mean([volume(simulate(m, zdt, 200, seed=s)) for s, m in enumerate(makers)]))
 
     spread = found()
@@ -52,7 +53,7 @@ def test_crowding_spreads_nsga2_over_the_front(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_best_of_parents_and_children_survive_in_nsga2() -> None:
-    strategy = NSGA2(population=4, crossover=0.0)(LONG, [LOSS])
+    strategy = NSGA2(population=4, crossover=0.0)(Problem(LONG, [LOSS]))
     for number, loss in enumerate([1.0, 2.0, 3.0, 4.0, 9.0, 9.0, 9.0, 0.5]):
         strategy.tell(done(number, loss))
     asked = [strategy.ask(1, np.random.default_rng(seed))[0] for seed in range(60)]
@@ -63,7 +64,7 @@ def test_the_best_of_parents_and_children_survive_in_nsga2() -> None:
 
 def test_elites_stay_whatever_their_children_are() -> None:
     def parents(elites: int) -> set[int]:
-        strategy = Genetic(population=4, elites=elites, crossover=0.0)(LONG, [LOSS])
+        strategy = Genetic(population=4, elites=elites, crossover=0.0)(Problem(LONG, [LOSS]))
         for number, loss in enumerate([1.0, 2.0, 3.0, 4.0, 9.0, 8.0, 7.0, 6.0]):
             strategy.tell(done(number, loss))
         asked = [strategy.ask(1, np.random.default_rng(seed))[0] for seed in range(80)]
@@ -74,7 +75,7 @@ def test_elites_stay_whatever_their_children_are() -> None:
 
 
 def test_children_have_each_decision_from_a_parent_but_for_mutations() -> None:
-    strategy = Genetic(population=2, sample=1, crossover=1.0, elites=0)(LONG, [LOSS])
+    strategy = Genetic(population=2, sample=1, crossover=1.0, elites=0)(Problem(LONG, [LOSS]))
     mother, father = done(0, 1.0), done(3, 2.0)
     strategy.tell(mother)
     strategy.tell(father)
@@ -89,7 +90,7 @@ def test_children_have_each_decision_from_a_parent_but_for_mutations() -> None:
 
 def test_crossover_puts_together_what_parents_found() -> None:
     def found(crossover: float) -> float:
-        makers = [Genetic(crossover=crossover)(LONG, [LOSS]) for _ in range(8)]
+        makers = [Genetic(crossover=crossover)(Problem(LONG, [LOSS])) for _ in range(8)]
         return float(np.mean([best(simulate(m, total, 240, seed=s)) for s, m in enumerate(makers)]))
 
     assert found(0.9) < found(0.0) - 1
@@ -107,7 +108,7 @@ def test_mutation_changes_one_decision_on_average() -> None:
 
 
 def test_workers_beyond_a_generation_breed_from_the_same_parents() -> None:
-    strategy = NSGA2(population=4)(LONG, [LOSS])
+    strategy = NSGA2(population=4)(Problem(LONG, [LOSS]))
     for number in range(4):
         strategy.tell(done(number, float(number)))
     assert len(strategy.ask(9, np.random.default_rng(0))) == 9

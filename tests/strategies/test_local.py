@@ -7,6 +7,7 @@ from netwright.errors import InputError
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
+from netwright.strategies.base import Problem
 from netwright.strategies.local import LocalSearch
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
@@ -27,7 +28,7 @@ def here(strategy: Any) -> set[tuple[int, ...]]:
 
 
 def test_it_starts_from_the_best_of_the_first_and_moves_to_what_is_better() -> None:
-    strategy = LocalSearch(initial=3)(SPACE, [LOSS])
+    strategy = LocalSearch(initial=3)(Problem(SPACE, [LOSS]))
     for number, loss in enumerate([5.0, 3.0, 4.0]):
         strategy.tell(done(number, number, number, loss, "random"))
     assert here(strategy) == {(1,)}
@@ -38,7 +39,7 @@ def test_it_starts_from_the_best_of_the_first_and_moves_to_what_is_better() -> N
 
 
 def test_neighbours_differ_in_one_decision_and_come_in_random_order() -> None:
-    strategy = LocalSearch(initial=1)(SPACE, [LOSS])
+    strategy = LocalSearch(initial=1)(Problem(SPACE, [LOSS]))
     strategy.tell(done(0, 4, 4, 1.0))
     asked = strategy.ask(18, np.random.default_rng(0))
     assert len({one.candidate for one in asked}) == 18
@@ -60,17 +61,17 @@ def test_it_starts_anew_where_no_neighbour_is_left() -> None:
             return {"loss": 0.0, "cost": 0.0}
         return {"loss": 1.0 + sum(map(float, candidate.values.values())), "cost": 0.0}  # type: ignore[arg-type]
 
-    log = simulate(LocalSearch(initial=1)(space, [LOSS]), measure, 16)
+    log = simulate(LocalSearch(initial=1)(Problem(space, [LOSS])), measure, 16)
     assert any(one.proposal.origin == "restart" for one in log)
     assert min(one.metrics["loss"] for one in log if one.metrics) == 0.0
-    strategy = LocalSearch(initial=1)(space, [LOSS])
+    strategy = LocalSearch(initial=1)(Problem(space, [LOSS]))
     for trial in log:
         strategy.tell(trial)
     assert strategy.ask(1, np.random.default_rng(0)) == []
 
 
 def test_with_several_objectives_a_move_must_dominate() -> None:
-    strategy = LocalSearch(initial=1)(SPACE, [LOSS, COST])
+    strategy = LocalSearch(initial=1)(Problem(SPACE, [LOSS, COST]))
     strategy.tell(done(0, 4, 4, loss=2.0, cost=2.0))
     strategy.tell(done(1, 4, 5, loss=1.0, cost=3.0))
     assert here(strategy) == {(0,)}

@@ -10,6 +10,7 @@ from netwright.errors import InputError
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, SubsetOf
 from netwright.space.space import Space
+from netwright.strategies.base import Problem
 from netwright.strategies.policies import (
     Independent,
     Recurrent,
@@ -163,7 +164,7 @@ def ended(number: int, loss: float | None) -> Trial:
 def test_rewards_are_ranks_and_the_baseline_their_moving_average() -> None:
     space = Space({"x": Integer(0, 99)})
     policy = Notes([Candidate({"x": 99})])
-    strategy = _Gradient(_Learning(0.1, 3, 0.05), policy, space, [LOSS], [])
+    strategy = _Gradient(_Learning(0.1, 3, 0.05), policy, Problem(space, [LOSS]))
     for number, loss in enumerate([1e9, 0.1, None, 5.0, 0.01, 0.001]):
         strategy.tell(ended(number, loss))  # type: ignore[arg-type]
     first, second = policy.batches
@@ -181,7 +182,7 @@ def test_rewards_are_ranks_and_the_baseline_their_moving_average() -> None:
 def test_what_is_paid_for_is_learnt_from_again_when_it_is_drawn() -> None:
     space = Space({"x": Integer(0, 99)})
     policy = Notes([Candidate({"x": 1}), Candidate({"x": 50})])
-    strategy = _Gradient(_Learning(0.1, 2, 0.05), policy, space, [LOSS], [])
+    strategy = _Gradient(_Learning(0.1, 2, 0.05), policy, Problem(space, [LOSS]))
     strategy.tell(ended(0, 3.0))
     strategy.tell(ended(1, 1.0))
     drawn = [step for step in policy.batches[0] if step.log_probability == -1.0]
@@ -192,7 +193,7 @@ def test_what_is_paid_for_is_learnt_from_again_when_it_is_drawn() -> None:
 def test_ppo_learns_several_times_from_a_batch_and_reinforce_once() -> None:
     for how, times in ((_Learning(0.1, 2, 0.0, 0.2, 3), 3), (_Learning(0.1, 2, 0.0), 1)):
         policy = Notes([Candidate({"x": 99})])
-        strategy = _Gradient(how, policy, Space({"x": Integer(0, 99)}), [LOSS], [])
+        strategy = _Gradient(how, policy, Problem(Space({"x": Integer(0, 99)}), [LOSS]))
         strategy.tell(ended(0, 3.0))
         strategy.tell(ended(1, 1.0))
         assert len(policy.batches) == times
@@ -200,7 +201,7 @@ def test_ppo_learns_several_times_from_a_batch_and_reinforce_once() -> None:
 
 def test_settings_say_how_it_is_learnt() -> None:
     def how(algorithm: Any) -> Any:
-        return algorithm(PAIR, [LOSS]).how
+        return algorithm(Problem(PAIR, [LOSS])).how
 
     assert how(PPO(clip=0.3, epochs=2)) == _Learning(0.05, 8, 0.05, 0.3, 2)
     assert how(Reinforce()) == _Learning(0.1, 4, 0.05, math.inf, 1)

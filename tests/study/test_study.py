@@ -14,6 +14,7 @@ from netwright.errors import InputError, RunError
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
+from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.events import Tick, TrialEnded, TrialStarted
@@ -60,7 +61,7 @@ def test_the_same_seed_gives_the_same_study_and_another_seed_another(space: Any)
 def test_a_study_in_pieces_is_the_study_in_one(space: Any, tmp_path: Path, ready: bool) -> None:
     def strategy() -> Any:
         algorithm = RegularizedEvolution()
-        return algorithm(space, [LOSS, COST]) if ready else algorithm
+        return algorithm(Problem(space, [LOSS, COST])) if ready else algorithm
 
     whole = study(space, strategy=strategy()).run(trials=60)
     kept = study(space, tmp_path / "a", strategy=strategy())
@@ -77,8 +78,8 @@ def test_with_several_workers_a_resumed_strategy_hears_what_the_first_heard(
     told: list[list[Trial]] = []
 
     class Listening:
-        def __init__(self, *goals: Any) -> None:
-            self.inner = RegularizedEvolution()(*goals)
+        def __init__(self, problem: Problem) -> None:
+            self.inner = RegularizedEvolution()(problem)
             told.append([])
 
         def ask(self, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
@@ -163,8 +164,8 @@ def test_baselines_come_first_and_the_strategy_hears_of_those_of_its_space(
     heard: list[Trial] = []
 
     class Listening:
-        def __init__(self, *goals: Any) -> None:
-            self.ask = RandomSearch()(*goals).ask
+        def __init__(self, problem: Problem) -> None:
+            self.ask = RandomSearch()(problem).ask
 
         def tell(self, trial: Trial) -> None:
             heard.append(trial)
@@ -328,8 +329,8 @@ def test_front_after_front_is_the_front_of_all(space: Any, tmp_path: Path) -> No
 
 def test_a_proposal_of_less_than_full_fidelity_is_never_delivered(space: Any) -> None:
     class Halves:
-        def __init__(self, space: Space[Any], *_: object) -> None:
-            self.space = space
+        def __init__(self, problem: Problem) -> None:
+            self.space = problem.space
 
         def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
             return [Proposal(self.space.sample(rng), 0.5) for _ in range(n)]
@@ -345,3 +346,24 @@ def test_a_worker_is_warm_before_its_first_job(space: Any, tmp_path: Path) -> No
     one = study(space, tmp_path, evaluator=Warmed(), objectives=[LOSS], executor=Supervised(1))
     one.run(trials=3)
     assert [trial.metrics["loss"] for trial in one.trials] == [1.0] * 3
+
+
+def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> None:
+    class Knowing(Hill):
+        fidelities = {1.0: "all", 0.1: "a tenth"}  # noqa: RUF012  # in any order, as tables have them
+        knowledge = "of the evaluator"
+
+    given: list[Problem] = []
+
+    def algorithm(problem: Problem) -> Any:
+        given.append(problem)
+        return RegularizedEvolution()(problem)
+
+    study(space, evaluator=Knowing(), strategy=algorithm)
+    study(space, evaluator=Knowing(), strategy=algorithm, knowledge="given")
+    study(space, strategy=algorithm)
+    assert [one.knowledge for one in given[:2]] == ["of the evaluator", "given"]
+    assert given[0].fidelities == [0.1, 1.0]
+    assert (given[0].space, given[0].objectives) == (space, (LOSS, COST))
+    assert given[2].fidelities == []
+    assert given[2].knowledge.metrics(space.default()) == {}

@@ -19,6 +19,7 @@ STRATEGIES: Mapping[str, str] = {
     "local": "netwright.strategies.local:LocalSearch",
     "reinforce": "netwright.strategies.reinforce:Reinforce",
     "ppo": "netwright.strategies.reinforce:PPO",
+    "tpe": "netwright.strategies.tpe:TPE",
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
 

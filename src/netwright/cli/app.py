@@ -58,8 +58,8 @@ StrategyName = Annotated[
     str,
     typer.Option(
         "--strategy",
-        help="evolution, genetic, nsga2, differential, local, reinforce, ppo, random, or "
-        "module:Object.",
+        help="evolution, genetic, nsga2, differential, local, reinforce, ppo, tpe, random, "
+        "or module:Object.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]

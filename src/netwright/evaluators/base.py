@@ -17,6 +17,9 @@ class Evaluator(Protocol):
 
     It may have a `warm_up()`: called once in each worker before its first job, so that no trial
     pays for imports.
+
+    It may say its `fidelities`, where it can measure at no others, and have a `knowledge` of
+    candidates, where it knows something before measuring; strategies are given both.
     """
 
     @property

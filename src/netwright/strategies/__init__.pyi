@@ -1,4 +1,6 @@
 from .base import Algorithm as Algorithm
+from .base import Knowledge as Knowledge
+from .base import Problem as Problem
 from .base import Strategy as Strategy
 from .differential import DifferentialEvolution as DifferentialEvolution
 from .evolution import RegularizedEvolution as RegularizedEvolution
@@ -8,3 +10,4 @@ from .local import LocalSearch as LocalSearch
 from .random import RandomSearch as RandomSearch
 from .reinforce import PPO as PPO
 from .reinforce import Reinforce as Reinforce
+from .tpe import TPE as TPE

@@ -3,17 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.errors import InputError, Phrase, expected
+from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Proposal, Trial
+from netwright.trials.trial import Metrics, Proposal, Trial
 
 RNG: TypeAlias = np.random.Generator
+
+
+class Knowledge(Protocol):
+    """What is known of a candidate before it is paid for. Cheap, and always the same."""
+
+    def canonical(self, candidate: Candidate) -> str:
+        """Equal for candidates that are the same network (or pipeline) under another writing."""
+        ...
+
+    def features(self, candidates: Sequence[Candidate]) -> Sequence[NDArray[np.float64]]:
+        """Groups of features, (n, d) each: paths, subtrees, sizes. The same groups at every call;
+        within a group columns may be scaled as they like."""
+        ...
+
+    def metrics(self, candidate: Candidate) -> Metrics:
+        """Metrics known without evaluating: costs such as parameters, zero-cost scores.
+
+        Under the name of an objective or a limit it is exactly what an evaluation would give.
+        """
+        ...
+
+
+class OnlyTheSpace:
+    """The knowledge of one who knows the space and nothing else."""
+
+    def canonical(self, candidate: Candidate) -> str:
+        return candidate.key
+
+    def features(self, candidates: Sequence[Candidate]) -> Sequence[NDArray[np.float64]]:
+        return ()
+
+    def metrics(self, candidate: Candidate) -> Metrics:
+        return {}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched and for what: all that an algorithm is given.
+
+    `fidelities`: the only ones that can be evaluated, rising to 1; empty when any in (0, 1] can.
+    """
+
+    space: Space[Any]
+    objectives: Sequence[Objective]
+    limits: Sequence[Limit] = ()
+    knowledge: Knowledge = OnlyTheSpace()  # noqa: RUF009  # it has no state
+    fidelities: Sequence[float] = ()
 
 
 class Strategy(Protocol):
@@ -36,16 +86,14 @@ class Strategy(Protocol):
 
 
 class Algorithm(Protocol):
-    """A search algorithm with its settings: called with a space and goals, it makes a strategy.
+    """A search algorithm with its settings: called with a problem, it makes a strategy.
 
     What ships is a frozen dataclass of settings, ``RegularizedEvolution(population=50)``, whose
-    repr tells a run folder which search it holds. A class that takes these three and has `ask` and
+    repr tells a run folder which search it holds. A class that takes a problem and has `ask` and
     `tell` is one, too.
     """
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit], /
-    ) -> Strategy: ...
+    def __call__(self, problem: Problem, /) -> Strategy: ...
 
 
 def as_algorithm(given: object) -> Algorithm:
@@ -56,7 +104,7 @@ def as_algorithm(given: object) -> Algorithm:
     if isinstance(given, type) and any("__call__" in one.__dict__ for one in given.__mro__):
         given = given()  # a class of settings: their defaults
     if not callable(given):
-        rule = "an object with ask and tell, or what makes one of (space, objectives, limits)"
+        rule = "an object with ask and tell, or what makes one of a Problem"
         raise InputError(expected("strategy", rule, Phrase(type(given).__name__)))
     return cast("Algorithm", given)
 

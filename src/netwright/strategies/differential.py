@@ -7,21 +7,18 @@ what leaves the cube is drawn anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate, Value
-from netwright.space.space import Space
-from netwright.strategies.base import RNG, Strategy
+from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import winner
 from netwright.strategies.told import Told
-from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
 _TRIES = 100
@@ -50,24 +47,16 @@ class DifferentialEvolution:
         if not 0 <= self.crossover <= 1:
             raise InputError(expected("crossover", "from 0 to 1", self.crossover))
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-    ) -> Strategy:
-        return _Cube(self, space, objectives, limits)
+    def __call__(self, problem: Problem) -> Strategy:
+        return _Cube(self, problem)
 
 
 class _Cube:
     """The strategy: places, each with a trial; a proposal's note has its place and its point."""
 
-    def __init__(
-        self,
-        settings: DifferentialEvolution,
-        space: Space[Any],
-        objectives: Sequence[Objective],
-        limits: Sequence[Limit],
-    ) -> None:
-        self.space = space
-        self.objectives, self.limits = tuple(objectives), tuple(limits)
+    def __init__(self, settings: DifferentialEvolution, problem: Problem) -> None:
+        self.space = problem.space
+        self.objectives, self.limits = problem.objectives, problem.limits
         self.NP, self.F, self.CR = settings.population, settings.scale, settings.crossover
         self._places: dict[int, Trial] = {}
         self._busy: dict[int, int] = {}  # trial -> place, while the first generation fills

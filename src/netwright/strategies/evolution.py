@@ -9,20 +9,17 @@ proposed only once, and several objectives under limits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
-from netwright.space.space import Space
-from netwright.strategies.base import Strategy
+from netwright.strategies.base import Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import winner
 from netwright.strategies.told import Told
-from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Trial
 
 _TRIES = 100
@@ -50,24 +47,16 @@ class RegularizedEvolution:
             rule = f"between 1 and population ({self.population})"
             raise InputError(expected("sample", rule, self.sample))
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-    ) -> Strategy:
-        return _AgeingPopulation(self, space, objectives, limits)
+    def __call__(self, problem: Problem) -> Strategy:
+        return _AgeingPopulation(self, problem)
 
 
 class _AgeingPopulation:
     """The strategy of `RegularizedEvolution`."""
 
-    def __init__(
-        self,
-        settings: RegularizedEvolution,
-        space: Space[Any],
-        objectives: Sequence[Objective],
-        limits: Sequence[Limit],
-    ) -> None:
-        self.space = space
-        self.objectives, self.limits = tuple(objectives), tuple(limits)
+    def __init__(self, settings: RegularizedEvolution, problem: Problem) -> None:
+        self.space = problem.space
+        self.objectives, self.limits = problem.objectives, problem.limits
         self.P, self.S = settings.population, settings.sample
         self._population: deque[Trial] = deque(maxlen=self.P)
         self._told = Told()

@@ -15,11 +15,10 @@ from typing import Any
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Strategy
+from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import crowded_order, winner
 from netwright.strategies.told import Told
-from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Trial
 
 _TRIES = 100
@@ -51,21 +50,21 @@ class Genetic:
         if self.sample < 1:
             raise InputError(expected("sample", "at least 1", self.sample))
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-    ) -> Strategy:
+    def __call__(self, problem: Problem) -> Strategy:
         def select(parents: Sequence[Trial], rng: RNG) -> Trial:
             chosen = rng.integers(len(parents), size=self.sample)
-            return winner([parents[i] for i in chosen], objectives, limits)
+            return winner([parents[i] for i in chosen], problem.objectives, problem.limits)
 
         def best(trials: Sequence[Trial], n: int) -> list[Trial]:
-            return [trials[i] for i in crowded_order(trials, objectives, limits)[:n]]
+            return [
+                trials[i] for i in crowded_order(trials, problem.objectives, problem.limits)[:n]
+            ]
 
         def survive(parents: Sequence[Trial], children: Sequence[Trial]) -> list[Trial]:
             elite = best(parents, self.elites)
             return elite + best(children, self.population - len(elite))
 
-        return _Generations(space, self.population, self.crossover, select, survive)
+        return _Generations(problem.space, self.population, self.crossover, select, survive)
 
 
 @dataclass(frozen=True)
@@ -82,17 +81,18 @@ class NSGA2:
     def __post_init__(self) -> None:
         _check(self.population, self.crossover)
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-    ) -> Strategy:
+    def __call__(self, problem: Problem) -> Strategy:
         def select(parents: Sequence[Trial], rng: RNG) -> Trial:
             return parents[int(rng.integers(len(parents), size=2).min())]  # they lie best first
 
         def survive(parents: Sequence[Trial], children: Sequence[Trial]) -> list[Trial]:
             both = [*parents, *children]  # R_t = P_t u Q_t
-            return [both[i] for i in crowded_order(both, objectives, limits)[: self.population]]
+            return [
+                both[i]
+                for i in crowded_order(both, problem.objectives, problem.limits)[: self.population]
+            ]
 
-        return _Generations(space, self.population, self.crossover, select, survive)
+        return _Generations(problem.space, self.population, self.crossover, select, survive)
 
 
 class _Generations:

@@ -7,18 +7,15 @@ candidates, with restarts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
-from typing import Any
 
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
-from netwright.space.space import Space
-from netwright.strategies.base import RNG, Strategy
+from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import better, winner
 from netwright.strategies.told import Told
-from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Trial
 
 _RESTART = "restart"
@@ -38,24 +35,16 @@ class LocalSearch:
         if self.initial < 1:
             raise InputError(expected("initial", "at least 1", self.initial))
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-    ) -> Strategy:
-        return _Climb(self, space, objectives, limits)
+    def __call__(self, problem: Problem) -> Strategy:
+        return _Climb(self, problem)
 
 
 class _Climb:
     """The strategy of `LocalSearch`; `_here` is where it stands."""
 
-    def __init__(
-        self,
-        settings: LocalSearch,
-        space: Space[Any],
-        objectives: Sequence[Objective],
-        limits: Sequence[Limit],
-    ) -> None:
-        self.space, self.initial = space, settings.initial
-        self.objectives, self.limits = tuple(objectives), tuple(limits)
+    def __init__(self, settings: LocalSearch, problem: Problem) -> None:
+        self.space, self.initial = problem.space, settings.initial
+        self.objectives, self.limits = problem.objectives, problem.limits
         self._here: Trial | None = None
         self._first = 0
         self._told = Told()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,8 @@ import numpy as np
 
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import Strategy
+from netwright.strategies.base import Problem, Strategy
 from netwright.strategies.told import Told
-from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Trial
 
 _TRIES = 100
@@ -23,10 +22,8 @@ _LISTED = 10_000
 class RandomSearch:
     """Draws candidates independently, none twice; over when the space has no other."""
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective] = (), limits: Sequence[Limit] = ()
-    ) -> Strategy:
-        return _Draws(space)
+    def __call__(self, problem: Problem) -> Strategy:
+        return _Draws(problem.space)
 
 
 class _Draws:

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
-from netwright.space.space import Space
-from netwright.strategies.base import RNG, Strategy
+from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.policies import Independent, Policy, Recurrent, Step, Update
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import constrained_ranks
 from netwright.strategies.told import Told
-from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
 Controller = Literal["independent", "recurrent"]
@@ -56,13 +54,11 @@ class Reinforce:
     def __post_init__(self) -> None:
         _check(self.controller, self.lr, self.batch, self.entropy)
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-    ) -> Strategy:
-        policy = _CONTROLLERS[self.controller](space)
+    def __call__(self, problem: Problem) -> Strategy:
+        policy = _CONTROLLERS[self.controller](problem.space)
         lr = _rate(self.lr, self.controller, independent=0.1)
         how = _Learning(lr, self.batch, self.entropy)
-        return _Gradient(how, policy, space, objectives, limits)
+        return _Gradient(how, policy, problem)
 
 
 @dataclass(frozen=True)
@@ -87,13 +83,11 @@ class PPO:
         if self.epochs < 1:
             raise InputError(expected("epochs", "at least 1", self.epochs))
 
-    def __call__(
-        self, space: Space[Any], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-    ) -> Strategy:
-        policy = _CONTROLLERS[self.controller](space)
+    def __call__(self, problem: Problem) -> Strategy:
+        policy = _CONTROLLERS[self.controller](problem.space)
         lr = _rate(self.lr, self.controller, independent=0.05)
         how = _Learning(lr, self.batch, self.entropy, self.clip, self.epochs)
-        return _Gradient(how, policy, space, objectives, limits)
+        return _Gradient(how, policy, problem)
 
 
 @dataclass(frozen=True)
@@ -114,12 +108,10 @@ class _Gradient:
         self,
         how: _Learning,
         policy: Policy,
-        space: Space[Any],
-        objectives: Sequence[Objective],
-        limits: Sequence[Limit],
+        problem: Problem,
     ) -> None:
-        self.how, self.policy, self.space = how, policy, space
-        self.objectives, self.limits = tuple(objectives), tuple(limits)
+        self.how, self.policy, self.space = how, policy, problem.space
+        self.objectives, self.limits = problem.objectives, problem.limits
         self._told = Told()
         self._ended: deque[Trial] = deque(maxlen=_REWARDED)
         self._waiting: list[Trial] = []

@@ -18,7 +18,15 @@ from netwright.errors import InputError, Phrase, RunError, closest, expected
 from netwright.evaluators.base import Evaluator
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import Algorithm, Strategy, as_algorithm, name_of
+from netwright.strategies.base import (
+    Algorithm,
+    Knowledge,
+    OnlyTheSpace,
+    Problem,
+    Strategy,
+    as_algorithm,
+    name_of,
+)
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.study.budget import Budget, Failures
 from netwright.study.events import Event, Tick, TrialEnded, TrialStarted
@@ -48,6 +56,7 @@ class Study(Generic[D]):
     the objectives ask. `run`: the folder of the log, which is gone on with; None: a temporary one.
     `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
     a new object with `ask` and `tell`; regularized evolution when None.
+    `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
     not compared. `trial_seconds`: the most that one trial may take. With one worker and a budget
@@ -61,6 +70,7 @@ class Study(Generic[D]):
         *,
         task: Task | None = None,
         strategy: Strategy | Algorithm | None = None,
+        knowledge: Knowledge | None = None,
         objectives: Sequence[str | Objective],
         limits: Sequence[str | Limit] = (),
         baselines: Sequence[Candidate] = (),
@@ -83,6 +93,10 @@ class Study(Generic[D]):
         self.folder = Path(run) if run is not None else _temporary_folder(self)
         self._executor: Executor = executor or Supervised(workers)
         self._check_metrics([*self.objectives, *self.limits])
+        self._problem = Problem(
+            space, self.objectives, self.limits, knowledge or _known_to(self.evaluator),
+            sorted(getattr(self.evaluator, "fidelities", ())),
+        )  # fmt: skip
         strategy = strategy or RegularizedEvolution()
         ready = hasattr(strategy, "ask") and not isinstance(strategy, type)
         self._strategy: Strategy | None = cast("Strategy", strategy) if ready else None
@@ -194,7 +208,7 @@ class Study(Generic[D]):
         """A strategy that has heard nothing yet, if the study can make one."""
         strategy = self._strategy
         if self._algorithm:
-            strategy = self._algorithm(self.space, self.objectives, self.limits)
+            strategy = self._algorithm(self._problem)
         return Listener(cast("Strategy", strategy), self._is_of_space)
 
     def _is_of_space(self, trial: Trial) -> bool:
@@ -323,6 +337,12 @@ def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None
     from netwright.evaluators.defaults import evaluator_for  # torch loads with it
 
     return evaluator_for(study.space, cast("Task", task), study.objectives, study.limits)
+
+
+def _known_to(evaluator: Evaluator) -> Knowledge:
+    """What the evaluator itself knows of candidates beforehand, as tables do."""
+    known: Knowledge = getattr(evaluator, "knowledge", None) or OnlyTheSpace()
+    return known
 
 
 def quickest(trials: Sequence[Trial]) -> float:
