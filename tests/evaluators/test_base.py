@@ -73,3 +73,21 @@ def test_each_stage_is_warmed_up_once() -> None:
 
     combine(Warm(("a",)), Counting(("b",), 1.0), Warm(("c",))).warm_up()  # type: ignore[attr-defined]
     assert warmed == ["a", "c"]
+
+
+def test_what_wraps_an_evaluator_hands_on_what_it_says_beforehand() -> None:
+    class Table(Counting):
+        fidelities = {1.0: "all", 0.1: "a tenth", 0.5: "half"}  # noqa: RUF012
+        knowledge = "of the table"
+
+    class Halves(Counting):
+        fidelities = (0.5, 1.0)
+
+    table = Table(("loss",), 1.0)
+    both = combine(Counting(("cost",), 1.0), table, Halves(("size",), 1.0))
+    assert both.fidelities == (0.5, 1.0)  # type: ignore[attr-defined]
+    assert both.knowledge == "of the table"  # type: ignore[attr-defined]
+    assert sorted(cached(table).fidelities) == [0.1, 0.5, 1.0]  # type: ignore[attr-defined]
+    assert cached(table).knowledge == "of the table"  # type: ignore[attr-defined]
+    plain = combine(Counting(("loss",), 1.0))
+    assert (plain.fidelities, plain.knowledge) == ((), None)  # type: ignore[attr-defined]

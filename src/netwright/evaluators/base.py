@@ -69,6 +69,17 @@ class _Cascade:
     def metrics(self) -> tuple[str, ...]:
         return tuple(name for one in self.evaluators for name in one.metrics)
 
+    @property
+    def fidelities(self) -> tuple[float, ...]:
+        """Those that all which say theirs have in common."""
+        said = [set(one) for part in self.evaluators if (one := _fidelities(part))]
+        return tuple(sorted(set.intersection(*said))) if said else ()
+
+    @property
+    def knowledge(self) -> Any:
+        """That of the first which has some."""
+        return next(filter(None, map(_knowledge, self.evaluators)), None)
+
     def __call__(self, job: Job) -> Metrics:
         found: dict[str, float] = {}
         for position, evaluator in enumerate(self.evaluators, start=1):
@@ -104,6 +115,14 @@ class _Cached:
     def metrics(self) -> tuple[str, ...]:
         return self.evaluator.metrics
 
+    @property
+    def fidelities(self) -> tuple[float, ...]:
+        return _fidelities(self.evaluator)
+
+    @property
+    def knowledge(self) -> Any:
+        return _knowledge(self.evaluator)
+
     def __call__(self, job: Job) -> Metrics:
         key = (job.proposal.candidate.key, job.proposal.fidelity)
         if key not in self.answers:
@@ -115,3 +134,11 @@ class _Cached:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_Cached, (self.evaluator,))  # the answers stay where they were found
+
+
+def _fidelities(evaluator: Evaluator) -> tuple[float, ...]:
+    return tuple(getattr(evaluator, "fidelities", ()))
+
+
+def _knowledge(evaluator: Evaluator) -> Any:
+    return getattr(evaluator, "knowledge", None)
