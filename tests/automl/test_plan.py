@@ -161,6 +161,8 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
         "    def __init__(self, problem): self.space = problem.space\n"
         "    def ask(self, n, rng): return []\n"
         "    def tell(self, trial): ...\n"
+        "class Old:\n"
+        "    def __init__(self, space, objectives, limits): ...\n"
         "number = 3\n"
     )
     assert names.strategy("my_search:Mine").__qualname__ == "Mine"  # type: ignore[attr-defined]
@@ -168,6 +170,7 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
         ("evolutoin", "got 'evolutoin'. Did you mean 'evolution'"),
         ("my_search:Yours", "cannot be imported: .*Yours"),
         ("no_such_module:Mine", "cannot be imported: No module named 'no_such_module'"),
+        ("my_search:Old", r"made of one argument, a Problem, got Old\(space, objectives, limits\)"),
         ("my_search:number", "strategy must be an object with ask and tell, .* got int"),
     ):
         with pytest.raises(InputError, match=sentence):

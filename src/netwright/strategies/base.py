@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -106,6 +107,12 @@ def as_algorithm(given: object) -> Algorithm:
     if not callable(given):
         rule = "an object with ask and tell, or what makes one of a Problem"
         raise InputError(expected("strategy", rule, Phrase(type(given).__name__)))
+    signature = inspect.signature(given)
+    try:
+        signature.bind(Problem)  # anything: is there room for one argument, and for no more?
+    except TypeError:
+        got = Phrase(f"{name_of(given)}{signature}")
+        raise InputError(expected("strategy", "made of one argument, a Problem", got)) from None
     return cast("Algorithm", given)
 
 
