@@ -8,7 +8,6 @@ import time as clock
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import psutil
 import typer
 
 import netwright
@@ -118,7 +117,7 @@ def fit(
 
     budgeted = trials is not None or until
     seconds = 60 if time is None and not budgeted else time
-    effort = Effort(seconds, trials, until or (), workers, begun=context.obj)
+    effort = Effort(seconds, trials, until or (), workers, begun=_begun(context))
     goal = Goal(objective or (), limit or ())
     outcome = search(
         data, target, test, goal, effort, kind=_kind(kind), strategy=strategy, seed=seed, run=run,
@@ -134,7 +133,7 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
     from netwright.automl.plan import Effort, Goal
     from netwright.cli.fit import search
 
-    outcome = search("digits", None, None, Goal(), Effort(60, begun=context.obj), quiet=as_json)
+    outcome = search("digits", None, None, Goal(), Effort(60, begun=_begun(context)), quiet=as_json)
     if as_json:
         _print_json(outcome)
 
@@ -178,8 +177,15 @@ def _kind(name: str | None) -> Any:
     return name
 
 
-def _started() -> float:
-    """When this process started, on the clock of `time.monotonic()`: imports count, too."""
+def _begun(context: typer.Context) -> float | None:
+    """When this process started, on the clock of `time.monotonic()`: imports count, too.
+
+    None where the process has done other things before.
+    """
+    if not context.obj:
+        return None
+    import psutil
+
     return clock.monotonic() - max(0.0, clock.time() - psutil.Process().create_time())
 
 
@@ -192,7 +198,7 @@ def _print_json(outcome: Outcome) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The console script: one sentence for what users can mend, a traceback for what is ours."""
     try:
-        app(args=arguments, obj=_started() if arguments is None else None)
+        app(args=arguments, obj=arguments is None)
     except NetwrightError as error:
         _stop(str(error), 2)
     except OSError as error:  # full disk, no permission: the user's to mend
