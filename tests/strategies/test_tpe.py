@@ -56,6 +56,18 @@ def test_draws_follow_the_density() -> None:
     assert drawn == pytest.approx(said, abs=0.02)
 
 
+def test_what_was_seen_together_is_proposed_together() -> None:
+    def at(option: str, x: float) -> Candidate:
+        return Candidate({f"x{i}": x for i in range(3)} | {"k": option})
+
+    density = Density(PEAKS, [at("a", 0.05)] * 10 + [at("b", 0.95)] * 10)
+    together, apart = density.log([at("a", 0.05), at("a", 0.95)])
+    assert together > apart + 2  # the prior bounds it; apart decisions would give 0
+    rng = np.random.default_rng(0)
+    draws = [c for c in (density.draw(rng) for _ in range(500)) if c.values["k"] == "a"]
+    assert np.mean([c.values["x0"] < 0.5 for c in draws]) > 0.7  # type: ignore[operator]
+
+
 def test_a_decision_that_was_not_asked_is_as_in_the_prior() -> None:
     seen = [Candidate({"kind": "b", "kind.b.0": 2, "x": 0.0})] * 3
     density = Density(MIXED, seen)

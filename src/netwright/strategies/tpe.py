@@ -75,10 +75,12 @@ class _Parzen:
         if n < 1 or len(self._done) < self.settings.initial:
             return self._told.batch(n, lambda known, _: stranger(self.space, known, rng))
         good, rest = self._halves()
+        of_good = Density(self.space, good)  # l(x)
         chosen: list[Candidate] = []  # in this batch: they run soon
 
         def one(known: Set[Candidate], asked: int) -> Proposal | None:
-            proposal = self._likeliest(good, [*rest, *chosen], known, rng)
+            of_rest = Density(self.space, [*rest, *chosen])  # g(x)
+            proposal = self._likeliest(of_good, of_rest, known, rng)
             if proposal is not None:
                 chosen.append(proposal.candidate)
             return proposal
@@ -102,9 +104,8 @@ class _Parzen:
         return order[:border], [*order[border:], *self._infeasible, *self._running.values()]
 
     def _likeliest(
-        self, good: Sequence[Candidate], rest: Sequence[Candidate], known: Set[Candidate], rng: RNG
+        self, of_good: Density, of_rest: Density, known: Set[Candidate], rng: RNG
     ) -> Proposal | None:
-        of_good, of_rest = Density(self.space, good), Density(self.space, rest)  # l(x), g(x)
         drawn: list[Candidate] = []
         for _ in range(_TRIES):
             candidate = of_good.draw(rng)
@@ -114,7 +115,7 @@ class _Parzen:
                 break
         if not drawn:
             return stranger(self.space, known, rng)
-        ratio = of_good.log(drawn) - of_rest.log(drawn)  # improvement rises with l / g: eq. 16
+        ratio = of_good.log(drawn) - of_rest.log(drawn)  # improvement rises with l / g: section 4.1
         return Proposal(drawn[int(np.argmax(ratio))], origin="model")
 
 
@@ -129,7 +130,7 @@ class Density:
     def __init__(self, space: Space[Any], seen: Sequence[Candidate]) -> None:
         self.space, self._number = space, len(seen)
         self._places = _places(space, seen)  # (n, decisions), NaN where not asked
-        numbers = sum(isinstance(one.choice, NumberChoice) for one in space.decisions)
+        numbers = sum(map(_is_number, space.decisions))
         # Scott's rule: the more trials, the narrower; the more dimensions, the wider
         self._width = _WIDTH * max(self._number, 1) ** (-1 / (numbers + 4))
 
@@ -161,7 +162,7 @@ class Density:
 
     def _near(self, decision: Decision, place: float, u: float, rng: RNG) -> float:
         """A place drawn from the kernel around `place`; `u` is uniform in [0, 1)."""
-        if isinstance(decision.choice, NumberChoice) and not decision.fixed:
+        if _is_number(decision):
             for _ in range(_TRIES):
                 if 0 <= (drawn := rng.normal(place, self._width)) < 1:
                     return float(drawn)
@@ -173,7 +174,7 @@ class Density:
         self, decision: Decision, at: NDArray[np.float64], seen: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """(m, n) of `at` (m, 1) under the kernels of `seen` (1, n)."""
-        if isinstance(decision.choice, NumberChoice) and not decision.fixed:
+        if _is_number(decision):
             inside = _normal_below((1 - seen) / self._width) - _normal_below(-seen / self._width)
             z = (at - seen) / self._width
             return np.asarray(
@@ -193,8 +194,12 @@ def _places(space: Space[Any], candidates: Sequence[Candidate]) -> NDArray[np.fl
     return places
 
 
+def _is_number(decision: Decision) -> bool:
+    return isinstance(decision.choice, NumberChoice) and not decision.fixed
+
+
 def _log_prior(decision: Decision) -> float:
-    if isinstance(decision.choice, NumberChoice) and not decision.fixed:
+    if _is_number(decision):
         return 0.0
     return -math.log(len(decision.values))
 

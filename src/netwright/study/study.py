@@ -56,7 +56,8 @@ class Study(Generic[D]):
     the objectives ask. `run`: the folder of the log, which is gone on with; None: a temporary one.
     `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
     a new object with `ask` and `tell`; regularized evolution when None.
-    `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
+    `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None
+    (for strategies of your own: none of those here asks for it yet).
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
     not compared. `trial_seconds`: the most that one trial may take. With one worker and a budget
