@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from netwright.networks.blocks import Residual
 from netwright.networks.graph import Graph, canonical
-from netwright.networks.layers import Layer, Network, Skip, Zero
+from netwright.networks.layers import Layer, Leaf, Network, Skip
 from netwright.space.decisions import children
 
 _MOST_PATHS = 300
@@ -52,12 +52,12 @@ def networks_in(part: Any) -> Iterator[Network]:
 def bags(network: Network) -> Bags:
     """The bags of a filled network. Raises InfeasibleCandidate when nothing can flow through."""
     row: list[str] = []
-    graphs: dict[Graph, None] = {}
-    _flatten(network, row, graphs)
+    met: dict[int, Graph] = {}  # by identity: hashing each copy of a cell costs more than all else
+    _flatten(network, row, met)
     paths: Counter[str] = Counter()
     subtrees: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    for place, graph in enumerate(graphs):
+    for place, graph in enumerate(dict.fromkeys(met.values())):
         steps = _steps(graph)
         through = _paths(steps)
         paths.update({f"{place}:{path}": number for path, number in through.items()})
@@ -72,21 +72,31 @@ def bags(network: Network) -> Bags:
 
 def same(part: Any) -> str:
     """One text for all filled descriptions that say the same, whatever their graphs' writing."""
+    return _same(part, {})
+
+
+def _same(part: Any, done: dict[int, str]) -> str:
+    """`done`: by identity, since a shared part stands in many places."""
+    if id(part) in done:
+        return done[id(part)]
     if isinstance(part, Graph):
-        return f"<{canonical(part)}>"
-    if isinstance(part, Skip | Zero) or not (found := list(children(part))):
+        text = f"<{canonical(part)}>"
+    elif isinstance(part, Leaf) or not (found := list(children(part))):
         return repr(part)
-    inside = ",".join(f"{name}={same(child)}" for name, child in found)
-    return f"{type(part).__name__}({inside})"
+    else:
+        inside = ",".join(f"{name}={_same(child, done)}" for name, child in found)
+        text = f"{type(part).__name__}({inside})"
+    done[id(part)] = text
+    return text
 
 
-def _flatten(network: Network, row: list[str], graphs: dict[Graph, None]) -> None:
+def _flatten(network: Network, row: list[str], graphs: dict[int, Graph]) -> None:
     """The layers in their order; graphs are taken out, once each."""
     if isinstance(network, tuple):
         for layer in network:
             _flatten(layer, row, graphs)
     elif isinstance(network, Graph):
-        graphs.setdefault(network)
+        graphs.setdefault(id(network), network)
     elif isinstance(network, Residual):
         row.append("residual")
         _flatten(network.body, row, graphs)
