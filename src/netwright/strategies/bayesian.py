@@ -8,9 +8,10 @@ rather than everywhere (White et al. 2021, "Exploring the loss landscape in NAS"
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ Array = NDArray[np.float64]
 _MOST, _BEST, _LATEST = 500, 250, 200
 """Beyond so many trials only the best and the latest are kept: the cost of a proposal is bounded."""
 _REFERENCE = 1000
+_FAR, _RANDOM, _LIKED = 60, 200, 200
 _TOP = 0.1
 _LEAST = 2
 """Trials that a model needs."""
@@ -113,15 +115,14 @@ class _Search:
 
     def _prior_of(self, rng: RNG) -> Prior:
         """Scores among random candidates, each network once."""
-        random = pools.distinct(
-            pools.drawn(self.space, _REFERENCE, rng), set(), set(), self.knowledge
-        )
-        return Prior.of(self.knowledge, self.settings.prior, list(random))
+        random = pools.new(pools.drawn(self.space, _REFERENCE, rng), set())
+        reference = list(pools.distinct(random, set(), self.knowledge))
+        return Prior.of(self.knowledge, self.settings.prior, reference)
 
     def _next(
         self, known: Set[Candidate], forms: Set[str], chosen: list[Candidate], rng: RNG
     ) -> Proposal | None:
-        prior = self._prior or self._prior_of(rng)
+        prior = self._prior_of(rng) if self._prior is None else self._prior
         begun = len(self._done) + len(self._running) + len(chosen)
         if begun < self.settings.initial or len(self._done) < _LEAST:
             found = self._first(prior, known, forms, chosen, rng)
@@ -133,7 +134,8 @@ class _Search:
         self, prior: Prior, known: Set[Candidate], forms: Set[str], chosen: list[Candidate], rng: RNG
     ) -> Proposal | None:
         """Among those that the prior likes best one far from all tried."""
-        new = self._within(list(pools.distinct(prior.reference, known, forms, self.knowledge)))
+        new = pools.new(prior.reference, known)
+        new = self._within(list(pools.distinct(new, forms, self.knowledge)))
         if not new:
             return None
         if prior and not self._infeasible:
@@ -148,9 +150,7 @@ class _Search:
         self, prior: Prior, known: Set[Candidate], forms: Set[str], chosen: list[Candidate], rng: RNG
     ) -> Proposal | None:
         order = self._order()
-        pool = self._pool(prior, order, known, forms, rng)
-        if not pool:
-            return None
+        pool = self._pool(prior, order, known, rng)
         beliefs = Beliefs(
             self._era, tuple(self._done), tuple(self._infeasible),
             (*self._running.values(), *chosen), prior,
@@ -158,30 +158,36 @@ class _Search:
         model = self._promise.model(beliefs)
         if model.is_blind and rng.random() < 0.5:
             return self._step(order, known, forms, rng)
-        worth = model.worth(pool, rng)
-        best = pool[int(np.argmax(worth))]
-        near = list(pools.distinct(
-            pools.steps_of_numbers(self.space, best, 200, rng), known, forms, self.knowledge
-        ))  # fmt: skip
-        if near := self._within(near):
-            both = [best, *near]
-            best = both[int(np.argmax(model.worth(both, rng)))]
+        best = self._best(pool, model.worth(pool, rng), forms) if pool else None
+        if best is None:
+            return None
+        near = pools.new(pools.steps_of_numbers(self.space, best, 200, rng), known)
+        if near:
+            both = self._within([best, *near])
+            best = self._best(both, model.worth(both, rng), forms) or best
         return Proposal(best, origin="model")
 
+    def _best(self, pool: list[Candidate], worth: Array, forms: Set[str]) -> Candidate | None:
+        """The worthiest whose network was not tried under another writing; few need be looked at."""
+        order = np.argsort(-worth, kind="stable")
+        return next(pools.distinct((pool[i] for i in order), forms, self.knowledge), None)
+
     def _pool(
-        self, prior: Prior, order: list[int], known: Set[Candidate], forms: Set[str], rng: RNG
+        self, prior: Prior, order: list[int], known: Set[Candidate], rng: RNG
     ) -> list[Candidate]:
         """One edit from the best eight, two from the best three, random ones, the prior's choice."""
         bases = [self._done[i].candidate for i in order[:8]]
-        near = [c for base in bases for c in pools.one_edit(self.space, base, rng)]
-        far = [c for base in bases[:3] for c in pools.two_edits(self.space, base, 150, rng)]
-        random = pools.drawn(self.space, 400, rng)
-        liked: Sequence[Candidate] = ()
-        if prior:
-            best = np.argsort(-prior.of_candidates(prior.reference), kind="stable")[:200]
-            liked = [prior.reference[i] for i in best]
-        found = pools.distinct([*near, *far, *random, *liked], known, forms, self.knowledge)
-        return self._within(list(found))
+        near = [pools.one_edit(self.space, base, rng) for base in bases]
+        far = [c for part in near[:3] for c in pools.once_more(self.space, part, _FAR, rng)]
+        random = pools.drawn(self.space, _RANDOM, rng)
+        found = [*chain.from_iterable(near), *far, *random, *self._liked(prior)]
+        return self._within(pools.new(found, known))
+
+    def _liked(self, prior: Prior) -> list[Candidate]:
+        if not prior:
+            return []
+        best = np.argsort(-prior.of_reference, kind="stable")[:_LIKED]
+        return [prior.reference[i] for i in best]
 
     def _within(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those whose known metrics keep the limits; all, where none does."""
@@ -195,7 +201,7 @@ class _Search:
         for i in order:
             base = self._done[i]
             near = pools.one_edit(self.space, base.candidate, rng)
-            if new := self._within(list(pools.distinct(near, known, forms, self.knowledge))):
+            if new := self._within(list(pools.distinct(pools.new(near, known), forms, self.knowledge))):
                 chosen = new[int(rng.integers(len(new)))]
                 return Proposal(chosen, origin="neighbour", parents=(base.id,))
         return None

@@ -18,16 +18,17 @@ _NEIGHBOURS = 250
 """At most so many one-edit neighbours of a candidate; of more, a random part."""
 
 
+def new(candidates: Iterable[Candidate], known: Set[Candidate]) -> list[Candidate]:
+    """Those that are not known, each once, in their order."""
+    return [one for one in dict.fromkeys(candidates) if one not in known]
+
+
 def distinct(
-    candidates: Iterable[Candidate], known: Set[Candidate], forms: Set[str], knowledge: Knowledge
+    candidates: Iterable[Candidate], forms: Set[str], knowledge: Knowledge
 ) -> Iterator[Candidate]:
-    """Those that are new: neither known, nor the same network as a known one or one before."""
-    met: set[Candidate] = set()
+    """The first of each canonical form that is not among `forms`."""
     seen: set[str] = set()
     for one in candidates:
-        if one in known or one in met:
-            continue
-        met.add(one)
         form = knowledge.canonical(one)
         if form not in forms and form not in seen:
             seen.add(form)
@@ -40,11 +41,13 @@ def one_edit(space: Space[Any], base: Candidate, rng: RNG) -> list[Candidate]:
     return [*found, *_steps(space, base, 4, rng)]
 
 
-def two_edits(space: Space[Any], base: Candidate, number: int, rng: RNG) -> list[Candidate]:
-    """Candidates that are two random edits away."""
-    if not _can_change(space):
+def once_more(
+    space: Space[Any], edited: Sequence[Candidate], number: int, rng: RNG
+) -> list[Candidate]:
+    """Mutants of random ones of these: two edits away from what they are one edit from."""
+    if not edited:
         return []
-    return [space.mutate(space.mutate(base, rng), rng) for _ in range(number)]
+    return [space.mutate(edited[i], rng) for i in rng.integers(len(edited), size=number)]
 
 
 def drawn(space: Space[Any], number: int, rng: RNG) -> list[Candidate]:
@@ -96,10 +99,6 @@ def _some(found: list[Candidate], number: int, rng: RNG) -> list[Candidate]:
     if len(found) <= number:
         return found
     return [found[i] for i in rng.choice(len(found), number, replace=False)]
-
-
-def _can_change(space: Space[Any]) -> bool:
-    return any(len(one.values) != 1 for one in space.decisions)
 
 
 def spread(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class Prior:
         bare = cls(knowledge, found, tuple(reference), scores, np.zeros(0))
         return cls(knowledge, found, tuple(reference), scores, np.sort(bare._merge(reference)))
 
+    @cached_property
+    def of_reference(self) -> Array:
+        """(reference,) scores."""
+        return self.of_candidates(self.reference)
+
     def __bool__(self) -> bool:
         return bool(self.names)
 
@@ -71,23 +77,35 @@ def _normal(scores: Array, values: Array) -> Array:
 def by_rank(losses: Array) -> Array:
     """(n,) targets: the normal quantile of each rank, high for a low loss; ties share theirs."""
     from scipy.special import ndtri
-    from scipy.stats import rankdata
 
-    return np.asarray(-ndtri((rankdata(losses) - 0.5) / len(losses)))
+    return np.asarray(-ndtri((mean_ranks(losses) - 0.5) / len(losses)))
 
 
-def slope(prior: Array, y: Array, *, sceptical_after: int = 15, least: float = 0.1) -> float:
+def mean_ranks(values: Array) -> Array:
+    """(n,) ranks from 1, ties at the mean of theirs. As `scipy.stats.rankdata`, at once."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)  # (distinct,)
+    return np.asarray((last - (count - 1) / 2)[place])
+
+
+def rank_correlation(a: Array, b: Array) -> float:
+    """Spearman's; 0 where one of them is constant."""
+    x, y = mean_ranks(a), mean_ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    size = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    return float(x @ y) / size if size > 0 else 0.0
+
+
+def slope(prior: Array, y: Array, *, sceptical_after: int = 15, least: float = 0.15) -> float:
     """How much the targets rise with the prior: shrunk when trials are few, never below 0.
 
-    0, too, when after some trials Kendall's tau between both is small: then the prior is of no use.
+    0, too, when after some trials the rank correlation of both is small: it is of no use here.
     """
-    from scipy.stats import kendalltau
-
     n = len(y)
-    variance = float(prior.var())
+    variance = float(prior.var()) if n else 0.0
     if n < 2 or variance <= 1e-12:
         return 0.0
-    if n >= sceptical_after and not float(kendalltau(prior, y).statistic) >= least:
+    if n >= sceptical_after and rank_correlation(prior, y) < least:
         return 0.0
     covariance = float(((prior - prior.mean()) * (y - y.mean())).mean())
     return max(0.0, covariance / variance) * n / (n + 3)

@@ -83,6 +83,7 @@ class Model:
         example = self.promise.problem.knowledge.metrics(self.done[0])
         self.modelled = [o for o in self.problem.objectives if o.metric not in example]
         self.doubtful = [limit for limit in self.problem.limits if limit.metric not in example]
+        self._targets: dict[str, _Target] = {}
 
     @property
     def is_blind(self) -> bool:
@@ -120,10 +121,12 @@ class Model:
         return np.array([objective.loss(trial.metrics) for trial in self.beliefs.done])
 
     def _target(self, objective: Objective) -> _Target:
-        return _Target.of(
-            self, objective.metric, by_rank(self._losses(objective)), self.done,
-            lambda m: by_rank(self._losses(objective)[:m]), leaning=True,
-        )  # fmt: skip
+        name, losses = objective.metric, self._losses(objective)
+        if name not in self._targets:
+            self._targets[name] = _Target.of(
+                self, name, by_rank(losses), self.done, lambda m: by_rank(losses[:m]), leaning=True
+            )
+        return self._targets[name]
 
     def _predict(
         self, views: list[View], objective: Objective, pool: Sequence[Candidate]

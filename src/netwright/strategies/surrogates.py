@@ -14,6 +14,7 @@ from netwright.space.choices import NumberChoice
 from netwright.space.space import Space
 from netwright.strategies.base import Knowledge
 from netwright.strategies.gaussian import Kernel, Process, View, fit_kernel
+from netwright.strategies.prior import rank_correlation
 
 Array = NDArray[np.float64]
 
@@ -60,14 +61,11 @@ class Surrogate:
     def fitted(cls, views: Sequence[View], terms: list[tuple[int, ...]], y: Array, lean: Array,
                slope: float) -> Surrogate:  # fmt: skip
         """To targets y (n,), whose prior mean is slope * lean, (n,), and a constant."""
-        from scipy.stats import spearmanr
-
         rest = y - slope * lean
         rest = rest - rest.mean()
         kernel = fit_kernel(views, rest, terms)
         guess = Process(kernel, views, rest, np.zeros(len(y))).left_out() + slope * lean
-        able = len(y) > 2 and float(np.ptp(guess)) > 0 and float(np.ptp(y)) > 0
-        return cls(kernel, slope, float(spearmanr(guess, y).statistic) if able else 0.0)
+        return cls(kernel, slope, rank_correlation(guess, y))
 
 
 def take(views: Sequence[View], rows: slice) -> list[View]:
