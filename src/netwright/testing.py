@@ -334,7 +334,9 @@ def _limits_are_respected(algorithm: Algorithm) -> None:
     kept = []
     for seed in range(4):
         strategy = _make(algorithm, _cells(), [limit])
-        done = list(filter(_is_result, simulate(strategy, _cell_metrics, 1200, seed=seed, cost=120)))
+        done = list(
+            filter(_is_result, simulate(strategy, _cell_metrics, 1200, seed=seed, cost=120))
+        )
         done = done[len(done) // 2 :]
         kept += [limit.keeps(t.metrics) for t in done]
     share = float(np.mean(kept))

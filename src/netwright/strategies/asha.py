@@ -44,7 +44,9 @@ class _Asynchronous:
         if ladder.wants_an_answer() and (first := supply.new(top, {})):
             proposals.append(first)
         proposals += [
-            ladder.promotion(trial, k + 1, {}) for k in reversed(range(top)) for trial in self.promotable(k)
+            ladder.promotion(trial, k + 1, {})
+            for k in reversed(range(top))
+            for trial in self.promotable(k)
         ][: n - len(proposals)]
         while len(proposals) < n and (fresh := supply.new(0, {})):
             proposals.append(fresh)
@@ -59,7 +61,5 @@ class _Asynchronous:
         """The best share of rung `k`'s results that has not been promoted."""
         rung, above = self._ladder.rungs[k], self._ladder.rungs[k + 1]
         most = math.floor(rung.ended * self._ladder.share(k) + _EPSILON)
-        return [
-            trial for trial in self._ladder.best(rung.done)[:most]
-            if trial.candidate not in above.started
-        ]  # fmt: skip
+        best = self._ladder.ranked(k)[:most]
+        return [trial for trial in best if trial.candidate not in above.started]

@@ -170,6 +170,7 @@ class Ladder:
                 self.rungs.append(Rung(fidelity, population, population))
             else:
                 self.rungs.append(Rung(fidelity, algorithm(inner)))
+        self._ranked: dict[int, tuple[int, list[Trial]]] = {}
         self._place = {rung.fidelity: k for k, rung in enumerate(self.rungs)}
 
     def place(self, trial: Trial) -> int | None:
@@ -192,6 +193,13 @@ class Ladder:
     def best(self, trials: Sequence[Trial]) -> list[Trial]:
         """Best first: by front rank, those outside the limits last."""
         return [trials[i] for i in crowded_order(trials, self.objectives, self.limits)]
+
+    def ranked(self, k: int) -> list[Trial]:
+        """The results of rung `k`, best first."""
+        done = self.rungs[k].done  # it only grows
+        if k not in self._ranked or self._ranked[k][0] != len(done):
+            self._ranked[k] = len(done), self.best(done)
+        return self._ranked[k][1]
 
     def share(self, k: int) -> float:
         """What rung `k` passes on: the share by which the fidelity rises."""
@@ -230,10 +238,12 @@ class Ladder:
     def leftovers(self, asked: Sequence[Proposal]) -> Iterator[Proposal]:
         """What has no full fidelity yet goes straight there: the highest rung first, best first."""
         gone = {*self.rungs[-1].started, *(one.candidate for one in asked)}
-        for rung in reversed(self.rungs[:-1]):
-            for trial in self.best([one for one in rung.done if one.candidate not in gone]):
-                gone.add(trial.candidate)
-                yield self.promotion(trial, len(self.rungs) - 1, {})
+        top = len(self.rungs) - 1
+        for k in reversed(range(top)):
+            for trial in self.ranked(k):
+                if trial.candidate not in gone:
+                    gone.add(trial.candidate)
+                    yield self.promotion(trial, top, {})
 
     def promotion(self, trial: Trial, k: int, note: Mapping[str, Value]) -> Proposal:
         """The same candidate on rung `k`."""
@@ -285,9 +295,7 @@ class Supply:
 
     def _at(self, k: int, found: Proposal, note: Mapping[str, Value]) -> Proposal:
         self._known.add(found.candidate)
-        return replace(
-            found, fidelity=self._ladder.rungs[k].fidelity, note={**found.note, **note}
-        )
+        return replace(found, fidelity=self._ladder.rungs[k].fidelity, note={**found.note, **note})
 
 
 def _as_the_only_fidelity(trial: Trial) -> Trial:

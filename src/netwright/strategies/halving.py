@@ -51,9 +51,7 @@ class Hyperband(MultiFidelity):
     def __call__(self, problem: Problem) -> Strategy:
         fidelities = rungs(problem.fidelities, self.eta, self.least)
         s_max = len(fidelities) - 1
-        return _brackets(
-            self, problem, [bracket(fidelities, s) for s in range(s_max, -1, -1)]
-        )
+        return _brackets(self, problem, [bracket(fidelities, s) for s in range(s_max, -1, -1)])
 
 
 BOHB = Hyperband(TPE())
