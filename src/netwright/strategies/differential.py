@@ -51,7 +51,7 @@ class DifferentialEvolution:
         return _Cube(self, problem)
 
     def sub_population(self, problem: Problem, size: int) -> _Cube:
-        """That of one fidelity, which can `breed` from the one below: DEHB, section 4."""
+        """That of one fidelity, which can `breed` from the one below, as in DEHB."""
         return _Cube(replace(self, population=max(size, 4)), problem)
 
 

@@ -37,8 +37,9 @@ class MultiFidelity(ABC):
     `algorithm` proposes the candidates. Each fidelity has a strategy of its own, which is told the
     trials of that fidelity and no others: losses of different fidelities are never compared. Of
     what was tried elsewhere it hears as of a trial that failed, known and without a result. New
-    candidates come from the strategy of the highest fidelity with `enough` results, as in BOHB; a
-    share `random` of them is drawn at random, so that a misled model costs no more than that.
+    candidates come from the strategy of the highest fidelity with `enough` results, as in BOHB (as
+    many as the algorithm needs to begin); a share `random` of them is drawn at random, and so are
+    those for which the strategy has to wait: a misled model cannot hold up the search.
 
     A fidelity is at least `eta` times the one below, from `least` to 1: of those that the evaluator
     has, or 1, 1/eta, 1/eta^2... where it takes any. A rung passes on the share by which the
@@ -213,7 +214,7 @@ class Ladder:
     def model(self, k: int) -> int:
         """The rung whose strategy proposes for rung `k`: the highest with enough results.
 
-        BOHB's rule (section 3.2). A sub-population breeds for its own fidelity.
+        BOHB's rule. A sub-population breeds for its own fidelity.
         """
         if self.rungs[k].population is None:
             for place in reversed(range(len(self.rungs))):
