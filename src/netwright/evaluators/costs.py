@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from netwright.data.task import Task
+from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.networks.costs import costs
-from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
+from netwright.pipelines.models import Inputs
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import ABOUT, Job, Metrics
 
@@ -26,10 +28,23 @@ class NetworkCosts:
     def metrics(self) -> tuple[str, ...]:
         return ("parameters", "flops", "memory")
 
+    @property
+    def knowledge(self) -> NetworkKnowledge:
+        """The same costs before anything is paid for, and what the networks look like."""
+        return NetworkKnowledge(self.space, lambda _, description: self._costs_of(description))
+
     def __call__(self, job: Job) -> Metrics:
-        pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
-        inputs = prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
+        description = self.space.fill(job.proposal.candidate)
+        inputs = self._inputs(as_pipeline(description, self.task))
         (job.folder / ABOUT).write_text(inputs.json())
+        return self._costs_of(description)
+
+    def _inputs(self, pipeline: Pipeline) -> Inputs:
+        return prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
+
+    def _costs_of(self, description: object) -> Metrics:
+        pipeline = as_pipeline(description, self.task)
+        inputs = self._inputs(pipeline)
         found = costs(pipeline.model.network, inputs.shape, **inputs.given)
         return {
             "parameters": float(found.parameters),

@@ -30,6 +30,7 @@ class Known:
     canonical: str
     groups: tuple[tuple[NDArray[np.uint64], NDArray[np.float64]], ...]
     metrics: Metrics
+    scores: Metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +38,15 @@ class NetworkKnowledge:
     """Knowledge of the candidates of `space`, whose description has networks in it.
 
     Features: counts of paths, of subtrees (each row of length 1, so that distances are those of
-    the cosine), and of operations, with the logarithms of the sizes. `costs`: what is known of a
-    filled description's metrics; it may raise InfeasibleCandidate. A space without a network has no
-    features. Answers are remembered.
+    the cosine), and of operations, with the logarithms of the sizes. `costs`: the metrics known of
+    a candidate and its filled description; `sizes`: hints from the description, the number of
+    parameters among the costs where there are none. Either may raise InfeasibleCandidate. A space
+    without a network has no features. Answers are remembered.
     """
 
     space: Space[Any]
     costs: Callable[[Candidate, Any], Metrics]
+    sizes: Callable[[Any], Metrics] | None = None
     _known: dict[Candidate, Known] = field(default_factory=dict, init=False, repr=False)
 
     def canonical(self, candidate: Candidate) -> str:
@@ -51,6 +54,9 @@ class NetworkKnowledge:
 
     def metrics(self, candidate: Candidate) -> Metrics:
         return self.about(candidate).metrics
+
+    def scores(self, candidate: Candidate) -> Metrics:
+        return self.about(candidate).scores
 
     def features(self, candidates: Sequence[Candidate]) -> Sequence[NDArray[np.float64]]:
         found = [self.about(one).groups for one in candidates]
@@ -74,17 +80,20 @@ class NetworkKnowledge:
             canonical, views = same(description), _views(description)
         except InfeasibleCandidate:
             canonical, views = INFEASIBLE, _EMPTY
+        metrics: Metrics = {}
+        scores: Metrics = {}
         try:
             metrics = dict(self.costs(candidate, description))
+            scores = self.sizes(description) if self.sizes else _parameters(metrics)
         except InfeasibleCandidate:
-            canonical, metrics = INFEASIBLE, {}
-        sizes = {f"log {name}": math.log2(1 + value) for name, value in _sizes(metrics).items()}
+            canonical = INFEASIBLE
+        sizes = {f"log {name}": math.log2(1 + value) for name, value in scores.items()}
         views = views._replace(counts={**views.counts, **sizes})
-        return Known(canonical, tuple(map(_hashed, views)), metrics)
+        return Known(canonical, tuple(map(_hashed, views)), metrics, scores)
 
 
-def _sizes(metrics: Metrics) -> Metrics:
-    return {name: metrics[name] for name in ("parameters", "flops") if name in metrics}
+def _parameters(metrics: Metrics) -> Metrics:
+    return {"parameters": metrics["parameters"]} if "parameters" in metrics else {}
 
 
 def _views(description: Any) -> Bags:

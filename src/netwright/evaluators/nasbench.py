@@ -16,7 +16,10 @@ from typing import Literal
 from netwright.errors import InputError, expected
 from netwright.evaluators.table import Decided, Measured, TableBenchmark
 from netwright.networks.cells import nas_bench_201 as nas_bench_201_network
+from netwright.networks.costs import costs as costs_of_network
+from netwright.networks.layers import Network
 from netwright.space.space import Space
+from netwright.trials.trial import Metrics
 
 _OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 _SEEDS = (777, 888, 999)
@@ -49,7 +52,15 @@ def nas_bench_201_table(
     }
     fidelities = {12 / 200: _metrics(dataset, 12, device), 1.0: full}
     space = Space(nas_bench_201_network())
-    return TableBenchmark(space, Path(file), decisions, fidelities, repetition)
+    costs = ("parameters", "flops", "latency") if device else ("parameters", "flops")
+    return TableBenchmark(
+        space, Path(file), decisions, fidelities, repetition, costs=costs, sizes=_live_parameters
+    )
+
+
+def _live_parameters(network: Network) -> Metrics:
+    """Without those of dead edges, which the benchmark counts as well."""
+    return {"parameters": float(costs_of_network(network, (3, 32, 32), outputs=10).parameters)}
 
 
 def _metrics(dataset: str, epochs: int, device: str) -> dict[str, Measured]:

@@ -6,7 +6,7 @@ at each fidelity. It is read when the first candidate is looked up, and only in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from netwright.trials.trial import Job, Metrics
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from netwright.evaluators.knowledge import NetworkKnowledge
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,35 @@ class TableBenchmark:
     repetition: Literal["mean", "one"] = "mean"
     filter: Mapping[str, Value] = field(default_factory=dict)
     """Only rows where these columns have these values."""
+    costs: tuple[str, ...] = ()
+    """Metrics that one knows without an evaluation, such as parameters: strategies may see them."""
+    sizes: Callable[[Any], Metrics] | None = None
+    """Of a filled description: see `NetworkKnowledge`."""
 
     def __post_init__(self) -> None:
         if 1.0 not in self.fidelities:
             raise InputError(expected("fidelities", "such that 1 is one", [*self.fidelities]))
+        if unknown := set(self.costs) - set(self.metrics):
+            raise InputError(expected("costs", "metrics of the table", sorted(unknown)))
         if missing := {one.path for one in self.space.decisions} - set(self.decisions):
             raise InputError(expected("decisions", "a column for each of the space", missing))
 
     @property
     def metrics(self) -> tuple[str, ...]:
         return tuple(self.fidelities[1.0])
+
+    @property
+    def knowledge(self) -> NetworkKnowledge:
+        """The networks' features and canonical forms, and the `costs`; a new memory at each call."""
+        from netwright.evaluators.knowledge import NetworkKnowledge  # torch loads with it
+
+        return NetworkKnowledge(self.space, self._costs_of, self.sizes)
+
+    def _costs_of(self, candidate: Candidate, description: object) -> Metrics:
+        if not self.costs:
+            return {}
+        found = self.look_up(candidate)
+        return {name: found[name] for name in self.costs}
 
     def __call__(self, job: Job) -> Metrics:
         fidelity = self.nearest(job.proposal.fidelity)

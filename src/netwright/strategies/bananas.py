@@ -167,7 +167,7 @@ class _Predicted:
             parent = parents[i % len(parents)]
             parent_of.setdefault(self.space.mutate(parent.candidate, rng), parent)
         new = pools.distinct(
-            pools.new(parent_of, self._known), self._tried, self.knowledge
+            pools.new(parent_of, self._known), self._tried, self.knowledge.canonical
         )
         found = [
             Proposal(one, origin="mutation", parents=(parent_of[one].id,)) for one in new

@@ -33,10 +33,11 @@ class Knowledge(Protocol):
         ...
 
     def metrics(self, candidate: Candidate) -> Metrics:
-        """Metrics known without evaluating: costs such as parameters, zero-cost scores.
+        """Metrics known without evaluating, such as parameters: exactly what an evaluation gives."""
+        ...
 
-        Under the name of an objective or a limit it is exactly what an evaluation would give.
-        """
+    def scores(self, candidate: Candidate) -> Metrics:
+        """Hints, which good candidates tend to have much of: size, zero-cost scores. They may err."""
         ...
 
 
@@ -50,6 +51,9 @@ class OnlyTheSpace:
         return ()
 
     def metrics(self, candidate: Candidate) -> Metrics:
+        return {}
+
+    def scores(self, candidate: Candidate) -> Metrics:
         return {}
 
 

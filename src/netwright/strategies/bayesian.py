@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.strategies import pools
-from netwright.strategies.base import RNG, Problem, Strategy
+from netwright.strategies.base import RNG, OnlyTheSpace, Problem, Strategy
 from netwright.strategies.prior import Prior
 from netwright.strategies.promise import Beliefs, Promise
 from netwright.strategies.random import stranger
-from netwright.strategies.selection import crowded_order
+from netwright.strategies.selection import constrained_ranks, crowded_order
 from netwright.strategies.told import Told
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 _MOST, _BEST, _LATEST = 500, 250, 200
 """Beyond so many trials only the best and the latest are kept: the cost of a proposal is bounded."""
 _REFERENCE = 1000
+_BASES, _MOST_BASES = 8, 30
 _FAR, _RANDOM, _LIKED = 60, 200, 200
 _TOP = 0.1
 _LEAST = 2
@@ -42,15 +43,15 @@ _LEAST = 2
 class Bayesian:
     """Proposes what promises the largest improvement under a Gaussian process; the default.
 
-    The first `initial` trials are spread out over those that the `prior` likes: metrics known
-    beforehand (parameters, zero-cost scores) that good candidates tend to have much of. Whether
-    they do here is judged as trials come in; where not, the prior is dropped. With several
+    The first `initial` trials are spread out over those that the `prior` likes: the scores known
+    beforehand (size, zero-cost scores), which good candidates tend to have much of. Whether they
+    do here is judged as trials come in; where not, the prior is dropped. With several
     objectives: the expected hypervolume where one of two is known beforehand, else random weights.
     Where the model does not foretell anything, half of the proposals are steps from the best.
     """
 
     initial: int = 5
-    prior: tuple[str, ...] = ("parameters",)
+    prior: bool = True
 
     def __post_init__(self) -> None:
         if self.initial < 1:
@@ -80,7 +81,7 @@ class _Search:
         chosen: list[Candidate] = []
 
         def one(known: Set[Candidate], asked: int) -> Proposal | None:
-            forms = self._forms | {self.knowledge.canonical(c) for c in chosen}
+            forms = self._forms | {self._form(c) for c in chosen}
             proposal = self._next(known, forms, chosen, rng)
             if proposal is not None:
                 chosen.append(proposal.candidate)
@@ -91,7 +92,7 @@ class _Search:
     def tell(self, trial: Trial) -> None:
         if self._prior is None:
             self._prior = self._prior_of(_generator(self.space.to_unit(trial.candidate)))
-        self._forms.add(self.knowledge.canonical(trial.candidate))
+        self._forms.add(self._form(trial.candidate))
         self._running.pop(trial.id, None)
         if self._told.hear(trial):
             self._done.append(trial)
@@ -110,14 +111,20 @@ class _Search:
         self._done = [*kept, *self._done[-_LATEST:]]
         self._era += 1
 
+    def _form(self, candidate: Candidate) -> str:
+        """Of candidates of one form only one is worth paying for: the same network, at one cost."""
+        metrics = self.knowledge.metrics(candidate)
+        cost = [metrics.get(one.metric) for one in self.problem.objectives]
+        return f"{self.knowledge.canonical(candidate)} {cost}"
+
     def _order(self) -> list[int]:
         return crowded_order(self._done, self.problem.objectives, self.problem.limits)
 
     def _prior_of(self, rng: RNG) -> Prior:
         """Scores among random candidates, each network once."""
         random = pools.new(pools.drawn(self.space, _REFERENCE, rng), set())
-        reference = list(pools.distinct(random, set(), self.knowledge))
-        return Prior.of(self.knowledge, self.settings.prior, reference)
+        reference = list(pools.distinct(random, set(), self.knowledge.canonical))
+        return Prior.of(self.knowledge if self.settings.prior else OnlyTheSpace(), reference)
 
     def _next(
         self, known: Set[Candidate], forms: Set[str], chosen: list[Candidate], rng: RNG
@@ -135,7 +142,7 @@ class _Search:
     ) -> Proposal | None:
         """Among those that the prior likes best one far from all tried."""
         new = pools.new(prior.reference, known)
-        new = self._within(list(pools.distinct(new, forms, self.knowledge)))
+        new = self._within(list(pools.distinct(new, forms, self._form)))
         if not new:
             return None
         if prior and not self._infeasible:
@@ -170,13 +177,13 @@ class _Search:
     def _best(self, pool: list[Candidate], worth: Array, forms: Set[str]) -> Candidate | None:
         """The worthiest whose network was not tried under another writing; few need be looked at."""
         order = np.argsort(-worth, kind="stable")
-        return next(pools.distinct((pool[i] for i in order), forms, self.knowledge), None)
+        return next(pools.distinct((pool[i] for i in order), forms, self._form), None)
 
     def _pool(
         self, prior: Prior, order: list[int], known: Set[Candidate], rng: RNG
     ) -> list[Candidate]:
         """One edit from the best eight, two from the best three, random ones, the prior's choice."""
-        bases = [self._done[i].candidate for i in order[:8]]
+        bases = [self._done[i].candidate for i in order[: self._bases()]]
         near = [pools.one_edit(self.space, base, rng) for base in bases]
         far = [c for part in near[:3] for c in pools.once_more(self.space, part, _FAR, rng)]
         random = pools.drawn(self.space, _RANDOM, rng)
@@ -188,6 +195,13 @@ class _Search:
             return []
         best = np.argsort(-prior.of_reference, kind="stable")[:_LIKED]
         return [prior.reference[i] for i in best]
+
+    def _bases(self) -> int:
+        """Neighbours are those of the whole front, where several objectives make it long."""
+        if len(self.problem.objectives) == 1:
+            return _BASES
+        rank = constrained_ranks(self._done, self.problem.objectives, self.problem.limits)
+        return min(max(_BASES, int((rank == 0).sum())), _MOST_BASES)
 
     def _within(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those whose known metrics keep the limits; all, where none does."""
@@ -201,7 +215,7 @@ class _Search:
         for i in order:
             base = self._done[i]
             near = pools.one_edit(self.space, base.candidate, rng)
-            if new := self._within(list(pools.distinct(pools.new(near, known), forms, self.knowledge))):
+            if new := self._within(list(pools.distinct(pools.new(near, known), forms, self._form))):
                 chosen = new[int(rng.integers(len(new)))]
                 return Proposal(chosen, origin="neighbour", parents=(base.id,))
         return None

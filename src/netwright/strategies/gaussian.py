@@ -160,14 +160,14 @@ def _parts(kernel: Kernel, views: Views, distances: list[Array]) -> _Parts:
 def _smooth(d: Array) -> tuple[Array, Array]:
     """exp(-d / 2) of squared distances d, and its derivative."""
     value = np.exp(-0.5 * d)
-    return value, -0.5 * value
+    return value, np.asarray(-0.5 * value)
 
 
 def _rough(d: Array) -> tuple[Array, Array]:
     """Matern 5/2 of squared distances d, and its derivative."""
     r = np.sqrt(5 * d)
     decay = np.exp(-r)
-    return (1 + r + r**2 / 3) * decay, -(5 / 6) * (1 + r) * decay
+    return (1 + r + r**2 / 3) * decay, np.asarray(-(5 / 6) * (1 + r) * decay)
 
 
 def _distances(a: Views, b: Views) -> list[Array]:

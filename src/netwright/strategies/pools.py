@@ -12,7 +12,7 @@ from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice
 from netwright.space.decisions import Decision
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Knowledge
+from netwright.strategies.base import RNG
 
 _NEIGHBOURS = 250
 """At most so many one-edit neighbours of a candidate; of more, a random part."""
@@ -24,12 +24,12 @@ def new(candidates: Iterable[Candidate], known: Set[Candidate]) -> list[Candidat
 
 
 def distinct(
-    candidates: Iterable[Candidate], forms: Set[str], knowledge: Knowledge
+    candidates: Iterable[Candidate], forms: Set[str], form_of: Callable[[Candidate], str]
 ) -> Iterator[Candidate]:
-    """The first of each canonical form that is not among `forms`."""
+    """The first of each form that is not among `forms`."""
     seen: set[str] = set()
     for one in candidates:
-        form = knowledge.canonical(one)
+        form = form_of(one)
         if form not in forms and form not in seen:
             seen.add(form)
             yield one

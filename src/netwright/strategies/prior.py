@@ -30,11 +30,9 @@ class Prior:
     merged: Array
 
     @classmethod
-    def of(
-        cls, knowledge: Knowledge, names: Sequence[str], reference: Sequence[Candidate]
-    ) -> Prior:
-        known = [knowledge.metrics(one) for one in reference]
-        found = tuple(n for n in names if any(n in one for one in known))
+    def of(cls, knowledge: Knowledge, reference: Sequence[Candidate]) -> Prior:
+        known = [knowledge.scores(one) for one in reference]
+        found = tuple(sorted({name for one in known for name in one}))
         scores = tuple(np.sort([one[n] for one in known if n in one]) for n in found)
         bare = cls(knowledge, found, tuple(reference), scores, np.zeros(0))
         return cls(knowledge, found, tuple(reference), scores, np.sort(bare._merge(reference)))
@@ -55,7 +53,7 @@ class Prior:
 
     def _merge(self, candidates: Sequence[Candidate]) -> Array:
         total = np.zeros(len(candidates))
-        known = [self.knowledge.metrics(one) for one in candidates]
+        known = [self.knowledge.scores(one) for one in candidates]
         for name, scores in zip(self.names, self.scores, strict=True):
             values = np.array([one.get(name, -np.inf) for one in known])
             total += np.log(_share(scores, values))
