@@ -86,7 +86,8 @@ def objective_of(name: str) -> Objective:
         return Objective(plain, direction)  # type: ignore[arg-type]  # one of the two
     known = METRICS.get(plain) or METRICS.get(plain.removeprefix("test_"))
     if known is None or direction:
-        fix = closest(plain, METRICS) or f"Say which way is better: {plain}:max or {plain}:min."
+        own = f"Of your own say which way is better: {plain}:max or {plain}:min."
+        fix = f"{closest(plain, METRICS)} {own}".lstrip()
         raise InputError(expected("metric", "one that netwright knows", name, fix))
     return Objective(plain, known.direction)
 

@@ -84,6 +84,11 @@ class Summary:
     results: Sequence[Result]
     curves: Mapping[str, Curve]
 
+    @property
+    def rises(self) -> bool:
+        """Whether more of what is reported is better."""
+        return _rises(self.protocol)
+
 
 def summarise(file: Path, judge: Judge, names: Sequence[str], seeds: Sequence[int]) -> Summary:
     """Reads `runs.csv`; the reference is random search where it is among the names, else the first."""

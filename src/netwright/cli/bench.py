@@ -22,7 +22,7 @@ from netwright.bench.runner import Comparison, compare
 from netwright.bench.summary import Summary, summarise
 from netwright.cli import screen
 from netwright.cli.screen import ERR, OUT, say
-from netwright.errors import InputError, RunError, closest, expected
+from netwright.errors import InputError, MissingExtra, RunError, closest, expected
 from netwright.evaluators.nasbench import nas_bench_201_table
 from netwright.evaluators.table import TableBenchmark
 from netwright.report.tables import value
@@ -58,9 +58,7 @@ class Table:
         if ":" in self.name:
             return _existing(_own(self.name))
         rule = "digits, a .parquet of NAS-Bench-201, a .tfrecord of NAS-Bench-101 or module:Object"
-        raise InputError(
-            f"table must be {rule}, got {self.name!r}. {closest(self.name, ['digits'])}"
-        )
+        raise InputError(expected("table", rule, self.name, closest(self.name, ["digits"])))
 
     @property
     def stem(self) -> str:
@@ -181,21 +179,24 @@ def bench(
         raise RunError("no strategy came to an end.")
     summary = summarise(runs.file, judge, left, range(seeds))
     _write(summary, folder)
+    missing = _draw(summary, folder / "bench.svg", f"{_called(table)}, {seeds} seeds")
     if place.quiet:
         sys.stdout.write(json.dumps(_as_object(summary, judge, seeds, folder)) + "\n")
     else:
-        _closing(summary, seeds, folder)
+        _closing(summary, seeds)
+        say(f"\n{folder}/runs.csv  summary.csv  curves.csv" + ("" if missing else "  bench.svg"))
+        if missing:
+            _say_wrapped(missing, 0)
 
 
 def _opening(table: Table, judge: Judge, seeds: int, folder: Path) -> None:
     protocol = judge.protocol
-    name = " ".join(filter(None, (table.name, table.task)))
     searched = ", ".join(one.metric for one in protocol.search)
     of = "one training" if judge.table.repetition == "one" else "mean of the trainings"
     at = f" at fidelity {judge.fidelity:g}" if protocol.fidelity is not None else ""
     limits = "".join(f", {limit}" for limit in protocol.limits)
     lines = [
-        f"{name}: {judge.table.space.size:,.0f} candidates",
+        f"{_called(table)}: {judge.table.space.size:,.0f} candidates",
         f"searched  {searched} ({of}){at}{limits}",
         f"reported  {_reported(judge)}",
         f"budget    {_budget(protocol)} for each of {seeds} seeds, the same for all",
@@ -204,6 +205,10 @@ def _opening(table: Table, judge: Judge, seeds: int, folder: Path) -> None:
     for line in lines:
         _say_wrapped(line, 10)
     say()
+
+
+def _called(table: Table) -> str:
+    return " ".join(filter(None, (Path(table.name).name, table.task, table.device)))
 
 
 def _say_wrapped(text: str, indent: int) -> None:
@@ -236,10 +241,10 @@ def _budget(protocol: Protocol) -> str:
 
 
 def shown(metric: str, number: float) -> str:
-    """A metric as a person reads it; the test part like the metric itself."""
+    """A metric as a person reads it, the test part like the metric itself; "" is a share."""
     if not math.isfinite(number):
         return "-"
-    name = metric.removeprefix("test_")
+    name = metric.removeprefix("test_") or "accuracy"  # a share is shown like one
     return value(name, {name: number})
 
 
@@ -295,7 +300,18 @@ def _write(summary: Summary, folder: Path) -> None:
     pd.concat(curves).to_csv(folder / "curves.csv", index=False, float_format="%.7g")
 
 
-def _closing(summary: Summary, seeds: int, folder: Path) -> None:
+def _draw(summary: Summary, file: Path, title: str) -> str:
+    """Draws where that is possible; else how to make it so."""
+    from netwright.bench.plot import draw
+
+    try:
+        draw(summary, file, title)
+    except MissingExtra as error:
+        return str(error)
+    return ""
+
+
+def _closing(summary: Summary, seeds: int) -> None:
     protocol = summary.protocol
     metric = protocol.report[0].metric if len(protocol.report) == 1 else ""
     unit = "s" if protocol.axis == "clock" else "evaluations"
@@ -311,7 +327,7 @@ def _closing(summary: Summary, seeds: int, folder: Path) -> None:
             f"{one.overhead:>8.2g}"
         )
     notes = [
-        f"p: better than {summary.reference} by chance, one-sided Wilcoxon signed-rank test over "
+        f"p: that it is better than {summary.reference}, one-sided Wilcoxon signed-rank test over "
         "paired seeds, Holm-corrected.",
         f"{matches}: {unit} at which the mean comes to {summary.reference}'s last.",
         "ms: the strategy's own CPU time for a proposal, median.",
@@ -335,7 +351,6 @@ def _closing(summary: Summary, seeds: int, folder: Path) -> None:
     say()
     for note in notes:
         _say_wrapped(note, 2)
-    say(f"\n{folder}/runs.csv  summary.csv  curves.csv")
 
 
 def _p(p: float | None) -> str:
