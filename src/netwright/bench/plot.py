@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,11 @@ def _scale(axes: Any, means: Sequence[NDArray[np.float64]]) -> None:
     if values.min() > floor / 1.001:
         axes.set_yscale("log")
         axes.set_ylim(floor / 1.25, top * 1.15)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}" if top < 10 * floor else "")
     else:
-        axes.set_yscale("symlog", linthresh=floor, linscale=0.3)
+        axes.set_yscale("symlog", linthresh=floor, linscale=0.6)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(-floor * 0.1, top * 1.15)
 
 
@@ -78,7 +80,8 @@ def _axes(axes: Any, summary: Summary, title: str) -> None:
     protocol = summary.protocol
     spent = "seconds of training (simulated)" if protocol.axis == "clock" else "evaluations"
     axes.set_xlabel(spent)
-    axes.set_ylabel(f"regret of {protocol.measure}")
+    single = len(protocol.report) == 1
+    axes.set_ylabel(f"regret of {protocol.measure}" if single else "share of hypervolume missed")
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlim(0, protocol.budget)
     for side in ("top", "right"):
@@ -93,26 +96,26 @@ def _label_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
         name: float(transform.transform(axes.transData.transform((0.0, value)))[1])
         for name, value, _ in ends
     }
-    gap = min(0.052, 1.0 / max(1, len(ends)))
+    gap = min(0.045, 1.0 / max(1, len(ends)))
     heights = _spread([places[name] for name, _, _ in ends], gap)
+    lead = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 1, "relpos": (0, 0.5)}
     for (name, _, colour), height in zip(ends, heights, strict=True):
         axes.annotate(
             name, xy=(1.0, places[name]), xytext=(1.03, height), xycoords="axes fraction",
             textcoords="axes fraction", va="center", fontsize=9, color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0},
+            arrowprops=lead | {"color": colour},
             annotation_clip=False,
         )  # fmt: skip
 
 
-def _spread(places: Sequence[float], gap: float) -> list[float]:
-    """Heights at least `gap` apart, in the same order, as near to `places` as a pass each way gives."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    heights = list(places)
-    for below, above in pairwise(order):
-        heights[above] = max(heights[above], heights[below] + gap)
-    over = heights[order[-1]] - 1.0 if order else 0.0
-    if over > 0:  # push down from the top
-        heights[order[-1]] = 1.0
-        for above, below in pairwise(order[::-1]):
-            heights[below] = min(heights[below], heights[above] - gap)
+def _spread(places: Sequence[float], gap: float) -> NDArray[np.float64]:
+    """The nearest heights in [0, 1] that are `gap` apart, in the same order (least squares)."""
+    from scipy.optimize import isotonic_regression
+
+    heights = np.empty(len(places))
+    if len(places):
+        order = np.argsort(places, kind="stable")
+        steps = gap * np.arange(len(places))
+        moved = isotonic_regression(np.asarray(places)[order] - steps).x
+        heights[order] = np.clip(moved, 0.0, 1.0 - steps[-1]) + steps
     return heights
