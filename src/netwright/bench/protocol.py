@@ -107,6 +107,15 @@ class Judge:
         self._mean = table.averaged()
         _check(table, protocol, self.fidelity)
 
+    @property
+    def evaluations(self) -> int:
+        """How many whole evaluations a run has, about: under the clock, median ones."""
+        protocol = self.protocol
+        if protocol.clock == math.inf:
+            return max(1, int(protocol.evaluations))
+        seconds = float(np.nanmedian(self._mean.column("train_seconds", self.fidelity)))
+        return max(1, int(min(protocol.evaluations, protocol.clock / seconds)))
+
     @cached_property
     def target(self) -> float:
         """The least loss that a search of one metric can meet: what it is after."""

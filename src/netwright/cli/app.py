@@ -113,6 +113,12 @@ Repetition = Annotated[
     str, typer.Option(help="mean of the trainings, or one: with the noise of a single one.")
 ]
 Device = Annotated[str, _option("NAS-Bench-201: adds the latency on this device, such as pixel3.")]
+Peers = Annotated[
+    bool,
+    typer.Option(
+        "--peers", help="Beside ours: Optuna, SMAC, Nevergrad and pymoo, where installed."
+    ),
+]
 BenchRun = Annotated[str | None, _option("Folder.  [default: bench/NAME-HASH]", "--run")]
 
 
@@ -224,6 +230,7 @@ def bench(
     reference: Reference = None,
     repetition: Repetition = "mean",
     device: Device = "",
+    peers: Peers = False,
     workers: Workers = 0,
     run: BenchRun = None,
     fresh: Fresh = False,
@@ -231,16 +238,14 @@ def bench(
 ) -> None:
     """Compare strategies on a TABLE of evaluated candidates. The same line again goes on."""
     from netwright.automl.names import DEFAULT
-    from netwright.cli.bench import Place, Table, Terms, bench, entrants
+    from netwright.cli.bench import Place, Table, Terms, bench
 
     default = ",".join(dict.fromkeys(("random", "evolution", DEFAULT)))
     terms = Terms(
         evaluations, clock_, fidelity, search or (), report or (), limit or (), reference or ()
     )
     place = Place(run, workers, fresh, as_json)
-    bench(
-        Table(table, task, repetition, device), terms, entrants(strategies or default), seeds, place
-    )
+    bench(Table(table, task, repetition, device), terms, strategies or default, peers, seeds, place)
 
 
 def _kind(name: str | None) -> Any:

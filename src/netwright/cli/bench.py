@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from netwright.automl import names
 from netwright.bench.files import default_folder
+from netwright.bench.peers import PEERS, missing, peer
 from netwright.bench.protocol import Judge, Protocol, objective_of, reported_of
 from netwright.bench.runner import Comparison, compare
 from netwright.bench.summary import Summary, summarise
@@ -44,9 +45,11 @@ class Table:
         """The table; InputError when there is none, or it is not of the kind that its name says."""
         repetition = _repetition(self.repetition)
         file = Path(self.name)
-        if file.suffix in (".parquet", ".pq"):
-            task = self.task or "cifar10"
-            return _existing(nas_bench_201_table(file, task, repetition, self.device))
+        parquet = file.suffix in (".parquet", ".pq")
+        if (parquet or file.suffix == ".tfrecord") and not file.is_file():
+            raise InputError(expected("table", "a file that exists", self.name))
+        if parquet:
+            return nas_bench_201_table(file, self.task or "cifar10", repetition, self.device)
         for given, option in ((self.task, "--task"), (self.device, "--device")):
             if given:
                 rule = "left out for this table"
@@ -56,7 +59,7 @@ class Table:
         if self.name == "digits":
             return _shipped("netwright.evaluators.digits:digits_table", repetition)
         if ":" in self.name:
-            return _existing(_own(self.name))
+            return _own(self.name)
         rule = "digits, a .parquet of NAS-Bench-201, a .tfrecord of NAS-Bench-101 or module:Object"
         raise InputError(expected("table", rule, self.name, closest(self.name, ["digits"])))
 
@@ -75,16 +78,10 @@ def _repetition(name: str) -> Literal["mean", "one"]:
     return cast('Literal["mean", "one"]', name)
 
 
-def _existing(table: TableBenchmark) -> TableBenchmark:
-    if not table.file.is_file():
-        raise InputError(expected("table", "a file that exists", str(table.file)))
-    return table
-
-
 def _shipped(place: str, *arguments: object) -> TableBenchmark:
     """By name, so that no table's code is loaded for another."""
     table: TableBenchmark = names.imported(place, "table")(*arguments)
-    return _existing(table)
+    return table
 
 
 def _own(place: str) -> TableBenchmark:
@@ -135,12 +132,23 @@ def _reference(text: str) -> tuple[str, float]:
         raise InputError(expected("reference", "METRIC=NUMBER", text, fix)) from None
 
 
-def entrants(wanted: str) -> dict[str, Algorithm]:
-    """``all`` or names joined by commas -> algorithms by name."""
-    chosen = [*names.STRATEGIES] if wanted == "all" else [one.strip() for one in wanted.split(",")]
+def entrants(wanted: str, with_peers: bool, judge: Judge) -> dict[str, Algorithm]:
+    """``all`` or names joined by commas, peers among them -> algorithms by name."""
+    given = names.STRATEGIES if wanted == "all" else map(str.strip, wanted.split(","))
+    chosen = [name for name in given if name]
     if twice := [name for name in chosen if chosen.count(name) > 1]:
         raise InputError(expected("strategies", "different ones", twice[0]))
-    return {name: names.strategy(name) for name in chosen if name}
+    found: dict[str, Algorithm] = {}
+    for name in chosen:
+        found[name] = peer(name, judge.evaluations) if name in PEERS else names.strategy(name)
+    if with_peers:
+        absent = missing()
+        for name, kind in PEERS.items():
+            if kind.package not in absent:
+                found[name] = peer(name, judge.evaluations)
+        for package in absent:
+            say(f"{package} is not installed: pip install {package} puts it beside ours.", ERR)
+    return found
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ class Place:
 
 
 def bench(
-    table: Table, terms: Terms, algorithms: Mapping[str, Algorithm], seeds: int, place: Place
+    table: Table, terms: Terms, strategies: str, peers: bool, seeds: int, place: Place
 ) -> None:
     """The whole command."""
     if seeds < 1:
@@ -164,6 +172,7 @@ def bench(
     opened = table.open()
     protocol = terms.protocol(opened)
     judge = Judge(opened, protocol)
+    algorithms = entrants(strategies, peers, judge)
     folder = Path(place.run) if place.run else default_folder(table.stem, opened, protocol)
     comparison = Comparison(opened, algorithms, protocol, range(seeds))
     if not place.quiet:
@@ -317,12 +326,12 @@ def _closing(summary: Summary, seeds: int) -> None:
     unit = "s" if protocol.axis == "clock" else "evaluations"
     say(f"{protocol.measure} after {protocol.budget:,g} {unit}, mean of {seeds} seeds")
     matches = f"= {summary.reference[:8]} at"
-    head = f"{'strategy':<16.16}{'mean':>9}  {'95 % interval':<17}{'regret':>8}{'p':>8}"
+    head = f"{'strategy':<17.17}{'mean':>8}  {'95 % interval':<15}{'regret':>8}{'p':>8}"
     say(f"{head}{matches:>13}{'ms':>8}")
     for one in summary.results:
         interval = f"[{shown(metric, one.low)} {shown(metric, one.high)}]"
         say(
-            f"{one.strategy:<16.16}{shown(metric, one.mean):>9}  {interval:<17}"
+            f"{one.strategy:<17.17}{shown(metric, one.mean):>8}  {interval:<15}"
             f"{shown(metric, one.regret):>8}{_p(one.p):>8}{_spent(one.matches):>13}"
             f"{one.overhead:>8.2g}"
         )
@@ -336,12 +345,12 @@ def _closing(summary: Summary, seeds: int) -> None:
     what = "hypervolume" if len(protocol.report) > 1 else f"{protocol.search[0].metric}"
     say(f"until the best {what} of the table was found, {unit}")
     say(
-        f"{'strategy':<16.16}{'found':>9}{'expected':>12}{'median':>10}{'90 %':>10}{'repeated':>11}"
+        f"{'strategy':<17.17}{'found':>9}{'expected':>12}{'median':>10}{'90 %':>10}{'repeated':>11}"
     )
     for one in summary.results:
         optimum = one.optimum
         say(
-            f"{one.strategy:<16.16}{optimum.share:>9.0%}{_spent(optimum.expected):>12}"
+            f"{one.strategy:<17.17}{optimum.share:>9.0%}{_spent(optimum.expected):>12}"
             f"{_spent(optimum.median):>10}{_spent(optimum.p90):>10}{one.repeated:>11.0%}"
         )
     notes.append(
