@@ -92,7 +92,7 @@ def test_what_is_learnt_is_used(name: str) -> None:
     if name == "optuna-random":
         pytest.skip("it does not learn")
     space = Space(tuple(OneOf("a", "b", "c", "d", "e") for _ in range(6)))
-    trials = 150 if name in ("pymoo-ga", "optuna-nsga2") else 40  # a population is 50
+    trials = {"pymoo-ga": 400, "optuna-nsga2": 200, "nevergrad-1plus1": 150}.get(name, 50)
     strategy, wrong = peer(name, trials)(Problem(space, (LOSS,))), []
     for number in range(1, trials + 1):
         (proposal,) = strategy.ask(1, np.random.default_rng(number))

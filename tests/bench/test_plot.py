@@ -27,7 +27,7 @@ def summary(names: int, touching: bool = False) -> Summary:
             mean[20:] = 0.9
         curves[f"name{i}"] = Curve(grid, mean, mean - 0.01, np.minimum(mean + 0.01, 0.9))
         optimum = Reached(0, np.inf, np.inf, np.inf)
-        results.append(Result(f"name{i}", 3, *[0.5] * 6, None, np.inf, optimum, 1.0, 0.0, 40))
+        results.append(Result(f"name{i}", 3, *[0.5] * 6, None, np.inf, optimum, 1.0, 1.0, 0.0, 40))
     terms = Protocol((ACCURACY,), (ACCURACY,), evaluations=40)
     return Summary(terms, 0.9, "name0", results, curves)
 

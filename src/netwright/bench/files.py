@@ -160,6 +160,13 @@ class Files:
         for part in parts:
             part.unlink()
 
+    def close(self) -> None:
+        """All that has ended is in `runs.csv`; a run that was cut off is not."""
+        self.join()
+        for torn in self.parts.glob("*.writing"):
+            torn.unlink()
+        self.parts.rmdir()
+
     def _blocks(self) -> dict[tuple[str, str], str]:
         """(strategy, seed) -> its rows, as text."""
         return _split(self.file.read_text().partition("\n")[2]) if self.file.is_file() else {}

@@ -81,7 +81,7 @@ def compare(
             for left in _run(chosen, racing, todo, failures):
                 watch(len(wanted) - left, len(wanted))
         finally:
-            files.join()
+            files.close()
     return Runs(files.file, failures)
 
 

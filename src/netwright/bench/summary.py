@@ -45,7 +45,8 @@ class Result:
     ten. `p`: that it is not better than the reference, Holm-corrected; None of the reference.
     `matches`: when its mean curve comes to the reference's final mean, infinite if never.
     `optimum`: how soon the best by the searched metric was evaluated. `overhead`: its own CPU
-    milliseconds for a proposal, median. `repeated`: share of evaluations asked for a second time.
+    milliseconds for a proposal, median (and mean: some think once for many). `repeated`: share of
+    evaluations asked for a second time.
     """
 
     strategy: str
@@ -60,6 +61,7 @@ class Result:
     matches: float
     optimum: Reached
     overhead: float
+    overhead_mean: float
     repeated: float
     evaluations: float
 
@@ -157,6 +159,7 @@ class _Strategy:
             statistics.first_at_most(mean_regret, self.grid, goal),
             statistics.time_to_reach(self.spent, self.reached),
             float(self.frame["overhead_ms"].median()),
+            float(self.frame["overhead_ms"].mean()),
             float(self.frame["repeated"].mean()),
             float(counts.mean()),
         )

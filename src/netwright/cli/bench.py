@@ -177,10 +177,13 @@ def bench(
     comparison = Comparison(opened, algorithms, protocol, range(seeds))
     if not place.quiet:
         _opening(table, judge, seeds, folder)
-    with _Progress(place.quiet) as progress:
-        runs = compare(
-            comparison, folder, workers=place.workers or cores(), fresh=place.fresh, watch=progress
-        )
+    try:
+        with _Progress(place.quiet) as progress:
+            workers = place.workers or cores()
+            runs = compare(comparison, folder, workers=workers, fresh=place.fresh, watch=progress)
+    except KeyboardInterrupt:
+        say("stopped: the same line goes on.", ERR)
+        raise SystemExit(130) from None
     for name, reason in runs.failures.items():
         say(f"{name} failed and is left out: {reason}", ERR)
     left = [name for name in algorithms if name not in runs.failures]
@@ -333,7 +336,7 @@ def _closing(summary: Summary, seeds: int) -> None:
         say(
             f"{one.strategy:<17.17}{shown(metric, one.mean):>8}  {interval:<15}"
             f"{shown(metric, one.regret):>8}{_p(one.p):>8}{_spent(one.matches):>13}"
-            f"{one.overhead:>8.2g}"
+            f"{_ms(one.overhead):>8}"
         )
     notes = [
         f"p: that it is better than {summary.reference}, one-sided Wilcoxon signed-rank test over "
@@ -366,6 +369,10 @@ def _p(p: float | None) -> str:
     if p is None:
         return "-"
     return "<.0001" if p < 0.0001 else f"{p:.4f}".replace("0.", ".", 1)
+
+
+def _ms(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _spent(number: float) -> str:
