@@ -127,7 +127,5 @@ def test_a_cut_or_foreign_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_data_set_is_refused() -> None:
-    with pytest.raises(
-        InputError, match="dataset must be cifar10 or cifar100 or imagenet16 or ninapro or darcy"
-    ):
+    with pytest.raises(InputError, match=r"dataset must be cifar10 or .* or ninapro or darcy"):
         nas_bench_201_table("any.parquet", "svhn")
