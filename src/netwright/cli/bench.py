@@ -45,11 +45,10 @@ class Table:
         """The table; InputError when there is none, or it is not of the kind that its name says."""
         repetition = _repetition(self.repetition)
         file = Path(self.name)
-        parquet = file.suffix in (".parquet", ".pq")
-        if (parquet or file.suffix == ".tfrecord") and not file.is_file():
+        if (self.dataset or file.suffix == ".tfrecord") and not file.is_file():
             raise InputError(expected("table", "a file that exists", self.name))
-        if parquet:
-            return nas_bench_201_table(file, self.task or "cifar10", repetition, self.device)
+        if self.dataset:
+            return nas_bench_201_table(file, self.dataset, repetition, self.device)
         for given, option in ((self.task, "--task"), (self.device, "--device")):
             if given:
                 rule = "left out for this table"
@@ -64,10 +63,15 @@ class Table:
         raise InputError(expected("table", rule, self.name, closest(self.name, ["digits"])))
 
     @property
+    def dataset(self) -> str:
+        """Which of NAS-Bench-201's; empty for another table."""
+        return (self.task or "cifar10") if Path(self.name).suffix in (".parquet", ".pq") else ""
+
+    @property
     def stem(self) -> str:
         """Fit for a folder's name."""
         stem = Path(self.name).stem.replace(":", "-")
-        return f"{stem}-{self.task}" if self.task else stem
+        return f"{stem}-{self.dataset}" if self.dataset else stem
 
 
 def _repetition(name: str) -> Literal["mean", "one"]:
@@ -220,7 +224,7 @@ def _opening(table: Table, judge: Judge, seeds: int, folder: Path) -> None:
 
 
 def _called(table: Table) -> str:
-    return " ".join(filter(None, (Path(table.name).name, table.task, table.device)))
+    return " ".join(filter(None, (Path(table.name).name, table.dataset, table.device)))
 
 
 def _say_wrapped(text: str, indent: int) -> None:
