@@ -1,5 +1,6 @@
 __version__: str
 
+from . import bench as bench
 from . import testing as testing
 from .automl.estimators import AutoClassifier as AutoClassifier
 from .automl.estimators import AutoRegressor as AutoRegressor

@@ -33,6 +33,16 @@ def test_nas_bench_201_has_the_published_optima(dataset: str, valid: float, test
 
 
 @real
+@pytest.mark.parametrize(("dataset", "best"), [("ninapro", 0.94385), ("darcy", 0.98481)])
+def test_the_cells_have_scores_on_other_data(dataset: str, best: float) -> None:
+    table = nas_bench_201_table(PLACE / "nasbench201.parquet", dataset)
+    assert (table.metrics, [*table.fidelities]) == (("accuracy",), [1.0])
+    assert table.column("accuracy").max() == pytest.approx(best, abs=1e-5)
+    with pytest.raises(InputError, match=f'repetition must be "mean" for {dataset}, got .one'):
+        nas_bench_201_table(PLACE / "nasbench201.parquet", dataset, "one")
+
+
+@real
 def test_every_cell_of_the_space_is_in_nas_bench_201() -> None:
     table = nas_bench_201_table(PLACE / "nasbench201.parquet", device="pixel3")
     rng = np.random.default_rng(0)
@@ -117,5 +127,5 @@ def test_a_cut_or_foreign_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_data_set_is_refused() -> None:
-    with pytest.raises(InputError, match="dataset must be cifar10 or cifar100 or imagenet16"):
+    with pytest.raises(InputError, match=r"dataset must be cifar10 or .* or ninapro or darcy"):
         nas_bench_201_table("any.parquet", "svhn")

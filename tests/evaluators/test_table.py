@@ -46,6 +46,8 @@ def test_candidates_are_looked_up(table: Path) -> None:
     assert evaluator(job("x", 1)) == {"accuracy": pytest.approx(0.52), "latency": 1.0}
     assert evaluator(job("x", 2)) == {"accuracy": pytest.approx(0.60), "latency": 2.0}
     assert evaluator.column("accuracy") == pytest.approx([0.52, 0.6, 0.71])
+    short = evaluator.column("accuracy", 0.5)  # the third has none
+    assert short == pytest.approx([0.1, 0.2, np.nan], nan_ok=True)
 
 
 def test_one_repetition_is_that_of_the_seed(table: Path) -> None:
@@ -53,6 +55,14 @@ def test_one_repetition_is_that_of_the_seed(table: Path) -> None:
     seen = {evaluator(job("x", 1, seed=seed))["accuracy"] for seed in range(8)}
     assert sorted(seen) == [pytest.approx(0.50), pytest.approx(0.54)]
     assert {evaluator(job("x", 2, seed=seed))["accuracy"] for seed in range(8)} == {0.6}
+
+
+def test_averaged_is_the_same_table_without_the_noise(table: Path) -> None:
+    noisy = benchmark(table, repetition="one")
+    found = {noisy.averaged()(job("x", 1, seed=seed))["accuracy"] for seed in range(8)}
+    assert [*found] == [pytest.approx(0.52)]
+    mean = benchmark(table)
+    assert mean.averaged() is mean
 
 
 def test_a_fidelity_is_the_nearest_below(table: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from netwright.space.candidate import Candidate
 from netwright.trials.objective import Limit, Objective, objectives
-from netwright.trials.pareto import dominates, hypervolume, pareto_front, ranks
+from netwright.trials.pareto import dominates, hypervolume, nondominated, pareto_front, ranks
 from netwright.trials.trial import Proposal, Status, Trial
 
 GOAL = objectives(["accuracy", "parameters"])
@@ -85,3 +85,12 @@ def test_the_front_is_all_that_nothing_dominates_but_equals(values: np.ndarray) 
     wanted = {i for i in first.values() if not beats[:, i].any()}
     assert set(found) == wanted
     assert [tuple(values[i]) for i in found] == sorted(tuple(values[i]) for i in found)
+
+
+@given(arrays(float, st.tuples(st.integers(0, 12), st.just(3)), elements=st.integers(0, 3)))
+def test_nondominated_rows_are_those_of_rank_0_without_doubles(losses: np.ndarray) -> None:
+    found = nondominated(losses)
+    first = {tuple(row): i for i, row in reversed([*enumerate(losses.tolist())])}
+    expected = {first[tuple(losses[i])] for i in np.flatnonzero(ranks(losses) == 0)}
+    assert set(found) == expected
+    assert len(found) == len(expected)

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from netwright.errors import InputError, closest
 from netwright.strategies.base import Algorithm, as_algorithm
@@ -41,10 +42,18 @@ def strategy(name: str) -> Algorithm:
     if ":" not in place:
         fix = closest(name, STRATEGIES) or f"Known: {', '.join(STRATEGIES)}; or module:Object."
         raise InputError(f"strategy must be a known name or module:Object, got {name!r}. {fix}")
+    return as_algorithm(imported(place, "strategy"))
+
+
+def imported(place: str, what: str) -> Any:
+    """What ``module:Object`` names, in users' own code beside them or in an installed package.
+
+    Raises InputError when it cannot be had.
+    """
     module, _, attribute = place.partition(":")
     if str(Path.cwd()) not in sys.path:  # a console script does not look there by itself
         sys.path.insert(0, str(Path.cwd()))
     try:
-        return as_algorithm(getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"strategy {name!r} cannot be imported: {error}.") from error
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{what} {place!r} cannot be imported: {error}.") from error

@@ -76,6 +76,51 @@ Rows = Annotated[str, typer.Argument(help="Rows or images to predict.")]
 Csv = Annotated[Path | None, _option("CSV to write; stdout without it.", "--out")]
 OnnxFile = Annotated[Path | None, _option("File to write.  [default: RUN/model.onnx]", "--out")]
 
+TableName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="digits, a .parquet of NAS-Bench-201, a .tfrecord of NAS-Bench-101, or module:Object.",
+    ),
+]
+Strategies = Annotated[
+    str,
+    _option("Names joined by commas, or all.  [default: random, evolution and fit's default]"),
+]
+Seeds = Annotated[int, typer.Option(help="Runs of each strategy; paired by their seeds.")]
+Evaluations = Annotated[
+    float | None,
+    _option("Budget of a run; one at fidelity f costs f.  [default: 60, without --clock]"),
+]
+Clock = Annotated[float | None, _option("Budget in the table's seconds of training.", "--clock")]
+TaskName = Annotated[
+    str | None, _option("NAS-Bench-201: cifar10, cifar100, imagenet16, ninapro or darcy.", "--task")
+]
+Search = Annotated[
+    list[str] | None,
+    _option("Metric that is searched; repeat for several.  [default: the table's first]"),
+]
+Report = Annotated[
+    list[str] | None,
+    _option("Metric of the incumbent.  [default: the test part of --search, if there is one]"),
+]
+Fidelity = Annotated[float | None, _option("Make every evaluation at this fidelity, such as 0.06.")]
+Reference = Annotated[
+    list[str] | None,
+    _option("Bound of the hypervolume, such as 'latency=3.2'; repeat for several."),
+]
+Repetition = Annotated[
+    str, typer.Option(help="mean of the trainings, or one: with the noise of a single one.")
+]
+Device = Annotated[str, _option("NAS-Bench-201: adds the latency on this device, such as pixel3.")]
+Peers = Annotated[
+    bool,
+    typer.Option(
+        "--peers", help="Beside ours: Optuna, SMAC, Nevergrad and pymoo, where installed."
+    ),
+]
+BenchRun = Annotated[str | None, _option("Folder.  [default: bench/NAME-HASH]", "--run")]
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -168,6 +213,39 @@ def export(run: RunArgument, trial: FrontTrial = None, out: OnnxFile = None) -> 
     from netwright.cli.runs import export_trial
 
     export_trial(run, trial, out)
+
+
+@app.command()
+def bench(
+    table: TableName,
+    strategies: Strategies = "",
+    seeds: Seeds = 20,
+    evaluations: Evaluations = None,
+    clock_: Clock = None,
+    task: TaskName = None,
+    search: Search = None,
+    report: Report = None,
+    fidelity: Fidelity = None,
+    limit: Limits = None,
+    reference: Reference = None,
+    repetition: Repetition = "mean",
+    device: Device = "",
+    peers: Peers = False,
+    workers: Workers = 0,
+    run: BenchRun = None,
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Compare strategies on a TABLE of evaluated candidates. The same line again goes on."""
+    from netwright.automl.names import DEFAULT
+    from netwright.cli.bench import Place, Table, Terms, bench
+
+    default = ",".join(dict.fromkeys(("random", "evolution", DEFAULT)))
+    terms = Terms(
+        evaluations, clock_, fidelity, search or (), report or (), limit or (), reference or ()
+    )
+    place = Place(run, workers, fresh, as_json)
+    bench(Table(table, task, repetition, device), terms, strategies or default, peers, seeds, place)
 
 
 def _kind(name: str | None) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, closest, expected
 from netwright.evaluators.table import Decided, Measured, TableBenchmark
 from netwright.networks.cells import nas_bench_201 as nas_bench_201_network
 from netwright.networks.costs import costs as costs_of_network
@@ -24,6 +24,8 @@ from netwright.trials.trial import Metrics
 _OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 _SEEDS = (777, 888, 999)
 _DATASETS = ("cifar10", "cifar100", "imagenet16")
+_NAS_BENCH_360 = {"ninapro": 0.01, "darcy": 1.0}
+"""The same cells on other data (Tu et al. 2022, 2110.05668): what turns the column into a score."""
 
 
 def nas_bench_201_table(
@@ -39,10 +41,26 @@ def nas_bench_201_table(
     "test_accuracy" (mean of the seeds), "parameters", "flops" (2 a multiply-add), "train_seconds",
     and with a `device` "latency" in ms on it. Fidelities: 200 epochs (1) and the separate schedule
     of 12 epochs (.06).
+
+    "ninapro" and "darcy" are those of NAS-Bench-360: one score for each cell, "accuracy" (of darcy
+    at most 1, and maybe negative), neither a test part nor another fidelity.
     """
-    if dataset not in _DATASETS:
-        raise InputError(expected("dataset", " or ".join(_DATASETS), dataset))
-    full = _metrics(dataset, 200, device)
+    datasets = (*_DATASETS, *_NAS_BENCH_360)
+    if dataset not in datasets:
+        fix = closest(dataset, datasets)
+        raise InputError(expected("dataset", " or ".join(datasets), dataset, fix))
+    if dataset in _NAS_BENCH_360 and repetition == "one":
+        rule = f'"mean" for {dataset}'
+        raise InputError(
+            expected("repetition", rule, repetition, "The table has one score a cell.")
+        )
+    if dataset in _NAS_BENCH_360:
+        column = f"{dataset}_acc_nb360"
+        full = {"accuracy": Measured.of(column, scale=_NAS_BENCH_360[dataset])} | _latency(device)
+        fidelities = {1.0: full}
+    else:
+        full = _metrics(dataset, 200) | _latency(device)
+        fidelities = {12 / 200: _metrics(dataset, 12) | _latency(device), 1.0: full}
     if repetition == "one":
         part = "valid" if dataset == "cifar10" else "valtest"
         names = [f"{dataset}_{part}_acc_200_seed{seed}" for seed in _SEEDS]
@@ -50,7 +68,6 @@ def nas_bench_201_table(
     decisions = {
         f"cell.{j}.{i}": Decided(f"op_{i}_{j}", _OPERATIONS) for j in (1, 2, 3) for i in range(j)
     }
-    fidelities = {12 / 200: _metrics(dataset, 12, device), 1.0: full}
     space = Space(nas_bench_201_network())
     costs = ("parameters", "flops", "latency") if device else ("parameters", "flops")
     return TableBenchmark(
@@ -63,17 +80,19 @@ def _live_parameters(network: Network) -> Metrics:
     return {"parameters": float(costs_of_network(network, (3, 32, 32), outputs=10).parameters)}
 
 
-def _metrics(dataset: str, epochs: int, device: str) -> dict[str, Measured]:
-    found = {
+def _metrics(dataset: str, epochs: int) -> dict[str, Measured]:
+    return {
         "accuracy": Measured.of(f"{dataset}_valid_acc_{epochs}", scale=0.01),
         "test_accuracy": Measured.of(f"{dataset}_test_acc_{epochs}", scale=0.01),
         "parameters": Measured.of(f"{dataset}_params"),
         "flops": Measured.of(f"{dataset}_mflops", scale=2e6),
         "train_seconds": Measured.of(f"{dataset}_train_seconds_{epochs}"),
     }
-    if device:
-        found["latency"] = Measured.of(f"latency_ms_{device}")
-    return found
+
+
+def _latency(device: str) -> dict[str, Measured]:
+    """Of the network for CIFAR-10, whatever the data set."""
+    return {"latency": Measured.of(f"latency_ms_{device}")} if device else {}
 
 
 @dataclass(frozen=True)

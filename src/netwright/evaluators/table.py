@@ -7,7 +7,7 @@ at each fidelity. It is read when the first candidate is looked up, and only in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,12 +122,21 @@ class TableBenchmark:
         below = [one for one in self.fidelities if one <= fidelity + 1e-9]
         return max(below) if below else min(self.fidelities)
 
+    def averaged(self) -> TableBenchmark:
+        """The same table with the mean of the repetitions: what one training only hints at."""
+        return self if self.repetition == "mean" else replace(self, repetition="mean")
+
     def column(self, metric: str, fidelity: float = 1.0) -> NDArray[np.float64]:
-        """(rows,) means of a metric's repetitions over the whole table, for optima and references."""
+        """(rows,) means of a metric's repetitions over the whole table, for optima and references;
+        NaN where a row has none."""
         if metric not in self.metrics:
             fix = closest(metric, self.metrics) or f"It has: {', '.join(self.metrics)}."
             raise InputError(expected("metric", f"one of {self.file.name}", metric, fix))
-        return np.asarray(np.nanmean(self._values[fidelity][metric], axis=1))
+        values = self._values[fidelity][metric]  # (rows, repetitions)
+        known = ~np.isnan(values)
+        counts = known.sum(1)
+        total = np.where(known, values, 0.0).sum(1)
+        return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
     def _row_of(self, candidate: Candidate) -> int:
         key = tuple(candidate.values.get(path) for path in self.decisions)

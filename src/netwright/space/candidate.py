@@ -28,7 +28,9 @@ class Candidate:
         if self is other:
             return True
         # values first: cheap, and nearly always enough; 1, True and 1.0 are told apart by the key
-        return isinstance(other, Candidate) and self.values == other.values and self.key == other.key
+        return (
+            isinstance(other, Candidate) and self.values == other.values and self.key == other.key
+        )
 
     def __hash__(self) -> int:
         return self._hash

@@ -248,7 +248,9 @@ def _filler(part: Any, path: str, known: dict[int, Filler]) -> Filler:
         return partial(_fill_repeat, _filler(part.times, join(path, "times"), known), copies)
     if not is_open(part):
         return partial(_closed, part)
-    inside = tuple((name, _filler(child, join(path, name), known)) for name, child in children(part))
+    inside = tuple(
+        (name, _filler(child, join(path, name), known)) for name, child in children(part)
+    )
     return partial(_fill_parts, part, inside)
 
 

@@ -50,16 +50,21 @@ def pareto_front(
         and all(limit.keeps(trial.metrics) for limit in limits)
         and all(np.isfinite(objective.loss(trial.metrics)) for objective in objectives)
     ]
-    values = losses([trial.metrics for trial in able], objectives)
-    # by the first objective, then the second...: nothing is dominated by what comes after it
-    order = sorted(range(len(able)), key=lambda i: (*values[i], i))
+    return [able[i] for i in nondominated(losses([one.metrics for one in able], objectives))]
+
+
+def nondominated(losses: NDArray[np.float64]) -> list[int]:
+    """The rows of `losses` (n, m) that none dominates; of equal ones the earliest.
+
+    Best first column first, then the second... One pass: nothing is dominated by what comes later.
+    """
     front: list[int] = []
-    points = np.empty((0, len(objectives)))
-    for i in order:
-        if not (points <= values[i]).all(1).any():  # equal ones count: the earliest stays
+    points = np.empty((0, losses.shape[1]))
+    for i in sorted(range(len(losses)), key=lambda i: (*losses[i], i)):
+        if not (points <= losses[i]).all(1).any():  # equal ones count: the earliest stays
             front.append(i)
-            points = np.vstack([points, values[i]])
-    return [able[i] for i in front]
+            points = np.vstack([points, losses[i]])
+    return front
 
 
 def hypervolume(losses: NDArray[np.float64], reference: NDArray[np.float64]) -> float:

@@ -1,0 +1,226 @@
+"""What is searched on a table, what is reported of what was found, and what a run may spend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.errors import InfeasibleCandidate, InputError, closest, expected
+from netwright.evaluators.table import TableBenchmark
+from netwright.space.candidate import Candidate
+from netwright.trials.metrics import METRICS
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import hypervolume, nondominated
+
+_SAME = 1e-12
+"""Losses that differ by less are those of one candidate under two ways of adding up."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The terms on which strategies are compared; each of them gets the same.
+
+    Strategies are told the `search` metrics and the `limits`. The incumbent is the candidate that
+    is best by them at the highest fidelity seen, or with several metrics all that none dominates;
+    told of it are the `report` metrics at fidelity 1, mean of the trainings.
+
+    `evaluations`: the budget, in evaluations at full fidelity; one at fidelity f costs f.
+    `clock`: the budget in the table's own seconds of training. What would end after either does not
+    count. `fidelity`: every evaluation is made at this one, and costs 1. `references`: for several
+    metrics, the bound of the hypervolume under some of the `report` metrics.
+    """
+
+    search: tuple[Objective, ...]
+    report: tuple[Objective, ...]
+    evaluations: float = math.inf
+    clock: float = math.inf
+    fidelity: float | None = None
+    limits: tuple[Limit, ...] = ()
+    references: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if min(self.evaluations, self.clock) == math.inf:
+            raise InputError("a comparison must end: give evaluations or clock.")
+        for what, budget in (("evaluations", self.evaluations), ("clock", self.clock)):
+            if budget <= 0:
+                raise InputError(expected(what, "above 0", budget))
+        if len(self.search) != len(self.report):
+            names = [one.metric for one in self.report]
+            rule = "as many metrics as are searched" if len(self.search) > 1 else "one metric"
+            raise InputError(expected("report", rule, names))
+        if unknown := set(self.references) - {one.metric for one in self.report}:
+            rule = f"for the metrics that are reported ({_names(self.report)})"
+            raise InputError(expected("reference", rule, sorted(unknown)[0]))
+        if self.references and len(self.report) == 1:
+            raise InputError("reference must go with several metrics to search, got one metric.")
+
+    @property
+    def axis(self) -> str:
+        """What a run spends: "cost" in evaluations, or "clock" in seconds."""
+        return "clock" if self.clock < math.inf else "cost"
+
+    @property
+    def budget(self) -> float:
+        """How much of that it may spend."""
+        return min(self.clock, self.evaluations) if self.axis == "cost" else self.clock
+
+    @property
+    def measure(self) -> str:
+        """What is reported, in words."""
+        return self.report[0].metric if len(self.report) == 1 else "share of the hypervolume"
+
+
+def _names(objectives: Sequence[Objective]) -> str:
+    return ", ".join(one.metric for one in objectives)
+
+
+def objective_of(name: str) -> Objective:
+    """A metric by name with its direction: known, ``test_`` before a known one, or ``NAME:min``."""
+    plain, _, direction = name.partition(":")
+    if direction in ("min", "max"):
+        return Objective(plain, direction)  # type: ignore[arg-type]  # one of the two
+    known = METRICS.get(plain) or METRICS.get(plain.removeprefix("test_"))
+    if known is None or direction:
+        own = f"Of your own say which way is better: {plain}:max or {plain}:min."
+        fix = f"{closest(plain, METRICS)} {own}".lstrip()
+        raise InputError(expected("metric", "one that netwright knows", name, fix))
+    return Objective(plain, known.direction)
+
+
+def reported_of(searched: Objective, table: TableBenchmark) -> Objective:
+    """What is reported where nothing is said: the test part of a metric where the table has one."""
+    test = f"test_{searched.metric}"
+    return Objective(test, searched.direction) if test in table.metrics else searched
+
+
+class Judge:
+    """What a table knows that no strategy does: the optimum, and what an incumbent is worth."""
+
+    def __init__(self, table: TableBenchmark, protocol: Protocol) -> None:
+        self.table, self.protocol = table, protocol
+        self.fidelity = 1.0 if protocol.fidelity is None else table.nearest(protocol.fidelity)
+        self._mean = table.averaged()
+        _check(table, protocol, self.fidelity)
+
+    @property
+    def evaluations(self) -> int:
+        """How many whole evaluations a run has, about: under the clock, median ones."""
+        protocol = self.protocol
+        if protocol.clock == math.inf:
+            return max(1, int(protocol.evaluations))
+        seconds = float(np.nanmedian(self._mean.column("train_seconds", self.fidelity)))
+        return max(1, int(min(protocol.evaluations, protocol.clock / seconds)))
+
+    @cached_property
+    def target(self) -> float:
+        """The least loss that a search of one metric can meet: what it is after."""
+        return float(np.nanmin(self._losses(self.protocol.search[:1], self.fidelity)[:, 0]))
+
+    @cached_property
+    def optimum(self) -> float:
+        """The best that can be reported: the best value in the table, or a share of 1."""
+        if len(self.protocol.report) > 1:
+            return 1.0
+        best = float(np.nanmin(self._losses(self.protocol.report, 1.0)[:, 0]))
+        return best if self.protocol.report[0].direction == "min" else -best
+
+    @cached_property
+    def worst(self) -> float:
+        """What a run is worth that found nothing within the limits."""
+        if len(self.protocol.report) > 1:
+            return 0.0
+        one = self.protocol.report[0]
+        column = self._mean.column(one.metric)
+        return float(np.nanmax(column) if one.direction == "min" else np.nanmin(column))
+
+    @cached_property
+    def references(self) -> dict[str, float]:
+        """Reported metric -> the bound of the hypervolume: given, or from the table.
+
+        Of a cost its 98 % quantile; of what is maximised .5 where the best is above, else its 10 %
+        quantile.
+        """
+        found = {}
+        for one in self.protocol.report:
+            column = self._mean.column(one.metric)
+            if one.metric in self.protocol.references:
+                found[one.metric] = self.protocol.references[one.metric]
+            elif one.direction == "min":
+                found[one.metric] = float(np.nanquantile(column, 0.98))
+            else:
+                found[one.metric] = (
+                    0.5 if np.nanmax(column) > 0.5 else float(np.nanquantile(column, 0.1))
+                )
+        return found
+
+    def finds_the_target(self, candidate: Candidate) -> bool:
+        """Whether this is the candidate that a search of one metric is after (or one of them)."""
+        metrics = self._mean.look_up(candidate, self.fidelity)
+        within = all(limit.keeps(metrics) for limit in self.protocol.limits)
+        return within and self.protocol.search[0].loss(metrics) <= self.target + _SAME
+
+    def worth(self, incumbents: Sequence[Candidate]) -> float:
+        """The reported value of the incumbents; NaN of none, or where the table has no value."""
+        try:
+            found = [self._mean.look_up(one) for one in incumbents]
+        except InfeasibleCandidate:  # searched at a low fidelity, and missing at 1
+            return math.nan
+        if not found:
+            return math.nan
+        if len(self.protocol.report) == 1:
+            return found[0][self.protocol.report[0].metric]
+        losses = np.array([[one.loss(m) for one in self.protocol.report] for m in found])
+        return hypervolume(losses[nondominated(losses)], self._bounds) / self._whole
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.float64]:
+        """(m,) the references as losses."""
+        return np.array([one.loss(self.references) for one in self.protocol.report])
+
+    @cached_property
+    def _whole(self) -> float:
+        losses = self._losses(self.protocol.report, 1.0)
+        losses = losses[(losses < self._bounds).all(1)]
+        if not len(losses):
+            raise InputError(
+                expected("reference", "worse than some candidate of the table", self.references)
+            )
+        return hypervolume(losses[nondominated(losses)], self._bounds)
+
+    def _losses(self, objectives: Sequence[Objective], fidelity: float) -> NDArray[np.float64]:
+        """(rows within the limits, m); without rows where a value is missing."""
+        columns = [self._mean.column(one.metric, fidelity) for one in objectives]
+        signs = [1.0 if one.direction == "min" else -1.0 for one in objectives]
+        losses = np.stack([sign * column for sign, column in zip(signs, columns, strict=True)], 1)
+        kept = np.isfinite(losses).all(1)
+        for limit in self.protocol.limits:
+            column = self._mean.column(limit.metric, self.fidelity)
+            kept &= (column <= limit.at_most) & (column >= limit.at_least)
+        if not kept.any():
+            limits = ", ".join(map(str, self.protocol.limits)) or "none"
+            raise InputError(f"limits must leave a candidate of the table, got {limits}.")
+        return losses[kept]
+
+
+def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
+    """InputError where the table lacks what is asked of it."""
+    searched = [one.metric for one in protocol.search] + [one.metric for one in protocol.limits]
+    seconds = ["train_seconds"] if protocol.clock < math.inf else []
+    for what, names, at in (
+        ("search", searched, fidelity),
+        ("report", [one.metric for one in protocol.report], 1.0),
+        ("clock", seconds, fidelity),
+    ):
+        have = table.fidelities[at]
+        for name in names:
+            if name not in have:
+                fix = closest(name, have) or f"It has: {', '.join(have)}."
+                of = table.file.name + (f" at fidelity {at:g}" if at < 1 else "")
+                raise InputError(expected(what, f"a metric of {of}", name, fix))
+    if protocol.fidelity is not None and not 0 < protocol.fidelity <= 1:
+        raise InputError(expected("fidelity", "in (0, 1]", protocol.fidelity))

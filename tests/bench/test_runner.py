@@ -1,0 +1,231 @@
+"""Runs go on where they were stopped, and end the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from bench_table import frame
+
+from netwright.bench.files import default_folder
+from netwright.bench.protocol import Judge, Protocol
+from netwright.bench.runner import Comparison, compare
+from netwright.bench.summary import Summary, grid_of, summarise
+from netwright.errors import InputError, RunError
+from netwright.evaluators.table import TableBenchmark
+from netwright.space.space import Space
+from netwright.strategies.base import Algorithm, Problem, Strategy
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.random import RandomSearch
+from netwright.study.executors import InProcess
+from netwright.trials.objective import Objective
+
+ACCURACY, TEST = Objective("accuracy", "max"), Objective("test_accuracy", "max")
+TERMS = Protocol((ACCURACY,), (TEST,), evaluations=15)
+ENTRANTS: Mapping[str, Algorithm] = {
+    "random": RandomSearch(),
+    "evolution": RegularizedEvolution(population=4, sample=2),
+}
+
+
+class Stop(Exception):
+    pass
+
+
+def comparison(table: TableBenchmark, seeds: int = 5) -> Comparison:
+    return Comparison(table, ENTRANTS, TERMS, range(seeds))
+
+
+def read(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file).drop(columns="overhead_ms")
+
+
+def test_every_evaluation_has_a_row(table: TableBenchmark, tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    runs = compare(
+        comparison(table), tmp_path / "new", executor=InProcess(),
+        watch=lambda done, of: heard.append((done, of)),
+    )  # fmt: skip
+    found = pd.read_csv(runs.file)
+    assert len(found) == 2 * 5 * 15
+    assert (found.groupby(["strategy", "seed"])["evaluation"].max() == 15).all()
+    assert (found["overhead_ms"] > 0).all()
+    assert heard[0] == (0, 10)
+    assert heard[-1] == (10, 10)
+    assert set(found["search_accuracy"].round(6)) <= set(table.column("accuracy").round(6))
+    assert {one.name for one in (tmp_path / "new").iterdir()} == {"runs.csv", "protocol.json"}
+
+
+def test_stopped_after_any_run_it_goes_on_to_the_same_end(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    whole = read(compare(comparison(table), tmp_path / "whole", executor=InProcess()).file)
+    for cut in (1, 4, 9):
+
+        def stop(done: int, of: int, at: int = cut) -> None:
+            if done == at:
+                raise Stop
+
+        folder = tmp_path / f"cut-{cut}"
+        with pytest.raises(Stop):
+            compare(comparison(table), folder, executor=InProcess(), watch=stop)
+        assert len(read(folder / "runs.csv")) == cut * 15
+        runs = compare(comparison(table), folder, executor=InProcess())
+        pd.testing.assert_frame_equal(read(runs.file), whole)
+
+
+def test_what_a_kill_leaves_behind_is_taken_in_or_thrown_away(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    whole = compare(comparison(table), tmp_path, executor=InProcess()).file
+    text = whole.read_text()
+    head, *lines = text.splitlines(keepends=True)
+    (tmp_path / "parts").mkdir()
+    # as if killed: some runs only as parts, one of them also taken in already, one torn
+    (tmp_path / "parts" / "aa-0.csv").write_text("".join(lines[:15]))
+    (tmp_path / "parts" / "aa-1.csv").write_text("".join(lines[15:30]))
+    (tmp_path / "parts" / "aa-2.writing").write_text(lines[30][:20])
+    whole.write_text(head + "".join(lines[15:30] + lines[45:]))
+    heard: list[int] = []
+    compare(comparison(table), tmp_path, executor=InProcess(), watch=lambda d, of: heard.append(d))
+    assert heard[0] == 9
+    assert read(whole).equals(read_text(tmp_path, text))
+
+
+def read_text(folder: Path, text: str) -> pd.DataFrame:
+    (folder / "before.txt").write_text(text)
+    return read(folder / "before.txt")
+
+
+def test_workers_make_the_same_runs(table: TableBenchmark, tmp_path: Path) -> None:
+    here = read(compare(comparison(table, 2), tmp_path / "here", executor=InProcess()).file)
+    there = read(compare(comparison(table, 2), tmp_path / "there", workers=2).file)
+    pd.testing.assert_frame_equal(here, there)
+
+
+def test_more_seeds_and_strategies_join_and_fresh_forgets_its_own(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    compare(comparison(table, 2), tmp_path, executor=InProcess())
+    heard: list[int] = []
+
+    def watch(done: int, of: int) -> None:
+        heard.append(done)
+
+    compare(comparison(table, 4), tmp_path, executor=InProcess(), watch=watch)
+    assert heard[0] == 4
+    only = Comparison(table, {"random": RandomSearch()}, TERMS, range(3))
+    heard.clear()
+    file = compare(only, tmp_path, executor=InProcess(), watch=watch, fresh=True).file
+    assert heard[0] == 0
+    assert pd.read_csv(file).groupby("strategy")["seed"].nunique().to_dict() == {
+        "evolution": 4,
+        "random": 3,
+    }
+
+
+def test_other_terms_are_refused_and_have_another_folder(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    compare(comparison(table, 1), tmp_path, executor=InProcess())
+    longer = replace(TERMS, evaluations=20)
+    with pytest.raises(RunError, match=r"belongs to another comparison: evaluations was 15, is 20"):
+        compare(Comparison(table, ENTRANTS, longer, range(1)), tmp_path, executor=InProcess())
+    assert default_folder("t", table, TERMS) != default_folder("t", table, longer)
+    assert default_folder("t", table, TERMS) == default_folder("t", replace(table), TERMS)
+    other = {**ENTRANTS, "evolution": RegularizedEvolution(population=3)}
+    with pytest.raises(RunError, match="evolution has changed since its runs"):
+        compare(Comparison(table, other, TERMS, range(1)), tmp_path, executor=InProcess())
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").touch()
+    with pytest.raises(RunError, match="must be a new folder or one of a comparison"):
+        compare(comparison(table, 1), foreign, executor=InProcess())
+
+
+class Fails:
+    def __call__(self, problem: Problem) -> Strategy:
+        raise ValueError("no such luck")
+
+
+def test_a_strategy_that_fails_is_left_out_and_the_others_run(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    entrants = {"fails": Fails(), "random": RandomSearch()}
+    runs = compare(Comparison(table, entrants, TERMS, range(3)), tmp_path, executor=InProcess())
+    assert set(runs.failures) == {"fails"}
+    assert "no such luck" in runs.failures["fails"]
+    assert set(pd.read_csv(runs.file)["strategy"]) == {"random"}
+
+
+def test_nobody_and_no_seeds_are_refused(table: TableBenchmark) -> None:
+    with pytest.raises(InputError, match="seeds must be at least 1, got 0"):
+        comparison(table, 0)
+    with pytest.raises(InputError, match="strategies must be at least one"):
+        Comparison(table, {}, TERMS, range(2))
+
+
+class First:
+    """Proposes the candidates in order, from one that its seed decides."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.candidates, self.told = list(Space.__iter__(problem.space)), 0
+
+    def ask(self, n: int, rng: np.random.Generator) -> list[object]:
+        from netwright.trials.trial import Proposal
+
+        return [Proposal(self.candidates[-1 - self.told // 2 % 27])]
+
+    def tell(self, trial: object) -> None:
+        self.told += 1
+
+
+def summary(table: TableBenchmark, folder: Path, **entrants: Algorithm) -> Summary:
+    whole = Comparison(table, {**ENTRANTS, **entrants}, TERMS, range(8))
+    runs = compare(whole, folder, executor=InProcess())
+    return summarise(runs.file, Judge(table, TERMS), [*whole.entrants], range(8))
+
+
+def test_a_summary_says_how_everyone_did(table: TableBenchmark, tmp_path: Path) -> None:
+    found = summary(table, tmp_path, first=First)  # type: ignore[arg-type]  # it proposes a list
+    assert found.reference == "random"
+    assert found.optimum == pytest.approx(frame()["test"].max())
+    by_name = {one.strategy: one for one in found.results}
+    assert by_name["random"].p is None
+    first = by_name["first"]
+    assert (first.optimum.share, first.optimum.expected, first.optimum.p90) == (1, 1, 1)
+    assert first.mean == pytest.approx(0.6)  # the first is best there, whatever comes after
+    assert first.regret == pytest.approx(found.optimum - 0.6)
+    assert (first.low, first.high) == pytest.approx((0.6, 0.6))
+    assert [one.regret for one in found.results] == sorted(one.regret for one in found.results)
+    random = by_name["random"]
+    assert random.low <= random.mean <= random.high
+    assert random.matches <= 15
+    assert found.curves["random"].mean[-1] == pytest.approx(random.mean)
+    assert found.curves["random"].grid.tolist() == list(range(1, 16))
+    assert first.record()["optimum_median"] == 1
+
+
+def test_a_run_without_an_incumbent_counts_as_the_worst(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    from netwright.trials.objective import Limit
+
+    terms = replace(TERMS, evaluations=3, limits=(Limit("latency", at_most=1.0),))
+    whole = Comparison(table, {"random": RandomSearch()}, terms, range(6))
+    runs = compare(whole, tmp_path, executor=InProcess())
+    found = summarise(runs.file, Judge(table, terms), ["random"], range(6))
+    last = pd.read_csv(runs.file).query("evaluation == 3")["reported"]
+    assert last.isna().any()
+    assert found.results[0].mean == pytest.approx(last.fillna(frame()["test"].min()).mean())
+
+
+def test_the_grid_of_a_clock_is_even() -> None:
+    grid = grid_of(Protocol((ACCURACY,), (TEST,), clock=1000))
+    assert grid[-1] == 1000
+    assert np.allclose(np.diff(grid), 5)
+    assert grid_of(replace(TERMS, evaluations=2.5)).tolist() == [1, 2, 2.5]
