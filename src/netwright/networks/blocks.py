@@ -79,6 +79,8 @@ class _SqueezeExcitation(nn.Module):
 class SqueezeExcitation(Leaf):
     """Scales the channels of images; `ratio` is the hidden share of the channels."""
 
+    light = True
+
     ratio: float = 0.25
 
     def build(self, shape: Shape) -> nn.Module:
@@ -142,6 +144,8 @@ class _DropRows(nn.Module):
 @dataclass(frozen=True)
 class StochasticDepth(Leaf):
     """Drops whole rows with probability `p` while training (1603.09382): last in a residual body."""
+
+    light = True
 
     p: float = 0.1
 

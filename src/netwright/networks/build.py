@@ -110,14 +110,14 @@ def composite(network: Network, position: str) -> Composite:
 
 
 def shape_after(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
-    """The shape that comes out of a leaf, by running it on the meta device: nothing is computed."""
+    """The shape that comes out of a leaf, by running it on the meta device where it is not light."""
     return located(position, leaf, shape, lambda: _leaf_shape(leaf, shape))
 
 
 @lru_cache(maxsize=65536)
 def _leaf_shape(leaf: Leaf, shape: Shape) -> Shape:
-    with torch.device("meta"), torch.no_grad():
-        out = leaf.build(shape).eval()(torch.empty(2, *shape))
+    with torch.device("cpu" if leaf.light else "meta"), torch.no_grad():
+        out = leaf.build(shape).eval()(torch.zeros(2, *shape))
     return tuple(out.shape[1:])
 
 

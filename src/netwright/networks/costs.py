@@ -8,6 +8,7 @@ the next layer has run; the input of a composite, and what its parts gave, until
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple, get_args
@@ -111,15 +112,18 @@ def _leaf(leaf: Leaf, shape: Shape, kept: bool) -> Costs:
         return found
     if isinstance(leaf, Linear) and (found := _linear(leaf, shape, kept)):
         return found
-    with torch.device("meta"), torch.no_grad():
+    counter = FlopCounterMode(display=False)
+    with torch.device("cpu" if leaf.light else "meta"), torch.no_grad():
         module = leaf.build(shape).eval()
-        x = torch.empty(1, *shape)
+        x = torch.zeros(1, *shape)
         peak = _Peak(module, x if kept else None)
-        with FlopCounterMode(display=False) as counter:
+        with nullcontext() if leaf.light else counter:
             out = module(x)
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     memory = max(peak.numbers, prod(shape) + out.numel()) * _BYTES
-    return Costs(tuple(out.shape[1:]), parameters, int(counter.get_total_flops()), memory)
+    pointwise = sum(p.numel() for p in module.parameters() if p.dim() == 4)
+    flops = 2 * pointwise if leaf.light else int(counter.get_total_flops())
+    return Costs(tuple(out.shape[1:]), parameters, flops, memory)
 
 
 class _Peak:

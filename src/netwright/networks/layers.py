@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,14 @@ Add: TypeAlias = Callable[[str, Network, Shape], Shape]
 
 
 class Leaf(Layer, ABC):
-    """A layer of one module."""
+    """A layer of one module.
+
+    `light`: no convolution or product but by weights of kernel 1 on one pixel, and few weights
+    whatever the shape. Its costs and shapes are found by running it on one row; the others run on
+    torch's meta device, whose sums cost seconds of imports the first time.
+    """
+
+    light: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
@@ -197,6 +204,8 @@ class Pool(Leaf):
     `padding` -1 keeps the size at stride 1 (the kernel must then be odd).
     """
 
+    light = True
+
     kind: Literal["max", "avg"] = "max"
     kernel: int = 3
     stride: int = 1
@@ -232,6 +241,8 @@ class _Max(_Mean):
 class GlobalPool(Leaf):
     """Images (c, h, w) -> (c,); sequences (t, c) -> (c,); columns stay."""
 
+    light = True
+
     kind: Literal["avg", "max"] = "avg"
 
     def build(self, shape: Shape) -> nn.Module:
@@ -245,6 +256,8 @@ class GlobalPool(Leaf):
 class Norm(Leaf):
     """Normalisation by itself."""
 
+    light = True
+
     kind: Normalisation = "batch"
 
     def build(self, shape: Shape) -> nn.Module:
@@ -255,6 +268,8 @@ class Norm(Leaf):
 class Activation(Leaf):
     """An activation by itself."""
 
+    light = True
+
     kind: Activation_ = "relu"
 
     def build(self, shape: Shape) -> nn.Module:
@@ -264,6 +279,8 @@ class Activation(Leaf):
 @dataclass(frozen=True)
 class Dropout(Leaf):
     """Drops each number with probability `p` while training."""
+
+    light = True
 
     p: float = 0.1
 
@@ -277,6 +294,8 @@ class Dropout(Leaf):
 class Flatten(Leaf):
     """All numbers of a row in one axis."""
 
+    light = True
+
     def build(self, shape: Shape) -> nn.Module:
         return nn.Flatten()
 
@@ -284,6 +303,8 @@ class Flatten(Leaf):
 @dataclass(frozen=True)
 class Skip(Leaf):
     """What comes in goes out."""
+
+    light = True
 
     def build(self, shape: Shape) -> nn.Module:
         return nn.Identity()
@@ -297,6 +318,8 @@ class _Zeros(nn.Module):
 @dataclass(frozen=True)
 class Zero(Leaf):
     """Nothing goes out: the edge "none" of cells."""
+
+    light = True
 
     def build(self, shape: Shape) -> nn.Module:
         return _Zeros()

@@ -169,9 +169,7 @@ class _Predicted:
         new = pools.distinct(
             pools.new(parent_of, self._known), self._tried, self.knowledge.canonical
         )
-        found = [
-            Proposal(one, origin="mutation", parents=(parent_of[one].id,)) for one in new
-        ]
+        found = [Proposal(one, origin="mutation", parents=(parent_of[one].id,)) for one in new]
         return found[: self.settings.candidates]
 
     def _rows(self, candidates: Sequence[Candidate]) -> Array:

@@ -138,7 +138,12 @@ class _Search:
         return found or stranger(self.space, known, rng)
 
     def _first(
-        self, prior: Prior, known: Set[Candidate], forms: Set[str], chosen: list[Candidate], rng: RNG
+        self,
+        prior: Prior,
+        known: Set[Candidate],
+        forms: Set[str],
+        chosen: list[Candidate],
+        rng: RNG,
     ) -> Proposal | None:
         """Among those that the prior likes best one far from all tried."""
         new = pools.new(prior.reference, known)
@@ -154,7 +159,12 @@ class _Search:
         return Proposal(pools.spread(new, taken, self.space.encode, rng), origin="initial")
 
     def _promising(
-        self, prior: Prior, known: Set[Candidate], forms: Set[str], chosen: list[Candidate], rng: RNG
+        self,
+        prior: Prior,
+        known: Set[Candidate],
+        forms: Set[str],
+        chosen: list[Candidate],
+        rng: RNG,
     ) -> Proposal | None:
         order = self._order()
         pool = self._pool(prior, order, known, rng)

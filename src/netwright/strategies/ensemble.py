@@ -7,6 +7,7 @@ nothing but their initial weights, trained with Adam on the absolute error.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def predictions(train: Array, y: Array, pool: Array, seed: int) -> Array:
     torch_rng = torch.Generator().manual_seed(seed)
     width = [train.shape[1], *[_WIDTH] * _LAYERS, 1]
     weights, biases = [], []
-    for into, out in zip(width, width[1:], strict=False):
+    for into, out in pairwise(width):
         drawn = torch.randn(MEMBERS, into, out, generator=torch_rng) * math.sqrt(2 / max(into, 1))
         weights.append(drawn.requires_grad_())
         biases.append(torch.zeros(MEMBERS, 1, out, requires_grad=True))

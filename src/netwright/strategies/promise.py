@@ -239,12 +239,15 @@ class _Target:
         m = refit_at(len(done))
         early = first(m)  # type: ignore[operator]
         views = promise.looks.of(done[:m])
-        surrogate = promise.fitted(
-            name, beliefs, views, early, lean[:m], slope(lean[:m], early)
-        )
+        surrogate = promise.fitted(name, beliefs, views, early, lean[:m], slope(lean[:m], early))
         steep = slope(lean, y)
         constant = float((y - steep * lean).mean())
-        return cls(y, steep * lean + constant, Surrogate(surrogate.kernel, steep, surrogate.skill), constant)
+        return cls(
+            y,
+            steep * lean + constant,
+            Surrogate(surrogate.kernel, steep, surrogate.skill),
+            constant,
+        )
 
     def lean_of(self, prior: Prior, candidates: Sequence[Candidate]) -> Array:
         return self.surrogate.slope * prior.of_candidates(candidates) + self.constant
