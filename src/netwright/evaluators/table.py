@@ -6,7 +6,7 @@ at each fidelity. It is read when the first candidate is looked up, and only in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +51,7 @@ Fidelities = Mapping[float, Mapping[str, Measured]]
 
 @dataclass(frozen=True)
 class TableBenchmark:
-    """An evaluator that looks candidates up in a parquet or CSV file.
+    """An evaluator that looks candidates up in a parquet or CSV file, or in one with a `reader`.
 
     `decisions`: path of a decision of `space` -> its column. `repetition` "mean" averages a
     metric's repetitions, "one" takes the one that the trial's seed points to, as training once
@@ -67,11 +67,17 @@ class TableBenchmark:
     repetition: Literal["mean", "one"] = "mean"
     filter: Mapping[str, Value] = field(default_factory=dict)
     """Only rows where these columns have these values."""
+    identify: Callable[[Candidate], Mapping[str, Value]] | None = None
+    """What the keys of `decisions` are for a candidate, where they are not its own decisions: many
+    candidates may then share a row."""
+    reader: Callable[[Path, Sequence[str]], pd.DataFrame] | None = None
+    """Reads these columns of a file that is neither parquet nor CSV."""
 
     def __post_init__(self) -> None:
         if 1.0 not in self.fidelities:
             raise InputError(expected("fidelities", "such that 1 is one", [*self.fidelities]))
-        if missing := {one.path for one in self.space.decisions} - set(self.decisions):
+        paths = () if self.identify else (one.path for one in self.space.decisions)
+        if missing := {*paths} - set(self.decisions):
             raise InputError(expected("decisions", "a column for each of the space", missing))
 
     @property
@@ -109,7 +115,8 @@ class TableBenchmark:
         return np.asarray(np.nanmean(self._values[fidelity][metric], axis=1))
 
     def _row_of(self, candidate: Candidate) -> int:
-        key = tuple(candidate.values.get(path) for path in self.decisions)
+        values = self.identify(candidate) if self.identify else candidate.values
+        key = tuple(values.get(name) for name in self.decisions)
         if key not in self._rows:
             raise InfeasibleCandidate(f"{self.file.name} has no row of this candidate")
         return self._rows[key]
@@ -119,7 +126,7 @@ class TableBenchmark:
         wanted = [one.column for one in self.decisions.values()] + [*self.filter]
         for metrics in self.fidelities.values():
             wanted += [column for one in metrics.values() for column in one.columns]
-        frame = _read(self.file, list(dict.fromkeys(wanted)))
+        frame = (self.reader or _read)(self.file, list(dict.fromkeys(wanted)))
         for name, value in self.filter.items():
             frame = frame[frame[name] == value]
         if frame.empty:
