@@ -213,25 +213,25 @@ def finished(file: Path, columns: Sequence[str], keys: int) -> set[tuple[str, ..
 
 
 def describe(rows: pd.DataFrame) -> None:
-    """How far seeds agree (mean Spearman), how far fidelities do, spread and ties."""
+    """How far seeds agree (mean Spearman), how far shorter schedules do, spread and ties."""
     means = {e: of.groupby("cell").mean(numeric_only=True) for e, of in rows.groupby("epochs")}
-    for epochs, of in rows.groupby("epochs"):
-        said = [f"{epochs} epochs"]
-        for metric in SCORES:
-            wide = of.pivot(index="cell", columns="seed", values=metric)
-            ranks = wide.corr("spearman").to_numpy()
-            seeds = ranks[np.triu_indices(len(ranks), 1)].mean()
-            full = means[epochs][metric].corr(means[EPOCHS[-1]][metric], "spearman")
-            said.append(
-                f"{metric} seeds {seeds:.3f} full {full:.3f} sd {wide.std(axis=1).mean():.4f}"
-            )
-        print("; ".join(said), f"{of['train_seconds'].mean():.2f} s", sep="; ")
     full = means[EPOCHS[-1]]
-    print(full[list(SCORES)].describe(percentiles=[0.1, 0.5, 0.9]).round(4).to_string())
-    print("best ten:", *full["accuracy"].nlargest(10).round(5))
-    print(
-        "validation and test:", round(full["accuracy"].corr(full["test_accuracy"], "spearman"), 3)
-    )
+    found = []
+    for metric, (epochs, of) in itertools.product(SCORES, rows.groupby("epochs")):
+        wide = of.pivot(index="cell", columns="seed", values=metric)
+        ranks = wide.corr("spearman").to_numpy()
+        found.append({
+            "metric": metric, "epochs": epochs,
+            "seeds agree": ranks[np.triu_indices(len(ranks), 1)].mean(),
+            "with full": means[epochs][metric].corr(full[metric], "spearman"),
+            "of seeds": wide.std(axis=1).mean(), "of networks": wide.mean(axis=1).std(),
+            "seconds": of["train_seconds"].median(),
+        })  # fmt: skip
+    print(pd.DataFrame(found).round(3).to_string(index=False))
+    print(full[list(SCORES)].describe(percentiles=[0.1, 0.5, 0.9]).round(3).to_string())
+    print("best ten:", *full["accuracy"].nlargest(10).round(4))
+    agree = full["accuracy"].corr(full["test_accuracy"], "spearman")
+    print(f"validation and test agree: {agree:.3f}")
 
 
 # The table
@@ -243,7 +243,7 @@ def pack(trained: pd.DataFrame, timed: pd.DataFrame) -> None:
     wide = trained.pivot(index="cell", columns=["epochs", "seed"], values=list(SCORES))
     assert not wide.isna().any(axis=None), "train has not been run to its end"
     wide.columns = [f"{metric}_{epochs}_{seed}" for metric, epochs, seed in wide.columns]
-    seconds = trained.pivot_table("train_seconds", "cell", "epochs").round(2)
+    seconds = trained.pivot_table("train_seconds", "cell", "epochs", "median").round(3)
     wide = wide.join(seconds.add_prefix("train_seconds_"))
     wide = wide.join(timed.set_index("cell")["latency"], validate="1:1")
     rows = []
