@@ -90,6 +90,7 @@ from .space.choices import Repeat as Repeat
 from .space.choices import Shared as Shared
 from .space.choices import SubsetOf as SubsetOf
 from .space.space import Space as Space
+from .strategies.asha import ASHA as ASHA
 from .strategies.base import Algorithm as Algorithm
 from .strategies.base import Knowledge as Knowledge
 from .strategies.base import Problem as Problem
@@ -98,6 +99,8 @@ from .strategies.differential import DifferentialEvolution as DifferentialEvolut
 from .strategies.evolution import RegularizedEvolution as RegularizedEvolution
 from .strategies.genetic import NSGA2 as NSGA2
 from .strategies.genetic import Genetic as Genetic
+from .strategies.halving import Hyperband as Hyperband
+from .strategies.halving import SuccessiveHalving as SuccessiveHalving
 from .strategies.local import LocalSearch as LocalSearch
 from .strategies.random import RandomSearch as RandomSearch
 from .strategies.reinforce import PPO as PPO

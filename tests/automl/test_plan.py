@@ -14,6 +14,7 @@ from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
+from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.metrics import score
 from netwright.trials.trial import Status
@@ -155,6 +156,8 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert names.strategy("evolution") == RegularizedEvolution()
+    for name in names.STRATEGIES:
+        assert "0x" not in name_of(names.strategy(name))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_search.py").write_text(
         "class Mine:\n"

@@ -1,6 +1,9 @@
 import pytest
 
-from netwright.report.tables import value
+from netwright.report.tables import leaderboard, value
+from netwright.space.candidate import Candidate
+from netwright.trials.objective import Objective
+from netwright.trials.trial import Proposal, Status, Trial
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,15 @@ def test_values_read_as_a_person_would_write_them(name: str, number: float, text
 
 def test_a_missing_value_is_blank() -> None:
     assert value("accuracy", {}) == ""
+
+
+def test_trials_of_lower_fidelity_come_after_the_others_and_say_so() -> None:
+    def trial(number: int, fidelity: float, accuracy: float) -> Trial:
+        proposal = Proposal(Candidate({}), fidelity)
+        return Trial(number, proposal, 0, Status.DONE, {"accuracy": accuracy})
+
+    trials = [trial(1, 1.0, 0.8), trial(2, 1 / 3, 1.0), trial(3, 1.0, 0.9)]
+    rows = leaderboard(trials, [Objective("accuracy", "max")], [], lambda candidate: ())
+    assert [row.trial for row in rows] == [3, 1, 2]
+    assert rows[-1].what.startswith("at 33 %: ")
+    assert rows[-1].record()["fidelity"] == 1 / 3

@@ -2,9 +2,11 @@
 
 import pytest
 
+from netwright.strategies.asha import ASHA
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.genetic import NSGA2, Genetic
+from netwright.strategies.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
 from netwright.strategies.local import LocalSearch
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import PPO, Reinforce
@@ -14,7 +16,7 @@ from netwright.testing import StrategyCheck, strategy_checks
 ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
     DifferentialEvolution(), Reinforce(), PPO(), Reinforce("recurrent"),
-    PPO("recurrent"), TPE(),
+    PPO("recurrent"), TPE(), SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB,
 ]  # fmt: skip
 CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 

@@ -20,6 +20,11 @@ STRATEGIES: Mapping[str, str] = {
     "reinforce": "netwright.strategies.reinforce:Reinforce",
     "ppo": "netwright.strategies.reinforce:PPO",
     "tpe": "netwright.strategies.tpe:TPE",
+    "halving": "netwright.strategies.halving:SuccessiveHalving",
+    "asha": "netwright.strategies.asha:ASHA",
+    "hyperband": "netwright.strategies.halving:Hyperband",
+    "bohb": "netwright.strategies.halving:BOHB",
+    "dehb": "netwright.strategies.halving:DEHB",
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
 

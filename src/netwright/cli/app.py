@@ -58,7 +58,7 @@ StrategyName = Annotated[
     typer.Option(
         "--strategy",
         help="evolution, genetic, nsga2, differential, local, reinforce, ppo, tpe, random, "
-        "or module:Object.",
+        "halving, asha, hyperband, bohb, dehb, or module:Object.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]

@@ -28,11 +28,13 @@ class Row:
     what: str
     on_front: bool = False
     error: str = ""
+    fidelity: float = 1.0
 
     def record(self) -> dict[str, Any]:
         """Flat, for a DataFrame or JSON."""
         head = {"trial": self.trial, "status": self.status, "what": self.what}
-        return head | {"front": self.on_front, "seconds": self.seconds} | dict(self.metrics)
+        how = {"front": self.on_front, "fidelity": self.fidelity, "seconds": self.seconds}
+        return head | how | dict(self.metrics)
 
 
 def what(trial: Trial, fill: Fill) -> str:
@@ -41,19 +43,25 @@ def what(trial: Trial, fill: Fill) -> str:
         words = summary(fill(trial.candidate))
     except NetwrightError:
         return "?"
+    if trial.proposal.fidelity < 1:
+        return f"at {100 * trial.proposal.fidelity:.0f} %: {words}"
     return f"baseline: {words}" if trial.proposal.origin == "baseline" else words
 
 
 def leaderboard(
     trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit], fill: Fill
 ) -> list[Row]:
-    """All trials, best first by the first objective; those that did not finish come last."""
+    """All trials, best first by the first objective, those of lower fidelity after the others.
+
+    Those that did not finish come last.
+    """
     front = {trial.id for trial in pareto_front(trials, objectives, limits)}
 
-    def place(trial: Trial) -> tuple[bool, bool, float, int]:
+    def place(trial: Trial) -> tuple[bool, bool, float, float, int]:
         kept = all(limit.keeps(trial.metrics) for limit in limits)
         loss = objectives[0].loss(trial.metrics)
-        return (trial.status is not Status.DONE, not kept, loss, trial.id)
+        unfinished = trial.status is not Status.DONE
+        return (unfinished, not kept, -trial.proposal.fidelity, loss, trial.id)
 
     return [row(trial, fill, trial.id in front) for trial in sorted(trials, key=place)]
 
@@ -63,8 +71,9 @@ def row(trial: Trial, fill: Fill, on_front: bool, measured: Metrics | None = Non
     metrics = dict(trial.metrics) | dict(measured or {})
     words = what(trial, fill)
     return Row(
-        trial.id, str(trial.status), metrics, trial.seconds, words, on_front, error=trial.error
-    )
+        trial.id, str(trial.status), metrics, trial.seconds, words, on_front,
+        error=trial.error, fidelity=trial.proposal.fidelity,
+    )  # fmt: skip
 
 
 def value(name: str, metrics: Mapping[str, float]) -> str:

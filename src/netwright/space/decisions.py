@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from netwright.errors import SpaceError, expected
 from netwright.space.candidate import Value
@@ -211,40 +211,88 @@ def children(part: Any) -> Iterator[tuple[object, Any]]:
             yield "" if is_inline(one) else one.name, getattr(part, one.name)
 
 
-def fill(part: Any, values: Mapping[str, Value], path: str = "") -> Any:
-    """The part with every open choice filled in from the values of a legal candidate."""
+Filler: TypeAlias = Callable[[Mapping[str, Value], dict[int, Any]], Any]
+"""Values of a legal candidate, and what is filled already (by filler) -> the closed part."""
+
+
+def filler(description: Any) -> Filler:
+    """What fills the description's open choices in, made once for many candidates.
+
+    A shared part is filled once and stands in all its places as one object. Of functions and plain
+    data, so that it pickles.
+    """
+    return _filler(description, "", {})
+
+
+def _filler(part: Any, path: str, known: dict[int, Filler]) -> Filler:
+    """`known`: fillers of shared parts, by the part's identity."""
     if isinstance(part, SharedChoice):
-        return fill(part.part, values, part.name)
-    if isinstance(part, OneOfChoice):
+        if id(part) not in known:
+            known[id(part)] = partial(_fill_shared, _filler(part.part, part.name, known))
+        return known[id(part)]
+    if isinstance(part, OneOfChoice | SubsetOfChoice):
         path = part.name or path
-        chosen = values[path]
-        return fill(part.options[part.labels.index(chosen)], values, join(path, chosen))
-    if isinstance(part, SubsetOfChoice):
-        return _fill_subset(part, values, part.name or path)
+        options = {
+            name: _filler(option, join(path, name), known)
+            for name, option in zip(part.labels, part.options, strict=True)
+        }
+        if isinstance(part, OneOfChoice):
+            return partial(_fill_one, path, options)
+        return partial(_fill_subset, path, options, part.mapping)
     if isinstance(part, NumberChoice):
-        return values[part.name or path]
+        return partial(_fill_number, part.name or path)
     if isinstance(part, RepeatChoice):
         path = part.name or path
-        times = fill(part.times, values, join(path, "times"))
-        if not is_open(part.item):
-            return (part.item,) * times
-        names = ("each" if part.same else i for i in range(times))
-        return tuple(fill(part.item, values, join(path, name)) for name in names)
+        names = ("each" if part.same else i for i in range(part.most))
+        copies = tuple(_filler(part.item, join(path, name), known) for name in names)
+        return partial(_fill_repeat, _filler(part.times, join(path, "times"), known), copies)
     if not is_open(part):
-        return part
-    return _rebuild(part, lambda name, child: fill(child, values, join(path, name)))
+        return partial(_closed, part)
+    inside = tuple((name, _filler(child, join(path, name), known)) for name, child in children(part))
+    return partial(_fill_parts, part, inside)
 
 
-def _fill_subset(part: SubsetOfChoice, values: Mapping[str, Value], path: str) -> Any:
+def _closed(part: Any, values: Mapping[str, Value], done: dict[int, Any]) -> Any:
+    return part
+
+
+def _fill_shared(inner: Filler, values: Mapping[str, Value], done: dict[int, Any]) -> Any:
+    if id(inner) not in done:
+        done[id(inner)] = inner(values, done)
+    return done[id(inner)]
+
+
+def _fill_one(
+    path: str, options: Mapping[Value, Filler], values: Mapping[str, Value], done: dict[int, Any]
+) -> Any:
+    return options[values[path]](values, done)
+
+
+def _fill_subset(
+    path: str, options: Mapping[Value, Filler], mapping: bool,
+    values: Mapping[str, Value], done: dict[int, Any],
+) -> Any:  # fmt: skip
     chosen = values[path]
     assert isinstance(chosen, tuple)  # legal
-    options = dict(zip(part.labels, part.options, strict=True))
-    filled = {name: fill(options[name], values, join(path, name)) for name in chosen}
-    return filled if part.mapping else tuple(filled.values())
+    filled = {name: options[name](values, done) for name in chosen}
+    return filled if mapping else tuple(filled.values())
 
 
-def _rebuild(part: Any, of: Callable[[object, Any], Any]) -> Any:
-    parts = [(name, of(name, child)) for name, child in children(part)]
+def _fill_number(path: str, values: Mapping[str, Value], done: dict[int, Any]) -> Any:
+    return values[path]
+
+
+def _fill_repeat(
+    times: Filler, copies: Sequence[Filler], values: Mapping[str, Value], done: dict[int, Any]
+) -> Any:
+    return tuple(copy(values, done) for copy in copies[: times(values, done)])
+
+
+def _fill_parts(
+    part: Any, inside: Sequence[tuple[object, Filler]],
+    values: Mapping[str, Value], done: dict[int, Any],
+) -> Any:  # fmt: skip
+    parts = [(name, child(values, done)) for name, child in inside]
     if isinstance(part, tuple):
         return tuple(child for _, child in parts)
     if isinstance(part, Mapping):

@@ -50,6 +50,7 @@ class Space(Generic[D]):
         self._of = {one.path: one for one in self.decisions}
         self._compiled = [(one.path, one, one.when) for one in self.decisions]
         self._encoder = Encoder(self.decisions)
+        self._filler = tree.filler(description)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -205,7 +206,7 @@ class Space(Generic[D]):
     def fill(self, candidate: Candidate) -> D:
         """The description with every open choice filled in. Raises InvalidCandidate."""
         self._fits(candidate.values)
-        filled: D = tree.fill(self.description, candidate.values)
+        filled: D = self._filler(candidate.values, {})
         return filled
 
     def fix(self, values: Values) -> Space[D]:
@@ -311,7 +312,7 @@ class Space(Generic[D]):
     def _is_valid(self, values: Values) -> bool:
         if self._rule is not None and not self._rule(values):
             return False
-        return self._valid is None or self._valid(tree.fill(self.description, values))
+        return self._valid is None or self._valid(self._filler(values, {}))
 
     def _until_valid(self, draw: Callable[[], dict[str, Value]]) -> Candidate:
         if self._rule is None and self._valid is None:

@@ -1,3 +1,4 @@
+from .asha import ASHA as ASHA
 from .base import Algorithm as Algorithm
 from .base import Knowledge as Knowledge
 from .base import Problem as Problem
@@ -6,6 +7,8 @@ from .differential import DifferentialEvolution as DifferentialEvolution
 from .evolution import RegularizedEvolution as RegularizedEvolution
 from .genetic import NSGA2 as NSGA2
 from .genetic import Genetic as Genetic
+from .halving import Hyperband as Hyperband
+from .halving import SuccessiveHalving as SuccessiveHalving
 from .local import LocalSearch as LocalSearch
 from .random import RandomSearch as RandomSearch
 from .reinforce import PPO as PPO

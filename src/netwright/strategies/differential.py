@@ -7,7 +7,7 @@ what leaves the cube is drawn anew.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
-from netwright.strategies.selection import winner
+from netwright.strategies.selection import constrained_ranks, winner
 from netwright.strategies.told import Told
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -50,6 +50,10 @@ class DifferentialEvolution:
     def __call__(self, problem: Problem) -> Strategy:
         return _Cube(self, problem)
 
+    def sub_population(self, problem: Problem, size: int) -> _Cube:
+        """That of one fidelity, which can `breed` from the one below, as in DEHB."""
+        return _Cube(replace(self, population=max(size, 4)), problem)
+
 
 class _Cube:
     """The strategy: places, each with a trial; a proposal's note has its place and its point."""
@@ -72,19 +76,39 @@ class _Cube:
                 return self._drawn(empty[asked], known, rng)
             if len(self._places) < 4:
                 return None  # the first generation runs still
-            places = sorted(self._places)
-            rival = places[(self._started + asked) % len(places)]  # i = 1, 2, ... NP
-            return self._child(rival, known, rng) or self._drawn(rival, known, rng)
+            rival = self._rival(asked)
+            others = [self._places[i] for i in sorted(self._places) if i != rival]
+            return self._child(rival, others, known, rng) or self._drawn(rival, known, rng)
 
         return self._told.batch(n, one)
+
+    @property
+    def members(self) -> list[Trial]:
+        """The individual of each place."""
+        return [self._places[place] for place in sorted(self._places)]
+
+    def breed(
+        self, pool: Sequence[Trial], known: Set[Candidate], asked: int, rng: RNG
+    ) -> Proposal | None:
+        """A child whose mutant comes from `pool`, crossed with its rival here.
+
+        None before every place is taken, when the pool is too small, or when there seems to be no
+        other.
+        """
+        if len(self._places) < self.NP:
+            return None
+        rival = self._rival(asked)
+        others = [one for one in pool if one.id != self._places[rival].id]
+        return self._child(rival, others, known, rng) if len(others) >= 3 else None
 
     def tell(self, trial: Trial) -> None:
         done = self._told.hear(trial)
         place = trial.proposal.note.get("place")
         if not isinstance(place, int):  # a baseline
-            place = next((i for i in range(self.NP) if i not in self._places), 0)
-        if trial.status is Status.RUNNING:
+            place = self._busy[trial.id] if trial.id in self._busy else self._free()
+        elif trial.status is Status.RUNNING:
             self._started += 1
+        if trial.status is Status.RUNNING:
             if place not in self._places:
                 self._busy[trial.id] = place
             return
@@ -95,10 +119,25 @@ class _Cube:
         ):
             self._places[place] = trial
 
-    def _child(self, rival: int, known: Set[Candidate], rng: RNG) -> Proposal | None:
+    def _rival(self, asked: int) -> int:
+        places = sorted(self._places)
+        return places[(self._started + asked) % len(places)]  # i = 1, 2, ... NP
+
+    def _free(self) -> int:
+        """An empty place; where there is none, that of the worst."""
+        taken = {*self._places, *self._busy.values()}
+        empty = [place for place in range(self.NP) if place not in taken]
+        if empty or not self._places:
+            return empty[0] if empty else 0
+        places = sorted(self._places)
+        rank = constrained_ranks([self._places[i] for i in places], self.objectives, self.limits)
+        return places[int(np.argmax(rank))]
+
+    def _child(
+        self, rival: int, others: Sequence[Trial], known: Set[Candidate], rng: RNG
+    ) -> Proposal | None:
         """A child that is not known and passes the space's rule; None when there seems to be none."""
-        others = [place for place in sorted(self._places) if place != rival]
-        target = self._point(rival)
+        target = self._point(self._places[rival])
         for _ in range(_TRIES):
             r1, r2, r3 = (others[i] for i in rng.choice(len(others), 3, replace=False))
             v = self._point(r1) + self.F * (self._point(r2) - self._point(r3))
@@ -109,7 +148,7 @@ class _Cube:
             u = np.where(crossed, v, target)
             candidate = self.space.from_unit(u)
             if candidate not in known and self.space.holds(candidate):
-                parents = (self._places[rival].id, self._places[r1].id)
+                parents = (self._places[rival].id, r1.id)
                 note: dict[str, Value] = {"place": rival, "point": tuple(map(float, u))}
                 return Proposal(candidate, origin="difference", parents=parents, note=note)
         return None
@@ -121,9 +160,8 @@ class _Cube:
         point = tuple(map(float, self.space.to_unit(proposal.candidate)))
         return replace(proposal, note={"place": place, "point": point})
 
-    def _point(self, place: int) -> Point:
-        """(decisions,) where the individual of a place lies."""
-        trial = self._places[place]
+    def _point(self, trial: Trial) -> Point:
+        """(decisions,) where an individual lies."""
         point = trial.proposal.note.get("point")
         if isinstance(point, tuple):
             return np.array(point, np.float64)

@@ -84,9 +84,11 @@ def crowded_order(
     """
     rank = constrained_ranks(trials, objectives, limits)
     values = losses([trial.metrics for trial in trials], objectives)
-    order: list[int] = []
-    for level in range(int(rank.max(initial=-1)) + 1):
-        front = np.flatnonzero(rank == level)
-        far = crowding(values[front])
-        order += [int(front[i]) for i in np.argsort(-far, kind="stable")]
-    return order
+    order = np.argsort(rank, kind="stable")
+    end = 0
+    for size in np.bincount(rank):
+        start, end = end, end + int(size)
+        if size > 2:  # of two, both are infinitely far
+            front = order[start:end]
+            order[start:end] = front[np.argsort(-crowding(values[front]), kind="stable")]
+    return [int(i) for i in order]

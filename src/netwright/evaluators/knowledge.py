@@ -1,0 +1,120 @@
+"""What is known of a candidate's network before it is paid for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.errors import InfeasibleCandidate
+from netwright.networks.features import Bag, Bags, bags, networks_in, same
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.trials.trial import Metrics
+
+_REMEMBERED = 50_000
+INFEASIBLE = "infeasible"
+"""The canonical form of all that cannot be built: who has seen one need not pay for another."""
+_EMPTY = Bags({}, {}, {})
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that is known of one candidate; each bag as hashed texts (rising) and their counts."""
+
+    canonical: str
+    groups: tuple[tuple[NDArray[np.uint64], NDArray[np.float64]], ...]
+    metrics: Metrics
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkKnowledge:
+    """Knowledge of the candidates of `space`, whose description has networks in it.
+
+    Features: counts of paths, of subtrees (each row of length 1, so that distances are those of
+    the cosine), and of operations, with the logarithms of the sizes. `costs`: what is known of a
+    filled description's metrics; it may raise InfeasibleCandidate. A space without a network has no
+    features. Answers are remembered.
+    """
+
+    space: Space[Any]
+    costs: Callable[[Candidate, Any], Metrics]
+    _known: dict[Candidate, Known] = field(default_factory=dict, init=False, repr=False)
+
+    def canonical(self, candidate: Candidate) -> str:
+        return self.about(candidate).canonical
+
+    def metrics(self, candidate: Candidate) -> Metrics:
+        return self.about(candidate).metrics
+
+    def features(self, candidates: Sequence[Candidate]) -> Sequence[NDArray[np.float64]]:
+        found = [self.about(one).groups for one in candidates]
+        groups = [_matrix([one[group] for one in found]) for group in range(3)]
+        lengths = np.sqrt((groups[1] ** 2).sum(1, keepdims=True))  # (n, 1)
+        groups[1] = groups[1] / np.maximum(lengths, 1e-12)
+        return [group for group in groups if group.shape[1]]
+
+    def about(self, candidate: Candidate) -> Known:
+        """All that is known of the candidate."""
+        known = self._known.get(candidate)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[candidate] = self._look(candidate)
+        return known
+
+    def _look(self, candidate: Candidate) -> Known:
+        description = self.space.fill(candidate)
+        try:
+            canonical, views = same(description), _views(description)
+        except InfeasibleCandidate:
+            canonical, views = INFEASIBLE, _EMPTY
+        try:
+            metrics = dict(self.costs(candidate, description))
+        except InfeasibleCandidate:
+            canonical, metrics = INFEASIBLE, {}
+        sizes = {f"log {name}": math.log2(1 + value) for name, value in _sizes(metrics).items()}
+        views = views._replace(counts={**views.counts, **sizes})
+        return Known(canonical, tuple(map(_hashed, views)), metrics)
+
+
+def _sizes(metrics: Metrics) -> Metrics:
+    return {name: metrics[name] for name in ("parameters", "flops") if name in metrics}
+
+
+def _views(description: Any) -> Bags:
+    """The bags of every network in the description, put together."""
+    found = _EMPTY
+    for place, network in enumerate(networks_in(description)):
+        for_one = bags(network)
+        found = Bags(*(
+            {**before, **{f"{place}/{text}": n for text, n in new.items()}}
+            for before, new in zip(found, for_one, strict=True)
+        ))  # fmt: skip
+    return found
+
+
+def _hashed(bag: Bag) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    """Eight bytes a text: stable over processes, unlike `hash`."""
+    texts = [int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) for text in bag]
+    identities = np.array(texts, np.uint64)
+    order = np.argsort(identities)
+    return identities[order], np.array([*bag.values()], np.float64)[order]
+
+
+def _matrix(
+    rows: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64]]],
+) -> NDArray[np.float64]:
+    """(n, d) counts, a column for each text that any row has."""
+    if not rows:
+        return np.zeros((0, 0))
+    columns, place = np.unique(np.concatenate([one[0] for one in rows]), return_inverse=True)
+    found = np.zeros((len(rows), len(columns)))
+    row = np.repeat(np.arange(len(rows)), [len(one[0]) for one in rows])
+    found[row, place] = np.concatenate([one[1] for one in rows])
+    return found

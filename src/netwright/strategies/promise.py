@@ -1,0 +1,272 @@
+"""From trials to the worth of candidates: models of what is measured, and what it is weighed by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.space.candidate import Candidate
+from netwright.strategies.acquisition import (
+    chebyshev,
+    expected_improvement,
+    known_cost_improvement,
+    normal_below,
+)
+from netwright.strategies.base import RNG, Problem
+from netwright.strategies.gaussian import Process, View
+from netwright.strategies.prior import Prior, by_rank, slope
+from netwright.strategies.surrogates import Looks, Surrogate, refit_at, take
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Trial
+
+Array = NDArray[np.float64]
+
+_BLIND_AFTER, _SKILL = 30, 0.2
+_DRAWS = 64
+_WIDEST = 3.0
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What a model is made of: finished trials, what could not be, and what is under way."""
+
+    era: int
+    done: tuple[Trial, ...]
+    infeasible: tuple[Candidate, ...]
+    under_way: tuple[Candidate, ...]
+    prior: Prior
+
+
+class Promise:
+    """Models of a problem, with a memory for fitted kernels (a function of the trials alone)."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.looks = Looks(problem.space, problem.knowledge)
+        self._fitted: dict[tuple[str, int, int, int], Surrogate] = {}
+
+    def model(self, beliefs: Beliefs) -> Model:
+        return Model(self, beliefs)
+
+    def known(self, candidate: Candidate, metric: str) -> float | None:
+        """The value of a metric that is known beforehand."""
+        return self.problem.knowledge.metrics(candidate).get(metric)
+
+    def keeps_known(self, candidate: Candidate) -> bool:
+        """Whether limits on metrics known beforehand are kept."""
+        if not self.problem.limits:
+            return True
+        metrics = self.problem.knowledge.metrics(candidate)
+        return all(one.keeps(metrics) for one in self.problem.limits if one.metric in metrics)
+
+    def fitted(self, name: str, beliefs: Beliefs, views: list[View], y: Array, lean: Array,
+               slope: float) -> Surrogate:  # fmt: skip
+        """Fitted to the first trials, as many as the schedule says; remembered."""
+        key = (name, beliefs.era, len(y), len(beliefs.infeasible) if name == "feasible" else 0)
+        if key not in self._fitted:
+            terms = self.looks.terms(views)
+            self._fitted = {k: v for k, v in self._fitted.items() if k[0] != name}
+            self._fitted[key] = Surrogate.fitted(views, terms, y, lean, slope)
+        return self._fitted[key]
+
+
+class Model:
+    """What the trials so far let expect of other candidates."""
+
+    def __init__(self, promise: Promise, beliefs: Beliefs) -> None:
+        self.promise, self.problem, self.beliefs = promise, promise.problem, beliefs
+        self.done = [trial.candidate for trial in beliefs.done]
+        example = self.promise.problem.knowledge.metrics(self.done[0])
+        self.modelled = [o for o in self.problem.objectives if o.metric not in example]
+        self.doubtful = [limit for limit in self.problem.limits if limit.metric not in example]
+        self._targets: dict[str, _Target] = {}
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether many trials have not taught the model to foretell the next."""
+        if len(self.done) < _BLIND_AFTER or not self.modelled:
+            return False
+        return self._target(self.modelled[0]).surrogate.skill < _SKILL
+
+    def worth(self, pool: Sequence[Candidate], rng: RNG) -> Array:
+        """(m,) expected improvement of each, times the chance that it is allowed."""
+        views = self.promise.looks.of([*self.done, *self.beliefs.under_way, *pool])
+        chance = self._chance(views, pool)
+        objectives = self.problem.objectives
+        if self.problem.limits and not self._allowed.any():
+            return chance  # first something that keeps the limits
+        if len(objectives) == 1 and self.modelled:
+            mean, deviation, seen = self._predict(views, objectives[0], pool)
+            return chance * expected_improvement(mean, deviation, seen[self._allowed].max())
+        if len(objectives) == 2 and len(self.modelled) == 1:
+            return chance * self._hypervolume(views, pool)
+        return chance * self._weighted(views, pool, rng)
+
+    # What is predicted
+
+    @cached_property
+    def _allowed(self) -> NDArray[np.bool_]:
+        """(n,) which of the trials keep the limits."""
+        kept = [
+            all(limit.keeps(trial.metrics) for limit in self.problem.limits)
+            for trial in self.beliefs.done
+        ]
+        return np.array(kept, bool)
+
+    def _losses(self, objective: Objective) -> Array:
+        return np.array([objective.loss(trial.metrics) for trial in self.beliefs.done])
+
+    def _target(self, objective: Objective) -> _Target:
+        name, losses = objective.metric, self._losses(objective)
+        if name not in self._targets:
+            self._targets[name] = _Target.of(
+                self, name, by_rank(losses), self.done, lambda m: by_rank(losses[:m]), leaning=True
+            )
+        return self._targets[name]
+
+    def _predict(
+        self, views: list[View], objective: Objective, pool: Sequence[Candidate]
+    ) -> tuple[Array, Array, Array]:
+        """Mean and deviation (m,) for the pool, and the mean (n,) for what was tried."""
+        target = self._target(objective)
+        n, k = len(self.done), len(self.beliefs.under_way)
+        prior = self.beliefs.prior
+        lean = target.lean_of(prior, [*self.beliefs.under_way, *pool])
+        process = Process(target.surrogate.kernel, take(views, slice(0, n)), target.y, target.mean)
+        seen, _ = process.predict(take(views, slice(0, n)), target.mean)
+        if k:  # kriging believer (Ginsbourger et al. 2010): what runs gives what is expected
+            guess, _ = process.predict(take(views, slice(n, n + k)), lean[:k])
+            process = Process(
+                target.surrogate.kernel, take(views, slice(0, n + k)),
+                np.concatenate([target.y, guess]), np.concatenate([target.mean, lean[:k]]),
+            )  # fmt: skip
+        mean, deviation = process.predict(take(views, slice(n + k, n + k + len(pool))), lean[k:])
+        return mean, deviation, seen
+
+    def _chance(self, views: list[View], pool: Sequence[Candidate]) -> Array:
+        """(m,) the chance that a candidate can be built and keeps the limits not known beforehand."""
+        found = np.ones(len(pool))
+        n, k = len(self.done), len(self.beliefs.under_way)
+        at = slice(n + k, n + k + len(pool))
+        for limit in self.doubtful:
+            for name, margin in _margins(limit, self.beliefs.done):
+                target = _Target.of(self, name, margin, self.done, lambda m, y=margin: y[:m])
+                process = Process(
+                    target.surrogate.kernel, take(views, slice(0, n)), target.y, target.mean
+                )
+                mean, deviation = process.predict(
+                    take(views, at), np.full(len(pool), target.mean[0])
+                )
+                spread = np.sqrt(deviation**2 + target.surrogate.kernel.noise)
+                found *= normal_below(mean / spread)
+        if self.beliefs.infeasible:
+            found *= self._feasible(pool)
+        return found
+
+    def _feasible(self, pool: Sequence[Candidate]) -> Array:
+        """(m,) by regression on 1 and -1 (Rasmussen and Williams 2006, section 6.5)."""
+        seen = [*self.done, *self.beliefs.infeasible]
+        labels = np.array([1.0] * len(self.done) + [-1.0] * len(self.beliefs.infeasible))
+        views = self.promise.looks.of([*seen, *pool])
+        at = take(views, slice(0, len(seen)))
+        surrogate = self.promise.fitted(
+            "feasible", self.beliefs, at, labels, np.zeros(len(seen)), 0.0
+        )
+        mean = np.full(len(seen), labels.mean())
+        process = Process(surrogate.kernel, at, labels, mean)
+        guess, deviation = process.predict(
+            take(views, slice(len(seen), None)), np.full(len(pool), labels.mean())
+        )
+        return normal_below(guess / np.sqrt(deviation**2 + surrogate.kernel.noise))
+
+    # What is improved
+
+    def _hypervolume(self, views: list[View], pool: Sequence[Candidate]) -> Array:
+        """(m,) the expected gain in hypervolume; costs in ranks, as the values are."""
+        (modelled,) = self.modelled
+        (cheap,) = (o for o in self.problem.objectives if o is not modelled)
+        mean, deviation, seen = self._predict(views, modelled, pool)
+        tried = self._losses(cheap)
+        known = np.array([cheap.loss(self.problem.knowledge.metrics(c)) for c in pool])
+        low, high = tried.min(), tried.max()
+        width = (high - low) or 1.0
+        points = np.column_stack([(tried - low) / width, seen])[self._allowed]
+        reference = (1.0, float(np.quantile(seen, 0.1)))
+        return known_cost_improvement(
+            mean, deviation, (known - low) / width, _front(points), reference
+        )
+
+    def _weighted(self, views: list[View], pool: Sequence[Candidate], rng: RNG) -> Array:
+        """(m,) expected improvement of all objectives under random weights, by draws."""
+        weights = rng.dirichlet(np.ones(len(self.problem.objectives)))
+        drawn, best = [], []
+        for objective in self.problem.objectives:
+            losses = self._losses(objective)
+            if objective in self.modelled:
+                mean, deviation, seen = self._predict(views, objective, pool)
+                noise = rng.standard_normal(_DRAWS)[:, None]
+                drawn.append(normal_below(mean + deviation * noise))  # (draws, m), in 0..1
+                best.append(normal_below(seen))
+                continue
+            known = np.array([objective.loss(self.problem.knowledge.metrics(c)) for c in pool])
+            low, width = losses.min(), (np.ptp(losses) or 1.0)
+            drawn.append(np.broadcast_to(1 - (known - low) / width, (_DRAWS, len(pool))))
+            best.append(1 - (losses - low) / width)
+        top = chebyshev(np.stack(best, -1)[self._allowed], weights).max()
+        return np.maximum(chebyshev(np.stack(drawn, -1), weights) - top, 0.0).mean(0)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Targets y (n,) of the trials, their prior mean, and the kernel fitted to the first of them."""
+
+    y: Array
+    mean: Array
+    surrogate: Surrogate
+    constant: float
+
+    @classmethod
+    def of(
+        cls, model: Model, name: str, y: Array, done: Sequence[Candidate],
+        first: object, leaning: bool = False,
+    ) -> _Target:  # fmt: skip
+        promise, beliefs = model.promise, model.beliefs
+        lean = beliefs.prior.of_candidates(done) if leaning else np.zeros(len(done))
+        m = refit_at(len(done))
+        early = first(m)  # type: ignore[operator]
+        views = promise.looks.of(done[:m])
+        surrogate = promise.fitted(
+            name, beliefs, views, early, lean[:m], slope(lean[:m], early)
+        )
+        steep = slope(lean, y)
+        constant = float((y - steep * lean).mean())
+        return cls(y, steep * lean + constant, Surrogate(surrogate.kernel, steep, surrogate.skill), constant)
+
+    def lean_of(self, prior: Prior, candidates: Sequence[Candidate]) -> Array:
+        return self.surrogate.slope * prior.of_candidates(candidates) + self.constant
+
+
+def _margins(limit: Limit, trials: Sequence[Trial]) -> list[tuple[str, Array]]:
+    """By how much each bound is kept, in deviations, cut off at three; a missing value breaks it."""
+    values = np.array([trial.metrics.get(limit.metric, np.nan) for trial in trials])
+    scale = float(np.nanstd(values)) or 1.0
+    found = []
+    for bound, sign in ((limit.at_most, 1.0), (limit.at_least, -1.0)):
+        if np.isfinite(bound):
+            margin = np.nan_to_num(sign * (bound - values) / scale, nan=-_WIDEST)
+            found.append((f"{limit}/{sign}", np.clip(margin, -_WIDEST, _WIDEST)))
+    return found
+
+
+def _front(points: Array) -> Array:
+    """(k, 2) of points (n, 2): cheapest first, each of higher value than all cheaper ones."""
+    order = np.lexsort((-points[:, 1], points[:, 0]))
+    found: list[Array] = []
+    for point in points[order]:
+        if not found or point[1] > found[-1][1]:
+            found.append(point)
+    return np.array(found).reshape(-1, 2)
