@@ -23,6 +23,7 @@ from .evaluators.costs import NetworkCosts as NetworkCosts
 from .evaluators.latency import Latency as Latency
 from .evaluators.nasbench import nas_bench_201_table as nas_bench_201_table
 from .evaluators.nasbench import read_nas_bench_101 as read_nas_bench_101
+from .evaluators.nasbench101 import nas_bench_101_table as nas_bench_101_table
 from .evaluators.table import Decided as Decided
 from .evaluators.table import Measured as Measured
 from .evaluators.table import TableBenchmark as TableBenchmark

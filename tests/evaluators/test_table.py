@@ -1,4 +1,5 @@
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.table import Decided, Measured, TableBenchmark
-from netwright.space.candidate import Candidate
+from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Proposal
@@ -76,6 +77,28 @@ def test_what_the_table_does_not_have_is_infeasible(table: Path) -> None:
         benchmark(table)(job("y", 2))  # another set's row
     with pytest.raises(InfeasibleCandidate, match=r"has no accuracy at fidelity 0\.5"):
         benchmark(table)(job("y", 1, 0.5))
+
+
+def either(candidate: Candidate) -> dict[str, Value]:
+    """The letter alone."""
+    return {"letter": candidate.values["a"]}
+
+
+def semicolons(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    return pd.read_csv(file, sep=";")[list(columns)]
+
+
+def test_many_candidates_may_share_a_row_of_a_file_with_its_own_reader(tmp_path: Path) -> None:
+    path = tmp_path / "table.txt"
+    path.write_text("name;score\ny;0.5\n")
+    evaluator = TableBenchmark(
+        SPACE, path, {"letter": Decided("name")}, {1.0: {"accuracy": Measured.of("score")}},
+        identify=either, reader=semicolons,
+    )  # fmt: skip
+    assert evaluator(job("y", 1)) == evaluator(job("y", 2)) == {"accuracy": 0.5}
+    assert pickle.loads(pickle.dumps(evaluator))(job("y", 1)) == {"accuracy": 0.5}
+    with pytest.raises(InfeasibleCandidate, match="has no row of this candidate"):
+        evaluator(job("x", 1))
 
 
 def test_it_is_read_when_used_and_pickles_without_what_was_read(table: Path) -> None:

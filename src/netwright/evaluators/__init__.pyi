@@ -7,6 +7,7 @@ from .defaults import evaluator_for as evaluator_for
 from .latency import Latency as Latency
 from .nasbench import nas_bench_201_table as nas_bench_201_table
 from .nasbench import read_nas_bench_101 as read_nas_bench_101
+from .nasbench101 import nas_bench_101_table as nas_bench_101_table
 from .table import Decided as Decided
 from .table import Measured as Measured
 from .table import TableBenchmark as TableBenchmark

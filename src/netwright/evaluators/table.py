@@ -53,7 +53,7 @@ Fidelities = Mapping[float, Mapping[str, Measured]]
 
 @dataclass(frozen=True)
 class TableBenchmark:
-    """An evaluator that looks candidates up in a parquet or CSV file.
+    """An evaluator that looks candidates up in a parquet or CSV file, or in one with a `reader`.
 
     `decisions`: path of a decision of `space` -> its column. `repetition` "mean" averages a
     metric's repetitions, "one" takes the one that the trial's seed points to, as training once
@@ -73,13 +73,19 @@ class TableBenchmark:
     """Metrics that one knows without an evaluation, such as parameters: strategies may see them."""
     sizes: Callable[[Any], Metrics] | None = None
     """Of a filled description: see `NetworkKnowledge`."""
+    identify: Callable[[Candidate], Mapping[str, Value]] | None = None
+    """What the keys of `decisions` are for a candidate, where they are not its own decisions: many
+    candidates may then share a row."""
+    reader: Callable[[Path, Sequence[str]], pd.DataFrame] | None = None
+    """Reads these columns of a file that is neither parquet nor CSV."""
 
     def __post_init__(self) -> None:
         if 1.0 not in self.fidelities:
             raise InputError(expected("fidelities", "such that 1 is one", [*self.fidelities]))
         if unknown := set(self.costs) - set(self.metrics):
             raise InputError(expected("costs", "metrics of the table", sorted(unknown)))
-        if missing := {one.path for one in self.space.decisions} - set(self.decisions):
+        paths = () if self.identify else (one.path for one in self.space.decisions)
+        if missing := {*paths} - set(self.decisions):
             raise InputError(expected("decisions", "a column for each of the space", missing))
 
     @property
@@ -139,7 +145,8 @@ class TableBenchmark:
         return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
     def _row_of(self, candidate: Candidate) -> int:
-        key = tuple(candidate.values.get(path) for path in self.decisions)
+        values = self.identify(candidate) if self.identify else candidate.values
+        key = tuple(values.get(name) for name in self.decisions)
         if key not in self._rows:
             raise InfeasibleCandidate(f"{self.file.name} has no row of this candidate")
         return self._rows[key]
@@ -149,7 +156,7 @@ class TableBenchmark:
         wanted = [one.column for one in self.decisions.values()] + [*self.filter]
         for metrics in self.fidelities.values():
             wanted += [column for one in metrics.values() for column in one.columns]
-        frame = _read(self.file, list(dict.fromkeys(wanted)))
+        frame = (self.reader or _read)(self.file, list(dict.fromkeys(wanted)))
         for name, value in self.filter.items():
             frame = frame[frame[name] == value]
         if frame.empty:

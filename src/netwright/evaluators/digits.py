@@ -1,0 +1,94 @@
+"""A small benchmark that is shipped: every network of a space of cells, trained on the digits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from netwright.data.builtin import load_builtin
+from netwright.data.splits import holdout
+from netwright.data.task import Images, Part, Task, fingerprint, task
+from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.networks.graph import Graph, Node
+from netwright.networks.layers import (
+    Activation,
+    Conv,
+    GlobalPool,
+    Linear,
+    Network,
+    Skip,
+    Zero,
+)
+from netwright.networks.training import Training
+from netwright.space.choices import OneOf, Shared
+from netwright.space.space import Space
+
+FILE = Path(__file__).with_name("digits.csv.gz")
+SEEDS = (0, 1, 2)
+EPOCHS = (2, 6, 18)
+"""Each is a schedule of its own; the last is fidelity 1."""
+SCORES = ("accuracy", "log_loss", "test_accuracy", "test_log_loss")
+
+_TRAIN, _VALIDATION = 300, 900
+_SPLIT_SEED = 20_190_731
+
+
+def digits_space() -> Space[Training]:
+    """1,728 candidates: one cell of four nodes behind a convolution of 12 channels and stride 2.
+
+    As in NAS-Bench-201 every node is fed by all before it; ``cell.2.1`` is what flows from node 1
+    to node 2. The edges into nodes 1 and 2 are "none", "conv1x1" or "conv3x3", those into the
+    output node 3 may also be "skip".
+    """
+    convolutions: dict[str, Network] = {"conv1x1": _relu_conv(1), "conv3x3": _relu_conv(3)}
+    inner: Network = OneOf({"none": Zero(), **convolutions})
+    last: Network = OneOf({"none": Zero(), "skip": Skip(), **convolutions})
+    nodes = {str(j): Node({str(i): inner for i in range(j)}) for j in (1, 2)}
+    nodes["3"] = Node({str(i): last for i in range(3)})
+    cell = Shared(Graph(nodes, inputs=("0",)), "cell")
+    stem = Conv(12, stride=2, activation="none")
+    network = (stem, cell, Activation(), GlobalPool(), Linear())
+    return Space(Training(network, lr=0.01, batch_size=50, epochs=EPOCHS[-1]))
+
+
+def _relu_conv(kernel: int) -> Network:
+    return (Activation(), Conv(kernel=kernel, activation="none"))
+
+
+def digits_task() -> Task:
+    """The digits as the table's networks saw them: few images to learn from, many to judge by."""
+    source = load_builtin("digits")
+    labels = source.target
+    rest, train = holdout(labels, _SPLIT_SEED, share=_TRAIN / len(labels))
+    test, validation = holdout(labels[rest], _SPLIT_SEED, share=_VALIDATION / len(rest))
+    found = replace(
+        task(source.features, labels, name="digits"),
+        train=np.asarray(train, np.int64), validation=np.asarray(rest[validation], np.int64),
+        test=Part(Images(source.features[rest[test]]), labels[rest[test]]),
+    )  # fmt: skip
+    return replace(found, fingerprint=fingerprint(found))
+
+
+def digits_table(repetition: Literal["mean", "one"] = "mean") -> TableBenchmark:
+    """The shipped table as an evaluator: 687 different networks, really trained, 3 seeds each.
+
+    Metrics: "accuracy" and "log_loss" (validation), "test_accuracy", "test_log_loss",
+    "parameters", "flops" (2 a multiply-add), "latency" (ms of the exported file under onnxruntime,
+    one image, one thread) and "train_seconds" (of one CPU core). Fidelities 1/9, 1/3 and 1 are
+    separate schedules of 2, 6 and 18 epochs. `repetition` "mean" averages the three seeds, "one"
+    takes the one that the trial's seed points to. Candidates whose cell lets nothing through are
+    infeasible. Made by `benchmarks/digits.py`.
+    """
+    space = digits_space()
+    decisions = {one.path: Decided(one.path, tuple(one.values)) for one in space.decisions}
+    fidelities = {epochs / EPOCHS[-1]: _metrics(epochs) for epochs in EPOCHS}
+    return TableBenchmark(space, FILE, decisions, fidelities, repetition)
+
+
+def _metrics(epochs: int) -> dict[str, Measured]:
+    found = {name: Measured(tuple(f"{name}_{epochs}_{s}" for s in SEEDS)) for name in SCORES}
+    costs = {name: Measured.of(name) for name in ("parameters", "flops", "latency")}
+    return found | costs | {"train_seconds": Measured.of(f"train_seconds_{epochs}")}
