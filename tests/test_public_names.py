@@ -6,11 +6,11 @@ import sys
 import netwright
 
 LISTED = """
-ASHA Activation AdamW Algorithm AutoClassifier AutoRegressor Candidate Categories Chain Columns
-Composite Constant Conv Cosine Costs Crop Cutout Decided DifferentialEvolution Dropout Embedding
+ASHA Activation AdamW Algorithm AutoClassifier AutoRegressor Bananas Bayesian Candidate Categories
+Chain Columns Composite Constant Conv Cosine Costs Crop Cutout Decided DifferentialEvolution Dropout Embedding
 Evaluator ExportError Flatten Flip Float Genetic Given GlobalPool Graph Hyperband ImagePipeline
 InProcess InfeasibleCandidate InputError Integer InvalidCandidate Job Latency Layer Leaf Limit
-Linear LocalSearch MBConv Measured Metrics Model NSGA2 NetworkCosts NetwrightError Node Norm
+Linear LocalSearch MBConv Measured Metrics Model NSGA2 NetworkCosts NetwrightError Node Norm Npenas
 Numeric Knowledge Objective OneCycle OneHot OneOf PPO Periodic Pool Problem Proposal RandomSearch
 Recurrent RegularizedEvolution Reinforce Repeat Residual Rows RunError SGD Scale SelfAttention
 Shared Skip Space SpaceError SqueezeExcitation Status StochasticDepth Strategy Study SubsetOf

@@ -92,10 +92,13 @@ from .space.choices import Shared as Shared
 from .space.choices import SubsetOf as SubsetOf
 from .space.space import Space as Space
 from .strategies.asha import ASHA as ASHA
+from .strategies.bananas import Bananas as Bananas
+from .strategies.bananas import Npenas as Npenas
 from .strategies.base import Algorithm as Algorithm
 from .strategies.base import Knowledge as Knowledge
 from .strategies.base import Problem as Problem
 from .strategies.base import Strategy as Strategy
+from .strategies.bayesian import Bayesian as Bayesian
 from .strategies.differential import DifferentialEvolution as DifferentialEvolution
 from .strategies.evolution import RegularizedEvolution as RegularizedEvolution
 from .strategies.genetic import NSGA2 as NSGA2

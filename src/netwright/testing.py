@@ -224,8 +224,9 @@ def _replay_gives_the_same_strategy(algorithm: Algorithm) -> None:
         log = simulate(_make(algorithm, _mixed()), _mixed_metrics, 50, workers=workers)
         for cut in (0, 1, 17, 50, len(log)):
             live, replayed = _make(algorithm, _mixed()), _make(algorithm, _mixed())
-            for trial in log[:cut]:
-                live.ask(2, np.random.default_rng(cut))
+            for place, trial in enumerate(log[:cut]):
+                if place % 4 == 0:  # whether asking leaves traces
+                    live.ask(2, np.random.default_rng(cut))
                 live.tell(trial)
                 replayed.tell(_from_json(trial))
             asked = [list(s.ask(2, np.random.default_rng(cut))) for s in (live, replayed)]
@@ -344,21 +345,26 @@ def _limits_are_respected(algorithm: Algorithm) -> None:
 
 
 def _it_beats_random_search(algorithm: Algorithm) -> None:
-    """At equal cost, the sum of fidelities, over paired seeds: one-sided Wilcoxon, p < .01."""
+    """At equal cost, the sum of fidelities, over paired seeds: one-sided Wilcoxon, p < .01.
+
+    Two looks, after 8 and after 16 seeds, each at half of that.
+    """
     from scipy.stats import wilcoxon
 
     if algorithm == RandomSearch():
         return
-    seeds, cost = range(16), 120
+    cost = 120
     ours, random = [], []
-    for seed in seeds:
+    for seed in range(16):
         problem = Problem(_cells(), (LOSS,))
         log = simulate(algorithm(problem), _cell_metrics, 10 * cost, seed=seed, cost=cost)
         ours.append(best(log))
         random.append(best(simulate(RandomSearch()(problem), _cell_metrics, cost, seed=seed)))
-    p = float(wilcoxon(ours, random, alternative="less").pvalue)
+        p = float(wilcoxon(ours, random, alternative="less").pvalue) if seed in (7, 15) else 1.0
+        if p < 0.005:
+            return
     means = f"{np.mean(ours):.3f} against {np.mean(random):.3f}"
-    assert p < 0.01, f"the search must find more than random search, got {means}, p = {p:.2g}"
+    assert p < 0.005, f"the search must find more than random search, got {means}, p = {p:.2g}"
 
 
 _CHECKS: tuple[Callable[[Algorithm], None], ...] = (

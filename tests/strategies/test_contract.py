@@ -3,6 +3,8 @@
 import pytest
 
 from netwright.strategies.asha import ASHA
+from netwright.strategies.bananas import Bananas, Npenas
+from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.genetic import NSGA2, Genetic
@@ -16,7 +18,8 @@ from netwright.testing import StrategyCheck, strategy_checks
 ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
     DifferentialEvolution(), Reinforce(), PPO(), Reinforce("recurrent"),
-    PPO("recurrent"), TPE(), SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB,
+    PPO("recurrent"), TPE(), Bayesian(), Bananas(), Npenas(),
+    SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB,
 ]  # fmt: skip
 CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 

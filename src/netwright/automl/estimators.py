@@ -31,7 +31,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         trials: int | None = None,
         objectives: Sequence[str] = (),
         limits: Sequence[str] = (),
-        strategy: Any = "evolution",
+        strategy: Any = "bayesian",
         seed: int = 0,
         workers: int = 0,
         run: str | Path | None = None,

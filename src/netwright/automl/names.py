@@ -12,6 +12,7 @@ from netwright.errors import InputError, closest
 from netwright.strategies.base import Algorithm, as_algorithm
 
 STRATEGIES: Mapping[str, str] = {
+    "bayesian": "netwright.strategies.bayesian:Bayesian",
     "random": "netwright.strategies.random:RandomSearch",
     "evolution": "netwright.strategies.evolution:RegularizedEvolution",
     "genetic": "netwright.strategies.genetic:Genetic",
@@ -21,6 +22,8 @@ STRATEGIES: Mapping[str, str] = {
     "reinforce": "netwright.strategies.reinforce:Reinforce",
     "ppo": "netwright.strategies.reinforce:PPO",
     "tpe": "netwright.strategies.tpe:TPE",
+    "bananas": "netwright.strategies.bananas:Bananas",
+    "npenas": "netwright.strategies.bananas:Npenas",
     "halving": "netwright.strategies.halving:SuccessiveHalving",
     "asha": "netwright.strategies.asha:ASHA",
     "hyperband": "netwright.strategies.halving:Hyperband",
@@ -29,7 +32,7 @@ STRATEGIES: Mapping[str, str] = {
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
 
-DEFAULT = "evolution"
+DEFAULT = "bayesian"
 
 
 def strategy(name: str) -> Algorithm:

@@ -57,8 +57,8 @@ StrategyName = Annotated[
     str,
     typer.Option(
         "--strategy",
-        help="evolution, genetic, nsga2, differential, local, reinforce, ppo, tpe, random, "
-        "halving, asha, hyperband, bohb, dehb, or module:Object.",
+        help="bayesian, bananas, npenas, tpe, evolution, genetic, nsga2, differential, local, "
+        "reinforce, ppo, random, halving, asha, hyperband, bohb, dehb, or module:Object.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
@@ -149,7 +149,7 @@ def fit(
     limit: Limits = None,
     until: Until = None,
     kind: KindName = None,
-    strategy: StrategyName = "evolution",
+    strategy: StrategyName = "bayesian",
     seed: Seed = 0,
     workers: Workers = 0,
     run: Run = None,

@@ -30,7 +30,7 @@ def search(
     effort: Effort,
     *,
     kind: Wish = None,
-    strategy: str = "evolution",
+    strategy: str = "bayesian",
     seed: int = 0,
     run: str | None = None,
     fresh: bool = False,

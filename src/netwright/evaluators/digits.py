@@ -85,7 +85,8 @@ def digits_table(repetition: Literal["mean", "one"] = "mean") -> TableBenchmark:
     space = digits_space()
     decisions = {one.path: Decided(one.path, tuple(one.values)) for one in space.decisions}
     fidelities = {epochs / EPOCHS[-1]: _metrics(epochs) for epochs in EPOCHS}
-    return TableBenchmark(space, FILE, decisions, fidelities, repetition)
+    costs = ("parameters", "flops", "latency")
+    return TableBenchmark(space, FILE, decisions, fidelities, repetition, costs=costs)
 
 
 def _metrics(epochs: int) -> dict[str, Measured]:

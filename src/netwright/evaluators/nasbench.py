@@ -69,7 +69,7 @@ def nas_bench_201_table(
         f"cell.{j}.{i}": Decided(f"op_{i}_{j}", _OPERATIONS) for j in (1, 2, 3) for i in range(j)
     }
     space = Space(nas_bench_201_network())
-    costs = ("parameters", "flops", "latency") if device else ("parameters", "flops")
+    costs = tuple(name for name in ("parameters", "flops", "latency") if name in full)
     return TableBenchmark(
         space, Path(file), decisions, fidelities, repetition, costs=costs, sizes=_live_parameters
     )

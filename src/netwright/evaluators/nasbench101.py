@@ -49,7 +49,7 @@ def nas_bench_101_table(
     space = Space(nas_bench_101(inner=inner), rule=is_legal)
     return TableBenchmark(
         space, path, {"cell": Decided("cell")}, _fidelities(frame), repetition,
-        identify=partial(cell_text, inner), reader=_read,
+        identify=partial(cell_text, inner), reader=_read, costs=("parameters",),
     )  # fmt: skip
 
 

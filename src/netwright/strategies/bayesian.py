@@ -33,7 +33,7 @@ _MOST, _BEST, _LATEST = 500, 250, 200
 """Beyond so many trials only the best and the latest are kept: the cost of a proposal is bounded."""
 _REFERENCE = 1000
 _BASES, _MOST_BASES = 8, 30
-_FAR, _RANDOM, _LIKED = 60, 200, 200
+_FAR, _RANDOM, _LIKED = 150, 400, 200
 _TOP = 0.1
 _LEAST = 2
 """Trials that a model needs."""

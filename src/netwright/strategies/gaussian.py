@@ -167,7 +167,7 @@ def _rough(d: Array) -> tuple[Array, Array]:
     """Matern 5/2 of squared distances d, and its derivative."""
     r = np.sqrt(5 * d)
     decay = np.exp(-r)
-    return (1 + r + r**2 / 3) * decay, np.asarray(-(5 / 6) * (1 + r) * decay)
+    return np.asarray((1 + r + r**2 / 3) * decay), np.asarray(-(5 / 6) * (1 + r) * decay)
 
 
 def _distances(a: Views, b: Views) -> list[Array]:
@@ -194,7 +194,7 @@ class Process:
         """Lower Cholesky factor of the covariances with noise."""
         covariance = self.kernel.between(self.views, self.views)
         covariance[np.diag_indices_from(covariance)] += self.kernel.noise + _JITTER
-        return np.linalg.cholesky(covariance)
+        return np.asarray(np.linalg.cholesky(covariance))
 
     @cached_property
     def _alpha(self) -> Array:

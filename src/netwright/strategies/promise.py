@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 _BLIND_AFTER, _SKILL = 30, 0.2
 _DRAWS = 64
 _WIDEST = 3.0
+_FEASIBLE = "feasible"
+
+Warp = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,16 @@ class Promise:
         metrics = self.problem.knowledge.metrics(candidate)
         return all(one.keeps(metrics) for one in self.problem.limits if one.metric in metrics)
 
-    def fitted(self, name: str, beliefs: Beliefs, views: list[View], y: Array, lean: Array,
-               slope: float) -> Surrogate:  # fmt: skip
-        """Fitted to the first trials, as many as the schedule says; remembered."""
-        key = (name, beliefs.era, len(y), len(beliefs.infeasible) if name == "feasible" else 0)
+    def fitted(
+        self, name: str, beliefs: Beliefs, candidates: Sequence[Candidate], y: Array, lean: Array,
+        slope: float,
+    ) -> Surrogate:  # fmt: skip
+        """Fitted to targets y (n,) of candidates, the first trials of an era; remembered."""
+        key = (name, beliefs.era, len(y), len(beliefs.infeasible) if name == _FEASIBLE else 0)
         if key not in self._fitted:
-            terms = self.looks.terms(views)
+            views = self.looks.of(candidates)
             self._fitted = {k: v for k, v in self._fitted.items() if k[0] != name}
-            self._fitted[key] = Surrogate.fitted(views, terms, y, lean, slope)
+            self._fitted[key] = Surrogate.fitted(views, self.looks.terms(views), y, lean, slope)
         return self._fitted[key]
 
 
@@ -123,9 +128,7 @@ class Model:
     def _target(self, objective: Objective) -> _Target:
         name, losses = objective.metric, self._losses(objective)
         if name not in self._targets:
-            self._targets[name] = _Target.of(
-                self, name, by_rank(losses), self.done, lambda m: by_rank(losses[:m]), leaning=True
-            )
+            self._targets[name] = _Target.of(self, name, losses, by_rank, leaning=True)
         return self._targets[name]
 
     def _predict(
@@ -154,7 +157,7 @@ class Model:
         at = slice(n + k, n + k + len(pool))
         for limit in self.doubtful:
             for name, margin in _margins(limit, self.beliefs.done):
-                target = _Target.of(self, name, margin, self.done, lambda m, y=margin: y[:m])
+                target = _Target.of(self, name, margin, np.asarray)
                 process = Process(
                     target.surrogate.kernel, take(views, slice(0, n)), target.y, target.mean
                 )
@@ -173,8 +176,9 @@ class Model:
         labels = np.array([1.0] * len(self.done) + [-1.0] * len(self.beliefs.infeasible))
         views = self.promise.looks.of([*seen, *pool])
         at = take(views, slice(0, len(seen)))
+        centred = labels - labels.mean()
         surrogate = self.promise.fitted(
-            "feasible", self.beliefs, at, labels, np.zeros(len(seen)), 0.0
+            _FEASIBLE, self.beliefs, seen, centred, np.zeros(len(seen)), 0.0
         )
         mean = np.full(len(seen), labels.mean())
         process = Process(surrogate.kernel, at, labels, mean)
@@ -217,7 +221,8 @@ class Model:
             drawn.append(np.broadcast_to(1 - (known - low) / width, (_DRAWS, len(pool))))
             best.append(1 - (losses - low) / width)
         top = chebyshev(np.stack(best, -1)[self._allowed], weights).max()
-        return np.maximum(chebyshev(np.stack(drawn, -1), weights) - top, 0.0).mean(0)
+        gain = np.maximum(chebyshev(np.stack(drawn, -1), weights) - top, 0.0)  # (draws, m)
+        return np.asarray(gain.mean(0))
 
 
 @dataclass(frozen=True)
@@ -231,23 +236,21 @@ class _Target:
 
     @classmethod
     def of(
-        cls, model: Model, name: str, y: Array, done: Sequence[Candidate],
-        first: object, leaning: bool = False,
-    ) -> _Target:  # fmt: skip
-        promise, beliefs = model.promise, model.beliefs
-        lean = beliefs.prior.of_candidates(done) if leaning else np.zeros(len(done))
+        cls, model: Model, name: str, values: Array, warp: Warp, leaning: bool = False
+    ) -> _Target:
+        """Of what was measured, values (n,), warped; `leaning`: the prior may foretell it."""
+        done, prior = model.done, model.beliefs.prior
+        lean = prior.of_candidates(done) if leaning else np.zeros(len(done))
         m = refit_at(len(done))
-        early = first(m)  # type: ignore[operator]
-        views = promise.looks.of(done[:m])
-        surrogate = promise.fitted(name, beliefs, views, early, lean[:m], slope(lean[:m], early))
+        early = warp(values[:m])
+        fitted = model.promise.fitted(
+            name, model.beliefs, done[:m], early, lean[:m], slope(lean[:m], early)
+        )
+        y = warp(values)
         steep = slope(lean, y)
         constant = float((y - steep * lean).mean())
-        return cls(
-            y,
-            steep * lean + constant,
-            Surrogate(surrogate.kernel, steep, surrogate.skill),
-            constant,
-        )
+        surrogate = Surrogate(fitted.kernel, steep, fitted.skill)
+        return cls(y, steep * lean + constant, surrogate, constant)
 
     def lean_of(self, prior: Prior, candidates: Sequence[Candidate]) -> Array:
         return self.surrogate.slope * prior.of_candidates(candidates) + self.constant

@@ -27,7 +27,7 @@ from netwright.strategies.base import (
     as_algorithm,
     name_of,
 )
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget, Failures
 from netwright.study.events import Event, Tick, TrialEnded, TrialStarted
 from netwright.study.executors import Executor, Supervised
@@ -55,9 +55,8 @@ class Study(Generic[D]):
     What measures candidates is `evaluator`; or a `task`, on which they are trained and judged as
     the objectives ask. `run`: the folder of the log, which is gone on with; None: a temporary one.
     `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
-    a new object with `ask` and `tell`; regularized evolution when None.
-    `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None
-    (for strategies of your own: none of those here asks for it yet).
+    a new object with `ask` and `tell`; Bayesian optimisation when None.
+    `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
     not compared. `trial_seconds`: the most that one trial may take. With one worker and a budget
@@ -98,7 +97,7 @@ class Study(Generic[D]):
             space, self.objectives, self.limits, knowledge or _known_to(self.evaluator),
             sorted(getattr(self.evaluator, "fidelities", ())),
         )  # fmt: skip
-        strategy = strategy or RegularizedEvolution()
+        strategy = strategy or Bayesian()
         ready = hasattr(strategy, "ask") and not isinstance(strategy, type)
         self._strategy: Strategy | None = cast("Strategy", strategy) if ready else None
         self._algorithm: Algorithm | None = None if ready else as_algorithm(strategy)
