@@ -10,9 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InfeasibleCandidate, InputError, closest, expected
+from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected
 from netwright.evaluators.table import TableBenchmark
 from netwright.space.candidate import Candidate
+from netwright.strategies.base import Knowledge, OnlyTheSpace
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import hypervolume, nondominated
@@ -32,7 +33,8 @@ class Protocol:
     `evaluations`: the budget, in evaluations at full fidelity; one at fidelity f costs f.
     `clock`: the budget in the table's own seconds of training. What would end after either does not
     count. `fidelity`: every evaluation is made at this one, and costs 1. `references`: for several
-    metrics, the bound of the hypervolume under some of the `report` metrics.
+    metrics, the bound of the hypervolume under some of the `report` metrics. `until_found`: a run
+    ends with the best of one searched metric, after which nothing changes its incumbent.
     """
 
     search: tuple[Objective, ...]
@@ -42,6 +44,7 @@ class Protocol:
     fidelity: float | None = None
     limits: tuple[Limit, ...] = ()
     references: Mapping[str, float] = field(default_factory=dict)
+    until_found: bool = False
 
     def __post_init__(self) -> None:
         if min(self.evaluations, self.clock) == math.inf:
@@ -106,6 +109,12 @@ class Judge:
         self.fidelity = 1.0 if protocol.fidelity is None else table.nearest(protocol.fidelity)
         self._mean = table.averaged()
         _check(table, protocol, self.fidelity)
+
+    @cached_property
+    def knowledge(self) -> Knowledge:
+        """What strategies may know beforehand: one memory for all runs of a process."""
+        known: Knowledge = getattr(self.table, "knowledge", None) or OnlyTheSpace()
+        return known
 
     @property
     def evaluations(self) -> int:
@@ -222,5 +231,10 @@ def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
                 fix = closest(name, have) or f"It has: {', '.join(have)}."
                 of = table.file.name + (f" at fidelity {at:g}" if at < 1 else "")
                 raise InputError(expected(what, f"a metric of {of}", name, fix))
+    if protocol.until_found and (table.repetition != "mean" or len(protocol.search) > 1):
+        got = f"{len(protocol.search)} of repetition {table.repetition}"
+        raise InputError(
+            expected("until-found", "of one metric to search and repetition mean", Phrase(got))
+        )
     if protocol.fidelity is not None and not 0 < protocol.fidelity <= 1:
         raise InputError(expected("fidelity", "in (0, 1]", protocol.fidelity))

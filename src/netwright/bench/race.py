@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netwright.bench.protocol import Judge
 from netwright.errors import InfeasibleCandidate
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Algorithm, OnlyTheSpace, Problem, Strategy
+from netwright.strategies.base import Algorithm, Problem, Strategy
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
 _MOST_INFEASIBLE = 1000
@@ -40,13 +40,12 @@ class Step:
 def problem_of(judge: Judge) -> Problem:
     """What the strategies are given."""
     table, protocol = judge.table, judge.protocol
-    knowledge = getattr(table, "knowledge", None) or OnlyTheSpace()
     fidelities = (1.0,) if protocol.fidelity is not None else tuple(sorted(table.fidelities))
-    return Problem(table.space, protocol.search, protocol.limits, knowledge, fidelities)
+    return Problem(table.space, protocol.search, protocol.limits, judge.knowledge, fidelities)
 
 
 def race(algorithm: Algorithm, judge: Judge, seed: int) -> Iterator[Step]:
-    """The evaluations of one run, until its budget is spent or the search is over.
+    """The evaluations of one run, until its budget is spent, the search is over or has won.
 
     One trial at a time. Each `ask` draws from the seed and the number of trials told so far, so
     that strategies which begin alike begin with the same candidates.
@@ -81,6 +80,8 @@ def race(algorithm: Algorithm, judge: Judge, seed: int) -> Iterator[Step]:
         repeated = seen[key] > 0
         seen[key] += 1
         yield Step(cost, clock, fidelity, metrics, repeated, reached, overhead, incumbents.reported)
+        if reached and protocol.until_found:
+            return
 
 
 def _price(judge: Judge, proposal: Proposal) -> tuple[float, float]:

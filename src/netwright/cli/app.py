@@ -104,6 +104,10 @@ Report = Annotated[
     list[str] | None,
     _option("Metric of the incumbent.  [default: the test part of --search, if there is one]"),
 ]
+UntilFound = Annotated[
+    bool,
+    typer.Option("--until-found", help="End a run once the best by --search is evaluated."),
+]
 Fidelity = Annotated[float | None, _option("Make every evaluation at this fidelity, such as 0.06.")]
 Reference = Annotated[
     list[str] | None,
@@ -226,6 +230,7 @@ def bench(
     search: Search = None,
     report: Report = None,
     fidelity: Fidelity = None,
+    until_found: UntilFound = False,
     limit: Limits = None,
     reference: Reference = None,
     repetition: Repetition = "mean",
@@ -242,8 +247,9 @@ def bench(
 
     default = ",".join(dict.fromkeys(("random", "evolution", DEFAULT)))
     terms = Terms(
-        evaluations, clock_, fidelity, search or (), report or (), limit or (), reference or ()
-    )
+        evaluations, clock_, fidelity, search or (), report or (), limit or (), reference or (),
+        until_found,
+    )  # fmt: skip
     place = Place(run, workers, fresh, as_json)
     bench(Table(table, task, repetition, device), terms, strategies or default, peers, seeds, place)
 

@@ -108,6 +108,7 @@ class Terms:
     report: Sequence[str] = ()
     limits: Sequence[str] = ()
     references: Sequence[str] = field(default_factory=tuple)
+    until_found: bool = False
 
     def protocol(self, table: TableBenchmark) -> Protocol:
         """With what is left out taken from the table."""
@@ -124,6 +125,7 @@ class Terms:
             self.fidelity,
             tuple(parse_limit(one) for one in self.limits),
             dict(map(_reference, self.references)),
+            self.until_found,
         )
 
 

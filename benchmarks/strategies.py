@@ -1,0 +1,123 @@
+"""The figures of the strategies: lines of `netwright bench`, resumable, on tables that you have.
+
+    python benchmarks/strategies.py NASBENCH201.PARQUET [NAME ...]
+
+runs all lines or those named, one after the other; killed, the same call goes on. Runs are kept in
+``bench/``, summaries and curves in ``benchmarks/results/``. Counts and scores only: other work on
+the machine does no harm (overheads are CPU time).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from netwright.evaluators.nasbench import nas_bench_201_table
+from netwright.evaluators.table import Measured, TableBenchmark
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+TASKS = ("cifar10", "cifar100", "imagenet16")
+TABLE = "NETWRIGHT_NASBENCH201"
+
+
+def _elsewhere(task: str) -> TableBenchmark:
+    """Searched on CIFAR-10, reported on another data set, as the paper of NAS-Bench-201 does."""
+    table = nas_bench_201_table(os.environ[TABLE], "cifar10")
+    other = Measured.of(f"{task}_test_acc_200", scale=0.01)
+    fidelities = {at: {**of, "test_accuracy": other} for at, of in table.fidelities.items()}
+    return replace(table, fidelities=fidelities)
+
+
+def paper_cifar10() -> TableBenchmark:
+    return _elsewhere("cifar10")
+
+
+def paper_cifar100() -> TableBenchmark:
+    return _elsewhere("cifar100")
+
+
+def paper_imagenet16() -> TableBenchmark:
+    return _elsewhere("imagenet16")
+
+
+def lines(table: str) -> Iterator[tuple[str, str]]:
+    """Name -> the arguments of `netwright bench`."""
+    for task in TASKS:
+        yield (
+            f"oracle-{task}",
+            (
+                f"{table} --task {task} --search test_accuracy --report test_accuracy --seeds 100 "
+                "--evaluations 200 --strategies random,evolution,bayesian --until-found"
+            ),
+        )
+    for device in ("pixel3", "gold_6226"):
+        yield (
+            f"front-{device}",
+            (
+                f"{table} --task cifar100 --device {device} --search accuracy --search latency "
+                "--report accuracy --report latency --reference accuracy=0.5 --seeds 20 "
+                "--evaluations 150 --strategies random,nsga2,bayesian"
+            ),
+        )
+    for task in TASKS:
+        yield (
+            f"validation-{task}",
+            (
+                f"{table} --task {task} --search accuracy --seeds 100 --evaluations 100 "
+                "--strategies random,evolution,bayesian --until-found"
+            ),
+        )
+    yield (
+        "all-cifar100",
+        (
+            f"{table} --task cifar100 --search accuracy --seeds 20 --evaluations 100 --strategies all"
+        ),
+    )
+    for task in ("ninapro", "darcy"):
+        yield (
+            f"unseen-{task}",
+            (
+                f"{table} --task {task} --seeds 30 --evaluations 100 --until-found "
+                "--strategies random,evolution,bayesian"
+            ),
+        )
+    for task in TASKS:
+        clock = "--clock 12000 --fidelity 0.06 --search accuracy --report test_accuracy"
+        paper = f"strategies:paper_{task} {clock} --until-found"
+        yield f"paper-{task}", f"{paper} --seeds 500 --strategies random,evolution,reinforce"
+        yield f"paper-default-{task}", f"{paper} --seeds 100 --strategies random,bayesian,tpe"
+    for task in TASKS:
+        yield (
+            f"one-seed-{task}",
+            (
+                f"{table} --task {task} --repetition one --search accuracy --seeds 50 "
+                "--evaluations 100 --strategies random,bayesian"
+            ),
+        )
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: python {sys.argv[0]} NASBENCH201.PARQUET [NAME ...]")
+    table, wanted = sys.argv[1], sys.argv[2:]
+    os.environ[TABLE] = str(Path(table).absolute())
+    RESULTS.mkdir(exist_ok=True)
+    for name, arguments in lines(os.environ[TABLE]):
+        if wanted and name not in wanted:
+            continue
+        folder = HERE.parent / "bench" / name
+        print(f"{name}: netwright bench {arguments}", flush=True)
+        command = [sys.executable, "-m", "netwright", "bench", *arguments.split(), "--run", folder]
+        if subprocess.run(command, cwd=HERE).returncode == 0:
+            for kind in ("summary", "curves"):
+                shutil.copy(folder / f"{kind}.csv", RESULTS / f"{name}-{kind}.csv")
+
+
+if __name__ == "__main__":
+    main()
