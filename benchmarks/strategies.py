@@ -113,7 +113,8 @@ def main() -> None:
             continue
         folder = HERE.parent / "bench" / name
         print(f"{name}: netwright bench {arguments}", flush=True)
-        command = [sys.executable, "-m", "netwright", "bench", *arguments.split(), "--run", folder]
+        program = Path(sys.executable).with_name("netwright")
+        command = [program, "bench", *arguments.split(), "--run", folder]
         if subprocess.run(command, cwd=HERE).returncode == 0:
             for kind in ("summary", "curves"):
                 shutil.copy(folder / f"{kind}.csv", RESULTS / f"{name}-{kind}.csv")
