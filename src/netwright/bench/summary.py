@@ -133,7 +133,8 @@ class _Strategy:
         )
         last = self.values[:, -1]
         last[np.isnan(last)] = judge.worst
-        self.final = self.sign * (self.values[:, -1] - self.optimum)  # (seeds,) regrets
+        regret = self.sign * (self.values[:, -1] - self.optimum)
+        self.final = np.maximum(regret, 0.0)  # (seeds,): sums in another order may differ by 1e-16
         hits = [one["reached"].to_numpy(bool) for one in rows]
         self.reached = np.array([hit.any() for hit in hits])
         self.spent = np.array(
