@@ -193,7 +193,7 @@ def go_on(
             seconds = time.monotonic() - start
             if seconds - said > 30 or i + 1 == len(left):
                 said = seconds
-                minutes = seconds / share * (1 - share) / 60
+                minutes = seconds / share * max(1 - share, 0.0) / 60
                 print(f"{len(done) + i + 1}/{len(jobs)}, {minutes:.0f} min left", flush=True)
 
 
@@ -260,8 +260,10 @@ def pack(trained: pd.DataFrame, timed: pd.DataFrame) -> None:
 
 
 def short(column: str, value: float) -> str:
-    """Accuracies by what one image counts, the rest to four digits."""
-    return f"{value:.5f}" if "accuracy" in column else f"{value:.4g}"
+    """Accuracies by what one image counts, losses so that few are equal, the rest as it is known."""
+    if "accuracy" in column:
+        return f"{value:.5f}"
+    return f"{value:.5g}" if "log_loss" in column else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ RandomSearch Recurrent RegularizedEvolution Reinforce Repeat Residual Rows RunEr
 SelfAttention Shared Skip Space SpaceError SqueezeExcitation Status StochasticDepth Strategy Study
 SubsetOf SuccessiveHalving Supervised TPE TableBenchmark TablePipeline Task TrainAndValidate
 Training Trial Zero at_most_edges bench build cached canonical cascade combine costs darts
-darts_cell hypervolume load nas_bench_101 nas_bench_101_cell nas_bench_101_table nas_bench_201
-nas_bench_201_cell nas_bench_201_table outline pareto_front read_nas_bench_101 svg task testing
+darts_cell digits_table hypervolume load nas_bench_101 nas_bench_101_cell nas_bench_101_table
+nas_bench_201 nas_bench_201_cell nas_bench_201_table outline pareto_front read_nas_bench_101 svg
+task testing
 """
 NAMES = LISTED.split()
 

@@ -20,6 +20,7 @@ from .evaluators.base import cached as cached
 from .evaluators.base import cascade as cascade
 from .evaluators.base import combine as combine
 from .evaluators.costs import NetworkCosts as NetworkCosts
+from .evaluators.digits import digits_table as digits_table
 from .evaluators.latency import Latency as Latency
 from .evaluators.nasbench import nas_bench_201_table as nas_bench_201_table
 from .evaluators.nasbench import read_nas_bench_101 as read_nas_bench_101

@@ -4,6 +4,7 @@ from .base import cascade as cascade
 from .base import combine as combine
 from .costs import NetworkCosts as NetworkCosts
 from .defaults import evaluator_for as evaluator_for
+from .digits import digits_table as digits_table
 from .latency import Latency as Latency
 from .nasbench import nas_bench_201_table as nas_bench_201_table
 from .nasbench import read_nas_bench_101 as read_nas_bench_101
