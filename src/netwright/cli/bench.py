@@ -54,7 +54,9 @@ class Table:
                 rule = "left out for this table"
                 raise InputError(expected(option, rule, given, "It is for NAS-Bench-201's."))
         if file.suffix == ".tfrecord":
-            return _shipped("netwright.evaluators.nasbench101:nas_bench_101_table", file, repetition)
+            return _shipped(
+                "netwright.evaluators.nasbench101:nas_bench_101_table", file, repetition
+            )
         if self.name == "digits":
             return _shipped("netwright.evaluators.digits:digits_table", repetition)
         if ":" in self.name:

@@ -128,9 +128,9 @@ def _fidelities(frame: pd.DataFrame) -> Fidelities:
 
 
 def _metrics(frame: pd.DataFrame, epochs: int) -> dict[str, Measured]:
-    found = {"parameters": Measured.of("parameters")}
+    found = {}
     for name in _METRICS:
         columns = [c for c in frame.columns if c.startswith(f"{name}_{epochs}_")]
         if name != "energy" or (frame[columns] > 0).any(axis=None):
             found[name] = Measured(tuple(columns))
-    return found
+    return found | {"parameters": Measured.of("parameters")}
