@@ -54,7 +54,10 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
 
 
-LINE = ("bench", "mine_for_bench:table", "--evaluations", "10", "--seeds", "4", "--workers", "1")
+LINE = (
+    "bench", "mine_for_bench:table", "--strategies", "random,evolution", "--evaluations", "10",
+    "--seeds", "4", "--workers", "1",
+)  # fmt: skip
 
 
 def test_a_comparison_is_told_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
