@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from netwright.networks.blocks import Residual
@@ -85,7 +86,8 @@ def _same(part: Any, done: dict[int, str]) -> str:
         return repr(part)
     else:
         inside = ",".join(f"{name}={_same(child, done)}" for name, child in found)
-        text = f"{type(part).__name__}({inside})"
+        name = repr(part.func) if isinstance(part, partial) else type(part).__name__
+        text = f"{name}({inside})"
     done[id(part)] = text
     return text
 
