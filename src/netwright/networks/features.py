@@ -41,13 +41,18 @@ class _Step(NamedTuple):
 
 def networks_in(part: Any) -> Iterator[Network]:
     """The networks in a filled description, outermost first."""
-    if isinstance(part, Layer) or (
-        isinstance(part, tuple) and part and all(isinstance(one, Layer | tuple) for one in part)
-    ):
+    if _is_network(part):
         yield part
         return
     for _, child in children(part):
         yield from networks_in(child)
+
+
+def _is_network(part: Any) -> bool:
+    """Settings of a layer may be tuples too, of numbers."""
+    if isinstance(part, tuple):
+        return bool(part) and all(isinstance(one, Layer | tuple) for one in part)
+    return isinstance(part, Layer)
 
 
 def bags(network: Network) -> Bags:
@@ -103,7 +108,7 @@ def _flatten(network: Network, row: list[str], graphs: dict[int, Graph]) -> None
         row.append("residual")
         _flatten(network.body, row, graphs)
         row.append("end")
-    elif inner := [one for _, one in children(network) if isinstance(one, Layer | tuple)]:
+    elif inner := [one for _, one in children(network) if _is_network(one)]:
         for one in inner:
             _flatten(one, row, graphs)
     elif not isinstance(network, Skip):
