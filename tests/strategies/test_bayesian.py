@@ -290,7 +290,7 @@ def test_of_two_objectives_one_known_gives_a_larger_front(monkeypatch: pytest.Mo
                 run(traded, 30, knowledge=knowledge, objectives=(LOSS, COST), seed=seed),
                 ("loss", "cost"), (0.0, 18.0),
             )
-            for seed in range(4)
+            for seed in range(2)
         ]))  # fmt: skip
 
     known = mean(Fake(metrics=known_total))
@@ -315,7 +315,7 @@ def test_the_front_of_three_objectives_is_covered() -> None:
         ends.append(volume(log, names, bound) / random)
         for name, least in (("loss", -7.0), ("cost", 6.0), ("time", 2.0)):
             assert min(trial.metrics[name] for trial in done(log)) <= least
-    assert min(ends) > 1.15
+    assert min(ends) > 1.05
 
 
 # What the model does not know, and what runs
@@ -337,13 +337,13 @@ def test_a_model_that_foretells_nothing_makes_steps_and_one_that_does_makes_none
 
 
 def believing(leave_out: bool, seed: int) -> float:
-    """The mean distance to the nearest among six proposals of one ask after 15 trials."""
+    """The mean distance between six proposals of one ask, after six trials."""
 
     def bowl(candidate: Candidate) -> Metrics:
         x, y = (float(str(candidate.values[name])) for name in "xy")
         return {"loss": (x - 0.3) ** 2 + (y - 0.6) ** 2}
 
-    log = run(bowl, 15, space=NUMBERS, seed=seed)
+    log = run(bowl, 6, space=NUMBERS, seed=seed)
     strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
     for trial in log:
         strategy.tell(trial)
@@ -355,13 +355,12 @@ def believing(leave_out: bool, seed: int) -> float:
     asked = [one.candidate for one in strategy.ask(6, np.random.default_rng(seed))]
     assert len(set(asked)) == 6
     points = np.array([[float(str(one.values[name])) for name in "xy"] for one in asked])
-    gaps = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1)) + 9 * np.eye(6)
-    return float(gaps.min(1).mean())
+    return float(np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1)).sum() / 30)
 
 
 def test_the_proposals_of_one_ask_are_apart() -> None:
     apart = np.mean([believing(False, seed) for seed in range(3)])
-    assert apart > 1.5 * np.mean([believing(True, seed) for seed in range(3)])
+    assert apart > 3 * np.mean([believing(True, seed) for seed in range(3)])
 
 
 def test_what_is_kept_is_bounded_and_holds_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +429,6 @@ def test_features_of_graphs_find_better_cells() -> None:
         return float(np.mean([np.sort([t.metrics["loss"] for t in done(log)])[:5] for log in logs]))
 
     with_features, forms, space = mean(known), mean(Forms()), mean(OnlyTheSpace())
-    print(with_features, forms, space)
     assert with_features < forms - 0.5
     assert with_features < space - 0.5
 
