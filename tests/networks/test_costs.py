@@ -1,18 +1,30 @@
-"""Memory by hand; no peak is below what a layer reads and writes."""
+"""Memory by hand; no peak is below what a layer reads and writes; light layers as torch counts."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from math import prod
+from pathlib import Path
 
 import pytest
-from network_tools import memory
+import torch
+from network_tools import batch, measured, memory
 
-from netwright.networks.blocks import MBConv, Residual, SelfAttention, SqueezeExcitation
+from netwright.networks.blocks import (
+    MBConv,
+    Residual,
+    SelfAttention,
+    SqueezeExcitation,
+    StochasticDepth,
+)
+from netwright.networks.build import build, shape_after
 from netwright.networks.costs import costs
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import (
     Activation,
     Conv,
+    Dropout,
     Flatten,
     GlobalPool,
     Leaf,
@@ -22,6 +34,7 @@ from netwright.networks.layers import (
     Pool,
     Shape,
     Skip,
+    Zero,
 )
 from netwright.networks.tables import Columns, OneHot, Periodic
 
@@ -115,3 +128,58 @@ def test_the_peak_holds_every_leafs_input_and_output(network: Network, shape: Sh
     reads_and_writes = [prod(into) + prod(out) for into, out in leaves(network, shape)]
     assert len(reads_and_writes) > 1
     assert memory(network, shape) >= max(reads_and_writes)
+
+
+LIGHT: tuple[tuple[Leaf, Shape], ...] = (
+    (SqueezeExcitation(), IMAGE), (SqueezeExcitation(2.0), (3, 5, 7)), (Pool(), IMAGE),
+    (Pool("avg", 5, 2), IMAGE), (GlobalPool(), IMAGE), (GlobalPool("max"), (6, 5)),
+    (Norm(), IMAGE), (Norm("layer"), (6, 5)), (Norm("group"), (16,)), (Norm("batch"), (6, 5)),
+    (Activation("mish"), IMAGE), (Dropout(), (5,)), (Flatten(), IMAGE), (Skip(), (6, 5)),
+    (Zero(), IMAGE), (StochasticDepth(), IMAGE),
+)  # fmt: skip
+
+
+def test_every_light_layer_is_among_those_measured() -> None:
+    def below(kind: type[Leaf]) -> set[type[Leaf]]:
+        return {kind}.union(*map(below, kind.__subclasses__()))
+
+    ours = {one for one in below(Leaf) if one.light and one.__module__.startswith("netwright.")}
+    assert {type(leaf) for leaf, _ in LIGHT} == ours
+
+
+@pytest.mark.parametrize(("leaf", "shape"), LIGHT)
+def test_costs_of_light_layers_are_those_that_torch_counts(leaf: Leaf, shape: Shape) -> None:
+    said = costs(leaf, shape)
+    assert (said.shape, said.parameters, said.flops) == measured(leaf.build(shape), batch(shape, 1))
+
+
+def test_light_layers_are_costed_without_the_slow_parts_of_torch() -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_costs import LIGHT, Conv, Linear, costs
+from netwright.networks.build import shape_after
+for leaf, shape in LIGHT:
+    costs(leaf, shape)
+    shape_after(leaf, shape)
+costs((Conv(8), Conv(4, separable=True)), (3, 8, 8)), costs(Linear(3), (5,))
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "torch._dynamo" not in said.stdout
+
+
+def test_costs_and_shapes_draw_from_nobodys_random_numbers() -> None:
+    """Else the first build of a network would have other weights than the second."""
+    leaf = SqueezeExcitation(0.37)  # of no other test: nothing is remembered of it
+    before = torch.random.get_rng_state()
+    costs(leaf, (11, 6, 6))
+    shape_after(leaf, (11, 6, 6))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+    def weights() -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        network = (Conv(13), SqueezeExcitation(0.41), GlobalPool(), Linear(2))
+        return [p.detach() for p in build(network, (3, 6, 6)).parameters()]
+
+    assert all(map(torch.equal, weights(), weights()))

@@ -328,3 +328,29 @@ def test_the_fingerprints_are_the_same_in_another_process() -> None:
 def test_what_has_no_stable_name_has_no_fingerprint(space: Space[Any]) -> None:
     with pytest.raises(SpaceError, match=r"a description must be made of .*, got .* with def\."):
         _ = space.fingerprint
+
+
+def test_candidates_that_differ_in_kind_alone_are_different() -> None:
+    one, true, real = (Candidate({"x": x, "y": "a"}) for x in (1, True, 1.0))
+    assert len({one, true, real}) == 3
+    assert one != true != real != one
+    assert len({one.key, true.key, real.key}) == 3
+    assert Candidate({"y": "a", "x": 1}) == one
+    assert hash(Candidate({"y": "a", "x": 1})) == hash(one)
+    assert Candidate({"x": (1,)}) != Candidate({"x": (True,)})
+    assert one != {"x": 1, "y": "a"}
+
+
+def test_what_no_space_holds_can_be_asked_about() -> None:
+    odd: Any = Candidate({"x": [1, 2]})
+    assert odd in {odd}
+    assert odd == Candidate({"x": [1, 2]})  # type: ignore[dict-item]  # what is tested
+    assert odd != Candidate({"x": (1, 2)})
+    assert not Space({"x": OneOf(1, 2)}).holds(odd)
+
+
+def test_the_hash_of_a_candidate_does_not_travel() -> None:
+    """Hashes of texts differ between processes."""
+    one = Candidate({"x": "a"})
+    hash(one)
+    assert b"_hash" not in pickle.dumps(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -671,3 +672,48 @@ def test_a_space_holds_what_it_would_let_pass() -> None:
     assert space.holds(Candidate({"x": 4}))
     assert not space.holds(Candidate({"x": 3}))
     assert not space.holds(Candidate({"y": 4}))
+
+
+# What is made once for many candidates
+
+
+def test_a_shared_part_is_one_object_in_all_its_places() -> None:
+    cell = Shared(Conv(OneOf(3, 5)), "cell")
+    space: Space[Any] = Space((Repeat(cell, 3), Net(cell, Conv(OneOf(3, 5)))))
+    for again in (space, pickle.loads(pickle.dumps(space))):
+        (one, two, three), net = again.fill(Candidate({"cell.kernel": 5, "1.body.kernel": 5}))
+        assert one is two is three is net.stem
+        assert net.body == one  # equal by chance, and not shared
+        assert net.body is not one
+    # and another candidate has an object of its own
+    assert space.fill(Candidate({"cell.kernel": 3, "1.body.kernel": 5}))[1].stem == Conv(3)
+
+
+def test_every_kind_of_choice_is_filled_as_it_says() -> None:
+    space: Space[Any] = Space({
+        "one": OneOf({"conv": Conv(OneOf(3, 5)), "none": None}),
+        "some": SubsetOf("p", "q", "r"),
+        "named": SubsetOf({"a": Conv(OneOf(3, 5)), "b": 2}),
+        "row": Repeat(Pool(OneOf(2, 4)), times=Integer(0, 2)),
+        "call": partial(pow, Integer(2, 3), exp=Integer(1, 2)),
+        "closed": (1, "text"),
+    })  # fmt: skip
+    values = {
+        "one": "conv", "one.conv.kernel": 5, "some": ("p", "r"), "named": ("a",),
+        "named.a.kernel": 3, "row.times": 2, "row.0.size": 2, "row.1.size": 4,
+        "call.0": 3, "call.exp": 2,
+    }  # fmt: skip
+    for again in (space, pickle.loads(pickle.dumps(space))):
+        found = again.fill(Candidate(values))
+        call = found.pop("call")
+        assert (call.func, call.args, call.keywords) == (pow, (3,), {"exp": 2})
+        assert found == {
+            "one": Conv(5), "some": ("p", "r"), "named": {"a": Conv(3)},
+            "row": (Pool(2), Pool(4)), "closed": (1, "text"),
+        }  # fmt: skip
+        assert space.fill(Candidate(values))["one"] == Conv(5)  # nothing is left of a fill
+
+
+def test_what_is_closed_is_not_copied() -> None:
+    big = Net(Conv(3), Conv(5))
+    assert Space({"net": big, "x": OneOf(1, 2)}).fill(Candidate({"x": 2}))["net"] is big  # type: ignore[comparison-overlap]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.features import Bag, Bags, bags, networks_in, same
+from netwright.networks.graph import Graph
+from netwright.networks.layers import Layer
 from netwright.space.candidate import Candidate
+from netwright.space.decisions import children
 from netwright.space.space import Space
 from netwright.trials.trial import Metrics
 
@@ -63,7 +67,16 @@ class NetworkKnowledge:
         groups = [_matrix([one[group] for one in found]) for group in range(3)]
         lengths = np.sqrt((groups[1] ** 2).sum(1, keepdims=True))  # (n, 1)
         groups[1] = groups[1] / np.maximum(lengths, 1e-12)
-        return [group for group in groups if group.shape[1]]
+        return [
+            group for group, always in zip(groups, self._always, strict=True)
+            if always or group.shape[1]
+        ]  # fmt: skip
+
+    @cached_property
+    def _always(self) -> tuple[bool, bool, bool]:
+        """Which groups there are even where no candidate asked about has anything in them."""
+        layers = _holds(self.space.description, Layer)
+        return _holds(self.space.description, Graph), layers, layers
 
     def about(self, candidate: Candidate) -> Known:
         """All that is known of the candidate."""
@@ -90,6 +103,11 @@ class NetworkKnowledge:
         sizes = {f"log {name}": math.log2(1 + value) for name, value in scores.items()}
         views = views._replace(counts={**views.counts, **sizes})
         return Known(canonical, tuple(map(_hashed, views)), metrics, scores)
+
+
+def _holds(part: Any, kind: type) -> bool:
+    """Whether there is one of the kind anywhere in an open description."""
+    return isinstance(part, kind) or any(_holds(child, kind) for _, child in children(part))
 
 
 def _parameters(metrics: Metrics) -> Metrics:

@@ -116,7 +116,9 @@ def shape_after(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
 
 @lru_cache(maxsize=65536)
 def _leaf_shape(leaf: Leaf, shape: Shape) -> Shape:
-    with torch.device("cpu" if leaf.light else "meta"), torch.no_grad():
+    device = torch.device("cpu" if leaf.light else "meta")
+    # initial weights drawn here must not change those of the module that is built
+    with torch.random.fork_rng(devices=[]), device, torch.no_grad():
         out = leaf.build(shape).eval()(torch.zeros(2, *shape))
     return tuple(out.shape[1:])
 

@@ -113,7 +113,8 @@ def _leaf(leaf: Leaf, shape: Shape, kept: bool) -> Costs:
     if isinstance(leaf, Linear) and (found := _linear(leaf, shape, kept)):
         return found
     counter = FlopCounterMode(display=False)
-    with torch.device("cpu" if leaf.light else "meta"), torch.no_grad():
+    device = torch.device("cpu" if leaf.light else "meta")
+    with torch.random.fork_rng(devices=[]), device, torch.no_grad():
         module = leaf.build(shape).eval()
         x = torch.zeros(1, *shape)
         peak = _Peak(module, x if kept else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from netwright.networks.blocks import Residual
@@ -40,13 +41,18 @@ class _Step(NamedTuple):
 
 def networks_in(part: Any) -> Iterator[Network]:
     """The networks in a filled description, outermost first."""
-    if isinstance(part, Layer) or (
-        isinstance(part, tuple) and part and all(isinstance(one, Layer | tuple) for one in part)
-    ):
+    if _is_network(part):
         yield part
         return
     for _, child in children(part):
         yield from networks_in(child)
+
+
+def _is_network(part: Any) -> bool:
+    """Settings of a layer may be tuples too, of numbers."""
+    if isinstance(part, tuple):
+        return bool(part) and all(isinstance(one, Layer | tuple) for one in part)
+    return isinstance(part, Layer)
 
 
 def bags(network: Network) -> Bags:
@@ -85,7 +91,8 @@ def _same(part: Any, done: dict[int, str]) -> str:
         return repr(part)
     else:
         inside = ",".join(f"{name}={_same(child, done)}" for name, child in found)
-        text = f"{type(part).__name__}({inside})"
+        name = repr(part.func) if isinstance(part, partial) else type(part).__name__
+        text = f"{name}({inside})"
     done[id(part)] = text
     return text
 
@@ -101,7 +108,7 @@ def _flatten(network: Network, row: list[str], graphs: dict[int, Graph]) -> None
         row.append("residual")
         _flatten(network.body, row, graphs)
         row.append("end")
-    elif inner := [one for _, one in children(network) if isinstance(one, Layer | tuple)]:
+    elif inner := [one for _, one in children(network) if _is_network(one)]:
         for one in inner:
             _flatten(one, row, graphs)
     elif not isinstance(network, Skip):

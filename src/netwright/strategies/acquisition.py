@@ -39,7 +39,8 @@ def known_cost_improvement(
     step's height. `reference`: the largest cost and the least value that count.
     """
     front = front[np.argsort(front[:, 0], kind="stable")] if len(front) else front.reshape(0, 2)
-    costs = np.concatenate([[-math.inf], front[:, 0], [reference[0]]])
+    within = np.minimum(front[:, 0], reference[0])
+    costs = np.concatenate([[-math.inf], within, [reference[0]]])
     heights = np.concatenate([[reference[1]], front[:, 1]])
     total = np.zeros(len(cost))
     for k, height in enumerate(heights):

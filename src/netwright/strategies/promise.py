@@ -50,7 +50,7 @@ class Promise:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.looks = Looks(problem.space, problem.knowledge)
-        self._fitted: dict[tuple[str, int, int, int], Surrogate] = {}
+        self._fitted: dict[tuple[str, int, int, tuple[Candidate, ...]], Surrogate] = {}
 
     def model(self, beliefs: Beliefs) -> Model:
         return Model(self, beliefs)
@@ -71,7 +71,9 @@ class Promise:
         slope: float,
     ) -> Surrogate:  # fmt: skip
         """Fitted to targets y (n,) of candidates, the first trials of an era; remembered."""
-        key = (name, beliefs.era, len(y), len(beliefs.infeasible) if name == _FEASIBLE else 0)
+        # only the latest infeasible ones are kept: their number may stay while they change
+        latest = beliefs.infeasible[-1:] if name == _FEASIBLE else ()
+        key = (name, beliefs.era, len(y), latest)
         if key not in self._fitted:
             views = self.looks.of(candidates)
             self._fitted = {k: v for k, v in self._fitted.items() if k[0] != name}
@@ -157,7 +159,7 @@ class Model:
         at = slice(n + k, n + k + len(pool))
         for limit in self.doubtful:
             for name, margin in _margins(limit, self.beliefs.done):
-                target = _Target.of(self, name, margin, np.asarray)
+                target = _Target.of(self, name, margin, _in_deviations)
                 process = Process(
                     target.surrogate.kernel, take(views, slice(0, n)), target.y, target.mean
                 )
@@ -257,15 +259,20 @@ class _Target:
 
 
 def _margins(limit: Limit, trials: Sequence[Trial]) -> list[tuple[str, Array]]:
-    """By how much each bound is kept, in deviations, cut off at three; a missing value breaks it."""
+    """By how much each bound is kept; NaN where the metric is missing."""
     values = np.array([trial.metrics.get(limit.metric, np.nan) for trial in trials])
-    scale = float(np.nanstd(values)) or 1.0
-    found = []
-    for bound, sign in ((limit.at_most, 1.0), (limit.at_least, -1.0)):
-        if np.isfinite(bound):
-            margin = np.nan_to_num(sign * (bound - values) / scale, nan=-_WIDEST)
-            found.append((f"{limit}/{sign}", np.clip(margin, -_WIDEST, _WIDEST)))
-    return found
+    return [
+        (f"{limit}/{sign}", sign * (bound - values))
+        for bound, sign in ((limit.at_most, 1.0), (limit.at_least, -1.0))
+        if np.isfinite(bound)
+    ]
+
+
+def _in_deviations(margins: Array) -> Array:
+    """Cut off at three; a missing value breaks the bound."""
+    finite = margins[np.isfinite(margins)]
+    scale = (float(finite.std()) if len(finite) else 0.0) or 1.0
+    return np.clip(np.nan_to_num(margins / scale, nan=-_WIDEST), -_WIDEST, _WIDEST)
 
 
 def _front(points: Array) -> Array:
