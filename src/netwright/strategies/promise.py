@@ -28,6 +28,8 @@ Array = NDArray[np.float64]
 _BLIND_AFTER, _SKILL = 30, 0.2
 _DRAWS = 64
 _WIDEST = 3.0
+_BEYOND = 1.1
+"""The largest cost tried is no bound: the front may go on a little beyond it."""
 _FEASIBLE = "feasible"
 
 Warp = Callable[[Array], Array]
@@ -192,7 +194,7 @@ class Model:
     # What is improved
 
     def _hypervolume(self, views: list[View], pool: Sequence[Candidate]) -> Array:
-        """(m,) the expected gain in hypervolume; costs in ranks, as the values are."""
+        """(m,) the expected gain in hypervolume; costs as shares of the range tried."""
         (modelled,) = self.modelled
         (cheap,) = (o for o in self.problem.objectives if o is not modelled)
         mean, deviation, seen = self._predict(views, modelled, pool)
@@ -201,7 +203,7 @@ class Model:
         low, high = tried.min(), tried.max()
         width = (high - low) or 1.0
         points = np.column_stack([(tried - low) / width, seen])[self._allowed]
-        reference = (1.0, float(np.quantile(seen, 0.1)))
+        reference = (_BEYOND, float(np.quantile(seen, 0.1)))
         return known_cost_improvement(
             mean, deviation, (known - low) / width, _front(points), reference
         )
