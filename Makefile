@@ -10,7 +10,7 @@ demo: .venv/installed  ## install, then design a network for built-in digits
 	$(BIN)/netwright demo
 
 test: .venv/developing  ## all tests and examples
-	$(BIN)/python -m pytest -n auto --dist loadscope
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: .venv/developing  ## style, types, floors, public names
 	$(BIN)/ruff check .

@@ -274,7 +274,7 @@ def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> N
         (
             space,
             {"about": about, "strategy": RandomSearch()},
-            r"strategy was Regularized.*, is Rand",
+            r"strategy was Bayesian.*, is Rand",
         ),
         (other, {"about": about}, "search space is a different one"),
     ]
