@@ -7,10 +7,10 @@ path encoding, independent Thompson sampling, mutants of the best. NPENAS (Wei e
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,29 @@ _LATEST = 500
 
 
 @dataclass(frozen=True)
-class Bananas:
+class _Settings(ABC):
+    """What both have; they differ in how they take the ensemble's opinions."""
+
+    initial: int = 10
+    batch: int = 10
+    candidates: int = 100
+    parents: int = 10
+
+    def __post_init__(self) -> None:
+        for name, least in (("initial", 2), ("batch", 1), ("candidates", 1), ("parents", 1)):
+            if getattr(self, name) < least:
+                raise InputError(expected(name, f"at least {least}", getattr(self, name)))
+
+    def __call__(self, problem: Problem) -> Strategy:
+        return _Predicted(self, problem)
+
+    @abstractmethod
+    def score(self, guessed: Array, rng: RNG) -> Array:
+        """(m,) how promising, from the members' predictions (members, m)."""
+
+
+@dataclass(frozen=True)
+class Bananas(_Settings):
     """Of `candidates` mutants of the best `parents`, those that draws from the ensemble favour.
 
     The first `initial` trials are random. Every `batch` trials the ensemble is trained anew, and
@@ -42,62 +64,20 @@ class Bananas:
     the order of the trials by front and crowding.
     """
 
-    initial: int = 10
-    batch: int = 10
-    candidates: int = 100
-    parents: int = 10
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def __call__(self, problem: Problem) -> Strategy:
-        return _Predicted(self, problem)
-
     def score(self, guessed: Array, rng: RNG) -> Array:
-        """(m,) of the members' predictions (members, m): one draw each (section 4)."""
-        spread = guessed.std(0, ddof=1)
+        spread = guessed.std(0, ddof=1)  # one draw each: section 4
         return np.asarray(guessed.mean(0) + spread * rng.standard_normal(guessed.shape[1]))
 
 
 @dataclass(frozen=True)
-class Npenas:
+class Npenas(_Settings):
     """Evolution with a predictor: of `candidates` children those with the best mean are evaluated.
 
     Settings as of `Bananas`; what differs is that the predictor's opinion is taken as it is.
     """
 
-    initial: int = 10
-    batch: int = 10
-    candidates: int = 100
-    parents: int = 10
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def __call__(self, problem: Problem) -> Strategy:
-        return _Predicted(self, problem)
-
     def score(self, guessed: Array, rng: RNG) -> Array:
-        """(m,) means of the members' predictions (members, m)."""
         return np.asarray(guessed.mean(0))
-
-
-class _Settings(Protocol):
-    @property
-    def initial(self) -> int: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def candidates(self) -> int: ...
-    @property
-    def parents(self) -> int: ...
-    def score(self, guessed: Array, rng: RNG) -> Array: ...
-
-
-def _check(settings: _Settings) -> None:
-    for name, least in (("initial", 2), ("batch", 1), ("candidates", 1), ("parents", 1)):
-        if getattr(settings, name) < least:
-            raise InputError(expected(name, f"at least {least}", getattr(settings, name)))
 
 
 class _Predicted:
