@@ -36,7 +36,7 @@ class View(NamedTuple):
     blocks: tuple[Array, ...]
     rough: bool = False
 
-    def take(self, rows: slice | Array) -> View:
+    def take(self, rows: slice) -> View:
         return View(tuple(block[rows] for block in self.blocks), self.rough)
 
 
@@ -175,9 +175,14 @@ def _distances(a: Views, b: Views) -> list[Array]:
     found = []
     for one, other in zip(a, b, strict=True):
         for x, y in zip(one.blocks, other.blocks, strict=True):
-            d = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :] - 2 * (x @ y.T)
-            found.append(np.maximum(d, 0.0))
+            found.append(squared_distances(x, y))
     return found
+
+
+def squared_distances(x: Array, y: Array) -> Array:
+    """(n, m) between rows (n, d) and rows (m, d)."""
+    d = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :] - 2 * (x @ y.T)
+    return np.asarray(np.maximum(d, 0.0))
 
 
 @dataclass(frozen=True)

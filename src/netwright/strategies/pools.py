@@ -13,6 +13,7 @@ from netwright.space.choices import NumberChoice
 from netwright.space.decisions import Decision
 from netwright.space.space import Space
 from netwright.strategies.base import RNG
+from netwright.strategies.gaussian import squared_distances
 
 _NEIGHBOURS = 250
 """At most so many one-edit neighbours of a candidate; of more, a random part."""
@@ -114,7 +115,7 @@ def spread(
     if not taken:
         return candidates[int(rng.integers(len(candidates)))]
     rows, others = encode(candidates), encode(taken)  # (n, d), (m, d)
-    nearest = ((rows[:, None, :] - others[None, :, :]) ** 2).sum(2).min(1)  # (n,)
+    nearest = squared_distances(rows, others).min(1)  # (n,)
     total = nearest.sum()
     if total <= 0:
         return candidates[int(rng.integers(len(candidates)))]

@@ -21,6 +21,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import NumberChoice
 from netwright.space.decisions import Decision
 from netwright.space.space import Space
+from netwright.strategies.acquisition import normal_below
 from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import crowded_order
@@ -175,7 +176,7 @@ class Density:
     ) -> NDArray[np.float64]:
         """(m, n) of `at` (m, 1) under the kernels of `seen` (1, n)."""
         if _is_number(decision):
-            inside = _normal_below((1 - seen) / self._width) - _normal_below(-seen / self._width)
+            inside = normal_below((1 - seen) / self._width) - normal_below(-seen / self._width)
             z = (at - seen) / self._width
             return np.asarray(
                 -0.5 * z**2 - np.log(self._width * math.sqrt(2 * math.pi)) - np.log(inside)
@@ -202,9 +203,3 @@ def _log_prior(decision: Decision) -> float:
     if _is_number(decision):
         return 0.0
     return -math.log(len(decision.values))
-
-
-def _normal_below(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(z))
