@@ -9,7 +9,7 @@ from netwright.data.task import Task
 from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.networks.costs import costs
 from netwright.pipelines.models import Inputs
-from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, target_of
+from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import ABOUT, Job, Metrics
 
@@ -31,23 +31,21 @@ class NetworkCosts:
     @property
     def knowledge(self) -> NetworkKnowledge:
         """The same costs before anything is paid for, and what the networks look like."""
-        return NetworkKnowledge(self.space, lambda _, description: self._costs_of(description))
+        return NetworkKnowledge(self.space, lambda _, description: self._found(description)[1])
 
     def __call__(self, job: Job) -> Metrics:
-        description = self.space.fill(job.proposal.candidate)
-        inputs = self._inputs(as_pipeline(description, self.task))
+        inputs, metrics = self._found(self.space.fill(job.proposal.candidate))
         (job.folder / ABOUT).write_text(inputs.json())
-        return self._costs_of(description)
+        return metrics
 
-    def _inputs(self, pipeline: Pipeline) -> Inputs:
-        return prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
-
-    def _costs_of(self, description: object) -> Metrics:
+    def _found(self, description: object) -> tuple[Inputs, Metrics]:
+        """What the network of a filled description takes, and what it costs."""
         pipeline = as_pipeline(description, self.task)
-        inputs = self._inputs(pipeline)
+        inputs = prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
         found = costs(pipeline.model.network, inputs.shape, **inputs.given)
-        return {
+        metrics = {
             "parameters": float(found.parameters),
             "flops": float(found.flops),
             "memory": float(found.memory),
         }
+        return inputs, metrics

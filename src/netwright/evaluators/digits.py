@@ -12,6 +12,7 @@ from netwright.data.builtin import load_builtin
 from netwright.data.splits import holdout
 from netwright.data.task import Images, Part, Task, fingerprint, task
 from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.networks.cells import relu_conv
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import (
     Activation,
@@ -43,7 +44,7 @@ def digits_space() -> Space[Training]:
     to node 2. The edges into nodes 1 and 2 are "none", "conv1x1" or "conv3x3", those into the
     output node 3 may also be "skip".
     """
-    convolutions: dict[str, Network] = {"conv1x1": _relu_conv(1), "conv3x3": _relu_conv(3)}
+    convolutions: dict[str, Network] = {"conv1x1": relu_conv(1), "conv3x3": relu_conv(3)}
     inner: Network = OneOf({"none": Zero(), **convolutions})
     last: Network = OneOf({"none": Zero(), "skip": Skip(), **convolutions})
     nodes = {str(j): Node({str(i): inner for i in range(j)}) for j in (1, 2)}
@@ -52,10 +53,6 @@ def digits_space() -> Space[Training]:
     stem = Conv(12, stride=2, activation="none")
     network = (stem, cell, Activation(), GlobalPool(), Linear())
     return Space(Training(network, lr=0.01, batch_size=50, epochs=EPOCHS[-1]))
-
-
-def _relu_conv(kernel: int) -> Network:
-    return (Activation(), Conv(kernel=kernel, activation="none"))
 
 
 def digits_task() -> Task:

@@ -41,8 +41,8 @@ def nas_bench_201_cell() -> Graph:
         {
             "none": Zero(),
             "skip_connect": Skip(),
-            "nor_conv_1x1": _relu_conv(1),
-            "nor_conv_3x3": _relu_conv(3),
+            "nor_conv_1x1": relu_conv(1),
+            "nor_conv_3x3": relu_conv(3),
             "avg_pool_3x3": Pool("avg"),
         }
     )
@@ -73,8 +73,8 @@ def darts_cell(
     """Two inputs brought to `channels`, then nodes that each choose two of those before them."""
     kind = "reduce" if reduction else "normal"
     found = {
-        "0": Node({"before": _relu_conv(1, channels, 2 if after_reduction else 1)}),
-        "1": Node({"last": _relu_conv(1, channels)}),
+        "0": Node({"before": relu_conv(1, channels, 2 if after_reduction else 1)}),
+        "1": Node({"last": relu_conv(1, channels)}),
     }
     inner = [str(j) for j in range(2, nodes + 2)]
     for j in range(2, nodes + 2):
@@ -91,7 +91,7 @@ def _darts_operations(stride: int) -> Mapping[str, Network]:
     return {
         "max_pool_3x3": (Pool("max", stride=stride), Norm()),
         "avg_pool_3x3": (Pool("avg", stride=stride), Norm()),
-        "skip_connect": Skip() if stride == 1 else _relu_conv(1, 0, stride),
+        "skip_connect": Skip() if stride == 1 else relu_conv(1, 0, stride),
         "sep_conv_3x3": (_relu_separable(3, stride), _relu_separable(3)),
         "sep_conv_5x5": (_relu_separable(5, stride), _relu_separable(5)),
         "dil_conv_3x3": _relu_separable(3, stride, dilation=2),
@@ -135,8 +135,8 @@ def at_most_edges(values: Mapping[str, Value], most: int = 9) -> bool:
     return sum(len(value) for value in values.values() if isinstance(value, tuple)) <= most
 
 
-def _relu_conv(kernel: int, channels: int = 0, stride: int = 1) -> Network:
-    """ReLU, convolution, batch normalisation: the order of both cell papers."""
+def relu_conv(kernel: int, channels: int = 0, stride: int = 1) -> Network:
+    """ReLU, convolution, batch normalisation: the order of the cell papers. 0 channels: as before."""
     return (Activation(), Conv(channels, kernel, stride, activation="none"))
 
 
