@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -19,9 +20,10 @@ from netwright.networks.features import bags
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
+from netwright.strategies import pools
 from netwright.strategies.base import Knowledge, OnlyTheSpace, Problem
 from netwright.strategies.bayesian import Bayesian
-from netwright.strategies.promise import Model
+from netwright.strategies.posterior import Posterior
 from netwright.testing import best, simulate
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import hypervolume
@@ -218,7 +220,7 @@ def test_a_limit_on_what_is_not_known_is_learnt(monkeypatch: pytest.MonkeyPatch)
     assert with_chance > 0.5
     assert share_within(()) < 0.2
     # else only the best so far knows of the limit, and improvement lies beyond it
-    monkeypatch.setattr(Model, "_chance", lambda self, views, pool: np.ones(len(pool)))
+    monkeypatch.setattr(Posterior, "_chance", lambda self, views, pool: np.ones(len(pool)))
     assert with_chance > share_within([UNKNOWN]) + 0.2
 
 
@@ -241,7 +243,7 @@ def test_what_cannot_be_built_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None
 
     learnt = share()
     assert learnt < 0.2  # of random candidates 44 % are
-    monkeypatch.setattr(Model, "_feasible", lambda self, pool: np.ones(len(pool)))
+    monkeypatch.setattr(Posterior, "_feasible", lambda self, pool: np.ones(len(pool)))
     assert share() > learnt + 0.1
 
 
@@ -263,7 +265,7 @@ def test_a_resumed_search_fits_its_models_of_limits_as_one_that_never_stopped() 
     for seed in range(3):
         one, other = (list(s.ask(1, np.random.default_rng(seed))) for s in (asked, replayed))
         assert one == other
-    fitted = [s._promise._fitted for s in (asked, replayed)]  # type: ignore[attr-defined]
+    fitted = [s._posteriors._fitted for s in (asked, replayed)]  # type: ignore[attr-defined]
     assert fitted[0].keys() == fitted[1].keys()
     for key, surrogate in fitted[0].items():
         assert np.array_equal(surrogate.kernel.theta, fitted[1][key].kernel.theta), key
@@ -300,7 +302,7 @@ def test_of_two_objectives_one_known_gives_a_larger_front(monkeypatch: pytest.Mo
 
     known = mean(Fake(metrics=known_total))
     assert known > 1.01 * mean(None)
-    monkeypatch.setattr(Model, "_hypervolume", lambda self, views, pool: np.ones(len(pool)))
+    monkeypatch.setattr(Posterior, "_hypervolume", lambda self, views, pool: np.ones(len(pool)))
     assert known > 1.01 * mean(Fake(metrics=known_total))
 
 
@@ -354,9 +356,9 @@ def believing(leave_out: bool, seed: int) -> float:
         strategy.tell(trial)
     if leave_out:
         plain = strategy._promising  # type: ignore[attr-defined]
-        strategy._promising = lambda prior, known, forms, chosen, rng: plain(
-            prior, known, forms, [], rng
-        )  # type: ignore[attr-defined]
+        strategy._promising = lambda batch, rng: plain(  # type: ignore[attr-defined]
+            replace(batch, chosen=[]), rng
+        )
     asked = [one.candidate for one in strategy.ask(6, np.random.default_rng(seed))]
     assert len(set(asked)) == 6
     points = np.array([[float(str(one.values[name])) for name in "xy"] for one in asked])
@@ -366,6 +368,21 @@ def believing(leave_out: bool, seed: int) -> float:
 def test_the_proposals_of_one_ask_are_apart() -> None:
     apart = np.mean([believing(False, seed) for seed in range(3)])
     assert apart > 3 * np.mean([believing(True, seed) for seed in range(3)])
+
+
+def test_hearing_costs_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log is replayed, and a first trial started, without looking at a thousand networks."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("a tell must not draw candidates")
+
+    strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
+    monkeypatch.setattr(pools, "drawn", never)
+    for number in range(1, 4):
+        proposal = Proposal(NUMBERS.sample(np.random.default_rng(number)))
+        strategy.tell(Trial(number, proposal, 0))
+        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": 1.0}))
+    assert list(strategy.ask(0, np.random.default_rng(0))) == []
 
 
 def test_what_is_kept_is_bounded_and_holds_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,13 +404,13 @@ def test_searches_go_on_after_trials_were_forgotten(monkeypatch: pytest.MonkeyPa
     for name, value in (("_MOST", 20), ("_BEST", 10), ("_LATEST", 8)):
         monkeypatch.setattr(module, name, value)
     sizes: list[int] = []
-    plain = Model.worth
+    plain = Posterior.worth
 
-    def counting(self: Model, pool: Sequence[Candidate], rng: np.random.Generator) -> Any:
+    def counting(self: Posterior, pool: Sequence[Candidate], rng: np.random.Generator) -> Any:
         sizes.append(len(self.done))
         return plain(self, pool, rng)
 
-    monkeypatch.setattr(Model, "worth", counting)
+    monkeypatch.setattr(Posterior, "worth", counting)
     log = run(away, 60)
     assert max(sizes) <= 20
     assert best(log) == 0.0

@@ -33,7 +33,7 @@ class Bags(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """An operation in a graph, and the places before it ("" for what comes in)."""
+    """An operation in a graph, and the places of the steps before it; none before an input."""
 
     operation: str
     before: tuple[int, ...]

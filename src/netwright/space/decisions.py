@@ -218,8 +218,8 @@ Filler: TypeAlias = Callable[[Mapping[str, Value], dict[int, Any]], Any]
 def filler(description: Any) -> Filler:
     """What fills the description's open choices in, made once for many candidates.
 
-    A shared part is filled once and stands in all its places as one object. Of functions and plain
-    data, so that it pickles.
+    A shared part is filled once, and stands in all places of that one `Shared` as one object. Of
+    functions and plain data, so that it pickles.
     """
     return _filler(description, "", {})
 

@@ -8,8 +8,8 @@ rather than everywhere (White et al. 2021, "Exploring the loss landscape in NAS"
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
@@ -20,8 +20,8 @@ from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate
 from netwright.strategies import pools
 from netwright.strategies.base import RNG, OnlyTheSpace, Problem, Strategy
+from netwright.strategies.posterior import Beliefs, Posteriors
 from netwright.strategies.prior import Prior
-from netwright.strategies.promise import Beliefs, Promise
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import constrained_ranks, crowded_order
 from netwright.strategies.told import Told
@@ -61,6 +61,17 @@ class Bayesian:
         return _Search(self, problem)
 
 
+@dataclass
+class _Batch:
+    """One `ask`: candidates known and forms tried by now, what was `chosen` in it already among
+    them."""
+
+    prior: Prior
+    known: Set[Candidate]
+    forms: set[str]
+    chosen: list[Candidate] = field(default_factory=list)
+
+
 class _Search:
     """The strategy of `Bayesian`."""
 
@@ -72,26 +83,29 @@ class _Search:
         self._infeasible: list[Candidate] = []
         self._running: dict[int, Candidate] = {}
         self._forms: set[str] = set()
+        self._first: Candidate | None = None
         self._prior: Prior | None = None
+        """Of a thousand candidates, which takes a second: made by the first `ask` after a tell."""
         self._era = 0
         """How often trials were forgotten: what was fitted before is of other trials."""
-        self._promise = Promise(problem)
+        self._posteriors = Posteriors(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        chosen: list[Candidate] = []
+        batch: _Batch | None = None
 
         def one(known: Set[Candidate], asked: int) -> Proposal | None:
-            forms = self._forms | {self._form(c) for c in chosen}
-            proposal = self._next(known, forms, chosen, rng)
+            nonlocal batch
+            batch = batch or _Batch(self._prior_for(rng), known, set(self._forms))
+            proposal = self._next(batch, rng)
             if proposal is not None:
-                chosen.append(proposal.candidate)
+                batch.chosen.append(proposal.candidate)
+                batch.forms.add(self._form(proposal.candidate))
             return proposal
 
         return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        if self._prior is None:
-            self._prior = self._prior_of(_generator(self.space.to_unit(trial.candidate)))
+        self._first = self._first or trial.candidate
         self._forms.add(self._form(trial.candidate))
         self._running.pop(trial.id, None)
         if self._told.hear(trial):
@@ -120,34 +134,32 @@ class _Search:
     def _order(self) -> list[int]:
         return crowded_order(self._done, self.problem.objectives, self.problem.limits)
 
+    def _prior_for(self, rng: RNG) -> Prior:
+        """A function of what was told: before anything was, it is drawn anew."""
+        if self._first is None:
+            return self._prior_of(rng)
+        if self._prior is None:
+            self._prior = self._prior_of(_generator(self.space.to_unit(self._first)))
+        return self._prior
+
     def _prior_of(self, rng: RNG) -> Prior:
         """Scores among random candidates, each network once."""
         random = pools.new(pools.drawn(self.space, _REFERENCE, rng), set())
         reference = list(pools.distinct(random, set(), self.knowledge.canonical))
         return Prior.of(self.knowledge if self.settings.prior else OnlyTheSpace(), reference)
 
-    def _next(
-        self, known: Set[Candidate], forms: Set[str], chosen: list[Candidate], rng: RNG
-    ) -> Proposal | None:
-        prior = self._prior_of(rng) if self._prior is None else self._prior
-        begun = len(self._done) + len(self._running) + len(chosen)
+    def _next(self, batch: _Batch, rng: RNG) -> Proposal | None:
+        begun = len(self._done) + len(self._running) + len(batch.chosen)
         if begun < self.settings.initial or len(self._done) < _LEAST:
-            found = self._first(prior, known, forms, chosen, rng)
+            found = self._spread_out(batch, rng)
         else:
-            found = self._promising(prior, known, forms, chosen, rng)
-        return found or stranger(self.space, known, rng)
+            found = self._promising(batch, rng)
+        return found or stranger(self.space, batch.known, rng)
 
-    def _first(
-        self,
-        prior: Prior,
-        known: Set[Candidate],
-        forms: Set[str],
-        chosen: list[Candidate],
-        rng: RNG,
-    ) -> Proposal | None:
+    def _spread_out(self, batch: _Batch, rng: RNG) -> Proposal | None:
         """Among those that the prior likes best one far from all tried."""
-        new = pools.new(prior.reference, known)
-        new = self._within(list(pools.distinct(new, forms, self._form)))
+        prior = batch.prior
+        new = self._within(self._untried(prior.reference, batch))
         if not new:
             return None
         if prior and not self._infeasible:
@@ -155,50 +167,45 @@ class _Search:
             best = np.argsort(-scores, kind="stable")[: max(1, int(_TOP * len(prior.reference)))]
             new = [new[i] for i in best]
         tried = [trial.candidate for trial in self._done]
-        taken = [*tried, *self._infeasible, *self._running.values(), *chosen]
+        taken = [*tried, *self._infeasible, *self._running.values(), *batch.chosen]
         return Proposal(pools.spread(new, taken, self.space.encode, rng), origin="initial")
 
-    def _promising(
-        self,
-        prior: Prior,
-        known: Set[Candidate],
-        forms: Set[str],
-        chosen: list[Candidate],
-        rng: RNG,
-    ) -> Proposal | None:
+    def _promising(self, batch: _Batch, rng: RNG) -> Proposal | None:
         order = self._order()
-        pool = self._pool(prior, order, known, rng)
+        pool = self._pool(batch, order, rng)
         beliefs = Beliefs(
             self._era, tuple(self._done), tuple(self._infeasible),
-            (*self._running.values(), *chosen), prior,
+            (*self._running.values(), *batch.chosen), batch.prior,
         )  # fmt: skip
-        model = self._promise.model(beliefs)
-        if model.is_blind and rng.random() < 0.5:
-            return self._step(order, known, forms, rng)
-        best = self._best(pool, model.worth(pool, rng), forms) if pool else None
+        posterior = self._posteriors.after(beliefs)
+        if posterior.is_blind and rng.random() < 0.5:
+            return self._step(batch, order, rng)
+        best = self._best(pool, posterior.worth(pool, rng), batch) if pool else None
         if best is None:
             return None
-        near = pools.new(pools.steps_of_numbers(self.space, best, 200, rng), known)
+        near = pools.new(pools.steps_of_numbers(self.space, best, 200, rng), batch.known)
         if near:
             both = self._within([best, *near])
-            best = self._best(both, model.worth(both, rng), forms) or best
+            best = self._best(both, posterior.worth(both, rng), batch) or best
         return Proposal(best, origin="model")
 
-    def _best(self, pool: list[Candidate], worth: Array, forms: Set[str]) -> Candidate | None:
+    def _best(self, pool: list[Candidate], worth: Array, batch: _Batch) -> Candidate | None:
         """The worthiest whose network was not tried under another writing; few need be looked at."""
         order = np.argsort(-worth, kind="stable")
-        return next(pools.distinct((pool[i] for i in order), forms, self._form), None)
+        return next(pools.distinct((pool[i] for i in order), batch.forms, self._form), None)
 
-    def _pool(
-        self, prior: Prior, order: list[int], known: Set[Candidate], rng: RNG
-    ) -> list[Candidate]:
+    def _untried(self, candidates: Iterable[Candidate], batch: _Batch) -> list[Candidate]:
+        """Neither known, nor of a form that was tried."""
+        return list(pools.distinct(pools.new(candidates, batch.known), batch.forms, self._form))
+
+    def _pool(self, batch: _Batch, order: list[int], rng: RNG) -> list[Candidate]:
         """One edit from the best eight, two from the best three, random ones, the prior's choice."""
         bases = [self._done[i].candidate for i in order[: self._bases()]]
         near = [pools.one_edit(self.space, base, rng) for base in bases]
         far = [c for part in near[:3] for c in pools.once_more(self.space, part, _FAR, rng)]
         random = pools.drawn(self.space, _RANDOM, rng)
-        found = [*chain.from_iterable(near), *far, *random, *self._liked(prior)]
-        return self._within(pools.new(found, known))
+        found = [*chain.from_iterable(near), *far, *random, *self._liked(batch.prior)]
+        return self._within(pools.new(found, batch.known))
 
     def _liked(self, prior: Prior) -> list[Candidate]:
         if not prior:
@@ -215,17 +222,15 @@ class _Search:
 
     def _within(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those whose known metrics keep the limits; all, where none does."""
-        able = [c for c in candidates if self._promise.keeps_known(c)]
+        able = [c for c in candidates if self._posteriors.keeps_known(c)]
         return able or candidates
 
-    def _step(
-        self, order: list[int], known: Set[Candidate], forms: Set[str], rng: RNG
-    ) -> Proposal | None:
+    def _step(self, batch: _Batch, order: list[int], rng: RNG) -> Proposal | None:
         """Local search: a random neighbour of the best candidate that has a new one."""
         for i in order:
             base = self._done[i]
             near = pools.one_edit(self.space, base.candidate, rng)
-            if new := self._within(list(pools.distinct(pools.new(near, known), forms, self._form))):
+            if new := self._within(self._untried(near, batch)):
                 chosen = new[int(rng.integers(len(new)))]
                 return Proposal(chosen, origin="neighbour", parents=(base.id,))
         return None

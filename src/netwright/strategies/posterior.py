@@ -46,20 +46,16 @@ class Beliefs:
     prior: Prior
 
 
-class Promise:
-    """Models of a problem, with a memory for fitted kernels (a function of the trials alone)."""
+class Posteriors:
+    """Posteriors of a problem, with a memory for fitted kernels (a function of the trials alone)."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.looks = Looks(problem.space, problem.knowledge)
         self._fitted: dict[tuple[str, int, int, tuple[Candidate, ...]], Surrogate] = {}
 
-    def model(self, beliefs: Beliefs) -> Model:
-        return Model(self, beliefs)
-
-    def known(self, candidate: Candidate, metric: str) -> float | None:
-        """The value of a metric that is known beforehand."""
-        return self.problem.knowledge.metrics(candidate).get(metric)
+    def after(self, beliefs: Beliefs) -> Posterior:
+        return Posterior(self, beliefs)
 
     def keeps_known(self, candidate: Candidate) -> bool:
         """Whether limits on metrics known beforehand are kept."""
@@ -83,13 +79,13 @@ class Promise:
         return self._fitted[key]
 
 
-class Model:
+class Posterior:
     """What the trials so far let expect of other candidates."""
 
-    def __init__(self, promise: Promise, beliefs: Beliefs) -> None:
-        self.promise, self.problem, self.beliefs = promise, promise.problem, beliefs
+    def __init__(self, posteriors: Posteriors, beliefs: Beliefs) -> None:
+        self.posteriors, self.problem, self.beliefs = posteriors, posteriors.problem, beliefs
         self.done = [trial.candidate for trial in beliefs.done]
-        example = self.promise.problem.knowledge.metrics(self.done[0])
+        example = self.problem.knowledge.metrics(self.done[0])
         self.modelled = [o for o in self.problem.objectives if o.metric not in example]
         self.doubtful = [limit for limit in self.problem.limits if limit.metric not in example]
         self._targets: dict[str, _Target] = {}
@@ -103,7 +99,7 @@ class Model:
 
     def worth(self, pool: Sequence[Candidate], rng: RNG) -> Array:
         """(m,) expected improvement of each, times the chance that it is allowed."""
-        views = self.promise.looks.of([*self.done, *self.beliefs.under_way, *pool])
+        views = self.posteriors.looks.of([*self.done, *self.beliefs.under_way, *pool])
         chance = self._chance(views, pool)
         objectives = self.problem.objectives
         if self.problem.limits and not self._allowed.any():
@@ -178,10 +174,10 @@ class Model:
         """(m,) by regression on 1 and -1 (Rasmussen and Williams 2006, section 6.5)."""
         seen = [*self.done, *self.beliefs.infeasible]
         labels = np.array([1.0] * len(self.done) + [-1.0] * len(self.beliefs.infeasible))
-        views = self.promise.looks.of([*seen, *pool])
+        views = self.posteriors.looks.of([*seen, *pool])
         at = take(views, slice(0, len(seen)))
         centred = labels - labels.mean()
-        surrogate = self.promise.fitted(
+        surrogate = self.posteriors.fitted(
             _FEASIBLE, self.beliefs, seen, centred, np.zeros(len(seen)), 0.0
         )
         mean = np.full(len(seen), labels.mean())
@@ -198,32 +194,32 @@ class Model:
         (modelled,) = self.modelled
         (cheap,) = (o for o in self.problem.objectives if o is not modelled)
         mean, deviation, seen = self._predict(views, modelled, pool)
-        tried = self._losses(cheap)
-        known = np.array([cheap.loss(self.problem.knowledge.metrics(c)) for c in pool])
-        low, high = tried.min(), tried.max()
-        width = (high - low) or 1.0
-        points = np.column_stack([(tried - low) / width, seen])[self._allowed]
+        tried, known = self._known(cheap, pool)
+        front = _front(np.column_stack([tried, seen])[self._allowed])
         reference = (_BEYOND, float(np.quantile(seen, 0.1)))
-        return known_cost_improvement(
-            mean, deviation, (known - low) / width, _front(points), reference
-        )
+        return known_cost_improvement(mean, deviation, known, front, reference)
+
+    def _known(self, objective: Objective, pool: Sequence[Candidate]) -> tuple[Array, Array]:
+        """Losses (n,) of what was tried and (m,) of the pool, known; as shares of the range tried."""
+        tried = self._losses(objective)
+        known = np.array([objective.loss(self.problem.knowledge.metrics(c)) for c in pool])
+        low, width = tried.min(), np.ptp(tried) or 1.0
+        return (tried - low) / width, (known - low) / width
 
     def _weighted(self, views: list[View], pool: Sequence[Candidate], rng: RNG) -> Array:
         """(m,) expected improvement of all objectives under random weights, by draws."""
         weights = rng.dirichlet(np.ones(len(self.problem.objectives)))
         drawn, best = [], []
         for objective in self.problem.objectives:
-            losses = self._losses(objective)
             if objective in self.modelled:
                 mean, deviation, seen = self._predict(views, objective, pool)
                 noise = rng.standard_normal(_DRAWS)[:, None]
                 drawn.append(normal_below(mean + deviation * noise))  # (draws, m), in 0..1
                 best.append(normal_below(seen))
                 continue
-            known = np.array([objective.loss(self.problem.knowledge.metrics(c)) for c in pool])
-            low, width = losses.min(), (np.ptp(losses) or 1.0)
-            drawn.append(np.broadcast_to(1 - (known - low) / width, (_DRAWS, len(pool))))
-            best.append(1 - (losses - low) / width)
+            tried, known = self._known(objective, pool)
+            drawn.append(np.broadcast_to(1 - known, (_DRAWS, len(pool))))
+            best.append(1 - tried)
         top = chebyshev(np.stack(best, -1)[self._allowed], weights).max()
         gain = np.maximum(chebyshev(np.stack(drawn, -1), weights) - top, 0.0)  # (draws, m)
         return np.asarray(gain.mean(0))
@@ -236,28 +232,28 @@ class _Target:
     y: Array
     mean: Array
     surrogate: Surrogate
+    slope: float
     constant: float
 
     @classmethod
     def of(
-        cls, model: Model, name: str, values: Array, warp: Warp, leaning: bool = False
+        cls, posterior: Posterior, name: str, values: Array, warp: Warp, leaning: bool = False
     ) -> _Target:
         """Of what was measured, values (n,), warped; `leaning`: the prior may foretell it."""
-        done, prior = model.done, model.beliefs.prior
+        done, prior = posterior.done, posterior.beliefs.prior
         lean = prior.of_candidates(done) if leaning else np.zeros(len(done))
         m = refit_at(len(done))
         early = warp(values[:m])
-        fitted = model.promise.fitted(
-            name, model.beliefs, done[:m], early, lean[:m], slope(lean[:m], early)
+        surrogate = posterior.posteriors.fitted(
+            name, posterior.beliefs, done[:m], early, lean[:m], slope(lean[:m], early)
         )
         y = warp(values)
         steep = slope(lean, y)
         constant = float((y - steep * lean).mean())
-        surrogate = Surrogate(fitted.kernel, steep, fitted.skill)
-        return cls(y, steep * lean + constant, surrogate, constant)
+        return cls(y, steep * lean + constant, surrogate, steep, constant)
 
     def lean_of(self, prior: Prior, candidates: Sequence[Candidate]) -> Array:
-        return self.surrogate.slope * prior.of_candidates(candidates) + self.constant
+        return self.slope * prior.of_candidates(candidates) + self.constant
 
 
 def _margins(limit: Limit, trials: Sequence[Trial]) -> list[tuple[str, Array]]:

@@ -20,7 +20,8 @@ class Prior:
     """Scores known beforehand, merged by rank among `reference` candidates.
 
     With several scores the logarithms of their ranks are added: what one finds bad is bad
-    (AZ-NAS; Lee and Ham 2024). `sorted`: each score of the reference, rising; none: no score is known.
+    (AZ-NAS; Lee and Ham 2024). `scores`: each one's values in the reference, rising; `merged`:
+    their sums, rising. False where no score is known.
     """
 
     knowledge: Knowledge
@@ -80,7 +81,7 @@ def by_rank(losses: Array) -> Array:
 
 
 def mean_ranks(values: Array) -> Array:
-    """(n,) ranks from 1, ties at the mean of theirs. As `scipy.stats.rankdata`, at once."""
+    """(n,) ranks from 1, ties at the mean of theirs: `rankdata`, without importing `scipy.stats`."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)  # (distinct,)
     return np.asarray((last - (count - 1) / 2)[place])

@@ -48,13 +48,12 @@ class Looks:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted kernel, the slope of its prior mean, and how well it foretells what it has not seen.
+    """A fitted kernel, and how well it foretells what it has not seen.
 
     `skill`: the rank correlation of targets with what is predicted for each from all the others.
     """
 
     kernel: Kernel
-    slope: float
     skill: float
 
     @classmethod
@@ -65,7 +64,7 @@ class Surrogate:
         rest = rest - rest.mean()
         kernel = fit_kernel(views, rest, terms)
         guess = Process(kernel, views, rest, np.zeros(len(y))).left_out() + slope * lean
-        return cls(kernel, slope, rank_correlation(guess, y))
+        return cls(kernel, rank_correlation(guess, y))
 
 
 def take(views: Sequence[View], rows: slice) -> list[View]:
