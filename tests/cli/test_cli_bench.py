@@ -123,6 +123,7 @@ def test_a_strategy_of_ones_own_that_fails_costs_only_itself(
     ("options", "sentence"),
     [
         (["--strategies", "evolutoin"], "got 'evolutoin'. Did you mean 'evolution'?"),
+        (["--until-found", "--repetition", "one"], "got 1 with repetition one. Leave it out."),
         (["--strategies", "random,random"], "strategies must be different ones, got 'random'."),
         (["--strategies", ","], "strategies must be at least one, got []."),
         (["--seeds", "0"], "seeds must be at least 1, got 0."),

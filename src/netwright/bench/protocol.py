@@ -232,9 +232,8 @@ def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
                 of = table.file.name + (f" at fidelity {at:g}" if at < 1 else "")
                 raise InputError(expected(what, f"a metric of {of}", name, fix))
     if protocol.until_found and (table.repetition != "mean" or len(protocol.search) > 1):
-        got = f"{len(protocol.search)} of repetition {table.repetition}"
-        raise InputError(
-            expected("until-found", "of one metric to search and repetition mean", Phrase(got))
-        )
+        got = f"{len(protocol.search)} with repetition {table.repetition}"
+        rule = "asked of one metric with repetition mean"
+        raise InputError(expected("until-found", rule, Phrase(got), "Leave it out."))
     if protocol.fidelity is not None and not 0 < protocol.fidelity <= 1:
         raise InputError(expected("fidelity", "in (0, 1]", protocol.fidelity))
