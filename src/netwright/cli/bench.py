@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Literal, cast
@@ -60,7 +60,8 @@ class Table:
         if self.name == "digits":
             return _shipped("netwright.evaluators.digits:digits_table", repetition)
         if ":" in self.name:
-            return _own(self.name)
+            own = _own(self.name)
+            return replace(own, repetition="one") if repetition == "one" else own
         rule = "digits, a .parquet of NAS-Bench-201, a .tfrecord of NAS-Bench-101 or module:Object"
         raise InputError(expected("table", rule, self.name, closest(self.name, ["digits"])))
 
