@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 
 from netwright.strategies.acquisition import (
+    Unwarp,
     chebyshev,
     expected_improvement,
     known_cost_improvement,
     normal_below,
 )
 from netwright.trials.pareto import hypervolume, nondominated
+
+
+def plain(mean: np.ndarray, deviation: np.ndarray) -> Callable[[float], np.ndarray]:
+    return partial(expected_improvement, mean, deviation)
 
 
 def test_expected_improvement_is_the_mean_of_draws() -> None:
@@ -47,7 +55,7 @@ def test_the_gain_in_hypervolume_is_that_of_draws(size: int, seed: int) -> None:
     front = points[nondominated(points * [1, -1])[:size]] if size else np.zeros((0, 2))
     cost = np.array([0.0, 0.3, 0.6, 0.84, 0.9])
     mean, deviation = rng.normal(0.7, 0.5, 5), rng.uniform(0.1, 1.0, 5)
-    said = known_cost_improvement(mean, deviation, cost, front[::-1], reference)
+    said = known_cost_improvement(plain(mean, deviation), cost, front[::-1], reference)
 
     losses, bound = front * [1, -1], np.array([reference[0], -reference[1]])
     before = hypervolume(losses, bound)
@@ -69,17 +77,43 @@ def _quantiles(n: int) -> np.ndarray:
 NOISE = _quantiles(400)
 
 
+@pytest.mark.parametrize("height", [-1.0, 0.0, 0.35, 0.9, 1.2, 3.0])
+def test_what_is_gained_as_measured_is_the_mean_of_draws(height: float) -> None:
+    targets = np.array([-1.5, -0.5, 0.0, 0.4, 1.5])
+    measured = np.array([0.0, 0.1, 0.7, 0.8, 1.0])  # an outlier, a steep part, a flat one
+    back = Unwarp.of(targets, measured)
+    assert back(targets) == pytest.approx(measured)
+    mean, deviation = np.array([-2.0, 0.1, 1.4, 2.5]), np.array([0.5, 1.0, 0.2, 2.0])
+    said = back.improvement(mean, deviation)(height)
+    drawn = np.maximum(back(mean[:, None] + deviation[:, None] * NOISE) - height, 0).mean(1)
+    assert said == pytest.approx(drawn, rel=0.02, abs=2e-3)
+
+
+def test_the_way_back_goes_on_above_the_best_and_knows_few_knots() -> None:
+    many = np.linspace(-2, 2, 500)
+    back = Unwarp.of(many, np.exp(many))
+    assert len(back.knots) <= 64
+    assert back(many) == pytest.approx(np.exp(many), rel=0.01)
+    missing = Unwarp.of(np.array([-1.0, 0.0, 1.0]), np.array([-np.inf, 0.2, 0.3]))
+    assert missing(np.array([-1.0, 0.0])) == pytest.approx([0.2, 0.2])
+    assert np.isfinite(missing.improvement(np.zeros(1), np.ones(1))(0.1)).all()
+    assert back(np.array([-9.0])) == pytest.approx(np.exp(-2))
+    assert back(np.array([3.0])) > back(np.array([2.0]))
+
+
 def test_a_cheaper_one_gains_more_and_what_costs_too_much_gains_nothing() -> None:
     front = np.array([[0.2, 0.5], [0.6, 1.0]])
     cost = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, np.inf])
-    said = known_cost_improvement(np.full(8, 1.5), np.full(8, 0.1), cost, front, (1.0, 0.0))
+    over = plain(np.full(8, 1.5), np.full(8, 0.1))
+    said = known_cost_improvement(over, cost, front, (1.0, 0.0))
     assert (np.diff(said[:6]) < 0).all()
     assert said[5:] == pytest.approx(0)
 
 
 def test_a_front_beyond_the_reference_counts_no_further_than_it() -> None:
     front = np.array([[2.0, 1.0]])
-    said = known_cost_improvement(np.array([5.0]), np.zeros(1), np.zeros(1), front, (1.0, 0.0))
+    over = plain(np.array([5.0]), np.zeros(1))
+    said = known_cost_improvement(over, np.zeros(1), front, (1.0, 0.0))
     assert said == pytest.approx([5.0])
 
 

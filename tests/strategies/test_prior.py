@@ -10,7 +10,16 @@ from scipy.stats import norm, rankdata, spearmanr
 
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import OnlyTheSpace
-from netwright.strategies.prior import Prior, by_rank, mean_ranks, rank_correlation, slope
+from netwright.strategies.prior import (
+    Prior,
+    by_distance,
+    by_rank,
+    generalised_least_squares,
+    least_squares,
+    mean_ranks,
+    rank_correlation,
+    slope,
+)
 from netwright.trials.trial import Metrics
 
 
@@ -116,3 +125,41 @@ def test_nothing_is_expected_where_no_score_is_known() -> None:
     prior = Prior.of(OnlyTheSpace(), at(*GRID))
     assert not prior
     assert prior.of_candidates(at((1, 1), (2, 2))) == pytest.approx([0, 0])
+
+
+def test_distances_to_the_best_tell_more_the_nearer_it_is() -> None:
+    targets = by_distance(np.array([0.50, 0.49, 0.30, 0.29]))
+    assert (np.diff(targets) > 0).all()
+    assert targets.mean() == pytest.approx(0)
+    assert targets.std() == pytest.approx(1)
+    far, near = targets[1] - targets[0], targets[3] - targets[2]
+    assert near > 3 * far  # ranks would make them alike
+    worst = by_distance(np.array([0.3, 0.2, 0.1, 0.4, 1e9, np.inf]))
+    assert worst[4] == worst[5]
+    assert worst[2] - worst[4] < 4  # an outlier leaves room for the others
+    assert by_distance(np.array([2.0, 2.0])) == pytest.approx([0, 0])
+    assert by_distance(np.array([2.0, np.inf])) == pytest.approx(by_rank(np.array([2.0, np.inf])))
+
+
+def test_the_covariance_tells_a_slope_that_least_squares_do_not_see() -> None:
+    """Two kinds of candidates; within each the score tells, and the kind with less is better."""
+    rng = np.random.default_rng(0)
+    kind = np.repeat([0.0, 1.0], 20)
+    score = rng.normal(size=40) * 0.3 + np.where(kind == 1, -0.15, 0.15)
+    targets = 0.7 * score + 0.4 * kind
+    covariance = 0.8 * (kind[:, None] == kind[None, :]) + 0.02 * np.eye(40)
+    plain, _ = least_squares(score, targets, covariance)
+    steep, _ = generalised_least_squares(score, targets, covariance)
+    assert plain < 0.35
+    assert steep == pytest.approx(0.7, abs=0.02)
+
+
+def test_few_trials_leave_the_slope_that_is_expected_and_many_that_go_the_other_way_none() -> None:
+    score = np.array([-0.1, 0.1])
+    assert generalised_least_squares(score, np.zeros(2), np.eye(2))[0] == pytest.approx(
+        0.7, abs=0.05
+    )
+    score = np.linspace(-1, 1, 12)
+    assert generalised_least_squares(score, -0.1 * score, 0.1 * np.eye(12))[0] == 0.0
+    assert generalised_least_squares(score[:4], -9 * score[:4], 0.1 * np.eye(4))[0] == 0.0
+    assert generalised_least_squares(np.ones(5), np.arange(5.0), np.eye(5)) == (0.0, 2.0)

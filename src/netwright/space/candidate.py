@@ -27,9 +27,11 @@ class Candidate:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        # values first: cheap, and nearly always enough; 1, True and 1.0 are told apart by the key
+        # values first: cheap, and nearly always enough; then 1, True and 1.0 are told apart
         return (
-            isinstance(other, Candidate) and self.values == other.values and self.key == other.key
+            isinstance(other, Candidate)
+            and self.values == other.values
+            and all(_alike(value, other.values[path]) for path, value in self.values.items())
         )
 
     def __hash__(self) -> int:
@@ -37,7 +39,7 @@ class Candidate:
 
     @cached_property
     def _hash(self) -> int:
-        """Far cheaper than the key, which equality asks for only where hashes are equal."""
+        """Far cheaper than the key's."""
         try:
             return hash(frozenset(self.values.items()))
         except TypeError:  # a list in it: no space holds it, but it can be asked about
@@ -72,6 +74,13 @@ class Candidate:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         object.__setattr__(self, "values", state["values"])
+
+
+def _alike(value: Value, other: Value) -> bool:
+    """Whether equal values are of one type, inside tuples too."""
+    if type(value) is not type(other):
+        return False
+    return not isinstance(value, tuple) or all(map(_alike, value, other))  # type: ignore[arg-type]  # of its type
 
 
 def _tuples(value: Any) -> Value:

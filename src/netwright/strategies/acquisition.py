@@ -6,11 +6,15 @@ Everything is "higher is better" here, and in arrays: means and deviations of wh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+_KNOTS = 64
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float | Array) -> Array:
@@ -28,15 +32,72 @@ def normal_below(z: Array) -> Array:
     return np.asarray(ndtr(z))
 
 
+@dataclass(frozen=True)
+class Unwarp:
+    """From targets (ranks, say) back to what was measured: straight lines between `knots`.
+
+    A process is fitted to warped values, since one outlier would spoil it otherwise; what is
+    gained counts as measured (Snelson et al. 2004, warped Gaussian processes). Above the best it
+    goes on half as steeply as the better half rises; below the worst it is flat.
+    """
+
+    knots: Array
+    values: Array
+    slopes: Array
+    """Of the lines that begin at each knot."""
+
+    @classmethod
+    def of(cls, targets: Array, values: Array) -> Unwarp:
+        """Through pairs (n,), both rising; of many, as many as tell the shape.
+
+        A value that is missing (-inf) is as bad as the worst.
+        """
+        known = np.isfinite(values)
+        values = np.where(known, values, values[known].min() if known.any() else 0.0)
+        _, first = np.unique(targets, return_index=True)
+        if len(first) > _KNOTS:
+            first = first[np.linspace(0, len(first) - 1, _KNOTS).round().astype(int)]
+        knots, values = targets[first], values[first]
+        rise, run = values[-1] - values[len(first) // 2], knots[-1] - knots[len(first) // 2]
+        beyond = 0.5 * rise / run if run > 0 else 0.0
+        return cls(knots, values, np.append(np.diff(values) / np.diff(knots), beyond))
+
+    def __call__(self, targets: Array) -> Array:
+        above = np.maximum(targets - self.knots[-1], 0.0)
+        return np.asarray(np.interp(targets, self.knots, self.values) + self.slopes[-1] * above)
+
+    def improvement(self, mean: Array, deviation: Array) -> Callable[[float], Array]:
+        """Height -> the expected improvement (m,) over it, as measured: exact.
+
+        Where the line bends at a knot, what is gained above the knot grows by the bend.
+        """
+        at = expected_improvement(mean, deviation, self.knots[:, None])  # (knots, m)
+        bends = np.diff(self.slopes, prepend=0.0)
+
+        def over(height: float) -> Array:
+            if height < self.values[0]:
+                return np.asarray(self.values[0] - height + bends @ at)
+            place = int(np.searchsorted(self.values, height, "right"))  # the next knot
+            slope = self.slopes[place - 1]
+            if slope <= 0:
+                return np.zeros(len(mean))
+            start = self.knots[place - 1] + (height - self.values[place - 1]) / slope
+            above = bends[place:] @ at[place:]
+            return np.asarray(slope * expected_improvement(mean, deviation, start) + above)
+
+        return over
+
+
 def known_cost_improvement(
-    mean: Array, deviation: Array, cost: Array, front: Array, reference: tuple[float, float]
+    over: Callable[[float], Array], cost: Array, front: Array, reference: tuple[float, float]
 ) -> Array:
     """The expected gain in hypervolume where one of two objectives is known beforehand: exact.
 
-    `cost` (m,) is known and to be small, the other is predicted and to be large. `front` (k, 2):
-    non-dominated (cost, value). A candidate of cost c lifts each step of the front's staircase
-    right of c: the sum over steps of width right of c times the expected improvement over the
-    step's height. `reference`: the largest cost and the least value that count.
+    `cost` (m,) is known and to be small, the other is predicted and to be large: `over` gives
+    each one's expected improvement (m,) over a height. `front` (k, 2): non-dominated (cost,
+    value). A candidate of cost c lifts each step of the front's staircase right of c: the sum over
+    steps of width right of c times the expected improvement over the step's height. `reference`:
+    the largest cost and the least value that count.
     """
     front = front[np.argsort(front[:, 0], kind="stable")] if len(front) else front.reshape(0, 2)
     within = np.minimum(front[:, 0], reference[0])
@@ -45,7 +106,8 @@ def known_cost_improvement(
     total = np.zeros(len(cost))
     for k, height in enumerate(heights):
         width = np.maximum(0.0, costs[k + 1] - np.maximum(costs[k], cost))  # (m,)
-        total += width * expected_improvement(mean, deviation, max(height, reference[1]))
+        if width.any():
+            total += width * over(max(float(height), reference[1]))
     return total
 
 

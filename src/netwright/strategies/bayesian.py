@@ -222,15 +222,17 @@ class _Search:
 
     def _within(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those whose known metrics keep the limits; all, where none does."""
-        able = [c for c in candidates if self._posteriors.keeps_known(c)]
-        return able or candidates
+        return self._able(candidates) or candidates
+
+    def _able(self, candidates: list[Candidate]) -> list[Candidate]:
+        return [c for c in candidates if self._posteriors.keeps_known(c)]
 
     def _step(self, batch: _Batch, order: list[int], rng: RNG) -> Proposal | None:
         """Local search: a random neighbour of the best candidate that has a new one."""
         for i in order:
             base = self._done[i]
             near = pools.one_edit(self.space, base.candidate, rng)
-            if new := self._within(self._untried(near, batch)):
+            if new := self._able(self._untried(near, batch)):
                 chosen = new[int(rng.integers(len(new)))]
                 return Proposal(chosen, origin="neighbour", parents=(base.id,))
         return None

@@ -70,6 +70,12 @@ class Kernel:
         distances = [d / s for d, s in zip(_distances(a, b), self.scales, strict=True)]
         return _parts(self, a, distances).total
 
+    def of_targets(self, views: Views) -> Array:
+        """(n, n) covariances of what is seen of candidates, noise and all."""
+        covariance = self.between(views, views)
+        covariance[np.diag_indices_from(covariance)] += self.noise + _JITTER
+        return covariance
+
 
 class _Parts(NamedTuple):
     """Everything a gradient needs: values of terms, and slopes by each block's squared distance."""
@@ -197,9 +203,7 @@ class Process:
     @cached_property
     def _factor(self) -> Array:
         """Lower Cholesky factor of the covariances with noise."""
-        covariance = self.kernel.between(self.views, self.views)
-        covariance[np.diag_indices_from(covariance)] += self.kernel.noise + _JITTER
-        return np.asarray(np.linalg.cholesky(covariance))
+        return np.asarray(np.linalg.cholesky(self.kernel.of_targets(self.views)))
 
     @cached_property
     def _alpha(self) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from netwright.space.candidate import Candidate
 from netwright.strategies.acquisition import (
+    Unwarp,
     chebyshev,
     expected_improvement,
     known_cost_improvement,
@@ -18,7 +19,15 @@ from netwright.strategies.acquisition import (
 )
 from netwright.strategies.base import RNG, Problem
 from netwright.strategies.gaussian import Process, View
-from netwright.strategies.prior import Prior, by_rank, slope
+from netwright.strategies.prior import (
+    Prior,
+    by_distance,
+    by_rank,
+    generalised_least_squares,
+    least_squares,
+    level,
+    slope,
+)
 from netwright.strategies.surrogates import Looks, Surrogate, refit_at, take
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Trial
@@ -30,9 +39,13 @@ _DRAWS = 64
 _WIDEST = 3.0
 _BEYOND = 1.1
 """The largest cost tried is no bound: the front may go on a little beyond it."""
+_LOWEST = 0.02
+"""Share of trials below what counts as the least accuracy: one failed network is no bound."""
 _FEASIBLE = "feasible"
 
 Warp = Callable[[Array], Array]
+Trend = Callable[[Array, Array, Array], tuple[float, float]]
+"""Slope and constant of targets by their prior, both (n,), given the covariance (n, n)."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,11 @@ class Posterior:
     def _target(self, objective: Objective) -> _Target:
         name, losses = objective.metric, self._losses(objective)
         if name not in self._targets:
-            self._targets[name] = _Target.of(self, name, losses, by_rank, leaning=True)
+            # towards one best, small steps near it count; of a front, all of it does
+            one = len(self.problem.objectives) == 1
+            warp: Warp = by_distance if one else by_rank
+            trend: Trend = generalised_least_squares if one else least_squares
+            self._targets[name] = _Target.of(self, name, losses, warp, trend)
         return self._targets[name]
 
     def _predict(
@@ -157,7 +174,7 @@ class Posterior:
         at = slice(n + k, n + k + len(pool))
         for limit in self.doubtful:
             for name, margin in _margins(limit, self.beliefs.done):
-                target = _Target.of(self, name, margin, _in_deviations)
+                target = _Target.of(self, name, margin, _in_deviations, level)
                 process = Process(
                     target.surrogate.kernel, take(views, slice(0, n)), target.y, target.mean
                 )
@@ -195,9 +212,11 @@ class Posterior:
         (cheap,) = (o for o in self.problem.objectives if o is not modelled)
         mean, deviation, seen = self._predict(views, modelled, pool)
         tried, known = self._known(cheap, pool)
-        front = _front(np.column_stack([tried, seen])[self._allowed])
-        reference = (_BEYOND, float(np.quantile(seen, 0.1)))
-        return known_cost_improvement(mean, deviation, known, front, reference)
+        unwarp = Unwarp.of(self._target(modelled).y, -self._losses(modelled))
+        front = _front(np.column_stack([tried, unwarp(seen)])[self._allowed])
+        reference = (_BEYOND, float(np.quantile(unwarp.values, _LOWEST)))
+        over = unwarp.improvement(mean, deviation)
+        return known_cost_improvement(over, known, front, reference)
 
     def _known(self, objective: Objective, pool: Sequence[Candidate]) -> tuple[Array, Array]:
         """Losses (n,) of what was tried and (m,) of the pool, known; as shares of the range tried."""
@@ -237,19 +256,18 @@ class _Target:
 
     @classmethod
     def of(
-        cls, posterior: Posterior, name: str, values: Array, warp: Warp, leaning: bool = False
+        cls, posterior: Posterior, name: str, values: Array, warp: Warp, trend: Trend
     ) -> _Target:
-        """Of what was measured, values (n,), warped; `leaning`: the prior may foretell it."""
-        done, prior = posterior.done, posterior.beliefs.prior
-        lean = prior.of_candidates(done) if leaning else np.zeros(len(done))
+        """Of what was measured, values (n,), warped; `trend`: what the prior foretells of it."""
+        done, posteriors = posterior.done, posterior.posteriors
+        lean = posterior.beliefs.prior.of_candidates(done)
         m = refit_at(len(done))
         early = warp(values[:m])
-        surrogate = posterior.posteriors.fitted(
-            name, posterior.beliefs, done[:m], early, lean[:m], slope(lean[:m], early)
-        )
+        rough = 0.0 if trend is level else slope(lean[:m], early)
+        surrogate = posteriors.fitted(name, posterior.beliefs, done[:m], early, lean[:m], rough)
         y = warp(values)
-        steep = slope(lean, y)
-        constant = float((y - steep * lean).mean())
+        views = posteriors.looks.of(done)
+        steep, constant = trend(lean, y, surrogate.kernel.of_targets(views))
         return cls(y, steep * lean + constant, surrogate, steep, constant)
 
     def lean_of(self, prior: Prior, candidates: Sequence[Candidate]) -> Array:

@@ -14,6 +14,15 @@ from netwright.strategies.base import Knowledge
 
 Array = NDArray[np.float64]
 
+_FINEST, _FARTHEST = 0.3, 20.0
+"""In median distances to the best: finer differences count little, larger ones no more."""
+_ALIKE = 1e-12
+"""Variance of scores that tell nothing apart."""
+_JUDGED = 12
+"""Trials after which a score that goes the wrong way is dropped, whatever was expected of it."""
+_SLOPE, _DOUBT = 0.7, 0.25
+"""What a score is expected to be worth, in deviations of the target by deviations of the score."""
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -80,6 +89,20 @@ def by_rank(losses: Array) -> Array:
     return np.asarray(-ndtri((mean_ranks(losses) - 0.5) / len(losses)))
 
 
+def by_distance(losses: Array) -> Array:
+    """(n,) targets of mean 0 and variance 1, high for a low loss: minus log(distance to the best).
+
+    Ranks say how many are better; this says by how much, and near the best in ever finer steps.
+    """
+    far = losses - losses.min()
+    told = far[(far > 0) & np.isfinite(far)]
+    if not len(told):  # all alike, or without end
+        return by_rank(losses)
+    usual = float(np.median(told))
+    target = -np.log(_FINEST * usual + np.minimum(far, _FARTHEST * usual))
+    return np.asarray((target - target.mean()) / target.std())
+
+
 def mean_ranks(values: Array) -> Array:
     """(n,) ranks from 1, ties at the mean of theirs: `rankdata`, without importing `scipy.stats`."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
@@ -102,9 +125,39 @@ def slope(prior: Array, y: Array, *, sceptical_after: int = 15, least: float = 0
     """
     n = len(y)
     variance = float(prior.var()) if n else 0.0
-    if n < 2 or variance <= 1e-12:
+    if n < 2 or variance <= _ALIKE:
         return 0.0
     if n >= sceptical_after and rank_correlation(prior, y) < least:
         return 0.0
     covariance = float(((prior - prior.mean()) * (y - y.mean())).mean())
     return max(0.0, covariance / variance) * n / (n + 3)
+
+
+def least_squares(prior: Array, y: Array, covariance: Array) -> tuple[float, float]:
+    """Slope and constant of targets y (n,) by the prior (n,); whatever their covariance (n, n)."""
+    steep = slope(prior, y)
+    return steep, float((y - steep * prior).mean())
+
+
+def generalised_least_squares(prior: Array, y: Array, covariance: Array) -> tuple[float, float]:
+    """Slope and constant where trials are like each other (covariance (n, n), with noise).
+
+    A search stays with what the prior likes, and in so narrow a range least squares see little of
+    its slope; weighed by the covariance, what differs in the prior alone tells. The slope is
+    normal beforehand (Rasmussen and Williams 2006, section 2.7), and never below 0.
+    """
+    blind = prior.var() <= _ALIKE  # nothing to judge it by
+    if blind or (len(y) >= _JUDGED and rank_correlation(prior, y) < 0):
+        return 0.0, float(y.mean())
+    basis = np.column_stack([prior, np.ones(len(y))])  # (n, 2)
+    weighed = np.linalg.solve(covariance, basis)
+    precision = basis.T @ weighed + np.diag([_DOUBT**-2, 1e-6])
+    steep, constant = np.linalg.solve(precision, weighed.T @ y + [_SLOPE / _DOUBT**2, 0.0])
+    if steep < 0:
+        steep, constant = 0.0, weighed[:, 1] @ y / weighed[:, 1].sum()
+    return float(steep), float(constant)
+
+
+def level(prior: Array, y: Array, covariance: Array) -> tuple[float, float]:
+    """No slope: what the prior says nothing of."""
+    return 0.0, float(y.mean())
