@@ -31,7 +31,7 @@ class Candidate:
         return (
             isinstance(other, Candidate)
             and self.values == other.values
-            and all(_alike(value, other.values[path]) for path, value in self.values.items())
+            and (self._only_texts or self._alike(other))
         )
 
     def __hash__(self) -> int:
@@ -44,6 +44,14 @@ class Candidate:
             return hash(frozenset(self.values.items()))
         except TypeError:  # a list in it: no space holds it, but it can be asked about
             return hash(self.key)
+
+    @cached_property
+    def _only_texts(self) -> bool:
+        """Nothing but texts equals them, so that nothing is left to tell apart."""
+        return all(type(value) is str for value in self.values.values())
+
+    def _alike(self, other: Candidate) -> bool:
+        return all(_alike(value, other.values[path]) for path, value in self.values.items())
 
     @cached_property
     def key(self) -> str:
