@@ -4,7 +4,7 @@
 
 runs all lines or those named, one after the other; killed, the same call goes on. Runs are kept in
 ``bench/``, summaries and curves in ``benchmarks/results/``. Counts and scores only: other work on
-the machine does no harm (overheads are CPU time).
+the machine does no harm (overheads are CPU time). The lines peers-* need the peers installed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 TASKS = ("cifar10", "cifar100", "imagenet16")
 TABLE = "NETWRIGHT_NASBENCH201"
+FIDELITIES = "random,halving,asha,hyperband,bohb,dehb,asha+evolution,evolution,tpe,bayesian"
 
 
 def _elsewhere(task: str) -> TableBenchmark:
@@ -87,6 +88,14 @@ def lines(table: str) -> Iterator[tuple[str, str]]:
                 "--strategies random,evolution,bayesian"
             ),
         )
+    yield (
+        "fidelities-cifar100",
+        (
+            f"{table} --task cifar100 --search accuracy --seeds 20 --evaluations 50 --strategies "
+            f"{FIDELITIES}"
+        ),
+    )
+    yield "fidelities-digits", f"digits --seeds 20 --evaluations 20 --strategies {FIDELITIES}"
     for task in TASKS:
         clock = "--clock 12000 --fidelity 0.06 --search accuracy --report test_accuracy"
         paper = f"strategies:paper_{task} {clock} --until-found"
@@ -98,6 +107,14 @@ def lines(table: str) -> Iterator[tuple[str, str]]:
             (
                 f"{table} --task {task} --repetition one --search accuracy --seeds 50 "
                 "--evaluations 100 --strategies random,bayesian"
+            ),
+        )
+    for task in TASKS:
+        yield (
+            f"peers-{task}",
+            (
+                f"{table} --task {task} --search accuracy --seeds 10 --evaluations 100 "
+                "--strategies random,evolution,bayesian --peers"
             ),
         )
 

@@ -14,6 +14,7 @@ from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
+from netwright.strategies.asha import ASHA
 from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.metrics import score
@@ -158,6 +159,7 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
     assert names.strategy("evolution") == RegularizedEvolution()
     for name in names.STRATEGIES:
         assert "0x" not in name_of(names.strategy(name))
+    assert names.strategy("asha+evolution") == ASHA(RegularizedEvolution())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_search.py").write_text(
         "class Mine:\n"
@@ -174,6 +176,9 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
         ("my_search:Yours", "cannot be imported: .*Yours"),
         ("no_such_module:Mine", "cannot be imported: No module named 'no_such_module'"),
         ("my_search:Old", r"made of one argument, a Problem, got Old\(space, objectives, limits\)"),
+        ("bohb+tpe", "before \\+ must be one of halving, asha, hyperband, got 'bohb'"),
+        ("asha+", "strategy must be a known name or module:Object, got ''"),
+        ("asha+dehb", "algorithm must be one that leaves fidelities alone, got Hyperband"),
         ("my_search:number", "strategy must be an object with ask and tell, .* got int"),
     ):
         with pytest.raises(InputError, match=sentence):

@@ -32,6 +32,9 @@ STRATEGIES: Mapping[str, str] = {
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
 
+WRAPPERS = ("halving", "asha", "hyperband")
+"""Those that take their candidates from another: ``asha+evolution``."""
+
 DEFAULT = "bayesian"
 
 
@@ -39,8 +42,16 @@ def strategy(name: str) -> Algorithm:
     """The algorithm called `name`, or the one at ``module:Object`` in users' own code, where
     Object is one (see `Algorithm`), or the class of its settings.
 
-    Raises InputError when there is none.
+    ``asha+evolution`` is asha over evolution: whatever tries many candidates with little effort
+    takes them from any other. Raises InputError when there is none.
     """
+    outer, plus, inner = name.partition("+")
+    if plus:
+        wrap = imported(STRATEGIES[outer], "strategy") if outer in WRAPPERS else None
+        if wrap is None:
+            known = ", ".join(WRAPPERS)
+            raise InputError(f"strategy before + must be one of {known}, got {outer!r}.")
+        return as_algorithm(wrap(strategy(inner)))
     place = STRATEGIES.get(name, name)
     if ":" not in place:
         fix = closest(name, STRATEGIES) or f"Known: {', '.join(STRATEGIES)}; or module:Object."

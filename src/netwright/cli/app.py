@@ -58,7 +58,8 @@ StrategyName = Annotated[
     typer.Option(
         "--strategy",
         help="bayesian, bananas, npenas, tpe, evolution, genetic, nsga2, differential, local, "
-        "reinforce, ppo, random, halving, asha, hyperband, bohb, dehb, or module:Object.",
+        "reinforce, ppo, random, halving, asha, hyperband, bohb, dehb; asha+evolution: asha over "
+        "evolution; or module:Object.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]

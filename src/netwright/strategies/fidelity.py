@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, runtime_checkable
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, Phrase, expected
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, as_algorithm, name_of
 from netwright.strategies.random import RandomSearch, stranger
@@ -57,6 +57,9 @@ class MultiFidelity(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", as_algorithm(self.algorithm))
+        if isinstance(self.algorithm, MultiFidelity):
+            got = Phrase(type(self.algorithm).__name__)
+            raise InputError(expected("algorithm", "one that leaves fidelities alone", got))
         if not self.eta > 1:
             raise InputError(expected("eta", "above 1", self.eta, "Use 3 or 4."))
         if not 0 < self.least < 1:
