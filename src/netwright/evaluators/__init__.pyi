@@ -13,3 +13,4 @@ from .table import Decided as Decided
 from .table import Measured as Measured
 from .table import TableBenchmark as TableBenchmark
 from .train import TrainAndValidate as TrainAndValidate
+from .zerocost import ZeroCost as ZeroCost

@@ -31,14 +31,14 @@ class NetworkCosts:
     @property
     def knowledge(self) -> NetworkKnowledge:
         """The same costs before anything is paid for, and what the networks look like."""
-        return NetworkKnowledge(self.space, lambda _, description: self._found(description)[1])
+        return NetworkKnowledge(self.space, lambda _, description: self.about(description)[1])
 
     def __call__(self, job: Job) -> Metrics:
-        inputs, metrics = self._found(self.space.fill(job.proposal.candidate))
+        inputs, metrics = self.about(self.space.fill(job.proposal.candidate))
         (job.folder / ABOUT).write_text(inputs.json())
         return metrics
 
-    def _found(self, description: object) -> tuple[Inputs, Metrics]:
+    def about(self, description: object) -> tuple[Inputs, Metrics]:
         """What the network of a filled description takes, and what it costs."""
         pipeline = as_pipeline(description, self.task)
         inputs = prepared(pipeline, self.task).for_network(target_of(self.task).outputs)

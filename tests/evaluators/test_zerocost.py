@@ -1,0 +1,72 @@
+"""Zero-cost scores of a task's candidates, and a search that is told them beforehand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from netwright.data.task import Task
+from netwright.errors import InputError
+from netwright.evaluators.zerocost import ZeroCost
+from netwright.networks.layers import Conv, GlobalPool, Linear
+from netwright.networks.proxies import MEASURES
+from netwright.networks.training import Training
+from netwright.space.choices import OneOf
+from netwright.space.space import Space
+from netwright.strategies.base import Problem
+from netwright.strategies.bayesian import Bayesian
+from netwright.testing import simulate
+from netwright.trials.objective import Objective
+from netwright.trials.trial import Job, Proposal
+
+IMAGES = Space(Training((Conv(OneOf(2, 4, 8, 16)), Conv(OneOf(4, 8)), GlobalPool(), Linear())))
+COLUMNS = Space(Training((Linear(OneOf(2, 8, 32), activation="relu"), Linear())))
+
+
+def job(space: Space[Training], folder: Path, seed: int = 0, **values: int) -> Job:
+    fixed = {f"network.{path[1:]}": value for path, value in values.items()}
+    return Job(Proposal(space.fix(fixed).default()), seed=seed, folder=folder)
+
+
+def test_a_task_of_images_has_every_score(image_task: Task, tmp_path: Path) -> None:
+    every = ZeroCost(IMAGES, image_task, scores=(*MEASURES, "parameters", "flops"), rows=8)
+    found = every(job(IMAGES, tmp_path))
+    assert tuple(found) == every.metrics == (*MEASURES, "parameters", "flops")
+    assert all(math.isfinite(value) for value in found.values())
+    assert every(job(IMAGES, tmp_path)) == found
+    assert every(job(IMAGES, tmp_path, seed=1)) != found
+
+
+@pytest.mark.parametrize("name", ["binary_task", "number_task"])
+def test_tables_have_those_that_need_no_pixels(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    task = request.getfixturevalue(name)
+    scores = ("grad_norm", "snip", "grasp", "synflow", "nwot", "swap", "jacov", "zico")
+    found = ZeroCost(COLUMNS, task, scores=scores)(job(COLUMNS, tmp_path))
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def test_a_search_is_told_them_as_hints(image_task: Task) -> None:
+    knowledge = ZeroCost(IMAGES, image_task, scores=("nwot", "flops"), rows=8).knowledge
+    small, large = (
+        IMAGES.fix({"network.0.channels": n, "network.1.channels": 4}).default() for n in (2, 16)
+    )
+    assert set(knowledge.scores(small)) == {"nwot", "flops"}
+    assert knowledge.scores(large)["flops"] == knowledge.metrics(large)["flops"]
+    assert knowledge.scores(large)["nwot"] > knowledge.scores(small)["nwot"]
+    problem = Problem(IMAGES, (Objective("accuracy", "max"),), knowledge=knowledge)
+    log = simulate(Bayesian(initial=2)(problem), lambda one: {"accuracy": 0.5}, 3)
+    assert {trial.proposal.origin for trial in log[:2]} == {"initial"}
+    assert problem.knowledge is knowledge
+
+
+def test_what_is_wrong_is_said(image_task: Task) -> None:
+    with pytest.raises(InputError, match=r"got 'synflw'. Did you mean 'synflow'"):
+        ZeroCost(IMAGES, image_task, scores=("synflw",))
+    with pytest.raises(InputError, match="rows must be at least 2, got 1"):
+        ZeroCost(IMAGES, image_task, rows=1)
+    with pytest.raises(InputError, match="at least one"):
+        ZeroCost(IMAGES, image_task, scores=())
