@@ -29,6 +29,7 @@ from .evaluators.table import Decided as Decided
 from .evaluators.table import Measured as Measured
 from .evaluators.table import TableBenchmark as TableBenchmark
 from .evaluators.train import TrainAndValidate as TrainAndValidate
+from .evaluators.zerocost import ZeroCost as ZeroCost
 from .networks.augment import Crop as Crop
 from .networks.augment import Cutout as Cutout
 from .networks.augment import Flip as Flip
@@ -78,6 +79,7 @@ from .networks.training import AdamW as AdamW
 from .networks.training import Constant as Constant
 from .networks.training import Cosine as Cosine
 from .networks.training import OneCycle as OneCycle
+from .oneshot.supernet import Supernet as Supernet
 from .networks.training import Training as Training
 from .pipelines.pipeline import ImagePipeline as ImagePipeline
 from .pipelines.pipeline import TablePipeline as TablePipeline

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.layers import Add, Composite, Network, Shape, Skip, Zero
+from netwright.networks.layers import Add, Composite, Layer, Network, Shape, Skip
 from netwright.space.choices import inline
 
 T = TypeVar("T")
@@ -173,7 +173,7 @@ def is_dead(network: Network) -> bool:
     """Whether nothing comes out of it: there is a `Zero` on the only way through."""
     if isinstance(network, tuple):
         return any(is_dead(layer) for layer in network)
-    return isinstance(network, Zero)
+    return isinstance(network, Layer) and network.dead
 
 
 def canonical(graph: Graph) -> str:

@@ -31,6 +31,11 @@ class Given:
 class Layer:
     """Anything a network is made of. A frozen dataclass; equal layers build equal modules."""
 
+    @property
+    def dead(self) -> bool:
+        """Whether nothing ever comes out of it: graphs leave it out, and what it alone feeds."""
+        return False
+
 
 Network: TypeAlias = Layer | tuple["Network", ...]
 Add: TypeAlias = Callable[[str, Network, Shape], Shape]
@@ -320,6 +325,10 @@ class Zero(Leaf):
     """Nothing goes out: the edge "none" of cells."""
 
     light = True
+
+    @property
+    def dead(self) -> bool:
+        return True
 
     def build(self, shape: Shape) -> nn.Module:
         return _Zeros()
