@@ -82,7 +82,7 @@ class _Relaxed(Composite):
 @dataclass(frozen=True)
 class Mixed(_Relaxed):
     """The options of one choice, or variants of a layer, side by side: the sum of their outputs by
-    weight (DARTS, 1806.09055, eq. 2). An option of weight 0 is not run."""
+    weight (DARTS, 1806.09055, section 2.2). An option of weight 0 is not run."""
 
     options: tuple[Network, ...]
     picks: tuple[Pick, ...]

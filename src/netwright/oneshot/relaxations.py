@@ -1,0 +1,182 @@
+"""From architecture parameters to the weights of a supernet: where the gradient methods differ.
+
+Each takes `alpha`, path of a decision -> (options,), and gives weights of the same shapes. A
+decision that keeps `k` of its options (inputs of a node) has weights that sum to k, so that the
+mixture is as large as what is left of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from netwright.errors import InputError, expected
+
+Alpha = Mapping[str, Tensor]
+Kept = Mapping[str, int]
+"""Path -> how many of the options are kept: 1, or the most of a `SubsetOf`."""
+
+
+class Relaxation(Protocol):
+    """One method's hooks; everything else is shared by all of them."""
+
+    def weights(
+        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The weights of one step at `progress`, the share in [0, 1] of the search that is over."""
+        ...
+
+    def penalty(self, alpha: Alpha, progress: float) -> Tensor:
+        """What is added to the loss of the architecture parameters."""
+        ...
+
+    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
+        """How much each option is preferred, for `Space.argmax`."""
+        ...
+
+
+@dataclass(frozen=True)
+class DARTS:
+    """A softmax over the options (Liu et al. 2019, 1806.09055, section 2.2)."""
+
+    def weights(
+        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        return {path: kept.get(path, 1) * a.softmax(0) for path, a in alpha.items()}
+
+    def penalty(self, alpha: Alpha, progress: float) -> Tensor:
+        return torch.zeros(())
+
+    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
+        return {path: a.detach().softmax(0) for path, a in alpha.items()}
+
+
+@dataclass(frozen=True)
+class BetaDARTS(DARTS):
+    """DARTS with a pull on the logarithm of the softmax's denominator (Ye et al. 2022, 2203.01665).
+
+    The pull grows from 0 to `most` over the search: it keeps alpha from running away, and with
+    that skips from taking over.
+    """
+
+    most: float = 50.0
+
+    def penalty(self, alpha: Alpha, progress: float) -> Tensor:
+        smooth = torch.stack([a.logsumexp(0) for a in alpha.values()]).mean()
+        return self.most * progress * smooth
+
+
+@dataclass(frozen=True)
+class GDAS(DARTS):
+    """One path a step, drawn by the Gumbel-max trick; gradients are those of the softmax at
+    temperature tau (Dong and Yang 2019, 1910.04465), which falls from `first` to `last`.
+    """
+
+    first: float = 10.0
+    last: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(first=self.first, last=self.last)
+
+    def weights(
+        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        tau = self.first + (self.last - self.first) * progress
+        found = {}
+        for path, a in alpha.items():
+            k = kept.get(path, 1)
+            noisy = a.log_softmax(0) + _gumbel(a, random)
+            soft = k * (noisy / tau).softmax(0)
+            hard = torch.zeros_like(soft).scatter(0, noisy.topk(k).indices, 1.0)
+            found[path] = hard - soft.detach() + soft  # 0 stays exactly 0
+        return found
+
+
+@dataclass(frozen=True)
+class SNAS(DARTS):
+    """Draws from the concrete distribution at temperature tau (Xie et al. 2019, 1812.09926),
+    which falls from `first` to `last`."""
+
+    first: float = 1.0
+    last: float = 0.03
+
+    def __post_init__(self) -> None:
+        _positive(first=self.first, last=self.last)
+
+    def weights(
+        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        tau = self.first * (self.last / self.first) ** progress
+        return {
+            path: kept.get(path, 1) * ((a.log_softmax(0) + _gumbel(a, random)) / tau).softmax(0)
+            for path, a in alpha.items()
+        }
+
+
+@dataclass(frozen=True)
+class DrNAS(DARTS):
+    """Weights drawn from a Dirichlet distribution, whose concentrations are learnt by the pathwise
+    gradient, with a pull of each towards 1 (Chen et al. 2021, 2006.10355)."""
+
+    pull: float = 1e-3
+
+    def weights(
+        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        seed = int(torch.randint(2**62, (), generator=random))
+        with torch.random.fork_rng(devices=[]):  # Dirichlet draws take no generator
+            torch.manual_seed(seed)
+            return {
+                path: kept.get(path, 1)
+                * torch.distributions.Dirichlet(_concentration(a), validate_args=False).rsample()
+                for path, a in alpha.items()
+            }
+
+    def penalty(self, alpha: Alpha, progress: float) -> Tensor:
+        far = [(_concentration(a) - 1).square().sum() for a in alpha.values()]
+        return self.pull * torch.stack(far).sum()
+
+    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
+        found = {path: _concentration(a.detach()) for path, a in alpha.items()}
+        return {path: one / one.sum() for path, one in found.items()}
+
+
+@dataclass(frozen=True)
+class FairDARTS(DARTS):
+    """A sigmoid for each option, so that none gains by another's loss, and a loss that drives each
+    to 0 or 1 (Chu et al. 2020, 1911.12126)."""
+
+    zero_one: float = 10.0
+
+    def weights(
+        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        return {path: a.sigmoid() for path, a in alpha.items()}
+
+    def penalty(self, alpha: Alpha, progress: float) -> Tensor:
+        far = torch.cat([(a.sigmoid() - 0.5).square() for a in alpha.values()])
+        return -self.zero_one * far.mean()
+
+    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
+        return {path: a.detach().sigmoid() for path, a in alpha.items()}
+
+
+def _concentration(a: Tensor) -> Tensor:
+    """Above 0, and 1 at 0."""
+    return torch.nn.functional.elu(a) + 1 + 1e-6
+
+
+def _gumbel(like: Tensor, random: torch.Generator) -> Tensor:
+    """-log -log u, u uniform: the largest of logits and such noise is drawn by their softmax."""
+    u = torch.rand(like.shape, generator=random).clamp(1e-12, 1 - 1e-7)
+    return -(-u.log()).log().to(like)
+
+
+def _positive(**temperatures: float) -> None:
+    for name, value in temperatures.items():
+        if not value > 0:
+            raise InputError(expected(name, "above 0", value))

@@ -1,0 +1,152 @@
+"""Each method's weights and pulls, by what defines it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from netwright.errors import InputError
+from netwright.oneshot.relaxations import (
+    DARTS,
+    GDAS,
+    SNAS,
+    BetaDARTS,
+    DrNAS,
+    FairDARTS,
+    Relaxation,
+)
+
+KEPT = {"pair": 2}
+
+
+def parameters() -> dict[str, Tensor]:
+    return {
+        "one": torch.tensor([0.5, -1.0, 1.5, 0.0], requires_grad=True),
+        "pair": torch.tensor([0.2, 1.0, -0.5], requires_grad=True),
+    }
+
+
+def random(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def draws(method: Relaxation, number: int, progress: float = 0.0, path: str = "one") -> Tensor:
+    """(number, options) weights."""
+    alpha, g = parameters(), random()
+    with torch.no_grad():
+        return torch.stack([method.weights(alpha, KEPT, progress, g)[path] for _ in range(number)])
+
+
+@pytest.mark.parametrize("method", [DARTS(), BetaDARTS(), GDAS(), SNAS(), DrNAS()])
+def test_weights_sum_to_what_is_kept_and_have_gradients(method: Relaxation) -> None:
+    alpha = parameters()
+    found = method.weights(alpha, KEPT, 0.3, random())
+    assert float(found["one"].detach().sum()) == pytest.approx(1, abs=1e-5)
+    assert float(found["pair"].detach().sum()) == pytest.approx(2, abs=1e-5)
+    (found["one"] * torch.arange(4.0)).sum().backward()
+    assert alpha["one"].grad is not None
+    assert float(alpha["one"].grad.abs().sum()) > 0
+
+
+def test_equal_seeds_draw_equal_weights() -> None:
+    for method in (GDAS(), SNAS(), DrNAS()):
+        one, other = (method.weights(parameters(), KEPT, 0.5, random(s))["one"] for s in (3, 3))
+        assert torch.equal(one, other)
+        assert not torch.equal(one, method.weights(parameters(), KEPT, 0.5, random(4))["one"])
+
+
+def test_darts_is_a_softmax() -> None:
+    assert torch.allclose(draws(DARTS(), 1)[0], parameters()["one"].softmax(0))
+    assert float(DARTS().penalty(parameters(), 1.0)) == 0
+
+
+def test_beta_darts_pulls_the_largest_down_ever_harder() -> None:
+    alpha = parameters()
+    BetaDARTS().penalty(alpha, 0.5).backward()
+    # the slope of the logarithm of a sum of exponentials is the softmax; two decisions share it
+    assert torch.allclose(alpha["one"].grad, 25 / 2 * alpha["one"].detach().softmax(0))  # type: ignore[arg-type]  # it has one
+    assert float(BetaDARTS().penalty(alpha, 0.0).detach()) == 0
+
+
+def test_gdas_takes_one_path_as_often_as_the_softmax_says() -> None:
+    found = draws(GDAS(), 4000)
+    assert ((found > 0.5).sum(1) == 1).all()
+    assert ((found == 0).sum(1) == 3).all()  # exactly, so that nothing else is run
+    often = (found > 0.5).float().mean(0)
+    assert torch.allclose(often, parameters()["one"].softmax(0), atol=0.03)
+    pairs = draws(GDAS(), 200, path="pair")
+    assert ((pairs > 0.5).sum(1) == 2).all()
+
+
+def test_gdas_has_the_gradient_of_its_temperature() -> None:
+    """Hot: gradients are small and reach all; cold: a change matters where the draw was close."""
+
+    def slope(tau: float) -> Tensor:
+        alpha = parameters()
+        weights = GDAS(first=tau, last=tau).weights(alpha, KEPT, 0.0, random(1))
+        (weights["one"] * torch.arange(4.0)).sum().backward()
+        assert alpha["one"].grad is not None
+        return alpha["one"].grad
+
+    noisy = parameters()["one"].log_softmax(0) - (-torch.rand(4, generator=random(1)).log()).log()
+    noisy = noisy.detach().requires_grad_()
+    ((noisy / 3.0).softmax(0) * torch.arange(4.0)).sum().backward()
+    assert torch.allclose(slope(3.0), noisy.grad, atol=1e-4)  # type: ignore[arg-type]  # it has one
+    assert float(slope(10.0).abs().sum()) < float(slope(1.0).abs().sum())
+
+
+def test_snas_becomes_a_choice_as_it_cools() -> None:
+    hot, cold = draws(SNAS(), 500, 0.0), draws(SNAS(), 500, 1.0)
+    assert float(hot.max(1).values.mean()) < 0.85
+    assert float(cold.max(1).values.mean()) > 0.97
+    often = torch.nn.functional.one_hot(cold.argmax(1), 4).float().mean(0)
+    assert torch.allclose(often, parameters()["one"].softmax(0), atol=0.08)
+
+
+def test_drnas_draws_around_its_scores_and_narrows_as_concentrations_grow() -> None:
+    method = DrNAS()
+    assert torch.allclose(
+        draws(method, 6000).mean(0), method.scores(parameters())["one"], atol=0.02
+    )
+    flat, sharp = ({"one": torch.full((4,), a)} for a in (0.0, 20.0))
+    spread = [
+        torch.stack([method.weights(a, {}, 0.0, random(s))["one"] for s in range(200)])
+        .std(0)
+        .mean()
+        for a in (flat, sharp)
+    ]
+    assert spread[0] > 3 * spread[1]
+    # flat is uniform over the simplex: far from the mean that DARTS would always give
+    assert spread[0] == pytest.approx(0.194, abs=0.03)
+
+
+def test_drnas_pulls_concentrations_to_one() -> None:
+    alpha = {"one": torch.tensor([2.0, 0.0, -0.5], requires_grad=True)}
+    DrNAS().penalty(alpha, 0.0).backward()
+    slope = alpha["one"].grad
+    assert slope is not None
+    assert slope[0] > 0
+    assert float(slope[1]) == pytest.approx(0, abs=1e-6)
+    assert slope[2] < 0
+
+
+def test_fair_darts_lets_options_grow_apart_from_each_other_towards_0_or_1() -> None:
+    alpha = parameters()
+    weights = FairDARTS().weights(alpha, KEPT, 0.0, random())["one"]
+    weights[0].backward()
+    assert alpha["one"].grad is not None
+    assert alpha["one"].grad[0] > 0
+    assert (alpha["one"].grad[1:] == 0).all()
+    alpha = {"one": torch.tensor([1.0, -1.0], requires_grad=True)}
+    FairDARTS().penalty(alpha, 0.0).backward()
+    assert alpha["one"].grad is not None
+    assert alpha["one"].grad[0] < 0  # descending raises what is above a half
+    assert alpha["one"].grad[1] > 0
+
+
+def test_temperatures_are_above_0() -> None:
+    with pytest.raises(InputError, match="last must be above 0, got 0"):
+        GDAS(last=0)
+    with pytest.raises(InputError, match="first must be above 0, got -1"):
+        SNAS(first=-1)
