@@ -215,6 +215,11 @@ class Places:
             return len(choice.labels)
         return len(self._decisions[path].values)
 
+    def most(self, path: str) -> int:
+        """How many options may be chosen at once."""
+        choice = self._decisions[path].choice
+        return choice.most if isinstance(choice, SubsetOfChoice) else 1
+
     def default(self, path: str) -> Value:
         """What a held decision is filled with: the first option, the lowest number."""
         return self._decisions[path].at(0.0)

@@ -18,7 +18,8 @@ from netwright.space.candidate import Candidate
 class Supernet(nn.Module):
     """The supernet of an open network, made by the builder of every other network.
 
-    `options`: path of each decision that is mixed -> how many weights it takes. `held`: paths of
+    `options`: path of each decision that is mixed -> how many weights it takes; `kept`: how many of
+    them a candidate has at most, 1 but for the inputs of a node. `held`: paths of
     decisions that no mixture can express -> why; they have their defaults, here and in every
     candidate that `inherit` is asked for. `prefix`: where the network stands in the description of
     the space. Raises SpaceError when nothing is left to mix.
@@ -43,6 +44,7 @@ class Supernet(nn.Module):
                 held |= dict.fromkeys(error.paths, str(error))
         self.options: Mapping[str, int] = relaxing.mixed
         self.held: Mapping[str, str] = relaxing.held
+        self.kept: Mapping[str, int] = {path: self.places.most(path) for path in self.options}
         if not self.options:
             paths = ", ".join([*self.held][:3]) or "none"
             raise SpaceError(

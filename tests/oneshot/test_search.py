@@ -1,0 +1,137 @@
+"""Gradient-based search: it finds what is planted, and goes on where it was killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from netwright.errors import InfeasibleCandidate, InputError, RunError
+from netwright.networks.graph import Graph, Node
+from netwright.networks.layers import Conv, GlobalPool, Linear, Pool, Skip, Zero
+from netwright.networks.training import Examples
+from netwright.oneshot.relaxations import DARTS, GDAS, BetaDARTS, DrNAS, Relaxation
+from netwright.oneshot.search import Gradient, GradientSearch, halves
+from netwright.oneshot.supernet import Supernet
+from netwright.space.choices import OneOf
+from netwright.space.space import Space
+
+OPTIONS = {"pool": Pool("avg"), "conv": Conv(), "skip": Skip()}
+NETWORK = (Conv(6, kernel=1), OneOf(OPTIONS), GlobalPool("max"), Linear())
+SPACE = Space({"network": NETWORK})
+FAST = Gradient(DARTS(), epochs=8, batch_size=16, lr=0.1, alpha_lr=0.05)
+
+
+def stripes(number: int = 128) -> Examples:
+    """Two classes of noise, whose stripes run down or across: single pixels tell nothing."""
+    random = torch.Generator().manual_seed(0)
+    targets = torch.arange(number) % 2
+    line = (torch.arange(6) % 2).float() * 2 - 1
+    across = line[:, None].expand(6, 6)
+    images = torch.stack([across if t else across.T for t in targets])[:, None]
+    return Examples(images + 0.5 * torch.randn(images.shape, generator=random), targets)
+
+
+def search(settings: Gradient = FAST, seed: int = 0, **more: Any) -> GradientSearch:
+    torch.manual_seed(seed)
+    network = more.pop("network", NETWORK)
+    supernet = Supernet(network, (1, 6, 6), outputs=2)
+    space = Space({"network": network})
+    return GradientSearch(space, supernet, halves(stripes(), 0), settings, seed, **more)
+
+
+@pytest.mark.parametrize(
+    "relaxation", [DARTS(), BetaDARTS(most=0.1), GDAS(first=3, last=0.5), DrNAS()]
+)
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_only_operation_that_can_tell_is_found(relaxation: Relaxation, order: int) -> None:
+    found = search(replace(FAST, relaxation=relaxation, order=order))
+    (best,) = found.candidates(8)
+    assert best.values["network.1"] == "conv"
+    assert found.record[-1].train_loss < 0.62 < found.record[0].train_loss
+
+
+def state(found: GradientSearch) -> list[Tensor]:
+    return [*found.supernet.state_dict().values(), *found.alpha.values()]
+
+
+@pytest.mark.parametrize("relaxation", [DARTS(), GDAS(), DrNAS()])
+def test_killed_between_epochs_it_goes_on_bit_for_bit(
+    relaxation: Relaxation, tmp_path: Path
+) -> None:
+    settings = replace(FAST, relaxation=relaxation, epochs=4)
+    straight = search(settings)
+    straight.train_to(4)
+    for epoch in (1, 3, 4):  # three lives, one folder
+        alive = search(settings, folder=tmp_path)
+        assert len(alive.record) == {1: 0, 3: 1, 4: 3}[epoch]
+        alive.train_to(epoch)
+    assert alive.record == straight.record
+    assert all(torch.equal(a, b) for a, b in zip(state(alive), state(straight), strict=True))
+
+
+def test_what_is_preferred_after_an_epoch_does_not_depend_on_how_far_it_is_by_now() -> None:
+    ahead, asked = search(), search()
+    ahead.train_to(5)
+    assert [ahead.candidates(n) for n in range(6)] == [asked.candidates(n) for n in range(6)]
+    assert ahead.record[1] == asked.record[1]
+    other = search(seed=1)
+    other.train_to(1)
+    assert other.record[0] != ahead.record[0]
+
+
+def test_a_checkpoint_of_another_supernet_is_refused(tmp_path: Path) -> None:
+    search(folder=tmp_path).train_to(1)
+    deeper = (*NETWORK[:2], Conv(2), *NETWORK[2:])
+    with pytest.raises(RunError, match="checkpoint of this supernet"):
+        search(network=deeper, folder=tmp_path)
+
+
+def test_in_the_warm_up_the_architecture_stays() -> None:
+    found = search(replace(FAST, warm_up=0.5))
+    before = {path: a.detach().clone() for path, a in found.alpha.items()}
+    found.train_to(4)
+    assert all(torch.equal(before[path], a) for path, a in found.alpha.items())
+    found.train_to(5)
+    assert not any(torch.equal(before[path], a) for path, a in found.alpha.items())
+
+
+def test_the_order_of_the_gradient_counts() -> None:
+    first, second = search(), search(replace(FAST, order=2))
+    first.train_to(1)
+    second.train_to(1)
+    assert first.record != second.record
+
+
+def test_a_path_that_leads_nowhere_is_drawn_again() -> None:
+    op = OneOf({"none": Zero(), "conv": Conv(3)})
+    cell = Graph({"1": Node({"in": op})})
+    network = (Conv(3), cell, GlobalPool(), Linear())
+    found = search(replace(FAST, relaxation=GDAS(), epochs=2), network=network)
+    found.train_to(2)  # half of the draws are dead
+    dead = replace(FAST, relaxation=GDAS(), epochs=1, alpha_lr=0)
+    stuck = search(dead, network=network)
+    with torch.no_grad():
+        for a in stuck.alpha.values():
+            a.copy_(torch.tensor([100.0, -100.0]))
+    with pytest.raises(InfeasibleCandidate, match="live route"):
+        stuck.train_to(1)
+
+
+def test_settings_and_epochs_are_checked() -> None:
+    for settings, sentence in (
+        ({"order": 3}, "order must be 1 or 2, got 3"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"warm_up": 1.0}, "warm_up must be from 0 to below 1, got 1.0"),
+    ):
+        wrong: Any = settings
+        with pytest.raises(InputError, match=sentence):
+            Gradient(**wrong)
+    with pytest.raises(InputError, match="epoch must be from 0 to the 8 of the settings, got 9"):
+        search().candidates(9)
+    with pytest.raises(InputError, match="rows must be at least 4, got 2"):
+        halves(stripes(2), 0)
