@@ -1,0 +1,101 @@
+"""The monitor speaks where it should, and is silent where shared weights are faithful."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from netwright.networks.cells import nas_bench_201
+from netwright.networks.layers import Conv, GlobalPool, Linear, Pool
+from netwright.oneshot.monitor import (
+    Finding,
+    alarms,
+    gap,
+    largest_eigenvalue,
+    ranking,
+    sharpness,
+    skips,
+)
+from netwright.oneshot.supernet import Supernet
+from netwright.space.choices import OneOf
+from netwright.space.space import Space
+
+
+def test_a_faithful_ranking_is_trusted_and_a_shuffled_one_is_not() -> None:
+    rng = np.random.default_rng(0)
+    heard, missed = 0, 0
+    for _ in range(100):
+        alone = rng.normal(size=10)
+        faithful = alone + 0.3 * rng.normal(size=10)
+        missed += not ranking(rng.permutation(faithful).tolist(), alone.tolist()).alarm
+        heard += ranking(faithful.tolist(), alone.tolist()).alarm
+    assert missed <= 12  # one in twenty is expected
+    assert heard <= 3
+    assert ranking([1, 1, 1, 1], [1, 2, 3, 4]).alarm  # equal for all: ranks nothing
+    assert ranking([1, 2], [1, 2]).alarm  # two networks prove nothing
+    assert "do not choose by shared weights" in ranking([3, 2, 1, 0], [0, 1, 2, 3]).says
+
+
+def test_a_gap_is_an_alarm_when_half_of_what_was_learnt_is_gone() -> None:
+    assert not gap(0.8, 0.7, 0.1).alarm
+    assert gap(0.8, 0.2, 0.1).alarm
+    assert not gap(0.5, 0.55, 0.1).alarm  # better alone
+    assert gap(0.8, 0.2, 0.1).value == pytest.approx(0.6)
+
+
+def test_skips_are_counted_where_they_were_a_choice() -> None:
+    space = Space(nas_bench_201(channels=4, cells=1))
+    paths = [one.path for one in space.decisions]
+
+    def with_skips(number: int) -> Finding:
+        ops = ["skip_connect"] * number + ["nor_conv_3x3"] * (6 - number)
+        return skips(space, space.fix(dict(zip(paths, ops, strict=True))).default())
+
+    assert [with_skips(n).value for n in (0, 3, 6)] == [0, 3, 6]
+    assert [with_skips(n).alarm for n in (0, 3, 4, 6)] == [False, False, True, True]
+    assert "4 of 6" in with_skips(4).says
+
+
+def test_sharpness_speaks_when_it_has_grown_over_five_epochs() -> None:
+    assert not sharpness([0.1] * 9).alarm
+    assert not sharpness([0.1] * 10).alarm
+    assert not sharpness([0.3] * 5 + [0.1] * 5).alarm
+    risen = sharpness([0.1] * 5 + [0.14] * 5)
+    assert risen.alarm
+    assert risen.value == pytest.approx(1.4)
+    assert alarms([risen, sharpness([])]) == [risen]
+
+
+def test_the_largest_eigenvalue_is_that_of_the_hessian() -> None:
+    torch.manual_seed(0)
+    op = {
+        "one": Conv(3, 1, activation="tanh"),
+        "three": Conv(3, activation="tanh"),
+        "pool": Pool("avg"),
+    }
+    net = Supernet((OneOf(op), OneOf(op), GlobalPool(), Linear()), (3, 5, 5), outputs=3).double()
+    x, y = torch.randn(8, 3, 5, 5, dtype=torch.float64), torch.randint(0, 3, (8,))
+    alphas = [torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+
+    def loss_of(first: Tensor, second: Tensor) -> Tensor:
+        weights = {"network.0": first.softmax(0), "network.1": second.softmax(0)}
+        return torch.nn.functional.cross_entropy(net(x, weights), y)
+
+    blocks = torch.autograd.functional.hessian(loss_of, tuple(alphas))
+    hessian = torch.cat([torch.cat([*row], 1) for row in blocks])
+    values = torch.linalg.eigvalsh(hessian)
+    largest = float(values[values.abs().argmax()])
+    said = largest_eigenvalue(
+        lambda: loss_of(*alphas),
+        alphas,
+        torch.Generator().manual_seed(0),
+        steps=200,
+        tolerance=1e-7,
+    )
+    assert said == pytest.approx(largest, rel=1e-2)
+    flat = largest_eigenvalue(
+        lambda: (alphas[0] ** 2).sum() * 0, alphas[:1], torch.Generator().manual_seed(0)
+    )
+    assert flat == 0
