@@ -29,9 +29,14 @@ class Told:
 
     def batch(self, n: int, one: One) -> list[Proposal]:
         """At most `n` proposals, none of a known candidate twice; ends where `one` gives None."""
-        known = set(self.known)
         proposals: list[Proposal] = []
-        while len(proposals) < n and (proposal := one(known, len(proposals))) is not None:
-            known.add(proposal.candidate)
-            proposals.append(proposal)
+        added: list[Candidate] = []  # taken out again: asking changes nothing, and copies nothing
+        try:
+            while len(proposals) < n and (proposal := one(self.known, len(proposals))) is not None:
+                if proposal.candidate not in self.known:
+                    self.known.add(proposal.candidate)
+                    added.append(proposal.candidate)
+                proposals.append(proposal)
+        finally:
+            self.known.difference_update(added)
         return proposals

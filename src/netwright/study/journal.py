@@ -53,6 +53,7 @@ class Journal:
         for trial in events[listener.events :]:
             listener.tell(trial)
         self.trials = {trial.id: trial for trial in events}
+        self._last = max(self.trials, default=0)
         self.front = pareto_front(self.ordered(), objectives, limits)
         self._leader = pareto_front(self.ordered(), objectives[:1])
         self.unfinished = [one for one in self.ordered() if one.status is Status.RUNNING]
@@ -69,9 +70,10 @@ class Journal:
 
     def start(self, proposal: Proposal, seconds: float) -> Trial:
         """Records a trial before it is executed; `seconds`: used by the study so far."""
-        number = max(self.trials, default=0) + 1
+        number = self._last + 1
         trial = Trial(number, proposal, trial_seed(self._seed, number))
         self._store.start(trial, seconds)
+        self._last = number
         self.trials[number] = trial
         self._listener.tell(trial)
         return trial

@@ -56,6 +56,11 @@ _TRIALS = sql.Table(
     sql.Column("ended", sql.Integer),
 )
 
+# put together once: that takes longer than running them
+_START = sql.insert(_TRIALS)
+_END = sql.update(_TRIALS).where(_TRIALS.c.id == sql.bindparam("which"))
+_SPEND = sql.update(_STUDY)
+
 
 class Store:
     """The trials of a run folder; `Store.write` to add to them, `Store.read` to look at them."""
@@ -146,22 +151,22 @@ class Store:
     def start(self, trial: Trial, seconds: float) -> None:
         """Records a trial that is about to be executed."""
         row = _row(trial) | {"started": self._events + 1, "ended": None}
-        self._change(sql.insert(_TRIALS).values(row), seconds)
+        self._change(_START, row, seconds)
 
     def end(self, trial: Trial, seconds: float) -> None:
         """Records how a started trial ended."""
         row = _row(trial) | {"ended": self._events + 1}
-        self._change(sql.update(_TRIALS).where(_TRIALS.c.id == trial.id).values(row), seconds)
+        self._change(_END, row | {"which": trial.id}, seconds)
 
     def spend(self, seconds: float) -> None:
         """Records the wall time used by all runs of this folder."""
         with self._begin() as connection:
-            connection.execute(sql.update(_STUDY).values(seconds=seconds))
+            connection.execute(_SPEND, {"seconds": seconds})
 
-    def _change(self, statement: sql.Executable, seconds: float) -> None:
+    def _change(self, statement: sql.Executable, row: Mapping[str, Any], seconds: float) -> None:
         with self._begin() as connection:
-            connection.execute(statement)
-            connection.execute(sql.update(_STUDY).values(seconds=seconds))
+            connection.execute(statement, row)
+            connection.execute(_SPEND, {"seconds": seconds})
         self._events += 1
 
     def _rows(self) -> list[Mapping[str, Any]]:
