@@ -79,8 +79,8 @@ from .networks.training import AdamW as AdamW
 from .networks.training import Constant as Constant
 from .networks.training import Cosine as Cosine
 from .networks.training import OneCycle as OneCycle
-from .oneshot.supernet import Supernet as Supernet
 from .networks.training import Training as Training
+from .oneshot.supernet import Supernet as Supernet
 from .pipelines.pipeline import ImagePipeline as ImagePipeline
 from .pipelines.pipeline import TablePipeline as TablePipeline
 from .pipelines.steps import Categories as Categories

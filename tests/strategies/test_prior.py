@@ -148,18 +148,18 @@ def test_the_covariance_tells_a_slope_that_least_squares_do_not_see() -> None:
     score = rng.normal(size=40) * 0.3 + np.where(kind == 1, -0.15, 0.15)
     targets = 0.7 * score + 0.4 * kind
     covariance = 0.8 * (kind[:, None] == kind[None, :]) + 0.02 * np.eye(40)
-    plain, _ = least_squares(score, targets, covariance)
-    steep, _ = generalised_least_squares(score, targets, covariance)
+    plain, _ = least_squares(score, targets, lambda: covariance)
+    steep, _ = generalised_least_squares(score, targets, lambda: covariance)
     assert plain < 0.35
     assert steep == pytest.approx(0.7, abs=0.02)
 
 
 def test_few_trials_leave_the_slope_that_is_expected_and_many_that_go_the_other_way_none() -> None:
     score = np.array([-0.1, 0.1])
-    assert generalised_least_squares(score, np.zeros(2), np.eye(2))[0] == pytest.approx(
+    assert generalised_least_squares(score, np.zeros(2), lambda: np.eye(2))[0] == pytest.approx(
         0.7, abs=0.05
     )
     score = np.linspace(-1, 1, 12)
-    assert generalised_least_squares(score, -0.1 * score, 0.1 * np.eye(12))[0] == 0.0
-    assert generalised_least_squares(score[:4], -9 * score[:4], 0.1 * np.eye(4))[0] == 0.0
-    assert generalised_least_squares(np.ones(5), np.arange(5.0), np.eye(5)) == (0.0, 2.0)
+    assert generalised_least_squares(score, -0.1 * score, lambda: 0.1 * np.eye(12))[0] == 0.0
+    assert generalised_least_squares(score[:4], -9 * score[:4], lambda: 0.1 * np.eye(4))[0] == 0.0
+    assert generalised_least_squares(np.ones(5), np.arange(5.0), lambda: np.eye(5)) == (0.0, 2.0)

@@ -47,11 +47,10 @@ def strategy(name: str) -> Algorithm:
     """
     outer, plus, inner = name.partition("+")
     if plus:
-        wrap = imported(STRATEGIES[outer], "strategy") if outer in WRAPPERS else None
-        if wrap is None:
+        if outer not in WRAPPERS:
             known = ", ".join(WRAPPERS)
             raise InputError(f"strategy before + must be one of {known}, got {outer!r}.")
-        return as_algorithm(wrap(strategy(inner)))
+        return as_algorithm(imported(STRATEGIES[outer], "strategy")(strategy(inner)))
     place = STRATEGIES.get(name, name)
     if ":" not in place:
         fix = closest(name, STRATEGIES) or f"Known: {', '.join(STRATEGIES)}; or module:Object."

@@ -20,6 +20,7 @@ from netwright.strategies.acquisition import (
 from netwright.strategies.base import RNG, Problem
 from netwright.strategies.gaussian import Process, View
 from netwright.strategies.prior import (
+    Covariance,
     Prior,
     by_distance,
     by_rank,
@@ -40,12 +41,12 @@ _WIDEST = 3.0
 _BEYOND = 1.1
 """The largest cost tried is no bound: the front may go on a little beyond it."""
 _LOWEST = 0.02
-"""Share of trials below what counts as the least accuracy: one failed network is no bound."""
+"""Share of the values seen below what counts as the least: one failed network is no bound."""
 _FEASIBLE = "feasible"
 
 Warp = Callable[[Array], Array]
-Trend = Callable[[Array, Array, Array], tuple[float, float]]
-"""Slope and constant of targets by their prior, both (n,), given the covariance (n, n)."""
+Trend = Callable[[Array, Array, Covariance], tuple[float, float]]
+"""Slope and constant of targets by their prior, both (n,)."""
 
 
 @dataclass(frozen=True)
@@ -266,8 +267,9 @@ class _Target:
         rough = 0.0 if trend is level else slope(lean[:m], early)
         surrogate = posteriors.fitted(name, posterior.beliefs, done[:m], early, lean[:m], rough)
         y = warp(values)
-        views = posteriors.looks.of(done)
-        steep, constant = trend(lean, y, surrogate.kernel.of_targets(views))
+        steep, constant = trend(
+            lean, y, lambda: surrogate.kernel.of_targets(posteriors.looks.of(done))
+        )
         return cls(y, steep * lean + constant, surrogate, steep, constant)
 
     def lean_of(self, prior: Prior, candidates: Sequence[Candidate]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -133,14 +133,20 @@ def slope(prior: Array, y: Array, *, sceptical_after: int = 15, least: float = 0
     return max(0.0, covariance / variance) * n / (n + 3)
 
 
-def least_squares(prior: Array, y: Array, covariance: Array) -> tuple[float, float]:
-    """Slope and constant of targets y (n,) by the prior (n,); whatever their covariance (n, n)."""
+Covariance = Callable[[], Array]
+"""Gives the covariance (n, n) of targets, with noise; costly, and not every trend asks for it."""
+
+
+def least_squares(prior: Array, y: Array, covariance: Covariance) -> tuple[float, float]:
+    """Slope and constant of targets y (n,) by the prior (n,), whatever their covariance."""
     steep = slope(prior, y)
     return steep, float((y - steep * prior).mean())
 
 
-def generalised_least_squares(prior: Array, y: Array, covariance: Array) -> tuple[float, float]:
-    """Slope and constant where trials are like each other (covariance (n, n), with noise).
+def generalised_least_squares(
+    prior: Array, y: Array, covariance: Covariance
+) -> tuple[float, float]:
+    """Slope and constant of targets y (n,) by the prior (n,), where trials are like each other.
 
     A search stays with what the prior likes, and in so narrow a range least squares see little of
     its slope; weighed by the covariance, what differs in the prior alone tells. The slope is
@@ -150,7 +156,7 @@ def generalised_least_squares(prior: Array, y: Array, covariance: Array) -> tupl
     if blind or (len(y) >= _JUDGED and rank_correlation(prior, y) < 0):
         return 0.0, float(y.mean())
     basis = np.column_stack([prior, np.ones(len(y))])  # (n, 2)
-    weighed = np.linalg.solve(covariance, basis)
+    weighed = np.linalg.solve(covariance(), basis)
     precision = basis.T @ weighed + np.diag([_DOUBT**-2, 1e-6])
     steep, constant = np.linalg.solve(precision, weighed.T @ y + [_SLOPE / _DOUBT**2, 0.0])
     if steep < 0:
@@ -158,6 +164,6 @@ def generalised_least_squares(prior: Array, y: Array, covariance: Array) -> tupl
     return float(steep), float(constant)
 
 
-def level(prior: Array, y: Array, covariance: Array) -> tuple[float, float]:
+def level(prior: Array, y: Array, covariance: Covariance) -> tuple[float, float]:
     """No slope: what the prior says nothing of."""
     return 0.0, float(y.mean())
