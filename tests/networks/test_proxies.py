@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from netwright.networks.build import build
 from netwright.networks.cells import nas_bench_201
-from netwright.networks.proxies import MEASURES, Probe, measured
+from netwright.networks.probing import Probe
+from netwright.networks.proxies import MEASURES, measured
 from netwright.space.space import Space
 
 
@@ -56,6 +57,46 @@ def test_every_score_is_finite_the_same_twice_and_leaves_the_module_as_it_was(na
         if "running" not in key:
             assert torch.equal(value, module.state_dict()[key])
     assert all(p.grad is None for p in module.parameters())
+
+
+def test_what_one_measure_does_changes_no_other() -> None:
+    together = measured(convolutions(), images(), [*MEASURES])
+    assert together == {one: MEASURES[one](convolutions(), images()) for one in MEASURES}
+    backwards = measured(convolutions(), images(), [*reversed(MEASURES)])
+    assert together == backwards
+
+
+def test_dropout_draws_from_the_probes_seed_alone(name: str) -> None:
+    def module() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(*convolutions()[:3], nn.Dropout(0.5), *convolutions()[3:])
+
+    first, again = MEASURES[name](module(), images()), module()
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    assert MEASURES[name](again, images()) == first
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_fisher_sums_over_tokens() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 3))
+    probe = Probe(torch.randn(5, 7, 4), torch.zeros(5))
+
+    class Summed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.inner(x)
+            return out.pow(2).sum((1, 2))[:, None]
+
+    a = module(probe.inputs)
+    (slope,) = torch.autograd.grad((a.pow(2).sum((1, 2)) ** 2).mean(), a)
+    by_channel = (a * slope).detach().sum(1)  # (b, c)
+    said = MEASURES["fisher"](Summed(), probe)
+    assert said == pytest.approx(0.5 * float(by_channel.pow(2).mean(0).sum()), rel=1e-4)
 
 
 def test_a_network_without_weights_between_its_ends_has_a_score_too(name: str) -> None:
@@ -239,11 +280,8 @@ def test_larger_cells_have_higher_scores_in_most() -> None:
     def scores(values: dict[str, str]) -> dict[str, float]:
         network = space.fill(space.fix(values).default())
 
-        def make() -> nn.Module:
-            torch.manual_seed(0)
-            return build(network, (3, 16, 16), outputs=4)
-
-        return dict(measured(make, images(16, size=16), [*MEASURES]))
+        torch.manual_seed(0)
+        return measured(build(network, (3, 16, 16), outputs=4), images(16, size=16), [*MEASURES])
 
     high, low = scores(strong), scores(weak)
     for name in ("synflow", "nwot", "swap", "zen", "zico", "meco", "az_expressivity", "snip"):

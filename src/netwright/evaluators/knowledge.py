@@ -100,7 +100,10 @@ class NetworkKnowledge:
             scores = self.sizes(description) if self.sizes else _parameters(metrics)
         except InfeasibleCandidate:
             canonical = INFEASIBLE
-        sizes = {f"log {name}": math.log2(1 + value) for name, value in scores.items()}
+        sizes = {  # hints other than sizes may lie below 0
+            f"log {name}": math.copysign(math.log2(1 + abs(value)), value)
+            for name, value in scores.items()
+        }
         views = views._replace(counts={**views.counts, **sizes})
         return Known(canonical, tuple(map(_hashed, views)), metrics, scores)
 

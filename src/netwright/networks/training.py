@@ -296,7 +296,7 @@ class _Step:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.lr * factor
         with torch.autocast(self.device.type, dtype=self.half, enabled=self.mixed):
-            loss = _loss(self.module(inputs), targets, recipe.label_smoothing)
+            loss = loss_of(self.module(inputs), targets, recipe.label_smoothing)
         if recipe.l1:
             loss = loss + recipe.l1 * sum((w.abs().sum() for w in self.weights), torch.zeros(()))
         self.optimizer.zero_grad(set_to_none=True)
@@ -309,7 +309,7 @@ class _Step:
         return loss.detach()
 
 
-def _loss(output: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+def loss_of(output: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy of (batch, classes) with whole-number targets, squared error otherwise."""
     output = output.float()
     if targets.is_floating_point():
