@@ -84,11 +84,24 @@ def test_what_is_preferred_after_an_epoch_does_not_depend_on_how_far_it_is_by_no
     assert other.record[0] != ahead.record[0]
 
 
-def test_a_checkpoint_of_another_supernet_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_search_is_refused(tmp_path: Path) -> None:
     search(folder=tmp_path).train_to(1)
     deeper = (*NETWORK[:2], Conv(2), *NETWORK[2:])
-    with pytest.raises(RunError, match="checkpoint of this supernet"):
-        search(network=deeper, folder=tmp_path)
+    for other in ({"network": deeper}, {"seed": 1}, {"settings": replace(FAST, lr=0.2)}):
+        with pytest.raises(RunError, match=r"must hold a checkpoint of .* Use another folder\."):
+            search(**other, folder=tmp_path)  # type: ignore[arg-type]  # any of them
+    assert len(search(folder=tmp_path).record) == 1
+
+
+def test_what_is_preferred_but_dead_is_left_out() -> None:
+    op = OneOf({"none": Zero(), "skip": Skip(), "conv": Conv(3)})
+    network = (Conv(3), Graph({"1": Node({"in": op})}), GlobalPool(), Linear())
+    found = search(network=network)
+    (path,) = found.alpha
+    with torch.no_grad():
+        found.alpha[path].copy_(torch.tensor([3.0, 0.0, 1.0]))
+    found._first_scores = found._scores()
+    assert [one.values[path] for one in found.candidates(0, 3)] == ["conv", "skip"]
 
 
 def test_in_the_warm_up_the_architecture_stays() -> None:

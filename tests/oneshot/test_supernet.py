@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import InvalidCandidate, SpaceError
+from netwright.errors import InputError, InvalidCandidate, SpaceError
 from netwright.networks.blocks import MBConv, Residual
 from netwright.networks.build import build
 from netwright.networks.cells import darts, nas_bench_201
@@ -177,7 +177,7 @@ def test_without_a_choice_to_mix_there_is_no_supernet() -> None:
 
 def test_weights_that_are_all_0_are_refused() -> None:
     ours = supernet(SPACES["optional"])
-    with pytest.raises(ValueError, match=r"must not all be 0, got that for network.1"):
+    with pytest.raises(InputError, match=r"must not all be 0, got that for network.1"):
         ours(rows(), {"network.1": torch.zeros(2)})
 
 
@@ -189,3 +189,50 @@ def test_two_supernets_of_one_network_do_not_share_their_weights() -> None:
     b(rows(), two)
     assert torch.equal(a(rows(), one), first)
     assert not torch.allclose(a(rows(), two), first)
+
+
+def test_what_one_of_its_places_cannot_mix_is_held_in_all() -> None:
+    """One decision for two nodes, of which one puts its inputs side by side."""
+    inputs = Shared(SubsetOf({"in": Skip(), "1": Skip()}, least=1), "pick")
+    network = (
+        Graph({
+            "1": Node({"in": BLOCK}),
+            "2": Node(inputs),
+            "3": Node({"2": Skip(), "in": Skip()}, then=BLOCK),
+            "4": Node(inputs, "concat"),
+            "5": Node({"3": Skip(), "4": Conv(3)}),
+        }),
+        GlobalPool(), Linear(),
+    )  # fmt: skip
+    ours = supernet(network)
+    assert "pick" in ours.held
+    assert "pick" not in ours.options
+    space = space_of(network)
+    candidate = space.fix({"pick": ("in",)}).default()
+    theirs = build(space.fill(candidate)["network"], IMAGE, outputs=5)
+    ours.inherit(candidate, theirs)
+    with torch.no_grad():
+        assert torch.allclose(ours(rows(), ours.one_hot(candidate)), theirs(rows()), atol=1e-5)
+
+
+def test_weights_that_do_not_fit_are_refused_in_a_sentence() -> None:
+    ours = supernet(SPACES["optional"])
+    for weights, sentence in (
+        ({"network.2": torch.ones(2)}, r"decisions that are mixed, got 'network.2'. Did you mean"),
+        ({"network.1": torch.ones(3)}, r"weights of network.1 must be of shape \(2,\), got \(3,\)"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            ours(rows(), weights)
+    nested = supernet(SPACES["nested"])
+    with pytest.raises(InputError, match=r"weights must be given for network.1.a, got"):
+        nested(rows(), {"network.1": torch.tensor([1.0, 0.0])})
+
+
+def test_a_dead_candidate_is_known_as_one() -> None:
+    ours, space = supernet(SPACES["cell"]), space_of(SPACES["cell"])
+    assert not ours.leads_through(space.default())  # none everywhere
+    through = space.fix(dict.fromkeys(ours.options, "skip_connect")).default()
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    assert ours.leads_through(through)
+    assert ours.training
+    assert all(torch.equal(before[name], value) for name, value in ours.state_dict().items())

@@ -47,7 +47,8 @@ def ranking(shared: Sequence[float], alone: Sequence[float]) -> Finding:
     """Whether networks that shared weights find better are better when trained by themselves.
 
     Kendall's rank correlation of the two scores (networks,), higher better in both. An alarm unless
-    so high a one is unlikely by chance (exact, one-sided, 5 %): few networks prove little.
+    so high a one is unlikely by chance (one-sided, 5 %; exact without ties): few networks prove
+    little.
     """
     from scipy.stats import kendalltau
 

@@ -2,7 +2,7 @@
 
 Each takes `alpha`, path of a decision -> (options,), and gives weights of the same shapes. A
 decision that keeps `k` of its options (inputs of a node) has weights that sum to k, so that the
-mixture is as large as what is left of it.
+mixture is as large as what is left of it; only sigmoids have a sum of their own.
 """
 
 from __future__ import annotations
@@ -71,16 +71,26 @@ class BetaDARTS(DARTS):
 
 
 @dataclass(frozen=True)
-class GDAS(DARTS):
+class _Annealed(DARTS):
+    """Draws at a temperature that falls from `first` to `last`."""
+
+    first: float = 1.0
+    last: float = 0.03
+
+    def __post_init__(self) -> None:
+        for name, value in (("first", self.first), ("last", self.last)):
+            if not value > 0:
+                raise InputError(expected(name, "above 0", value))
+
+
+@dataclass(frozen=True)
+class GDAS(_Annealed):
     """One path a step, drawn by the Gumbel-max trick; gradients are those of the softmax at
     temperature tau (Dong and Yang 2019, 1910.04465), which falls from `first` to `last`.
     """
 
     first: float = 10.0
     last: float = 0.1
-
-    def __post_init__(self) -> None:
-        _positive(first=self.first, last=self.last)
 
     def weights(
         self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
@@ -97,15 +107,9 @@ class GDAS(DARTS):
 
 
 @dataclass(frozen=True)
-class SNAS(DARTS):
+class SNAS(_Annealed):
     """Draws from the concrete distribution at temperature tau (Xie et al. 2019, 1812.09926),
     which falls from `first` to `last`."""
-
-    first: float = 1.0
-    last: float = 0.03
-
-    def __post_init__(self) -> None:
-        _positive(first=self.first, last=self.last)
 
     def weights(
         self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
@@ -174,9 +178,3 @@ def _gumbel(like: Tensor, random: torch.Generator) -> Tensor:
     """-log -log u, u uniform: the largest of logits and such noise is drawn by their softmax."""
     u = torch.rand(like.shape, generator=random).clamp(1e-12, 1 - 1e-7)
     return -(-u.log()).log().to(like)
-
-
-def _positive(**temperatures: float) -> None:
-    for name, value in temperatures.items():
-        if not value > 0:
-            raise InputError(expected(name, "above 0", value))

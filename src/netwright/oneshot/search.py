@@ -11,14 +11,16 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, RunError, expected
-from netwright.networks.training import Examples
+from netwright.networks.training import Examples, loss_of
 from netwright.oneshot.bilevel import first_order, second_order
 from netwright.oneshot.derive import derived
 from netwright.oneshot.relaxations import DrNAS, Relaxation
@@ -28,6 +30,8 @@ from netwright.space.space import Space
 
 _START = 1e-3
 """Deviation of architecture parameters at the start."""
+_LOOKED_AT = 64
+"""Candidates at least, to find some through which something leads."""
 _DRAWS = 20
 """So often a path is drawn again when nothing leads through it."""
 
@@ -82,9 +86,10 @@ class EpochRecord(NamedTuple):
 class GradientSearch:
     """A supernet and its architecture parameters in training.
 
-    `candidates(epoch, number)` is a function of the seed and the epoch alone: it trains up to there
-    if need be, and answers from the record if that is further on. With a `folder` every epoch ends
-    in a checkpoint, and a search that was killed goes on there, bit for bit (on a CPU).
+    `candidates(epoch, number)` is a function of what the search was made of and the epoch alone: it
+    trains up to there if need be, and answers from the record if that is further on. With a
+    `folder` every epoch ends in a checkpoint, and a search that was killed goes on there, bit for
+    bit (on a CPU). Raises RunError when the folder is of another search.
     """
 
     space: Space[Any]
@@ -114,10 +119,14 @@ class GradientSearch:
             self._load(self.folder)
 
     def candidates(self, epoch: int, number: int = 1) -> list[Candidate]:
-        """The candidates that the supernet prefers after `epoch` epochs, best first."""
+        """The candidates that the supernet prefers after `epoch` epochs, best first.
+
+        Those through which nothing leads are left out: fewer than `number` where too many are.
+        """
         self.train_to(epoch)
         scores = self.record[epoch - 1].scores if epoch else self._first_scores
-        return derived(self.space, scores, number)
+        preferred = derived(self.space, scores, max(_LOOKED_AT, 4 * number))
+        return [*islice(filter(self.supernet.leads_through, preferred), number)]
 
     def train_to(self, epoch: int) -> None:
         """Trains until so many epochs are over; nothing where they are."""
@@ -135,12 +144,12 @@ class GradientSearch:
 
     def _epoch(self, number: int) -> EpochRecord:
         """One pass over the training rows; all draws are those of the seed and the number."""
-        s, random = self.settings, torch.Generator().manual_seed(_mixed(self.seed, number))
+        s, random = self.settings, torch.Generator().manual_seed(_seed_of(self.seed, number))
         losses: list[tuple[Tensor, Tensor]] = []
         warm = number < round(s.warm_up * s.epochs)
         self.supernet.train()
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            torch.manual_seed(_mixed(self.seed, number))
+            torch.manual_seed(_seed_of(self.seed, number))
             batches = [*_batches(self.halves, s.batch_size, random)]
             for step, (train, valid) in enumerate(batches):
                 progress = (number + step / len(batches)) / s.epochs
@@ -216,14 +225,11 @@ class GradientSearch:
                 self.alpha, self.supernet.kept, progress, random
             )
             try:
-                output = self.supernet(rows.inputs, weights)
-                break
+                return loss_of(self.supernet(rows.inputs, weights), rows.targets)
             except InfeasibleCandidate:  # a drawn path that leads nowhere
                 if not left:
                     raise
-        if rows.targets.is_floating_point():
-            return nn.functional.mse_loss(output.squeeze(1), rows.targets)
-        return nn.functional.cross_entropy(output, rows.targets)
+        raise AssertionError("the last draw returns or raises")
 
     # Checkpoints: numbers as safetensors, the record as JSON, never a pickle
 
@@ -236,7 +242,7 @@ class GradientSearch:
         for name, optimizer in self._optimizers.items():
             for i, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"{name}.{i}.{k}": v for k, v in state.items() if v is not None}
-        text = {"record": json.dumps(self.record)}
+        text = {"record": json.dumps(self.record), "search": self._identity}
         tensors = {name: one.detach().clone().contiguous() for name, one in tensors.items()}
         new = folder / "state.new"
         save_file(tensors, new, metadata=text)
@@ -247,10 +253,13 @@ class GradientSearch:
 
         with safe_open(folder / "state.safetensors", framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            record = json.loads(file.metadata()["record"])
+            text = file.metadata()
+        if text["search"] != self._identity:
+            raise RunError(
+                f"{folder} must hold a checkpoint of {self._identity}, got one of "
+                f"{text['search']}. Use another folder."
+            )
         module = {k.removeprefix("module."): v for k, v in tensors.items() if k[:7] == "module."}
-        if module.keys() != self.supernet.state_dict().keys():
-            raise RunError(f"{folder} must hold a checkpoint of this supernet, got another's.")
         self.supernet.load_state_dict(module)
         with torch.no_grad():
             for path, a in self.alpha.items():
@@ -262,7 +271,12 @@ class GradientSearch:
                     _, i, what = key.split(".", 2)
                     state.setdefault(int(i), {})[what] = value
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        self.record = [EpochRecord(*one) for one in record]
+        self.record = [EpochRecord(*one) for one in json.loads(text["record"])]
+
+    @property
+    def _identity(self) -> str:
+        """What a checkpoint has to share to be gone on with; the rows are the caller's to keep."""
+        return f"{self.settings}, seed {self.seed}, space {self.space.fingerprint[:12]}"
 
     @property
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -271,9 +285,9 @@ class GradientSearch:
 
 def halves(rows: Examples, seed: int) -> Halves:
     """The rows, one half for the weights and one for the architecture."""
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     if len(rows) < 4:
         raise InputError(expected("rows", "at least 4", len(rows)))
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     first, second = order[: len(rows) // 2], order[len(rows) // 2 :]
     return Halves(*(Examples(rows.inputs[part], rows.targets[part]) for part in (first, second)))
 
@@ -292,6 +306,6 @@ def _batches(
     yield from zip(*parts, strict=True)
 
 
-def _mixed(seed: int, number: int) -> int:
-    """A seed for each epoch."""
-    return (seed * 1_000_003 + number * 7919 + 1) % 2**63
+def _seed_of(seed: int, epoch: int) -> int:
+    """Of an epoch's draws."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])

@@ -8,55 +8,69 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import InvalidCandidate, SpaceError, expected
+from netwright.errors import (
+    InfeasibleCandidate,
+    InputError,
+    InvalidCandidate,
+    Phrase,
+    SpaceError,
+    closest,
+    expected,
+)
 from netwright.networks.build import Built, build
 from netwright.networks.layers import Network, Shape
-from netwright.oneshot.relaxed import CannotMix, Current, Depth, Gate, Mixed, Places, Relaxing
+from netwright.oneshot.mixtures import CannotMix, Current, Depth, Gate, Mixed
+from netwright.oneshot.relaxed import Relaxing, decisions_of
 from netwright.space.candidate import Candidate
+from netwright.space.decisions import Decision
 
 
 class Supernet(nn.Module):
     """The supernet of an open network, made by the builder of every other network.
 
     `options`: path of each decision that is mixed -> how many weights it takes; `kept`: how many of
-    them a candidate has at most, 1 but for the inputs of a node. `held`: paths of
-    decisions that no mixture can express -> why; they have their defaults, here and in every
-    candidate that `inherit` is asked for. `prefix`: where the network stands in the description of
-    the space. Raises SpaceError when nothing is left to mix.
+    them a candidate has at most, 1 but for the inputs of a node. `held`: paths of decisions that no
+    mixture can express -> why; they have their defaults, here and in every candidate that `inherit`
+    is asked for. `prefix`: where the network stands in the description of the space. Raises
+    SpaceError when nothing is left to mix.
     """
 
     def __init__(
         self, network: Network, input_shape: Shape, prefix: str = "network", **given: Any
     ) -> None:
         super().__init__()
-        self.places = Places(network, prefix)
+        self._decisions = decisions_of(network, prefix)
         self._current = Current()
+        self._shape = input_shape
         held: dict[str, str] = {}
         while True:
-            relaxing = Relaxing(self.places, held, self._current)
+            relaxing = Relaxing(self._decisions, held, self._current)
             relaxed = relaxing.network(network, prefix)
+            if held.keys() & relaxing.mixed:  # shared by places of which one cannot mix it
+                continue
             try:
                 self.module = build(relaxed, input_shape, **given)
                 break
             except CannotMix as error:
-                if not error.paths:
-                    raise
                 held |= dict.fromkeys(error.paths, str(error))
-        self.options: Mapping[str, int] = relaxing.mixed
-        self.held: Mapping[str, str] = relaxing.held
-        self.kept: Mapping[str, int] = {path: self.places.most(path) for path in self.options}
-        if not self.options:
+        self.held: Mapping[str, str] = held
+        mixed = [one for path, one in self._decisions.items() if path in relaxing.mixed]
+        self.options: Mapping[str, int] = {one.path: one.options for one in mixed}
+        self.kept: Mapping[str, int] = {one.path: one.most for one in mixed}
+        if not mixed:
             paths = ", ".join([*self.held][:3]) or "none"
+            fix = "Open a choice among layers, inputs or depths."
             raise SpaceError(
-                expected("a network", "open in a choice that can be mixed", paths)
-                + " Open a choice among layers, inputs or depths."
+                expected("a network", "open in a choice that can be mixed", Phrase(paths), fix)
             )
 
     def forward(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         """The output under weights: path -> (options,). An option of weight 0 is not run.
 
-        Raises InfeasibleCandidate where nothing that has weight leads through a graph.
+        Decisions inside options of weight 0 need none. Raises InfeasibleCandidate where nothing
+        that has weight leads through a graph, InputError for weights that do not fit `options`.
         """
+        self._check_weights(weights)
         self._current.set(weights)
         try:
             out: Tensor = self.module(x)
@@ -69,46 +83,71 @@ class Supernet(nn.Module):
         self._check(candidate)
         found = {}
         for path, size in self.options.items():
-            if path not in candidate.values:
-                continue  # inside an option that is not chosen
-            value = candidate.values[path]
-            weights = torch.zeros(size)
-            weights[self.places.chosen(path, value)] = 1.0
-            found[path] = weights
+            if path in candidate.values:  # else it is inside an option that is not chosen
+                found[path] = torch.zeros(size)
+                chosen = self._decisions[path].chosen(candidate.values[path])
+                found[path][[*chosen]] = 1.0
         return found
+
+    @torch.no_grad()
+    def leads_through(self, candidate: Candidate) -> bool:
+        """Whether anything comes out of the candidate's network."""
+        before = self.training
+        self.eval()
+        try:
+            device = next(self.parameters()).device
+            self(torch.zeros(1, *self._shape, device=device), self.one_hot(candidate))
+        except InfeasibleCandidate:
+            return False
+        finally:
+            self.train(before)
+        return True
 
     def inherit(self, candidate: Candidate, module: nn.Module) -> None:
         """Copies the supernet's weights into the module that `build` made of the candidate."""
         self._check(candidate)
-        _copy(self.module, module, candidate, self.places)
+        _copy(self.module, module, candidate, self._decisions)
 
     def _check(self, candidate: Candidate) -> None:
         for path, why in self.held.items():
-            default = self.places.default(path)
+            default = self._decisions[path].at(0.0)
             if path in candidate.values and candidate.values[path] != default:
                 raise InvalidCandidate(
                     expected(path, f"{default!r} here", candidate.values[path], f"{why}."),
                     path, candidate.values[path],
                 )  # fmt: skip
 
+    def _check_weights(self, weights: Mapping[str, Tensor]) -> None:
+        for path, one in weights.items():
+            if path not in self.options:
+                fix = closest(path, self.options) or f"It has: {', '.join(self.options)}."
+                raise InputError(expected("weights", "of decisions that are mixed", path, fix))
+            if one.shape != (self.options[path],):
+                rule = f"of shape ({self.options[path]},)"
+                raise InputError(expected(f"weights of {path}", rule, tuple(one.shape)))
 
-def _copy(ours: nn.Module, theirs: nn.Module, candidate: Candidate, places: Places) -> None:
+
+def _copy(
+    ours: nn.Module, theirs: nn.Module, candidate: Candidate, decisions: Mapping[str, Decision]
+) -> None:
     """Side by side through both: what stands for a choice is stepped through."""
     layer = ours.layer if isinstance(ours, Built) else None
     if isinstance(ours, Built) and isinstance(layer, Mixed):
-        place = layer.chosen(candidate.values, places)
-        _copy(ours.parts[str(place)], theirs, candidate, places)
+        places = (decisions[path].chosen(candidate.values[path]) for path, _ in layer.picks[0])
+        wanted = [place for (place,) in places]
+        option = [[place for _, place in pick] for pick in layer.picks].index(wanted)
+        pairs = [(ours.parts[str(option)], theirs)]
     elif isinstance(ours, Built) and isinstance(layer, Gate):
-        _copy(ours.parts["body"], theirs, candidate, places)
+        pairs = [(ours.parts["body"], theirs)]
     elif isinstance(ours, Built) and isinstance(layer, Depth):
-        for i, (_, part) in enumerate(theirs.named_children()):
-            _copy(ours.parts[str(i)], part, candidate, places)
+        pairs = [(ours.parts[str(i)], part) for i, part in enumerate(theirs.children())]
     elif isinstance(ours, Built) and isinstance(theirs, Built):
-        for name, part in theirs.parts.items():  # those of dead edges were not built
-            _copy(ours.parts[name], part, candidate, places)
+        # those of dead edges were not built
+        pairs = [(ours.parts[name], part) for name, part in theirs.parts.items()]
     elif any(isinstance(one, Built) for one in ours.modules()):
-        pairs = zip(ours.children(), theirs.children(), strict=True)
-        for one, other in pairs:
-            _copy(one, other, candidate, places)
+        pairs = [*zip(ours.children(), theirs.children(), strict=True)]
     else:
+        pairs = []
         theirs.load_state_dict(ours.state_dict())
+    for one, other in pairs:
+        _copy(one, other, candidate, decisions)

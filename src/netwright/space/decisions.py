@@ -18,6 +18,7 @@ from netwright.space.choices import (
     Choice,
     NumberChoice,
     OneOfChoice,
+    Options,
     RepeatChoice,
     SharedChoice,
     SubsetOfChoice,
@@ -65,6 +66,24 @@ class Decision:
         if isinstance(self.values, tuple):
             return self.places[value]
         return self.values.index(value)  # a range, maybe too long for `places`
+
+    @property
+    def options(self) -> int:
+        """How many options there are: of a subset, its possible members."""
+        return len(self.choice.labels) if isinstance(self.choice, Options) else len(self.values)
+
+    @property
+    def most(self) -> int:
+        """How many options may be chosen at once."""
+        return self.choice.most if isinstance(self.choice, SubsetOfChoice) else 1
+
+    def chosen(self, value: Value) -> tuple[int, ...]:
+        """The places of the options that a value chooses: several, where it is a subset."""
+        if not isinstance(self.choice, Options):
+            return (self.place(value),)
+        names = value if isinstance(self.choice, SubsetOfChoice) else (value,)
+        assert isinstance(names, tuple)  # legal
+        return tuple(self.choice.labels.index(name) for name in names)
 
     def at(self, unit: float) -> Value:
         """The value at a place in [0, 1): options share it equally."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netwright.errors import InvalidCandidate, SpaceError, closest, expected
 from netwright.space import decisions as tree
 from netwright.space.candidate import Candidate, Value
-from netwright.space.choices import NumberChoice, OneOfChoice, SubsetOfChoice
+from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
 from netwright.space.counting import Counter, is_real, size
 from netwright.space.decisions import Decision
 from netwright.space.encoding import Encoder
@@ -194,13 +194,9 @@ class Space(Generic[D]):
         """The inverse of `argmax`: one-hot (for SubsetOf multi-hot) scores of each decided option."""
         found = {}
         for one in self.decisions:
-            if one.path in candidate.values and isinstance(
-                one.choice, OneOfChoice | SubsetOfChoice
-            ):
-                value = candidate.values[one.path]
-                chosen = value if isinstance(one.choice, SubsetOfChoice) else (value,)
-                assert isinstance(chosen, tuple)
-                found[one.path] = np.array([float(name in chosen) for name in one.choice.labels])
+            if one.path in candidate.values and isinstance(one.choice, Options):
+                found[one.path] = np.zeros(one.options)
+                found[one.path][[*one.chosen(candidate.values[one.path])]] = 1.0
         return found
 
     def fill(self, candidate: Candidate) -> D:
