@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -177,21 +178,21 @@ class GradientSearch:
         draw = random.get_state()
         seen: list[Tensor] = []
 
-        def loss_of(rows: Examples) -> Tensor:
+        def loss(rows: Examples) -> Tensor:
             random.set_state(draw)  # one path in all that the second order compares
             return self._loss(rows, progress, random)
 
         def judge() -> Tensor:
-            loss = loss_of(valid)
-            seen.append(loss.detach())
-            return loss + relaxation.penalty(self.alpha, progress)
+            judged = loss(valid)
+            seen.append(judged.detach())
+            return judged + relaxation.penalty(self.alpha, progress)
 
         if self.settings.order == 1:
             gradients = first_order(judge, alphas)
         else:
             rate = self._optimizer.param_groups[0]["lr"]
             gradients = second_order(
-                lambda: loss_of(train), judge, self._weights, alphas, self._step_of_weights, rate
+                lambda: loss(train), judge, self._weights, alphas, self._step_of_weights, rate
             )
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient
@@ -220,16 +221,16 @@ class GradientSearch:
         return loss.detach()
 
     def _loss(self, rows: Examples, progress: float, random: torch.Generator) -> Tensor:
-        for left in reversed(range(_DRAWS)):
-            weights = self.settings.relaxation.weights(
-                self.alpha, self.supernet.kept, progress, random
-            )
-            try:
-                return loss_of(self.supernet(rows.inputs, weights), rows.targets)
-            except InfeasibleCandidate:  # a drawn path that leads nowhere
-                if not left:
-                    raise
-        raise AssertionError("the last draw returns or raises")
+        """Under weights drawn now; a path that leads nowhere is drawn again."""
+        for _ in range(_DRAWS - 1):
+            with suppress(InfeasibleCandidate):
+                return self._loss_of_one(rows, progress, random)
+        return self._loss_of_one(rows, progress, random)
+
+    def _loss_of_one(self, rows: Examples, progress: float, random: torch.Generator) -> Tensor:
+        relaxation, kept = self.settings.relaxation, self.supernet.kept
+        weights = relaxation.weights(self.alpha, kept, progress, random)
+        return loss_of(self.supernet(rows.inputs, weights), rows.targets)
 
     # Checkpoints: numbers as safetensors, the record as JSON, never a pickle
 
