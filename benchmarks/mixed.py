@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from netwright.automl.names import STRATEGIES
+from netwright.automl.names import BLACK_BOX
 from netwright.automl.names import strategy as by_name
 from netwright.bench.statistics import paired_test
 from netwright.space.candidate import Candidate
@@ -113,8 +113,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/mixed.csv")
     told = parser.parse_args()
     names = ["random", *(n for n in told.strategies.split(",") if n != "random")]
-    if unknown := set(names) - set(STRATEGIES):
-        parser.error(f"strategies must be among {', '.join(STRATEGIES)}, got {unknown}")
+    if unknown := set(names) - set(BLACK_BOX):
+        parser.error(f"strategies must be among {', '.join(BLACK_BOX)}, got {unknown}")
     rows = []
     with ProcessPoolExecutor() as pool:
         for data in DATA:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from netwright.automl.names import STRATEGIES
+from netwright.automl.names import BLACK_BOX
 from netwright.automl.names import strategy as by_name
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
@@ -158,7 +158,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--sizes", default="100,1000,10000")
-    parser.add_argument("--strategies", default=",".join(STRATEGIES))
+    parser.add_argument("--strategies", default=",".join(BLACK_BOX))
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results" / "proposals.csv"
     )

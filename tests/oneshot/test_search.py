@@ -14,8 +14,16 @@ from netwright.errors import InfeasibleCandidate, InputError, RunError
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool, Skip, Zero
 from netwright.networks.training import Examples
+from netwright.oneshot.costs import CostTerm
 from netwright.oneshot.relaxations import DARTS, GDAS, BetaDARTS, DrNAS, Relaxation
-from netwright.oneshot.search import Gradient, GradientSearch, halves
+from netwright.oneshot.search import GradientSearch, halves
+from netwright.oneshot.settings import (
+    UNWATCHED,
+    ArchitectureSteps,
+    Gradient,
+    Honesty,
+    WeightSteps,
+)
 from netwright.oneshot.supernet import Supernet
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
@@ -23,7 +31,8 @@ from netwright.space.space import Space
 OPTIONS = {"pool": Pool("avg"), "conv": Conv(), "skip": Skip()}
 NETWORK = (Conv(6, kernel=1), OneOf(OPTIONS), GlobalPool("max"), Linear())
 SPACE = Space({"network": NETWORK})
-FAST = Gradient(DARTS(), epochs=8, batch_size=16, lr=0.1, alpha_lr=0.05)
+STEPS = ArchitectureSteps(lr=0.05)
+FAST = Gradient(DARTS(), 8, 16, 1, WeightSteps(lr=0.1), STEPS, UNWATCHED)
 
 
 def stripes(number: int = 128) -> Examples:
@@ -49,7 +58,7 @@ def search(settings: Gradient = FAST, seed: int = 0, **more: Any) -> GradientSea
 )
 @pytest.mark.parametrize("order", [1, 2])
 def test_the_only_operation_that_can_tell_is_found(relaxation: Relaxation, order: int) -> None:
-    found = search(replace(FAST, relaxation=relaxation, order=order))
+    found = search(replace(FAST, relaxation=relaxation, architecture=replace(STEPS, order=order)))
     (best,) = found.candidates(8)
     assert best.values["network.1"] == "conv"
     assert found.record[-1].train_loss < 0.62 < found.record[0].train_loss
@@ -87,7 +96,7 @@ def test_what_is_preferred_after_an_epoch_does_not_depend_on_how_far_it_is_by_no
 def test_a_checkpoint_of_another_search_is_refused(tmp_path: Path) -> None:
     search(folder=tmp_path).train_to(1)
     deeper = (*NETWORK[:2], Conv(2), *NETWORK[2:])
-    for other in ({"network": deeper}, {"seed": 1}, {"settings": replace(FAST, lr=0.2)}):
+    for other in ({"network": deeper}, {"seed": 1}, {"settings": replace(FAST, batch_size=8)}):
         with pytest.raises(RunError, match=r"must hold a checkpoint of .* Use another folder\."):
             search(**other, folder=tmp_path)  # type: ignore[arg-type]  # any of them
     assert len(search(folder=tmp_path).record) == 1
@@ -105,7 +114,7 @@ def test_what_is_preferred_but_dead_is_left_out() -> None:
 
 
 def test_in_the_warm_up_the_architecture_stays() -> None:
-    found = search(replace(FAST, warm_up=0.5))
+    found = search(replace(FAST, architecture=replace(STEPS, warm_up=0.5)))
     before = {path: a.detach().clone() for path, a in found.alpha.items()}
     found.train_to(4)
     assert all(torch.equal(before[path], a) for path, a in found.alpha.items())
@@ -114,7 +123,7 @@ def test_in_the_warm_up_the_architecture_stays() -> None:
 
 
 def test_the_order_of_the_gradient_counts() -> None:
-    first, second = search(), search(replace(FAST, order=2))
+    first, second = search(), search(replace(FAST, architecture=replace(STEPS, order=2)))
     first.train_to(1)
     second.train_to(1)
     assert first.record != second.record
@@ -126,7 +135,8 @@ def test_a_path_that_leads_nowhere_is_drawn_again() -> None:
     network = (Conv(3), cell, GlobalPool(), Linear())
     found = search(replace(FAST, relaxation=GDAS(), epochs=2), network=network)
     found.train_to(2)  # half of the draws are dead
-    dead = replace(FAST, relaxation=GDAS(), epochs=1, alpha_lr=0)
+    still = replace(STEPS, lr=0.0)
+    dead = replace(FAST, relaxation=GDAS(), epochs=1, architecture=still)
     stuck = search(dead, network=network)
     with torch.no_grad():
         for a in stuck.alpha.values():
@@ -136,14 +146,17 @@ def test_a_path_that_leads_nowhere_is_drawn_again() -> None:
 
 
 def test_settings_and_epochs_are_checked() -> None:
-    for settings, sentence in (
-        ({"order": 3}, "order must be 1 or 2, got 3"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"warm_up": 1.0}, "warm_up must be from 0 to below 1, got 1.0"),
+    for make, settings, sentence in (
+        (ArchitectureSteps, {"order": 3}, "order must be 1 or 2, got 3"),
+        (Gradient, {"epochs": 0}, "epochs must be at least 1, got 0"),
+        (ArchitectureSteps, {"warm_up": 1.0}, "warm_up must be from 0 to below 1, got 1.0"),
+        (Honesty, {"networks": -1}, "networks must be 0 or more, got -1"),
+        (Honesty, {"power": 0}, "power must be at least 1, got 0"),
+        (CostTerm, {"metric": "size"}, "metric must be latency or flops, got 'size'"),
     ):
         wrong: Any = settings
         with pytest.raises(InputError, match=sentence):
-            Gradient(**wrong)
+            make(**wrong)
     with pytest.raises(InputError, match="epoch must be from 0 to the 8 of the settings, got 9"):
         search().candidates(9)
     with pytest.raises(InputError, match="rows must be at least 4, got 2"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netwright.errors import InputError, closest
+from netwright.errors import InputError, closest, expected
 from netwright.strategies.base import Algorithm, as_algorithm
 
 STRATEGIES: Mapping[str, str] = {
@@ -29,8 +29,24 @@ STRATEGIES: Mapping[str, str] = {
     "hyperband": "netwright.strategies.halving:Hyperband",
     "bohb": "netwright.strategies.halving:BOHB",
     "dehb": "netwright.strategies.halving:DEHB",
+    "darts": "netwright.automl.methods:DARTS",
+    "darts2": "netwright.automl.methods:DARTS2",
+    "pcdarts": "netwright.automl.methods:PCDARTS",
+    "betadarts": "netwright.automl.methods:BETADARTS",
+    "gdas": "netwright.automl.methods:GDAS",
+    "snas": "netwright.automl.methods:SNAS",
+    "drnas": "netwright.automl.methods:DRNAS",
+    "fairdarts": "netwright.automl.methods:FAIRDARTS",
+    "fbnet": "netwright.automl.methods:FBNET",
+    "proxyless": "netwright.automl.methods:PROXYLESS",
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
+
+SUPERNETS = tuple(name for name, place in STRATEGIES.items() if ".methods:" in place)
+"""Those that train a network of shared weights first."""
+
+BLACK_BOX = tuple(name for name in STRATEGIES if name not in SUPERNETS)
+"""Those that see candidates and results only: on tables, too."""
 
 WRAPPERS = ("halving", "asha", "hyperband")
 """Those that take their candidates from another: ``asha+evolution``."""
@@ -50,6 +66,9 @@ def strategy(name: str) -> Algorithm:
         if outer not in WRAPPERS:
             known = ", ".join(WRAPPERS)
             raise InputError(f"strategy before + must be one of {known}, got {outer!r}.")
+        if inner in SUPERNETS:
+            rule = "one that needs no supernet"
+            raise InputError(expected("strategy after +", rule, inner, "Try bayesian."))
         return as_algorithm(imported(STRATEGIES[outer], "strategy")(strategy(inner)))
     place = STRATEGIES.get(name, name)
     if ":" not in place:

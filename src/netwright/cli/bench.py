@@ -143,7 +143,7 @@ def _reference(text: str) -> tuple[str, float]:
 
 def entrants(wanted: str, with_peers: bool, judge: Judge) -> dict[str, Algorithm]:
     """``all`` or names joined by commas, peers among them -> algorithms by name."""
-    given = names.STRATEGIES if wanted == "all" else map(str.strip, wanted.split(","))
+    given = names.BLACK_BOX if wanted == "all" else map(str.strip, wanted.split(","))
     chosen = [name for name in given if name]
     if twice := [name for name in chosen if chosen.count(name) > 1]:
         raise InputError(expected("strategies", "different ones", twice[0]))

@@ -15,7 +15,7 @@ from netwright.cli.screen import OUT, say
 from netwright.data.targets import Wish
 from netwright.data.task import Task, summary, task
 from netwright.report.tables import leaderboard, row, value
-from netwright.study.events import Event, Tick, TrialEnded
+from netwright.study.events import Event, Prepared, Tick, TrialEnded
 from netwright.study.executors import cores
 from netwright.study.study import Study
 from netwright.trials.metrics import metric
@@ -102,6 +102,7 @@ class Progress:
         self.best: Trial | None = study.best
         self.start = time.monotonic() - study.seconds
         self.headed = False
+        self.preparing = ""
         self.live = Live(
             console=OUT, refresh_per_second=4, transient=True, get_renderable=self._bar
         )
@@ -117,6 +118,11 @@ class Progress:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Tick):
             self.start = time.monotonic() - event.seconds
+            self.preparing = event.preparing
+        elif isinstance(event, Prepared):
+            for sentence in event.says:
+                for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
+                    say(line)
         elif isinstance(event, TrialEnded):
             self._ended(event)
 
@@ -154,6 +160,8 @@ class Progress:
             if not left and self.ended:
                 to_go = used / self.ended * (self.effort.trials - self.ended)
                 left = f", about {screen.clock(to_go)} left"
+        if self.preparing:
+            return Text(f" supernet   {self.preparing}{best}{left}")
         return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")
 
 

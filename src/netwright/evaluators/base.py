@@ -19,7 +19,9 @@ class Evaluator(Protocol):
     pays for imports.
 
     It may say its `fidelities`, where it can measure at no others, and have a `knowledge` of
-    candidates, where it knows something before measuring; strategies are given both.
+    candidates, where it knows something before measuring; strategies are given both. One that
+    trains networks may have a `supernet(method, folder, seed)`, which makes a `Shortlist` for
+    strategies that search over shared weights.
     """
 
     @property
@@ -80,6 +82,11 @@ class _Cascade:
         """That of the first which has some."""
         return next(filter(None, map(_knowledge, self.evaluators)), None)
 
+    @property
+    def supernet(self) -> Any:
+        """That of the first which has one."""
+        return next(filter(None, map(_supernet, self.evaluators)), None)
+
     def __call__(self, job: Job) -> Metrics:
         found: dict[str, float] = {}
         for position, evaluator in enumerate(self.evaluators, start=1):
@@ -123,6 +130,10 @@ class _Cached:
     def knowledge(self) -> Any:
         return _knowledge(self.evaluator)
 
+    @property
+    def supernet(self) -> Any:
+        return _supernet(self.evaluator)
+
     def __call__(self, job: Job) -> Metrics:
         key = (job.proposal.candidate.key, job.proposal.fidelity)
         if key not in self.answers:
@@ -142,3 +153,7 @@ def _fidelities(evaluator: Evaluator) -> tuple[float, ...]:
 
 def _knowledge(evaluator: Evaluator) -> Any:
     return getattr(evaluator, "knowledge", None)
+
+
+def _supernet(evaluator: Evaluator) -> Any:
+    return getattr(evaluator, "supernet", None)

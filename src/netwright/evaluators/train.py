@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import sklearn.metrics  # noqa: F401  # scores load it when needed: here, so tha
 import torch
 
 from netwright.data.task import Task
+from netwright.evaluators.supernet import SupernetSearch
 from netwright.networks.training import Examples, Training, train
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
@@ -40,6 +42,10 @@ class TrainAndValidate:
     def metrics(self) -> tuple[str, ...]:
         scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
         return (*scores, "train_seconds", "epochs")
+
+    def supernet(self, method: Any, folder: Path, seed: int) -> SupernetSearch:
+        """A search over shared weights, on this task's training rows."""
+        return SupernetSearch(self.space, self.task, method, folder, seed)
 
     def warm_up(self) -> None:
         """One step of gradient descent: much of torch is loaded by the first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from netwright.errors import InputError, expected
@@ -156,10 +157,59 @@ class Depth(_Relaxed):
         return all(is_dead(self.copies[:count]) for count in self._wanted)
 
 
+@dataclass(frozen=True)
+class Partial(Composite):
+    """The first of `share` equal parts of the channels goes through the body, the others past it;
+    then the parts are interleaved (PC-DARTS, 1907.05737, section 3.1).
+
+    What goes past is pooled where the body halves the image.
+    """
+
+    body: Mixed
+    share: int
+
+    def assemble(self, shape: Shape, add: Add) -> Shape:
+        if len(shape) != 3 or shape[0] % self.share:
+            raise CannotSplit(self.body)
+        part = (shape[0] // self.share, *shape[1:])
+        out = add("body", self.body, part)
+        stride = self._stride(part, out)
+        if out != (part[0], *(-(-side // stride) for side in part[1:])):
+            raise CannotSplit(self.body)
+        return (shape[0], *out[1:])
+
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        channels = x.shape[1] // self.share
+        through: Tensor = parts["body"](x[:, :channels])  # (batch, c / share, h, w)
+        past = x[:, channels:]
+        stride = self._stride(x.shape[1:], through.shape[1:])
+        if stride > 1:
+            past = nn.functional.max_pool2d(past, stride, stride, ceil_mode=True)
+        both = torch.cat([through, past], 1)
+        n, c, h, w = both.shape
+        return both.view(n, self.share, c // self.share, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+    @property
+    def dead(self) -> bool:
+        return self.body.dead
+
+    @staticmethod
+    def _stride(before: Sequence[int], after: Sequence[int]) -> int:
+        return max(1, -(-before[1] // max(1, after[1])))
+
+
 def _total(flows: Sequence[Tensor], picks: Sequence[Pick]) -> Tensor:
     if not flows:
         raise InputError(f"weights must not all be 0, got that for {picks[0][0][0]}.")
     return sum(flows[1:], flows[0])
+
+
+class CannotSplit(Exception):
+    """A mixture that is not to be had for a part of the channels: it changes their number."""
+
+    def __init__(self, mixed: Mixed) -> None:
+        super().__init__("a mixture must keep the channels to be partial")
+        self.path = mixed.picks[0][0][0]
 
 
 class CannotMix(Exception):

@@ -25,6 +25,7 @@ _WINDOW, _RATIO = 5, 1.3
 """Zela et al. 2020: stop when the eigenvalue's mean over 5 epochs has grown by so much."""
 _CHANCE = 0.05
 _GAP = 0.5
+_TRAINED = 0.1
 _MOST_SKIPS = 0.5
 
 
@@ -64,8 +65,12 @@ def ranking(shared: Sequence[float], alone: Sequence[float]) -> Finding:
 def gap(mixture: float, alone: float, chance: float) -> Finding:
     """How much accuracy is lost when only the preferred options are kept, with their weights.
 
-    `chance`: what guessing gives. An alarm when more than half of what was above it is gone.
+    `chance`: what guessing gives. An alarm when more than half of what was above it is gone; where
+    the mixture is hardly above it, the finding is "untrained", and an alarm.
     """
+    if mixture - chance < _TRAINED * (1 - chance):
+        says = f"accuracy {mixture:.3f} as a mixture, {chance:.3f} by chance: hardly trained"
+        return Finding("untrained", mixture, says, True)
     lost = (mixture - alone) / max(mixture - chance, 1e-9)
     alarm = lost > _GAP
     says = f"accuracy {mixture:.3f} as a mixture, {alone:.3f} with the preferred options only" + (

@@ -121,6 +121,38 @@ class SNAS(_Annealed):
         }
 
 
+_HARDLY = 1e-12
+"""A weight that changes nothing, but keeps its option running: a gate needs a gradient."""
+
+
+@dataclass(frozen=True)
+class ProxylessNAS(DARTS):
+    """Binary gates (Cai et al. 2019, 1812.00332, section 3.2.2): two options are drawn by their
+    probabilities, and one of the two is open; the gradient of the gates goes to the two.
+
+    The paper also scales the two after each step so that the others keep their probabilities; Adam
+    moves the others as well, so here it is left to the softmax.
+    """
+
+    def weights(
+        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        found = {}
+        for path, a in alpha.items():
+            k = kept.get(path, 1)
+            if len(a) <= k:
+                found[path] = torch.ones_like(a)
+                continue
+            drawn = (a.detach().log_softmax(0) + _gumbel(a, random)).topk(k + 1).indices
+            sure, two = drawn[: k - 1], drawn[k - 1 :]
+            p = a[two].softmax(0)  # (2,)
+            first_is_open = float(torch.rand((), generator=random)) < float(p[0])
+            gates = torch.tensor([1.0, _HARDLY] if first_is_open else [_HARDLY, 1.0]).to(a)
+            gates = gates + p - p.detach()
+            found[path] = torch.zeros_like(a).scatter(0, sure, 1.0).scatter(0, two, gates)
+        return found
+
+
 @dataclass(frozen=True)
 class DrNAS(DARTS):
     """Weights drawn from a Dirichlet distribution, whose concentrations are learnt by the pathwise

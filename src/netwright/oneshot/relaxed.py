@@ -15,7 +15,7 @@ from typing import Any
 
 from netwright.networks.graph import Node
 from netwright.networks.layers import Layer, Network
-from netwright.oneshot.mixtures import Current, Depth, Gate, Mixed, Pick
+from netwright.oneshot.mixtures import Current, Depth, Gate, Mixed, Partial, Pick
 from netwright.space.candidate import Value
 from netwright.space.choices import (
     NumberChoice,
@@ -44,12 +44,20 @@ def decisions_of(network: Network, prefix: str) -> dict[str, Decision]:
 
 @dataclass
 class Relaxing:
-    """What is being relaxed: the decisions held, and (found on the way) those that are mixed."""
+    """What is being relaxed: the decisions held, and (found on the way) those that are mixed.
+
+    `share`: the part of the channels that goes through mixtures of layers is 1/share, but for the
+    `whole` ones; `edges`: where no choice is made among the inputs of a node, they have weights all
+    the same, as many as there are under the path found (PC-DARTS, 1907.05737).
+    """
 
     decisions: Mapping[str, Decision]
     held: dict[str, str]
     current: Current
     mixed: set[str] = field(default_factory=set)
+    share: int = 1
+    whole: set[str] = field(default_factory=set)
+    edges: dict[str, int] | None = None
 
     def network(self, part: Any, path: str) -> Any:
         """The relaxed form of a part of an open network."""
@@ -82,7 +90,8 @@ class Relaxing:
             self.network(option, join(path, name))
             for name, option in zip(part.labels, part.options, strict=True)
         )
-        return self._mixed(options, tuple(((path, i),) for i in range(len(options))))
+        mixed = self._mixed(options, tuple(((path, i),) for i in range(len(options))))
+        return mixed if self.share == 1 or path in self.whole else Partial(mixed, self.share)
 
     def _mixed(self, options: tuple[Any, ...], picks: tuple[Pick, ...]) -> Mixed:
         for path, _ in picks[0]:
@@ -128,10 +137,20 @@ class Relaxing:
         if isinstance(inputs, SharedChoice):
             inputs, path_of = inputs.part, inputs.name
         if not isinstance(inputs, SubsetOfChoice):
-            edges = self.network(inputs, path_of)
+            edges = self._weighted(self.network(inputs, path_of), path_of, node.combine)
         else:
             edges = self._inputs(inputs, inputs.name or path_of, node.combine)
         return replace(node, inputs=edges, then=self.network(node.then, inside["then"]))
+
+    def _weighted(self, edges: Any, path: str, combine: str) -> Any:
+        if self.edges is None or combine != "add" or len(edges) < 2:
+            return edges
+        path = join(path, "edges")
+        self.edges[path] = len(edges)
+        return {
+            name: Gate(edge, ((path, i),), self.current)
+            for i, (name, edge) in enumerate(edges.items())
+        }
 
     def _inputs(self, inputs: SubsetOfChoice, path: str, combine: str) -> Any:
         if combine != "add":

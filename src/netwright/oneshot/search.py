@@ -6,66 +6,37 @@ parameters. What the methods differ in is a `Relaxation`; everything else is her
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from netwright.errors import InfeasibleCandidate, InputError, RunError, expected
-from netwright.networks.training import Examples, loss_of
-from netwright.oneshot.bilevel import first_order, second_order
+from netwright.errors import InfeasibleCandidate, InputError, expected
+from netwright.networks.training import Examples
+from netwright.oneshot import checkpoints
 from netwright.oneshot.derive import derived
-from netwright.oneshot.relaxations import DrNAS, Relaxation
+from netwright.oneshot.judging import batch_statistics
+from netwright.oneshot.monitor import largest_eigenvalue, sharpness, skips
+from netwright.oneshot.settings import Gradient
+from netwright.oneshot.steps import Feed, Steps
 from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 
-_START = 1e-3
-"""Deviation of architecture parameters at the start."""
 _LOOKED_AT = 64
 """Candidates at least, to find some through which something leads."""
-_DRAWS = 20
-"""So often a path is drawn again when nothing leads through it."""
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """The settings of a gradient-based search; the defaults are those of DARTS' search.
-
-    `order` 2 goes through one training step of the weights. `warm_up`: the share of the epochs in
-    which weights are trained alone. Learning rates fall by half a cosine from `lr` to `least_lr`.
-    """
-
-    relaxation: Relaxation = DrNAS()  # noqa: RUF009  # frozen
-    order: Literal[1, 2] = 1
-    epochs: int = 50
-    batch_size: int = 64
-    lr: float = 0.025
-    least_lr: float = 0.001
-    momentum: float = 0.9
-    decay: float = 3e-4
-    clip: float = 5.0
-    alpha_lr: float = 3e-4
-    alpha_decay: float = 1e-3
-    warm_up: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise InputError(expected("order", "1 or 2", self.order))
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(expected(name, "at least 1", getattr(self, name)))
-        if not 0 <= self.warm_up < 1:
-            raise InputError(expected("warm_up", "from 0 to below 1", self.warm_up))
+_BACK = 5
+"""Epochs: so far before its alarm a search that bends ever more was still sound (1909.09656)."""
+STOPPED = "stopped: the loss bends ever more with the architecture"
+DECAYED = "weights decay more: too many skips"
+_MOST_DECAYED = 2
 
 
 class Halves(NamedTuple):
@@ -76,21 +47,44 @@ class Halves(NamedTuple):
 
 
 class EpochRecord(NamedTuple):
-    """What an epoch left behind: mean losses, and the scores of every option after it."""
+    """What an epoch left behind: mean losses, the scores of every option after it, how much of the
+    search was over, the largest eigenvalue where it was looked at, and what was done about it."""
 
     train_loss: float
     valid_loss: float
     scores: Mapping[str, Sequence[float]]
+    progress: float = 0.0
+    eigenvalue: float | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How much of a search is over: by steps, or by time where there is a deadline.
+
+    `before` was over when the clock started.
+    """
+
+    deadline: float = math.inf
+    before: float = 0.0
+    begun: float = field(default_factory=time.monotonic)
+
+    def progress(self, by_steps: float) -> float:
+        if math.isinf(self.deadline):  # no decision looks at a clock when trials are counted
+            return by_steps
+        length = max(self.deadline - self.begun, 1e-9)
+        share = (time.monotonic() - self.begun) / length
+        return max(by_steps, self.before + (1 - self.before) * share)
 
 
 @dataclass
 class GradientSearch:
     """A supernet and its architecture parameters in training.
 
-    `candidates(epoch, number)` is a function of what the search was made of and the epoch alone: it
-    trains up to there if need be, and answers from the record if that is further on. With a
-    `folder` every epoch ends in a checkpoint, and a search that was killed goes on there, bit for
-    bit (on a CPU). Raises RunError when the folder is of another search.
+    `candidates(epoch, number)` is a function of what the search was made of and the epoch alone
+    (while no clock counts): it trains up to there if need be, and answers from the record if that
+    is further on. With a `folder` every epoch ends in a checkpoint, and a search that was killed
+    goes on there, bit for bit (on a CPU). Raises RunError when the folder is of another search.
     """
 
     space: Space[Any]
@@ -99,25 +93,33 @@ class GradientSearch:
     settings: Gradient
     seed: int = 0
     folder: Path | None = None
+    feed: Feed = Feed()  # noqa: RUF009  # frozen
     record: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        random = torch.Generator().manual_seed(self.seed)
-        self.alpha = {
-            path: (_START * torch.randn(size, generator=random)).requires_grad_()
-            for path, size in self.supernet.options.items()
-        }
-        s = self.settings
+        self.steps = Steps(self.supernet, self.settings, self.seed)
+        self.steps.price(self.feed(self.halves.train, self.steps.device).inputs[:32])
         self._first_scores = self._scores()
-        self._weights = [*self.supernet.parameters()]
-        self._optimizer = torch.optim.SGD(
-            self._weights, lr=s.lr, momentum=s.momentum, weight_decay=s.decay
+        if self.folder is not None:
+            self.record = [EpochRecord(*one) for one in self._checkpoint.load(self.folder)]
+
+    @property
+    def alpha(self) -> Mapping[str, Tensor]:
+        """The architecture parameters: path -> (options,)."""
+        return self.steps.alpha
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to train."""
+        return bool(self.record) and (
+            self.record[-1].progress >= 1 or self.record[-1].remedy == STOPPED
         )
-        self._alpha_optimizer = torch.optim.Adam(
-            [*self.alpha.values()], lr=s.alpha_lr, betas=(0.5, 0.999), weight_decay=s.alpha_decay
-        )
-        if self.folder is not None and (self.folder / "state.safetensors").exists():
-            self._load(self.folder)
+
+    @property
+    def sound(self) -> int:
+        """The last epoch whose architecture is to be believed."""
+        stopped = bool(self.record) and self.record[-1].remedy == STOPPED
+        return max(1, len(self.record) - _BACK) if stopped else len(self.record)
 
     def candidates(self, epoch: int, number: int = 1) -> list[Candidate]:
         """The candidates that the supernet prefers after `epoch` epochs, best first.
@@ -125,9 +127,16 @@ class GradientSearch:
         Those through which nothing leads are left out: fewer than `number` where too many are.
         """
         self.train_to(epoch)
-        scores = self.record[epoch - 1].scores if epoch else self._first_scores
-        preferred = derived(self.space, scores, max(_LOOKED_AT, 4 * number))
-        return [*islice(filter(self.supernet.leads_through, preferred), number)]
+        return self.preferred(self.scores_after(epoch), number)
+
+    def preferred(self, scores: Mapping[str, Sequence[float]], number: int) -> list[Candidate]:
+        """The candidates that lose least by these scores of options, best first."""
+        found = derived(self.space, scores, max(_LOOKED_AT, 4 * number))
+        return [*islice(filter(self.supernet.leads_through, found), number)]
+
+    def scores_after(self, epoch: int) -> Mapping[str, Sequence[float]]:
+        """How much each option was preferred after so many epochs."""
+        return self.record[epoch - 1].scores if epoch else self._first_scores
 
     def train_to(self, epoch: int) -> None:
         """Trains until so many epochs are over; nothing where they are."""
@@ -135,153 +144,99 @@ class GradientSearch:
             rule = f"from 0 to the {self.settings.epochs} of the settings"
             raise InputError(expected("epoch", rule, epoch))
         while len(self.record) < epoch:
-            self.record.append(self._epoch(len(self.record)))
-            if self.folder is not None:
-                self._save(self.folder)
+            self._train_one(Clock())
+
+    def train(
+        self, deadline: float = math.inf, watch: Callable[[EpochRecord], None] = lambda one: None
+    ) -> None:
+        """Trains until all epochs are over, a remedy stops it, or the time is up."""
+        clock = Clock(deadline, self.record[-1].progress if self.record else 0.0)
+        while not self.over:
+            self._train_one(clock)
+            watch(self.record[-1])
+
+    def _train_one(self, clock: Clock) -> None:
+        self.record.append(self._watched(self._epoch(len(self.record), clock)))
+        if self.folder is not None:
+            self._checkpoint.save(self.folder, self.record)
 
     def _scores(self) -> dict[str, list[float]]:
-        found = self.settings.relaxation.scores(self.alpha)
+        found = self.settings.relaxation.scores(self.steps.alpha)
         return {path: [float(x) for x in scores] for path, scores in found.items()}
 
-    def _epoch(self, number: int) -> EpochRecord:
+    def _epoch(self, number: int, clock: Clock) -> EpochRecord:
         """One pass over the training rows; all draws are those of the seed and the number."""
-        s, random = self.settings, torch.Generator().manual_seed(_seed_of(self.seed, number))
+        s, random = self.settings, torch.Generator().manual_seed(seed_of(self.seed, number))
         losses: list[tuple[Tensor, Tensor]] = []
-        warm = number < round(s.warm_up * s.epochs)
         self.supernet.train()
+        group = self.steps.optimizer.param_groups[0]
+        group["weight_decay"] = s.weights.decay * s.honesty.decay**self._decayed
+        batches = [*pairs(self.halves, s.batch_size, random)]
+        progress = 0.0
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            torch.manual_seed(_seed_of(self.seed, number))
-            batches = [*_batches(self.halves, s.batch_size, random)]
-            for step, (train, valid) in enumerate(batches):
-                progress = (number + step / len(batches)) / s.epochs
-                half_cosine = 0.5 * (1 + math.cos(math.pi * progress))
-                self._optimizer.param_groups[0]["lr"] = (
-                    s.least_lr + (s.lr - s.least_lr) * half_cosine
-                )
-                judged = (
-                    torch.zeros(()) if warm else self._step_alpha(train, valid, progress, random)
-                )
-                losses.append((self._step_weights(train, progress, random), judged))
+            torch.manual_seed(seed_of(self.seed, number))
+            for step, rows in enumerate(batches):
+                progress = clock.progress((number + step / len(batches)) / s.epochs)
+                if progress >= 1 and losses:
+                    break
+                progress = min(progress, 1.0)
+                group["lr"] = half_cosine(s.weights.lr, s.weights.least_lr, progress)
+                train, valid = (self.feed(one, self.steps.device, random) for one in rows)
+                judged = torch.zeros((), device=self.steps.device)
+                if progress >= s.architecture.warm_up:
+                    judged = self.steps.of_architecture(train, valid, progress, random)
+                losses.append((self.steps.of_weights(train, progress, random), judged))
         means = [float(torch.stack(part).mean()) for part in zip(*losses, strict=True)]
         if not all(map(math.isfinite, means)):
             raise InfeasibleCandidate(
                 f"the supernet's training diverged: the loss became {means[0]} in epoch "
                 f"{number + 1}. Use a lower lr."
             )
-        return EpochRecord(means[0], means[1], self._scores())
+        over = clock.progress((number + 1) / s.epochs)
+        return EpochRecord(means[0], means[1], self._scores(), min(over, 1.0))
 
-    def _step_alpha(
-        self, train: Examples, valid: Examples, progress: float, random: torch.Generator
-    ) -> Tensor:
-        """A step of the architecture parameters; the validation loss it was by."""
-        relaxation, alphas = self.settings.relaxation, [*self.alpha.values()]
-        draw = random.get_state()
-        seen: list[Tensor] = []
-
-        def loss(rows: Examples) -> Tensor:
-            random.set_state(draw)  # one path in all that the second order compares
-            return self._loss(rows, progress, random)
-
-        def judge() -> Tensor:
-            judged = loss(valid)
-            seen.append(judged.detach())
-            return judged + relaxation.penalty(self.alpha, progress)
-
-        if self.settings.order == 1:
-            gradients = first_order(judge, alphas)
-        else:
-            rate = self._optimizer.param_groups[0]["lr"]
-            gradients = second_order(
-                lambda: loss(train), judge, self._weights, alphas, self._step_of_weights, rate
-            )
-        for alpha, gradient in zip(alphas, gradients, strict=True):
-            alpha.grad = gradient
-        self._alpha_optimizer.step()
-        self._alpha_optimizer.zero_grad(set_to_none=True)
-        return seen[0]
-
-    def _step_of_weights(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """What stochastic gradient descent would move the weights by: momentum, decay and all."""
-        s, rate = self.settings, self._optimizer.param_groups[0]["lr"]
-        moves = []
-        for weight, gradient in zip(self._weights, gradients, strict=True):
-            before = self._optimizer.state[weight].get("momentum_buffer")
-            momentum = 0.0 if before is None else s.momentum * before
-            moves.append(rate * (momentum + gradient + s.decay * weight.detach()))
-        return moves
-
-    def _step_weights(self, train: Examples, progress: float, random: torch.Generator) -> Tensor:
-        loss = self._loss(train, progress, random)
-        gradients = torch.autograd.grad(loss, self._weights, allow_unused=True)
-        for weight, gradient in zip(self._weights, gradients, strict=True):
-            weight.grad = gradient  # None where the path did not lead: neither decay nor momentum
-        nn.utils.clip_grad_norm_(self._weights, self.settings.clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
-
-    def _loss(self, rows: Examples, progress: float, random: torch.Generator) -> Tensor:
-        """Under weights drawn now; a path that leads nowhere is drawn again."""
-        for _ in range(_DRAWS - 1):
-            with suppress(InfeasibleCandidate):
-                return self._loss_of_one(rows, progress, random)
-        return self._loss_of_one(rows, progress, random)
-
-    def _loss_of_one(self, rows: Examples, progress: float, random: torch.Generator) -> Tensor:
-        relaxation, kept = self.settings.relaxation, self.supernet.kept
-        weights = relaxation.weights(self.alpha, kept, progress, random)
-        return loss_of(self.supernet(rows.inputs, weights), rows.targets)
-
-    # Checkpoints: numbers as safetensors, the record as JSON, never a pickle
-
-    def _save(self, folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"module.{k}": v for k, v in self.supernet.state_dict().items()}
-        tensors |= {f"alpha.{path}": a.detach() for path, a in self.alpha.items()}
-        for name, optimizer in self._optimizers.items():
-            for i, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"{name}.{i}.{k}": v for k, v in state.items() if v is not None}
-        text = {"record": json.dumps(self.record), "search": self._identity}
-        tensors = {name: one.detach().clone().contiguous() for name, one in tensors.items()}
-        new = folder / "state.new"
-        save_file(tensors, new, metadata=text)
-        os.replace(new, folder / "state.safetensors")  # noqa: PTH105  # one step: whole or not at all
-
-    def _load(self, folder: Path) -> None:
-        from safetensors import safe_open
-
-        with safe_open(folder / "state.safetensors", framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            text = file.metadata()
-        if text["search"] != self._identity:
-            raise RunError(
-                f"{folder} must hold a checkpoint of {self._identity}, got one of "
-                f"{text['search']}. Use another folder."
-            )
-        module = {k.removeprefix("module."): v for k, v in tensors.items() if k[:7] == "module."}
-        self.supernet.load_state_dict(module)
-        with torch.no_grad():
-            for path, a in self.alpha.items():
-                a.copy_(tensors[f"alpha.{path}"])
-        for name, optimizer in self._optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{name}."):
-                    _, i, what = key.split(".", 2)
-                    state.setdefault(int(i), {})[what] = value
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        self.record = [EpochRecord(*one) for one in json.loads(text["record"])]
+    # What is watched, and what is done about it
 
     @property
-    def _identity(self) -> str:
-        """What a checkpoint has to share to be gone on with; the rows are the caller's to keep."""
-        return f"{self.settings}, seed {self.seed}, space {self.space.fingerprint[:12]}"
+    def _decayed(self) -> int:
+        return sum(one.remedy == DECAYED for one in self.record)
+
+    def _watched(self, epoch: EpochRecord) -> EpochRecord:
+        """The epoch with what was seen in it."""
+        honesty, number = self.settings.honesty, len(self.record)
+        if epoch.progress < self.settings.architecture.warm_up:
+            return epoch
+        if honesty.every and number % honesty.every == 0:
+            epoch = epoch._replace(eigenvalue=self._eigenvalue(number, epoch.progress))
+        seen = [one.eigenvalue for one in [*self.record, epoch] if one.eigenvalue is not None]
+        if honesty.stop and sharpness(seen).alarm:
+            return epoch._replace(remedy=STOPPED)
+        if honesty.decay > 1 and self._decayed < _MOST_DECAYED:
+            (best,) = derived(self.space, epoch.scores, 1)
+            if skips(self.space, best).alarm:
+                return epoch._replace(remedy=DECAYED)
+        return epoch
+
+    def _eigenvalue(self, number: int, progress: float) -> float:
+        """Of the validation loss of a batch, which is another one in each epoch."""
+        random = torch.Generator().manual_seed(seed_of(self.seed, number) ^ 1)
+        some = torch.randperm(len(self.halves.valid), generator=random)[: self.settings.batch_size]
+        valid = self.halves.valid
+        rows = self.feed(Examples(valid.inputs[some], valid.targets[some]), self.steps.device)
+        with batch_statistics(self.supernet):
+            return largest_eigenvalue(
+                lambda: self.steps.loss(rows, progress, random), [*self.steps.alpha.values()],
+                random, steps=self.settings.honesty.power,
+            )  # fmt: skip
 
     @property
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"weights_optimizer": self._optimizer, "alpha_optimizer": self._alpha_optimizer}
+    def _checkpoint(self) -> checkpoints.Checkpoint:
+        identity = f"{self.settings}, seed {self.seed}, space {self.space.fingerprint[:12]}"
+        optimizers = {
+            "weights_optimizer": self.steps.optimizer,
+            "alpha_optimizer": self.steps.alpha_optimizer,
+        }
+        return checkpoints.Checkpoint(identity, self.supernet, self.steps.alpha, optimizers)
 
 
 def halves(rows: Examples, seed: int) -> Halves:
@@ -293,7 +248,7 @@ def halves(rows: Examples, seed: int) -> Halves:
     return Halves(*(Examples(rows.inputs[part], rows.targets[part]) for part in (first, second)))
 
 
-def _batches(
+def pairs(
     halves: Halves, size: int, random: torch.Generator
 ) -> Iterator[tuple[Examples, Examples]]:
     """Batches of nearly one size of both halves, as many as the first half has."""
@@ -307,6 +262,11 @@ def _batches(
     yield from zip(*parts, strict=True)
 
 
-def _seed_of(seed: int, epoch: int) -> int:
+def half_cosine(first: float, last: float, progress: float) -> float:
+    """From `first` at 0 to `last` at 1."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def seed_of(seed: int, epoch: int) -> int:
     """Of an epoch's draws."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])

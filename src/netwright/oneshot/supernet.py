@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from netwright.errors import (
 )
 from netwright.networks.build import Built, build
 from netwright.networks.layers import Network, Shape
-from netwright.oneshot.mixtures import CannotMix, Current, Depth, Gate, Mixed
+from netwright.oneshot.mixtures import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
 from netwright.oneshot.relaxed import Relaxing, decisions_of
 from netwright.space.candidate import Candidate
 from netwright.space.decisions import Decision
@@ -33,18 +35,32 @@ class Supernet(nn.Module):
     mixture can express -> why; they have their defaults, here and in every candidate that `inherit`
     is asked for. `prefix`: where the network stands in the description of the space. Raises
     SpaceError when nothing is left to mix.
+
+    `partial`: only one of so many parts of the channels goes through a mixture of layers, and the
+    inputs of nodes have weights even where there is no choice among them, under paths of their own
+    (PC-DARTS); it trains faster, and its weights are those of no candidate. `affine` False: the
+    normalisations inside of options neither scale nor shift.
     """
 
     def __init__(
-        self, network: Network, input_shape: Shape, prefix: str = "network", **given: Any
-    ) -> None:
+        self, network: Network, input_shape: Shape, prefix: str = "network", *,
+        partial: int = 1, affine: bool = True, **given: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         self._decisions = decisions_of(network, prefix)
         self._current = Current()
-        self._shape = input_shape
+        self._shape, self._prefix, self._given = input_shape, prefix, given
+        if partial < 1:
+            raise InputError(expected("partial", "at least 1", partial))
+        self.partial = partial
         held: dict[str, str] = {}
+        whole: set[str] = set()
         while True:
-            relaxing = Relaxing(self._decisions, held, self._current)
+            edges: dict[str, int] = {}
+            relaxing = Relaxing(
+                self._decisions, held, self._current, share=partial, whole=whole,
+                edges=edges if partial > 1 else None,
+            )  # fmt: skip
             relaxed = relaxing.network(network, prefix)
             if held.keys() & relaxing.mixed:  # shared by places of which one cannot mix it
                 continue
@@ -53,10 +69,15 @@ class Supernet(nn.Module):
                 break
             except CannotMix as error:
                 held |= dict.fromkeys(error.paths, str(error))
+            except CannotSplit as error:
+                whole.add(error.path)
+        if not affine:
+            _without_scales(self.module)
         self.held: Mapping[str, str] = held
+        self._edges = edges
         mixed = [one for path, one in self._decisions.items() if path in relaxing.mixed]
-        self.options: Mapping[str, int] = {one.path: one.options for one in mixed}
-        self.kept: Mapping[str, int] = {one.path: one.most for one in mixed}
+        self.options: Mapping[str, int] = {one.path: one.options for one in mixed} | edges
+        self.kept: Mapping[str, int] = {one.path: one.most for one in mixed} | edges
         if not mixed:
             paths = ", ".join([*self.held][:3]) or "none"
             fix = "Open a choice among layers, inputs or depths."
@@ -70,18 +91,28 @@ class Supernet(nn.Module):
         Decisions inside options of weight 0 need none. Raises InfeasibleCandidate where nothing
         that has weight leads through a graph, InputError for weights that do not fit `options`.
         """
+        with self.under(weights):
+            out: Tensor = self.module(x)
+        return out
+
+    @contextmanager
+    def under(self, weights: Mapping[str, Tensor]) -> Iterator[Current]:
+        """A context in which these weights hold."""
         self._check_weights(weights)
         self._current.set(weights)
         try:
-            out: Tensor = self.module(x)
+            yield self._current
         finally:
             self._current.set({})
-        return out
+
+    def even(self) -> dict[str, Tensor]:
+        """The weights under which every option counts the same."""
+        return {path: torch.full((n,), self.kept[path] / n) for path, n in self.options.items()}
 
     def one_hot(self, candidate: Candidate) -> dict[str, Tensor]:
         """The weights under which the supernet is the candidate's network."""
         self._check(candidate)
-        found = {}
+        found = {path: torch.ones(size) for path, size in self._edges.items()}
         for path, size in self.options.items():
             if path in candidate.values:  # else it is inside an option that is not chosen
                 found[path] = torch.zeros(size)
@@ -103,8 +134,23 @@ class Supernet(nn.Module):
             self.train(before)
         return True
 
+    def alone(self, description: Any) -> nn.Module:
+        """A module of its own, untrained, of the network in a filled description of the space."""
+        part = description
+        for step in self._prefix.split(".") if self._prefix else ():
+            if is_dataclass(part):
+                part = getattr(part, step)
+            else:
+                part = part[int(step) if isinstance(part, tuple) else step]
+        return build(part, self._shape, **self._given)
+
     def inherit(self, candidate: Candidate, module: nn.Module) -> None:
         """Copies the supernet's weights into the module that `build` made of the candidate."""
+        if self.partial > 1:
+            raise InputError(
+                f"weights must be of whole channels to be inherited, got those of one in "
+                f"{self.partial}. Use partial=1."
+            )
         self._check(candidate)
         _copy(self.module, module, candidate, self._decisions)
 
@@ -125,6 +171,19 @@ class Supernet(nn.Module):
             if one.shape != (self.options[path],):
                 rule = f"of shape ({self.options[path]},)"
                 raise InputError(expected(f"weights of {path}", rule, tuple(one.shape)))
+
+
+def _without_scales(module: nn.Module) -> None:
+    """Normalisations inside of mixtures keep their scale of 1 and shift of 0."""
+    for one in module.modules():
+        if isinstance(one, Built) and isinstance(one.layer, Mixed):
+            for part in one.modules():
+                if isinstance(part, _NORMS):
+                    for parameter in part.parameters(recurse=False):
+                        parameter.requires_grad_(False)
+
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def _copy(

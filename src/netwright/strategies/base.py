@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
@@ -15,7 +15,7 @@ from netwright.errors import InputError, Phrase, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Metrics, Proposal, Trial
+from netwright.trials.trial import Job, Metrics, Proposal, Trial
 
 RNG: TypeAlias = np.random.Generator
 
@@ -57,11 +57,65 @@ class OnlyTheSpace:
         return {}
 
 
+class Preparation(Protocol):
+    """Long work that has to be over before a strategy proposes.
+
+    A strategy that needs some has it as its `preparation`. The study runs it in a worker, with a
+    job like any evaluation's; what it leaves behind lies on disk, so that a study that was killed
+    goes on with it.
+    """
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what a call returns."""
+        ...
+
+    def __call__(self, job: Job, /) -> Metrics:
+        """Does the work, or what is left of it; over before the job's deadline."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether it is done, or was given up."""
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """Ends it without a result, for a reason that is told."""
+        ...
+
+    def progress(self) -> str:
+        """How far it is, in a few words; may be empty."""
+        ...
+
+    def report(self) -> Sequence[str]:
+        """What it came to, in sentences; asked for when it is over."""
+        ...
+
+
+class Shortlist(Preparation, Protocol):
+    """Candidates that a search over shared weights found, best first."""
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """Paths of decisions that it could not search -> why."""
+        ...
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what was measured on the way lets shared weights decide."""
+        ...
+
+    def candidates(self, number: int) -> Sequence[Candidate]:
+        """At most `number` of them; none where the work was given up."""
+        ...
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is searched and for what: all that an algorithm is given.
 
     `fidelities`: the only ones that can be evaluated, rising to 1; empty when any in (0, 1] can.
+    `supernet`: makes a shortlist by a method of shared weights, where the evaluator trains networks.
     """
 
     space: Space[Any]
@@ -69,6 +123,7 @@ class Problem:
     limits: Sequence[Limit] = ()
     knowledge: Knowledge = OnlyTheSpace()  # noqa: RUF009  # it has no state
     fidelities: Sequence[float] = ()
+    supernet: Callable[[Any], Shortlist] | None = None
 
 
 class Strategy(Protocol):

@@ -166,7 +166,9 @@ class Ladder:
         self.settings, self.space = settings, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
         self.known: set[Candidate] = set()
-        inner, algorithm = replace(problem, fidelities=(1.0,)), settings.algorithm
+        # a supernet's preparation is the study's to run: inside of a rung nobody would
+        inner = replace(problem, fidelities=(1.0,), supernet=None)
+        algorithm = settings.algorithm
         self.rungs: list[Rung] = []
         for fidelity in rungs(problem.fidelities, settings.eta, settings.least):
             if sizes is not None and isinstance(algorithm, Breeds):

@@ -26,10 +26,19 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class Tick:
-    """Several times a second: seconds used by all runs of the folder, trials that run now."""
+    """Several times a second: seconds used by all runs of the folder, trials that run now, and how
+    far the strategy's preparation is, while there is one."""
 
     seconds: float
     running: tuple[int, ...]
+    preparing: str = ""
 
 
-Event: TypeAlias = TrialStarted | TrialEnded | Tick
+@dataclass(frozen=True)
+class Prepared:
+    """What a strategy needed before it could propose is over; what it came to, in sentences."""
+
+    says: tuple[str, ...]
+
+
+Event: TypeAlias = TrialStarted | TrialEnded | Prepared | Tick

@@ -23,17 +23,21 @@ from netwright.strategies.base import (
     Knowledge,
     OnlyTheSpace,
     Problem,
+    Shortlist,
     Strategy,
     as_algorithm,
     name_of,
 )
 from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget, Failures
-from netwright.study.events import Event, Tick, TrialEnded, TrialStarted
+from netwright.study.events import Event, Prepared, Tick, TrialEnded, TrialStarted
 from netwright.study.executors import Executor, Supervised
 from netwright.study.identity import Identity
 from netwright.study.journal import BASELINE, Journal, Listener
 from netwright.study.lock import FolderLock
+from netwright.study.preparing import FOLDER as SUPERNET
+from netwright.study.preparing import NUMBER as PREPARATION
+from netwright.study.preparing import Preparing
 from netwright.study.store import FILE, Store
 from netwright.study.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective, parse_limit
@@ -95,7 +99,7 @@ class Study(Generic[D]):
         self._check_metrics([*self.objectives, *self.limits])
         self._problem = Problem(
             space, self.objectives, self.limits, knowledge or _known_to(self.evaluator),
-            sorted(getattr(self.evaluator, "fidelities", ())),
+            sorted(getattr(self.evaluator, "fidelities", ())), _supernets(self),
         )  # fmt: skip
         strategy = strategy or Bayesian()
         ready = hasattr(strategy, "ask") and not isinstance(strategy, type)
@@ -112,6 +116,11 @@ class Study(Generic[D]):
         self._front: list[Trial] = []
         self.seconds = 0.0
         self._load()
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy as it stands, told of the log."""
+        return self._listener.strategy
 
     @property
     def trials(self) -> list[Trial]:
@@ -243,6 +252,9 @@ class _Loop:
         self._study, self._executor, self._journal = study, executor, journal
         self._budget, self._zero = budget, zero
         self._watch = watch or (lambda event: None)
+        self._preparing = Preparing(
+            getattr(study.strategy, "preparation", None), study.folder, study.seed
+        )
         self._again = list(journal.unfinished)
         self._running: dict[int, Trial] = {}
         self._failures = Failures()
@@ -259,15 +271,19 @@ class _Loop:
     def run(self) -> None:
         """Until the budget is used, or nothing runs and the strategy has nothing to propose."""
         most = self._budget.trials_left(len(self._journal.trials)) + len(self._again)
-        self._executor.open(self._study.evaluator, None if math.isinf(most) else int(most))
+        evaluator = self._preparing.evaluator(self._study.evaluator)
+        self._executor.open(evaluator, None if math.isinf(most) else int(most))
         while not self._reached:
             may_start = self._may_start()
             idle = may_start and self._fill()
-            if not self._running and (idle or not may_start):
+            if not self._running and not self._preparing.running and (idle or not may_start):
                 break
             for outcome in self._executor.poll(_TICK):
-                self._end(outcome)
-            self._watch(Tick(self.used, tuple(self._running)))
+                if outcome.trial == PREPARATION:
+                    self._watch(Prepared(self._preparing.end(outcome)))
+                else:
+                    self._end(outcome)
+            self._watch(Tick(self.used, tuple(self._running), self._preparing.progress()))
 
     def _may_start(self) -> bool:
         left = self._budget.trials_left(len(self._journal.trials)) > 0 or bool(self._again)
@@ -280,7 +296,9 @@ class _Loop:
             trials = self._next(self._executor.free) if self._may_start() else []
             for trial, again in trials:
                 self._submit(trial, again)
-            if not trials:
+            if not trials and self._may_start() and self._preparing.due:
+                self._preparing.start(self._executor, self._budget.seconds_left(self.used))
+            elif not trials:
                 return True
         return False
 
@@ -345,6 +363,13 @@ def _known_to(evaluator: Evaluator) -> Knowledge:
     return known
 
 
+def _supernets(study: Study[Any]) -> Callable[[Any], Shortlist] | None:
+    """Makes shortlists by methods of shared weights, where the evaluator can."""
+    make = getattr(study.evaluator, "supernet", None)
+    folder = (study.folder / SUPERNET).absolute()
+    return None if make is None else lambda method: make(method, folder, study.seed)
+
+
 def quickest(trials: Sequence[Trial]) -> float:
     """Seconds of the shortest finished trial of the search; 0 before there is one."""
     return min(
@@ -387,7 +412,8 @@ def clear(run: str | Path) -> None:
     with FolderLock(folder):
         for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "trials", ignore_errors=True)
+        for name in ("trials", SUPERNET):
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _fresh_folder(folder: Path) -> Path:

@@ -1,0 +1,78 @@
+"""How good a supernet is under weights, on rows that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate
+from netwright.networks.training import Examples
+from netwright.oneshot.steps import Feed
+from netwright.oneshot.supernet import Supernet
+
+_BATCH = 256
+
+
+@contextmanager
+def batch_statistics(module: nn.Module) -> Iterator[None]:
+    """A context in which batch normalisations use each batch's own statistics and learn nothing.
+
+    Their running statistics are those of the whole mixture, and wrong for a part of it.
+    """
+    before = module.training
+    module.eval()
+    norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    tracking = [one.track_running_stats for one in norms]
+    for norm in norms:
+        norm.train()
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in zip(norms, tracking, strict=True):
+            norm.track_running_stats = tracked
+        module.train(before)
+
+
+@torch.no_grad()
+def judged(supernet: Supernet, weights: Mapping[str, Tensor], rows: Examples, feed: Feed) -> float:
+    """The score of the supernet under these weights, higher better; see `score`.
+
+    What nothing leads through scores as chance does.
+    """
+    device = next(supernet.parameters()).device
+    parts = []
+    try:
+        with batch_statistics(supernet):
+            for batch in _batches(rows):
+                fed = feed(batch, device)
+                parts.append(supernet(fed.inputs, weights).float().cpu())
+    except InfeasibleCandidate:
+        return chance(rows.targets)
+    return score(torch.cat(parts), rows.targets)
+
+
+def score(outputs: Tensor, targets: Tensor) -> float:
+    """Accuracy of (n, classes), or the share of the variance that (n, 1) explains."""
+    if targets.is_floating_point():
+        error = (outputs[:, 0] - targets).square().mean() / targets.var().clamp_min(1e-12)
+        return 1.0 - float(error)
+    return float((outputs.argmax(1) == targets).float().mean())
+
+
+def chance(targets: Tensor) -> float:
+    """The score of who always says the same."""
+    if targets.is_floating_point():
+        return 0.0
+    return float(torch.bincount(targets).max() / len(targets))
+
+
+def _batches(rows: Examples) -> Iterator[Examples]:
+    """Of nearly one size, so that no batch's statistics are of a few rows."""
+    number = max(1, round(len(rows) / _BATCH))
+    inputs, targets = rows.inputs.tensor_split(number), rows.targets.tensor_split(number)
+    for one, other in zip(inputs, targets, strict=True):
+        yield Examples(one, other)

@@ -1,0 +1,64 @@
+"""Options chosen by what their loss costs, not by the size of their architecture parameter.
+
+Wang et al. 2021 (2108.04392): one decision after the other, each option is left out of the trained
+mixture in turn; the one whose loss hurts the validation accuracy most is kept, and the supernet is
+tuned before the next decision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from netwright.oneshot.steps import Steps
+
+_SCALE = 0.02
+"""Of accuracy: so much more lost makes an option e times as preferred, for the candidates after
+the first."""
+
+Judge = Callable[[Mapping[str, Tensor]], float]
+"""The accuracy (or another score, higher better) of the supernet under weights."""
+
+
+def perturbed(
+    steps: Steps, judge: Judge, order: Iterable[str], tune: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Path -> a score above 0 of each option, 1 for the one kept, for `derived`.
+
+    `order`: the decisions, as they are to be made; `tune` trains on for a while. In place:
+    `steps.fixed` has the decisions.
+    """
+    scores = {}
+    for path in order:
+        mixture = steps.standing()
+        lost = [
+            -judge(mixture | {path: _without(mixture[path], place)})
+            for place in range(steps.supernet.options[path])
+        ]
+        scores[path] = [math.exp((one - max(lost)) / _SCALE) for one in lost]
+        best = sorted(range(len(lost)), key=lambda place: -lost[place])
+        steps.fixed[path] = _only(mixture[path], best[: steps.supernet.kept[path]])
+        tune()
+    return scores
+
+
+def _without(weights: Tensor, place: int) -> Tensor:
+    """The others as they are: the operation is left out, nothing takes its place."""
+    left = weights.clone()
+    left[place] = 0.0
+    return left
+
+
+def _only(weights: Tensor, places: Iterable[int]) -> Tensor:
+    kept = torch.zeros_like(weights)
+    kept[[*places]] = 1.0
+    return kept
+
+
+def decisions_to_make(options: Mapping[str, int], random: torch.Generator) -> list[str]:
+    """Those with more than one option, in random order, as the paper takes the edges."""
+    paths = [path for path, number in options.items() if number > 1]
+    return [paths[i] for i in torch.randperm(len(paths), generator=random).tolist()]

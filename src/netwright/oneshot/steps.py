@@ -1,0 +1,153 @@
+"""The two steps that gradient-based search takes in turns: of the architecture, of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate
+from netwright.networks.augment import Augmentation
+from netwright.networks.training import Examples, loss_of
+from netwright.oneshot import costs
+from netwright.oneshot.bilevel import first_order, second_order
+from netwright.oneshot.settings import Gradient
+from netwright.oneshot.supernet import Supernet
+
+_START = 1e-3
+"""Deviation of architecture parameters at the start."""
+_DRAWS = 20
+"""So often a path is drawn again when nothing leads through it."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What happens to rows on their way into the supernet: augmentation in training, then scaling."""
+
+    augment: tuple[Augmentation, ...] = ()
+    scale: Callable[[Tensor], Tensor] = Tensor.float
+
+    def __call__(
+        self, rows: Examples, device: torch.device, random: torch.Generator | None = None
+    ) -> Examples:
+        """The rows on the device; augmented where there is something to draw from."""
+        inputs = rows.inputs.to(device)
+        if random is not None:
+            for augmentation in self.augment:
+                inputs = augmentation(inputs, random)
+        return Examples(self.scale(inputs), rows.targets.to(device))
+
+
+class Steps:
+    """The architecture parameters and the optimisers of both kinds of steps.
+
+    `alpha`: path -> (options,). `fixed`: path -> weights that hold whatever alpha says.
+    """
+
+    def __init__(self, supernet: Supernet, settings: Gradient, seed: int) -> None:
+        self.supernet, self.settings = supernet, settings
+        random = torch.Generator().manual_seed(seed)
+        self.device = next(supernet.parameters()).device
+        self.alpha = {
+            path: (_START * torch.randn(size, generator=random)).to(self.device).requires_grad_()
+            for path, size in supernet.options.items()
+        }
+        self.fixed: dict[str, Tensor] = {}
+        self.trained = [one for one in supernet.parameters() if one.requires_grad]
+        w, a = settings.weights, settings.architecture
+        self.optimizer = torch.optim.SGD(
+            self.trained, lr=w.lr, momentum=w.momentum, weight_decay=w.decay
+        )
+        self.alpha_optimizer = torch.optim.Adam(
+            [*self.alpha.values()], lr=a.lr, betas=(0.5, 0.999), weight_decay=a.decay
+        )
+        self._costs: costs.Table = {}
+
+    def price(self, example: Tensor) -> None:
+        """Fills the table of costs, where there is a term for them, by running `example`."""
+        if term := self.settings.architecture.cost:
+            self._costs = costs.table(self.supernet, example[: term.rows], term.metric)
+
+    def mixture(self, progress: float, random: torch.Generator) -> dict[str, Tensor]:
+        """The weights of a step, drawn where the relaxation draws."""
+        relaxation = self.settings.relaxation
+        return relaxation.weights(self.alpha, self.supernet.kept, progress, random) | self.fixed
+
+    @torch.no_grad()
+    def standing(self) -> dict[str, Tensor]:
+        """The mixture that is preferred now: no draw is made."""
+        found = self.settings.relaxation.scores(self.alpha)
+        kept = self.supernet.kept
+        return {path: kept[path] * one / one.sum() for path, one in found.items()} | self.fixed
+
+    def of_architecture(
+        self, train: Examples, valid: Examples, progress: float, random: torch.Generator
+    ) -> Tensor:
+        """A step of the architecture parameters; the validation loss it was by."""
+        alphas = [*self.alpha.values()]
+        draw = random.get_state()
+        seen: list[Tensor] = []
+
+        def loss(rows: Examples, priced: bool = False) -> Tensor:
+            random.set_state(draw)  # one path in all that the second order compares
+            return self.loss(rows, progress, random, priced)
+
+        def judge() -> Tensor:
+            judged = loss(valid, priced=True)
+            seen.append(judged.detach())
+            return judged + self.settings.relaxation.penalty(self.alpha, progress)
+
+        if self.settings.architecture.order == 1:
+            gradients = first_order(judge, alphas)
+        else:
+            rate = self.optimizer.param_groups[0]["lr"]
+            gradients = second_order(
+                lambda: loss(train), judge, self.trained, alphas, self._moves, rate
+            )
+        for alpha, gradient in zip(alphas, gradients, strict=True):
+            alpha.grad = gradient
+        self.alpha_optimizer.step()
+        self.alpha_optimizer.zero_grad(set_to_none=True)
+        return seen[0]
+
+    def of_weights(self, train: Examples, progress: float, random: torch.Generator) -> Tensor:
+        """A step of the shared weights; the training loss it was by."""
+        loss = self.loss(train, progress, random)
+        gradients = torch.autograd.grad(loss, self.trained, allow_unused=True)
+        for weight, gradient in zip(self.trained, gradients, strict=True):
+            weight.grad = gradient  # None where the path did not lead: neither decay nor momentum
+        nn.utils.clip_grad_norm_(self.trained, self.settings.weights.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def loss(
+        self, rows: Examples, progress: float, random: torch.Generator, priced: bool = False
+    ) -> Tensor:
+        """Under weights drawn now; a path that leads nowhere is drawn again."""
+        for _ in range(_DRAWS - 1):
+            with suppress(InfeasibleCandidate):
+                return self._loss(rows, self.mixture(progress, random), priced)
+        return self._loss(rows, self.mixture(progress, random), priced)
+
+    def _loss(self, rows: Examples, weights: Mapping[str, Tensor], priced: bool) -> Tensor:
+        loss = loss_of(self.supernet(rows.inputs, weights), rows.targets)
+        term = self.settings.architecture.cost
+        if not priced or term is None:
+            return loss
+        return term(loss, costs.expected_cost(self.supernet, weights, self._costs))
+
+    def _moves(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """What stochastic gradient descent would move the weights by: momentum, decay and all."""
+        group = self.optimizer.param_groups[0]
+        moves = []
+        for weight, gradient in zip(self.trained, gradients, strict=True):
+            before = self.optimizer.state[weight].get("momentum_buffer")
+            momentum = 0.0 if before is None else group["momentum"] * before
+            moves.append(
+                group["lr"] * (momentum + gradient + group["weight_decay"] * weight.detach())
+            )
+        return moves

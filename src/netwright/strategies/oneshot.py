@@ -1,0 +1,116 @@
+"""Search over shared weights: what a supernet prefers is trained by itself before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from netwright.errors import InputError, expected
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.strategies.base import RNG, Algorithm, Problem, Strategy
+from netwright.strategies.bayesian import Bayesian
+from netwright.trials.pareto import pareto_front
+from netwright.trials.trial import Proposal, Status, Trial
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """Trains a supernet by `method` first, then proposes the best `candidates` that it prefers.
+
+    When they have been evaluated, `then` goes on around the best of them: what the supernet could
+    not search (learning rates, widths) is searched with its architecture fixed. Where nothing is
+    left open in that way, or shared weights are not to be trusted, `then` has the whole space.
+    """
+
+    method: Any
+    candidates: int = 5
+    then: Algorithm = Bayesian()  # noqa: RUF009  # frozen
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise InputError(expected("candidates", "at least 1", self.candidates))
+
+    def __call__(self, problem: Problem) -> Strategy:
+        return _OneShot(self, problem)
+
+
+class _OneShot:
+    """First the shortlist; then, when all of it has ended, the searches that go on from there."""
+
+    def __init__(self, settings: OneShot, problem: Problem) -> None:
+        if problem.supernet is None:
+            raise InputError(
+                "a search over shared weights must be given networks to train, got none. Use it by "
+                "itself, with an evaluator that trains them such as TrainAndValidate."
+            )
+        self._settings, self._problem = settings, problem
+        self.preparation = problem.supernet(settings.method)
+        self._log: list[Trial] = []
+        self._trials: dict[int, Trial] = {}
+
+    def tell(self, trial: Trial) -> None:
+        self._log.append(trial)
+        self._trials[trial.id] = trial
+
+    def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
+        if n < 1 or not self.preparation.over:
+            return []
+        started = {trial.candidate for trial in self._trials.values()}
+        if left := [one for one in self._listed if one not in started]:
+            return [Proposal(one, origin="supernet") for one in left[:n]]
+        if any(trial.status is Status.RUNNING for trial in self._of_the_list):
+            return []  # which is the best is not known yet
+        for follower in self._followers:
+            follower.hear(self._log)
+            proposals = follower.strategy.ask(n, rng)
+            if proposals or any(one.status is Status.RUNNING for one in self._trials.values()):
+                return proposals
+        return []
+
+    @cached_property
+    def _listed(self) -> Sequence[Candidate]:
+        return self.preparation.candidates(self._settings.candidates)
+
+    @property
+    def _of_the_list(self) -> list[Trial]:
+        return [one for one in self._trials.values() if one.candidate in self._listed]
+
+    @cached_property
+    def _followers(self) -> list[_Follower]:
+        """Around the best of the list, then everywhere; found once, when the list has ended."""
+        spaces = [self._problem.space]
+        best = self._best
+        if best is not None and self.preparation.trusted:
+            held = self.preparation.held
+            around = {path: v for path, v in best.values.items() if path not in held}
+            if len(around) < len(best.values):
+                spaces.insert(0, self._problem.space.fix(around))
+        then = self._settings.then
+        return [_Follower(then(replace(self._problem, space=one)), one) for one in spaces]
+
+    @property
+    def _best(self) -> Candidate | None:
+        """The best of the list within the limits, or without, where none keeps them."""
+        objectives, limits = self._problem.objectives, self._problem.limits
+        for wanted in (limits, ()):
+            if front := pareto_front(self._of_the_list, objectives, wanted):
+                return front[0].candidate
+        return None
+
+
+class _Follower:
+    """A strategy over a part of the space, told of what lies in that part."""
+
+    def __init__(self, strategy: Strategy, space: Space[Any]) -> None:
+        self.strategy, self._space = strategy, space
+        self._heard = 0
+
+    def hear(self, log: Sequence[Trial]) -> None:
+        """What of the log it has not heard: state that only repeats the log."""
+        for trial in log[self._heard :]:
+            if self._space.holds(trial.candidate):
+                self.strategy.tell(trial)
+        self._heard = len(log)

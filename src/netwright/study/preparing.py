@@ -1,0 +1,83 @@
+"""Long work that a strategy needs done before it proposes: it runs where trials run."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from netwright.evaluators.base import Evaluator
+from netwright.space.candidate import Candidate
+from netwright.strategies.base import Preparation
+from netwright.study.executors import Executor
+from netwright.study.supervisor import Outcome
+from netwright.trials.trial import Job, Metrics, Proposal, Status
+
+FOLDER = "supernet"
+"""In the run folder, for what it leaves behind."""
+NUMBER = 0
+"""In place of a trial's id, which begin at 1."""
+_ORIGIN = "preparation"
+_SHARE = 0.5
+"""Of the time that is left: the rest is for the trials that follow from it."""
+
+
+@dataclass(frozen=True)
+class WithPreparation:
+    """An evaluator that does the preparation as well, in the worker that is handed its job."""
+
+    evaluator: Evaluator
+    preparation: Preparation
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.evaluator.metrics
+
+    def warm_up(self) -> None:
+        getattr(self.evaluator, "warm_up", lambda: None)()
+
+    def __call__(self, job: Job) -> Metrics:
+        if job.proposal.origin == _ORIGIN:
+            return self.preparation(job)
+        return self.evaluator(job)
+
+
+class Preparing:
+    """Whether a strategy's preparation, if it has one, is to be done, runs, or is over."""
+
+    def __init__(self, preparation: Preparation | None, folder: Path, seed: int) -> None:
+        self._preparation, self._folder, self._seed = preparation, folder / FOLDER, seed
+        self.running = False
+
+    def evaluator(self, evaluator: Evaluator) -> Evaluator:
+        """What the workers are given."""
+        if self._preparation is None:
+            return evaluator
+        return WithPreparation(evaluator, self._preparation)
+
+    @property
+    def due(self) -> bool:
+        """Whether it should be started now."""
+        return self._preparation is not None and not self.running and not self._preparation.over
+
+    def start(self, executor: Executor, seconds_left: float) -> None:
+        """Submits it, for its share of the time."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        limit = _SHARE * seconds_left
+        deadline = time.monotonic() + limit if math.isfinite(limit) else math.inf
+        job = Job(Proposal(Candidate({}), origin=_ORIGIN), self._seed, self._folder, deadline)
+        executor.submit(NUMBER, job, limit)
+        self.running = True
+
+    def end(self, outcome: Outcome) -> tuple[str, ...]:
+        """What it came to, in sentences. Where it failed, the strategy does without."""
+        assert self._preparation is not None  # it was started
+        self.running = False
+        if outcome.status is not Status.DONE:
+            self._preparation.give_up(outcome.error)
+        return tuple(self._preparation.report())
+
+    def progress(self) -> str:
+        """How far it is, in a few words; empty while it does not run."""
+        return self._preparation.progress() if self._preparation and self.running else ""

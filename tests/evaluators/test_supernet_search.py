@@ -1,0 +1,144 @@
+"""A supernet trained on a task: what it leaves, how it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netwright.data.task import Task
+from netwright.errors import InputError, SpaceError
+from netwright.evaluators.base import cached, combine
+from netwright.evaluators.costs import NetworkCosts
+from netwright.evaluators.supernet import SupernetSearch
+from netwright.evaluators.train import TrainAndValidate
+from netwright.networks.augment import Flip
+from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Pool, Skip
+from netwright.networks.training import Training
+from netwright.oneshot.relaxations import DARTS
+from netwright.oneshot.settings import UNWATCHED, ArchitectureSteps, Gradient, WeightSteps
+from netwright.pipelines.pipeline import TablePipeline
+from netwright.space.candidate import Candidate
+from netwright.space.choices import Float, OneOf
+from netwright.space.space import Space
+from netwright.strategies.base import Preparation, Shortlist
+from netwright.trials.trial import Job, Proposal
+
+NET = (
+    Conv(6),
+    OneOf({"conv": Conv(), "pool": Pool(), "skip": Skip()}),
+    GlobalPool("max"),
+    Linear(),
+)
+SPACE = Space(Training(NET, lr=Float(1e-3, 1e-1), batch_size=OneOf(8, 16), augment=(Flip(),)))
+METHOD = Gradient(
+    DARTS(), 6, 16, weights=WeightSteps(lr=0.1), architecture=ArchitectureSteps(lr=0.05),
+    honesty=UNWATCHED,
+)  # fmt: skip
+
+
+def search(task: Task, folder: Path, space: Space[Any] = SPACE, **more: Any) -> SupernetSearch:
+    return SupernetSearch(space, task, more.pop("method", METHOD), folder, **more)
+
+
+def job(folder: Path, **more: Any) -> Job:
+    return Job(Proposal(Candidate({})), 0, folder, **more)
+
+
+def test_it_learns_derives_and_says_what_it_could_not_search(
+    image_task: Task, tmp_path: Path
+) -> None:
+    found: Shortlist = search(image_task, tmp_path)
+    assert set(found.held) == {"lr", "batch_size"}
+    assert not found.over
+    metrics = found(job(tmp_path))
+    assert set(metrics) == set(found.metrics)
+    assert metrics["supernet_epochs"] == 6
+    assert metrics["supernet_loss"] < 1.0  # three classes: 1.1 by chance
+    assert found.over
+    candidates = found.candidates(3)
+    assert len(candidates) == 3 == len({*candidates})
+    assert all(SPACE.holds(one) for one in candidates)
+    assert any("held at their defaults, and searched from here on: lr" in s for s in found.report())
+    assert "loss" in found.progress() or "looking" in found.progress()
+    assert [*search(image_task, tmp_path).candidates(3)] == candidates  # another process reads it
+    kept = json.loads((tmp_path / "shortlist.json").read_text())
+    assert len(kept["record"]) == 6
+
+
+def test_killed_it_goes_on_to_the_same_candidates(image_task: Task, tmp_path: Path) -> None:
+    straight = search(image_task, tmp_path / "a")
+    straight(job(tmp_path / "a"))
+    for epoch in (1, 3, 4):  # killed three times, between epochs and in the middle of one
+        search(image_task, tmp_path / "b")._search().train_to(epoch)
+    last = search(image_task, tmp_path / "b")
+    last(job(tmp_path / "b"))
+    one, other = (json.loads((tmp_path / x / "shortlist.json").read_text()) for x in "ab")
+    assert one == other
+    other_seed = search(image_task, tmp_path / "c", seed=1)
+    other_seed(job(tmp_path / "c"))
+    assert json.loads((tmp_path / "c" / "shortlist.json").read_text())["record"] != one["record"]
+
+
+def test_it_ends_before_its_deadline(image_task: Task, tmp_path: Path) -> None:
+    slow = search(image_task, tmp_path, method=Gradient(DARTS(), epochs=1_000_000))
+    begun = time.monotonic()
+    slow(job(tmp_path, deadline=begun + 3))
+    assert time.monotonic() - begun < 3.5
+    assert slow.over
+    assert slow.candidates(1)
+
+
+def test_given_up_it_has_no_candidates_and_says_why(image_task: Task, tmp_path: Path) -> None:
+    found = search(image_task, tmp_path)
+    found.give_up("took more memory than 2 MB")
+    assert found.over
+    assert found.candidates(3) == []
+    assert not found.trusted
+    assert found.report() == ["the supernet came to nothing: took more memory than 2 MB"]
+
+
+def test_evaluators_around_it_hand_it_on(image_task: Task, tmp_path: Path) -> None:
+    training = TrainAndValidate(SPACE, image_task)
+    wrapped: Any = cached(combine(NetworkCosts(SPACE, image_task), training))
+    found = wrapped.supernet(METHOD, tmp_path, 3)
+    assert isinstance(found, SupernetSearch)
+    assert found.seed == 3
+    assert wrapped.metrics  # still an evaluator
+    alone: Any = cached(NetworkCosts(SPACE, image_task))
+    assert alone.supernet is None
+    prepared: Preparation = pickle.loads(pickle.dumps(found))
+    assert prepared.metrics == found.metrics
+
+
+def test_numbers_and_tables_are_searched_as_well(number_task: Task, tmp_path: Path) -> None:
+    network = (
+        OneOf({"none": (), "wide": Linear(16, activation="relu")}),
+        Dropout(Float(0.0, 0.2)), Linear(),
+    )  # fmt: skip
+    from netwright.networks.tables import Columns, OneHot
+
+    space = Space(TablePipeline(Training((Columns(Skip(), OneHot()), *network))))
+    with pytest.raises(SpaceError, match="open in a choice that can be mixed"):
+        search(number_task, tmp_path, space)  # one of the options changes the shape
+    layer = OneOf({"relu": Linear(16, activation="relu"), "tanh": Linear(16, activation="tanh")})
+    space = Space(TablePipeline(Training((Columns(Skip(), OneHot()), layer, Linear()))))
+    found = search(number_task, tmp_path, space)
+    found(job(tmp_path))
+    assert len(found.candidates(9)) == 2
+
+
+def test_what_cannot_be_searched_is_refused_in_a_sentence(image_task: Task, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"description must be a Training, or a pipeline around one"
+    ):
+        search(image_task, tmp_path, Space({"network": NET}))
+    with pytest.raises(InputError, match=r"method must be the settings of a search .* got 3"):
+        search(image_task, tmp_path, method=3)
+    only_numbers = Space(Training((Conv(4), GlobalPool(), Linear()), lr=Float(0.1, 1)))
+    with pytest.raises(SpaceError, match="open in a choice that can be mixed"):
+        search(image_task, tmp_path, only_numbers)

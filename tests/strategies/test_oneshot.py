@@ -1,0 +1,166 @@
+"""What a supernet prefers comes first, then the search around the best of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.errors import InputError
+from netwright.space.candidate import Candidate
+from netwright.space.choices import Float, OneOf
+from netwright.space.space import Space
+from netwright.strategies.asha import ASHA
+from netwright.strategies.base import Problem, Strategy
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.oneshot import OneShot
+from netwright.strategies.random import RandomSearch
+from netwright.trials.objective import Objective
+from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
+
+SPACE: Space[Any] = Space(
+    {"a": OneOf("x", "y", "z"), "b": OneOf("x", "y", "z"), "lr": Float(0.0, 1.0)}
+)
+
+
+@dataclass
+class List:
+    """A shortlist that is over when the test says so."""
+
+    found: list[Candidate]
+    over: bool = True
+    trusted: bool = True
+    held: Mapping[str, str] = field(default_factory=lambda: {"lr": "no mixture can express it"})
+    metrics = ()
+
+    def __call__(self, job: Job) -> Metrics:
+        return {}
+
+    def give_up(self, reason: str) -> None:
+        self.over, self.found = True, []
+
+    def progress(self) -> str:
+        return ""
+
+    def report(self) -> list[str]:
+        return []
+
+    def candidates(self, number: int) -> list[Candidate]:
+        return self.found[:number]
+
+
+def candidate(a: str, b: str, lr: float = 0.0) -> Candidate:
+    return Candidate({"a": a, "b": b, "lr": lr})
+
+
+LISTED = [candidate("x", "y"), candidate("z", "z"), candidate("y", "y"), candidate("x", "x")]
+
+
+def strategy(shortlist: List, space: Space[Any] = SPACE, **more: Any) -> Strategy:
+    problem = Problem(space, (Objective("loss", "min"),), supernet=lambda method: shortlist)
+    return OneShot("any", **{"candidates": 3, "then": RandomSearch(), **more})(problem)
+
+
+class Run:
+    """Trials one after the other."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy, self.trials = strategy, 0
+
+    def ask(self, n: int = 1) -> list[Proposal]:
+        return [*self.strategy.ask(n, np.random.default_rng(self.trials))]
+
+    def start(self, proposal: Proposal) -> Trial:
+        self.trials += 1
+        trial = Trial(self.trials, proposal, 0)
+        self.strategy.tell(trial)
+        return trial
+
+    def end(self, trial: Trial, loss: float | None) -> None:
+        status = Status.INFEASIBLE if loss is None else Status.DONE
+        metrics = {} if loss is None else {"loss": loss}
+        self.strategy.tell(Trial(trial.id, trial.proposal, 0, status, metrics))
+
+    def do(self, *losses: float | None) -> None:
+        for loss in losses:
+            self.end(self.start(self.ask()[0]), loss)
+
+
+def test_nothing_is_proposed_before_the_preparation_is_over() -> None:
+    shortlist = List(LISTED, over=False)
+    run = Run(strategy(shortlist))
+    assert run.ask() == []
+    shortlist.over = True
+    assert [one.candidate for one in run.ask(9)] == LISTED[:3]
+    assert {one.origin for one in run.ask(9)} == {"supernet"}
+
+
+def test_the_rest_is_searched_around_the_best_once_all_have_ended() -> None:
+    run = Run(strategy(List(LISTED)))
+    first, second, third = (run.start(one) for one in run.ask(3))
+    run.end(first, 0.5)
+    run.end(second, 0.1)
+    assert run.ask() == []  # the third may be the best
+    run.end(third, 0.3)
+    around = run.ask(20)
+    assert len(around) == 20
+    assert {(one.candidate.values["a"], one.candidate.values["b"]) for one in around} == {
+        ("z", "z")
+    }
+    assert len({one.candidate.values["lr"] for one in around}) == 20
+
+
+def test_what_goes_on_hears_of_the_best_and_of_all_that_follows() -> None:
+    then = RegularizedEvolution(population=3, sample_size=3)
+    run = Run(strategy(List(LISTED), then=then))
+    run.do(0.5, 0.1, 0.3, 0.4, 0.6, 0.7)
+    assert run.ask()[0].origin == "mutation"
+
+
+def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:
+    for shortlist in (List(LISTED, trusted=False), List(LISTED, held={})):
+        run = Run(strategy(shortlist))
+        run.do(0.5, 0.1, 0.3)
+        assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+
+
+def test_a_supernet_that_was_given_up_leaves_the_search_to_what_follows() -> None:
+    shortlist = List(LISTED, over=False)
+    shortlist.give_up("it ran out of memory")
+    assert len({one.candidate.values["a"] for one in Run(strategy(shortlist)).ask(20)}) == 3
+    run = Run(strategy(List(LISTED)))
+    run.do(None, None, None)  # nothing of the list could be trained
+    assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+
+
+def test_when_there_is_nothing_left_around_the_best_it_goes_on_everywhere() -> None:
+    space: Space[Any] = Space({"a": OneOf("x", "y", "z"), "b": OneOf("x", "y")})
+    listed = [Candidate({"a": "y", "b": "x"})]
+    run = Run(strategy(List(listed, held={"b": "held"}), space, candidates=1))
+    run.do(0.5, 0.4, 0.3, 0.2, 0.1, 0.6)
+    assert run.ask() == []
+    assert run.trials == 6
+
+
+def test_asking_changes_nothing_and_the_log_is_all_there_is() -> None:
+    first, second = (Run(strategy(List(LISTED))) for _ in range(2))
+    for loss in (0.5, 0.1, 0.3, 0.4, 0.2, 0.3, 0.9):
+        for _ in range(3):
+            first.ask(4)
+        first.do(loss)
+        second.do(loss)
+    assert [one.candidate for one in first.ask(5)] == [one.candidate for one in second.ask(5)]
+
+
+def test_without_networks_to_train_it_is_refused() -> None:
+    sentence = "must be given networks to train, got none"
+    with pytest.raises(InputError, match=sentence):
+        OneShot("any")(Problem(SPACE, (Objective("loss", "min"),)))
+    problem = Problem(SPACE, (Objective("loss", "min"),), supernet=lambda method: List(LISTED))
+    with pytest.raises(InputError, match=sentence):  # nobody would prepare it in there
+        ASHA(OneShot("any"))(problem)
+    with pytest.raises(InputError, match="candidates must be at least 1, got 0"):
+        OneShot("any", candidates=0)
