@@ -114,7 +114,7 @@ def test_the_rest_is_searched_around_the_best_once_all_have_ended() -> None:
 
 
 def test_what_goes_on_hears_of_the_best_and_of_all_that_follows() -> None:
-    then = RegularizedEvolution(population=3, sample_size=3)
+    then = RegularizedEvolution(population=3, sample=3)
     run = Run(strategy(List(LISTED), then=then))
     run.do(0.5, 0.1, 0.3, 0.4, 0.6, 0.7)
     assert run.ask()[0].origin == "mutation"

@@ -205,3 +205,41 @@ class Warmed:
 
     def __call__(self, job: Job) -> Metrics:
         return {"loss": float(self.times)}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A preparation in ten steps, kept as a number in a file; `what` goes wrong at the fifth."""
+
+    place: Path
+    what: str = ""
+    seconds: float = 0.0
+    metrics: tuple[str, ...] = ("steps",)
+
+    def __call__(self, job: Job) -> Metrics:
+        with (self.place / "calls").open("a") as calls:
+            calls.write(f"{job.folder} {job.deadline}\n")
+        while (done := self.done()) < 10:
+            if done == 5 and self.what:
+                getattr(Hostile(self.what, self.place), self.what)()
+            time.sleep(self.seconds)
+            (self.place / "steps").write_text(str(done + 1))
+        (self.place / "over").write_text("ten steps")
+        return {"steps": 10.0}
+
+    def done(self) -> int:
+        file = self.place / "steps"
+        return int(file.read_text() or 0) if file.exists() else 0
+
+    @property
+    def over(self) -> bool:
+        return (self.place / "over").exists()
+
+    def give_up(self, reason: str) -> None:
+        (self.place / "over").write_text(f"given up: {reason}")
+
+    def progress(self) -> str:
+        return f"step {self.done()}"
+
+    def report(self) -> list[str]:
+        return [(self.place / "over").read_text()]

@@ -1,0 +1,117 @@
+"""What a strategy needs before it proposes runs in a worker, and its end is heard of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from study_tools import Hill, Steps
+
+from netwright.space.space import Space
+from netwright.strategies.base import Problem
+from netwright.strategies.random import RandomSearch
+from netwright.study.events import Event, Prepared, Tick
+from netwright.study.executors import Executor, InProcess, Supervised
+from netwright.study.study import Study, clear
+from netwright.trials.objective import Objective
+from netwright.trials.trial import Proposal, Status, Trial
+
+
+class Prepares:
+    """Random search, once the preparation is over."""
+
+    def __init__(self, problem: Problem, preparation: Steps) -> None:
+        self.inner = RandomSearch()(problem)
+        self.preparation = preparation
+
+    def ask(self, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
+        return self.inner.ask(n, rng) if self.preparation.over else []
+
+    def tell(self, trial: Trial) -> None:
+        self.inner.tell(trial)
+
+
+def study(space: Space[Any], place: Path, *of: Any, **more: Any) -> Study[Any]:
+    place.mkdir(exist_ok=True)
+
+    def algorithm(problem: Problem) -> Prepares:
+        return Prepares(problem, Steps(place, *of))
+
+    more = {"executor": Supervised(memory=3e8), "run": place / "run", **more}
+    return Study(space, Hill(), strategy=algorithm, objectives=[Objective("loss", "min")], **more)
+
+
+def heard(study: Study[Any], **budget: Any) -> list[Event]:
+    events: list[Event] = []
+    study.run(**budget, watch=events.append)
+    return events
+
+
+@pytest.mark.parametrize("make", [InProcess, Supervised])
+def test_it_runs_after_the_baselines_and_before_the_first_proposal(
+    space: Any, tmp_path: Path, make: Callable[[], Executor]
+) -> None:
+    one = study(space, tmp_path, "", 0.1, executor=make(), baselines=[space.default()])
+    events = heard(one, trials=4)
+    assert [trial.proposal.origin for trial in one.trials] == ["baseline", *["random"] * 3]
+    assert {trial.status for trial in one.trials} == {Status.DONE}
+    (prepared,) = (event for event in events if isinstance(event, Prepared))
+    assert prepared.says == ("ten steps",)
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert call == f"{tmp_path / 'run' / 'supernet'} {math.inf}"
+    ticks = [event.preparing for event in events if isinstance(event, Tick)]
+    if make is Supervised:
+        assert len({tick for tick in ticks if tick}) > 2
+    assert ticks[-1] == ""
+    assert not heard(study(space, tmp_path, baselines=[space.default()]), trials=4)
+    clear(tmp_path / "run")
+    assert not (tmp_path / "run" / "supernet").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("abort", "given up: the worker crashed (SIGABRT)"),
+        ("allocate", "given up: took more memory than 300 MB"),
+        ("refuse", "given up: 3 channels cannot be halved"),
+        ("fail", "given up: ValueError: the code is at fault"),
+    ],
+)
+def test_where_it_fails_the_study_goes_on_and_says_so(
+    space: Any, tmp_path: Path, what: str, sentence: str
+) -> None:
+    one = study(space, tmp_path, what)
+    (prepared,) = (event for event in heard(one, trials=3) if isinstance(event, Prepared))
+    assert prepared.says[0].startswith(sentence)
+    assert [trial.status for trial in one.trials] == [Status.DONE] * 3
+
+
+def test_it_gets_half_of_the_time_that_is_left_and_is_killed_beyond(
+    space: Any, tmp_path: Path
+) -> None:
+    executor = Supervised(grace=0.2)
+    one = study(space, tmp_path, "sleep", executor=executor, baselines=[space.default()])
+    (prepared,) = (event for event in heard(one, seconds=5) if isinstance(event, Prepared))
+    assert prepared.says[0].startswith("given up: took longer than 2")
+    assert one.seconds < 7
+    assert len(one.trials) > 1
+
+
+def test_a_study_that_was_stopped_goes_on_with_it(space: Any, tmp_path: Path) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, Tick) and event.preparing not in ("", "step 0", "step 1"):
+            raise KeyboardInterrupt
+
+    one = study(space, tmp_path, "", 0.2)
+    one.run(trials=3, watch=stop)
+    assert one.interrupted
+    assert not one.trials
+    again = study(space, tmp_path)
+    (prepared,) = (event for event in heard(again, trials=3) if isinstance(event, Prepared))
+    assert prepared.says == ("ten steps",)
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+    assert len(again.trials) == 3
