@@ -14,6 +14,7 @@ from netwright.oneshot.relaxations import (
     BetaDARTS,
     DrNAS,
     FairDARTS,
+    ProxylessNAS,
     Relaxation,
 )
 
@@ -150,3 +151,28 @@ def test_temperatures_are_above_0() -> None:
         GDAS(last=0)
     with pytest.raises(InputError, match="first must be above 0, got -1"):
         SNAS(first=-1)
+
+
+def test_proxyless_opens_one_of_two_gates_and_only_those_two_learn() -> None:
+    found = draws(ProxylessNAS(), 500)
+    assert ((found > 0.5).sum(1) == 1).all()
+    assert ((found > 0).sum(1) == 2).all()  # the closed one runs too: a gate needs its output
+    assert found[(found > 0) & (found < 0.5)].max() < 1e-6
+    pairs = draws(ProxylessNAS(), 100, path="pair")
+    assert ((pairs > 0.5).sum(1) == 2).all()
+    alpha = parameters()
+    weights = ProxylessNAS().weights(alpha, KEPT, 0.0, random())["one"]
+    value = torch.arange(4.0) ** 2
+    (weights * value).sum().backward()
+    slope = alpha["one"].grad
+    assert slope is not None
+    two = (weights > 0).nonzero().flatten()
+    p = alpha["one"].detach()[two].softmax(0)
+    expected = p * (value[two] - (p * value[two]).sum())  # of the softmax of the two
+    assert torch.allclose(slope[two], expected, atol=1e-5)
+    assert (slope != 0).sum() == 2
+
+
+def test_proxyless_has_nothing_to_close_where_all_are_kept() -> None:
+    alpha = {"all": torch.zeros(2, requires_grad=True)}
+    assert ProxylessNAS().weights(alpha, {"all": 2}, 0.0, random())["all"].tolist() == [1, 1]

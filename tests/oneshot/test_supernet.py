@@ -236,3 +236,89 @@ def test_a_dead_candidate_is_known_as_one() -> None:
     assert ours.leads_through(through)
     assert ours.training
     assert all(torch.equal(before[name], value) for name, value in ours.state_dict().items())
+
+
+def test_edges_that_pool_or_rectify_the_same_tensor_share_one_run_of_it() -> None:
+    network = nas_bench_201(channels=4, cells=1)
+    ours = supernet(network).train()
+    weights = {path: w.requires_grad_() for path, w in ours.even().items()}
+    runs: list[nn.Module] = []
+    hooks = [
+        one.register_forward_hook(lambda module, *_: runs.append(module))
+        for one in ours.modules() if isinstance(one, nn.AvgPool2d)
+    ]  # fmt: skip
+    found = ours(rows(), weights)
+    assert len(runs) == 3 * 3  # a cell has six edges, which leave three nodes
+    gradients = torch.autograd.grad(found.square().sum(), [*weights.values()])
+    runs.clear()
+    ours._current.sharing = False
+    apart = ours(rows(), weights)
+    assert len(runs) == 6 * 3
+    others = torch.autograd.grad(apart.square().sum(), [*weights.values()])
+    torch.testing.assert_close(found, apart)
+    for one, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    for hook in hooks:
+        hook.remove()
+
+
+class Reference(nn.Module):
+    """The channel sampling of PC-DARTS, written out."""
+
+    def __init__(self, body: nn.Module, share: int) -> None:
+        super().__init__()
+        self.body, self.share = body, share
+
+    def forward(self, x: Tensor) -> Tensor:
+        part = x.shape[1] // self.share
+        both = torch.cat([self.body(x[:, :part]), x[:, part:]], 1)
+        groups = both.reshape(len(x), self.share, -1, *x.shape[2:])
+        return torch.stack([groups[:, g] for g in range(self.share)], 2).flatten(1, 2)
+
+
+def test_partial_channels_go_through_the_mixture_and_the_rest_past_it() -> None:
+    network = (Conv(8), BLOCK, GlobalPool(), Linear())
+    torch.manual_seed(0)
+    ours = Supernet(network, IMAGE, partial=4, outputs=5).eval()
+    weights = ours.even()
+    partial: Any = ours.module[1]  # type: ignore[index]
+    assert {p.shape[0] for p in partial.parameters()} == {2}  # of 8 channels
+    seen: list[tuple[Tensor, Tensor]] = []
+    hook = partial.register_forward_hook(lambda _, inputs, out: seen.append((inputs[0], out)))
+    ours(rows(), weights)
+    ((x, out),) = seen
+    with ours.under(weights):
+        torch.testing.assert_close(out, Reference(partial.parts["body"], 4)(x))
+    hook.remove()
+    with pytest.raises(InputError, match="weights must be of whole channels to be inherited"):
+        ours.inherit(space_of(network).default(), nn.Identity())
+
+
+def test_partial_channels_weigh_edges_and_leave_alone_what_changes_the_channels() -> None:
+    cell = Supernet(nas_bench_201(channels=8, cells=1), IMAGE, "", partial=4, outputs=5)
+    edges = {path: size for path, size in cell.options.items() if path.endswith("edges")}
+    assert {path: cell.kept[path] for path in edges} == edges
+    assert sorted(edges.values()) == [2, 3]  # one edge alone needs no weight
+    space = Space(nas_bench_201(channels=8, cells=1))
+    assert cell.one_hot(space.default()).keys() >= edges.keys()
+    even, odd = cell.even(), cell.even()
+    (path, *_) = edges
+    odd[path] = torch.tensor([2.0, *[0.0] * (edges[path] - 1)])
+    assert not torch.equal(cell.eval()(rows(), even), cell(rows(), odd))
+    wide: Network = (Conv(8), OneOf(Conv(16), Conv(16, kernel=1)), GlobalPool(), Linear())
+    assert Supernet(wide, IMAGE, partial=4, outputs=5)(rows(), {"network.1": torch.ones(2)}).shape
+    halved: Network = (
+        Conv(8), OneOf(Conv(stride=2), Pool(stride=2)), GlobalPool(), Linear()
+    )  # fmt: skip
+    assert Supernet(halved, IMAGE, partial=4, outputs=5)(rows(), {"network.1": torch.ones(2)}).shape
+
+
+def test_without_affine_only_the_weights_say_how_much_there_is_of_an_option() -> None:
+    network = (Conv(4), BLOCK, GlobalPool(), Linear())
+    ours = Supernet(network, IMAGE, affine=False, outputs=5)
+    stem, mixed = ours.module[0], ours.module[1]  # type: ignore[index]
+    assert all(p.requires_grad for p in stem.parameters())
+    scales = [p for p in mixed.parameters() if p.dim() == 1]
+    assert scales
+    assert not any(p.requires_grad for p in scales)
+    assert all(p.requires_grad for p in mixed.parameters() if p.dim() > 1)

@@ -57,9 +57,11 @@ def table(supernet: Supernet, example: Tensor, metric: str) -> Table:
     training = supernet.training
     supernet.eval()
     try:
-        with torch.no_grad():
-            supernet(example, supernet.even())
+        with torch.no_grad(), supernet.under(supernet.even()) as current:
+            current.sharing = False  # each part is called as a whole
+            supernet.module(example)
     finally:
+        current.sharing = True
         supernet.train(training)
         for hook in hooks:
             hook.remove()

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from netwright.errors import InputError, expected
 from netwright.networks.graph import is_dead
-from netwright.networks.layers import Add, Composite, Network, Shape
+from netwright.networks.layers import (
+    Activation,
+    Add,
+    Composite,
+    Layer,
+    Network,
+    Pool,
+    Shape,
+)
 
 Pick = tuple[tuple[str, int], ...]
 """Decisions and the places of their options, all of which have to be chosen."""
@@ -20,14 +28,24 @@ class Current:
     """The weights that a supernet runs under now: path of a decision -> (options,)."""
 
     def __init__(self) -> None:
+        self.sharing = True
         self.set({})
 
     def set(self, weights: Mapping[str, Tensor]) -> None:
         self.weights = weights
+        self._done: dict[tuple[Layer, int], tuple[Tensor, Tensor]] = {}
         # looked at once a run: each look waits for the GPU
         self.values: dict[str, list[float]] = {
             path: one.detach().tolist() for path, one in weights.items()
         }
+
+    def once(self, layer: Layer, module: nn.Module, x: Tensor) -> Tensor:
+        """What the layer makes of x; edges that pool or rectify the same x share one run of it."""
+        key = (layer, id(x))
+        if key not in self._done:
+            # x is kept too: its id must not come to stand for another tensor
+            self._done[key] = x, module(x)
+        return self._done[key][1]
 
     def is_on(self, pick: Pick) -> bool:
         """Whether what is picked has weight. Before there are any weights, all has."""
@@ -86,10 +104,24 @@ class Mixed(_Relaxed):
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
         flows = [
-            self._weighted(pick, parts[str(i)](x)) for i, pick in enumerate(self.picks)
+            self._weighted(pick, self._through(option, parts[str(i)], x))
+            for i, (option, pick) in enumerate(zip(self.options, self.picks, strict=True))
             if self.current.is_on(pick)
-        ]  # fmt: skip
+        ]
         return _total(flows, self.picks)
+
+    def _through(self, option: Network, module: nn.Module, x: Tensor) -> Tensor:
+        first = option[0] if isinstance(option, tuple) and option else option
+        if not self.current.sharing or not isinstance(first, Pool | Activation):
+            whole: Tensor = module(x)
+            return whole
+        if first is option:
+            return self.current.once(first, module, x)
+        parts = [*module.children()]
+        x = self.current.once(first, parts[0], x)
+        for part in parts[1:]:
+            x = part(x)
+        return x
 
     @property
     def dead(self) -> bool:

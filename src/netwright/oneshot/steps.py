@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +38,10 @@ class Feed:
         if random is not None:
             for augmentation in self.augment:
                 inputs = augmentation(inputs, random)
-        return Examples(self.scale(inputs), rows.targets.to(device))
+        inputs = self.scale(inputs)
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return Examples(inputs, rows.targets.to(device))
 
 
 class Steps:
@@ -49,6 +52,7 @@ class Steps:
 
     def __init__(self, supernet: Supernet, settings: Gradient, seed: int) -> None:
         self.supernet, self.settings = supernet, settings
+        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         random = torch.Generator().manual_seed(seed)
         self.device = next(supernet.parameters()).device
         self.alpha = {
@@ -101,7 +105,8 @@ class Steps:
             return judged + self.settings.relaxation.penalty(self.alpha, progress)
 
         if self.settings.architecture.order == 1:
-            gradients = first_order(judge, alphas)
+            with _frozen(self.trained):
+                gradients = first_order(judge, alphas)
         else:
             rate = self.optimizer.param_groups[0]["lr"]
             gradients = second_order(
@@ -115,7 +120,8 @@ class Steps:
 
     def of_weights(self, train: Examples, progress: float, random: torch.Generator) -> Tensor:
         """A step of the shared weights; the training loss it was by."""
-        loss = self.loss(train, progress, random)
+        with _frozen([*self.alpha.values()]):
+            loss = self.loss(train, progress, random)
         gradients = torch.autograd.grad(loss, self.trained, allow_unused=True)
         for weight, gradient in zip(self.trained, gradients, strict=True):
             weight.grad = gradient  # None where the path did not lead: neither decay nor momentum
@@ -151,3 +157,15 @@ class Steps:
                 group["lr"] * (momentum + gradient + group["weight_decay"] * weight.detach())
             )
         return moves
+
+
+@contextmanager
+def _frozen(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """A context in which nothing is kept for the gradients of these."""
+    for one in tensors:
+        one.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for one in tensors:
+            one.requires_grad_()
