@@ -146,7 +146,7 @@ class ProxylessNAS(DARTS):
             drawn = (a.detach().log_softmax(0) + _gumbel(a, random)).topk(k + 1).indices
             sure, two = drawn[: k - 1], drawn[k - 1 :]
             p = a[two].softmax(0)  # (2,)
-            first_is_open = float(torch.rand((), generator=random)) < float(p[0])
+            first_is_open = float(torch.rand((), generator=random)) < float(p[0].detach())
             gates = torch.tensor([1.0, _HARDLY] if first_is_open else [_HARDLY, 1.0]).to(a)
             gates = gates + (p - p.detach())  # the difference is 0, its gradient is not
             found[path] = torch.zeros_like(a).scatter(0, sure, 1.0).scatter(0, two, gates)
