@@ -99,3 +99,13 @@ def test_the_largest_eigenvalue_is_that_of_the_hessian() -> None:
         lambda: (alphas[0] ** 2).sum() * 0, alphas[:1], torch.Generator().manual_seed(0)
     )
     assert flat == 0
+
+
+def test_what_the_loss_does_not_depend_on_bends_nothing() -> None:
+    used, idle = (torch.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+
+    def value(loss: Tensor) -> float:
+        return largest_eigenvalue(lambda: loss, [used, idle], torch.Generator().manual_seed(0))
+
+    assert value((3 * used**2).sum()) == pytest.approx(6, rel=1e-3)
+    assert value(used.sum()) == 0  # no slope changes with anything

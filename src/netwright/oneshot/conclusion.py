@@ -75,7 +75,9 @@ def _of_the_training(search: GradientSearch) -> Iterator[Finding]:
 
 def _of_the_choice(search: GradientSearch, best: Candidate) -> Iterator[Finding]:
     valid, supernet = search.halves.valid, search.supernet
-    mixture = judged(supernet, search.steps.standing(), valid, search.feed)
+    with torch.no_grad():
+        standing = search.steps.standing()
+    mixture = judged(supernet, standing, valid, search.feed)
     alone = judged(supernet, supernet.one_hot(best), valid, search.feed)
     yield monitor.gap(mixture, alone, chance(valid.targets))
     yield monitor.skips(search.space, best)

@@ -128,7 +128,10 @@ def largest_eigenvalue(
 
     Power iteration on products of the Hessian and a vector, each by differentiating twice.
     """
-    slopes = torch.autograd.grad(loss(), alphas, create_graph=True)
+    found = torch.autograd.grad(loss(), alphas, create_graph=True, allow_unused=True)
+    slopes = [torch.zeros_like(a) if s is None else s for a, s in zip(alphas, found, strict=True)]
+    if not any(one.requires_grad for one in slopes):
+        return 0.0  # the loss is linear in them
     vector = [torch.randn(a.shape, generator=random).to(a) for a in alphas]
     value = 0.0
     for _ in range(steps):

@@ -33,7 +33,8 @@ def perturbed(
     """
     scores = {}
     for path in order:
-        mixture = steps.standing()
+        with torch.no_grad():
+            mixture = steps.standing()
         lost = [
             -judge(mixture | {path: _without(mixture[path], place)})
             for place in range(steps.supernet.options[path])

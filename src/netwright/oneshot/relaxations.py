@@ -30,12 +30,12 @@ class Relaxation(Protocol):
         """The weights of one step at `progress`, the share in [0, 1] of the search that is over."""
         ...
 
-    def penalty(self, alpha: Alpha, progress: float) -> Tensor:
-        """What is added to the loss of the architecture parameters."""
+    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
+        """The mixture around which the weights are drawn: how much each option is preferred."""
         ...
 
-    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
-        """How much each option is preferred, for `Space.argmax`."""
+    def penalty(self, alpha: Alpha, progress: float) -> Tensor:
+        """What is added to the loss of the architecture parameters."""
         ...
 
 
@@ -46,13 +46,13 @@ class DARTS:
     def weights(
         self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
     ) -> dict[str, Tensor]:
+        return self.mean(alpha, kept)
+
+    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
         return {path: kept.get(path, 1) * a.softmax(0) for path, a in alpha.items()}
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
         return torch.zeros(())
-
-    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
-        return {path: a.detach().softmax(0) for path, a in alpha.items()}
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,9 @@ class DrNAS(DARTS):
         far = [(_concentration(a) - 1).square().sum() for a in alpha.values()]
         return self.pull * torch.stack(far).sum()
 
-    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
-        found = {path: _concentration(a.detach()) for path, a in alpha.items()}
-        return {path: one / one.sum() for path, one in found.items()}
+    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
+        found = {path: _concentration(a) for path, a in alpha.items()}
+        return {path: kept.get(path, 1) * one / one.sum() for path, one in found.items()}
 
 
 @dataclass(frozen=True)
@@ -188,17 +188,12 @@ class FairDARTS(DARTS):
 
     zero_one: float = 10.0
 
-    def weights(
-        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
-    ) -> dict[str, Tensor]:
+    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
         return {path: a.sigmoid() for path, a in alpha.items()}
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
         far = torch.cat([(a.sigmoid() - 0.5).square() for a in alpha.values()])
         return -self.zero_one * far.mean()
-
-    def scores(self, alpha: Alpha) -> dict[str, Tensor]:
-        return {path: a.detach().sigmoid() for path, a in alpha.items()}
 
 
 def _concentration(a: Tensor) -> Tensor:

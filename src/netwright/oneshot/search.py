@@ -34,6 +34,8 @@ _LOOKED_AT = 64
 """Candidates at least, to find some through which something leads."""
 _BACK = 5
 """Epochs: so far before its alarm a search that bends ever more was still sound (1909.09656)."""
+_LOOK = 32
+"""Rows at most for an eigenvalue: all options run, and are differentiated twice."""
 STOPPED = "stopped: the loss bends ever more with the architecture"
 DECAYED = "weights decay more: too many skips"
 _MOST_DECAYED = 2
@@ -161,8 +163,9 @@ class GradientSearch:
             self._checkpoint.save(self.folder, self.record)
 
     def _scores(self) -> dict[str, list[float]]:
-        found = self.settings.relaxation.scores(self.steps.alpha)
-        return {path: [float(x) for x in scores] for path, scores in found.items()}
+        with torch.no_grad():
+            found = self.settings.relaxation.mean(self.steps.alpha, self.supernet.kept)
+        return {path: [float(x) for x in one] for path, one in found.items()}
 
     def _epoch(self, number: int, clock: Clock) -> EpochRecord:
         """One pass over the training rows; all draws are those of the seed and the number."""
@@ -207,7 +210,7 @@ class GradientSearch:
         if epoch.progress < self.settings.architecture.warm_up:
             return epoch
         if honesty.every and number % honesty.every == 0:
-            epoch = epoch._replace(eigenvalue=self._eigenvalue(number, epoch.progress))
+            epoch = epoch._replace(eigenvalue=self._eigenvalue(number))
         seen = [one.eigenvalue for one in [*self.record, epoch] if one.eigenvalue is not None]
         if honesty.stop and sharpness(seen).alarm:
             return epoch._replace(remedy=STOPPED)
@@ -217,15 +220,16 @@ class GradientSearch:
                 return epoch._replace(remedy=DECAYED)
         return epoch
 
-    def _eigenvalue(self, number: int, progress: float) -> float:
-        """Of the validation loss of a batch, which is another one in each epoch."""
+    def _eigenvalue(self, number: int) -> float:
+        """Of the validation loss of some rows under the standing mixture; others in each epoch."""
         random = torch.Generator().manual_seed(seed_of(self.seed, number) ^ 1)
-        some = torch.randperm(len(self.halves.valid), generator=random)[: self.settings.batch_size]
+        size = min(self.settings.batch_size, _LOOK)
+        some = torch.randperm(len(self.halves.valid), generator=random)[:size]
         valid = self.halves.valid
         rows = self.feed(Examples(valid.inputs[some], valid.targets[some]), self.steps.device)
         with batch_statistics(self.supernet):
             return largest_eigenvalue(
-                lambda: self.steps.loss(rows, progress, random), [*self.steps.alpha.values()],
+                lambda: self.steps.standing_loss(rows), [*self.steps.alpha.values()],
                 random, steps=self.settings.honesty.power,
             )  # fmt: skip
 

@@ -80,12 +80,13 @@ class Steps:
         relaxation = self.settings.relaxation
         return relaxation.weights(self.alpha, self.supernet.kept, progress, random) | self.fixed
 
-    @torch.no_grad()
     def standing(self) -> dict[str, Tensor]:
         """The mixture that is preferred now: no draw is made."""
-        found = self.settings.relaxation.scores(self.alpha)
-        kept = self.supernet.kept
-        return {path: kept[path] * one / one.sum() for path, one in found.items()} | self.fixed
+        return self.settings.relaxation.mean(self.alpha, self.supernet.kept) | self.fixed
+
+    def standing_loss(self, rows: Examples) -> Tensor:
+        """Under that mixture."""
+        return loss_of(self.supernet(rows.inputs, self.standing()), rows.targets)
 
     def of_architecture(
         self, train: Examples, valid: Examples, progress: float, random: torch.Generator

@@ -1,0 +1,244 @@
+"""What searches over shared weights find in the cells of NAS-Bench-201, with real images.
+
+    python benchmarks/supernets.py NASBENCH201.PARQUET IMAGES.npz [--methods darts,gdas,...]
+        [--seeds 3] [--epochs 25] [--rows 6400] [--channels 8] [--side 16] [--workers 2] [--watched]
+
+A narrow supernet (one cell a stage) on images shrunk to `side`; the cells found are looked up in the
+table, whose test accuracy is of the full network after 200 epochs. `--watched`: with the monitor and
+its remedies, and five candidates trained by themselves, of which the best by validation is reported;
+beside them ten random cells picked in the same way. One row for each run in ``results/``: killed,
+the same line goes on. Accuracies and counts; seconds mean something alone on the machine only.
+
+IMAGES.npz: `x_train` (n, h, w, 3) uint8 and `y_train`; or JPEG bytes, `jpeg_train`, with offsets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from netwright.automl import methods
+from netwright.evaluators.nasbench import nas_bench_201_table
+from netwright.networks.build import build
+from netwright.networks.cells import nas_bench_201
+from netwright.networks.training import SGD, Cosine, Examples, Training, train
+from netwright.oneshot.conclusion import conclude
+from netwright.oneshot.judging import score
+from netwright.oneshot.search import GradientSearch, halves
+from netwright.oneshot.settings import UNWATCHED, Gradient
+from netwright.oneshot.supernet import Supernet
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.strategies.oneshot import OneShot
+from netwright.trials.trial import Job, Proposal
+
+RESULTS = Path(__file__).parent / "results"
+ALONE = 10
+"""Epochs of training a cell by itself, to pick among candidates."""
+PICKED = 5
+RANDOM = 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that the rows of one file share."""
+
+    table: str
+    images: str
+    epochs: int
+    rows: int
+    channels: int
+    side: int
+    watched: bool
+
+
+def named(name: str) -> Gradient:
+    found = getattr(methods, name.upper())
+    assert isinstance(found, OneShot)
+    assert isinstance(found.method, Gradient)
+    return found.method
+
+
+@lru_cache(maxsize=1)
+def images(setting: Setting) -> tuple[Examples, Examples]:
+    """Rows to search with, and as many more to judge cells that were trained by themselves."""
+    with np.load(setting.images) as file:
+        number = 2 * setting.rows
+        if "jpeg_train" in file:
+            from PIL import Image
+
+            offsets, data = file["offset_train"], file["jpeg_train"].tobytes()
+            order = np.random.default_rng(0).permutation(len(offsets) - 1)[:number]
+            x = np.stack(
+                [
+                    np.asarray(Image.open(io.BytesIO(data[offsets[i] : offsets[i + 1]])))
+                    for i in order
+                ]
+            )
+        else:
+            order = np.random.default_rng(0).permutation(len(file["x_train"]))[:number]
+            x = file["x_train"][order]
+        y = torch.from_numpy(file["y_train"][order].astype(np.int64).ravel())
+    pixels = torch.from_numpy(x).permute(0, 3, 1, 2).float()  # (n, c, h, w)
+    small = torch.nn.functional.adaptive_avg_pool2d(pixels, setting.side)
+    small = (small - small.mean((0, 2, 3), keepdim=True)) / small.std((0, 2, 3), keepdim=True)
+    half = setting.rows
+    return Examples(small[:half], y[:half]), Examples(small[half:], y[half:])
+
+
+@lru_cache(maxsize=1)
+def lookup(table: str) -> Callable[[Candidate], float]:
+    """Test accuracy in percent, mean of the trainings of 200 epochs."""
+    benchmark = nas_bench_201_table(table, "cifar10")
+
+    def of(candidate: Candidate) -> float:
+        return 100 * benchmark(Job(Proposal(candidate), 0, Path()))["test_accuracy"]
+
+    return of
+
+
+def alone(setting: Setting, candidate: Candidate, seed: int) -> float:
+    """Validation accuracy after a short training of the small network by itself."""
+    rows, valid = images(setting)
+    space = Space(nas_bench_201(setting.channels, 1))
+    torch.manual_seed(seed)
+    module = build(space.fill(candidate), (3, setting.side, setting.side), outputs=10)
+    recipe = Training((), lr=0.1, batch_size=64, epochs=ALONE, optimizer=SGD(), schedule=Cosine())
+    judge = valid.inputs[:4000], valid.targets[:4000]
+    curve = train(recipe, module, rows, judge[0], lambda out: -score(out, judge[1]), seed=seed)
+    return -curve.epochs[-1].score
+
+
+def pick(setting: Setting, candidates: Sequence[Candidate], seed: int) -> Candidate:
+    return max(candidates, key=lambda one: alone(setting, one, seed))
+
+
+def run(setting: Setting, name: str, seed: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    begun, cpu = time.monotonic(), time.process_time()
+    of = lookup(setting.table)
+    space = Space(nas_bench_201(setting.channels, 1))
+    if name == "random":
+        rng = np.random.default_rng(1000 + seed)
+        drawn = [space.sample(rng) for _ in range(RANDOM)]
+        live = [one for one in drawn if leads(setting, space, one)]
+        best = pick(setting, live, seed)
+        found: dict[str, Any] = {"first": np.mean([of(one) for one in drawn]), "picked": of(best)}
+    else:
+        found = searched(setting, name, seed, space)
+    usual = {"method": name, "seed": seed, "watched": setting.watched}
+    times = {"seconds": time.monotonic() - begun, "cpu": time.process_time() - cpu}
+    return usual | found | times
+
+
+def leads(setting: Setting, space: Space[Any], candidate: Candidate) -> bool:
+    supernet = Supernet(space.description, (3, setting.side, setting.side), "", outputs=10)
+    return supernet.leads_through(candidate)
+
+
+def searched(setting: Setting, name: str, seed: int, space: Space[Any]) -> dict[str, Any]:
+    settings = replace(named(name), epochs=setting.epochs)
+    if not setting.watched:
+        settings = replace(settings, honesty=replace(UNWATCHED, every=1))
+    torch.manual_seed(seed)
+    shape = (3, setting.side, setting.side)
+    supernet = Supernet(
+        space.description, shape, "", partial=settings.partial,
+        affine=settings.weights.affine, outputs=10,
+    )  # fmt: skip
+    rows, _ = images(setting)
+    search = GradientSearch(space, supernet, halves(rows, seed), settings, seed)
+    search.train()
+    came_to = conclude(search, PICKED)
+    of = lookup(setting.table)
+    first = came_to.candidates[0]
+    found: dict[str, Any] = {
+        "first": of(first),
+        "cell": " ".join(str(value) for value in first.values.values()),
+        "skips": skips_of(first), "by": came_to.by, "epochs": len(search.record),
+        "says": "; ".join(one.says for one in came_to.findings if one.alarm),
+        "skips_by_epoch": " ".join(str(skips_of(one)) for one in firsts(search)),
+        "accuracy_by_epoch": " ".join(f"{of(one):.2f}" for one in firsts(search)),
+        "eigenvalues": " ".join(f"{one.eigenvalue or 0:.3g}" for one in search.record),
+        "loss": search.record[-1].train_loss,
+    }  # fmt: skip
+    if setting.watched:
+        found["picked"] = of(pick(setting, came_to.candidates, seed))
+    return found
+
+
+def firsts(search: GradientSearch) -> list[Candidate]:
+    """What was preferred after each epoch."""
+    return [search.preferred(one.scores, 1)[0] for one in search.record]
+
+
+def skips_of(candidate: Candidate) -> int:
+    return sum(value == "skip_connect" for value in candidate.values.values())
+
+
+COLUMNS = (
+    "method", "seed", "watched", "first", "picked", "skips", "by", "epochs", "seconds", "cpu",
+    "loss", "cell", "says", "skips_by_epoch", "accuracy_by_epoch", "eigenvalues",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("table")
+    parser.add_argument("images")
+    parser.add_argument("--methods", default="random,darts,darts2,pcdarts,gdas,drnas,betadarts")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--rows", type=int, default=6400)
+    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--side", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--watched", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS / "supernets.csv")
+    told = parser.parse_args()
+    setting = Setting(
+        told.table, told.images, told.epochs, told.rows, told.channels, told.side, told.watched
+    )
+    done = {(r["method"], r["seed"], r["watched"]) for r in read(told.out)}
+    todo = [
+        (name, seed) for seed in range(told.seeds) for name in told.methods.split(",")
+        if (name, str(seed), str(told.watched)) not in done
+    ]  # fmt: skip
+    with ProcessPoolExecutor(told.workers) as pool:
+        running = [pool.submit(run, setting, *one) for one in todo]
+        for one in as_completed(running):
+            row = one.result()
+            write(told.out, row)
+            print({key: row.get(key) for key in COLUMNS[:10]}, flush=True)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+def write(path: Path, row: Mapping[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(dict(row))
+
+
+if __name__ == "__main__":
+    main()
