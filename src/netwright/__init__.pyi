@@ -80,6 +80,18 @@ from .networks.training import Constant as Constant
 from .networks.training import Cosine as Cosine
 from .networks.training import OneCycle as OneCycle
 from .networks.training import Training as Training
+from .oneshot.costs import CostTerm as CostTerm
+from .oneshot.relaxations import DARTS as DARTS
+from .oneshot.relaxations import GDAS as GDAS
+from .oneshot.relaxations import SNAS as SNAS
+from .oneshot.relaxations import BetaDARTS as BetaDARTS
+from .oneshot.relaxations import DrNAS as DrNAS
+from .oneshot.relaxations import FairDARTS as FairDARTS
+from .oneshot.relaxations import ProxylessNAS as ProxylessNAS
+from .oneshot.settings import ArchitectureSteps as ArchitectureSteps
+from .oneshot.settings import Gradient as Gradient
+from .oneshot.settings import Honesty as Honesty
+from .oneshot.settings import WeightSteps as WeightSteps
 from .oneshot.supernet import Supernet as Supernet
 from .pipelines.pipeline import ImagePipeline as ImagePipeline
 from .pipelines.pipeline import TablePipeline as TablePipeline
@@ -109,6 +121,7 @@ from .strategies.genetic import Genetic as Genetic
 from .strategies.halving import Hyperband as Hyperband
 from .strategies.halving import SuccessiveHalving as SuccessiveHalving
 from .strategies.local import LocalSearch as LocalSearch
+from .strategies.oneshot import OneShot as OneShot
 from .strategies.random import RandomSearch as RandomSearch
 from .strategies.reinforce import PPO as PPO
 from .strategies.reinforce import Reinforce as Reinforce

@@ -137,6 +137,7 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(image_task: Task, tmp_
         InputError, match=r"description must be a Training, or a pipeline around one"
     ):
         search(image_task, tmp_path, Space({"network": NET}))
+    assert search(image_task, tmp_path, method=DARTS()).settings == Gradient(DARTS())
     with pytest.raises(InputError, match=r"method must be the settings of a search .* got 3"):
         search(image_task, tmp_path, method=3)
     only_numbers = Space(Training((Conv(4), GlobalPool(), Linear()), lr=Float(0.1, 1)))

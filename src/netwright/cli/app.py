@@ -59,7 +59,8 @@ StrategyName = Annotated[
         "--strategy",
         help="bayesian, bananas, npenas, tpe, evolution, genetic, nsga2, differential, local, "
         "reinforce, ppo, random, halving, asha, hyperband, bohb, dehb; asha+evolution: asha over "
-        "evolution; or module:Object.",
+        "evolution; by supernet: darts, darts2, pcdarts, gdas, snas, drnas, betadarts, fairdarts, "
+        "proxyless, fbnet; or module:Object.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]

@@ -20,6 +20,7 @@ from netwright.networks.layers import Network
 from netwright.networks.training import Examples, Training
 from netwright.oneshot.conclusion import Conclusion, conclude
 from netwright.oneshot.measuring import step_costs
+from netwright.oneshot.relaxations import Relaxation
 from netwright.oneshot.search import EpochRecord, GradientSearch, halves
 from netwright.oneshot.settings import Gradient
 from netwright.oneshot.steps import Feed
@@ -50,19 +51,26 @@ class SupernetSearch:
 
     space: Space[Any]
     task: Task
-    method: Gradient
+    method: Gradient | Relaxation
     folder: Path
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.method, Gradient):
-            rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
-            raise InputError(expected("method", rule, Phrase(repr(self.method))))
         assert self.held is not None  # refused now, not when a worker runs it
 
     @property
     def metrics(self) -> tuple[str, ...]:
         return ("supernet_epochs", "supernet_loss")
+
+    @cached_property
+    def settings(self) -> Gradient:
+        """The method with its settings; a relaxation by itself has the usual ones."""
+        if isinstance(self.method, Gradient):
+            return self.method
+        if not hasattr(self.method, "penalty"):
+            rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
+            raise InputError(expected("method", rule, Phrase(repr(self.method))))
+        return Gradient(self.method)
 
     @cached_property
     def held(self) -> Mapping[str, str]:
@@ -117,7 +125,9 @@ class SupernetSearch:
         begun = time.monotonic()
         left = job.deadline - begun
         search = self._search()
-        watch = _Watch(self.folder / _PROGRESS, begun, begun + _TRAINING * left, self.method.epochs)
+        watch = _Watch(
+            self.folder / _PROGRESS, begun, begun + _TRAINING * left, self.settings.epochs
+        )
         watch.says(str(step_costs(search)))
         search.train(watch.end, watch)
         watch.says("supernet trained, looking at it")
@@ -135,13 +145,15 @@ class SupernetSearch:
             supernet.to("cuda")
         feed = Feed(self._recipe.augment, _scale(self._inputs, next(supernet.parameters()).device))
         rows = halves(self._rows(), self.seed)
-        return GradientSearch(self.space, supernet, rows, self.method, self.seed, self.folder, feed)
+        return GradientSearch(
+            self.space, supernet, rows, self.settings, self.seed, self.folder, feed
+        )
 
     def _supernet(self) -> Supernet:
         prefix, network = _network_in(self.space.description)
         return Supernet(
-            network, self._inputs.shape, prefix, partial=self.method.partial,
-            affine=self.method.weights.affine, **self._inputs.given,
+            network, self._inputs.shape, prefix, partial=self.settings.partial,
+            affine=self.settings.weights.affine, **self._inputs.given,
         )  # fmt: skip
 
     @property
