@@ -6,9 +6,7 @@ parameters. What the methods differ in is a `Relaxation`; everything else is her
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,13 +14,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import InfeasibleCandidate, InputError, RunError, expected
+from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.training import Examples, loss_of
 from netwright.oneshot.bilevel import first_order, second_order
+from netwright.oneshot.checkpoints import Checkpoint, shuffled
+from netwright.oneshot.checkpoints import seed_of as _seed_of
 from netwright.oneshot.derive import derived
 from netwright.oneshot.relaxations import DrNAS, Relaxation
 from netwright.oneshot.supernet import Supernet
@@ -116,8 +115,8 @@ class GradientSearch:
         self._alpha_optimizer = torch.optim.Adam(
             [*self.alpha.values()], lr=s.alpha_lr, betas=(0.5, 0.999), weight_decay=s.alpha_decay
         )
-        if self.folder is not None and (self.folder / "state.safetensors").exists():
-            self._load(self.folder)
+        if self.folder is not None and (saved := self._checkpoint(self.folder)).exists:
+            self.record = [EpochRecord(*one) for one in saved.load()]
 
     def candidates(self, epoch: int, number: int = 1) -> list[Candidate]:
         """The candidates that the supernet prefers after `epoch` epochs, best first.
@@ -137,7 +136,7 @@ class GradientSearch:
         while len(self.record) < epoch:
             self.record.append(self._epoch(len(self.record)))
             if self.folder is not None:
-                self._save(self.folder)
+                self._checkpoint(self.folder).save(self.record)
 
     def _scores(self) -> dict[str, list[float]]:
         found = self.settings.relaxation.scores(self.alpha)
@@ -232,47 +231,9 @@ class GradientSearch:
         weights = relaxation.weights(self.alpha, kept, progress, random)
         return loss_of(self.supernet(rows.inputs, weights), rows.targets)
 
-    # Checkpoints: numbers as safetensors, the record as JSON, never a pickle
-
-    def _save(self, folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"module.{k}": v for k, v in self.supernet.state_dict().items()}
-        tensors |= {f"alpha.{path}": a.detach() for path, a in self.alpha.items()}
-        for name, optimizer in self._optimizers.items():
-            for i, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"{name}.{i}.{k}": v for k, v in state.items() if v is not None}
-        text = {"record": json.dumps(self.record), "search": self._identity}
-        tensors = {name: one.detach().clone().contiguous() for name, one in tensors.items()}
-        new = folder / "state.new"
-        save_file(tensors, new, metadata=text)
-        os.replace(new, folder / "state.safetensors")  # noqa: PTH105  # one step: whole or not at all
-
-    def _load(self, folder: Path) -> None:
-        from safetensors import safe_open
-
-        with safe_open(folder / "state.safetensors", framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            text = file.metadata()
-        if text["search"] != self._identity:
-            raise RunError(
-                f"{folder} must hold a checkpoint of {self._identity}, got one of "
-                f"{text['search']}. Use another folder."
-            )
-        module = {k.removeprefix("module."): v for k, v in tensors.items() if k[:7] == "module."}
-        self.supernet.load_state_dict(module)
-        with torch.no_grad():
-            for path, a in self.alpha.items():
-                a.copy_(tensors[f"alpha.{path}"])
-        for name, optimizer in self._optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"{name}."):
-                    _, i, what = key.split(".", 2)
-                    state.setdefault(int(i), {})[what] = value
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        self.record = [EpochRecord(*one) for one in json.loads(text["record"])]
+    def _checkpoint(self, folder: Path) -> Checkpoint:
+        alphas = {f"alpha.{path}": a for path, a in self.alpha.items()}
+        return Checkpoint(folder, self._identity, self.supernet, self._optimizers, alphas)
 
     @property
     def _identity(self) -> str:
@@ -298,15 +259,4 @@ def _batches(
 ) -> Iterator[tuple[Examples, Examples]]:
     """Batches of nearly one size of both halves, as many as the first half has."""
     number = max(1, round(len(halves.train) / size))
-    parts = []
-    for rows in halves:
-        order = torch.randperm(len(rows), generator=random)
-        parts.append(
-            [Examples(rows.inputs[b], rows.targets[b]) for b in order.tensor_split(number)]
-        )
-    yield from zip(*parts, strict=True)
-
-
-def _seed_of(seed: int, epoch: int) -> int:
-    """Of an epoch's draws."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    yield from zip(*(shuffled(rows, number, random) for rows in halves), strict=True)
