@@ -331,7 +331,7 @@ def test_a_shortcut_that_the_widest_network_lacks_has_weights() -> None:
     assert not any("shortcut" in name for name in ours.tensors(wide))
     weight = ours.tensors(narrowing)["1.parts.shortcut.conv.weight"]
     assert weight.shape == (4, 8, 1, 1)
-    assert float(weight.abs().min()) > 0  # drawn, and not what is left over
+    assert float(weight.detach().abs().min()) > 0  # drawn, and not what is left over
 
 
 def test_a_layer_that_replaces_its_buffer_is_heard() -> None:
@@ -364,6 +364,31 @@ def test_what_is_no_slice_is_refused_with_its_path() -> None:
     with pytest.raises(InvalidCandidate, match=sentence) as refused:
         ours(rows(), middle)
     assert refused.value.path == "network.1.hump"
+
+
+@dataclass(frozen=True)
+class Scissors(Leaf):
+    """What one of its tensors gains the other loses."""
+
+    cut: int = 1
+
+    def build(self, shape: Shape) -> nn.Module:
+        module = nn.Sequential(nn.Conv2d(shape[0], self.cut, 1), nn.Conv2d(self.cut, shape[0], 1))
+        module.register_parameter("rest", nn.Parameter(torch.ones(9 - self.cut)))
+        return module
+
+
+def test_where_no_one_layer_is_largest_all_of_them_are_drawn() -> None:
+    network = (Conv(4), Scissors(OneOf(2, 8, 5)), *HEAD)
+    ours, space = weights(network), space_of(network)
+    found = {
+        name.rpartition(":")[2]: one for name, one in ours.named_parameters() if ":rest" in name
+    }
+    assert found["rest"].tolist() == [1] * 7
+    (first,) = (one for one in ours.parameters() if one.shape == (8, 4, 1, 1))
+    assert (first != 0).all()
+    for candidate in (space.fix({"network.1.cut": n}).default() for n in (2, 5, 8)):
+        agree(ours, candidate, build(space.fill(candidate)["network"], IMAGE, outputs=5), rows())
 
 
 def test_what_it_cannot_look_through_is_refused() -> None:
