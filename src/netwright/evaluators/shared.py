@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -29,10 +29,10 @@ class InheritAndValidate:
     see them trained on. Where training goes on between trials, evaluate in the process that trains.
     """
 
-    shared: SharedWeights
+    shared: SharedWeights = field(repr=False)
     kind: Kind
-    train: Examples
-    judge: Examples
+    train: Examples = field(repr=False)
+    judge: Examples = field(repr=False)
     batches: int = 20
     batch_size: int = 64
     seed: int = 0
@@ -45,8 +45,8 @@ class InheritAndValidate:
                 raise InputError(expected(name, f"at least {least}", getattr(self, name)))
         for name, least in (("train", 2), ("judge", 1)):
             if len(getattr(self, name)) < least:
-                rule = f"at least {least} rows"
-                raise InputError(expected(name, rule, len(getattr(self, name))))
+                rows = len(getattr(self, name))
+                raise InputError(expected(f"rows of {name}", f"at least {least}", rows))
 
     @property
     def metrics(self) -> tuple[str, ...]:
