@@ -331,7 +331,22 @@ def test_a_shortcut_that_the_widest_network_lacks_has_weights() -> None:
     assert not any("shortcut" in name for name in ours.tensors(wide))
     weight = ours.tensors(narrowing)["1.parts.shortcut.conv.weight"]
     assert weight.shape == (4, 8, 1, 1)
-    assert float(weight.detach().abs().min()) > 0  # drawn, and not what is left over
+    (whole,) = (one for one in ours.parameters() if one.shape == (8, 8, 1, 1))
+    assert float(whole.detach().abs().min()) > 0  # drawn, and not what is left over
+
+
+def test_a_constant_that_is_no_slice_is_the_candidates_own() -> None:
+    network = (Conv(OneOf(2, 4)), Ramp(), *HEAD)
+    ours, space = weights(network), space_of(network)
+    for width in (2, 4):
+        candidate = space.fix({"network.0.channels": width}).default()
+        assert torch.equal(ours.tensors(candidate)["1.ramp"], torch.linspace(-1, 1, width))
+
+
+def test_a_layers_weights_do_not_part_by_what_is_in_its_body() -> None:
+    network = (Stage(Residual(Conv(8)), OneOf(4, 8)), *HEAD)  # a shortcut in one of both
+    ours = weights(network)
+    assert sum(one.shape[1:] == (3, 3, 3) for one in ours.parameters()) == 1
 
 
 def test_a_layer_that_replaces_its_buffer_is_heard() -> None:

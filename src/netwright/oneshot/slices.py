@@ -177,12 +177,4 @@ def without_weights(leaf: Leaf, shape: Shape) -> nn.Module:
 
     Built for real, since a layer may keep numbers that are neither parameters nor buffers.
     """
-    module = leaf.build(shape).to("meta")
-    for one in module.modules():
-        if isinstance(one, nn.RNNBase):  # it keeps a list of its own, which nobody else fills
-            one.register_forward_pre_hook(_gather)
-    return module
-
-
-def _gather(cell: nn.RNNBase, _: object) -> None:
-    cell._flat_weights = [getattr(cell, name) for name in cell._flat_weights_names]
+    return leaf.build(shape).to("meta")
