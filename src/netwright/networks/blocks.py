@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.layers import (
     Activation_,
     Add,
+    Blocks,
     Composite,
     Conv,
     Leaf,
@@ -157,6 +158,8 @@ class StochasticDepth(Leaf):
 
 class _Attention(nn.Module):
     """Multi-head self-attention of (batch, t, c), or of images as h w tokens of c channels."""
+
+    blocks: ClassVar[Blocks] = {"qkv.weight": (3, 1), "qkv.bias": (3,)}
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from netwright.networks.graph import FrozenDict
 from netwright.networks.layers import Composite, Given, Layer, Leaf, Network, Shape
 from netwright.space.choices import is_open
 from netwright.space.decisions import find
+
+MakeLeaf: TypeAlias = Callable[[Leaf, Shape, str], nn.Module]
+"""The module of a leaf for an input shape, at a position."""
 
 
 class Built(nn.Module):
@@ -36,7 +39,14 @@ def build(network: Network, input_shape: Shape, **given: Any) -> nn.Module:
     drawn from torch's global generator. Raises InfeasibleCandidate, naming the layer's position,
     when a layer cannot take what reaches it; SpaceError when a choice is still open.
     """
-    return _make(resolve(network, given), input_shape, "")[0]
+    return assembled(resolve(network, given), input_shape)
+
+
+def assembled(
+    network: Network, input_shape: Shape, make: MakeLeaf = lambda leaf, shape, _: leaf.build(shape)
+) -> nn.Module:
+    """As `build`, of a resolved network; `make` makes the modules of its leaves."""
+    return _make(network, input_shape, "", make)[0]
 
 
 def resolve(network: Network, given: Mapping[str, Any]) -> Network:
@@ -44,8 +54,13 @@ def resolve(network: Network, given: Mapping[str, Any]) -> Network:
     if _open(network):
         paths = ", ".join(decision.path for decision in find(network)[:3])
         raise SpaceError(f"a network must be filled before it is built, got open choices: {paths}.")
-    filled: Network = _resolved(network, FrozenDict(given))
-    return filled
+    return with_given(network, given)
+
+
+def with_given(network: Network, given: Mapping[str, Any]) -> Network:
+    """The network with every `Given` replaced, open or not."""
+    told: Network = _resolved(network, FrozenDict(given))
+    return told
 
 
 def _open(network: Any) -> bool:
@@ -79,21 +94,21 @@ def _replaced(part: Any, given: Mapping[str, Any]) -> Any:
 _resolved_layer = lru_cache(maxsize=65536)(_replaced)
 
 
-def _make(network: Network, shape: Shape, position: str) -> tuple[nn.Module, Shape]:
+def _make(network: Network, shape: Shape, position: str, make: MakeLeaf) -> tuple[nn.Module, Shape]:
     if isinstance(network, tuple):
         modules = nn.Sequential()
         for i, layer in enumerate(network):
-            module, shape = _make(layer, shape, _at(position, i))
+            module, shape = _make(layer, shape, _at(position, i), make)
             modules.add_module(str(i), module)
         return modules, shape
     if isinstance(network, Leaf):
         out = shape_after(network, shape, position)
-        return network.build(shape), out
+        return make(network, shape, position), out
     layer = composite(network, position)
     parts: dict[str, nn.Module] = {}
 
     def add(name: str, part: Network, of: Shape) -> Shape:
-        parts[name], out = _make(part, of, _at(position, name))
+        parts[name], out = _make(part, of, _at(position, name), make)
         return out
 
     out = located(position, layer, shape, lambda: layer.assemble(shape, add))

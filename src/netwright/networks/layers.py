@@ -8,7 +8,7 @@ Shapes leave out the batch: images (c, h, w), sequences (t, c), tables (columns,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -38,6 +38,8 @@ class Layer:
 
 
 Network: TypeAlias = Layer | tuple["Network", ...]
+Blocks: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Name of a tensor -> how many lie side by side in it along each axis: see `Leaf.build`."""
 Add: TypeAlias = Callable[[str, Network, Shape], Shape]
 """Declares a named part for an input shape, and says the part's output shape."""
 
@@ -54,7 +56,11 @@ class Leaf(Layer, ABC):
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
-        """The module for rows of this shape. Raises InfeasibleCandidate when it cannot take them."""
+        """The module for rows of this shape. Raises InfeasibleCandidate when it cannot take them.
+
+        Where a tensor is several side by side, such as queries, keys and values, the module may say
+        so in `blocks`: its name -> how many along each axis. Shared weights are sliced in each.
+        """
 
 
 class Composite(Layer, ABC):

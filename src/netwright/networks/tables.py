@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.layers import (
     Add,
+    Blocks,
     Composite,
     Given,
     Leaf,
@@ -81,6 +83,8 @@ class Embedding(Leaf):
 
 class _Periodic(nn.Module):
     """Numbers (batch, columns) -> (batch, columns x size): Gorishniy et al. 2022, sec. 3.3."""
+
+    blocks: ClassVar[Blocks] = {"weight": (1, 2, 1)}  # for sines, for cosines
 
     def __init__(self, columns: int, size: int, frequencies: int, sigma: float) -> None:
         super().__init__()

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from netwright.networks.training import Examples, Training, train
 from netwright.oneshot import monitor
+from netwright.oneshot.checkpoints import seed_of
 from netwright.oneshot.judging import chance, judged, score
 from netwright.oneshot.monitor import Finding, alarms
 from netwright.oneshot.perturbation import decisions_to_make, perturbed
-from netwright.oneshot.search import GradientSearch, half_cosine, pairs, seed_of
+from netwright.oneshot.search import GradientSearch, half_cosine, pairs
 from netwright.space.candidate import Candidate
 
 _FINAL = 2**31

@@ -14,13 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.training import Examples
-from netwright.oneshot import checkpoints
+from netwright.oneshot.checkpoints import Checkpoint, seed_of, shuffled
 from netwright.oneshot.derive import derived
 from netwright.oneshot.judging import batch_statistics
 from netwright.oneshot.monitor import largest_eigenvalue, sharpness, skips
@@ -102,8 +101,8 @@ class GradientSearch:
         self.steps = Steps(self.supernet, self.settings, self.seed)
         self.steps.price(self.feed(self.halves.train, self.steps.device).inputs[:32])
         self._first_scores = self._scores()
-        if self.folder is not None:
-            self.record = [EpochRecord(*one) for one in self._checkpoint.load(self.folder)]
+        if (saved := self._checkpoint) and saved.exists:
+            self.record = [EpochRecord(*one) for one in saved.load()]
 
     @property
     def alpha(self) -> Mapping[str, Tensor]:
@@ -159,8 +158,8 @@ class GradientSearch:
 
     def _train_one(self, clock: Clock) -> None:
         self.record.append(self._watched(self._epoch(len(self.record), clock)))
-        if self.folder is not None:
-            self._checkpoint.save(self.folder, self.record)
+        if saved := self._checkpoint:
+            saved.save(self.record)
 
     def _scores(self) -> dict[str, list[float]]:
         with torch.no_grad():
@@ -234,13 +233,17 @@ class GradientSearch:
             )  # fmt: skip
 
     @property
-    def _checkpoint(self) -> checkpoints.Checkpoint:
+    def _checkpoint(self) -> Checkpoint | None:
+        if self.folder is None:
+            return None
+        # what a checkpoint has to share to be gone on with; the rows are the caller's to keep
         identity = f"{self.settings}, seed {self.seed}, space {self.space.fingerprint[:12]}"
-        optimizers = {
+        optimizers: Mapping[str, torch.optim.Optimizer] = {
             "weights_optimizer": self.steps.optimizer,
             "alpha_optimizer": self.steps.alpha_optimizer,
         }
-        return checkpoints.Checkpoint(identity, self.supernet, self.steps.alpha, optimizers)
+        alpha = {f"alpha.{path}": one for path, one in self.steps.alpha.items()}
+        return Checkpoint(self.folder, identity, self.supernet, optimizers, alpha)
 
 
 def halves(rows: Examples, seed: int) -> Halves:
@@ -257,20 +260,9 @@ def pairs(
 ) -> Iterator[tuple[Examples, Examples]]:
     """Batches of nearly one size of both halves, as many as the first half has."""
     number = max(1, round(len(halves.train) / size))
-    parts = []
-    for rows in halves:
-        order = torch.randperm(len(rows), generator=random)
-        parts.append(
-            [Examples(rows.inputs[b], rows.targets[b]) for b in order.tensor_split(number)]
-        )
-    yield from zip(*parts, strict=True)
+    yield from zip(*(shuffled(rows, number, random) for rows in halves), strict=True)
 
 
 def half_cosine(first: float, last: float, progress: float) -> float:
     """From `first` at 0 to `last` at 1."""
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def seed_of(seed: int, epoch: int) -> int:
-    """Of an epoch's draws."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
