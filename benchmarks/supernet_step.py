@@ -24,9 +24,10 @@ from torch.nn import functional as F
 
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.training import Examples
+from netwright.oneshot.epochs import Feed
 from netwright.oneshot.relaxations import DARTS
 from netwright.oneshot.settings import UNWATCHED, Gradient
-from netwright.oneshot.steps import Feed, Steps
+from netwright.oneshot.steps import Steps
 from netwright.oneshot.supernet import Supernet
 
 OUT = Path(__file__).parent / "results" / "supernet-step.csv"

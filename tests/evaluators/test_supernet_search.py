@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from netwright.data.task import Task
 from netwright.errors import InputError, SpaceError
 from netwright.evaluators.base import cached, combine
 from netwright.evaluators.costs import NetworkCosts
+from netwright.evaluators.sampled import Among, SampledWork
 from netwright.evaluators.supernet import SupernetSearch
 from netwright.evaluators.train import TrainAndValidate
 from netwright.networks.augment import Flip
 from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Pool, Skip
 from netwright.networks.training import Training
 from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.settings import UNWATCHED, ArchitectureSteps, Gradient, WeightSteps
+from netwright.oneshot.sampling import ByPolicy, Sampled, Sandwich
+from netwright.oneshot.settings import (
+    UNWATCHED,
+    ArchitectureSteps,
+    Gradient,
+    Honesty,
+    SinglePath,
+    WeightSteps,
+)
 from netwright.pipelines.pipeline import TablePipeline
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Preparation, Shortlist
+from netwright.strategies.base import Preparation, Problem, Shortlist
+from netwright.strategies.random import RandomSearch
+from netwright.strategies.reinforce import Reinforce
+from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Proposal
 
 NET = (
@@ -74,7 +89,7 @@ def test_killed_it_goes_on_to_the_same_candidates(image_task: Task, tmp_path: Pa
     straight = search(image_task, tmp_path / "a")
     straight(job(tmp_path / "a"))
     for epoch in (1, 3, 4):  # killed three times, between epochs and in the middle of one
-        search(image_task, tmp_path / "b")._search().train_to(epoch)
+        search(image_task, tmp_path / "b")._search(METHOD).train_to(epoch)
     last = search(image_task, tmp_path / "b")
     last(job(tmp_path / "b"))
     one, other = (json.loads((tmp_path / x / "shortlist.json").read_text()) for x in "ab")
@@ -105,13 +120,13 @@ def test_given_up_it_has_no_candidates_and_says_why(image_task: Task, tmp_path: 
 def test_evaluators_around_it_hand_it_on(image_task: Task, tmp_path: Path) -> None:
     training = TrainAndValidate(SPACE, image_task)
     wrapped: Any = cached(combine(NetworkCosts(SPACE, image_task), training))
-    found = wrapped.supernet(METHOD, tmp_path, 3)
+    found = wrapped.supernet(METHOD, tmp_path, 3, lambda *_: None, (), ())
     assert isinstance(found, SupernetSearch)
     assert found.seed == 3
     assert wrapped.metrics  # still an evaluator
     alone: Any = cached(NetworkCosts(SPACE, image_task))
     assert alone.supernet is None
-    prepared: Preparation = pickle.loads(pickle.dumps(found))
+    prepared: Preparation = pickle.loads(cloudpickle.dumps(found))
     assert prepared.metrics == found.metrics
 
 
@@ -143,3 +158,75 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(image_task: Task, tmp_
     only_numbers = Space(Training((Conv(4), GlobalPool(), Linear()), lr=Float(0.1, 1)))
     with pytest.raises(SpaceError, match="open in a choice that can be mixed"):
         search(image_task, tmp_path, only_numbers)
+
+
+PATHS = SinglePath(
+    Sampled(epochs=6, batch_size=16, lr=0.1), evaluations=12, honesty=Honesty(networks=4, epochs=1)
+)
+WIDE = Space(
+    Training(
+        (Conv(OneOf(4, 8)), OneOf({"conv": Conv(), "pool": Pool()}), GlobalPool("max"), Linear()),
+        lr=Float(1e-3, 1e-1),
+    )
+)
+
+
+def by_paths(task: Task, folder: Path, method: Any = PATHS, **more: Any) -> SupernetSearch:
+    def make(space: Space[Any], objectives: Any, limits: Any) -> Any:
+        algorithm = more.pop("algorithm", RandomSearch())
+        return algorithm(Problem(space, objectives, limits))
+
+    wanted = more.pop("objectives", (Objective("accuracy", "max"), Objective("latency", "min")))
+    return SupernetSearch(WIDE, task, method, folder, among=Among(make, wanted))
+
+
+@pytest.mark.parametrize("policy", [False, True])
+def test_paths_train_the_weights_and_a_strategy_searches_among_them(
+    image_task: Task, tmp_path: Path, policy: bool
+) -> None:
+    training = replace(PATHS.training, sampler=ByPolicy()) if policy else PATHS.training
+    method = replace(PATHS, training=training)
+    found: Shortlist = by_paths(image_task, tmp_path, method, algorithm=Reinforce())
+    assert {*found.held} == {"lr"}  # widths are searched as well
+    metrics = found(job(tmp_path))
+    assert metrics["supernet_epochs"] == 6
+    assert metrics["supernet_loss"] > 0
+    candidates = found.candidates(20)
+    assert 2 <= len(candidates) <= 4  # of 2 widths and 2 layers
+    assert all(WIDE.holds(one) for one in candidates)
+    assert {one.values["lr"] for one in candidates} == {1e-3}
+    assert "sub-networks judged" in found.report()[0]
+    assert any("rank correlation" in one for one in found.report())
+
+
+@pytest.mark.parametrize("policy", [False, True])
+def test_a_search_by_paths_goes_on_where_it_was_killed(
+    image_task: Task, tmp_path: Path, policy: bool
+) -> None:
+    training = replace(PATHS.training, sampler=ByPolicy()) if policy else PATHS.training
+    method = replace(PATHS, training=training)
+
+    def killed_in(epoch: int) -> None:
+        search = by_paths(image_task, tmp_path / "b", method, algorithm=Reinforce())
+        work = SampledWork(search._opened, method, search.among)  # type: ignore[arg-type]
+
+        def stop(_: object) -> None:
+            if len(work.search.record) == epoch:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            work.run(20, math.inf, stop)
+
+    by_paths(image_task, tmp_path / "a", method, algorithm=Reinforce())(job(tmp_path / "a"))
+    for epoch in (1, 3, 4):
+        killed_in(epoch)
+    by_paths(image_task, tmp_path / "b", method, algorithm=Reinforce())(job(tmp_path / "b"))
+    one, other = (json.loads((tmp_path / x / "shortlist.json").read_text()) for x in "ab")
+    assert one == other
+
+
+def test_a_single_path_needs_someone_to_search(image_task: Task, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a search must be given who searches among sub-networks"):
+        SupernetSearch(WIDE, image_task, PATHS, tmp_path)
+    assert by_paths(image_task, tmp_path, Sandwich()).settings == SinglePath(Sampled(Sandwich()))
+    assert by_paths(image_task, tmp_path, Sampled(lr=0.3)).settings == SinglePath(Sampled(lr=0.3))

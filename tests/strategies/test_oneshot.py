@@ -60,7 +60,7 @@ LISTED = [candidate("x", "y"), candidate("z", "z"), candidate("y", "y"), candida
 
 
 def strategy(shortlist: List, space: Space[Any] = SPACE, **more: Any) -> Strategy:
-    problem = Problem(space, (Objective("loss", "min"),), supernet=lambda method: shortlist)
+    problem = Problem(space, (Objective("loss", "min"),), supernet=lambda method, make: shortlist)
     return OneShot("any", **{"candidates": 3, "then": RandomSearch(), **more})(problem)
 
 
@@ -159,7 +159,9 @@ def test_without_networks_to_train_it_is_refused() -> None:
     sentence = "must be given networks to train, got none"
     with pytest.raises(InputError, match=sentence):
         OneShot("any")(Problem(SPACE, (Objective("loss", "min"),)))
-    problem = Problem(SPACE, (Objective("loss", "min"),), supernet=lambda method: List(LISTED))
+    problem = Problem(
+        SPACE, (Objective("loss", "min"),), supernet=lambda method, make: List(LISTED)
+    )
     with pytest.raises(InputError, match=sentence):  # nobody would prepare it in there
         ASHA(OneShot("any"))(problem)
     with pytest.raises(InputError, match="candidates must be at least 1, got 0"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from netwright.oneshot import relaxations
 from netwright.oneshot.costs import CostTerm
-from netwright.oneshot.settings import ArchitectureSteps, Gradient
+from netwright.oneshot.sampling import ByPolicy, Sampled, Sandwich, StrictlyFair
+from netwright.oneshot.settings import ArchitectureSteps, Gradient, SinglePath
 from netwright.strategies.oneshot import OneShot
+from netwright.strategies.reinforce import Reinforce
 
 DARTS = OneShot(Gradient(relaxations.DARTS()))
 """First order, 1806.09055."""
@@ -32,5 +34,13 @@ FBNET = OneShot(
     )
 )
 """With the measured latency in the loss, 1812.03443."""
+SPOS = OneShot(SinglePath())
+"""Uniform single paths, then evolution over inherited weights: 1904.00420."""
+FAIRNAS = OneShot(SinglePath(Sampled(StrictlyFair())))
+"""Every option as often as any other: 1907.01845."""
+SANDWICH = OneShot(SinglePath(Sampled(Sandwich())))
+"""The largest, the smallest and two others in each step, which the largest teaches: 1903.05134."""
+ENAS = OneShot(SinglePath(Sampled(ByPolicy())), search=Reinforce())
+"""The policy's own draws train the weights it is judged by: 1802.03268."""
 PROXYLESS = OneShot(Gradient(relaxations.ProxylessNAS()))
 """1812.00332."""

@@ -39,6 +39,10 @@ STRATEGIES: Mapping[str, str] = {
     "fairdarts": "netwright.automl.methods:FAIRDARTS",
     "fbnet": "netwright.automl.methods:FBNET",
     "proxyless": "netwright.automl.methods:PROXYLESS",
+    "spos": "netwright.automl.methods:SPOS",
+    "fairnas": "netwright.automl.methods:FAIRNAS",
+    "sandwich": "netwright.automl.methods:SANDWICH",
+    "enas": "netwright.automl.methods:ENAS",
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
 

@@ -60,7 +60,7 @@ StrategyName = Annotated[
         help="bayesian, bananas, npenas, tpe, evolution, genetic, nsga2, differential, local, "
         "reinforce, ppo, random, halving, asha, hyperband, bohb, dehb; asha+evolution: asha over "
         "evolution; by supernet: darts, darts2, pcdarts, gdas, snas, drnas, betadarts, fairdarts, "
-        "proxyless, fbnet; or module:Object.",
+        "proxyless, fbnet, spos, fairnas, sandwich, enas; or module:Object.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]

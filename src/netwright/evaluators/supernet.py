@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from netwright.data.task import Task
 from netwright.errors import InputError, Phrase, expected
-from netwright.networks.layers import Network
-from netwright.networks.training import Examples, Training
+from netwright.evaluators.opened import Opened, write
+from netwright.evaluators.sampled import Among, Found, SampledWork
 from netwright.oneshot.conclusion import Conclusion, conclude
 from netwright.oneshot.measuring import step_costs
+from netwright.oneshot.monitor import Finding, trusted
 from netwright.oneshot.relaxations import Relaxation
+from netwright.oneshot.sampling import Sampled, SampledEpoch
 from netwright.oneshot.search import EpochRecord, GradientSearch, halves
-from netwright.oneshot.settings import Gradient
-from netwright.oneshot.steps import Feed
+from netwright.oneshot.settings import Gradient, SinglePath
 from netwright.oneshot.supernet import Supernet
-from netwright.pipelines.models import Inputs, Standardise
-from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
@@ -51,9 +48,11 @@ class SupernetSearch:
 
     space: Space[Any]
     task: Task
-    method: Gradient | Relaxation
+    method: Gradient | SinglePath | Relaxation | Sampled
     folder: Path
     seed: int = 0
+
+    among: Among | None = None
 
     def __post_init__(self) -> None:
         assert self.held is not None  # refused now, not when a worker runs it
@@ -63,24 +62,39 @@ class SupernetSearch:
         return ("supernet_epochs", "supernet_loss")
 
     @cached_property
-    def settings(self) -> Gradient:
-        """The method with its settings; a relaxation by itself has the usual ones."""
-        if isinstance(self.method, Gradient):
-            return self.method
-        if not hasattr(self.method, "penalty"):
-            rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
-            raise InputError(expected("method", rule, Phrase(repr(self.method))))
-        return Gradient(self.method)
+    def settings(self) -> Gradient | SinglePath:
+        """The method with its settings; a relaxation or a sampler by itself has the usual ones."""
+        method: Any = self.method
+        if isinstance(method, Gradient | SinglePath):
+            return method
+        if isinstance(method, Sampled):
+            return SinglePath(method)
+        if hasattr(method, "penalty"):
+            return Gradient(method)
+        if hasattr(method, "step"):
+            return SinglePath(Sampled(method))
+        rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
+        raise InputError(expected("method", rule, Phrase(repr(method))))
 
     @cached_property
     def held(self) -> Mapping[str, str]:
         """Paths of decisions that have their default while the supernet trains -> why."""
+        outside = dict.fromkeys(self._opened.outside(), "it is no part of the network")
+        if isinstance(self.settings, SinglePath):
+            if self.among is None:
+                rule = "given who searches among sub-networks, for such a method"
+                raise InputError(expected("a search", rule, Phrase("nobody"), "Use OneShot."))
+            return outside
         with torch.device("meta"):
-            supernet = self._supernet()
+            supernet = self._supernet(self.settings)
         return {
             one.path: supernet.held.get(one.path, "it is no part of the network")
             for one in self.space.decisions if one.path not in supernet.options
         }  # fmt: skip
+
+    @property
+    def _opened(self) -> Opened:
+        return Opened(self.space, self.task, self.folder, self.seed)
 
     # What it came to
 
@@ -100,12 +114,19 @@ class SupernetSearch:
 
     def report(self) -> list[str]:
         """What it came to, in sentences."""
-        return [str(one) for one in self._result["says"]]
+        says = [str(one) for one in self._result["says"]]
+        held = [*self._result.get("held", ())]
+        if held:
+            more = f" and {len(held) - 4} more" if len(held) > 4 else ""
+            says.append(
+                f"held at their defaults, and searched from here on: {', '.join(held[:4])}{more}"
+            )
+        return says
 
     def give_up(self, reason: str) -> None:
         """Ends it without a result."""
         says = [f"the supernet came to nothing: {reason}"]
-        _write(self.folder / _RESULT, {"candidates": [], "trusted": False, "says": says})
+        write(self.folder / _RESULT, {"candidates": [], "trusted": False, "says": says})
 
     def progress(self) -> str:
         """How far it is, in a few words; empty before there is anything to say."""
@@ -122,124 +143,109 @@ class SupernetSearch:
     # The work
 
     def __call__(self, job: Job) -> Metrics:
+        settings = self.settings
+        if isinstance(settings, SinglePath):
+            return self._by_paths(settings, job)
+        return self._by_gradient(settings, job)
+
+    def _by_gradient(self, settings: Gradient, job: Job) -> Metrics:
         begun = time.monotonic()
         left = job.deadline - begun
-        search = self._search()
-        watch = _Watch(
-            self.folder / _PROGRESS, begun, begun + _TRAINING * left, self.settings.epochs
-        )
+        search = self._search(settings)
+        watch = _Watch(self.folder / _PROGRESS, begun, begun + _TRAINING * left)
         watch.says(str(step_costs(search)))
         search.train(watch.end, watch)
-        watch.says("supernet trained, looking at it")
+        watch.says("trained, looking at it")
         conclusion = conclude(search, _MOST, job.deadline - _RESERVE * left)
-        _write(self.folder / _RESULT, _as_json(search, conclusion, self.held))
+        write(self.folder / _RESULT, _of_gradient(search, conclusion) | self._held_in_words())
         last = search.record[-1]
         return {"supernet_epochs": float(len(search.record)), "supernet_loss": last.train_loss}
 
-    def _search(self) -> GradientSearch:
+    def _by_paths(self, settings: SinglePath, job: Job) -> Metrics:
+        begun = time.monotonic()
+        left = job.deadline - begun
+        assert self.among is not None  # refused before
+        watch = _Watch(self.folder / _PROGRESS, begun, job.deadline)
+        work = SampledWork(self._opened, settings, self.among)
+        watch.says(f"shared weights: {sum(one.numel() for one in work.shared.parameters()):,}")
+        found = work.run(_MOST, job.deadline - _RESERVE * left, watch)
+        write(self.folder / _RESULT, _of_paths(found) | self._held_in_words())
+        last = found.epochs[-1]
+        return {"supernet_epochs": float(len(found.epochs)), "supernet_loss": last.loss}
+
+    def _search(self, settings: Gradient) -> GradientSearch:
         """The search as it was left, or a new one."""
+        opened = self._opened
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            supernet = self._supernet()
-        if torch.cuda.is_available():
-            supernet.to("cuda")
-        feed = Feed(self._recipe.augment, _scale(self._inputs, next(supernet.parameters()).device))
-        rows = halves(self._rows(), self.seed)
+            supernet = self._supernet(settings)
+        supernet.to(opened.device)
+        rows = halves(opened.rows(), self.seed)
         return GradientSearch(
-            self.space, supernet, rows, self.settings, self.seed, self.folder, feed
+            self.space, supernet, rows, settings, self.seed, self.folder, opened.feed()
         )
 
-    def _supernet(self) -> Supernet:
-        prefix, network = _network_in(self.space.description)
+    def _supernet(self, settings: Gradient) -> Supernet:
+        opened = self._opened
         return Supernet(
-            network, self._inputs.shape, prefix, partial=self.settings.partial,
-            affine=self.settings.weights.affine, **self._inputs.given,
+            opened.network, opened.inputs.shape, opened.prefix, partial=settings.partial,
+            affine=settings.weights.affine, **opened.inputs.given,
         )  # fmt: skip
 
-    @property
-    def _recipe(self) -> Training:
-        return as_pipeline(self.space.fill(self.space.default()), self.task).model
-
-    @property
-    def _inputs(self) -> Inputs:
-        pipeline = as_pipeline(self.space.fill(self.space.default()), self.task)
-        return prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
-
-    def _rows(self) -> Examples:
-        pipeline, task = as_pipeline(self.space.fill(self.space.default()), self.task), self.task
-        inputs = prepared(pipeline, task).inputs(task.features.take(task.train))
-        targets = target_of(task).examples(task.target[task.train])
-        return Examples(torch.from_numpy(inputs), targets)
-
-
-def _network_in(description: Any) -> tuple[str, Network]:
-    """Where the one network of a description stands, and the network."""
-    recipe, prefix = description, "network"
-    if not isinstance(description, Training):
-        recipe, prefix = getattr(description, "model", None), "model.network"
-    if not isinstance(recipe, Training):
-        rule = "a Training, or a pipeline around one, to be searched by shared weights"
-        raise InputError(expected("description", rule, Phrase(type(description).__name__)))
-    return prefix, recipe.network
-
-
-def _scale(inputs: Inputs, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    return Standardise(inputs.mean, inputs.std).to(device) if inputs.mean else nn.Identity()
+    def _held_in_words(self) -> dict[str, Any]:
+        return {"held": dict(self.held)}
 
 
 class _Watch:
     """Writes down how far the training is, for those who look on."""
 
-    def __init__(self, path: Path, begun: float, end: float, epochs: int) -> None:
-        self.path, self.begun, self.end, self.epochs = path, begun, end, epochs
+    def __init__(self, path: Path, begun: float, end: float) -> None:
+        self.path, self.begun, self.end = path, begun, end
         self.started: tuple[float, float] | None = None
-        self.number = 0
 
     def says(self, text: str) -> None:
-        _write(self.path, {"says": text})
+        write(self.path, {"says": text})
 
-    def __call__(self, epoch: EpochRecord) -> None:
-        self.number += 1
+    def __call__(self, epoch: EpochRecord | SampledEpoch) -> None:
         now = time.monotonic()
         if self.started is None:  # the first epoch after a start tells how fast it goes
             self.started = now, epoch.progress
             pace = (now - self.begun) / max(epoch.progress, 1e-9)
         else:
-            done = epoch.progress - self.started[1]
-            pace = (now - self.started[0]) / max(done, 1e-9)
+            pace = (now - self.started[0]) / max(epoch.progress - self.started[1], 1e-9)
         left = max(0.0, min((1 - epoch.progress) * pace, self.end - now))
         minutes, seconds = divmod(round(left), 60)
-        self.says(
-            f"{epoch.progress:.0%}, loss {epoch.train_loss:.3f}, {minutes}:{seconds:02d} left"
-        )
+        loss = epoch.loss if isinstance(epoch, SampledEpoch) else epoch.train_loss
+        self.says(f"{epoch.progress:.0%}, loss {loss:.3f}, {minutes}:{seconds:02d} left")
 
 
-def _as_json(
-    search: GradientSearch, conclusion: Conclusion, held: Mapping[str, str]
-) -> dict[str, Any]:
-    says = [
-        f"supernet: {len(search.record)} epochs, options chosen by {conclusion.by}, "
-        f"{len(conclusion.candidates)} candidates",
-        *(f"epoch {i}, {one.remedy}" for i, one in enumerate(search.record, 1) if one.remedy),
-        *(one.says for one in conclusion.findings),
-    ]
-    if held:
-        paths = ", ".join([*held][:4]) + (f" and {len(held) - 4} more" if len(held) > 4 else "")
-        says.append(f"held at their defaults, and searched from here on: {paths}")
-    return {
-        "candidates": [one.json() for one in conclusion.candidates],
-        "trusted": conclusion.trusted,
-        "says": says,
-        "findings": [asdict(one) for one in conclusion.findings],
-        "held": dict(held),
-        "scores": {path: [*scores] for path, scores in conclusion.scores.items()},
+def _of_gradient(search: GradientSearch, found: Conclusion) -> dict[str, Any]:
+    remedies = [f"epoch {i}, {one.remedy}" for i, one in enumerate(search.record, 1) if one.remedy]
+    what = (
+        f"supernet: {len(search.record)} epochs, options chosen by {found.by}, "
+        f"{len(found.candidates)} candidates"
+    )
+    return _as_json(found.candidates, found.findings, [what, *remedies]) | {
+        "scores": {path: [*scores] for path, scores in found.scores.items()},
         "record": [one._asdict() for one in search.record],
     }
 
 
-def _write(path: Path, found: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(found))
-    os.replace(new, path)  # noqa: PTH105  # one step
+def _of_paths(found: Found) -> dict[str, Any]:
+    what = (
+        f"shared weights: {len(found.epochs)} epochs, {found.evaluations} sub-networks judged, "
+        f"{len(found.candidates)} candidates"
+    )
+    record = [one._asdict() for one in found.epochs]
+    return _as_json(found.candidates, found.findings, [what]) | {"record": record}
+
+
+def _as_json(
+    candidates: Sequence[Candidate], findings: Sequence[Finding], says: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "candidates": [one.json() for one in candidates],
+        "trusted": trusted(findings),
+        "says": [*says, *(one.says for one in findings)],
+        "findings": [asdict(one) for one in findings],
+    }

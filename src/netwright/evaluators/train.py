@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import sklearn.metrics  # noqa: F401  # scores load it when needed: here, so tha
 import torch
 
 from netwright.data.task import Task
+from netwright.evaluators.sampled import Among, MakeSearcher
 from netwright.evaluators.supernet import SupernetSearch
 from netwright.networks.training import Examples, Training, train
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
 from netwright.trials.metrics import METRICS, default_metric, score
+from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics
 
 _RESERVE = 0.05
@@ -43,9 +46,14 @@ class TrainAndValidate:
         scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
         return (*scores, "train_seconds", "epochs")
 
-    def supernet(self, method: Any, folder: Path, seed: int) -> SupernetSearch:
-        """A search over shared weights, on this task's training rows."""
-        return SupernetSearch(self.space, self.task, method, folder, seed)
+    def supernet(
+        self, method: Any, folder: Path, seed: int, make: MakeSearcher,
+        objectives: Sequence[Objective], limits: Sequence[Limit],
+    ) -> SupernetSearch:  # fmt: skip
+        """A search over shared weights, on this task's training rows; `make`: who searches among
+        sub-networks, for these objectives, where the method leaves that open."""
+        among = Among(make, objectives, limits)
+        return SupernetSearch(self.space, self.task, method, folder, seed, among)
 
     def warm_up(self) -> None:
         """One step of gradient descent: much of torch is loaded by the first."""

@@ -1,4 +1,4 @@
-"""What searches over shared weights have in common: an epoch's draws, and the checkpoint it ends in."""
+"""The checkpoint that an epoch ends in."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from netwright.errors import RunError
-from netwright.networks.training import Examples
 
 _FILE = "state.safetensors"
 
@@ -80,14 +78,3 @@ class Checkpoint:
                     state.setdefault(int(i), {})[what] = value
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         return json.loads(text["record"])
-
-
-def seed_of(seed: int, epoch: int) -> int:
-    """Of an epoch's draws."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
-def shuffled(rows: Examples, number: int, random: torch.Generator) -> list[Examples]:
-    """All rows in so many batches of nearly one size."""
-    order = torch.randperm(len(rows), generator=random)
-    return [Examples(rows.inputs[b], rows.targets[b]) for b in order.tensor_split(number)]

@@ -7,25 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from netwright.networks.training import Examples, Training, train
+from netwright.networks.training import Examples
 from netwright.oneshot import monitor
-from netwright.oneshot.checkpoints import seed_of
-from netwright.oneshot.judging import chance, judged, score
+from netwright.oneshot.epochs import half_cosine, seed_of
+from netwright.oneshot.judging import chance, judged
 from netwright.oneshot.monitor import Finding, alarms
 from netwright.oneshot.perturbation import decisions_to_make, perturbed
-from netwright.oneshot.search import GradientSearch, half_cosine, pairs
+from netwright.oneshot.ranking import Short, drawn_from, ranked
+from netwright.oneshot.search import GradientSearch, pairs
 from netwright.space.candidate import Candidate
 
 _FINAL = 2**31
 """In place of an epoch's number, for the draws made at the end."""
-
-
-_OF_TRUST = ("ranking", "untrained")
-"""Alarms that no other way of choosing by the same weights can answer."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Conclusion:
     @property
     def trusted(self) -> bool:
         """Whether no alarm says that the shared weights know nothing."""
-        return not any(one.name in _OF_TRUST for one in alarms(self.findings))
+        return monitor.trusted(self.findings)
 
 
 def conclude(search: GradientSearch, number: int, deadline: float = inf) -> Conclusion:
@@ -60,7 +56,7 @@ def conclude(search: GradientSearch, number: int, deadline: float = inf) -> Conc
         half = time.monotonic() + (deadline - time.monotonic()) / 2 if isfinite(deadline) else inf
         findings += _ranking(search, half)
     by = "alpha"
-    collapsed = [one for one in alarms(findings) if one.name not in _OF_TRUST]
+    collapsed = [one for one in alarms(findings) if one.name not in monitor.OF_TRUST]
     untrained = any(one.name == "untrained" for one in findings)
     if honesty.perturb and collapsed and not untrained:
         by, scores = "perturbation", dict(scores) | _perturbed(search, deadline)
@@ -85,67 +81,24 @@ def _of_the_choice(search: GradientSearch, best: Candidate) -> Iterator[Finding]
 
 
 def _ranking(search: GradientSearch, deadline: float) -> Iterator[Finding]:
-    """Of some candidates drawn at random: under shared weights, and trained alone for a while.
+    honesty, supernet = search.settings.honesty, search.supernet
 
-    With a deadline each gets its share of the time; fewer than four of them tell nothing.
-    """
-    rng = np.random.default_rng([search.seed, _FINAL])
-    number = search.settings.honesty.networks
-    drawn = _drawn(search, number, rng)
-    shared, alone = [], []
-    for place, candidate in enumerate(drawn):
-        now = time.monotonic()
-        if now > deadline:
-            break
-        until = now + (deadline - now) / (len(drawn) - place) if isfinite(deadline) else inf
-        weights = search.supernet.one_hot(candidate)
-        shared.append(judged(search.supernet, weights, search.halves.valid, search.feed))
-        alone.append(_alone(search, candidate, until))
-    if len(alone) >= 4:
-        yield monitor.ranking(shared, alone)
+    def shared(candidate: Candidate) -> float:
+        return judged(supernet, supernet.one_hot(candidate), search.halves.valid, search.feed)
 
+    def module(candidate: Candidate) -> nn.Module:
+        return supernet.alone(search.space.fill(candidate))
 
-def _drawn(search: GradientSearch, number: int, rng: np.random.Generator) -> list[Candidate]:
-    """Different candidates through which something leads, what is held at its default."""
     default = search.space.default().values
-    space = search.space.fix(
-        {one.path: default[one.path] for one in search.space.decisions
-         if one.path not in search.supernet.options and one.path in default}
-    )  # fmt: skip
-    found: dict[Candidate, None] = {}
-    for _ in range(20 * number):
-        candidate = space.sample(rng)
-        new = len(found) < number and candidate not in found
-        if new and search.supernet.leads_through(candidate):
-            found[candidate] = None
-    return [*found]
-
-
-class _Scaled(nn.Module):
-    """A network behind the scaling of its inputs."""
-
-    def __init__(self, search: GradientSearch, network: nn.Module) -> None:
-        super().__init__()
-        self.scale, self.network = search.feed.scale, network
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.network(self.scale(x))
-        return out
-
-
-def _alone(search: GradientSearch, candidate: Candidate, deadline: float) -> float:
-    """The score on the validation half of the candidate's network, trained on the other."""
-    rows, valid = search.halves
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(search.seed)
-        module = _Scaled(search, search.supernet.alone(search.space.fill(candidate)))
-    epochs, size = search.settings.honesty.epochs, search.settings.batch_size
-    recipe = Training((), batch_size=size, epochs=epochs, augment=search.feed.augment)
-    curve = train(
-        recipe, module, rows, valid.inputs, lambda out: -score(out, valid.targets),
-        seed=search.seed, deadline=deadline,
-    )  # fmt: skip
-    return -curve.epochs[curve.best].score
+    held = {
+        one.path: default[one.path] for one in search.space.decisions
+        if one.path not in supernet.options and one.path in default
+    }  # fmt: skip
+    drawn = drawn_from(
+        search.space.fix(held), supernet.leads_through, honesty.networks, search.seed
+    )
+    short = Short(honesty.epochs, search.settings.batch_size, search.feed, search.seed)
+    yield from ranked(drawn, shared, module, search.halves, short, deadline)
 
 
 def _perturbed(search: GradientSearch, deadline: float) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.training import Examples
-from netwright.oneshot.steps import Feed
+from netwright.oneshot.epochs import Feed
 from netwright.oneshot.supernet import Supernet
 
 _BATCH = 256

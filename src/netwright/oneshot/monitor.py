@@ -29,6 +29,10 @@ _TRAINED = 0.1
 _MOST_SKIPS = 0.5
 
 
+OF_TRUST = ("ranking", "untrained")
+"""Alarms that no other way of choosing by the same weights can answer."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One measurement, what it means, and whether it speaks against the shared weights."""
@@ -42,6 +46,11 @@ class Finding:
 def alarms(findings: Iterable[Finding]) -> list[Finding]:
     """Those that speak against the shared weights."""
     return [one for one in findings if one.alarm]
+
+
+def trusted(findings: Iterable[Finding]) -> bool:
+    """Whether no alarm says that the shared weights know nothing, so that they may choose."""
+    return not any(one.name in OF_TRUST for one in alarms(findings))
 
 
 def ranking(shared: Sequence[float], alone: Sequence[float]) -> Finding:

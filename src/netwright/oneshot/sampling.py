@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.costs import costs
-from netwright.networks.training import Cosine, Examples, loss_of
-from netwright.oneshot.checkpoints import Checkpoint, seed_of, shuffled
+from netwright.networks.training import Examples, loss_of
+from netwright.oneshot.checkpoints import Checkpoint
+from netwright.oneshot.epochs import Clock, Feed, half_cosine, seed_of, shuffled
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Options, SubsetOfChoice
@@ -204,6 +205,22 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class ByPolicy:
+    """Stands for the draws of the strategy that searches, which whoever runs both puts in its place
+    as `Drawn`: ENAS is this with REINFORCE."""
+
+    def step(self, pool: Pool, random: RNG) -> Step:
+        raise InputError(f"{self} must be replaced by Drawn, got asked for a step.")
+
+
+class SampledEpoch(NamedTuple):
+    """What an epoch left behind: the mean loss against labels, how much of the search was over."""
+
+    loss: float
+    progress: float
+
+
+@dataclass(frozen=True)
 class Sampled:
     """The settings of training by sampled paths. The learning rate falls by half a cosine from `lr`
     to 0; momentum is Nesterov's; `decay` and `clip` as in `Gradient`."""
@@ -241,7 +258,8 @@ class SampledSearch:
     settings: Sampled
     seed: int = 0
     folder: Path | None = None
-    record: list[float] = field(default_factory=list)
+    feed: Feed = Feed()  # noqa: RUF009  # frozen
+    record: list[SampledEpoch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not len(self.rows):
@@ -257,7 +275,7 @@ class SampledSearch:
             nesterov=s.momentum > 0,
         )
         if (saved := self._checkpoint) and saved.exists:
-            self.record = saved.load()
+            self.record = [SampledEpoch(*one) for one in saved.load()]
 
     def train_to(self, epoch: int) -> None:
         """Trains until so many epochs are over; nothing where they are.
@@ -269,11 +287,29 @@ class SampledSearch:
             rule = f"from 0 to the {self.settings.epochs} of the settings"
             raise InputError(expected("epoch", rule, epoch))
         while len(self.record) < epoch:
-            self.record.append(self._epoch(len(self.record)))
-            if saved := self._checkpoint:
-                saved.save(self.record)
+            self._train_one(Clock())
 
-    def _epoch(self, number: int) -> float:
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to train."""
+        return bool(self.record) and self.record[-1].progress >= 1
+
+    def train(
+        self, deadline: float = math.inf, watch: Callable[[SampledEpoch], None] = lambda one: None
+    ) -> None:
+        """Trains until all epochs are over, or the time is up: the schedule then runs its whole
+        course in the time there is."""
+        clock = Clock(deadline, self.record[-1].progress if self.record else 0.0)
+        while not self.over:
+            self._train_one(clock)
+            watch(self.record[-1])
+
+    def _train_one(self, clock: Clock) -> None:
+        self.record.append(self._epoch(len(self.record), clock))
+        if saved := self._checkpoint:
+            saved.save(self.record)
+
+    def _epoch(self, number: int, clock: Clock) -> SampledEpoch:
         """One pass over the rows; all draws are those of the seed and the number."""
         s, seed = self.settings, seed_of(self.seed, number)
         random = np.random.default_rng(seed)
@@ -284,16 +320,19 @@ class SampledSearch:
             torch.manual_seed(seed)
             order = torch.Generator().manual_seed(seed)
             for i, batch in enumerate(shuffled(self.rows, batches, order)):
-                progress = (number + i / batches) / s.epochs
-                self._optimizer.param_groups[0]["lr"] = s.lr * Cosine(0.0).factor(progress)
-                losses.append(self._step(batch, self._drawn(random)))
+                progress = clock.progress((number + i / batches) / s.epochs)
+                if progress >= 1 and losses:
+                    break
+                self._optimizer.param_groups[0]["lr"] = half_cosine(s.lr, 0.0, min(progress, 1.0))
+                rows = self.feed(batch, self.shared.device, order)
+                losses.append(self._step(rows, self._drawn(random)))
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise InfeasibleCandidate(
                 f"the training of shared weights diverged: the loss became {mean} in epoch "
                 f"{number + 1}. Use a lower lr."
             )
-        return mean
+        return SampledEpoch(mean, min(clock.progress((number + 1) / s.epochs), 1.0))
 
     def _drawn(self, random: RNG) -> Step:
         """A step of the sampler, drawn again where it has a candidate that cannot be trained; at

@@ -7,7 +7,6 @@ parameters. What the methods differ in is a `Relaxation`; everything else is her
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,12 +18,13 @@ from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.training import Examples
-from netwright.oneshot.checkpoints import Checkpoint, seed_of, shuffled
+from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.derive import derived
+from netwright.oneshot.epochs import Clock, Feed, half_cosine, seed_of, shuffled, split
 from netwright.oneshot.judging import batch_statistics
 from netwright.oneshot.monitor import largest_eigenvalue, sharpness, skips
 from netwright.oneshot.settings import Gradient
-from netwright.oneshot.steps import Feed, Steps
+from netwright.oneshot.steps import Steps
 from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -57,25 +57,6 @@ class EpochRecord(NamedTuple):
     progress: float = 0.0
     eigenvalue: float | None = None
     remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How much of a search is over: by steps, or by time where there is a deadline.
-
-    `before` was over when the clock started.
-    """
-
-    deadline: float = math.inf
-    before: float = 0.0
-    begun: float = field(default_factory=time.monotonic)
-
-    def progress(self, by_steps: float) -> float:
-        if math.isinf(self.deadline):  # no decision looks at a clock when trials are counted
-            return by_steps
-        length = max(self.deadline - self.begun, 1e-9)
-        share = (time.monotonic() - self.begun) / length
-        return max(by_steps, self.before + (1 - self.before) * share)
 
 
 @dataclass
@@ -250,9 +231,7 @@ def halves(rows: Examples, seed: int) -> Halves:
     """The rows, one half for the weights and one for the architecture."""
     if len(rows) < 4:
         raise InputError(expected("rows", "at least 4", len(rows)))
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    first, second = order[: len(rows) // 2], order[len(rows) // 2 :]
-    return Halves(*(Examples(rows.inputs[part], rows.targets[part]) for part in (first, second)))
+    return Halves(*split(rows, 0.5, seed))
 
 
 def pairs(
@@ -261,8 +240,3 @@ def pairs(
     """Batches of nearly one size of both halves, as many as the first half has."""
     number = max(1, round(len(halves.train) / size))
     yield from zip(*(shuffled(rows, number, random) for rows in halves), strict=True)
-
-
-def half_cosine(first: float, last: float, progress: float) -> float:
-    """From `first` at 0 to `last` at 1."""
-    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -8,6 +8,7 @@ from typing import Literal
 from netwright.errors import InputError, expected
 from netwright.oneshot.costs import CostTerm
 from netwright.oneshot.relaxations import DrNAS, Relaxation
+from netwright.oneshot.sampling import Sampled
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,21 @@ class Gradient:
         for name in ("epochs", "batch_size", "partial"):
             if getattr(self, name) < 1:
                 raise InputError(expected(name, "at least 1", getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class SinglePath:
+    """Shared weights trained by sampled paths, then a search among their sub-networks.
+
+    A strategy judges `evaluations` of them by the weights they inherit; where paths are drawn by the
+    strategy itself (`ByPolicy`: ENAS, 1802.03268), it judges its share of these after each epoch. Of
+    `honesty` only the ranking applies.
+    """
+
+    training: Sampled = Sampled()  # noqa: RUF009  # frozen
+    evaluations: int = 500
+    honesty: Honesty = Honesty()  # frozen
+
+    def __post_init__(self) -> None:
+        if self.evaluations < 1:
+            raise InputError(expected("evaluations", "at least 1", self.evaluations))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.augment import Augmentation
 from netwright.networks.training import Examples, loss_of
 from netwright.oneshot import costs
 from netwright.oneshot.bilevel import first_order, second_order
@@ -21,27 +19,6 @@ _START = 1e-3
 """Deviation of architecture parameters at the start."""
 _DRAWS = 20
 """So often a path is drawn again when nothing leads through it."""
-
-
-@dataclass(frozen=True)
-class Feed:
-    """What happens to rows on their way into the supernet: augmentation in training, then scaling."""
-
-    augment: tuple[Augmentation, ...] = ()
-    scale: Callable[[Tensor], Tensor] = Tensor.float
-
-    def __call__(
-        self, rows: Examples, device: torch.device, random: torch.Generator | None = None
-    ) -> Examples:
-        """The rows on the device; augmented where there is something to draw from."""
-        inputs = rows.inputs.to(device)
-        if random is not None:
-            for augmentation in self.augment:
-                inputs = augmentation(inputs, random)
-        inputs = self.scale(inputs)
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return Examples(inputs, rows.targets.to(device))
 
 
 class Steps:

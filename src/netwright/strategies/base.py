@@ -110,6 +110,11 @@ class Shortlist(Preparation, Protocol):
         ...
 
 
+MakeStrategy: TypeAlias = "Callable[[Space[Any], Sequence[Objective], Sequence[Limit]], Strategy]"
+MakeShortlist: TypeAlias = Callable[[Any, MakeStrategy], Shortlist]
+"""From a method of shared weights, and who searches where the method leaves that open."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is searched and for what: all that an algorithm is given.
@@ -123,7 +128,7 @@ class Problem:
     limits: Sequence[Limit] = ()
     knowledge: Knowledge = OnlyTheSpace()  # noqa: RUF009  # it has no state
     fidelities: Sequence[float] = ()
-    supernet: Callable[[Any], Shortlist] | None = None
+    supernet: MakeShortlist | None = None
 
 
 class Strategy(Protocol):

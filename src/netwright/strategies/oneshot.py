@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from netwright.errors import InputError, expected
@@ -12,6 +12,8 @@ from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Algorithm, Problem, Strategy
 from netwright.strategies.bayesian import Bayesian
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -23,10 +25,13 @@ class OneShot:
     When they have been evaluated, `then` goes on around the best of them: what the supernet could
     not search (learning rates, widths) is searched with its architecture fixed. Where nothing is
     left open in that way, or shared weights are not to be trusted, `then` has the whole space.
+    `search` judges sub-networks by the weights they inherit, where the method only trains those
+    (single path, ENAS).
     """
 
     method: Any
     candidates: int = 5
+    search: Algorithm = RegularizedEvolution(population=50, sample=10)  # noqa: RUF009  # frozen
     then: Algorithm = Bayesian()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
@@ -47,7 +52,8 @@ class _OneShot:
                 "itself, with an evaluator that trains them such as TrainAndValidate."
             )
         self._settings, self._problem = settings, problem
-        self.preparation = problem.supernet(settings.method)
+        make = partial(_searcher, settings.search, replace(problem, supernet=None, fidelities=()))
+        self.preparation = problem.supernet(settings.method, make)
         self._log: list[Trial] = []
         self._trials: dict[int, Trial] = {}
 
@@ -99,6 +105,13 @@ class _OneShot:
             if front := pareto_front(self._of_the_list, objectives, wanted):
                 return front[0].candidate
         return None
+
+
+def _searcher(
+    search: Algorithm, problem: Problem, space: Space[Any], objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+) -> Strategy:  # fmt: skip
+    return search(replace(problem, space=space, objectives=objectives, limits=limits))
 
 
 class _Follower:

@@ -21,6 +21,7 @@ from netwright.space.space import Space
 from netwright.strategies.base import (
     Algorithm,
     Knowledge,
+    MakeShortlist,
     OnlyTheSpace,
     Problem,
     Shortlist,
@@ -363,11 +364,20 @@ def _known_to(evaluator: Evaluator) -> Knowledge:
     return known
 
 
-def _supernets(study: Study[Any]) -> Callable[[Any], Shortlist] | None:
+def _supernets(study: Study[Any]) -> MakeShortlist | None:
     """Makes shortlists by methods of shared weights, where the evaluator can."""
     make = getattr(study.evaluator, "supernet", None)
+    if make is None:
+        return None
     folder = (study.folder / SUPERNET).absolute()
-    return None if make is None else lambda method: make(method, folder, study.seed)
+
+    def shortlist(method: Any, searcher: Any) -> Shortlist:
+        found: Shortlist = make(
+            method, folder, study.seed, searcher, study.objectives, study.limits
+        )
+        return found
+
+    return shortlist
 
 
 def quickest(trials: Sequence[Trial]) -> float:

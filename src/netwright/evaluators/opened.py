@@ -1,0 +1,106 @@
+"""A task and a space, opened for searches over shared weights: the network, its rows, its inputs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.data.task import Task
+from netwright.errors import InputError, Phrase, expected
+from netwright.networks.layers import Network
+from netwright.networks.training import Examples, Training
+from netwright.oneshot.epochs import Feed
+from netwright.pipelines.models import Inputs, Standardise
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, target_of
+from netwright.space.candidate import Value
+from netwright.space.space import Space
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The one network of a space's description; everything around it has its default.
+
+    `folder`: for what is left behind. Raises InputError when the description has not one network.
+    """
+
+    space: Space[Any]
+    task: Task
+    folder: Path
+    seed: int = 0
+
+    @property
+    def prefix(self) -> str:
+        """Where the network stands in the description."""
+        return self._network[0]
+
+    @property
+    def network(self) -> Network:
+        """The open network."""
+        return self._network[1]
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the network takes."""
+        return prepared(self._pipeline, self.task).for_network(target_of(self.task).outputs)
+
+    @property
+    def device(self) -> torch.device:
+        """The accelerator, where there is one."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def rows(self) -> Examples:
+        """The task's training rows, prepared and not scaled."""
+        task = self.task
+        inputs = prepared(self._pipeline, task).inputs(task.features.take(task.train))
+        targets = target_of(task).examples(task.target[task.train])
+        return Examples(torch.from_numpy(inputs), targets)
+
+    def feed(self) -> Feed:
+        """Augmentation and scaling as the default recipe and the pixels want them."""
+        inputs, augment = self.inputs, self._pipeline.model.augment
+        if not inputs.mean:
+            return Feed(augment, nn.Identity())
+        return Feed(augment, Standardise(inputs.mean, inputs.std).to(self.device))
+
+    def outside(self) -> dict[str, Value]:
+        """The default of every active decision that is no part of the network."""
+        default = self.space.default().values
+        return {path: value for path, value in default.items() if path not in self._paths}
+
+    @cached_property
+    def _paths(self) -> frozenset[str]:
+        part: Any = self.network
+        for step in reversed(self.prefix.split(".")):
+            part = {step: part}
+        return frozenset(one.path for one in Space(part).decisions)
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        return as_pipeline(self.space.fill(self.space.default()), self.task)
+
+    @cached_property
+    def _network(self) -> tuple[str, Network]:
+        recipe, prefix = self.space.description, "network"
+        if not isinstance(recipe, Training):
+            recipe, prefix = getattr(recipe, "model", None), "model.network"
+        if not isinstance(recipe, Training):
+            rule = "a Training, or a pipeline around one, to be searched by shared weights"
+            got = Phrase(type(self.space.description).__name__)
+            raise InputError(expected("description", rule, got))
+        return prefix, recipe.network
+
+
+def write(path: Path, found: Mapping[str, Any]) -> None:
+    """As JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(found))
+    os.replace(new, path)  # noqa: PTH105  # one step

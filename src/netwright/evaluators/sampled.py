@@ -1,0 +1,232 @@
+"""Single-path search: weights trained by sampled paths, sub-networks found by any strategy."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from netwright.errors import InfeasibleCandidate
+from netwright.evaluators.costs import NetworkCosts
+from netwright.evaluators.opened import Opened, write
+from netwright.evaluators.shared import InheritAndValidate
+from netwright.networks.build import build
+from netwright.networks.training import Examples
+from netwright.oneshot.epochs import split
+from netwright.oneshot.monitor import Finding
+from netwright.oneshot.ranking import Short, drawn_from, ranked
+from netwright.oneshot.sampling import ByPolicy, Drawn, SampledEpoch, SampledSearch
+from netwright.oneshot.settings import SinglePath
+from netwright.oneshot.sharing import SharedWeights
+from netwright.space.candidate import Candidate
+from netwright.space.space import RNG, Space
+from netwright.trials.metrics import METRICS, default_metric, metric
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import pareto_front
+from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
+
+_SHARE = 0.8
+"""Of the rows, for the weights; the rest judges sub-networks."""
+_JUDGES = 2000
+"""Rows at most that do."""
+_LOG = "policy.json"
+_TRAINING, _SEARCHING = 0.6, 0.85
+"""When of the time the training is over, and the search among sub-networks."""
+
+
+class Searcher(Protocol):
+    """A strategy, as far as it matters here."""
+
+    def ask(self, n: int, rng: RNG, /) -> Sequence[Proposal]: ...
+
+    def tell(self, trial: Trial, /) -> None: ...
+
+
+MakeSearcher = Callable[[Space[Any], Sequence[Objective], Sequence[Limit]], Searcher]
+
+
+@dataclass(frozen=True)
+class Among:
+    """Who searches among sub-networks, and for what."""
+
+    make: MakeSearcher
+    objectives: Sequence[Objective]
+    limits: Sequence[Limit] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Candidates, best first, and what is to be believed of them."""
+
+    candidates: list[Candidate]
+    findings: list[Finding]
+    epochs: list[SampledEpoch]
+    evaluations: int
+
+
+@dataclass
+class SampledWork:
+    """Trains, searches and checks; everything but the search after training goes on after a kill."""
+
+    opened: Opened
+    settings: SinglePath
+    among: Among
+    _log: list[tuple[int, Trial]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        opened = self.opened
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(opened.seed)
+            self.shared = SharedWeights(
+                opened.network, opened.inputs.shape, opened.prefix, **opened.inputs.given
+            )
+        self.shared.to(opened.device)
+        self.rows, self.judges = split(opened.rows(), _SHARE, opened.seed)
+        self.space = opened.space.fix(opened.outside())
+        self._objectives, self._limits = self._measurable()
+        self.searcher = self.among.make(self.space, self._objectives, self._limits)
+        self._judge = self._evaluator()
+        sampler = self.settings.training.sampler
+        self.by_policy = isinstance(sampler, ByPolicy)
+        if self.by_policy:
+            sampler = Drawn(self._draw, f"policy {self.searcher!r}".split(" at 0x")[0])
+        training = replace(self.settings.training, sampler=sampler)
+        self.search = SampledSearch(
+            self.space, self.shared, self.rows, training, opened.seed, opened.folder,
+            opened.feed(),
+        )  # fmt: skip
+        if self.by_policy:
+            self._replay()
+
+    def run(self, number: int, deadline: float, watch: Callable[[SampledEpoch], None]) -> Found:
+        """At most `number` candidates."""
+        begun = time.monotonic()
+
+        def until(share: float) -> float:
+            return begun + share * (deadline - begun) if isfinite(deadline) else inf
+
+        def after(epoch: SampledEpoch) -> None:
+            if self.by_policy:
+                self._judge_some(len(self.search.record), until(_SEARCHING))
+            watch(epoch)
+
+        if self.by_policy and self.search.record:
+            self._judge_some(len(self.search.record), until(_SEARCHING))
+        self.search.train(until(_SEARCHING if self.by_policy else _TRAINING), after)
+        if not self.by_policy:
+            self._judge_more(self.settings.evaluations, 0, until(_SEARCHING))
+        findings = [*self._ranking(until(1.0))] if self.settings.honesty.networks else []
+        return Found(self._best(number), findings, self.search.record, len(self._log))
+
+    # What sub-networks are judged by
+
+    def _measurable(self) -> tuple[list[Objective], list[Limit]]:
+        """Scores of predictions and costs; what a clock or a file has to say is left out."""
+        kind = self.opened.task.kind
+        known = {name for name, one in METRICS.items() if kind in one.kinds}
+        known |= {*NetworkCosts(self.opened.space, self.opened.task).metrics}
+        objectives = [one for one in self.among.objectives if one.metric in known]
+        if not objectives:
+            name = default_metric(kind)
+            objectives = [Objective(name, metric(name).direction)]
+        return objectives, [one for one in self.among.limits if one.metric in known]
+
+    def _evaluator(self) -> InheritAndValidate:
+        """On scaled rows, in the targets' own unit."""
+        some = min(len(self.judges), _JUDGES)
+        judges = Examples(self.judges.inputs[:some], self.judges.targets[:some])
+        return InheritAndValidate(
+            self.shared, self.opened.task.kind, self._scaled(self.rows), self._scaled(judges),
+            seed=self.opened.seed,
+        )  # fmt: skip
+
+    def _scaled(self, rows: Examples) -> Examples:
+        fed = self.opened.feed()(rows, self.shared.device)
+        return Examples(fed.inputs, fed.targets)
+
+    def _measured(self, candidate: Candidate) -> Metrics:
+        job = Job(Proposal(candidate), self.opened.seed, self.opened.folder)
+        costs = NetworkCosts(self.opened.space, self.opened.task)
+        return {**costs.about(self.opened.space.fill(candidate))[1], **self._judge(job)}
+
+    # The search among them
+
+    def _draw(self, rng: RNG) -> Candidate:
+        proposals = self.searcher.ask(1, rng)
+        return proposals[0].candidate if proposals else self.space.sample(rng)
+
+    def _judge_some(self, epoch: int, deadline: float) -> None:
+        """The epoch's share of the evaluations, with the weights as they are after it."""
+        if any(at == epoch for at, _ in self._log):
+            return
+        share = self.settings.evaluations / self.settings.training.epochs
+        self._judge_more(max(1, round(share)), epoch, deadline)
+        entries = [
+            [at, one.candidate.json(), one.status, dict(one.metrics)] for at, one in self._log
+        ]
+        write(self.opened.folder / _LOG, {"log": entries})
+
+    def _judge_more(self, number: int, epoch: int, deadline: float) -> None:
+        for _ in range(number):
+            if time.monotonic() > deadline:
+                return
+            rng = np.random.default_rng([self.opened.seed, 1, len(self._log)])
+            proposals = self.searcher.ask(1, rng)
+            if not proposals:
+                return
+            trial = Trial(len(self._log) + 1, proposals[0], self.opened.seed)
+            self.searcher.tell(trial)
+            try:
+                ended = replace(trial, status=Status.DONE, metrics=self._measured(trial.candidate))
+            except InfeasibleCandidate as error:
+                ended = replace(trial, status=Status.INFEASIBLE, error=str(error))
+            self.searcher.tell(ended)
+            self._log.append((epoch, ended))
+
+    def _replay(self) -> None:
+        """What the strategy had been told by the end of the last epoch in the checkpoint."""
+        path = self.opened.folder / _LOG
+        if not path.exists():
+            return
+        for at, text, status, metrics in json.loads(path.read_text())["log"]:
+            if at > len(self.search.record):
+                return
+            proposal = Proposal(Candidate.from_json(text))
+            trial = Trial(len(self._log) + 1, proposal, self.opened.seed)
+            ended = replace(trial, status=Status(status), metrics=metrics)
+            self.searcher.tell(trial)
+            self.searcher.tell(ended)
+            self._log.append((at, ended))
+
+    def _best(self, number: int) -> list[Candidate]:
+        """Front after front."""
+        left = [trial for _, trial in self._log if trial.status is Status.DONE]
+        found: dict[Candidate, None] = {}
+        while left and len(found) < number:
+            front = pareto_front(left, self._objectives, self._limits)
+            front = front or pareto_front(left, self._objectives)
+            found |= dict.fromkeys(trial.candidate for trial in front)
+            left = [trial for trial in left if trial.candidate not in found]
+        return [*found][:number]
+
+    def _ranking(self, deadline: float) -> Iterator[Finding]:
+        honesty, opened = self.settings.honesty, self.opened
+        name = default_metric(opened.task.kind)
+        sign = -1.0 if metric(name).direction == "min" else 1.0
+
+        def module(candidate: Candidate) -> nn.Module:
+            return build(self.shared.filled(candidate), opened.inputs.shape)
+
+        drawn = drawn_from(self.space, self.shared.leads_through, honesty.networks, opened.seed)
+        short = Short(honesty.epochs, self.settings.training.batch_size, opened.feed(), opened.seed)
+        yield from ranked(
+            drawn, lambda one: sign * self._measured(one)[name], module,
+            (self.rows, self.judges), short, deadline,
+        )  # fmt: skip

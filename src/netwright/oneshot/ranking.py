@@ -1,0 +1,98 @@
+"""Whether shared weights rank networks as training each by itself does, found by doing both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netwright.networks.training import Examples, Training, train
+from netwright.oneshot import monitor
+from netwright.oneshot.epochs import Feed
+from netwright.oneshot.judging import score
+from netwright.oneshot.monitor import Finding
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+
+_LEAST = 4
+"""Networks: fewer tell nothing."""
+_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class Short:
+    """How a network is trained by itself, for a while."""
+
+    epochs: int
+    batch_size: int
+    feed: Feed
+    seed: int
+
+    def __call__(
+        self, module: nn.Module, rows: Examples, valid: Examples, deadline: float = inf
+    ) -> float:
+        """The best score on `valid` of the module, trained on `rows`."""
+        recipe = Training(
+            (), batch_size=self.batch_size, epochs=self.epochs, augment=self.feed.augment
+        )
+        curve = train(
+            recipe, _Scaled(self.feed, module), rows, valid.inputs,
+            lambda out: -score(out, valid.targets), seed=self.seed, deadline=deadline,
+        )  # fmt: skip
+        return -curve.epochs[curve.best].score
+
+
+class _Scaled(nn.Module):
+    """A network behind the scaling of its inputs."""
+
+    def __init__(self, feed: Feed, network: nn.Module) -> None:
+        super().__init__()
+        self.scale, self.network = feed.scale, network
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(self.scale(x))
+        return out
+
+
+def drawn_from(
+    space: Space[Any], leads: Callable[[Candidate], bool], number: int, seed: int
+) -> list[Candidate]:
+    """So many different candidates through which something leads, or fewer where there are few."""
+    rng = np.random.default_rng([seed, 2**31])
+    found: dict[Candidate, None] = {}
+    for _ in range(_DRAWS * number):
+        candidate = space.sample(rng)
+        new = len(found) < number and candidate not in found
+        if new and leads(candidate):
+            found[candidate] = None
+    return [*found]
+
+
+def ranked(
+    candidates: Sequence[Candidate], shared: Callable[[Candidate], float],
+    module: Callable[[Candidate], nn.Module], rows: tuple[Examples, Examples], short: Short,
+    deadline: float = inf,
+) -> Iterator[Finding]:  # fmt: skip
+    """The finding on these candidates: what shared weights say, and what training alone says.
+
+    With a deadline each gets its share of the time; where it is over before there are four,
+    nothing is found.
+    """
+    scores: list[tuple[float, float]] = []
+    for place, candidate in enumerate(candidates):
+        now = time.monotonic()
+        if now > deadline:
+            break
+        until = now + (deadline - now) / (len(candidates) - place) if isfinite(deadline) else inf
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(short.seed)
+            alone = module(candidate)
+        scores.append((shared(candidate), short(alone, *rows, until)))
+    if len(scores) >= _LEAST:
+        yield monitor.ranking(*zip(*scores, strict=True))
