@@ -30,18 +30,26 @@ import torch
 
 from netwright.automl import methods
 from netwright.evaluators.nasbench import nas_bench_201_table
+from netwright.evaluators.shared import InheritAndValidate
 from netwright.networks.build import build
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.training import SGD, Cosine, Examples, Training, train
 from netwright.oneshot.conclusion import conclude
+from netwright.oneshot.epochs import split
 from netwright.oneshot.judging import score
+from netwright.oneshot.sampling import Sampled, SampledSearch
 from netwright.oneshot.search import GradientSearch, halves
 from netwright.oneshot.settings import UNWATCHED, Gradient
+from netwright.oneshot.sharing import SharedWeights
 from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
+from netwright.strategies.base import Problem
+from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
-from netwright.trials.trial import Job, Proposal
+from netwright.testing import simulate
+from netwright.trials.objective import Objective
+from netwright.trials.trial import Job, Metrics, Proposal
 
 RESULTS = Path(__file__).parent / "results"
 ALONE = 10
@@ -135,6 +143,8 @@ def run(setting: Setting, name: str, seed: int) -> dict[str, Any]:
         live = [one for one in drawn if leads(setting, space, one)]
         best = pick(setting, live, seed)
         found: dict[str, Any] = {"first": np.mean([of(one) for one in drawn]), "picked": of(best)}
+    elif name == "spos":
+        found = by_paths(setting, seed, space)
     else:
         found = searched(setting, name, seed, space)
     usual = {"method": name, "seed": seed, "watched": setting.watched}
@@ -178,6 +188,34 @@ def searched(setting: Setting, name: str, seed: int, space: Space[Any]) -> dict[
     return found
 
 
+def by_paths(setting: Setting, seed: int, space: Space[Any]) -> dict[str, Any]:
+    """Uniform single paths, then evolution by inherited weights."""
+    rows, _ = images(setting)
+    shape = (3, setting.side, setting.side)
+    torch.manual_seed(seed)
+    shared = SharedWeights(space.description, shape, "", outputs=10)
+    train_rows, judges = split(rows, 0.5, seed)
+    search = SampledSearch(space, shared, train_rows, Sampled(epochs=setting.epochs), seed)
+    search.train()
+    judge = InheritAndValidate(shared, "multiclass", train_rows, judges, batches=20)
+    problem = Problem(space, (Objective("accuracy", "max"),))
+    strategy = RegularizedEvolution(population=20, sample=5)(problem)
+
+    def measure(candidate: Candidate) -> Metrics:
+        return judge(Job(Proposal(candidate), 0, Path()))
+
+    log = simulate(strategy, measure, 100, seed=seed)
+    done = sorted((one for one in log if one.metrics), key=lambda one: -one.metrics["accuracy"])
+    of = lookup(setting.table)
+    best = [one.candidate for one in done[:PICKED]]
+    found = {
+        "first": of(best[0]), "cell": " ".join(map(str, best[0].values.values())),
+        "skips": skips_of(best[0]), "by": "inherited accuracy", "epochs": setting.epochs,
+        "loss": search.record[-1].loss,
+    }  # fmt: skip
+    return found | ({"picked": of(pick(setting, best, seed))} if setting.watched else {})
+
+
 def firsts(search: GradientSearch) -> list[Candidate]:
     """What was preferred after each epoch."""
     return [search.preferred(one.scores, 1)[0] for one in search.record]
@@ -197,7 +235,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("table")
     parser.add_argument("images")
-    parser.add_argument("--methods", default="random,darts,darts2,pcdarts,gdas,drnas,betadarts")
+    parser.add_argument(
+        "--methods", default="darts,pcdarts,gdas,drnas,betadarts,spos,darts2,random"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--rows", type=int, default=6400)
