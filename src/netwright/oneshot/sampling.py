@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pool:
+class Source:
     """What a sampler draws from."""
 
     space: Space[Any]
@@ -122,7 +122,7 @@ def _values(decision: Decision, sign: int) -> Sequence[Value]:
 class Sampler(Protocol):
     """Draws the candidates of one step; a frozen dataclass of settings, whose repr names it."""
 
-    def step(self, pool: Pool, random: RNG) -> Step: ...
+    def step(self, source: Source, random: RNG) -> Step: ...
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class Uniform:
 
     by: Literal["choice", "leaf"] = "choice"
 
-    def step(self, pool: Pool, random: RNG) -> Step:
-        return Step((pool.space.sample(random, self.by),))
+    def step(self, source: Source, random: RNG) -> Step:
+        return Step((source.space.sample(random, self.by),))
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ class StrictlyFair:
     many equal shares as there are paths.
     """
 
-    def step(self, pool: Pool, random: RNG) -> Step:
-        decisions = pool.space.decisions
+    def step(self, source: Source, random: RNG) -> Step:
+        decisions = source.space.decisions
         paths = max((n for n in map(_cards, decisions) if n <= _SHORT), default=1)
         decks = {one.path: _Deck(one, paths, random) for one in decisions}
         candidates = []
@@ -212,9 +212,9 @@ class Sandwich:
         if self.random < 0:
             raise InputError(expected("random", "at least 0", self.random))
 
-    def step(self, pool: Pool, random: RNG) -> Step:
-        others = (pool.space.sample(random) for _ in range(self.random))
-        return Step((pool.largest, pool.smallest, *others), taught=True)
+    def step(self, source: Source, random: RNG) -> Step:
+        others = (source.space.sample(random) for _ in range(self.random))
+        return Step((source.largest, source.smallest, *others), taught=True)
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class Drawn:
     draw: Callable[[RNG], Candidate] = field(repr=False)
     name: str
 
-    def step(self, pool: Pool, random: RNG) -> Step:
+    def step(self, source: Source, random: RNG) -> Step:
         return Step((self.draw(random),))
 
 
@@ -276,7 +276,7 @@ class SampledSearch:
         if not len(self.rows):
             raise InputError(expected("rows", "at least 1", 0))
         s = self.settings
-        self._pool = Pool(self.space, self.shared)
+        self._source = Source(self.space, self.shared)
         self._weights = [*self.shared.parameters()]
         self._optimizer = torch.optim.SGD(
             self._weights,
@@ -328,8 +328,8 @@ class SampledSearch:
         """A step of the sampler, drawn again where it has a candidate that cannot be trained; at
         last without those."""
         for _ in range(_DRAWS):
-            step = self.settings.sampler.step(self._pool, random)
-            able = tuple(filter(self._pool.holds, step.candidates))
+            step = self.settings.sampler.step(self._source, random)
+            able = tuple(filter(self._source.holds, step.candidates))
             if len(able) == len(step.candidates):
                 break
         if not able:
