@@ -25,6 +25,7 @@ from .evaluators.latency import Latency as Latency
 from .evaluators.nasbench import nas_bench_201_table as nas_bench_201_table
 from .evaluators.nasbench import read_nas_bench_101 as read_nas_bench_101
 from .evaluators.nasbench101 import nas_bench_101_table as nas_bench_101_table
+from .evaluators.shared import InheritAndValidate as InheritAndValidate
 from .evaluators.table import Decided as Decided
 from .evaluators.table import Measured as Measured
 from .evaluators.table import TableBenchmark as TableBenchmark
@@ -88,10 +89,17 @@ from .oneshot.relaxations import BetaDARTS as BetaDARTS
 from .oneshot.relaxations import DrNAS as DrNAS
 from .oneshot.relaxations import FairDARTS as FairDARTS
 from .oneshot.relaxations import ProxylessNAS as ProxylessNAS
+from .oneshot.sampling import ByPolicy as ByPolicy
+from .oneshot.sampling import Sampled as Sampled
+from .oneshot.sampling import Sandwich as Sandwich
+from .oneshot.sampling import StrictlyFair as StrictlyFair
+from .oneshot.sampling import Uniform as Uniform
 from .oneshot.settings import ArchitectureSteps as ArchitectureSteps
 from .oneshot.settings import Gradient as Gradient
 from .oneshot.settings import Honesty as Honesty
+from .oneshot.settings import SinglePath as SinglePath
 from .oneshot.settings import WeightSteps as WeightSteps
+from .oneshot.sharing import SharedWeights as SharedWeights
 from .oneshot.supernet import Supernet as Supernet
 from .pipelines.pipeline import ImagePipeline as ImagePipeline
 from .pipelines.pipeline import TablePipeline as TablePipeline

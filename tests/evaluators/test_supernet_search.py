@@ -117,6 +117,17 @@ def test_given_up_it_has_no_candidates_and_says_why(image_task: Task, tmp_path: 
     assert found.report() == ["the supernet came to nothing: took more memory than 2 MB"]
 
 
+def test_given_up_after_some_epochs_it_still_says_what_was_preferred(
+    image_task: Task, tmp_path: Path
+) -> None:
+    found = search(image_task, tmp_path)
+    found._search(METHOD).train_to(2)
+    found.give_up("took longer than 9 s")
+    assert found.report()[0] == "the supernet ended after 2 epochs: took longer than 9 s"
+    assert len(found.candidates(9)) == 3
+    assert not found.trusted
+
+
 def test_evaluators_around_it_hand_it_on(image_task: Task, tmp_path: Path) -> None:
     training = TrainAndValidate(SPACE, image_task)
     wrapped: Any = cached(combine(NetworkCosts(SPACE, image_task), training))

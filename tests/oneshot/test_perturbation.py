@@ -61,6 +61,12 @@ def test_each_decision_is_made_and_tuned_before_the_next() -> None:
     assert all(one[SECOND] == [0, 0, 1] for one in asked[3:])
 
 
+def test_when_it_is_late_what_is_left_is_not_decided() -> None:
+    steps, asked = steps_of(), iter([False] * 4 + [True])
+    scores = perturbed(steps, needs(1), [SECOND, FIRST], lambda: None, lambda: next(asked))  # type: ignore[arg-type]
+    assert [*scores] == [*steps.fixed] == [SECOND]
+
+
 def test_of_inputs_as_many_are_kept_as_a_candidate_has() -> None:
     inputs = {"in": Conv(3), "1": Skip(), "2": Skip()}
     nodes = {"1": Node({"in": Conv(3)}), "2": Node({"in": Skip()})}

@@ -31,13 +31,11 @@ from netwright.oneshot.sampling import (
     SampledSearch,
     Sampler,
     Sandwich,
+    Source,
     Step,
     StrictlyFair,
     Uniform,
     distillation,
-)
-from netwright.oneshot.sampling import (
-    Pool as Among,
 )
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
@@ -73,8 +71,8 @@ def search(
 def steps(sampler: Sampler, description: Any, number: int = 40) -> list[Step]:
     """Of a space whose networks nobody builds."""
     random = np.random.default_rng(0)
-    pool = Among(Space(description), None)  # type: ignore[arg-type]  # not asked
-    return [sampler.step(pool, random) for _ in range(number)]
+    source = Source(Space(description), None)  # type: ignore[arg-type]  # not asked
+    return [sampler.step(source, random) for _ in range(number)]
 
 
 # Samplers
@@ -146,7 +144,7 @@ def test_the_sandwich_has_the_largest_the_smallest_and_others_between() -> None:
     )
     network = (Conv(OneOf(2, 8, 4), stride=OneOf(2, 1)), nest, GlobalPool(), Linear())
     found = search(network=network)
-    step = Sandwich(3).step(found._pool, np.random.default_rng(0))
+    step = Sandwich(3).step(found._source, np.random.default_rng(0))
     largest, smallest, *others = step.candidates
     assert step.taught
     assert largest.values == {
@@ -156,7 +154,7 @@ def test_the_sandwich_has_the_largest_the_smallest_and_others_between() -> None:
     assert smallest.values["network.0.channels"] == 2
     assert smallest.values["network.0.stride"] == 2
     assert len(others) == 3
-    again = Sandwich(3).step(found._pool, np.random.default_rng(1))
+    again = Sandwich(3).step(found._source, np.random.default_rng(1))
     assert again.candidates[:2] == step.candidates[:2]
     assert again.candidates[2:] != step.candidates[2:]
 

@@ -9,6 +9,7 @@ from .latency import Latency as Latency
 from .nasbench import nas_bench_201_table as nas_bench_201_table
 from .nasbench import read_nas_bench_101 as read_nas_bench_101
 from .nasbench101 import nas_bench_101_table as nas_bench_101_table
+from .shared import InheritAndValidate as InheritAndValidate
 from .table import Decided as Decided
 from .table import Measured as Measured
 from .table import TableBenchmark as TableBenchmark

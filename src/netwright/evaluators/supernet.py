@@ -16,7 +16,9 @@ from netwright.data.task import Task
 from netwright.errors import InputError, Phrase, expected
 from netwright.evaluators.opened import Opened, write
 from netwright.evaluators.sampled import Among, Found, SampledWork
+from netwright.oneshot.checkpoints import record_in
 from netwright.oneshot.conclusion import Conclusion, conclude
+from netwright.oneshot.derive import derived
 from netwright.oneshot.measuring import step_costs
 from netwright.oneshot.monitor import Finding, trusted
 from netwright.oneshot.relaxations import Relaxation
@@ -116,7 +118,7 @@ class SupernetSearch:
         """What it came to, in sentences."""
         says = [str(one) for one in self._result["says"]]
         held = [*self._result.get("held", ())]
-        if held:
+        if held and self._result["candidates"]:
             more = f" and {len(held) - 4} more" if len(held) > 4 else ""
             says.append(
                 f"held at their defaults, and searched from here on: {', '.join(held[:4])}{more}"
@@ -124,9 +126,15 @@ class SupernetSearch:
         return says
 
     def give_up(self, reason: str) -> None:
-        """Ends it without a result."""
-        says = [f"the supernet came to nothing: {reason}"]
-        write(self.folder / _RESULT, {"candidates": [], "trusted": False, "says": says})
+        """Ends it where it is: with what was preferred after the last epoch, where that is known."""
+        record = record_in(self.folder) if isinstance(self.settings, Gradient) else None
+        candidates, says = [], f"the supernet came to nothing: {reason}"
+        if record:
+            last = EpochRecord(*record[-1])
+            candidates = derived(self.space, last.scores, _MOST)
+            says = f"the supernet ended after {len(record)} epochs: {reason}"
+        found = _as_json(candidates, (), [says]) | {"trusted": False}
+        write(self.folder / _RESULT, found | self._held_in_words())
 
     def progress(self) -> str:
         """How far it is, in a few words; empty before there is anything to say."""

@@ -16,6 +16,16 @@ from netwright.errors import RunError
 _FILE = "state.safetensors"
 
 
+def record_in(folder: Path) -> Any:
+    """The record of the checkpoint in a folder, without its numbers; None where there is none."""
+    from safetensors import safe_open
+
+    if not (folder / _FILE).exists():
+        return None
+    with safe_open(folder / _FILE, framework="pt") as file:
+        return json.loads(file.metadata()["record"])
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A search's numbers as safetensors, its record as JSON, never a pickle.

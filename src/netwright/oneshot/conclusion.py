@@ -117,19 +117,15 @@ def _perturbed(search: GradientSearch, deadline: float) -> dict[str, list[float]
         search.steps.optimizer.param_groups[0]["lr"] = half_cosine(lr.lr, lr.least_lr, 0.5)
         search.supernet.train()
         for _ in range(steps):
-            rows = search.feed(next(batches), search.steps.device, random)
-            search.steps.of_weights(rows, 1.0, random)
-
-    def in_time() -> Iterator[str]:
-        for path in order:
             if time.monotonic() > deadline:
                 return
-            yield path
+            rows = search.feed(next(batches), search.steps.device, random)
+            search.steps.of_weights(rows, 1.0, random)
 
     valid = search.halves.valid
     return perturbed(
         search.steps, lambda weights: judged(search.supernet, weights, valid, search.feed),
-        in_time(), tune,
+        order, tune, lambda: time.monotonic() > deadline,
     )  # fmt: skip
 
 

@@ -24,21 +24,23 @@ Judge = Callable[[Mapping[str, Tensor]], float]
 
 
 def perturbed(
-    steps: Steps, judge: Judge, order: Iterable[str], tune: Callable[[], None]
-) -> dict[str, list[float]]:
+    steps: Steps, judge: Judge, order: Iterable[str], tune: Callable[[], None],
+    late: Callable[[], bool] = lambda: False,
+) -> dict[str, list[float]]:  # fmt: skip
     """Path -> a score above 0 of each option, 1 for the one kept, for `derived`.
 
-    `order`: the decisions, as they are to be made; `tune` trains on for a while. In place:
-    `steps.fixed` has the decisions.
+    `order`: the decisions, as they are to be made; `tune` trains on for a while. When it is `late`,
+    the decisions that are left have no scores. In place: `steps.fixed` has the decisions.
     """
-    scores = {}
+    scores: dict[str, list[float]] = {}
     for path in order:
         with torch.no_grad():
             mixture = steps.standing()
-        lost = [
-            -judge(mixture | {path: _without(mixture[path], place)})
-            for place in range(steps.supernet.options[path])
-        ]
+        lost: list[float] = []
+        for place in range(steps.supernet.options[path]):
+            if late():
+                return scores
+            lost.append(-judge(mixture | {path: _without(mixture[path], place)}))
         scores[path] = [math.exp((one - max(lost)) / _SCALE) for one in lost]
         best = sorted(range(len(lost)), key=lambda place: -lost[place])
         steps.fixed[path] = _only(mixture[path], best[: steps.supernet.kept[path]])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +20,16 @@ from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.epochs import Clock, Feed, half_cosine, seed_of, shuffled
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate, Value
-from netwright.space.choices import Options, SubsetOfChoice
+from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
 from netwright.space.decisions import Decision
 from netwright.space.space import RNG, Space
 
 _DRAWS = 20
 """So often a step is drawn again when one of its candidates cannot be trained."""
-_STARTS = 8
-"""Random candidates to look for the largest and the smallest from, beside both ends."""
+_STARTS = 100
+"""Random candidates among which there has to be one that can be built."""
+_SUBSETS = 64
+"""So many are compared, to find the largest candidate."""
 _SHORT = 32
 """A longer range of numbers is dealt in shares."""
 
@@ -44,7 +45,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pool:
+class Source:
     """What a sampler draws from."""
 
     space: Space[Any]
@@ -56,45 +57,73 @@ class Pool:
 
     @cached_property
     def largest(self) -> Candidate:
-        """The candidate of the most operations, then the most weights, as far as changing one
-        decision after the other finds it from several starts."""
-        return max(self._climbed(1), key=self._size)
+        """The candidate of the most operations, then of the most weights: found decision by
+        decision, until no other value of any makes it larger."""
+        return self._extreme(1)
 
     @cached_property
     def smallest(self) -> Candidate:
         """As `largest`, of the fewest."""
-        return min(self._climbed(-1), key=self._size)
+        return self._extreme(-1)
 
-    def _climbed(self, sign: int) -> Iterator[Candidate]:
+    def _extreme(self, sign: int) -> Candidate:
+        best = self._start(sign)
+        size = self._size(best, sign)
+        assert size is not None  # it can be built
+        before: Candidate | None = None
+        while best != before:
+            before = best
+            for decision in self.space.decisions:
+                for value in _values(decision, sign) if decision.path in best.values else ():
+                    other = self._completed({**best.values, decision.path: value}, sign)
+                    found = self._size(other, sign)
+                    if found is not None and found > size:
+                        best, size = other, found
+        return best
+
+    def _start(self, sign: int) -> Candidate:
+        """All last options and highest numbers, or all first and lowest; else a random candidate."""
         rng = np.random.default_rng(0)
-        ends = [self.space.from_unit([u] * len(self.space.decisions)) for u in (0.0, 1.0)]
-        starts = [*ends, *(self.space.sample(rng) for _ in range(_STARTS))]
-        starts = [one for one in starts if self.holds(one)]
-        if not starts:
-            raise InfeasibleCandidate("no candidate could be built to look for larger ones from.")
-        yield from (self._top(one, sign) for one in starts)
+        for one in (self._completed({}, sign), *(self.space.sample(rng) for _ in range(_STARTS))):
+            if self.holds(one):
+                return one
+        raise InfeasibleCandidate(f"no candidate could be built, among {_STARTS} of the space.")
 
-    def _top(self, candidate: Candidate, sign: int) -> Candidate:
-        """Steepest ascent."""
-        while True:
-            sizes = {candidate: [sign * size for size in self._size(candidate)]}
-            for other in self.space.neighbours(candidate):
-                with suppress(InfeasibleCandidate):
-                    sizes[other] = [sign * size for size in self._size(other)]
-            best = max(sizes, key=lambda one: sizes[one])
-            if best == candidate:
-                return candidate
-            candidate = best
+    def _completed(self, given: Mapping[str, Value], sign: int) -> Candidate:
+        """With all that is given, as far as it is asked."""
+        values: dict[str, Value] = {}
+        for one in self.space.decisions:
+            if one.is_asked(values):
+                values[one.path] = given.get(one.path, one.at(float(sign > 0)))
+        return Candidate(values)
 
-    def _size(self, candidate: Candidate) -> tuple[int, int]:
-        found = costs(self.shared.filled(candidate), self.shared.input_shape)
-        return found.flops, found.parameters
+    def _size(self, candidate: Candidate, sign: int) -> tuple[int, int] | None:
+        """None of what cannot be built, or breaks the rule."""
+        if not self.space.holds(candidate):
+            return None
+        try:
+            found = costs(self.shared.filled(candidate), self.shared.input_shape)
+        except InfeasibleCandidate:
+            return None
+        return sign * found.flops, sign * found.parameters
+
+
+def _values(decision: Decision, sign: int) -> Sequence[Value]:
+    """Those that may make a candidate largest (or smallest): of numbers both ends, of subsets those
+    of the most (or fewest) members."""
+    if isinstance(decision.choice, NumberChoice):
+        return (decision.at(0.0), decision.at(1.0))
+    if isinstance(decision.choice, SubsetOfChoice):
+        lengths = {value: len(value) for value in decision.values if isinstance(value, tuple)}
+        wanted = max(lengths.values()) if sign > 0 else min(lengths.values())
+        return [value for value, length in lengths.items() if length == wanted][:_SUBSETS]
+    return decision.values
 
 
 class Sampler(Protocol):
     """Draws the candidates of one step; a frozen dataclass of settings, whose repr names it."""
 
-    def step(self, pool: Pool, random: RNG) -> Step: ...
+    def step(self, source: Source, random: RNG) -> Step: ...
 
 
 @dataclass(frozen=True)
@@ -104,8 +133,8 @@ class Uniform:
 
     by: Literal["choice", "leaf"] = "choice"
 
-    def step(self, pool: Pool, random: RNG) -> Step:
-        return Step((pool.space.sample(random, self.by),))
+    def step(self, source: Source, random: RNG) -> Step:
+        return Step((source.space.sample(random, self.by),))
 
 
 @dataclass(frozen=True)
@@ -120,8 +149,8 @@ class StrictlyFair:
     many equal shares as there are paths.
     """
 
-    def step(self, pool: Pool, random: RNG) -> Step:
-        decisions = pool.space.decisions
+    def step(self, source: Source, random: RNG) -> Step:
+        decisions = source.space.decisions
         paths = max((n for n in map(_cards, decisions) if n <= _SHORT), default=1)
         decks = {one.path: _Deck(one, paths, random) for one in decisions}
         candidates = []
@@ -184,9 +213,9 @@ class Sandwich:
         if self.random < 0:
             raise InputError(expected("random", "at least 0", self.random))
 
-    def step(self, pool: Pool, random: RNG) -> Step:
-        others = (pool.space.sample(random) for _ in range(self.random))
-        return Step((pool.largest, pool.smallest, *others), taught=True)
+    def step(self, source: Source, random: RNG) -> Step:
+        others = (source.space.sample(random) for _ in range(self.random))
+        return Step((source.largest, source.smallest, *others), taught=True)
 
 
 @dataclass(frozen=True)
@@ -200,7 +229,7 @@ class Drawn:
     draw: Callable[[RNG], Candidate] = field(repr=False)
     name: str
 
-    def step(self, pool: Pool, random: RNG) -> Step:
+    def step(self, source: Source, random: RNG) -> Step:
         return Step((self.draw(random),))
 
 
@@ -209,7 +238,7 @@ class ByPolicy:
     """Stands for the draws of the strategy that searches, which whoever runs both puts in its place
     as `Drawn`: ENAS is this with REINFORCE."""
 
-    def step(self, pool: Pool, random: RNG) -> Step:
+    def step(self, source: Source, random: RNG) -> Step:
         raise InputError(f"{self} must be replaced by Drawn, got asked for a step.")
 
 
@@ -265,7 +294,7 @@ class SampledSearch:
         if not len(self.rows):
             raise InputError(expected("rows", "at least 1", 0))
         s = self.settings
-        self._pool = Pool(self.space, self.shared)
+        self._source = Source(self.space, self.shared)
         self._weights = [*self.shared.parameters()]
         self._optimizer = torch.optim.SGD(
             self._weights,
@@ -338,8 +367,8 @@ class SampledSearch:
         """A step of the sampler, drawn again where it has a candidate that cannot be trained; at
         last without those."""
         for _ in range(_DRAWS):
-            step = self.settings.sampler.step(self._pool, random)
-            able = tuple(filter(self._pool.holds, step.candidates))
+            step = self.settings.sampler.step(self._source, random)
+            able = tuple(filter(self._source.holds, step.candidates))
             if len(able) == len(step.candidates):
                 break
         if not able:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,7 +139,7 @@ class GradientSearch:
             watch(self.record[-1])
 
     def _train_one(self, clock: Clock) -> None:
-        self.record.append(self._watched(self._epoch(len(self.record), clock)))
+        self.record.append(self._watched(self._epoch(len(self.record), clock), clock))
         if saved := self._checkpoint:
             saved.save(self.record)
 
@@ -184,12 +185,13 @@ class GradientSearch:
     def _decayed(self) -> int:
         return sum(one.remedy == DECAYED for one in self.record)
 
-    def _watched(self, epoch: EpochRecord) -> EpochRecord:
+    def _watched(self, epoch: EpochRecord, clock: Clock) -> EpochRecord:
         """The epoch with what was seen in it."""
         honesty, number = self.settings.honesty, len(self.record)
         if epoch.progress < self.settings.architecture.warm_up:
             return epoch
-        if honesty.every and number % honesty.every == 0:
+        late = isfinite(clock.deadline) and epoch.progress >= 1  # its time is for the end
+        if honesty.every and number % honesty.every == 0 and not late:
             epoch = epoch._replace(eigenvalue=self._eigenvalue(number))
         seen = [one.eigenvalue for one in [*self.record, epoch] if one.eigenvalue is not None]
         if honesty.stop and sharpness(seen).alarm:
