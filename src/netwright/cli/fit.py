@@ -161,7 +161,7 @@ class Progress:
                 to_go = used / self.ended * (self.effort.trials - self.ended)
                 left = f", about {screen.clock(to_go)} left"
         if self.preparing:
-            return Text(f" supernet   {self.preparing}{best}{left}")
+            return Text(f" supernet   {self.preparing}{best}")
         return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")
 
 

@@ -105,8 +105,11 @@ class SampledWork:
         if self.by_policy:
             self._replay()
 
-    def run(self, number: int, deadline: float, watch: Callable[[SampledEpoch], None]) -> Found:
-        """At most `number` candidates."""
+    def run(
+        self, number: int, deadline: float, watch: Callable[[SampledEpoch], None],
+        says: Callable[[str], None] = lambda text: None,
+    ) -> Found:  # fmt: skip
+        """At most `number` candidates; `says` hears what is done when no epoch ends."""
         begun = time.monotonic()
 
         def until(share: float) -> float:
@@ -121,7 +124,9 @@ class SampledWork:
             self._judge_some(len(self.search.record), until(_SEARCHING))
         self.search.train(until(_SEARCHING if self.by_policy else _TRAINING), after)
         if not self.by_policy:
+            says(f"trained, judging {self.settings.evaluations} sub-networks")
             self._judge_more(self.settings.evaluations, 0, until(_SEARCHING))
+        says("looking whether shared weights rank networks")
         findings = [*self._ranking(until(1.0))] if self.settings.honesty.networks else []
         return Found(self._best(number), findings, self.search.record, len(self._log))
 

@@ -176,7 +176,7 @@ class SupernetSearch:
         watch = _Watch(self.folder / _PROGRESS, begun, job.deadline)
         work = SampledWork(self._opened, settings, self.among)
         watch.says(f"shared weights: {sum(one.numel() for one in work.shared.parameters()):,}")
-        found = work.run(_MOST, job.deadline - _RESERVE * left, watch)
+        found = work.run(_MOST, job.deadline - _RESERVE * left, watch, watch.says)
         write(self.folder / _RESULT, _of_paths(found) | self._held_in_words())
         last = found.epochs[-1]
         return {"supernet_epochs": float(len(found.epochs)), "supernet_loss": last.loss}
