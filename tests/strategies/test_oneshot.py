@@ -14,7 +14,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import Problem, Strategy
+from netwright.strategies.base import OnlyTheSpace, Problem, Strategy
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
@@ -87,6 +87,22 @@ class Run:
     def do(self, *losses: float | None) -> None:
         for loss in losses:
             self.end(self.start(self.ask()[0]), loss)
+
+
+class OnlyTheFirst(OnlyTheSpace):
+    """Knows that b makes no difference."""
+
+    def canonical(self, candidate: Candidate) -> str:
+        return str(candidate.values["a"])
+
+
+def test_the_same_network_under_another_writing_is_trained_once() -> None:
+    problem = Problem(
+        SPACE, (Objective("loss", "min"),), knowledge=OnlyTheFirst(),
+        supernet=lambda method, make: List([LISTED[0], LISTED[3], *LISTED[1:3]]),
+    )  # fmt: skip
+    run = Run(OneShot("any", candidates=3)(problem))
+    assert [one.candidate.values["a"] for one in run.ask(9)] == ["x", "z", "y"]
 
 
 def test_nothing_is_proposed_before_the_preparation_is_over() -> None:

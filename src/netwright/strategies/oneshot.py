@@ -17,6 +17,9 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import Proposal, Status, Trial
 
+_LOOKED_AT = 4
+"""Candidates for each that is wanted, to find different networks among them."""
+
 
 @dataclass(frozen=True)
 class OneShot:
@@ -78,7 +81,12 @@ class _OneShot:
 
     @cached_property
     def _listed(self) -> Sequence[Candidate]:
-        return self.preparation.candidates(self._settings.candidates)
+        """Different networks: what is the same under another writing is trained once."""
+        canonical = self._problem.knowledge.canonical
+        different: dict[str, Candidate] = {}
+        for one in self.preparation.candidates(_LOOKED_AT * self._settings.candidates):
+            different.setdefault(canonical(one), one)
+        return [*different.values()][: self._settings.candidates]
 
     @property
     def _of_the_list(self) -> list[Trial]:
