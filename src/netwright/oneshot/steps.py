@@ -46,6 +46,9 @@ class Steps:
             [*self.alpha.values()], lr=a.lr, betas=(0.5, 0.999), weight_decay=a.decay
         )
         self._costs: costs.Table = {}
+        # half precision where it is fast; not for the difference of gradients of the second order
+        on_gpu = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        self._mixed = on_gpu and a.order == 1
 
     def price(self, example: Tensor) -> None:
         """Fills the table of costs, where there is a term for them, by running `example`."""
@@ -118,7 +121,8 @@ class Steps:
         return self._loss(rows, self.mixture(progress, random), priced)
 
     def _loss(self, rows: Examples, weights: Mapping[str, Tensor], priced: bool) -> Tensor:
-        loss = loss_of(self.supernet(rows.inputs, weights), rows.targets)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed):
+            loss = loss_of(self.supernet(rows.inputs, weights), rows.targets)
         term = self.settings.architecture.cost
         if not priced or term is None:
             return loss
