@@ -9,16 +9,16 @@ LISTED = """
 ASHA Activation AdamW Algorithm AutoClassifier AutoRegressor Bananas Bayesian Candidate Categories
 Chain Columns Composite Constant Conv Cosine Costs Crop Cutout Decided DifferentialEvolution Dropout
 Embedding Evaluator ExportError Flatten Flip Float Genetic Given GlobalPool Graph Hyperband
-ImagePipeline InProcess InfeasibleCandidate InputError Integer InvalidCandidate Job Latency Layer
-Leaf Limit Linear LocalSearch MBConv Measured Metrics Model NSGA2 NetworkCosts NetwrightError Node
-Norm Npenas Numeric Knowledge Objective OneCycle OneHot OneOf PPO Periodic Pool Problem Proposal
-RandomSearch Recurrent RegularizedEvolution Reinforce Repeat Residual Rows RunError SGD Scale
-SelfAttention Shared Skip Space SpaceError SqueezeExcitation Status StochasticDepth Strategy Study
-SubsetOf SuccessiveHalving Supernet Supervised TPE TableBenchmark TablePipeline Task TrainAndValidate
-Training Trial Zero ZeroCost at_most_edges bench build cached canonical cascade combine costs darts
-darts_cell digits_table hypervolume load nas_bench_101 nas_bench_101_cell nas_bench_101_table
-nas_bench_201 nas_bench_201_cell nas_bench_201_table outline pareto_front read_nas_bench_101 svg
-task testing
+ImagePipeline InProcess InfeasibleCandidate Inheritance InputError Integer InvalidCandidate Job
+Latency Layer Leaf Limit Linear LocalSearch MBConv Measured Metrics Model NSGA2 NetworkCosts
+NetwrightError Node Norm Npenas Numeric Knowledge Objective OneCycle OneHot OneOf PPO Periodic Pool
+Problem Proposal RandomSearch Recurrent RegularizedEvolution Reinforce Repeat Residual Rows RunError
+SGD Scale SelfAttention Shared Skip Space SpaceError SqueezeExcitation Status StochasticDepth
+Strategy Study SubsetOf SuccessiveHalving Supernet Supervised TPE TableBenchmark TablePipeline Task
+TrainAndValidate Training Trial Zero ZeroCost at_most_edges bench build cached canonical cascade
+combine costs darts darts_cell digits_table hypervolume load morph nas_bench_101 nas_bench_101_cell
+nas_bench_101_table nas_bench_201 nas_bench_201_cell nas_bench_201_table outline pareto_front
+read_nas_bench_101 svg task testing
 """
 NAMES = LISTED.split()
 
