@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +20,10 @@ class Evaluator(Protocol):
 
     It may say its `fidelities`, where it can measure at no others, and have a `knowledge` of
     candidates, where it knows something before measuring; strategies are given both.
+
+    It may say how many folders of the best trials it `keeps`, where children start from what their
+    parents have left: those of a strategy's `breeders` stay as well. Its `identity`, texts by
+    name, are settings without which a run folder must not be gone on with.
     """
 
     @property
@@ -79,6 +83,14 @@ class _Cascade:
     def knowledge(self) -> Any:
         """That of the first which has some."""
         return next(filter(None, map(_knowledge, self.evaluators)), None)
+
+    @property
+    def keeps(self) -> int:
+        return max(getattr(one, "keeps", 0) for one in self.evaluators)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {name: text for one in self.evaluators for name, text in identity(one).items()}
 
     def __call__(self, job: Job) -> Metrics:
         found: dict[str, float] = {}
@@ -142,3 +154,9 @@ def _fidelities(evaluator: Evaluator) -> tuple[float, ...]:
 
 def _knowledge(evaluator: Evaluator) -> Any:
     return getattr(evaluator, "knowledge", None)
+
+
+def identity(evaluator: Evaluator) -> Mapping[str, str]:
+    """The settings that a run folder has to be gone on with, if there are any."""
+    found: Mapping[str, str] = getattr(evaluator, "identity", {})
+    return found
