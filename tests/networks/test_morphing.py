@@ -23,6 +23,7 @@ from netwright.networks.blocks import (
 from netwright.networks.build import build
 from netwright.networks.cells import darts_cell, nas_bench_101_cell, nas_bench_201_cell
 from netwright.networks.graph import Chain, Graph, Node
+from netwright.networks.heirs import HEIRS
 from netwright.networks.layers import (
     Activation,
     Activation_,
@@ -47,6 +48,7 @@ from netwright.space.space import Space
 IMAGES = (3, 8, 8)
 HEAD: tuple[Network, ...] = (GlobalPool(), Linear())
 EXACT = 1e-5
+NOT_KNOWN = "it is not known what becomes of channels in"
 
 
 def trained(network: Network, shape: Shape, **given: Any) -> nn.Module:
@@ -216,6 +218,7 @@ DEEPER = {
     "residual that ends in a cell": Residual(
         Graph({"a": Node({"in": Conv()}), "b": Node({"in": Conv(), "a": Conv(kernel=1)})})
     ),
+    "residual with a shortcut": Residual((Conv(16), Conv(12, activation="none"))),
     "attention": Residual((Norm("layer"), SelfAttention(2))),
     "mbconv": MBConv(squeeze=0.25, drop=0.1),
     "conv": Conv(),
@@ -354,6 +357,12 @@ LOSSES: list[tuple[Network, Network, str]] = [
      "2: an inserted Conv cannot start as the identity"),
     (conv(activation="none"), (*conv(activation="none")[:2], Activation(), *HEAD),
      "2: an inserted Activation cannot start as the identity"),
+    (conv(), (Conv(8), Residual(Conv(stride=2)), Conv(8), *HEAD),
+     "1: an inserted Residual cannot start as the identity"),
+    (conv(), (Conv(8), Residual(Pool()), Conv(8), *HEAD),
+     "1: an inserted Residual cannot start as the identity"),
+    (conv(), (Conv(8), MBConv(12), Conv(8), *HEAD),
+     "1: an inserted MBConv cannot start as the identity"),
     (conv(), (Conv(8), MBConv(), *HEAD), "1: MBConv in place of Conv starts afresh"),
     ((Conv(8), Pool("avg"), *HEAD), (Conv(8), Pool("max"), *HEAD), "1: Pool(kind='max'"),
     ((Conv(8), Pool("avg"), *HEAD), (Conv(8), *HEAD), "1: Pool is gone"),
@@ -471,7 +480,7 @@ def test_a_layer_of_ones_own_is_copied_where_nothing_before_it_changed() -> None
 def test_everything_is_fresh_from_a_layer_on_that_is_not_known() -> None:
     old, new = ((Conv(n), Halves(), Conv(8), *HEAD) for n in (8, 12))
     pair = inherited(old, new)
-    assert pair.found.losses == ("1: nothing is known of Halves, fresh from there",)
+    assert pair.found.losses == (f"1: {NOT_KNOWN} Halves, fresh from there",)
     first = sum(p.numel() for p in pair.child[0].parameters())  # type: ignore[index]  # a Sequential
     assert pair.found.share == first / sum(p.numel() for p in pair.child.parameters())
     with torch.random.fork_rng(devices=[]):
@@ -479,6 +488,14 @@ def test_everything_is_fresh_from_a_layer_on_that_is_not_known() -> None:
         drawn = build(new, IMAGES, outputs=5)
     for name in ("1.scale", "2.conv.weight", "4.linear.weight"):
         assert torch.equal(pair.child.get_parameter(name), drawn.get_parameter(name))
+
+
+def test_every_layer_of_ours_is_known_but_codes_as_one_hot() -> None:
+    import netwright.networks as ours
+
+    kinds = {one for name in ours.__all__ if isinstance(one := getattr(ours, name), type)}
+    leaves = {one for one in kinds if issubclass(one, Leaf)} - {Leaf}
+    assert leaves - HEIRS.keys() == {OneHot}
 
 
 def test_settings_of_a_layer_of_ones_own_are_another_layer() -> None:
@@ -585,5 +602,5 @@ def test_what_is_said_to_be_preserved_is(edits: int) -> None:
 def test_codes_that_become_vectors_start_afresh_beside_what_is_kept() -> None:
     old, new = ((Columns(Periodic(8), one), Linear()) for one in (OneHot(), Embedding(4)))
     pair = inherited(old, new, (6,), cardinalities=(4, 3))
-    assert pair.found.losses == ("0.categorical: nothing is known of OneHot, fresh from there",)
+    assert pair.found.losses == (f"0.categorical: {NOT_KNOWN} OneHot, fresh from there",)
     assert 0.5 < pair.found.share < 1

@@ -59,7 +59,7 @@ def morph(
     rows: Tensor | None = None,
     **given: Any,
 ) -> tuple[nn.Module, Inheritance]:
-    """The module of the filled network `new`, from the one that `build` made of `old`.
+    """The module of the filled network `new`, from the one that `build` made of `old` (CPU).
 
     Where `new` is wider it replicates channels, drawn by the seed, and divides what reads them;
     where it is deeper the inserted layers start as the identity; larger kernels are padded with
@@ -109,7 +109,8 @@ class _Walk:
             return self._row(paired(old, new), flow, wanted)
         if not ((flow.is_same and old.out == new.out) or (_is_known(a) and _is_known(b))):
             name = type(b if _is_known(a) else a).__name__
-            self.transfer.lose(new.position, f"nothing is known of {name}, fresh from there")
+            why = f"it is not known what becomes of channels in {name}, fresh from there"
+            self.transfer.lose(new.position, why)
             return unknown(old.out, new.out)
         if type(a) is not type(b):
             if is_neutral(a, flow.positive):
@@ -153,11 +154,16 @@ class _Walk:
     def _as_identity(self, new: Part, flow: Flow, wanted: Flow | None) -> Flow | None:
         if is_neutral(new.network, flow.positive):
             return flow
-        skips = isinstance(new.network, Residual) and "shortcut" not in new.parts
-        if skips or (isinstance(new.network, MBConv) and has_skip(new)):
+        if isinstance(new.network, MBConv) and not has_skip(new):
+            return None
+        if isinstance(new.network, MBConv | Residual):
             ends = ends_of(new.parts["body"])
-            silence(ends or [])
-            return None if ends is None else flow
+            shortcut = new.parts.get("shortcut")
+            if ends is None:
+                return None
+            back = identity(self.transfer, shortcut, flow, wanted) if shortcut else flow
+            silence(ends if back else [])
+            return back
         return identity(self.transfer, new, flow, wanted)
 
     def _removed(self, old: Part, flow: Flow) -> Flow:
@@ -168,6 +174,7 @@ class _Walk:
         return self.transfer.carried(flow, old.out, flow.now)
 
     def _signed(self, new: Part, flow: Flow, out: Flow) -> Flow:
+        """Says whether anything of it may be below 0."""
         return replace(out, positive=is_positive(new, flow.positive))
 
     def _looked_at(self, position: str, flows: Sequence[Flow], out: Flow, said: int) -> Flow:
@@ -280,7 +287,7 @@ class _Walk:
         wanted: Flow | None,
     ) -> Flow:  # fmt: skip
         """Edges that only hand channels on come first: the others can put out the same."""
-        for gone in old.edges.keys() - new.edges.keys():
+        for gone in (source for source in old.edges if source not in new.edges):
             self.transfer.lose(new.then.position, f"nothing flows here from {gone} any more")
         found: list[Flow] = []
         for source in sorted(both, key=lambda one: _has_weights(new.edges[one])):
