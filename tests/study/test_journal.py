@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from study_tools import Heirs
 
 import netwright.study.study as module
 from netwright.errors import RunError
@@ -19,24 +19,7 @@ from netwright.strategies.genetic import Genetic
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
-
-
-@dataclass(frozen=True)
-class Heirs:
-    """Children go on from the number that their parent has left, if it is there."""
-
-    keeps: int = 0
-    metrics: tuple[str, ...] = ("loss", "inherited")
-    identity: dict[str, str] = field(default_factory=dict)
-
-    def __call__(self, job: Job) -> Metrics:
-        x, y = (float(str(job.proposal.candidate.values[name])) for name in "xy")
-        left = [job.folder.parent / str(number) / "left.txt" for number in job.proposal.parents]
-        found = [float(path.read_text()) for path in left if path.exists()]
-        bonus = found[0] + 1 if found else 0.0
-        (job.folder / "left.txt").write_text(str(bonus))
-        return {"loss": (x - 61) ** 2 + (y - 17) ** 2 - 20 * bonus, "inherited": float(bool(found))}
+from netwright.trials.trial import Proposal, Status, Trial
 
 
 class Anyone:
