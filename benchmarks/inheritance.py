@@ -51,7 +51,7 @@ ARMS = (0.0, 0.25)
 """Shares of the epochs that a child trains at least; 0: no inheritance."""
 SEEDS, TRIALS, EPOCHS = 5, 40, 8
 LEARN, JUDGE = 2000, 2000
-LEVELS = (0.95, 0.96, 0.965, 0.97, 0.975)
+LEVELS = (0.96, 0.965, 0.97, 0.975, 0.98)
 
 BLOCK = OneOf(
     {
