@@ -71,6 +71,8 @@ from .networks.layers import Norm as Norm
 from .networks.layers import Pool as Pool
 from .networks.layers import Skip as Skip
 from .networks.layers import Zero as Zero
+from .networks.morphing import Inheritance as Inheritance
+from .networks.morphing import morph as morph
 from .networks.tables import Columns as Columns
 from .networks.tables import Embedding as Embedding
 from .networks.tables import OneHot as OneHot

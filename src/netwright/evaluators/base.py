@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +22,10 @@ class Evaluator(Protocol):
     candidates, where it knows something before measuring; strategies are given both. One that
     trains networks may have a `supernet(method, folder, seed, make, objectives, limits)`, which
     makes a `Shortlist` for strategies that search over shared weights.
+
+    It may say how many folders of the best trials it `keeps`, where children start from what their
+    parents have left: those of a strategy's `breeders` stay as well. Its `identity`, texts by
+    name, are settings without which a run folder must not be gone on with.
     """
 
     @property
@@ -86,6 +90,14 @@ class _Cascade:
     def supernet(self) -> Any:
         """That of the first which has one."""
         return next(filter(None, map(_supernet, self.evaluators)), None)
+
+    @property
+    def keeps(self) -> int:
+        return max(getattr(one, "keeps", 0) for one in self.evaluators)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {name: text for one in self.evaluators for name, text in identity(one).items()}
 
     def __call__(self, job: Job) -> Metrics:
         found: dict[str, float] = {}
@@ -157,3 +169,9 @@ def _knowledge(evaluator: Evaluator) -> Any:
 
 def _supernet(evaluator: Evaluator) -> Any:
     return getattr(evaluator, "supernet", None)
+
+
+def identity(evaluator: Evaluator) -> Mapping[str, str]:
+    """The settings that a run folder has to be gone on with, if there are any."""
+    found: Mapping[str, str] = getattr(evaluator, "identity", {})
+    return found

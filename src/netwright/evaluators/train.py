@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import sklearn.metrics  # noqa: F401  # scores load it when needed: here, so tha
 import torch
 
 from netwright.data.task import Task
+from netwright.errors import InputError, expected
+from netwright.evaluators.heritage import Heritage, begin, leave
 from netwright.evaluators.sampled import Among, MakeSearcher
 from netwright.evaluators.supernet import SupernetSearch
 from netwright.networks.training import Examples, Training, train
@@ -24,6 +26,7 @@ from netwright.trials.metrics import METRICS, default_metric, score
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics
 
+_KEEPS = 20
 _RESERVE = 0.05
 """The share of a trial's time kept for judging and saving."""
 
@@ -35,16 +38,38 @@ class TrainAndValidate:
     The epoch kept is the one best in `keep_best` (the task's default metric when empty). Leaves in
     the job's folder: `pipeline.json` and `weights.safetensors`, `validation.npy` (the predictions
     for the validation rows) and `curve.json`.
+
+    `inherit` above 0: a trial whose proposal names parents starts from the weights of the one that
+    gives it most of its own (`netwright.networks.morphing`). It trains the share `inherit` of its
+    epochs when it computes the parent's function, and more the more of its weights are new, up to
+    all of them. What was inherited is the metric `inherited` and stands in `about.json`; where the
+    parent's weights are gone that says so, and the trial trains from scratch. Off (0) by default:
+    what is measured is then a function of the candidate and its ancestors, who trained for it.
     """
 
     space: Space[Any]
     task: Task
     keep_best: str = ""
+    inherit: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.inherit <= 1:
+            fix = "Use 0 for no inheritance, 0.3 for three tenths of the epochs."
+            raise InputError(expected("inherit", "from 0 to 1", self.inherit, fix))
 
     @property
     def metrics(self) -> tuple[str, ...]:
         scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
-        return (*scores, "train_seconds", "epochs")
+        return (*scores, "train_seconds", "epochs", *["inherited"] * (self.inherit > 0))
+
+    @property
+    def keeps(self) -> int:
+        """So many of the best trials keep their weights, for children to come."""
+        return _KEEPS if self.inherit else 0
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"inherit": str(self.inherit)} if self.inherit else {}
 
     def supernet(
         self, method: Any, folder: Path, seed: int, make: MakeSearcher,
@@ -64,8 +89,10 @@ class TrainAndValidate:
     def __call__(self, job: Job) -> Metrics:
         task = self.task
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), task)
+        heritage = begin(self.space, task, pipeline, job) if self.inherit else Heritage()
         fitted = fit(
-            pipeline, task, seed=job.seed, fidelity=job.proposal.fidelity,
+            pipeline, task, seed=job.seed, start=heritage.module,
+            fidelity=job.proposal.fidelity * heritage.effort(self.inherit),
             deadline=_training_deadline(job.deadline),
             metric_name=self.keep_best or default_metric(task.kind),
         )  # fmt: skip
@@ -76,7 +103,11 @@ class TrainAndValidate:
         assert curve is not None  # just trained
         (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))
         scores = score(task.kind, task.target[task.validation], predictions)
-        return scores | {"train_seconds": curve.seconds, "epochs": float(len(curve.epochs))}
+        scores |= {"train_seconds": curve.seconds, "epochs": float(len(curve.epochs))}
+        if self.inherit:
+            leave(heritage, job)
+            scores["inherited"] = heritage.share
+        return scores
 
 
 def _training_deadline(deadline: float) -> float:

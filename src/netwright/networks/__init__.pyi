@@ -38,6 +38,8 @@ from .layers import Norm as Norm
 from .layers import Pool as Pool
 from .layers import Skip as Skip
 from .layers import Zero as Zero
+from .morphing import Inheritance as Inheritance
+from .morphing import morph as morph
 from .tables import Columns as Columns
 from .tables import Embedding as Embedding
 from .tables import OneHot as OneHot

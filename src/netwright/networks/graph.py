@@ -83,7 +83,7 @@ class Graph(Composite):
         shapes = dict(inputs)
         for name, edges in self.live().items():
             node = self.nodes[name]
-            found = [add(_edge(name, src), node.inputs[src], shapes[src]) for src in edges]
+            found = [add(edge_name(name, src), node.inputs[src], shapes[src]) for src in edges]
             shapes[name] = add(name, node.then, _together(name, node.combine, found))
         return shapes[self.output]
 
@@ -93,7 +93,7 @@ class Graph(Composite):
         """As `run`, of one tensor for each input; `part` runs the part of a name."""
         values = dict(inputs)
         for name, edges in self.live().items():
-            flows = [part(_edge(name, source), values[source]) for source in edges]
+            flows = [part(edge_name(name, source), values[source]) for source in edges]
             if self.nodes[name].combine == "concat":
                 mixed = torch.cat(flows, 1 if flows[0].dim() == 4 else -1)
             else:
@@ -148,7 +148,7 @@ class Chain(Composite):
             def add_here(name: str, part: Network, of: Shape, place: int = i) -> Shape:
                 return add(f"{place}/{name}", part, of)
 
-            found.append(cell.assemble_from(_latest(cell.inputs, found), add_here))
+            found.append(cell.assemble_from(latest(cell.inputs, found), add_here))
         return found[-1]
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
@@ -159,11 +159,11 @@ class Chain(Composite):
                 out: Tensor = parts[f"{place}/{name}"](x)
                 return out
 
-            found.append(cell.run_from(_latest(cell.inputs, found), part))
+            found.append(cell.run_from(latest(cell.inputs, found), part))
         return found[-1]
 
 
-def _latest(names: Sequence[str], found: Sequence[T]) -> dict[str, T]:
+def latest(names: Sequence[str], found: Sequence[T]) -> dict[str, T]:
     """The last of what was found, for each name; the first stands in for what is before it."""
     start = len(found) - len(names)
     return {name: found[max(0, start + i)] for i, name in enumerate(names)}
@@ -236,7 +236,8 @@ def _text(
     return nodes + "#" + ";".join(f"{a}>{b}:{op}" for b, a, op in lines)
 
 
-def _edge(node: str, source: str) -> str:
+def edge_name(node: str, source: str) -> str:
+    """The name of the part on an edge; that of a node's `then` is the node's."""
     return f"{node}<{source}"
 
 

@@ -22,10 +22,14 @@ from torch import Tensor, nn
 
 from netwright.errors import ExportError, InfeasibleCandidate
 from netwright.networks.build import build
+from netwright.networks.morphing import Inheritance, morph
 from netwright.networks.training import Curve, Examples, Training, outputs, train
 from netwright.pipelines.nodes import OPSET, Nodes
 
 Arrays = NDArray[Any]
+
+OTHERWISE = "its inputs are prepared otherwise"
+"""Why a network may not compute what its parent did, though it could."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,30 @@ class FittedNetwork:
 
 def assemble(recipe: Training, inputs: Inputs) -> nn.Module:
     """The untrained module: scaling of the channels, where there is any, and the network."""
-    network = build(recipe.network, inputs.shape, **inputs.given)
+    return _scaled(build(recipe.network, inputs.shape, **inputs.given), inputs)
+
+
+def inherit(
+    recipe: Training, inputs: Inputs, old: Training, parent: FittedNetwork, rows: Arrays, *,
+    seed: int,
+) -> tuple[nn.Module, Inheritance]:  # fmt: skip
+    """As `assemble`, with the weights of the network that was fitted by the recipe `old`.
+
+    `rows`: some of the training inputs. Where the parent was told other inputs nothing is inherited.
+    """
+    if parent.inputs != inputs:
+        return _drawn(recipe, inputs, seed), Inheritance(0.0, (OTHERWISE,))
+    seen, module = torch.from_numpy(rows), parent.module
+    if inputs.mean:
+        seen = module.get_submodule("scale")(seen)
+        module = module.get_submodule("network")
+    network, found = morph(
+        module, old.network, recipe.network, inputs.shape, seed=seed, rows=seen, **inputs.given
+    )
+    return _scaled(network, inputs), found
+
+
+def _scaled(network: nn.Module, inputs: Inputs) -> nn.Module:
     if not inputs.mean:
         return network
     scale = Standardise(inputs.mean, inputs.std)
@@ -119,14 +146,14 @@ def fit(
     seed: int,
     fidelity: float = 1.0,
     deadline: float = math.inf,
+    start: nn.Module | None = None,
 ) -> FittedNetwork:
     """Builds and trains; `score` judges raw outputs (rows, outputs) for `held_out`, less is better.
 
-    Raises InfeasibleCandidate when the network cannot be built, diverges or does not fit in memory.
+    `start`: the module to be trained, in place of a new one. Raises InfeasibleCandidate when the
+    network cannot be built, diverges or does not fit in memory.
     """
-    with torch.random.fork_rng(devices=[]):  # weights are drawn from the global generator
-        torch.manual_seed(seed)
-        module = assemble(recipe, inputs)
+    module = _drawn(recipe, inputs, seed) if start is None else start
     try:
         curve = train(
             recipe, module, rows, torch.from_numpy(held_out), lambda out: score(out.numpy()),
@@ -137,6 +164,12 @@ def fit(
             raise InfeasibleCandidate(f"training did not fit in memory: {error}") from error
         raise
     return FittedNetwork(module, inputs, curve)
+
+
+def _drawn(recipe: Training, inputs: Inputs, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # weights are drawn from the global generator
+        torch.manual_seed(seed)
+        return assemble(recipe, inputs)
 
 
 def load(recipe: Training, inputs: Inputs, path: Path) -> FittedNetwork:

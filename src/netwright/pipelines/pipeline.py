@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Features, Images, Table, Task
 from netwright.errors import InputError, Phrase, expected
+from netwright.networks.morphing import Inheritance
 from netwright.networks.training import Examples, Training
 from netwright.pipelines import models
 from netwright.pipelines.nodes import Nodes
@@ -57,6 +58,8 @@ class ImagePipeline:
 
 Pipeline: TypeAlias = TablePipeline | ImagePipeline
 
+_SEEN = 256
+"""Rows that tell what an inserted layer will meet."""
 _NO_MODEL = Training(())
 _PREPARED: WeakKeyDictionary[Task, dict[Pipeline, Preparation]] = WeakKeyDictionary()
 """Few settings of steps, many candidates: each would fit the same again."""
@@ -211,8 +214,12 @@ def fit(
     fidelity: float = 1.0,
     deadline: float = math.inf,
     metric_name: str = "",
+    start: torch.nn.Module | None = None,
 ) -> FittedPipeline:
-    """Fits on the task's training rows, keeping the epoch that scores best on its validation rows."""
+    """Fits on the task's training rows, keeping the epoch that scores best on its validation rows.
+
+    `start`: the module to be trained, such as that of an `heir`; a new one when None.
+    """
     train, held_out = task.features.take(task.train), task.features.take(task.validation)
     truth = task.target[task.validation]
     preparation, target = prepared(pipeline, task), target_of(task)
@@ -232,8 +239,24 @@ def fit(
     model = models.fit(
         pipeline.model, preparation.for_network(target.outputs), rows,
         preparation.inputs(held_out), judge, seed=seed, fidelity=fidelity, deadline=deadline,
+        start=start,
     )  # fmt: skip
     return FittedPipeline(preparation, model, target)
+
+
+def heir(
+    pipeline: Pipeline, task: Task, old: Pipeline, parent: FittedPipeline, *, seed: int
+) -> tuple[torch.nn.Module, Inheritance]:
+    """The pipeline's untrained module with the weights of `parent`, which `old` became."""
+    preparation = prepared(pipeline, task)
+    inputs = preparation.for_network(target_of(task).outputs)
+    some = preparation.inputs(task.features.take(task.train[:_SEEN]))
+    module, found = models.inherit(
+        pipeline.model, inputs, old.model, parent.model, some, seed=seed
+    )  # fmt: skip
+    if found.share and preparation != parent.preparation:
+        found = replace(found, losses=(*found.losses, models.OTHERWISE))
+    return module, found
 
 
 def load(pipeline: Pipeline, folder: Path) -> FittedPipeline:

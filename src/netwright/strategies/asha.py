@@ -57,6 +57,11 @@ class _Asynchronous:
     def tell(self, trial: Trial) -> None:
         self._ladder.tell(trial)
 
+    @property
+    def breeders(self) -> set[int]:
+        """Those of the ladder."""
+        return self._ladder.breeders
+
     def promotable(self, k: int) -> list[Trial]:
         """The best share of rung `k`'s results that has not been promoted."""
         rung, above = self._ladder.rungs[k], self._ladder.rungs[k + 1]

@@ -120,6 +120,18 @@ class _Predicted:
             self._known = frozenset(self._told.known)
             self._plan = None
 
+    @property
+    def breeders(self) -> set[int]:
+        """The best of the present plan's trials, and of those that the next one is made of."""
+        best = [
+            self._ranked(trials)[: self.settings.parents] for trials in (self._base, self._done)
+        ]
+        return {trial.id for trials in best for trial in trials}
+
+    def _ranked(self, trials: Sequence[Trial]) -> list[Trial]:
+        order = crowded_order(trials, self.problem.objectives, self.problem.limits)
+        return [trials[i] for i in order]
+
     def _planned(self) -> list[Proposal]:
         """Mutants of the best, most promising first: more than a batch, in case some are known."""
         rng = np.random.default_rng([self._base[-1].id, len(self._tried)])

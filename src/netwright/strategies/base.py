@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
@@ -136,6 +136,8 @@ class Strategy(Protocol):
 
     A strategy's whole state is what it has been told: a study is resumed by telling a new strategy
     the log. So `ask` must be pure: it depends on what was told, on `n` and on `rng` alone.
+
+    It may say its `breeders`: the ids of the trials that the next proposals may have as parents.
     """
 
     def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
@@ -148,6 +150,12 @@ class Strategy(Protocol):
     def tell(self, trial: Trial) -> None:
         """Hears that a trial started (its status is RUNNING) or ended. The only way to learn."""
         ...
+
+
+def breeders(strategy: Strategy) -> Iterable[int]:
+    """The trials that a strategy may still propose children of, as far as it says."""
+    found: Iterable[int] = getattr(strategy, "breeders", ())
+    return found
 
 
 class Algorithm(Protocol):

@@ -180,14 +180,20 @@ class _Search:
         posterior = self._posteriors.after(beliefs)
         if posterior.is_blind and rng.random() < 0.5:
             return self._step(batch, order, rng)
-        best = self._best(pool, posterior.worth(pool, rng), batch) if pool else None
+        best = self._best([*pool], posterior.worth([*pool], rng), batch) if pool else None
         if best is None:
             return None
+        parents = pool[best]
         near = pools.new(pools.steps_of_numbers(self.space, best, 200, rng), batch.known)
         if near:
             both = self._within([best, *near])
             best = self._best(both, posterior.worth(both, rng), batch) or best
-        return Proposal(best, origin="model")
+        return Proposal(best, origin="model", parents=parents)
+
+    @property
+    def breeders(self) -> set[int]:
+        """Those whose neighbours are looked at."""
+        return {self._done[i].id for i in self._order()[: self._bases()]} if self._done else set()
 
     def _best(self, pool: list[Candidate], worth: Array, batch: _Batch) -> Candidate | None:
         """The worthiest whose network was not tried under another writing; few need be looked at."""
@@ -198,14 +204,22 @@ class _Search:
         """Neither known, nor of a form that was tried."""
         return list(pools.distinct(pools.new(candidates, batch.known), batch.forms, self._form))
 
-    def _pool(self, batch: _Batch, order: list[int], rng: RNG) -> list[Candidate]:
-        """One edit from the best eight, two from the best three, random ones, the prior's choice."""
-        bases = [self._done[i].candidate for i in order[: self._bases()]]
-        near = [pools.one_edit(self.space, base, rng) for base in bases]
-        far = [c for part in near[:3] for c in pools.once_more(self.space, part, _FAR, rng)]
+    def _pool(self, batch: _Batch, order: list[int], rng: RNG) -> dict[Candidate, tuple[int, ...]]:
+        """One edit from the best eight, two from the best three, random ones, the prior's choice.
+
+        Each with the trial of which it is an edit, if it is one.
+        """
+        bases = [self._done[i] for i in order[: self._bases()]]
+        near = [pools.one_edit(self.space, base.candidate, rng) for base in bases]
+        far = [pools.once_more(self.space, part, _FAR, rng) for part in near[:3]]
         random = pools.drawn(self.space, _RANDOM, rng)
-        found = [*chain.from_iterable(near), *far, *random, *self._liked(batch.prior)]
-        return self._within(pools.new(found, batch.known))
+        parents: dict[Candidate, tuple[int, ...]] = {}
+        for base, edits in zip([*bases, *bases[:3]], [*near, *far], strict=True):
+            for one in edits:
+                parents.setdefault(one, (base.id,))
+        found = [*chain.from_iterable([*near, *far]), *random, *self._liked(batch.prior)]
+        pool = self._within(pools.new(found, batch.known))
+        return {one: parents.get(one, ()) for one in pool}
 
     def _liked(self, prior: Prior) -> list[Candidate]:
         if not prior:

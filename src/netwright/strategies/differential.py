@@ -87,6 +87,11 @@ class _Cube:
         """The individual of each place."""
         return [self._places[place] for place in sorted(self._places)]
 
+    @property
+    def breeders(self) -> set[int]:
+        """All who are alive."""
+        return {trial.id for trial in self.members}
+
     def breed(
         self, pool: Sequence[Trial], known: Set[Candidate], asked: int, rng: RNG
     ) -> Proposal | None:

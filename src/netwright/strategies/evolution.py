@@ -76,6 +76,11 @@ class _AgeingPopulation:
         if self._told.hear(trial):
             self._population.append(trial)  # add child to right; remove dead from left: maxlen
 
+    @property
+    def breeders(self) -> set[int]:
+        """Who may win a tournament."""
+        return {trial.id for trial in self._population}
+
     def _child(self, known: Set[Candidate], rng: np.random.Generator) -> Proposal | None:
         """A mutant that is not known yet; None when the whole neighbourhood seems to be."""
         for _ in range(_TRIES):

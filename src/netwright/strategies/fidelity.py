@@ -16,7 +16,15 @@ from typing import Protocol, runtime_checkable
 
 from netwright.errors import InputError, Phrase, expected
 from netwright.space.candidate import Candidate, Value
-from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, as_algorithm, name_of
+from netwright.strategies.base import (
+    RNG,
+    Algorithm,
+    Problem,
+    Strategy,
+    as_algorithm,
+    breeders,
+    name_of,
+)
 from netwright.strategies.random import RandomSearch, stranger
 from netwright.strategies.selection import crowded_order
 from netwright.trials.trial import Proposal, Status, Trial
@@ -195,6 +203,18 @@ class Ladder:
                     rung.strategy.tell(
                         Trial(trial.id, Proposal(trial.candidate), trial.seed, status)
                     )
+
+    @property
+    def breeders(self) -> set[int]:
+        """Who may be promoted, and of whom the rungs' own strategies may propose children."""
+        found: set[int] = set()
+        for k, rung in enumerate(self.rungs):
+            found.update(breeders(rung.strategy))
+            if k + 1 < len(self.rungs):
+                most = math.ceil(len(rung.done) * self.share(k))
+                above = self.rungs[k + 1].started
+                found |= {one.id for one in self.ranked(k)[:most] if one.candidate not in above}
+        return found
 
     def best(self, trials: Sequence[Trial]) -> list[Trial]:
         """Best first: by front rank, those outside the limits last."""

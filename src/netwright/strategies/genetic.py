@@ -126,6 +126,11 @@ class _Generations:
             self._parents = self._survive(self._parents, self._children)
             self._children = []
 
+    @property
+    def breeders(self) -> set[int]:
+        """Parents, and the children of whom the next parents are chosen."""
+        return {trial.id for trial in [*self._parents, *self._children]}
+
     def _bred(self, breeders: Sequence[Trial], known: Set[Candidate], rng: RNG) -> Proposal | None:
         """A child that is not known yet; None when there seems to be no other."""
         for _ in range(_TRIES):

@@ -131,10 +131,23 @@ class _Brackets:
             self._slots.setdefault((number, k), _Slots()).hear(trial)
         self._ladder.tell(trial)
 
+    @property
+    def breeders(self) -> set[int]:
+        """Those of the ladder, and whom brackets that are not over may pass on."""
+        found = self._ladder.breeders
+        for (number, k), slots in self._slots.items():
+            above, sizes = self._slots.get((number, k + 1), _Slots()), dict(self._of(number))
+            if above.ended < sizes.get(k + 1, 0):
+                found |= {trial.id for trial in slots.done}
+        return found
+
+    def _of(self, number: int) -> Bracket:
+        return self._cycle[number % len(self._cycle)]
+
     def _next(self, number: int, batch: _Batch) -> Proposal | None:
         """A bracket's next trial; None when it waits for running ones, or is over."""
         below: _Slots | None = None
-        for k, size in self._cycle[number % len(self._cycle)]:
+        for k, size in self._of(number):
             slots = self._slots.get((number, k), _Slots())
             asked = len(batch.of(self._ladder.rungs[k].fidelity, number))
             if slots.running + slots.ended + asked < size:

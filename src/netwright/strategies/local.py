@@ -77,6 +77,11 @@ class _Climb:
         ):
             self._here = trial
 
+    @property
+    def breeders(self) -> set[int]:
+        """Where it stands."""
+        return {self._here.id} if self._here else set()
+
     def _neighbours(self, known: Set[Candidate], rng: RNG) -> list[Candidate]:
         """Those of where it stands that are not known, in random order."""
         if self._here is None:

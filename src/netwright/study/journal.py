@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from netwright.strategies.base import Strategy
+from netwright.strategies.base import Strategy, breeders
+from netwright.strategies.selection import violation
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
@@ -43,12 +44,14 @@ class Journal:
 
     def __init__(
         self, store: Store, listener: Listener, seed: int,
-        objectives: Sequence[Objective], limits: Sequence[Limit],
+        objectives: Sequence[Objective], limits: Sequence[Limit], keeps: int = 0,
     ) -> None:  # fmt: skip
         self._store = store
         self._listener = listener
         self._seed = seed
         self._objectives, self._limits = objectives, limits
+        self._keeps = keeps
+        self._best: list[Trial] = []
         events = store.events()
         for trial in events[listener.events :]:
             listener.tell(trial)
@@ -56,6 +59,8 @@ class Journal:
         self._last = max(self.trials, default=0)
         self.front = pareto_front(self.ordered(), objectives, limits)
         self._leader = pareto_front(self.ordered(), objectives[:1])
+        for trial in self.ordered():
+            self._compare(trial)
         self.unfinished = [one for one in self.ordered() if one.status is Status.RUNNING]
         self.baselines = sum(one.proposal.origin == BASELINE for one in self.trials.values())
 
@@ -87,6 +92,7 @@ class Journal:
         rivals = sorted([*self.front, trial], key=lambda one: one.id)
         self.front = pareto_front(rivals, self._objectives, self._limits)
         self._leader = pareto_front([*self._leader, trial], self._objectives[:1])
+        self._compare(trial)
         self._listener.tell(trial)
         return any(one.id == trial.id for one in self.front)
 
@@ -94,11 +100,25 @@ class Journal:
         """Whose folders are kept.
 
         The front; the best in the first objective, should nothing keep the limits; what runs, and
-        its parents.
+        its parents. Where children start from what parents have left: the best `keeps` trials,
+        and those from which the strategy may still breed. A function of the log, so that a study
+        that is killed and gone on with has the same folders.
         """
         running = [one for one in self.trials.values() if one.status is Status.RUNNING]
         parents = {parent for one in running for parent in one.proposal.parents}
-        return parents | {one.id for one in [*self.front, *self._leader, *running]}
+        kept = parents | {one.id for one in [*self.front, *self._leader, *running, *self._best]}
+        return kept | set(breeders(self._listener.strategy)) if self._keeps else kept
+
+    def _compare(self, trial: Trial) -> None:
+        """Keeps the best: highest fidelity first, then within the limits, then the first objective."""
+
+        def place(one: Trial) -> tuple[float, float, float, int]:
+            broken = violation(one, self._limits)
+            loss = self._objectives[0].loss(one.metrics)
+            return -one.proposal.fidelity, broken, loss, one.id
+
+        if trial.status is Status.DONE and self._keeps:
+            self._best = sorted([*self._best, trial], key=place)[: self._keeps]
 
     def _judged(self, trial: Trial) -> Trial:
         """A finished trial needs every objective, and as a number."""

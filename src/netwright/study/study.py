@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from netwright.data.task import Task
 from netwright.errors import InputError, Phrase, RunError, closest, expected
-from netwright.evaluators.base import Evaluator
+from netwright.evaluators.base import Evaluator, identity
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import (
@@ -107,10 +107,10 @@ class Study(Generic[D]):
         self._strategy: Strategy | None = cast("Strategy", strategy) if ready else None
         self._algorithm: Algorithm | None = None if ready else as_algorithm(strategy)
         self._listener = self._listen()
+        of_task = {"data": task.fingerprint} if task else {}
         self._identity = Identity(
             space.fingerprint, seed, name_of(self._strategy or self._algorithm), self.objectives,
-            self.limits,
-            {"data": task.fingerprint} | dict(about or {}) if task else dict(about or {}),
+            self.limits, {**of_task, **identity(self.evaluator), **(about or {})},
             dict(notes or {}),
         )  # fmt: skip
         self._trials: list[Trial] = []
@@ -139,7 +139,7 @@ class Study(Generic[D]):
         return self._front[0] if self._front else None
 
     def trial_folder(self, trial: int) -> Path:
-        """Where the trial's evaluator left its files; kept for the front and the best."""
+        """Where the trial's evaluator left its files; kept for the front, the best and parents."""
         return self.folder / "trials" / str(trial)
 
     def over(
@@ -229,7 +229,8 @@ class Study(Generic[D]):
         """Replays the log; an object that knows a part of it already is told the rest."""
         if self._algorithm:
             self._listener = self._listen()
-        journal = Journal(store, self._listener, self.seed, self.objectives, self.limits)
+        keeps = getattr(self.evaluator, "keeps", 0)
+        journal = Journal(store, self._listener, self.seed, self.objectives, self.limits, keeps)
         self._trials, self._front, self.seconds = journal.ordered(), journal.front, store.seconds
         return journal
 
@@ -274,6 +275,7 @@ class _Loop:
         most = self._budget.trials_left(len(self._journal.trials)) + len(self._again)
         evaluator = self._preparing.evaluator(self._study.evaluator)
         self._executor.open(evaluator, None if math.isinf(most) else int(most))
+        self._tidy()  # a run that was killed may have left what its last trial made needless
         while not self._reached:
             may_start = self._may_start()
             idle = may_start and self._fill()
@@ -335,15 +337,19 @@ class _Loop:
         )  # fmt: skip
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
-        needed = self._journal.needed()
-        for number in self._full - needed:
-            _empty(self._study.trial_folder(number))
-        self._full &= needed
+        self._tidy()
         self._watch(TrialEnded(ended, on_front))
         if took := quickest([ended]):
             self._quickest = min(self._quickest or took, took)
         self._reached = self._reached or self._budget.reached([ended])
         self._failures.count(ended)
+
+    def _tidy(self) -> None:
+        """Empties the folders that nothing needs any more."""
+        needed = self._journal.needed()
+        for number in self._full - needed:
+            _empty(self._study.trial_folder(number))
+        self._full &= needed
 
 
 def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None) -> Evaluator:

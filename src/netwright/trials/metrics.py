@@ -51,6 +51,7 @@ METRICS: Mapping[str, Metric] = {
     "size": Metric("min", "byte", "the exported file"),
     "train_seconds": Metric("min", "s", "wall time of the training"),
     "epochs": Metric("min", "", "passes over the training rows"),
+    "inherited": Metric("max", "", "share of the weights that come from a parent"),
 }
 
 

@@ -58,7 +58,8 @@ class Job:
 
     `folder` takes what the trial leaves behind (weights, held-out predictions, curve); those of
     other trials lie beside it, named by trial id. Of a trial that is not on the front only `ABOUT`
-    stays, so that a parent's weights are there when it is on the front. `deadline` is in seconds of
+    stays, so that a parent's weights are there when it is on the front, or where the evaluator
+    says that it `keeps` parents. `deadline` is in seconds of
     `time.monotonic()`, infinite when trials are counted instead of time. `alone()` is a context
     inside which no other trial of the study uses the machine: clocks are read in there.
     """

@@ -1,0 +1,217 @@
+"""What weight inheritance saves: regularised evolution on MNIST, with it and without.
+
+    python benchmarks/inheritance.py pilot --data mnist.npz    # one seed, few trials: how long?
+    python benchmarks/inheritance.py run --data mnist.npz      # all seeds: half an hour of one core
+    python benchmarks/inheritance.py show                      # the figures, from results/
+
+Each run is a study of its own over small convolutional networks, on 2,000 images to learn from and
+2,000 for validation. Without inheritance every trial trains all of its epochs from scratch; with it
+a child starts from its parent's weights and trains a share of them (`TrainAndValidate(inherit=)`).
+Both arms have the same seeds, so that their first random trials are the same. What is shown is how
+many evaluations, epochs and seconds of training it took until the best validation accuracy so far
+came to a level. Inherited weights have been trained for longer than one trial's epochs: so the best
+network of each run is trained once more from scratch, and both are judged on the test images.
+
+`run` goes on where it was stopped, inside a study too. Seconds mean something on a machine that
+does nothing else; evaluations and epochs do anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from netwright.data.task import Task, fingerprint, task
+from netwright.evaluators.train import TrainAndValidate
+from netwright.networks.blocks import MBConv, Residual
+from netwright.networks.layers import Conv, GlobalPool, Linear
+from netwright.networks.training import Training
+from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, fit, load
+from netwright.space.choices import Integer, OneOf, Repeat
+from netwright.space.space import Space
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.study.executors import InProcess
+from netwright.study.study import Study
+from netwright.trials.metrics import score
+from netwright.trials.trial import ABOUT, Trial
+
+RESULTS = Path(__file__).parent / "results"
+ARMS = (0.0, 0.25)
+"""Shares of the epochs that a child trains at least; 0: no inheritance."""
+SEEDS, TRIALS, EPOCHS = 5, 40, 8
+LEARN, JUDGE = 2000, 2000
+LEVELS = (0.96, 0.965, 0.97, 0.975, 0.98)
+
+BLOCK = OneOf(
+    {
+        "residual": Residual((Conv(kernel=OneOf(3, 5)), Conv(activation="none"))),
+        "mbconv": MBConv(expand=OneOf(2, 4), kernel=OneOf(3, 5), squeeze=OneOf(0.0, 0.25)),
+        "separable": Residual(Conv(kernel=OneOf(3, 5), separable=True)),
+        "conv": Conv(),
+    }
+)
+SPACE = Space(
+    Training(
+        (
+            Conv(OneOf(6, 8, 12, 16), OneOf(3, 5), stride=2), Repeat(BLOCK, Integer(0, 2)),
+            Conv(OneOf(8, 12, 16, 24, 32), stride=2), Repeat(BLOCK, Integer(0, 3)),
+            GlobalPool(), Linear(),
+        ),
+        lr=5e-3, batch_size=64, epochs=EPOCHS,
+    )
+)  # fmt: skip
+KEYS = ["seed", "inherit"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("stage", choices=("pilot", "run", "show"))
+    parser.add_argument("--data", type=Path, help="an .npz of x_train, y_train, x_test, y_test")
+    parser.add_argument("--work", type=Path, default=Path("runs/inheritance"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    files = [options.results / f"inheritance-{name}.csv" for name in ("trials", "best")]
+    if options.stage == "show":
+        show(*map(pd.read_csv, files))
+        return
+    torch.set_num_threads(1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU's numbers would be others
+    of = mnist(options.data)
+    if options.stage == "pilot":
+        files = [options.work / f"pilot-{file.name}" for file in files]
+    seeds, trials = (range(1), 15) if options.stage == "pilot" else (range(SEEDS), TRIALS)
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    for seed, inherit in itertools.product(seeds, ARMS):
+        if (seed, inherit) in finished(files):
+            continue
+        start = time.process_time()
+        one = search(of, seed, inherit, options.work / options.stage, trials)
+        append(files[0], [row(one, trial, seed, inherit) for trial in one.trials])
+        append(files[1], [{"seed": seed, "inherit": inherit, **judged(one, of, seed)}])
+        seconds = time.process_time() - start
+        print(f"seed {seed}, inherit {inherit}: {seconds:.0f} s of a core", flush=True)
+    show(*map(pd.read_csv, files))
+
+
+def mnist(path: Path) -> Task:
+    """The first images, in their order; the test images are seen by `judged` alone."""
+    with np.load(path) as file:
+        x, y = file["x_train"][: LEARN + JUDGE], file["y_train"][: LEARN + JUDGE]
+        found = task(x, y, test=(file["x_test"], file["y_test"]), name="mnist")
+    rows = np.arange(LEARN + JUDGE)
+    found = replace(found, train=rows[:LEARN], validation=rows[LEARN:])
+    return replace(found, fingerprint=fingerprint(found))
+
+
+def search(of: Task, seed: int, inherit: float, work: Path, trials: int) -> Study[Any]:
+    """Goes on with what is in its folder."""
+    study = Study(
+        SPACE, TrainAndValidate(SPACE, replace(of, test=None), inherit=inherit),
+        strategy=RegularizedEvolution(population=10, sample=3), objectives=["accuracy"],
+        run=work / f"{seed}-{inherit}", seed=seed, executor=InProcess(),
+        about={"data": of.fingerprint},
+    )  # fmt: skip
+    return study.run(trials=trials)
+
+
+def row(study: Study[Any], trial: Trial, seed: int, inherit: float) -> dict[str, Any]:
+    """Of one trial; one that could not be built cost nothing."""
+    about = study.trial_folder(trial.id) / ABOUT
+    record = json.loads(about.read_text())["inherited"] if about.is_file() else {}
+    found = {"seed": seed, "inherit": inherit, "trial": trial.id, "origin": trial.proposal.origin}
+    metrics = {
+        name: trial.metrics.get(name, 0.0)
+        for name in ("accuracy", "epochs", "train_seconds", "inherited")
+    }
+    losses = "; ".join(record.get("losses", ()))
+    return found | metrics | {"preserved": record.get("preserved", False), "losses": losses}
+
+
+def judged(study: Study[Any], of: Task, seed: int) -> dict[str, float]:
+    """The best trial on the test images: with its own weights, and trained anew from scratch."""
+    best = study.best
+    assert best is not None
+    pipeline = as_pipeline(SPACE.fill(best.candidate), of)
+    own = load(pipeline, study.trial_folder(best.id))
+    anew = fit(pipeline, of, seed=1000 + seed)
+    return {
+        "accuracy": best.metrics["accuracy"], "test": tested(own, of), "anew": tested(anew, of),
+        "parameters": sum(one.numel() for one in own.model.module.parameters()),
+    }  # fmt: skip
+
+
+def tested(fitted: FittedPipeline, of: Task) -> float:
+    assert of.test is not None
+    return score(of.kind, of.test.target, fitted.predict(of.test.features))["accuracy"]
+
+
+# Resuming
+
+
+def finished(files: Sequence[Path]) -> set[tuple[int, float]]:
+    """The runs that are in both files; of others the files are freed."""
+    if not all(file.exists() for file in files):
+        for file in files:
+            file.unlink(missing_ok=True)
+        return set()
+    frames = [pd.read_csv(file, on_bad_lines="skip") for file in files]
+    done = {(int(seed), float(inherit)) for seed, inherit in frames[1][KEYS].to_numpy()}
+    for file, frame in zip(files, frames, strict=True):
+        part = file.with_suffix(".part")
+        kept = [key in done for key in zip(frame["seed"], frame["inherit"], strict=True)]
+        frame[kept].to_csv(part, index=False)
+        part.replace(file)
+    return done
+
+
+def append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    frame = pd.DataFrame(rows).round(5)
+    frame.to_csv(file, mode="a", header=not file.exists(), index=False)
+
+
+# The figures
+
+
+def show(trials: pd.DataFrame, best: pd.DataFrame) -> None:
+    """Medians over seeds until a level was reached, and how many seeds reached it."""
+    trials = trials.sort_values([*KEYS, "trial"])
+    runs = trials.groupby(KEYS)
+    trials["evaluations"] = runs.cumcount() + 1
+    trials["so far"] = runs["accuracy"].cummax()
+    for name in ("epochs", "train_seconds"):
+        trials[f"all {name}"] = runs[name].cumsum()
+    columns = ["evaluations", "all epochs", "all train_seconds"]
+    first = []
+    for (seed, inherit), run in trials.groupby(KEYS):
+        for level in LEVELS:
+            there = run[run["so far"] >= level]
+            cost = there.iloc[0][columns] if len(there) else dict.fromkeys(columns, np.inf)
+            first.append({"seed": seed, "inherit": inherit, "level": level} | dict(cost))
+    medians = pd.DataFrame(first).groupby(["level", "inherit"])
+    found = medians[columns].median().round(1)
+    found["reached"] = medians["evaluations"].apply(lambda one: int(np.isfinite(one).sum()))
+    print(f"until the best validation accuracy was at a level, median of {best['seed'].nunique()}")
+    print(found.to_string(), end="\n\n")
+    children = trials[(trials["inherit"] > 0) & (trials["origin"] == "mutation")]
+    print("children, mean", children.groupby("inherit")[["inherited", "preserved", "epochs"]].mean()
+          .round(3).to_string(), sep="\n", end="\n\n")  # fmt: skip
+    print("the best of each run on the test images: its own weights, and trained anew from scratch")
+    print(best.groupby("inherit")[["accuracy", "test", "anew", "parameters"]].mean().round(4))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What a trial takes over from its parents' folders, and what it leaves there for its children."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from netwright.data.task import Task
+from netwright.errors import InvalidCandidate
+from netwright.networks.morphing import Inheritance
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, heir, load
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.trials.trial import ABOUT, Job
+
+_CANDIDATE = "candidate.json"
+_WEIGHTS = "weights.safetensors"
+NOTHING = Inheritance(0.0)
+
+
+@dataclass(frozen=True)
+class Heritage:
+    """From whom a trial starts; `missing`: why there is nothing from whom it could have.
+
+    Without a `module` it starts from scratch.
+    """
+
+    module: nn.Module | None = None
+    parent: int | None = None
+    found: Inheritance = NOTHING
+    missing: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """Of its weights those of the parent."""
+        return self.found.share
+
+    def effort(self, least: float) -> float:
+        """The share of the epochs to train: `least` where the parent's function is kept.
+
+        Else the more the less was inherited, up to all of them.
+        """
+        if self.module is None:
+            return 1.0
+        fresh = 0.0 if self.found.is_preserved else 1 - self.found.share
+        return least + (1 - least) * fresh
+
+    def record(self) -> Mapping[str, Any]:
+        """As it stands in `ABOUT`."""
+        return {
+            "parent": self.parent, "share": self.share,
+            "preserved": self.module is not None and self.found.is_preserved,
+            "losses": [*self.missing, *self.found.losses],
+        }  # fmt: skip
+
+
+def begin(space: Space[Any], task: Task, pipeline: Pipeline, job: Job) -> Heritage:
+    """From the parent that gives the most weights, the first of equals."""
+    best, missing = Heritage(), []
+    for number in job.proposal.parents:
+        folder = job.folder.parent / str(number)
+        if not (folder / _CANDIDATE).is_file() or not (folder / _WEIGHTS).is_file():
+            missing.append(f"the weights of trial {number} are gone")
+            continue
+        try:
+            candidate = Candidate.from_json((folder / _CANDIDATE).read_text())
+            old = as_pipeline(space.fill(candidate), task)
+        except InvalidCandidate:  # a baseline of another space
+            missing.append(f"trial {number} is of another space")
+            continue
+        module, found = heir(pipeline, task, old, load(old, folder), seed=job.seed)
+        if found.share > best.share:
+            best = Heritage(module, number, found)
+    return Heritage(best.module, best.parent, best.found, tuple(missing))
+
+
+def leave(heritage: Heritage, job: Job) -> None:
+    """What children need beside the weights; and in `ABOUT`, beside what is there, the record."""
+    (job.folder / _CANDIDATE).write_text(job.proposal.candidate.json())
+    path = job.folder / ABOUT
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(known | {"inherited": heritage.record()}))

@@ -1,0 +1,102 @@
+"""Who may have children is known before they are proposed, so that what they need can be kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.space.candidate import Candidate
+from netwright.space.choices import OneOf
+from netwright.space.space import Space
+from netwright.strategies.asha import ASHA
+from netwright.strategies.bananas import Bananas
+from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, breeders
+from netwright.strategies.bayesian import Bayesian
+from netwright.strategies.differential import DifferentialEvolution
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.genetic import NSGA2, Genetic
+from netwright.strategies.halving import Hyperband, SuccessiveHalving
+from netwright.strategies.local import LocalSearch
+from netwright.strategies.random import RandomSearch
+from netwright.testing import simulate
+from netwright.trials.objective import Objective
+from netwright.trials.trial import Metrics, Proposal, Trial
+
+SPACE = Space(tuple(OneOf(*"abcde") for _ in range(6)))
+PROBLEM = Problem(SPACE, (Objective("loss", "min"),))
+
+
+def measure(candidate: Candidate) -> Metrics:
+    letters = ["abcde".index(str(value)) for value in candidate.values.values()]
+    return {"loss": float(sum(letters) + 3 * (letters[0] == letters[1]))}
+
+
+class Witness:
+    """A strategy that says before each proposal who it thinks may have children."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self.outside: list[tuple[Proposal, set[int]]] = []
+        self.proposed = 0
+
+    def ask(self, n: int, rng: RNG) -> list[Proposal]:
+        said = set(breeders(self.strategy))
+        found = list(self.strategy.ask(n, rng))
+        self.proposed += sum(bool(one.parents) for one in found)
+        self.outside += [(one, said) for one in found if not {*one.parents} <= said]
+        return found
+
+    def tell(self, trial: Trial) -> None:
+        self.strategy.tell(trial)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        RegularizedEvolution(), Genetic(population=8), NSGA2(population=8), LocalSearch(),
+        DifferentialEvolution(population=8), Bayesian(), Bananas(), ASHA(RegularizedEvolution()),
+        Hyperband(DifferentialEvolution(), random=0), SuccessiveHalving(),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parents_are_among_those_who_were_said_to_breed(algorithm: Algorithm, workers: int) -> None:
+    witness = Witness(algorithm(PROBLEM))
+    simulate(witness, measure, 60, workers=workers)
+    assert witness.proposed > 5
+    assert witness.outside == []
+
+
+def test_evolution_forgets_who_breeds_no_more() -> None:
+    strategy = RegularizedEvolution(population=5)(PROBLEM)
+    simulate(strategy, measure, 30)
+    assert set(breeders(strategy)) == {26, 27, 28, 29, 30}
+
+
+def test_a_strategy_need_not_say_anything() -> None:
+    assert set(breeders(RandomSearch()(PROBLEM))) == set()
+
+
+def started(algorithm: Algorithm, space: Space[Any], trials: int) -> list[Trial]:
+    log = simulate(algorithm(Problem(space, PROBLEM.objectives)), measure, trials)
+    return [trial for trial in log if not trial.metrics]
+
+
+def test_what_a_model_likes_near_a_trial_is_that_trials_child() -> None:
+    """One edit from it, or two, or none of its parents is said."""
+    log = started(Bayesian(), SPACE, 40)
+    known = {trial.id: trial.candidate.values for trial in log}
+    edits = []
+    for trial in log:
+        if trial.proposal.origin == "model" and trial.proposal.parents:
+            (parent,) = trial.proposal.parents
+            assert parent < trial.id
+            changed = [path for path, value in trial.candidate.values.items()
+                       if known[parent][path] != value]  # fmt: skip
+            edits.append(len(changed))
+    assert len(edits) > 20
+    assert set(edits) <= {1, 2}
+    assert edits.count(1) > len(edits) / 2
+    assert np.mean([bool(one.proposal.parents) for one in log[:5]]) == 0  # those are spread out

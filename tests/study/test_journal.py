@@ -1,0 +1,157 @@
+"""Whose folders stay: a function of the log, so that children find their parents after a kill too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from study_tools import Heirs
+
+import netwright.study.study as module
+from netwright.errors import RunError
+from netwright.space.space import Space
+from netwright.strategies.base import RNG, Problem
+from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.genetic import Genetic
+from netwright.study.executors import InProcess
+from netwright.study.study import Study
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Proposal, Status, Trial
+
+
+class Anyone:
+    """Proposes children of trials that are long over, and does not say which."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.space = problem.space
+        self.done: list[Trial] = []
+
+    def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
+        if len(self.done) < 5:
+            return [Proposal(self.space.sample(rng))]
+        parent = self.done[int(rng.integers(len(self.done)))]
+        return [Proposal(self.space.mutate(parent.candidate, rng), parents=(parent.id,))]
+
+    def tell(self, trial: Trial) -> None:
+        if trial.status is Status.DONE:
+            self.done.append(trial)
+
+
+LOSS = Objective("loss", "min")
+
+
+def study(space: Space[Any], run: Path, keeps: int, strategy: Any, **options: Any) -> Study[Any]:
+    return Study(
+        space, Heirs(keeps), strategy=strategy, objectives=[LOSS], run=run, executor=InProcess(),
+        **options,
+    )  # fmt: skip
+
+
+def record(one: Study[Any]) -> list[Any]:
+    return [(t.id, t.proposal, t.seed, t.status, t.metrics, t.error) for t in one.trials]
+
+
+def kept(run: Path) -> set[int]:
+    return {int(folder.name) for folder in (run / "trials").iterdir()}
+
+
+@pytest.mark.parametrize("strategy", [RegularizedEvolution(6, 2), Genetic(6)], ids=str)
+def test_every_child_finds_its_parent_where_folders_are_kept(
+    space: Space[Any], tmp_path: Path, strategy: Any
+) -> None:
+    one = study(space, tmp_path / "kept", 3, strategy).run(trials=60)
+    children = [trial for trial in one.trials if trial.proposal.parents]
+    assert len(children) > 40
+    assert all(trial.metrics["inherited"] for trial in children)
+    none = study(space, tmp_path / "not", 0, strategy).run(trials=60)
+    found = [trial.metrics["inherited"] for trial in none.trials if trial.proposal.parents]
+    assert 0 < np.mean(found) < 1  # those of the best are there as ever
+
+
+def test_the_best_the_front_and_who_may_breed_keep_their_folders(
+    space: Space[Any], tmp_path: Path
+) -> None:
+    one = study(space, tmp_path, 4, RegularizedEvolution(5, 2)).run(trials=40)
+    ranked = sorted(one.trials, key=lambda trial: trial.metrics["loss"])
+    best, latest = {t.id for t in ranked[:4]}, {36, 37, 38, 39, 40}
+    assert kept(tmp_path) == best | latest
+    assert best - latest
+
+
+def test_the_best_within_the_limits_come_first_and_full_fidelity_before_all(
+    space: Space[Any], tmp_path: Path
+) -> None:
+    class Some:
+        def __init__(self, problem: Problem) -> None:
+            self.count = 0
+
+        def ask(self, n: int, rng: RNG) -> list[Proposal]:
+            # all are alike but for their loss; every other is half done
+            return [Proposal(space.sample(rng), 0.5 if self.count % 2 else 1.0)]
+
+        def tell(self, trial: Trial) -> None:
+            self.count += trial.status is Status.DONE
+
+    limits = [Limit("loss", at_least=1000.0)]
+    one = study(space, tmp_path, 3, Some, limits=limits).run(trials=30)
+    able = [t for t in one.trials if t.proposal.fidelity == 1 and t.metrics["loss"] >= 1000]
+    ranked = sorted(able, key=lambda trial: trial.metrics["loss"])
+    assert {trial.id for trial in ranked[:3]} <= kept(tmp_path)
+    leader = min(
+        (t for t in one.trials if t.proposal.fidelity == 1), key=lambda t: t.metrics["loss"]
+    )
+    assert kept(tmp_path) == {trial.id for trial in ranked[:3]} | {leader.id}
+
+
+def test_a_study_in_pieces_inherits_as_the_study_in_one(space: Space[Any], tmp_path: Path) -> None:
+    whole = study(space, tmp_path / "whole", 3, Anyone).run(trials=60)
+    found = [trial.metrics["inherited"] for trial in whole.trials if trial.proposal.parents]
+    assert 0 < np.mean(found) < 1  # some parents are gone
+    for trials in (7, 8, 20, 33, 60):
+        pieces = study(space, tmp_path / "pieces", 3, Anyone).run(trials=trials)
+    assert record(pieces) == record(whole)
+    assert kept(tmp_path / "pieces") == kept(tmp_path / "whole")
+
+
+class Second(Anyone):
+    """Proposes children of the second best, whose folder was emptied a moment ago."""
+
+    def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
+        if len(self.done) < 5:
+            return [Proposal(self.space.sample(rng))]
+        parent = sorted(self.done, key=lambda trial: trial.metrics["loss"])[1]
+        return [Proposal(self.space.mutate(parent.candidate, rng), parents=(parent.id,))]
+
+
+def test_folders_that_a_kill_has_left_do_not_count(
+    space: Space[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a trial was recorded, and what it made needless was not emptied yet."""
+    whole = study(space, tmp_path / "whole", 1, Second).run(trials=20)
+    empty, left = module._empty, 0
+
+    def kill(folder: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise SystemExit
+        empty(folder)
+
+    for moment in range(5, 15):
+        killed, left = tmp_path / f"killed {moment}", moment
+        monkeypatch.setattr(module, "_empty", kill)
+        with pytest.raises(SystemExit):
+            study(space, killed, 1, Second).run(trials=20)
+        assert record(study(space, killed, 1, Second).run(trials=20)) == record(whole)
+
+
+def test_a_folder_of_another_inheritance_is_refused(space: Space[Any], tmp_path: Path) -> None:
+    evaluators = [Heirs(2, identity={"inherit": share}) for share in ("0.3", "0.5")]
+    settings: dict[str, Any] = {"objectives": [LOSS], "run": tmp_path, "executor": InProcess()}
+    Study(space, evaluators[0], **settings).run(trials=3)
+    with pytest.raises(RunError, match=r"inherit was 0\.3, is 0\.5"):
+        Study(space, evaluators[1], **settings)
+    Study(space, evaluators[0], **settings).run(trials=4)
