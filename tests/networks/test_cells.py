@@ -5,6 +5,7 @@ import torch
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build
 from netwright.networks.cells import (
+    Reduction,
     at_most_edges,
     darts,
     darts_cell,
@@ -34,12 +35,28 @@ def test_nas_bench_201_has_the_papers_size_and_names() -> None:
 
 
 def test_nas_bench_201_costs_what_the_benchmark_says() -> None:
-    """The largest cell, all 3 x 3 convolutions: 1.5317 M parameters and 220.12 MFLOP (as MACs)."""
+    """Cells of one operation everywhere, as the table has them, to the last parameter."""
     space = Space(nas_bench_201(channels=16, cells=5))
-    largest = Candidate(dict.fromkeys((one.path for one in space.decisions), "nor_conv_3x3"))
-    found = costs(space.fill(largest), (3, 32, 32), outputs=10)
-    assert found.parameters == pytest.approx(1_531_546, rel=0.002)
-    assert found.flops / 2 == pytest.approx(220.12e6, rel=0.01)
+    known = {
+        "nor_conv_3x3": (1_531_546, 220.11969), "nor_conv_1x1": (241_306, 31.37601),
+        "skip_connect": (73_306, 7.78305), "avg_pool_3x3": (73_306, 7.78305),
+    }  # fmt: skip
+    for operation, (parameters, million) in known.items():
+        cell = Candidate(dict.fromkeys((one.path for one in space.decisions), operation))
+        found = costs(space.fill(cell), (3, 32, 32), outputs=10)
+        assert found.parameters == parameters
+        assert found.flops / 2e6 == pytest.approx(million, abs=1e-4)
+
+
+def test_between_the_stages_of_nas_bench_201_size_is_handed_on() -> None:
+    """Normalised there, untrained networks of different cells look much more alike."""
+    module = build((Reduction(8),), (4, 6, 6))
+    x = torch.randn(2, 4, 6, 6)
+    assert module(x).shape == (2, 8, 3, 3)
+    body, shortcut = (module[0].parts[name] for name in ("body", "shortcut"))
+    assert torch.allclose(shortcut(3 * x), 3 * shortcut(x), atol=1e-5)
+    assert torch.allclose(module(x), body(x) + shortcut(x), atol=1e-5)
+    assert build((Reduction(8),), (4, 7, 7))(torch.randn(2, 4, 7, 7)).shape == (2, 8, 4, 4)
 
 
 def test_a_cell_without_a_route_is_refused() -> None:

@@ -260,15 +260,38 @@ def test_az_nas_sees_spectra_their_rise_and_gains_far_from_one() -> None:
         -math.log(channels), abs=0.01
     )
     for gain in (1.0, 3.0, 0.2):
-        net = nn.Sequential(Fixed(eye), Fixed(gain * eye))
+        net = nn.Sequential(Fixed(eye), Fixed(gain * eye.flip(0)))
         said = MEASURES["az_trainability"](net, noise)
         assert said == pytest.approx(2 - gain - 1 / gain, abs=0.15 * max(gain, 1 / gain))
 
 
-def test_a_strided_blocks_gain_is_that_of_its_pixels() -> None:
-    net = nn.Sequential(Fixed(torch.eye(4)), nn.AvgPool2d(2))
-    said = MEASURES["az_trainability"](net, images(64, 4))
-    assert -1.5 < said <= 0.0
+def test_a_block_that_hands_its_input_on_as_it_is_cannot_be_trained() -> None:
+    """Its gain is 1, the best there is, and cells of nothing but skips would lead the ranking."""
+    eye, noise = torch.eye(4), images(8, 4)
+    told = [MEASURES["az_trainability"](nn.Sequential(Fixed(eye), Fixed(matrix)), noise)
+            for matrix in (eye, 1.01 * eye, 0 * eye)]  # fmt: skip
+    assert told[1] > -1
+    assert told[0] == pytest.approx(told[2])
+    assert told[2] < -1e5
+
+
+def test_only_what_mixes_is_a_block() -> None:
+    """A network's last activation has its own spectrum and gain, which say nothing of its cells."""
+    body = (Fixed(torch.eye(4)), Fixed(torch.eye(4).flip(0)))
+    beside = (nn.BatchNorm2d(4), nn.Identity(), nn.Dropout(0.5), nn.ReLU(), nn.Sequential())
+    bare, dressed = nn.Sequential(*body), nn.Sequential(*body, *beside)
+    for name in ("az_expressivity", "az_progressivity", "az_trainability"):
+        assert MEASURES[name](bare, images(8, 4)) == MEASURES[name](dressed, images(8, 4))
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_a_strided_blocks_gain_is_over_all_the_pixels_it_comes_from(size: int) -> None:
+    """Four quarters, as a vector of length 1/2; picking one pixel of four has a gain of 1."""
+    mean, pick = nn.AvgPool2d(2, ceil_mode=True), nn.MaxPool2d(1, 2)
+    for block, gain in ((mean, 0.5), (pick, 1.0)):
+        net = nn.Sequential(Fixed(torch.eye(4)), block)
+        said = MEASURES["az_trainability"](net, images(256, 4, size))
+        assert said == pytest.approx(2 - gain - 1 / gain, abs=0.15)
 
 
 def test_larger_cells_have_higher_scores_in_most() -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from netwright.networks.blocks import Residual
+from torch import Tensor, nn
+
 from netwright.networks.graph import Chain, Graph, Node
 from netwright.networks.layers import (
     Activation,
+    Add,
+    Composite,
     Conv,
     GlobalPool,
+    Leaf,
     Linear,
     Network,
     Norm,
     Pool,
+    Shape,
     Skip,
     Zero,
+    need_images,
 )
 from netwright.space.candidate import Value
 from netwright.space.choices import OneOf, Repeat, Shared, SubsetOf
@@ -30,9 +37,42 @@ def nas_bench_201(channels: int = 16, cells: int = 5) -> Network:
     cell = Shared(nas_bench_201_cell(), "cell")
     stages: list[Network] = [Repeat(cell, cells)]
     for wider in (2 * channels, 4 * channels):
-        reduction = Residual((Conv(wider, stride=2), Conv(activation="none")))
-        stages += [reduction, Repeat(cell, cells)]
-    return (Conv(channels, activation="none"), *stages, Activation(), GlobalPool(), Linear())
+        stages += [Reduction(wider), Repeat(cell, cells)]
+    head = (Norm(), Activation(), GlobalPool(), Linear())
+    return (Conv(channels, activation="none"), *stages, *head)
+
+
+@dataclass(frozen=True)
+class Reduction(Composite):
+    """Between the stages of NAS-Bench-201: a residual block that halves the image.
+
+    Unlike `Residual`, its body begins with an activation, and its shortcut averages the pixels and
+    does not normalise: how large numbers are is handed on from stage to stage, and untrained
+    networks are told apart by it.
+    """
+
+    channels: int
+
+    def assemble(self, shape: Shape, add: Add) -> Shape:
+        add("shortcut", _Projection(self.channels), shape)
+        return add("body", (relu_conv(3, self.channels, stride=2), relu_conv(3)), shape)
+
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        out: Tensor = parts["body"](x) + parts["shortcut"](x)
+        return out
+
+
+@dataclass(frozen=True)
+class _Projection(Leaf):
+    """The mean of two by two pixels, then a convolution of kernel 1 without bias."""
+
+    channels: int
+
+    def build(self, shape: Shape) -> nn.Module:
+        need_images(shape)
+        odd = shape[1] % 2 == 1 or shape[2] % 2 == 1  # a last window of fewer pixels
+        convolution = nn.Conv2d(shape[0], self.channels, 1, bias=False)
+        return nn.Sequential(nn.AvgPool2d(2, ceil_mode=odd), convolution)
 
 
 def nas_bench_201_cell() -> Graph:

@@ -23,6 +23,7 @@ LEAST = 1e-30
 """Logarithms are taken of no less: a dead network has a low score, and not an infinite one."""
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _BENT = tuple({type(make()) for name, make in ACTIVATIONS.items() if name != "none"})
+_BESIDE_BLOCKS = (*_BENT, *NORMS, nn.Identity, nn.Dropout)
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,19 @@ def training(module: nn.Module, probe: Probe) -> Iterator[None]:
 
 @contextmanager
 def blocks(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Outputs (b, c, h, w) of the layers that stand in a row in the module, inner rows unrolled;
-    complete when the context has ended."""
-    with _hooked([*_row(module)], lambda seen, _, output: seen.append(output)) as found:
+    """As `feature_maps`, but of those that mix: no activation, normalisation, dropout or skip."""
+    with feature_maps(module, lambda one: not isinstance(one, _BESIDE_BLOCKS)) as found:
+        yield found
+
+
+@contextmanager
+def feature_maps(
+    module: nn.Module, wanted: Callable[[nn.Module], bool] = lambda one: True
+) -> Iterator[list[Tensor]]:
+    """Outputs (b, c, h, w) of the wanted layers that stand in a row in the module, inner rows
+    unrolled; complete when the context has ended."""
+    row = [one for one in _row(module) if wanted(one)]
+    with _hooked(row, lambda seen, _, output: seen.append(output)) as found:
         kept: list[Tensor] = []
         yield kept
         kept += [one for one in found if one.dim() == 4 and one.shape[2] > 1]
@@ -150,7 +161,7 @@ def blocks(module: nn.Module) -> Iterator[list[Tensor]]:
 def _row(module: nn.Module) -> Iterator[nn.Module]:
     """A network's layers in their order; a layer of several modules names them, a row counts."""
     names = [name for name, _ in module.named_children()]
-    if isinstance(module, nn.Sequential) and names and all(name.isdigit() for name in names):
+    if isinstance(module, nn.Sequential) and all(name.isdigit() for name in names):
         for part in module:
             yield from _row(part)
     else:

@@ -24,6 +24,7 @@ from netwright.networks.probing import (
     blocks,
     correlations,
     drawn,
+    feature_maps,
     gradients,
     he,
     input_gradients,
@@ -231,28 +232,37 @@ def az_progressivity(module: nn.Module, probe: Probe) -> float:
 
 def az_trainability(module: nn.Module, probe: Probe) -> float:
     """Mean over blocks of 2 - s - 1/s: 0 where the largest singular value s of the block's
-    Jacobian, of channels by channels, is 1; estimated with random signs."""
+    Jacobian, of channels by channels, is 1; estimated with random signs.
+
+    A block that hands its input on as it is has an s of exactly 1 and yet nothing to train: it
+    counts as one through which nothing flows, as in the authors' code.
+    """
     signs = probe.generator()
     module = drawn(module, he, signs)
     with training(module, probe), blocks(module) as seen:
         module(probe.noise(probe.inputs).requires_grad_())
-    found = []
-    for before, after in pairwise(seen):
-        if not after.requires_grad:
-            continue
-        ahead = torch.randint(0, 2, after.shape, generator=signs).to(after) * 2 - 1
-        (back,) = torch.autograd.grad(after, before, ahead, retain_graph=True, allow_unused=True)
-        if back is None:
-            continue
-        if back.shape[2:] != ahead.shape[2:]:  # strided: as many pixels as come out
-            height, width = ahead.shape[2:]
-            stride = back.shape[2] // height
-            back = nn.functional.adaptive_avg_pool2d(back, (height, width)) * stride
-        size = ahead.shape[0] * ahead.shape[2] * ahead.shape[3]
-        jacobian = torch.einsum("bchw,bkhw->ck", back, ahead) / size
-        s = float(torch.linalg.matrix_norm(jacobian, 2))
-        found.append(2 - s - 1 / (s + _NOTHING))
+    gains = [_gain(before, after, signs) for before, after in pairwise(seen)]
+    found = [2 - s - 1 / (s + _NOTHING) for s in gains]
     return sum(found) / len(found) if found else 2 - 1 / _NOTHING
+
+
+def _gain(before: Tensor, after: Tensor, signs: torch.Generator) -> float:
+    """The largest singular value of the Jacobian of a block, by channels; 0 where nothing is done.
+
+    Where the block is strided, the pixels that one comes from are channels of their own.
+    """
+    if not after.requires_grad:
+        return 0.0
+    ahead = torch.randint(0, 2, after.shape, generator=signs).to(after) * 2 - 1  # (b, k, h, w)
+    (back,) = torch.autograd.grad(after, before, ahead, retain_graph=True, allow_unused=True)
+    if back is None or torch.equal(back, ahead):
+        return 0.0
+    height, width = ahead.shape[2:]
+    stride = -(-back.shape[2] // height)
+    right, below = width * stride - back.shape[3], height * stride - back.shape[2]
+    back = nn.functional.pixel_unshuffle(nn.functional.pad(back, (0, right, 0, below)), stride)
+    jacobian = torch.einsum("bchw,bkhw->ck", back, ahead) / (len(ahead) * height * width)
+    return float(torch.linalg.matrix_norm(jacobian, 2))
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -297,7 +307,7 @@ def _is_step(module: nn.Module) -> bool:
 
 def _features(module: nn.Module, x: Tensor) -> Tensor:
     """What reaches the head, before it is pooled where it is; without pixels, the output."""
-    with blocks(module) as seen:
+    with feature_maps(module) as seen:
         output: Tensor = module(x)
     return seen[-1] if seen else output
 
