@@ -99,15 +99,15 @@ class Reduction(nn.Module):
     def __init__(self, c: int) -> None:
         super().__init__()
 
-        def conv(into: int, kernel: int, stride: int) -> nn.Sequential:
-            layer = nn.Conv2d(into, 2 * c, kernel, stride, kernel // 2, bias=False)
-            return nn.Sequential(layer, nn.BatchNorm2d(2 * c))
+        def conv(into: int, stride: int) -> nn.Sequential:
+            layer = nn.Conv2d(into, 2 * c, 3, stride, 1, bias=False)
+            return nn.Sequential(nn.ReLU(), layer, nn.BatchNorm2d(2 * c))
 
-        self.first, self.second = conv(c, 3, 2), conv(2 * c, 3, 1)
-        self.back = conv(c, 1, 2)
+        self.body = nn.Sequential(conv(c, 2), conv(2 * c, 1))
+        self.back = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(c, 2 * c, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.second(torch.relu(self.first(x))) + self.back(x)
+        out: Tensor = self.body(x) + self.back(x)
         return out
 
 
@@ -122,6 +122,7 @@ class PlainSupernet(nn.Module):
             if stage:
                 self.body.append(Reduction(channels * 2 ** (stage - 1)))
             self.body.extend(PlainCell(channels * 2**stage) for _ in range(cells))
+        self.norm = nn.BatchNorm2d(4 * channels)
         self.head = nn.Linear(4 * channels, 10)
         self.alpha = nn.Parameter(1e-3 * torch.randn(6, 5))
 
@@ -130,7 +131,7 @@ class PlainSupernet(nn.Module):
         x = self.stem(x)
         for part in self.body:
             x = part(x, weights) if isinstance(part, PlainCell) else part(x)
-        out: Tensor = self.head(torch.relu(x).mean((2, 3)))
+        out: Tensor = self.head(torch.relu(self.norm(x)).mean((2, 3)))
         return out
 
 
