@@ -245,7 +245,7 @@ def test_edges_that_pool_or_rectify_the_same_tensor_share_one_run_of_it() -> Non
     runs: list[nn.Module] = []
     hooks = [
         one.register_forward_hook(lambda module, *_: runs.append(module))
-        for one in ours.modules() if isinstance(one, nn.AvgPool2d)
+        for one in ours.modules() if isinstance(one, nn.AvgPool2d) and one.kernel_size == 3
     ]  # fmt: skip
     found = ours(rows(), weights)
     assert len(runs) == 3 * 3  # a cell has six edges, which leave three nodes
