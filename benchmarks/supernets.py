@@ -31,6 +31,7 @@ import numpy as np
 import torch
 
 from netwright.automl import methods
+from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.nasbench import nas_bench_201_table
 from netwright.evaluators.shared import InheritAndValidate
 from netwright.networks.augment import Crop, Flip
@@ -213,7 +214,10 @@ def by_paths(setting: Setting, seed: int, space: Space[Any]) -> dict[str, Any]:
     strategy = RegularizedEvolution(population=20, sample=5)(problem)
 
     def measure(candidate: Candidate) -> Metrics:
-        return judge(Job(Proposal(candidate), 0, Path()))
+        try:
+            return judge(Job(Proposal(candidate), 0, Path()))
+        except InfeasibleCandidate:  # nothing leads through
+            return {"accuracy": 0.0}
 
     log = simulate(strategy, measure, 100, seed=seed)
     done = sorted((one for one in log if one.metrics), key=lambda one: -one.metrics["accuracy"])
