@@ -40,8 +40,8 @@ def default_folder(name: str, table: TableBenchmark, protocol: Protocol) -> Path
 def _identity(table: TableBenchmark, protocol: Protocol) -> dict[str, dict[str, Any]]:
     """The terms in JSON. Neither seeds nor strategies: more of both may join what is there."""
     about = {
-        "file": table.file.name,
-        "digest": _digest(table.file),
+        "file": table.path.name,
+        "digest": _digest(table.path),
         "space": table.space.fingerprint,
         "metrics": {f"{at:g}": repr(dict(of)) for at, of in sorted(table.fidelities.items())},
         "repetition": table.repetition,

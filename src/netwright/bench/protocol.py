@@ -229,7 +229,7 @@ def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
         for name in names:
             if name not in have:
                 fix = closest(name, have) or f"It has: {', '.join(have)}."
-                of = table.file.name + (f" at fidelity {at:g}" if at < 1 else "")
+                of = table.path.name + (f" at fidelity {at:g}" if at < 1 else "")
                 raise InputError(expected(what, f"a metric of {of}", name, fix))
     if protocol.until_found and (table.repetition != "mean" or len(protocol.search) > 1):
         got = f"{len(protocol.search)} with repetition {table.repetition}"
