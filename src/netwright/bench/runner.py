@@ -66,7 +66,7 @@ def compare(
     forgets the runs of these entrants. An entrant that fails is not run further. Raises RunError
     when the folder is of another comparison or in use.
     """
-    Judge(comparison.table, comparison.protocol).worth([])  # what is wrong is said before all else
+    Judge(comparison.table, comparison.protocol).check()  # what is wrong is said before all else
     wanted = [(name, seed) for seed in comparison.seeds for name in comparison.entrants]
     failures: dict[str, str] = {}
     with FolderLock(folder):

@@ -161,8 +161,7 @@ class TableBenchmark:
 
     def nearest(self, fidelity: float) -> float:
         """The fidelity of the table that stands for this one."""
-        below = [one for one in self.fidelities if one <= fidelity + 1e-9]
-        return max(below) if below else min(self.fidelities)
+        return nearest(fidelity, [*self.fidelities])
 
     def averaged(self) -> TableBenchmark:
         """The same table with the mean of the repetitions: what one training only hints at."""
@@ -285,6 +284,12 @@ class TableBenchmark:
         """Without what was read: a worker reads for itself."""
         read = ("_frame", "_rows", "_values")
         return {name: value for name, value in self.__dict__.items() if name not in read}
+
+
+def nearest(fidelity: float, among: Collection[float]) -> float:
+    """The nearest below it, or the lowest."""
+    below = [one for one in among if one <= fidelity + 1e-9]
+    return max(below) if below else min(among)
 
 
 def _legal(decision: Decision, column: Sequence[Value | None]) -> list[bool]:
