@@ -320,6 +320,7 @@ def test_a_fidelity_without_what_is_searched_is_not_offered(table: TableBenchmar
         ({"search": (ACCURACY, ACCURACY)}, "search must be different metrics, got accuracy, accuracy"),
         ({"references": {"latency": math.nan}}, "reference of latency must be a finite number, got nan"),
         ({"references": {"latency": -math.inf}}, "must be a finite number, got -inf"),
+        ({"search": (ACCURACY, 3)}, "search must be Objectives, or metrics by name, got 3"),
         ({"fidelity": math.nan}, r"fidelity must be in \(0, 1\], got nan"),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,15 +90,17 @@ class Protocol:
         return self.report[0].metric if len(self.report) == 1 else "share of the hypervolume"
 
 
-def _objectives(what: str, given: Sequence[str | Objective]) -> tuple[Objective, ...]:
-    """Names are as on the command line."""
-    several = [given] if isinstance(given, str | Objective) else given
-    found = tuple(objective_of(one) if isinstance(one, str) else one for one in several)
+def _objectives(what: str, given: Any) -> tuple[Objective, ...]:
+    """Objectives, or names as on the command line; one or several."""
+    several = given if isinstance(given, list | tuple) else [given]
+    found = [objective_of(one) if isinstance(one, str) else one for one in several]
+    if wrong := [one for one in found if not isinstance(one, Objective)]:
+        raise InputError(expected(what, "Objectives, or metrics by name", wrong[0]))
     if not found:
         raise InputError(expected(what, "at least one metric", []))
     if len({one.metric for one in found}) < len(found):
         raise InputError(expected(what, "different metrics", Phrase(_names(found))))
-    return found
+    return tuple(found)
 
 
 def _names(objectives: Sequence[Objective]) -> str:
