@@ -134,7 +134,8 @@ class Judge:
         self.fidelity = 1.0 if protocol.fidelity is None else table.nearest(protocol.fidelity)
         self._mean = table.averaged()
         _check(table, protocol, self.fidelity)
-        needed = [one.metric for one in (*protocol.search, *protocol.limits)]
+        needed = [one.metric for one in protocol.search]
+        needed += [one.metric for one in protocol.limits]
         self.needed = (*needed, *(["train_seconds"] if protocol.clock < math.inf else []))
         """Metrics without which an evaluation cannot be judged; any other may be missing."""
 
