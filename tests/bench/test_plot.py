@@ -71,11 +71,11 @@ def drawn(curve: Curve, file: Path) -> str:
     return file.read_text()
 
 
-@pytest.mark.parametrize("last", [0.05, 0.01, 0.033, 0.069, 0.0, 0.00001])
+@pytest.mark.parametrize("last", [0.05, 0.01, 0.0065, 0.033, 0.069, 0.0, 0.00001])
 def test_the_distance_has_at_least_three_labels(tmp_path: Path, last: float) -> None:
     pytest.importorskip("matplotlib")
     grid = np.arange(1.0, 41)
-    mean = 0.9 - np.geomspace(0.07, max(last, 0.01), 40)
+    mean = 0.9 - np.geomspace(0.07, max(last, 0.006), 40)
     mean[-5:] = 0.9 - last
     text = drawn(Curve(grid, mean, mean, mean), tmp_path / "a.svg")
     axis = text[text.index('id="matplotlib.axis_2"') :]

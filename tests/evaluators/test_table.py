@@ -120,6 +120,17 @@ def test_a_wrong_description_is_refused(table: Path) -> None:
         TableBenchmark(SPACE, table, decisions, {0.5: FIDELITIES[0.5]})
     with pytest.raises(InputError, match="decisions must be a column for each of the space"):
         TableBenchmark(SPACE, table, {"a": Decided("op")}, FIDELITIES)
+    with pytest.raises(InputError, match="repetition must be mean or one, got 'median'"):
+        benchmark(table, repetition="median")
+    with pytest.raises(InputError, match="a column must be given as a Decided, got 'op'"):
+        small(table, decisions={"a": "op", "b": "b"})
+    for given, rule in (
+        ("one", "a column must be given as a Measured, got 'one'"),
+        (Measured("one"), r"must be a tuple of at least one, got 'one'\. Use Measured\.of"),  # type: ignore[arg-type]
+        (Measured.of(), r"must be a tuple of at least one, got \(\)"),
+    ):
+        with pytest.raises(InputError, match=rule):
+            small(table, fidelities={1.0: {"accuracy": given}})
     wrong = {1.0: {"accuracy": Measured.of("onee")}}
     with pytest.raises(InputError, match=r"must have the column 'onee'\. Did you mean 'one'"):
         TableBenchmark(SPACE, table, decisions, wrong)(job("x", 1))

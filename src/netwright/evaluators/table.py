@@ -90,6 +90,16 @@ class TableBenchmark:
     def __post_init__(self) -> None:
         if 1.0 not in self.fidelities:
             raise InputError(expected("fidelities", "such that 1 is one", [*self.fidelities]))
+        if self.repetition not in ("mean", "one"):
+            raise InputError(expected("repetition", "mean or one", self.repetition))
+        measured = [one for metrics in self.fidelities.values() for one in metrics.values()]
+        for kind, given in ((Measured, measured), (Decided, self.decisions.values())):
+            if wrong := [one for one in given if not isinstance(one, kind)]:
+                raise InputError(expected("a column", f"given as a {kind.__name__}", wrong[0]))
+        if wrong := [one for one in measured if isinstance(one.columns, str) or not one.columns]:
+            fix = "Use Measured.of('column', ...)."
+            rule = "a tuple of at least one"
+            raise InputError(expected("columns of Measured", rule, wrong[0].columns, fix))
         if unknown := set(self.costs) - set(self.metrics):
             raise InputError(expected("costs", "metrics of the table", sorted(unknown)))
         if self.identify:
