@@ -163,6 +163,10 @@ def main() -> None:
         "--out", type=Path, default=Path(__file__).parent / "results" / "proposals.csv"
     )
     options = parser.parse_args()
+    most = int(SPACE.size) - PROPOSALS  # the filled ones differ, and so do those that follow
+    sizes = [*map(int, options.sizes.split(","))]
+    if wrong := [size for size in sizes if not 0 < size <= most]:
+        parser.error(f"sizes must be from 1 to {most:,}, got {wrong[0]:,}")
     options.out.parent.mkdir(exist_ok=True)
     before = list(csv.reader(options.out.open())) if options.out.exists() else [HEAD]
     done = {(who, storage, size) for who, storage, size, *_ in before[1:]}
@@ -170,7 +174,7 @@ def main() -> None:
         writer = csv.writer(file)
         if not done:
             writer.writerow(HEAD)
-        for size in map(int, options.sizes.split(",")):
+        for size in sizes:
             for row in rows(options.strategies.split(","), size, done):
                 writer.writerow(row)
                 file.flush()

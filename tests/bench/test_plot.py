@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from netwright.bench.plot import _spread, draw
+from netwright.bench.plot import _regret, _spread, draw
 from netwright.bench.protocol import Protocol
 from netwright.bench.statistics import Reached
 from netwright.bench.summary import Curve, Result, Summary
@@ -60,3 +61,35 @@ def test_names_are_spread_in_order(places: list[float]) -> None:
     assert max(heights, default=1.0) <= 1.0 + 1e-12
     if len(places) == 9:
         assert np.mean(heights) == pytest.approx(0.5)
+
+
+def drawn(curve: Curve, file: Path) -> str:
+    optimum = Reached(0, np.inf, np.inf, np.inf)
+    results = [Result("one", 3, *[0.5] * 6, None, np.inf, optimum, 1.0, 1.0, 0.0, 40)]
+    terms = Protocol((ACCURACY,), (ACCURACY,), clock=40.0)
+    draw(Summary(terms, 0.9, "one", results, {"one": curve}), file, "a title")
+    return file.read_text()
+
+
+@pytest.mark.parametrize("last", [0.05, 0.01, 0.0065, 0.033, 0.069, 0.0, 0.00001])
+def test_the_distance_has_at_least_three_labels(tmp_path: Path, last: float) -> None:
+    pytest.importorskip("matplotlib")
+    grid = np.arange(1.0, 41)
+    mean = 0.9 - np.geomspace(0.07, max(last, 0.006), 40)
+    mean[-5:] = 0.9 - last
+    text = drawn(Curve(grid, mean, mean, mean), tmp_path / "a.svg")
+    axis = text[text.index('id="matplotlib.axis_2"') :]
+    labels = re.findall(r"<!-- (\S+) -->", axis[: axis.index("regret of")])
+    assert len(labels) >= 3
+    assert len(set(labels)) == len(labels)
+
+
+def test_a_table_of_one_value_shows_no_rounding(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    grid = np.arange(1.0, 41)
+    mean = 0.9 - np.abs(np.random.default_rng(0).normal(size=40)) * 1e-16
+    mean[:2] = np.nan
+    assert not np.nanmax(_regret(summary(1), Curve(grid, mean, mean, mean))[0])
+    text = drawn(Curve(grid, mean, mean, mean), tmp_path / "a.svg")
+    axis = text[text.index('id="matplotlib.axis_2"') :]
+    assert re.findall(r"<!-- (\S+) -->", axis[: axis.index("regret of")]) == ["0"]

@@ -20,6 +20,7 @@ from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import nondominated
 from netwright.trials.trial import Proposal, Status, Trial
 
 ACCURACY, TEST = Objective("accuracy", "max"), Objective("test_accuracy", "max")
@@ -237,3 +238,98 @@ def test_strategies_are_told_of_the_fidelities_and_the_knowledge(table: TableBen
     problem = problem_of(Judge(table, protocol()))
     assert problem.fidelities == (0.25, 1.0)
     assert problem.knowledge.metrics(table.space.default()) == {}
+
+
+def without(folder: Path, column: str, rows: str) -> TableBenchmark:
+    """The table with empty cells."""
+    holed = frame()
+    holed.loc[holed.eval(rows), column] = np.nan
+    holed.to_csv(folder / "holed.csv", index=False)
+    return make(folder / "holed.csv")
+
+
+def test_a_front_is_found_by_what_is_searched(table: TableBenchmark) -> None:
+    terms = protocol(
+        search=(ACCURACY, LATENCY), report=(TEST, LATENCY), references={"latency": 5.0}
+    )
+    steps = list(race(RandomSearch(), Judge(table, terms), 0))
+    assert steps[-1].reported < 1  # the best on validation is not the best in the test
+    assert steps[-1].reached
+    (first, *_) = (i for i, step in enumerate(steps) if step.reached)
+    seen = np.array([[1 - s.metrics["accuracy"], s.metrics["latency"]] for s in steps])
+    front = {tuple(one) for one in seen[nondominated(seen)]}
+    assert tuple(seen[first]) in front
+    assert front <= {tuple(one) for one in seen[: first + 1]}
+
+
+def test_a_bound_that_nothing_searched_is_within_is_only_for_the_report(
+    table: TableBenchmark,
+) -> None:
+    both = {"search": (ACCURACY, LATENCY), "report": (TEST, LATENCY), "fidelity": 0.25}
+    judge = Judge(table, protocol(**both, references={"test_accuracy": 0.75}))
+    assert table.column("accuracy", 0.25).max() < 0.75
+    judge.check()
+    assert list(race(RandomSearch(), judge, 0))[-1].reached
+
+
+def test_a_metric_that_nobody_asks_for_may_be_missing(tmp_path: Path) -> None:
+    holed = without(tmp_path, "ms", "a == 2 and b == 2 and c == 2")
+    steps = run(holed, protocol(report=(ACCURACY,)), ((2, 2, 2), 1.0))
+    assert steps[0].reached
+    assert steps[0].reported == Judge(holed, protocol(report=(ACCURACY,))).optimum
+
+
+def test_the_best_is_one_that_can_be_evaluated(tmp_path: Path) -> None:
+    holed = without(tmp_path, "ms", "a == 2 and b == 2")
+    limited = protocol(report=(ACCURACY,), limits=(Limit("latency", at_most=9.0),))
+    judge = Judge(holed, limited)
+    best = frame().query("a < 2 or b < 2")["valid"].max() + 0.002
+    assert (-judge.target, judge.optimum) == pytest.approx((best, best))
+    assert list(race(RandomSearch(), judge, 0))[-1].reached
+    far = frame().assign(a=lambda rows: rows["a"].replace(2, 7))  # of no candidate
+    far.to_csv(tmp_path / "far.csv", index=False)
+    judge = Judge(make(tmp_path / "far.csv"), protocol())
+    assert judge.optimum == pytest.approx(frame().query("a < 2")["test"].max())
+    with pytest.raises(InputError, match=r"holed\.csv must be a table with latency of some cand"):
+        Judge(without(tmp_path, "ms", "a < 3"), protocol(report=(LATENCY,))).check()
+
+
+def test_an_incumbent_that_the_report_lacks_is_left_out_of_the_front(tmp_path: Path) -> None:
+    holed = without(tmp_path, "test", "a == 2 and b == 0 and c == 0")
+    terms = protocol(search=(ACCURACY, LATENCY), report=(TEST, LATENCY), fidelity=0.25)
+    alone = run(holed, terms, ((0, 1, 2), 1.0))
+    both = run(holed, terms, ((0, 1, 2), 1.0), ((2, 0, 0), 1.0))
+    assert both[1].reported == alone[0].reported > 0
+    assert math.isnan(run(holed, terms, ((2, 0, 0), 1.0))[0].reported)
+
+
+def test_a_fidelity_without_what_is_searched_is_not_offered(table: TableBenchmark) -> None:
+    listed = Listed(((2, 1, 2), 0.25))
+    (step,) = race(listed, Judge(table, protocol(search=(TEST,))), 0)
+    assert listed.problem is not None
+    assert listed.problem.fidelities == (1.0,)
+    assert (step.fidelity, step.cost) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("terms", "sentence"),
+    [
+        ({"evaluations": math.nan}, "evaluations must be above 0, got nan"),
+        ({"clock": math.nan}, "clock must be above 0, got nan"),
+        ({"search": (), "report": ()}, "search must be at least one metric"),
+        ({"search": (ACCURACY, ACCURACY)}, "search must be different metrics, got accuracy, accuracy"),
+        ({"references": {"latency": math.nan}}, "reference of latency must be a finite number, got nan"),
+        ({"references": {"latency": -math.inf}}, "must be a finite number, got -inf"),
+        ({"search": (ACCURACY, 3)}, "search must be Objectives, or metrics by name, got 3"),
+        ({"fidelity": math.nan}, r"fidelity must be in \(0, 1\], got nan"),
+    ],
+)  # fmt: skip
+def test_terms_that_mean_nothing_are_refused(terms: dict[str, Any], sentence: str) -> None:
+    both = {"search": (ACCURACY, LATENCY), "report": (TEST, LATENCY)}
+    with pytest.raises(InputError, match=sentence):
+        protocol(**both | terms)
+
+
+def test_metrics_may_be_given_by_name() -> None:
+    assert Protocol(("accuracy",), ["test_accuracy"], evaluations=27) == protocol()  # type: ignore[arg-type]
+    assert Protocol("error:min", "error:min", evaluations=2).search == (Objective("error", "min"),)  # type: ignore[arg-type]

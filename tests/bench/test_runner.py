@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +17,11 @@ from bench_table import frame
 from netwright.bench.files import default_folder
 from netwright.bench.protocol import Judge, Protocol
 from netwright.bench.runner import Comparison, compare
-from netwright.bench.summary import Summary, grid_of, summarise
+from netwright.bench.summary import Summary, grid_of, strategies_in, summarise
 from netwright.errors import InputError, RunError
 from netwright.evaluators.table import TableBenchmark
 from netwright.space.space import Space
+from netwright.strategies.asha import ASHA
 from netwright.strategies.base import Algorithm, Problem, Strategy
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
@@ -229,3 +233,97 @@ def test_the_grid_of_a_clock_is_even() -> None:
     assert grid[-1] == 1000
     assert np.allclose(np.diff(grid), 5)
     assert grid_of(replace(TERMS, evaluations=2.5)).tolist() == [1, 2, 2.5]
+
+
+def test_the_grid_follows_what_was_spent_and_not_the_budget(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    long = replace(TERMS, evaluations=1e9)  # the table has 27
+    runs = compare(Comparison(table, {"random": RandomSearch()}, long, [3]), tmp_path / "a")
+    found = summarise(runs.file, Judge(table, long), ["random"], [3])
+    assert found.curves["random"].grid.tolist() == [*range(1, 28), 1e9]
+    assert grid_of(long, 2.25).tolist() == [1, 2, 3, 1e9]
+    assert grid_of(TERMS, 15).tolist() == grid_of(TERMS).tolist()
+
+
+def test_a_changed_file_is_noticed_inside_a_composition(
+    table: TableBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "inner_of_bench.py"
+    base = tmp_path / "base_of_bench.py"
+    base.write_text("from netwright import RandomSearch\nclass Plain(RandomSearch):\n    pass\n")
+    module.write_text("from base_of_bench import Plain\nclass Mine(Plain):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("inner_of_bench").Mine
+    makes = (lambda: ASHA(mine()), lambda: partial(Held, inner=[mine()]), mine)
+    for i, make in enumerate(makes):
+        for file in (module, base):
+            folder = tmp_path / f"{i}-{file.stem}"
+            entrants = {"outer": make(), "random": RandomSearch()}
+            terms = Comparison(table, entrants, TERMS, [0])
+            compare(terms, folder, executor=InProcess())
+            compare(terms, folder, executor=InProcess())
+            file.write_text(file.read_text() + "# changed\n")
+            with pytest.raises(RunError, match="outer has changed since its runs"):
+                compare(terms, folder, executor=InProcess())
+
+
+class Held:
+    """Made with others inside."""
+
+    def __new__(cls, problem: Problem, inner: list[Algorithm]) -> Strategy:  # type: ignore[misc]
+        return inner[0](problem)
+
+
+def test_what_is_wrong_in_python_is_one_sentence(table: TableBenchmark, tmp_path: Path) -> None:
+    random: Mapping[str, Any] = {"random": RandomSearch()}
+    for entrants, seeds, sentence in (
+        ({"a": "evolution"}, [0], "strategy must be an object with ask and tell, .* got str"),
+        (["evolution"], [0], "strategies must be a mapping of names to algorithms, got list"),
+        ({"a,b": RandomSearch()}, [0], "a strategy's name must be a text without commas"),
+        ({3: RandomSearch()}, [0], "a strategy's name must be a text without commas"),
+        (random, [0, 1, 0], "seeds must be different ones, got 0"),
+        (random, [-1], "seeds must be whole numbers of at least 0, got -1"),
+        (random, range(10**20), "seeds must be at most 10,000, got more"),
+        (random, 5, "seeds must be a list or range of whole numbers, got 5"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            Comparison(table, entrants, TERMS, seeds)  # type: ignore[arg-type]
+    a_class = Comparison(table, {"evolution": RegularizedEvolution}, TERMS, np.arange(2))  # type: ignore[dict-item,arg-type]
+    runs = compare(a_class, str(tmp_path / "a"), executor=InProcess())
+    assert not runs.failures
+    judge = Judge(table, TERMS)
+    assert summarise(str(runs.file), judge, ["evolution"], [0, 1]).results[0].seeds == 2
+    for names, seeds, sentence in (
+        (["evolution"], [0, 7], "got none of evolution with seed 7"),
+        (["other"], [0], "got none of other with seed 0"),
+        ([], [0], "a summary must be of at least one strategy and seed"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            summarise(runs.file, judge, names, seeds)
+    with pytest.raises(InputError, match=r"file must be the runs\.csv of a comparison"):
+        summarise(tmp_path / "none.csv", judge, ["evolution"], [0])
+
+
+def test_several_fidelities_are_missed_in_one_sentence(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    entrants = {"asha": ASHA(), "random": RandomSearch()}
+    for terms, reason in (
+        (replace(TERMS, search=(TEST,)), "there is one with test_accuracy in table.csv"),
+        (replace(TERMS, fidelity=1.0), "all evaluations are made at one"),
+    ):
+        folder = tmp_path / str(terms.fidelity)
+        runs = compare(Comparison(table, entrants, terms, [0]), folder, executor=InProcess())
+        assert runs.failures == {"asha": f"it tries candidates at several fidelities, and {reason}"}
+        assert strategies_in(runs.file, [0]) == ["random"]
+
+
+def test_the_strategies_of_a_folder_are_those_with_every_seed(
+    table: TableBenchmark, tmp_path: Path
+) -> None:
+    compare(comparison(table, 2), tmp_path, executor=InProcess())
+    third = Comparison(table, {"third": RandomSearch()}, TERMS, range(3))
+    file = compare(third, tmp_path, executor=InProcess()).file
+    assert strategies_in(file, range(2)) == ["evolution", "random", "third"]
+    assert strategies_in(file, range(3)) == ["third"]

@@ -1,5 +1,7 @@
 """Small cases whose answers are known by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,17 @@ def test_a_bootstrap_interval_holds_the_mean_of_normal_numbers_as_often_as_it_sa
         low, high = bootstrap(rng.normal(size=(40, 1)), rng, resamples=400)
         hits += bool(low[0] <= 0 <= high[0])
     assert 0.90 < hits / 300 < 0.98
+
+
+def test_a_bootstrap_of_many_points_needs_the_memory_of_a_few() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 20_000))
+    tracemalloc.start()
+    low, high = bootstrap(values, np.random.default_rng(0), resamples=500)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500 * 20_000 * 8 / 3
+    last = bootstrap(values[:, -5:], np.random.default_rng(0), resamples=500)
+    assert np.array_equal(np.stack([low, high])[:, -5:], np.stack(last))
 
 
 def test_a_bootstrap_draws_whole_runs() -> None:

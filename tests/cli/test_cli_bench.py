@@ -19,11 +19,15 @@ SPACE = nw.Space({"a": nw.OneOf(0, 1, 2), "b": nw.OneOf(0, 1, 2), "c": nw.OneOf(
 FULL = {
     "accuracy": nw.Measured.of("valid"), "test_accuracy": nw.Measured.of("test"),
     "latency": nw.Measured.of("ms"), "train_seconds": nw.Measured.of("seconds"),
+    "loss": nw.Measured.of("loss"),
 }
 
 def table():
     decisions = {name: nw.Decided(name) for name in "abc"}
-    return nw.TableBenchmark(SPACE, Path(__file__).with_name("t.csv"), decisions, {1.0: FULL})
+    file = str(Path(__file__).with_name("t.csv"))
+    return nw.TableBenchmark(SPACE, file, decisions, {1.0: FULL})
+
+def needs(x): ...
 
 class Broken:
     def __init__(self, problem):
@@ -41,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "mine_for_bench.py").write_text(MODULE)
     rows = [
         {"a": a, "b": b, "c": c, "valid": 0.5 + 0.1 * a + 0.05 * b + 0.02 * c,
-         "test": 0.49 + 0.1 * a + 0.05 * b + 0.02 * c, "ms": 1.0 + a, "seconds": 10.0}
+         "test": 0.49 + 0.1 * a + 0.05 * b + 0.02 * c, "ms": 1.0 + a, "seconds": 10.0, "loss": 2.0 - a}
         for a, b, c in product(range(3), repeat=3)
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(place / "t.csv", index=False)
@@ -119,6 +123,9 @@ def test_a_strategy_of_ones_own_that_fails_costs_only_itself(
     assert "no strategy came to an end" in alone.err
 
 
+TWO = ("--search", "accuracy", "--search", "latency")
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -126,6 +133,20 @@ def test_a_strategy_of_ones_own_that_fails_costs_only_itself(
         (["--until-found", "--repetition", "one"], "got 1 with repetition one. Leave it out."),
         (["--strategies", "random,random"], "strategies must be different ones, got 'random'."),
         (["--strategies", ","], "strategies must be at least one, got []."),
+        (["--strategies", ""], "strategies must be at least one, got []."),
+        (["--seeds", "99999999999999999999"], "seeds must be at most 10,000, got more."),
+        (["--evaluations", "nan"], "evaluations must be above 0, got nan."),
+        (["--search", "accuracy", "--search", "accuracy"], "search must be different metrics"),
+        ([*TWO, "--reference", "latency=nan"], "reference of latency must be a finite number"),
+        ([*TWO, "--reference", "latency=inf"], "reference of latency must be a finite number"),
+        ([*TWO, "--reference", "latency=0"], "worse than some candidate of the table, got {"),
+        (["--limit", "loss<=x"], "limit must be METRIC<=NUMBER or METRIC>=NUMBER, got 'loss<=x'"),
+        (["--limit", "lost<=1"], "got 'lost'"),
+        (
+            ["--strategies", "asha,dehb"],
+            "asha cannot run here: it tries candidates at several fidelities, and there is one "
+            "with accuracy in t.csv.",
+        ),
         (["--seeds", "0"], "seeds must be at least 1, got 0."),
         (["--evaluations", "0"], "evaluations must be above 0, got 0.0."),
         (["--workers", "-1"], "workers must be at least 0, got -1."),
@@ -157,6 +178,10 @@ def test_a_wrong_option_is_one_sentence(
         ("digit", "Did you mean 'digits'?"),
         ("mine_for_bench:SPACE", "table must be a TableBenchmark"),
         ("mine_for_bench:nothing", "cannot be imported"),
+        (
+            "mine_for_bench:needs",
+            "function without arguments that returns one, got mine_for_bench:needs(x).",
+        ),
     ],
 )
 def test_a_wrong_table_is_one_sentence(
@@ -197,3 +222,62 @@ def test_missing_peers_are_named(
     assert said.code == 0
     for package in packages:
         assert f"pip install {package}" in said.err
+
+
+def test_a_metric_of_the_table_alone_may_be_limited(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(Said(capsys, *LINE, "--limit", "loss>=1", "--json").out)
+    assert (found["limits"], found["optimum"]) == (["loss>=1"], pytest.approx(0.73))
+
+
+def test_all_that_a_folder_holds_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    one = [*LINE, "--run", "joined", "--strategies"]
+    alone = Said(capsys, *one, "evolution").out
+    assert "that it is better than" not in alone
+    assert Said(capsys, *one, "random", "--seeds", "6").code == 0
+    joined = Said(capsys, *one, "tpe").out
+    assert "p: that it is better than random" in joined
+    for name in ("random", "evolution", "tpe"):
+        assert sum(line.startswith(name) for line in joined.splitlines()) == 2
+    for file in ("summary.csv", "curves.csv"):
+        assert set(pd.read_csv(f"joined/{file}")["strategy"]) == {"random", "evolution", "tpe"}
+    more = Said(capsys, *one, "tpe", "--seeds", "6").out  # evolution has four seeds only
+    assert not any(line.startswith("evolution") for line in more.splitlines())
+
+
+LONG = "a_module_with_a_long_name"
+
+
+def test_long_names_stay_different(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    twins = (
+        "class {0}:\n    def __new__(cls, problem):\n        return nw.RandomSearch()(problem)\n"
+    )
+    names = ["ClimberOfTheFirstKind", "ClimberOfTheSecondKind"]
+    text = "import netwright as nw\n" + "".join(map(twins.format, names))
+    (folder / f"{LONG}.py").write_text(text)
+    strategies = ",".join(f"{LONG}:{name}" for name in names)
+    said = Said(capsys, *LINE, "--strategies", strategies, "--run", "long")
+    assert said.code == 0
+    lines = [line for line in said.out.splitlines() if line.startswith("a_module")]
+    assert len({line.split()[0] for line in lines[:2]}) == 2
+    assert len(lines) == 4
+    assert max(map(len, said.out.splitlines())) < 80
+    heads = [line for line in said.out.splitlines() if line.startswith("strategy")]
+    assert [head.split()[-1] for head in heads] == ["ms", "repeated"]
+
+
+def test_names_are_cut_in_the_middle() -> None:
+    from netwright.cli.bench import _cut
+
+    assert _cut("evolution", 9) == "evolution"
+    assert _cut("halving+evolution", 12) == "halvi..ution"
+    assert {len(_cut("x" * 40, width)) for width in (8, 9)} == {8, 9}
+
+
+def test_rows_are_counted_where_the_space_has_others(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    rows = pd.read_csv(folder / "t.csv").query("a + b < 4")
+    rows.to_csv(folder / "less.csv", index=False)
+    (folder / "less_for_bench.py").write_text(MODULE.replace("t.csv", "less.csv"))
+    said = Said(capsys, "bench", "less_for_bench:table", *LINE[2:], "--run", "less")
+    assert "less_for_bench:table: 24 rows for at most 27 candidates" in said.out

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from netwright.errors import InputError
@@ -118,12 +119,23 @@ def test_a_record_without_energy_is_read(tmp_path: Path) -> None:
 def test_a_cut_or_foreign_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.tfrecord"
     data = written(path)
-    for content in (data[:-3], data[:40], data[:5], b"PAR1" * 50, record(b"[1, 2]")):
+    others = (record(text) for text in (b"[1, 2]", b"5", b"[1, 2, 3, 4, 5]", b"null", b"{}"))
+    for content in (data[:-3], data[:40], data[:5], b"PAR1" * 50, *others):
         path.write_bytes(content)
         with pytest.raises(InputError, match="must be a whole TFRecord of NAS-Bench-101"):
             list(read_nas_bench_101(path))
     with pytest.raises(InputError, match="file must be one that exists"):
         list(read_nas_bench_101(tmp_path / "none"))
+
+
+def test_an_unknown_device_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    names = ["latency_ms_pixel3", "latency_ms_raspi4"]
+    pd.DataFrame(1.0, index=[0], columns=names).to_parquet(tmp_path / "a.parquet")
+    rule = r"device must be one that a\.parquet has: pixel3, raspi4, got 'nexus'\."
+    with pytest.raises(InputError, match=rule):
+        nas_bench_201_table(tmp_path / "a.parquet", device="nexus")
+    assert "latency" in nas_bench_201_table(tmp_path / "a.parquet", device="raspi4").metrics
 
 
 def test_another_data_set_is_refused() -> None:

@@ -1,6 +1,7 @@
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.table import Decided, Measured, TableBenchmark
 from netwright.space.candidate import Candidate, Value
-from netwright.space.choices import OneOf
+from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Proposal
 
@@ -119,8 +120,125 @@ def test_a_wrong_description_is_refused(table: Path) -> None:
         TableBenchmark(SPACE, table, decisions, {0.5: FIDELITIES[0.5]})
     with pytest.raises(InputError, match="decisions must be a column for each of the space"):
         TableBenchmark(SPACE, table, {"a": Decided("op")}, FIDELITIES)
+    with pytest.raises(InputError, match="repetition must be mean or one, got 'median'"):
+        benchmark(table, repetition="median")
+    with pytest.raises(InputError, match="a column must be given as a Decided, got 'op'"):
+        small(table, decisions={"a": "op", "b": "b"})
+    for given, rule in (
+        ("one", "a column must be given as a Measured, got 'one'"),
+        (Measured("one"), r"must be a tuple of at least one, got 'one'\. Use Measured\.of"),  # type: ignore[arg-type]
+        (Measured.of(), r"must be a tuple of at least one, got \(\)"),
+    ):
+        with pytest.raises(InputError, match=rule):
+            small(table, fidelities={1.0: {"accuracy": given}})
     wrong = {1.0: {"accuracy": Measured.of("onee")}}
     with pytest.raises(InputError, match=r"must have the column 'onee'\. Did you mean 'one'"):
         TableBenchmark(SPACE, table, decisions, wrong)(job("x", 1))
     with pytest.raises(InputError, match=r"metric must be one of table\.csv, got 'acuracy'"):
         benchmark(table).column("acuracy")
+
+
+def small(file: Path, space: Space[Any] = SPACE, **options: Any) -> TableBenchmark:
+    """Columns a, b and metrics as they are."""
+    metrics = {"accuracy": Measured.of("accuracy"), "latency": Measured.of("latency")}
+    given = {"decisions": {"a": Decided("a"), "b": Decided("b")}, "fidelities": {1.0: metrics}}
+    return TableBenchmark(space, file, **given | options)
+
+
+def written(folder: Path, *rows: str, head: str = "a,b,accuracy,latency") -> Path:
+    file = folder / "small.csv"
+    file.write_text("\n".join([head, *rows]) + "\n")
+    return file
+
+
+def test_the_file_may_be_given_as_text(table: Path) -> None:
+    assert benchmark(str(table))(job("x", 1))["latency"] == 1.0  # type: ignore[arg-type]
+    assert benchmark(str(table)).path == table  # type: ignore[arg-type]
+
+
+def test_only_what_is_needed_makes_a_candidate_infeasible(tmp_path: Path) -> None:
+    evaluator = small(written(tmp_path, "x,1,.5,", "y,1,.6,inf", "y,2,.7,3"))
+    for a in "xy":
+        candidate = Candidate({"a": a, "b": 1})
+        assert [*evaluator.look_up(candidate, needed=["accuracy"])] == ["accuracy"]
+        for needed in (["latency"], None):
+            with pytest.raises(InfeasibleCandidate, match="has no latency at fidelity 1"):
+                evaluator.look_up(candidate, needed=needed)
+    assert evaluator.column("latency") == pytest.approx([np.nan, np.nan, 3.0], nan_ok=True)
+
+
+def test_codes_outside_are_refused(tmp_path: Path) -> None:
+    decisions = {"a": Decided("a", ("x", "y")), "b": Decided("b")}
+    for code in ("-1", "2", "0.5", "x", ""):
+        evaluator = small(written(tmp_path, "0,1,.5,1", f"{code},2,.5,1"), decisions=decisions)
+        if not code:  # nobody's row
+            assert evaluator.matched.tolist() == [True, False]
+            continue
+        with pytest.raises(
+            InputError, match=r"column 'a' must be whole numbers from 0 to 1, for 'a'"
+        ):
+            evaluator(job("x", 1))
+
+
+def test_two_rows_of_one_candidate_are_refused(tmp_path: Path) -> None:
+    evaluator = small(written(tmp_path, "x,1,.5,1", "y,1,.5,1", "x,1,.9,1"))
+    with pytest.raises(InputError, match=r"got several of a='x', b=1\. Repetitions are columns"):
+        evaluator(job("y", 1))
+    foreign = small(written(tmp_path, "x,1,.5,1", "z,1,.5,1", "z,1,.9,1"))
+    assert foreign(job("x", 1))["accuracy"] == 0.5  # rows of no candidate may be as they like
+    assert foreign.matched.tolist() == [True, False, False]
+
+
+def test_a_table_that_no_candidate_matches_is_refused(tmp_path: Path) -> None:
+    texts = Space({"a": OneOf("x", "y"), "b": OneOf("1", "2")})
+    evaluator = small(written(tmp_path, "x,1,.5,1", "y,2,.5,1"), texts)
+    with pytest.raises(InputError, match=r"got no row of any: a row has b=1, a candidate b='1'\.$"):
+        evaluator(job("x", 1))
+    with pytest.raises(
+        InputError, match=r"among listed values .* where 'b' is decided, got any real"
+    ):
+        small(tmp_path / "small.csv", Space({"a": OneOf("x"), "b": Float(0, 1)}))
+    more = {"a": Decided("a"), "b": Decided("b"), "bb": Decided("b")}
+    with pytest.raises(
+        InputError, match="decisions must be those of the space, no others, got 'bb'"
+    ):
+        small(tmp_path / "small.csv", decisions=more)
+
+
+def test_cells_of_decisions_that_are_not_asked_are_empty(tmp_path: Path) -> None:
+    space = Space({"a": OneOf({"x": "plain", "y": (Integer(1, 3),)})})
+    decisions = {"a": Decided("a"), "a.y.0": Decided("b")}
+    evaluator = small(written(tmp_path, "x,,.5,1", "y,2,.6,2"), space, decisions=decisions)
+    assert evaluator.look_up(Candidate({"a": "x"}))["accuracy"] == 0.5
+    assert evaluator.look_up(Candidate({"a": "y", "a.y.0": 2}))["accuracy"] == 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", b"", "must be a CSV file, got another or one cut off"),
+        ("a.csv", b"\x00\xff\xfe\x80,\x81", "must be a CSV file, got another or one cut off"),
+        ("a.csv", b"a,b,accuracy,latency\nx,1,oops,2", "of a.csv must be numbers, got 'oops'"),
+        ("a.csv", b"a,b,latency\nx,1,2", r"have the column 'accuracy'\. It has: a, b, latency\.$"),
+        ("a.parquet", b"nothing", "must be a parquet file, got another or one cut off"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none_is_one_sentence(
+    tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=sentence) as error:
+        small(tmp_path / name)(job("x", 1))
+    assert "\n" not in str(error.value)
+
+
+def test_a_parquet_file_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": ["x"] * 99, "b": range(99), "accuracy": 0.5, "latency": 1.0})
+    frame.to_parquet(tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="must be a parquet file, got another or one cut off"):
+        small(tmp_path / "a.parquet")(job("x", 1))

@@ -10,8 +10,10 @@ import hashlib
 import inspect
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,8 @@ def default_folder(name: str, table: TableBenchmark, protocol: Protocol) -> Path
 def _identity(table: TableBenchmark, protocol: Protocol) -> dict[str, dict[str, Any]]:
     """The terms in JSON. Neither seeds nor strategies: more of both may join what is there."""
     about = {
-        "file": table.file.name,
-        "digest": _digest(table.file),
+        "file": table.path.name,
+        "digest": _digest(table.path),
         "space": table.space.fingerprint,
         "metrics": {f"{at:g}": repr(dict(of)) for at, of in sorted(table.fidelities.items())},
         "repetition": table.repetition,
@@ -61,11 +63,44 @@ def _digest(file: Path) -> str:
 
 
 def _about(algorithm: Algorithm) -> str:
-    """An algorithm with its settings, and a digest of the file it is written in."""
-    plain = inspect.isclass(algorithm) or inspect.isfunction(algorithm)
-    file = Path(inspect.getsourcefile(algorithm if plain else type(algorithm)) or "")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+    """An algorithm with its settings, and a digest of the files that it is written in."""
+    contents = [file.read_bytes() for file in sorted(_files(algorithm))]
+    digest = hashlib.sha256(b"".join(contents)).hexdigest()[:12] if contents else ""
     return f"{name_of(algorithm)} {digest}".rstrip()
+
+
+def _files(part: object, seen: frozenset[int] = frozenset()) -> set[Path]:
+    """Of its class or function and the bases, and of whatever algorithms it holds."""
+    if id(part) in seen:
+        return set()
+    if isinstance(part, partial):
+        part = [part.func, part.args, part.keywords]
+    if isinstance(part, Mapping):
+        part = [*part.values()]
+    if isinstance(part, list | tuple):
+        return set().union(*(_files(one, seen) for one in part))
+    if not callable(part):
+        return set()
+    if isinstance(part, type) or inspect.isroutine(part):
+        return _written(part)
+    held = [*getattr(part, "__dict__", {}).values()]
+    return _written(type(part)) | _files(held, seen | {id(part)})
+
+
+def _written(one: Any) -> set[Path]:
+    """Where a function, or a class and its bases, are written."""
+    return {file for part in getattr(one, "__mro__", [one]) for file in _file_of(part)}
+
+
+def _file_of(one: Any) -> list[Path]:
+    """Where a class or function is written; nowhere where that is Python itself, or no file."""
+    if str(one.__module__).partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
+        return []
+    try:
+        file = Path(inspect.getsourcefile(one) or "")
+    except TypeError:  # compiled, or typed at a prompt
+        return []
+    return [file] if file.is_file() else []
 
 
 def part_name(name: str, seed: int) -> str:

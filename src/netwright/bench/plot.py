@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 """Told apart by the colour-blind, too (Okabe & Ito 2008); further strategies repeat them dashed."""
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _GREY = "#555555"
+_NOISE = 1e-12
+_FEWEST_TICKS = 3
 _MOST_BANDS = 8
 """With more strategies the intervals would hide the curves; they are in the table."""
 
@@ -50,30 +53,52 @@ def draw(summary: Summary, file: Path, title: str) -> None:
 
 
 def _regret(summary: Summary, curve: Curve) -> tuple[NDArray[np.float64], ...]:
-    """Mean and both ends of the interval, as distances to the best; never below 0."""
+    """Mean and both ends of the interval, as distances to the best; never below 0, and 0 where only
+    sums in another order differ."""
     signs = 1.0 if summary.rises else -1.0
     found = [signs * (summary.optimum - values) for values in (curve.mean, curve.low, curve.high)]
-    return tuple(np.maximum(one, 0.0) for one in found)
+    noise = _NOISE * max(1.0, abs(summary.optimum))
+    return tuple(np.where(one <= noise, 0.0, one) for one in found)  # NaN stays
 
 
 def _scale(axes: Any, means: Sequence[NDArray[np.float64]]) -> None:
     """Logarithmic down to a thousandth of the largest; linear below, where a curve comes to 0."""
     values = np.concatenate(means)
     values = values[np.isfinite(values)]
-    top = float(values.max())
     positive = values[values > 0]
     if not len(positive):
+        axes.set_ylim(-0.05, 1.0)
+        axes.set_yticks([0.0])  # all have found the best: there is no other distance
         return
+    from matplotlib.ticker import FixedLocator
+
+    top = float(values.max())
     floor = max(float(positive.min()), top / 1000)
     if values.min() > floor / 1.001:
+        low, high = floor / 1.25, top * 1.15
         axes.set_yscale("log")
-        axes.set_ylim(floor / 1.25, top * 1.15)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}" if top < 10 * floor else "")
+        axes.set_ylim(low, high)
+        axes.yaxis.set_minor_formatter("")
+        axes.yaxis.set_major_locator(FixedLocator(_ticks(low, high)))
     else:
+        low, high = -floor * 0.1, top * 1.15
         axes.set_yscale("symlog", linthresh=floor, linscale=0.6)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_ylim(-floor * 0.1, top * 1.15)
+        axes.set_ylim(low, high)
+        axes.yaxis.set_major_locator(FixedLocator([0.0, *_ticks(floor, high)]))
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten; with 2 and 5 times them, or all multiples, where those would be few."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for multiples in ((1,), (1, 2, 5), range(1, 10), np.arange(1, 10, 0.5), np.arange(1, 10, 0.1)):
+        found = [
+            float(m * 10.0**k) for k in decades for m in multiples if low <= m * 10.0**k <= high
+        ]
+        if len(found) >= _FEWEST_TICKS:
+            return found
+    return found
 
 
 def _axes(axes: Any, summary: Summary, title: str) -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.table import TableBenchmark, nearest
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import Knowledge, OnlyTheSpace
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import hypervolume, nondominated
+from netwright.trials.trial import Metrics
 
 _SAME = 1e-12
 """Losses that differ by less are those of one candidate under two ways of adding up."""
+_WHOLE = 1e-9
+"""A share of a hypervolume that may be lost in adding it up."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,15 @@ class Protocol:
     until_found: bool = False
 
     def __post_init__(self) -> None:
+        for what in ("search", "report"):
+            object.__setattr__(self, what, _objectives(what, getattr(self, what)))
+        for what, budget in (("evaluations", self.evaluations), ("clock", self.clock)):
+            if not budget > 0:  # NaN, too
+                raise InputError(expected(what, "above 0", budget))
         if min(self.evaluations, self.clock) == math.inf:
             raise InputError("a comparison must end: give evaluations or clock.")
-        for what, budget in (("evaluations", self.evaluations), ("clock", self.clock)):
-            if budget <= 0:
-                raise InputError(expected(what, "above 0", budget))
+        if self.fidelity is not None and not 0 < self.fidelity <= 1:
+            raise InputError(expected("fidelity", "in (0, 1]", self.fidelity))
         if len(self.search) != len(self.report):
             names = [one.metric for one in self.report]
             rule = "as many metrics as are searched" if len(self.search) > 1 else "one metric"
@@ -61,6 +70,9 @@ class Protocol:
             raise InputError(expected("reference", rule, sorted(unknown)[0]))
         if self.references and len(self.report) == 1:
             raise InputError("reference must go with several metrics to search, got one metric.")
+        for name, bound in self.references.items():
+            if not math.isfinite(bound):
+                raise InputError(expected(f"reference of {name}", "a finite number", bound))
 
     @property
     def axis(self) -> str:
@@ -76,6 +88,19 @@ class Protocol:
     def measure(self) -> str:
         """What is reported, in words."""
         return self.report[0].metric if len(self.report) == 1 else "share of the hypervolume"
+
+
+def _objectives(what: str, given: Any) -> tuple[Objective, ...]:
+    """Objectives, or names as on the command line; one or several."""
+    several = given if isinstance(given, list | tuple) else [given]
+    found = [objective_of(one) if isinstance(one, str) else one for one in several]
+    if wrong := [one for one in found if not isinstance(one, Objective)]:
+        raise InputError(expected(what, "Objectives, or metrics by name", wrong[0]))
+    if not found:
+        raise InputError(expected(what, "at least one metric", []))
+    if len({one.metric for one in found}) < len(found):
+        raise InputError(expected(what, "different metrics", Phrase(_names(found))))
+    return tuple(found)
 
 
 def _names(objectives: Sequence[Objective]) -> str:
@@ -109,6 +134,37 @@ class Judge:
         self.fidelity = 1.0 if protocol.fidelity is None else table.nearest(protocol.fidelity)
         self._mean = table.averaged()
         _check(table, protocol, self.fidelity)
+        needed = [one.metric for one in protocol.search]
+        needed += [one.metric for one in protocol.limits]
+        self.needed = (*needed, *(["train_seconds"] if protocol.clock < math.inf else []))
+        """Metrics without which an evaluation cannot be judged; any other may be missing."""
+
+    def check(self) -> None:
+        """InputError where no run on these terms can mean anything: reads the table."""
+        _ = self.optimum, self.worst
+        if len(self.protocol.search) == 1:
+            _ = self.target
+        else:
+            _ = self._reported.whole, self._searched.whole
+
+    @cached_property
+    def fidelities(self) -> tuple[float, ...]:
+        """Where evaluations can be made: those of the table that have all that is needed."""
+        if self.protocol.fidelity is not None:
+            return (self.fidelity,)
+        of = self.table.fidelities
+        return tuple(sorted(one for one in of if set(self.needed) <= set(of[one])))
+
+    def nearest(self, fidelity: float) -> float:
+        """The fidelity that stands for this one, as in a table."""
+        return nearest(fidelity, self.fidelities)
+
+    def evaluate(self, candidate: Candidate, fidelity: float, seed: int) -> Metrics:
+        """What a strategy is told; none of a candidate that the table does not have."""
+        try:
+            return self.table.look_up(candidate, fidelity, seed, self.needed)
+        except InfeasibleCandidate:
+            return {}
 
     @cached_property
     def knowledge(self) -> Knowledge:
@@ -128,14 +184,17 @@ class Judge:
     @cached_property
     def target(self) -> float:
         """The least loss that a search of one metric can meet: what it is after."""
-        return float(np.nanmin(self._losses(self.protocol.search[:1], self.fidelity)[:, 0]))
+        return float(self._losses(self.protocol.search[:1], self.fidelity)[:, 0].min())
 
     @cached_property
     def optimum(self) -> float:
-        """The best that can be reported: the best value in the table, or a share of 1."""
+        """The best that can be reported: the best value in the table, or a share of 1.
+
+        Of rows that an evaluation can meet. A search by other metrics need not choose it.
+        """
         if len(self.protocol.report) > 1:
             return 1.0
-        best = float(np.nanmin(self._losses(self.protocol.report, 1.0)[:, 0]))
+        best = float(self._losses(self.protocol.report, 1.0)[:, 0].min())
         return best if self.protocol.report[0].direction == "min" else -best
 
     @cached_property
@@ -147,73 +206,120 @@ class Judge:
         column = self._mean.column(one.metric)
         return float(np.nanmax(column) if one.direction == "min" else np.nanmin(column))
 
+    @property
+    def references(self) -> Mapping[str, float]:
+        """Reported metric -> the bound of the hypervolume: given, or from the table."""
+        return self._reported.references
+
     @cached_property
-    def references(self) -> dict[str, float]:
-        """Reported metric -> the bound of the hypervolume: given, or from the table.
+    def _reported(self) -> Volume:
+        return self._volume(self.protocol.report, 1.0, self.protocol.references)
+
+    @cached_property
+    def _searched(self) -> Volume:
+        """A bound that is given for what is reported is that of what is searched where it can be."""
+        search, given = self.protocol.search, dict(self.protocol.references)
+        for one in search:
+            if (bound := given.get(f"test_{one.metric}")) is not None:
+                given.setdefault(one.metric, bound)
+        found = self._volume(search, self.fidelity, given)
+        return found if len(found.inside) else self._volume(search, self.fidelity, {})
+
+    def _volume(
+        self, objectives: Sequence[Objective], fidelity: float, given: Mapping[str, float]
+    ) -> Volume:
+        """With bounds as they are given, else from the table.
 
         Of a cost its 98 % quantile; of what is maximised .5 where the best is above, else its 10 %
         quantile.
         """
-        found = {}
-        for one in self.protocol.report:
-            column = self._mean.column(one.metric)
-            if one.metric in self.protocol.references:
-                found[one.metric] = self.protocol.references[one.metric]
+        bounds = {}
+        for one in objectives:
+            column = self._mean.column(one.metric, fidelity)
+            if one.metric in given:
+                bounds[one.metric] = given[one.metric]
             elif one.direction == "min":
-                found[one.metric] = float(np.nanquantile(column, 0.98))
+                bounds[one.metric] = float(np.nanquantile(column, 0.98))
             else:
-                found[one.metric] = (
-                    0.5 if np.nanmax(column) > 0.5 else float(np.nanquantile(column, 0.1))
-                )
-        return found
+                low = float(np.nanquantile(column, 0.1))
+                bounds[one.metric] = 0.5 if np.nanmax(column) > 0.5 else low
+        return Volume(objectives, bounds, self._losses(objectives, fidelity))
 
     def finds_the_target(self, candidate: Candidate) -> bool:
         """Whether this is the candidate that a search of one metric is after (or one of them)."""
-        metrics = self._mean.look_up(candidate, self.fidelity)
+        metrics = self._mean.look_up(candidate, self.fidelity, needed=self.needed)
         within = all(limit.keeps(metrics) for limit in self.protocol.limits)
         return within and self.protocol.search[0].loss(metrics) <= self.target + _SAME
 
+    def finds_the_front(self, incumbents: Sequence[Candidate]) -> bool:
+        """Whether these have all of the hypervolume that a search of several metrics is after."""
+        found = [self._mean.look_up(one, self.fidelity, needed=self.needed) for one in incumbents]
+        return self._searched.share(found) >= 1 - _WHOLE
+
     def worth(self, incumbents: Sequence[Candidate]) -> float:
         """The reported value of the incumbents; NaN of none, or where the table has no value."""
-        try:
-            found = [self._mean.look_up(one) for one in incumbents]
-        except InfeasibleCandidate:  # searched at a low fidelity, and missing at 1
-            return math.nan
+        found = []
+        for one in incumbents:
+            names = [objective.metric for objective in self.protocol.report]
+            with suppress(InfeasibleCandidate):  # searched at a low fidelity, and missing at 1
+                found.append(self._mean.look_up(one, needed=names))
         if not found:
             return math.nan
         if len(self.protocol.report) == 1:
             return found[0][self.protocol.report[0].metric]
-        losses = np.array([[one.loss(m) for one in self.protocol.report] for m in found])
-        return hypervolume(losses[nondominated(losses)], self._bounds) / self._whole
-
-    @cached_property
-    def _bounds(self) -> NDArray[np.float64]:
-        """(m,) the references as losses."""
-        return np.array([one.loss(self.references) for one in self.protocol.report])
-
-    @cached_property
-    def _whole(self) -> float:
-        losses = self._losses(self.protocol.report, 1.0)
-        losses = losses[(losses < self._bounds).all(1)]
-        if not len(losses):
-            raise InputError(
-                expected("reference", "worse than some candidate of the table", self.references)
-            )
-        return hypervolume(losses[nondominated(losses)], self._bounds)
+        return self._reported.share(found)
 
     def _losses(self, objectives: Sequence[Objective], fidelity: float) -> NDArray[np.float64]:
-        """(rows within the limits, m); without rows where a value is missing."""
+        """(rows that an evaluation can meet, m), within the limits and with every value."""
         columns = [self._mean.column(one.metric, fidelity) for one in objectives]
         signs = [1.0 if one.direction == "min" else -1.0 for one in objectives]
         losses = np.stack([sign * column for sign, column in zip(signs, columns, strict=True)], 1)
-        kept = np.isfinite(losses).all(1)
+        met = self._mean.matched & np.isfinite(losses).all(1)
+        for name in self.needed:
+            met &= np.isfinite(self._mean.column(name, self.fidelity))
+        if not met.any():
+            rule = f"a table with {_names(objectives)} of some candidate"
+            fix = "Every row lacks one of them, or what is searched or limited."
+            raise InputError(expected(self.table.path.name, rule, Phrase("none"), fix))
         for limit in self.protocol.limits:
             column = self._mean.column(limit.metric, self.fidelity)
-            kept &= (column <= limit.at_most) & (column >= limit.at_least)
-        if not kept.any():
-            limits = ", ".join(map(str, self.protocol.limits)) or "none"
+            met &= (column <= limit.at_most) & (column >= limit.at_least)
+        if not met.any():
+            limits = ", ".join(map(str, self.protocol.limits))
             raise InputError(f"limits must leave a candidate of the table, got {limits}.")
-        return losses[kept]
+        return losses[met]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The hypervolume that a table has under the bounds of each metric; `losses` (rows, m)."""
+
+    objectives: Sequence[Objective]
+    references: Mapping[str, float]
+    losses: NDArray[np.float64]
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.float64]:
+        """(m,) as losses."""
+        return np.array([one.loss(self.references) for one in self.objectives])
+
+    @property
+    def inside(self) -> NDArray[np.float64]:
+        """(rows, m) those that are better than every bound."""
+        return self.losses[(self.losses < self._bounds).all(1)]
+
+    @cached_property
+    def whole(self) -> float:
+        """Of the whole table; InputError where nothing is inside."""
+        if not len(self.inside):
+            rule = "worse than some candidate of the table"
+            raise InputError(expected("reference", rule, dict(self.references)))
+        return hypervolume(self.inside[nondominated(self.inside)], self._bounds)
+
+    def share(self, found: Sequence[Metrics]) -> float:
+        """How much of it these candidates have."""
+        losses = np.array([[one.loss(metrics) for one in self.objectives] for metrics in found])
+        return hypervolume(losses[nondominated(losses)], self._bounds) / self.whole
 
 
 def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
@@ -229,11 +335,9 @@ def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
         for name in names:
             if name not in have:
                 fix = closest(name, have) or f"It has: {', '.join(have)}."
-                of = table.file.name + (f" at fidelity {at:g}" if at < 1 else "")
+                of = table.path.name + (f" at fidelity {at:g}" if at < 1 else "")
                 raise InputError(expected(what, f"a metric of {of}", name, fix))
     if protocol.until_found and (table.repetition != "mean" or len(protocol.search) > 1):
         got = f"{len(protocol.search)} with repetition {table.repetition}"
         rule = "asked of one metric with repetition mean"
         raise InputError(expected("until-found", rule, Phrase(got), "Leave it out."))
-    if protocol.fidelity is not None and not 0 < protocol.fidelity <= 1:
-        raise InputError(expected("fidelity", "in (0, 1]", protocol.fidelity))

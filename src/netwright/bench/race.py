@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.bench.protocol import Judge
-from netwright.errors import InfeasibleCandidate
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import Algorithm, Problem, Strategy
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
@@ -40,7 +39,7 @@ class Step:
 def problem_of(judge: Judge) -> Problem:
     """What the strategies are given."""
     table, protocol = judge.table, judge.protocol
-    fidelities = (1.0,) if protocol.fidelity is not None else tuple(sorted(table.fidelities))
+    fidelities = (1.0,) if protocol.fidelity is not None else judge.fidelities
     return Problem(table.space, protocol.search, protocol.limits, judge.knowledge, fidelities)
 
 
@@ -64,7 +63,7 @@ def race(algorithm: Algorithm, judge: Judge, seed: int) -> Iterator[Step]:
         key = (proposal.candidate, fidelity)
         training = [seed, int(proposal.candidate.key, 16), seen[key]]  # equal for all strategies
         trial = Trial(number, proposal, int(np.random.default_rng(training).integers(2**31)))
-        metrics = _look_up(judge, trial, fidelity)
+        metrics = judge.evaluate(trial.candidate, fidelity, trial.seed)
         cost, clock = cost + price, clock + metrics.get("train_seconds", 0.0)
         hopeless = 0 if metrics else hopeless + 1
         spent = cost > protocol.evaluations + 1e-9 or clock > protocol.clock
@@ -88,7 +87,7 @@ def _price(judge: Judge, proposal: Proposal) -> tuple[float, float]:
     """The fidelity of the table that is looked up, and what it costs."""
     if judge.protocol.fidelity is not None:
         return judge.fidelity, 1.0  # every evaluation is a whole one then
-    fidelity = judge.table.nearest(proposal.fidelity)
+    fidelity = judge.nearest(proposal.fidelity)
     return fidelity, fidelity
 
 
@@ -104,14 +103,6 @@ def _tell(strategy: Strategy, *trials: Trial) -> float:
     for trial in trials:
         strategy.tell(trial)
     return time.process_time() - began
-
-
-def _look_up(judge: Judge, trial: Trial, fidelity: float) -> Metrics:
-    """The metrics; none of a candidate that the table does not have."""
-    try:
-        return judge.table.look_up(trial.candidate, fidelity, trial.seed)
-    except InfeasibleCandidate:
-        return {}
 
 
 class _Incumbents:
@@ -138,6 +129,9 @@ class _Incumbents:
 
     def reach(self, candidate: Candidate, fidelity: float) -> bool:
         """Whether this evaluation met what the search is after."""
-        if len(self.protocol.search) > 1:
-            return self.reported >= 1 - 1e-9
-        return fidelity == self.judge.fidelity and self.judge.finds_the_target(candidate)
+        if fidelity != self.judge.fidelity:
+            return False
+        if len(self.protocol.search) == 1:
+            return self.judge.finds_the_target(candidate)
+        held = [one for one, _ in self._held]  # without it where it changed nothing
+        return candidate in held and self.judge.finds_the_front(held)

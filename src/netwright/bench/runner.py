@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from netwright.bench.files import Files, part_name, rows
 from netwright.bench.protocol import Judge, Protocol
 from netwright.bench.race import race
-from netwright.errors import InfeasibleCandidate, InputError, expected
+from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
 from netwright.evaluators.table import TableBenchmark
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Algorithm
+from netwright.strategies.base import Algorithm, as_algorithm
+from netwright.strategies.fidelity import MultiFidelity
 from netwright.study.executors import Executor, Supervised
 from netwright.study.lock import FolderLock
 from netwright.trials.trial import Job, Metrics, Proposal, Status
@@ -24,6 +26,7 @@ Watch = Callable[[int, int], None]
 """Hears how many runs are done, and of how many."""
 Pair = tuple[str, int]
 """An entrant and a seed."""
+_MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,38 @@ class Comparison:
     seeds: Sequence[int]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.entrants, Mapping):
+            got = Phrase(type(self.entrants).__name__)
+            raise InputError(expected("strategies", "a mapping of names to algorithms", got))
         if not self.entrants:
             raise InputError(expected("strategies", "at least one", []))
-        if not self.seeds:
-            raise InputError(expected("seeds", "at least 1", 0))
+        for name in self.entrants:
+            if (
+                not isinstance(name, str)
+                or not name.strip()
+                or any(one in name for one in ',"\r\n')
+            ):
+                rule = "a text without commas, quotes and line breaks"
+                raise InputError(expected("a strategy's name", rule, name))
+        made = {name: as_algorithm(one) for name, one in self.entrants.items()}
+        object.__setattr__(self, "entrants", made)
+        object.__setattr__(self, "seeds", _seeds(self.seeds))
+
+
+def _seeds(given: Iterable[int]) -> tuple[int, ...]:
+    if not isinstance(given, Iterable):
+        raise InputError(expected("seeds", "a list or range of whole numbers", given))
+    found = tuple(islice(given, _MOST_SEEDS + 1))
+    if not found:
+        raise InputError(expected("seeds", "at least 1", 0))
+    if len(found) > _MOST_SEEDS:
+        raise InputError(expected("seeds", f"at most {_MOST_SEEDS:,}", Phrase("more")))
+    if wrong := [one for one in found if not isinstance(one, Integral) or one < 0]:
+        raise InputError(expected("seeds", "whole numbers of at least 0", wrong[0]))
+    if len(set(found)) < len(found):
+        twice = next(one for one in found if found.count(one) > 1)
+        raise InputError(expected("seeds", "different ones", twice))
+    return tuple(map(int, found))
 
 
 @dataclass(frozen=True)
@@ -52,7 +83,7 @@ class Runs:
 
 def compare(
     comparison: Comparison,
-    folder: Path,
+    folder: str | Path,
     *,
     workers: int = 1,
     fresh: bool = False,
@@ -63,12 +94,16 @@ def compare(
 
     Killed at any moment, the same call goes on: no run that has ended is made again, and the
     results are those of one that was left alone (overheads are measured, and differ). `fresh`
-    forgets the runs of these entrants. An entrant that fails is not run further. Raises RunError
-    when the folder is of another comparison or in use.
+    forgets the runs of these entrants. An entrant that fails is not run further, and one that needs
+    several fidelities not at all where there is one. Raises InputError where the terms and the
+    table do not fit, RunError when the folder is of another comparison or in use.
     """
-    Judge(comparison.table, comparison.protocol).worth([])  # what is wrong is said before all else
-    wanted = [(name, seed) for seed in comparison.seeds for name in comparison.entrants]
-    failures: dict[str, str] = {}
+    folder = Path(folder)
+    judge = Judge(comparison.table, comparison.protocol)
+    judge.check()  # what is wrong is said before all else
+    failures = left_out(comparison.entrants, judge)
+    able = [name for name in comparison.entrants if name not in failures]
+    wanted = [(name, seed) for seed in comparison.seeds for name in able]
     with FolderLock(folder):
         files = Files(folder, comparison.table, comparison.protocol, comparison.entrants)
         files.open(fresh)
@@ -83,6 +118,20 @@ def compare(
         finally:
             files.close()
     return Runs(files.file, failures)
+
+
+def left_out(entrants: Mapping[str, Algorithm], judge: Judge) -> dict[str, str]:
+    """Those that could not run on these terms -> why."""
+    if len(judge.fidelities) > 1:
+        return {}
+    searched = ", ".join(one.metric for one in judge.protocol.search)
+    reason = (
+        "it tries candidates at several fidelities, and there is one with "
+        f"{searched} in {judge.table.path.name}"
+    )
+    if judge.protocol.fidelity is not None:
+        reason = "it tries candidates at several fidelities, and all evaluations are made at one"
+    return {name: reason for name, one in entrants.items() if isinstance(one, MultiFidelity)}
 
 
 def _run(

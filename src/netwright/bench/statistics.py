@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_BLOCK = 1024
+"""Points of a curve that are resampled at once."""
 
 
 def bootstrap(
@@ -20,11 +22,14 @@ def bootstrap(
     `values` (seeds, points) -> (points,), (points,). Whole runs are drawn, so that a curve's
     points are drawn together.
     """
-    seeds = len(values)
+    seeds, points = values.shape
     draws = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)  # (resamples, seeds)
-    means = draws @ values / seeds  # (resamples, points)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    ends = np.empty((2, points))
+    for first in range(0, points, _BLOCK):  # all means at once are resamples times the memory
+        means = draws @ values[:, first : first + _BLOCK] / seeds  # (resamples, block)
+        quantiles = [(1 - level) / 2, (1 + level) / 2]
+        ends[:, first : first + _BLOCK] = np.quantile(means, quantiles, axis=0)
+    return ends[0], ends[1]
 
 
 @dataclass(frozen=True)

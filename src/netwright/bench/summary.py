@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from netwright.bench import statistics
 from netwright.bench.protocol import Judge, Protocol
 from netwright.bench.statistics import Reached
+from netwright.errors import InputError, Phrase, expected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,12 +42,12 @@ class Curve:
 class Result:
     """One strategy at the end of the budget; everything over the same seeds.
 
-    `regret`: how far `mean` is from the best in the table; `regret_p90`: exceeded by one run in
-    ten. `p`: that it is not better than the reference, Holm-corrected; None of the reference.
-    `matches`: when its mean curve comes to the reference's final mean, infinite if never.
-    `optimum`: how soon the best by the searched metric was evaluated. `overhead`: its own CPU
-    milliseconds for a proposal, median (and mean: some think once for many). `repeated`: share of
-    evaluations asked for a second time.
+    `regret`: how far `mean` is from the best in the table by what is reported, which a search by
+    other metrics need not choose; `regret_p90`: exceeded by one run in ten. `p`: that it is not
+    better than the reference, Holm-corrected; None of the reference. `matches`: when its mean curve
+    comes to the reference's final mean, infinite if never. `optimum`: how soon the best by the
+    searched metrics was evaluated. `overhead`: its own CPU milliseconds for a proposal, median (and
+    mean: some think once for many). `repeated`: share of evaluations asked for a second time.
     """
 
     strategy: str
@@ -92,10 +93,33 @@ class Summary:
         return _rises(self.protocol)
 
 
-def summarise(file: Path, judge: Judge, names: Sequence[str], seeds: Sequence[int]) -> Summary:
-    """Reads `runs.csv`; the reference is random search where it is among the names, else the first."""
-    frame = _read(file, names, seeds)
-    runs = {name: _Strategy(frame[frame["strategy"] == name], judge) for name in names}
+def strategies_in(file: str | Path, seeds: Sequence[int]) -> list[str]:
+    """Those that have run with each of these seeds, by name."""
+    pairs = _frame(file)[["strategy", "seed"]].drop_duplicates()
+    counts = pairs[pairs["seed"].isin(list(seeds))]["strategy"].value_counts()
+    return sorted(str(name) for name, count in counts.items() if count == len(seeds))
+
+
+def summarise(
+    file: str | Path, judge: Judge, names: Sequence[str], seeds: Sequence[int]
+) -> Summary:
+    """Reads `runs.csv`; the reference is random search where it is among the names, else the first.
+
+    InputError where a strategy has not run with each of the seeds.
+    """
+    frame = _frame(file)
+    frame = frame[frame["strategy"].isin(list(names)) & frame["seed"].isin(list(seeds))]
+    there = {
+        (str(name), int(seed)) for name, seed in zip(frame["strategy"], frame["seed"], strict=True)
+    }
+    if missing := [(name, seed) for name in names for seed in seeds if (name, seed) not in there]:
+        name, seed = missing[0]
+        got = Phrase(f"none of {name} with seed {seed}")
+        raise InputError(expected(str(file), "of every strategy with every seed", got))
+    if not names or not len(seeds):
+        raise InputError(expected("a summary", "of at least one strategy and seed", Phrase("none")))
+    grid = grid_of(judge.protocol, float(frame[judge.protocol.axis].max()))
+    runs = {name: _Strategy(frame[frame["strategy"] == name], judge, grid) for name in names}
     reference = "random" if "random" in runs else names[0]
     yardstick = runs[reference]
     p = {
@@ -110,21 +134,22 @@ def summarise(file: Path, judge: Judge, names: Sequence[str], seeds: Sequence[in
     return Summary(judge.protocol, judge.optimum, reference, results, curves)
 
 
-def _read(file: Path, names: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
+def _frame(file: str | Path) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.read_csv(file, dtype={"strategy": "category"})
-    return frame[frame["strategy"].isin(list(names)) & frame["seed"].isin(list(seeds))]
+    if not Path(file).is_file():
+        raise InputError(expected("file", "the runs.csv of a comparison", str(file)))
+    return pd.read_csv(file, dtype={"strategy": str})
 
 
 class _Strategy:
     """The runs of one strategy as arrays: regrets (seeds, points) and times."""
 
-    def __init__(self, frame: pd.DataFrame, judge: Judge) -> None:
+    def __init__(self, frame: pd.DataFrame, judge: Judge, grid: Floats) -> None:
         protocol = judge.protocol
         self.frame, self.optimum = frame, judge.optimum
         self.sign = -1.0 if _rises(protocol) else 1.0  # regret = sign * (reported - optimum)
-        self.grid = grid_of(protocol)
+        self.grid = grid
         rows = [one for _, one in frame.groupby("seed", sort=True)]
         spent = [one[protocol.axis].to_numpy(float) for one in rows]
         reported = [one["reported"].to_numpy(float) for one in rows]
@@ -170,10 +195,14 @@ class _Strategy:
         return Curve(self.grid, self.values.mean(0), low, high)
 
 
-def grid_of(protocol: Protocol) -> Floats:
-    """Where curves are read: after each evaluation, or at even times."""
+def grid_of(protocol: Protocol, spent: float = math.inf) -> Floats:
+    """Where curves are read: after each evaluation, or at even times.
+
+    After what was `spent` at most nothing changes until the end of the budget.
+    """
     if protocol.axis == "cost":
-        return np.unique(np.append(np.arange(1.0, protocol.budget), protocol.budget))
+        last = min(protocol.budget, math.ceil(spent) + 1) if spent < math.inf else protocol.budget
+        return np.unique(np.append(np.arange(1.0, last), protocol.budget))
     return np.linspace(protocol.budget / _POINTS, protocol.budget, _POINTS)
 
 

@@ -86,7 +86,7 @@ TableName = Annotated[
     ),
 ]
 Strategies = Annotated[
-    str,
+    str | None,
     _option("Names joined by commas, or all.  [default: random, evolution and fit's default]"),
 ]
 Seeds = Annotated[int, typer.Option(help="Runs of each strategy; paired by their seeds.")]
@@ -224,7 +224,7 @@ def export(run: RunArgument, trial: FrontTrial = None, out: OnnxFile = None) -> 
 @app.command()
 def bench(
     table: TableName,
-    strategies: Strategies = "",
+    strategies: Strategies = None,
     seeds: Seeds = 20,
     evaluations: Evaluations = None,
     clock_: Clock = None,
@@ -253,7 +253,8 @@ def bench(
         until_found,
     )  # fmt: skip
     place = Place(run, workers, fresh, as_json)
-    bench(Table(table, task, repetition, device), terms, strategies or default, peers, seeds, place)
+    chosen = default if strategies is None else strategies
+    bench(Table(table, task, repetition, device), terms, chosen, peers, seeds, place)
 
 
 def _kind(name: str | None) -> Any:

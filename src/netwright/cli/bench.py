@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import wrap
@@ -19,17 +21,18 @@ from netwright.automl import names
 from netwright.bench.files import default_folder
 from netwright.bench.peers import PEERS, missing, peer
 from netwright.bench.protocol import Judge, Protocol, objective_of, reported_of
-from netwright.bench.runner import Comparison, compare
-from netwright.bench.summary import Summary, summarise
+from netwright.bench.runner import Comparison, Runs, compare, left_out
+from netwright.bench.summary import Summary, strategies_in, summarise
 from netwright.cli import screen
 from netwright.cli.screen import ERR, OUT, say
-from netwright.errors import InputError, MissingExtra, RunError, closest, expected
+from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected
 from netwright.evaluators.nasbench import nas_bench_201_table
 from netwright.evaluators.table import TableBenchmark
 from netwright.report.tables import value
 from netwright.strategies.base import Algorithm
 from netwright.study.executors import cores
-from netwright.trials.objective import parse_limit
+from netwright.trials.metrics import METRICS
+from netwright.trials.objective import Limit, parse_limit
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,18 @@ def _shipped(place: str, *arguments: object) -> TableBenchmark:
 
 def _own(place: str) -> TableBenchmark:
     found = names.imported(place, "table")
-    table = found if isinstance(found, TableBenchmark) or not callable(found) else found()
-    if not isinstance(table, TableBenchmark):
-        rule = "a TableBenchmark, or a function that returns one"
-        raise InputError(expected("table", rule, table))
-    return table
+    rule = "a TableBenchmark, or a function without arguments that returns one"
+    if callable(found) and not isinstance(found, TableBenchmark):
+        signature = inspect.signature(found)
+        try:
+            signature.bind()
+        except TypeError:
+            got = Phrase(f"{place}{signature}")
+            raise InputError(expected("table", rule, got)) from None
+        found = found()
+    if not isinstance(found, TableBenchmark):
+        raise InputError(expected("table", rule, found))
+    return found
 
 
 @dataclass(frozen=True)
@@ -126,10 +136,25 @@ class Terms:
             evaluations,
             math.inf if self.clock is None else self.clock,
             self.fidelity,
-            tuple(parse_limit(one) for one in self.limits),
+            tuple(_limit(one, table) for one in self.limits),
             dict(map(_reference, self.references)),
             self.until_found,
         )
+
+
+def _limit(text: str, table: TableBenchmark) -> Limit:
+    """On a metric that netwright knows, or one of the table's own."""
+    found = re.fullmatch(r"\s*(\w+)\s*([<>])=?\s*(\S+)\s*", text)
+    if found is None or found[1] in METRICS or found[1] not in table.metrics:
+        return parse_limit(text)
+    try:
+        bound = float(found[3])
+    except ValueError:
+        bound = math.nan
+    if math.isnan(bound):
+        rule = "METRIC<=NUMBER or METRIC>=NUMBER"
+        raise InputError(expected("limit", rule, text))
+    return Limit(found[1], at_most=bound) if found[2] == "<" else Limit(found[1], at_least=bound)
 
 
 def _reference(text: str) -> tuple[str, float]:
@@ -181,9 +206,13 @@ def bench(
     opened = table.open()
     protocol = terms.protocol(opened)
     judge = Judge(opened, protocol)
+    judge.check()
     algorithms = entrants(strategies, peers, judge)
     folder = Path(place.run) if place.run else default_folder(table.stem, opened, protocol)
     comparison = Comparison(opened, algorithms, protocol, range(seeds))
+    absent = left_out(comparison.entrants, judge)
+    if len(absent) == len(algorithms):
+        raise InputError(f"{next(iter(absent))} cannot run here: {next(iter(absent.values()))}.")
     if not place.quiet:
         _opening(table, judge, seeds, folder)
     try:
@@ -193,12 +222,11 @@ def bench(
     except KeyboardInterrupt:
         say("stopped: the same line goes on.", ERR)
         raise SystemExit(130) from None
-    for name, reason in runs.failures.items():
-        say(f"{name} failed and is left out: {reason}", ERR)
-    left = [name for name in algorithms if name not in runs.failures]
-    if not left:
-        raise RunError("no strategy came to an end.")
-    summary = summarise(runs.file, judge, left, range(seeds))
+    _say_failures(runs, algorithms)
+    everyone = strategies_in(runs.file, range(seeds))  # of other lines on the same terms, too
+    chosen = [*algorithms, *(name for name in everyone if name not in algorithms)]
+    chosen = [name for name in chosen if name not in runs.failures]
+    summary = summarise(runs.file, judge, chosen, range(seeds))
     _write(summary, folder)
     missing = _draw(summary, folder / "bench.svg", f"{_called(table)}, {seeds} seeds")
     if place.quiet:
@@ -210,6 +238,18 @@ def bench(
             _say_wrapped(missing, 0)
 
 
+def _say_failures(runs: Runs, algorithms: Mapping[str, Algorithm]) -> None:
+    """A line for each; RunError where nobody is left, once where all have the same reason."""
+    reasons = set(runs.failures.values())
+    alike = len(runs.failures) == len(algorithms) and len(reasons) == 1
+    if alike:
+        raise RunError(f"no strategy came to an end: {reasons.pop()}.")
+    for name, reason in runs.failures.items():
+        say(f"{name} failed and is left out: {reason}", ERR)
+    if len(runs.failures) == len(algorithms):
+        raise RunError("no strategy came to an end.")
+
+
 def _opening(table: Table, judge: Judge, seeds: int, folder: Path) -> None:
     protocol = judge.protocol
     searched = ", ".join(one.metric for one in protocol.search)
@@ -217,7 +257,7 @@ def _opening(table: Table, judge: Judge, seeds: int, folder: Path) -> None:
     at = f" at fidelity {judge.fidelity:g}" if protocol.fidelity is not None else ""
     limits = "".join(f", {limit}" for limit in protocol.limits)
     lines = [
-        f"{_called(table)}: {judge.table.space.size:,.0f} candidates",
+        f"{_called(table)}: {_size(judge.table)}",
         f"searched  {searched} ({of}){at}{limits}",
         f"reported  {_reported(judge)}",
         f"budget    {_budget(protocol)} for each of {seeds} seeds, the same for all",
@@ -226,6 +266,16 @@ def _opening(table: Table, judge: Judge, seeds: int, folder: Path) -> None:
     for line in lines:
         _say_wrapped(line, 10)
     say()
+
+
+def _size(table: TableBenchmark) -> str:
+    """The space is counted before its rule, and many of its candidates may share a row."""
+    rows, size = int(table.matched.sum()), table.space.size
+    return (
+        f"{size:,.0f} candidates"
+        if rows == size
+        else f"{rows:,} rows for at most {size:,.0f} candidates"
+    )
 
 
 def _called(table: Table) -> str:
@@ -337,41 +387,75 @@ def _closing(summary: Summary, seeds: int) -> None:
     metric = protocol.report[0].metric if len(protocol.report) == 1 else ""
     unit = "s" if protocol.axis == "clock" else "evaluations"
     say(f"{protocol.measure} after {protocol.budget:,g} {unit}, mean of {seeds} seeds")
-    matches = f"= {summary.reference[:8]} at"
-    head = f"{'strategy':<17.17}{'mean':>8}  {'95 % interval':<15}{'regret':>8}{'p':>8}"
-    say(f"{head}{matches:>13}{'ms':>8}")
-    for one in summary.results:
-        interval = f"[{shown(metric, one.low)} {shown(metric, one.high)}]"
-        say(
-            f"{one.strategy:<17.17}{shown(metric, one.mean):>8}  {interval:<15}"
-            f"{shown(metric, one.regret):>8}{_p(one.p):>8}{_spent(one.matches):>13}"
-            f"{_ms(one.overhead):>8}"
-        )
-    notes = [
-        f"p: that it is better than {summary.reference}, one-sided Wilcoxon signed-rank test over "
-        "paired seeds, Holm-corrected.",
-        f"{matches}: {unit} at which the mean comes to {summary.reference}'s last.",
-        "ms: the strategy's own CPU time for a proposal, median.",
-    ]
+    matches = f"= {_cut(summary.reference, 8)} at"
+    _columns(
+        ["strategy", "mean", "95 % interval", "regret", "p", matches, "ms"],
+        [
+            [
+                one.strategy, shown(metric, one.mean),
+                f"[{shown(metric, one.low)} {shown(metric, one.high)}]",
+                shown(metric, one.regret), _p(one.p), _spent(one.matches), _ms(one.overhead),
+            ]
+            for one in summary.results
+        ],
+    )  # fmt: skip
     say()
-    what = "hypervolume" if len(protocol.report) > 1 else f"{protocol.search[0].metric}"
-    say(f"until the best {what} of the table was found, {unit}")
-    say(
-        f"{'strategy':<17.17}{'found':>9}{'expected':>12}{'median':>10}{'90 %':>10}{'repeated':>11}"
-    )
-    for one in summary.results:
-        optimum = one.optimum
-        say(
-            f"{one.strategy:<17.17}{optimum.share:>9.0%}{_spent(optimum.expected):>12}"
-            f"{_spent(optimum.median):>10}{_spent(optimum.p90):>10}{one.repeated:>11.0%}"
+    what = "hypervolume of " if len(protocol.search) > 1 else ""
+    searched = " x ".join(one.metric for one in protocol.search)
+    say(f"until the best {what}{searched} of the table was found, {unit}")
+    _columns(
+        ["strategy", "found", "expected", "median", "90 %", "repeated"],
+        [
+            [
+                one.strategy, f"{one.optimum.share:.0%}", _spent(one.optimum.expected),
+                _spent(one.optimum.median), _spent(one.optimum.p90), f"{one.repeated:.0%}",
+            ]
+            for one in summary.results
+        ],
+    )  # fmt: skip
+    say()
+    for note in _notes(summary, matches, unit):
+        _say_wrapped(note, 2)
+
+
+def _notes(summary: Summary, matches: str, unit: str) -> Iterator[str]:
+    """What the columns mean."""
+    if len(summary.results) > 1:
+        yield (
+            f"p: that it is better than {summary.reference}, one-sided Wilcoxon signed-rank test "
+            "over paired seeds, Holm-corrected."
         )
-    notes.append(
+    yield f"{matches}: {unit} at which the mean comes to {summary.reference}'s last."
+    yield "ms: the strategy's own CPU time for a proposal, median."
+    searched, reported = summary.protocol.search, summary.protocol.report
+    if searched != reported:
+        names = " x ".join(one.metric for one in reported)
+        yield f"regret: to the best {names} of the table, which the search need not choose."
+    yield (
         "expected: what all runs spent by the runs that found it (ERT); median and 90 %: "
         "Kaplan-Meier, runs that did not find it censored."
     )
-    say()
-    for note in notes:
-        _say_wrapped(note, 2)
+
+
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Names left, as long as 79 columns allow; figures right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    room = max(12, 79 - sum(2 + width for width in widths[1:]))
+    cut = [_cut(row[0], room) for row in rows]
+    if len(set(cut)) < len(cut):  # different ones must look different
+        cut = [row[0] for row in rows]
+    first = max(map(len, [head[0], *cut, " " * 15]))
+    for name, row in zip([head[0], *cut], [head, *rows], strict=True):
+        cells = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+        say("  ".join([name.ljust(first), *cells]))
+
+
+def _cut(name: str, width: int) -> str:
+    """Without its middle where it is too long."""
+    if len(name) <= width:
+        return name
+    tail = (width - 2) // 2
+    return f"{name[: width - 2 - tail]}..{name[len(name) - tail :]}"
 
 
 def _p(p: float | None) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from netwright.errors import InputError, closest, expected
-from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.evaluators.table import Decided, Measured, TableBenchmark, columns_of
 from netwright.networks.cells import nas_bench_201 as nas_bench_201_network
 from netwright.networks.costs import costs as costs_of_network
 from netwright.networks.layers import Network
@@ -23,6 +23,7 @@ from netwright.trials.trial import Metrics
 
 _OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 _SEEDS = (777, 888, 999)
+_LATENCY = "latency_ms_"
 _DATASETS = ("cifar10", "cifar100", "imagenet16")
 _NAS_BENCH_360 = {"ninapro": 0.01, "darcy": 1.0}
 """The same cells on other data (Tu et al. 2022, 2110.05668): what turns the column into a score."""
@@ -49,6 +50,8 @@ def nas_bench_201_table(
     if dataset not in datasets:
         fix = closest(dataset, datasets)
         raise InputError(expected("dataset", " or ".join(datasets), dataset, fix))
+    if device:
+        _check_device(device, Path(file))
     if dataset in _NAS_BENCH_360 and repetition == "one":
         rule = f'"mean" for {dataset}'
         raise InputError(
@@ -90,9 +93,19 @@ def _metrics(dataset: str, epochs: int) -> dict[str, Measured]:
     }
 
 
+def _check_device(device: str, file: Path) -> None:
+    """InputError where the file has no latency on it; one that is not there is missed later."""
+    if not file.is_file():
+        return
+    known = [one.removeprefix(_LATENCY) for one in columns_of(file) if one.startswith(_LATENCY)]
+    if device not in known:
+        rule = f"one that {file.name} has: {', '.join(known) or 'none'}"
+        raise InputError(expected("device", rule, device, closest(device, known)))
+
+
 def _latency(device: str) -> dict[str, Measured]:
     """Of the network for CIFAR-10, whatever the data set."""
-    return {"latency": Measured.of(f"latency_ms_{device}")} if device else {}
+    return {"latency": Measured.of(f"{_LATENCY}{device}")} if device else {}
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ def read_nas_bench_101(file: str | Path) -> Iterator[Evaluation]:
                 tuple(int(bit) for bit in matrix[i * size : (i + 1) * size]) for i in range(size)
             )
             yield _evaluation(rows, tuple(operations.split(",")), int(epochs), packed)
-        except (ValueError, KeyError, IndexError, struct.error) as error:
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
             raise _no_record(path) from error
 
 
