@@ -717,3 +717,29 @@ def test_every_kind_of_choice_is_filled_as_it_says() -> None:
 def test_what_is_closed_is_not_copied() -> None:
     big = Net(Conv(3), Conv(5))
     assert Space({"net": big, "x": OneOf(1, 2)}).fill(Candidate({"x": 2}))["net"] is big  # type: ignore[comparison-overlap]
+
+
+def adds_up(values: Mapping[str, Value]) -> bool:
+    return sum(int(str(value)) for value in values.values()) == 6
+
+
+def test_where_a_rule_forbids_every_single_edit_more_decisions_change() -> None:
+    space = Space({"a": Integer(0, 6), "b": Integer(0, 6), "c": Integer(0, 6)}, rule=adds_up)
+    parent = Candidate({"a": 1, "b": 2, "c": 3})
+    children = [space.mutate(parent, rng(seed)) for seed in range(30)]
+    changed = {sum(child.values[p] != parent.values[p] for p in "abc") for child in children}
+    assert all(space.holds(child) for child in children)
+    assert changed == {2}
+    again = Space(space.description, rule=adds_up)  # what was found out before does not show
+    assert children == [again.mutate(parent, rng(seed)) for seed in range(30)]
+    assert children == [space.mutate(parent, rng(seed)) for seed in range(30)]
+
+
+def one_of_a_kind(values: Mapping[str, Value]) -> bool:
+    return values["a"] == values["b"] == 3
+
+
+def test_a_mutation_that_finds_no_child_nearby_is_drawn_anew() -> None:
+    space = Space({"a": Integer(0, 4), "b": Integer(0, 4)}, rule=one_of_a_kind)
+    parent = Candidate({"a": 3, "b": 3})
+    assert space.mutate(parent, rng()) == parent

@@ -1,9 +1,15 @@
 """The contract that every strategy we ship keeps; users run the same checks on theirs."""
 
+from collections.abc import Mapping
+
 import pytest
 
+from netwright.space.candidate import Value
+from netwright.space.choices import Integer
+from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
 from netwright.strategies.bananas import Bananas, Npenas
+from netwright.strategies.base import Algorithm, Problem
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.evolution import RegularizedEvolution
@@ -13,7 +19,8 @@ from netwright.strategies.local import LocalSearch
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import PPO, Reinforce
 from netwright.strategies.tpe import TPE
-from netwright.testing import StrategyCheck, strategy_checks
+from netwright.testing import LOSS, StrategyCheck, simulate, strategy_checks
+from netwright.trials.trial import Status
 
 ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
@@ -27,3 +34,21 @@ CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 @pytest.mark.parametrize(("algorithm", "check"), CHECKS, ids=[f"{a}-{c}" for a, c in CHECKS])
 def test_the_contract(algorithm: object, check: StrategyCheck) -> None:
     check()
+
+
+def balanced(values: Mapping[str, Value]) -> bool:
+    return values["a"] == values["b"]
+
+
+COUPLED = [*ALGORITHMS, ASHA(RegularizedEvolution()), Hyperband(Bayesian())]
+
+
+@pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
+def test_a_rule_that_forbids_every_single_edit_is_survived(algorithm: Algorithm) -> None:
+    space = Space({"a": Integer(0, 15), "b": Integer(0, 15)}, rule=balanced)
+    events = simulate(
+        algorithm(Problem(space, (LOSS,))), lambda c: {"loss": float(str(c.values["a"]))}, 40
+    )
+    done = [trial for trial in events if trial.status is Status.DONE]
+    full = {trial.candidate for trial in done if trial.proposal.fidelity == 1}
+    assert len(full) == 16 or len(done) == 40

@@ -18,6 +18,8 @@ from netwright.strategies.gaussian import squared_distances
 _NEIGHBOURS = 250
 """At most so many one-edit neighbours of a candidate; of more, a random part."""
 
+_MUTANTS = 50
+
 
 def new(candidates: Iterable[Candidate], known: Set[Candidate]) -> list[Candidate]:
     """Those that are not known, each once, in their order."""
@@ -37,9 +39,17 @@ def distinct(
 
 
 def one_edit(space: Space[Any], base: Candidate, rng: RNG) -> list[Candidate]:
-    """The neighbours of a candidate, and steps of many sizes along each of its numbers."""
+    """The neighbours of a candidate, and steps of many sizes along each of its numbers.
+
+    Where a rule forbids all of them: mutants, in which it changes more than one decision.
+    """
     found = _some(list(islice(space.neighbours(base), 20 * _NEIGHBOURS)), _NEIGHBOURS, rng)
-    return [*found, *_steps(space, base, 4, rng)]
+    found += _steps(space, base, 4, rng)
+    if found or not any(
+        one.path in base.values and len(one.values) != 1 for one in space.decisions
+    ):
+        return found
+    return [space.mutate(base, rng) for _ in range(_MUTANTS)]
 
 
 def once_more(
