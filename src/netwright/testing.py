@@ -324,24 +324,31 @@ def _renamed() -> Space[Any]:
     return Space({f"e{i + 1}": OneOf("zero", "alpha", "w1", "w3", "q") for i in range(6)})
 
 
+def _dear_metrics(candidate: Candidate) -> Metrics:
+    """The loss pulls towards cost, so that only a limit on the cost holds a search back."""
+    metrics = _cell_metrics(candidate)
+    return {**metrics, "loss": metrics["loss"] - 1.5 * metrics["cost"]}
+
+
 def _limits_are_respected(algorithm: Algorithm) -> None:
     """More of the second half keep a limit than the 23 % of random candidates that do.
 
-    Counted at full fidelity, of 120 full evaluations' worth.
+    The objective pulls outside: who ignores the limit has fewer. Counted at full fidelity, of 120
+    full evaluations' worth.
     """
     if algorithm == RandomSearch():
         return
     limit = Limit("cost", at_most=1)
     kept = []
     for seed in range(4):
-        strategy = _make(algorithm, _cells(), [limit])
+        strategy = algorithm(Problem(_cells(), (LOSS,), [limit]))
         done = list(
-            filter(_is_result, simulate(strategy, _cell_metrics, 1200, seed=seed, cost=120))
+            filter(_is_result, simulate(strategy, _dear_metrics, 1200, seed=seed, cost=120))
         )
         done = done[len(done) // 2 :]
         kept += [limit.keeps(t.metrics) for t in done]
     share = float(np.mean(kept))
-    assert share > 0.35, f"a limit must pull the search inside, got {share:.0%} within"
+    assert share > 0.3, f"a limit must pull the search inside, got {share:.0%} within"
 
 
 def _it_beats_random_search(algorithm: Algorithm) -> None:
