@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,7 +37,7 @@ from space_tools import (
     subsets,
 )
 
-from netwright.errors import InvalidCandidate, SpaceError
+from netwright.errors import InputError, InvalidCandidate, SpaceError
 from netwright.space import (
     Candidate,
     Float,
@@ -743,3 +744,15 @@ def test_a_mutation_that_finds_no_child_nearby_is_drawn_anew() -> None:
     space = Space({"a": Integer(0, 4), "b": Integer(0, 4)}, rule=one_of_a_kind)
     parent = Candidate({"a": 3, "b": 3})
     assert space.mutate(parent, rng()) == parent
+
+
+@pytest.mark.parametrize("wrong", [0, None, random.Random(0), np.random.RandomState(0)])
+def test_what_is_no_generator_is_refused(wrong: Any) -> None:
+    space = bench201()
+    for draw in (
+        lambda: space.sample(wrong),
+        lambda: space.mutate(space.default(), wrong),
+        lambda: space.crossover(space.default(), space.default(), wrong),
+    ):
+        with pytest.raises(InputError, match=r"rng must be a numpy\.random\.Generator"):
+            draw()

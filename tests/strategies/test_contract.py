@@ -1,9 +1,11 @@
 """The contract that every strategy we ship keeps; users run the same checks on theirs."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
+from netwright.errors import InputError
 from netwright.space.candidate import Value
 from netwright.space.choices import Integer
 from netwright.space.space import Space
@@ -16,6 +18,7 @@ from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.genetic import NSGA2, Genetic
 from netwright.strategies.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
 from netwright.strategies.local import LocalSearch
+from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import PPO, Reinforce
 from netwright.strategies.tpe import TPE
@@ -52,3 +55,21 @@ def test_a_rule_that_forbids_every_single_edit_is_survived(algorithm: Algorithm)
     done = [trial for trial in events if trial.status is Status.DONE]
     full = {trial.candidate for trial in done if trial.proposal.fidelity == 1}
     assert len(full) == 16 or len(done) == 40
+
+
+WHOLE = [
+    (RegularizedEvolution, "population"), (RegularizedEvolution, "sample"),
+    (Genetic, "population"), (Genetic, "sample"), (Genetic, "elites"), (NSGA2, "population"),
+    (DifferentialEvolution, "population"), (LocalSearch, "initial"), (Bayesian, "initial"),
+    (TPE, "initial"), (TPE, "candidates"), (Bananas, "initial"), (Bananas, "batch"),
+    (Npenas, "candidates"), (Npenas, "parents"), (Reinforce, "batch"), (PPO, "batch"),
+    (PPO, "epochs"), (ASHA, "enough"), (Hyperband, "enough"), (OneShot, "candidates"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "name"), WHOLE)
+@pytest.mark.parametrize("wrong", [10.5, 10.0, True, "10"])
+def test_settings_that_count_are_whole_numbers(settings: Any, name: str, wrong: object) -> None:
+    given = {"method": None} if settings is OneShot else {}
+    with pytest.raises(InputError, match=f"{name} must be a whole number of at least"):
+        settings(**given, **{name: wrong})

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InvalidCandidate, SpaceError, closest, expected
+from netwright.errors import InputError, InvalidCandidate, SpaceError, closest, expected
 from netwright.space import decisions as tree
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
@@ -82,6 +82,7 @@ class Space(Generic[D]):
 
     def sample(self, rng: RNG, by: Literal["choice", "leaf"] = "choice") -> Candidate:
         """Uniform choice by choice, or (`by` "leaf") over complete candidates."""
+        _check_generator(rng)
         if by == "leaf":
             counter = self._counter
             return self._until_valid(lambda: counter.draw(rng))
@@ -115,6 +116,7 @@ class Space(Generic[D]):
         Where the space's rule lets no such child pass, two decisions change, then three, then all:
         a rule may couple them. SpaceError when there is nothing to change.
         """
+        _check_generator(rng)
         values = parent.values
         able = [
             one for one in self.decisions
@@ -142,6 +144,7 @@ class Space(Generic[D]):
 
     def crossover(self, a: Candidate, b: Candidate, rng: RNG) -> Candidate:
         """Each decision from a or b; an option's inner choices follow the option."""
+        _check_generator(rng)
 
         def child() -> dict[str, Value]:
             values: dict[str, Value] = {}
@@ -374,6 +377,12 @@ class Space(Generic[D]):
             return Candidate(draw())
         valid = (values for _ in range(tries) if self._is_valid(values := draw()))
         return next(map(Candidate, valid), None)
+
+
+def _check_generator(rng: object) -> None:
+    if not isinstance(rng, RNG):
+        fix = "Make one: numpy.random.default_rng(0)."
+        raise InputError(expected("rng", "a numpy.random.Generator", rng, fix))
 
 
 def _switched_on(when: tree.When, values: Values) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, expected
+from netwright.errors import check_whole
 from netwright.space.candidate import Candidate
 from netwright.strategies import pools
 from netwright.strategies.base import RNG, Problem, Strategy
@@ -43,8 +43,7 @@ class _Settings(ABC):
 
     def __post_init__(self) -> None:
         for name, least in (("initial", 2), ("batch", 1), ("candidates", 1), ("parents", 1)):
-            if getattr(self, name) < least:
-                raise InputError(expected(name, f"at least {least}", getattr(self, name)))
+            check_whole(name, getattr(self, name), least)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Predicted(self, problem)

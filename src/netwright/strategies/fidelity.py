@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, runtime_checkable
 
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InputError, Phrase, check_whole, expected
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, as_algorithm, name_of
 from netwright.strategies.random import RandomSearch, stranger
@@ -66,8 +66,7 @@ class MultiFidelity(ABC):
             raise InputError(expected("least", "between 0 and 1", self.least))
         if not 0 <= self.random <= 1:
             raise InputError(expected("random", "from 0 to 1", self.random))
-        if self.enough < 1:
-            raise InputError(expected("enough", "at least 1", self.enough))
+        check_whole("enough", self.enough, 1)
 
     def __repr__(self) -> str:
         """Without addresses: a run folder is gone on with by the same one only."""

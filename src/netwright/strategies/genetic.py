@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Problem, Strategy
@@ -44,11 +44,11 @@ class Genetic:
 
     def __post_init__(self) -> None:
         _check(self.population, self.crossover)
-        if not 0 <= self.elites < self.population:
-            rule = f"from 0 to below the population ({self.population})"
+        check_whole("elites", self.elites, 0)
+        if self.elites >= self.population:
+            rule = f"below the population ({self.population})"
             raise InputError(expected("elites", rule, self.elites))
-        if self.sample < 1:
-            raise InputError(expected("sample", "at least 1", self.sample))
+        check_whole("sample", self.sample, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         def select(parents: Sequence[Trial], rng: RNG) -> Trial:
@@ -151,7 +151,6 @@ def mutated(space: Space[Any], candidate: Candidate, rng: RNG) -> Candidate:
 
 
 def _check(population: int, crossover: float) -> None:
-    if population < 2:
-        raise InputError(expected("population", "at least 2", population))
+    check_whole("population", population, 2)
     if not 0 <= crossover <= 1:
         raise InputError(expected("crossover", "from 0 to 1", crossover))

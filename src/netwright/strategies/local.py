@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from netwright.errors import InputError, expected
+from netwright.errors import check_whole
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
@@ -32,8 +32,7 @@ class LocalSearch:
     initial: int = 10
 
     def __post_init__(self) -> None:
-        if self.initial < 1:
-            raise InputError(expected("initial", "at least 1", self.initial))
+        check_whole("initial", self.initial, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Climb(self, problem)

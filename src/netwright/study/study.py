@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, RunError, closest, expected
+from netwright.errors import InputError, Phrase, RunError, check_whole, closest, expected
 from netwright.evaluators.base import Evaluator
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -41,7 +41,8 @@ from netwright.study.preparing import NUMBER as PREPARATION
 from netwright.study.preparing import Preparing
 from netwright.study.store import FILE, Store
 from netwright.study.supervisor import Outcome
-from netwright.trials.objective import Limit, Objective, parse_limit
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import ABOUT, Job, Proposal, Status, Trial
@@ -58,7 +59,9 @@ class Study(Generic[D]):
     """Searches a space: asks the strategy, has candidates evaluated, keeps the log.
 
     What measures candidates is `evaluator`; or a `task`, on which they are trained and judged as
-    the objectives ask. `run`: the folder of the log, which is gone on with; None: a temporary one.
+    the objectives ask. Objectives and limits are texts ("accuracy", "loss:min", "latency<=2") or
+    objects; metrics that netwright does not know are those of an evaluator. `run`: the folder of
+    the log, which is gone on with; None: a temporary one.
     `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
     a new object with `ask` and `tell`; Bayesian optimisation when None.
     `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
@@ -76,8 +79,8 @@ class Study(Generic[D]):
         task: Task | None = None,
         strategy: Strategy | Algorithm | None = None,
         knowledge: Knowledge | None = None,
-        objectives: Sequence[str | Objective],
-        limits: Sequence[str | Limit] = (),
+        objectives: str | Objective | Sequence[str | Objective],
+        limits: str | Limit | Sequence[str | Limit] = (),
         baselines: Sequence[Candidate] = (),
         run: str | Path | None = None,
         seed: int = 0,
@@ -87,9 +90,12 @@ class Study(Generic[D]):
         notes: Mapping[str, str] | None = None,
         trial_seconds: float | None = None,
     ) -> None:
+        _check_given(space, evaluator, task, baselines)
+        check_whole("seed", seed, 0)
         self.space = space
-        self.objectives = as_objectives(objectives)
-        self.limits = tuple(map(parse_limit, limits))
+        measured = () if evaluator is None else evaluator.metrics
+        self.objectives = as_objectives(objectives, measured)
+        self.limits = as_limits(limits, measured=measured)
         self.evaluator = _evaluator(self, evaluator, task)
         self.baselines = tuple(baselines)
         self.seed = seed
@@ -147,7 +153,7 @@ class Study(Generic[D]):
         *,
         trials: int | None = None,
         seconds: float | None = None,
-        until: Sequence[str | Limit] = (),
+        until: str | Limit | Sequence[str | Limit] = (),
     ) -> bool:
         """Whether earlier runs have used up this budget, so that `run` would do nothing."""
         return self._used_up(self._budget(trials, seconds, until))
@@ -157,7 +163,7 @@ class Study(Generic[D]):
         *,
         trials: int | None = None,
         seconds: float | None = None,
-        until: Sequence[str | Limit] = (),
+        until: str | Limit | Sequence[str | Limit] = (),
         watch: Callable[[Event], object] | None = None,
         since: float | None = None,
     ) -> Study[D]:
@@ -194,9 +200,10 @@ class Study(Generic[D]):
         self._executor.close()
 
     def _budget(
-        self, trials: int | None, seconds: float | None, until: Sequence[str | Limit]
-    ) -> Budget:
-        wanted = tuple(parse_limit(one, "until") for one in until)
+        self, trials: int | None, seconds: float | None,
+        until: str | Limit | Sequence[str | Limit],
+    ) -> Budget:  # fmt: skip
+        wanted = as_limits(until, "until", self.evaluator.metrics)
         self._check_metrics(wanted)
         return Budget(trials, seconds, wanted)
 
@@ -344,6 +351,36 @@ class _Loop:
             self._quickest = min(self._quickest or took, took)
         self._reached = self._reached or self._budget.reached([ended])
         self._failures.count(ended)
+
+
+def _check_given(space: object, evaluator: object, task: object, baselines: object) -> None:
+    """InputError for what is no space, no evaluator, no task or no list of candidates."""
+    if not isinstance(space, Space):
+        got = Phrase(type(space).__name__)
+        raise InputError(expected("space", "a Space", got, "Make one: Space(description)."))
+    if task is not None and not isinstance(task, Task):
+        raise InputError(expected("task", "a Task", task, "Make one: netwright.task(data)."))
+    if evaluator is not None:
+        _check_evaluator(evaluator)
+    if not isinstance(baselines, Sequence) or not all(
+        isinstance(one, Candidate) for one in baselines
+    ):
+        fix = "Make them of decisions: Candidate({path: value, ...})."
+        raise InputError(expected("baselines", "a list of Candidates", baselines, fix))
+
+
+def _check_evaluator(evaluator: object) -> None:
+    name = Phrase(getattr(evaluator, "__qualname__", type(evaluator).__name__))
+    if isinstance(evaluator, type):
+        got = Phrase(f"the class {name}")
+        raise InputError(expected("evaluator", "an object", got, f"Make one: {name}(...)."))
+    metrics = getattr(evaluator, "metrics", None)
+    named = isinstance(metrics, Sequence) and not isinstance(metrics, str)
+    if not callable(evaluator) or not named or not all(isinstance(one, str) for one in metrics):  # type: ignore[union-attr]  # named
+        rule = "called with a job, and have `metrics`, a tuple of the names of what it measures"
+        fix = 'Of a function f: f.metrics = ("loss",).'
+        got = Phrase(f"{name} with metrics {metrics!r}" if metrics is not None else name)
+        raise InputError(expected("evaluator", rule, got, fix))
 
 
 def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None) -> Evaluator:
