@@ -756,3 +756,16 @@ def test_what_is_no_generator_is_refused(wrong: Any) -> None:
     ):
         with pytest.raises(InputError, match=r"rng must be a numpy\.random\.Generator"):
             draw()
+
+
+def test_some_of_very_many_neighbours_are_drawn_from_every_decision() -> None:
+    space = Space({"n": Integer(0, 10**15), "a": OneOf("x", "y", "z"), "r": Float(0, 1)})
+    here = Candidate({"n": 5, "a": "x", "r": 0.5})
+    assert space.edits(here) == 10**15 + 2 + 2
+    found = space.nearby(here, 30, rng())
+    assert len(set(found)) == len(found) == 30
+    changed = [[p for p in here.values if one.values[p] != here.values[p]] for one in found]
+    assert {tuple(one) for one in changed} == {("n",), ("a",), ("r",)}
+    assert found == space.nearby(here, 30, rng())
+    small = bench201()
+    assert set(small.nearby(small.default(), 99, rng())) == set(small.neighbours(small.default()))

@@ -27,6 +27,8 @@ Row = Sequence[float] | NDArray[np.float64]
 _TRIES = 1000
 _FEW = 30
 """After so many draws in vain it is worth asking whether any can pass."""
+_DRAWS = 10
+"""So many draws for each neighbour that is wanted: some are drawn twice, some break the rule."""
 _MOST_EDITS = 3
 """So many decisions a mutation changes at once, where a rule forbids fewer."""
 
@@ -185,6 +187,30 @@ class Space(Generic[D]):
                 values = self._complete({**candidate.values, path: value})
                 if self._is_valid(values):
                     yield Candidate(values)
+
+    def edits(self, candidate: Candidate) -> int:
+        """How many neighbours there are, before `valid` and `rule`."""
+        active = (one for one in self.decisions if one.path in candidate.values)
+        return sum(len(one.values) - 1 if one.values else 2 for one in active)
+
+    def nearby(self, candidate: Candidate, number: int, rng: RNG) -> list[Candidate]:
+        """At most `number` different ones of many neighbours, without listing them all.
+
+        The decision is drawn first, so that a wide number does not leave the others out.
+        """
+        active = [
+            one for one in self.decisions if one.path in candidate.values and len(one.values) != 1
+        ]
+        found: dict[Candidate, None] = {}
+        for _ in range(_DRAWS * number if active else 0):
+            chosen = active[int(rng.integers(len(active)))]
+            value = _neighbour(chosen, candidate.values[chosen.path], rng)
+            values = self._complete({**candidate.values, chosen.path: value})
+            if self._is_valid(values):
+                found[Candidate(values)] = None
+            if len(found) == number:
+                break
+        return list(found)
 
     def __iter__(self) -> Iterator[Candidate]:
         """Every candidate. Refuses a space with an open Float."""
@@ -412,6 +438,14 @@ def _others(decision: Decision, value: Value) -> Iterator[Value]:
     for step in (unit - 0.1, unit + 0.1):
         if 0 <= step <= 1:
             yield decision.at(step)
+
+
+def _neighbour(decision: Decision, value: Value, rng: RNG) -> Value:
+    """One of `_others`, each equally likely."""
+    if decision.values:
+        return _other(decision, value, rng)
+    others = list(_others(decision, value))
+    return others[int(rng.integers(len(others)))]
 
 
 def _best(decision: Decision, scores: Row | None) -> Value:

@@ -19,14 +19,17 @@ from netwright.strategies.told import Told
 from netwright.trials.trial import Proposal, Trial
 
 _RESTART = "restart"
+_LISTED, _SOME = 2000, 200
+"""Of more neighbours than can be listed at every ask, so many are drawn."""
 
 
 @dataclass(frozen=True)
 class LocalSearch:
     """First-improvement local search from the best of `initial` random candidates, with restarts.
 
-    A neighbour differs in one decision. With several objectives a move must be better in one and
-    worse in none. Where no neighbour is left, it goes on from a new random candidate.
+    A neighbour differs in one decision; of more than 2,000 a random part is looked at. With several
+    objectives a move must be better in one and worse in none. Where no neighbour is left, it goes
+    on from a new random candidate.
     """
 
     initial: int = 10
@@ -77,8 +80,11 @@ class _Climb:
             self._here = trial
 
     def _neighbours(self, known: Set[Candidate], rng: RNG) -> list[Candidate]:
-        """Those of where it stands that are not known, in random order."""
+        """Those of where it stands that are not known, in random order; of very many, some."""
         if self._here is None:
             return []
-        found = [one for one in self.space.neighbours(self._here.candidate) if one not in known]
+        here = self._here.candidate
+        if self.space.edits(here) > _LISTED:
+            return [one for one in self.space.nearby(here, _SOME, rng) if one not in known]
+        found = [one for one in self.space.neighbours(here) if one not in known]
         return [found[i] for i in rng.permutation(len(found))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,10 @@ def one_edit(space: Space[Any], base: Candidate, rng: RNG) -> list[Candidate]:
 
     Where a rule forbids all of them: mutants, in which it changes more than one decision.
     """
-    found = _some(list(islice(space.neighbours(base), 20 * _NEIGHBOURS)), _NEIGHBOURS, rng)
+    if space.edits(base) > 20 * _NEIGHBOURS:
+        found = space.nearby(base, _NEIGHBOURS, rng)
+    else:
+        found = _some(list(space.neighbours(base)), _NEIGHBOURS, rng)
     found += _steps(space, base, 4, rng)
     if found or not any(
         one.path in base.values and len(one.values) != 1 for one in space.decisions
