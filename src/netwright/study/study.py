@@ -226,7 +226,7 @@ class Study(Generic[D]):
         strategy = self._strategy
         if self._algorithm:
             strategy = self._algorithm(self._problem)
-        return Listener(cast("Strategy", strategy), self._is_of_space)
+        return Listener(cast("Strategy", strategy), self.space, self._is_of_space)
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
