@@ -24,7 +24,7 @@ from netwright.trials.trial import Proposal, Status, Trial
 BRACKET = "bracket"
 """What is ours in a note; the rest is the wrapped strategy's."""
 _FIRST = 3
-"""So many tries of a first answer at full fidelity."""
+"""So many new candidates are tried as a first answer at full fidelity."""
 _DIFFERENCE = 4
 """Individuals that a mutant needs: three, of which none is its rival."""
 _EPSILON = 1e-9
@@ -45,8 +45,9 @@ class MultiFidelity(ABC):
     has, or 1, 1/eta, 1/eta^2... where it takes any. A rung passes on the share by which the
     fidelity rises (1/eta), so that every rung costs the same.
 
-    Only full fidelity enters a study's front. So without baselines the first trial of all has it;
-    and when there is no new candidate left, the rest follows, best first, until all have it.
+    Only full fidelity enters a study's front. So without baselines the first trial of all has it,
+    and others until one of them succeeds; when there is no new candidate left, the rest follows,
+    best first, until all have it.
     """
 
     algorithm: Algorithm = RandomSearch()  # noqa: RUF009  # frozen
@@ -210,10 +211,17 @@ class Ladder:
         """What rung `k` passes on: the share by which the fidelity rises."""
         return self.rungs[k].fidelity / self.rungs[k + 1].fidelity
 
-    def wants_an_answer(self) -> bool:
-        """Whether nothing has full fidelity yet, nor will soon."""
+    def answer(self, supply: Supply) -> Proposal | None:
+        """A trial of full fidelity where there is none yet, nor will be soon.
+
+        Of new candidates first; after some that failed, of the best that did not fail below.
+        """
         top = self.rungs[-1]
-        return not top.done and not top.running and len(top.started) < _FIRST
+        if top.done or top.running:
+            return None
+        if len(top.started) < _FIRST:
+            return supply.new(len(self.rungs) - 1, {})
+        return next(self.leftovers(()), None)
 
     def model(self, k: int) -> int:
         """The rung whose strategy proposes for rung `k`: the highest with enough results.
