@@ -17,7 +17,7 @@ from netwright.strategies.random import RandomSearch
 from netwright.strategies.tpe import TPE
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
-from netwright.testing import best, simulate
+from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
@@ -222,11 +222,14 @@ def test_settings_are_written_without_addresses_and_checked() -> None:
 def test_a_first_answer_is_tried_for_until_there_is_one(algorithm: Any) -> None:
     space = Space({"x": Integer(0, 999)})
 
-    def measure(candidate: Candidate) -> Metrics | None:  # two of three are infeasible
-        return {"loss": 1.0} if int(candidate.key, 16) % 3 == 0 else None
-
     for seed in range(20):
+        luck = np.random.default_rng(seed)
+
+        def measure(candidate: Candidate, luck: Any = luck) -> Metrics | None:
+            return {"loss": 1.0} if luck.random() < 0.5 else None
+
         events = simulate(algorithm(Problem(space, (LOSS,))), measure, 30, seed=seed)
-        assert best(events) == 1.0, f"no answer with seed {seed}"
+        results = [t for t in events if t.status == "done" and t.proposal.fidelity == 1]
+        assert results, f"no answer with seed {seed}"
         started = [(t.candidate, t.proposal.fidelity) for t in events if t.status == "running"]
         assert len(set(started)) == len(started)
