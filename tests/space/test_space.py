@@ -769,3 +769,10 @@ def test_some_of_very_many_neighbours_are_drawn_from_every_decision() -> None:
     assert found == space.nearby(here, 30, rng())
     small = bench201()
     assert set(small.nearby(small.default(), 99, rng())) == set(small.neighbours(small.default()))
+
+
+def test_a_space_shows_its_decisions() -> None:
+    assert repr(Space({"a": Integer(0, 4), "b": OneOf(1, 2)})) == "Space(2 decisions: a, b)"
+    assert repr(Space({"a": Integer(0, 4)})) == "Space(1 decision: a)"
+    assert repr(Space({"a": 3})) == "Space(0 decisions)"
+    assert repr(bench201()).endswith("edges.4, ...)")

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from netwright.errors import InputError
-from netwright.space.candidate import Value
-from netwright.space.choices import Integer
+from netwright.space.candidate import Candidate, Value
+from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
 from netwright.strategies.bananas import Bananas, Npenas
-from netwright.strategies.base import Algorithm, Problem
+from netwright.strategies.base import Algorithm, OnlyTheSpace, Problem
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.evolution import RegularizedEvolution
@@ -23,7 +23,8 @@ from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import PPO, Reinforce
 from netwright.strategies.tpe import TPE
 from netwright.testing import LOSS, StrategyCheck, simulate, strategy_checks
-from netwright.trials.trial import Status
+from netwright.trials.objective import Limit
+from netwright.trials.trial import Metrics, Status
 
 ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
@@ -73,3 +74,35 @@ def test_settings_that_count_are_whole_numbers(settings: Any, name: str, wrong: 
     given = {"method": None} if settings is OneShot else {}
     with pytest.raises(InputError, match=f"{name} must be a whole number of at least"):
         settings(**given, **{name: wrong})
+
+
+class KnowsTheCost(OnlyTheSpace):
+    """The cost is known beforehand: 0 to 6 of the dear options."""
+
+    def metrics(self, candidate: Candidate) -> Metrics:
+        return {
+            "cost": float(sum(value in ("one", "three") for value in candidate.values.values()))
+        }
+
+
+@pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
+def test_what_is_known_to_break_a_limit_is_left_out(algorithm: Algorithm) -> None:
+    knowledge = KnowsTheCost()
+
+    def measure(candidate: Candidate) -> Metrics:
+        cost = knowledge.metrics(candidate)["cost"]
+        return {"loss": -cost, "cost": cost}
+
+    space = Space(tuple(OneOf("none", "skip", "one", "three", "pool") for _ in range(6)))
+    limit = Limit("cost", at_most=1)
+    events = simulate(algorithm(Problem(space, (LOSS,), [limit], knowledge)), measure, 40)
+    assert len(events) == 80
+    assert all(limit.keeps(knowledge.metrics(trial.candidate)) for trial in events)
+
+
+def test_where_all_break_a_limit_the_search_goes_on_with_those_that_break_it_least() -> None:
+    space = Space({"x": Integer(0, 9), "y": OneOf("one", "pool")})
+    problem = Problem(space, (LOSS,), [Limit("cost", at_most=-1)], KnowsTheCost())
+    events = simulate(RandomSearch()(problem), lambda _: {"loss": 1.0}, 100)
+    asked = [t.candidate.values["y"] for t in events if t.status is Status.RUNNING]
+    assert asked == ["pool"] * 10 + ["one"] * 10

@@ -59,6 +59,13 @@ class Space(Generic[D]):
         self._filler = tree.filler(description)
         self._alone: set[Candidate] = set()
 
+    def __repr__(self) -> str:
+        """``Space(3 decisions: lr, network.0.kernel, network.1.times)``."""
+        paths = [one.path for one in self.decisions]
+        number = f"{len(paths)} decision{'s' * (len(paths) != 1)}"
+        some = ", ".join(paths[:5]) + ", ..." * (len(paths) > 5)
+        return f"Space({number}: {some})" if paths else f"Space({number})"
+
     @property
     def columns(self) -> tuple[str, ...]:
         """What each column of `encode` stands for."""

@@ -85,7 +85,7 @@ class _Predicted:
     def __init__(self, settings: _Settings, problem: Problem) -> None:
         self.settings, self.problem = settings, problem
         self.space, self.knowledge = problem.space, problem.knowledge
-        self._told = Told()
+        self._told = Told(problem)
         self._done: deque[Trial] = deque(maxlen=_LATEST)
         self._ended = 0
         self._forms: set[str] = set()

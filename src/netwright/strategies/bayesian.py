@@ -77,7 +77,7 @@ class _Search:
     def __init__(self, settings: Bayesian, problem: Problem) -> None:
         self.settings, self.problem = settings, problem
         self.space, self.knowledge = problem.space, problem.knowledge
-        self._told = Told()
+        self._told = Told()  # limits are kept where candidates are gathered
         self._done: list[Trial] = []
         self._infeasible: list[Candidate] = []
         self._running: dict[int, Candidate] = {}

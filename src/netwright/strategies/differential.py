@@ -63,7 +63,7 @@ class _Cube:
         self._places: dict[int, Trial] = {}
         self._busy: dict[int, int] = {}  # trial -> place, while the first generation fills
         self._started = 0
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         taken = {*self._places, *self._busy.values()}

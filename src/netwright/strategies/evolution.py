@@ -59,7 +59,7 @@ class _AgeingPopulation:
         self.objectives, self.limits = problem.objectives, problem.limits
         self.P, self.S = settings.population, settings.sample
         self._population: deque[Trial] = deque(maxlen=self.P)
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
         def one(known: Set[Candidate], asked: int) -> Proposal | None:

@@ -19,6 +19,7 @@ from netwright.space.candidate import Candidate, Value
 from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, as_algorithm, name_of
 from netwright.strategies.random import RandomSearch, stranger
 from netwright.strategies.selection import crowded_order
+from netwright.strategies.told import within
 from netwright.trials.trial import Proposal, Status, Trial
 
 BRACKET = "bracket"
@@ -163,7 +164,7 @@ class Ladder:
     def __init__(
         self, settings: MultiFidelity, problem: Problem, sizes: Mapping[float, int] | None = None
     ) -> None:
-        self.settings, self.space = settings, problem.space
+        self.settings, self.problem, self.space = settings, problem, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
         self.known: set[Candidate] = set()
         # a supernet's preparation is the study's to run: inside of a rung nobody would
@@ -284,7 +285,9 @@ class Supply:
         found = None
         if rng.random() >= ladder.settings.random:
             found = self._of_strategy(ladder.model(k))
-        found = found or stranger(ladder.space, self._known, rng)
+        found = found or within(
+            ladder.problem, lambda: stranger(ladder.space, self._known, rng), self._known
+        )
         self.exhausted = found is None
         return None if found is None else self._at(k, found, note)
 
@@ -294,7 +297,11 @@ class Supply:
         if population is None:
             return None
         pool = self._ladder.pool(k, size, self._rng)
-        found = population.breed(pool, self._known, self._bred[k], self._rng)
+        found = within(
+            self._ladder.problem,
+            lambda: population.breed(pool, self._known, self._bred[k], self._rng),
+            self._known,
+        )
         self._bred[k] += 1
         return None if found is None else self._at(k, found, note)
 

@@ -64,7 +64,7 @@ class Genetic:
             elite = best(parents, self.elites)
             return elite + best(children, self.population - len(elite))
 
-        return _Generations(problem.space, self.population, self.crossover, select, survive)
+        return _Generations(problem, self.population, self.crossover, select, survive)
 
 
 @dataclass(frozen=True)
@@ -92,21 +92,21 @@ class NSGA2:
                 for i in crowded_order(both, problem.objectives, problem.limits)[: self.population]
             ]
 
-        return _Generations(problem.space, self.population, self.crossover, select, survive)
+        return _Generations(problem, self.population, self.crossover, select, survive)
 
 
 class _Generations:
     """The strategy of both: random candidates first, then children of the parents."""
 
     def __init__(
-        self, space: Space[Any], population: int, crossover: float, select: Select, survive: Survive
+        self, problem: Problem, population: int, crossover: float, select: Select, survive: Survive
     ) -> None:
-        self.space = space
+        self.space = problem.space
         self.population, self.crossover = population, crossover
         self._select, self._survive = select, survive
         self._parents: list[Trial] = []
         self._children: list[Trial] = []
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         breeders = self._parents or self._survive([], self._children)  # best first

@@ -49,7 +49,7 @@ class _Climb:
         self.objectives, self.limits = problem.objectives, problem.limits
         self._here: Trial | None = None
         self._first = 0
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         ahead = self._neighbours(self._told.known, rng)

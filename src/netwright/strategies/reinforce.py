@@ -111,7 +111,7 @@ class _Gradient:
     ) -> None:
         self.how, self.policy, self.space = how, policy, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self._told = Told()
+        self._told = Told(problem)
         # a batch's trials are all ranked, however large it is
         self._ended: deque[Trial] = deque(maxlen=max(_REWARDED, how.batch))
         self._waiting: list[Trial] = []

@@ -65,7 +65,7 @@ class _Parzen:
     def __init__(self, settings: TPE, problem: Problem) -> None:
         self.settings, self.space = settings, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self._told = Told()
+        self._told = Told(problem)
         self._running: dict[int, Candidate] = {}
         self._done: deque[Trial] = deque(maxlen=_LATEST)
         self._infeasible: deque[Candidate] = deque(maxlen=_LATEST)
