@@ -17,6 +17,7 @@ The sentence of each says what was expected, what came and what to do about it.
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
@@ -82,3 +83,12 @@ def closest(name: str, options: Iterable[object]) -> str:
     """``Did you mean 'income'?`` for the option nearest to `name`, or nothing."""
     matches = difflib.get_close_matches(str(name), [str(option) for option in options], n=1)
     return f"Did you mean {matches[0]!r}?" if matches else ""
+
+
+def check_whole(what: str, number: object, least: int, fix: str = "") -> None:
+    """InputError unless it is a whole number, and not below `least`: 10.0 and True are none."""
+    if not isinstance(number, numbers.Integral) or isinstance(number, bool):
+        rule = f"a whole number of at least {least}"
+        raise InputError(expected(what, rule, number, fix))
+    if int(number) < least:
+        raise InputError(expected(what, f"at least {least}", number, fix))

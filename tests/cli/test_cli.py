@@ -312,3 +312,10 @@ def test_what_kind_of_task_it_is_can_be_said(
     assert "kind must be classification or regression, got 'regresion'" in (
         Said(capsys, *line, "--kind", "regresion").err
     )
+
+
+def test_a_seed_below_0_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    said = Said(capsys, "fit", "digits", "--trials", "1", "--seed", "-1")
+    assert said.code == 2
+    assert "seed must be at least 0, got -1" in said.err
+    assert "Traceback" not in said.err

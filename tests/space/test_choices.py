@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,3 +190,24 @@ def test_a_float_with_whole_bounds_decides_floats() -> None:
             {"x": Float(0.0, 1.0), "y": Float(1.0, 10.0, log=True), "z": Float(2.0, 2.0)}
         ).fingerprint
     )
+
+
+@pytest.mark.parametrize(
+    "bounds", [(0, 2**53 + 1), (-(2**53) - 1, 0), (0, 10**30), (0, 10**400), (-(2**53), 2**53)]
+)
+def test_whole_numbers_that_floats_skip_are_refused(bounds: tuple[int, int]) -> None:
+    with pytest.raises(SpaceError, match=r"an Integer's bounds must be at most 2\*\*53 from 0"):
+        Integer(*bounds)
+
+
+def test_reals_that_lie_too_far_apart_are_refused() -> None:
+    with pytest.raises(SpaceError, match=r"bounds must be less than 1\.8e308 apart"):
+        Float(-1e308, 1e308)
+
+
+def test_the_widest_whole_numbers_are_drawn_from_end_to_end() -> None:
+    space = Space({"n": Integer(0, 2**53 - 1)})
+    rng = np.random.default_rng(0)
+    drawn = np.array([float(str(space.sample(rng).values["n"])) for _ in range(400)]) / 2**53
+    assert np.histogram(drawn, 4, (0, 1))[0].min() > 70
+    assert space.size == 2**53

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,7 +37,7 @@ from space_tools import (
     subsets,
 )
 
-from netwright.errors import InvalidCandidate, SpaceError
+from netwright.errors import InputError, InvalidCandidate, SpaceError
 from netwright.space import (
     Candidate,
     Float,
@@ -717,3 +718,61 @@ def test_every_kind_of_choice_is_filled_as_it_says() -> None:
 def test_what_is_closed_is_not_copied() -> None:
     big = Net(Conv(3), Conv(5))
     assert Space({"net": big, "x": OneOf(1, 2)}).fill(Candidate({"x": 2}))["net"] is big  # type: ignore[comparison-overlap]
+
+
+def adds_up(values: Mapping[str, Value]) -> bool:
+    return sum(int(str(value)) for value in values.values()) == 6
+
+
+def test_where_a_rule_forbids_every_single_edit_more_decisions_change() -> None:
+    space = Space({"a": Integer(0, 6), "b": Integer(0, 6), "c": Integer(0, 6)}, rule=adds_up)
+    parent = Candidate({"a": 1, "b": 2, "c": 3})
+    children = [space.mutate(parent, rng(seed)) for seed in range(30)]
+    changed = {sum(child.values[p] != parent.values[p] for p in "abc") for child in children}
+    assert all(space.holds(child) for child in children)
+    assert changed == {2}
+    again = Space(space.description, rule=adds_up)  # what was found out before does not show
+    assert children == [again.mutate(parent, rng(seed)) for seed in range(30)]
+    assert children == [space.mutate(parent, rng(seed)) for seed in range(30)]
+
+
+def one_of_a_kind(values: Mapping[str, Value]) -> bool:
+    return values["a"] == values["b"] == 3
+
+
+def test_a_mutation_that_finds_no_child_nearby_is_drawn_anew() -> None:
+    space = Space({"a": Integer(0, 4), "b": Integer(0, 4)}, rule=one_of_a_kind)
+    parent = Candidate({"a": 3, "b": 3})
+    assert space.mutate(parent, rng()) == parent
+
+
+@pytest.mark.parametrize("wrong", [0, None, random.Random(0), np.random.RandomState(0)])
+def test_what_is_no_generator_is_refused(wrong: Any) -> None:
+    space = bench201()
+    for draw in (
+        lambda: space.sample(wrong),
+        lambda: space.mutate(space.default(), wrong),
+        lambda: space.crossover(space.default(), space.default(), wrong),
+    ):
+        with pytest.raises(InputError, match=r"rng must be a numpy\.random\.Generator"):
+            draw()
+
+
+def test_some_of_very_many_neighbours_are_drawn_from_every_decision() -> None:
+    space = Space({"n": Integer(0, 10**15), "a": OneOf("x", "y", "z"), "r": Float(0, 1)})
+    here = Candidate({"n": 5, "a": "x", "r": 0.5})
+    assert space.edits(here) == 10**15 + 2 + 2
+    found = space.nearby(here, 30, rng())
+    assert len(set(found)) == len(found) == 30
+    changed = [[p for p in here.values if one.values[p] != here.values[p]] for one in found]
+    assert {tuple(one) for one in changed} == {("n",), ("a",), ("r",)}
+    assert found == space.nearby(here, 30, rng())
+    small = bench201()
+    assert set(small.nearby(small.default(), 99, rng())) == set(small.neighbours(small.default()))
+
+
+def test_a_space_shows_its_decisions() -> None:
+    assert repr(Space({"a": Integer(0, 4), "b": OneOf(1, 2)})) == "Space(2 decisions: a, b)"
+    assert repr(Space({"a": Integer(0, 4)})) == "Space(1 decision: a)"
+    assert repr(Space({"a": 3})) == "Space(0 decisions)"
+    assert repr(bench201()).endswith("edges.4, ...)")

@@ -1,19 +1,30 @@
 """The contract that every strategy we ship keeps; users run the same checks on theirs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from netwright.errors import InputError
+from netwright.space.candidate import Candidate, Value
+from netwright.space.choices import Integer, OneOf
+from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
 from netwright.strategies.bananas import Bananas, Npenas
+from netwright.strategies.base import Algorithm, OnlyTheSpace, Problem
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.genetic import NSGA2, Genetic
 from netwright.strategies.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
 from netwright.strategies.local import LocalSearch
+from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import PPO, Reinforce
 from netwright.strategies.tpe import TPE
-from netwright.testing import StrategyCheck, strategy_checks
+from netwright.testing import LOSS, StrategyCheck, simulate, strategy_checks
+from netwright.trials.objective import Limit
+from netwright.trials.trial import Metrics, Status
 
 ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
@@ -27,3 +38,71 @@ CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 @pytest.mark.parametrize(("algorithm", "check"), CHECKS, ids=[f"{a}-{c}" for a, c in CHECKS])
 def test_the_contract(algorithm: object, check: StrategyCheck) -> None:
     check()
+
+
+def balanced(values: Mapping[str, Value]) -> bool:
+    return values["a"] == values["b"]
+
+
+COUPLED = [*ALGORITHMS, ASHA(RegularizedEvolution()), Hyperband(Bayesian())]
+
+
+@pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
+def test_a_rule_that_forbids_every_single_edit_is_survived(algorithm: Algorithm) -> None:
+    space = Space({"a": Integer(0, 15), "b": Integer(0, 15)}, rule=balanced)
+    events = simulate(
+        algorithm(Problem(space, (LOSS,))), lambda c: {"loss": float(str(c.values["a"]))}, 40
+    )
+    done = [trial for trial in events if trial.status is Status.DONE]
+    full = {trial.candidate for trial in done if trial.proposal.fidelity == 1}
+    assert len(full) == 16 or len(done) == 40
+
+
+WHOLE = [
+    (RegularizedEvolution, "population"), (RegularizedEvolution, "sample"),
+    (Genetic, "population"), (Genetic, "sample"), (Genetic, "elites"), (NSGA2, "population"),
+    (DifferentialEvolution, "population"), (LocalSearch, "initial"), (Bayesian, "initial"),
+    (TPE, "initial"), (TPE, "candidates"), (Bananas, "initial"), (Bananas, "batch"),
+    (Npenas, "candidates"), (Npenas, "parents"), (Reinforce, "batch"), (PPO, "batch"),
+    (PPO, "epochs"), (ASHA, "enough"), (Hyperband, "enough"), (OneShot, "candidates"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "name"), WHOLE)
+@pytest.mark.parametrize("wrong", [10.5, 10.0, True, "10"])
+def test_settings_that_count_are_whole_numbers(settings: Any, name: str, wrong: object) -> None:
+    given = {"method": None} if settings is OneShot else {}
+    with pytest.raises(InputError, match=f"{name} must be a whole number of at least"):
+        settings(**given, **{name: wrong})
+
+
+class KnowsTheCost(OnlyTheSpace):
+    """The cost is known beforehand: 0 to 6 of the dear options."""
+
+    def metrics(self, candidate: Candidate) -> Metrics:
+        return {
+            "cost": float(sum(value in ("one", "three") for value in candidate.values.values()))
+        }
+
+
+@pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
+def test_what_is_known_to_break_a_limit_is_left_out(algorithm: Algorithm) -> None:
+    knowledge = KnowsTheCost()
+
+    def measure(candidate: Candidate) -> Metrics:
+        cost = knowledge.metrics(candidate)["cost"]
+        return {"loss": -cost, "cost": cost}
+
+    space = Space(tuple(OneOf("none", "skip", "one", "three", "pool") for _ in range(6)))
+    limit = Limit("cost", at_most=1)
+    events = simulate(algorithm(Problem(space, (LOSS,), [limit], knowledge)), measure, 40)
+    assert len(events) == 80
+    assert all(limit.keeps(knowledge.metrics(trial.candidate)) for trial in events)
+
+
+def test_where_all_break_a_limit_the_search_goes_on_with_those_that_break_it_least() -> None:
+    space = Space({"x": Integer(0, 9), "y": OneOf("one", "pool")})
+    problem = Problem(space, (LOSS,), [Limit("cost", at_most=-1)], KnowsTheCost())
+    events = simulate(RandomSearch()(problem), lambda _: {"loss": 1.0}, 100)
+    asked = [t.candidate.values["y"] for t in events if t.status is Status.RUNNING]
+    assert asked == ["pool"] * 10 + ["one"] * 10

@@ -132,7 +132,7 @@ def test_limits_pull_the_search_inside(search: Any) -> None:
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(InputError, match="population must be at least 1, got 0"):
         RegularizedEvolution(population=0)
-    with pytest.raises(InputError, match=r"sample must be between 1 and population \(3\), got 4"):
+    with pytest.raises(InputError, match=r"sample must be at most the population \(3\), got 4"):
         RegularizedEvolution(population=3, sample=4)
 
 

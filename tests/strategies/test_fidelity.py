@@ -7,7 +7,7 @@ import pytest
 
 from netwright.errors import InputError
 from netwright.space.candidate import Candidate
-from netwright.space.choices import Float, OneOf
+from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
 from netwright.strategies.base import Problem, Strategy, name_of
@@ -216,3 +216,20 @@ def test_settings_are_written_without_addresses_and_checked() -> None:
         wrong: Any = settings
         with pytest.raises(InputError, match=sentence):
             Hyperband(**wrong)
+
+
+@pytest.mark.parametrize("algorithm", [ASHA(), SuccessiveHalving(), Hyperband()], ids=str)
+def test_a_first_answer_is_tried_for_until_there_is_one(algorithm: Any) -> None:
+    space = Space({"x": Integer(0, 999)})
+
+    for seed in range(20):
+        luck = np.random.default_rng(seed)
+
+        def measure(candidate: Candidate, luck: Any = luck) -> Metrics | None:
+            return {"loss": 1.0} if luck.random() < 0.5 else None
+
+        events = simulate(algorithm(Problem(space, (LOSS,))), measure, 30, seed=seed)
+        results = [t for t in events if t.status == "done" and t.proposal.fidelity == 1]
+        assert results, f"no answer with seed {seed}"
+        started = [(t.candidate, t.proposal.fidelity) for t in events if t.status == "running"]
+        assert len(set(started)) == len(started)

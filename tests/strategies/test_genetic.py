@@ -118,7 +118,7 @@ def test_workers_beyond_a_generation_breed_from_the_same_parents() -> None:
     ("make", "sentence"),
     [
         (lambda: Genetic(population=1), "population must be at least 2, got 1"),
-        (lambda: Genetic(population=4, elites=4), r"elites must be from 0 to below the population"),
+        (lambda: Genetic(population=4, elites=4), r"elites must be below the population"),
         (lambda: Genetic(crossover=1.5), "crossover must be from 0 to 1, got 1.5"),
         (lambda: Genetic(sample=0), "sample must be at least 1, got 0"),
         (lambda: NSGA2(population=0), "population must be at least 2"),

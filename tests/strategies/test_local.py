@@ -11,7 +11,7 @@ from netwright.strategies.base import Problem
 from netwright.strategies.local import LocalSearch
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
 LOSS, COST = Objective("loss", "min"), Objective("cost", "min")
 SPACE = Space({"x": Integer(0, 9), "y": Integer(0, 9)})
@@ -82,3 +82,16 @@ def test_with_several_objectives_a_move_must_dominate() -> None:
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(InputError, match="initial must be at least 1, got 0"):
         LocalSearch(initial=0)
+
+
+def test_of_very_many_neighbours_some_are_tried() -> None:
+    space = Space({"n": Integer(0, 10**15), "a": OneOf("x", "y", "z")})
+
+    def measure(candidate: Candidate) -> Metrics:
+        return {"loss": float(ord(str(candidate.values["a"])[0]))}
+
+    events = simulate(LocalSearch(initial=2)(Problem(space, (LOSS,))), measure, 60)
+    started = [trial.candidate for trial in events if trial.status is Status.RUNNING]
+    assert len(set(started)) == 60
+    moved = [trial for trial in events if trial.proposal.origin == "mutation"]
+    assert len(moved) > 100

@@ -19,6 +19,7 @@ from netwright.strategies.policies import (
     surrogate_weight,
 )
 from netwright.strategies.reinforce import PPO, Reinforce, _Gradient, _Learning
+from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -240,3 +241,9 @@ def test_numbers_are_drawn_from_shares_of_their_range() -> None:
 def test_settings_that_cannot_be(make: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         make()
+
+
+def test_a_batch_larger_than_what_is_ranked_is_learnt_from(space: Any) -> None:
+    strategy = Reinforce(batch=520)(Problem(space, (LOSS,)))
+    events = simulate(strategy, lambda c: {"loss": float(str(c.values["x"]))}, 540)
+    assert len(events) == 1080

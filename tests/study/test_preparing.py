@@ -16,7 +16,8 @@ from netwright.strategies.base import Problem
 from netwright.strategies.random import RandomSearch
 from netwright.study.events import Event, Prepared, Tick
 from netwright.study.executors import Executor, InProcess, Supervised
-from netwright.study.study import Study, clear
+from netwright.study.folders import clear
+from netwright.study.study import Study
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Proposal, Status, Trial
 

@@ -19,9 +19,10 @@ from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.events import Tick, TrialEnded, TrialStarted
 from netwright.study.executors import InProcess, Supervised
+from netwright.study.folders import clear
 from netwright.study.journal import trial_seed
 from netwright.study.store import FILE, Store
-from netwright.study.study import Study, clear
+from netwright.study.study import Study
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
@@ -367,3 +368,58 @@ def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> 
     assert (given[0].space, given[0].objectives) == (space, (LOSS, COST))
     assert given[2].fidelities == []
     assert given[2].knowledge.metrics(space.default()) == {}
+
+
+def test_metrics_of_an_evaluators_own_are_named_in_text(space: Any) -> None:
+    one = study(space, objectives=["loss:min"], limits=["cost<=150"])
+    assert (one.objectives, one.limits) == ((LOSS,), (Limit("cost", at_most=150),))
+    assert one.run(trials=30, until=["loss<=1e9"]).trials[-1].metrics["loss"] <= 1e9
+    assert len(one.trials) < 30
+    assert study(space, objectives="loss:min").objectives == (LOSS,)
+    with pytest.raises(InputError, match="Write 'loss:min' or 'loss:max'"):
+        study(space, objectives="loss")
+    with pytest.raises(InputError, match="one that netwright knows, got 'lost'"):
+        study(space, objectives=["lost:min"])
+
+
+def plain(job: Job) -> Metrics:
+    return {"loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": "a"}, "seed must be a whole number of at least 0, got 'a'"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
+        ({"evaluator": None, "task": "iris"}, r"task must be a Task, got 'iris'. Make one: .*task"),
+        ({"evaluator": plain}, "evaluator must be called with a job, and have `metrics`.* plain"),
+        ({"evaluator": Hill(metrics="loss")}, "a tuple of the names .* got Hill with .* 'loss'"),  # type: ignore[arg-type]  # wrong on purpose
+        ({"evaluator": Hill}, "evaluator must be an object, got the class Hill"),
+        ({"baselines": [{"x": 1, "y": 2}]}, "baselines must be a list of Candidates"),
+        ({"baselines": Candidate({"x": 1, "y": 2})}, "baselines must be a list of Candidates"),
+        ({"objectives": 3}, "objectives must be a list of metrics, got 3"),
+    ],
+)
+def test_a_study_says_what_it_expects(space: Any, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        study(space, **options)
+
+
+def test_a_description_is_no_space() -> None:
+    with pytest.raises(InputError, match="space must be a Space, got dict"):
+        study({"x": Integer(0, 9)})  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_budget_of_trials_is_a_whole_number(space: Any) -> None:
+    with pytest.raises(InputError, match=r"trials must be a whole number of at least 0, got 2\.5"):
+        study(space).run(trials=2.5)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_function_with_metrics_is_an_evaluator(space: Any) -> None:
+    def measure(job: Job) -> Metrics:
+        return {"loss": 1.0}
+
+    measure.metrics = ("loss",)  # type: ignore[attr-defined]  # functions take attributes
+    one = study(space, evaluator=measure, objectives=[LOSS]).run(trials=2)
+    assert [trial.status for trial in one.trials] == [Status.DONE] * 2

@@ -1,9 +1,10 @@
 import math
+from typing import Any
 
 import pytest
 
 from netwright.errors import InputError
-from netwright.trials.objective import Limit, Objective, objective, objectives, parse_limit
+from netwright.trials.objective import Limit, Objective, limits, objective, objectives, parse_limit
 
 
 def test_an_objective_turns_every_metric_into_a_loss() -> None:
@@ -54,3 +55,48 @@ def test_limits_that_differ_read_differently() -> None:
     assert texts[0] == "parameters<=1000001"
     assert texts[2] == "parameters<=0.1"
     assert [parse_limit(text).at_most for text in texts] == bounds
+
+
+@pytest.mark.parametrize("direction", ["minimize", "up", "", None])
+def test_a_direction_is_min_or_max(direction: Any) -> None:
+    with pytest.raises(InputError, match=r"direction must be 'min' or 'max' for loss, got"):
+        Objective("loss", direction)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ((math.nan,), "bounded by numbers"),
+        (("5",), "bounded by numbers"),
+        ((1.0, 2.0), "one that some value keeps, got at_most 1 and at_least 2"),
+        ((), "bounded on one side at least, got none"),
+    ],
+)
+def test_a_limit_that_limits_nothing_or_everything_is_refused(bounds: Any, words: str) -> None:
+    with pytest.raises(InputError, match=f"a limit on loss must be {words}"):
+        Limit("loss", *bounds)
+
+
+def test_metrics_of_ones_own_are_accepted_where_they_are_measured() -> None:
+    assert objective("mine:max", ["mine"]) == Objective("mine", "max")
+    assert objectives("mine:min", ["mine"]) == (Objective("mine", "min"),)
+    assert objectives(["accuracy", "latency:max"]) == (
+        Objective("accuracy", "max"), Objective("latency", "max"),
+    )  # fmt: skip
+    assert parse_limit("mine<=3", measured=["mine"]) == Limit("mine", at_most=3)
+    assert limits("mine<=3", measured=["mine"]) == (Limit("mine", at_most=3),)
+    with pytest.raises(InputError, match="Write 'mine:min' or 'mine:max'"):
+        objective("mine", ["mine"])
+    with pytest.raises(InputError, match="'min' or 'max' for mine, got 'up'"):
+        objective("mine:up", ["mine"])
+    for refused in (lambda: objective("mine:min"), lambda: parse_limit("mine<=3")):
+        with pytest.raises(InputError, match="one that netwright knows, got 'mine'"):
+            refused()
+
+
+@pytest.mark.parametrize("wrong", [3, None, {"loss": "min"}])
+def test_what_is_no_list_of_objectives_is_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match="objectives must be a list of metrics"):
+        objectives(wrong)
+    with pytest.raises(InputError, match="limit must be a list of limits"):
+        limits(wrong)

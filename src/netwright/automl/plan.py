@@ -21,14 +21,15 @@ from netwright.automl.spaces import Brief, space_for
 from netwright.data.task import Task, summary
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
-from netwright.errors import ExportError, InputError, RunError, expected
+from netwright.errors import ExportError, InputError, RunError, check_whole, expected
 from netwright.evaluators.defaults import evaluator_for
 from netwright.evaluators.latency import example_feeds, measure
 from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, load
 from netwright.report.tables import Row, row
 from netwright.study.events import Event
 from netwright.study.executors import Supervised, cores
-from netwright.study.study import Study, clear
+from netwright.study.folders import clear
+from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, default_metric, metric, score
 from netwright.trials.objective import Limit, Objective, objectives, parse_limit
 from netwright.trials.trial import Metrics, Status, Trial
@@ -82,8 +83,8 @@ class Effort:
         if self.seconds is not None and not LEAST_SECONDS <= self.seconds < math.inf:
             rule = f"at least {LEAST_SECONDS} s (start-up and one short training)"
             raise InputError(expected("time", rule, self.seconds))
-        if self.trials is not None and self.trials < 1:
-            raise InputError(expected("trials", "at least 1", self.trials))
+        if self.trials is not None:
+            check_whole("trials", self.trials, 1)
         if self.workers < 0:
             raise InputError(expected("workers", "0 (one for each core) or more", self.workers))
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.columns import MISSING_DATE, ColumnKind
+from netwright.errors import check_whole
 
 Kind = Literal["binary", "multiclass", "regression"]
 Value: TypeAlias = str | int | float | bool
@@ -158,6 +159,7 @@ def task(
     from netwright.data.assemble import assemble
     from netwright.data.sources import open_raw
 
+    check_whole("seed", seed, 0)
     raw = open_raw(data, target, test=test, groups=groups, weights=weights)
     if name is not None:
         raw = replace(raw, name=name)

@@ -20,6 +20,8 @@ from netwright.space.candidate import Value
 T = TypeVar("T")
 
 _MOST_SUBSETS = 4000
+_WIDEST = 2**53
+"""A place in [0, 1) has so many different values."""
 
 
 @dataclass(frozen=True)
@@ -272,8 +274,14 @@ def _labelled(options: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Value, .
 
 
 def _number(low: float, high: float, log: bool, *, integer: bool, name: str | None) -> NumberChoice:
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+    if not (-math.inf < low <= high < math.inf):  # whole numbers may be too large for floats
         raise SpaceError(expected("a number's bounds", "finite and in order", (low, high)))
+    if integer and max(abs(low), abs(high), high - low) > _WIDEST:
+        rule = "at most 2**53 from 0 and from each other: beyond, floats skip whole numbers"
+        raise SpaceError(expected("an Integer's bounds", rule, (low, high), "Use Float."))
+    if not math.isfinite(high - low):
+        fix = "Use log=True, or a power that is chosen."
+        raise SpaceError(expected("a number's bounds", "less than 1.8e308 apart", (low, high), fix))
     if log and low <= 0:
         raise SpaceError(expected("low", "above 0 on a logarithmic scale", low))
     return NumberChoice(low, high, log, integer, name)

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InvalidCandidate, SpaceError, closest, expected
+from netwright.errors import InputError, InvalidCandidate, SpaceError, closest, expected
 from netwright.space import decisions as tree
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
@@ -25,6 +25,12 @@ RNG = np.random.Generator
 Row = Sequence[float] | NDArray[np.float64]
 
 _TRIES = 1000
+_FEW = 30
+"""After so many draws in vain it is worth asking whether any can pass."""
+_DRAWS = 10
+"""So many draws for each neighbour that is wanted: some are drawn twice, some break the rule."""
+_MOST_EDITS = 3
+"""So many decisions a mutation changes at once, where a rule forbids fewer."""
 
 
 class Space(Generic[D]):
@@ -51,6 +57,14 @@ class Space(Generic[D]):
         self._compiled = [(one.path, one, one.when) for one in self.decisions]
         self._encoder = Encoder(self.decisions)
         self._filler = tree.filler(description)
+        self._alone: set[Candidate] = set()
+
+    def __repr__(self) -> str:
+        """``Space(3 decisions: lr, network.0.kernel, network.1.times)``."""
+        paths = [one.path for one in self.decisions]
+        number = f"{len(paths)} decision{'s' * (len(paths) != 1)}"
+        some = ", ".join(paths[:5]) + ", ..." * (len(paths) > 5)
+        return f"Space({number}: {some})" if paths else f"Space({number})"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -77,6 +91,7 @@ class Space(Generic[D]):
 
     def sample(self, rng: RNG, by: Literal["choice", "leaf"] = "choice") -> Candidate:
         """Uniform choice by choice, or (`by` "leaf") over complete candidates."""
+        _check_generator(rng)
         if by == "leaf":
             counter = self._counter
             return self._until_valid(lambda: counter.draw(rng))
@@ -105,7 +120,12 @@ class Space(Generic[D]):
         return self.from_unit([0.0] * len(self.decisions))
 
     def mutate(self, parent: Candidate, rng: RNG, under: str = "") -> Candidate:
-        """One active decision (of those below `under`) changes; what it switches on is drawn."""
+        """One active decision (of those below `under`) changes; what it switches on is drawn.
+
+        Where the space's rule lets no such child pass, two decisions change, then three, then all:
+        a rule may couple them. SpaceError when there is nothing to change.
+        """
+        _check_generator(rng)
         values = parent.values
         able = [
             one for one in self.decisions
@@ -115,16 +135,25 @@ class Space(Generic[D]):
             where = f" below {under!r}" if under else ""
             raise SpaceError(f"a mutation must have a decision to change{where}, got none.")
 
-        def child() -> dict[str, Value]:
-            chosen = able[int(rng.integers(len(able)))]
-            return self._decide(
-                rng, {**values, chosen.path: _other(chosen, values[chosen.path], rng)}
-            )
+        def edited(number: int) -> dict[str, Value]:
+            if number == 1:
+                chosen = [able[int(rng.integers(len(able)))]]
+            else:
+                chosen = [able[i] for i in rng.choice(len(able), number, replace=False)]
+            others = {one.path: _other(one, values[one.path], rng) for one in chosen}
+            return self._decide(rng, {**values, **others})
 
-        return self._until_valid(child)
+        if found := self._edited_once(parent, able, lambda: edited(1), rng):
+            return found
+        for number in range(2, min(len(able), _MOST_EDITS) + 1):
+            if found := self._first_valid(lambda number=number: edited(number)):  # type: ignore[misc]  # bound now
+                return found
+        kept = {path: value for path, value in values.items() if not _below(path, under)}
+        return self._until_valid(lambda: self._decide(rng, kept))
 
     def crossover(self, a: Candidate, b: Candidate, rng: RNG) -> Candidate:
         """Each decision from a or b; an option's inner choices follow the option."""
+        _check_generator(rng)
 
         def child() -> dict[str, Value]:
             values: dict[str, Value] = {}
@@ -165,6 +194,30 @@ class Space(Generic[D]):
                 values = self._complete({**candidate.values, path: value})
                 if self._is_valid(values):
                     yield Candidate(values)
+
+    def edits(self, candidate: Candidate) -> int:
+        """How many neighbours there are, before `valid` and `rule`."""
+        active = (one for one in self.decisions if one.path in candidate.values)
+        return sum(len(one.values) - 1 if one.values else 2 for one in active)
+
+    def nearby(self, candidate: Candidate, number: int, rng: RNG) -> list[Candidate]:
+        """At most `number` different ones of many neighbours, without listing them all.
+
+        The decision is drawn first, so that a wide number does not leave the others out.
+        """
+        active = [
+            one for one in self.decisions if one.path in candidate.values and len(one.values) != 1
+        ]
+        found: dict[Candidate, None] = {}
+        for _ in range(_DRAWS * number if active else 0):
+            chosen = active[int(rng.integers(len(active)))]
+            value = _neighbour(chosen, candidate.values[chosen.path], rng)
+            values = self._complete({**candidate.values, chosen.path: value})
+            if self._is_valid(values):
+                found[Candidate(values)] = None
+            if len(found) == number:
+                break
+        return list(found)
 
     def __iter__(self) -> Iterator[Candidate]:
         """Every candidate. Refuses a space with an open Float."""
@@ -310,16 +363,59 @@ class Space(Generic[D]):
             return False
         return self._valid is None or self._valid(self._filler(values, {}))
 
-    def _until_valid(self, draw: Callable[[], dict[str, Value]]) -> Candidate:
+    def _edited_once(
+        self, parent: Candidate, able: Sequence[Decision], child: Callable[[], dict[str, Value]],
+        rng: RNG,
+    ) -> Candidate | None:  # fmt: skip
+        """The first valid child; None, with `rng` as it was, when none is found.
+
+        Where it is sure that there is none, later calls need not look: what they draw is the same.
+        """
         if self._rule is None and self._valid is None:
-            return Candidate(draw())
-        for _ in range(_TRIES):
-            if self._is_valid(values := draw()):
-                return Candidate(values)
+            return Candidate(child())
+        before = rng.bit_generator.state
+        if parent not in self._alone:
+            if found := self._first_valid(child, _FEW):
+                return found
+            if self._stands_alone(parent.values, able):
+                self._alone.add(parent)
+            elif found := self._first_valid(child, _TRIES - _FEW):
+                return found
+            rng.bit_generator.state = before
+        return None
+
+    def _stands_alone(self, values: Values, able: Sequence[Decision]) -> bool:
+        """Whether surely no single edit passes the rule: few there are, and none draws anything."""
+        if not 0 < sum(len(one.values) or _TRIES for one in able) < _TRIES:
+            return False
+        edits = (
+            self._complete({**values, one.path: value})
+            for one in able for value in one.values if value != values[one.path]
+        )  # fmt: skip
+        return not any(edit.keys() - values.keys() or self._is_valid(edit) for edit in edits)
+
+    def _until_valid(self, draw: Callable[[], dict[str, Value]]) -> Candidate:
+        if found := self._first_valid(draw):
+            return found
         raise SpaceError(
             f"the space's rule must hold for some draws, got none among {_TRIES}. "
             "Loosen it, or write it into the choices."
         )
+
+    def _first_valid(
+        self, draw: Callable[[], dict[str, Value]], tries: int = _TRIES
+    ) -> Candidate | None:
+        """The first of many draws that passes the rule; None when none does."""
+        if self._rule is None and self._valid is None:
+            return Candidate(draw())
+        valid = (values for _ in range(tries) if self._is_valid(values := draw()))
+        return next(map(Candidate, valid), None)
+
+
+def _check_generator(rng: object) -> None:
+    if not isinstance(rng, RNG):
+        fix = "Make one: numpy.random.default_rng(0)."
+        raise InputError(expected("rng", "a numpy.random.Generator", rng, fix))
 
 
 def _switched_on(when: tree.When, values: Values) -> bool:
@@ -349,6 +445,14 @@ def _others(decision: Decision, value: Value) -> Iterator[Value]:
     for step in (unit - 0.1, unit + 0.1):
         if 0 <= step <= 1:
             yield decision.at(step)
+
+
+def _neighbour(decision: Decision, value: Value, rng: RNG) -> Value:
+    """One of `_others`, each equally likely."""
+    if decision.values:
+        return _other(decision, value, rng)
+    others = list(_others(decision, value))
+    return others[int(rng.integers(len(others)))]
 
 
 def _best(decision: Decision, scores: Row | None) -> Value:

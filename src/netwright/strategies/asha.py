@@ -41,12 +41,13 @@ class _Asynchronous:
         ladder, supply = self._ladder, Supply(self._ladder, n, rng)
         top = len(ladder.rungs) - 1
         proposals: list[Proposal] = []
-        if ladder.wants_an_answer() and (first := supply.new(top, {})):
+        if first := ladder.answer(supply):
             proposals.append(first)
         proposals += [
             ladder.promotion(trial, k + 1, {})
             for k in reversed(range(top))
             for trial in self.promotable(k)
+            if first is None or trial.candidate != first.candidate
         ][: n - len(proposals)]
         while len(proposals) < n and (fresh := supply.new(0, {})):
             proposals.append(fresh)

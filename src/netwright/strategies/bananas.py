@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, expected
+from netwright.errors import check_whole
 from netwright.space.candidate import Candidate
 from netwright.strategies import pools
 from netwright.strategies.base import RNG, Problem, Strategy
@@ -43,8 +43,7 @@ class _Settings(ABC):
 
     def __post_init__(self) -> None:
         for name, least in (("initial", 2), ("batch", 1), ("candidates", 1), ("parents", 1)):
-            if getattr(self, name) < least:
-                raise InputError(expected(name, f"at least {least}", getattr(self, name)))
+            check_whole(name, getattr(self, name), least)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Predicted(self, problem)
@@ -86,7 +85,7 @@ class _Predicted:
     def __init__(self, settings: _Settings, problem: Problem) -> None:
         self.settings, self.problem = settings, problem
         self.space, self.knowledge = problem.space, problem.knowledge
-        self._told = Told()
+        self._told = Told(problem)
         self._done: deque[Trial] = deque(maxlen=_LATEST)
         self._ended = 0
         self._forms: set[str] = set()

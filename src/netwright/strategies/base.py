@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InputError, InvalidCandidate, Phrase, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.trials.objective import Limit, Objective
@@ -167,6 +167,43 @@ class Algorithm(Protocol):
     """
 
     def __call__(self, problem: Problem, /) -> Strategy: ...
+
+
+def proposed(strategy: Strategy, space: Space[Any], n: int, rng: RNG) -> list[Proposal]:
+    """What a strategy proposes when asked for `n`: legal candidates of the space.
+
+    Raises InputError for anything else.
+    """
+    given: object = strategy.ask(n, rng)
+    if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
+        got = Phrase("None" if given is None else type(given).__name__)
+        raise InputError(expected("what ask gives", "a list of Proposals", got))
+    found: list[Proposal] = []
+    for one in given:
+        candidate = getattr(one, "candidate", one)
+        if not isinstance(candidate, Candidate):
+            got = Phrase(f"{type(candidate).__name__} {str(candidate)[:100]}")
+            fix = "Wrap the decisions: Proposal(Candidate({path: value, ...}))."
+            raise InputError(expected("what ask proposes", "a Candidate", got, fix))
+        if not isinstance(one, Proposal):
+            fix = "Wrap it: Proposal(candidate)."
+            raise InputError(
+                expected("what ask gives", "Proposals", Phrase(f"a {type(one).__name__}"), fix)
+            )
+        try:
+            space.check(candidate)
+        except InvalidCandidate as error:
+            raise InputError(f"a strategy must propose candidates of its space: {error}") from None
+        found.append(one)
+    return found
+
+
+def check_has_both(strategy: object) -> None:
+    """InputError unless it has `ask` and `tell`."""
+    missing = [name for name in ("ask", "tell") if not callable(getattr(strategy, name, None))]
+    if missing:
+        got = Phrase(f"{type(strategy).__name__} without {' and '.join(missing)}")
+        raise InputError(expected("a strategy", "an object with ask and tell", got))
 
 
 def as_algorithm(given: object) -> Algorithm:

@@ -16,7 +16,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, expected
+from netwright.errors import check_whole
 from netwright.space.candidate import Candidate
 from netwright.strategies import pools
 from netwright.strategies.base import RNG, OnlyTheSpace, Problem, Strategy
@@ -54,8 +54,7 @@ class Bayesian:
     prior: bool = True
 
     def __post_init__(self) -> None:
-        if self.initial < 1:
-            raise InputError(expected("initial", "at least 1", self.initial))
+        check_whole("initial", self.initial, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Search(self, problem)
@@ -78,7 +77,7 @@ class _Search:
     def __init__(self, settings: Bayesian, problem: Problem) -> None:
         self.settings, self.problem = settings, problem
         self.space, self.knowledge = problem.space, problem.knowledge
-        self._told = Told()
+        self._told = Told()  # limits are kept where candidates are gathered
         self._done: list[Trial] = []
         self._infeasible: list[Candidate] = []
         self._running: dict[int, Candidate] = {}

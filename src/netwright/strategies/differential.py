@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
@@ -39,9 +39,7 @@ class DifferentialEvolution:
     crossover: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.population < 4:
-            rule = "at least 4: a child has a rival and three others"
-            raise InputError(expected("population", rule, self.population))
+        check_whole("population", self.population, 4, "A child has a rival and three others.")
         if not self.scale > 0:
             raise InputError(expected("scale", "above 0", self.scale))
         if not 0 <= self.crossover <= 1:
@@ -65,7 +63,7 @@ class _Cube:
         self._places: dict[int, Trial] = {}
         self._busy: dict[int, int] = {}  # trial -> place, while the first generation fills
         self._started = 0
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         taken = {*self._places, *self._busy.values()}

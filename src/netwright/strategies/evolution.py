@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import Problem, Strategy
 from netwright.strategies.random import stranger
@@ -41,10 +41,10 @@ class RegularizedEvolution:
     sample: int = 3
 
     def __post_init__(self) -> None:
-        if self.population < 1:
-            raise InputError(expected("population", "at least 1", self.population))
-        if not 1 <= self.sample <= self.population:
-            rule = f"between 1 and population ({self.population})"
+        check_whole("population", self.population, 1)
+        check_whole("sample", self.sample, 1)
+        if self.sample > self.population:
+            rule = f"at most the population ({self.population})"
             raise InputError(expected("sample", rule, self.sample))
 
     def __call__(self, problem: Problem) -> Strategy:
@@ -59,7 +59,7 @@ class _AgeingPopulation:
         self.objectives, self.limits = problem.objectives, problem.limits
         self.P, self.S = settings.population, settings.sample
         self._population: deque[Trial] = deque(maxlen=self.P)
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
         def one(known: Set[Candidate], asked: int) -> Proposal | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, runtime_checkable
 
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InputError, Phrase, check_whole, expected
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.base import (
     RNG,
@@ -27,12 +27,13 @@ from netwright.strategies.base import (
 )
 from netwright.strategies.random import RandomSearch, stranger
 from netwright.strategies.selection import crowded_order
+from netwright.strategies.told import within
 from netwright.trials.trial import Proposal, Status, Trial
 
 BRACKET = "bracket"
 """What is ours in a note; the rest is the wrapped strategy's."""
 _FIRST = 3
-"""So many tries of a first answer at full fidelity."""
+"""So many new candidates are tried as a first answer at full fidelity."""
 _DIFFERENCE = 4
 """Individuals that a mutant needs: three, of which none is its rival."""
 _EPSILON = 1e-9
@@ -53,8 +54,9 @@ class MultiFidelity(ABC):
     has, or 1, 1/eta, 1/eta^2... where it takes any. A rung passes on the share by which the
     fidelity rises (1/eta), so that every rung costs the same.
 
-    Only full fidelity enters a study's front. So without baselines the first trial of all has it;
-    and when there is no new candidate left, the rest follows, best first, until all have it.
+    Only full fidelity enters a study's front. So without baselines the first trial of all has it,
+    and others until one of them succeeds; when there is no new candidate left, the rest follows,
+    best first, until all have it.
     """
 
     algorithm: Algorithm = RandomSearch()  # noqa: RUF009  # frozen
@@ -74,8 +76,7 @@ class MultiFidelity(ABC):
             raise InputError(expected("least", "between 0 and 1", self.least))
         if not 0 <= self.random <= 1:
             raise InputError(expected("random", "from 0 to 1", self.random))
-        if self.enough < 1:
-            raise InputError(expected("enough", "at least 1", self.enough))
+        check_whole("enough", self.enough, 1)
 
     def __repr__(self) -> str:
         """Without addresses: a run folder is gone on with by the same one only."""
@@ -171,7 +172,7 @@ class Ladder:
     def __init__(
         self, settings: MultiFidelity, problem: Problem, sizes: Mapping[float, int] | None = None
     ) -> None:
-        self.settings, self.space = settings, problem.space
+        self.settings, self.problem, self.space = settings, problem, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
         self.known: set[Candidate] = set()
         # a supernet's preparation is the study's to run: inside of a rung nobody would
@@ -231,10 +232,17 @@ class Ladder:
         """What rung `k` passes on: the share by which the fidelity rises."""
         return self.rungs[k].fidelity / self.rungs[k + 1].fidelity
 
-    def wants_an_answer(self) -> bool:
-        """Whether nothing has full fidelity yet, nor will soon."""
+    def answer(self, supply: Supply) -> Proposal | None:
+        """A trial of full fidelity where there is none yet, nor will be soon.
+
+        Of new candidates first; after some that failed, of the best that did not fail below.
+        """
         top = self.rungs[-1]
-        return not top.done and not top.running and len(top.started) < _FIRST
+        if top.done or top.running:
+            return None
+        if len(top.started) < _FIRST:
+            return supply.new(len(self.rungs) - 1, {})
+        return next(self.leftovers(()), None)
 
     def model(self, k: int) -> int:
         """The rung whose strategy proposes for rung `k`: the highest with enough results.
@@ -297,7 +305,9 @@ class Supply:
         found = None
         if rng.random() >= ladder.settings.random:
             found = self._of_strategy(ladder.model(k))
-        found = found or stranger(ladder.space, self._known, rng)
+        found = found or within(
+            ladder.problem, lambda: stranger(ladder.space, self._known, rng), self._known
+        )
         self.exhausted = found is None
         return None if found is None else self._at(k, found, note)
 
@@ -307,7 +317,11 @@ class Supply:
         if population is None:
             return None
         pool = self._ladder.pool(k, size, self._rng)
-        found = population.breed(pool, self._known, self._bred[k], self._rng)
+        found = within(
+            self._ladder.problem,
+            lambda: population.breed(pool, self._known, self._bred[k], self._rng),
+            self._known,
+        )
         self._bred[k] += 1
         return None if found is None else self._at(k, found, note)
 

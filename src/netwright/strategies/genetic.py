@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Problem, Strategy
@@ -44,11 +44,11 @@ class Genetic:
 
     def __post_init__(self) -> None:
         _check(self.population, self.crossover)
-        if not 0 <= self.elites < self.population:
-            rule = f"from 0 to below the population ({self.population})"
+        check_whole("elites", self.elites, 0)
+        if self.elites >= self.population:
+            rule = f"below the population ({self.population})"
             raise InputError(expected("elites", rule, self.elites))
-        if self.sample < 1:
-            raise InputError(expected("sample", "at least 1", self.sample))
+        check_whole("sample", self.sample, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         def select(parents: Sequence[Trial], rng: RNG) -> Trial:
@@ -64,7 +64,7 @@ class Genetic:
             elite = best(parents, self.elites)
             return elite + best(children, self.population - len(elite))
 
-        return _Generations(problem.space, self.population, self.crossover, select, survive)
+        return _Generations(problem, self.population, self.crossover, select, survive)
 
 
 @dataclass(frozen=True)
@@ -92,21 +92,21 @@ class NSGA2:
                 for i in crowded_order(both, problem.objectives, problem.limits)[: self.population]
             ]
 
-        return _Generations(problem.space, self.population, self.crossover, select, survive)
+        return _Generations(problem, self.population, self.crossover, select, survive)
 
 
 class _Generations:
     """The strategy of both: random candidates first, then children of the parents."""
 
     def __init__(
-        self, space: Space[Any], population: int, crossover: float, select: Select, survive: Survive
+        self, problem: Problem, population: int, crossover: float, select: Select, survive: Survive
     ) -> None:
-        self.space = space
+        self.space = problem.space
         self.population, self.crossover = population, crossover
         self._select, self._survive = select, survive
         self._parents: list[Trial] = []
         self._children: list[Trial] = []
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         breeders = self._parents or self._survive([], self._children)  # best first
@@ -156,7 +156,6 @@ def mutated(space: Space[Any], candidate: Candidate, rng: RNG) -> Candidate:
 
 
 def _check(population: int, crossover: float) -> None:
-    if population < 2:
-        raise InputError(expected("population", "at least 2", population))
+    check_whole("population", population, 2)
     if not 0 <= crossover <= 1:
         raise InputError(expected("crossover", "from 0 to 1", crossover))

@@ -113,9 +113,7 @@ class _Brackets:
         if n < 1:
             return []
         ladder, batch = self._ladder, _Batch(Supply(self._ladder, n, rng))
-        top = len(ladder.rungs) - 1
-        if ladder.wants_an_answer():
-            batch.add(batch.supply.new(top, {}))
+        batch.add(ladder.answer(batch.supply))
         for number in count():
             while len(batch.proposals) < n and batch.add(self._next(number, batch)):
                 pass

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from netwright.errors import InputError, expected
+from netwright.errors import check_whole
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
@@ -19,21 +19,23 @@ from netwright.strategies.told import Told
 from netwright.trials.trial import Proposal, Trial
 
 _RESTART = "restart"
+_LISTED, _SOME = 2000, 200
+"""Of more neighbours than can be listed at every ask, so many are drawn."""
 
 
 @dataclass(frozen=True)
 class LocalSearch:
     """First-improvement local search from the best of `initial` random candidates, with restarts.
 
-    A neighbour differs in one decision. With several objectives a move must be better in one and
-    worse in none. Where no neighbour is left, it goes on from a new random candidate.
+    A neighbour differs in one decision; of more than 2,000 a random part is looked at. With several
+    objectives a move must be better in one and worse in none. Where no neighbour is left, it goes
+    on from a new random candidate.
     """
 
     initial: int = 10
 
     def __post_init__(self) -> None:
-        if self.initial < 1:
-            raise InputError(expected("initial", "at least 1", self.initial))
+        check_whole("initial", self.initial, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Climb(self, problem)
@@ -47,7 +49,7 @@ class _Climb:
         self.objectives, self.limits = problem.objectives, problem.limits
         self._here: Trial | None = None
         self._first = 0
-        self._told = Told()
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         ahead = self._neighbours(self._told.known, rng)
@@ -83,8 +85,11 @@ class _Climb:
         return {self._here.id} if self._here else set()
 
     def _neighbours(self, known: Set[Candidate], rng: RNG) -> list[Candidate]:
-        """Those of where it stands that are not known, in random order."""
+        """Those of where it stands that are not known, in random order; of very many, some."""
         if self._here is None:
             return []
-        found = [one for one in self.space.neighbours(self._here.candidate) if one not in known]
+        here = self._here.candidate
+        if self.space.edits(here) > _LISTED:
+            return [one for one in self.space.nearby(here, _SOME, rng) if one not in known]
+        found = [one for one in self.space.neighbours(here) if one not in known]
         return [found[i] for i in rng.permutation(len(found))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Algorithm, Problem, Strategy
@@ -38,8 +38,7 @@ class OneShot:
     then: Algorithm = Bayesian()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise InputError(expected("candidates", "at least 1", self.candidates))
+        check_whole("candidates", self.candidates, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _OneShot(self, problem)

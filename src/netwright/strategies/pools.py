@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from netwright.strategies.gaussian import squared_distances
 
 _NEIGHBOURS = 250
 """At most so many one-edit neighbours of a candidate; of more, a random part."""
+
+_MUTANTS = 50
 
 
 def new(candidates: Iterable[Candidate], known: Set[Candidate]) -> list[Candidate]:
@@ -37,9 +38,20 @@ def distinct(
 
 
 def one_edit(space: Space[Any], base: Candidate, rng: RNG) -> list[Candidate]:
-    """The neighbours of a candidate, and steps of many sizes along each of its numbers."""
-    found = _some(list(islice(space.neighbours(base), 20 * _NEIGHBOURS)), _NEIGHBOURS, rng)
-    return [*found, *_steps(space, base, 4, rng)]
+    """The neighbours of a candidate, and steps of many sizes along each of its numbers.
+
+    Where a rule forbids all of them: mutants, in which it changes more than one decision.
+    """
+    if space.edits(base) > 20 * _NEIGHBOURS:
+        found = space.nearby(base, _NEIGHBOURS, rng)
+    else:
+        found = _some(list(space.neighbours(base)), _NEIGHBOURS, rng)
+    found += _steps(space, base, 4, rng)
+    if found or not any(
+        one.path in base.values and len(one.values) != 1 for one in space.decisions
+    ):
+        return found
+    return [space.mutate(base, rng) for _ in range(_MUTANTS)]
 
 
 def once_more(

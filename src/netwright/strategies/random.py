@@ -23,15 +23,15 @@ class RandomSearch:
     """Draws candidates independently, none twice; over when the space has no other."""
 
     def __call__(self, problem: Problem) -> Strategy:
-        return _Draws(problem.space)
+        return _Draws(problem)
 
 
 class _Draws:
     """The strategy of `RandomSearch`."""
 
-    def __init__(self, space: Space[Any]) -> None:
-        self.space = space
-        self._told = Told()
+    def __init__(self, problem: Problem) -> None:
+        self.space = problem.space
+        self._told = Told(problem)
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
         return self._told.batch(n, lambda known, _: stranger(self.space, known, rng))

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.policies import Independent, Policy, Recurrent, Step, Update
@@ -80,8 +80,7 @@ class PPO:
         _check(self.controller, self.lr, self.batch, self.entropy)
         if not 0 < self.clip < 1:
             raise InputError(expected("clip", "between 0 and 1", self.clip))
-        if self.epochs < 1:
-            raise InputError(expected("epochs", "at least 1", self.epochs))
+        check_whole("epochs", self.epochs, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         policy = _CONTROLLERS[self.controller](problem.space)
@@ -112,8 +111,9 @@ class _Gradient:
     ) -> None:
         self.how, self.policy, self.space = how, policy, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self._told = Told()
-        self._ended: deque[Trial] = deque(maxlen=_REWARDED)
+        self._told = Told(problem)
+        # a batch's trials are all ranked, however large it is
+        self._ended: deque[Trial] = deque(maxlen=max(_REWARDED, how.batch))
         self._waiting: list[Trial] = []
         self._baseline = 0.0
         self._updates = 0
@@ -190,7 +190,6 @@ def _check(controller: str, lr: float | None, batch: int, entropy: float) -> Non
         raise InputError(expected("controller", " or ".join(_CONTROLLERS), controller))
     if lr is not None and not lr > 0:
         raise InputError(expected("lr", "above 0", lr))
-    if batch < 1:
-        raise InputError(expected("batch", "at least 1", batch))
+    check_whole("batch", batch, 1)
     if not entropy >= 0:
         raise InputError(expected("entropy", "at least 0", entropy))

@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import losses, ranks
-from netwright.trials.trial import Trial
+from netwright.trials.trial import Metrics, Trial
 
 
 def violation(trial: Trial, limits: Sequence[Limit]) -> float:
     """By how much a trial breaks its limits, each as a share of its bound; 0 when it keeps all."""
+    return broken(trial.metrics, limits)
+
+
+def broken(metrics: Metrics, limits: Sequence[Limit]) -> float:
+    """The same for metrics; one that is missing breaks its limit without end."""
     total = 0.0
     for limit in limits:
         bound = limit.at_most if limit.at_most < math.inf else limit.at_least
-        total += limit.excess(trial.metrics) / (abs(bound) or 1.0)
+        total += limit.excess(metrics) / (abs(bound) or 1.0)
     return total
 
 
@@ -44,17 +49,17 @@ def constrained_ranks(
     trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> NDArray[np.int64]:
     """(n,) ranks from 0: the fronts of those within the limits, then the others one by one."""
-    broken = np.array([violation(trial, limits) for trial in trials])
+    excess = np.array([violation(trial, limits) for trial in trials])
     found = np.zeros(len(trials), np.int64)
-    within = np.flatnonzero(broken == 0)
+    within = np.flatnonzero(excess == 0)
     values = losses([trials[int(i)].metrics for i in within], objectives)  # (within, objectives)
     if len(objectives) == 1:  # the same, without comparing each with each
         found[within] = np.unique(values[:, 0], return_inverse=True)[1]
     else:
         found[within] = ranks(values)
     behind = found[within].max(initial=-1) + 1
-    levels = np.unique(broken[broken > 0], return_inverse=True)[1]
-    found[broken > 0] = behind + levels
+    levels = np.unique(excess[excess > 0], return_inverse=True)[1]
+    found[excess > 0] = behind + levels
     return found
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 
 from netwright.space.candidate import Candidate
+from netwright.strategies.base import Problem
+from netwright.strategies.selection import broken
 from netwright.trials.trial import Proposal, Status, Trial
 
 One = Callable[[Set[Candidate], int], Proposal | None]
 """What is known by now, how many are proposed already in this batch -> the next, or None."""
+_TRIES = 100
 
 
 class Told:
-    """The candidates that were started, and the trials that run."""
+    """The candidates that were started, and the trials that run.
 
-    def __init__(self) -> None:
+    With a `problem`, batches hold nothing that is known to break its limits while there is other.
+    """
+
+    def __init__(self, problem: Problem | None = None) -> None:
+        self._problem = problem
         self.known: set[Candidate] = set()
         self.running: set[int] = set()
 
@@ -32,7 +39,7 @@ class Told:
         proposals: list[Proposal] = []
         added: list[Candidate] = []  # taken out again: asking changes nothing, and copies nothing
         try:
-            while len(proposals) < n and (proposal := one(self.known, len(proposals))) is not None:
+            while len(proposals) < n and (proposal := self._next(one, len(proposals))) is not None:
                 if proposal.candidate not in self.known:
                     self.known.add(proposal.candidate)
                     added.append(proposal.candidate)
@@ -40,3 +47,35 @@ class Told:
         finally:
             self.known.difference_update(added)
         return proposals
+
+    def _next(self, one: One, asked: int) -> Proposal | None:
+        if self._problem is None:
+            return one(self.known, asked)
+        return within(self._problem, lambda: one(self.known, asked), self.known)
+
+
+def within(
+    problem: Problem, draw: Callable[[], Proposal | None], known: set[Candidate]
+) -> Proposal | None:
+    """The first draw that keeps the limits as far as metrics are known before it is paid for.
+
+    `draw` looks at `known`, where those that do not are kept meanwhile. When none of many draws
+    does: the one that breaks them least.
+    """
+    if not problem.limits:
+        return draw()
+    refused: list[tuple[float, Proposal]] = []
+    added: list[Candidate] = []
+    try:
+        while len(refused) < _TRIES and (proposal := draw()) is not None:
+            metrics = problem.knowledge.metrics(proposal.candidate)
+            excess = broken(metrics, [one for one in problem.limits if one.metric in metrics])
+            if not excess:
+                return proposal
+            refused.append((excess, proposal))
+            if proposal.candidate not in known:
+                known.add(proposal.candidate)
+                added.append(proposal.candidate)
+    finally:
+        known.difference_update(added)
+    return min(refused, key=lambda pair: pair[0])[1] if refused else None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.space.candidate import Candidate
 from netwright.space.choices import NumberChoice
 from netwright.space.decisions import Decision
@@ -50,12 +50,10 @@ class TPE:
     candidates: int = 24
 
     def __post_init__(self) -> None:
-        if self.initial < 2:
-            raise InputError(expected("initial", "at least 2", self.initial))
+        check_whole("initial", self.initial, 2)
         if not 0 < self.good < 1:
             raise InputError(expected("good", "between 0 and 1", self.good))
-        if self.candidates < 1:
-            raise InputError(expected("candidates", "at least 1", self.candidates))
+        check_whole("candidates", self.candidates, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Parzen(self, problem)
@@ -67,7 +65,7 @@ class _Parzen:
     def __init__(self, settings: TPE, problem: Problem) -> None:
         self.settings, self.space = settings, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self._told = Told()
+        self._told = Told(problem)
         self._running: dict[int, Candidate] = {}
         self._done: deque[Trial] = deque(maxlen=_LATEST)
         self._infeasible: deque[Candidate] = deque(maxlen=_LATEST)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netwright.errors import InputError, RunError, expected
+from netwright.errors import InputError, RunError, check_whole, expected
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Status, Trial
 
@@ -30,9 +30,11 @@ class Budget:
     def __post_init__(self) -> None:
         if self.trials is None and self.seconds is None and not self.until:
             raise InputError("a budget must have trials, seconds or until, got none of them.")
-        if self.trials is not None and self.trials < 0:
-            raise InputError(expected("trials", "0 or more", self.trials))
-        if self.seconds is not None and not self.seconds >= 0:
+        if self.trials is not None:
+            check_whole("trials", self.trials, 0)
+        if self.seconds is not None and not (
+            isinstance(self.seconds, int | float) and self.seconds >= 0
+        ):
             raise InputError(expected("seconds", "0 or more", self.seconds))
 
     def seconds_left(self, used: float) -> float:

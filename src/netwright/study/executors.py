@@ -13,7 +13,7 @@ from typing import Protocol
 
 import psutil
 
-from netwright.errors import InputError, RunError, expected
+from netwright.errors import InputError, RunError, check_whole, expected
 from netwright.evaluators.base import Evaluator
 from netwright.study.supervisor import Outcome, Rules, Supervisor
 from netwright.study.worker import evaluate
@@ -100,9 +100,10 @@ class Supervised:
         jobs: int = 200,
         grace: float = 2.0,
     ) -> None:
-        for what, number in (("workers", workers), ("threads", threads), ("memory", memory)):
-            if number < 0:
-                raise InputError(expected(what, "at least 1", number))
+        check_whole("workers", workers, 0, "0 is one worker.")
+        check_whole("threads", threads, 0, "0 shares out the cores.")
+        if not memory >= 0:
+            raise InputError(expected("memory", "0 or more bytes", memory))
         if os.name != "posix":
             fix = "Pass executor=InProcess()."
             raise RunError(expected("supervised workers", "on Linux or macOS", sys.platform, fix))

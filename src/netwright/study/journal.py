@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from netwright.strategies.base import Strategy, breeders
+from netwright.space.space import Space
+from netwright.strategies.base import RNG, Strategy, breeders, check_has_both, proposed
 from netwright.strategies.selection import violation
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
@@ -21,11 +23,18 @@ BASELINE = "baseline"
 class Listener:
     """A strategy and how many events of the log it knows, so that a later run tells it the rest."""
 
-    def __init__(self, strategy: Strategy, hears: Callable[[Trial], bool]) -> None:
-        self.strategy = strategy
+    def __init__(
+        self, strategy: Strategy, space: Space[Any], hears: Callable[[Trial], bool]
+    ) -> None:
+        check_has_both(strategy)
+        self.strategy, self._space = strategy, space
         self._hears = hears
         self.events = 0
         self.tells = 0
+
+    def ask(self, n: int, rng: RNG) -> list[Proposal]:
+        """What the strategy proposes, checked."""
+        return proposed(self.strategy, self._space, n, rng)
 
     def tell(self, trial: Trial) -> None:
         """One more event of the log; what is not of the strategy's space is not passed on."""
@@ -71,7 +80,7 @@ class Journal:
     def ask(self, n: int) -> list[Proposal]:
         """The strategy's next proposals, from the seed and what it has been told alone."""
         rng = np.random.default_rng([self._seed, self._listener.tells])
-        return list(self._listener.strategy.ask(n, rng))[:n]
+        return self._listener.ask(n, rng)[:n]
 
     def start(self, proposal: Proposal, seconds: float) -> Trial:
         """Records a trial before it is executed; `seconds`: used by the study so far."""

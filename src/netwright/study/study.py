@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, RunError, closest, expected
+from netwright.errors import InputError, Phrase, check_whole, closest, expected
 from netwright.evaluators.base import Evaluator, identity
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -31,8 +27,10 @@ from netwright.strategies.base import (
 )
 from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget, Failures
+from netwright.study.checks import check_given
 from netwright.study.events import Event, Prepared, Tick, TrialEnded, TrialStarted
 from netwright.study.executors import Executor, Supervised
+from netwright.study.folders import empty, fresh_folder, temporary_folder, used_folders
 from netwright.study.identity import Identity
 from netwright.study.journal import BASELINE, Journal, Listener
 from netwright.study.lock import FolderLock
@@ -41,10 +39,11 @@ from netwright.study.preparing import NUMBER as PREPARATION
 from netwright.study.preparing import Preparing
 from netwright.study.store import FILE, Store
 from netwright.study.supervisor import Outcome
-from netwright.trials.objective import Limit, Objective, parse_limit
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import ABOUT, Job, Proposal, Status, Trial
+from netwright.trials.trial import Job, Proposal, Status, Trial
 
 _FIRST = 3.0
 """The first trial of all gets so many seconds at least, so that there is an answer."""
@@ -58,7 +57,9 @@ class Study(Generic[D]):
     """Searches a space: asks the strategy, has candidates evaluated, keeps the log.
 
     What measures candidates is `evaluator`; or a `task`, on which they are trained and judged as
-    the objectives ask. `run`: the folder of the log, which is gone on with; None: a temporary one.
+    the objectives ask. Objectives and limits are texts ("accuracy", "loss:min", "latency<=2") or
+    objects; metrics that netwright does not know are those of an evaluator. `run`: the folder of
+    the log, which is gone on with; None: a temporary one.
     `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
     a new object with `ask` and `tell`; Bayesian optimisation when None.
     `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
@@ -76,8 +77,8 @@ class Study(Generic[D]):
         task: Task | None = None,
         strategy: Strategy | Algorithm | None = None,
         knowledge: Knowledge | None = None,
-        objectives: Sequence[str | Objective],
-        limits: Sequence[str | Limit] = (),
+        objectives: str | Objective | Sequence[str | Objective],
+        limits: str | Limit | Sequence[str | Limit] = (),
         baselines: Sequence[Candidate] = (),
         run: str | Path | None = None,
         seed: int = 0,
@@ -87,15 +88,18 @@ class Study(Generic[D]):
         notes: Mapping[str, str] | None = None,
         trial_seconds: float | None = None,
     ) -> None:
+        check_given(space, evaluator, task, baselines)
+        check_whole("seed", seed, 0)
         self.space = space
-        self.objectives = as_objectives(objectives)
-        self.limits = tuple(map(parse_limit, limits))
+        measured = () if evaluator is None else evaluator.metrics
+        self.objectives = as_objectives(objectives, measured)
+        self.limits = as_limits(limits, measured=measured)
         self.evaluator = _evaluator(self, evaluator, task)
         self.baselines = tuple(baselines)
         self.seed = seed
         self.trial_seconds = math.inf if trial_seconds is None else trial_seconds
         self.interrupted = False
-        self.folder = Path(run) if run is not None else _temporary_folder(self)
+        self.folder = Path(run) if run is not None else temporary_folder(self)
         self._executor: Executor = executor or Supervised(workers)
         self._check_metrics([*self.objectives, *self.limits])
         self._problem = Problem(
@@ -147,7 +151,7 @@ class Study(Generic[D]):
         *,
         trials: int | None = None,
         seconds: float | None = None,
-        until: Sequence[str | Limit] = (),
+        until: str | Limit | Sequence[str | Limit] = (),
     ) -> bool:
         """Whether earlier runs have used up this budget, so that `run` would do nothing."""
         return self._used_up(self._budget(trials, seconds, until))
@@ -157,7 +161,7 @@ class Study(Generic[D]):
         *,
         trials: int | None = None,
         seconds: float | None = None,
-        until: Sequence[str | Limit] = (),
+        until: str | Limit | Sequence[str | Limit] = (),
         watch: Callable[[Event], object] | None = None,
         since: float | None = None,
     ) -> Study[D]:
@@ -194,9 +198,10 @@ class Study(Generic[D]):
         self._executor.close()
 
     def _budget(
-        self, trials: int | None, seconds: float | None, until: Sequence[str | Limit]
-    ) -> Budget:
-        wanted = tuple(parse_limit(one, "until") for one in until)
+        self, trials: int | None, seconds: float | None,
+        until: str | Limit | Sequence[str | Limit],
+    ) -> Budget:  # fmt: skip
+        wanted = as_limits(until, "until", self.evaluator.metrics)
         self._check_metrics(wanted)
         return Budget(trials, seconds, wanted)
 
@@ -219,7 +224,7 @@ class Study(Generic[D]):
         strategy = self._strategy
         if self._algorithm:
             strategy = self._algorithm(self._problem)
-        return Listener(cast("Strategy", strategy), self._is_of_space)
+        return Listener(cast("Strategy", strategy), self.space, self._is_of_space)
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
@@ -263,7 +268,7 @@ class _Loop:
         self._quickest = quickest(journal.ordered())
         self._reached = False
         self._tried = any(trial.status is Status.DONE for trial in journal.ordered())
-        self._full = _folders(study.folder)
+        self._full = used_folders(study.folder)
 
     @property
     def used(self) -> float:
@@ -324,7 +329,7 @@ class _Loop:
         # where trials are counted no decision may look at a clock: the kill limit is outside
         timed = self._budget.seconds is not None
         deadline = time.monotonic() + limit if timed else math.inf
-        folder = _fresh_folder(self._study.trial_folder(trial.id).absolute())
+        folder = fresh_folder(self._study.trial_folder(trial.id).absolute())
         self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
         self._running[trial.id] = trial
         self._full.add(trial.id)
@@ -348,7 +353,7 @@ class _Loop:
         """Empties the folders that nothing needs any more."""
         needed = self._journal.needed()
         for number in self._full - needed:
-            _empty(self._study.trial_folder(number))
+            empty(self._study.trial_folder(number))
         self._full &= needed
 
 
@@ -396,57 +401,3 @@ def quickest(trials: Sequence[Trial]) -> float:
         ),
         default=0.0,
     )
-
-
-def _folders(run: Path) -> set[int]:
-    """The trials that have left something."""
-    place = run / "trials"
-    names = [folder.name for folder in place.iterdir()] if place.is_dir() else []
-    return {int(name) for name in names if name.isdigit()}
-
-
-def _empty(folder: Path) -> None:
-    """Deletes what a trial has left, but for `ABOUT`."""
-    with contextlib.suppress(OSError):  # it may stay: only room is lost
-        for path in list(folder.iterdir()):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name != ABOUT:
-                path.unlink()
-        if not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def clear(run: str | Path) -> None:
-    """Forgets a run: its log and its trials' folders; what others put there stays.
-
-    RunError when a study is running there.
-    """
-    folder = Path(run)
-    if not folder.exists():
-        return
-    with FolderLock(folder):
-        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("trials", SUPERNET):
-            shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _fresh_folder(folder: Path) -> Path:
-    """An empty folder, whatever an execution that was killed has left there."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{folder} cannot be made: {error.strerror}. Finished trials are kept; "
-            "the same line goes on once there is room."
-        ) from error
-    return folder
-
-
-def _temporary_folder(owner: object) -> Path:
-    """A run folder that goes with its owner."""
-    folder = Path(tempfile.mkdtemp(prefix="netwright-"))
-    weakref.finalize(owner, shutil.rmtree, folder, True)
-    return folder
