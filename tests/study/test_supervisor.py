@@ -317,7 +317,7 @@ def test_in_process_gives_the_same_outcomes(tmp_path: Path) -> None:
 
 
 def test_settings_that_cannot_be() -> None:
-    with pytest.raises(InputError, match="workers must be at least 1, got -1"):
+    with pytest.raises(InputError, match="workers must be at least 0, got -1"):
         Supervised(-1)
     assert machine_memory() > 1e8
     with pytest.raises(RunError, match="must be open before it takes jobs"):
