@@ -211,6 +211,14 @@ def test_swap_counts_units_that_differ_over_the_rows() -> None:
     assert MEASURES["swap"](convolutions(), probe) == len(patterns)
 
 
+def test_swap_looks_at_sixteen_rows() -> None:
+    """With 64 nearly every unit has a pattern of its own, and it counts units."""
+    many = images(64)
+    few = Probe(many.inputs[:16], many.targets[:16])
+    assert MEASURES["swap"](convolutions(), many) == MEASURES["swap"](convolutions(), few)
+    assert MEASURES["swap"](convolutions(), few) > MEASURES["swap"](convolutions(), images(8))
+
+
 def test_zen_grows_by_what_the_norms_divide_by() -> None:
     """Sixteen times as many channels into a norm: its variance is so many times as large."""
 
@@ -312,7 +320,6 @@ def test_larger_cells_have_higher_scores_in_most() -> None:
 
 
 def test_equal_patterns_are_found_whatever_the_number_of_rows() -> None:
-    """Bits are packed into bytes: nine rows need two."""
     probe = images(9)
     relu = nn.Sequential(nn.Flatten(), nn.ReLU())
     units = (probe.inputs.flatten(1) > 0).T.numpy()
