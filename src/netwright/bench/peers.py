@@ -23,7 +23,7 @@ from netwright._optional import require
 from netwright.errors import InputError, expected
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 from netwright.strategies.base import Problem, Strategy
 from netwright.trials.trial import Proposal, Status, Trial
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from netwright._optional import require
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected
 from netwright.space.candidate import Candidate, Value
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import SubsetOfChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 from netwright.space.space import Space
 
 _LEAST = 1e-9

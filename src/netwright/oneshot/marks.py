@@ -26,7 +26,8 @@ from netwright.space.choices import (
     is_inline,
     is_open,
 )
-from netwright.space.decisions import Decision, Filler, children, filler, find, join
+from netwright.space.decision import Decision
+from netwright.space.decisions import Filler, children, filler, find, join
 
 Values: TypeAlias = Mapping[str, Value]
 Route: TypeAlias = tuple[tuple[str, Network], ...]

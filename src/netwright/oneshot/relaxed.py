@@ -27,7 +27,8 @@ from netwright.space.choices import (
     is_inline,
     is_open,
 )
-from netwright.space.decisions import Decision, find, join
+from netwright.space.decision import Decision
+from netwright.space.decisions import find, join
 
 _MOST_VARIANTS = 16
 """Of one layer: each has weights of its own."""

@@ -21,7 +21,7 @@ from netwright.oneshot.epochs import Clock, Feed, half_cosine, seed_of, shuffled
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 from netwright.space.space import RNG, Space
 
 _DRAWS = 20

@@ -24,7 +24,7 @@ from netwright.networks.layers import Network, Shape
 from netwright.oneshot.mixtures import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
 from netwright.oneshot.relaxed import Relaxing, decisions_of
 from netwright.space.candidate import Candidate
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 
 
 class Supernet(nn.Module):

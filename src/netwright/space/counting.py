@@ -14,7 +14,7 @@ import numpy as np
 
 from netwright.space.candidate import Value
 from netwright.space.choices import NumberChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 
 State = frozenset[tuple[str, tuple[bool, ...]]]
 """Decided paths that are still asked about, each with the answers to the conditions on it."""

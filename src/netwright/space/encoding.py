@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, SubsetOfChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 
 
 class Encoder:

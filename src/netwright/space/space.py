@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from netwright.errors import InputError, InvalidCandidate, SpaceError, closest, expected
 from netwright.space import decisions as tree
 from netwright.space.candidate import Candidate, Value
-from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
+from netwright.space.choices import NumberChoice, Options
 from netwright.space.counting import Counter, is_real, size
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision, When
 from netwright.space.encoding import Encoder
 
 D = TypeVar("D")
@@ -140,7 +140,7 @@ class Space(Generic[D]):
                 chosen = [able[int(rng.integers(len(able)))]]
             else:
                 chosen = [able[i] for i in rng.choice(len(able), number, replace=False)]
-            others = {one.path: _other(one, values[one.path], rng) for one in chosen}
+            others = {one.path: one.other(values[one.path], rng) for one in chosen}
             return self._decide(rng, {**values, **others})
 
         if found := self._edited_once(parent, able, lambda: edited(1), rng):
@@ -190,7 +190,7 @@ class Space(Generic[D]):
         for path, decision, _ in self._compiled:
             if path not in candidate.values:
                 continue
-            for value in _others(decision, candidate.values[path]):
+            for value in decision.others(candidate.values[path]):
                 values = self._complete({**candidate.values, path: value})
                 if self._is_valid(values):
                     yield Candidate(values)
@@ -211,7 +211,7 @@ class Space(Generic[D]):
         found: dict[Candidate, None] = {}
         for _ in range(_DRAWS * number if active else 0):
             chosen = active[int(rng.integers(len(active)))]
-            value = _neighbour(chosen, candidate.values[chosen.path], rng)
+            value = chosen.neighbour(candidate.values[chosen.path], rng)
             values = self._complete({**candidate.values, chosen.path: value})
             if self._is_valid(values):
                 found[Candidate(values)] = None
@@ -240,7 +240,7 @@ class Space(Generic[D]):
         values: dict[str, Value] = {}
         for path, decision, when in self._compiled:
             if when is None or _switched_on(when, values):
-                values[path] = _best(decision, scores.get(path))
+                values[path] = decision.best(scores.get(path))
         return Candidate(values)
 
     def weights(self, candidate: Candidate) -> dict[str, NDArray[np.float64]]:
@@ -418,7 +418,7 @@ def _check_generator(rng: object) -> None:
         raise InputError(expected("rng", "a numpy.random.Generator", rng, fix))
 
 
-def _switched_on(when: tree.When, values: Values) -> bool:
+def _switched_on(when: When, values: Values) -> bool:
     for path, switching in when:
         if path in values and values[path] in switching:
             return True
@@ -427,45 +427,6 @@ def _switched_on(when: tree.When, values: Values) -> bool:
 
 def _below(path: str, under: str) -> bool:
     return not under or path == under or path.startswith(under + ".")
-
-
-def _other(decision: Decision, value: Value, rng: RNG) -> Value:
-    """Another legal value, each equally likely."""
-    if not decision.values:
-        return decision.at(rng.random())
-    place = int(rng.integers(len(decision.values) - 1))
-    return decision.values[place + (place >= decision.place(value))]
-
-
-def _others(decision: Decision, value: Value) -> Iterator[Value]:
-    if decision.values:
-        yield from (other for other in decision.values if other != value)
-        return
-    unit = decision.unit(value)
-    for step in (unit - 0.1, unit + 0.1):
-        if 0 <= step <= 1:
-            yield decision.at(step)
-
-
-def _neighbour(decision: Decision, value: Value, rng: RNG) -> Value:
-    """One of `_others`, each equally likely."""
-    if decision.values:
-        return _other(decision, value, rng)
-    others = list(_others(decision, value))
-    return others[int(rng.integers(len(others)))]
-
-
-def _best(decision: Decision, scores: Row | None) -> Value:
-    if scores is None or len(decision.values) < 2:
-        return decision.at(0.0)
-    choice = decision.choice
-    if isinstance(choice, SubsetOfChoice):  # the best `most`, at least `least` of those above 0
-        order = sorted(range(len(choice.labels)), key=lambda i: -scores[i])
-        kept = [
-            i for rank, i in enumerate(order[: choice.most]) if scores[i] > 0 or rank < choice.least
-        ]
-        return tuple(choice.labels[i] for i in sorted(kept))
-    return decision.values[max(range(len(decision.values)), key=lambda i: scores[i])]
 
 
 def _json(value: Value) -> Any:

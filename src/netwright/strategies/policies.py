@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import SubsetOfChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 from netwright.space.space import Space
 from netwright.strategies.base import RNG
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 from netwright.space.space import Space
 from netwright.strategies.base import RNG
 from netwright.strategies.gaussian import squared_distances

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from netwright.errors import InputError, check_whole, expected
 from netwright.space.candidate import Candidate
 from netwright.space.choices import NumberChoice
-from netwright.space.decisions import Decision
+from netwright.space.decision import Decision
 from netwright.space.space import Space
 from netwright.strategies.acquisition import normal_below
 from netwright.strategies.base import RNG, Problem, Strategy
