@@ -91,11 +91,11 @@ from .oneshot.relaxations import BetaDARTS as BetaDARTS
 from .oneshot.relaxations import DrNAS as DrNAS
 from .oneshot.relaxations import FairDARTS as FairDARTS
 from .oneshot.relaxations import ProxylessNAS as ProxylessNAS
-from .oneshot.sampling import ByPolicy as ByPolicy
+from .oneshot.samplers import ByPolicy as ByPolicy
 from .oneshot.sampling import Sampled as Sampled
-from .oneshot.sampling import Sandwich as Sandwich
-from .oneshot.sampling import StrictlyFair as StrictlyFair
-from .oneshot.sampling import Uniform as Uniform
+from .oneshot.samplers import Sandwich as Sandwich
+from .oneshot.samplers import StrictlyFair as StrictlyFair
+from .oneshot.samplers import Uniform as Uniform
 from .oneshot.settings import ArchitectureSteps as ArchitectureSteps
 from .oneshot.settings import Gradient as Gradient
 from .oneshot.settings import Honesty as Honesty

@@ -266,11 +266,11 @@ def test_long_names_stay_different(capsys: pytest.CaptureFixture[str], folder: P
 
 
 def test_names_are_cut_in_the_middle() -> None:
-    from netwright.cli.bench import _cut
+    from netwright.cli.bench_screen import cut
 
-    assert _cut("evolution", 9) == "evolution"
-    assert _cut("halving+evolution", 12) == "halvi..ution"
-    assert {len(_cut("x" * 40, width)) for width in (8, 9)} == {8, 9}
+    assert cut("evolution", 9) == "evolution"
+    assert cut("halving+evolution", 12) == "halvi..ution"
+    assert {len(cut("x" * 40, width)) for width in (8, 9)} == {8, 9}
 
 
 def test_rows_are_counted_where_the_space_has_others(

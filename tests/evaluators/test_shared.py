@@ -17,7 +17,8 @@ from netwright.evaluators.shared import InheritAndValidate
 from netwright.networks.blocks import Residual
 from netwright.networks.layers import Conv, GlobalPool, Linear, Network
 from netwright.networks.training import Examples
-from netwright.oneshot.sampling import Drawn, Sampled, SampledSearch, Sandwich
+from netwright.oneshot.samplers import Drawn, Sandwich
+from netwright.oneshot.sampling import Sampled, SampledSearch
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf, Repeat

@@ -24,7 +24,8 @@ from netwright.networks.augment import Flip
 from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Pool, Skip
 from netwright.networks.training import Training
 from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.sampling import ByPolicy, Sampled, Sandwich
+from netwright.oneshot.samplers import ByPolicy, Sandwich
+from netwright.oneshot.sampling import Sampled
 from netwright.oneshot.settings import (
     UNWATCHED,
     ArchitectureSteps,
@@ -191,12 +192,13 @@ def by_paths(task: Task, folder: Path, method: Any = PATHS, **more: Any) -> Supe
     return SupernetSearch(WIDE, task, method, folder, among=Among(make, wanted))
 
 
-@pytest.mark.parametrize("policy", [False, True])
+BY_POLICY = replace(PATHS, training=replace(PATHS.training, sampler=ByPolicy()))
+
+
+@pytest.mark.parametrize("method", [PATHS, BY_POLICY])
 def test_paths_train_the_weights_and_a_strategy_searches_among_them(
-    image_task: Task, tmp_path: Path, policy: bool
+    image_task: Task, tmp_path: Path, method: SinglePath
 ) -> None:
-    training = replace(PATHS.training, sampler=ByPolicy()) if policy else PATHS.training
-    method = replace(PATHS, training=training)
     found: Shortlist = by_paths(image_task, tmp_path, method, algorithm=Reinforce())
     assert {*found.held} == {"lr"}  # widths are searched as well
     metrics = found(job(tmp_path))
@@ -210,12 +212,10 @@ def test_paths_train_the_weights_and_a_strategy_searches_among_them(
     assert any("rank correlation" in one for one in found.report())
 
 
-@pytest.mark.parametrize("policy", [False, True])
+@pytest.mark.parametrize("method", [PATHS, BY_POLICY])
 def test_a_search_by_paths_goes_on_where_it_was_killed(
-    image_task: Task, tmp_path: Path, policy: bool
+    image_task: Task, tmp_path: Path, method: SinglePath
 ) -> None:
-    training = replace(PATHS.training, sampler=ByPolicy()) if policy else PATHS.training
-    method = replace(PATHS, training=training)
 
     def killed_in(epoch: int) -> None:
         search = by_paths(image_task, tmp_path / "b", method, algorithm=Reinforce())

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from oneshot_tools import stripes
 
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.layers import Conv, GlobalPool, Linear, Network, Pool, Skip
-from netwright.networks.training import Examples
 from netwright.oneshot.conclusion import conclude
 from netwright.oneshot.monitor import alarms
 from netwright.oneshot.relaxations import DARTS
@@ -32,23 +32,13 @@ SETTINGS = Gradient(
 )  # fmt: skip
 
 
-def stripes(number: int = 192) -> Examples:
-    """Two classes of noise, whose stripes run down or across: single pixels tell nothing."""
-    random = torch.Generator().manual_seed(0)
-    targets = torch.arange(number) % 2
-    line = (torch.arange(6) % 2).float() * 2 - 1
-    across = line[:, None].expand(6, 6)
-    images = torch.stack([across if t else across.T for t in targets])[:, None]
-    return Examples(images + 0.5 * torch.randn(images.shape, generator=random), targets)
-
-
 def search(
     settings: Gradient = SETTINGS, network: Network = NETWORK, **more: Any
 ) -> GradientSearch:
     torch.manual_seed(0)
     supernet = Supernet(network, (1, 6, 6), outputs=2)
     return GradientSearch(
-        Space({"network": network}), supernet, halves(stripes(), 0), settings, **more
+        Space({"network": network}), supernet, halves(stripes(192), 0), settings, **more
     )
 
 
@@ -147,3 +137,11 @@ def test_time_is_kept_and_the_schedule_runs_its_whole_course() -> None:
     came_to = conclude(found, 3, begun + 1.0)
     assert time.monotonic() - begun < 4
     assert came_to.candidates
+
+
+def test_when_there_was_no_time_to_look_shared_weights_are_not_trusted() -> None:
+    found = search(replace(SETTINGS, honesty=replace(UNWATCHED, networks=8, epochs=1)))
+    found.train_to(8)
+    came_to = conclude(found, 1, time.monotonic() - 1)
+    assert not came_to.trusted
+    assert any("only 0 networks trained alone" in one.says for one in came_to.findings)

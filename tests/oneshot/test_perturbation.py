@@ -83,9 +83,11 @@ def test_of_inputs_as_many_are_kept_as_a_candidate_has() -> None:
 
 
 def test_the_order_is_drawn_and_leaves_out_what_is_decided() -> None:
-    options = {"a": 3, "b": 1, "c": 2, "d": 4}
+    options = {"a": 3, "b": 1, "c": 2, "d": 4, "all": 3}
+    kept = {"a": 1, "b": 1, "c": 1, "d": 2, "all": 3}
     orders = {
-        tuple(decisions_to_make(options, torch.Generator().manual_seed(seed))) for seed in range(20)
+        tuple(decisions_to_make(options, kept, torch.Generator().manual_seed(seed)))
+        for seed in range(20)
     }
     assert len(orders) > 3
     assert all(sorted(one) == ["a", "c", "d"] for one in orders)

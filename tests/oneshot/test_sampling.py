@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oneshot_tools import stripes
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, RunError
@@ -25,18 +26,8 @@ from netwright.networks.layers import (
     Zero,
 )
 from netwright.networks.training import Examples, loss_of
-from netwright.oneshot.sampling import (
-    Drawn,
-    Sampled,
-    SampledSearch,
-    Sampler,
-    Sandwich,
-    Source,
-    Step,
-    StrictlyFair,
-    Uniform,
-    distillation,
-)
+from netwright.oneshot.samplers import Drawn, Sampler, Sandwich, Source, Step, StrictlyFair, Uniform
+from netwright.oneshot.sampling import Sampled, SampledSearch, distillation
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
@@ -48,16 +39,6 @@ NETWORK: Network = (
 )  # fmt: skip
 FAST = Sampled(epochs=4, batch_size=16)
 SAMPLERS: list[Sampler] = [Uniform(), Uniform("leaf"), StrictlyFair(), Sandwich(1)]
-
-
-def stripes(number: int = 96) -> Examples:
-    """Two classes of noise, whose stripes run down or across."""
-    random = torch.Generator().manual_seed(0)
-    targets = torch.arange(number) % 2
-    line = (torch.arange(6) % 2).float() * 2 - 1
-    across = line[:, None].expand(6, 6)
-    images = torch.stack([across if t else across.T for t in targets])[:, None]
-    return Examples(images + 0.5 * torch.randn(images.shape, generator=random), targets)
 
 
 def search(

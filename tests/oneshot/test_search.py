@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from oneshot_tools import stripes
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, RunError
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool, Skip, Zero
-from netwright.networks.training import Examples
 from netwright.oneshot.costs import CostTerm
 from netwright.oneshot.relaxations import DARTS, GDAS, BetaDARTS, DrNAS, Relaxation
 from netwright.oneshot.search import GradientSearch, halves
@@ -33,16 +33,6 @@ NETWORK = (Conv(6, kernel=1), OneOf(OPTIONS), GlobalPool("max"), Linear())
 SPACE = Space({"network": NETWORK})
 STEPS = ArchitectureSteps(lr=0.05)
 FAST = Gradient(DARTS(), 8, 16, 1, WeightSteps(lr=0.1), STEPS, UNWATCHED)
-
-
-def stripes(number: int = 128) -> Examples:
-    """Two classes of noise, whose stripes run down or across: single pixels tell nothing."""
-    random = torch.Generator().manual_seed(0)
-    targets = torch.arange(number) % 2
-    line = (torch.arange(6) % 2).float() * 2 - 1
-    across = line[:, None].expand(6, 6)
-    images = torch.stack([across if t else across.T for t in targets])[:, None]
-    return Examples(images + 0.5 * torch.randn(images.shape, generator=random), targets)
 
 
 def search(settings: Gradient = FAST, seed: int = 0, **more: Any) -> GradientSearch:
@@ -150,7 +140,8 @@ def test_settings_and_epochs_are_checked() -> None:
         (ArchitectureSteps, {"order": 3}, "order must be 1 or 2, got 3"),
         (Gradient, {"epochs": 0}, "epochs must be at least 1, got 0"),
         (ArchitectureSteps, {"warm_up": 1.0}, "warm_up must be from 0 to below 1, got 1.0"),
-        (Honesty, {"networks": -1}, "networks must be 0 or more, got -1"),
+        (Honesty, {"networks": -1}, "networks must be at least 0, got -1"),
+        (Honesty, {"networks": 2.5}, "networks must be a whole number of at least 0, got 2.5"),
         (Honesty, {"power": 0}, "power must be at least 1, got 0"),
         (CostTerm, {"metric": "size"}, "metric must be latency or flops, got 'size'"),
     ):
@@ -161,3 +152,19 @@ def test_settings_and_epochs_are_checked() -> None:
         search().candidates(9)
     with pytest.raises(InputError, match="rows must be at least 4, got 2"):
         halves(stripes(2), 0)
+
+
+def test_costs_are_found_with_as_many_rows_as_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def table(supernet: Supernet, example: Tensor, metric: str) -> dict[torch.nn.Module, float]:
+        seen.append(len(example))
+        return {}
+
+    monkeypatch.setattr("netwright.oneshot.costs.table", table)
+    search()
+    assert seen == []  # no term, no look
+    for rows in (8, 48):
+        steps = replace(STEPS, cost=CostTerm("flops", rows=rows))
+        search(replace(FAST, architecture=steps))
+    assert seen == [8, 48]

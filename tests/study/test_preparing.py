@@ -116,3 +116,26 @@ def test_a_study_that_was_stopped_goes_on_with_it(space: Any, tmp_path: Path) ->
     assert prepared.says == ("ten steps",)
     assert len((tmp_path / "calls").read_text().splitlines()) == 2
     assert len(again.trials) == 3
+
+
+def test_a_strategy_that_has_heard_nothing_is_made_once(space: Any, tmp_path: Path) -> None:
+    """What it is made with may have taken long: a supernet is built to see what it can hold."""
+    made: list[Problem] = []
+
+    def algorithm(problem: Problem) -> Prepares:
+        made.append(problem)
+        return Prepares(problem, Steps(tmp_path))
+
+    def again() -> Study[Any]:
+        objectives = [Objective("loss", "min")]
+        return Study(
+            space, Hill(), strategy=algorithm, objectives=objectives, run=tmp_path / "run",
+            executor=InProcess(),
+        )  # fmt: skip
+
+    one = again()
+    one.run(trials=2)
+    assert len(made) == 1
+    one.run(trials=3)
+    assert len(made) == 2  # told the log anew
+    assert len(again().run(trials=4).trials) == 4

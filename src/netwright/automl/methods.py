@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netwright.oneshot import relaxations
 from netwright.oneshot.costs import CostTerm
-from netwright.oneshot.sampling import ByPolicy, Sampled, Sandwich, StrictlyFair
+from netwright.oneshot.samplers import ByPolicy, Sandwich, StrictlyFair
+from netwright.oneshot.sampling import Sampled
 from netwright.oneshot.settings import ArchitectureSteps, Gradient, SinglePath
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.reinforce import Reinforce

@@ -11,6 +11,24 @@ from typing import Any
 from netwright.errors import InputError, closest, expected
 from netwright.strategies.base import Algorithm, as_algorithm
 
+SUPERNETS: Mapping[str, str] = {
+    "darts": "netwright.automl.methods:DARTS",
+    "darts2": "netwright.automl.methods:DARTS2",
+    "pcdarts": "netwright.automl.methods:PCDARTS",
+    "betadarts": "netwright.automl.methods:BETADARTS",
+    "gdas": "netwright.automl.methods:GDAS",
+    "snas": "netwright.automl.methods:SNAS",
+    "drnas": "netwright.automl.methods:DRNAS",
+    "fairdarts": "netwright.automl.methods:FAIRDARTS",
+    "fbnet": "netwright.automl.methods:FBNET",
+    "proxyless": "netwright.automl.methods:PROXYLESS",
+    "spos": "netwright.automl.methods:SPOS",
+    "fairnas": "netwright.automl.methods:FAIRNAS",
+    "sandwich": "netwright.automl.methods:SANDWICH",
+    "enas": "netwright.automl.methods:ENAS",
+}
+"""Those that train a network of shared weights first."""
+
 STRATEGIES: Mapping[str, str] = {
     "bayesian": "netwright.strategies.bayesian:Bayesian",
     "random": "netwright.strategies.random:RandomSearch",
@@ -29,25 +47,9 @@ STRATEGIES: Mapping[str, str] = {
     "hyperband": "netwright.strategies.halving:Hyperband",
     "bohb": "netwright.strategies.halving:BOHB",
     "dehb": "netwright.strategies.halving:DEHB",
-    "darts": "netwright.automl.methods:DARTS",
-    "darts2": "netwright.automl.methods:DARTS2",
-    "pcdarts": "netwright.automl.methods:PCDARTS",
-    "betadarts": "netwright.automl.methods:BETADARTS",
-    "gdas": "netwright.automl.methods:GDAS",
-    "snas": "netwright.automl.methods:SNAS",
-    "drnas": "netwright.automl.methods:DRNAS",
-    "fairdarts": "netwright.automl.methods:FAIRDARTS",
-    "fbnet": "netwright.automl.methods:FBNET",
-    "proxyless": "netwright.automl.methods:PROXYLESS",
-    "spos": "netwright.automl.methods:SPOS",
-    "fairnas": "netwright.automl.methods:FAIRNAS",
-    "sandwich": "netwright.automl.methods:SANDWICH",
-    "enas": "netwright.automl.methods:ENAS",
+    **SUPERNETS,
 }
 """Name -> where the settings of the algorithm are; from here their defaults."""
-
-SUPERNETS = tuple(name for name, place in STRATEGIES.items() if ".methods:" in place)
-"""Those that train a network of shared weights first."""
 
 BLACK_BOX = tuple(name for name in STRATEGIES if name not in SUPERNETS)
 """Those that see candidates and results only: on tables, too."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,6 +74,25 @@ class Opened:
         default = self.space.default().values
         return {path: value for path, value in default.items() if path not in self._paths}
 
+    # What is left behind
+
+    def write(self, name: str, found: Mapping[str, Any]) -> None:
+        """As JSON in the folder, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        new = (self.folder / name).with_suffix(".new")
+        new.write_text(json.dumps(found))
+        new.replace(self.folder / name)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """What was written; empty where nothing was, or it cannot be read."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / name).read_text())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    # Inside
+
     @cached_property
     def _paths(self) -> frozenset[str]:
         part: Any = self.network
@@ -96,11 +114,3 @@ class Opened:
             got = Phrase(type(self.space.description).__name__)
             raise InputError(expected("description", rule, got))
         return prefix, recipe.network
-
-
-def write(path: Path, found: Mapping[str, Any]) -> None:
-    """As JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(found))
-    os.replace(new, path)  # noqa: PTH105  # one step

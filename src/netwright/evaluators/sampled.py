@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import Any, Protocol
@@ -15,14 +14,15 @@ from torch import nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.opened import Opened, write
+from netwright.evaluators.opened import Opened
 from netwright.evaluators.shared import InheritAndValidate
 from netwright.networks.build import build
 from netwright.networks.training import Examples
 from netwright.oneshot.epochs import split
 from netwright.oneshot.monitor import Finding
 from netwright.oneshot.ranking import Short, drawn_from, ranked
-from netwright.oneshot.sampling import ByPolicy, Drawn, SampledEpoch, SampledSearch
+from netwright.oneshot.samplers import ByPolicy, Drawn
+from netwright.oneshot.sampling import SampledEpoch, SampledSearch
 from netwright.oneshot.settings import SinglePath
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
@@ -36,6 +36,8 @@ _SHARE = 0.8
 """Of the rows, for the weights; the rest judges sub-networks."""
 _JUDGES = 2000
 """Rows at most that do."""
+_RECALIBRATING = 20 * 64
+"""Rows in whose batches running statistics are found; they are in random order already."""
 _LOG = "policy.json"
 _TRAINING, _SEARCHING = 0.6, 0.85
 """When of the time the training is over, and the search among sub-networks."""
@@ -96,7 +98,7 @@ class SampledWork:
         sampler = self.settings.training.sampler
         self.by_policy = isinstance(sampler, ByPolicy)
         if self.by_policy:
-            sampler = Drawn(self._draw, f"policy {self.searcher!r}".split(" at 0x")[0])
+            sampler = Drawn(self._draw, "the strategy that searches")
         training = replace(self.settings.training, sampler=sampler)
         self.search = SampledSearch(
             self.space, self.shared, self.rows, training, opened.seed, opened.folder,
@@ -127,7 +129,7 @@ class SampledWork:
             says(f"trained, judging {self.settings.evaluations} sub-networks")
             self._judge_more(self.settings.evaluations, 0, until(_SEARCHING))
         says("looking whether shared weights rank networks")
-        findings = [*self._ranking(until(1.0))] if self.settings.honesty.networks else []
+        findings = [self._ranking(until(1.0))] if self.settings.honesty.networks else []
         return Found(self._best(number), findings, self.search.record, len(self._log))
 
     # What sub-networks are judged by
@@ -145,16 +147,14 @@ class SampledWork:
 
     def _evaluator(self) -> InheritAndValidate:
         """On scaled rows, in the targets' own unit."""
-        some = min(len(self.judges), _JUDGES)
-        judges = Examples(self.judges.inputs[:some], self.judges.targets[:some])
+        judges = self.judges.take(slice(_JUDGES))
         return InheritAndValidate(
-            self.shared, self.opened.task.kind, self._scaled(self.rows), self._scaled(judges),
-            seed=self.opened.seed,
+            self.shared, self.opened.task.kind, self._scaled(self.rows.take(slice(_RECALIBRATING))),
+            self._scaled(judges), seed=self.opened.seed,
         )  # fmt: skip
 
     def _scaled(self, rows: Examples) -> Examples:
-        fed = self.opened.feed()(rows, self.shared.device)
-        return Examples(fed.inputs, fed.targets)
+        return self.opened.feed()(rows, self.shared.device)
 
     def _measured(self, candidate: Candidate) -> Metrics:
         job = Job(Proposal(candidate), self.opened.seed, self.opened.folder)
@@ -164,6 +164,7 @@ class SampledWork:
     # The search among them
 
     def _draw(self, rng: RNG) -> Candidate:
+        """The strategy's own; any, where it has proposed all that there is."""
         proposals = self.searcher.ask(1, rng)
         return proposals[0].candidate if proposals else self.space.sample(rng)
 
@@ -176,7 +177,7 @@ class SampledWork:
         entries = [
             [at, one.candidate.json(), one.status, dict(one.metrics)] for at, one in self._log
         ]
-        write(self.opened.folder / _LOG, {"log": entries})
+        self.opened.write(_LOG, {"log": entries})
 
     def _judge_more(self, number: int, epoch: int, deadline: float) -> None:
         for _ in range(number):
@@ -197,10 +198,7 @@ class SampledWork:
 
     def _replay(self) -> None:
         """What the strategy had been told by the end of the last epoch in the checkpoint."""
-        path = self.opened.folder / _LOG
-        if not path.exists():
-            return
-        for at, text, status, metrics in json.loads(path.read_text())["log"]:
+        for at, text, status, metrics in self.opened.read(_LOG).get("log", ()):
             if at > len(self.search.record):
                 return
             proposal = Proposal(Candidate.from_json(text))
@@ -221,7 +219,7 @@ class SampledWork:
             left = [trial for trial in left if trial.candidate not in found]
         return [*found][:number]
 
-    def _ranking(self, deadline: float) -> Iterator[Finding]:
+    def _ranking(self, deadline: float) -> Finding:
         honesty, opened = self.settings.honesty, self.opened
         name = default_metric(opened.task.kind)
         sign = -1.0 if metric(name).direction == "min" else 1.0
@@ -231,7 +229,7 @@ class SampledWork:
 
         drawn = drawn_from(self.space, self.shared.leads_through, honesty.networks, opened.seed)
         short = Short(honesty.epochs, self.settings.training.batch_size, opened.feed(), opened.seed)
-        yield from ranked(
+        return ranked(
             drawn, lambda one: sign * self._measured(one)[name], module,
             (self.rows, self.judges), short, deadline,
         )  # fmt: skip

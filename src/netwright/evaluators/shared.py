@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from netwright.errors import InfeasibleCandidate, InputError, expected
+from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
 from netwright.networks.training import Examples, outputs
 from netwright.oneshot.sharing import SharedWeights, recalibrated
 from netwright.trials.metrics import METRICS, Kind, score
@@ -41,8 +41,7 @@ class InheritAndValidate:
 
     def __post_init__(self) -> None:
         for name, least in (("batches", 1), ("batch_size", 2)):
-            if getattr(self, name) < least:
-                raise InputError(expected(name, f"at least {least}", getattr(self, name)))
+            check_whole(name, getattr(self, name), least)
         for name, least in (("train", 2), ("judge", 1)):
             if len(getattr(self, name)) < least:
                 rows = len(getattr(self, name))

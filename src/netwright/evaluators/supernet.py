@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import torch
 
 from netwright.data.task import Task
 from netwright.errors import InputError, Phrase, expected
-from netwright.evaluators.opened import Opened, write
+from netwright.evaluators.opened import Opened
 from netwright.evaluators.sampled import Among, Found, SampledWork
 from netwright.oneshot.checkpoints import record_in
 from netwright.oneshot.conclusion import Conclusion, conclude
@@ -53,7 +52,6 @@ class SupernetSearch:
     method: Gradient | SinglePath | Relaxation | Sampled
     folder: Path
     seed: int = 0
-
     among: Among | None = None
 
     def __post_init__(self) -> None:
@@ -94,7 +92,7 @@ class SupernetSearch:
             for one in self.space.decisions if one.path not in supernet.options
         }  # fmt: skip
 
-    @property
+    @cached_property
     def _opened(self) -> Opened:
         return Opened(self.space, self.task, self.folder, self.seed)
 
@@ -134,19 +132,15 @@ class SupernetSearch:
             candidates = derived(self.space, last.scores, _MOST)
             says = f"the supernet ended after {len(record)} epochs: {reason}"
         found = _as_json(candidates, (), [says]) | {"trusted": False}
-        write(self.folder / _RESULT, found | self._held_in_words())
+        self._end_with(found)
 
     def progress(self) -> str:
         """How far it is, in a few words; empty before there is anything to say."""
-        try:
-            return str(json.loads((self.folder / _PROGRESS).read_text())["says"])
-        except (OSError, ValueError, KeyError):
-            return ""
+        return str(self._opened.read(_PROGRESS).get("says", ""))
 
     @cached_property
     def _result(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = json.loads((self.folder / _RESULT).read_text())
-        return found
+        return self._opened.read(_RESULT)
 
     # The work
 
@@ -160,12 +154,12 @@ class SupernetSearch:
         begun = time.monotonic()
         left = job.deadline - begun
         search = self._search(settings)
-        watch = _Watch(self.folder / _PROGRESS, begun, begun + _TRAINING * left)
+        watch = _Watch(self._opened, begun, begun + _TRAINING * left)
         watch.says(str(step_costs(search)))
         search.train(watch.end, watch)
         watch.says("trained, looking at it")
         conclusion = conclude(search, _MOST, job.deadline - _RESERVE * left)
-        write(self.folder / _RESULT, _of_gradient(search, conclusion) | self._held_in_words())
+        self._end_with(_of_gradient(search, conclusion))
         last = search.record[-1]
         return {"supernet_epochs": float(len(search.record)), "supernet_loss": last.train_loss}
 
@@ -173,11 +167,11 @@ class SupernetSearch:
         begun = time.monotonic()
         left = job.deadline - begun
         assert self.among is not None  # refused before
-        watch = _Watch(self.folder / _PROGRESS, begun, job.deadline)
+        watch = _Watch(self._opened, begun, job.deadline)
         work = SampledWork(self._opened, settings, self.among)
         watch.says(f"shared weights: {sum(one.numel() for one in work.shared.parameters()):,}")
         found = work.run(_MOST, job.deadline - _RESERVE * left, watch, watch.says)
-        write(self.folder / _RESULT, _of_paths(found) | self._held_in_words())
+        self._end_with(_of_paths(found))
         last = found.epochs[-1]
         return {"supernet_epochs": float(len(found.epochs)), "supernet_loss": last.loss}
 
@@ -200,19 +194,19 @@ class SupernetSearch:
             affine=settings.weights.affine, **opened.inputs.given,
         )  # fmt: skip
 
-    def _held_in_words(self) -> dict[str, Any]:
-        return {"held": dict(self.held)}
+    def _end_with(self, found: Mapping[str, Any]) -> None:
+        self._opened.write(_RESULT, {**found, "held": dict(self.held)})
 
 
 class _Watch:
     """Writes down how far the training is, for those who look on."""
 
-    def __init__(self, path: Path, begun: float, end: float) -> None:
-        self.path, self.begun, self.end = path, begun, end
+    def __init__(self, opened: Opened, begun: float, end: float) -> None:
+        self.opened, self.begun, self.end = opened, begun, end
         self.started: tuple[float, float] | None = None
 
     def says(self, text: str) -> None:
-        write(self.path, {"says": text})
+        self.opened.write(_PROGRESS, {"says": text})
 
     def __call__(self, epoch: EpochRecord | SampledEpoch) -> None:
         now = time.monotonic()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn.metrics  # noqa: F401  # scores load it when needed: here, so that no trial pays for it
@@ -17,8 +17,6 @@ import torch
 from netwright.data.task import Task
 from netwright.errors import InputError, expected
 from netwright.evaluators.heritage import Heritage, begin, leave
-from netwright.evaluators.sampled import Among, MakeSearcher
-from netwright.evaluators.supernet import SupernetSearch
 from netwright.networks.training import Examples, Training, train
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
@@ -26,7 +24,12 @@ from netwright.trials.metrics import METRICS, default_metric, score
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics
 
+if TYPE_CHECKING:
+    from netwright.evaluators.sampled import MakeSearcher
+    from netwright.evaluators.supernet import SupernetSearch
+
 _KEEPS = 20
+"""Best trials whose weights stay, for children."""
 _RESERVE = 0.05
 """The share of a trial's time kept for judging and saving."""
 
@@ -77,6 +80,9 @@ class TrainAndValidate:
     ) -> SupernetSearch:  # fmt: skip
         """A search over shared weights, on this task's training rows; `make`: who searches among
         sub-networks, for these objectives, where the method leaves that open."""
+        from netwright.evaluators.sampled import Among
+        from netwright.evaluators.supernet import SupernetSearch  # few need it: loaded for them
+
         among = Among(make, objectives, limits)
         return SupernetSearch(self.space, self.task, method, folder, seed, among)
 

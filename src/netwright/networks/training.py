@@ -120,6 +120,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def take(self, rows: Tensor | slice) -> Examples:
+        """Some of the rows, by their places."""
+        return Examples(self.inputs[rows], self.targets[rows])
+
 
 @dataclass(frozen=True)
 class Epoch:

@@ -54,7 +54,7 @@ def conclude(search: GradientSearch, number: int, deadline: float = inf) -> Conc
         findings += _of_the_choice(search, first[0])
     if honesty.networks:
         half = time.monotonic() + (deadline - time.monotonic()) / 2 if isfinite(deadline) else inf
-        findings += _ranking(search, half)
+        findings.append(_ranking(search, half))
     by = "alpha"
     collapsed = [one for one in alarms(findings) if one.name not in monitor.OF_TRUST]
     untrained = any(one.name == "untrained" for one in findings)
@@ -80,7 +80,7 @@ def _of_the_choice(search: GradientSearch, best: Candidate) -> Iterator[Finding]
     yield monitor.skips(search.space, best)
 
 
-def _ranking(search: GradientSearch, deadline: float) -> Iterator[Finding]:
+def _ranking(search: GradientSearch, deadline: float) -> Finding:
     honesty, supernet = search.settings.honesty, search.supernet
 
     def shared(candidate: Candidate) -> float:
@@ -98,7 +98,7 @@ def _ranking(search: GradientSearch, deadline: float) -> Iterator[Finding]:
         search.space.fix(held), supernet.leads_through, honesty.networks, search.seed
     )
     short = Short(honesty.epochs, search.settings.batch_size, search.feed, search.seed)
-    yield from ranked(drawn, shared, module, search.halves, short, deadline)
+    return ranked(drawn, shared, module, search.halves, short, deadline)
 
 
 def _perturbed(search: GradientSearch, deadline: float) -> dict[str, list[float]]:
@@ -107,7 +107,7 @@ def _perturbed(search: GradientSearch, deadline: float) -> dict[str, list[float]
     A deadline leaves the decisions that are not reached to the architecture parameters.
     """
     random = torch.Generator().manual_seed(seed_of(search.seed, _FINAL))
-    order = decisions_to_make(search.supernet.options, random)
+    order = decisions_to_make(search.supernet.options, search.supernet.kept, random)
     batches = _endless(search, random)
     in_all = search.settings.honesty.perturb * len(search.halves.train) / search.settings.batch_size
     steps = max(1, round(in_all / max(1, len(order))))

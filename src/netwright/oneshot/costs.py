@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.networks.build import Built
 from netwright.oneshot.mixtures import Current, Depth, Gate, Mixed
 from netwright.oneshot.supernet import Supernet
@@ -25,7 +25,7 @@ _REPEATS = 9
 
 @dataclass(frozen=True)
 class CostTerm:
-    """FBNet's loss: the loss of the task, times `factor` log(cost) to the power of `power`.
+    """FBNet's loss: the loss of the task, times `factor` log(1 + cost) to the power of `power`.
 
     `metric` "latency" is measured on this machine, in microseconds a batch of `rows`: two runs then
     differ a little. "flops" is counted (in thousands a row), and is the same everywhere.
@@ -39,8 +39,7 @@ class CostTerm:
     def __post_init__(self) -> None:
         if self.metric not in ("latency", "flops"):
             raise InputError(expected("metric", "latency or flops", self.metric))
-        if self.rows < 1:
-            raise InputError(expected("rows", "at least 1", self.rows))
+        check_whole("rows", self.rows, 1)
 
     def __call__(self, loss: Tensor, cost: Tensor) -> Tensor:
         return loss * self.factor * torch.log(1 + cost) ** self.power

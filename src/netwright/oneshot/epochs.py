@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from netwright.errors import InputError, expected
 from netwright.networks.augment import Augmentation
 from netwright.networks.training import Examples
+from netwright.oneshot.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,72 @@ class Clock:
         return max(by_steps, self.before + (1 - self.before) * share)
 
 
+class Ended(Protocol):
+    """The record of an epoch."""
+
+    @property
+    def progress(self) -> float:
+        """The share in [0, 1] of the training that was over after it."""
+        ...
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing was left to train after it."""
+        ...
+
+
+E = TypeVar("E", bound=Ended)
+
+
+class InEpochs(ABC, Generic[E]):
+    """A training that goes epoch by epoch, each of which is recorded and ends in a checkpoint."""
+
+    record: list[E]
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """How many there are, where no clock counts."""
+
+    @property
+    @abstractmethod
+    def checkpoint(self) -> Checkpoint | None:
+        """Where each ends, if anywhere."""
+
+    @abstractmethod
+    def run_one(self, clock: Clock) -> E:
+        """The next epoch. Raises InfeasibleCandidate when it diverges, or nothing can be trained."""
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to train."""
+        return bool(self.record) and self.record[-1].is_last
+
+    def train_to(self, epoch: int) -> None:
+        """Trains until so many epochs are over; nothing where they are."""
+        if not 0 <= epoch <= self.epochs:
+            raise InputError(
+                expected("epoch", f"from 0 to the {self.epochs} of the settings", epoch)
+            )
+        while len(self.record) < epoch:
+            self._train_one(Clock())
+
+    def train(
+        self, deadline: float = math.inf, watch: Callable[[E], object] = lambda one: None
+    ) -> None:
+        """Trains until all epochs are over, or the time is up: the schedule then runs its whole
+        course in the time there is."""
+        clock = Clock(deadline, self.record[-1].progress if self.record else 0.0)
+        while not self.over:
+            self._train_one(clock)
+            watch(self.record[-1])
+
+    def _train_one(self, clock: Clock) -> None:
+        self.record.append(self.run_one(clock))
+        if saved := self.checkpoint:
+            saved.save(self.record)
+
+
 def half_cosine(first: float, last: float, progress: float) -> float:
     """From `first` at 0 to `last` at 1."""
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -68,12 +138,11 @@ def seed_of(seed: int, epoch: int) -> int:
 def shuffled(rows: Examples, number: int, random: torch.Generator) -> list[Examples]:
     """All rows in so many batches of nearly one size."""
     order = torch.randperm(len(rows), generator=random)
-    return [Examples(rows.inputs[b], rows.targets[b]) for b in order.tensor_split(number)]
+    return [rows.take(batch) for batch in order.tensor_split(number)]
 
 
 def split(rows: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
     """The rows in two parts, drawn: a share of them, and the rest."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    first, second = order[: int(share * len(rows))], order[int(share * len(rows)) :]
-    one, other = (Examples(rows.inputs[part], rows.targets[part]) for part in (first, second))
-    return one, other
+    end = int(share * len(rows))
+    return rows.take(order[:end]), rows.take(order[end:])

@@ -61,7 +61,9 @@ def _only(weights: Tensor, places: Iterable[int]) -> Tensor:
     return kept
 
 
-def decisions_to_make(options: Mapping[str, int], random: torch.Generator) -> list[str]:
-    """Those with more than one option, in random order, as the paper takes the edges."""
-    paths = [path for path, number in options.items() if number > 1]
+def decisions_to_make(
+    options: Mapping[str, int], kept: Mapping[str, int], random: torch.Generator
+) -> list[str]:
+    """Those that leave something out, in random order, as the paper takes the edges."""
+    paths = [path for path, number in options.items() if number > kept[path]]
     return [paths[i] for i in torch.randperm(len(paths), generator=random).tolist()]

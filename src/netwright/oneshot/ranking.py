@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
@@ -78,11 +78,11 @@ def ranked(
     candidates: Sequence[Candidate], shared: Callable[[Candidate], float],
     module: Callable[[Candidate], nn.Module], rows: tuple[Examples, Examples], short: Short,
     deadline: float = inf,
-) -> Iterator[Finding]:  # fmt: skip
+) -> Finding:  # fmt: skip
     """The finding on these candidates: what shared weights say, and what training alone says.
 
-    With a deadline each gets its share of the time; where it is over before there are four,
-    nothing is found.
+    With a deadline each gets its share of the time. With fewer than four nothing is known, and the
+    finding is an alarm.
     """
     scores: list[tuple[float, float]] = []
     for place, candidate in enumerate(candidates):
@@ -94,5 +94,9 @@ def ranked(
             torch.manual_seed(short.seed)
             alone = module(candidate)
         scores.append((shared(candidate), short(alone, *rows, until)))
-    if len(scores) >= _LEAST:
-        yield monitor.ranking(*zip(*scores, strict=True))
+    if len(scores) < _LEAST:
+        says = (
+            f"only {len(scores)} networks trained alone: whether shared weights rank is not known"
+        )
+        return Finding("ranking", 0.0, says, alarm=True)
+    return monitor.ranking(*zip(*scores, strict=True))

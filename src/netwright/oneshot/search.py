@@ -7,7 +7,7 @@ parameters. What the methods differ in is a `Relaxation`; everything else is her
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -21,7 +21,7 @@ from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.training import Examples
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.derive import derived
-from netwright.oneshot.epochs import Clock, Feed, half_cosine, seed_of, shuffled, split
+from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled, split
 from netwright.oneshot.judging import batch_statistics
 from netwright.oneshot.monitor import largest_eigenvalue, sharpness, skips
 from netwright.oneshot.settings import Gradient
@@ -59,9 +59,13 @@ class EpochRecord(NamedTuple):
     eigenvalue: float | None = None
     remedy: str = ""
 
+    @property
+    def is_last(self) -> bool:
+        return self.progress >= 1 or self.remedy == STOPPED
+
 
 @dataclass
-class GradientSearch:
+class GradientSearch(InEpochs[EpochRecord]):
     """A supernet and its architecture parameters in training.
 
     `candidates(epoch, number)` is a function of what the search was made of and the epoch alone
@@ -81,22 +85,17 @@ class GradientSearch:
 
     def __post_init__(self) -> None:
         self.steps = Steps(self.supernet, self.settings, self.seed)
-        self.steps.price(self.feed(self.halves.train, self.steps.device).inputs[:32])
+        if term := self.settings.architecture.cost:
+            some = self.halves.train.take(slice(term.rows))
+            self.steps.price(self.feed(some, self.steps.device).inputs)
         self._first_scores = self._scores()
-        if (saved := self._checkpoint) and saved.exists:
+        if (saved := self.checkpoint) and saved.exists:
             self.record = [EpochRecord(*one) for one in saved.load()]
 
     @property
     def alpha(self) -> Mapping[str, Tensor]:
         """The architecture parameters: path -> (options,)."""
         return self.steps.alpha
-
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing left to train."""
-        return bool(self.record) and (
-            self.record[-1].progress >= 1 or self.record[-1].remedy == STOPPED
-        )
 
     @property
     def sound(self) -> int:
@@ -121,27 +120,12 @@ class GradientSearch:
         """How much each option was preferred after so many epochs."""
         return self.record[epoch - 1].scores if epoch else self._first_scores
 
-    def train_to(self, epoch: int) -> None:
-        """Trains until so many epochs are over; nothing where they are."""
-        if not 0 <= epoch <= self.settings.epochs:
-            rule = f"from 0 to the {self.settings.epochs} of the settings"
-            raise InputError(expected("epoch", rule, epoch))
-        while len(self.record) < epoch:
-            self._train_one(Clock())
+    @property
+    def epochs(self) -> int:
+        return self.settings.epochs
 
-    def train(
-        self, deadline: float = math.inf, watch: Callable[[EpochRecord], None] = lambda one: None
-    ) -> None:
-        """Trains until all epochs are over, a remedy stops it, or the time is up."""
-        clock = Clock(deadline, self.record[-1].progress if self.record else 0.0)
-        while not self.over:
-            self._train_one(clock)
-            watch(self.record[-1])
-
-    def _train_one(self, clock: Clock) -> None:
-        self.record.append(self._watched(self._epoch(len(self.record), clock), clock))
-        if saved := self._checkpoint:
-            saved.save(self.record)
+    def run_one(self, clock: Clock) -> EpochRecord:
+        return self._watched(self._epoch(len(self.record), clock), clock)
 
     def _scores(self) -> dict[str, list[float]]:
         with torch.no_grad():
@@ -207,8 +191,7 @@ class GradientSearch:
         random = torch.Generator().manual_seed(seed_of(self.seed, number) ^ 1)
         size = min(self.settings.batch_size, _LOOK)
         some = torch.randperm(len(self.halves.valid), generator=random)[:size]
-        valid = self.halves.valid
-        rows = self.feed(Examples(valid.inputs[some], valid.targets[some]), self.steps.device)
+        rows = self.feed(self.halves.valid.take(some), self.steps.device)
         with batch_statistics(self.supernet):
             return largest_eigenvalue(
                 lambda: self.steps.standing_loss(rows), [*self.steps.alpha.values()],
@@ -216,7 +199,7 @@ class GradientSearch:
             )  # fmt: skip
 
     @property
-    def _checkpoint(self) -> Checkpoint | None:
+    def checkpoint(self) -> Checkpoint | None:
         if self.folder is None:
             return None
         # what a checkpoint has to share to be gone on with; the rows are the caller's to keep

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, check_whole, expected
 from netwright.oneshot.costs import CostTerm
 from netwright.oneshot.relaxations import DrNAS, Relaxation
 from netwright.oneshot.sampling import Sampled
@@ -71,12 +71,12 @@ class Honesty:
     epochs: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("every", "networks"):
-            if getattr(self, name) < 0:
-                raise InputError(expected(name, "0 or more", getattr(self, name)))
-        for name in ("power", "epochs", "decay"):
-            if getattr(self, name) < 1:
-                raise InputError(expected(name, "at least 1", getattr(self, name)))
+        for name, least in (("every", 0), ("networks", 0), ("power", 1), ("epochs", 1)):
+            check_whole(name, getattr(self, name), least)
+        if not self.decay >= 1:
+            raise InputError(expected("decay", "at least 1", self.decay))
+        if not self.perturb >= 0:
+            raise InputError(expected("perturb", "0 or more", self.perturb))
 
 
 UNWATCHED = Honesty(every=0, stop=False, decay=1.0, perturb=0.0, networks=0)
@@ -102,8 +102,7 @@ class Gradient:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "partial"):
-            if getattr(self, name) < 1:
-                raise InputError(expected(name, "at least 1", getattr(self, name)))
+            check_whole(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -120,5 +119,4 @@ class SinglePath:
     honesty: Honesty = Honesty()  # frozen
 
     def __post_init__(self) -> None:
-        if self.evaluations < 1:
-            raise InputError(expected("evaluations", "at least 1", self.evaluations))
+        check_whole("evaluations", self.evaluations, 1)

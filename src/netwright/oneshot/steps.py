@@ -53,7 +53,7 @@ class Steps:
     def price(self, example: Tensor) -> None:
         """Fills the table of costs, where there is a term for them, by running `example`."""
         if term := self.settings.architecture.cost:
-            self._costs = costs.table(self.supernet, example[: term.rows], term.metric)
+            self._costs = costs.table(self.supernet, example, term.metric)
 
     def mixture(self, progress: float, random: torch.Generator) -> dict[str, Tensor]:
         """The weights of a step, drawn where the relaxation draws."""

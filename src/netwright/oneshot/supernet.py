@@ -16,6 +16,7 @@ from netwright.errors import (
     InvalidCandidate,
     Phrase,
     SpaceError,
+    check_whole,
     closest,
     expected,
 )
@@ -50,8 +51,7 @@ class Supernet(nn.Module):
         self._decisions = decisions_of(network, prefix)
         self._current = Current()
         self._shape, self._prefix, self._given = input_shape, prefix, given
-        if partial < 1:
-            raise InputError(expected("partial", "at least 1", partial))
+        check_whole("partial", partial, 1)
         self.partial = partial
         held: dict[str, str] = {}
         whole: set[str] = set()

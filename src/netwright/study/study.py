@@ -232,7 +232,7 @@ class Study(Generic[D]):
 
     def _open_journal(self, store: Store) -> Journal:
         """Replays the log; an object that knows a part of it already is told the rest."""
-        if self._algorithm:
+        if self._algorithm and self._listener.events:
             self._listener = self._listen()
         keeps = getattr(self.evaluator, "keeps", 0)
         journal = Journal(store, self._listener, self.seed, self.objectives, self.limits, keeps)

@@ -1,0 +1,17 @@
+"""A small task that only an operation with a neighbourhood can learn."""
+
+from __future__ import annotations
+
+import torch
+
+from netwright.networks.training import Examples
+
+
+def stripes(number: int = 128) -> Examples:
+    """Two classes of noise, whose stripes run down or across: single pixels tell nothing."""
+    random = torch.Generator().manual_seed(0)
+    targets = torch.arange(number) % 2
+    line = (torch.arange(6) % 2).float() * 2 - 1
+    across = line[:, None].expand(6, 6)
+    images = torch.stack([across if t else across.T for t in targets])[:, None]
+    return Examples(images + 0.5 * torch.randn(images.shape, generator=random), targets)
