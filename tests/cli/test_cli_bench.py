@@ -143,6 +143,10 @@ TWO = ("--search", "accuracy", "--search", "latency")
         (["--limit", "loss<=x"], "limit must be METRIC<=NUMBER or METRIC>=NUMBER, got 'loss<=x'"),
         (["--limit", "lost<=1"], "got 'lost'"),
         (
+            ["--strategies", "darts"],
+            "darts cannot run here: it trains networks of shared weights, and a table has none to",
+        ),
+        (
             ["--strategies", "asha,dehb"],
             "asha cannot run here: it tries candidates at several fidelities, and there is one "
             "with accuracy in t.csv.",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from netwright.networks.augment import Flip
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool
 from netwright.oneshot.monitor import (
@@ -56,6 +57,10 @@ def test_skips_are_counted_where_they_were_a_choice() -> None:
     assert [with_skips(n).value for n in (0, 3, 6)] == [0, 3, 6]
     assert [with_skips(n).alarm for n in (0, 3, 4, 6)] == [False, False, True, True]
     assert "4 of 6" in with_skips(4).says
+    recipe = Space({"network": OneOf({"conv": Conv(), "none": ()}),
+                    "augment": OneOf({"none": (), "flip": (Flip(),)})})  # fmt: skip
+    none = recipe.fix({"network": "none"}).default()
+    assert "1 of 1" in skips(recipe, none).says  # no augmentation is no skip
 
 
 def test_sharpness_speaks_when_it_has_grown_over_five_epochs() -> None:

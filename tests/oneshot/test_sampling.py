@@ -268,6 +268,7 @@ def test_settings_and_epochs_are_checked() -> None:
     for settings, sentence in (
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"lr": 0.0}, "lr must be above 0, got 0.0"),
+        ({"sampler": 3}, r"sampler must be a sampler, such as Uniform\(\), got 3"),
     ):
         wrong: Any = settings
         with pytest.raises(InputError, match=sentence):

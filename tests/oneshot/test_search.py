@@ -138,6 +138,7 @@ def test_a_path_that_leads_nowhere_is_drawn_again() -> None:
 def test_settings_and_epochs_are_checked() -> None:
     for make, settings, sentence in (
         (ArchitectureSteps, {"order": 3}, "order must be 1 or 2, got 3"),
+        (Gradient, {"relaxation": "darts"}, "relaxation must be a relaxation, such as DrNAS"),
         (Gradient, {"epochs": 0}, "epochs must be at least 1, got 0"),
         (ArchitectureSteps, {"warm_up": 1.0}, "warm_up must be from 0 to below 1, got 1.0"),
         (Honesty, {"networks": -1}, "networks must be at least 0, got -1"),

@@ -14,7 +14,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import OnlyTheSpace, Problem, Strategy
+from netwright.strategies.base import OnlyTheSpace, Problem, Strategy, as_algorithm
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
@@ -182,3 +182,12 @@ def test_without_networks_to_train_it_is_refused() -> None:
         ASHA(OneShot("any"))(problem)
     with pytest.raises(InputError, match="candidates must be at least 1, got 0"):
         OneShot("any", candidates=0)
+
+
+def test_what_goes_on_is_an_algorithm_or_the_class_of_its_settings() -> None:
+    assert OneShot("any", then=RandomSearch).then == RandomSearch()  # type: ignore[arg-type]  # accepted everywhere
+    with pytest.raises(InputError, match="strategy must be an object with ask and tell"):
+        OneShot("any", then="bayesian")  # type: ignore[arg-type]  # wrong
+    assert OneShot(RandomSearch).method == RandomSearch()
+    with pytest.raises(InputError, match=r"got Settings\. What says how .* goes into OneShot"):
+        as_algorithm(type("Settings", (), {})())

@@ -14,7 +14,7 @@ from netwright.errors import InputError, RunError
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
+from netwright.strategies.base import Problem, Strategy
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.events import Tick, TrialEnded, TrialStarted
@@ -423,3 +423,24 @@ def test_a_function_with_metrics_is_an_evaluator(space: Any) -> None:
     measure.metrics = ("loss",)  # type: ignore[attr-defined]  # functions take attributes
     one = study(space, evaluator=measure, objectives=[LOSS]).run(trials=2)
     assert [trial.status for trial in one.trials] == [Status.DONE] * 2
+
+
+class Wordy:
+    """A strategy whose settings take many words."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def __repr__(self) -> str:
+        return f"Wordy({'many words, ' * 40}last={self.last})"
+
+    def __call__(self, problem: Problem) -> Strategy:
+        return RandomSearch()(problem)
+
+
+def test_of_long_settings_only_what_differs_is_told(space: Any, tmp_path: Path) -> None:
+    study(space, tmp_path, strategy=Wordy(10)).run(trials=1)
+    sentence = r"strategy was \.\.\..*words.* last=10\), is \.\.\..*words.* last=20\)\. Use --run"
+    with pytest.raises(RunError, match=sentence) as told:
+        study(space, tmp_path, strategy=Wordy(20))
+    assert len(str(told.value)) < 400

@@ -18,6 +18,7 @@ from netwright.evaluators.table import TableBenchmark
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import Algorithm, as_algorithm
 from netwright.strategies.fidelity import MultiFidelity
+from netwright.strategies.oneshot import OneShot
 from netwright.study.executors import Executor, Supervised
 from netwright.study.lock import FolderLock
 from netwright.trials.trial import Job, Metrics, Proposal, Status
@@ -27,6 +28,9 @@ Watch = Callable[[int, int], None]
 Pair = tuple[str, int]
 """An entrant and a seed."""
 _MOST_SEEDS = 10_000
+
+
+_NOTHING_TO_TRAIN = "it trains networks of shared weights, and a table has none to train"
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,9 @@ def compare(
 
 def left_out(entrants: Mapping[str, Algorithm], judge: Judge) -> dict[str, str]:
     """Those that could not run on these terms -> why."""
+    absent = {name: _NOTHING_TO_TRAIN for name, one in entrants.items() if isinstance(one, OneShot)}
     if len(judge.fidelities) > 1:
-        return {}
+        return absent
     searched = ", ".join(one.metric for one in judge.protocol.search)
     reason = (
         "it tries candidates at several fidelities, and there is one with "
@@ -131,7 +136,8 @@ def left_out(entrants: Mapping[str, Algorithm], judge: Judge) -> dict[str, str]:
     )
     if judge.protocol.fidelity is not None:
         reason = "it tries candidates at several fidelities, and all evaluations are made at one"
-    return {name: reason for name, one in entrants.items() if isinstance(one, MultiFidelity)}
+    several = {name: reason for name, one in entrants.items() if isinstance(one, MultiFidelity)}
+    return absent | several
 
 
 def _run(

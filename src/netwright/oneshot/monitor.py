@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.networks.layers import Skip
+from netwright.networks.layers import Layer, Skip
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOfChoice
 from netwright.space.space import Space
@@ -93,7 +93,7 @@ def skips(space: Space[Any], candidate: Candidate) -> Finding:
     able = [
         (one.path, one.choice) for one in space.decisions
         if one.path in candidate.values and isinstance(one.choice, OneOfChoice)
-        and any(_is_skip(option) for option in one.choice.options)
+        and any(map(_is_skip, one.choice.options)) and any(map(_is_layer, one.choice.options))
     ]  # fmt: skip
     count = sum(
         _is_skip(choice.options[choice.labels.index(candidate.values[path])])
@@ -106,6 +106,10 @@ def skips(space: Space[Any], candidate: Candidate) -> Finding:
 
 def _is_skip(option: object) -> bool:
     return isinstance(option, Skip) or option == ()
+
+
+def _is_layer(option: object) -> bool:
+    return isinstance(option, Layer) or (isinstance(option, tuple) and any(map(_is_layer, option)))
 
 
 def sharpness(eigenvalues: Sequence[float]) -> Finding:

@@ -49,6 +49,8 @@ class Sampled:
     clip: float = 5.0
 
     def __post_init__(self) -> None:
+        if isinstance(self.sampler, type) or not hasattr(self.sampler, "step"):
+            raise InputError(expected("sampler", "a sampler, such as Uniform()", self.sampler))
         for name in ("epochs", "batch_size"):
             check_whole(name, getattr(self, name), 1)
         for name in ("lr", "clip"):

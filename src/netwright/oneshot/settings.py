@@ -101,6 +101,9 @@ class Gradient:
     honesty: Honesty = Honesty()  # frozen
 
     def __post_init__(self) -> None:
+        if isinstance(self.relaxation, type) or not hasattr(self.relaxation, "penalty"):
+            rule = "a relaxation, such as DrNAS()"
+            raise InputError(expected("relaxation", rule, self.relaxation))
         for name in ("epochs", "batch_size", "partial"):
             check_whole(name, getattr(self, name), 1)
 

@@ -215,7 +215,8 @@ def as_algorithm(given: object) -> Algorithm:
         given = given()  # a class of settings: their defaults
     if not callable(given):
         rule = "an object with ask and tell, or what makes one of a Problem"
-        raise InputError(expected("strategy", rule, Phrase(type(given).__name__)))
+        fix = "What says how a supernet is trained goes into OneShot(...)."
+        raise InputError(expected("strategy", rule, Phrase(type(given).__name__), fix))
     signature = inspect.signature(given)
     try:
         signature.bind(Problem)  # anything: is there room for one argument, and for no more?

@@ -10,7 +10,7 @@ from typing import Any
 from netwright.errors import InputError, check_whole
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Algorithm, Problem, Strategy
+from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, as_algorithm
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.objective import Limit, Objective
@@ -39,6 +39,10 @@ class OneShot:
 
     def __post_init__(self) -> None:
         check_whole("candidates", self.candidates, 1)
+        for name in ("search", "then"):
+            object.__setattr__(self, name, as_algorithm(getattr(self, name)))
+        if isinstance(self.method, type):  # a class of settings: their defaults
+            object.__setattr__(self, "method", self.method())
 
     def __call__(self, problem: Problem) -> Strategy:
         return _OneShot(self, problem)

@@ -11,6 +11,8 @@ from typing import Any
 from netwright.errors import RunError
 from netwright.trials.objective import Limit, Objective
 
+_LONG = 120
+"""Characters of what differs that are read with ease."""
 FIX = "Use --run for a new folder, or --fresh to start anew."
 
 
@@ -74,11 +76,21 @@ class Identity:
 
 def _changed(what: str, before: object, now: object) -> Iterator[str]:
     if before != now:
-        yield f"{what} was {_shown(before)}, is {_shown(now)}"
+        one, other = (_shown(value) for value in (before, now))
+        if max(len(one), len(other)) > _LONG:  # only from where they differ
+            alike = (a == b for a, b in zip(one, other, strict=False))
+            start = next((i for i, same in enumerate(alike) if not same), min(len(one), len(other)))
+            one, other = (_around(text, start) for text in (one, other))
+        yield f"{what} was {one}, is {other}"
 
 
-def _shown(value: object) -> object:
-    return "not given" if value == "" else value
+def _shown(value: object) -> str:
+    return "not given" if value == "" else str(value)
+
+
+def _around(text: str, place: int) -> str:
+    first, last = max(0, place - _LONG // 4), place + _LONG // 2
+    return "..." * (first > 0) + text[first:last] + "..." * (last < len(text))
 
 
 def _words(parts: tuple[Objective, ...] | tuple[Limit, ...]) -> str:
