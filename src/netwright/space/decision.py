@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,10 @@ class Decision:
     choice: Choice
     when: When | None = None
     fixed: tuple[Value, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what follows from the fields: a space travels to workers as small as it is."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def values(self) -> Sequence[Value]:
