@@ -37,7 +37,7 @@ from netwright.evaluators.latency import example_feeds, time_calls
 from netwright.networks.costs import costs
 from netwright.networks.graph import canonical
 from netwright.networks.training import Examples, Training
-from netwright.pipelines import models
+from netwright.pipelines import network as networks
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, prepared, target_of
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
@@ -124,7 +124,7 @@ def fit(candidate: Candidate, seed: int, epochs: int) -> Fitted:
     one_image = preparation.inputs(learn.take(np.zeros(1, np.int64)))
     later = itertools.count(0, -1)  # a later epoch always counts as the better one
     start = time.process_time()
-    model = models.fit(
+    model = networks.fit(
         recipe, preparation.for_network(target.outputs), rows, one_image,
         lambda outputs: next(later), seed=seed, fidelity=epochs / EPOCHS[-1],
     )  # fmt: skip
@@ -157,7 +157,7 @@ def latency_row(name: str) -> dict[str, float]:
     recipe: Training = SPACE.fill(named(name))
     preparation, target = prepared(ImagePipeline(recipe), TASK), target_of(TASK)
     inputs = preparation.for_network(target.outputs)
-    network = models.FittedNetwork(models.assemble(recipe, inputs).eval(), inputs)
+    network = networks.FittedNetwork(networks.assemble(recipe, inputs).eval(), inputs)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "model.onnx"
         model = export(FittedPipeline(preparation, network, target), card_of(TASK), path)

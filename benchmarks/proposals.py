@@ -75,7 +75,7 @@ def ours(name: str, filled: Path) -> list[float]:
         shutil.copytree(filled, folder)
         strategy = by_name(name)(Problem(SPACE, (LOSS,)))
         with Store.write(folder, IDENTITY) as store:
-            journal = Journal(store, Listener(strategy, lambda trial: True), 0, (LOSS,), ())
+            journal = Journal(store, Listener(strategy, SPACE, lambda trial: True), 0, (LOSS,), ())
             return [_timed(lambda: _step(journal)) for _ in range(PROPOSALS)]
 
 

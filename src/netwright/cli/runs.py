@@ -14,7 +14,7 @@ from netwright.errors import NetwrightError, RunError
 from netwright.networks.drawing import outline, svg
 from netwright.networks.training import Training
 from netwright.pipelines.models import Inputs
-from netwright.pipelines.pipeline import Pipeline
+from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import count, size, value
 from netwright.trials.trial import ABOUT, Trial
@@ -50,7 +50,7 @@ def show_trial(folder: Path, number: int | None) -> None:
         say("it ended before its inputs were known, so sizes are not known either")
         say(f"network: {summary(pipeline, 70)}")
     else:
-        _tree(run, trial, pipeline.model, inputs)
+        _tree(run, trial, recipe_of(pipeline), inputs)
     say("\n recipe")
     for path, decision in sorted(trial.candidate.values.items()):
         if not path.startswith("model.network"):

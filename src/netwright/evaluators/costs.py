@@ -9,7 +9,7 @@ from netwright.data.task import Task
 from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.networks.costs import costs
 from netwright.pipelines.models import Inputs
-from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
+from netwright.pipelines.pipeline import as_pipeline, prepared, recipe_of, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import ABOUT, Job, Metrics
 
@@ -42,7 +42,7 @@ class NetworkCosts:
         """What the network of a filled description takes, and what it costs."""
         pipeline = as_pipeline(description, self.task)
         inputs = prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
-        found = costs(pipeline.model.network, inputs.shape, **inputs.given)
+        found = costs(recipe_of(pipeline).network, inputs.shape, **inputs.given)
         metrics = {
             "parameters": float(found.parameters),
             "flops": float(found.flops),

@@ -17,8 +17,9 @@ from netwright.errors import InputError, Phrase, expected
 from netwright.networks.layers import Network
 from netwright.networks.training import Examples, Training
 from netwright.oneshot.epochs import Feed
-from netwright.pipelines.models import Inputs, Standardise
-from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, target_of
+from netwright.pipelines.models import Inputs
+from netwright.pipelines.network import Standardise
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, recipe_of, target_of
 from netwright.space.candidate import Value
 from netwright.space.space import Space
 
@@ -64,7 +65,7 @@ class Opened:
 
     def feed(self) -> Feed:
         """Augmentation and scaling as the default recipe and the pixels want them."""
-        inputs, augment = self.inputs, self._pipeline.model.augment
+        inputs, augment = self.inputs, recipe_of(self._pipeline).augment
         if not inputs.mean:
             return Feed(augment, nn.Identity())
         return Feed(augment, Standardise(inputs.mean, inputs.std).to(self.device))

@@ -18,6 +18,7 @@ from netwright.data.task import Task
 from netwright.errors import InputError, expected
 from netwright.evaluators.heritage import Heritage, begin, leave
 from netwright.networks.training import Examples, Training, train
+from netwright.pipelines.network import FittedNetwork
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
 from netwright.trials.metrics import METRICS, default_metric, score
@@ -105,6 +106,7 @@ class TrainAndValidate:
         predictions = fitted.predict(task.features.take(task.validation))
         fitted.save(job.folder)
         np.save(job.folder / "validation.npy", predictions)
+        assert isinstance(fitted.model, FittedNetwork)
         curve = fitted.model.curve
         assert curve is not None  # just trained
         (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))

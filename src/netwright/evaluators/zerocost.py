@@ -19,7 +19,7 @@ from netwright.networks.build import build
 from netwright.networks.probing import Probe
 from netwright.networks.proxies import MEASURES, ON_IMAGES, measured
 from netwright.pipelines.models import Inputs
-from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, target_of
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, recipe_of, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 
@@ -78,7 +78,7 @@ class ZeroCost:
         inputs, costs = NetworkCosts(self.space, self.task).about(description)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = build(pipeline.model.network, inputs.shape, **inputs.given)
+            module = build(recipe_of(pipeline).network, inputs.shape, **inputs.given)
         names = [name for name in self.scores if name in MEASURES]
         found = {**costs, **measured(module, self._probe(pipeline, inputs), names)}
         return {name: found[name] for name in self.scores}

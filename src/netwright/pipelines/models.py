@@ -1,49 +1,47 @@
-"""Models: what learns from the prepared tensor. Here networks; other families join beside them.
+"""Models: what learns from the prepared matrix. Networks (`network.py`) and other learners alike.
 
-A model is a description with a `fit`; a fitted model gives scores for inputs (`outputs`), writes
-itself as ONNX nodes (`emit`) and leaves its weights in a folder (`save`).
+A learner is a description, whose every field may be an open choice, with a `fit`. What it fits
+gives raw scores for inputs (`outputs`), writes itself as ONNX nodes (`emit`) and leaves what it
+learnt in a folder (`save`), never as a pickle.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from netwright.errors import ExportError, InfeasibleCandidate
-from netwright.networks.build import build
-from netwright.networks.morphing import Inheritance, morph
-from netwright.networks.training import Curve, Examples, Training, outputs, train
-from netwright.pipelines.nodes import OPSET, Nodes
+from netwright.pipelines.nodes import Nodes
 
-Arrays = NDArray[Any]
+Arrays: TypeAlias = NDArray[Any]
 
-OTHERWISE = "its inputs are prepared otherwise"
-"""Why a network may not compute what its parent did, though it could."""
+Judge: TypeAlias = Callable[[Arrays], float]
+"""Raw scores (rows, outputs) for the held-out rows -> a number of which less is better."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network is told of its inputs: the shape of one row, and the task's given numbers.
+    """What a model is told of its inputs: the shape of one row, and the task's given numbers.
 
-    `given` holds "outputs" and, for tables, "cardinalities"; `mean` and `std` scale the channels
-    of images inside the network, so that pixels stay uint8 in memory.
+    `given` holds "outputs" (1 for regression, else the number of classes) and, for tables,
+    "cardinalities"; `mean` and `std` scale the channels of images inside the network, so that
+    pixels stay uint8 in memory.
     """
 
     shape: tuple[int, ...]
     given: Mapping[str, Any]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Raw scores a row: 1 for regression, else the number of classes."""
+        return int(self.given["outputs"])
 
     def json(self) -> str:
         """As an object, tuples as lists."""
@@ -61,144 +59,55 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-class Standardise(nn.Module):
-    """Scales each channel of images (batch, c, h, w) of 0 to 255 to mean 0 and deviation 1."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean)[None, :, None, None])
-        self.register_buffer("std", torch.tensor(std)[None, :, None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x.float() - self.mean) / self.std
-
-
 @dataclass(frozen=True)
-class FittedNetwork:
-    """A trained network, in evaluation mode on the CPU."""
+class Rows:
+    """Prepared rows.
 
-    module: nn.Module
-    inputs: Inputs
-    curve: Curve | None = None
+    `inputs` (n, columns) float32, or pixels; `targets` (n,) int64 class numbers, or float32 at mean
+    0 and deviation 1 for regression; `weights` (n,) float64, None where all count alike.
+    """
 
-    def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
-        """(rows, outputs) raw scores."""
-        scores: NDArray[np.float32] = outputs(self.module, torch.from_numpy(inputs)).numpy()
-        return scores
+    inputs: Arrays
+    targets: Arrays
+    weights: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+class FittedModel(Protocol):
+    """What a learner came to."""
+
+    def outputs(self, inputs: Arrays) -> NDArray[np.floating]:
+        """(rows, outputs): log-probabilities up to a constant a row, or (rows, 1) scaled values."""
+        ...
 
     def emit(self, nodes: Nodes, name: str) -> str:
-        """The network's nodes, written by torch; `name` is its float32 input."""
-        graph = _onnx_graph(self.module, self.inputs.shape)
-        return nodes.inline(graph, {graph.input[0].name: name}, "nw/network/")[0]
+        """The same as nodes, from the float32 matrix `name`; returns the name of the scores."""
+        ...
 
-    def save(self, path: Path) -> None:
-        """The weights, as safetensors."""
-        from safetensors.torch import save_file
-
-        save_file({k: v.contiguous() for k, v in self.module.state_dict().items()}, path)
+    def save(self, folder: Path) -> None:
+        """Everything that `Learner.load` needs, in files of its own names."""
+        ...
 
 
-def assemble(recipe: Training, inputs: Inputs) -> nn.Module:
-    """The untrained module: scaling of the channels, where there is any, and the network."""
-    return _scaled(build(recipe.network, inputs.shape, **inputs.given), inputs)
+@runtime_checkable
+class Learner(Protocol):
+    """A description of a model that is no network; its fields may be open choices."""
 
+    def fit(
+        self, inputs: Inputs, rows: Rows, held_out: Rows, judge: Judge, *,
+        seed: int, fidelity: float, deadline: float,
+    ) -> FittedModel:  # fmt: skip
+        """Learns from `rows`; may stop early by what `judge` says of its scores for `held_out`.
 
-def inherit(
-    recipe: Training, inputs: Inputs, old: Training, parent: FittedNetwork, rows: Arrays, *,
-    seed: int,
-) -> tuple[nn.Module, Inheritance]:  # fmt: skip
-    """As `assemble`, with the weights of the network that was fitted by the recipe `old`.
+        `fidelity` in (0, 1] scales the effort (trees, iterations). `deadline`, in seconds of
+        `time.monotonic()`, is kept by stopping with what there is; infinite: no clock is looked
+        at, and the seed gives the same on every call. Raises InfeasibleCandidate when this learner
+        cannot learn these rows.
+        """
+        ...
 
-    `rows`: some of the training inputs. Where the parent was told other inputs nothing is inherited.
-    """
-    if parent.inputs != inputs:
-        return _drawn(recipe, inputs, seed), Inheritance(0.0, (OTHERWISE,))
-    seen, module = torch.from_numpy(rows), parent.module
-    if inputs.mean:
-        seen = module.get_submodule("scale")(seen)
-        module = module.get_submodule("network")
-    network, found = morph(
-        module, old.network, recipe.network, inputs.shape, seed=seed, rows=seen, **inputs.given
-    )
-    return _scaled(network, inputs), found
-
-
-def _scaled(network: nn.Module, inputs: Inputs) -> nn.Module:
-    if not inputs.mean:
-        return network
-    scale = Standardise(inputs.mean, inputs.std)
-    module = nn.Sequential()
-    module.add_module("scale", scale)
-    module.add_module("network", network)
-    return module
-
-
-def fit(
-    recipe: Training,
-    inputs: Inputs,
-    rows: Examples,
-    held_out: Arrays,
-    score: Callable[[Arrays], float],
-    *,
-    seed: int,
-    fidelity: float = 1.0,
-    deadline: float = math.inf,
-    start: nn.Module | None = None,
-) -> FittedNetwork:
-    """Builds and trains; `score` judges raw outputs (rows, outputs) for `held_out`, less is better.
-
-    `start`: the module to be trained, in place of a new one. Raises InfeasibleCandidate when the
-    network cannot be built, diverges or does not fit in memory.
-    """
-    module = _drawn(recipe, inputs, seed) if start is None else start
-    try:
-        curve = train(
-            recipe, module, rows, torch.from_numpy(held_out), lambda out: score(out.numpy()),
-            seed=seed, fidelity=fidelity, deadline=deadline,
-        )  # fmt: skip
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-            raise InfeasibleCandidate(f"training did not fit in memory: {error}") from error
-        raise
-    return FittedNetwork(module, inputs, curve)
-
-
-def _drawn(recipe: Training, inputs: Inputs, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):  # weights are drawn from the global generator
-        torch.manual_seed(seed)
-        return assemble(recipe, inputs)
-
-
-def load(recipe: Training, inputs: Inputs, path: Path) -> FittedNetwork:
-    """The network that `FittedNetwork.save` wrote, for the same recipe and inputs."""
-    from safetensors.torch import load_file
-
-    module = assemble(recipe, inputs)
-    module.load_state_dict(load_file(path))
-    return FittedNetwork(module.eval(), inputs)
-
-
-def _onnx_graph(module: nn.Module, shape: tuple[int, ...]) -> Any:
-    """The module as an ONNX graph with a free first axis.
-
-    By torch's TorchScript exporter: 8 ms for a small network once warm, where the newer one takes
-    0.8 s, which a search that exports every candidate cannot afford (docs/adr/0003).
-    """
-    import onnx
-
-    example = torch.zeros(2, *shape)  # a batch of 1 may be taken for a constant
-    buffer: Any = io.BytesIO()  # torch takes it, and says only paths
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own age and of traced shapes
-        try:
-            torch.onnx.export(
-                module.eval(), (example,), buffer, dynamo=False, opset_version=OPSET,
-                input_names=["input"], output_names=["output"],
-                dynamic_axes={"input": {0: "rows"}, "output": {0: "rows"}},
-            )  # fmt: skip
-        except Exception as error:  # the exporter raises what it likes
-            raise ExportError(f"the network cannot be written as ONNX: {error}") from error
-    return onnx.load_from_string(buffer.getvalue()).graph
+    def load(self, inputs: Inputs, folder: Path) -> FittedModel:
+        """What `FittedModel.save` left in `folder`."""
+        ...

@@ -23,7 +23,8 @@ from netwright.data.task import Features, Images, Table, Task
 from netwright.errors import InputError, Phrase, expected
 from netwright.networks.morphing import Inheritance
 from netwright.networks.training import Examples, Training
-from netwright.pipelines import models
+from netwright.pipelines import network
+from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
 from netwright.pipelines.nodes import Nodes
 from netwright.pipelines.steps import (
     Categories,
@@ -41,9 +42,9 @@ _TIE = 1e-4
 
 @dataclass(frozen=True)
 class TablePipeline:
-    """Columns -> numbers filled and scaled, categories coded -> a network."""
+    """Columns -> numbers filled and scaled, categories coded -> a network, or another learner."""
 
-    model: Training
+    model: Training | Learner
     numeric: Numeric = field(default_factory=Numeric)
     categories: Categories = field(default_factory=Categories)
 
@@ -82,10 +83,10 @@ class TableInputs:
         parts = [step.emit(nodes) for step in steps]
         return nodes.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
 
-    def for_network(self, outputs: int) -> models.Inputs:
+    def for_network(self, outputs: int) -> Inputs:
         cardinalities = self.categories.cardinalities
         width = self.numeric.outputs + len(cardinalities)
-        return models.Inputs((width,), {"outputs": outputs, "cardinalities": cardinalities})
+        return Inputs((width,), {"outputs": outputs, "cardinalities": cardinalities})
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ class ImageInputs:
     def emit(self, nodes: Nodes) -> str:
         return self.scale.emit(nodes, "image")
 
-    def for_network(self, outputs: int) -> models.Inputs:
+    def for_network(self, outputs: int) -> Inputs:
         h, w, c = self.size
-        return models.Inputs((c, h, w), {"outputs": outputs}, self.scale.mean, self.scale.std)
+        return Inputs((c, h, w), {"outputs": outputs}, self.scale.mean, self.scale.std)
 
 
 class Preparation(Protocol):
@@ -115,7 +116,7 @@ class Preparation(Protocol):
 
     def emit(self, nodes: Nodes) -> str: ...
 
-    def for_network(self, outputs: int) -> models.Inputs: ...
+    def for_network(self, outputs: int) -> Inputs: ...
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,15 @@ class Target:
     def outputs(self) -> int:
         return self.classes or 1
 
-    def examples(self, target: NDArray[Any]) -> torch.Tensor:
+    def scaled(self, target: NDArray[Any]) -> NDArray[Any]:
         """What the loss compares with: class numbers, or the target at mean 0 and deviation 1."""
         if self.classes:
-            return torch.from_numpy(target.astype(np.int64))
-        return torch.from_numpy(((target - self.mean) / self.std).astype(np.float32))
+            return target.astype(np.int64)
+        return ((target - self.mean) / self.std).astype(np.float32)
+
+    def examples(self, target: NDArray[Any]) -> torch.Tensor:
+        """The same as a tensor."""
+        return torch.from_numpy(self.scaled(target))
 
     def predictions(self, outputs: NDArray[np.float32]) -> NDArray[np.floating]:
         """(rows, classes) probabilities in float32, or (rows,) values in float64."""
@@ -192,7 +197,7 @@ class FittedPipeline:
     """Preparation, model and target, fitted."""
 
     preparation: Preparation
-    model: models.FittedNetwork
+    model: FittedModel
     target: Target
 
     def predict(self, features: Features) -> NDArray[np.floating]:
@@ -203,7 +208,7 @@ class FittedPipeline:
         """`pipeline.json` (what the steps learnt) and `weights.safetensors`."""
         state = {"preparation": asdict(self.preparation), "target": asdict(self.target)}  # type: ignore[call-overload]  # every Preparation is a dataclass
         (folder / "pipeline.json").write_text(json.dumps(state))
-        self.model.save(folder / "weights.safetensors")
+        self.model.save(folder)
 
 
 def fit(
@@ -223,10 +228,8 @@ def fit(
     train, held_out = task.features.take(task.train), task.features.take(task.validation)
     truth = task.target[task.validation]
     preparation, target = prepared(pipeline, task), target_of(task)
-    rows = Examples(
-        torch.from_numpy(preparation.inputs(train)),
-        target.examples(task.target[task.train]),
-    )
+    rows = Rows(preparation.inputs(train), target.scaled(task.target[task.train]))
+    judged = Rows(preparation.inputs(held_out), target.scaled(truth))
     name = metric_name or default_metric(task.kind)
 
     def judge(outputs: NDArray[np.float32]) -> float:
@@ -236,12 +239,23 @@ def fit(
         loss = scores[name] if metric(name).direction == "min" else -scores[name]
         return loss + _TIE * scores.get("log_loss", 0.0)
 
-    model = models.fit(
-        pipeline.model, preparation.for_network(target.outputs), rows,
-        preparation.inputs(held_out), judge, seed=seed, fidelity=fidelity, deadline=deadline,
-        start=start,
+    model = _learn(
+        pipeline.model, preparation.for_network(target.outputs), rows, judged, judge, seed=seed,
+        fidelity=fidelity, deadline=deadline, start=start,
     )  # fmt: skip
     return FittedPipeline(preparation, model, target)
+
+
+def _learn(
+    model: Training | Learner, inputs: Inputs, rows: Rows, judged: Rows, judge: Judge, *,
+    seed: int, fidelity: float, deadline: float, start: torch.nn.Module | None,
+) -> FittedModel:  # fmt: skip
+    """By gradient descent or otherwise."""
+    effort: dict[str, Any] = {"seed": seed, "fidelity": fidelity, "deadline": deadline}
+    if not isinstance(model, Training):
+        return model.fit(inputs, rows, judged, judge, **effort)
+    examples = Examples(torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets))
+    return network.fit(model, inputs, examples, judged.inputs, judge, start=start, **effort)
 
 
 def heir(
@@ -251,11 +265,13 @@ def heir(
     preparation = prepared(pipeline, task)
     inputs = preparation.for_network(target_of(task).outputs)
     some = preparation.inputs(task.features.take(task.train[:_SEEN]))
-    module, found = models.inherit(
-        pipeline.model, inputs, old.model, parent.model, some, seed=seed
-    )  # fmt: skip
+    known = parent.model
+    if not isinstance(known, network.FittedNetwork):
+        raise InputError(expected("parent", "a network", Phrase(type(known).__name__)))
+    recipes = recipe_of(pipeline), recipe_of(old)
+    module, found = network.inherit(recipes[0], inputs, recipes[1], known, some, seed=seed)
     if found.share and preparation != parent.preparation:
-        found = replace(found, losses=(*found.losses, models.OTHERWISE))
+        found = replace(found, losses=(*found.losses, network.OTHERWISE))
     return module, found
 
 
@@ -264,8 +280,17 @@ def load(pipeline: Pipeline, folder: Path) -> FittedPipeline:
     state = json.loads((folder / "pipeline.json").read_text())
     preparation, target = _preparation(state["preparation"]), Target(**state["target"])
     inputs = preparation.for_network(target.outputs)
-    model = models.load(pipeline.model, inputs, folder / "weights.safetensors")
-    return FittedPipeline(preparation, model, target)
+    model = pipeline.model
+    if isinstance(model, Training):
+        return FittedPipeline(preparation, network.load(model, inputs, folder), target)
+    return FittedPipeline(preparation, model.load(inputs, folder), target)
+
+
+def recipe_of(pipeline: Pipeline) -> Training:
+    """The recipe of a pipeline whose model is a network; InputError when it is none."""
+    if not isinstance(pipeline.model, Training):
+        raise InputError(expected("model", "a network", Phrase(type(pipeline.model).__name__)))
+    return pipeline.model
 
 
 def _preparation(state: Mapping[str, Any]) -> Preparation:

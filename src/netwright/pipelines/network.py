@@ -1,0 +1,172 @@
+"""Networks as models of a pipeline: built and trained by a `Training`, written as ONNX by torch."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from netwright.errors import ExportError, InfeasibleCandidate
+from netwright.networks.build import build
+from netwright.networks.morphing import Inheritance, morph
+from netwright.networks.training import Curve, Examples, Training, outputs, train
+from netwright.pipelines.models import Arrays, Inputs
+from netwright.pipelines.nodes import OPSET, Nodes
+
+_WEIGHTS = "weights.safetensors"
+
+OTHERWISE = "its inputs are prepared otherwise"
+"""Why a network may not compute what its parent did, though it could."""
+
+
+class Standardise(nn.Module):
+    """Scales each channel of images (batch, c, h, w) of 0 to 255 to mean 0 and deviation 1."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean)[None, :, None, None])
+        self.register_buffer("std", torch.tensor(std)[None, :, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.float() - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A trained network, in evaluation mode on the CPU."""
+
+    module: nn.Module
+    inputs: Inputs
+    curve: Curve | None = None
+
+    def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
+        """(rows, outputs) raw scores."""
+        scores: NDArray[np.float32] = outputs(self.module, torch.from_numpy(inputs)).numpy()
+        return scores
+
+    def emit(self, nodes: Nodes, name: str) -> str:
+        """The network's nodes, written by torch; `name` is its float32 input."""
+        graph = _onnx_graph(self.module, self.inputs.shape)
+        return nodes.inline(graph, {graph.input[0].name: name}, "nw/network/")[0]
+
+    def save(self, folder: Path) -> None:
+        """The weights, as safetensors."""
+        from safetensors.torch import save_file
+
+        state = {name: tensor.contiguous() for name, tensor in self.module.state_dict().items()}
+        save_file(state, folder / _WEIGHTS)
+
+
+def assemble(recipe: Training, inputs: Inputs) -> nn.Module:
+    """The untrained module: scaling of the channels, where there is any, and the network."""
+    return _scaled(build(recipe.network, inputs.shape, **inputs.given), inputs)
+
+
+def inherit(
+    recipe: Training, inputs: Inputs, old: Training, parent: FittedNetwork, rows: Arrays, *,
+    seed: int,
+) -> tuple[nn.Module, Inheritance]:  # fmt: skip
+    """As `assemble`, with the weights of the network that was fitted by the recipe `old`.
+
+    `rows`: some of the training inputs. Where the parent was told other inputs nothing is inherited.
+    """
+    if parent.inputs != inputs:
+        return _drawn(recipe, inputs, seed), Inheritance(0.0, (OTHERWISE,))
+    seen, module = torch.from_numpy(rows), parent.module
+    if inputs.mean:
+        seen = module.get_submodule("scale")(seen)
+        module = module.get_submodule("network")
+    network, found = morph(
+        module, old.network, recipe.network, inputs.shape, seed=seed, rows=seen, **inputs.given
+    )
+    return _scaled(network, inputs), found
+
+
+def _scaled(network: nn.Module, inputs: Inputs) -> nn.Module:
+    if not inputs.mean:
+        return network
+    scale = Standardise(inputs.mean, inputs.std)
+    module = nn.Sequential()
+    module.add_module("scale", scale)
+    module.add_module("network", network)
+    return module
+
+
+def fit(
+    recipe: Training,
+    inputs: Inputs,
+    rows: Examples,
+    held_out: Arrays,
+    score: Callable[[Arrays], float],
+    *,
+    seed: int,
+    fidelity: float = 1.0,
+    deadline: float = math.inf,
+    start: nn.Module | None = None,
+) -> FittedNetwork:
+    """Builds and trains; `score` judges raw outputs (rows, outputs) for `held_out`, less is better.
+
+    `start`: the module to be trained, in place of a new one. Raises InfeasibleCandidate when the
+    network cannot be built, diverges or does not fit in memory.
+    """
+    module = _drawn(recipe, inputs, seed) if start is None else start
+    try:
+        curve = train(
+            recipe, module, rows, torch.from_numpy(held_out), lambda out: score(out.numpy()),
+            seed=seed, fidelity=fidelity, deadline=deadline,
+        )  # fmt: skip
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise InfeasibleCandidate(f"training did not fit in memory: {error}") from error
+        raise
+    return FittedNetwork(module, inputs, curve)
+
+
+def _drawn(recipe: Training, inputs: Inputs, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # weights are drawn from the global generator
+        torch.manual_seed(seed)
+        return assemble(recipe, inputs)
+
+
+def load(recipe: Training, inputs: Inputs, folder: Path) -> FittedNetwork:
+    """The network that `FittedNetwork.save` wrote, for the same recipe and inputs."""
+    from safetensors.torch import load_file
+
+    module = assemble(recipe, inputs)
+    module.load_state_dict(load_file(folder / _WEIGHTS))
+    return FittedNetwork(module.eval(), inputs)
+
+
+def _onnx_graph(module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """The module as an ONNX graph with a free first axis.
+
+    By torch's TorchScript exporter: 8 ms for a small network once warm, where the newer one takes
+    0.8 s, which a search that exports every candidate cannot afford (docs/adr/0003).
+    """
+    import onnx
+
+    example = torch.zeros(2, *shape)  # a batch of 1 may be taken for a constant
+    buffer: Any = io.BytesIO()  # torch takes it, and says only paths
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own age and of traced shapes
+        try:
+            torch.onnx.export(
+                module.eval(), (example,), buffer, dynamo=False, opset_version=OPSET,
+                input_names=["input"], output_names=["output"],
+                dynamic_axes={"input": {0: "rows"}, "output": {0: "rows"}},
+            )  # fmt: skip
+        except Exception as error:  # the exporter raises what it likes
+            raise ExportError(f"the network cannot be written as ONNX: {error}") from error
+    return onnx.load_from_string(buffer.getvalue()).graph
