@@ -16,8 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,9 +28,15 @@ from netwright.networks.cells import nas_bench_201
 from netwright.networks.training import Examples
 from netwright.oneshot.epochs import Feed
 from netwright.oneshot.relaxations import DARTS
+from netwright.oneshot.samplers import Source
+from netwright.oneshot.samplers import Step as Draw
+from netwright.oneshot.sampling import Sampled, SampledSearch
 from netwright.oneshot.settings import UNWATCHED, Gradient
+from netwright.oneshot.sharing import SharedWeights
 from netwright.oneshot.steps import Steps
 from netwright.oneshot.supernet import Supernet
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
 
 OUT = Path(__file__).parent / "results" / "supernet-step.csv"
 Step = Callable[[], object]
@@ -67,13 +75,19 @@ class Nothing(nn.Module):
         return x.mul(0.0)
 
 
+OPERATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda c: Nothing(),
+    "skip_connect": lambda c: nn.Identity(),
+    "nor_conv_1x1": lambda c: ReluConv(c, 1),
+    "nor_conv_3x3": lambda c: ReluConv(c, 3),
+    "avg_pool_3x3": lambda c: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
+}
+
+
 class MixedEdge(nn.Module):
     def __init__(self, c: int) -> None:
         super().__init__()
-        pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-        self.operations = nn.ModuleList(
-            [Nothing(), nn.Identity(), ReluConv(c, 1), ReluConv(c, 3), pool]
-        )
+        self.operations = nn.ModuleList([make(c) for make in OPERATIONS.values()])
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         return sum(
@@ -81,10 +95,23 @@ class MixedEdge(nn.Module):
         )
 
 
-class PlainCell(nn.Module):
-    def __init__(self, c: int) -> None:
+class OneEdge(nn.Module):
+    """One operation, which no weight multiplies."""
+
+    def __init__(self, c: int, name: str) -> None:
         super().__init__()
-        self.edges = nn.ModuleList([MixedEdge(c) for _ in range(6)])
+        self.operation = OPERATIONS[name](c)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        out: Tensor = self.operation(x)
+        return out
+
+
+class PlainCell(nn.Module):
+    def __init__(self, c: int, names: tuple[str, ...]) -> None:
+        super().__init__()
+        made = [OneEdge(c, name) for name in names] or [MixedEdge(c) for _ in range(6)]
+        self.edges = nn.ModuleList(made)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         nodes, edge = [x], 0
@@ -112,7 +139,9 @@ class Reduction(nn.Module):
 
 
 class PlainSupernet(nn.Module):
-    def __init__(self, channels: int, cells: int) -> None:
+    """All operations on each edge; or those of `names`, one an edge, in the order of the edges."""
+
+    def __init__(self, channels: int, cells: int, names: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
@@ -121,7 +150,7 @@ class PlainSupernet(nn.Module):
         for stage in range(3):
             if stage:
                 self.body.append(Reduction(channels * 2 ** (stage - 1)))
-            self.body.extend(PlainCell(channels * 2**stage) for _ in range(cells))
+            self.body.extend(PlainCell(channels * 2**stage, names) for _ in range(cells))
         self.norm = nn.BatchNorm2d(4 * channels)
         self.head = nn.Linear(4 * channels, 10)
         self.alpha = nn.Parameter(1e-3 * torch.randn(6, 5))
@@ -171,7 +200,55 @@ def our_step(size: Size) -> Step:
     return step
 
 
-STEPS = {"plain supernet": plain_step, "ours": our_step}
+# A single path through shared weights, and the same cell as a network of its own
+
+CELL = (
+    "nor_conv_3x3", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "skip_connect", "avg_pool_3x3",
+)  # fmt: skip
+
+
+def network_step(size: Size) -> Step:
+    torch.manual_seed(0)
+    net = PlainSupernet(size.channels, size.cells, CELL)
+    weights = [p for p in net.parameters() if p is not net.alpha]
+    optimizer = torch.optim.SGD(weights, lr=0.025, momentum=0.9, weight_decay=3e-4, nesterov=True)
+    train, _ = batches(size)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(net(train.inputs), train.targets).backward()
+        nn.utils.clip_grad_norm_(weights, 5)
+        optimizer.step()
+
+    return step
+
+
+@dataclass(frozen=True)
+class Always:
+    """A sampler with one path: what is timed is the step, not the luck of the draw."""
+
+    candidate: Candidate
+
+    def step(self, source: Source, random: np.random.Generator) -> Draw:
+        return Draw((self.candidate,))
+
+
+def path_step(size: Size) -> Step:
+    torch.manual_seed(0)
+    space = Space(nas_bench_201(size.channels, size.cells))
+    shared = SharedWeights(space.description, (3, size.side, size.side), "", outputs=10)
+    paths = [decision.path for decision in space.decisions]
+    cell = Candidate(dict(zip(paths, CELL, strict=True)))
+    settings = Sampled(Always(cell), epochs=1_000_000, batch_size=size.rows)
+    train, _ = batches(size)
+    search = SampledSearch(space, shared, train, settings, 0)
+    return lambda: search.train_to(len(search.record) + 1)  # an epoch of one batch
+
+
+STEPS = {
+    "plain supernet": plain_step, "ours": our_step,
+    "plain network": network_step, "single path": path_step,
+}  # fmt: skip
 
 
 def timed(size: Size, number: int) -> dict[str, float]:
@@ -227,7 +304,9 @@ def main() -> None:
         memory = peak(name, size)
         rows.append([name, size.channels, size.cells, size.side, size.rows, times[name], memory])
         print(f"{name:20} {times[name]:8.1f} ms a step {memory:8.0f} MB")
-    print(f"{'ratio':20} {rows[1][5] / rows[0][5]:8.2f} {rows[1][6] / rows[0][6]:18.2f}")
+    for a, b in ((0, 1), (2, 3)):
+        what = f"{rows[b][0]} / {rows[a][0]}"
+        print(f"{what:30} {rows[b][5] / rows[a][5]:8.2f} {rows[b][6] / rows[a][6]:8.2f}")
     new = not OUT.exists()
     with OUT.open("a", newline="") as file:
         writer = csv.writer(file)
