@@ -14,8 +14,8 @@ ImagePipeline InProcess InfeasibleCandidate InheritAndValidate Inheritance Input
 InvalidCandidate Job Knowledge Latency Layer Leaf Limit Linear LocalSearch MBConv Measured Metrics
 Model NSGA2 NetworkCosts NetwrightError Node Norm Npenas Numeric Objective OneCycle OneHot OneOf
 OneShot PPO Periodic Pool Problem Proposal ProxylessNAS RandomSearch Recurrent RegularizedEvolution
-Reinforce Repeat Residual Rows RunError SGD SNAS Sampled Sandwich Scale SelfAttention Shared
-SharedWeights SinglePath Skip Space SpaceError SqueezeExcitation Status StochasticDepth Strategy
+Reinforce Repeat Residual Rows RunError SGD SNAS Sampled Sandwich Scale Seeded SelfAttention
+Shared SharedWeights SinglePath Skip Space SpaceError SqueezeExcitation Status StochasticDepth Strategy
 StrictlyFair Study SubsetOf SuccessiveHalving Supernet Supervised TPE TableBenchmark TablePipeline
 Task TrainAndValidate Training Trial Uniform WeightSteps Zero ZeroCost at_most_edges bench build
 cached canonical cascade combine costs darts darts_cell digits_table hypervolume load morph

@@ -135,6 +135,7 @@ from .strategies.oneshot import OneShot as OneShot
 from .strategies.random import RandomSearch as RandomSearch
 from .strategies.reinforce import PPO as PPO
 from .strategies.reinforce import Reinforce as Reinforce
+from .strategies.seeded import Seeded as Seeded
 from .strategies.tpe import TPE as TPE
 from .study.executors import InProcess as InProcess
 from .study.executors import Supervised as Supervised

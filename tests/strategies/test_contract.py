@@ -21,6 +21,7 @@ from netwright.strategies.local import LocalSearch
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import PPO, Reinforce
+from netwright.strategies.seeded import Seeded
 from netwright.strategies.tpe import TPE
 from netwright.testing import LOSS, StrategyCheck, simulate, strategy_checks
 from netwright.trials.objective import Limit
@@ -30,7 +31,7 @@ ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
     DifferentialEvolution(), Reinforce(), PPO(), Reinforce("recurrent"),
     PPO("recurrent"), TPE(), Bayesian(), Bananas(), Npenas(),
-    SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB,
+    SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB, Seeded(RegularizedEvolution()),
 ]  # fmt: skip
 CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 

@@ -16,4 +16,5 @@ from .local import LocalSearch as LocalSearch
 from .random import RandomSearch as RandomSearch
 from .reinforce import PPO as PPO
 from .reinforce import Reinforce as Reinforce
+from .seeded import Seeded as Seeded
 from .tpe import TPE as TPE

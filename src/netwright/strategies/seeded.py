@@ -81,4 +81,4 @@ def _allowed(problem: Problem, candidate: Candidate) -> bool:
     if not problem.limits:
         return True
     metrics = problem.knowledge.metrics(candidate)
-    return all(limit.holds(metrics) for limit in problem.limits if limit.metric in metrics)
+    return all(limit.keeps(metrics) for limit in problem.limits if limit.metric in metrics)
