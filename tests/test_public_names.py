@@ -8,8 +8,8 @@ import netwright
 LISTED = """
 ASHA Activation AdamW Algorithm ArchitectureSteps AutoClassifier AutoRegressor Bananas Bayesian
 BetaDARTS ByPolicy Candidate Categories Chain Columns Composite Constant Conv Cosine CostTerm Costs
-Crop Cutout DARTS Decided DifferentialEvolution DrNAS Dropout Embedding Evaluator ExportError
-FairDARTS Flatten Flip Float GDAS Genetic Given GlobalPool Gradient Graph Honesty Hyperband
+Crop CrossValidate Cutout DARTS Decided DifferentialEvolution DrNAS Dropout Embedding Evaluator ExportError
+FairDARTS Flatten Flip Float GDAS Genetic Given GlobalPool Gradient Graph GreedySelection Honesty Hyperband
 ImagePipeline InProcess InfeasibleCandidate InheritAndValidate Inheritance InputError Integer
 InvalidCandidate Job Knowledge Latency Layer Leaf Limit Linear LocalSearch MBConv Measured Metrics
 Model NSGA2 NetworkCosts NetwrightError Node Norm Npenas Numeric Objective OneCycle OneHot OneOf

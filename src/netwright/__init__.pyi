@@ -29,6 +29,7 @@ from .evaluators.shared import InheritAndValidate as InheritAndValidate
 from .evaluators.table import Decided as Decided
 from .evaluators.table import Measured as Measured
 from .evaluators.table import TableBenchmark as TableBenchmark
+from .evaluators.folds import CrossValidate as CrossValidate
 from .evaluators.train import TrainAndValidate as TrainAndValidate
 from .evaluators.zerocost import ZeroCost as ZeroCost
 from .networks.augment import Crop as Crop
@@ -103,6 +104,7 @@ from .oneshot.settings import SinglePath as SinglePath
 from .oneshot.settings import WeightSteps as WeightSteps
 from .oneshot.sharing import SharedWeights as SharedWeights
 from .oneshot.supernet import Supernet as Supernet
+from .pipelines.ensemble import GreedySelection as GreedySelection
 from .pipelines.pipeline import ImagePipeline as ImagePipeline
 from .pipelines.pipeline import TablePipeline as TablePipeline
 from .pipelines.steps import Categories as Categories

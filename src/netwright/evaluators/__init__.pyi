@@ -13,5 +13,6 @@ from .shared import InheritAndValidate as InheritAndValidate
 from .table import Decided as Decided
 from .table import Measured as Measured
 from .table import TableBenchmark as TableBenchmark
+from .folds import CrossValidate as CrossValidate
 from .train import TrainAndValidate as TrainAndValidate
 from .zerocost import ZeroCost as ZeroCost

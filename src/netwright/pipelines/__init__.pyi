@@ -1,3 +1,4 @@
+from .ensemble import GreedySelection as GreedySelection
 from .pipeline import FittedPipeline as FittedPipeline
 from .pipeline import ImagePipeline as ImagePipeline
 from .pipeline import TablePipeline as TablePipeline

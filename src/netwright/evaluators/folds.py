@@ -1,0 +1,153 @@
+"""Cross-validation as an evaluator: a fold for each share of the fidelity, none fitted twice."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.splits import folds
+from netwright.data.task import Task
+from netwright.errors import check_whole
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit
+from netwright.space.candidate import Candidate
+from netwright.space.space import Space
+from netwright.trials.metrics import METRICS, default_metric, score
+from netwright.trials.trial import Job, Metrics
+
+HELD_OUT = "held-out.npy"
+"""In a trial's folder: a prediction for each row of `CrossValidate.rows`, NaN where there is none."""
+_CANDIDATE = "candidate.json"
+_RESERVE = 0.05
+"""The share of a fold's time kept for judging and saving."""
+_KEEPS = 40
+"""Best trials whose folds stay: for promotions, and for ensembles."""
+
+
+@dataclass(frozen=True)
+class CrossValidate:
+    """Fits the candidate's pipeline on `folds` folds; each row is judged by the fold without it.
+
+    The fidelity is the share of the folds: a candidate that looks bad on the first need not be
+    fitted on the others, and a promotion takes over the folds that its parents have fitted.
+    With 1 fold it is the task's own split. Folds are the same for all candidates.
+
+    Under a deadline the folds share the time; those for which none is left are left out, and
+    `folds` among the metrics says how many there are. Leaves in the job's folder `fold-0`,
+    `fold-1`... (as `FittedPipeline.save` does), and `held-out.npy`.
+    """
+
+    space: Space[Any]
+    task: Task
+    folds: int = 5
+    keep_best: str = ""
+
+    def __post_init__(self) -> None:
+        check_whole("folds", self.folds, 1)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
+        return (*scores, "train_seconds", "folds")
+
+    @property
+    def fidelities(self) -> tuple[float, ...]:
+        """A fold each."""
+        many = len(self.tasks)
+        return tuple((i + 1) / many for i in range(many))
+
+    @property
+    def keeps(self) -> int:
+        """So many of the best trials keep what they fitted."""
+        return _KEEPS
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"folds": str(self.folds)}
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows that are judged: all but the test part; with 1 fold those held out."""
+        if self.folds == 1:
+            return self.task.validation
+        return np.sort(np.concatenate([self.task.train, self.task.validation]))
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """The task as each fold sees it; fewer where a class has fewer rows."""
+        task = replace(self.task, test=None)
+        if self.folds == 1:
+            return (task,)
+        rows = self.rows
+        groups = None if task.groups is None else task.groups[rows]
+        found = folds(task.target[rows], self.folds, seed=0, groups=groups)
+        return tuple(
+            replace(task, train=rows[learn], validation=rows[judge]) for learn, judge in found
+        )
+
+    def __call__(self, job: Job) -> Metrics:
+        begun = time.monotonic()
+        candidate = job.proposal.candidate
+        pipeline = as_pipeline(self.space.fill(candidate), self.task)
+        (job.folder / _CANDIDATE).write_text(candidate.json())
+        wanted = max(1, round(job.proposal.fidelity * len(self.tasks)))
+        predictions: list[NDArray[np.floating]] = []
+        slowest = 0.0
+        for i in range(wanted):
+            start = time.monotonic()
+            if i and start + slowest > job.deadline:
+                break  # what there is is a model, too
+            known = self._known(job, i)
+            predictions.append(self._fit(pipeline, job, i, wanted - i) if known is None else known)
+            slowest = max(slowest, time.monotonic() - start)
+        held_out = self._assembled(predictions)
+        np.save(job.folder / HELD_OUT, held_out)
+        seen = np.isfinite(held_out.reshape(len(held_out), -1)).all(1)
+        found = score(self.task.kind, self.task.target[self.rows][seen], held_out[seen])
+        seconds = time.monotonic() - begun
+        return found | {"train_seconds": seconds, "folds": float(len(predictions))}
+
+    def _fit(self, pipeline: Pipeline, job: Job, i: int, left: int) -> NDArray[np.floating]:
+        """Predictions of the fold's held-out rows, by a pipeline that is kept in the folder."""
+        now = time.monotonic()
+        share = math.inf if math.isinf(job.deadline) else (job.deadline - now) / left
+        fitted = fit(
+            pipeline, self.tasks[i], seed=(job.seed + i) % 2**31,
+            deadline=now + share * (1 - _RESERVE),
+            metric_name=self.keep_best or default_metric(self.task.kind),
+        )  # fmt: skip
+        folder = job.folder / f"fold-{i}"
+        folder.mkdir()
+        fitted.save(folder)
+        predictions = fitted.predict(self.task.features.take(self.tasks[i].validation))
+        np.save(folder / HELD_OUT, predictions)
+        return predictions
+
+    def _known(self, job: Job, i: int) -> NDArray[np.floating] | None:
+        """The fold as a parent of the same candidate has fitted it, copied into the folder."""
+        for number in job.proposal.parents:
+            parent = job.folder.parent / str(number)
+            if not (parent / f"fold-{i}" / HELD_OUT).is_file():
+                continue
+            if Candidate.from_json((parent / _CANDIDATE).read_text()) != job.proposal.candidate:
+                continue
+            mine = job.folder / f"fold-{i}"
+            shutil.copytree(parent / f"fold-{i}", mine)
+            predictions: NDArray[np.floating] = np.load(mine / HELD_OUT)
+            return predictions
+        return None
+
+    def _assembled(self, predictions: list[NDArray[np.floating]]) -> NDArray[np.floating]:
+        """(rows, ...) from the folds' own, in the order of `rows`."""
+        shape = (len(self.rows), *predictions[0].shape[1:])
+        held_out = np.full(shape, np.nan, predictions[0].dtype)
+        for task, one in zip(self.tasks, predictions, strict=False):
+            held_out[np.searchsorted(self.rows, task.validation)] = one
+        return held_out

@@ -1,0 +1,115 @@
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.data.task import Task, task
+from netwright.errors import InputError
+from netwright.evaluators.folds import HELD_OUT, CrossValidate
+from netwright.networks.layers import Linear
+from netwright.networks.tables import Columns
+from netwright.networks.training import Training
+from netwright.pipelines.pipeline import TablePipeline, as_pipeline, fit, load
+from netwright.space.choices import OneOf
+from netwright.space.space import Space
+from netwright.trials.metrics import score
+from netwright.trials.trial import Job, Proposal
+
+NET = (Columns(), Linear(OneOf(4, 8)), Linear())
+SPACE = Space(TablePipeline(Training(NET, epochs=2, batch_size=32)))
+SMALL, LARGE = [SPACE.default(), [*SPACE][-1]]
+
+
+@pytest.fixture(scope="module")
+def data() -> Task:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 3))
+    y = np.where(x[:, 0] + 0.3 * rng.normal(size=120) > 0, "yes", "no")
+    return task(x, y)
+
+
+def job(
+    folder: Path, number: int, seed: int = 7, deadline: float = float("inf"), **told: Any
+) -> Job:
+    place = folder / str(number)
+    place.mkdir()
+    return Job(Proposal(told.pop("candidate", SMALL), **told), seed, place, deadline)
+
+
+def test_every_row_is_judged_by_the_fold_that_has_not_seen_it(data: Task, tmp_path: Path) -> None:
+    evaluator = CrossValidate(SPACE, data, folds=3)
+    found = evaluator(job(tmp_path, 1))
+    held_out = np.load(tmp_path / "1" / HELD_OUT)
+    pipeline = as_pipeline(SPACE.fill(SMALL), data)
+    seen: list[int] = []
+    for i, part in enumerate(evaluator.tasks):
+        assert not {*part.train} & {*part.validation}
+        seen += [*part.validation]
+        by_hand = fit(pipeline, part, seed=7 + i, metric_name="auc")
+        expected = by_hand.predict(data.features.take(part.validation))
+        assert held_out[np.searchsorted(evaluator.rows, part.validation)] == pytest.approx(expected)
+        kept = load(pipeline, tmp_path / "1" / f"fold-{i}")
+        assert kept.predict(data.features.take(part.validation)) == pytest.approx(expected)
+    assert sorted(seen) == evaluator.rows.tolist() == list(range(120))
+    wanted = score("binary", data.target[evaluator.rows], held_out)
+    assert {name: found[name] for name in wanted} == wanted
+    assert found["folds"] == 3
+
+
+def test_the_fidelity_is_a_number_of_folds_and_a_promotion_fits_only_the_rest(
+    data: Task, tmp_path: Path
+) -> None:
+    evaluator = CrossValidate(SPACE, data, folds=4)
+    assert evaluator.fidelities == (0.25, 0.5, 0.75, 1.0)
+    assert evaluator(job(tmp_path, 1, fidelity=0.5))["folds"] == 2
+    first = np.load(tmp_path / "1" / HELD_OUT)
+    known = np.isfinite(first).all(1)
+    assert known.sum() == sum(len(part.validation) for part in evaluator.tasks[:2])
+    found = evaluator(job(tmp_path, 2, seed=99, fidelity=1.0, parents=(1,)))
+    assert found["folds"] == 4
+    second = np.load(tmp_path / "2" / HELD_OUT)
+    assert (second[known] == first[known]).all()  # of another seed, had they been fitted again
+    assert np.isfinite(second).all()
+
+
+def test_folds_of_another_candidate_are_not_taken_over(data: Task, tmp_path: Path) -> None:
+    evaluator = CrossValidate(SPACE, data, folds=2)
+    evaluator(job(tmp_path, 1, candidate=LARGE))
+    evaluator(job(tmp_path, 2, parents=(1,)))
+    evaluator(job(tmp_path, 3))
+    by_parent, alone = (np.load(tmp_path / place / HELD_OUT) for place in ("2", "3"))
+    assert (by_parent == alone).all()
+
+
+def test_one_fold_is_the_split_of_the_task(data: Task, tmp_path: Path) -> None:
+    evaluator = CrossValidate(SPACE, data, folds=1)
+    evaluator(job(tmp_path, 1))
+    assert evaluator.fidelities == (1.0,)
+    assert evaluator.rows.tolist() == data.validation.tolist()
+    assert len(np.load(tmp_path / "1" / HELD_OUT)) == len(data.validation)
+
+
+def test_when_the_time_is_up_there_are_fewer_folds(data: Task, tmp_path: Path) -> None:
+    space = Space(TablePipeline(Training(NET, epochs=100_000, batch_size=32)))
+    evaluator = CrossValidate(space, data, folds=5)
+    begun = time.monotonic()
+    found = evaluator(job(tmp_path, 1, deadline=begun + 2))
+    assert time.monotonic() - begun < 4
+    assert 1 <= found["folds"] <= 5
+    assert 0 <= found["accuracy"] <= 1
+
+
+def test_rows_of_a_group_are_never_apart(tmp_path: Path) -> None:
+    x = np.arange(60.0)[:, None]
+    groups = np.repeat(np.arange(12), 5)
+    grouped = task(x, np.tile(["a", "b"], 30), groups=groups)
+    assert grouped.groups is not None
+    for part in CrossValidate(SPACE, grouped, folds=3).tasks:
+        assert not {*grouped.groups[part.train]} & {*grouped.groups[part.validation]}
+
+
+def test_folds_must_be_a_whole_number() -> None:
+    with pytest.raises(InputError, match="folds must be"):
+        CrossValidate(SPACE, None, folds=0)  # type: ignore[arg-type]
