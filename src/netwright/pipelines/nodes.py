@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OPSET = 18
+OPSET = 20
 ML_OPSET = 3
 """The operator sets of the delivered file: `ai.onnx` and `ai.onnx.ml`."""
 
