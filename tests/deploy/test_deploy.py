@@ -16,8 +16,8 @@ from netwright.networks.blocks import Recurrent, Rows
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.tables import Columns, Embedding, Periodic
 from netwright.networks.training import Training
+from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, TablePipeline, fit
-from netwright.pipelines.steps import Numeric
 from task_tools import messy
 
 TABLE = Training(

@@ -12,8 +12,10 @@ from netwright.data.columns import MISSING_DATE
 from netwright.data.task import Column, Images, Table, Task
 from netwright.networks.training import Training
 from netwright.pipelines import pipeline
+from netwright.pipelines.categories import Categories
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
-from netwright.pipelines.steps import Categories, Numeric, Scale
+from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.pixels import Scale
 
 TYPES = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
 
