@@ -15,13 +15,13 @@ Role = Literal["category", "text", "name"]
 _ROWS = 50
 """Fewer rows may all differ by chance."""
 _TEXTS = 20
-_SHARE = 0.1
+_SHARE, _DECLARED_SHARE = 0.1, 0.5
 _WORDS = 3
 """Texts: so many different ones, in such a share of the rows, of so many words on average."""
 
 
-def role_of(values: NDArray[np.object_]) -> Role:
-    """What canonical texts are; "" is missing.
+def role_of(values: NDArray[np.object_], declared: bool = False) -> Role:
+    """What canonical texts are; "" is missing. `declared`: somebody says that they are categories.
 
     Text: they are many different ones of 3 words and more on average (the rule of AutoGluon, which
     asks for fewer different ones). Names of rows: every one differs, and they are no sentences.
@@ -29,7 +29,8 @@ def role_of(values: NDArray[np.object_]) -> Role:
     present = [text for text in values.tolist() if text]
     known = set(present)
     words = sum(len(text.split()) for text in known) / max(1, len(known))
-    if words >= _WORDS and len(known) >= max(_TEXTS, _SHARE * len(present)):
+    share = _DECLARED_SHARE if declared else _SHARE
+    if words >= _WORDS and len(known) >= max(_TEXTS, share * len(present)):
         return "text"
     if len(known) == len(present) >= _ROWS and words < 2 and len(present) >= 0.5 * len(values):
         return "name"

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -99,24 +99,19 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
     or left out when `roles` says so; else categories. A column without any value is left out.
     """
     has_rows(len(frame), "the table")
-    columns, arrays, empty, naming = [], {}, [], []
+    columns, arrays = [], {}
+    empty: list[str] = []
+    naming: list[str] = []
     notes: list[str] = []
     for name in frame.columns:
         if _counts_rows(name, frame[name]):
             notes.append(f"Column {name!r} only numbers the rows and is left out.")
             continue
         values = _plain(frame[name])
-        kind, note = infer_kind(values, name, isinstance(frame[name].dtype, pd.CategoricalDtype))
-        if kind is None:
-            empty.append(name)
+        kind, note = _purpose(values, name, isinstance(frame[name].dtype, pd.CategoricalDtype))
+        if kind is None or kind == "name":
+            (empty if kind is None else naming).append(name)
             continue
-        declared = isinstance(frame[name].dtype, pd.CategoricalDtype)
-        if kind == "category" and not declared and not note:
-            role = role_of(as_category(values, name))
-            if role == "name":
-                naming.append(name)
-                continue
-            kind = "text" if role == "text" else kind
         arrays[name] = CONVERT[kind](values, name)
         if kind == "numeric" and not np.isfinite(arrays[name]).any():
             empty.append(name)
@@ -138,6 +133,16 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
             f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out."
         )
     return Table(tuple(columns), arrays, len(frame.columns)), tuple(notes)
+
+
+def _purpose(
+    values: NDArray[Any], name: str, declared_category: bool
+) -> tuple[ColumnKind | Literal["name"] | None, str]:
+    """As `infer_kind`; "name" where the column only names the row."""
+    kind, note = infer_kind(values, name, declared_category)
+    if kind != "category" or note:
+        return kind, note
+    return role_of(as_category(values, name), declared_category), ""
 
 
 def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
