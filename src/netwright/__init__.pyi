@@ -108,6 +108,7 @@ from .pipelines.pipeline import TablePipeline as TablePipeline
 from .pipelines.categories import Categories as Categories
 from .pipelines.numeric import Numeric as Numeric
 from .pipelines.pixels import Scale as Scale
+from .pipelines.text import Text as Text
 from .space.candidate import Candidate as Candidate
 from .space.choices import Float as Float
 from .space.choices import Integer as Integer

@@ -98,6 +98,17 @@ def test_no_training_row_is_told_its_own_target() -> None:
         assert (after[:, 0] != before[:, 0]).any()
 
 
+def test_rows_of_a_group_do_not_tell_each_other() -> None:
+    values, aims = noise(200, 40, seed=0)
+    table, groups = categories(a=values.tolist()), np.arange(200) // 10
+    fitted = Categories(encode="target").fit(table, aims)
+    before = fitted.training_inputs(table, aims, 5, groups)
+    other = aims + 1000.0 * (groups == 3)[:, None]
+    after = fitted.training_inputs(table, other, 5, groups)
+    assert (after[groups == 3] == before[groups == 3]).all()
+    assert (after[groups != 3, 0] != before[groups != 3, 0]).any()
+
+
 def squared_errors(seed: int, out_of_fold: bool) -> tuple[float, float]:
     """Of a straight line through the mean targets of noise: on its rows, and on held-out ones.
 

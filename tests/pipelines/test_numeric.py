@@ -73,7 +73,7 @@ def test_equal_quantiles_are_one_knot_in_their_middle() -> None:
     assert (constant.inputs(numbers(a=[7, 8], none=[1, 2]))[:, :2] == 0).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(float32, min_size=1, max_size=30), st.lists(float32, min_size=1, max_size=10))
 def test_any_numbers_agree_on_any_scale(learnt: list[float], new: list[float]) -> None:
     table, more = numbers(a=learnt), numbers(a=new)

@@ -72,7 +72,7 @@ def test_sizes_are_words_digits_and_length() -> None:
         assert size.std() == pytest.approx(1, abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=8), st.integers(1, 2))
 def test_any_text_agrees(found: list[str], grams: int) -> None:
     table = texts(a=found * 3)  # so that each term is in three rows

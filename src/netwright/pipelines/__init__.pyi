@@ -4,3 +4,4 @@ from .pipeline import TablePipeline as TablePipeline
 from .categories import Categories as Categories
 from .numeric import Numeric as Numeric
 from .pixels import Scale as Scale
+from .text import Text as Text

@@ -88,9 +88,11 @@ class FittedCategories:
         """(rows, outputs), for rows that were not learnt from where there are mean targets."""
         return self._matrix(table, self.means.inputs(table))
 
-    def training_inputs(self, table: Table, aims: Aims, seed: int) -> NDArray[np.float32]:
+    def training_inputs(
+        self, table: Table, aims: Aims, seed: int, groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         """(rows, outputs), for the rows learnt from: no row's means know its own target."""
-        return self._matrix(table, self.means.out_of_fold(table, aims, seed))
+        return self._matrix(table, self.means.out_of_fold(table, aims, seed, groups))
 
     def _matrix(self, table: Table, means: NDArray[np.float32]) -> NDArray[np.float32]:
         """Codes as float32 are exact up to 2^24 of them."""

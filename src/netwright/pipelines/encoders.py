@@ -120,14 +120,20 @@ class TargetMeans:
         ]
         return side_by_side(parts, len(table))
 
-    def out_of_fold(self, table: Table, aims: Aims, seed: int) -> NDArray[np.float32]:
+    def out_of_fold(
+        self, table: Table, aims: Aims, seed: int, groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         """(rows, outputs) for the rows learnt from: each by the rows of the other folds.
+
+        Rows of one of `groups` (rows,) are in one fold: they may share their target.
 
         With its own target inside, a value of one row would tell its target; a model would believe
         it (Prokhorenkova et al. 2018, 1706.09516, sec. 3.2).
         """
         rows = len(table)
-        fold = np.random.default_rng(seed).permutation(rows) % min(self.folds, rows)
+        units = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+        many = int(units.max()) + 1
+        fold = (np.random.default_rng(seed).permutation(many) % min(self.folds, many))[units]
         parts = []
         for name, known in zip(self.columns, self.known, strict=True):
             codes = codes_of(table.arrays[name], known)

@@ -151,7 +151,8 @@ def training_inputs(pipeline: Pipeline, task: Task, *, seed: int) -> NDArray[Any
     """The prepared training rows. Where a step knows targets, no row is told its own."""
     train = task.features.take(task.train)
     aims = target_of(task, pipeline).aims(task.target[task.train])
-    return prepared(pipeline, task).training_inputs(train, aims, seed)
+    groups = None if task.groups is None else task.groups[task.train]
+    return prepared(pipeline, task).training_inputs(train, aims, seed, groups)
 
 
 def target_of(task: Task, pipeline: Pipeline | None = None) -> Target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from netwright.pipelines.scales import Affine, Quantiles
 from netwright.pipelines.steps import joined
 from netwright.pipelines.text import FittedText
 
+Groups: TypeAlias = NDArray[np.int64] | None
+"""(rows,): rows of one group belong together; see `Task.groups`."""
+
 
 class Preparation(Protocol):
     """Fitted steps: from the task's own kind of features to the one tensor a model takes."""
@@ -27,10 +30,12 @@ class Preparation(Protocol):
         """Any rows but those learnt from."""
         ...
 
-    def training_inputs(self, features: Any, aims: Aims, seed: int, /) -> NDArray[Any]:
-        """The rows learnt from, with their targets: where a step knows them, no row is told its own.
+    def training_inputs(
+        self, features: Any, aims: Aims, seed: int, groups: Groups = None, /
+    ) -> NDArray[Any]:
+        """The rows learnt from, with their targets, of which a row is not told its own.
 
-        The same as `inputs` where no step was told the target.
+        Nor those of its group. The same as `inputs` where no step knows the target.
         """
         ...
 
@@ -55,8 +60,10 @@ class TableInputs:
         """(rows, columns), float32."""
         return self._matrix(features, self.categories.inputs(features))
 
-    def training_inputs(self, features: Table, aims: Aims, seed: int) -> NDArray[np.float32]:
-        coded = self.categories.training_inputs(features, aims, seed)
+    def training_inputs(
+        self, features: Table, aims: Aims, seed: int, groups: Groups = None
+    ) -> NDArray[np.float32]:
+        coded = self.categories.training_inputs(features, aims, seed, groups)
         return self._matrix(features, coded)
 
     def _matrix(self, features: Table, coded: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -85,7 +92,9 @@ class ImageInputs:
         """(rows, c, h, w), uint8."""
         return self.scale.inputs(features)
 
-    def training_inputs(self, features: Images, aims: Aims, seed: int) -> NDArray[np.uint8]:
+    def training_inputs(
+        self, features: Images, aims: Aims, seed: int, groups: Groups = None
+    ) -> NDArray[np.uint8]:
         return self.inputs(features)
 
     def emit(self, nodes: Nodes) -> str:

@@ -14,6 +14,7 @@ from netwright.pipelines.steps import floats, row
 
 _FAR = np.float32(1e4)
 """Scaled values end here: what is further out would overflow in the network, and say no more."""
+_TINY = 3e-38
 _HUGE = 1e37
 """Knots end here, so that the difference of two is a float32."""
 
@@ -28,7 +29,8 @@ class Affine:
 
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(rows, columns) of finite numbers -> the same shape."""
-        x = np.clip((x - row(self.centre)) / row(self.width), -_FAR, _FAR)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and ends at _FAR
+            x = np.clip((x - row(self.centre)) / row(self.width), -_FAR, _FAR)
         if self.squeeze:
             third = x / np.float32(3)
             x = (x / np.sqrt(np.float32(1) + third * third)).astype(np.float32)
@@ -60,22 +62,22 @@ class Quantiles:
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(rows, columns) of finite numbers -> the same shape."""
         found = np.empty_like(x)
-        for i, (q, z, slope) in enumerate(self._lines()):
+        for i, (q, z, gap, rise) in enumerate(self._lines()):
             inside = np.clip(x[:, i], q[0], q[-1])
             at = np.searchsorted(q, inside, side="right") - 1
-            found[:, i] = z[at] + (inside - q[at]) * slope[at]
+            found[:, i] = z[at] + (inside - q[at]) / gap[at] * rise[at]
         return found
 
     def emit(self, nodes: Nodes, x: str) -> str:
         """The piece that each value lies in is found by halving, for all columns at once."""
         lines = self._lines()
-        size = 1 << (max(len(q) for q, _, _ in lines) - 1).bit_length()
+        size = 1 << (max(len(line[0]) for line in lines) - 1).bit_length()
         tables = [
             nodes.constant(np.concatenate([_padded(line[part], size) for line in lines]))
-            for part in range(3)
+            for part in range(4)
         ]  # (columns x size,) each
-        first = np.array([[q[0] for q, _, _ in lines]], np.float32)
-        last = np.array([[q[-1] for q, _, _ in lines]], np.float32)
+        first = np.array([[line[0][0] for line in lines]], np.float32)
+        last = np.array([[line[0][-1] for line in lines]], np.float32)
         x = nodes.add("Max", [x, nodes.constant(first)])
         x = nodes.add("Min", [x, nodes.constant(last)])
         starts = np.arange(len(lines), dtype=np.int64)[None, :] * size
@@ -86,16 +88,16 @@ class Quantiles:
             knot = nodes.add("Gather", [tables[0], ahead], axis=0)
             at = nodes.add("Where", [nodes.add("LessOrEqual", [knot, x]), ahead, at])
             step //= 2
-        q, z, slope = (nodes.add("Gather", [table, at], axis=0) for table in tables)
-        rise = nodes.add("Mul", [nodes.add("Sub", [x, q]), slope])
-        return nodes.add("Add", [z, rise])
+        q, z, gap, rise = (nodes.add("Gather", [table, at], axis=0) for table in tables)
+        share = nodes.add("Div", [nodes.add("Sub", [x, q]), gap])
+        return nodes.add("Add", [z, nodes.add("Mul", [share, rise])])
 
     def _lines(self) -> list[tuple[NDArray[np.float32], ...]]:
-        """Knots, levels and slopes of each column; the last knot's slope is 0."""
+        """Knots, levels, and their distances to the next; none is above the last."""
         lines = []
         for knots, levels in zip(self.knots, self.levels, strict=True):
-            slope = np.append(np.diff(levels) / np.diff(knots), 0.0)
-            lines.append(tuple(np.asarray(part, np.float32) for part in (knots, levels, slope)))
+            line = knots, levels, np.append(np.diff(knots), 1.0), np.append(np.diff(levels), 0.0)
+            lines.append(tuple(np.asarray(part, np.float32) for part in line))
         return lines
 
 
@@ -150,6 +152,7 @@ def _affine(
     centre: NDArray[np.float64], width: NDArray[np.float64], squeeze: bool = False
 ) -> Affine:
     width = np.where(width > 1e-12 * np.abs(centre), width, 1.0)
+    width = np.clip(width, _TINY, 1 / _TINY)  # what float32 can divide by
     return Affine(floats(centre), floats(width), squeeze)
 
 
