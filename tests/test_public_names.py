@@ -17,7 +17,7 @@ Objective OneCycle OneHot OneOf OneShot PPO Periodic Pool Problem Proposal Proxy
 Recurrent RegularizedEvolution Reinforce Repeat Residual Rows RunError SGD SNAS Sampled Sandwich
 Scale Seeded SelfAttention Shared SharedWeights SinglePath Skip Space SpaceError SqueezeExcitation
 Status StochasticDepth Strategy StrictlyFair Study SubsetOf SuccessiveHalving Supernet Supervised
-TPE TableBenchmark TablePipeline Task TrainAndValidate Training Trial Uniform WeightSteps Zero
+TPE TableBenchmark TablePipeline Task Text TrainAndValidate Training Trial Uniform WeightSteps Zero
 ZeroCost at_most_edges bench build cached canonical cascade combine costs darts darts_cell
 digits_table hypervolume load morph nas_bench_101 nas_bench_101_cell nas_bench_101_table
 nas_bench_201 nas_bench_201_cell nas_bench_201_table outline pareto_front read_nas_bench_101 svg

@@ -107,9 +107,10 @@ from .oneshot.supernet import Supernet as Supernet
 from .pipelines.ensemble import GreedySelection as GreedySelection
 from .pipelines.pipeline import ImagePipeline as ImagePipeline
 from .pipelines.pipeline import TablePipeline as TablePipeline
-from .pipelines.steps import Categories as Categories
-from .pipelines.steps import Numeric as Numeric
-from .pipelines.steps import Scale as Scale
+from .pipelines.categories import Categories as Categories
+from .pipelines.numeric import Numeric as Numeric
+from .pipelines.pixels import Scale as Scale
+from .pipelines.text import Text as Text
 from .space.candidate import Candidate as Candidate
 from .space.choices import Float as Float
 from .space.choices import Integer as Integer

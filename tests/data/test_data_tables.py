@@ -247,7 +247,7 @@ def test_a_column_without_a_name_is_refused() -> None:
 def test_what_is_odd_in_a_column_is_said() -> None:
     frame = pd.DataFrame(
         {
-            "a": [np.inf, -np.inf, *range(58)], "name": [f"n{i}" for i in range(60)],
+            "a": [np.inf, -np.inf, *range(58)], "name": [f"n {i or 1}" for i in range(60)],
             "b": ["x", "y"] * 30, "none": [np.inf] * 60,
         }
     )  # fmt: skip

@@ -2,12 +2,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
 
+from netwright.data.prediction import read_rows
 from netwright.data.task import Task, task
 from netwright.deploy.model import KEY, Model, load
 from netwright.deploy.onnx import card_of, export, parity
@@ -16,8 +18,10 @@ from netwright.networks.blocks import Recurrent, Rows
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.tables import Columns, Embedding, Periodic
 from netwright.networks.training import Training
+from netwright.pipelines.categories import Categories
+from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, TablePipeline, fit
-from netwright.pipelines.steps import Numeric
+from netwright.pipelines.text import Text
 from task_tools import messy
 
 TABLE = Training(
@@ -264,3 +268,81 @@ def test_names_with_blanks_around_them_are_found_again(tmp_path: Path) -> None:
     found = task(frame, "y")
     model = export(fitted(found), card_of(found), tmp_path / "model.onnx")
     assert len(model.predict(frame)) == 60
+
+
+def reviewed(n: int = 200) -> pd.DataFrame:
+    """Texts of which one word decides, categories of many values, dates with hours."""
+    rng = np.random.default_rng(0)
+    words = np.array(["Parcel", "late,", "came", "again", "GREAT!", "box", "2nd"])
+    frame = pd.DataFrame(
+        {
+            "said": [" ".join(rng.choice(words, 6)) for _ in range(n)],
+            "town": rng.integers(0, 40, n).astype(str),
+            "when": pd.Timestamp("1999-12-30") + pd.to_timedelta(rng.integers(0, 9999, n), "h"),
+            "size": np.where(rng.random(n) < 0.1, np.nan, rng.lognormal(size=n)),
+            "same": 1,
+        }
+    )
+    frame["y"] = np.where(frame["said"].str.contains("GREAT"), "yes", "no")
+    return frame
+
+
+STEPS = [
+    {"numeric": Numeric("quantile", parts=True), "categories": Categories(2, "target", bound=5)},
+    {"categories": Categories(encode="onehot", bound=99), "text": Text(30, 2, counts=True)},
+]
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_raw_texts_and_dates_give_the_same_through_the_file(
+    steps: dict[str, Any], tmp_path: Path
+) -> None:
+    from netwright.pipelines.pipeline import load as load_pipeline
+
+    frame = reviewed().astype({"town": "category"})
+    found = task(frame, "y")
+    described = TablePipeline(TABLE, **steps)
+    pipeline = fit(described, found, seed=0)
+    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    assert parity(model, pipeline, found.features).difference < 1e-5
+    rows = frame.iloc[:7].astype(object).drop(columns="y")
+    rows["said"] = ["great", "", None, "never SEEN", "\x00\u3000", "Great! great", "1" * 2000]
+    rows["when"] = ["2024-02-29 23:59", None, "", "1677-09-22", "2262-04-11", pd.NaT, "2000-03-01"]
+    rows["town"] = ["3", None, "never seen", "", 3, 3.0, "39"]
+    here = pipeline.predict(read_rows(rows, found.features)[0])
+    assert np.abs(model.predict_proba(rows) - here).max() < 1e-5
+    assert model.predict(rows.iloc[:1]).tolist() == model.predict(rows).tolist()[:1]
+    assert "words" in model.card
+    pipeline.save(tmp_path)
+    again = load_pipeline(described, tmp_path)
+    assert again.preparation == pipeline.preparation
+    assert (again.predict(found.features) == pipeline.predict(found.features)).all()
+
+
+def test_one_word_of_a_text_is_learnt() -> None:
+    frame = reviewed(400)
+    found = task(frame[["said", "y"]], "y")
+    pipeline = fit(TablePipeline(Training((Linear(),), lr=0.05, epochs=30)), found, seed=0)
+    held_out = pipeline.predict(found.features.take(found.validation))
+    assert (held_out.argmax(1) == found.target[found.validation]).mean() > 0.95
+
+
+def test_a_target_of_logarithms_comes_back_as_itself(tmp_path: Path) -> None:
+    from netwright.pipelines.pipeline import load as load_pipeline
+
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    found = task(x, np.exp(3 * x[:, 0] + 9), kind="regression")
+    recipe = Training((Columns(), Linear()), lr=0.05, epochs=60)
+    described = TablePipeline(recipe, target="log")
+    pipeline = fit(described, found, seed=0)
+    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    assert parity(model, pipeline, found.features).difference < 1e-6
+    said = model.predict(x)
+    assert np.abs(np.log(said) - np.log(found.target)).max() < 0.5  # a sixth of its deviation
+    furthest = found.target.max() * np.exp(pipeline.target.std)
+    assert model.predict(x * 100).max() == pytest.approx(furthest)
+    pipeline.save(tmp_path)
+    assert (
+        load_pipeline(described, tmp_path).predict(found.features)
+        == pipeline.predict(found.features)
+    ).all()

@@ -25,8 +25,8 @@ from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.morphing import Inheritance
 from netwright.networks.tables import Columns
 from netwright.networks.training import Training
+from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import TablePipeline, as_pipeline, load
-from netwright.pipelines.steps import Numeric
 from netwright.space.choices import Float, Integer, OneOf, Repeat
 from netwright.space.space import Space
 from netwright.strategies.evolution import RegularizedEvolution

@@ -3,37 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
-import onnx.helper
-import onnxruntime
 import pytest
-from onnx import TensorProto
+from step_tools import categories, numbers, run
 
 from netwright.data.columns import MISSING_DATE
 from netwright.data.task import Column, Images, Table, Task
 from netwright.networks.training import Training
 from netwright.pipelines import pipeline
-from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
-from netwright.pipelines.steps import Categories, Numeric, Scale
-
-TYPES = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
-
-
-def run(nodes: Nodes, output: str, table: Table) -> np.ndarray:
-    """The nodes as a model of their own, on the table's rows."""
-    info = onnx.helper.make_tensor_value_info
-    inputs = [info(c.name, TYPES.get(c.kind, TensorProto.STRING), ["rows"]) for c in table.columns]
-    outputs = [info(output, TensorProto.FLOAT, None)]
-    graph = onnx.helper.make_graph(nodes.nodes, "test", inputs, outputs, nodes.constants)
-    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    return session.run(None, dict(table.arrays))[0]
-
-
-def numbers(**columns: object) -> Table:
-    arrays = {name: np.asarray(values, np.float32) for name, values in columns.items()}
-    return Table(tuple(Column(name, "numeric") for name in arrays), arrays)
-
+from netwright.pipelines.categories import Categories
+from netwright.pipelines.nodes import Nodes
+from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.pixels import Scale
 
 NASTY = numbers(a=[np.nan, np.inf, -np.inf, 1e30, 0, -0.0, 1e-30], b=[np.nan, 1, 2, 3, 4, 5, 6])
 
@@ -86,16 +66,11 @@ def test_dates_become_days_and_agree_with_their_nodes() -> None:
     assert list(x[:, 1]) == [0, 0, 0, 1, 0]
 
 
-def texts(**columns: list[str]) -> Table:
-    arrays = {name: np.array(values, object) for name, values in columns.items()}
-    return Table(tuple(Column(name, "category") for name in arrays), arrays)
-
-
 def test_categories_get_codes_and_the_unseen_gets_zero() -> None:
-    table = texts(colour=["red", "blue", "", "red"], size=["s", "m", "l", "s"])
+    table = categories(colour=["red", "blue", "", "red"], size=["s", "m", "l", "s"])
     fitted = Categories().fit(table)
     assert fitted.cardinalities == (4, 4)
-    new = texts(colour=["red", "green", "", "Blue"], size=["xl", "m", "", "s"])
+    new = categories(colour=["red", "green", "", "Blue"], size=["xl", "m", "", "s"])
     codes = fitted.inputs(new)
     assert codes[0, 0] == codes[0, 0] != 0
     assert list(codes[:, 0] == 0) == [False, True, False, True]
@@ -106,7 +81,7 @@ def test_categories_get_codes_and_the_unseen_gets_zero() -> None:
 
 
 def test_rare_categories_count_as_unseen() -> None:
-    table = texts(a=["x"] * 5 + ["y"], b=["p", "q", "r", "s", "t", "u"])
+    table = categories(a=["x"] * 5 + ["y"], b=["p", "q", "r", "s", "t", "u"])
     fitted, nodes = Categories(least=3).fit(table), Nodes()
     assert fitted.cardinalities == (2, 1)
     assert list(fitted.inputs(table)[:, 0]) == [1] * 5 + [0]

@@ -11,8 +11,9 @@ from netwright.networks.blocks import MBConv, Residual
 from netwright.networks.layers import Activation_, Conv, Dropout, GlobalPool, Linear, Network, Skip
 from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training import AdamW, Cosine, OneCycle, Training
+from netwright.pipelines.categories import Categories
+from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import ImagePipeline, Pipeline, TablePipeline
-from netwright.pipelines.steps import Categories, Numeric
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 from netwright.space.space import Space
 

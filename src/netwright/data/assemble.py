@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netwright.data.checks import vector
 from netwright.data.columns import as_category, as_numeric
 from netwright.data.images import resize_note, resized
+from netwright.data.roles import same_as_target
 from netwright.data.sources import Pair, Raw, RawFeatures
 from netwright.data.splits import Fold, holdout
 from netwright.data.tables import infer_table, read_table
@@ -32,6 +33,7 @@ def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
     groups, weights = _groups(raw.groups, target.rows), _weights(raw.weights, target.rows)
     train, validation = _split(raw, target, groups, seed)
     test = None if raw.test is None else part_of(raw.test, raw.target_name, target, features)
+    notes += tuple(same_as_target(features, target.values, raw.target_name))
     notes += _WEIGHTS if weights is not None else ()
     few = (f"Only {len(validation)} rows judge the candidates: scores of so few say little.",) * (
         len(validation) < _FEW

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from netwright.errors import InputError, Phrase, expected
 
-ColumnKind = Literal["numeric", "category", "boolean", "date"]
+ColumnKind = Literal["numeric", "category", "boolean", "date", "text"]
 
 MISSING_DATE = int(np.iinfo(np.int64).min)
 """What a missing date is in nanoseconds; numpy's NaT has the same bits."""
@@ -42,6 +42,8 @@ _ISO_DATE = re.compile(
     r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?",
     re.ASCII,
 )
+_WORDS = re.compile(r"\w+|[^\w\s\x00-\x1f]")
+"""Words, and marks each by itself; control characters part words like blanks."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = int(np.iinfo(np.int64).max)
 
@@ -97,8 +99,18 @@ def as_date(values: Any, name: str = "") -> NDArray[np.int64]:
     return np.array(_strict(array, moment, "dates such as 2024-03-01", name), np.int64)
 
 
+def as_text(values: Any, name: str = "") -> NDArray[np.object_]:
+    """(n,) object array of str, "" where missing: words and marks in lower case, one blank between.
+
+    ``Don't  PANIC!`` is ``don ' t panic !``. What a file can do with texts is splitting them at
+    blanks, so that the rest is done here, for training and for the delivered model alike.
+    """
+    return _texts(each(_array(values, name).astype(object), _words, name))
+
+
 CONVERT: Mapping[str, Callable[[Any, str], NDArray[Any]]] = {
     "numeric": as_numeric, "category": as_category, "boolean": as_boolean, "date": as_date,
+    "text": as_text,
 }  # fmt: skip
 """Column kind -> its conversion, of (values, name)."""
 
@@ -208,6 +220,16 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    text = value if isinstance(value, str) else canonical(value)
+    if text.strip() in MISSING_WORDS:
+        return ""
+    text = text.encode(errors="replace").decode()  # half of a pair of surrogates is no character
+    return " ".join(_WORDS.findall(text.lower()))
 
 
 class _Memo(dict[tuple[type, Any], Any]):

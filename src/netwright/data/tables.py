@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,13 @@ from netwright.data.columns import (
     CONVERT,
     MISSING_WORDS,
     ColumnKind,
+    as_category,
     canonical,
     each,
     moment,
     number,
 )
+from netwright.data.roles import oddities, role_of
 from netwright.data.task import Column, Table
 from netwright.errors import InputError, Phrase, closest, expected
 
@@ -93,30 +95,37 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
     """Columns with the kinds that their values show, and notes. InputError without a usable one.
 
     A kind declared by the frame counts (categorical, bool, datetime, numbers). Texts are numeric
-    or dates when all of them are, missing markers aside; boolean when all are true or false; else
-    categories. A column without any value is left out.
+    or dates when all of them are, missing markers aside; boolean when all are true or false; text
+    or left out when `roles` says so; else categories. A column without any value is left out.
     """
     has_rows(len(frame), "the table")
-    columns, arrays, empty = [], {}, []
+    columns, arrays = [], {}
+    empty: list[str] = []
+    naming: list[str] = []
     notes: list[str] = []
     for name in frame.columns:
         if _counts_rows(name, frame[name]):
             notes.append(f"Column {name!r} only numbers the rows and is left out.")
             continue
         values = _plain(frame[name])
-        kind, note = infer_kind(values, name, isinstance(frame[name].dtype, pd.CategoricalDtype))
-        if kind is None:
-            empty.append(name)
+        kind, note = _purpose(values, name, isinstance(frame[name].dtype, pd.CategoricalDtype))
+        if kind is None or kind == "name":
+            (empty if kind is None else naming).append(name)
             continue
         arrays[name] = CONVERT[kind](values, name)
         if kind == "numeric" and not np.isfinite(arrays[name]).any():
             empty.append(name)
             continue
         columns.append(Column(name, kind))
-        notes += [note] if note else _oddities(name, kind, arrays[name])
+        notes += [note] if note else oddities(name, kind, arrays[name], values)
     if not columns:
         got = f"only empty ones ({listed(empty)})" if empty else "none besides the target"
+        got = f"only ones that name the row ({listed([*naming, *empty])})" if naming else got
         raise InputError(f"the table must have a column to learn from, got {got}.")
+    notes += [
+        f"Column {name!r} differs in every row and is left out: it names the row."
+        for name in naming
+    ]
     if empty:
         one = len(empty) == 1
         have = "Column {} has" if one else "Columns {} have"
@@ -126,14 +135,14 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
     return Table(tuple(columns), arrays, len(frame.columns)), tuple(notes)
 
 
-def _oddities(name: str, kind: str, values: NDArray[Any]) -> list[str]:
-    """What people would want to know of a column, a sentence each."""
-    if kind == "numeric" and (count := int(np.isinf(values).sum())):
-        many = "an infinite value" if count == 1 else f"{count:,} infinite values"
-        return [f"Column {name!r} has {many}, taken as missing."]
-    if kind == "category" and len(values) >= 50 and len(set(values)) > 0.9 * len(values):
-        return [f"Column {name!r} differs in nearly every row: drop it if it only names the row."]
-    return []
+def _purpose(
+    values: NDArray[Any], name: str, declared_category: bool
+) -> tuple[ColumnKind | Literal["name"] | None, str]:
+    """As `infer_kind`; "name" where the column only names the row."""
+    kind, note = infer_kind(values, name, declared_category)
+    if kind != "category" or note:
+        return kind, note
+    return role_of(as_category(values, name), declared_category), ""
 
 
 def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:

@@ -34,7 +34,8 @@ class Table:
     """Columns as arrays of one length.
 
     numeric: float32, NaN where missing. category and boolean: object arrays of canonical str, ""
-    where missing. date: int64 nanoseconds since 1970, `MISSING_DATE` where missing.
+    where missing. date: int64 nanoseconds since 1970, `MISSING_DATE` where missing. text: object
+    array of str, words in lower case with one blank between, "" where missing.
     """
 
     columns: tuple[Column, ...]
@@ -218,7 +219,7 @@ def _bytes(array: NDArray[Any]) -> Any:
 
 
 def _place(kind: ColumnKind) -> int:
-    return ("numeric", "category", "boolean", "date").index(kind)
+    return ("numeric", "category", "boolean", "date", "text").index(kind)
 
 
 def _missing(kind: ColumnKind, array: NDArray[Any]) -> int:

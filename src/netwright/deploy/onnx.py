@@ -18,7 +18,9 @@ from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
 from netwright.pipelines.pipeline import FittedPipeline
 
 TOLERANCE = 1e-4
-"""The largest difference in a probability, or in a value as a share of the target's deviation."""
+"""The largest difference in a probability, or in a value as a share of the target's deviation;
+
+of a target that was learnt as logarithms, the difference and the deviation of these."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def card_of(task: Task) -> dict[str, Any]:
             "categories without blanks around them, whole numbers as 3; true or false; "
             "empty where missing"
         )
+        if any(column.kind == "text" for column in task.features.columns):
+            card["words"] = "text in lower case, one blank between words and marks: don ' t panic !"
     else:
         h, w, c = task.features.shape
         card["image"] = {"height": h, "width": w, "channels": c, "range": "uint8, 0 to 255"}
@@ -76,8 +80,7 @@ def card_of(task: Task) -> dict[str, Any]:
 def parity(model: Model, pipeline: FittedPipeline, features: Features) -> Parity:
     """The file against the pipeline on these rows; ExportError when they do not agree."""
     here, there = pipeline.predict(features), model.scores(features)
-    scale = 1.0 if pipeline.target.classes else pipeline.target.std
-    difference = float(np.abs(here - there).max() / scale) if len(here) else 0.0
+    difference = pipeline.target.difference(here, there)
     labels = 0
     if pipeline.target.classes:
         best = np.sort(here, axis=1)
@@ -143,7 +146,12 @@ def _heads(
         flat = nodes.cast(flat, np.float64)
         scaled = nodes.add("Mul", [flat, nodes.constant(np.float64(pipeline.target.std))])
         mean = nodes.constant(np.float64(pipeline.target.mean))
-        value = nodes.add("Add", [scaled, mean], output=names["value"])
+        if pipeline.target.log is None:
+            value = nodes.add("Add", [scaled, mean], output=names["value"])
+        else:
+            ends = [nodes.constant(np.float64(end)) for end in pipeline.target.log]
+            log = nodes.add("Clip", [nodes.add("Add", [scaled, mean]), *ends])
+            value = nodes.add("Exp", [log], output=names["value"])
         return [info(value, TensorProto.DOUBLE, ["rows"])]
     chances = nodes.add("Softmax", [scores], output=names["probabilities"], axis=1)
     best = nodes.add("ArgMax", [chances], axis=1, keepdims=0)

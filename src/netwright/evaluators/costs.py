@@ -41,7 +41,7 @@ class NetworkCosts:
     def about(self, description: object) -> tuple[Inputs, Metrics]:
         """What the network of a filled description takes, and what it costs."""
         pipeline = as_pipeline(description, self.task)
-        inputs = prepared(pipeline, self.task).for_network(target_of(self.task).outputs)
+        inputs = prepared(pipeline, self.task).for_network(target_of(self.task, pipeline).outputs)
         found = costs(recipe_of(pipeline).network, inputs.shape, **inputs.given)
         metrics = {
             "parameters": float(found.parameters),

@@ -19,7 +19,14 @@ from netwright.networks.training import Examples, Training
 from netwright.oneshot.epochs import Feed
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.network import Standardise
-from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, recipe_of, target_of
+from netwright.pipelines.pipeline import (
+    Pipeline,
+    as_pipeline,
+    prepared,
+    recipe_of,
+    target_of,
+    training_inputs,
+)
 from netwright.space.candidate import Value
 from netwright.space.space import Space
 
@@ -49,7 +56,9 @@ class Opened:
     @cached_property
     def inputs(self) -> Inputs:
         """What the network takes."""
-        return prepared(self._pipeline, self.task).for_network(target_of(self.task).outputs)
+        return prepared(self._pipeline, self.task).for_network(
+            target_of(self.task, self._pipeline).outputs
+        )
 
     @property
     def device(self) -> torch.device:
@@ -59,8 +68,8 @@ class Opened:
     def rows(self) -> Examples:
         """The task's training rows, prepared and not scaled."""
         task = self.task
-        inputs = prepared(self._pipeline, task).inputs(task.features.take(task.train))
-        targets = target_of(task).examples(task.target[task.train])
+        inputs = training_inputs(self._pipeline, task, seed=self.seed)
+        targets = target_of(task, self._pipeline).examples(task.target[task.train])
         return Examples(torch.from_numpy(inputs), targets)
 
     def feed(self) -> Feed:

@@ -89,7 +89,7 @@ class ZeroCost:
         if inputs.mean:  # images: scaled here, so that gradients by the input exist
             mean, std = torch.tensor(inputs.mean), torch.tensor(inputs.std)
             x = (x.float() - mean[:, None, None]) / std[:, None, None]  # (b, c, h, w)
-        targets = target_of(self.task).examples(self.task.target[rows])
+        targets = target_of(self.task, pipeline).examples(self.task.target[rows])
         return Probe(x.float(), targets, self.seed)
 
     @cached_property

@@ -2,6 +2,7 @@ from .ensemble import GreedySelection as GreedySelection
 from .pipeline import FittedPipeline as FittedPipeline
 from .pipeline import ImagePipeline as ImagePipeline
 from .pipeline import TablePipeline as TablePipeline
-from .steps import Categories as Categories
-from .steps import Numeric as Numeric
-from .steps import Scale as Scale
+from .categories import Categories as Categories
+from .numeric import Numeric as Numeric
+from .pixels import Scale as Scale
+from .text import Text as Text

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OPSET = 18
+OPSET = 20
 ML_OPSET = 3
 """The operator sets of the delivered file: `ai.onnx` and `ai.onnx.ml`."""
 
@@ -56,6 +56,15 @@ class Nodes:
             tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         self.constants.append(tensor)
         return name
+
+    def split(self, name: str, at: str | None = None) -> tuple[str, str]:
+        """Texts (rows,) cut at each `at`, else at blanks: the pieces (rows, most), and how many."""
+        import onnx.helper
+
+        made = [f"nw/{len(self.nodes)}/{part}" for part in ("pieces", "many")]
+        how = {} if at is None else {"delimiter": at}
+        self.nodes.append(onnx.helper.make_node("StringSplit", [name], made, **how))
+        return made[0], made[1]
 
     def columns(self, names: Sequence[str]) -> str:
         """Columns (rows,) side by side as one matrix (rows, columns)."""

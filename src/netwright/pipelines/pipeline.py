@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,33 +19,41 @@ import torch
 from numpy.typing import NDArray
 
 from netwright.data.task import Features, Images, Table, Task
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
 from netwright.networks.morphing import Inheritance
 from netwright.networks.training import Examples, Training
 from netwright.pipelines import network
+from netwright.pipelines.categories import Categories
+from netwright.pipelines.distinct import distinct
+from netwright.pipelines.encoders import Aims, class_aims
 from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
-from netwright.pipelines.nodes import Nodes
-from netwright.pipelines.steps import (
-    Categories,
-    FittedCategories,
-    FittedNumeric,
-    FittedScale,
-    Numeric,
-    Scale,
-)
+from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.pixels import Scale
+from netwright.pipelines.preparation import STEPS, ImageInputs, Preparation, TableInputs
+from netwright.pipelines.states import read, written
+from netwright.pipelines.text import Text
 from netwright.trials.metrics import default_metric, metric, score
 
 _TIE = 1e-4
 """Of the log loss, in the score of an epoch: few rows give many epochs one accuracy, or auc 1."""
 
 
+TargetScale: TypeAlias = Literal["plain", "log"]
+
+
 @dataclass(frozen=True)
 class TablePipeline:
-    """Columns -> numbers filled and scaled, categories coded -> a network, or another learner."""
+    """Columns -> numbers filled and scaled, categories coded -> a network, or another learner.
+
+    Columns that are constant in the training rows, or copies of others, are left out. `target`
+    "log" learns the logarithm of a target of positive numbers.
+    """
 
     model: Training | Learner
     numeric: Numeric = field(default_factory=Numeric)
     categories: Categories = field(default_factory=Categories)
+    text: Text = field(default_factory=Text)
+    target: TargetScale = "plain"
 
 
 @dataclass(frozen=True)
@@ -67,59 +74,6 @@ _PREPARED: WeakKeyDictionary[Task, dict[Pipeline, Preparation]] = WeakKeyDiction
 
 
 @dataclass(frozen=True)
-class TableInputs:
-    """Fitted preparation of a table: numbers first, then codes, in one matrix."""
-
-    numeric: FittedNumeric
-    categories: FittedCategories
-
-    def inputs(self, features: Table) -> NDArray[np.float32]:
-        """(rows, numbers + flags + codes), float32."""
-        parts = [self.numeric.inputs(features), self.categories.inputs(features)]
-        return np.concatenate(parts, axis=1)
-
-    def emit(self, nodes: Nodes) -> str:
-        steps = [step for step in (self.numeric, self.categories) if step.columns]
-        parts = [step.emit(nodes) for step in steps]
-        return nodes.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
-
-    def for_network(self, outputs: int) -> Inputs:
-        cardinalities = self.categories.cardinalities
-        width = self.numeric.outputs + len(cardinalities)
-        return Inputs((width,), {"outputs": outputs, "cardinalities": cardinalities})
-
-
-@dataclass(frozen=True)
-class ImageInputs:
-    """Fitted preparation of images: the first layer of the network scales them."""
-
-    scale: FittedScale
-    size: tuple[int, int, int]
-    """Height, width, channels of the training images."""
-
-    def inputs(self, features: Images) -> NDArray[np.uint8]:
-        """(rows, c, h, w), uint8."""
-        return self.scale.inputs(features)
-
-    def emit(self, nodes: Nodes) -> str:
-        return self.scale.emit(nodes, "image")
-
-    def for_network(self, outputs: int) -> Inputs:
-        h, w, c = self.size
-        return Inputs((c, h, w), {"outputs": outputs}, self.scale.mean, self.scale.std)
-
-
-class Preparation(Protocol):
-    """Fitted steps: from the task's own kind of features to the one tensor a model takes."""
-
-    def inputs(self, features: Any, /) -> NDArray[Any]: ...
-
-    def emit(self, nodes: Nodes) -> str: ...
-
-    def for_network(self, outputs: int) -> Inputs: ...
-
-
-@dataclass(frozen=True)
 class Target:
     """How outputs become predictions: class probabilities, or a number scaled back."""
 
@@ -127,6 +81,8 @@ class Target:
     """0 for regression."""
     mean: float = 0.0
     std: float = 1.0
+    log: tuple[float, float] | None = None
+    """Where logarithms are learnt, of which `mean` and `std` are: the least and greatest said."""
 
     @property
     def outputs(self) -> int:
@@ -136,28 +92,49 @@ class Target:
         """What the loss compares with: class numbers, or the target at mean 0 and deviation 1."""
         if self.classes:
             return target.astype(np.int64)
-        return ((target - self.mean) / self.std).astype(np.float32)
+        values = target if self.log is None else np.log(target)
+        return ((values - self.mean) / self.std).astype(np.float32)
 
     def examples(self, target: NDArray[Any]) -> torch.Tensor:
         """The same as a tensor."""
         return torch.from_numpy(self.scaled(target))
 
+    def aims(self, target: NDArray[Any]) -> Aims:
+        """What supervised steps learn from, of the training rows' targets."""
+        if self.classes:
+            return class_aims(target)
+        return self.scaled(target).astype(np.float64)[:, None]
+
     def predictions(self, outputs: NDArray[np.float32]) -> NDArray[np.floating]:
         """(rows, classes) probabilities in float32, or (rows,) values in float64."""
         if not self.classes:
-            return outputs[:, 0].astype(np.float64) * self.std + self.mean
+            values = outputs[:, 0].astype(np.float64) * self.std + self.mean
+            return values if self.log is None else np.exp(np.clip(values, *self.log))
         shifted = np.exp(outputs - outputs.max(1, keepdims=True))
         probabilities: NDArray[np.float32] = shifted / shifted.sum(1, keepdims=True)
         return probabilities
 
+    def difference(self, some: NDArray[Any], others: NDArray[Any]) -> float:
+        """The largest between predictions: of a probability, or in deviations of the target."""
+        if not len(some):
+            return 0.0
+        if self.log is not None:
+            some, others = np.log(some), np.log(others)
+        return float(np.abs(some - others).max() / (1.0 if self.classes else self.std))
 
-def prepare(pipeline: Pipeline, features: Features) -> Preparation:
-    """The pipeline's preparation, fitted on these rows."""
+
+def prepare(pipeline: Pipeline, features: Features, aims: Aims | None = None) -> Preparation:
+    """The pipeline's preparation, fitted on these rows; `aims`: their targets, for some steps."""
     if isinstance(pipeline, ImagePipeline):
         assert isinstance(features, Images)
         return ImageInputs(pipeline.scale.fit(features), features.shape)
     assert isinstance(features, Table)
-    return TableInputs(pipeline.numeric.fit(features), pipeline.categories.fit(features))
+    table = distinct(features)
+    return TableInputs(
+        pipeline.numeric.fit(table),
+        pipeline.categories.fit(table, aims),
+        pipeline.text.fit(table, aims),
+    )
 
 
 def prepared(pipeline: Pipeline, task: Task) -> Preparation:
@@ -165,16 +142,37 @@ def prepared(pipeline: Pipeline, task: Task) -> Preparation:
     steps: Pipeline = replace(pipeline, model=_NO_MODEL)
     known = _PREPARED.setdefault(task, {})
     if steps not in known:
-        known[steps] = prepare(steps, task.features.take(task.train))
+        aims = target_of(task, pipeline).aims(task.target[task.train])
+        known[steps] = prepare(steps, task.features.take(task.train), aims)
     return known[steps]
 
 
-def target_of(task: Task) -> Target:
-    """Fitted on the training rows."""
+def training_inputs(pipeline: Pipeline, task: Task, *, seed: int) -> NDArray[Any]:
+    """The prepared training rows. Where a step knows targets, no row is told its own."""
+    train = task.features.take(task.train)
+    aims = target_of(task, pipeline).aims(task.target[task.train])
+    groups = None if task.groups is None else task.groups[task.train]
+    return prepared(pipeline, task).training_inputs(train, aims, seed, groups)
+
+
+def target_of(task: Task, pipeline: Pipeline | None = None) -> Target:
+    """Fitted on the training rows, on the pipeline's scale.
+
+    Raises InfeasibleCandidate where the logarithm is wanted of a number that has none.
+    """
     if task.kind != "regression":
         return Target(len(task.classes))
     values = np.asarray(task.target[task.train], np.float64)
-    return Target(0, float(values.mean()), float(values.std()) or 1.0)
+    if not isinstance(pipeline, TablePipeline) or pipeline.target == "plain":
+        return Target(0, float(values.mean()), float(values.std()) or 1.0)
+    if task.target.min() <= 0:
+        rule = "positive for its logarithm to be learnt"
+        raise InfeasibleCandidate(expected("the target", rule, float(task.target.min())))
+    logs = np.log(values)
+    std = float(logs.std()) or 1.0
+    # one deviation beyond what was seen: the exponential of a stray output has no bounds
+    ends = float(logs.min()) - std, float(logs.max()) + std
+    return Target(0, float(logs.mean()), std, ends)
 
 
 def as_pipeline(description: object, task: Task) -> Pipeline:
@@ -206,7 +204,7 @@ class FittedPipeline:
 
     def save(self, folder: Path) -> None:
         """`pipeline.json` (what the steps learnt) and `weights.safetensors`."""
-        state = {"preparation": asdict(self.preparation), "target": asdict(self.target)}  # type: ignore[call-overload]  # every Preparation is a dataclass
+        state = {"preparation": written(self.preparation), "target": written(self.target)}
         (folder / "pipeline.json").write_text(json.dumps(state))
         self.model.save(folder)
 
@@ -225,11 +223,12 @@ def fit(
 
     `start`: the module to be trained, such as that of an `heir`; a new one when None.
     """
-    train, held_out = task.features.take(task.train), task.features.take(task.validation)
     truth = task.target[task.validation]
-    preparation, target = prepared(pipeline, task), target_of(task)
-    rows = Rows(preparation.inputs(train), target.scaled(task.target[task.train]))
-    judged = Rows(preparation.inputs(held_out), target.scaled(truth))
+    preparation, target = prepared(pipeline, task), target_of(task, pipeline)
+    inputs = training_inputs(pipeline, task, seed=seed)
+    rows = Rows(inputs, target.scaled(task.target[task.train]))
+    held_out = preparation.inputs(task.features.take(task.validation))
+    judged = Rows(held_out, target.scaled(truth))
     name = metric_name or default_metric(task.kind)
 
     def judge(outputs: NDArray[np.float32]) -> float:
@@ -263,7 +262,7 @@ def heir(
 ) -> tuple[torch.nn.Module, Inheritance]:
     """The pipeline's untrained module with the weights of `parent`, which `old` became."""
     preparation = prepared(pipeline, task)
-    inputs = preparation.for_network(target_of(task).outputs)
+    inputs = preparation.for_network(target_of(task, pipeline).outputs)
     some = preparation.inputs(task.features.take(task.train[:_SEEN]))
     known = parent.model
     if not isinstance(known, network.FittedNetwork):
@@ -278,7 +277,8 @@ def heir(
 def load(pipeline: Pipeline, folder: Path) -> FittedPipeline:
     """The pipeline that `FittedPipeline.save` left in `folder`, for the same filled description."""
     state = json.loads((folder / "pipeline.json").read_text())
-    preparation, target = _preparation(state["preparation"]), Target(**state["target"])
+    preparation: Preparation = read(state["preparation"], STEPS)
+    target: Target = read(state["target"], [Target])
     inputs = preparation.for_network(target.outputs)
     model = pipeline.model
     if isinstance(model, Training):
@@ -291,20 +291,3 @@ def recipe_of(pipeline: Pipeline) -> Training:
     if not isinstance(pipeline.model, Training):
         raise InputError(expected("model", "a network", Phrase(type(pipeline.model).__name__)))
     return pipeline.model
-
-
-def _preparation(state: Mapping[str, Any]) -> Preparation:
-    """From JSON, where tuples became lists."""
-    if "scale" in state:
-        scale = FittedScale(tuple(state["scale"]["mean"]), tuple(state["scale"]["std"]))
-        h, w, c = state["size"]
-        return ImageInputs(scale, (h, w, c))
-    numeric: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in state["numeric"].items()
-    }
-    categories = state["categories"]
-    known = tuple(tuple(values) for values in categories["known"])
-    return TableInputs(
-        FittedNumeric(**numeric), FittedCategories(tuple(categories["columns"]), known)
-    )

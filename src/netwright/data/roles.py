@@ -1,0 +1,86 @@
+"""What a column is there for, by its values: to learn from, to be read as text, to name the row."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.columns import as_category
+from netwright.data.task import Features, Images, Table
+
+Role = Literal["category", "text", "name"]
+
+_ROWS = 50
+"""Fewer rows may all differ by chance."""
+_TEXTS = 20
+_SHARE, _DECLARED_SHARE = 0.1, 0.5
+_WORDS = 3
+"""Texts: so many different ones, in such a share of the rows, of so many words on average."""
+
+
+def role_of(values: NDArray[np.object_], declared: bool = False) -> Role:
+    """What canonical texts are; "" is missing. `declared`: somebody says that they are categories.
+
+    Text: they are many different ones of 3 words and more on average (the rule of AutoGluon, which
+    asks for fewer different ones). Names of rows: every one differs, and they are no sentences.
+    """
+    present = [text for text in values.tolist() if text]
+    known = set(present)
+    words = sum(len(text.split()) for text in known) / max(1, len(known))
+    share = _DECLARED_SHARE if declared else _SHARE
+    if words >= _WORDS and len(known) >= max(_TEXTS, share * len(present)):
+        return "text"
+    if len(known) == len(present) >= _ROWS and words < 2 and len(present) >= 0.5 * len(values):
+        return "name"
+    return "category"
+
+
+def oddities(name: str, kind: str, values: NDArray[Any], raw: NDArray[Any]) -> list[str]:
+    """What people would want to know of a column, a sentence each; `raw`: as it came."""
+    if kind == "numeric" and (count := int(np.isinf(values).sum())):
+        many = "an infinite value" if count == 1 else f"{count:,} infinite values"
+        return [f"Column {name!r} has {many}, taken as missing."]
+    if kind == "numeric" and raw.dtype.kind in "iu" and len(raw) >= _ROWS and _counts_up(raw):
+        return [f"Column {name!r} counts up with the rows: drop it if it only names the row."]
+    if kind == "text":
+        return [f"Column {name!r} is read as text: its words are looked at, not the whole."]
+    if kind == "category" and len(values) >= _ROWS and len(set(values)) > 0.9 * len(values):
+        return [f"Column {name!r} differs in nearly every row: drop it if it only names the row."]
+    return []
+
+
+def same_as_target(features: Features, target: NDArray[Any], name: str) -> list[str]:
+    """A sentence for each column that is the target under another name.
+
+    A number equals a target of numbers; any column has one value for each class and no other.
+    """
+    if isinstance(features, Images) or len(target) < _ROWS:
+        return []
+    return [
+        f"Column {column.name!r} is {name or 'the target'!r} under another name: drop it if it is "
+        "not known when predicting."
+        for column in features.columns
+        if _same(features, column.name, target)
+    ]
+
+
+def _same(table: Table, name: str, target: NDArray[Any]) -> bool:
+    values = table.arrays[name]
+    if target.dtype.kind == "f":
+        return values.dtype.kind == "f" and np.array_equal(values, target.astype(np.float32))
+    # most columns are told apart by their first rows, without a look at the others
+    return all(_one_to_one(values[:rows], target[:rows]) for rows in (_ROWS, len(target)))
+
+
+def _one_to_one(values: NDArray[Any], target: NDArray[Any]) -> bool:
+    """Whether each class has one value, and each value one class."""
+    texts = as_category(values).tolist()
+    pairs = set(zip(texts, target.tolist(), strict=True))
+    return len(pairs) == len(set(texts)) == len(np.unique(target))
+
+
+def _counts_up(values: NDArray[Any]) -> bool:
+    """Whether whole numbers rise with each row."""
+    return bool((values[1:] > values[:-1]).all())
