@@ -164,12 +164,16 @@ class TreeEnsemble:
         return np.stack([self.right, self.left], axis=1).ravel().astype(np.intp)
 
     def emit(self, nodes: Nodes, name: str) -> str:
-        """One TreeEnsembleRegressor, in float32; `name` is the float32 matrix."""
+        """One TreeEnsembleRegressor, in float32; `name` is the float32 matrix.
+
+        The base is added by itself: onnxruntime leaves out the node's own where no leaf of a row
+        says anything of an output.
+        """
         scores = nodes.add(
             "TreeEnsembleRegressor", [name], domain="ai.onnx.ml", aggregate_function="SUM",
-            n_targets=len(self.base), post_transform="NONE", base_values=self.base.tolist(),
-            **self._branches(), **self._targets(),
+            n_targets=len(self.base), post_transform="NONE", **self._branches(), **self._targets(),
         )  # fmt: skip
+        scores = nodes.add("Add", [scores, nodes.constant(self.base)])
         if not self.log[0]:
             return scores
         return nodes.add("Log", [nodes.add("Max", [scores, nodes.constant(_TINY)])])
