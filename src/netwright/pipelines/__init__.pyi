@@ -1,4 +1,11 @@
 from .ensemble import GreedySelection as GreedySelection
+from .boosting import CatBoost as CatBoost
+from .boosting import HistogramBoosting as HistogramBoosting
+from .boosting import LightGBM as LightGBM
+from .boosting import XGBoost as XGBoost
+from .forests import ExtraTrees as ExtraTrees
+from .forests import RandomForest as RandomForest
+from .linear import LinearModel as LinearModel
 from .pipeline import FittedPipeline as FittedPipeline
 from .pipeline import ImagePipeline as ImagePipeline
 from .pipeline import TablePipeline as TablePipeline

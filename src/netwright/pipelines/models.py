@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.errors import InfeasibleCandidate, Phrase, expected
 from netwright.pipelines.nodes import Nodes
 
 Arrays: TypeAlias = NDArray[Any]
@@ -73,6 +74,13 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def check_classes(rows: Rows, outputs: int) -> None:
+    """InfeasibleCandidate when the rows are all of one class: there is nothing to tell apart."""
+    if outputs > 1 and (rows.targets == rows.targets[0]).all():
+        rule = "of at least two classes"
+        raise InfeasibleCandidate(expected("training rows", rule, Phrase("one class")))
 
 
 class FittedModel(Protocol):

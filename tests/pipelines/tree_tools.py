@@ -1,0 +1,95 @@
+"""Rows for trees, the nastiest included, and their scores by onnxruntime."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx.helper
+import onnxruntime
+from onnx import TensorProto
+
+from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
+from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.trees import TreeEnsemble
+
+COLUMNS = 5
+EXTREMES = np.float32([0, -0.0, 1e30, -1e30, 3e38, 1e-35, -1e-35, 1e-40, -1e-40, np.nan])
+
+
+def examples(outputs: int, n: int = 800, *, seed: int = 0, holes: bool = True) -> Rows:
+    """Column 0 says most, 4 has few values, 3 has none below 0; column 1 has holes."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, COLUMNS)).astype(np.float32)
+    x[:, 3] = rng.lognormal(size=n)
+    x[:, 4] = rng.integers(-2, 4, n)
+    score = 2 * x[:, 0] + x[:, 1] * x[:, 2] + (x[:, 4] > 0) + rng.normal(size=n) * 0.3
+    if holes:
+        x[rng.random(n) < 0.15, 1] = np.nan
+    if outputs == 1:
+        return Rows(x, ((score - score.mean()) / score.std()).astype(np.float32))
+    cuts = np.quantile(score, np.linspace(0, 1, outputs + 1)[1:-1])
+    return Rows(x, np.digitize(score, cuts).astype(np.int64))
+
+
+def nasty(ensemble: TreeEnsemble) -> np.ndarray:
+    """Held-out rows in whose columns stand thresholds, their neighbours, huge values, NaN."""
+    rng = np.random.default_rng(7)
+    x = examples(1, 2000, seed=5).inputs
+    for column in range(COLUMNS):
+        at = ensemble.threshold[ensemble.feature == column]
+        at = at[np.abs(at) < 1e38]
+        up, down = np.nextafter(at, np.float32(np.inf)), np.nextafter(at, np.float32(-np.inf))
+        special = np.concatenate([at, up, down, EXTREMES])
+        rows = rng.random(len(x)) < 0.6
+        x[rows, column] = rng.choice(special, rows.sum())
+    return x
+
+
+def leaves(ensemble: TreeEnsemble, x: np.ndarray) -> np.ndarray:
+    """(rows, trees) numbers of the leaves, each tree's from 0."""
+    first = ensemble.starts[:-1] + np.arange(ensemble.trees)
+    found: np.ndarray = ensemble._leaves(x, slice(0, None)).T - first
+    return found
+
+
+def by_onnx(model: FittedModel, x: np.ndarray) -> np.ndarray:
+    """(rows, outputs) scores of the model's nodes."""
+    nodes = Nodes()
+    output = model.emit(nodes, "x")
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes.nodes, "test", [info("x", TensorProto.FLOAT, ["rows", x.shape[1]])],
+        [info(output, TensorProto.FLOAT, ["rows", "outputs"])], nodes.constants,
+    )  # fmt: skip
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    file = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    onnx.checker.check_model(file)
+    scores: np.ndarray = onnxruntime.InferenceSession(file.SerializeToString()).run(None, {"x": x})[
+        0
+    ]
+    return scores
+
+
+def judge_of(rows: Rows) -> Judge:
+    """Log loss or mean squared error for these rows."""
+
+    def judge(scores: np.ndarray) -> float:
+        if scores.shape[1] == 1:
+            return float(((scores[:, 0] - rows.targets) ** 2).mean())
+        shifted = scores - scores.max(1, keepdims=True)
+        chosen = shifted[np.arange(len(rows)), rows.targets]
+        return float((np.log(np.exp(shifted).sum(1)) - chosen).mean())
+
+    return judge
+
+
+def fit(
+    learner: Learner, rows: Rows, held_out: Rows, outputs: int, *, seed: int = 0,
+    fidelity: float = 1.0, deadline: float = math.inf,
+) -> FittedModel:  # fmt: skip
+    """As a pipeline fits, judged by the loss."""
+    given = Inputs((rows.inputs.shape[1],), {"outputs": outputs, "cardinalities": ()})
+    return learner.fit(
+        given, rows, held_out, judge_of(held_out), seed=seed, fidelity=fidelity, deadline=deadline
+    )
