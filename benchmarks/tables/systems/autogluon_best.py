@@ -1,0 +1,12 @@
+"""AutoGluon, bagged, all folds kept: its most accurate preset."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from contract import Fitted, Job
+from systems._autogluon import SEQUENTIAL, fit_preset
+
+
+def fit(train: pd.DataFrame, job: Job) -> Fitted:
+    return fit_preset(train, job, "best_quality", **SEQUENTIAL)
