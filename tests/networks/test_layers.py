@@ -41,7 +41,10 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
-from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
+from netwright.networks.members import MemberHeads, MemberLinear, Members
+from netwright.networks.numbers import PeriodicLinear, PiecewiseLinear
+from netwright.networks.realmlp import NTKLinear, ParametricActivation, Scaling, TargetRange
+from netwright.networks.tables import Codes, Columns, Embedding, OneHot, Periodic
 
 IMAGE, SEQUENCE, ROW = (8, 9, 12), (7, 8), (6,)
 CARDINALITIES = (4, 3)
@@ -111,6 +114,13 @@ SEQUENCES: tuple[Network, ...] = (
     SelfAttention(8),
     Residual((Norm("layer"), Linear(16, activation="gelu"), Linear(8))),
     Residual(Linear(5)),
+    Scaling(),
+    NTKLinear(5),
+    ParametricActivation(),
+    MemberLinear(5),
+    MemberLinear(5, "none", before=False),
+    MemberHeads(),
+    MemberHeads(1),
     Graph({"out": Node({"in": Linear(4)}, combine="concat", then=Recurrent(3))}),
 )
 ROWS: tuple[Network, ...] = (
@@ -121,7 +131,19 @@ ROWS: tuple[Network, ...] = (
     *(Activation(kind) for kind in ACTIVATIONS),
     Periodic(),
     Periodic(3, frequencies=5, sigma=1.0),
+    PeriodicLinear(),
+    PeriodicLinear(2, frequencies=5, sigma=1.0),
+    PiecewiseLinear(),
+    PiecewiseLinear(5, 3),
+    Scaling(),
+    NTKLinear(),
+    *(ParametricActivation(kind) for kind in ("selu", "mish", "none")),
+    (NTKLinear(1), TargetRange()),
+    (Members(4), MemberLinear(5), Dropout(0.1), MemberHeads(1), TargetRange()),
+    (Columns(PiecewiseLinear(4, 3), Codes(2, 3)), Members(3, "signs"), MemberHeads()),
     Columns(),
+    Columns(categorical=Codes()),
+    Columns(categorical=Codes(most=0)),
     Columns(numeric=Periodic(4), categorical=Embedding(3)),
     Columns(cardinalities=()),
     Columns(categorical=OneHot((3, 3, 4, 4, 2, 3)), cardinalities=(3, 3, 4, 4, 2, 3)),
@@ -132,7 +154,13 @@ CASES = (
     [(layer, IMAGE) for layer in IMAGES]
     + [(layer, SEQUENCE) for layer in SEQUENCES]
     + [(layer, ROW) for layer in ROWS]
-    + [(OneHot(), (2,)), (OneHot((2, 1)), (2,)), (Embedding(), (2,)), (Embedding(5, (4, 2)), (2,))]
+    + [
+        (OneHot(), (2,)),
+        (OneHot((2, 1)), (2,)),
+        (Codes(most=2), (2,)),
+        (Embedding(), (2,)),
+        (Embedding(5, (4, 2)), (2,)),
+    ]
 )
 NAMES = [f"{i}-{type(layer).__name__}" for i, (layer, _) in enumerate(CASES)]
 every_layer = pytest.mark.parametrize(("layer", "shape"), CASES, ids=NAMES)
@@ -141,7 +169,7 @@ every_layer = pytest.mark.parametrize(("layer", "shape"), CASES, ids=NAMES)
 def codes_in(layer: Network) -> tuple[int, ...]:
     """The cardinalities of the columns of a case that hold codes."""
     first = layer[0] if isinstance(layer, tuple) else layer
-    if not isinstance(first, Columns | OneHot | Embedding):
+    if not isinstance(first, Columns | OneHot | Embedding | Codes):
         return ()
     return first.cardinalities if isinstance(first.cardinalities, tuple) else CARDINALITIES
 

@@ -30,6 +30,7 @@ from netwright.networks.training import (
     Optimizer,
     Schedule,
     Training,
+    loss_of,
     outputs,
     train,
 )
@@ -298,6 +299,140 @@ def test_l1_adds_the_absolute_weights_without_the_biases() -> None:
     plain, sparse = (trained(replace(recipe, l1=l1))[1].epochs[0].loss for l1 in (0.0, 0.1))
     weights = fresh(recipe).linear.weight.abs().sum().item()
     assert sparse - plain == pytest.approx(0.1 * weights, rel=1e-3)
+
+
+def test_a_row_of_weight_2_counts_as_two_and_one_of_weight_0_not_at_all() -> None:
+    out, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
+    weights = torch.tensor([2.0, 0.0, 1.0, 1.0])
+    twice = torch.tensor([0, 0, 2, 3])
+    wanted = loss_of(out[twice], targets[twice])
+    torch.testing.assert_close(loss_of(out, targets, weights=weights), wanted)
+    numbers = targets.float()
+    wanted = loss_of(out[twice, :1], numbers[twice])
+    torch.testing.assert_close(loss_of(out[:, :1], numbers, weights=weights), wanted)
+    smoothed = loss_of(out, targets, 0.1, weights), loss_of(out[twice], targets[twice], 0.1)
+    torch.testing.assert_close(*smoothed)
+
+
+def test_weights_decide_what_is_learnt_and_their_unit_does_not() -> None:
+    """Two lines in one cloud of rows: the weights say which is meant."""
+    x = torch.linspace(-1, 1, 200)[:, None]
+    first = torch.arange(200) % 2 == 0
+    targets = torch.where(first, 2 * x[:, 0], -2 * x[:, 0])
+    recipe = Training(Linear(1), lr=0.05, batch_size=20, epochs=30)
+
+    def slope(weights: Tensor) -> float:
+        rows = Examples(x, targets, weights)
+        last = scripted(range(0, -30, -1))
+        return trained(recipe, rows, score=last)[0].linear.weight.item()
+
+    assert slope(first.float()) == pytest.approx(2, abs=0.1)
+    assert slope(1 - first.float()) == pytest.approx(-2, abs=0.1)
+    assert slope(0.5 + first.float()) == pytest.approx(1, abs=0.3)
+    assert slope(1000 * first.float()) == pytest.approx(slope(first.float()), abs=1e-4)
+
+
+def test_equal_weights_are_no_weights() -> None:
+    rows = blobs()
+    weighed = replace(rows, weights=torch.full((200,), 3.0))
+    plain, equal = trained(RECIPE, rows)[0], trained(RECIPE, weighed)[0]
+    torch.testing.assert_close(vector(plain), vector(equal))
+
+
+def test_rows_are_taken_with_their_weights() -> None:
+    rows = replace(blobs(6), weights=torch.arange(6.0))
+    assert rows.take(torch.tensor([4, 1])).weights is not None
+    assert torch.equal(rows.take(torch.tensor([4, 1])).weights, torch.tensor([4.0, 1.0]))
+    assert blobs(6).take(slice(2)).weights is None
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf])
+def test_weights_that_are_none_are_refused(wrong: float) -> None:
+    weights = torch.ones(200)
+    weights[3] = wrong
+    with pytest.raises(InfeasibleCandidate, match="weights must be finite"):
+        trained(RECIPE, replace(blobs(), weights=weights))
+    with pytest.raises(InfeasibleCandidate, match="not all 0"):
+        trained(RECIPE, replace(blobs(), weights=torch.zeros(200)))
+
+
+@dataclass(frozen=True)
+class Falling:
+    """From 1 to 0."""
+
+    def factor(self, progress: float) -> float:
+        return 1 - progress
+
+
+def test_easing_is_a_factor_of_dropout_and_weight_decay() -> None:
+    seen: list[tuple[float, float]] = []
+
+    class Sees(torch.optim.SGD):
+        def step(self, *_: Any) -> None:  # type: ignore[override]
+            seen.append((self.param_groups[0]["weight_decay"], dropout.p))
+            super().step()
+
+    @dataclass(frozen=True)
+    class Seen:
+        def make(self, module: nn.Module, lr: float) -> torch.optim.Optimizer:
+            return Sees(module.parameters(), lr=lr, weight_decay=0.5)
+
+    recipe = replace(RECIPE, epochs=2, batch_size=100, optimizer=Seen(), easing=Falling())
+    module = fresh(recipe)
+    dropout = module[1]
+    rows = blobs()
+    train(recipe, module, rows, rows.inputs, cross_entropy(rows), seed=0)
+    shares = torch.tensor([1, 0.75, 0.5, 0.25])[:, None]
+    torch.testing.assert_close(torch.tensor(seen), shares * torch.tensor([0.5, 0.1]))
+    assert dropout.p == 0.1  # as it was built
+
+
+def test_long_trainings_are_judged_fifty_times_and_say_how_many_passes_were_made() -> None:
+    recipe = replace(RECIPE, epochs=200, batch_size=200)
+    _, curve = trained(recipe, score=scripted(range(0, -200, -1)))
+    assert [epoch.passes for epoch in curve.epochs] == list(range(4, 201, 4))
+    _, short = trained(replace(recipe, epochs=40))
+    assert [epoch.passes for epoch in short.epochs] == list(range(1, 41))
+
+
+def test_patience_is_in_epochs_however_many_are_judged() -> None:
+    recipe = replace(RECIPE, epochs=200, batch_size=200, patience=10)
+    _, curve = trained(recipe, score=scripted([3, 2, 5, 5, 5, 5, 5]))
+    assert curve.best == 1
+    assert [epoch.passes for epoch in curve.epochs] == [4, 8, 12, 16, 20]
+
+
+def test_subnormal_numbers_count_again_after_a_training() -> None:
+    def counts() -> bool:
+        return torch.tensor([1e-40]).mul(0.5).item() != 0
+
+    seen: list[bool] = []
+    trained(RECIPE, score=lambda out: seen.append(counts()) or 0.0)
+    assert counts()
+    assert all(seen)
+
+
+def test_dropout_drops_as_many_as_told_and_keeps_the_mean() -> None:
+    for p in (0.0, 0.1, 0.37, 0.9):
+        layer, x = build(Dropout(p), (1000,)), torch.ones(1001, 1000)
+        out = layer.train()(x)
+        assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.003)
+        assert out.mean().item() == pytest.approx(1, abs=0.02)
+        assert len(out.unique()) == (2 if p else 1)
+        rows = (out == 0).float()
+        if p:  # places are dropped one by one
+            assert rows.mean(0).std().item() == pytest.approx((p * (1 - p) / 1001) ** 0.5, rel=0.2)
+            beside = ((rows[:, 1:] - p) * (rows[:, :-1] - p)).mean().item()
+            assert abs(beside) < 0.003
+        assert torch.equal(layer.eval()(x), x)
+
+
+def test_dropout_passes_the_gradient_of_what_is_kept() -> None:
+    layer, x = build(Dropout(0.4), (50,)), torch.randn(20, 50, requires_grad=True)
+    out = layer.train()(x)
+    out.sum().backward()
+    kept = (out != 0).float() / 0.6
+    torch.testing.assert_close(x.grad, kept, rtol=1e-4, atol=0)
 
 
 def test_label_smoothing_is_that_of_the_loss() -> None:

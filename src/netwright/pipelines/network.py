@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from netwright.errors import ExportError, InfeasibleCandidate
 from netwright.networks.build import build
 from netwright.networks.morphing import Inheritance, morph
+from netwright.networks.starting import start as start_from_data
 from netwright.networks.training import Curve, Examples, Training, outputs, train
 from netwright.pipelines.models import Arrays, Inputs
 from netwright.pipelines.nodes import OPSET, Nodes
@@ -121,7 +122,10 @@ def fit(
     `start`: the module to be trained, in place of a new one. Raises InfeasibleCandidate when the
     network cannot be built, diverges or does not fit in memory.
     """
-    module = _drawn(recipe, inputs, seed) if start is None else start
+    module = start
+    if module is None:
+        module = _drawn(recipe, inputs, seed)
+        start_from_data(module, rows, seed)
     try:
         curve = train(
             recipe, module, rows, torch.from_numpy(held_out), lambda out: score(out.numpy()),

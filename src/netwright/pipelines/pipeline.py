@@ -253,7 +253,8 @@ def _learn(
     effort: dict[str, Any] = {"seed": seed, "fidelity": fidelity, "deadline": deadline}
     if not isinstance(model, Training):
         return model.fit(inputs, rows, judged, judge, **effort)
-    examples = Examples(torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets))
+    weights = None if rows.weights is None else torch.from_numpy(rows.weights).float()
+    examples = Examples(torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets), weights)
     return network.fit(model, inputs, examples, judged.inputs, judge, start=start, **effort)
 
 
