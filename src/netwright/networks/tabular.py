@@ -2,7 +2,7 @@
 
 The first option of every choice is a default to trust: that of a space of them (`Space.default`).
 Both want numbers in the "robust" scale. In some 10 s of one core RealMLP was the better one below
-2,000 rows and with many classes, TabM above (development tables, one split each).
+3,000 rows and with many classes, TabM above (development tables, one split each).
 """
 
 from __future__ import annotations
