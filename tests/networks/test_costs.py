@@ -36,6 +36,7 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
+from netwright.networks.realmlp import ParametricActivation, Scaling, TargetRange
 from netwright.networks.tables import Columns, OneHot, Periodic
 
 PIXELS = 8 * 8
@@ -135,7 +136,8 @@ LIGHT: tuple[tuple[Leaf, Shape], ...] = (
     (Pool("avg", 5, 2), IMAGE), (GlobalPool(), IMAGE), (GlobalPool("max"), (6, 5)),
     (Norm(), IMAGE), (Norm("layer"), (6, 5)), (Norm("group"), (16,)), (Norm("batch"), (6, 5)),
     (Activation("mish"), IMAGE), (Dropout(), (5,)), (Flatten(), IMAGE), (Skip(), (6, 5)),
-    (Zero(), IMAGE), (StochasticDepth(), IMAGE),
+    (Zero(), IMAGE), (StochasticDepth(), IMAGE), (Scaling(), (9,)),
+    (ParametricActivation(), (6, 5)), (TargetRange(), (1,)),
 )  # fmt: skip
 
 
