@@ -1,6 +1,6 @@
 """Forests of randomised trees, by scikit-learn; what is fitted is a `TreeEnsemble`.
 
-A forest has at most `MOST_LEAVES` leaves, so that its file has some 50 MB at most: trees of many
+A forest has at most `MOST_LEAVES` leaves, so that its file has 35 to 40 MB at most: trees of many
 rows are then grown best split first, to the same number of leaves each.
 """
 
