@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ BLOCK = 5
 """Tables side by side, in 80 columns."""
 OVER = 1.05
 """A fit that took so many times its limit is over it."""
+THOUSAND = 1000
 FEWEST = 3
 """Systems for a test of ranks."""
 
@@ -141,7 +143,7 @@ def shown(results: Results, table: pd.DataFrame, ours: str) -> Iterable[str]:
     seeds = results.runs["seed"].nunique()
     yield f"{n} tables, {seeds} seed(s), {limit:g} s, {results.runs['load'].median():.1f} load"
     if results.left_out:
-        yield f"left out, not run by all: {', '.join(results.left_out)}"
+        yield fill(f"left out, not run by all: {', '.join(results.left_out)}", 80)
     yield from _scores(results, table)
     yield heading("Ranks (1 is best), scaled scores (0 constant or worst, 1 best)")
     yield _print(
@@ -182,7 +184,7 @@ def _scores(results: Results, table: pd.DataFrame) -> Iterable[str]:
             values = 1 - losses if rising[name] else losses
             best = losses.min()
             lines[str(name)[:11]] = [
-                f"{values[system]:.4g}{'*' if losses[system] == best else ' '}"
+                f"{_score(values[system])}{'*' if losses[system] == best else ' '}"
                 for system in table.index
             ]
         yield pd.DataFrame(lines, index=table.index.rename(None)).to_string()
@@ -206,7 +208,7 @@ def _failed(results: Results) -> Iterable[str]:
     if len(failed):
         yield heading("Failures")
     for run in failed.itertuples():
-        yield f"{run.system} on {run.table}, seed {run.seed}: {run.status}: {run.error}"[:400]
+        yield fill(f"{run.system} on {run.table}, seed {run.seed}: {run.status}: {run.error}", 80)
 
 
 def heading(text: str) -> str:
@@ -223,12 +225,17 @@ def _print(table: pd.DataFrame, columns: dict[str, str], form: str) -> str:
     return pd.DataFrame(texts, index=some.index).to_string()
 
 
+def _score(value: float) -> str:
+    """Four digits that mean something."""
+    return f"{value:.0f}" if value >= THOUSAND else f"{value:#.4g}"
+
+
 def _cell(value: float, form: str, whole: bool) -> str:
     if pd.isna(value):
         return ""
     if whole:
         return f"{value:.0f}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:{form}}"
+    return f"{value:,.0f}" if abs(value) >= THOUSAND else f"{value:{form}}"
 
 
 def main() -> None:
