@@ -16,8 +16,8 @@ from netwright.networks.costs import costs
 from netwright.networks.tabular import passes, realmlp, tabm
 from netwright.networks.training import Training
 from netwright.pipelines.network import FittedNetwork
+from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit, load
-from netwright.pipelines.steps import Numeric
 from netwright.space.space import Space
 
 Recipe = Callable[..., Training]
