@@ -78,9 +78,13 @@ class Watch:
         self._asked, self._last = self.rounds, now
         return max(0, min(rounds, int((self.deadline - now - self._reading(now)) / slow / 1.5)))
 
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return math.isfinite(self.deadline) and time.monotonic() > self.deadline
+
     def _reading(self, now: float) -> float:
-        """Seconds to leave for reading and judging the trees: a tenth of what they took."""
-        return 0.1 * (now - self._began)
+        """Seconds to leave for reading and judging the trees: a seventh of what they took."""
+        return (now - self._began) / 7
 
 
 class _Boosting(ABC):
@@ -99,7 +103,7 @@ class _Boosting(ABC):
         ensemble, width = self._grow(inputs.outputs, rows, held_out, rounds, watch, seed)
         if not math.isfinite(watch.best):
             raise InfeasibleCandidate("boosting diverged: no round has a finite loss")
-        return _preferred(ensemble, width, watch.best_round, held_out, judge)
+        return _preferred(ensemble, width, watch, held_out, judge)
 
     def load(self, inputs: Inputs, folder: Path) -> TreeEnsemble:
         """As `Learner.load`."""
@@ -321,14 +325,21 @@ def _by_outputs(outputs: int, number: str, two: str, more: str) -> str:
 
 
 def _preferred(
-    ensemble: TreeEnsemble, width: int, best: int, held_out: Rows, judge: Judge
+    ensemble: TreeEnsemble, width: int, watch: Watch, held_out: Rows, judge: Judge
 ) -> TreeEnsemble:
-    """The rounds (of `width` trees) up to the best by the loss, or to one near it by the judge."""
+    """The rounds (of `width` trees) up to the best by the loss, or to one near it by the judge.
+
+    Where there is no time for the judge, the best by the loss.
+    """
     last = ensemble.trees // width
-    best = min(best, last)  # a library drops rounds in which nothing was split
+    best = min(watch.best_round, last)  # a library drops rounds in which nothing was split
     rounds = sorted({max(1, best // 2), max(1, best * 3 // 4), best, (best + last) // 2, last})
     stages = ensemble.stages(held_out.inputs, [count * width for count in rounds])
-    judged = [(judge(scores), abs(n - best), n) for n, scores in zip(rounds, stages, strict=True)]
+    judged: list[tuple[float, int, int]] = []
+    for count in rounds:
+        if watch.late():
+            return ensemble.first(best * width)
+        judged.append((judge(next(stages)), abs(count - best), count))
     return ensemble.first(min(judged)[2] * width)
 
 
