@@ -91,6 +91,19 @@ class Store:
         return store
 
     @classmethod
+    def begun(cls, folder: Path) -> bool:
+        """Whether there is a study, or something else that is not ours; not where one was killed
+        before its first transaction was whole: that left a file without any table."""
+        if not (folder / FILE).exists():
+            return False
+        store = cls(folder, _reading_engine(folder / FILE))
+        try:
+            with store._begin() as connection:
+                return bool(sql.inspect(connection).get_table_names())
+        finally:
+            store.close()
+
+    @classmethod
     def read(cls, folder: Path) -> Self:
         """Opens read-only, also while a study writes; RunError when there is no study."""
         if not (folder / FILE).exists():

@@ -37,7 +37,7 @@ from netwright.study.lock import FolderLock
 from netwright.study.preparing import FOLDER as SUPERNET
 from netwright.study.preparing import NUMBER as PREPARATION
 from netwright.study.preparing import Preparing
-from netwright.study.store import FILE, Store
+from netwright.study.store import Store
 from netwright.study.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
@@ -241,7 +241,7 @@ class Study(Generic[D]):
 
     def _load(self) -> None:
         """What earlier runs have found; refuses another study's folder before anything starts."""
-        if not (self.folder / FILE).exists():
+        if not Store.begun(self.folder):
             return
         with Store.read(self.folder) as store:
             self._identity.refuse_other(store.identity, self.folder)
