@@ -2,7 +2,7 @@
 
     python benchmarks/tables/environments.py FOLDER [NAME ...]
 
-Without names all of them, some 9 GB. What is already there is left as it is; an environment whose
+Without names all of them, some 11 GB. What is already there is left as it is; an environment whose
 installation did not end is made anew. `FOLDER/NAME.txt` says afterwards which versions it holds.
 """
 

@@ -1,6 +1,6 @@
 """netwright beside other AutoML systems on tables: same rows, same cores, same seconds.
 
-    python benchmarks/tables/environments.py ENVIRONMENTS          # once: 9 GB
+    python benchmarks/tables/environments.py ENVIRONMENTS          # once: 11 GB
     python benchmarks/tables/run.py --data FOLDER --environments ENVIRONMENTS --work WORK
         [--seconds 60] [--systems netwright,flaml,...] [--tables development] [--seeds 1]
         [--cores 2] [--again SYSTEM,...]
