@@ -191,3 +191,25 @@ def test_a_finished_store_is_one_file_and_reading_it_leaves_no_other(tmp_path: P
     with Store.read(tmp_path) as store:
         assert len(store.trials()) == 1
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path: Path) -> None:
+    """Killed there, SQLite leaves a file with its settings and no table."""
+    assert not Store.begun(tmp_path)
+    connection = sqlite3.connect(tmp_path / FILE)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    assert (tmp_path / FILE).exists()
+    assert not Store.begun(tmp_path)
+    with pytest.raises(RunError, match=r"was stopped before it began\. Run its line again"):
+        Store.read(tmp_path)
+    Store.write(tmp_path, IDENTITY).close()
+    assert Store.begun(tmp_path)
+
+
+def test_a_file_of_others_is_not_taken_for_one_that_was_left(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / FILE)
+    connection.execute("CREATE TABLE other (a)")
+    connection.commit()
+    connection.close()
+    assert Store.begun(tmp_path)

@@ -92,14 +92,13 @@ class Store:
 
     @classmethod
     def begun(cls, folder: Path) -> bool:
-        """Whether there is a study, or something else that is not ours; not where one was killed
-        before its first transaction was whole: that left a file without any table."""
+        """Whether there is a study, or a file that is none of ours; not where a run was killed
+        before its first transaction was whole, which leaves a file without any table."""
         if not (folder / FILE).exists():
             return False
         store = cls(folder, _reading_engine(folder / FILE))
         try:
-            with store._begin() as connection:
-                return bool(sql.inspect(connection).get_table_names())
+            return store._has_tables()
         finally:
             store.close()
 
@@ -196,7 +195,13 @@ class Store:
         with self._begin() as connection:
             return max(number or 0 for number in connection.execute(sql.select(*last)).one())
 
+    def _has_tables(self) -> bool:
+        with self._begin() as connection:
+            return bool(sql.inspect(connection).get_table_names())
+
     def _check_version(self) -> None:
+        if not self._has_tables():
+            raise RunError(f"{self.folder} was stopped before it began. Run its line again.")
         version = self._scalar(sql.select(_STUDY.c.version))
         if version != VERSION:
             raise RunError(
