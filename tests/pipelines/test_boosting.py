@@ -10,15 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tree_tools import COLUMNS, by_onnx, examples, fit, judge_of, nasty
+from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, nasty, whole_way
 
-from netwright.data.task import task
-from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import InfeasibleCandidate
 from netwright.pipelines.boosting import CatBoost, HistogramBoosting, LightGBM, Watch, XGBoost
 from netwright.pipelines.models import Inputs, Learner, Rows
-from netwright.pipelines.pipeline import TablePipeline, load
-from netwright.pipelines.pipeline import fit as fit_pipeline
 
 SOME: dict[type, str] = {XGBoost: "xgboost", CatBoost: "catboost"}
 
@@ -131,22 +127,10 @@ def test_the_judge_chooses_among_the_rounds_near_the_best(learner: Any) -> None:
 
 @pytest.mark.parametrize("name", ["breast_cancer", "diabetes", "wine"])
 def test_a_whole_pipeline_to_its_file_and_back(learner: Any, name: str, tmp_path: Path) -> None:
-    from sklearn import datasets
-
-    data = getattr(datasets, f"load_{name}")(as_frame=True)
-    kind = "regression" if name == "diabetes" else "classification"
-    found = task(data.data, data.target, kind=kind, name=name)
-    pipeline = TablePipeline(learner)
-    fitted = fit_pipeline(pipeline, found, seed=0)
-    model = export(fitted, card_of(found), tmp_path / "model.onnx")
-    agreed = parity(model, fitted, found.features)
-    assert agreed.difference < 1e-5
-    assert agreed.labels == 0
-    fitted.save(tmp_path)
-    again = load(pipeline, tmp_path).predict(found.features)
-    assert np.array_equal(again, fitted.predict(found.features))
+    found = bundled(name)
+    fitted = whole_way(learner, found, tmp_path)
     rows, guess = found.validation, fitted.predict(found.features)
-    if kind == "regression":
+    if name == "diabetes":
         gone = np.var(found.target[rows] - guess[rows]) / np.var(found.target[rows])
         assert gone < 0.8
     else:

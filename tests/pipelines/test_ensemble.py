@@ -63,6 +63,14 @@ def test_few_rows_do_not_make_an_average_of_noise_look_good() -> None:
     assert kept >= 8
 
 
+def test_too_few_rows_to_prove_anything_leave_one_model() -> None:
+    library = [noisy(seed, 1.0, 3) for seed in range(6)]
+    weights = GreedySelection()(library, squared, np.random.default_rng(0))
+    assert np.count_nonzero(weights) == 1
+    unproven = GreedySelection(halves=0)(library, squared, np.random.default_rng(0))
+    assert np.count_nonzero(unproven) > 1
+
+
 def test_bags_spread_the_weights_and_the_seed_decides() -> None:
     library = [noisy(seed, 1.0) for seed in range(8)]
     bagged = GreedySelection(steps=5, bags=10)

@@ -9,16 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tree_tools import COLUMNS, by_onnx, examples, fit, judge_of, nasty
+from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, nasty, whole_way
 
-from netwright.data.task import task
-from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import InfeasibleCandidate
 from netwright.pipelines import forests
 from netwright.pipelines.forests import ExtraTrees, RandomForest
 from netwright.pipelines.models import Inputs, Learner, Rows
-from netwright.pipelines.pipeline import TablePipeline, load
-from netwright.pipelines.pipeline import fit as fit_pipeline
 
 
 @pytest.fixture(params=[ExtraTrees, RandomForest])
@@ -122,15 +118,4 @@ def test_a_class_without_training_rows_is_unlikely(learner: Any) -> None:
 
 @pytest.mark.parametrize("name", ["breast_cancer", "diabetes", "wine"])
 def test_a_whole_pipeline_to_its_file_and_back(learner: Any, name: str, tmp_path: Path) -> None:
-    from sklearn import datasets
-
-    data = getattr(datasets, f"load_{name}")(as_frame=True)
-    kind = "regression" if name == "diabetes" else "classification"
-    found = task(data.data, data.target, kind=kind, name=name)
-    pipeline = TablePipeline(learner)
-    fitted = fit_pipeline(pipeline, found, seed=0)
-    model = export(fitted, card_of(found), tmp_path / "model.onnx")
-    assert parity(model, fitted, found.features).difference < 1e-5
-    fitted.save(tmp_path)
-    again = load(pipeline, tmp_path).predict(found.features)
-    assert np.array_equal(again, fitted.predict(found.features))
+    whole_way(learner, bundled(name), tmp_path)

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tree_tools import COLUMNS, by_onnx, examples, fit, judge_of
+from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, whole_way
 
-from netwright.data.task import Task, task
-from netwright.deploy.onnx import card_of, export, parity
+from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate
 from netwright.pipelines.linear import LinearModel
 from netwright.pipelines.models import Inputs, Learner, Rows
-from netwright.pipelines.pipeline import TablePipeline, load
-from netwright.pipelines.pipeline import fit as fit_pipeline
 
 
 def full(outputs: int, n: int = 800, seed: int = 0) -> Rows:
@@ -125,19 +122,9 @@ def test_a_class_without_training_rows_is_unlikely() -> None:
 
 
 def test_a_whole_pipeline_to_its_file_and_back(binary_task: Task, tmp_path: Path) -> None:
-    from sklearn import datasets
-
-    wine = datasets.load_wine(as_frame=True)
-    diabetes = datasets.load_diabetes(as_frame=True)
-    others = task(wine.data, wine.target), task(diabetes.data, diabetes.target, kind="regression")
-    for found in (binary_task, *others):  # the first has categories
-        pipeline = TablePipeline(LinearModel())
-        fitted = fit_pipeline(pipeline, found, seed=0)
-        model = export(fitted, card_of(found), tmp_path / "model.onnx")
-        assert parity(model, fitted, found.features).difference < 1e-5
-        fitted.save(tmp_path)
-        again = load(pipeline, tmp_path).predict(found.features)
-        assert np.array_equal(again, fitted.predict(found.features))
-        rows, guess = found.validation, fitted.predict(found.features)
-        if found is others[0]:
+    wine = bundled("wine")
+    for found in (binary_task, wine, bundled("diabetes")):  # the first has categories
+        fitted = whole_way(LinearModel(), found, tmp_path)
+        if found is wine:
+            rows, guess = found.validation, fitted.predict(found.features)
             assert (guess[rows].argmax(1) == found.target[rows]).mean() > 0.9

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import onnx.helper
 import onnxruntime
 from onnx import TensorProto
 
+from netwright.data.task import Task, task
+from netwright.deploy.onnx import card_of, export, parity
 from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, load
+from netwright.pipelines.pipeline import fit as fit_pipeline
 from netwright.pipelines.trees import TreeEnsemble
 
 COLUMNS = 5
@@ -93,3 +98,26 @@ def fit(
     return learner.fit(
         given, rows, held_out, judge_of(held_out), seed=seed, fidelity=fidelity, deadline=deadline
     )
+
+
+def whole_way(learner: Learner, found: Task, folder: Path) -> FittedPipeline:
+    """A pipeline of this learner, fitted, kept, loaded and exported: all agree on all rows."""
+    pipeline = TablePipeline(learner)
+    fitted = fit_pipeline(pipeline, found, seed=0)
+    model = export(fitted, card_of(found), folder / "model.onnx")
+    fitted.save(folder)
+    again = load(pipeline, folder).predict(found.features)
+    assert np.array_equal(again, fitted.predict(found.features))
+    agreed = parity(model, fitted, found.features)
+    assert agreed.difference < 1e-5
+    assert agreed.labels == 0
+    return fitted
+
+
+def bundled(name: str) -> Task:
+    """One of scikit-learn's own tables."""
+    from sklearn import datasets
+
+    data = getattr(datasets, f"load_{name}")(as_frame=True)
+    kind = "regression" if name == "diabetes" else "classification"
+    return task(data.data, data.target, kind=kind, name=name)

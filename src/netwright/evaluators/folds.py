@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -16,17 +15,16 @@ from numpy.typing import NDArray
 from netwright.data.splits import folds
 from netwright.data.task import Task
 from netwright.errors import check_whole
+from netwright.evaluators.heritage import CANDIDATE
+from netwright.evaluators.train import before
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.trials.metrics import METRICS, default_metric, score
+from netwright.trials.metrics import default_metric, score, scored
 from netwright.trials.trial import Job, Metrics
 
 HELD_OUT = "held-out.npy"
 """In a trial's folder: a prediction for each row of `CrossValidate.rows`, NaN where there is none."""
-_CANDIDATE = "candidate.json"
-_RESERVE = 0.05
-"""The share of a fold's time kept for judging and saving."""
 _KEEPS = 40
 """Best trials whose folds stay: for promotions, and for ensembles."""
 
@@ -54,8 +52,7 @@ class CrossValidate:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
-        return (*scores, "train_seconds", "folds")
+        return (*scored(self.task.kind), "train_seconds", "folds")
 
     @property
     def fidelities(self) -> tuple[float, ...]:
@@ -96,7 +93,7 @@ class CrossValidate:
         begun = time.monotonic()
         candidate = job.proposal.candidate
         pipeline = as_pipeline(self.space.fill(candidate), self.task)
-        (job.folder / _CANDIDATE).write_text(candidate.json())
+        (job.folder / CANDIDATE).write_text(candidate.json())
         wanted = max(1, round(job.proposal.fidelity * len(self.tasks)))
         predictions: list[NDArray[np.floating]] = []
         slowest = 0.0
@@ -116,11 +113,9 @@ class CrossValidate:
 
     def _fit(self, pipeline: Pipeline, job: Job, i: int, left: int) -> NDArray[np.floating]:
         """Predictions of the fold's held-out rows, by a pipeline that is kept in the folder."""
-        now = time.monotonic()
-        share = math.inf if math.isinf(job.deadline) else (job.deadline - now) / left
         fitted = fit(
             pipeline, self.tasks[i], seed=(job.seed + i) % 2**31,
-            deadline=now + share * (1 - _RESERVE),
+            deadline=before(job.deadline, left),
             metric_name=self.keep_best or default_metric(self.task.kind),
         )  # fmt: skip
         folder = job.folder / f"fold-{i}"
@@ -136,7 +131,7 @@ class CrossValidate:
             parent = job.folder.parent / str(number)
             if not (parent / f"fold-{i}" / HELD_OUT).is_file():
                 continue
-            if Candidate.from_json((parent / _CANDIDATE).read_text()) != job.proposal.candidate:
+            if Candidate.from_json((parent / CANDIDATE).read_text()) != job.proposal.candidate:
                 continue
             mine = job.folder / f"fold-{i}"
             shutil.copytree(parent / f"fold-{i}", mine)

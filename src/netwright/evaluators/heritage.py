@@ -12,12 +12,14 @@ from torch import nn
 from netwright.data.task import Task
 from netwright.errors import InvalidCandidate
 from netwright.networks.morphing import Inheritance
+from netwright.networks.training import Training
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, heir, load
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.trials.trial import ABOUT, Job
 
-_CANDIDATE = "candidate.json"
+CANDIDATE = "candidate.json"
+"""In a trial's folder, for those whose parent it is."""
 _WEIGHTS = "weights.safetensors"
 NOTHING = Inheritance(0.0)
 
@@ -59,18 +61,23 @@ class Heritage:
 
 
 def begin(space: Space[Any], task: Task, pipeline: Pipeline, job: Job) -> Heritage:
-    """From the parent that gives the most weights, the first of equals."""
+    """From the parent that gives the most weights, the first of equals; only networks inherit."""
+    if not isinstance(pipeline.model, Training):
+        return Heritage()
     best, missing = Heritage(), []
     for number in job.proposal.parents:
         folder = job.folder.parent / str(number)
-        if not (folder / _CANDIDATE).is_file() or not (folder / _WEIGHTS).is_file():
+        if not (folder / CANDIDATE).is_file() or not (folder / _WEIGHTS).is_file():
             missing.append(f"the weights of trial {number} are gone")
             continue
         try:
-            candidate = Candidate.from_json((folder / _CANDIDATE).read_text())
+            candidate = Candidate.from_json((folder / CANDIDATE).read_text())
             old = as_pipeline(space.fill(candidate), task)
         except InvalidCandidate:  # a baseline of another space
             missing.append(f"trial {number} is of another space")
+            continue
+        if not isinstance(old.model, Training):
+            missing.append(f"trial {number} is no network")
             continue
         module, found = heir(pipeline, task, old, load(old, folder), seed=job.seed)
         if found.share > best.share:
@@ -80,7 +87,7 @@ def begin(space: Space[Any], task: Task, pipeline: Pipeline, job: Job) -> Herita
 
 def leave(heritage: Heritage, job: Job) -> None:
     """What children need beside the weights; and in `ABOUT`, beside what is there, the record."""
-    (job.folder / _CANDIDATE).write_text(job.proposal.candidate.json())
+    (job.folder / CANDIDATE).write_text(job.proposal.candidate.json())
     path = job.folder / ABOUT
     known = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(known | {"inherited": heritage.record()}))

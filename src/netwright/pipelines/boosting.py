@@ -12,7 +12,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from netwright._optional import require
 from netwright.errors import InfeasibleCandidate
 from netwright.pipelines.models import Arrays, Inputs, Judge, Rows, check_classes
 from netwright.pipelines.readers import of_catboost, of_histograms, of_lightgbm, of_xgboost
-from netwright.pipelines.trees import TreeEnsemble
+from netwright.pipelines.trees import GrowsTrees, TreeEnsemble
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Watch:
         return (now - self._began) / 7
 
 
-class _Boosting(ABC):
+class _Boosting(GrowsTrees, ABC):
     """What the four have in common: when to stop, what to keep, where it is kept."""
 
     trees: int
@@ -104,10 +103,6 @@ class _Boosting(ABC):
         if not math.isfinite(watch.best):
             raise InfeasibleCandidate("boosting diverged: no round has a finite loss")
         return _preferred(ensemble, width, watch, held_out, judge)
-
-    def load(self, inputs: Inputs, folder: Path) -> TreeEnsemble:
-        """As `Learner.load`."""
-        return TreeEnsemble.load(folder)
 
     @abstractmethod
     def _grow(

@@ -20,6 +20,8 @@ Predictions = NDArray[np.floating]
 Loss = Callable[[Predictions, NDArray[np.int64]], float]
 """A prediction for some of the rows, and which rows these are -> a number of which less is better."""
 
+_LEAST = 4
+"""Fewer rows have no halves."""
 _SAME = 1e-9
 """Losses so close are ties: sums of floats in another order differ by less."""
 
@@ -80,7 +82,9 @@ class GreedySelection:
 
     def _proven(self, library: Sequence[Predictions], loss: Loss, rng: np.random.Generator) -> bool:
         gains, n = [], len(library[0])
-        for _ in range(self.halves if n >= 4 else 0):
+        if self.halves and n < _LEAST:
+            return False
+        for _ in range(self.halves):
             order = rng.permutation(n)
             for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
                 weights = self._select(library, loss, here, rng)

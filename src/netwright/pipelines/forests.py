@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,12 +17,12 @@ from numpy.typing import NDArray
 from netwright.errors import InfeasibleCandidate
 from netwright.pipelines.models import Arrays, Inputs, Judge, Rows, check_classes
 from netwright.pipelines.readers import of_scikit
-from netwright.pipelines.trees import Tree, TreeEnsemble
+from netwright.pipelines.trees import GrowsTrees, Tree, TreeEnsemble
 
 MOST_LEAVES = 500_000
 
 
-class _Forest:
+class _Forest(GrowsTrees):
     """Grows trees a few at a time, so that it can end when the time is up."""
 
     trees: int
@@ -61,10 +60,6 @@ class _Forest:
         if inputs.outputs == 1:
             return _mean(trees)
         return _vote(trees, model.classes_, rows, inputs.outputs)
-
-    def load(self, inputs: Inputs, folder: Path) -> TreeEnsemble:
-        """As `Learner.load`."""
-        return TreeEnsemble.load(folder)
 
     def _model(self, outputs: int, rows: Rows, many: int, seed: int) -> Any:
         from sklearn import ensemble

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.pipelines.models import Arrays
+from netwright.pipelines.models import Arrays, Inputs
 from netwright.pipelines.nodes import Nodes
 
 _FILE = "trees.safetensors"
@@ -242,6 +242,14 @@ class TreeEnsemble:
         from safetensors.numpy import load_file
 
         return cls(**load_file(folder / _FILE))
+
+
+class GrowsTrees:
+    """A learner whose fitted model is a `TreeEnsemble`."""
+
+    def load(self, inputs: Inputs, folder: Path) -> TreeEnsemble:
+        """As `Learner.load`."""
+        return TreeEnsemble.load(folder)
 
 
 def at_most(threshold: Arrays) -> Floats32:

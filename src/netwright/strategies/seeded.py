@@ -18,7 +18,7 @@ from netwright.strategies.base import (
     name_of,
 )
 from netwright.strategies.random import RandomSearch
-from netwright.strategies.told import Told
+from netwright.strategies.told import Told, foreseen
 from netwright.trials.trial import Proposal, Trial
 
 ORIGIN = "portfolio"
@@ -60,7 +60,7 @@ class _SeededSearch:
         self._then = settings.algorithm(problem)
         for one in settings.candidates:
             problem.space.check(one)
-        self._first = [one for one in settings.candidates if _allowed(problem, one)]
+        self._first = [one for one in settings.candidates if not foreseen(problem, one)]
 
     @property
     def breeders(self) -> Iterable[int]:
@@ -75,10 +75,3 @@ class _SeededSearch:
     def tell(self, trial: Trial) -> None:
         self._told.hear(trial)
         self._then.tell(trial)
-
-
-def _allowed(problem: Problem, candidate: Candidate) -> bool:
-    if not problem.limits:
-        return True
-    metrics = problem.knowledge.metrics(candidate)
-    return all(limit.keeps(metrics) for limit in problem.limits if limit.metric in metrics)

@@ -68,9 +68,7 @@ def within(
     added: list[Candidate] = []
     try:
         while len(refused) < _TRIES and (proposal := draw()) is not None:
-            metrics = problem.knowledge.metrics(proposal.candidate)
-            excess = broken(metrics, [one for one in problem.limits if one.metric in metrics])
-            if not excess:
+            if not (excess := foreseen(problem, proposal.candidate)):
                 return proposal
             refused.append((excess, proposal))
             if proposal.candidate not in known:
@@ -79,3 +77,11 @@ def within(
     finally:
         known.difference_update(added)
     return min(refused, key=lambda pair: pair[0])[1] if refused else None
+
+
+def foreseen(problem: Problem, candidate: Candidate) -> float:
+    """By how much a candidate breaks the limits on metrics that are known before it is paid for."""
+    if not problem.limits:
+        return 0.0
+    metrics = problem.knowledge.metrics(candidate)
+    return broken(metrics, [one for one in problem.limits if one.metric in metrics])

@@ -68,6 +68,11 @@ def default_metric(kind: Kind) -> str:
     return {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}[kind]
 
 
+def scored(kind: Kind) -> tuple[str, ...]:
+    """The metrics that judge predictions of such a task."""
+    return tuple(name for name, one in METRICS.items() if kind in one.kinds)
+
+
 def score(kind: Kind, target: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
     """Every metric of a prediction.
 
