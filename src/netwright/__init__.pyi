@@ -152,3 +152,12 @@ from .trials.trial import Metrics as Metrics
 from .trials.trial import Proposal as Proposal
 from .trials.trial import Status as Status
 from .trials.trial import Trial as Trial
+from .pipelines.boosting import CatBoost as CatBoost
+from .pipelines.boosting import HistogramBoosting as HistogramBoosting
+from .pipelines.boosting import LightGBM as LightGBM
+from .pipelines.boosting import XGBoost as XGBoost
+from .pipelines.forests import ExtraTrees as ExtraTrees
+from .pipelines.forests import RandomForest as RandomForest
+from .pipelines.linear import LinearModel as LinearModel
+from .networks.tabular import realmlp as realmlp
+from .networks.tabular import tabm as tabm

@@ -151,8 +151,8 @@ def task(
     sees, as another path or frame of the same form, or a pair (data, targets). `kind` overrides
     what the target looks like (`targets.looks_like` says the rule); "classification" leaves open
     whether it is binary. `groups` (a column or n values): rows of one group stay on one side of
-    the split. `weights` (a column or n numbers) are kept
-    with the rows; networks are not trained with them yet.
+    the split. `weights` (a column or n numbers) say how much each row counts in training; scores,
+    and searches over shared weights, count all rows alike.
 
     Rows without a target are dropped, a class needs two rows. Raises InputError in one sentence
     with a way out.

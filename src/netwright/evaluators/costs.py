@@ -8,8 +8,9 @@ from typing import Any
 from netwright.data.task import Task
 from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.networks.costs import costs
+from netwright.networks.training import Training
 from netwright.pipelines.models import Inputs
-from netwright.pipelines.pipeline import as_pipeline, prepared, recipe_of, target_of
+from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import ABOUT, Job, Metrics
 
@@ -39,10 +40,13 @@ class NetworkCosts:
         return metrics
 
     def about(self, description: object) -> tuple[Inputs, Metrics]:
-        """What the network of a filled description takes, and what it costs."""
+        """What the model of a filled description takes, and what it costs where it is a network:
+        what another learner comes to is not known before it has learnt."""
         pipeline = as_pipeline(description, self.task)
         inputs = prepared(pipeline, self.task).for_network(target_of(self.task, pipeline).outputs)
-        found = costs(recipe_of(pipeline).network, inputs.shape, **inputs.given)
+        if not isinstance(pipeline.model, Training):
+            return inputs, {}
+        found = costs(pipeline.model.network, inputs.shape, **inputs.given)
         metrics = {
             "parameters": float(found.parameters),
             "flops": float(found.flops),

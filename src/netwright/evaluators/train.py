@@ -21,7 +21,7 @@ from netwright.networks.training import Examples, Training, train
 from netwright.pipelines.network import FittedNetwork
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
-from netwright.trials.metrics import METRICS, default_metric, score
+from netwright.trials.metrics import default_metric, score, scored
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics
 
@@ -41,7 +41,8 @@ class TrainAndValidate:
 
     The epoch kept is the one best in `keep_best` (the task's default metric when empty). Leaves in
     the job's folder: `pipeline.json` and `weights.safetensors`, `validation.npy` (the predictions
-    for the validation rows) and `curve.json`.
+    for the validation rows) and, of a network, `curve.json`: another learner has neither a curve
+    nor `epochs`, and leaves files of its own in place of the weights.
 
     `inherit` above 0: a trial whose proposal names parents starts from the weights of the one that
     gives it most of its own (`netwright.networks.morphing`). It trains the share `inherit` of its
@@ -63,8 +64,12 @@ class TrainAndValidate:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        scores = tuple(name for name, one in METRICS.items() if self.task.kind in one.kinds)
-        return (*scores, "train_seconds", "epochs", *["inherited"] * (self.inherit > 0))
+        return (
+            *scored(self.task.kind),
+            "train_seconds",
+            "epochs",
+            *["inherited"] * (self.inherit > 0),
+        )
 
     @property
     def keeps(self) -> int:
@@ -96,31 +101,32 @@ class TrainAndValidate:
     def __call__(self, job: Job) -> Metrics:
         task = self.task
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), task)
+        begun = time.monotonic()
         heritage = begin(self.space, task, pipeline, job) if self.inherit else Heritage()
         fitted = fit(
             pipeline, task, seed=job.seed, start=heritage.module,
             fidelity=job.proposal.fidelity * heritage.effort(self.inherit),
-            deadline=_training_deadline(job.deadline),
+            deadline=before(job.deadline),
             metric_name=self.keep_best or default_metric(task.kind),
         )  # fmt: skip
         predictions = fitted.predict(task.features.take(task.validation))
         fitted.save(job.folder)
         np.save(job.folder / "validation.npy", predictions)
-        assert isinstance(fitted.model, FittedNetwork)
-        curve = fitted.model.curve
-        assert curve is not None  # just trained
-        (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))
         scores = score(task.kind, task.target[task.validation], predictions)
-        scores |= {"train_seconds": curve.seconds, "epochs": float(curve.epochs[-1].passes)}
+        scores["train_seconds"] = time.monotonic() - begun
+        if isinstance(fitted.model, FittedNetwork) and (curve := fitted.model.curve):
+            (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))
+            scores |= {"train_seconds": curve.seconds, "epochs": float(curve.epochs[-1].passes)}
         if self.inherit:
             leave(heritage, job)
             scores["inherited"] = heritage.share
         return scores
 
 
-def _training_deadline(deadline: float) -> float:
-    """When the training has to end so that the trial does."""
+def before(deadline: float, parts: int = 1) -> float:
+    """When a training has to end so that judging and saving do before the `deadline`; the first of
+    `parts` equal ones."""
     if math.isinf(deadline):
         return deadline
     now = time.monotonic()
-    return now + (deadline - now) * (1 - _RESERVE)
+    return now + (deadline - now) / parts * (1 - _RESERVE)

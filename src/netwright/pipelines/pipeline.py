@@ -226,9 +226,9 @@ def fit(
     truth = task.target[task.validation]
     preparation, target = prepared(pipeline, task), target_of(task, pipeline)
     inputs = training_inputs(pipeline, task, seed=seed)
-    rows = Rows(inputs, target.scaled(task.target[task.train]))
+    rows = Rows(inputs, target.scaled(task.target[task.train]), _weights(task, task.train))
     held_out = preparation.inputs(task.features.take(task.validation))
-    judged = Rows(held_out, target.scaled(truth))
+    judged = Rows(held_out, target.scaled(truth), _weights(task, task.validation))
     name = metric_name or default_metric(task.kind)
 
     def judge(outputs: NDArray[np.float32]) -> float:
@@ -243,6 +243,10 @@ def fit(
         fidelity=fidelity, deadline=deadline, start=start,
     )  # fmt: skip
     return FittedPipeline(preparation, model, target)
+
+
+def _weights(task: Task, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    return None if task.weights is None else task.weights[rows]
 
 
 def _learn(
