@@ -20,11 +20,13 @@ space = nw.Space(
                 nw.LightGBM(learning_rate=nw.Float(0.03, 0.3, log=True), leaves=nw.OneOf(4, 8, 16)),
                 nw.Numeric(scale="none", missing="keep"),
             ),
-            "linear": nw.TablePipeline(nw.LinearModel(), nw.Numeric(scale=nw.OneOf("robust", "quantile"))),
+            "linear": nw.TablePipeline(
+                nw.LinearModel(), nw.Numeric(scale=nw.OneOf("robust", "quantile"))
+            ),
             "network": nw.TablePipeline(nw.Training(network, epochs=15)),
         }
     )
-)  # fmt: skip
+)
 folds = nw.CrossValidate(space, task, folds=5)
 # candidates start on one fold; the better half is judged on all of them, without fitting one twice
 strategy = nw.ASHA(nw.RegularizedEvolution(population=6), eta=4, least=0.2)
