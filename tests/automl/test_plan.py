@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
-from netwright.automl.plan import Effort, Goal, Outcome, default_run, deliver, fit
+from netwright.automl.delivery import Outcome, deliver
+from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
@@ -18,7 +19,8 @@ from netwright.strategies.asha import ASHA
 from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.metrics import score
-from netwright.trials.trial import Status
+from netwright.trials.objective import Objective
+from netwright.trials.trial import ENSEMBLE, Status, Trial
 
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
@@ -145,12 +147,15 @@ def test_an_effort_that_cannot_be(options: dict[str, Any], sentence: str) -> Non
 
 def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> None:
     wanted, limits = Goal().of(binary_task)
-    one = default_run(binary_task, wanted, limits, "evolution", 0)
+    one = default_run(binary_task, wanted, limits, "evolution", (), 0)
     assert one.parent == Path("runs")
     assert one.name.startswith("messy-")
-    assert one == default_run(binary_task, wanted, limits, "evolution", 0)
-    assert one != default_run(binary_task, wanted, limits, "evolution", 1)
-    assert one != default_run(binary_task, wanted[:1], limits, "evolution", 0)
+    assert one == default_run(binary_task, wanted, limits, "evolution", (), 0)
+    assert one != default_run(binary_task, wanted, limits, "evolution", (), 1)
+    assert one != default_run(
+        binary_task, [Objective("accuracy", "max")], limits, "evolution", (), 0
+    )
+    assert one != default_run(binary_task, wanted, limits, "evolution", ("tabm",), 0)
 
 
 def test_strategies_are_found_by_name_or_in_users_own_modules(
@@ -197,9 +202,51 @@ def test_candidates_of_equal_seeds_are_equal(image_task: Task, tmp_path: Path) -
     assert record("a", 0) == record("b", 0) != record("c", 1)
 
 
+def half_linear() -> Task:
+    """A line that straight models see, and steps that trees see: together they know more."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4))
+    steps = np.floor(2 * x[:, 1]) * np.sign(x[:, 2])
+    return task(x, 3 * x[:, 0] + steps + 0.3 * rng.normal(size=400), kind="regression", name="half")
+
+
+def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
+    found = half_linear()
+    few = {"families": ["extra_trees", "lightgbm", "linear"]}
+    first = search(found, tmp_path / "run", trials=9, **few)
+    study = first.study
+    own = [trial for trial in study.trials if trial.proposal.origin != ENSEMBLE]
+    averages = [trial for trial in study.trials if trial.proposal.origin == ENSEMBLE]
+    assert len(own) == 9  # a budget does not count averages
+    assert averages
+    best = averages[0]
+    assert first.best == best
+    assert best.metrics["rmse"] < min(t.metrics["rmse"] for t in own if fully(t))
+    shares = [v for path, v in best.candidate.values.items() if path.startswith("trial ")]
+    assert sum(shares) == pytest.approx(1)
+    assert len(shares) == len(best.proposal.parents) >= 2
+    assert first.model.card["trial"] == best.id
+    assert first.judged == len(found.train) + len(found.validation)
+    quickest = [row.metrics["latency"] for row in first.front]
+    assert quickest == sorted(quickest, reverse=True)  # whoever is worse is faster
+    again = search(found, tmp_path / "run", trials=9, **few)
+    assert again.already
+    assert again.study.trials == study.trials
+    more = search(found, tmp_path / "run", trials=11, **few)
+    assert len([t for t in more.study.trials if t.proposal.origin != ENSEMBLE]) == 11
+    run = reopen(tmp_path / "run")
+    assert (
+        f"ensemble of {best.proposal.parents[0]}" in {r.trial: r.what for r in run.rows()}[best.id]
+    )
+
+
+def fully(trial: Trial) -> bool:
+    return trial.status is Status.DONE and trial.proposal.fidelity == 1
+
+
 def test_regression_delivers_values(number_task: Task, tmp_path: Path) -> None:
     outcome = search(number_task, tmp_path / "run", trials=3)
-    assert [one.metric for one in outcome.study.objectives] == ["rmse", "parameters"]
+    assert [one.metric for one in outcome.study.objectives] == ["rmse"]
     said = outcome.model.scores(number_task.features)
     assert said.shape == number_task.target.shape
     assert np.isfinite(said).all()
@@ -221,7 +268,7 @@ def test_the_best_is_delivered_though_the_time_is_up(digits: Outcome) -> None:
     late = deliver(digits.study, digits.task, end=0.0)
     assert late.best == digits.best
     assert len(late.front) == 1
-    assert "more of the front are not exported: the time was up" in late.left_out[0]
+    assert "more of the front is not exported: the time was up" in late.left_out[0]
 
 
 def test_time_counts_from_the_call_that_uses_it_however_old_the_effort_is() -> None:

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.networks.layers import Linear
 from netwright.networks.tables import Columns
 from netwright.networks.training import Training
+from netwright.pipelines.categories import Categories
+from netwright.pipelines.linear import LinearModel
 from netwright.pipelines.pipeline import TablePipeline, as_pipeline, fit, load
+from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.trials.metrics import score
@@ -44,10 +48,11 @@ def test_every_row_is_judged_by_the_fold_that_has_not_seen_it(data: Task, tmp_pa
     held_out = np.load(tmp_path / "1" / HELD_OUT)
     pipeline = as_pipeline(SPACE.fill(SMALL), data)
     seen: list[int] = []
+    whole = replace(data, train=evaluator.rows)
     for i, part in enumerate(evaluator.tasks):
         assert not {*part.train} & {*part.validation}
         seen += [*part.validation]
-        by_hand = fit(pipeline, part, seed=7 + i, metric_name="auc")
+        by_hand = fit(pipeline, part, seed=7 + i, metric_name="auc", seen=whole)
         expected = by_hand.predict(data.features.take(part.validation))
         assert held_out[np.searchsorted(evaluator.rows, part.validation)] == pytest.approx(expected)
         kept = load(pipeline, tmp_path / "1" / f"fold-{i}")
@@ -56,6 +61,22 @@ def test_every_row_is_judged_by_the_fold_that_has_not_seen_it(data: Task, tmp_pa
     wanted = score("binary", data.target[evaluator.rows], held_out)
     assert {name: found[name] for name in wanted} == wanted
     assert found["folds"] == 3
+
+
+def test_steps_that_know_the_target_are_fitted_without_the_fold(tmp_path: Path) -> None:
+    """A column of names and a target of noise: were means shared, they would give it away."""
+    rng = np.random.default_rng(1)
+    names = np.array([f"v{i}" for i in rng.integers(60, size=240)])
+    noise = task({"c": names}, rng.integers(2, size=240), name="noise")
+    means = Categories(encode="target", bound=5, alpha=0.1)
+    space = Space(TablePipeline(LinearModel(l2=1e-4), categories=means))
+    found = CrossValidate(space, noise, folds=4)(job(tmp_path, 1, candidate=Candidate({})))
+    assert 0.35 < found["auc"] < 0.62
+    plain = Space(TablePipeline(LinearModel(l2=1e-4)))
+    evaluator = CrossValidate(plain, noise, folds=4)
+    evaluator(job(tmp_path, 2, candidate=Candidate({})))
+    folds = [tmp_path / "2" / f"fold-{i}" / "pipeline.json" for i in range(4)]
+    assert len({path.read_text() for path in folds}) == 1  # nothing to give away: fitted once
 
 
 def test_the_fidelity_is_a_number_of_folds_and_a_promotion_fits_only_the_rest(
@@ -86,7 +107,7 @@ def test_folds_of_another_candidate_are_not_taken_over(data: Task, tmp_path: Pat
 def test_one_fold_is_the_split_of_the_task(data: Task, tmp_path: Path) -> None:
     evaluator = CrossValidate(SPACE, data, folds=1)
     evaluator(job(tmp_path, 1))
-    assert evaluator.fidelities == (1.0,)
+    assert evaluator.fidelities == ()  # the fit's own
     assert evaluator.rows.tolist() == data.validation.tolist()
     assert len(np.load(tmp_path / "1" / HELD_OUT)) == len(data.validation)
 

@@ -2,9 +2,9 @@ from .estimators import AutoClassifier as AutoClassifier
 from .estimators import AutoRegressor as AutoRegressor
 from .plan import Effort as Effort
 from .plan import Goal as Goal
-from .plan import Outcome as Outcome
+from .delivery import Outcome as Outcome
 from .plan import fit as fit
 from .reopen import Reopened as Reopened
 from .reopen import reopen as reopen
-from .spaces import Brief as Brief
+from .brief import Brief as Brief
 from .spaces import space_for as space_for

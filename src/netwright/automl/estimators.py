@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from netwright.automl.plan import Effort, Goal, Outcome, fit
+from netwright.automl.delivery import Outcome
+from netwright.automl.plan import Effort, Goal, fit
 from netwright.data.task import Task, task
 from netwright.deploy.model import Model
+from netwright.errors import InputError
 from netwright.report.tables import leaderboard
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         objectives: Sequence[str] = (),
         limits: Sequence[str] = (),
         strategy: Any = "bayesian",
+        families: Sequence[str] = (),
         seed: int = 0,
         workers: int = 0,
         run: str | Path | None = None,
@@ -41,20 +45,25 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.objectives = objectives
         self.limits = limits
         self.strategy = strategy
+        self.families = families
         self.seed = seed
         self.workers = workers
         self.run = run
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803  # scikit-learn's names
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None  # noqa: N803
+    ) -> Self:  # fmt: skip
         """Searches for `time` seconds or `trials` trials, and keeps the best model.
 
         `X`: DataFrame, array (n, columns), images (n, h, w) or (n, h, w, c), or a path; `y`: the
-        labels, or the name of the column that holds them (None for a folder of images). With
-        `run`, the same call goes on where an earlier one stopped.
+        labels, or the name of the column that holds them (None for a folder of images).
+        `sample_weight` (n,): how much each row counts in training; `groups` (n,): rows of one group
+        are never on both sides of a split. With `run`, the same call goes on where an earlier one
+        stopped.
         """
-        return self._search(self._task(X, y))
+        return self._search(self._task(X, y, weights=sample_weight, groups=groups))
 
-    def _task(self, X: Any, y: Any) -> Task:  # noqa: N803
+    def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
         raise NotImplementedError
 
     def _search(self, found: Task) -> Self:
@@ -63,7 +72,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         effort = Effort(seconds, self.trials, workers=self.workers)
         with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
             outcome = fit(
-                found, goal, effort, strategy=self.strategy, seed=self.seed,
+                found, goal, effort, strategy=self.strategy, families=self.families, seed=self.seed,
                 run=self.run or Path(scratch) / "run",
             )  # fmt: skip
             self._keep(outcome)
@@ -77,6 +86,10 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
         self.leaderboard_ = _frame([row.record() for row in rows])
         self.front_ = _frame([row.record() for row in outcome.front])
+        self._files = {
+            row.trial: (study.trial_folder(row.trial) / "model.onnx").read_bytes()
+            for row in outcome.front
+        }
         self.n_features_in_ = int(outcome.model.card.get("width", 1))
 
     @property
@@ -86,6 +99,22 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         if not hasattr(self, "_model"):
             self._model = Model(self.model_bytes_)
         return self._model
+
+    def pick(
+        self, max_latency: float = math.inf, max_batch_latency: float = math.inf,
+        max_size: float = math.inf,
+    ) -> Model:  # fmt: skip
+        """The best model of the front within these limits: ms a row, ms for 1,000 rows, bytes."""
+        check_is_fitted(self, "model_bytes_")
+        limits = {"latency": max_latency, "batch_latency": max_batch_latency, "size": max_size}
+        front = self.front_
+        for name, most in limits.items():
+            front = front[front[name] <= most]
+        if front.empty:
+            least = {name: float(self.front_[name].min()) for name in limits}
+            got = ", ".join(f"{name} {value:.3g}" for name, value in least.items())
+            raise InputError(f"no model of the front keeps these limits: the least are {got}.")
+        return Model(self._files[int(front["trial"].iloc[0])])
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
@@ -115,16 +144,14 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
 
     `time`: seconds in all, `trials`: how many candidates (60 seconds when neither is given);
     `objectives`: metric names, the first decides what is delivered; `limits`: such as
-    ``"latency<=2"``; `workers` 0: one for each core.
+    ``"latency<=2"``; `families`: of models for a table, such as ``["lightgbm", "tabm"]``, all when
+    empty; `workers` 0: one for each core.
 
     After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`.
     """
 
-    def _task(self, X: Any, y: Any) -> Task:  # noqa: N803
-        found = task(X, y, seed=self.seed)
-        if found.kind == "regression":
-            found = task(X, y, seed=self.seed, kind="multiclass")
-        return found
+    def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
+        return task(X, y, seed=self.seed, kind="classification", **rows)
 
     def _keep(self, outcome: Outcome) -> None:
         super()._keep(outcome)
@@ -138,8 +165,8 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
 class AutoRegressor(RegressorMixin, _Auto):  # type: ignore[misc]  # scikit-learn has no types
     """Designs and trains a regressor for a table or images; see `AutoClassifier`."""
 
-    def _task(self, X: Any, y: Any) -> Task:  # noqa: N803
-        return task(X, y, seed=self.seed, kind="regression")
+    def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
+        return task(X, y, seed=self.seed, kind="regression", **rows)
 
 
 def _frame(records: list[dict[str, Any]]) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,35 +15,37 @@ from typing import Any
 import numpy as np
 
 from netwright.automl import names
+from netwright.automl.brief import Brief
+from netwright.automl.delivery import Outcome, deliver
+from netwright.automl.families import NETWORKS, check_families
 from netwright.automl.portfolio import portfolio
-from netwright.automl.spaces import Brief, space_for
-from netwright.data.task import Task, summary
-from netwright.deploy.model import Model
-from netwright.deploy.onnx import Parity, card_of, export, parity
-from netwright.errors import ExportError, InputError, RunError, check_whole, expected
+from netwright.automl.reopen import kept_brief
+from netwright.automl.schedule import pace, schedule
+from netwright.automl.spaces import space_for
+from netwright.data.task import Images, Task, summary
+from netwright.errors import InputError, check_whole, expected
 from netwright.evaluators.defaults import evaluator_for
-from netwright.evaluators.latency import example_feeds, measure
-from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, load
-from netwright.report.tables import Row, row
+from netwright.strategies.oneshot import OneShot
 from netwright.study.events import Event
 from netwright.study.executors import Supervised, cores
 from netwright.study.folders import clear
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, default_metric, metric, score
 from netwright.trials.objective import Limit, Objective, objectives, parse_limit
-from netwright.trials.trial import Metrics, Status, Trial
+from netwright.trials.trial import Metrics
 
 LEAST_SECONDS = 5
 """Start-up of a worker, one short training and the export."""
-_FRONT = 24
-"""So many members of the front are exported and measured; the best come first."""
 _SHARES = 16
 """A trial may take this share of the search: enough trials to choose among."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What to improve, and within which bounds; objectives empty: the task's metric and size."""
+    """What to improve, and within which bounds.
+
+    Objectives empty: the task's metric; of images also the size of the network.
+    """
 
     objectives: Sequence[str | Objective] = ()
     limits: Sequence[str | Limit] = ()
@@ -55,7 +56,8 @@ class Goal:
         name = default_metric(task.kind)
         if name not in defined:  # auc, where a class is not among the validation rows
             name = "log_loss"
-        wanted = objectives(self.objectives or (name, "parameters"))
+        usual = (name, "parameters") if isinstance(task.features, Images) else (name,)
+        wanted = objectives(self.objectives or usual)
         limits = tuple(parse_limit(limit) for limit in self.limits)
         for name in [*(one.metric for one in wanted), *(limit.metric for limit in limits)]:
             _refuse_foreign(name, task)
@@ -124,33 +126,13 @@ class Effort:
         return {"trials": self.trials, "seconds": self.search_seconds, "until": tuple(self.until)}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a search came to; everything in it is on disk in the run folder.
-
-    `front` has one row for each delivered point, measured afresh; `test` is empty without a test
-    part. `already`: earlier runs of the same line had used up the budget.
-    """
-
-    run: Path
-    task: Task
-    study: Study[Any]
-    best: Trial
-    front: list[Row]
-    model: Model
-    parity: Parity
-    test: Metrics
-    already: bool
-    left_out: tuple[str, ...] = ()
-    """Sentences on members of the front that could not be exported."""
-
-
 def fit(
     task: Task,
     goal: Goal = Goal(),  # frozen
     effort: Effort = Effort(),  # frozen
     *,
     strategy: str | Any = names.DEFAULT,
+    families: Sequence[str] = (),
     seed: int = 0,
     run: str | Path | None = None,
     fresh: bool = False,
@@ -162,7 +144,9 @@ def fit(
     another search, InputError when the goal does not fit the task.
     """
     effort = effort.starting()
-    study = open_study(task, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh)
+    study = open_study(
+        task, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh
+    )
     already = study.over(**effort.budget)
     study.run(**effort.budget, watch=watch, since=effort.begun)
     return deliver(study, task, already, effort.end)
@@ -174,131 +158,76 @@ def open_study(
     effort: Effort,
     *,
     strategy: str | Any = names.DEFAULT,
+    families: Sequence[str] = (),
     seed: int = 0,
     run: str | Path | None = None,
     fresh: bool = False,
 ) -> Study[Any]:
     """The study that `fit` runs, with what earlier runs of its folder have found."""
     wanted, limits = goal.of(task)
-    folder = Path(run) if run else default_run(task, wanted, limits, strategy, seed)
+    folder = Path(run) if run else default_run(task, wanted, limits, strategy, families, seed)
     if fresh:
         clear(folder)
         (folder / "model.onnx").unlink(missing_ok=True)
-    brief = Brief.of(task)
+    algorithm = names.strategy(strategy) if isinstance(strategy, str) else strategy
+    brief = _brief(task, algorithm, families, [*wanted, *limits])
+    kept = kept_brief(folder)
+    pacing = pace(brief, effort.search_seconds, effort.parallel, kept.folds if kept else 0)
+    folds = pacing.folds if brief.columns and not isinstance(algorithm, OneShot) else 0
+    brief = replace(brief, folds=folds)
     space = space_for(brief)
+    first = portfolio(space, brief)
+    ready = hasattr(algorithm, "ask") and not isinstance(algorithm, type)
+    seeded = folds > 0 and not ready
     return Study(
         space,
-        evaluator_for(space, task, wanted, limits),
-        strategy=names.strategy(strategy) if isinstance(strategy, str) else strategy,
+        evaluator_for(space, task, wanted, limits, folds=folds, fold_seconds=pacing.fold_seconds),
+        strategy=schedule(algorithm, first, folds) if seeded else algorithm,
         objectives=wanted,
         limits=limits,
-        baselines=portfolio(space, brief),
+        baselines=() if seeded else first,
         run=folder,
         seed=seed,
         executor=Supervised(effort.parallel, memory=effort.memory),
         about={"data": task.fingerprint},
         notes={"data in words": summary(task), "name": task.name, "brief": brief.json()},
-        trial_seconds=effort.trial_seconds,
+        trial_seconds=pacing.trial_seconds if folds else effort.trial_seconds,
     )
+
+
+def _brief(
+    task: Task, algorithm: Any, families: Sequence[str], wanted: Sequence[Objective | Limit]
+) -> Brief:
+    """The task's, with the families that can be searched by the strategy and have the metrics."""
+    brief = Brief.of(task)
+    if brief.image:
+        if families:
+            raise InputError(expected("families", "left out for images", ", ".join(families)))
+        return brief
+    if isinstance(algorithm, OneShot):
+        if set(families) - {"network"}:
+            rule = "network alone for a strategy that shares weights"
+            raise InputError(expected("families", rule, ", ".join(families)))
+        return replace(brief, families=("network",))
+    found = check_families(families)
+    if sized := {one.metric for one in wanted} & {"parameters", "flops", "memory"}:
+        if others := [name for name in families if name not in NETWORKS]:
+            rule = f"networks ({', '.join(NETWORKS)}) where {min(sized)} counts"
+            raise InputError(expected("families", rule, ", ".join(others)))
+        found = tuple(name for name in found if name in NETWORKS)
+    return replace(brief, families=found)
 
 
 def default_run(
-    task: Task, wanted: Sequence[Objective], limits: Sequence[Limit], strategy: Any, seed: int
-) -> Path:
+    task: Task, wanted: Sequence[Objective], limits: Sequence[Limit], strategy: Any,
+    families: Sequence[str], seed: int,
+) -> Path:  # fmt: skip
     """``runs/adult-3f9c1a``: the data's name, and a hash of what makes this search this search."""
     line = [task.name, task.kind, [one.metric for one in wanted], [str(one) for one in limits]]
+    line += [sorted(families)] if families else []
     text = json.dumps([*line, str(strategy), seed])
     name = re.sub(r"[^A-Za-z0-9]+", "-", task.name).strip("-").lower() or "run"
     return Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-
-
-def deliver(study: Study[Any], task: Task, already: bool = False, end: float = math.inf) -> Outcome:
-    """Exports and measures the front, and writes its best as `model.onnx` in the run folder.
-
-    A member that cannot be exported exactly is left out, with its reason; so are those for which
-    no time is left at `end`, but never the best. Raises RunError when there is nothing to deliver,
-    KeyboardInterrupt when that is because the study was stopped.
-    """
-    rows, left_out, best = [], [], None
-    front = study.front[:_FRONT]
-    for place, trial in enumerate(front):
-        if best and not already and time.monotonic() > end:
-            left_out.append(
-                f"{len(front) - place} more of the front are not exported: the time was up. "
-                "The same line exports them."
-            )
-            break
-        try:
-            pipeline, model = export_trial(study, task, trial)
-            agreed = parity(model, pipeline, task.features.take(task.validation))
-        except ExportError as error:
-            left_out.append(f"trial {trial.id} is left out: {error}")
-            continue
-        measured = measure(model.path, example_feeds(model, task))
-        rows.append(row(trial, study.space.fill, on_front=True, measured=measured))
-        if best is None:
-            best = trial, agreed
-    if best is None:
-        if study.interrupted:
-            raise KeyboardInterrupt
-        raise RunError(_nothing(study, left_out))
-    trial, agreed = best
-    final = study.folder / "model.onnx"
-    part = final.with_name(".model.onnx.part")
-    shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
-    part.replace(final)
-    model = Model(final)
-    test = score_part(model, task)
-    return Outcome(
-        study.folder, task, study, trial, rows, model, agreed, test, already, tuple(left_out)
-    )
-
-
-def export_trial(study: Study[Any], task: Task, trial: Trial) -> tuple[FittedPipeline, Model]:
-    """The trial's pipeline, and its ONNX file, written into the trial's folder."""
-    folder = study.trial_folder(trial.id)
-    if not (folder / "pipeline.json").is_file():
-        raise RunError(
-            f"trial {trial.id} has left no weights in {study.folder}: only members of the front "
-            f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
-        )
-    description = as_pipeline(study.space.fill(trial.candidate), task)
-    pipeline = load(description, folder)
-    card = card_of(task) | {"trial": trial.id, "validation": scores_of(trial.metrics)}
-    return pipeline, export(pipeline, card, folder / "model.onnx")
-
-
-def scores_of(metrics: Metrics) -> dict[str, float]:
-    """The metrics that judge predictions, without the costs."""
-    return {
-        name: value for name, value in metrics.items() if name in METRICS and METRICS[name].kinds
-    }
-
-
-def score_part(model: Model, task: Task) -> Metrics:
-    """The delivered file on the task's test part; empty when there is none."""
-    if task.test is None:
-        return {}
-    return score(task.kind, task.test.target, model.scores(task.test.features))
-
-
-def _nothing(study: Study[Any], left_out: list[str]) -> str:
-    """Why there is no model, from what the trials say."""
-    if left_out:
-        return left_out[0]
-    done = [trial for trial in study.trials if trial.status is Status.DONE]
-    if done:
-        limits = ", ".join(str(limit) for limit in study.limits)
-        return f"no trial kept the limits {limits}. Loosen them, or give the search more time."
-    reasons = [trial.error for trial in study.trials if trial.error]
-    if reasons and "is broken" in reasons[-1]:
-        limits = ", ".join(str(limit) for limit in study.limits)
-        return (
-            f"no candidate kept the limits {limits}; the last one says: {reasons[-1]}. Loosen them."
-        )
-    if reasons:
-        return f"no trial finished; the last one says: {reasons[-1]}. Give the search more time."
-    return "no trial finished in time. Use a larger --time."
 
 
 def _defined(task: Task) -> Metrics:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netwright.automl.spaces import Brief, stem_strides
+from netwright.automl.brief import Brief
+from netwright.automl.recipes import table_wishes
+from netwright.automl.spaces import stem_strides
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 
@@ -13,15 +15,11 @@ _IMAGE_RECIPE: dict[str, Value] = {
     "activation": "relu", "model.lr": 4e-3, "model.batch_size": 64,
     "model.optimizer.weight_decay": 1e-2, "model.schedule": "OneCycle", "model.augment": "shift",
 }  # fmt: skip
-_TABLE_RECIPE: dict[str, Value] = {
-    "activation": "silu", "model.lr": 2e-3, "model.batch_size": 256,
-    "model.optimizer.weight_decay": 1e-2, "model.schedule": "Cosine", "numeric.scale": "robust",
-}  # fmt: skip
 
 
 def portfolio(space: Space[Any], brief: Brief) -> list[Candidate]:
     """Complete candidates of `space_for(brief)`, the safest first."""
-    wishes = _images(min(brief.image[:2])) if brief.image else _tables()
+    wishes = _images(min(brief.image[:2])) if brief.image else table_wishes(brief)
     return list(dict.fromkeys(completed(space, wish) for wish in wishes))
 
 
@@ -58,24 +56,4 @@ def _stages(stem: int, widths: Sequence[int], times: int) -> dict[str, Value]:
             f"model.network.{stage}.0.channels": width,
             f"model.network.{stage}.1.times": times,
         }
-    return found
-
-
-def _tables() -> list[dict[str, Value]]:
-    """Two dense layers on plain columns, a nearly linear one, and periodic embeddings."""
-    periodic: dict[str, Value] = {
-        "model.network.0.numeric": "periodic", "model.network.0.numeric.periodic.size": 8,
-        "model.network.0.categorical": "embed", "model.network.0.categorical.embed.size": 8,
-    }  # fmt: skip
-    return [
-        _TABLE_RECIPE | _layers(2, 128, drop=0.1),
-        _TABLE_RECIPE | _layers(1, 32, drop=0.0),
-        _TABLE_RECIPE | periodic | _layers(2, 256, drop=0.1),
-    ]
-
-
-def _layers(times: int, features: int, drop: float) -> dict[str, Value]:
-    found: dict[str, Value] = {"model.network.1.times": times}
-    for i in range(times):
-        found |= {f"model.network.1.{i}.0.features": features, f"model.network.1.{i}.1.p": drop}
     return found

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.spaces import Brief, space_for
+from netwright.automl.brief import Brief
+from netwright.automl.spaces import space_for
 from netwright.errors import RunError, closest, expected
 from netwright.report.tables import Row, leaderboard
 from netwright.space.space import Space
@@ -47,6 +48,15 @@ class Reopened:
             rule = f"one of the {len(known)} trials of {self.folder}"
             raise RunError(expected("trial", rule, number, closest(str(number), known)))
         return known[number]
+
+
+def kept_brief(folder: Path) -> Brief | None:
+    """What a run folder was told of its task; None where there is no run of `fit` yet."""
+    if not Store.begun(folder):
+        return None
+    with Store.read(folder) as store:
+        notes = store.identity.notes
+    return Brief.from_json(notes["brief"]) if "brief" in notes else None
 
 
 def reopen(folder: Path) -> Reopened:

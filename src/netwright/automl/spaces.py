@@ -1,51 +1,27 @@
-"""The space that suits a task: network, training recipe and preparation in one description."""
+"""The space that suits a task: preparation, model and recipe in one description."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-
-from netwright.data.task import Images, Kind, Task
+from netwright.automl.brief import Brief, epochs, patience
+from netwright.automl.families import families
 from netwright.networks.augment import Crop, Cutout, Flip
 from netwright.networks.blocks import MBConv, Residual
-from netwright.networks.layers import Activation_, Conv, Dropout, GlobalPool, Linear, Network, Skip
-from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
+from netwright.networks.layers import Activation_, Conv, Dropout, GlobalPool, Linear, Network
 from netwright.networks.training import AdamW, Cosine, OneCycle, Training
-from netwright.pipelines.categories import Categories
-from netwright.pipelines.numeric import Numeric
-from netwright.pipelines.pipeline import ImagePipeline, Pipeline, TablePipeline
+from netwright.pipelines.pipeline import ImagePipeline, Pipeline
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 from netwright.space.space import Space
-
-
-@dataclass(frozen=True)
-class Brief:
-    """What a space needs to know of a task; kept with the run, so that it can be read alone.
-
-    `rows`: training rows; `image`: height, width and channels, None for a table.
-    """
-
-    kind: Kind
-    rows: int
-    image: tuple[int, int, int] | None = None
-
-    @classmethod
-    def of(cls, task: Task) -> Brief:
-        image = task.features.shape if isinstance(task.features, Images) else None
-        return cls(task.kind, len(task.train), image)
-
-    def json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Brief:
-        state = json.loads(text)
-        return cls(state["kind"], state["rows"], tuple(state["image"]) if state["image"] else None)
 
 
 def space_for(brief: Brief) -> Space[Pipeline]:
     """The space searched when the user gives none."""
     return Space(image_description(brief) if brief.image else table_description(brief))
+
+
+def table_description(brief: Brief) -> Pipeline:
+    """One of the brief's families: a choice of whole pipelines."""
+    found = families(brief)
+    return OneOf(dict(found)) if len(found) > 1 else next(iter(found.values()))
 
 
 def image_description(brief: Brief) -> Pipeline:
@@ -112,49 +88,3 @@ def stem_strides(side: int) -> tuple[int, ...]:
     while side > 32 * least:
         least *= 2
     return (least, 2 * least) if side >= 2 * least * 12 else (least,)
-
-
-def table_description(brief: Brief) -> Pipeline:
-    """Columns embedded or as they are, then dense layers."""
-    passes = epochs(brief.rows, most=100)
-    recipe = Training(
-        table_network(),
-        lr=Float(3e-4, 1e-2, log=True),
-        batch_size=OneOf(64, 128, 256),
-        epochs=passes,
-        optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 1e-1)),
-        schedule=OneOf(Cosine(), OneCycle()),
-        label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05),
-        patience=patience(passes),
-    )
-    return TablePipeline(
-        recipe,
-        Numeric(scale=OneOf("standard", "robust")),
-        Categories(least=OneOf(1, 3, 10)),
-    )
-
-
-def table_network() -> Network:
-    """Columns as they are or embedded, one to four dense layers, and the head."""
-    activation: Activation_ = Shared(OneOf("relu", "silu", "gelu", "selu"), "activation")
-    numeric = OneOf({"raw": Skip(), "periodic": Periodic(OneOf(4, 8, 16))})
-    coded = OneOf({"onehot": OneHot(), "embed": Embedding(OneOf(4, 8, 16))})
-    layer = (
-        Linear(OneOf(32, 64, 128, 256), activation=activation),
-        Dropout(OneOf(0.0, 0.1, 0.25)),
-    )
-    return (Columns(numeric, coded), Repeat(layer, times=Integer(1, 4)), Linear())
-
-
-def epochs(rows: int, most: int) -> int:
-    """Passes over the rows: some 600,000 rows in all, within 4 to `most` passes.
-
-    Small data takes more than `most`: 25,000 rows in all, at most 400 passes.
-    """
-    many = min(400, round(25_000 / max(1, rows)))
-    return max(4, min(most, round(6e5 / max(1, rows))), many)
-
-
-def patience(passes: int) -> int:
-    """Epochs to wait for a better one: a quarter of them."""
-    return max(12, passes // 4)

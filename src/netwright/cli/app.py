@@ -14,7 +14,7 @@ import netwright
 from netwright.errors import InputError, NetwrightError, closest, expected
 
 if TYPE_CHECKING:
-    from netwright.automl.plan import Outcome
+    from netwright.automl.delivery import Outcome
 
 EXIT = """
 Exit codes: 0 done; 1 an error of netwright itself; 2 wrong input or options, one sentence on
@@ -61,6 +61,13 @@ StrategyName = Annotated[
         "reinforce, ppo, random, halving, asha, hyperband, bohb, dehb; asha+evolution: asha over "
         "evolution; by supernet: darts, darts2, pcdarts, gdas, snas, drnas, betadarts, fairdarts, "
         "proxyless, fbnet, spos, fairnas, sandwich, enas; or module:Object.",
+    ),
+]
+Families = Annotated[
+    str | None,
+    _option(
+        "For tables, joined by commas: lightgbm, catboost, xgboost, histogram, extra_trees, forest, "
+        "linear, realmlp, tabm, network.  [default: all that are installed]"
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
@@ -156,6 +163,7 @@ def fit(
     until: Until = None,
     kind: KindName = None,
     strategy: StrategyName = "bayesian",
+    families: Families = None,
     seed: Seed = 0,
     workers: Workers = 0,
     run: Run = None,
@@ -171,8 +179,9 @@ def fit(
     effort = Effort(seconds, trials, until or (), workers, begun=_begun(context))
     goal = Goal(objective or (), limit or ())
     outcome = search(
-        data, target, test, goal, effort, kind=_kind(kind), strategy=strategy, seed=seed, run=run,
-        fresh=fresh, quiet=as_json,
+        data, target, test, goal, effort, kind=_kind(kind), strategy=strategy,
+        families=families.split(",") if families else (), seed=seed, run=run, fresh=fresh,
+        quiet=as_json,
     )  # fmt: skip
     if as_json:
         _print_json(outcome)

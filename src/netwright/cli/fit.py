@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
 from rich.live import Live
 from rich.text import Text
 
-from netwright.automl.plan import Effort, Goal, Outcome, deliver, open_study
+from netwright.automl.delivery import Outcome, deliver
+from netwright.automl.plan import Effort, Goal, open_study
 from netwright.cli import screen
 from netwright.cli.screen import OUT, say
 from netwright.data.targets import Wish
@@ -19,7 +21,7 @@ from netwright.study.events import Event, Prepared, Tick, TrialEnded
 from netwright.study.executors import cores
 from netwright.study.study import Study
 from netwright.trials.metrics import metric
-from netwright.trials.trial import Status, Trial
+from netwright.trials.trial import BASELINE, Status, Trial
 
 
 def search(
@@ -31,6 +33,7 @@ def search(
     *,
     kind: Wish = None,
     strategy: str = "bayesian",
+    families: Sequence[str] = (),
     seed: int = 0,
     run: str | None = None,
     fresh: bool = False,
@@ -39,7 +42,9 @@ def search(
     """The whole command; `quiet` says nothing on stdout."""
     effort = effort.starting()
     found = task(data, target, test=test, kind=kind or _kind_of(goal), seed=seed)
-    study = open_study(found, goal, effort, strategy=strategy, seed=seed, run=run, fresh=fresh)
+    study = open_study(
+        found, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh
+    )
     already = study.over(**effort.budget)
     if quiet:
         study.run(**effort.budget, since=effort.begun)
@@ -133,7 +138,7 @@ class Progress:
             self.best is None or first.loss(trial.metrics) < first.loss(self.best.metrics)
         ):
             self.best = trial
-        if event.on_front or trial.proposal.origin == "baseline" or trial.status is Status.FAILED:
+        if event.on_front or trial.proposal.origin == BASELINE or trial.status is Status.FAILED:
             self._print(trial, event.on_front)
 
     def _print(self, trial: Trial, on_front: bool) -> None:
@@ -179,7 +184,7 @@ def _closing(outcome: Outcome) -> None:
         say("\nstopped by Ctrl-C: this is the best so far; the same line goes on.")
     _board(study)
     names = " x ".join(one.metric for one in study.objectives)
-    say(f"\nPareto front, {names} (validation, {len(outcome.task.validation):,} rows)")
+    say(f"\nPareto front, {names} (validation, {outcome.judged:,} rows)")
     metrics = screen.columns(study.objectives, outcome.front[0].metrics)
     for line in screen.lines(outcome.front, metrics, study.objectives, star=False):
         say(line)

@@ -16,8 +16,8 @@ from netwright.networks.training import Training
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
-from netwright.report.tables import count, size, value
-from netwright.trials.trial import ABOUT, Trial
+from netwright.report.tables import count, size, value, what
+from netwright.trials.trial import ABOUT, ENSEMBLE, Trial
 
 
 def show_leaderboard(folder: Path, as_json: bool) -> None:
@@ -33,10 +33,12 @@ def show_leaderboard(folder: Path, as_json: bool) -> None:
 
 
 def show_trial(folder: Path, number: int | None) -> None:
-    """Prints the architecture as a tree, and draws it into ``trial-N.svg`` in the run folder."""
+    """Prints the architecture as a tree, and draws it into ``trial-N.svg`` in the run folder.
+
+    Of a model that is no network, its settings; of an average, its members.
+    """
     run = reopen(folder)
     trial = run.trial(number)
-    pipeline: Pipeline = run.space.fill(trial.candidate)
     score = run.objectives[0].metric
     say(f"trial {trial.id}: {_origin(run, trial)}")
     say(
@@ -45,8 +47,14 @@ def show_trial(folder: Path, number: int | None) -> None:
         else f"{score} {value(score, trial.metrics)}"
     )
     say()
+    if trial.proposal.origin == ENSEMBLE:
+        _members(run, trial)
+        return
+    pipeline: Pipeline = run.space.fill(trial.candidate)
     inputs = _inputs(run, trial)
-    if inputs is None:
+    if not isinstance(pipeline.model, Training):
+        say(f"model: {summary(pipeline, 70)}")
+    elif inputs is None:
         say("it ended before its inputs were known, so sizes are not known either")
         say(f"network: {summary(pipeline, 70)}")
     else:
@@ -57,14 +65,27 @@ def show_trial(folder: Path, number: int | None) -> None:
             say(f"    {path:<36} {show_value(decision)}")
 
 
+def _members(run: Reopened, trial: Trial) -> None:
+    """The share of each model in an average, and how it does alone."""
+    score = run.objectives[0].metric
+    shares = trial.candidate.values
+    say(f"{'share':>7}{'trial':>8}{score:>12}  what")
+    for number in trial.proposal.parents:
+        member = run.trial(number)
+        share, alone = shares[f"trial {number}"], value(score, member.metrics)
+        say(f"{share:>7.0%}{number:>8}{alone:>12}  {what(member, run.space.fill)}")
+    if shares["temperature"] != 1:
+        say(f"\ntemperature {shares['temperature']:.3g}: logarithms are divided by it")
+
+
 def _origin(run: Reopened, trial: Trial) -> str:
     """``mutation of 4: network.1.times 2 -> 3``, or how else it came about."""
     origin, parents = trial.proposal.origin or "proposed", trial.proposal.parents
-    if not parents:
+    if not parents or origin == ENSEMBLE:
         return origin
     parent = run.trial(parents[0])
-    what = "; ".join(changes(parent.candidate, trial.candidate))
-    return f"{origin} of {', '.join(map(str, parents))}" + (f": {what}" if what else "")
+    changed = "; ".join(changes(parent.candidate, trial.candidate))
+    return f"{origin} of {', '.join(map(str, parents))}" + (f": {changed}" if changed else "")
 
 
 def _tree(run: Reopened, trial: Trial, recipe: Training, inputs: Inputs) -> None:

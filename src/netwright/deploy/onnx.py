@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from netwright.data.task import Features, Table, Task
 from netwright.deploy.model import FORMAT, KEY, Model
 from netwright.errors import ExportError
+from netwright.pipelines.blend import Predictor
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
-from netwright.pipelines.pipeline import FittedPipeline
 
 TOLERANCE = 1e-4
 """The largest difference in a probability, or in a value as a share of the target's deviation;
@@ -36,7 +36,7 @@ class Parity:
     labels: int
 
 
-def export(pipeline: FittedPipeline, card: Mapping[str, Any], path: Path) -> Model:
+def export(pipeline: Predictor, card: Mapping[str, Any], path: Path) -> Model:
     """Writes the pipeline to `path`, with `card` as its metadata, and returns it loaded.
 
     The write is whole or not at all: a file in the making has another name.
@@ -77,7 +77,7 @@ def card_of(task: Task) -> dict[str, Any]:
     return card
 
 
-def parity(model: Model, pipeline: FittedPipeline, features: Features) -> Parity:
+def parity(model: Model, pipeline: Predictor, features: Features) -> Parity:
     """The file against the pipeline on these rows; ExportError when they do not agree."""
     here, there = pipeline.predict(features), model.scores(features)
     difference = pipeline.target.difference(here, there)
@@ -107,13 +107,11 @@ def _output_names(features: Features) -> dict[str, str]:
     return names
 
 
-def _graph(pipeline: FittedPipeline, card: Mapping[str, Any]) -> Any:
+def _graph(pipeline: Predictor, card: Mapping[str, Any]) -> Any:
     import onnx.helper
 
     nodes = Nodes()
-    prepared = nodes.cast(pipeline.preparation.emit(nodes), np.float32)
-    scores = pipeline.model.emit(nodes, prepared)
-    outputs = _heads(nodes, scores, pipeline, card)
+    outputs = _heads(nodes, pipeline.emit(nodes), card)
     return onnx.helper.make_graph(nodes.nodes, "netwright", _inputs(card), outputs, nodes.constants)
 
 
@@ -132,28 +130,16 @@ def _inputs(card: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _heads(
-    nodes: Nodes, scores: str, pipeline: FittedPipeline, card: Mapping[str, Any]
-) -> list[Any]:
+def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any]) -> list[Any]:
     """Outputs: "label" (rows,) and "probabilities" (rows, classes), or "value" (rows,)."""
     from onnx import TensorProto
     from onnx.helper import make_tensor_value_info as info
 
     names = card["outputs"]
-    if not pipeline.target.classes:
-        # in float64: a target far from 0 would lose its last digits
-        flat = nodes.add("Squeeze", [scores, nodes.constant(np.array([1], np.int64))])
-        flat = nodes.cast(flat, np.float64)
-        scaled = nodes.add("Mul", [flat, nodes.constant(np.float64(pipeline.target.std))])
-        mean = nodes.constant(np.float64(pipeline.target.mean))
-        if pipeline.target.log is None:
-            value = nodes.add("Add", [scaled, mean], output=names["value"])
-        else:
-            ends = [nodes.constant(np.float64(end)) for end in pipeline.target.log]
-            log = nodes.add("Clip", [nodes.add("Add", [scaled, mean]), *ends])
-            value = nodes.add("Exp", [log], output=names["value"])
+    if not card["classes"]:
+        value = nodes.add("Identity", [predictions], output=names["value"])
         return [info(value, TensorProto.DOUBLE, ["rows"])]
-    chances = nodes.add("Softmax", [scores], output=names["probabilities"], axis=1)
+    chances = nodes.add("Identity", [predictions], output=names["probabilities"])
     best = nodes.add("ArgMax", [chances], axis=1, keepdims=0)
     labels, kind = _labels(card["classes"])
     label = nodes.add("Gather", [nodes.constant(labels), best], output=names["label"], axis=0)

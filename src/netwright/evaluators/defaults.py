@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from netwright.data.task import Task
 from netwright.errors import InputError
 from netwright.evaluators.base import Evaluator, cascade, combine
 from netwright.evaluators.costs import NetworkCosts
+from netwright.evaluators.folds import CrossValidate
 from netwright.evaluators.latency import Latency
 from netwright.evaluators.train import TrainAndValidate
 from netwright.space.space import Space
@@ -17,22 +19,25 @@ from netwright.trials.objective import Limit, Objective
 
 
 def evaluator_for(
-    space: Space[Any], task: Task, objectives: Sequence[Objective], limits: Sequence[Limit] = ()
-) -> Evaluator:
+    space: Space[Any], task: Task, objectives: Sequence[Objective], limits: Sequence[Limit] = (), *,
+    folds: int = 0, fold_seconds: float = math.inf,
+) -> Evaluator:  # fmt: skip
     """Costs first, then training, then latency where an objective or limit asks for it.
 
-    A candidate whose known costs break a limit is refused before it is trained. The evaluator is
-    handed the task without its test part: a search cannot see what it does not have.
+    `folds` above 0: `CrossValidate` with so many, of which one may take `fold_seconds`. A candidate
+    whose known costs break a limit is refused before it is trained. The evaluator is handed the
+    task without its test part: a search cannot see what it does not have.
     """
     task = replace(task, test=None)
     wanted = {one.metric for one in objectives} | {one.metric for one in limits}
-    costs, training = (
-        NetworkCosts(space, task),
-        TrainAndValidate(space, task, _keep(objectives, task)),
-    )
+    costs, keep = NetworkCosts(space, task), _keep(objectives, task)
+    training: Evaluator = TrainAndValidate(space, task, keep)
+    if folds:
+        training = CrossValidate(space, task, folds, keep, fold_seconds)
     latency = Latency(space, task)
     # a limit on what training measures refuses nothing: the trial is paid for, and says how far off
-    trained = cascade(costs, training, limits=limits)
+    sized = not folds or wanted & set(costs.metrics)  # many families have none of these figures
+    trained = cascade(costs, training, limits=limits) if sized else training
     stages: list[Evaluator] = [trained]
     if wanted & set(latency.metrics):
         stages.append(latency)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,14 +15,15 @@ from numpy.typing import NDArray
 
 from netwright.data.splits import folds
 from netwright.data.task import Task
-from netwright.errors import check_whole
+from netwright.errors import InputError, check_whole, expected
 from netwright.evaluators.heritage import CANDIDATE
-from netwright.evaluators.train import before
+from netwright.evaluators.train import before, warm_up
+from netwright.pipelines.blend import fold_folder, note_seconds, seconds_of
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.trials.metrics import default_metric, score, scored
-from netwright.trials.trial import Job, Metrics
+from netwright.trials.trial import ABOUT, Job, Metrics
 
 HELD_OUT = "held-out.npy"
 """In a trial's folder: a prediction for each row of `CrossValidate.rows`, NaN where there is none."""
@@ -35,20 +37,26 @@ class CrossValidate:
 
     The fidelity is the share of the folds: a candidate that looks bad on the first need not be
     fitted on the others, and a promotion takes over the folds that its parents have fitted.
-    With 1 fold it is the task's own split. Folds are the same for all candidates.
+    With 1 fold it is the task's own split, and the fidelity that of the fit. Folds are the same for
+    all candidates; steps of the preparation that know no target are fitted once, on the rows of all
+    folds.
 
-    Under a deadline the folds share the time; those for which none is left are left out, and
-    `folds` among the metrics says how many there are. Leaves in the job's folder `fold-0`,
-    `fold-1`... (as `FittedPipeline.save` does), and `held-out.npy`.
+    A fold may take `fold_seconds`. Under a deadline the first fold takes its share of the time, and
+    further ones are fitted for as long as there is time for one more: `folds` among the metrics
+    says how many there are. Leaves in the job's folder `fold-0`, `fold-1`... (as
+    `FittedPipeline.save` does), and `held-out.npy`.
     """
 
     space: Space[Any]
     task: Task
     folds: int = 5
     keep_best: str = ""
+    fold_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         check_whole("folds", self.folds, 1)
+        if not self.fold_seconds > 0:
+            raise InputError(expected("fold_seconds", "above 0", self.fold_seconds))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -56,9 +64,9 @@ class CrossValidate:
 
     @property
     def fidelities(self) -> tuple[float, ...]:
-        """A fold each."""
+        """A fold each; none to choose from where there is but one."""
         many = len(self.tasks)
-        return tuple((i + 1) / many for i in range(many))
+        return tuple((i + 1) / many for i in range(many)) if many > 1 else ()
 
     @property
     def keeps(self) -> int:
@@ -89,6 +97,17 @@ class CrossValidate:
             replace(task, train=rows[learn], validation=rows[judge]) for learn, judge in found
         )
 
+    @cached_property
+    def _whole(self) -> Task | None:
+        """The rows of all folds, for steps that know no target."""
+        if self.folds == 1:
+            return None
+        return replace(self.task, test=None, train=self.rows, validation=self.rows[:0])
+
+    def warm_up(self) -> None:
+        """As that of `TrainAndValidate`, and the steps' libraries."""
+        warm_up()
+
     def __call__(self, job: Job) -> Metrics:
         begun = time.monotonic()
         candidate = job.proposal.candidate
@@ -98,12 +117,11 @@ class CrossValidate:
         predictions: list[NDArray[np.floating]] = []
         slowest = 0.0
         for i in range(wanted):
-            start = time.monotonic()
-            if i and start + slowest > job.deadline:
+            if i and time.monotonic() + slowest > job.deadline:
                 break  # what there is is a model, too
             known = self._known(job, i)
-            predictions.append(self._fit(pipeline, job, i, wanted - i) if known is None else known)
-            slowest = max(slowest, time.monotonic() - start)
+            predictions.append(self._fit(pipeline, job, i, wanted) if known is None else known)
+            slowest = max(slowest, seconds_of(fold_folder(job.folder, i)))
         held_out = self._assembled(predictions)
         np.save(job.folder / HELD_OUT, held_out)
         seen = np.isfinite(held_out.reshape(len(held_out), -1)).all(1)
@@ -111,30 +129,41 @@ class CrossValidate:
         seconds = time.monotonic() - begun
         return found | {"train_seconds": seconds, "folds": float(len(predictions))}
 
-    def _fit(self, pipeline: Pipeline, job: Job, i: int, left: int) -> NDArray[np.floating]:
+    def _fit(self, pipeline: Pipeline, job: Job, i: int, wanted: int) -> NDArray[np.floating]:
         """Predictions of the fold's held-out rows, by a pipeline that is kept in the folder."""
+        start = time.monotonic()
+        # the first fold leaves time for the others; later ones have been seen to fit
+        deadline = before(job.deadline, 1 if i else wanted)
         fitted = fit(
-            pipeline, self.tasks[i], seed=(job.seed + i) % 2**31,
-            deadline=before(job.deadline, left),
+            pipeline, self.tasks[i], seed=(job.seed + i) % 2**31, seen=self._whole,
+            deadline=self._limited(deadline, start),
+            fidelity=job.proposal.fidelity if len(self.tasks) == 1 else 1.0,
             metric_name=self.keep_best or default_metric(self.task.kind),
         )  # fmt: skip
-        folder = job.folder / f"fold-{i}"
+        folder = fold_folder(job.folder, i)
         folder.mkdir()
         fitted.save(folder)
+        inputs = fitted.preparation.for_network(fitted.target.outputs)
+        (job.folder / ABOUT).write_text(inputs.json())
         predictions = fitted.predict(self.task.features.take(self.tasks[i].validation))
         np.save(folder / HELD_OUT, predictions)
+        note_seconds(folder, time.monotonic() - start)
         return predictions
+
+    def _limited(self, deadline: float, start: float) -> float:
+        """No clock is looked at where trials are counted."""
+        return deadline if math.isinf(deadline) else min(deadline, start + self.fold_seconds)
 
     def _known(self, job: Job, i: int) -> NDArray[np.floating] | None:
         """The fold as a parent of the same candidate has fitted it, copied into the folder."""
         for number in job.proposal.parents:
             parent = job.folder.parent / str(number)
-            if not (parent / f"fold-{i}" / HELD_OUT).is_file():
+            if not (fold_folder(parent, i) / HELD_OUT).is_file():
                 continue
             if Candidate.from_json((parent / CANDIDATE).read_text()) != job.proposal.candidate:
                 continue
-            mine = job.folder / f"fold-{i}"
-            shutil.copytree(parent / f"fold-{i}", mine)
+            mine = fold_folder(job.folder, i)
+            shutil.copytree(fold_folder(parent, i), mine)
             predictions: NDArray[np.floating] = np.load(mine / HELD_OUT)
             return predictions
         return None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from netwright.data.task import Images, Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import card_of, export
-from netwright.pipelines.pipeline import as_pipeline, load
+from netwright.pipelines.blend import load_trial
+from netwright.pipelines.pipeline import as_pipeline
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 
@@ -34,8 +35,8 @@ class Timing(NamedTuple):
 class Latency:
     """Exports the trained candidate to `model.onnx` in the job's folder, and times it.
 
-    Needs what `TrainAndValidate` left there: combine it after that. Times are of raw columns or
-    pixels to labels, in milliseconds; `latency_spread` is their interquartile range.
+    Needs what `TrainAndValidate` or `CrossValidate` left there: combine it after that. Times are of
+    raw columns or pixels to labels, in milliseconds; `latency_spread` is their interquartile range.
     """
 
     space: Space[Any]
@@ -51,7 +52,7 @@ class Latency:
     def __call__(self, job: Job) -> Metrics:
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
         path = job.folder / "model.onnx"
-        model = export(load(pipeline, job.folder), card_of(self.task), path)
+        model = export(load_trial(pipeline, job.folder), card_of(self.task), path)
         feeds = example_feeds(model, self.task)
         with job.alone():
             return measure(path, feeds)

@@ -94,9 +94,7 @@ class TrainAndValidate:
 
     def warm_up(self) -> None:
         """One step of gradient descent: much of torch is loaded by the first."""
-        rows = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
-        module = torch.nn.Linear(2, 2)
-        train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)
+        warm_up()
 
     def __call__(self, job: Job) -> Metrics:
         task = self.task
@@ -121,6 +119,13 @@ class TrainAndValidate:
             leave(heritage, job)
             scores["inherited"] = heritage.share
         return scores
+
+
+def warm_up() -> None:
+    """One step of gradient descent."""
+    rows = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
+    module = torch.nn.Linear(2, 2)
+    train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)
 
 
 def before(deadline: float, parts: int = 1) -> float:

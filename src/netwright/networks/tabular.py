@@ -22,11 +22,11 @@ def realmlp(rows: int, *, regression: bool) -> Training:
 
     No label smoothing: it costs log loss and AUC.
     """
-    drop: float = Shared(OneOf(0.15, 0.0, 0.05, 0.3), "dropout")
+    drop: float = Shared(OneOf(0.15, 0.0, 0.05, 0.3), "realmlp_dropout")
     # SELU for classes, Mish for numbers; ReLU takes a third of their time
     kinds: tuple[Activation_, ...] = ("mish", "relu") if regression else ("selu", "relu", "mish")
-    kind: Activation_ = Shared(OneOf(*kinds), "activation")
-    width: int = Shared(OneOf(256, 128, 384), "width")
+    kind: Activation_ = Shared(OneOf(*kinds), "realmlp_activation")
+    width: int = Shared(OneOf(256, 128, 384), "realmlp_width")
     block: Network = (NTKLinear(width), ParametricActivation(kind), Dropout(drop))
     numeric = PeriodicLinear(sigma=OneOf(0.1, 0.03, 0.3, 1.0))
     rates = (0.2, 0.1, 0.05, 0.3) if regression else (0.04, 0.02, 0.01, 0.08)
@@ -52,8 +52,8 @@ def tabm(rows: int, *, regression: bool) -> Training:
 
     The original has 32 members of 512 columns, whose steps take a core a hundred times as long.
     """
-    width: int = Shared(OneOf(128, 64, 192, 256), "width")
-    drop: float = Shared(OneOf(0.1, 0.0, 0.2), "dropout")
+    width: int = Shared(OneOf(128, 64, 192, 256), "tabm_width")
+    drop: float = Shared(OneOf(0.1, 0.0, 0.2), "tabm_dropout")
     layer: Network = (MemberLinear(width), Dropout(drop))
     numeric = OneOf(
         {

@@ -32,13 +32,15 @@ class GreedySelection:
 
     `steps`: models added, at most. `bags`: random subsets of the library, each with the share
     `share` of the models; 0: the whole library once. `halves`: splits of the rows by which an
-    average of several has to prove that it is better than the best alone; 0: it need not.
+    average of several has to prove that it is better than the best alone, by `margin` standard
+    errors of the mean gain; 0: it need not.
     """
 
     steps: int = 25
     bags: int = 0
     share: float = 0.5
     halves: int = 4
+    margin: float = 1.0
 
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 1)
@@ -53,9 +55,8 @@ class GreedySelection:
         """(models,) weights that sum to 1, most of them 0.
 
         A model alone where an average, selected on one half of the rows, is not better on the
-        other half than the model that is best on the first, by a standard error over all
-        `halves`: few rows make any average look good. Raises InputError without models, or where
-        they are of different rows.
+        other half than the model that is best on the first, over all `halves`: few rows make any
+        average look good. Raises InputError without models, or where they are of different rows.
         """
         _check(library)
         rows = np.arange(len(library[0]))
@@ -91,7 +92,10 @@ class GreedySelection:
                 best = int(np.argmin([loss(one[here], here) for one in library]))
                 blended = average([one[there] for one in library], weights)
                 gains.append(loss(library[best][there], there) - loss(blended, there))
-        return not gains or float(np.mean(gains)) > float(np.std(gains)) / np.sqrt(len(gains))
+        if not gains:
+            return True
+        error = float(np.std(gains)) / np.sqrt(len(gains))
+        return float(np.mean(gains)) > self.margin * error
 
 
 def greedy(

@@ -60,7 +60,7 @@ class FittedNetwork:
     def emit(self, nodes: Nodes, name: str) -> str:
         """The network's nodes, written by torch; `name` is its float32 input."""
         graph = _onnx_graph(self.module, self.inputs.shape)
-        return nodes.inline(graph, {graph.input[0].name: name}, "nw/network/")[0]
+        return nodes.inline(graph, {graph.input[0].name: name})[0]
 
     def save(self, folder: Path) -> None:
         """The weights, as safetensors."""

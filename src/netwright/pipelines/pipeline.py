@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,26 +19,25 @@ import torch
 from numpy.typing import NDArray
 
 from netwright.data.task import Features, Images, Table, Task
-from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
+from netwright.errors import InputError, Phrase, expected
 from netwright.networks.morphing import Inheritance
 from netwright.networks.training import Examples, Training
 from netwright.pipelines import network
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.distinct import distinct
-from netwright.pipelines.encoders import Aims, class_aims
+from netwright.pipelines.encoders import Aims
 from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
+from netwright.pipelines.nodes import Nodes
 from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pixels import Scale
 from netwright.pipelines.preparation import STEPS, ImageInputs, Preparation, TableInputs
 from netwright.pipelines.states import read, written
+from netwright.pipelines.targets import Target, TargetScale, fit_target
 from netwright.pipelines.text import Text
 from netwright.trials.metrics import default_metric, metric, score
 
 _TIE = 1e-4
 """Of the log loss, in the score of an epoch: few rows give many epochs one accuracy, or auc 1."""
-
-
-TargetScale: TypeAlias = Literal["plain", "log"]
 
 
 @dataclass(frozen=True)
@@ -73,56 +72,6 @@ _PREPARED: WeakKeyDictionary[Task, dict[Pipeline, Preparation]] = WeakKeyDiction
 """Few settings of steps, many candidates: each would fit the same again."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """How outputs become predictions: class probabilities, or a number scaled back."""
-
-    classes: int
-    """0 for regression."""
-    mean: float = 0.0
-    std: float = 1.0
-    log: tuple[float, float] | None = None
-    """Where logarithms are learnt, of which `mean` and `std` are: the least and greatest said."""
-
-    @property
-    def outputs(self) -> int:
-        return self.classes or 1
-
-    def scaled(self, target: NDArray[Any]) -> NDArray[Any]:
-        """What the loss compares with: class numbers, or the target at mean 0 and deviation 1."""
-        if self.classes:
-            return target.astype(np.int64)
-        values = target if self.log is None else np.log(target)
-        return ((values - self.mean) / self.std).astype(np.float32)
-
-    def examples(self, target: NDArray[Any]) -> torch.Tensor:
-        """The same as a tensor."""
-        return torch.from_numpy(self.scaled(target))
-
-    def aims(self, target: NDArray[Any]) -> Aims:
-        """What supervised steps learn from, of the training rows' targets."""
-        if self.classes:
-            return class_aims(target)
-        return self.scaled(target).astype(np.float64)[:, None]
-
-    def predictions(self, outputs: NDArray[np.float32]) -> NDArray[np.floating]:
-        """(rows, classes) probabilities in float32, or (rows,) values in float64."""
-        if not self.classes:
-            values = outputs[:, 0].astype(np.float64) * self.std + self.mean
-            return values if self.log is None else np.exp(np.clip(values, *self.log))
-        shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-        probabilities: NDArray[np.float32] = shifted / shifted.sum(1, keepdims=True)
-        return probabilities
-
-    def difference(self, some: NDArray[Any], others: NDArray[Any]) -> float:
-        """The largest between predictions: of a probability, or in deviations of the target."""
-        if not len(some):
-            return 0.0
-        if self.log is not None:
-            some, others = np.log(some), np.log(others)
-        return float(np.abs(some - others).max() / (1.0 if self.classes else self.std))
-
-
 def prepare(pipeline: Pipeline, features: Features, aims: Aims | None = None) -> Preparation:
     """The pipeline's preparation, fitted on these rows; `aims`: their targets, for some steps."""
     if isinstance(pipeline, ImagePipeline):
@@ -137,8 +86,14 @@ def prepare(pipeline: Pipeline, features: Features, aims: Aims | None = None) ->
     )
 
 
-def prepared(pipeline: Pipeline, task: Task) -> Preparation:
-    """The preparation fitted on the task's training rows; remembered as long as the task lives."""
+def prepared(pipeline: Pipeline, task: Task, seen: Task | None = None) -> Preparation:
+    """The preparation fitted on the task's training rows; remembered as long as the task lives.
+
+    `seen`: a task whose training rows may be looked at by steps that know no target: the folds of
+    one table then share one preparation.
+    """
+    if seen is not None and not (found := prepared(pipeline, seen)).supervised:
+        return found
     steps: Pipeline = replace(pipeline, model=_NO_MODEL)
     known = _PREPARED.setdefault(task, {})
     if steps not in known:
@@ -147,32 +102,20 @@ def prepared(pipeline: Pipeline, task: Task) -> Preparation:
     return known[steps]
 
 
-def training_inputs(pipeline: Pipeline, task: Task, *, seed: int) -> NDArray[Any]:
+def training_inputs(
+    pipeline: Pipeline, task: Task, *, seed: int, seen: Task | None = None
+) -> NDArray[Any]:
     """The prepared training rows. Where a step knows targets, no row is told its own."""
     train = task.features.take(task.train)
     aims = target_of(task, pipeline).aims(task.target[task.train])
     groups = None if task.groups is None else task.groups[task.train]
-    return prepared(pipeline, task).training_inputs(train, aims, seed, groups)
+    return prepared(pipeline, task, seen).training_inputs(train, aims, seed, groups)
 
 
 def target_of(task: Task, pipeline: Pipeline | None = None) -> Target:
-    """Fitted on the training rows, on the pipeline's scale.
-
-    Raises InfeasibleCandidate where the logarithm is wanted of a number that has none.
-    """
-    if task.kind != "regression":
-        return Target(len(task.classes))
-    values = np.asarray(task.target[task.train], np.float64)
-    if not isinstance(pipeline, TablePipeline) or pipeline.target == "plain":
-        return Target(0, float(values.mean()), float(values.std()) or 1.0)
-    if task.target.min() <= 0:
-        rule = "positive for its logarithm to be learnt"
-        raise InfeasibleCandidate(expected("the target", rule, float(task.target.min())))
-    logs = np.log(values)
-    std = float(logs.std()) or 1.0
-    # one deviation beyond what was seen: the exponential of a stray output has no bounds
-    ends = float(logs.min()) - std, float(logs.max()) + std
-    return Target(0, float(logs.mean()), std, ends)
+    """Fitted on the training rows, on the pipeline's scale."""
+    scale = pipeline.target if isinstance(pipeline, TablePipeline) else "plain"
+    return fit_target(task, scale)
 
 
 def as_pipeline(description: object, task: Task) -> Pipeline:
@@ -202,6 +145,11 @@ class FittedPipeline:
         """(rows, classes) probabilities, or (rows,) values."""
         return self.target.predictions(self.model.outputs(self.preparation.inputs(features)))
 
+    def emit(self, nodes: Nodes) -> str:
+        """`predict` as nodes, from the columns or the image by their names."""
+        prepared = nodes.cast(self.preparation.emit(nodes), np.float32)
+        return self.target.emit(nodes, self.model.emit(nodes, prepared))
+
     def save(self, folder: Path) -> None:
         """`pipeline.json` (what the steps learnt) and `weights.safetensors`."""
         state = {"preparation": written(self.preparation), "target": written(self.target)}
@@ -218,14 +166,16 @@ def fit(
     deadline: float = math.inf,
     metric_name: str = "",
     start: torch.nn.Module | None = None,
+    seen: Task | None = None,
 ) -> FittedPipeline:
     """Fits on the task's training rows, keeping the epoch that scores best on its validation rows.
 
-    `start`: the module to be trained, such as that of an `heir`; a new one when None.
+    `start`: the module to be trained, such as that of an `heir`; a new one when None. `seen`: as in
+    `prepared`.
     """
     truth = task.target[task.validation]
-    preparation, target = prepared(pipeline, task), target_of(task, pipeline)
-    inputs = training_inputs(pipeline, task, seed=seed)
+    preparation, target = prepared(pipeline, task, seen), target_of(task, pipeline)
+    inputs = training_inputs(pipeline, task, seed=seed, seen=seen)
     rows = Rows(inputs, target.scaled(task.target[task.train]), _weights(task, task.train))
     held_out = preparation.inputs(task.features.take(task.validation))
     judged = Rows(held_out, target.scaled(truth), _weights(task, task.validation))

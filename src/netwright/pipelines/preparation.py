@@ -47,6 +47,11 @@ class Preparation(Protocol):
         """What the model is told of its inputs."""
         ...
 
+    @property
+    def supervised(self) -> bool:
+        """Whether a step knows the targets of the rows it was fitted on."""
+        ...
+
 
 @dataclass(frozen=True)
 class TableInputs:
@@ -65,6 +70,10 @@ class TableInputs:
     ) -> NDArray[np.float32]:
         coded = self.categories.training_inputs(features, aims, seed, groups)
         return self._matrix(features, coded)
+
+    @property
+    def supervised(self) -> bool:
+        return bool(self.categories.means.columns or self.text.columns)  # terms are chosen by it
 
     def _matrix(self, features: Table, coded: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = [self.numeric.inputs(features), self.text.inputs(features), coded]
@@ -87,6 +96,10 @@ class ImageInputs:
     scale: FittedScale
     size: tuple[int, int, int]
     """Height, width, channels of the training images."""
+
+    @property
+    def supervised(self) -> bool:
+        return False
 
     def inputs(self, features: Images) -> NDArray[np.uint8]:
         """(rows, c, h, w), uint8."""

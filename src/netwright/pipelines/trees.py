@@ -193,20 +193,20 @@ class TreeEnsemble:
         def spread(values: Arrays, dtype: Any) -> Any:
             out = np.zeros(len(owner), dtype)
             out[at] = values
-            return out.tolist()
+            return out
 
         def child(nodes: NDArray[np.int32]) -> NDArray[np.int64]:
             leaf = ~nodes.astype(np.int64) - start - tree + sizes[tree]
             return np.where(nodes >= 0, nodes - start, leaf)
 
-        modes = np.full(len(owner), "LEAF", object)
-        modes[at] = "BRANCH_LEQ"
+        modes = np.full(len(owner), b"LEAF", object)
+        modes[at] = b"BRANCH_LEQ"
         missing: dict[str, Any] = {}
         if self.missing_left.any():
             missing["nodes_missing_value_tracks_true"] = spread(self.missing_left, np.int64)
         return missing | {
-            "nodes_treeids": owner.tolist(), "nodes_nodeids": number.tolist(),
-            "nodes_featureids": spread(self.feature, np.int64), "nodes_modes": modes.tolist(),
+            "nodes_treeids": owner, "nodes_nodeids": number,
+            "nodes_featureids": spread(self.feature, np.int64), "nodes_modes": modes,
             "nodes_values": spread(self.threshold, np.float32),
             "nodes_truenodeids": spread(child(self.left), np.int64),
             "nodes_falsenodeids": spread(child(self.right), np.int64),
@@ -223,10 +223,10 @@ class TreeEnsemble:
         wide = self.values.shape[1] == len(self.base)
         first = self.starts[:-1] + np.arange(self.trees)  # (trees,) first leaf
         return {
-            "target_treeids": owner.tolist(),
-            "target_nodeids": (leaf - first[owner] + sizes[owner]).tolist(),
-            "target_ids": (column if wide else self.output[owner]).tolist(),
-            "target_weights": self.values[leaf, column].tolist(),
+            "target_treeids": owner,
+            "target_nodeids": leaf - first[owner] + sizes[owner],
+            "target_ids": column if wide else self.output[owner],
+            "target_weights": self.values[leaf, column],
         }
 
     def save(self, folder: Path) -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from netwright.networks.training import Training
+from netwright.pipelines.models import Learner
 from netwright.space.candidate import Candidate
 
 _SILENT = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns", "Given"}
@@ -17,7 +18,8 @@ _SIZES = ("channels", "features", "expand", "heads", "size")
 
 def summary(description: object, length: int = 34) -> str:
     """``conv 16, 2 residual, conv 32``: the layers that tell one network from another."""
-    words = list(_words(_network(description)))
+    network = _network(description)
+    words = list(_learner(network)) if isinstance(network, Learner) else list(_words(network))
     runs = [(word, len(list(same))) for word, same in groupby(words)]
     text = ", ".join(f"{n} {word}" if n > 1 else word for word, n in runs) or "linear"
     return text if len(text) <= length else text[: length - 1].rstrip(", ") + "…"
@@ -28,6 +30,16 @@ def _network(description: object) -> object:
     while not isinstance(description, Training) and hasattr(description, "model"):
         description = description.model
     return description.network if isinstance(description, Training) else description
+
+
+def _learner(learner: object) -> Iterator[str]:
+    """``LightGBM``, ``31 leaves``, ``rate 0.05``."""
+    yield type(learner).__name__
+    for name in ("leaves", "depth"):
+        if hasattr(learner, name):
+            yield f"{name} {getattr(learner, name)}"
+    if hasattr(learner, "learning_rate"):
+        yield f"rate {show_value(learner.learning_rate)}"
 
 
 def _words(network: object) -> Iterator[str]:

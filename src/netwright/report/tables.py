@@ -12,7 +12,7 @@ from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import Metrics, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, Metrics, Status, Trial
 
 Fill = Callable[[Candidate], object]
 
@@ -38,14 +38,16 @@ class Row:
 
 
 def what(trial: Trial, fill: Fill) -> str:
-    """A few words on a trial: its network, or "?" when its candidate no longer fits the space."""
+    """A few words on a trial: its model, or "?" when its candidate no longer fits the space."""
+    if trial.proposal.origin == ENSEMBLE:
+        return f"ensemble of {', '.join(map(str, trial.proposal.parents))}"
     try:
         words = summary(fill(trial.candidate))
     except NetwrightError:
         return "?"
     if trial.proposal.fidelity < 1:
         return f"at {100 * trial.proposal.fidelity:.0f} %: {words}"
-    return f"baseline: {words}" if trial.proposal.origin == "baseline" else words
+    return f"baseline: {words}" if trial.proposal.origin == BASELINE else words
 
 
 def leaderboard(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from netwright.errors import InputError, expected
 from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.fidelity import Ladder, MultiFidelity, Supply
 from netwright.trials.trial import Proposal, Trial
@@ -22,8 +23,21 @@ class ASHA(MultiFidelity):
     """Promotes the best 1/eta of a rung as soon as they are; no worker ever waits for another.
 
     Results of a rung are ordered by front rank, those outside the limits last; infeasible ones
-    count, and are never promoted.
+    count, and are never promoted. `promote` above 0 is the share that each rung passes on, in place
+    of that by which the fidelity rises.
     """
+
+    promote: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.promote <= 1:
+            fix = "Use 0.5 for the better half."
+            raise InputError(expected("promote", "from 0 to 1", self.promote, fix))
+
+    def passed(self, rise: float) -> float:
+        """As `promote` says."""
+        return self.promote or rise
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Asynchronous(Ladder(self, problem))

@@ -85,6 +85,10 @@ class MultiFidelity(ABC):
         settings = ", ".join(f"{name}={value}" for name, value in values.items())
         return f"{type(self).__name__}({settings})"
 
+    def passed(self, rise: float) -> float:
+        """The share of a rung that is passed on to one whose fidelity is 1 / `rise` times its own."""
+        return rise
+
     @abstractmethod
     def __call__(self, problem: Problem) -> Strategy: ...
 
@@ -229,8 +233,8 @@ class Ladder:
         return self._ranked[k][1]
 
     def share(self, k: int) -> float:
-        """What rung `k` passes on: the share by which the fidelity rises."""
-        return self.rungs[k].fidelity / self.rungs[k + 1].fidelity
+        """What rung `k` passes on."""
+        return self.settings.passed(self.rungs[k].fidelity / self.rungs[k + 1].fidelity)
 
     def answer(self, supply: Supply) -> Proposal | None:
         """A trial of full fidelity where there is none yet, nor will be soon.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,7 @@ from netwright.strategies.selection import violation
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import Proposal, Status, Trial
-
-BASELINE = "baseline"
-"""The origin of trials that the study was given instead of proposed."""
+from netwright.trials.trial import BASELINE, ENSEMBLE, Proposal, Status, Trial
 
 
 class Listener:
@@ -71,11 +68,20 @@ class Journal:
         for trial in self.ordered():
             self._compare(trial)
         self.unfinished = [one for one in self.ordered() if one.status is Status.RUNNING]
+        for one in [one for one in self.unfinished if one.proposal.origin == ENSEMBLE]:
+            error = "stopped before it was recorded"
+            self.end(replace(one, status=Status.INFEASIBLE, error=error), store.seconds)
+            self.unfinished.remove(one)
         self.baselines = sum(one.proposal.origin == BASELINE for one in self.trials.values())
 
     def ordered(self) -> list[Trial]:
         """All trials, by id."""
         return [self.trials[number] for number in sorted(self.trials)]
+
+    @property
+    def counted(self) -> int:
+        """The trials that a budget counts: averages of others cost no evaluation."""
+        return counted(self.trials.values())
 
     def ask(self, n: int) -> list[Proposal]:
         """The strategy's next proposals, from the seed and what it has been told alone."""
@@ -108,14 +114,18 @@ class Journal:
     def needed(self) -> set[int]:
         """Whose folders are kept.
 
-        The front; the best in the first objective, should nothing keep the limits; what runs, and
-        its parents. Where children start from what parents have left: the best `keeps` trials,
-        and those from which the strategy may still breed. A function of the log, so that a study
-        that is killed and gone on with has the same folders.
+        The front; the best in the first objective, should nothing keep the limits; members of an
+        average among these; what runs, and its parents. Where children start from what parents
+        have left: the best `keeps` trials, and those from which the strategy may still breed. A
+        function of the log, so that a study that is killed and gone on with has the same folders.
         """
         running = [one for one in self.trials.values() if one.status is Status.RUNNING]
         parents = {parent for one in running for parent in one.proposal.parents}
-        kept = parents | {one.id for one in [*self.front, *self._leader, *running, *self._best]}
+        best = [*self.front, *self._leader]
+        parents |= {
+            m for one in best if one.proposal.origin == ENSEMBLE for m in one.proposal.parents
+        }
+        kept = parents | {one.id for one in [*best, *running, *self._best]}
         return kept | set(breeders(self._listener.strategy)) if self._keeps else kept
 
     def _compare(self, trial: Trial) -> None:
@@ -142,6 +152,11 @@ class Journal:
                 error = f"{name} is {trial.metrics[name]}"
                 return replace(trial, status=Status.INFEASIBLE, error=error)
         return trial
+
+
+def counted(trials: Iterable[Trial]) -> int:
+    """How many of the trials a budget counts."""
+    return sum(one.proposal.origin != ENSEMBLE for one in trials)
 
 
 def trial_seed(seed: int, trial: int) -> int:

@@ -32,7 +32,7 @@ from netwright.study.events import Event, Prepared, Tick, TrialEnded, TrialStart
 from netwright.study.executors import Executor, Supervised
 from netwright.study.folders import empty, fresh_folder, temporary_folder, used_folders
 from netwright.study.identity import Identity
-from netwright.study.journal import BASELINE, Journal, Listener
+from netwright.study.journal import Journal, Listener, counted
 from netwright.study.lock import FolderLock
 from netwright.study.preparing import FOLDER as SUPERNET
 from netwright.study.preparing import NUMBER as PREPARATION
@@ -43,7 +43,7 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import Job, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, Job, Metrics, Proposal, Status, Trial
 
 _FIRST = 3.0
 """The first trial of all gets so many seconds at least, so that there is an answer."""
@@ -193,6 +193,24 @@ class Study(Generic[D]):
             store.spend(self.seconds)
         return self
 
+    def add(self, proposal: Proposal, make: Callable[[Path], Metrics]) -> Trial:
+        """Records what was made of finished trials, such as an average, as a trial of its own.
+
+        `make` fills the trial's folder and measures. The strategy does not hear of it, and budgets
+        do not count it. Where `make` raises, nothing is recorded.
+        """
+        begun = time.monotonic()
+        with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
+            journal = self._open_journal(store)
+            folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
+            metrics = make(folder)
+            trial = journal.start(proposal, store.seconds)
+            seconds = time.monotonic() - begun
+            ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)
+            journal.end(ended, store.seconds)
+            self._trials, self._front = journal.ordered(), journal.front
+        return self._trials[-1]
+
     def close(self) -> None:
         """Ends the workers, if any; a study whose `run` has returned has none."""
         self._executor.close()
@@ -207,7 +225,7 @@ class Study(Generic[D]):
 
     def _used_up(self, budget: Budget) -> bool:
         ended = all(trial.status is not Status.RUNNING for trial in self._trials)
-        started = ended and budget.trials_left(len(self._trials)) == 0
+        started = ended and budget.trials_left(counted(self._trials)) == 0
         late = budget.too_late(self.seconds, quickest(self._trials))
         return started or late or budget.reached(self._trials)
 
@@ -228,7 +246,8 @@ class Study(Generic[D]):
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
-        return trial.proposal.origin != BASELINE or self.space.holds(trial.candidate)
+        given = trial.proposal.origin in (BASELINE, ENSEMBLE)
+        return not given or self.space.holds(trial.candidate)
 
     def _open_journal(self, store: Store) -> Journal:
         """Replays the log; an object that knows a part of it already is told the rest."""
@@ -277,7 +296,7 @@ class _Loop:
 
     def run(self) -> None:
         """Until the budget is used, or nothing runs and the strategy has nothing to propose."""
-        most = self._budget.trials_left(len(self._journal.trials)) + len(self._again)
+        most = self._budget.trials_left(self._journal.counted) + len(self._again)
         evaluator = self._preparing.evaluator(self._study.evaluator)
         self._executor.open(evaluator, None if math.isinf(most) else int(most))
         self._tidy()  # a run that was killed may have left what its last trial made needless
@@ -294,7 +313,7 @@ class _Loop:
             self._watch(Tick(self.used, tuple(self._running), self._preparing.progress()))
 
     def _may_start(self) -> bool:
-        left = self._budget.trials_left(len(self._journal.trials)) > 0 or bool(self._again)
+        left = self._budget.trials_left(self._journal.counted) > 0 or bool(self._again)
         late = self._tried and self._budget.too_late(self.used, self._quickest)
         return left and not late  # one trial is always tried, however long the start took
 
@@ -315,7 +334,7 @@ class _Loop:
         journal = self._journal
         if self._again:
             return [(self._again.pop(0), True)]
-        room = int(min(free, self._budget.trials_left(len(journal.trials))))
+        room = int(min(free, self._budget.trials_left(journal.counted)))
         baselines = self._study.baselines[journal.baselines :][:room]
         journal.baselines += len(baselines)
         proposals = [Proposal(one, origin=BASELINE) for one in baselines]
@@ -397,7 +416,7 @@ def quickest(trials: Sequence[Trial]) -> float:
         (
             trial.seconds
             for trial in trials
-            if trial.status is Status.DONE and trial.proposal.origin != BASELINE
+            if trial.status is Status.DONE and trial.proposal.origin not in (BASELINE, ENSEMBLE)
         ),
         default=0.0,
     )

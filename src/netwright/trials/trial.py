@@ -28,6 +28,12 @@ class Status(StrEnum):
     """The code or the machine is at fault. Counted; too many stop the study."""
 
 
+BASELINE = "baseline"
+"""The origin of trials that a study was given instead of proposed."""
+ENSEMBLE = "ensemble"
+"""The origin of averages: the candidate has a weight for each member's trial, its parents."""
+
+
 @dataclass(frozen=True)
 class Proposal:
     """What a strategy asks to be evaluated.

@@ -1,0 +1,76 @@
+"""What a space and a schedule need to know of a task."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.task import Images, Kind, Task
+
+_SKEWED = 1.0
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a space and a schedule need to know of a task; kept with the run, to be read alone.
+
+    `rows`: training rows; `image`: height, width and channels, None for a table. Of a table:
+    `columns`, how many are `categorical`, `classes` (0 for regression), whether logarithms of the
+    target are worth a try (`logs`), and what the search was told: `folds`, and `families`, empty
+    for all there are.
+    """
+
+    kind: Kind
+    rows: int
+    image: tuple[int, int, int] | None = None
+    columns: int = 0
+    categorical: int = 0
+    classes: int = 0
+    logs: bool = False
+    folds: int = 0
+    families: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, task: Task) -> Brief:
+        if isinstance(task.features, Images):
+            return cls(task.kind, len(task.train), task.features.shape)
+        kinds = [column.kind for column in task.features.columns]
+        return cls(
+            task.kind, len(task.train), columns=len(kinds),
+            categorical=sum(kind in ("category", "boolean") for kind in kinds),
+            classes=len(task.classes), logs=task.kind == "regression" and _skewed(task.target),
+        )  # fmt: skip
+
+    def json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Brief:
+        state = json.loads(text)
+        state["image"] = tuple(state["image"]) if state["image"] else None
+        state["families"] = tuple(state.get("families", ()))
+        return cls(**state)
+
+
+def _skewed(target: NDArray[np.float64]) -> bool:
+    """Whether the target is positive with a long tail above, that logarithms would shorten."""
+    if target.min() <= 0 or target.std() == 0:
+        return False
+    return float((((target - target.mean()) / target.std()) ** 3).mean()) > _SKEWED
+
+
+def epochs(rows: int, most: int) -> int:
+    """Passes over the rows: some 600,000 rows in all, within 4 to `most` passes.
+
+    Small data takes more than `most`: 25,000 rows in all, at most 400 passes.
+    """
+    many = min(400, round(25_000 / max(1, rows)))
+    return max(4, min(most, round(6e5 / max(1, rows))), many)
+
+
+def patience(passes: int) -> int:
+    """Epochs to wait for a better one: a quarter of them."""
+    return max(12, passes // 4)

@@ -1,0 +1,294 @@
+"""From a finished search to files: the front exported, checked, measured, and the best of it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netwright.automl.ensembles import Choice, Member, choose, members
+from netwright.data.task import Task
+from netwright.deploy.model import Model
+from netwright.deploy.onnx import Parity, card_of, export, parity
+from netwright.errors import ExportError, RunError
+from netwright.evaluators.folds import CrossValidate
+from netwright.evaluators.latency import Latency, example_feeds, measure
+from netwright.pipelines.blend import Blend, Predictor, blended, has_weights, load_trial
+from netwright.pipelines.pipeline import as_pipeline
+from netwright.report.tables import Row, row
+from netwright.space.candidate import Candidate
+from netwright.study.study import Study
+from netwright.trials.metrics import METRICS, default_metric, score
+from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
+
+_FRONT = 24
+"""So many members of the front are exported and measured; the best come first."""
+_ALONE = 3
+"""So many single candidates of a table are, beside the averages: one a family, the best."""
+_SMALL = 2
+"""Models in the small average: faster than the large one."""
+_CHECKED = 256
+"""Held-out rows on which a file and what it was made from are compared."""
+_TEMPERATURE = "temperature"
+_MEMBER = "trial "
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to; everything in it is on disk in the run folder.
+
+    `front` has one row for each delivered point, measured afresh; `test` is empty without a test
+    part. `judged`: the rows that validation metrics are of. `already`: earlier runs of the same
+    line had used up the budget.
+    """
+
+    run: Path
+    task: Task
+    study: Study[Any]
+    best: Trial
+    front: list[Row]
+    model: Model
+    parity: Parity
+    test: Metrics
+    already: bool
+    judged: int
+    left_out: tuple[str, ...] = ()
+    """Sentences on members of the front that could not be exported."""
+
+
+def deliver(study: Study[Any], task: Task, already: bool = False, end: float = math.inf) -> Outcome:
+    """Exports and measures the front, and writes its best as `model.onnx` in the run folder.
+
+    Of a search over folds also averages of trials are made and recorded. A member that cannot be
+    exported exactly is left out, with its reason; so are those for which no time is left at `end`,
+    but never the best. Raises RunError when there is nothing to deliver, KeyboardInterrupt when
+    that is because the study was stopped.
+    """
+    folds = cross_validation(study)
+    points = _Points(study, task)
+    for give in _averages(study, task, folds) if folds else _front(study):
+        if points.rows and not already and time.monotonic() > end:
+            points.left_out.append(
+                "more of the front is not exported: the time was up. The same line exports it."
+            )
+            break
+        points.try_one(give)
+    if not points.rows:
+        if study.interrupted:
+            raise KeyboardInterrupt
+        raise RunError(_nothing(study, points.left_out))
+    trial, agreed = points.best()
+    final = study.folder / "model.onnx"
+    part = final.with_name(".model.onnx.part")
+    shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
+    part.replace(final)
+    model = Model(final)
+    test = score_part(model, task)
+    judged = len(folds.rows) if folds else len(task.validation)
+    return Outcome(
+        study.folder, task, study, trial, points.front(), model, agreed, test, already, judged,
+        tuple(points.left_out),
+    )  # fmt: skip
+
+
+Give = Trial | Choice
+"""What is to be delivered: a trial, or an average that is to become one."""
+
+
+class _Points:
+    """What has been exported so far."""
+
+    def __init__(self, study: Study[Any], task: Task) -> None:
+        self._study, self._task = study, task
+        self._feeds: dict[str, Any] | None = None
+        self.rows: dict[int, Row] = {}
+        self._agreed: dict[int, Parity] = {}
+        self.left_out: list[str] = []
+
+    def try_one(self, give: Give) -> None:
+        """Exports, checks and measures it, or says why not."""
+        study = self._study
+        name = f"trial {give.id}" if isinstance(give, Trial) else "an average"
+        try:
+            if isinstance(give, Choice):
+                trial, measured = self._record(give)
+            elif give.id in self.rows:
+                return
+            else:
+                trial = give
+                measured = self._export(predictor(study, self._task, trial), trial, trial.metrics)
+        except ExportError as error:
+            self.left_out.append(f"{name} is left out: {error}")
+            return
+        self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
+
+    def _record(self, choice: Choice) -> tuple[Trial, Metrics]:
+        """The average as a trial of the study."""
+        study, task = self._study, self._task
+        shares = sorted(choice.shares.items(), key=lambda one: (-one[1], one[0]))
+        values: dict[str, Any] = {f"{_MEMBER}{number}": share for number, share in shares}
+        candidate = Candidate(values | {_TEMPERATURE: choice.temperature})
+        for known in study.trials:
+            if known.proposal.origin == ENSEMBLE and known.candidate == candidate:
+                return known, self._export(predictor(study, task, known), known, known.metrics)
+        measured: dict[str, float] = {}
+        folds = cross_validation(study)
+        share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
+        proposal = Proposal(candidate, share, ENSEMBLE, parents=tuple(n for n, _ in shares))
+        model = average_of(study, task, candidate)
+
+        def make(folder: Path) -> Metrics:
+            number = int(folder.name)
+            measured.update(self._write(model, folder, number, choice.metrics))
+            return dict(choice.metrics) | measured
+
+        return study.add(proposal, make), measured
+
+    def _export(self, model: Predictor, trial: Trial, metrics: Metrics) -> Metrics:
+        return self._write(model, self._study.trial_folder(trial.id), trial.id, metrics)
+
+    def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
+        """The file in the trial's folder; its latencies and size."""
+        task = self._task
+        card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
+        file = export(model, card, folder / "model.onnx")
+        rows = task.validation[:_CHECKED]
+        self._agreed[number] = parity(file, model, task.features.take(rows))
+        if self._feeds is None:
+            self._feeds = example_feeds(file, task)
+        return measure(file.path, self._feeds)
+
+    def best(self) -> tuple[Trial, Parity]:
+        """The first that was exported and keeps the limits: the best come first.
+
+        Figures alone do not say it: some are of more rows than others.
+        """
+        known = {trial.id: trial for trial in self._study.trials}
+        kept = [
+            number for number, one in self.rows.items()
+            if all(limit.keeps(one.metrics) for limit in self._study.limits)
+        ]  # fmt: skip
+        number = kept[0] if kept else next(iter(self.rows))
+        return known[number], self._agreed[number]
+
+    def front(self) -> list[Row]:
+        """Best first; of a single objective those that nothing else beats in it and in latency."""
+        first, *others = self._study.objectives
+        rows = sorted(self.rows.values(), key=lambda one: first.loss(one.metrics))
+        if others:
+            return rows
+        kept, quickest = [], math.inf
+        for one in rows:
+            if one.metrics["latency"] < quickest:
+                kept.append(one)
+                quickest = one.metrics["latency"]
+        return kept
+
+
+def _front(study: Study[Any]) -> Iterator[Give]:
+    yield from study.front[:_FRONT]
+
+
+def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[Give]:
+    """The best average, the best candidates alone, and a small average.
+
+    The front alone where an objective is of networks: an average has no such figure.
+    """
+    found = members(study.trials, study.trial_folder)
+    known = {*folds.metrics, *Latency(study.space, task).metrics}
+    if not found or any(one.metric not in known for one in study.objectives):
+        yield from _front(study)
+        return
+    name = study.objectives[0].metric
+    judge = name if name in METRICS and METRICS[name].kinds else default_metric(task.kind)
+    target = task.target[folds.rows]
+    whole = choose(found, task.kind, target, judge)
+    yield _alone(found, whole) or whole
+    yield from _families(study, found)
+    small = choose(found, task.kind, target, judge, steps=_SMALL)
+    if len(small.shares) < len(whole.shares):
+        yield _alone(found, small) or small
+
+
+def _alone(found: list[Member], choice: Choice) -> Trial | None:
+    """The trial, where the average is of one and changes nothing."""
+    if len(choice.shares) > 1 or choice.temperature != 1:
+        return None
+    return next(one.trial for one in found if one.trial.id in choice.shares)
+
+
+def _families(study: Study[Any], found: list[Member]) -> list[Trial]:
+    """The best trial of each of the best families, of full fidelity."""
+    first = study.objectives[0]
+    full = [one.trial for one in found if one.trial.proposal.fidelity == 1]
+    best: dict[object, Trial] = {}
+    for trial in sorted(full, key=lambda one: first.loss(one.metrics)):
+        best.setdefault(trial.candidate.values.get(""), trial)
+    return list(best.values())[:_ALONE]
+
+
+def cross_validation(study: Study[Any]) -> CrossValidate | None:
+    """The study's evaluator of folds, where it has one."""
+    parts = getattr(study.evaluator, "evaluators", (study.evaluator,))
+    return next((one for one in parts if isinstance(one, CrossValidate)), None)
+
+
+def predictor(study: Study[Any], task: Task, trial: Trial) -> Predictor:
+    """What the trial has fitted: a pipeline, or the average of several. RunError where it is gone."""
+    if trial.proposal.origin == ENSEMBLE:
+        return average_of(study, task, trial.candidate)
+    folder = study.trial_folder(trial.id)
+    if not has_weights(folder):
+        raise RunError(
+            f"trial {trial.id} has left no weights in {study.folder}: only members of the front "
+            f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
+        )
+    return load_trial(as_pipeline(study.space.fill(trial.candidate), task), folder)
+
+
+def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
+    """The average that an ensemble's candidate describes."""
+    known = {trial.id: trial for trial in study.trials}
+    pairs = []
+    for name, share in candidate.values.items():
+        if name.startswith(_MEMBER):
+            member = predictor(study, task, known[int(name.removeprefix(_MEMBER))])
+            pairs.append((float(share), member))  # type: ignore[arg-type]  # shares are numbers
+    return blended(pairs, float(candidate.values[_TEMPERATURE]))  # type: ignore[arg-type]
+
+
+def scores_of(metrics: Metrics) -> dict[str, float]:
+    """The metrics that judge predictions, without the costs."""
+    return {
+        name: value for name, value in metrics.items() if name in METRICS and METRICS[name].kinds
+    }
+
+
+def score_part(model: Model, task: Task) -> Metrics:
+    """The delivered file on the task's test part; empty when there is none."""
+    if task.test is None:
+        return {}
+    return score(task.kind, task.test.target, model.scores(task.test.features))
+
+
+def _nothing(study: Study[Any], left_out: list[str]) -> str:
+    """Why there is no model, from what the trials say."""
+    if left_out:
+        return left_out[0]
+    done = [trial for trial in study.trials if trial.status is Status.DONE]
+    if done:
+        limits = ", ".join(str(limit) for limit in study.limits)
+        return f"no trial kept the limits {limits}. Loosen them, or give the search more time."
+    reasons = [trial.error for trial in study.trials if trial.error]
+    if reasons and "is broken" in reasons[-1]:
+        limits = ", ".join(str(limit) for limit in study.limits)
+        return (
+            f"no candidate kept the limits {limits}; the last one says: {reasons[-1]}. Loosen them."
+        )
+    if reasons:
+        return f"no trial finished; the last one says: {reasons[-1]}. Give the search more time."
+    return "no trial finished in time. Use a larger --time."

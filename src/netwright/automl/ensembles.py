@@ -1,0 +1,209 @@
+"""Which trials to average: by what they say of rows that they have not learnt from.
+
+Every trial of a table leaves a prediction for each row by a model that did not see it
+(`CrossValidate`). The average is chosen on these by greedy selection, and has to prove itself on
+rows that it was not chosen on. Trials that were not fitted on all folds are known on fewer rows:
+they are looked at apart, and win only where they are better on rows that both know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.task import Kind
+from netwright.evaluators.folds import HELD_OUT
+from netwright.pipelines.blend import tempered
+from netwright.pipelines.ensemble import GreedySelection, average
+from netwright.space.candidate import Candidate
+from netwright.trials.metrics import METRICS, score
+from netwright.trials.trial import Metrics, Status, Trial
+
+_LIBRARY = 20
+"""The best so many take part."""
+_MOST_ROWS = 8_000
+"""Rows that the choice looks at: more cost time and change nothing."""
+_PROVES = 5_000
+"""With fewer rows an average has to prove itself on rows that it was not chosen on."""
+_SPLITS, _MARGIN = 3, 2.0
+"""Splits into halves, and standard errors by which models of fewer folds have to be better."""
+_LEAST_ROWS = 200
+"""Fewer tell nothing of a temperature."""
+_EDGE = 1e-15
+
+Predictions = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial, how many folds it was fitted on, and what it says of the rows (NaN: nothing)."""
+
+    trial: Trial
+    folds: int
+    held_out: Predictions
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(rows,) those it has a prediction for."""
+        flat = self.held_out.reshape(len(self.held_out), -1)
+        return np.asarray(np.isfinite(flat).all(1))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An average: the share of each trial, the temperature, and how it does on the held-out rows."""
+
+    shares: Mapping[int, float]
+    temperature: float
+    metrics: Metrics
+
+
+def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Member]:
+    """The finished trials whose folders still hold their predictions.
+
+    Of a candidate that was tried on one fold, then on more, the last.
+    """
+    found: dict[Candidate, Member] = {}
+    for trial in trials:
+        path = folder(trial.id) / HELD_OUT
+        if trial.status is Status.DONE and path.is_file():
+            folds, before = int(trial.metrics.get("folds", 1)), found.get(trial.candidate)
+            if before is None or before.folds <= folds:
+                found[trial.candidate] = Member(trial, folds, np.load(path))
+    return list(found.values())
+
+
+def choose(
+    found: Sequence[Member], kind: Kind, target: NDArray[Any], metric: str, steps: int = 25
+) -> Choice:
+    """The average of at most `steps` models, at least one; `target`: of the members' rows."""
+    loss = loss_of(kind, metric)
+    levels = sorted({one.folds for one in found}, reverse=True)
+    options = []
+    for level in levels:
+        library = [one for one in found if one.folds >= level]
+        common = np.logical_and.reduce([one.seen for one in library])
+        rows = _some(np.flatnonzero(common))
+        ranked = sorted(library, key=lambda one: loss(one.held_out[rows], target[rows]))[:_LIBRARY]
+        options.append((ranked, rows))
+    best = options[0]
+    judged = _some(np.flatnonzero(np.logical_and.reduce([one.seen for one in found])))
+    for option in options[1:]:
+        gains = np.subtract(*(_honest(*one, judged, target, loss, steps) for one in (best, option)))
+        if gains.mean() > _MARGIN * gains.std() / np.sqrt(len(gains)):
+            best = option
+    weights = _select(*best, target, loss, steps)
+    shares = {one.trial.id: float(w) for one, w in zip(best[0], weights, strict=True) if w > 0}
+    return _judged(best[0], weights, shares, kind, target, metric)
+
+
+def _select(
+    library: Sequence[Member], rows: NDArray[np.int64], target: NDArray[Any],
+    loss: Callable[[Predictions, NDArray[Any]], float], steps: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Weights, chosen on these rows."""
+    truth = target[rows]
+
+    def by_rows(p: Predictions, some: NDArray[np.int64]) -> float:
+        return loss(p, truth[some])
+
+    greedy = GreedySelection(steps, halves=4 if len(rows) < _PROVES else 0, margin=0)
+    held_out = [one.held_out[rows] for one in library]
+    return greedy(held_out, by_rows, np.random.default_rng(0))
+
+
+def _honest(
+    library: Sequence[Member], rows: NDArray[np.int64], judged: NDArray[np.int64],
+    target: NDArray[Any], loss: Callable[[Predictions, NDArray[Any]], float], steps: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Losses on halves of the `judged` rows, of averages that were chosen without them."""
+    rng, losses = np.random.default_rng(0), []
+    for _ in range(_SPLITS):
+        order = rng.permutation(judged)
+        for half in (order[::2], order[1::2]):
+            weights = _select(library, np.setdiff1d(rows, half), target, loss, steps)
+            mixed = average([one.held_out[half] for one in library], weights)
+            losses.append(loss(mixed, target[half]))
+    return np.array(losses)
+
+
+def _judged(
+    library: Sequence[Member], weights: NDArray[np.float64], shares: Mapping[int, float],
+    kind: Kind, target: NDArray[Any], metric: str,
+) -> Choice:  # fmt: skip
+    chosen = [one for one, w in zip(library, weights, strict=True) if w > 0]
+    rows = np.flatnonzero(np.logical_and.reduce([one.seen for one in chosen]))
+    mixed = average([one.held_out[rows] for one in library], weights)
+    temperature = 1.0
+    if kind != "regression":
+        mixed = mixed.astype(np.float32)
+        if metric == "log_loss":
+            temperature = fit_temperature(mixed, target[rows])
+            mixed = tempered(mixed, temperature)
+    metrics = score(kind, target[rows], mixed)
+    return Choice(shares, temperature, metrics | {"folds": float(min(m.folds for m in chosen))})
+
+
+def fit_temperature(probabilities: NDArray[np.float32], target: NDArray[Any]) -> float:
+    """The temperature of least log loss; 1 where that does not prove better on other rows."""
+    from scipy.optimize import minimize_scalar
+
+    if len(target) < _LEAST_ROWS:
+        return 1.0
+
+    def best(rows: NDArray[np.int64]) -> float:
+        def loss(log_t: float) -> float:
+            return _log_loss(tempered(probabilities[rows], float(np.exp(log_t))), target[rows])
+
+        return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
+
+    order = np.random.default_rng(0).permutation(len(target))
+    gain = 0.0
+    for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        p, truth = probabilities[there], target[there]
+        gain += _log_loss(p, truth) - _log_loss(tempered(p, best(here)), truth)
+    return best(order) if gain > 0 else 1.0
+
+
+def loss_of(kind: Kind, metric: str) -> Callable[[Predictions, NDArray[Any]], float]:
+    """Less is better; the usual metrics without computing all others beside them."""
+    if metric == "log_loss":
+        return _log_loss
+    if metric == "auc" and kind == "binary":
+        return lambda p, truth: 1 - auc(p[:, 1], truth)
+    if metric == "rmse":
+        return lambda p, truth: float(np.sqrt(np.mean((p - truth) ** 2)))
+    sign = 1 if METRICS[metric].direction == "min" else -1
+
+    def loss(p: Predictions, truth: NDArray[Any]) -> float:
+        scores = score(kind, truth, p)
+        return sign * scores[metric] if metric in scores else scores["log_loss"]
+
+    return loss
+
+
+def auc(ranked: NDArray[np.floating], truth: NDArray[Any]) -> float:
+    """Area under the ROC curve from ranks, ties in the middle; .5 of one class."""
+    positive = truth == 1
+    many, others = int(positive.sum()), int((~positive).sum())
+    if not many or not others:
+        return 0.5
+    _, place, counts = np.unique(ranked, return_inverse=True, return_counts=True)
+    rank = np.cumsum(counts) - (counts - 1) / 2  # the middle of its ties
+    return float((rank[place[positive]].sum() - many * (many + 1) / 2) / (many * others))
+
+
+def _log_loss(p: Predictions, truth: NDArray[Any]) -> float:
+    told = p[np.arange(len(truth)), truth]
+    return float(-np.log(np.clip(told, _EDGE, 1)).mean())
+
+
+def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, _MOST_ROWS, replace=False))

@@ -1,0 +1,210 @@
+"""Families of models for tables: each a whole pipeline, with the preparation that suits it.
+
+Sources of the ranges: the tuning spaces of Holzmueller et al. 2024 (2407.04491, appendix C) and of
+Gorishniy et al. 2025 (2410.24210, appendix D), narrowed to what pays in minutes on a few cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+
+from netwright.automl.brief import Brief, epochs, patience
+from netwright.errors import InputError, closest
+from netwright.networks.layers import Activation_, Dropout, Linear, Network, Skip
+from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
+from netwright.networks.tabular import realmlp, tabm
+from netwright.networks.training import AdamW, Cosine, OneCycle, Training
+from netwright.pipelines.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
+from netwright.pipelines.categories import Categories
+from netwright.pipelines.forests import ExtraTrees, RandomForest
+from netwright.pipelines.linear import LinearModel
+from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.pipeline import TablePipeline
+from netwright.pipelines.targets import TargetScale
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
+
+_NEEDS = {"catboost": "catboost", "xgboost": "xgboost"}
+"""Families that an extra brings."""
+_TREES = 60
+"""Trees of a forest fitted on one of several folds: their average has some hundreds."""
+
+
+def known_families() -> tuple[str, ...]:
+    """The families that this installation has."""
+    return tuple(name for name in _FAMILIES if name not in _NEEDS or find_spec(_NEEDS[name]))
+
+
+def check_families(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The wanted families in their usual order, all when none is named; InputError at others."""
+    known = known_families()
+    for name in wanted:
+        if name in _NEEDS and name not in known:
+            raise InputError(
+                f"family {name} needs an extra. Install it with: pip install 'netwright[boost]'"
+            )
+        if name not in known:
+            fix = closest(name, known) or f"Known: {', '.join(known)}."
+            raise InputError(f"families must be known ones, got {name!r}. {fix}")
+    return tuple(name for name in known if name in wanted or not wanted)
+
+
+def families(brief: Brief) -> Mapping[str, TablePipeline]:
+    """A pipeline for each of the brief's families, every choice open."""
+    return {name: _FAMILIES[name](brief) for name in check_families(brief.families)}
+
+
+def _for_trees(brief: Brief, model: object) -> TablePipeline:
+    """Trees branch on missing values and need no scale."""
+    return TablePipeline(
+        model,  # type: ignore[arg-type]  # a learner with open choices
+        Numeric(scale="none", indicator=False, missing="keep", parts=True),
+        _coded(brief),
+        target=_target(brief),
+    )
+
+
+def _for_forests(brief: Brief, model: object) -> TablePipeline:
+    return TablePipeline(
+        model,  # type: ignore[arg-type]
+        Numeric(scale="none", parts=True),
+        _coded(brief),
+        target=_target(brief),
+    )
+
+
+def _for_networks(brief: Brief, model: Training | LinearModel) -> TablePipeline:
+    return TablePipeline(
+        model,
+        Numeric(scale=OneOf("robust", "quantile")),
+        Categories(least=OneOf(1, 3, 10)) if brief.categorical else Categories(),
+        target=_target(brief),
+    )
+
+
+def _coded(brief: Brief) -> Categories:
+    if not brief.categorical:
+        return Categories()
+    return Categories(least=OneOf(1, 5), encode=OneOf("frequency", "target", "onehot"))
+
+
+def _target(brief: Brief) -> TargetScale:
+    return OneOf("plain", "log") if brief.logs else "plain"
+
+
+def _lightgbm(brief: Brief) -> TablePipeline:
+    return _for_trees(
+        brief,
+        LightGBM(
+            learning_rate=Float(0.01, 0.3, log=True),
+            leaves=Integer(4, 256, log=True),
+            min_rows=Integer(1, 100, log=True),
+            feature_share=Float(0.3, 1.0),
+            row_share=Float(0.5, 1.0),
+            l2=Float(1e-3, 30.0, log=True),
+            extra_trees=OneOf(False, True),
+        ),
+    )
+
+
+def _catboost(brief: Brief) -> TablePipeline:
+    return _for_trees(
+        brief,
+        CatBoost(
+            learning_rate=Float(0.02, 0.3, log=True),
+            depth=Integer(4, 9),
+            l2=Float(1.0, 30.0, log=True),
+            row_share=Float(0.6, 1.0),
+            random_strength=Float(0.1, 4.0, log=True),
+        ),
+    )
+
+
+def _xgboost(brief: Brief) -> TablePipeline:
+    return _for_trees(
+        brief,
+        XGBoost(
+            learning_rate=Float(0.02, 0.3, log=True),
+            depth=Integer(3, 10),
+            min_weight=Float(0.1, 30.0, log=True),
+            feature_share=Float(0.4, 1.0),
+            row_share=Float(0.5, 1.0),
+            l2=Float(0.1, 30.0, log=True),
+        ),
+    )
+
+
+def _histogram(brief: Brief) -> TablePipeline:
+    return _for_trees(
+        brief,
+        HistogramBoosting(
+            learning_rate=Float(0.02, 0.3, log=True), leaves=Integer(8, 128, log=True)
+        ),
+    )
+
+
+def _extra_trees(brief: Brief) -> TablePipeline:
+    model = ExtraTrees(
+        trees=_TREES if brief.folds > 1 else 3 * _TREES,
+        min_rows=OneOf(1, 2, 5),
+        feature_share=OneOf(0.7, 0.4, 1.0) if brief.kind == "regression" else OneOf(None, 0.4, 0.8),
+    )
+    return _for_forests(brief, model)
+
+
+def _forest(brief: Brief) -> TablePipeline:
+    model = RandomForest(
+        trees=_TREES if brief.folds > 1 else 3 * _TREES,
+        min_rows=OneOf(1, 2, 5),
+        feature_share=OneOf(0.4, 0.7) if brief.kind == "regression" else OneOf(None, 0.4, 0.8),
+    )
+    return _for_forests(brief, model)
+
+
+def _linear(brief: Brief) -> TablePipeline:
+    return _for_networks(brief, LinearModel())
+
+
+def _realmlp(brief: Brief) -> TablePipeline:
+    return _for_networks(brief, realmlp(brief.rows, regression=brief.kind == "regression"))
+
+
+def _tabm(brief: Brief) -> TablePipeline:
+    return _for_networks(brief, tabm(brief.rows, regression=brief.kind == "regression"))
+
+
+def _network(brief: Brief) -> TablePipeline:
+    """Columns embedded or as they are, then dense layers: sizes and all open."""
+    passes = epochs(brief.rows, most=100)
+    recipe = Training(
+        table_network(),
+        lr=Float(3e-4, 1e-2, log=True),
+        batch_size=OneOf(64, 128, 256),
+        epochs=passes,
+        optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 1e-1)),
+        schedule=OneOf(Cosine(), OneCycle()),
+        label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05),
+        patience=patience(passes),
+    )
+    return _for_networks(brief, recipe)
+
+
+def table_network() -> Network:
+    """Columns as they are or embedded, one to four dense layers, and the head."""
+    activation: Activation_ = Shared(OneOf("relu", "silu", "gelu", "selu"), "activation")
+    numeric = OneOf({"raw": Skip(), "periodic": Periodic(OneOf(4, 8, 16))})
+    coded = OneOf({"onehot": OneHot(), "embed": Embedding(OneOf(4, 8, 16))})
+    layer = (
+        Linear(OneOf(32, 64, 128, 256), activation=activation),
+        Dropout(OneOf(0.0, 0.1, 0.25)),
+    )
+    return (Columns(numeric, coded), Repeat(layer, times=Integer(1, 4)), Linear())
+
+
+_FAMILIES: Mapping[str, Callable[[Brief], TablePipeline]] = {
+    "lightgbm": _lightgbm, "catboost": _catboost, "xgboost": _xgboost, "histogram": _histogram,
+    "extra_trees": _extra_trees, "forest": _forest, "linear": _linear, "realmlp": _realmlp,
+    "tabm": _tabm, "network": _network,
+}  # fmt: skip
+NETWORKS = ("realmlp", "tabm", "network")
+"""Families whose architecture is searched."""

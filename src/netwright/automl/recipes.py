@@ -1,0 +1,93 @@
+"""Strong configurations of the families of models for tables, in the order in which they are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from netwright.automl.brief import Brief
+from netwright.automl.families import check_families
+from netwright.space.candidate import Value
+
+Wishes = Mapping[str, Value]
+
+_FEW_ROWS = 3_000
+_MANY_CLASSES = 5
+
+_LIGHTGBM: dict[str, Value] = {
+    "model.learning_rate": 0.05, "model.leaves": 31, "model.min_rows": 20,
+    "model.feature_share": 0.8, "model.row_share": 0.8, "model.l2": 0.1,
+}  # fmt: skip
+_RECIPES: Mapping[str, Sequence[Wishes]] = {
+    "lightgbm": [
+        _LIGHTGBM,
+        _LIGHTGBM | {"model.extra_trees": True, "model.leaves": 63, "model.min_rows": 5},
+        _LIGHTGBM | {"model.leaves": 128, "model.learning_rate": 0.03, "model.min_rows": 3},
+        _LIGHTGBM | {"model.leaves": 8, "model.min_rows": 5, "model.feature_share": 0.5},
+    ],
+    "catboost": [
+        {
+            "model.learning_rate": 0.08, "model.depth": 6, "model.l2": 3.0, "model.row_share": 0.8,
+            "model.random_strength": 1.0,
+        },
+        {
+            "model.learning_rate": 0.06, "model.depth": 8, "model.l2": 5.0, "model.row_share": 0.8,
+            "model.random_strength": 1.0, "categories.encode": "target",
+        },
+    ],
+    "xgboost": [
+        {
+            "model.learning_rate": 0.06, "model.depth": 6, "model.min_weight": 1.0,
+            "model.feature_share": 0.8, "model.row_share": 0.8, "model.l2": 1.0,
+        },
+    ],
+    "histogram": [{"model.learning_rate": 0.08, "model.leaves": 31}],
+    "extra_trees": [{}, {"model.min_rows": 2, "model.feature_share": 0.4}],
+    "forest": [{}],
+    "linear": [{"numeric.scale": "robust"}, {"numeric.scale": "quantile"}],
+    "realmlp": [
+        {},
+        {"realmlp_dropout": 0.0, "model.network.0.numeric.sigma": 0.3},
+        {"realmlp_activation": "relu", "realmlp_width": 384, "realmlp_dropout": 0.3},
+    ],
+    "tabm": [{}, {"model.network.0.numeric": "periodic"}],
+    "network": [
+        {
+            "activation": "silu", "model.lr": 2e-3, "model.batch_size": 256,
+            "model.optimizer.weight_decay": 1e-2, "model.schedule": "Cosine",
+            "numeric.scale": "robust", "model.network.0.numeric": "periodic",
+            "model.network.0.numeric.periodic.size": 8, "model.network.0.categorical": "embed",
+            "model.network.0.categorical.embed.size": 8, "model.network.1.times": 2,
+            "model.network.1.0.0.features": 256, "model.network.1.0.1.p": 0.1,
+            "model.network.1.1.0.features": 256, "model.network.1.1.1.p": 0.1,
+        },
+    ],
+}  # fmt: skip
+_ORDER = (
+    ("lightgbm", 0), ("extra_trees", 0), ("catboost", 0), ("tabm", 0), ("realmlp", 0),
+    ("lightgbm", 1), ("xgboost", 0), ("linear", 0), ("catboost", 1), ("tabm", 1), ("lightgbm", 2),
+    ("realmlp", 1), ("forest", 0), ("extra_trees", 1), ("lightgbm", 3), ("network", 0),
+    ("realmlp", 2), ("histogram", 0), ("linear", 1),
+)  # fmt: skip
+"""Boosting is the safest; then whatever differs most from what is there."""
+_ORDER_OF_FEW = (
+    ("extra_trees", 0), ("realmlp", 0), ("lightgbm", 0), ("catboost", 0), ("linear", 0),
+    ("tabm", 0), ("lightgbm", 1), ("realmlp", 1), ("xgboost", 0), ("catboost", 1),
+    ("lightgbm", 3), ("extra_trees", 1), ("tabm", 1), ("realmlp", 2), ("linear", 1),
+    ("network", 0), ("forest", 0), ("lightgbm", 2), ("histogram", 0),
+)  # fmt: skip
+"""Few rows, or many classes, each of which costs boosting a tree a round."""
+
+
+def table_wishes(brief: Brief) -> list[Wishes]:
+    """Decisions for candidates of the table's space, the first to be tried first."""
+    known = check_families(brief.families)
+    few = brief.rows < _FEW_ROWS or brief.classes > _MANY_CLASSES
+    order = [one for one in (_ORDER_OF_FEW if few else _ORDER) if one[0] in known]
+    if len(known) == 1:  # the space is that of the one pipeline
+        return [_RECIPES[name][number] for name, number in order]
+    return [{"": name} | _of_family(name, _RECIPES[name][number]) for name, number in order]
+
+
+def _of_family(name: str, wishes: Wishes) -> dict[str, Value]:
+    """Paths begin with the family's name, but for choices that are shared and have their own."""
+    return {f"{name}.{path}" if "." in path else path: value for path, value in wishes.items()}

@@ -1,0 +1,103 @@
+"""What is averaged, and with which weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from netwright.automl.ensembles import Member, auc, choose, fit_temperature, loss_of, members
+from netwright.evaluators.folds import HELD_OUT
+from netwright.space.candidate import Candidate
+from netwright.trials.metrics import score
+from netwright.trials.trial import Proposal, Status, Trial
+
+N = 600
+
+
+def trial(number: int, folds: int = 5, name: str = "", status: Status = Status.DONE) -> Trial:
+    candidate = Candidate({"": name or f"c{number}"})
+    return Trial(number, Proposal(candidate, folds / 5), 0, status, {"folds": float(folds)})
+
+
+def noisy(rng: np.random.Generator, truth: np.ndarray, noise: float) -> np.ndarray:
+    p = 1 / (1 + np.exp(-(3 * truth - 1.5 + noise * rng.normal(size=len(truth)))))
+    return np.stack([1 - p, p], 1).astype(np.float32)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+def test_the_area_is_that_of_scikit_learn(rng: np.random.Generator) -> None:
+    truth = rng.integers(2, size=500)
+    for ranked in (rng.normal(size=500), rng.integers(4, size=500), np.zeros(500)):
+        assert auc(ranked, truth) == pytest.approx(roc_auc_score(truth, ranked))
+
+
+@pytest.mark.parametrize("name", ["auc", "log_loss", "accuracy", "f1"])
+def test_losses_are_those_of_the_metrics(name: str, rng: np.random.Generator) -> None:
+    truth = rng.integers(2, size=300)
+    p = noisy(rng, truth, 1.0)
+    wanted = score("binary", truth, p)[name]
+    found = loss_of("binary", name)(p, truth)
+    assert found == pytest.approx({"auc": 1 - wanted, "log_loss": wanted}.get(name, -wanted))
+
+
+def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> None:
+    truth = rng.integers(2, size=N)
+    found = [Member(trial(i), 5, noisy(rng, truth, 2.0)) for i in range(1, 4)]
+    found.append(Member(trial(4), 5, noisy(rng, truth, 9.0)))
+    choice = choose(found, "binary", truth, "log_loss")
+    assert len(choice.shares) >= 2
+    assert sum(choice.shares.values()) == pytest.approx(1)
+    assert choice.shares.get(4, 0) < 0.2
+    best = min(score("binary", truth, one.held_out)["log_loss"] for one in found)
+    assert choice.metrics["log_loss"] < best
+    assert choice.metrics["folds"] == 5
+
+
+def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
+    truth = rng.integers(2, size=N)
+    found = [Member(trial(i), 5, noisy(rng, truth, 4.0 - i)) for i in (1, 2, 3)]
+    assert choose(found, "binary", truth, "auc", steps=1).shares == {3: 1.0}
+
+
+@pytest.mark.parametrize(("noise", "wins"), [(0.2, {9}), (6.0, {1, 2})])
+def test_a_model_of_one_fold_takes_part_where_it_is_better_there(
+    noise: float, wins: set[int], rng: np.random.Generator
+) -> None:
+    truth = rng.integers(2, size=N)
+    found = [Member(trial(i), 5, noisy(rng, truth, 2.0)) for i in (1, 2)]
+    partial = noisy(rng, truth, noise)
+    partial[N // 5 :] = np.nan
+    found.append(Member(trial(9, folds=1), 1, partial))
+    choice = choose(found, "binary", truth, "log_loss")
+    assert set(choice.shares) <= wins
+    assert np.isfinite(choice.metrics["log_loss"])
+
+
+def test_of_a_candidate_the_trial_with_most_folds_counts(tmp_path: Path) -> None:
+    trials = [
+        trial(1, 1, "a"), trial(2, 5, "a"), trial(3, 1, "b"), trial(4, 5, "c"),
+        trial(5, 5, "d", Status.INFEASIBLE),
+    ]  # fmt: skip
+    for one in trials:
+        if one.id != 4:  # its folder has been emptied
+            (tmp_path / str(one.id)).mkdir()
+            np.save(tmp_path / str(one.id) / HELD_OUT, np.zeros(3))
+    found = members(trials, lambda number: tmp_path / str(number))
+    assert [one.trial.id for one in found] == [2, 3]
+
+
+def test_the_temperature_of_sure_and_of_honest_probabilities(rng: np.random.Generator) -> None:
+    p = rng.uniform(0.02, 0.98, size=4000)
+    truth = (rng.random(4000) < p).astype(int)
+    honest = np.stack([1 - p, p], 1).astype(np.float32)
+    sure = honest**3 / (honest**3).sum(1, keepdims=True)
+    assert fit_temperature(honest, truth) == pytest.approx(1, abs=0.06)
+    assert fit_temperature(sure, truth) == pytest.approx(3, rel=0.1)
+    assert fit_temperature(sure[:100], truth[:100]) == 1  # too few to tell

@@ -1,0 +1,65 @@
+"""The families of models for tables, and the recipes that are tried first."""
+
+from __future__ import annotations
+
+import pytest
+
+from netwright.automl.brief import Brief
+from netwright.automl.families import NETWORKS, check_families, families, known_families
+from netwright.automl.portfolio import portfolio
+from netwright.automl.recipes import table_wishes
+from netwright.automl.spaces import space_for
+from netwright.errors import InputError
+from netwright.report.describe import summary
+
+BRIEFS = [
+    Brief("binary", 500, columns=9, categorical=3, classes=2, folds=8),
+    Brief("multiclass", 20_000, columns=9, classes=7, folds=1),
+    Brief("regression", 5_000, columns=9, categorical=1, logs=True, folds=5),
+]
+
+
+@pytest.mark.parametrize("brief", BRIEFS, ids=lambda brief: brief.kind)
+def test_every_recipe_is_in_the_space_as_it_is_written(brief: Brief) -> None:
+    space = space_for(brief)
+    candidates = portfolio(space, brief)
+    wishes = table_wishes(brief)
+    assert len(candidates) == len(wishes) >= 10
+    for candidate, wish in zip(candidates, wishes, strict=True):
+        known = {path: v for path, v in wish.items() if brief.categorical or "encode" not in path}
+        assert {path: candidate.values.get(path) for path in known} == known
+        space.check(candidate)
+    tried = {candidate.values[""] for candidate in candidates}
+    assert tried == set(known_families())
+
+
+@pytest.mark.parametrize("name", known_families())
+def test_a_family_can_be_searched_alone(name: str) -> None:
+    brief = Brief("binary", 500, columns=9, categorical=3, classes=2, folds=8, families=(name,))
+    space = space_for(brief)
+    candidates = portfolio(space, brief)
+    assert candidates
+    for candidate, wish in zip(candidates, table_wishes(brief), strict=True):
+        assert {path: candidate.values.get(path) for path in wish} == dict(wish)
+        assert summary(space.fill(candidate))
+
+
+def test_names_are_checked_and_kept_in_order() -> None:
+    assert check_families(("tabm", "lightgbm")) == ("lightgbm", "tabm")
+    assert set(NETWORKS) <= set(check_families(()))
+    with pytest.raises(InputError, match="families must be known ones, got 'lightbgm'"):
+        check_families(("lightbgm",))
+
+
+def test_a_target_that_is_positive_and_skewed_may_be_learnt_as_logarithms() -> None:
+    with_logs, without = (
+        families(Brief("regression", 500, columns=3, logs=logs)) for logs in (True, False)
+    )
+    assert without["linear"].target == "plain" != with_logs["linear"].target
+
+
+def test_a_brief_comes_back_as_itself() -> None:
+    for brief in BRIEFS:
+        assert Brief.from_json(brief.json()) == brief
+    old = '{"kind": "binary", "rows": 5, "image": null}'
+    assert Brief.from_json(old) == Brief("binary", 5)
