@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from netwright.automl.estimators import AutoClassifier, AutoRegressor
 from netwright.deploy.model import load
@@ -139,3 +141,41 @@ def test_paths_are_predicted_as_they_are_learnt(fitted: AutoClassifier, tmp_path
     rows.to_csv(tmp_path / "new.csv", index=False)
     by_path = fitted.predict_proba(tmp_path / "new.csv")
     assert np.abs(by_path - fitted.predict_proba(rows)).max() < 1e-6
+
+
+NOT_EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "rows are split to be judged, and a repeated row is on one side more than a weight is"
+    ),
+}
+FEW: dict[str, Any] = {"trials": 2, "families": ["lightgbm", "linear"]}
+
+
+@parametrize_with_checks(
+    [AutoClassifier(**FEW), AutoRegressor(**FEW)], expected_failed_checks=lambda _: NOT_EXPECTED
+)
+@pytest.mark.filterwarnings("ignore")
+def test_it_is_an_estimator_as_scikit_learn_wants_it(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_a_model_is_picked_from_the_front_by_its_speed(fitted: AutoClassifier) -> None:
+    front = fitted.front_
+    quickest = front.loc[front["latency"].idxmin()]
+    picked = fitted.pick(max_latency=quickest["latency"] + 1e-9)
+    assert picked.card["trial"] == quickest["trial"]
+    assert fitted.pick().card["trial"] == front["trial"].iloc[0]
+    with pytest.raises(InputError, match="no model of the front keeps these limits"):
+        fitted.pick(max_size=3)
+
+
+def test_weights_and_groups_reach_the_fit() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 2)), rng.integers(2, size=80)
+    few: dict[str, Any] = {"trials": 1, "families": ["linear"]}
+    alike = AutoClassifier(**few).fit(x, y)
+    heavy = AutoClassifier(**few).fit(x, y, sample_weight=np.where(y == 1, 20.0, 1.0))
+    assert 0.3 < alike.predict_proba(x)[:, 1].mean() < 0.7
+    assert heavy.predict_proba(x)[:, 1].mean() > 0.85
+    with pytest.raises(InputError, match="groups must be"):
+        AutoClassifier(**few).fit(x, y, groups=np.zeros(80, int))

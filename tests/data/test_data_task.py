@@ -215,7 +215,7 @@ GOOD = {"a": [1.0, 2, 3, 4], "b": ["x", "y", "x", "y"], "y": ["u", "v", "u", "v"
         (GOOD, {"target": "y", "groups": [1, 2]}, "groups must have one value for each of the 4"),
         (GOOD, {"target": "y", "weights": "b"}, "column 'weights' must hold numbers, got 'x'"),
         (GOOD, {"target": "y", "weights": [1, -1, 1, 1]}, "not negative, got -1 in row 2"),
-        (GOOD, {"target": "y", "weights": [0] * 4}, "not negative, got 0 in every row"),
+        (GOOD, {"target": "y", "weights": [0] * 4}, "not negative, got zero in every row"),
         (GOOD, {"target": "y", "groups": [1, None, 2, 2]}, "groups .* got none in row 2"),
         (GOOD, {"target": "y", "kind": "regression"}, "numbers for regression, got 'u' in row 1"),
         (GOOD, {"target": "y", "test": {"a": [1], "y": ["u"]}}, "'b' missing, got a"),

@@ -7,21 +7,29 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from netwright.automl.conventions import check_fit, check_predict
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
-from netwright.data.task import Task, task
+from netwright.data.task import Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
 from netwright.report.tables import leaderboard
+from netwright.study.executors import InProcess
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_OPEN: WeakKeyDictionary[_Auto, Model] = WeakKeyDictionary()
+"""Models loaded from an estimator's bytes: sessions, which cannot be copied or pickled."""
+_FEW_TRIALS, _FEW_CELLS = 20, 20_000
 
 
 class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -61,6 +69,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         are never on both sides of a split. With `run`, the same call goes on where an earlier one
         stopped.
         """
+        y = check_fit(type(self).__name__, X, y, classifies=is_classifier(self))
         return self._search(self._task(X, y, weights=sample_weight, groups=groups))
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
@@ -74,13 +83,14 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             outcome = fit(
                 found, goal, effort, strategy=self.strategy, families=self.families, seed=self.seed,
                 run=self.run or Path(scratch) / "run",
+                executor=InProcess() if _small(found, effort) else None,
             )  # fmt: skip
             self._keep(outcome)
         return self
 
     def _keep(self, outcome: Outcome) -> None:
         """The fitted state: the model's bytes, and tables. Nothing of it needs the run folder."""
-        self.__dict__.pop("_model", None)  # of an earlier fit
+        _OPEN.pop(self, None)  # of an earlier fit
         self.model_bytes_ = outcome.model.path.read_bytes()
         study = outcome.study
         rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
@@ -96,9 +106,9 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def model_(self) -> Model:
         """The delivered model, loaded from its bytes."""
         check_is_fitted(self, "model_bytes_")
-        if not hasattr(self, "_model"):
-            self._model = Model(self.model_bytes_)
-        return self._model
+        if self not in _OPEN:
+            _OPEN[self] = Model(self.model_bytes_)
+        return _OPEN[self]
 
     def pick(
         self, max_latency: float = math.inf, max_batch_latency: float = math.inf,
@@ -116,21 +126,25 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             raise InputError(f"no model of the front keeps these limits: the least are {got}.")
         return Model(self._files[int(front["trial"].iloc[0])])
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        state.pop("_model", None)  # an open session cannot be copied; the bytes can
-        return state
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True  # texts are categories, or text
+        return tags
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """(n,) labels in their own type, or values; X may be a path, as in `fit`."""
         return self.model_.predict(self._rows(X))
 
     def _rows(self, X: Any) -> Any:  # noqa: N803
+        card = self.model_.card
+        width, used = self.n_features_in_, len(card.get("columns", ()))
+        check_predict(type(self).__name__, X, 0 if "image" in card else width, used)
         if not isinstance(X, str | Path):
             return X
         from netwright.data.prediction import read_rows, schema_from
 
-        return read_rows(X, schema_from(self.model_.card))[0]
+        return read_rows(X, schema_from(card))[0]
 
     def export(self, path: str | Path) -> Path:
         """Writes the delivered ONNX file to `path`; numpy and onnxruntime are all it needs."""
@@ -167,6 +181,14 @@ class AutoRegressor(RegressorMixin, _Auto):  # type: ignore[misc]  # scikit-lear
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
         return task(X, y, seed=self.seed, kind="regression", **rows)
+
+
+def _small(task: Task, effort: Effort) -> bool:
+    """Whether starting workers would take longer than the trials: these run in this process then."""
+    features = task.features
+    each = len(features.columns) if isinstance(features, Table) else math.prod(features.shape)
+    few = effort.trials is not None and effort.trials <= _FEW_TRIALS
+    return few and effort.workers < 2 and len(features) * each <= _FEW_CELLS
 
 
 def _frame(records: list[dict[str, Any]]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from netwright.errors import InputError, check_whole, expected
 from netwright.evaluators.defaults import evaluator_for
 from netwright.strategies.oneshot import OneShot
 from netwright.study.events import Event
-from netwright.study.executors import Supervised, cores
+from netwright.study.executors import Executor, Supervised, cores
 from netwright.study.folders import clear
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, default_metric, metric, score
@@ -137,6 +137,7 @@ def fit(
     run: str | Path | None = None,
     fresh: bool = False,
     watch: Callable[[Event], object] | None = None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Searches until the effort is spent, then delivers the best model within the limits.
 
@@ -145,8 +146,9 @@ def fit(
     """
     effort = effort.starting()
     study = open_study(
-        task, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh
-    )
+        task, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh,
+        executor=executor,
+    )  # fmt: skip
     already = study.over(**effort.budget)
     study.run(**effort.budget, watch=watch, since=effort.begun)
     return deliver(study, task, already, effort.end)
@@ -162,8 +164,12 @@ def open_study(
     seed: int = 0,
     run: str | Path | None = None,
     fresh: bool = False,
+    executor: Executor | None = None,
 ) -> Study[Any]:
-    """The study that `fit` runs, with what earlier runs of its folder have found."""
+    """The study that `fit` runs, with what earlier runs of its folder have found.
+
+    `executor`: where trials run; None: in supervised workers.
+    """
     wanted, limits = goal.of(task)
     folder = Path(run) if run else default_run(task, wanted, limits, strategy, families, seed)
     if fresh:
@@ -188,7 +194,7 @@ def open_study(
         baselines=() if seeded else first,
         run=folder,
         seed=seed,
-        executor=Supervised(effort.parallel, memory=effort.memory),
+        executor=executor or Supervised(effort.parallel, memory=effort.memory),
         about={"data": task.fingerprint},
         notes={"data in words": summary(task), "name": task.name, "brief": brief.json()},
         trial_seconds=pacing.trial_seconds if folds else effort.trial_seconds,

@@ -103,7 +103,7 @@ def _weights(raw: Any, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
     weights = as_numeric(vector(raw, "weights"), "weights")[rows].astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad) or not weights.any():
-        got = f"{weights[bad[0]]:g} in row {rows[bad[0]] + 1}" if len(bad) else "0 in every row"
+        got = f"{weights[bad[0]]:g} in row {rows[bad[0]] + 1}" if len(bad) else "zero in every row"
         raise InputError(f"weights must be finite and not negative, got {got}.")
     return weights
 

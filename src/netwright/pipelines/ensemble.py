@@ -95,7 +95,7 @@ class GreedySelection:
         if not gains:
             return True
         error = float(np.std(gains)) / np.sqrt(len(gains))
-        return float(np.mean(gains)) > self.margin * error
+        return bool(np.mean(gains) > self.margin * error)
 
 
 def greedy(
