@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from netwright.automl.ensembles import Choice, Member, choose, members
+from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import ExportError, RunError
-from netwright.evaluators.folds import CrossValidate
+from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.evaluators.latency import Latency, example_feeds, measure
-from netwright.pipelines.blend import Blend, Predictor, blended, has_weights, load_trial
-from netwright.pipelines.pipeline import as_pipeline
+from netwright.pipelines.blend import Blend, Predictor, blended, has_weights, load_trial, tempered
+from netwright.pipelines.pipeline import FittedPipeline, as_pipeline
 from netwright.report.tables import Row, row
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study
@@ -58,6 +62,10 @@ class Outcome:
     judged: int
     left_out: tuple[str, ...] = ()
     """Sentences on members of the front that could not be exported."""
+    sure: tuple[float, float] | None = None
+    """The 95 % interval of the best's first objective, where that judges predictions."""
+    doubts: tuple[str, ...] = ()
+    """Sentences that speak against the scores."""
 
 
 def deliver(study: Study[Any], task: Task, already: bool = False, end: float = math.inf) -> Outcome:
@@ -88,10 +96,13 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     part.replace(final)
     model = Model(final)
     test = score_part(model, task)
-    judged = len(folds.rows) if folds else len(task.validation)
+    rows = folds.rows if folds else task.validation
+    first, held_out = study.objectives[0].metric, held_out_of(study, trial)
     return Outcome(
-        study.folder, task, study, trial, points.front(), model, agreed, test, already, judged,
+        study.folder, task, study, trial, points.front(), model, agreed, test, already, len(rows),
         tuple(points.left_out),
+        None if held_out is None else interval(task, rows, held_out, first),
+        tuple(no_better(first, trial.metrics, task, rows)),
     )  # fmt: skip
 
 
@@ -237,7 +248,7 @@ def cross_validation(study: Study[Any]) -> CrossValidate | None:
     return next((one for one in parts if isinstance(one, CrossValidate)), None)
 
 
-def predictor(study: Study[Any], task: Task, trial: Trial) -> Predictor:
+def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:
     """What the trial has fitted: a pipeline, or the average of several. RunError where it is gone."""
     if trial.proposal.origin == ENSEMBLE:
         return average_of(study, task, trial.candidate)
@@ -250,15 +261,48 @@ def predictor(study: Study[Any], task: Task, trial: Trial) -> Predictor:
     return load_trial(as_pipeline(study.space.fill(trial.candidate), task), folder)
 
 
+def held_out_of(study: Study[Any], trial: Trial) -> NDArray[np.floating] | None:
+    """What the trial says of the rows that judge it, NaN where nothing; None where that is gone."""
+    if trial.proposal.origin == ENSEMBLE:
+        known = {one.id: one for one in study.trials}
+        found = []
+        for number, share in _shares(trial.candidate).items():
+            said = held_out_of(study, known[number])
+            if said is None:
+                return None
+            found.append(share * said)
+        mixed: NDArray[np.floating] = np.sum(found, axis=0)
+        if mixed.ndim == 1:
+            return mixed
+        return tempered(mixed.astype(np.float32), _temperature(trial.candidate))
+    for name in (HELD_OUT, "validation.npy"):
+        if (path := study.trial_folder(trial.id) / name).is_file():
+            kept: NDArray[np.floating] = np.load(path)
+            return kept
+    return None
+
+
 def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
     """The average that an ensemble's candidate describes."""
     known = {trial.id: trial for trial in study.trials}
-    pairs = []
-    for name, share in candidate.values.items():
-        if name.startswith(_MEMBER):
-            member = predictor(study, task, known[int(name.removeprefix(_MEMBER))])
-            pairs.append((float(share), member))  # type: ignore[arg-type]  # shares are numbers
-    return blended(pairs, float(candidate.values[_TEMPERATURE]))  # type: ignore[arg-type]
+    pairs = [
+        (share, predictor(study, task, known[number]))
+        for number, share in _shares(candidate).items()
+    ]
+    return blended(pairs, _temperature(candidate))
+
+
+def _shares(candidate: Candidate) -> dict[int, float]:
+    """Member's trial -> its share."""
+    return {
+        int(name.removeprefix(_MEMBER)): float(share)  # type: ignore[arg-type]  # a number
+        for name, share in candidate.values.items()
+        if name.startswith(_MEMBER)
+    }
+
+
+def _temperature(candidate: Candidate) -> float:
+    return float(candidate.values[_TEMPERATURE])  # type: ignore[arg-type]  # a number
 
 
 def scores_of(metrics: Metrics) -> dict[str, float]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from netwright.automl.delivery import Outcome, deliver
 from netwright.automl.plan import Effort, Goal, open_study
+from netwright.automl.trust import leaks
 from netwright.cli import screen
 from netwright.cli.screen import OUT, say
 from netwright.data.targets import Wish
@@ -66,7 +67,8 @@ def _kind_of(goal: Goal) -> Wish:
 
 
 def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> None:
-    for text in (summary(found), *(f"  {note}" for note in found.notes)):
+    notes = [*found.notes, *(leaks(found) if not already else ())]
+    for text in (summary(found), *(f"  {note}" for note in notes)):
         for line in wrap(text, 79, subsequent_indent="    "):
             say(line)
     if already:
@@ -188,8 +190,13 @@ def _closing(outcome: Outcome) -> None:
     metrics = screen.columns(study.objectives, outcome.front[0].metrics)
     for line in screen.lines(outcome.front, metrics, study.objectives, star=False):
         say(line)
-    for sentence in outcome.left_out:
-        say(sentence)
+    if outcome.sure:
+        first = study.objectives[0].metric
+        low, high = (value(first, {first: end}) for end in outcome.sure)
+        say(f"{first} of the best: 95 % within {low} to {high}, by rows drawn again")
+    for sentence in (*outcome.left_out, *outcome.doubts):
+        for line in wrap(sentence, 79):
+            say(line)
     say()
     agreed = outcome.parity
     say(f"model   {outcome.model.path}   (trial {outcome.best.id})")

@@ -1,0 +1,67 @@
+"""What speaks against a score, and that nothing is said where nothing does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from netwright.automl.trust import interval, leaks, no_better, trivial
+from netwright.data.task import task
+from netwright.trials.metrics import score
+
+RNG = np.random.default_rng(0)
+N = 400
+
+
+def columns(**more: np.ndarray) -> dict[str, np.ndarray]:
+    return {"a": RNG.normal(size=N), "b": RNG.normal(size=N), "c": RNG.normal(size=N), **more}
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+def test_a_column_that_says_the_target_is_named(kind: str) -> None:
+    y = RNG.normal(size=N) if kind == "regression" else RNG.integers(2 + (kind != "binary"), size=N)
+    told = np.exp(y + 1e-3 * RNG.normal(size=N))  # not the target, but in its order
+    hidden = y + 0.8 * RNG.normal(size=N)
+    if kind == "multiclass":  # the middle class is told by no order
+        y = np.where(y == 1, 2, y)
+    (sentence,) = leaks(task(columns(told=told, hidden=hidden), y))
+    assert "Column 'told' alone tells the target nearly always" in sentence
+    assert leaks(task(columns(hidden=hidden), y)) == []
+
+
+def test_copied_rows_are_counted() -> None:
+    few = {name: np.concatenate([values, values[:100]]) for name, values in columns().items()}
+    y = RNG.integers(2, size=N)
+    (sentence,) = leaks(task(few, np.concatenate([y, y[:100]])))
+    assert "of the rows held out stand among the rows learnt from" in sentence
+    groups = np.concatenate([np.arange(N), np.arange(100)])
+    assert leaks(task(few, np.concatenate([y, y[:100]]), groups=groups)) == []
+
+
+def test_noise_is_no_better_than_one_answer() -> None:
+    found = task(columns(), RNG.normal(size=N))
+    rows = found.validation
+    noise = score("regression", found.target[rows], found.target[rows][::-1])
+    assert "no better than the mean for every row" in no_better("rmse", noise, found, rows)[0]
+    assert no_better("rmse", {"rmse": 0.1}, found, rows) == []
+    classes = task(columns(), RNG.integers(2, size=N))
+    assert trivial(classes, classes.validation)["auc"] == 0.5
+    assert "no better than the classes' shares" in no_better(
+        "auc", {"auc": 0.49}, classes, classes.validation
+    )[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["auc", "log_loss", "accuracy"])
+def test_an_interval_holds_the_score_and_narrows_with_the_rows(name: str) -> None:
+    widths = []
+    for n in (100, 4000):
+        y = RNG.integers(2, size=n)
+        p = np.clip(0.3 + 0.4 * y + 0.2 * RNG.normal(size=n), 0.01, 0.99)
+        found = task({"a": p, "b": RNG.normal(size=n)}, y)
+        held_out = np.stack([1 - p, p], 1)
+        ends = interval(found, np.arange(n), held_out, name)
+        assert ends is not None
+        assert ends[0] < score("binary", y, held_out)[name] < ends[1]
+        widths.append(ends[1] - ends[0])
+    assert widths[1] < widths[0] / 3
+    assert interval(found, np.arange(n), held_out, "latency") is None
