@@ -58,7 +58,7 @@ def _for_trees(brief: Brief, model: object) -> TablePipeline:
     """Trees branch on missing values and need no scale."""
     return TablePipeline(
         model,  # type: ignore[arg-type]  # a learner with open choices
-        Numeric(scale="none", indicator=False, missing="keep", parts=True),
+        Numeric(scale="none", indicator=False, missing="keep", parts=True, pairs=_pairs(brief)),
         _coded(brief),
         target=_target(brief),
     )
@@ -67,7 +67,7 @@ def _for_trees(brief: Brief, model: object) -> TablePipeline:
 def _for_forests(brief: Brief, model: object) -> TablePipeline:
     return TablePipeline(
         model,  # type: ignore[arg-type]
-        Numeric(scale="none", parts=True),
+        Numeric(scale="none", parts=True, pairs=_pairs(brief)),
         _coded(brief),
         target=_target(brief),
     )
@@ -76,10 +76,15 @@ def _for_forests(brief: Brief, model: object) -> TablePipeline:
 def _for_networks(brief: Brief, model: Training | LinearModel) -> TablePipeline:
     return TablePipeline(
         model,
-        Numeric(scale=OneOf("robust", "quantile")),
+        Numeric(scale=OneOf("robust", "quantile"), pairs=_pairs(brief)),
         Categories(least=OneOf(1, 3, 10)) if brief.categorical else Categories(),
         target=_target(brief),
     )
+
+
+def _pairs(brief: Brief) -> int:
+    """Arithmetic of two columns, where there are two numbers."""
+    return OneOf(0, 5, 15) if brief.columns - brief.categorical >= 2 else 0
 
 
 def _coded(brief: Brief) -> Categories:

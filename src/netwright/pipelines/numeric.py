@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Table
+from netwright.errors import InputError, Phrase, expected
 from netwright.pipelines.dates import (
     Part,
     days_since,
@@ -19,7 +20,9 @@ from netwright.pipelines.dates import (
     parts_of,
     varying,
 )
+from netwright.pipelines.encoders import Aims
 from netwright.pipelines.nodes import Nodes
+from netwright.pipelines.pairs import Pair, best_pairs, emit_pairs, paired
 from netwright.pipelines.scales import Scaling, quantiles, robust, standard
 from netwright.pipelines.steps import floats, row
 
@@ -32,6 +35,9 @@ class Numeric:
     instead, for models that branch on it. A date is its days since the first one; with `parts`,
     year, month, day, weekday and hour stand beside them where they vary.
 
+    With `pairs`, up to so many sums, differences, products and quotients of two columns stand
+    behind them, where they say of the target what the columns alone do not (`pairs.best_pairs`).
+
     "standard" divides the distance from the mean by the standard deviation. "robust" divides the
     distance from the median by the spread of the middle half and squeezes the tails smoothly.
     "quantile" maps quantiles to those of a normal. See `scales` for their sources.
@@ -41,21 +47,32 @@ class Numeric:
     indicator: bool = True
     missing: Literal["fill", "keep"] = "fill"
     parts: bool = False
+    pairs: int = 0
 
-    def fit(self, table: Table) -> FittedNumeric:
+    def fit(self, table: Table, aims: Aims | None = None) -> FittedNumeric:
+        """`aims`: the target of the rows, which pairs need; InputError without."""
         columns = tuple(c.name for c in table.columns if c.kind in ("numeric", "date"))
         when = {c.name: table.arrays[c.name] for c in table.columns if c.kind == "date"}
         dates = {name: origin(values) for name, values in when.items()}
         parts = {name: varying(values) for name, values in when.items()} if self.parts else {}
         parts = {name: found for name, found in parts.items() if found}
         raw = _matrix(table, columns, dates, parts)  # (rows, columns + parts)
+        pairs = self._pairs(raw, aims)
+        raw = np.concatenate([raw, paired(raw, pairs)], axis=1)
         missing = ~np.isfinite(raw)
         fill = np.array([_median(column) for column in raw.T], np.float32)
         flagged = np.flatnonzero(missing[:, : len(columns)].any(0)) if self.indicator else ()
         return FittedNumeric(
             columns, dates, parts, floats(fill), self._scaling(np.where(missing, fill, raw), raw),
-            keep=self.missing == "keep", flagged=tuple(int(i) for i in flagged),
+            keep=self.missing == "keep", flagged=tuple(int(i) for i in flagged), pairs=pairs,
         )  # fmt: skip
+
+    def _pairs(self, raw: NDArray[np.float32], aims: Aims | None) -> tuple[Pair, ...]:
+        if not self.pairs:
+            return ()
+        if aims is None:
+            raise InputError(expected("the target", "given to pairs of columns", Phrase("none")))
+        return best_pairs(raw, aims, self.pairs)
 
     def _scaling(self, filled: NDArray[np.float32], raw: NDArray[np.float32]) -> Scaling | None:
         match self.scale:
@@ -71,7 +88,8 @@ class Numeric:
 
 @dataclass(frozen=True)
 class FittedNumeric:
-    """`columns` in order, then the `parts` of dates; one number of `fill` and `scaling` for each.
+    """`columns` in order, the `parts` of dates, then `pairs` of these; one number of `fill` and
+    `scaling` for each.
 
     `dates`: name -> origin in ns. `flagged`: places in `columns` that had missing values.
     """
@@ -83,14 +101,16 @@ class FittedNumeric:
     scaling: Scaling | None
     keep: bool
     flagged: tuple[int, ...]
+    pairs: tuple[Pair, ...] = ()
 
     @property
     def outputs(self) -> int:
         return len(self.fill) + len(self.flagged)
 
     def inputs(self, table: Table) -> NDArray[np.float32]:
-        """(rows, columns + parts + flagged), float32."""
+        """(rows, columns + parts + pairs + flagged), float32."""
         raw = _matrix(table, self.columns, self.dates, self.parts)
+        raw = np.concatenate([raw, paired(raw, self.pairs)], axis=1)
         missing = ~np.isfinite(raw)
         x = np.where(missing, row(self.fill), raw)
         if self.scaling is not None:
@@ -107,6 +127,8 @@ class FittedNumeric:
         for name, wanted in self.parts.items():
             columns += emit_parts(nodes, name, wanted)
         raw = nodes.columns(columns)  # (rows, columns + parts)
+        if self.pairs:
+            raw = nodes.add("Concat", [raw, emit_pairs(nodes, raw, self.pairs)], axis=1)
         missing = nodes.add("IsNaN", [nodes.add("Sub", [raw, raw])])  # inf - inf is NaN too
         x = nodes.add("Where", [missing, nodes.constant(row(self.fill)), raw])
         if self.scaling is not None:

@@ -80,7 +80,7 @@ def prepare(pipeline: Pipeline, features: Features, aims: Aims | None = None) ->
     assert isinstance(features, Table)
     table = distinct(features)
     return TableInputs(
-        pipeline.numeric.fit(table),
+        pipeline.numeric.fit(table, aims),
         pipeline.categories.fit(table, aims),
         pipeline.text.fit(table, aims),
     )

@@ -14,6 +14,7 @@ from netwright.pipelines.encoders import Aims, OneHots, TargetMeans
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.nodes import Nodes
 from netwright.pipelines.numeric import FittedNumeric
+from netwright.pipelines.pairs import Pair
 from netwright.pipelines.pixels import FittedScale
 from netwright.pipelines.scales import Affine, Quantiles
 from netwright.pipelines.steps import joined
@@ -73,7 +74,8 @@ class TableInputs:
 
     @property
     def supervised(self) -> bool:
-        return bool(self.categories.means.columns or self.text.columns)  # terms are chosen by it
+        # pairs and terms are chosen by the target
+        return bool(self.categories.means.columns or self.text.columns or self.numeric.pairs)
 
     def _matrix(self, features: Table, coded: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = [self.numeric.inputs(features), self.text.inputs(features), coded]
@@ -119,7 +121,7 @@ class ImageInputs:
 
 
 STEPS = (
-    TableInputs, ImageInputs, FittedNumeric, Affine, Quantiles, FittedCategories, OneHots,
+    TableInputs, ImageInputs, FittedNumeric, Pair, Affine, Quantiles, FittedCategories, OneHots,
     TargetMeans, FittedText, FittedScale,
 )  # fmt: skip
 """Everything that a kept preparation is made of."""
