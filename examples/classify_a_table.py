@@ -15,7 +15,7 @@ X, y = load_breast_cancer(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
 
 model = nw.AutoClassifier(time=None, trials=TRIALS).fit(X_train, y_train)
-print(model.leaderboard_[["trial", "what", "auc", "parameters"]].head())
+print(model.leaderboard_[["trial", "what", "auc", "folds"]].head())
 print(f"accuracy on rows that the search never saw: {model.score(X_test, y_test):.3f}")
 
 path = model.export(Path("breast-cancer.onnx"))

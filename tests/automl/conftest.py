@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from netwright.automl import spaces
+from netwright.automl import families, spaces
+from netwright.networks import tabular
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     real = spaces.epochs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spaces, "epochs", lambda rows, most: min(40, real(rows, most)))
+        for place in (spaces, families):
+            patch.setattr(place, "epochs", lambda rows, most: min(40, real(rows, most)))
+        patch.setattr(tabular, "passes", lambda rows, steps, most: 8)
         yield

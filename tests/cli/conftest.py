@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from netwright.automl import spaces
+from netwright.automl import families, spaces
+from netwright.networks import tabular
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spaces, "epochs", lambda rows, most: 8)
+        for place in (spaces, families):
+            patch.setattr(place, "epochs", lambda rows, most: 8)
+        patch.setattr(tabular, "passes", lambda rows, steps, most: 8)
         yield

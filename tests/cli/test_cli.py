@@ -62,9 +62,10 @@ def test_a_search_is_told_calmly_and_within_80_columns(
     assert said.code == 0
     assert said.err == ""
     assert "200 rows, 5 columns (2 numeric, 1 category, 1 boolean, 1 date" in said.out
-    assert "baseline: " in said.out
-    assert "Leaderboard, the best 4 of 4 trials" in said.out
-    assert "Pareto front, auc x parameters (validation, " in said.out
+    assert "ExtraTrees" in said.out
+    assert "Leaderboard, the best " in said.out
+    assert "Pareto front, auc x latency (validation, 200 rows)" in said.out
+    assert "auc of the best: 95 % within " in said.out
     assert f"model   {run}/model.onnx" in said.out
     assert "(60 unseen rows)" in said.out
     assert "rows agree with the trained model to " in said.out
@@ -123,13 +124,15 @@ def test_a_leaderboard_has_every_trial(run: Path, capsys: pytest.CaptureFixture[
 def test_a_trial_is_shown_as_a_tree_and_drawn(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = Said(capsys, "show", str(run), "1")
+    said = Said(capsys, "show", str(run), "2")
     assert said.code == 0
-    assert said.out.startswith("trial 1: baseline")
+    assert said.out.startswith("trial 2: portfolio")
     assert "Columns" in said.out
-    assert "parameters, " in said.out
-    assert "model.lr" in said.out
-    assert ElementTree.parse(run / "trial-1.svg").getroot().tag.endswith("svg")
+    assert "realmlp.model.lr" in said.out
+    assert ElementTree.parse(run / "trial-2.svg").getroot().tag.endswith("svg")
+    trees = Said(capsys, "show", str(run), "1").out
+    assert "model: ExtraTrees" in trees
+    assert "family                               extra_trees" in trees
     assert Said(capsys, "show", str(run)).code == 0
 
 
@@ -150,9 +153,10 @@ def test_a_child_is_shown_with_what_changed(
     )
     monkeypatch.chdir(folder)
     run = folder / "climb-run"
-    assert Said(capsys, *line[:-1], str(run), "--strategy", "climb:Climb").code == 0
-    said = Said(capsys, "show", str(run), "4")
-    assert said.out.startswith("trial 4: mutation of 3: ")
+    climb = ["--strategy", "climb:Climb", "--families", "linear"]  # a portfolio of two
+    assert Said(capsys, *line[:-1], str(run), *climb).code == 0
+    said = Said(capsys, "show", str(run), "3")
+    assert said.out.startswith("trial 3: mutation of 2: ")
     assert " -> " in said.out.splitlines()[0]
 
 

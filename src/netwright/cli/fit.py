@@ -186,6 +186,7 @@ def _closing(outcome: Outcome) -> None:
         say("\nstopped by Ctrl-C: this is the best so far; the same line goes on.")
     _board(study)
     names = " x ".join(one.metric for one in study.objectives)
+    names += " x latency" if len(study.objectives) == 1 else ""
     say(f"\nPareto front, {names} (validation, {outcome.judged:,} rows)")
     metrics = screen.columns(study.objectives, outcome.front[0].metrics)
     for line in screen.lines(outcome.front, metrics, study.objectives, star=False):

@@ -61,8 +61,8 @@ def show_trial(folder: Path, number: int | None) -> None:
         _tree(run, trial, recipe_of(pipeline), inputs)
     say("\n recipe")
     for path, decision in sorted(trial.candidate.values.items()):
-        if not path.startswith("model.network"):
-            say(f"    {path:<36} {show_value(decision)}")
+        if "model.network" not in path:
+            say(f"    {path or 'family':<36} {show_value(decision)}")
 
 
 def _members(run: Reopened, trial: Trial) -> None:

@@ -49,7 +49,9 @@ def head(metric: str) -> str:
 def columns(objectives: Sequence[Objective], metrics: Mapping[str, float]) -> list[str]:
     """The metrics worth a column: the objectives, then size and speed where they are known."""
     wanted = [one.metric for one in objectives]
-    extra = [name for name in ("parameters", "latency") if name in metrics and name not in wanted]
+    extra = [
+        name for name in ("parameters", "latency", "size") if name in metrics and name not in wanted
+    ]
     return wanted + extra
 
 

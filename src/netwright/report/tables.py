@@ -45,6 +45,9 @@ def what(trial: Trial, fill: Fill) -> str:
         words = summary(fill(trial.candidate))
     except NetwrightError:
         return "?"
+    family = trial.candidate.values.get("")
+    if isinstance(family, str) and not words.lower().startswith(family.replace("_", "")):
+        words = f"{family}: {words}"
     if trial.proposal.fidelity < 1:
         return f"at {100 * trial.proposal.fidelity:.0f} %: {words}"
     return f"baseline: {words}" if trial.proposal.origin == BASELINE else words
