@@ -12,7 +12,6 @@ import pytest
 from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, nasty, whole_way
 
 from netwright.errors import InfeasibleCandidate
-from netwright.pipelines import forests
 from netwright.pipelines.forests import ExtraTrees, RandomForest
 from netwright.pipelines.models import Inputs, Learner, Rows
 
@@ -94,12 +93,9 @@ def test_fidelity_scales_the_trees(learner: Any) -> None:
     assert fit(learner, rows, rows, 1, fidelity=0.5).trees == 15
 
 
-def test_a_forest_is_never_larger_than_its_bound(
-    learner: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forests, "MOST_LEAVES", 900)
+def test_a_forest_is_never_larger_than_its_bound(learner: Any) -> None:
     rows, held_out = examples(1, 2000), examples(1, 300, seed=1)
-    model = fit(learner, rows, held_out, 1)
+    model = fit(replace(learner, leaves=900), rows, held_out, 1)
     assert np.diff(model.starts).max() == 29  # 30 leaves in each of the 30 trees
     assert len(model.values) <= 900
     assert judge_of(held_out)(model.outputs(held_out.inputs)) < 0.5

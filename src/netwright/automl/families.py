@@ -26,8 +26,9 @@ from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 
 _NEEDS = {"catboost": "catboost", "xgboost": "xgboost"}
 """Families that an extra brings."""
-_TREES = 60
-"""Trees of a forest fitted on one of several folds: their average has some hundreds."""
+_TREES, _LEAVES = 200, 500_000
+"""Trees of a forest, and leaves of them all; of one fitted on one of several folds twice its share:
+the average has all of them."""
 
 
 def known_families() -> tuple[str, ...]:
@@ -150,7 +151,8 @@ def _histogram(brief: Brief) -> TablePipeline:
 
 def _extra_trees(brief: Brief) -> TablePipeline:
     model = ExtraTrees(
-        trees=_TREES if brief.folds > 1 else 3 * _TREES,
+        trees=_share(brief, _TREES),
+        leaves=_share(brief, _LEAVES),
         min_rows=OneOf(1, 2, 5),
         feature_share=OneOf(0.7, 0.4, 1.0) if brief.kind == "regression" else OneOf(None, 0.4, 0.8),
     )
@@ -159,11 +161,16 @@ def _extra_trees(brief: Brief) -> TablePipeline:
 
 def _forest(brief: Brief) -> TablePipeline:
     model = RandomForest(
-        trees=_TREES if brief.folds > 1 else 3 * _TREES,
+        trees=_share(brief, _TREES),
+        leaves=_share(brief, _LEAVES),
         min_rows=OneOf(1, 2, 5),
         feature_share=OneOf(0.4, 0.7) if brief.kind == "regression" else OneOf(None, 0.4, 0.8),
     )
     return _for_forests(brief, model)
+
+
+def _share(brief: Brief, whole: int) -> int:
+    return round(whole * min(1.0, 2 / max(1, brief.folds)))
 
 
 def _linear(brief: Brief) -> TablePipeline:

@@ -1,6 +1,6 @@
 """Forests of randomised trees, by scikit-learn; what is fitted is a `TreeEnsemble`.
 
-A forest has at most `MOST_LEAVES` leaves, so that its file has 35 to 40 MB at most: trees of many
+A forest has a bound of its leaves, so that its file has 35 to 40 MB at most: trees of many
 rows are then grown best split first, to the same number of leaves each.
 """
 
@@ -20,6 +20,7 @@ from netwright.pipelines.readers import of_scikit
 from netwright.pipelines.trees import GrowsTrees, Tree, TreeEnsemble
 
 MOST_LEAVES = 500_000
+"""Of all trees together, by default: a file of 35 MB, that takes 2 seconds to write."""
 
 
 class _Forest(GrowsTrees):
@@ -29,6 +30,7 @@ class _Forest(GrowsTrees):
     min_rows: int
     feature_share: float | None
     entropy: bool
+    leaves: int
     kind: ClassVar[str]
     """What scikit-learn's classes are called, less "Classifier" or "Regressor"."""
 
@@ -69,8 +71,8 @@ class _Forest(GrowsTrees):
             "min_samples_leaf": self.min_rows, "random_state": seed, "warm_start": True,
             "n_jobs": 1, **self._rows(),
         }  # fmt: skip
-        if len(rows) // self.min_rows * many > MOST_LEAVES:
-            settings["max_leaf_nodes"] = max(2, MOST_LEAVES // many)
+        if len(rows) // self.min_rows * many > self.leaves:
+            settings["max_leaf_nodes"] = max(2, self.leaves // many)
         if outputs == 1:
             settings["max_features"] = 1.0 if share is None else share
             return getattr(ensemble, f"{self.kind}Regressor")(**settings)
@@ -88,13 +90,14 @@ class ExtraTrees(_Forest):
 
     `min_rows` is the fewest rows of a leaf. `feature_share` of the columns is tried for each split;
     None: the square root of their number for classes, all for numbers. `entropy` judges splits into
-    classes by it, and not by Gini's impurity.
+    classes by it, and not by Gini's impurity. `leaves` is the most that all trees have together.
     """
 
     trees: int = 300
     min_rows: int = 1
     feature_share: float | None = None
     entropy: bool = False
+    leaves: int = MOST_LEAVES
 
     kind: ClassVar[str] = "ExtraTrees"
 
@@ -111,6 +114,7 @@ class RandomForest(_Forest):
     feature_share: float | None = None
     row_share: float = 1.0
     entropy: bool = False
+    leaves: int = MOST_LEAVES
 
     kind: ClassVar[str] = "RandomForest"
 
