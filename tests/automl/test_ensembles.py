@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from netwright.automl.ensembles import Member, auc, choose, fit_temperature, loss_of, members
+from netwright.automl.ensembles import (
+    Member,
+    auc,
+    choose,
+    fit_temperature,
+    fit_threshold,
+    loss_of,
+    members,
+)
 from netwright.evaluators.folds import HELD_OUT
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
@@ -101,3 +109,19 @@ def test_the_temperature_of_sure_and_of_honest_probabilities(rng: np.random.Gene
     assert fit_temperature(honest, truth) == pytest.approx(1, abs=0.06)
     assert fit_temperature(sure, truth) == pytest.approx(3, rel=0.1)
     assert fit_temperature(sure[:100], truth[:100]) == 1  # too few to tell
+
+
+def test_the_threshold_follows_the_metric(rng: np.random.Generator) -> None:
+    p = rng.beta(1, 6, size=3000)  # a rare class
+    truth = (rng.random(3000) < p).astype(int)
+    second = p.astype(np.float32)
+    found = fit_threshold(second, truth, "balanced_accuracy")
+    assert found == pytest.approx(truth.mean(), abs=0.06)  # where both classes weigh alike
+    both = np.stack([1 - second, second], 1)
+    low, plain = (score("binary", truth, both, t)["balanced_accuracy"] for t in (found, 0.5))
+    assert low > plain + 0.1
+    assert fit_threshold(second, truth, "accuracy") == pytest.approx(0.5, abs=0.08)
+    assert fit_threshold(second[:100], truth[:100], "f1") == 0.5  # too few rows to tell
+    choice = choose([Member(trial(1), 5, both)], "binary", truth, "balanced_accuracy")
+    assert choice.threshold == found
+    assert choice.metrics["balanced_accuracy"] == low

@@ -103,3 +103,19 @@ def test_folds_come_back_as_their_average(data: Task, tmp_path: Path) -> None:
     rows = data.features.take(data.validation)
     mean = (fitted[0].predict(rows) + fitted[1].predict(rows)) / 2
     assert load_trial(LINEAR, tmp_path).predict(rows) == pytest.approx(mean)
+
+
+def test_a_threshold_moves_labels_and_no_probabilities(
+    data: Task, parts: list[FittedPipeline], tmp_path: Path
+) -> None:
+    rows = data.features.take(data.validation)
+    plain, eager = (Blend(tuple(parts), (0.5, 0.3, 0.2), 1.0, t) for t in (0.5, 0.2))
+    files = [
+        export(one, card_of(data), tmp_path / f"{i}.onnx") for i, one in enumerate([plain, eager])
+    ]
+    first, second = (one.predict(rows) for one in files)
+    chances = files[1].predict_proba(rows)
+    assert (chances == files[0].predict_proba(rows)).all()
+    assert (second == np.array(data.classes)[(chances[:, 1] >= 0.2).astype(int)]).all()
+    assert (first != second).any()
+    assert files[1].card["threshold"] == 0.2

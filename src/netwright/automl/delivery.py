@@ -37,7 +37,7 @@ _SMALL = 2
 """Models in the small average: faster than the large one."""
 _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
-_TEMPERATURE = "temperature"
+_TEMPERATURE, _THRESHOLD = "temperature", "threshold"
 _MEMBER = "trial "
 
 
@@ -142,7 +142,8 @@ class _Points:
         study, task = self._study, self._task
         shares = sorted(choice.shares.items(), key=lambda one: (-one[1], one[0]))
         values: dict[str, Any] = {f"{_MEMBER}{number}": share for number, share in shares}
-        candidate = Candidate(values | {_TEMPERATURE: choice.temperature})
+        values |= {_TEMPERATURE: choice.temperature, _THRESHOLD: choice.threshold}
+        candidate = Candidate(values)
         for known in study.trials:
             if known.proposal.origin == ENSEMBLE and known.candidate == candidate:
                 return known, self._export(predictor(study, task, known), known, known.metrics)
@@ -227,7 +228,7 @@ def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[G
 
 def _alone(found: list[Member], choice: Choice) -> Trial | None:
     """The trial, where the average is of one and changes nothing."""
-    if len(choice.shares) > 1 or choice.temperature != 1:
+    if len(choice.shares) > 1 or (choice.temperature, choice.threshold) != (1, 0.5):
         return None
     return next(one.trial for one in found if one.trial.id in choice.shares)
 
@@ -274,7 +275,7 @@ def held_out_of(study: Study[Any], trial: Trial) -> NDArray[np.floating] | None:
         mixed: NDArray[np.floating] = np.sum(found, axis=0)
         if mixed.ndim == 1:
             return mixed
-        return tempered(mixed.astype(np.float32), _temperature(trial.candidate))
+        return tempered(mixed.astype(np.float32), _number(trial.candidate, _TEMPERATURE))
     for name in (HELD_OUT, "validation.npy"):
         if (path := study.trial_folder(trial.id) / name).is_file():
             kept: NDArray[np.floating] = np.load(path)
@@ -289,7 +290,7 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         (share, predictor(study, task, known[number]))
         for number, share in _shares(candidate).items()
     ]
-    return blended(pairs, _temperature(candidate))
+    return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
 
 
 def _shares(candidate: Candidate) -> dict[int, float]:
@@ -301,8 +302,8 @@ def _shares(candidate: Candidate) -> dict[int, float]:
     }
 
 
-def _temperature(candidate: Candidate) -> float:
-    return float(candidate.values[_TEMPERATURE])  # type: ignore[arg-type]  # a number
+def _number(candidate: Candidate, name: str) -> float:
+    return float(candidate.values[name])  # type: ignore[arg-type]  # a number
 
 
 def scores_of(metrics: Metrics) -> dict[str, float]:
@@ -316,7 +317,8 @@ def score_part(model: Model, task: Task) -> Metrics:
     """The delivered file on the task's test part; empty when there is none."""
     if task.test is None:
         return {}
-    return score(task.kind, task.test.target, model.scores(task.test.features))
+    scores, threshold = model.scores(task.test.features), model.card.get("threshold", 0.5)
+    return score(task.kind, task.test.target, scores, threshold)
 
 
 def _nothing(study: Study[Any], left_out: list[str]) -> str:

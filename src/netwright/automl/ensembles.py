@@ -34,6 +34,8 @@ _SPLITS, _MARGIN = 3, 2.0
 """Splits into halves, and standard errors by which models of fewer folds have to be better."""
 _LEAST_ROWS = 200
 """Fewer tell nothing of a temperature."""
+_THRESHOLDS = 49
+_OF_LABELS = ("accuracy", "balanced_accuracy", "f1")
 _EDGE = 1e-15
 
 Predictions = NDArray[np.floating]
@@ -56,11 +58,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Choice:
-    """An average: the share of each trial, the temperature, and how it does on the held-out rows."""
+    """An average: the share of each trial, what is done to the mean, and how it does on the
+    held-out rows."""
 
     shares: Mapping[int, float]
     temperature: float
     metrics: Metrics
+    threshold: float = 0.5
 
 
 def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Member]:
@@ -139,14 +143,17 @@ def _judged(
     chosen = [one for one, w in zip(library, weights, strict=True) if w > 0]
     rows = np.flatnonzero(np.logical_and.reduce([one.seen for one in chosen]))
     mixed = average([one.held_out[rows] for one in library], weights)
-    temperature = 1.0
+    temperature, threshold = 1.0, 0.5
     if kind != "regression":
         mixed = mixed.astype(np.float32)
         if metric == "log_loss":
             temperature = fit_temperature(mixed, target[rows])
             mixed = tempered(mixed, temperature)
-    metrics = score(kind, target[rows], mixed)
-    return Choice(shares, temperature, metrics | {"folds": float(min(m.folds for m in chosen))})
+        if kind == "binary" and metric in _OF_LABELS:
+            threshold = fit_threshold(mixed[:, 1], target[rows], metric)
+    metrics = score(kind, target[rows], mixed, threshold)
+    metrics["folds"] = float(min(one.folds for one in chosen))
+    return Choice(shares, temperature, metrics, threshold)
 
 
 def fit_temperature(probabilities: NDArray[np.float32], target: NDArray[Any]) -> float:
@@ -168,6 +175,30 @@ def fit_temperature(probabilities: NDArray[np.float32], target: NDArray[Any]) ->
         p, truth = probabilities[there], target[there]
         gain += _log_loss(p, truth) - _log_loss(tempered(p, best(here)), truth)
     return best(order) if gain > 0 else 1.0
+
+
+def fit_threshold(second: NDArray[np.float32], target: NDArray[Any], metric: str) -> float:
+    """The probability of the second class from which on the labels score best.
+
+    .5 where another one does not prove better on rows that it was not chosen on, or rows are few.
+    """
+    if len(target) < _LEAST_ROWS:
+        return 0.5
+    p = np.stack([1 - second, second], 1)
+
+    def value(rows: NDArray[np.int64], threshold: float) -> float:
+        return score("binary", target[rows], p[rows], threshold)[metric]
+
+    def best(rows: NDArray[np.int64]) -> float:
+        ends = np.unique(np.quantile(second[rows], np.linspace(0.01, 0.99, _THRESHOLDS)))
+        options = [0.5, *(float(end) for end in ends)]
+        return max(options, key=lambda one: value(rows, one))  # of equals .5
+
+    order = np.random.default_rng(0).permutation(_some(np.arange(len(target))))
+    gain = 0.0
+    for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        gain += value(there, best(here)) - value(there, 0.5)
+    return best(order) if gain > 0 else 0.5
 
 
 def loss_of(kind: Kind, metric: str) -> Callable[[Predictions, NDArray[Any]], float]:

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netwright.data.drift import drifted
 from netwright.data.prediction import read_rows, schema_from
+from netwright.data.task import Table
 from netwright.deploy.model import load
 from netwright.errors import InputError
 
@@ -25,6 +27,8 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
 
     loaded = load(model)
     rows, notes = read_rows(data, schema_from(loaded.card))
+    if isinstance(rows, Table):
+        notes += tuple(drifted(rows, loaded.card.get("seen", {})))
     for note in notes:
         sys.stderr.write(f"{note}\n")
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})

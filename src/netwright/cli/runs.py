@@ -76,6 +76,8 @@ def _members(run: Reopened, trial: Trial) -> None:
         say(f"{share:>7.0%}{number:>8}{alone:>12}  {what(member, run.space.fill)}")
     if shares["temperature"] != 1:
         say(f"\ntemperature {shares['temperature']:.3g}: logarithms are divided by it")
+    if shares["threshold"] != 0.5:
+        say(f"\nlabelled as the second class from a probability of {shares['threshold']:.3g} on")
 
 
 def _origin(run: Reopened, trial: Trial) -> str:

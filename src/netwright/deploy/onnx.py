@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.data.drift import seen
 from netwright.data.task import Features, Table, Task
 from netwright.deploy.model import FORMAT, KEY, Model
 from netwright.errors import ExportError
@@ -45,6 +46,7 @@ def export(pipeline: Predictor, card: Mapping[str, Any], path: Path) -> Model:
     import onnx.helper
 
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    card = dict(card) | ({} if pipeline.threshold == 0.5 else {"threshold": pipeline.threshold})
     graph = _graph(pipeline, card)
     model = onnx.helper.make_model(graph, opset_imports=opsets, producer_name="netwright")
     model.ir_version = 9  # what onnxruntime 1.17 and later read
@@ -64,6 +66,7 @@ def card_of(task: Task) -> dict[str, Any]:
     if isinstance(task.features, Table):
         card["columns"] = [{"name": c.name, "kind": c.kind} for c in task.features.columns]
         card["width"] = task.features.width or len(task.features.columns)
+        card["seen"] = seen(task.features.take(task.train))
         card["dates"] = "int64 nanoseconds since 1970-01-01"
         card["texts"] = (
             "categories without blanks around them, whole numbers as 3; true or false; "
@@ -111,7 +114,7 @@ def _graph(pipeline: Predictor, card: Mapping[str, Any]) -> Any:
     import onnx.helper
 
     nodes = Nodes()
-    outputs = _heads(nodes, pipeline.emit(nodes), card)
+    outputs = _heads(nodes, pipeline.emit(nodes), card, pipeline.threshold)
     return onnx.helper.make_graph(nodes.nodes, "netwright", _inputs(card), outputs, nodes.constants)
 
 
@@ -130,7 +133,7 @@ def _inputs(card: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any]) -> list[Any]:
+def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any], threshold: float) -> list[Any]:
     """Outputs: "label" (rows,) and "probabilities" (rows, classes), or "value" (rows,)."""
     from onnx import TensorProto
     from onnx.helper import make_tensor_value_info as info
@@ -141,6 +144,10 @@ def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any]) -> list[Any]
         return [info(value, TensorProto.DOUBLE, ["rows"])]
     chances = nodes.add("Identity", [predictions], output=names["probabilities"])
     best = nodes.add("ArgMax", [chances], axis=1, keepdims=0)
+    if threshold != 0.5:
+        second = nodes.add("Gather", [chances, nodes.constant(np.int64(1))], axis=1)
+        bound = nodes.constant(np.float32(threshold))
+        best = nodes.cast(nodes.add("GreaterOrEqual", [second, bound]), np.int64)
     labels, kind = _labels(card["classes"])
     label = nodes.add("Gather", [nodes.constant(labels), best], output=names["label"], axis=0)
     shape = ["rows", len(card["classes"])]

@@ -28,6 +28,11 @@ class Predictor(Protocol):
     @property
     def target(self) -> Target: ...
 
+    @property
+    def threshold(self) -> float:
+        """Of two classes: the probability from which on a row is labelled as the second."""
+        ...
+
     def predict(self, features: Features) -> NDArray[np.floating]:
         """(rows, classes) probabilities in float32, or (rows,) values in float64."""
         ...
@@ -42,12 +47,14 @@ class Blend:
     """The average of `parts` by `weights`, which sum to 1.
 
     `temperature`: probabilities are raised to its inverse and scaled to sum to 1: above 1 they are
-    less sure (Guo et al. 2017, 1706.04599, section 4.2, on the average's logarithms).
+    less sure (Guo et al. 2017, 1706.04599, section 4.2, on the average's logarithms). `threshold`:
+    as in `Predictor`.
     """
 
     parts: tuple[FittedPipeline, ...]
     weights: tuple[float, ...]
     temperature: float = 1.0
+    threshold: float = 0.5
 
     @property
     def target(self) -> Target:
@@ -93,8 +100,9 @@ def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[
 
 
 def blended(
-    pairs: Sequence[tuple[float, FittedPipeline | Blend]], temperature: float = 1.0
-) -> Blend:
+    pairs: Sequence[tuple[float, FittedPipeline | Blend]], temperature: float = 1.0,
+    threshold: float = 0.5,
+) -> Blend:  # fmt: skip
     """The average of pipelines and of averages (whose own temperature is 1) as one average."""
     parts: list[FittedPipeline] = []
     weights: list[float] = []
@@ -102,7 +110,7 @@ def blended(
         own = one.weights if isinstance(one, Blend) else (1.0,)
         parts += one.parts if isinstance(one, Blend) else (one,)
         weights += [weight * share for share in own]
-    return Blend(tuple(parts), tuple(weights), temperature)
+    return Blend(tuple(parts), tuple(weights), temperature, threshold)
 
 
 _SECONDS = "seconds.json"

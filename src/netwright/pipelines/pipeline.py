@@ -141,6 +141,11 @@ class FittedPipeline:
     model: FittedModel
     target: Target
 
+    @property
+    def threshold(self) -> float:
+        """Of two classes, the likelier one is the label."""
+        return 0.5
+
     def predict(self, features: Features) -> NDArray[np.floating]:
         """(rows, classes) probabilities, or (rows,) values."""
         return self.target.predictions(self.model.outputs(self.preparation.inputs(features)))

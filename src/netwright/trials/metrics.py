@@ -73,15 +73,18 @@ def scored(kind: Kind) -> tuple[str, ...]:
     return tuple(name for name, one in METRICS.items() if kind in one.kinds)
 
 
-def score(kind: Kind, target: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
+def score(
+    kind: Kind, target: NDArray[Any], prediction: NDArray[Any], threshold: float = 0.5
+) -> dict[str, float]:
     """Every metric of a prediction.
 
     Classification: `target` (n,) class numbers, `prediction` (n, classes) probabilities.
+    `threshold`: of two classes, the probability from which on a row is labelled as the second.
     Regression: both (n,). A metric that the rows do not define (one class only) is left out.
     """
     if kind == "regression":
         return _score_regression(target, prediction)
-    return _score_classes(target, prediction)
+    return _score_classes(target, prediction, threshold)
 
 
 def _score_regression(target: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
@@ -93,12 +96,16 @@ def _score_regression(target: NDArray[Any], prediction: NDArray[Any]) -> dict[st
     return scores
 
 
-def _score_classes(target: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, float]:
+def _score_classes(
+    target: NDArray[Any], probabilities: NDArray[Any], threshold: float
+) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
     probabilities = np.asarray(probabilities, float)
     n, classes = probabilities.shape
     label = probabilities.argmax(1)
+    if threshold != 0.5 and classes == 2:
+        label = (probabilities[:, 1] >= np.float32(threshold)).astype(np.int64)
     confusion = np.bincount(target * classes + label, minlength=classes**2)
     confusion = confusion.reshape(classes, classes).astype(float)  # (truth, label)
     right, truth, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
