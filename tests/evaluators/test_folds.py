@@ -12,8 +12,10 @@ from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.networks.layers import Linear
 from netwright.networks.tables import Columns
 from netwright.networks.training import Training
+from netwright.pipelines.boosting import LightGBM
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.linear import LinearModel
+from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import TablePipeline, as_pipeline, fit, load
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
@@ -77,6 +79,24 @@ def test_steps_that_know_the_target_are_fitted_without_the_fold(tmp_path: Path) 
     evaluator(job(tmp_path, 2, candidate=Candidate({})))
     folds = [tmp_path / "2" / f"fold-{i}" / "pipeline.json" for i in range(4)]
     assert len({path.read_text() for path in folds}) == 1  # nothing to give away: fitted once
+
+
+@pytest.mark.parametrize("encode", ["codes", "frequency", "onehot", "target"])
+def test_no_step_finds_anything_in_noise(encode: str, tmp_path: Path) -> None:
+    """A table of noise, names of nearly every row among it: each step is out of fold, or it would
+    beat the answer that is the same for all."""
+    rng = np.random.default_rng(5)
+    n = 400
+    columns = {f"x{i}": rng.normal(size=n) for i in range(5)}
+    columns |= {f"c{i}": rng.choice(list("abcd"), n) for i in range(3)}
+    columns["name"] = np.array([f"v{i}" for i in rng.integers(n // 2, size=n)])
+    noise = task(columns, rng.normal(size=n), kind="regression", name="noise")
+    steps = Numeric(scale="none", missing="keep", pairs=10)
+    coded = Categories(encode=encode, bound=5, alpha=1.0, crosses=5)  # type: ignore[arg-type]
+    space = Space(TablePipeline(LightGBM(trees=60, min_rows=5), steps, coded))
+    evaluator = CrossValidate(space, noise, folds=4)
+    found = evaluator(job(tmp_path, 1, candidate=Candidate({})))
+    assert found["rmse"] > 0.985 * noise.target.std()
 
 
 def test_the_fidelity_is_a_number_of_folds_and_a_promotion_fits_only_the_rest(

@@ -91,7 +91,11 @@ def _pairs(brief: Brief) -> int:
 def _coded(brief: Brief) -> Categories:
     if not brief.categorical:
         return Categories()
-    return Categories(least=OneOf(1, 5), encode=OneOf("frequency", "target", "onehot"))
+    return Categories(
+        least=OneOf(1, 5),
+        encode=OneOf("frequency", "target", "onehot"),
+        crosses=OneOf(0, 5) if brief.categorical > 1 else 0,
+    )
 
 
 def _target(brief: Brief) -> TargetScale:

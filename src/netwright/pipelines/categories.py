@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Table
 from netwright.errors import InputError, Phrase, expected
+from netwright.pipelines.crosses import Cross, best_crosses, crossed, emit_crosses, name_of
 from netwright.pipelines.encoders import Aims, OneHots, TargetMeans, codes_of, emit_codes
 from netwright.pipelines.nodes import Nodes
 from netwright.pipelines.steps import joined, side_by_side
@@ -26,6 +27,9 @@ class Categories:
     1; "onehot": a column a value where there are at most `bound`, codes above; "target": codes,
     and where there are more than `bound` values their mean targets beside them, smoothed by
     `alpha` rows, which training rows get from the others of `folds` folds.
+
+    With `crosses`, up to so many pairs of columns are joined to columns of their own, where they
+    say more of the target together (`crosses.best_crosses`).
     """
 
     least: int = 1
@@ -33,10 +37,14 @@ class Categories:
     bound: int = 10
     alpha: float = 10.0
     folds: int = 5
+    crosses: int = 0
 
     def fit(self, table: Table, aims: Aims | None = None) -> FittedCategories:
-        """`aims`: the target of the rows, which "target" needs; InputError without."""
+        """`aims`: the target of the rows, which "target" and crosses need; InputError without."""
         columns = [c.name for c in table.columns if c.kind in ("category", "boolean")]
+        crosses = self._crosses(table, columns, aims)
+        table = crossed(table, crosses)
+        columns += [name_of(one) for one in crosses]
         known = {name: self._known(table.arrays[name]) for name in columns}
         large = [name for name in columns if len(known[name]) > self.bound]
         hot = [name for name in columns if self.encode == "onehot" and name not in large]
@@ -52,7 +60,15 @@ class Categories:
                 np.zeros((len(table), 0)) if aims is None else aims,
                 alpha=self.alpha, folds=self.folds,
             ),
+            crosses,
         )  # fmt: skip
+
+    def _crosses(self, table: Table, columns: list[str], aims: Aims | None) -> tuple[Cross, ...]:
+        if not self.crosses or len(columns) < 2:
+            return ()
+        if aims is None:
+            raise InputError(expected("the target", "given to crosses", Phrase("none")))
+        return best_crosses(table, columns, aims, self.crosses)
 
     def _known(self, values: NDArray[np.object_]) -> tuple[str, ...]:
         """The values that are frequent enough, in the order of their codes."""
@@ -74,6 +90,7 @@ class FittedCategories:
     known: tuple[tuple[str, ...], ...]
     hot: OneHots
     means: TargetMeans
+    crosses: tuple[Cross, ...] = ()
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
@@ -86,12 +103,14 @@ class FittedCategories:
 
     def inputs(self, table: Table) -> NDArray[np.float32]:
         """(rows, outputs), for rows that were not learnt from where there are mean targets."""
+        table = crossed(table, self.crosses)
         return self._matrix(table, self.means.inputs(table))
 
     def training_inputs(
         self, table: Table, aims: Aims, seed: int, groups: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
         """(rows, outputs), for the rows learnt from: no row's means know its own target."""
+        table = crossed(table, self.crosses)
         return self._matrix(table, self.means.out_of_fold(table, aims, seed, groups))
 
     def _matrix(self, table: Table, means: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,6 +122,7 @@ class FittedCategories:
         return side_by_side([self.hot.inputs(table), means, *codes], len(table))
 
     def emit(self, nodes: Nodes) -> str:
+        emit_crosses(nodes, self.crosses)
         parts = [part.emit(nodes) for part in (self.hot, self.means) if part.outputs]
         coded = [
             emit_codes(nodes, name, known)

@@ -38,8 +38,8 @@ class Nodes:
         """One node with one output."""
         import onnx.helper
 
-        key = _key(op, tuple(inputs), domain, attributes)
-        if key in self._known and not output:
+        key = _key(op, tuple(inputs), domain, attributes, output)
+        if key in self._known:
             return str(self._known[key])
         name = output or f"nw/{len(self.nodes)}"
         node = onnx.helper.make_node(op, list(inputs), [name], domain=domain)
@@ -121,14 +121,16 @@ _LONG = 1000
 """A longer attribute is of one model alone: comparing it would cost more than it saves."""
 
 
-def _key(op: str, inputs: tuple[str, ...], domain: str, attributes: Mapping[str, Any]) -> Hashable:
+def _key(
+    op: str, inputs: tuple[str, ...], domain: str, attributes: Mapping[str, Any], output: str
+) -> Hashable:
     """The same for equal nodes; None where that is not looked for."""
     said = []
     for name, value in sorted(attributes.items()):
         if isinstance(value, np.ndarray) or (isinstance(value, list) and len(value) > _LONG):
             return None
         said.append((name, tuple(value) if isinstance(value, list) else value))
-    return op, inputs, domain, tuple(said)
+    return op, inputs, domain, tuple(said), output
 
 
 def _attribute(name: str, value: Any) -> Any:

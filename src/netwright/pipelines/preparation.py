@@ -74,8 +74,9 @@ class TableInputs:
 
     @property
     def supervised(self) -> bool:
-        # pairs and terms are chosen by the target
-        return bool(self.categories.means.columns or self.text.columns or self.numeric.pairs)
+        # pairs, crosses and terms are chosen by the target
+        coded = self.categories.means.columns or self.categories.crosses
+        return bool(coded or self.text.columns or self.numeric.pairs)
 
     def _matrix(self, features: Table, coded: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = [self.numeric.inputs(features), self.text.inputs(features), coded]
