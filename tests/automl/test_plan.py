@@ -20,7 +20,7 @@ from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.metrics import score
 from netwright.trials.objective import Objective
-from netwright.trials.trial import ENSEMBLE, Status, Trial
+from netwright.trials.trial import ENSEMBLE, LIGHT, Status, Trial
 
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
@@ -229,9 +229,16 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert first.judged == len(found.train) + len(found.validation)
     quickest = [row.metrics["latency"] for row in first.front]
     assert quickest == sorted(quickest, reverse=True)  # whoever is worse is faster
+    light = [trial for trial in averages if trial.candidate.values.get(LIGHT)]
+    same = next(one for one in light if one.proposal.parents == best.proposal.parents)
+    assert same.metrics["rmse"] == best.metrics["rmse"]
+    assert same.metrics["size"] < best.metrics["size"] / 4  # of 8 folds one
     again = search(found, tmp_path / "run", trials=9, **few)
     assert again.already
     assert again.study.trials == study.trials
+    room = best.metrics["size"] / 3
+    bound = search(found, tmp_path / "bound", trials=9, limits=[f"size<={room}"], **few)
+    assert (bound.run / "model.onnx").stat().st_size <= room
     more = search(found, tmp_path / "run", trials=11, **few)
     assert len([t for t in more.study.trials if t.proposal.origin != ENSEMBLE]) == 11
     run = reopen(tmp_path / "run")

@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from netwright.report.tables import Row, row
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, default_metric, score
-from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
+from netwright.trials.trial import ENSEMBLE, LIGHT, Metrics, Proposal, Status, Trial
 
 _FRONT = 24
 """So many members of the front are exported and measured; the best come first."""
@@ -143,6 +143,7 @@ class _Points:
         shares = sorted(choice.shares.items(), key=lambda one: (-one[1], one[0]))
         values: dict[str, Any] = {f"{_MEMBER}{number}": share for number, share in shares}
         values |= {_TEMPERATURE: choice.temperature, _THRESHOLD: choice.threshold}
+        values |= {LIGHT: True} if choice.light else {}
         candidate = Candidate(values)
         for known in study.trials:
             if known.proposal.origin == ENSEMBLE and known.candidate == candidate:
@@ -175,16 +176,19 @@ class _Points:
         return measure(file.path, self._feeds)
 
     def best(self) -> tuple[Trial, Parity]:
-        """The first that was exported and keeps the limits: the best come first.
+        """The first that was exported; where it breaks a limit, the best that breaks none.
 
         Figures alone do not say it: some are of more rows than others.
         """
         known = {trial.id: trial for trial in self._study.trials}
-        kept = [
-            number for number, one in self.rows.items()
-            if all(limit.keeps(one.metrics) for limit in self._study.limits)
-        ]  # fmt: skip
-        number = kept[0] if kept else next(iter(self.rows))
+        chosen = next(iter(self.rows))
+
+        def place(number: int) -> tuple[bool, bool, float]:
+            metrics = self.rows[number].metrics
+            broken = not all(limit.keeps(metrics) for limit in self._study.limits)
+            return broken, number != chosen, self._study.objectives[0].loss(metrics)
+
+        number = min(self.rows, key=place)
         return known[number], self._agreed[number]
 
     def front(self) -> list[Row]:
@@ -206,7 +210,7 @@ def _front(study: Study[Any]) -> Iterator[Give]:
 
 
 def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[Give]:
-    """The best average, the best candidates alone, and a small average.
+    """The best average, the best candidates alone, a small average; then all of them light.
 
     The front alone where an objective is of networks: an average has no such figure.
     """
@@ -220,10 +224,16 @@ def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[G
     target = task.target[folds.rows]
     whole = choose(found, task.kind, target, judge)
     yield _alone(found, whole) or whole
-    yield from _families(study, found)
+    best = _families(study, found)
+    yield from best
     small = choose(found, task.kind, target, judge, steps=_SMALL)
     if len(small.shares) < len(whole.shares):
         yield _alone(found, small) or small
+    if len(folds.tasks) > 1:
+        lights = [whole, *([small] if len(small.shares) < len(whole.shares) else ())]
+        yield from (replace(one, light=True) for one in lights)
+        for trial in best:
+            yield Choice({trial.id: 1.0}, 1.0, trial.metrics, light=True)
 
 
 def _alone(found: list[Member], choice: Choice) -> Trial | None:
@@ -290,6 +300,8 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         (share, predictor(study, task, known[number]))
         for number, share in _shares(candidate).items()
     ]
+    if candidate.values.get(LIGHT):
+        pairs = [(w, one.parts[0] if isinstance(one, Blend) else one) for w, one in pairs]
     return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
 
 

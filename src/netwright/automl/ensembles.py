@@ -65,6 +65,9 @@ class Choice:
     temperature: float
     metrics: Metrics
     threshold: float = 0.5
+    light: bool = False
+    """Of each member only the model of one fold. The metrics are right for this: each row is held
+    out of one fold. Of all folds' models the average is better than they say, and slower."""
 
 
 def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Member]:

@@ -12,7 +12,7 @@ from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, Metrics, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, Metrics, Status, Trial
 
 Fill = Callable[[Candidate], object]
 
@@ -40,7 +40,13 @@ class Row:
 def what(trial: Trial, fill: Fill) -> str:
     """A few words on a trial: its model, or "?" when its candidate no longer fits the space."""
     if trial.proposal.origin == ENSEMBLE:
-        return f"ensemble of {', '.join(map(str, trial.proposal.parents))}"
+        members = ", ".join(map(str, trial.proposal.parents))
+        kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"
+        return (
+            f"one fold of {members}"
+            if trial.candidate.values.get(LIGHT)
+            else f"{kind} of {members}"
+        )
     try:
         words = summary(fill(trial.candidate))
     except NetwrightError:

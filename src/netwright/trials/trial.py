@@ -32,6 +32,8 @@ BASELINE = "baseline"
 """The origin of trials that a study was given instead of proposed."""
 ENSEMBLE = "ensemble"
 """The origin of averages: the candidate has a weight for each member's trial, its parents."""
+LIGHT = "light"
+"""True among the values of an average whose members are of one fold each."""
 
 
 @dataclass(frozen=True)
