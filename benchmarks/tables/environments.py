@@ -31,7 +31,7 @@ class Environment:
 
 ENVIRONMENTS = {
     "netwright": Environment(
-        ("--constraint", str(ROOT / "constraints.txt"), "--editable", f"{ROOT}[parquet]"),
+        ("--constraint", str(ROOT / "constraints.txt"), "--editable", f"{ROOT}[parquet,boost]"),
         torch=True,
     ),
     "sklearn": Environment(("scikit-learn==1.9.1", "lightgbm==4.7.0", "pandas>=2.2")),

@@ -16,6 +16,11 @@ class System:
 
 SYSTEMS: Mapping[str, System] = {
     "netwright": System("netwright", "netwright"),
+    "netwright_trees": System("netwright", "netwright"),
+    "netwright_fixed": System("netwright", "netwright"),
+    "netwright_plain": System("netwright", "netwright"),
+    "netwright_unseeded": System("netwright", "netwright"),
+    "netwright_alone": System("netwright", "netwright"),
     "lightgbm": System("sklearn", "lightgbm"),
     "random_forest": System("sklearn", "scikit-learn"),
     "flaml": System("flaml", "flaml"),

@@ -17,7 +17,7 @@ _LIGHTGBM: dict[str, Value] = {
     "model.learning_rate": 0.05, "model.leaves": 31, "model.min_rows": 20,
     "model.feature_share": 0.8, "model.row_share": 0.8, "model.l2": 0.1,
 }  # fmt: skip
-_RECIPES: Mapping[str, Sequence[Wishes]] = {
+HAND_MADE: Mapping[str, Sequence[Wishes]] = {
     "lightgbm": [
         _LIGHTGBM,
         _LIGHTGBM | {"model.extra_trees": True, "model.leaves": 63, "model.min_rows": 5},
@@ -81,11 +81,15 @@ _ORDER_OF_FEW = (
 def table_wishes(brief: Brief) -> list[Wishes]:
     """Decisions for candidates of the table's space, the first to be tried first."""
     known = check_families(brief.families)
-    few = brief.rows < _FEW_ROWS or brief.classes > _MANY_CLASSES
-    order = [one for one in (_ORDER_OF_FEW if few else _ORDER) if one[0] in known]
+    order = [one for one in (_ORDER_OF_FEW if is_small(brief) else _ORDER) if one[0] in known]
     if len(known) == 1:  # the space is that of the one pipeline
-        return [_RECIPES[name][number] for name, number in order]
-    return [{"": name} | _of_family(name, _RECIPES[name][number]) for name, number in order]
+        return [HAND_MADE[name][number] for name, number in order]
+    return [{"": name} | _of_family(name, HAND_MADE[name][number]) for name, number in order]
+
+
+def is_small(brief: Brief) -> bool:
+    """Whether networks come early: few rows, or many classes, each of which costs boosting a tree."""
+    return brief.rows < _FEW_ROWS or brief.classes > _MANY_CLASSES
 
 
 def _of_family(name: str, wishes: Wishes) -> dict[str, Value]:

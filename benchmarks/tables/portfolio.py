@@ -1,0 +1,279 @@
+"""Makes the portfolio: configurations that are strong together on the development tables.
+
+    python benchmarks/tables/portfolio.py measure --data TABLES --work WORK [--minutes 150]
+    python benchmarks/tables/portfolio.py choose --work WORK
+
+`measure` fits hand-made and random configurations of every family on one fold of every table, and
+keeps score, seconds and predictions of the held-out rows: killed, it goes on. `choose` adds, one by
+one, the configuration that makes the averages best: on each table those count for which the time of
+a search suffices, and what counts is the loss of their greedy average, scaled to 0 at the best that
+all configurations reach together and 1 at the best single one's. It writes
+``src/netwright/automl/portfolio.json``: the list from all tables, and for each table the list made
+without it, which the harness uses so that no table is judged by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent))
+import netwright as nw
+from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES
+from netwright.automl.brief import Brief
+from netwright.automl.ensembles import loss_of
+from netwright.automl.families import known_families
+from netwright.automl.portfolio import completed
+from netwright.automl.recipes import HAND_MADE, is_small
+from netwright.automl.spaces import space_for
+from netwright.evaluators.folds import HELD_OUT, CrossValidate
+from netwright.pipelines.ensemble import greedy
+from netwright.trials.trial import Job, Proposal
+
+OUT = Path(__file__).parents[2] / "src" / "netwright" / "automl" / "portfolio.json"
+SECONDS = 30.0
+"""The most that one fit may take."""
+FOLDS = 5
+RANDOM: Mapping[str, int] = {
+    "lightgbm": 6, "catboost": 3, "xgboost": 3, "extra_trees": 3, "forest": 1, "linear": 1,
+    "realmlp": 5, "tabm": 5, "network": 3, "histogram": 0,
+}  # fmt: skip
+"""Random configurations of each family, beside the hand-made ones."""
+SEARCH = 100.0
+"""Seconds of processor time of a search: two cores for a minute, less start and end."""
+LENGTH = 14
+
+
+@dataclass(frozen=True)
+class Config:
+    """A family, and decisions by their paths inside of it."""
+
+    family: str
+    wishes: tuple[tuple[str, Any], ...]
+
+    @property
+    def key(self) -> str:
+        return json.dumps([self.family, sorted(self.wishes, key=str)])
+
+
+def configs() -> list[Config]:
+    """The hand-made ones, then random ones: the same for every table."""
+    found = [
+        Config(family, tuple(sorted(wishes.items())))
+        for family, recipes in HAND_MADE.items()
+        for wishes in recipes
+        if family in known_families()
+    ]
+    for family, many in RANDOM.items():
+        if family not in known_families():
+            continue
+        brief = Brief(
+            "binary", 3000, columns=10, categorical=4, classes=2, folds=FOLDS, families=(family,)
+        )
+        space, rng = space_for(brief), np.random.default_rng(7)
+        for _ in range(many):
+            values = space.sample(rng).values
+            found.append(Config(family, tuple(sorted(values.items()))))
+    return found
+
+
+@lru_cache(maxsize=2)
+def task_of(data: Path, table: str) -> Any:
+    frame = pd.read_parquet(data / f"{table}.parquet")
+    frame = frame.drop(columns=list(NOT_FEATURES.get(table, ())))
+    if len(frame) > MOST_ROWS:
+        frame = frame.sample(MOST_ROWS, random_state=0)
+    kind = DEVELOPMENT[table]
+    target = frame.columns[-1]
+    return nw.task(frame, target, kind="regression" if kind == "regression" else "classification")
+
+
+def measure_one(data: Path, work: Path, table: str, number: int) -> dict[str, Any]:
+    """One fit on one fold; predictions beside it."""
+    import torch
+
+    torch.set_num_threads(1)
+    config, task = configs()[number], task_of(data, table)
+    brief = replace(Brief.of(task), folds=FOLDS, families=(config.family,))
+    space = space_for(brief)
+    candidate = completed(space, dict(config.wishes))
+    metric = METRIC[DEVELOPMENT[table]]
+    evaluator = CrossValidate(space, task, FOLDS, metric)
+    folder = work / "fits" / table / str(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    row: dict[str, Any] = {"table": table, "config": config.key}
+    begun = time.monotonic()
+    try:
+        job = Job(Proposal(candidate, 1 / FOLDS), 0, folder, begun + SECONDS)
+        found = evaluator(job)
+        held_out = np.load(folder / HELD_OUT)
+        seen = np.isfinite(held_out.reshape(len(held_out), -1)).all(1)
+        np.save(work / "fits" / table / f"{number}.npy", held_out[seen].astype(np.float32))
+        np.save(work / "fits" / table / "target.npy", task.target[evaluator.rows][seen])
+        row |= {"score": found[metric], "seconds": time.monotonic() - begun}
+    except nw.NetwrightError as error:
+        row |= {"error": str(error), "seconds": time.monotonic() - begun}
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+    return row | {"number": number}
+
+
+def measure(data: Path, work: Path, minutes: float, workers: int) -> None:
+    path = work / "portfolio.csv"
+    work.mkdir(parents=True, exist_ok=True)
+    known = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["table", "config"])
+    done = set(zip(known["table"], known["config"], strict=True))
+    jobs = [
+        (table, number)
+        for number, config in enumerate(configs())
+        for table in DEVELOPMENT
+        if (table, config.key) not in done
+    ]
+    rows, end = known.to_dict("records"), time.monotonic() + 60 * minutes
+    print(f"{len(jobs)} fits to do, {len(rows)} done", flush=True)
+    with ProcessPoolExecutor(workers) as pool:
+        for start in range(0, len(jobs), 2 * workers):
+            if time.monotonic() > end:
+                break
+            batch = jobs[start : start + 2 * workers]
+            waiting = [pool.submit(measure_one, data, work, *one) for one in batch]
+            for future in as_completed(waiting):
+                rows.append(future.result())
+            pd.DataFrame(rows).to_csv(path, index=False)
+            last = rows[-1]
+            print(
+                f"{len(rows)}: {last['table']} {last['config'][:60]} {last.get('score')}",
+                flush=True,
+            )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One table: for each configuration the held-out predictions (None: failed) and seconds."""
+
+    small: bool
+    loss: Any
+    target: np.ndarray
+    said: list[np.ndarray | None]
+    seconds: list[float]
+
+    def of(self, chosen: Sequence[int], scale: tuple[float, float]) -> float:
+        """The scaled loss of the average of those for which there is time."""
+        best, worst = scale
+        return (self._loss(self._in_time(chosen)) - best) / max(1e-12, worst - best)
+
+    def scale(self) -> tuple[float, float]:
+        """The loss of the average of all, and that of the best single one."""
+        known = [i for i, one in enumerate(self.said) if one is not None]
+        single = min(self.loss(self.said[i], self.target) for i in known)
+        together = self._loss(
+            sorted(known, key=lambda i: self.loss(self.said[i], self.target))[:12]
+        )
+        return min(together, single), single + 1e-9
+
+    def _in_time(self, chosen: Sequence[int]) -> list[int]:
+        found, used = [], 0.0
+        for i in chosen:
+            used += self.seconds[i] * FOLDS
+            if used > SEARCH and found:
+                break
+            if self.said[i] is not None:
+                found.append(i)
+        return found
+
+    def _loss(self, chosen: Sequence[int]) -> float:
+        if not chosen:
+            return 10 * self.loss(np.full_like(self.said[0], self.said[0].mean()), self.target)
+        library = [self.said[i].astype(np.float64) for i in chosen]
+        weights = greedy(library, lambda p: self.loss(p, self.target), 15)
+        mixed = np.sum([w * one for w, one in zip(weights, library, strict=True)], axis=0)
+        return float(self.loss(mixed, self.target))
+
+
+def read(work: Path) -> dict[str, Measured]:
+    rows, known = pd.read_csv(work / "portfolio.csv"), configs()
+    found = {}
+    for table, kind in DEVELOPMENT.items():
+        mine = rows[rows["table"] == table].set_index("config")
+        said: list[np.ndarray | None] = []
+        for number, config in enumerate(known):
+            path = work / "fits" / table / f"{number}.npy"
+            said.append(np.load(path) if config.key in mine.index and path.exists() else None)
+        seconds = [float(mine["seconds"].get(config.key, 1e9)) for config in known]
+        target = np.load(work / "fits" / table / "target.npy")
+        classes = said[0].shape[1] if said[0] is not None and said[0].ndim > 1 else 0
+        brief = Brief(kind, 5 * len(target), classes=classes)
+        found[table] = Measured(is_small(brief), loss_of(kind, METRIC[kind]), target, said, seconds)
+    return found
+
+
+def cover(tables: Sequence[Measured]) -> list[int]:
+    """The greedy list."""
+    scales = [one.scale() for one in tables]
+    chosen: list[int] = []
+    many = len(tables[0].said)
+    while len(chosen) < LENGTH:
+        options = [i for i in range(many) if i not in chosen]
+        losses = [
+            np.mean([
+                min(3.0, one.of([*chosen, i], scale)) for one, scale in zip(tables, scales, strict=True)
+            ])
+            for i in options
+        ]  # fmt: skip
+        best = int(np.argmin(losses))
+        print(f"{len(chosen)}: {losses[best]:.4f} {configs()[options[best]].key[:110]}", flush=True)
+        chosen.append(options[best])
+    return chosen
+
+
+def choose(work: Path) -> None:
+    tables, known = read(work), configs()
+    lists: dict[str, dict[str, list[int]]] = {"": {}}
+    for small in (True, False):
+        name = "small" if small else "large"
+        mine = {table: one for table, one in tables.items() if one.small == small}
+        print(f"\n{name}: {', '.join(mine)}")
+        lists[""][name] = cover([*mine.values()])
+        for table in mine:
+            rest = [one for other, one in mine.items() if other != table]
+            lists[table] = {name: cover(rest)}
+    used = sorted({i for one in lists.values() for chosen in one.values() for i in chosen})
+    place = {number: i for i, number in enumerate(used)}
+    state = {
+        "configs": [[known[i].family, dict(known[i].wishes)] for i in used],
+        "lists": {
+            table: {name: [place[i] for i in chosen] for name, chosen in one.items()}
+            for table, one in lists.items()
+        },
+    }
+    OUT.write_text(json.dumps(state, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("what", choices=["measure", "choose"])
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=150)
+    parser.add_argument("--workers", type=int, default=2)
+    told = parser.parse_args()
+    if told.what == "measure":
+        measure(told.data, told.work, told.minutes, told.workers)
+    else:
+        choose(told.work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""netwright without feature engineering."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from contract import Fitted, Job
+from systems._without import fit as fit_with
+from systems._without import no_features
+
+no_features()
+
+
+def fit(train: pd.DataFrame, job: Job) -> Fitted:
+    return fit_with(train, job)
