@@ -106,21 +106,26 @@ def _score_classes(
     label = probabilities.argmax(1)
     if threshold != 0.5 and classes == 2:
         label = (probabilities[:, 1] >= np.float32(threshold)).astype(np.int64)
-    confusion = np.bincount(target * classes + label, minlength=classes**2)
-    confusion = confusion.reshape(classes, classes).astype(float)  # (truth, label)
-    right, truth, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    present = truth > 0
-    f1 = 2 * right / np.maximum(truth + said, 1)
     truth_probability = probabilities[np.arange(n), target]
-    scores = {
-        "accuracy": float(right.sum() / n),
-        "balanced_accuracy": float((right[present] / truth[present]).mean()),
-        "f1": float(f1[present | (said > 0)].mean()),
-        "log_loss": float(-np.log(np.clip(truth_probability, 1e-15, 1)).mean()),
-    }
-    if present.all():
+    log_loss = float(-np.log(np.clip(truth_probability, 1e-15, 1)).mean())
+    scores = score_labels(target, label, classes) | {"log_loss": log_loss}
+    if (np.bincount(target, minlength=classes) > 0).all():
         ranked = probabilities[:, 1] if classes == 2 else probabilities
         if classes > 2:  # float32 rows may miss one by 1e-7, which scikit-learn refuses
             ranked = ranked / ranked.sum(1, keepdims=True)
         scores["auc"] = float(roc_auc_score(target, ranked, multi_class="ovr"))
     return scores
+
+
+def score_labels(target: NDArray[Any], label: NDArray[Any], classes: int) -> dict[str, float]:
+    """The metrics that look at labels alone: of class numbers (n,)."""
+    confusion = np.bincount(target * classes + label, minlength=classes**2)
+    confusion = confusion.reshape(classes, classes).astype(float)  # (truth, label)
+    right, truth, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    present = truth > 0
+    f1 = 2 * right / np.maximum(truth + said, 1)
+    return {
+        "accuracy": float(right.sum() / len(target)),
+        "balanced_accuracy": float((right[present] / truth[present]).mean()),
+        "f1": float(f1[present | (said > 0)].mean()),
+    }
