@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from netwright.errors import InputError
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
@@ -139,3 +140,16 @@ def test_every_rung_gets_about_the_same_effort(workers: int) -> None:
     log = simulate(ASHA()(Problem(SPACE, [LOSS])), measure, 400, workers=workers)
     spent = [sum(t.proposal.fidelity == f for t in log) * f for f in (1 / 9, 1 / 3, 1.0)]
     assert max(spent) < 1.5 * min(spent)
+
+
+def test_the_share_that_is_promoted_can_be_said() -> None:
+    half = ASHA(promote=0.5)(Problem(SPACE, [LOSS]))
+    usual = made()
+    for strategy in (half, usual):
+        hear(strategy, 999, fidelity=1.0, loss=50.0)
+        for x in range(6):
+            hear(strategy, x, loss=float(x))
+    assert [x for x, _, _ in promoted(half)] == [0, 1, 2]
+    assert [x for x, _, _ in promoted(usual)] == [0, 1]
+    with pytest.raises(InputError, match="promote must be from 0 to 1, got 2"):
+        ASHA(promote=2)

@@ -444,3 +444,42 @@ def test_of_long_settings_only_what_differs_is_told(space: Any, tmp_path: Path) 
     with pytest.raises(RunError, match=sentence) as told:
         study(space, tmp_path, strategy=Wordy(20))
     assert len(str(told.value)) < 400
+
+
+def test_what_is_made_of_trials_is_a_trial_that_nobody_proposed(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path, objectives=[LOSS])
+    one.run(trials=6)
+    assert one.best is not None
+    alone = one.best.id
+
+    def make(folder: Path) -> Metrics:
+        (folder / "mixed.txt").write_text("made")
+        return {"loss": -1.0, "cost": 3.0}
+
+    members = (alone,)
+    candidate = Candidate({f"trial {number}": 0.5 for number in members})
+    added = one.add(Proposal(candidate, origin="ensemble", parents=members), make)
+    assert (added.id, added.status, added.metrics["loss"]) == (7, Status.DONE, -1.0)
+    assert one.best == added
+    assert (one.trial_folder(7) / "mixed.txt").read_text() == "made"
+    assert one.over(trials=6)
+    again = study(space, tmp_path, objectives=[LOSS])
+    assert again.trials == one.trials
+    again.run(trials=9)  # goes on without a word of it to the strategy
+    assert [trial.id for trial in again.trials] == list(range(1, 11))
+    kept = {int(folder.name) for folder in (tmp_path / "trials").iterdir()}
+    assert kept == {7, alone}  # the front, and what it is made of
+    plain = study(space, objectives=[LOSS]).run(trials=9)
+    own = [trial.candidate for trial in again.trials if trial.id != 7]
+    assert own == [trial.candidate for trial in plain.trials]
+
+
+def test_an_average_that_cannot_be_made_leaves_nothing(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path).run(trials=3)
+
+    def make(folder: Path) -> Metrics:
+        raise InputError("no")
+
+    with pytest.raises(InputError):
+        one.add(Proposal(Candidate({"trial 1": 1.0}), origin="ensemble", parents=(1,)), make)
+    assert len(study(space, tmp_path).trials) == 3
