@@ -117,17 +117,13 @@ class Nodes:
         return [local(output.name) for output in graph.output]
 
 
-_LONG = 1000
-"""A longer attribute is of one model alone: comparing it would cost more than it saves."""
-
-
 def _key(
     op: str, inputs: tuple[str, ...], domain: str, attributes: Mapping[str, Any], output: str
 ) -> Hashable:
-    """The same for equal nodes; None where that is not looked for."""
+    """The same for equal nodes; None where that is not looked for: arrays are of one model alone."""
     said = []
     for name, value in sorted(attributes.items()):
-        if isinstance(value, np.ndarray) or (isinstance(value, list) and len(value) > _LONG):
+        if isinstance(value, np.ndarray):
             return None
         said.append((name, tuple(value) if isinstance(value, list) else value))
     return op, inputs, domain, tuple(said), output

@@ -92,8 +92,11 @@ def prepared(pipeline: Pipeline, task: Task, seen: Task | None = None) -> Prepar
     `seen`: a task whose training rows may be looked at by steps that know no target: the folds of
     one table then share one preparation.
     """
-    if seen is not None and not (found := prepared(pipeline, seen)).supervised:
-        return found
+    if seen is not None:
+        whole = prepared(pipeline, seen)
+        if not whole.supervised:
+            return whole
+        return prepared(pipeline, task).sharing(whole)
     steps: Pipeline = replace(pipeline, model=_NO_MODEL)
     known = _PREPARED.setdefault(task, {})
     if steps not in known:

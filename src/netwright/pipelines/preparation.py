@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -53,6 +53,10 @@ class Preparation(Protocol):
         """Whether a step knows the targets of the rows it was fitted on."""
         ...
 
+    def sharing(self, whole: Any, /) -> Preparation:
+        """With those steps of `whole`, fitted on more rows, that know no target."""
+        ...
+
 
 @dataclass(frozen=True)
 class TableInputs:
@@ -74,9 +78,18 @@ class TableInputs:
 
     @property
     def supervised(self) -> bool:
-        # pairs, crosses and terms are chosen by the target
+        return bool(self._knowing)
+
+    def sharing(self, whole: TableInputs) -> TableInputs:
+        steps = {name: getattr(whole, name) for name in ("numeric", "categories", "text")}
+        return replace(self, **{n: one for n, one in steps.items() if n not in whole._knowing})
+
+    @property
+    def _knowing(self) -> set[str]:
+        """The steps that know targets: pairs, crosses and terms are chosen by them."""
         coded = self.categories.means.columns or self.categories.crosses
-        return bool(coded or self.text.columns or self.numeric.pairs)
+        knows = {"numeric": self.numeric.pairs, "categories": coded, "text": self.text.columns}
+        return {name for name, what in knows.items() if what}
 
     def _matrix(self, features: Table, coded: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = [self.numeric.inputs(features), self.text.inputs(features), coded]
@@ -103,6 +116,9 @@ class ImageInputs:
     @property
     def supervised(self) -> bool:
         return False
+
+    def sharing(self, whole: ImageInputs) -> ImageInputs:
+        return whole
 
     def inputs(self, features: Images) -> NDArray[np.uint8]:
         """(rows, c, h, w), uint8."""
