@@ -18,6 +18,7 @@ import pandas as pd
 class Job:
     """The task and the means: `seconds` of wall time for the fit, `cores`, a `folder` to write in."""
 
+    table: str
     target: str
     kind: Literal["binary", "multiclass", "regression"]
     metric: Literal["auc", "log_loss", "rmse"]

@@ -51,7 +51,7 @@ def run(told: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
     for place in (scratch, saved):
         place.mkdir()
     job = Job(
-        task["target"], task["kind"], task["metric"], tuple(task["classes"]), told["seconds"],
+        task["table"], task["target"], task["kind"], task["metric"], tuple(task["classes"]), told["seconds"],
         told["cores"], told["seed"], scratch,
     )  # fmt: skip
     train = pd.read_parquet(data / "train.parquet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from contract import Fitted, Job, features
 from netwright import AutoClassifier, AutoRegressor
 from netwright.automl import delivery, families, plan
+from netwright.automl.portfolio import portfolio
 from netwright.space.space import Space
 
 NETWORKS = families.NETWORKS
@@ -19,6 +21,8 @@ TREES = tuple(name for name in families.known_families() if name not in NETWORKS
 
 def fit(train: pd.DataFrame, job: Job, only: Sequence[str] = ()) -> Fitted:
     """As `netwright.py`, with these families."""
+    if plan.portfolio is portfolio:  # it may have been taken out
+        plan.portfolio = partial(portfolio, without=job.table)
     kind = AutoRegressor if job.regression else AutoClassifier
     model = kind(
         time=job.seconds, objectives=[job.metric], seed=job.seed, workers=job.cores,

@@ -17,9 +17,9 @@ _IMAGE_RECIPE: dict[str, Value] = {
 }  # fmt: skip
 
 
-def portfolio(space: Space[Any], brief: Brief) -> list[Candidate]:
-    """Complete candidates of `space_for(brief)`, the safest first."""
-    wishes = _images(min(brief.image[:2])) if brief.image else table_wishes(brief)
+def portfolio(space: Space[Any], brief: Brief, without: str = "") -> list[Candidate]:
+    """Complete candidates of `space_for(brief)`, the safest first; `without`: as `table_wishes`."""
+    wishes = _images(min(brief.image[:2])) if brief.image else table_wishes(brief, without)
     return list(dict.fromkeys(completed(space, wish) for wish in wishes))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
 
 from netwright.automl.brief import Brief
 from netwright.automl.families import check_families
@@ -78,18 +82,39 @@ _ORDER_OF_FEW = (
 """Few rows, or many classes, each of which costs boosting a tree a round."""
 
 
-def table_wishes(brief: Brief) -> list[Wishes]:
-    """Decisions for candidates of the table's space, the first to be tried first."""
+def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
+    """Decisions for candidates of the table's space, the first to be tried first.
+
+    `without`: a development table; what is chosen then was chosen without it.
+    """
     known = check_families(brief.families)
+    if made := _made():
+        size = "small" if is_small(brief) else "large"
+        chosen = made["lists"].get(without, {}).get(size) or made["lists"][""][size]
+        found = [made["configs"][number] for number in chosen]
+        rest = [(name, HAND_MADE[name][0]) for name in known if name not in {f for f, _ in found}]
+        found = [(name, wishes) for name, wishes in [*found, *rest] if name in known]
+        return [_wishes(name, wishes, alone=len(known) == 1) for name, wishes in found]
     order = [one for one in (_ORDER_OF_FEW if is_small(brief) else _ORDER) if one[0] in known]
-    if len(known) == 1:  # the space is that of the one pipeline
-        return [HAND_MADE[name][number] for name, number in order]
-    return [{"": name} | _of_family(name, HAND_MADE[name][number]) for name, number in order]
+    return [_wishes(name, HAND_MADE[name][i], alone=len(known) == 1) for name, i in order]
 
 
 def is_small(brief: Brief) -> bool:
     """Whether networks come early: few rows, or many classes, each of which costs boosting a tree."""
     return brief.rows < _FEW_ROWS or brief.classes > _MANY_CLASSES
+
+
+@lru_cache(maxsize=1)
+def _made() -> Mapping[str, Any]:
+    """What ``benchmarks/tables/portfolio.py`` has made; empty before it has."""
+    file = files("netwright.automl").joinpath("portfolio.json")
+    found: Mapping[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return found
+
+
+def _wishes(name: str, wishes: Wishes, alone: bool) -> dict[str, Value]:
+    """As decisions of the space: `alone` it is that of the one pipeline."""
+    return dict(wishes) if alone else {"": name} | _of_family(name, wishes)
 
 
 def _of_family(name: str, wishes: Wishes) -> dict[str, Value]:

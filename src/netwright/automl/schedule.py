@@ -20,9 +20,14 @@ from netwright.strategies.seeded import Seeded
 
 _BAGS = 5
 """So many candidates, with boosting's cost, have to fit on all folds."""
-_SECONDS = 0.25, 1.2e-6
-"""One fit of boosting takes on one core about so long, and so long more for a cell and a tree of a
-round (a class each, above two): from 442 to 40,000 rows and 2 to 26 classes, within a factor of 2."""
+_START, _A_TREE, _A_CELL = 0.2, 5e-4, 2.2e-8
+"""Seconds of one core that a fit of boosting takes: to start, for a tree, for a tree and a cell of
+the table; some 500 trees, or 100 for each of more than two classes. Within a factor of 2 on tables
+of 546 to 17,365 rows and up to 19 classes, or less where it ends early."""
+_WORKERS = 4.0
+"""Seconds until workers have started."""
+_SHARE_OF_FIT, _SHARE_OF_TRIAL = 6, 3
+"""A fit may take the sixth part of the processors' time, a trial the third: there is more to try."""
 _FEW_ROWS = 3_000
 _MANY_ROWS = 100_000
 
@@ -43,11 +48,12 @@ def pace(brief: Brief, seconds: float | None, workers: int, folds: int = 0) -> P
     """
     if seconds is None:
         return Pace(folds or _by_rows(brief), math.inf, None)
-    total = seconds * workers
+    total = max(1.0, seconds - _WORKERS) * workers
     folds = folds or next(
         (k for k in (8, 5, 3) if k <= _by_rows(brief) and _fits(brief, k, total)), 1
     )
-    return Pace(folds, total / (4 * folds), max(min(3.0, seconds), total / 3))
+    least = min(3.0, seconds)
+    return Pace(folds, max(least, total / _SHARE_OF_FIT), max(least, total / _SHARE_OF_TRIAL))
 
 
 def _by_rows(brief: Brief) -> int:
@@ -58,9 +64,8 @@ def _by_rows(brief: Brief) -> int:
 
 
 def _fits(brief: Brief, folds: int, total: float) -> bool:
-    start, each = _SECONDS
-    trees = brief.classes if brief.classes > 2 else 1
-    cost = start + each * brief.rows * brief.columns * trees * 20
+    trees = 100 * brief.classes if brief.classes > 2 else 500
+    cost = _START + trees * (_A_TREE + _A_CELL * brief.rows * brief.columns)
     return _BAGS * folds * cost <= total
 
 
