@@ -51,8 +51,8 @@ def run(told: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
     for place in (scratch, saved):
         place.mkdir()
     job = Job(
-        task["table"], task["target"], task["kind"], task["metric"], tuple(task["classes"]), told["seconds"],
-        told["cores"], told["seed"], scratch,
+        task["table"], task["target"], task["kind"], task["metric"], tuple(task["classes"]),
+        told["seconds"], told["cores"], told["seed"], scratch,
     )  # fmt: skip
     train = pd.read_parquet(data / "train.parquet")
     system = importlib.import_module(f"systems.{told['system']}")

@@ -114,7 +114,7 @@ def _made() -> Mapping[str, Any]:
 
 def _wishes(name: str, wishes: Wishes, alone: bool) -> dict[str, Value]:
     """As decisions of the space: `alone` it is that of the one pipeline."""
-    return dict(wishes) if alone else {"": name} | _of_family(name, wishes)
+    return dict(wishes) if alone else {"": name, **_of_family(name, wishes)}
 
 
 def _of_family(name: str, wishes: Wishes) -> dict[str, Value]:
