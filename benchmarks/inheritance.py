@@ -47,7 +47,7 @@ from netwright.trials.metrics import score
 from netwright.trials.trial import ABOUT, Trial
 
 RESULTS = Path(__file__).parent / "results"
-ARMS = (0.0, 0.25)
+ARMS = (0.0, 0.25, 0.5, 1.0)
 """Shares of the epochs that a child trains at least; 0: no inheritance."""
 SEEDS, TRIALS, EPOCHS = 5, 40, 8
 LEARN, JUDGE = 2000, 2000
