@@ -68,10 +68,15 @@ def test_the_same_line_answers_at_once_and_a_larger_budget_goes_on(
     assert again.study.trials == first.study.trials
     more = search(binary_task, tmp_path / "run", trials=5)
     assert not more.already
-    assert more.study.trials[:3] == first.study.trials
-    assert len(more.study.trials) == 5
+    assert more.study.trials[: len(first.study.trials)] == first.study.trials
+    assert (len(own(first)), len(own(more))) == (3, 5)
     anew = search(binary_task, tmp_path / "run", trials=3, fresh=True)
-    assert len(anew.study.trials) == 3
+    assert len(own(anew)) == 3
+
+
+def own(outcome: Outcome) -> list[Trial]:
+    """The trials that were evaluated, without the averages made of them."""
+    return [trial for trial in outcome.study.trials if trial.proposal.origin != ENSEMBLE]
 
 
 def test_a_folder_of_other_data_is_refused_and_left_alone(
@@ -245,6 +250,18 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert (
         f"ensemble of {best.proposal.parents[0]}" in {r.trial: r.what for r in run.rows()}[best.id]
     )
+
+
+def test_limits_on_tables_are_kept_or_refused(tmp_path: Path) -> None:
+    found = half_linear()
+    sized = search(found, tmp_path / "sized", trials=3, limits=["parameters<=90000"])
+    assert sized.best.metrics["parameters"] <= 90_000
+    assert sized.judged == 400
+    assert sized.sure is not None
+    with pytest.raises(RunError, match=r"no trial kept the limits latency<=1e-06\. Loosen them"):
+        search(
+            found, tmp_path / "never", trials=2, limits=["latency<=0.000001"], families=["linear"]
+        )
 
 
 def fully(trial: Trial) -> bool:

@@ -65,3 +65,5 @@ def test_an_interval_holds_the_score_and_narrows_with_the_rows(name: str) -> Non
         widths.append(ends[1] - ends[0])
     assert widths[1] < widths[0] / 3
     assert interval(found, np.arange(n), held_out, "latency") is None
+    right = np.stack([1.0 - y, y], 1)
+    assert interval(found, np.arange(n), right, name) is None  # no error, and no width

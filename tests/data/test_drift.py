@@ -32,7 +32,7 @@ def test_rows_of_the_same_kind_have_not_shifted() -> None:
 def test_shifted_columns_are_named_the_furthest_first() -> None:
     known = seen(table(0))
     (sentence,) = drifted(table(1, shift=1.0), known)
-    assert sentence.startswith("1 of 3 columns have shifted since the model learnt ('size')")
+    assert sentence.startswith("1 column has shifted since the model learnt ('size')")
     (sentence,) = drifted(table(1, shift=0.7, town="ddda"), known)
     assert "('town', 'size')" in sentence
     assert drifted(table(1, n=60, shift=9.0), known) == []  # too few rows to tell

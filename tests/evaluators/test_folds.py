@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from netwright.data.task import Task, task
-from netwright.errors import InputError
+from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.networks.layers import Linear
 from netwright.networks.tables import Columns
@@ -22,7 +22,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.trials.metrics import score
-from netwright.trials.trial import Job, Proposal
+from netwright.trials.trial import ABOUT, Job, Proposal
 
 NET = (Columns(), Linear(OneOf(4, 8)), Linear())
 SPACE = Space(TablePipeline(Training(NET, epochs=2, batch_size=32)))
@@ -128,6 +128,15 @@ def test_folds_of_another_candidate_are_not_taken_over(data: Task, tmp_path: Pat
     evaluator(job(tmp_path, 3))
     by_parent, alone = (np.load(tmp_path / place / HELD_OUT) for place in ("2", "3"))
     assert (by_parent == alone).all()
+
+
+def test_without_time_for_another_fold_a_promotion_has_failed(data: Task, tmp_path: Path) -> None:
+    evaluator = CrossValidate(SPACE, data, folds=4)
+    evaluator(job(tmp_path, 1, fidelity=0.25))
+    with pytest.raises(InfeasibleCandidate, match="no time was left for another fold"):
+        evaluator(job(tmp_path, 2, parents=(1,), deadline=time.monotonic() + 1e-3))
+    assert evaluator(job(tmp_path, 3, parents=(1,)))["folds"] == 4
+    assert (tmp_path / "3" / ABOUT).read_text() == (tmp_path / "1" / ABOUT).read_text()
 
 
 def test_one_fold_is_the_split_of_the_task(data: Task, tmp_path: Path) -> None:

@@ -85,11 +85,12 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
             )
             break
         points.try_one(give)
-    if not points.rows:
+    best = points.best()
+    if best is None:
         if study.interrupted:
             raise KeyboardInterrupt
         raise RunError(_nothing(study, points.left_out))
-    trial, agreed = points.best()
+    trial, agreed = best
     final = study.folder / "model.onnx"
     part = final.with_name(".model.onnx.part")
     shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
@@ -175,26 +176,29 @@ class _Points:
             self._feeds = example_feeds(file, task)
         return measure(file.path, self._feeds)
 
-    def best(self) -> tuple[Trial, Parity]:
+    def best(self) -> tuple[Trial, Parity] | None:
         """The first that was exported; where it breaks a limit, the best that breaks none.
 
-        Figures alone do not say it: some are of more rows than others.
+        Figures alone do not say it: some are of more rows than others. None where all break limits.
         """
         known = {trial.id: trial for trial in self._study.trials}
+        kept = self._kept()
+        if not kept:
+            return None
         chosen = next(iter(self.rows))
-
-        def place(number: int) -> tuple[bool, bool, float]:
-            metrics = self.rows[number].metrics
-            broken = not all(limit.keeps(metrics) for limit in self._study.limits)
-            return broken, number != chosen, self._study.objectives[0].loss(metrics)
-
-        number = min(self.rows, key=place)
+        first = self._study.objectives[0]
+        number = min(kept, key=lambda n: (n != chosen, first.loss(kept[n].metrics)))
         return known[number], self._agreed[number]
+
+    def _kept(self) -> dict[int, Row]:
+        """What was exported and keeps the limits."""
+        limits = self._study.limits
+        return {n: r for n, r in self.rows.items() if all(one.keeps(r.metrics) for one in limits)}
 
     def front(self) -> list[Row]:
         """Best first; of a single objective those that nothing else beats in it and in latency."""
         first, *others = self._study.objectives
-        rows = sorted(self.rows.values(), key=lambda one: first.loss(one.metrics))
+        rows = sorted(self._kept().values(), key=lambda one: first.loss(one.metrics))
         if others:
             return rows
         kept, quickest = [], math.inf
@@ -240,13 +244,15 @@ def _alone(found: list[Member], choice: Choice) -> Trial | None:
     """The trial, where the average is of one and changes nothing."""
     if len(choice.shares) > 1 or (choice.temperature, choice.threshold) != (1, 0.5):
         return None
-    return next(one.trial for one in found if one.trial.id in choice.shares)
+    trial = next(one.trial for one in found if one.trial.id in choice.shares)
+    return trial if trial.proposal.fidelity == 1 else None
 
 
 def _families(study: Study[Any], found: list[Member]) -> list[Trial]:
     """The best trial of each of the best families, of full fidelity."""
     first = study.objectives[0]
-    full = [one.trial for one in found if one.trial.proposal.fidelity == 1]
+    most = max(one.folds for one in found)
+    full = [one.trial for one in found if one.folds == most and one.trial.proposal.fidelity == 1]
     best: dict[object, Trial] = {}
     for trial in sorted(full, key=lambda one: first.loss(one.metrics)):
         best.setdefault(trial.candidate.values.get(""), trial)
@@ -255,8 +261,13 @@ def _families(study: Study[Any], found: list[Member]) -> list[Trial]:
 
 def cross_validation(study: Study[Any]) -> CrossValidate | None:
     """The study's evaluator of folds, where it has one."""
-    parts = getattr(study.evaluator, "evaluators", (study.evaluator,))
-    return next((one for one in parts if isinstance(one, CrossValidate)), None)
+    waiting: list[Any] = [study.evaluator]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, CrossValidate):
+            return one
+        waiting += getattr(one, "evaluators", ())
+    return None
 
 
 def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:
@@ -338,7 +349,7 @@ def _nothing(study: Study[Any], left_out: list[str]) -> str:
     if left_out:
         return left_out[0]
     done = [trial for trial in study.trials if trial.status is Status.DONE]
-    if done:
+    if done and study.limits:
         limits = ", ".join(str(limit) for limit in study.limits)
         return f"no trial kept the limits {limits}. Loosen them, or give the search more time."
     reasons = [trial.error for trial in study.trials if trial.error]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -94,6 +95,8 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.model_bytes_ = outcome.model.path.read_bytes()
         study = outcome.study
         rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
+        front = {row.trial for row in outcome.front}
+        rows = [replace(row, on_front=row.trial in front) for row in rows]
         self.leaderboard_ = _frame([row.record() for row in rows])
         self.front_ = _frame([row.record() for row in outcome.front])
         self._files = {
@@ -121,7 +124,8 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         for name, most in limits.items():
             front = front[front[name] <= most]
         if front.empty:
-            least = {name: float(self.front_[name].min()) for name in limits}
+            asked = [name for name, most in limits.items() if most < math.inf]
+            least = {name: float(self.front_[name].min()) for name in asked}
             got = ", ".join(f"{name} {value:.3g}" for name, value in least.items())
             raise InputError(f"no model of the front keeps these limits: the least are {got}.")
         return Model(self._files[int(front["trial"].iloc[0])])

@@ -183,6 +183,8 @@ def open_study(
     brief = replace(brief, folds=folds)
     space = space_for(brief)
     first = portfolio(space, brief)
+    if isinstance(algorithm, OneShot):
+        first = first[:1]  # an answer; the rest of the budget is for what the search prefers
     ready = hasattr(algorithm, "ask") and not isinstance(algorithm, type)
     seeded = folds > 0 and not ready
     return Study(

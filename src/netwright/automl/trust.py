@@ -52,7 +52,8 @@ def interval(
 ) -> tuple[float, float] | None:
     """The middle 95 % of the metric over rows drawn again and again (Efron's percentiles).
 
-    Of rows that have a prediction; None where the metric is not one of predictions.
+    Of rows that have a prediction; None where the metric is not one of predictions, and where
+    nothing varies.
     """
     if name not in METRICS or not METRICS[name].kinds:
         return None
@@ -67,7 +68,7 @@ def interval(
     if METRICS[name].direction == "max":
         losses = 1 - losses if (name, task.kind) == ("auc", "binary") else -losses
     low, high = np.quantile(losses, _SURE)
-    return float(low), float(high)
+    return (float(low), float(high)) if low < high else None  # no error at all says nothing of it
 
 
 def leaks(task: Task) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from textwrap import wrap
 from typing import Any
 
@@ -172,9 +173,11 @@ class Progress:
         return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")
 
 
-def _board(study: Study[Any], most: int = 8) -> None:
+def _board(outcome: Outcome, most: int = 8) -> None:
     """The best trials; a star marks the front."""
+    study, front = outcome.study, {row.trial for row in outcome.front}
     rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
+    rows = [replace(row, on_front=row.trial in front) for row in rows]
     say(f"\nLeaderboard, the best {min(most, len(rows))} of {len(rows)} trials")
     for line in screen.lines(rows[:most], screen.columns(study.objectives, {}), study.objectives):
         say(line)
@@ -184,13 +187,15 @@ def _closing(outcome: Outcome) -> None:
     study = outcome.study
     if study.interrupted:
         say("\nstopped by Ctrl-C: this is the best so far; the same line goes on.")
-    _board(study)
+    _board(outcome)
     names = " x ".join(one.metric for one in study.objectives)
     names += " x latency" if len(study.objectives) == 1 else ""
     say(f"\nPareto front, {names} (validation, {outcome.judged:,} rows)")
     metrics = screen.columns(study.objectives, outcome.front[0].metrics)
     for line in screen.lines(outcome.front, metrics, study.objectives, star=False):
         say(line)
+    if any(row.what.startswith("one fold of") for row in outcome.front):
+        say("one fold of a trial has its score, of models that saw one fold less; all are better")
     if outcome.sure:
         first = study.objectives[0].metric
         low, high = (value(first, {first: end}) for end in outcome.sure)

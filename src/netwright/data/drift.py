@@ -57,8 +57,8 @@ def drifted(table: Table, known: Mapping[str, Any]) -> list[str]:
         return []
     some = ", ".join(repr(name) for name in far[:5]) + (" and others" if len(far) > 5 else "")
     return [
-        f"{len(far)} of {len(known)} columns have shifted since the model learnt ({some}): it may "
-        "be less right than it was. Train it on newer rows."
+        f"{len(far)} column{'s have' if len(far) > 1 else ' has'} shifted since the model learnt "
+        f"({some}): it may be less right than it was. Train it on newer rows."
     ]
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from netwright.data.splits import folds
 from netwright.data.task import Task
-from netwright.errors import InputError, check_whole, expected
+from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
 from netwright.evaluators.heritage import CANDIDATE
 from netwright.evaluators.train import before, warm_up
 from netwright.pipelines.blend import fold_folder, note_seconds, seconds_of
@@ -122,6 +123,8 @@ class CrossValidate:
             known = self._known(job, i)
             predictions.append(self._fit(pipeline, job, i, wanted) if known is None else known)
             slowest = max(slowest, seconds_of(fold_folder(job.folder, i)))
+        if len(predictions) < wanted and not self._fitted(job, len(predictions)):
+            raise InfeasibleCandidate("no time was left for another fold")
         held_out = self._assembled(predictions)
         np.save(job.folder / HELD_OUT, held_out)
         seen = np.isfinite(held_out.reshape(len(held_out), -1)).all(1)
@@ -154,19 +157,31 @@ class CrossValidate:
         """No clock is looked at where trials are counted."""
         return deadline if math.isinf(deadline) else min(deadline, start + self.fold_seconds)
 
-    def _known(self, job: Job, i: int) -> NDArray[np.floating] | None:
-        """The fold as a parent of the same candidate has fitted it, copied into the folder."""
+    def _fitted(self, job: Job, folds: int) -> bool:
+        """Whether this trial has fitted one of them itself."""
+        return any(self._known_place(job, i) is None for i in range(folds))
+
+    def _known_place(self, job: Job, i: int) -> Path | None:
+        """The folder of a parent of the same candidate that has fitted the fold."""
         for number in job.proposal.parents:
             parent = job.folder.parent / str(number)
             if not (fold_folder(parent, i) / HELD_OUT).is_file():
                 continue
-            if Candidate.from_json((parent / CANDIDATE).read_text()) != job.proposal.candidate:
-                continue
-            mine = fold_folder(job.folder, i)
-            shutil.copytree(fold_folder(parent, i), mine)
-            predictions: NDArray[np.floating] = np.load(mine / HELD_OUT)
-            return predictions
+            if Candidate.from_json((parent / CANDIDATE).read_text()) == job.proposal.candidate:
+                return parent
         return None
+
+    def _known(self, job: Job, i: int) -> NDArray[np.floating] | None:
+        """The fold as a parent has fitted it, copied into the folder."""
+        parent = self._known_place(job, i)
+        if parent is None:
+            return None
+        if (parent / ABOUT).is_file():
+            shutil.copyfile(parent / ABOUT, job.folder / ABOUT)
+        mine = fold_folder(job.folder, i)
+        shutil.copytree(fold_folder(parent, i), mine)
+        predictions: NDArray[np.floating] = np.load(mine / HELD_OUT)
+        return predictions
 
     def _assembled(self, predictions: list[NDArray[np.floating]]) -> NDArray[np.floating]:
         """(rows, ...) from the folds' own, in the order of `rows`."""

@@ -36,7 +36,7 @@ def _learner(learner: object) -> Iterator[str]:
     """``LightGBM``, ``31 leaves``, ``rate 0.05``."""
     yield type(learner).__name__
     for name in ("leaves", "depth"):
-        if hasattr(learner, name):
+        if hasattr(learner, name) and hasattr(learner, "learning_rate"):
             yield f"{name} {getattr(learner, name)}"
     if hasattr(learner, "learning_rate"):
         yield f"rate {show_value(learner.learning_rate)}"
