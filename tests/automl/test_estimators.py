@@ -39,7 +39,7 @@ def test_a_classifier_predicts_labels_and_probabilities(fitted: AutoClassifier) 
 def test_its_tables_are_frames(fitted: AutoClassifier) -> None:
     board, front = fitted.leaderboard_, fitted.front_
     assert isinstance(board, pd.DataFrame)
-    assert list(board["trial"].sort_values()) == [1, 2, 3]
+    assert {1, 2, 3} < set(board["trial"])  # and what was made of them
     whole = board[board["fidelity"] == 1]  # the others are of fewer rows, and below
     assert whole["auc"].is_monotonic_decreasing
     assert board["fidelity"].is_monotonic_decreasing

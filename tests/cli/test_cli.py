@@ -114,11 +114,11 @@ def test_predictions_are_a_table(
 def test_a_leaderboard_has_every_trial(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = Said(capsys, "leaderboard", str(run))
     rows = said.out.splitlines()
-    assert len(rows) == 5
     assert max(map(len, rows)) < 80
     assert any(row.startswith("*") for row in rows)
     found = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
-    assert {row["trial"] for row in found} == {1, 2, 3, 4}
+    assert {row["trial"] for row in found} >= {1, 2, 3, 4}  # and the averages made of them
+    assert len(rows) == 1 + len(found)
 
 
 def test_a_trial_is_shown_as_a_tree_and_drawn(

@@ -21,6 +21,7 @@ from netwright.data.task import Task, summary, task
 from netwright.report.tables import leaderboard, row, value
 from netwright.study.events import Event, Prepared, Tick, TrialEnded
 from netwright.study.executors import cores
+from netwright.study.journal import counted
 from netwright.study.study import Study
 from netwright.trials.metrics import metric
 from netwright.trials.trial import BASELINE, Status, Trial
@@ -87,8 +88,9 @@ def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> N
 
 
 def _spent(study: Study[Any], effort: Effort) -> str:
-    if effort.trials is not None and len(study.trials) >= effort.trials:
-        return f"{len(study.trials)} trials done"
+    done = counted(study.trials)
+    if effort.trials is not None and done >= effort.trials:
+        return f"{done} trials done"
     if effort.seconds is not None:
         return f"{effort.seconds:g} s used"
     return "the goal is reached"
@@ -195,7 +197,7 @@ def _closing(outcome: Outcome) -> None:
     for line in screen.lines(outcome.front, metrics, study.objectives, star=False):
         say(line)
     if any(row.what.startswith("one fold of") for row in outcome.front):
-        say("one fold of a trial has its score, of models that saw one fold less; all are better")
+        say("one fold of N: the score of N is that of single folds; all together are better")
     if outcome.sure:
         first = study.objectives[0].metric
         low, high = (value(first, {first: end}) for end in outcome.sure)
@@ -228,7 +230,7 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
     return {
         "run": str(outcome.run),
         "seconds": round(outcome.study.seconds, 3),
-        "trials": len(outcome.study.trials),
+        "trials": counted(outcome.study.trials),
         "best": {"trial": best.id, "metrics": known},
         "front": [one.record() for one in outcome.front],
         "model": str(outcome.model.path),
