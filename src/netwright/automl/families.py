@@ -26,7 +26,7 @@ from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 
 _NEEDS = {"catboost": "catboost", "xgboost": "xgboost"}
 """Families that an extra brings."""
-_TREES, _LEAVES = 200, 500_000
+_TREES, _LEAVES = 200, 300_000
 """Trees of a forest, and leaves of them all; of one fitted on one of several folds twice its share:
 the average has all of them."""
 
@@ -122,7 +122,7 @@ def _catboost(brief: Brief) -> TablePipeline:
         brief,
         CatBoost(
             learning_rate=Float(0.02, 0.3, log=True),
-            depth=Integer(4, 9),
+            depth=Integer(4, 7),  # each tree has 2^depth leaves, whether they say something or not
             l2=Float(1.0, 30.0, log=True),
             row_share=Float(0.6, 1.0),
             random_strength=Float(0.1, 4.0, log=True),

@@ -34,7 +34,7 @@ HAND_MADE: Mapping[str, Sequence[Wishes]] = {
             "model.random_strength": 1.0,
         },
         {
-            "model.learning_rate": 0.06, "model.depth": 8, "model.l2": 5.0, "model.row_share": 0.8,
+            "model.learning_rate": 0.06, "model.depth": 7, "model.l2": 5.0, "model.row_share": 0.8,
             "model.random_strength": 1.0, "categories.encode": "target",
         },
     ],
