@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -124,8 +125,6 @@ def measure_one(data: Path, work: Path, table: str, number: int) -> dict[str, An
         row |= {"score": found[metric], "seconds": time.monotonic() - begun}
     except nw.NetwrightError as error:
         row |= {"error": str(error), "seconds": time.monotonic() - begun}
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
     return row | {"number": number}
 

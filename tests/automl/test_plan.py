@@ -257,7 +257,7 @@ def test_limits_on_tables_are_kept_or_refused(tmp_path: Path) -> None:
     sized = search(found, tmp_path / "sized", trials=3, limits=["parameters<=90000"])
     assert sized.best.metrics["parameters"] <= 90_000
     assert sized.judged == 400
-    assert sized.sure is not None
+    assert sized.sure() is not None
     with pytest.raises(RunError, match=r"no trial kept the limits latency<=1e-06\. Loosen them"):
         search(
             found, tmp_path / "never", trials=2, limits=["latency<=0.000001"], families=["linear"]

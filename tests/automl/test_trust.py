@@ -65,5 +65,9 @@ def test_an_interval_holds_the_score_and_narrows_with_the_rows(name: str) -> Non
         widths.append(ends[1] - ends[0])
     assert widths[1] < widths[0] / 3
     assert interval(found, np.arange(n), held_out, "latency") is None
+    if name == "accuracy":  # the interval is that of the labels that are given
+        moved = score("binary", y, held_out, 0.75)[name]
+        low, high = interval(found, np.arange(n), held_out, name, 0.75) or (0, 0)
+        assert low < moved < high < ends[0]
     right = np.stack([1.0 - y, y], 1)
     assert interval(found, np.arange(n), right, name) is None  # no error, and no width

@@ -62,10 +62,20 @@ class Outcome:
     judged: int
     left_out: tuple[str, ...] = ()
     """Sentences on members of the front that could not be exported."""
-    sure: tuple[float, float] | None = None
-    """The 95 % interval of the best's first objective, where that judges predictions."""
     doubts: tuple[str, ...] = ()
     """Sentences that speak against the scores."""
+
+    def sure(self) -> tuple[float, float] | None:
+        """The 95 % interval of the best's first objective, where that judges predictions.
+
+        Counted when it is asked for: 200 scores of all rows.
+        """
+        held_out = held_out_of(self.study, self.best)
+        if held_out is None:
+            return None
+        threshold = float(self.best.candidate.values.get(_THRESHOLD, 0.5))  # type: ignore[arg-type]
+        rows = judging_rows(self.study, self.task)
+        return interval(self.task, rows, held_out, self.study.objectives[0].metric, threshold)
 
 
 def deliver(study: Study[Any], task: Task, already: bool = False, end: float = math.inf) -> Outcome:
@@ -97,13 +107,13 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     part.replace(final)
     model = Model(final)
     test = score_part(model, task)
-    rows = folds.rows if folds else task.validation
-    first, held_out = study.objectives[0].metric, held_out_of(study, trial)
+    rows, held_out = judging_rows(study, task), held_out_of(study, trial)
+    if held_out is not None:  # those of some folds only, where it was fitted on no others
+        rows = rows[np.isfinite(held_out.reshape(len(rows), -1)).all(1)]
     return Outcome(
         study.folder, task, study, trial, points.front(), model, agreed, test, already, len(rows),
         tuple(points.left_out),
-        None if held_out is None else interval(task, rows, held_out, first),
-        tuple(no_better(first, trial.metrics, task, rows)),
+        tuple(no_better(study.objectives[0].metric, trial.metrics, task, rows)),
     )  # fmt: skip
 
 
@@ -268,6 +278,12 @@ def cross_validation(study: Study[Any]) -> CrossValidate | None:
             return one
         waiting += getattr(one, "evaluators", ())
     return None
+
+
+def judging_rows(study: Study[Any], task: Task) -> NDArray[np.int64]:
+    """The rows that trials are judged by: of all folds, or those held out."""
+    folds = cross_validation(study)
+    return folds.rows if folds else task.validation
 
 
 def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:

@@ -201,8 +201,7 @@ def fit_threshold(second: NDArray[np.float32], target: NDArray[Any], metric: str
         return 0.5
 
     def value(rows: NDArray[np.int64], threshold: float) -> float:
-        label = (second[rows] >= np.float32(threshold)).astype(np.int64)
-        return score_labels(target[rows], label, 2)[metric]
+        return score_labels(target[rows], _second(second[rows], threshold), 2)[metric]
 
     def best(rows: NDArray[np.int64]) -> float:
         ends = np.unique(np.quantile(second[rows], np.linspace(0.01, 0.99, _THRESHOLDS)))
@@ -216,14 +215,21 @@ def fit_threshold(second: NDArray[np.float32], target: NDArray[Any], metric: str
     return best(order) if gain > 0 else 0.5
 
 
-def loss_of(kind: Kind, metric: str) -> Callable[[Predictions, NDArray[Any]], float]:
-    """Less is better; the usual metrics without computing all others beside them."""
+def loss_of(
+    kind: Kind, metric: str, threshold: float = 0.5
+) -> Callable[[Predictions, NDArray[Any]], float]:
+    """Less is better; the usual metrics without computing all others beside them.
+
+    `threshold`: as in `trials.metrics.score`.
+    """
     if metric == "log_loss":
         return _log_loss
     if metric == "auc" and kind == "binary":
         return lambda p, truth: 1 - auc(p[:, 1], truth)
     if metric == "rmse":
         return lambda p, truth: float(np.sqrt(np.mean((p - truth) ** 2)))
+    if metric in _OF_LABELS and threshold != 0.5:
+        return lambda p, truth: -score_labels(truth, _second(p[:, 1], threshold), 2)[metric]
     if metric in _OF_LABELS:
         return lambda p, truth: -score_labels(truth, p.argmax(1), p.shape[1])[metric]
     sign = 1 if METRICS[metric].direction == "min" else -1
@@ -244,6 +250,11 @@ def auc(ranked: NDArray[np.floating], truth: NDArray[Any]) -> float:
     _, place, counts = np.unique(ranked, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2  # the middle of its ties
     return float((rank[place[positive]].sum() - many * (many + 1) / 2) / (many * others))
+
+
+def _second(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
+    """(rows,) 1 where the second class is the label."""
+    return (chance >= np.float32(threshold)).astype(np.int64)
 
 
 def _log_loss(p: Predictions, truth: NDArray[Any]) -> float:

@@ -65,9 +65,18 @@ def _for_trees(brief: Brief, model: object) -> TablePipeline:
     )
 
 
-def _for_forests(brief: Brief, model: object) -> TablePipeline:
+def _for_forests(
+    brief: Brief, kind: type[ExtraTrees | RandomForest], *shares: float | None
+) -> TablePipeline:
+    """A forest that tries one of these shares of the columns for each split."""
+    model = kind(
+        trees=_share(brief, _TREES),
+        leaves=_share(brief, _LEAVES),
+        min_rows=OneOf(1, 2, 5),
+        feature_share=OneOf(*shares),
+    )
     return TablePipeline(
-        model,  # type: ignore[arg-type]
+        model,
         Numeric(scale="none", parts=True, pairs=_pairs(brief)),
         _coded(brief),
         target=_target(brief),
@@ -154,23 +163,13 @@ def _histogram(brief: Brief) -> TablePipeline:
 
 
 def _extra_trees(brief: Brief) -> TablePipeline:
-    model = ExtraTrees(
-        trees=_share(brief, _TREES),
-        leaves=_share(brief, _LEAVES),
-        min_rows=OneOf(1, 2, 5),
-        feature_share=OneOf(0.7, 0.4, 1.0) if brief.kind == "regression" else OneOf(None, 0.4, 0.8),
-    )
-    return _for_forests(brief, model)
+    shares = (0.7, 0.4, 1.0) if brief.kind == "regression" else (None, 0.4, 0.8)
+    return _for_forests(brief, ExtraTrees, *shares)
 
 
 def _forest(brief: Brief) -> TablePipeline:
-    model = RandomForest(
-        trees=_share(brief, _TREES),
-        leaves=_share(brief, _LEAVES),
-        min_rows=OneOf(1, 2, 5),
-        feature_share=OneOf(0.4, 0.7) if brief.kind == "regression" else OneOf(None, 0.4, 0.8),
-    )
-    return _for_forests(brief, model)
+    shares = (0.4, 0.7) if brief.kind == "regression" else (None, 0.4, 0.8)
+    return _for_forests(brief, RandomForest, *shares)
 
 
 def _share(brief: Brief, whole: int) -> int:

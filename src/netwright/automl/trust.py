@@ -48,7 +48,11 @@ def no_better(name: str, found: Metrics, task: Task, rows: NDArray[np.int64]) ->
 
 
 def interval(
-    task: Task, rows: NDArray[np.int64], held_out: NDArray[np.floating], name: str
+    task: Task,
+    rows: NDArray[np.int64],
+    held_out: NDArray[np.floating],
+    name: str,
+    threshold: float = 0.5,
 ) -> tuple[float, float] | None:
     """The middle 95 % of the metric over rows drawn again and again (Efron's percentiles).
 
@@ -62,7 +66,7 @@ def interval(
         return None
     rng = np.random.default_rng(0)
     seen = seen if len(seen) <= _MOST_ROWS else rng.choice(seen, _MOST_ROWS, replace=False)
-    loss, target = loss_of(task.kind, name), task.target[rows]
+    loss, target = loss_of(task.kind, name, threshold), task.target[rows]
     drawn = [rng.choice(seen, len(seen)) for _ in range(_RESAMPLES)]
     losses = np.array([loss(held_out[one], target[one]) for one in drawn])
     if METRICS[name].direction == "max":

@@ -198,9 +198,9 @@ def _closing(outcome: Outcome) -> None:
         say(line)
     if any(row.what.startswith("one fold of") for row in outcome.front):
         say("one fold of N: the score of N is that of single folds; all together are better")
-    if outcome.sure:
+    if sure := outcome.sure():
         first = study.objectives[0].metric
-        low, high = (value(first, {first: end}) for end in outcome.sure)
+        low, high = (value(first, {first: end}) for end in sure)
         say(f"{first} of the best: 95 % within {low} to {high}, by rows drawn again")
     for sentence in (*outcome.left_out, *outcome.doubts):
         for line in wrap(sentence, 79):

@@ -50,12 +50,12 @@ class Pair:
 def paired(raw: NDArray[np.float32], pairs: Sequence[Pair]) -> NDArray[np.float32]:
     """(rows, pairs) of a matrix (rows, columns); not finite where a part is, or by dividing by 0."""
     found = np.empty((len(raw), len(pairs)), np.float32)
-    with np.errstate(all="ignore"):
-        for i, one in enumerate(pairs):
-            found[:, i] = _value(raw, one)
+    for i, one in enumerate(pairs):
+        found[:, i] = _value(raw, one)
     return found
 
 
+@np.errstate(all="ignore")
 def _value(raw: NDArray[np.float32], pair: Pair) -> NDArray[np.float32]:
     a, b = raw[:, pair.first], raw[:, pair.second]
     match pair.op:
@@ -98,7 +98,7 @@ def best_pairs(raw: NDArray[np.float32], aims: Aims, most: int) -> tuple[Pair, .
     few, some = raw[:_FIRST], left[:_FIRST]
     parents = {i: _explained(few[:, i], some) for i in columns}
     gains = [
-        _explained(_value_quietly(few, one), some) - max(parents[one.first], parents[one.second])
+        _explained(_value(few, one), some) - max(parents[one.first], parents[one.second])
         for one in candidates
     ]
     best = np.argsort(-np.array(gains), kind="stable")[:_PASSED_ON]
@@ -109,7 +109,7 @@ def _chosen(
     raw: NDArray[np.float32], left: Aims, candidates: list[Pair], most: int, level: float
 ) -> tuple[Pair, ...]:
     """One after the other, each by what those before have left."""
-    values = {one: _value_quietly(raw, one) for one in candidates}
+    values = {one: _value(raw, one) for one in candidates}
     parents = {place for one in candidates for place in (one.first, one.second)}
     found: list[Pair] = []
     while candidates and len(found) < most:
@@ -145,11 +145,6 @@ def _residuals(raw: NDArray[np.float32], aims: Aims) -> tuple[Aims, NDArray[np.f
             left[~here, k] = aims[~here, k] - model.predict(raw[~here])
             used += model.feature_importance("gain")
     return left, used
-
-
-def _value_quietly(raw: NDArray[np.float32], pair: Pair) -> NDArray[np.float32]:
-    with np.errstate(all="ignore"):
-        return _value(raw, pair)
 
 
 def _explained(values: NDArray[np.float32], left: Aims) -> float:

@@ -201,7 +201,8 @@ class Study(Generic[D]):
         """
         begun = time.monotonic()
         with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
-            journal = self._open_journal(store)
+            silent = Listener(self.strategy, self.space, lambda trial: False)  # no replay for it
+            journal = Journal(store, silent, self.seed, self.objectives, self.limits)
             folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
             metrics = make(folder)
             trial = journal.start(proposal, store.seconds)
