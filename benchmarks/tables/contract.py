@@ -6,8 +6,8 @@ top, before the clock starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,11 +36,14 @@ class Job:
 @dataclass(frozen=True)
 class Fitted:
     """What a fit leaves: `predict` gives (n, classes) probabilities in the order of `classes`, or
-    (n,) values; `save` writes what another process would need to predict, and no more."""
+    (n,) values; `save` writes what another process would need to predict, and no more. `front` has
+    the other models that the same fit delivers, by their names; `about` facts on the first one."""
 
     predict: Callable[[pd.DataFrame], Any]
     save: Callable[[Path], object]
     classes: Sequence[Any] = ()
+    front: Mapping[str, Fitted] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def features(train: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.Series]:

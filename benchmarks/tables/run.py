@@ -11,7 +11,8 @@ table, one system at a time, each in its own environment and process (`worker.py
 read from the same files, the metric told, and so many cores that it cannot have more. The machine
 should have nothing else to do; the load found before each start is written down.
 
-Every run is a line of WORK/results.csv, written at once: the same call goes on where it was
+Every run is a line of WORK/results.csv, written at once (what else it delivered: front.csv, and what
+that is made of: about.jsonl): the same call goes on where it was
 stopped. A seed draws another split and seeds the system. `--again` measures systems anew.
 
 - score: AUC for two classes, log loss for more, RMSE for numbers, on the test rows
@@ -40,6 +41,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from data import GROUPS, TABLES, Task, prepare
 from environments import ROOT, is_made, python_of
@@ -51,6 +53,10 @@ COLUMNS = (
     "table", "kind", "rows", "columns", "classes", "system", "version", "seed", "seconds",
     "status", "metric", "score", "trivial", "fit_seconds", "process_seconds",
     "processor_seconds", "memory_mb", "ms_1_row", "ms_1000_rows", "bytes", "load", "error",
+)  # fmt: skip
+FRONT = (
+    "table", "system", "seed", "seconds", "model", "metric", "score", "ms_1_row", "ms_1000_rows",
+    "bytes",
 )  # fmt: skip
 KEY = ("system", "table", "seed", "seconds")
 PATIENCE = 4
@@ -77,6 +83,9 @@ def main() -> None:
     plan.work.mkdir(parents=True, exist_ok=True)
     results = plan.work / "results.csv"
     done = keep(results, told.again)
+    if (front := plan.work / "front.csv").exists():
+        keep(front, told.again, FRONT)
+    _forget(plan.work / "about.jsonl", told.again)
     for seed in range(told.seeds):
         for table in told.tables:
             task = prepare(plan.source, plan.work / "data", table, seed)
@@ -85,6 +94,7 @@ def main() -> None:
                     continue
                 row = measure(plan, task, system)
                 add(results, row)
+                _note_front(plan, task, system)
                 print(*(f"{row[name]:>18}" for name in ("table", "system", "status")), end=" ")
                 print(row["metric"], row["score"], row["fit_seconds"], row["error"], flush=True)
 
@@ -117,25 +127,39 @@ def arguments() -> argparse.Namespace:
     return told
 
 
-def keep(results: Path, again: Sequence[str]) -> set[tuple[str, ...]]:
+def keep(
+    results: Path, again: Sequence[str], columns: Sequence[str] = COLUMNS
+) -> set[tuple[str, ...]]:
     """What is measured already; lines of the systems named are taken out."""
     if not results.exists():
         return set()
     with results.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["system"] not in again]
     new = results.with_suffix(".new")
-    write(new, rows, "w")
+    write(new, rows, "w", columns)
     new.replace(results)
     return {tuple(row[name] for name in KEY) for row in rows}
+
+
+def _forget(lines: Path, again: Sequence[str]) -> None:
+    """Takes the systems' lines out."""
+    if lines.exists() and again:
+        kept = [
+            line for line in lines.read_text().splitlines()
+            if json.loads(line)["system"] not in again
+        ]  # fmt: skip
+        lines.write_text("".join(f"{line}\n" for line in kept))
 
 
 def add(results: Path, row: Mapping[str, Any]) -> None:
     write(results, [row], "a")
 
 
-def write(file: Path, rows: Sequence[Mapping[str, Any]], mode: str) -> None:
+def write(
+    file: Path, rows: Sequence[Mapping[str, Any]], mode: str, columns: Sequence[str] = COLUMNS
+) -> None:
     with file.open(mode, newline="") as out:
-        writer = csv.DictWriter(out, COLUMNS)
+        writer = csv.DictWriter(out, columns)
         if out.tell() == 0:
             writer.writeheader()
         writer.writerows(rows)
@@ -145,7 +169,7 @@ def write(file: Path, rows: Sequence[Mapping[str, Any]], mode: str) -> None:
 
 def measure(plan: Plan, task: Task, system: str) -> dict[str, Any]:
     """One line: a system on a task, in a process of its own."""
-    folder = plan.work / "runs" / f"{task.table}-{task.seed}-{_text(plan.seconds)}-{system}"
+    folder = place_of(plan, task, system)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     told = {
@@ -175,6 +199,10 @@ def measure(plan: Plan, task: Task, system: str) -> dict[str, Any]:
     for name in ("scratch", "saved"):  # models: gigabytes after a night
         shutil.rmtree(folder / name, ignore_errors=True)
     return {name: _text(row[name]) for name in COLUMNS}
+
+
+def place_of(plan: Plan, task: Task, system: str) -> Path:
+    return plan.work / "runs" / f"{task.table}-{task.seed}-{_text(plan.seconds)}-{system}"
 
 
 def surroundings(cores: int, folder: Path) -> dict[str, str]:
@@ -207,13 +235,37 @@ def overdue(folder: Path, seconds: float) -> Any:
     return reason
 
 
+def _note_front(plan: Plan, task: Task, system: str) -> None:
+    """A line of `front.csv` for each further model of the fit, and the facts in `about.json`."""
+    folder = place_of(plan, task, system)
+    found, truth = _result(folder), truth_of(plan, task)
+    head = {"table": task.table, "system": system, "seed": task.seed, "seconds": plan.seconds}
+    rows = [
+        head | told | {
+            "model": name, "metric": task.metric,
+            "score": score(task.metric, truth, np.load(folder / f"predictions-{name}.npy")),
+        }
+        for name, told in found.get("front", {}).items()
+    ]  # fmt: skip
+    if rows:
+        texts = [{name: _text(row[name]) for name in FRONT} for row in rows]
+        write(plan.work / "front.csv", texts, "a", FRONT)
+    if about := found.get("about"):
+        with (plan.work / "about.jsonl").open("a") as file:
+            file.write(json.dumps(head | about) + "\n")
+
+
+def truth_of(plan: Plan, task: Task) -> NDArray[Any]:
+    """The test rows' values, or the numbers of their classes."""
+    truth = pd.read_parquet(task.file(plan.work / "data", "test"))[task.target].to_numpy()
+    return np.array([task.classes.index(label) for label in truth]) if task.classes else truth
+
+
 def judged(
     plan: Plan, task: Task, folder: Path, took: Watched, found: Mapping[str, Any]
 ) -> dict[str, Any]:
     """status, score, trivial, error."""
-    truth = pd.read_parquet(task.file(plan.work / "data", "test"))[task.target].to_numpy()
-    if task.classes:
-        truth = np.array([task.classes.index(label) for label in truth])
+    truth = truth_of(plan, task)
     row = {"score": "", "trivial": trivial(task.metric, truth, task.share or task.mean)}
     error = found.get("error", "") or took.killed
     if took.code and not error:

@@ -56,6 +56,7 @@ def run(told: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
     )  # fmt: skip
     train = pd.read_parquet(data / "train.parquet")
     system = importlib.import_module(f"systems.{told['system']}")
+    front: dict[str, Any] = {}
     yield {"version": version(told["distribution"])}
     yield {"fit_began": time.time()}
     start = time.perf_counter()
@@ -67,6 +68,14 @@ def run(told: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
     fitted.save(saved)
     yield {"bytes": size(saved)}
     yield latency(fitted.predict, test)
+    yield {"about": dict(fitted.about)}
+    for name, one in fitted.front.items():
+        place = saved / f"front-{name}"
+        place.mkdir()
+        one.save(place)
+        np.save(folder / f"predictions-{name}.npy", ordered(one, job, test))
+        front = front | {name: latency(one.predict, test) | {"bytes": size(place)}}
+        yield {"front": front}
 
 
 def ordered(fitted: Fitted, job: Job, test: pd.DataFrame) -> np.ndarray:

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import pandas as pd
-
-from contract import Fitted, Job, features
-from netwright import AutoClassifier, AutoRegressor
 from netwright.automl import delivery, families, plan
-from netwright.automl.portfolio import portfolio
 from netwright.space.space import Space
 
 NETWORKS = families.NETWORKS
 TREES = tuple(name for name in families.known_families() if name not in NETWORKS)
-
-
-def fit(train: pd.DataFrame, job: Job, only: Sequence[str] = ()) -> Fitted:
-    """As `netwright.py`, with these families."""
-    if plan.portfolio is portfolio:  # it may have been taken out
-        plan.portfolio = partial(portfolio, without=job.table)
-    kind = AutoRegressor if job.regression else AutoClassifier
-    model = kind(
-        time=job.seconds, objectives=[job.metric], seed=job.seed, workers=job.cores,
-        run=job.folder / "run", families=only,
-    )  # fmt: skip
-    model.fit(*features(train, job))
-    predict = model.predict if job.regression else model.predict_proba
-    classes = () if job.regression else model.classes_
-    return Fitted(predict, lambda folder: model.export(folder / "model.onnx"), classes)
 
 
 def fixed_networks() -> None:

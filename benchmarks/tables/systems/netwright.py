@@ -2,29 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from contract import Fitted, Job, features
-from netwright import AutoClassifier, AutoRegressor
+from netwright import AutoClassifier, AutoRegressor, Model
 from netwright.automl import plan
+from netwright.automl.families import NETWORKS
 from netwright.automl.portfolio import portfolio
+from netwright.automl.reopen import reopen
+from netwright.trials.trial import ENSEMBLE
 
 
-def fair(job: Job) -> None:
-    """The portfolio that was made without this table."""
-    plan.portfolio = partial(portfolio, without=job.table)
-
-
-def fit(train: pd.DataFrame, job: Job) -> Fitted:
-    fair(job)
+def fit(train: pd.DataFrame, job: Job, only: Sequence[str] = ()) -> Fitted:
+    """`only`: these families."""
+    if plan.portfolio is portfolio:  # the one that was made without this table
+        plan.portfolio = partial(portfolio, without=job.table)
     kind = AutoRegressor if job.regression else AutoClassifier
+    run = job.folder / "run"
     model = kind(
-        time=job.seconds, objectives=[job.metric], seed=job.seed, workers=job.cores,
-        run=job.folder / "run",
+        time=job.seconds, objectives=[job.metric], seed=job.seed, workers=job.cores, run=run,
+        families=only,
     )  # fmt: skip
     model.fit(*features(train, job))
     predict = model.predict if job.regression else model.predict_proba
     classes = () if job.regression else model.classes_
-    return Fitted(predict, lambda folder: model.export(folder / "model.onnx"), classes)
+    front = {
+        str(number): _one(Model(model._files[int(number)]), model._files[int(number)], job)
+        for number in model.front_["trial"]
+    }
+    return Fitted(
+        predict, lambda folder: model.export(folder / "model.onnx"), classes, front,
+        _made_of(run, int(model.model_.card["trial"])),
+    )  # fmt: skip
+
+
+def _one(model: Model, content: bytes, job: Job) -> Fitted:
+    def save(folder: Path) -> None:
+        (folder / "model.onnx").write_bytes(content)
+
+    return Fitted(
+        model.predict if job.regression else model.predict_proba, save, tuple(model.classes)
+    )
+
+
+def _made_of(run: Path, delivered: int) -> dict[str, Any]:
+    """Shares of families in what is delivered, and of networks that the search has proposed."""
+    trials = {one.id: one for one in reopen(run).trials}
+    best = trials[delivered]
+    shares = {best.id: 1.0}
+    if best.proposal.origin == ENSEMBLE:
+        said = best.candidate.values
+        shares = {n: float(said[f"trial {n}"]) for n in best.proposal.parents}
+    families: dict[str, float] = {}
+    searched = 0.0
+    for number, share in shares.items():
+        one = trials[number]
+        family = str(one.candidate.values.get("", ""))
+        families[family] = families.get(family, 0.0) + share
+        first = {t.proposal.origin for t in trials.values() if t.candidate == one.candidate}
+        if family in NETWORKS and "portfolio" not in first:
+            searched += share
+    done = [one for one in trials.values() if one.proposal.origin != ENSEMBLE]
+    return {
+        "delivered": families, "networks": sum(families.get(name, 0.0) for name in NETWORKS),
+        "searched_networks": searched, "trials": len(done),
+        "whole_trials": sum(one.proposal.fidelity == 1 for one in done),
+        "families": sorted({str(one.candidate.values.get("", "")) for one in done}),
+    }  # fmt: skip

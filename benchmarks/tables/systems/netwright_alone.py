@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from contract import Fitted, Job
-from systems._without import fit as fit_with
 from systems._without import no_averages
+from systems.netwright import fit as fit_with
 
 no_averages()
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from contract import Fitted, Job
 from systems._without import TREES, fixed_networks
-from systems._without import fit as fit_with
+from systems.netwright import fit as fit_with
 
 fixed_networks()
 
