@@ -66,6 +66,8 @@ def test_the_same_line_answers_at_once_and_a_larger_budget_goes_on(
     again = search(binary_task, tmp_path / "run", trials=3)
     assert (first.already, again.already) == (False, True)
     assert again.study.trials == first.study.trials
+    assert again.front == first.front  # with its latencies: nothing is written or measured again
+    assert again.parity == first.parity
     more = search(binary_task, tmp_path / "run", trials=5)
     assert not more.already
     assert more.study.trials[: len(first.study.trials)] == first.study.trials

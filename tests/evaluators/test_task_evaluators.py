@@ -126,6 +126,7 @@ def test_a_timing_is_the_median_of_calls_after_the_warm_up() -> None:
     assert timing.calls == len(calls) - 2 >= 5
     assert 0.002 <= timing.median < 0.04
     assert timing.spread >= 0
+    assert time_calls(lambda: time.sleep(0.02), seconds=0.01).calls == 2  # long ones
 
 
 def test_a_search_is_handed_no_test_part(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
 _TEMPERATURE, _THRESHOLD = "temperature", "threshold"
 _MEMBER = "trial "
+_DELIVERED = "delivered.json"
+"""Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class _Points:
                 return
             else:
                 trial = give
-                measured = self._export(predictor(study, self._task, trial), trial, trial.metrics)
+                measured = self._export(trial)
         except ExportError as error:
             self.left_out.append(f"{name} is left out: {error}")
             return
@@ -158,7 +161,7 @@ class _Points:
         candidate = Candidate(values)
         for known in study.trials:
             if known.proposal.origin == ENSEMBLE and known.candidate == candidate:
-                return known, self._export(predictor(study, task, known), known, known.metrics)
+                return known, self._export(known)
         measured: dict[str, float] = {}
         folds = cross_validation(study)
         share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
@@ -172,8 +175,16 @@ class _Points:
 
         return study.add(proposal, make), measured
 
-    def _export(self, model: Predictor, trial: Trial, metrics: Metrics) -> Metrics:
-        return self._write(model, self._study.trial_folder(trial.id), trial.id, metrics)
+    def _export(self, trial: Trial) -> Metrics:
+        """The figures of the trial's file, which is written unless an earlier run has done so."""
+        folder = self._study.trial_folder(trial.id)
+        if (folder / _DELIVERED).is_file() and (folder / "model.onnx").is_file():
+            told = json.loads((folder / _DELIVERED).read_text())
+            self._agreed[trial.id] = Parity(**told["parity"])
+            return dict(told["measured"])
+        return self._write(
+            predictor(self._study, self._task, trial), folder, trial.id, trial.metrics
+        )
 
     def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
         """The file in the trial's folder; its latencies and size."""
@@ -181,10 +192,13 @@ class _Points:
         card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
         file = export(model, card, folder / "model.onnx")
         rows = task.validation[:_CHECKED]
-        self._agreed[number] = parity(file, model, task.features.take(rows))
+        agreed = self._agreed[number] = parity(file, model, task.features.take(rows))
         if self._feeds is None:
             self._feeds = example_feeds(file, task)
-        return measure(file.path, self._feeds)
+        measured = measure(file, self._feeds)
+        told = {"parity": asdict(agreed), "measured": measured}
+        (folder / _DELIVERED).write_text(json.dumps(told))
+        return measured
 
     def best(self) -> tuple[Trial, Parity] | None:
         """The first that was exported; where it breaks a limit, the best that breaks none.

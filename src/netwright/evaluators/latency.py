@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +54,7 @@ class Latency:
         model = export(load_trial(pipeline, job.folder), card_of(self.task), path)
         feeds = example_feeds(model, self.task)
         with job.alone():
-            return measure(path, feeds)
+            return measure(model, feeds)
 
 
 def example_feeds(model: Model, task: Task) -> dict[str, NDArray[Any]]:
@@ -68,11 +67,14 @@ def example_feeds(model: Model, task: Task) -> dict[str, NDArray[Any]]:
     return {name: arrays[name] for name in (one.name for one in model.session.get_inputs())}
 
 
-def measure(path: Path, feeds: dict[str, NDArray[Any]]) -> Metrics:
-    """The latencies (ms) and size (bytes) of a model file; the caller keeps the machine quiet."""
+def measure(threaded: Model, feeds: dict[str, NDArray[Any]]) -> Metrics:
+    """The latencies (ms) and size (bytes) of a model's file, loaded with all threads.
+
+    The caller keeps the machine quiet.
+    """
     one = {name: array[:1] for name, array in feeds.items()}
     rows = len(next(iter(feeds.values())))
-    single, threaded = Model(path, threads=1), Model(path, threads=0)
+    single = Model(threaded.path, threads=1)
     thousand = 1e3 / rows * 1e3  # seconds a batch -> milliseconds a thousand rows
     alone = time_calls(lambda: single.session.run(None, one))
     return {
@@ -83,17 +85,22 @@ def measure(path: Path, feeds: dict[str, NDArray[Any]]) -> Metrics:
         "batch_latency_threads": (
             time_calls(lambda: threaded.session.run(None, feeds)).median * thousand
         ),
-        "size": float(path.stat().st_size),
+        "size": float(threaded.path.stat().st_size),
     }
 
 
 def time_calls(
     call: Callable[[], object], *, seconds: float = 0.05, least: int = 5, most: int = 200
 ) -> Timing:
-    """Times `call` after two warm-up calls, for `seconds` or `least` calls, whichever is later."""
-    for _ in range(2):  # the first call allocates, the second fills the caches
-        call()
+    """Times `call` after two warm-up calls, for `seconds` or `least` calls, whichever is later.
+
+    Of calls that take longer than `seconds`, two are timed.
+    """
     clock, taken = time.perf_counter, list[float]()
+    call()  # the first call allocates, the second fills the caches
+    start = clock()
+    call()
+    least = least if clock() - start < seconds else min(least, 2)
     end = clock() + seconds
     while len(taken) < least or (clock() < end and len(taken) < most):
         start = clock()
