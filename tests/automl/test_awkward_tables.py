@@ -60,6 +60,7 @@ def test_categories_that_were_never_seen(rng: np.random.Generator) -> None:
     assert model.predict(new)[3]
 
 
+@pytest.mark.filterwarnings("ignore:Column 'when' alone tells")
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata", "America/St_Johns"])
 def test_dates_with_and_without_zones(rng: np.random.Generator, zone: str | None) -> None:
     when = pd.date_range("2019-01-01", periods=150, freq="7h", tz=zone).to_series(index=range(150))
@@ -112,7 +113,18 @@ def test_eight_rows(rng: np.random.Generator) -> None:
 
 def test_names_of_columns_that_are_odd(rng: np.random.Generator) -> None:
     frame, y = signal(rng)
-    names = ["label", "probabilities", "value", "a b", "quote \"'", "ü/ß", "{x}", "<b>", "0", "x" * 300]
+    names = [
+        "label",
+        "probabilities",
+        "value",
+        "a b",
+        "quote \"'",
+        "ü/ß",
+        "{x}",
+        "<b>",
+        "0",
+        "x" * 300,
+    ]
     for i, name in enumerate(names[1:], start=1):
         frame[name] = rng.normal(size=len(y)) if i % 2 else rng.choice(["u", "v"], len(y))
     frame.columns = names
@@ -139,3 +151,18 @@ def test_classes_of_two_rows(rng: np.random.Generator) -> None:
     chances = model.predict_proba(frame)
     assert np.allclose(chances.sum(1), 1, atol=1e-5)
     assert right(model, frame, y) > 0.75
+
+
+def test_rows_without_a_target_and_columns_that_tell_it_are_warned_of(
+    rng: np.random.Generator,
+) -> None:
+    frame, y = signal(rng, 200)
+    frame["leak"] = (y == "yes") + 0.1 * rng.normal(size=200)
+    missing = y.astype(object)
+    missing[:3] = None
+    with pytest.warns(UserWarning) as said:
+        model = AutoClassifier(**QUICK).fit(frame, missing)
+    words = " ".join(str(one.message) for one in said)
+    assert "3 of 200 rows have no target" in words
+    assert "'leak' alone tells the target" in words
+    assert any("'leak' alone tells the target" in one for one in model.notes_)

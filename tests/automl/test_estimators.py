@@ -94,6 +94,7 @@ def test_numbers_are_told_from_images() -> None:
     assert model.score(x, y) > 0.5
 
 
+@pytest.mark.filterwarnings("ignore:The model is no better")
 def test_whole_numbers_are_classes_for_a_classifier_and_numbers_for_a_regressor() -> None:
     x = np.random.default_rng(0).normal(size=(120, 3))
     y = np.arange(120) % 40  # too many to look like classes
@@ -169,6 +170,7 @@ def test_a_model_is_picked_from_the_front_by_its_speed(fitted: AutoClassifier) -
         fitted.pick(max_size=3)
 
 
+@pytest.mark.filterwarnings("ignore:The model is no better")
 def test_weights_and_groups_reach_the_fit() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 2)), rng.integers(2, size=80)

@@ -35,6 +35,9 @@ def check_fit(who: str, x: Any, y: Any, *, classifies: bool) -> Any:
         said = "A column-vector y was passed when a 1d array was expected."
         warnings.warn(said, DataConversionWarning, stacklevel=4)
         y = values[:, 0]
+    if missing := int(_missing(y).sum()):
+        said = f"{missing:,} of {len(y):,} rows have no target and are left out."
+        warnings.warn(said, UserWarning, stacklevel=4)
     if classifies and _continuous(values):
         raise InputError(
             "Unknown label type: continuous. Classes must be few or whole numbers; "
@@ -72,6 +75,12 @@ def _check_array(x: Any) -> None:
 def _shape(x: Any) -> tuple[int, ...]:
     """Without a copy where the object says it itself."""
     return tuple(x.shape) if hasattr(x, "shape") else np.asarray(x).shape
+
+
+def _missing(y: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    import pandas as pd
+
+    return np.asarray(pd.isna(np.asarray(y, object)))
 
 
 def _continuous(values: Any) -> bool:

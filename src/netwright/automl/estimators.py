@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from netwright.automl.conventions import check_fit, check_predict
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
+from netwright.automl.trust import leaks
 from netwright.data.task import Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
@@ -70,16 +73,17 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         are never on both sides of a split. With `run`, the same call goes on where an earlier one
         stopped.
         """
+        begun = time.monotonic()
         y = check_fit(type(self).__name__, X, y, classifies=is_classifier(self))
-        return self._search(self._task(X, y, weights=sample_weight, groups=groups))
+        return self._search(self._task(X, y, weights=sample_weight, groups=groups), begun)
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
         raise NotImplementedError
 
-    def _search(self, found: Task) -> Self:
+    def _search(self, found: Task, begun: float) -> Self:
         goal = Goal(self.objectives, self.limits)
         seconds = 60 if self.time is None and self.trials is None else self.time
-        effort = Effort(seconds, self.trials, workers=self.workers)
+        effort = Effort(seconds, self.trials, workers=self.workers, begun=begun)
         with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
             outcome = fit(
                 found, goal, effort, strategy=self.strategy, families=self.families, seed=self.seed,
@@ -87,6 +91,10 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 executor=InProcess() if _small(found, effort) else None,
             )  # fmt: skip
             self._keep(outcome)
+        doubts = [*leaks(found), *outcome.doubts]
+        self.notes_ = [*found.notes, *doubts, *outcome.left_out]
+        for sentence in doubts:
+            warnings.warn(sentence, UserWarning, stacklevel=3)
         return self
 
     def _keep(self, outcome: Outcome) -> None:
@@ -165,7 +173,8 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
     ``"latency<=2"``; `families`: of models for a table, such as ``["lightgbm", "tabm"]``, all when
     empty; `workers` 0: one for each core.
 
-    After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`.
+    After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`, and `notes_`: what
+    was decided about the data, and what speaks against the scores, which is warned of, too.
     """
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803

@@ -26,7 +26,7 @@ from netwright.data.task import Images, Task, summary
 from netwright.errors import InputError, check_whole, expected
 from netwright.evaluators.defaults import evaluator_for
 from netwright.strategies.oneshot import OneShot
-from netwright.study.events import Event
+from netwright.study.events import Delivering, Event
 from netwright.study.executors import Executor, Supervised, cores
 from netwright.study.folders import clear
 from netwright.study.study import Study
@@ -149,9 +149,23 @@ def fit(
         task, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh,
         executor=executor,
     )  # fmt: skip
-    already = study.over(**effort.budget)
+    return carry_out(study, task, effort, watch)
+
+
+def carry_out(
+    study: Study[Any], task: Task, effort: Effort, watch: Callable[[Event], object] | None = None
+) -> Outcome:
+    """Runs an opened study until the effort is spent, and delivers."""
+    already, before = study.over(**effort.budget), len(study.trials)
     study.run(**effort.budget, watch=watch, since=effort.begun)
-    return deliver(study, task, already, effort.end)
+    idle = not already and before == len(study.trials) and not study.interrupted
+    if watch is not None and not already:
+        watch(Delivering())
+    outcome = deliver(study, task, already, effort.end)
+    if not idle:
+        return outcome
+    said = "No further trial fitted into what was left of the time: give it more."
+    return replace(outcome, doubts=(*outcome.doubts, said))
 
 
 def open_study(

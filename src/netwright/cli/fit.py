@@ -11,15 +11,15 @@ from typing import Any
 from rich.live import Live
 from rich.text import Text
 
-from netwright.automl.delivery import Outcome, deliver
-from netwright.automl.plan import Effort, Goal, open_study
+from netwright.automl.delivery import Outcome
+from netwright.automl.plan import Effort, Goal, carry_out, open_study
 from netwright.automl.trust import leaks
 from netwright.cli import screen
 from netwright.cli.screen import OUT, say
 from netwright.data.targets import Wish
 from netwright.data.task import Task, summary, task
 from netwright.report.tables import leaderboard, row, value
-from netwright.study.events import Event, Prepared, Tick, TrialEnded
+from netwright.study.events import Delivering, Event, Prepared, Tick, TrialEnded
 from netwright.study.executors import cores
 from netwright.study.journal import counted
 from netwright.study.study import Study
@@ -50,13 +50,13 @@ def search(
     )
     already = study.over(**effort.budget)
     if quiet:
-        study.run(**effort.budget, since=effort.begun)
-        return deliver(study, found, already, effort.end)
+        return carry_out(study, found, effort)
     _opening(found, study, effort, already)
-    if not already:
+    if already:
+        outcome = carry_out(study, found, effort)
+    else:
         with Progress(study, effort) as progress:
-            study.run(**effort.budget, watch=progress, since=effort.begun)
-    outcome = deliver(study, found, already, effort.end)
+            outcome = carry_out(study, found, effort, progress)
     _closing(outcome)
     return outcome
 
@@ -113,6 +113,7 @@ class Progress:
         self.start = time.monotonic() - study.seconds
         self.headed = False
         self.preparing = ""
+        self.delivering = False
         self.live = Live(
             console=OUT, refresh_per_second=4, transient=True, get_renderable=self._bar
         )
@@ -135,6 +136,8 @@ class Progress:
                     say(line)
         elif isinstance(event, TrialEnded):
             self._ended(event)
+        elif isinstance(event, Delivering):
+            self.delivering = True
 
     def _ended(self, event: TrialEnded) -> None:
         self.ended += 1
@@ -170,6 +173,8 @@ class Progress:
             if not left and self.ended:
                 to_go = used / self.ended * (self.effort.trials - self.ended)
                 left = f", about {screen.clock(to_go)} left"
+        if self.delivering:
+            return Text(f" delivering  the best are averaged, written and checked{best}")
         if self.preparing:
             return Text(f" supernet   {self.preparing}{best}")
         return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")

@@ -41,4 +41,9 @@ class Prepared:
     says: tuple[str, ...]
 
 
-Event: TypeAlias = TrialStarted | TrialEnded | Prepared | Tick
+@dataclass(frozen=True)
+class Delivering:
+    """The search is over: its best are averaged, written, checked and measured."""
+
+
+Event: TypeAlias = TrialStarted | TrialEnded | Prepared | Tick | Delivering
