@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
+from netwright.automl.averages import cross_validation, predictor
 from netwright.automl.delivery import Outcome, deliver
 from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.reopen import reopen
@@ -20,7 +21,7 @@ from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.metrics import score
 from netwright.trials.objective import Objective
-from netwright.trials.trial import ENSEMBLE, LIGHT, Status, Trial
+from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Status, Trial
 
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
@@ -252,6 +253,31 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert (
         f"ensemble of {best.proposal.parents[0]}" in {r.trial: r.what for r in run.rows()}[best.id]
     )
+
+
+def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_chosen_on(
+    tmp_path: Path,
+) -> None:
+    found = half_linear()
+    outcome = search(found, tmp_path / "run", trials=2, families=["tabm"])
+    trials = {trial.id: trial for trial in outcome.study.trials}
+    kept = {
+        t.candidate.values[MEMBERS]: t for t in trials.values() if MEMBERS in t.candidate.values
+    }
+    assert set(kept) == {1, 2}
+    of = trials[kept[1].proposal.parents[0]]
+    assert of.proposal.fidelity == 1
+    assert of.metrics["rmse"] < 1.1 * kept[1].metrics["rmse"]
+    assert kept[1].metrics["size"] < kept[2].metrics["size"]
+    fold = cross_validation(outcome.study).tasks[0].validation  # type: ignore[union-attr]
+    small = predictor(outcome.study, found, kept[1])
+    whole = predictor(outcome.study, found, of).parts[0]  # type: ignore[union-attr]
+    truth, rows = found.target[fold], found.features.take(fold)
+    wrong = [np.sqrt(np.mean((one.predict(rows) - truth) ** 2)) for one in (small, whole)]
+    assert wrong[0] < 1.5 * wrong[1]
+    run = reopen(tmp_path / "run")
+    said = {row.trial: row.what for row in run.rows()}
+    assert said[kept[1].id] == f"one fold of {of.id}, 1 member"
 
 
 def test_limits_on_tables_are_kept_or_refused(tmp_path: Path) -> None:

@@ -12,34 +12,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netwright.automl.averages import (
+    average_of,
+    candidate_of,
+    cross_validation,
+    few_members,
+    has_members,
+    held_out_of,
+    judge_of,
+    judging_rows,
+    parents_of,
+    predictor,
+    threshold_of,
+)
 from netwright.automl.ensembles import Choice, Member, choose, members
 from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import ExportError, RunError
-from netwright.evaluators.folds import HELD_OUT, CrossValidate
+from netwright.evaluators.folds import CrossValidate
 from netwright.evaluators.latency import Latency, example_feeds, measure
-from netwright.pipelines.blend import Blend, Predictor, blended, has_weights, load_trial, tempered
-from netwright.pipelines.pipeline import FittedPipeline, as_pipeline
+from netwright.pipelines.blend import Predictor
 from netwright.report.tables import Row, row
-from netwright.space.candidate import Candidate
 from netwright.study.study import Study
-from netwright.trials.metrics import METRICS, default_metric, score
-from netwright.trials.trial import ENSEMBLE, LIGHT, Metrics, Proposal, Status, Trial
+from netwright.trials.metrics import METRICS, score
+from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
 _FRONT = 24
 """So many members of the front are exported and measured; the best come first."""
 _ALONE = 3
 """So many single candidates of a table are, beside the averages: one a family, the best."""
+_KEPT = (2, 1)
+"""Members that are kept of a network of members: faster in proportion."""
 _SMALL = 2
 """Models in the small average: faster than the large one."""
 _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
-_TEMPERATURE, _THRESHOLD = "temperature", "threshold"
-_MEMBER = "trial "
 _DELIVERED = "delivered.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 
@@ -76,9 +86,9 @@ class Outcome:
         held_out = held_out_of(self.study, self.best)
         if held_out is None:
             return None
-        threshold = float(self.best.candidate.values.get(_THRESHOLD, 0.5))  # type: ignore[arg-type]
         rows = judging_rows(self.study, self.task)
-        return interval(self.task, rows, held_out, self.study.objectives[0].metric, threshold)
+        name = self.study.objectives[0].metric
+        return interval(self.task, rows, held_out, name, threshold_of(self.best))
 
 
 def deliver(study: Study[Any], task: Task, already: bool = False, end: float = math.inf) -> Outcome:
@@ -154,18 +164,14 @@ class _Points:
     def _record(self, choice: Choice) -> tuple[Trial, Metrics]:
         """The average as a trial of the study."""
         study, task = self._study, self._task
-        shares = sorted(choice.shares.items(), key=lambda one: (-one[1], one[0]))
-        values: dict[str, Any] = {f"{_MEMBER}{number}": share for number, share in shares}
-        values |= {_TEMPERATURE: choice.temperature, _THRESHOLD: choice.threshold}
-        values |= {LIGHT: True} if choice.light else {}
-        candidate = Candidate(values)
+        candidate = candidate_of(choice)
         for known in study.trials:
             if known.proposal.origin == ENSEMBLE and known.candidate == candidate:
                 return known, self._export(known)
         measured: dict[str, float] = {}
         folds = cross_validation(study)
         share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
-        proposal = Proposal(candidate, share, ENSEMBLE, parents=tuple(n for n, _ in shares))
+        proposal = Proposal(candidate, share, ENSEMBLE, parents=parents_of(candidate))
         model = average_of(study, task, candidate)
 
         def make(folder: Path) -> Metrics:
@@ -247,8 +253,7 @@ def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[G
     if not found or any(one.metric not in known for one in study.objectives):
         yield from _front(study)
         return
-    name = study.objectives[0].metric
-    judge = name if name in METRICS and METRICS[name].kinds else default_metric(task.kind)
+    judge = judge_of(study, task)
     target = task.target[folds.rows]
     whole = choose(found, task.kind, target, judge)
     yield _alone(found, whole) or whole
@@ -262,6 +267,9 @@ def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[G
         yield from (replace(one, light=True) for one in lights)
         for trial in best:
             yield Choice({trial.id: 1.0}, 1.0, trial.metrics, light=True)
+        for trial in best:
+            if many := has_members(study, task, trial):
+                yield from (few_members(study, task, trial, k) for k in _KEPT if k < many)
 
 
 def _alone(found: list[Member], choice: Choice) -> Trial | None:
@@ -281,82 +289,6 @@ def _families(study: Study[Any], found: list[Member]) -> list[Trial]:
     for trial in sorted(full, key=lambda one: first.loss(one.metrics)):
         best.setdefault(trial.candidate.values.get(""), trial)
     return list(best.values())[:_ALONE]
-
-
-def cross_validation(study: Study[Any]) -> CrossValidate | None:
-    """The study's evaluator of folds, where it has one."""
-    waiting: list[Any] = [study.evaluator]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, CrossValidate):
-            return one
-        waiting += getattr(one, "evaluators", ())
-    return None
-
-
-def judging_rows(study: Study[Any], task: Task) -> NDArray[np.int64]:
-    """The rows that trials are judged by: of all folds, or those held out."""
-    folds = cross_validation(study)
-    return folds.rows if folds else task.validation
-
-
-def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:
-    """What the trial has fitted: a pipeline, or the average of several. RunError where it is gone."""
-    if trial.proposal.origin == ENSEMBLE:
-        return average_of(study, task, trial.candidate)
-    folder = study.trial_folder(trial.id)
-    if not has_weights(folder):
-        raise RunError(
-            f"trial {trial.id} has left no weights in {study.folder}: only members of the front "
-            f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
-        )
-    return load_trial(as_pipeline(study.space.fill(trial.candidate), task), folder)
-
-
-def held_out_of(study: Study[Any], trial: Trial) -> NDArray[np.floating] | None:
-    """What the trial says of the rows that judge it, NaN where nothing; None where that is gone."""
-    if trial.proposal.origin == ENSEMBLE:
-        known = {one.id: one for one in study.trials}
-        found = []
-        for number, share in _shares(trial.candidate).items():
-            said = held_out_of(study, known[number])
-            if said is None:
-                return None
-            found.append(share * said)
-        mixed: NDArray[np.floating] = np.sum(found, axis=0)
-        if mixed.ndim == 1:
-            return mixed
-        return tempered(mixed.astype(np.float32), _number(trial.candidate, _TEMPERATURE))
-    for name in (HELD_OUT, "validation.npy"):
-        if (path := study.trial_folder(trial.id) / name).is_file():
-            kept: NDArray[np.floating] = np.load(path)
-            return kept
-    return None
-
-
-def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
-    """The average that an ensemble's candidate describes."""
-    known = {trial.id: trial for trial in study.trials}
-    pairs = [
-        (share, predictor(study, task, known[number]))
-        for number, share in _shares(candidate).items()
-    ]
-    if candidate.values.get(LIGHT):
-        pairs = [(w, one.parts[0] if isinstance(one, Blend) else one) for w, one in pairs]
-    return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
-
-
-def _shares(candidate: Candidate) -> dict[int, float]:
-    """Member's trial -> its share."""
-    return {
-        int(name.removeprefix(_MEMBER)): float(share)  # type: ignore[arg-type]  # a number
-        for name, share in candidate.values.items()
-        if name.startswith(_MEMBER)
-    }
-
-
-def _number(candidate: Candidate, name: str) -> float:
-    return float(candidate.values[name])  # type: ignore[arg-type]  # a number
 
 
 def scores_of(metrics: Metrics) -> dict[str, float]:

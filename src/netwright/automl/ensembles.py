@@ -69,6 +69,8 @@ class Choice:
     light: bool = False
     """Of each member only the model of one fold. The metrics are right for this: each row is held
     out of one fold. Of all folds' models the average is better than they say, and slower."""
+    members: int = 0
+    """So many are kept of a network of members; 0: all."""
 
 
 def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Member]:

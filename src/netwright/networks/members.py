@@ -194,6 +194,17 @@ def prune(module: nn.Module, chosen: Sequence[int]) -> None:
             one.keep(torch.tensor(chosen))
 
 
+def members_in(part: Any) -> int:
+    """The members that a network's description makes; 0 where it makes none."""
+    if isinstance(part, Members):
+        return part.members
+    if isinstance(part, tuple):
+        return max(map(members_in, part), default=0)
+    if not is_dataclass(part) or isinstance(part, type):
+        return 0
+    return max((members_in(getattr(part, one.name)) for one in fields(part)), default=0)
+
+
 def with_members(network: N, members: int) -> N:
     """The description with so many members in place of its own."""
     told: N = _told(network, members)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import warnings
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from netwright.errors import ExportError, InfeasibleCandidate
 from netwright.networks.build import build
+from netwright.networks.members import best_members, member_outputs, prune
 from netwright.networks.morphing import Inheritance, morph
 from netwright.networks.starting import start as start_from_data
 from netwright.networks.training import Curve, Examples, Training, outputs, train
@@ -136,6 +138,17 @@ def fit(
             raise InfeasibleCandidate(f"training did not fit in memory: {error}") from error
         raise
     return FittedNetwork(module, inputs, curve)
+
+
+def pruned(
+    model: FittedNetwork, rows: Arrays, score: Callable[[Arrays], float], keep: int
+) -> FittedNetwork:
+    """The network with `keep` of its members, those with the least `score` of their raw outputs."""
+    each = member_outputs(model.module, torch.from_numpy(rows))
+    chosen = best_members(each, keep, lambda out: score(out.numpy()))
+    module = copy.deepcopy(model.module)
+    prune(module, chosen)
+    return FittedNetwork(module, model.inputs)
 
 
 def _drawn(recipe: Training, inputs: Inputs, seed: int) -> nn.Module:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -201,6 +202,21 @@ def fit(
         fidelity=fidelity, deadline=deadline, start=start,
     )  # fmt: skip
     return FittedPipeline(preparation, model, target)
+
+
+def pruned(
+    fitted: FittedPipeline, features: Features, loss: Callable[[NDArray[Any]], float], keep: int
+) -> FittedPipeline:
+    """With `keep` members of its network, those that together have the least loss on the rows.
+
+    `loss` takes predictions of these rows. Raises InputError where the model has no members.
+    """
+    model, target = fitted.model, fitted.target
+    if not isinstance(model, network.FittedNetwork):
+        raise InputError(expected("model", "a network", Phrase(type(model).__name__)))
+    rows = fitted.preparation.inputs(features)
+    smaller = network.pruned(model, rows, lambda out: loss(target.predictions(out)), keep)
+    return replace(fitted, model=smaller)
 
 
 def _weights(task: Task, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:

@@ -12,7 +12,7 @@ from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, Metrics, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, MEMBERS, Metrics, Status, Trial
 
 Fill = Callable[[Candidate], object]
 
@@ -42,11 +42,9 @@ def what(trial: Trial, fill: Fill) -> str:
     if trial.proposal.origin == ENSEMBLE:
         members = ", ".join(map(str, trial.proposal.parents))
         kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"
-        return (
-            f"one fold of {members}"
-            if trial.candidate.values.get(LIGHT)
-            else f"{kind} of {members}"
-        )
+        if kept := trial.candidate.values.get(MEMBERS):
+            return f"one fold of {members}, {kept} member{'s' if kept != 1 else ''}"
+        return f"{'one fold' if trial.candidate.values.get(LIGHT) else kind} of {members}"
     try:
         words = summary(fill(trial.candidate))
     except NetwrightError:

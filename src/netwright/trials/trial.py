@@ -34,6 +34,8 @@ ENSEMBLE = "ensemble"
 """The origin of averages: the candidate has a weight for each member's trial, its parents."""
 LIGHT = "light"
 """True among the values of an average whose members are of one fold each."""
+MEMBERS = "members"
+"""Among the values of such an average: so many are kept of a network of members."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,181 @@
+"""What a trial of a finished search predicts with: what it has fitted, or the average it describes.
+
+An average is a trial of origin `ensemble`: its candidate says the share of each member's trial and
+what is done to the mean. It may be light: of each member the model of one fold; and of a network of
+members (TabM) a few of these may be kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.automl.ensembles import Choice, loss_of
+from netwright.data.task import Task
+from netwright.errors import RunError
+from netwright.evaluators.folds import HELD_OUT, CrossValidate
+from netwright.networks.members import members_in
+from netwright.networks.training import Training
+from netwright.pipelines.blend import Blend, blended, has_weights, load_trial, tempered
+from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, pruned
+from netwright.space.candidate import Candidate
+from netwright.study.study import Study
+from netwright.trials.metrics import METRICS, default_metric, score
+from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Trial
+
+_TEMPERATURE, _THRESHOLD = "temperature", "threshold"
+_MEMBER = "trial "
+
+
+def candidate_of(choice: Choice) -> Candidate:
+    """The average as a candidate, the largest shares first."""
+    shares = sorted(choice.shares.items(), key=lambda one: (-one[1], one[0]))
+    values: dict[str, Any] = {f"{_MEMBER}{number}": share for number, share in shares}
+    values |= {_TEMPERATURE: choice.temperature, _THRESHOLD: choice.threshold}
+    values |= {LIGHT: True} if choice.light else {}
+    values |= {MEMBERS: choice.members} if choice.members else {}
+    return Candidate(values)
+
+
+def parents_of(candidate: Candidate) -> tuple[int, ...]:
+    """The trials that are averaged, in the candidate's order."""
+    return tuple(_shares(candidate))
+
+
+def threshold_of(trial: Trial) -> float:
+    """The probability of the second class from which on it is the label."""
+    return float(trial.candidate.values.get(_THRESHOLD, 0.5))  # type: ignore[arg-type]  # a number
+
+
+def cross_validation(study: Study[Any]) -> CrossValidate | None:
+    """The study's evaluator of folds, where it has one."""
+    waiting: list[Any] = [study.evaluator]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, CrossValidate):
+            return one
+        waiting += getattr(one, "evaluators", ())
+    return None
+
+
+def judging_rows(study: Study[Any], task: Task) -> NDArray[np.int64]:
+    """The rows that trials are judged by: of all folds, or those held out."""
+    folds = cross_validation(study)
+    return folds.rows if folds else task.validation
+
+
+def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:
+    """What the trial has fitted: a pipeline, or the average of several. RunError where it is gone."""
+    if trial.proposal.origin == ENSEMBLE:
+        return average_of(study, task, trial.candidate)
+    folder = study.trial_folder(trial.id)
+    if not has_weights(folder):
+        raise RunError(
+            f"trial {trial.id} has left no weights in {study.folder}: only members of the front "
+            f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
+        )
+    return load_trial(as_pipeline(study.space.fill(trial.candidate), task), folder)
+
+
+def held_out_of(study: Study[Any], trial: Trial) -> NDArray[np.floating] | None:
+    """What the trial says of the rows that judge it, NaN where nothing; None where that is gone."""
+    if MEMBERS in trial.candidate.values:
+        return None
+    if trial.proposal.origin == ENSEMBLE:
+        known = {one.id: one for one in study.trials}
+        found = []
+        for number, share in _shares(trial.candidate).items():
+            said = held_out_of(study, known[number])
+            if said is None:
+                return None
+            found.append(share * said)
+        mixed: NDArray[np.floating] = np.sum(found, axis=0)
+        if mixed.ndim == 1:
+            return mixed
+        return tempered(mixed.astype(np.float32), _number(trial.candidate, _TEMPERATURE))
+    for name in (HELD_OUT, "validation.npy"):
+        if (path := study.trial_folder(trial.id) / name).is_file():
+            kept: NDArray[np.floating] = np.load(path)
+            return kept
+    return None
+
+
+def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
+    """The average that an ensemble's candidate describes."""
+    known = {trial.id: trial for trial in study.trials}
+    pairs = [
+        (share, predictor(study, task, known[number]))
+        for number, share in _shares(candidate).items()
+    ]
+    if candidate.values.get(LIGHT):
+        pairs = [(w, one.parts[0] if isinstance(one, Blend) else one) for w, one in pairs]
+    if MEMBERS in candidate.values:
+        keep = int(_number(candidate, MEMBERS))
+        pairs = [
+            (
+                w,
+                _with_members(study, task, one, keep, 0)
+                if isinstance(one, FittedPipeline)
+                else one,
+            )
+            for w, one in pairs
+        ]
+    return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
+
+
+def _shares(candidate: Candidate) -> dict[int, float]:
+    """Member's trial -> its share."""
+    return {
+        int(name.removeprefix(_MEMBER)): float(share)  # type: ignore[arg-type]  # a number
+        for name, share in candidate.values.items()
+        if name.startswith(_MEMBER)
+    }
+
+
+def _number(candidate: Candidate, name: str) -> float:
+    return float(candidate.values[name])  # type: ignore[arg-type]  # a number
+
+
+def has_members(study: Study[Any], task: Task, trial: Trial) -> int:
+    """How many members the trial's network is of; 0 where it is none of members."""
+    model = as_pipeline(study.space.fill(trial.candidate), task).model
+    if not isinstance(model, Training):
+        return 0
+    return members_in(model.network)
+
+
+def few_members(study: Study[Any], task: Task, trial: Trial, keep: int) -> Choice:
+    """The model of the trial's first fold with `keep` of its members.
+
+    Every fold's members are chosen on one half of its held-out rows; the metrics are of the other
+    halves.
+    """
+    folds, whole = cross_validation(study), predictor(study, task, trial)
+    assert folds is not None
+    assert isinstance(whole, Blend)
+    said, truth = [], []
+    for i, part in enumerate(whole.parts):
+        rows = folds.tasks[i].validation[1::2]
+        said.append(_with_members(study, task, part, keep, i).predict(task.features.take(rows)))
+        truth.append(task.target[rows])
+    metrics = score(task.kind, np.concatenate(truth), np.concatenate(said))
+    metrics["folds"] = float(len(whole.parts))
+    return Choice({trial.id: 1.0}, 1.0, metrics, light=True, members=keep)
+
+
+def _with_members(
+    study: Study[Any], task: Task, part: FittedPipeline, keep: int, fold: int
+) -> FittedPipeline:
+    folds = cross_validation(study)
+    assert folds is not None
+    rows = folds.tasks[fold].validation[::2]
+    loss = loss_of(task.kind, judge_of(study, task))
+    return pruned(part, task.features.take(rows), lambda p: loss(p, task.target[rows]), keep)
+
+
+def judge_of(study: Study[Any], task: Task) -> str:
+    """The metric by which averages are chosen: the first objective, where it judges predictions."""
+    name = study.objectives[0].metric
+    return name if name in METRICS and METRICS[name].kinds else default_metric(task.kind)
