@@ -33,13 +33,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES
 from netwright.automl.brief import Brief
-from netwright.automl.ensembles import loss_of
 from netwright.automl.families import known_families
 from netwright.automl.portfolio import completed
 from netwright.automl.recipes import HAND_MADE, is_small
 from netwright.automl.spaces import space_for
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.pipelines.ensemble import greedy
+from netwright.trials.losses import loss_of
 from netwright.trials.trial import Job, Proposal
 
 OUT = Path(__file__).parents[2] / "src" / "netwright" / "automl" / "portfolio.json"

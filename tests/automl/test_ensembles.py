@@ -6,15 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from netwright.automl.ensembles import (
     Member,
-    auc,
     choose,
     fit_temperature,
     fit_threshold,
-    loss_of,
     members,
 )
 from netwright.evaluators.folds import HELD_OUT
@@ -38,21 +35,6 @@ def noisy(rng: np.random.Generator, truth: np.ndarray, noise: float) -> np.ndarr
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(3)
-
-
-def test_the_area_is_that_of_scikit_learn(rng: np.random.Generator) -> None:
-    truth = rng.integers(2, size=500)
-    for ranked in (rng.normal(size=500), rng.integers(4, size=500), np.zeros(500)):
-        assert auc(ranked, truth) == pytest.approx(roc_auc_score(truth, ranked))
-
-
-@pytest.mark.parametrize("name", ["auc", "log_loss", "accuracy", "f1"])
-def test_losses_are_those_of_the_metrics(name: str, rng: np.random.Generator) -> None:
-    truth = rng.integers(2, size=300)
-    p = noisy(rng, truth, 1.0)
-    wanted = score("binary", truth, p)[name]
-    found = loss_of("binary", name)(p, truth)
-    assert found == pytest.approx({"auc": 1 - wanted, "log_loss": wanted}.get(name, -wanted))
 
 
 def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.automl.ensembles import Choice, loss_of
+from netwright.automl.ensembles import Choice
 from netwright.data.task import Task
 from netwright.errors import RunError
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
@@ -22,6 +22,7 @@ from netwright.pipelines.blend import Blend, blended, has_weights, load_trial, t
 from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, pruned
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study
+from netwright.trials.losses import loss_of
 from netwright.trials.metrics import METRICS, default_metric, score
 from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Trial
 

@@ -21,7 +21,8 @@ from netwright.evaluators.folds import HELD_OUT
 from netwright.pipelines.blend import tempered
 from netwright.pipelines.ensemble import GreedySelection, average
 from netwright.space.candidate import Candidate
-from netwright.trials.metrics import METRICS, score, score_labels
+from netwright.trials.losses import OF_LABELS, Predictions, labelled, log_loss, loss_of
+from netwright.trials.metrics import score, score_labels
 from netwright.trials.trial import Metrics, Status, Trial
 
 _LIBRARY = 16
@@ -36,10 +37,6 @@ better."""
 _LEAST_ROWS = 200
 """Fewer tell nothing of a temperature."""
 _THRESHOLDS = 49
-_OF_LABELS = ("accuracy", "balanced_accuracy", "f1")
-_EDGE = 1e-15
-
-Predictions = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ def _judged(
         if metric == "log_loss":
             temperature = fit_temperature(mixed, target[rows])
             mixed = tempered(mixed, temperature)
-        if kind == "binary" and metric in _OF_LABELS:
+        if kind == "binary" and metric in OF_LABELS:
             threshold = fit_threshold(mixed[:, 1], target[rows], metric)
     metrics = score(kind, target[rows], mixed, threshold)
     metrics["folds"] = float(min(one.folds for one in chosen))
@@ -182,7 +179,7 @@ def fit_temperature(probabilities: NDArray[np.float32], target: NDArray[Any]) ->
 
     def best(rows: NDArray[np.int64]) -> float:
         def loss(log_t: float) -> float:
-            return _log_loss(tempered(probabilities[rows], float(np.exp(log_t))), target[rows])
+            return log_loss(tempered(probabilities[rows], float(np.exp(log_t))), target[rows])
 
         return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
 
@@ -190,7 +187,7 @@ def fit_temperature(probabilities: NDArray[np.float32], target: NDArray[Any]) ->
     gain = 0.0
     for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
         p, truth = probabilities[there], target[there]
-        gain += _log_loss(p, truth) - _log_loss(tempered(p, best(here)), truth)
+        gain += log_loss(p, truth) - log_loss(tempered(p, best(here)), truth)
     return best(order) if gain > 0 else 1.0
 
 
@@ -203,7 +200,7 @@ def fit_threshold(second: NDArray[np.float32], target: NDArray[Any], metric: str
         return 0.5
 
     def value(rows: NDArray[np.int64], threshold: float) -> float:
-        return score_labels(target[rows], _second(second[rows], threshold), 2)[metric]
+        return score_labels(target[rows], labelled(second[rows], threshold), 2)[metric]
 
     def best(rows: NDArray[np.int64]) -> float:
         ends = np.unique(np.quantile(second[rows], np.linspace(0.01, 0.99, _THRESHOLDS)))
@@ -215,53 +212,6 @@ def fit_threshold(second: NDArray[np.float32], target: NDArray[Any], metric: str
     for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
         gain += value(there, best(here)) - value(there, 0.5)
     return best(order) if gain > 0 else 0.5
-
-
-def loss_of(
-    kind: Kind, metric: str, threshold: float = 0.5
-) -> Callable[[Predictions, NDArray[Any]], float]:
-    """Less is better; the usual metrics without computing all others beside them.
-
-    `threshold`: as in `trials.metrics.score`.
-    """
-    if metric == "log_loss":
-        return _log_loss
-    if metric == "auc" and kind == "binary":
-        return lambda p, truth: 1 - auc(p[:, 1], truth)
-    if metric == "rmse":
-        return lambda p, truth: float(np.sqrt(np.mean((p - truth) ** 2)))
-    if metric in _OF_LABELS and threshold != 0.5:
-        return lambda p, truth: -score_labels(truth, _second(p[:, 1], threshold), 2)[metric]
-    if metric in _OF_LABELS:
-        return lambda p, truth: -score_labels(truth, p.argmax(1), p.shape[1])[metric]
-    sign = 1 if METRICS[metric].direction == "min" else -1
-
-    def loss(p: Predictions, truth: NDArray[Any]) -> float:
-        scores = score(kind, truth, p)
-        return sign * scores[metric] if metric in scores else scores["log_loss"]
-
-    return loss
-
-
-def auc(ranked: NDArray[np.floating], truth: NDArray[Any]) -> float:
-    """Area under the ROC curve from ranks, ties in the middle; .5 of one class."""
-    positive = truth == 1
-    many, others = int(positive.sum()), int((~positive).sum())
-    if not many or not others:
-        return 0.5
-    _, place, counts = np.unique(ranked, return_inverse=True, return_counts=True)
-    rank = np.cumsum(counts) - (counts - 1) / 2  # the middle of its ties
-    return float((rank[place[positive]].sum() - many * (many + 1) / 2) / (many * others))
-
-
-def _second(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
-    """(rows,) 1 where the second class is the label."""
-    return (chance >= np.float32(threshold)).astype(np.int64)
-
-
-def _log_loss(p: Predictions, truth: NDArray[Any]) -> float:
-    told = p[np.arange(len(truth)), truth]
-    return float(-np.log(np.clip(told, _EDGE, 1)).mean())
 
 
 def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.automl.ensembles import auc, loss_of
 from netwright.data.task import Images, Table, Task
+from netwright.trials.losses import auc, loss_of
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.trial import Metrics
 

@@ -35,7 +35,8 @@ from netwright.pipelines.preparation import STEPS, ImageInputs, Preparation, Tab
 from netwright.pipelines.states import read, written
 from netwright.pipelines.targets import Target, TargetScale, fit_target
 from netwright.pipelines.text import Text
-from netwright.trials.metrics import default_metric, metric, score
+from netwright.trials.losses import log_loss, loss_of
+from netwright.trials.metrics import default_metric
 
 _TIE = 1e-4
 """Of the log loss, in the score of an epoch: few rows give many epochs one accuracy, or auc 1."""
@@ -190,12 +191,11 @@ def fit(
     judged = Rows(held_out, target.scaled(truth), _weights(task, task.validation))
     name = metric_name or default_metric(task.kind)
 
+    loss = loss_of(task.kind, name)
+
     def judge(outputs: NDArray[np.float32]) -> float:
-        scores = score(task.kind, truth, target.predictions(outputs))
-        if name not in scores:  # the rows do not define it: auc of one class
-            return scores["log_loss"]
-        loss = scores[name] if metric(name).direction == "min" else -scores[name]
-        return loss + _TIE * scores.get("log_loss", 0.0)
+        said = target.predictions(outputs)
+        return loss(said, truth) + (_TIE * log_loss(said, truth) if target.classes else 0.0)
 
     model = _learn(
         pipeline.model, preparation.for_network(target.outputs), rows, judged, judge, seed=seed,

@@ -1,0 +1,42 @@
+"""One metric at a time is what all of them say together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from netwright.trials.losses import auc, loss_of
+from netwright.trials.metrics import score
+
+
+def noisy(rng: np.random.Generator, truth: np.ndarray, noise: float) -> np.ndarray:
+    p = 1 / (1 + np.exp(-(3 * truth - 1.5 + noise * rng.normal(size=len(truth)))))
+    return np.stack([1 - p, p], 1).astype(np.float32)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+def test_the_area_is_that_of_scikit_learn(rng: np.random.Generator) -> None:
+    truth = rng.integers(2, size=500)
+    for ranked in (rng.normal(size=500), rng.integers(4, size=500), np.zeros(500)):
+        assert auc(ranked, truth) == pytest.approx(roc_auc_score(truth, ranked))
+
+
+@pytest.mark.parametrize("name", ["auc", "log_loss", "accuracy", "f1"])
+def test_losses_are_those_of_the_metrics(name: str, rng: np.random.Generator) -> None:
+    truth = rng.integers(2, size=300)
+    p = noisy(rng, truth, 1.0)
+    wanted = score("binary", truth, p)[name]
+    found = loss_of("binary", name)(p, truth)
+    assert found == pytest.approx({"auc": 1 - wanted, "log_loss": wanted}.get(name, -wanted))
+
+
+def test_rows_of_one_class_have_a_loss_all_the_same(rng: np.random.Generator) -> None:
+    p, one = noisy(rng, np.ones(50), 1.0), np.ones(50, np.int64)
+    assert loss_of("binary", "auc")(p, one) == 0.5
+    three = np.full((50, 3), 1 / 3)
+    assert loss_of("multiclass", "auc")(three, one) == pytest.approx(np.log(3))
