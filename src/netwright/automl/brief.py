@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Images, Kind, Task
 
+FEW_ROWS = 3_000
+"""Below, folds are cheap, estimates poor, and networks do well."""
 _SKEWED = 1.0
 
 

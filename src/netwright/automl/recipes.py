@@ -8,13 +8,12 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from netwright.automl.brief import Brief
+from netwright.automl.brief import FEW_ROWS, Brief
 from netwright.automl.families import check_families
 from netwright.space.candidate import Value
 
 Wishes = Mapping[str, Value]
 
-_FEW_ROWS = 3_000
 _MANY_CLASSES = 5
 
 _LIGHTGBM: dict[str, Value] = {
@@ -101,7 +100,7 @@ def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
 
 def is_small(brief: Brief) -> bool:
     """Whether networks come early: few rows, or many classes, each of which costs boosting a tree."""
-    return brief.rows < _FEW_ROWS or brief.classes > _MANY_CLASSES
+    return brief.rows < FEW_ROWS or brief.classes > _MANY_CLASSES
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from netwright.automl.brief import Brief
+from netwright.automl.brief import FEW_ROWS, Brief
 from netwright.space.candidate import Candidate
 from netwright.strategies.asha import ASHA
 from netwright.strategies.base import Algorithm
@@ -28,7 +28,6 @@ _WORKERS = 4.0
 """Seconds until workers have started."""
 _SHARE_OF_FIT, _SHARE_OF_TRIAL = 6, 3
 """A fit may take the sixth part of the processors' time, a trial the third: there is more to try."""
-_FEW_ROWS = 3_000
 _MANY_ROWS = 100_000
 
 
@@ -60,7 +59,7 @@ def _by_rows(brief: Brief) -> int:
     """More for fewer rows, whose folds are cheap and whose estimates are poor."""
     if brief.rows > _MANY_ROWS:
         return 1
-    return 8 if brief.rows < _FEW_ROWS else 5
+    return 8 if brief.rows < FEW_ROWS else 5
 
 
 def _fits(brief: Brief, folds: int, total: float) -> bool:
