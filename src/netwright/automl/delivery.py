@@ -6,8 +6,9 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,8 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     )  # fmt: skip
 
 
-Give = Trial | Choice
-"""What is to be delivered: a trial, or an average that is to become one."""
+Give = Trial | Choice | Callable[[], Choice]
+"""What is to be delivered: a trial, or an average that is to become one, or to be made first."""
 
 
 class _Points:
@@ -149,6 +150,8 @@ class _Points:
         study = self._study
         name = f"trial {give.id}" if isinstance(give, Trial) else "an average"
         try:
+            if callable(give):
+                give = give()
             if isinstance(give, Choice):
                 trial, measured = self._record(give)
             elif give.id in self.rows:
@@ -269,7 +272,8 @@ def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[G
             yield Choice({trial.id: 1.0}, 1.0, trial.metrics, light=True)
         for trial in best:
             if many := has_members(study, task, trial):
-                yield from (few_members(study, task, trial, k) for k in _KEPT if k < many)
+                for keep in (k for k in _KEPT if k < many):
+                    yield partial(few_members, study, task, trial, keep)
 
 
 def _alone(found: list[Member], choice: Choice) -> Trial | None:
