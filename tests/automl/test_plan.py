@@ -26,7 +26,8 @@ from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Status, Trial
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
     goal = Goal(options.pop("objectives", ()), options.pop("limits", ()))
-    effort = Effort(None, trials, options.pop("until", ()), workers=1)
+    workers = options.pop("workers", 1)
+    effort = Effort(None, trials, options.pop("until", ()), workers=workers)
     return fit(found, goal, effort, run=run, **options)
 
 
@@ -253,6 +254,22 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert (
         f"ensemble of {best.proposal.parents[0]}" in {r.trial: r.what for r in run.rows()}[best.id]
     )
+
+
+def test_races_over_folds_look_at_no_clock_where_trials_are_counted(tmp_path: Path) -> None:
+    few: dict[str, Any] = {"families": ["lightgbm", "extra_trees", "linear", "realmlp"]}
+
+    def record(run: str, seed: int) -> list[Any]:
+        found = search(half_linear(), tmp_path / run, trials=10, seed=seed, workers=2, **few)
+        return [
+            (one.candidate, one.proposal.fidelity, one.proposal.origin, one.seed, one.metrics["rmse"])
+            for one in found.study.trials
+        ]
+
+    first = record("a", 0)
+    assert len({fidelity for _, fidelity, *_ in first}) == 2  # some went on, some did not
+    assert first == record("b", 0)
+    assert first != record("c", 1)
 
 
 def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_chosen_on(

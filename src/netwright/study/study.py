@@ -186,6 +186,7 @@ class Study(Generic[D]):
                 loop.run()
             except KeyboardInterrupt:
                 self.interrupted = True
+                loop.record_all()
             finally:
                 self._executor.close()
                 self._trials, self._front = journal.ordered(), journal.front
@@ -284,6 +285,9 @@ class _Loop:
         )
         self._again = list(journal.unfinished)
         self._running: dict[int, Trial] = {}
+        self._back: dict[int, Outcome] = {}
+        self._queue: list[tuple[Trial, bool]] = []
+        self._in_order = budget.seconds is None
         self._failures = Failures()
         self._quickest = quickest(journal.ordered())
         self._reached = False
@@ -304,14 +308,19 @@ class _Loop:
         while not self._reached:
             may_start = self._may_start()
             idle = may_start and self._fill()
+            while self._queue and self._executor.free:
+                self._submit(*self._queue.pop(0))
             if not self._running and not self._preparing.running and (idle or not may_start):
                 break
             for outcome in self._executor.poll(_TICK):
                 if outcome.trial == PREPARATION:
                     self._watch(Prepared(self._preparing.end(outcome)))
                 else:
-                    self._end(outcome)
-            self._watch(Tick(self.used, tuple(self._running), self._preparing.progress()))
+                    self._back[outcome.trial] = outcome
+            self._record()
+            waiting = {trial.id for trial, _ in self._queue}
+            running = tuple(number for number in self._running if number not in waiting)
+            self._watch(Tick(self.used, running, self._preparing.progress()))
 
     def _may_start(self) -> bool:
         left = self._budget.trials_left(self._journal.counted) > 0 or bool(self._again)
@@ -319,16 +328,44 @@ class _Loop:
         return left and not late  # one trial is always tried, however long the start took
 
     def _fill(self) -> bool:
-        """Starts as many trials as there are free places; whether places stay free."""
-        while self._executor.free > 0:
-            trials = self._next(self._executor.free) if self._may_start() else []
-            for trial, again in trials:
-                self._submit(trial, again)
-            if not trials and self._may_start() and self._preparing.due:
-                self._preparing.start(self._executor, self._budget.seconds_left(self.used))
-            elif not trials:
+        """Proposes as many trials as there are places; whether places stay free."""
+        while (free := self._free) > 0:
+            trials = self._next(free) if self._may_start() else []
+            self._queue += trials
+            self._running |= {trial.id: trial for trial, _ in trials}
+            if trials:
+                continue
+            if not (self._may_start() and self._preparing.due):
                 return True
+            if not self._executor.free:
+                return False
+            self._preparing.start(self._executor, self._budget.seconds_left(self.used))
         return False
+
+    @property
+    def _free(self) -> int:
+        """Places for a trial; in order, a trial keeps its own until it is recorded."""
+        if self._in_order:
+            return self._executor.capacity - len(self._running)
+        return self._executor.free - len(self._queue)
+
+    def _record(self) -> None:
+        """Ends the trials that have come back.
+
+        Where trials are counted it is in the order of their numbers, and the next is proposed
+        before another is heard of: who was quicker by chance must not decide what is searched.
+        """
+        for number in sorted(self._back):
+            if self._in_order and number != min(self._running):
+                break
+            self._end(self._back.pop(number))
+            if self._in_order and not self._reached:
+                self._fill()
+
+    def record_all(self) -> None:
+        """What has come back and waits for its turn is kept when the study is stopped."""
+        for number in sorted(self._back):
+            self._end(self._back.pop(number))
 
     def _next(self, free: int) -> list[tuple[Trial, bool]]:
         """What an earlier run left unfinished, then the baselines, then proposals."""
@@ -351,7 +388,6 @@ class _Loop:
         deadline = time.monotonic() + limit if timed else math.inf
         folder = fresh_folder(self._study.trial_folder(trial.id).absolute())
         self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
-        self._running[trial.id] = trial
         self._full.add(trial.id)
         self._watch(TrialStarted(trial, again))
 
