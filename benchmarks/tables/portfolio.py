@@ -20,9 +20,10 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -142,14 +143,16 @@ def measure(data: Path, work: Path, minutes: float, workers: int) -> None:
     ]
     rows, end = known.to_dict("records"), time.monotonic() + 60 * minutes
     print(f"{len(jobs)} fits to do, {len(rows)} done", flush=True)
+    left = iter(jobs)
     with ProcessPoolExecutor(workers) as pool:
-        for start in range(0, len(jobs), 2 * workers):
-            if time.monotonic() > end:
+        waiting: set[Future[dict[str, Any]]] = set()
+        while True:
+            for one in islice(left, 2 * workers - len(waiting) if time.monotonic() < end else 0):
+                waiting.add(pool.submit(measure_one, data, work, *one))
+            if not waiting:
                 break
-            batch = jobs[start : start + 2 * workers]
-            waiting = [pool.submit(measure_one, data, work, *one) for one in batch]
-            for future in as_completed(waiting):
-                rows.append(future.result())
+            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            rows += [future.result() for future in ended]
             pd.DataFrame(rows).to_csv(path, index=False)
             last = rows[-1]
             print(
