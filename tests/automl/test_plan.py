@@ -262,7 +262,13 @@ def test_races_over_folds_look_at_no_clock_where_trials_are_counted(tmp_path: Pa
     def record(run: str, seed: int) -> list[Any]:
         found = search(half_linear(), tmp_path / run, trials=10, seed=seed, workers=2, **few)
         return [
-            (one.candidate, one.proposal.fidelity, one.proposal.origin, one.seed, one.metrics["rmse"])
+            (
+                one.candidate,
+                one.proposal.fidelity,
+                one.proposal.origin,
+                one.seed,
+                one.metrics["rmse"],
+            )
             for one in found.study.trials
         ]
 

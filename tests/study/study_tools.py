@@ -36,6 +36,15 @@ class Hill:
 
 
 @dataclass(frozen=True)
+class Restless(Hill):
+    """Takes as long as chance will have it."""
+
+    def __call__(self, job: Job) -> Metrics:
+        time.sleep(0.06 * os.urandom(1)[0] / 255)
+        return super().__call__(job)
+
+
+@dataclass(frozen=True)
 class Heirs:
     """Children go on from the number that their parent has left, if it is there."""
 

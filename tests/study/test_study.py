@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from study_tools import Hill, Infinite, Warmed
+from study_tools import Hill, Infinite, Restless, Warmed
 
 from netwright.errors import InputError, RunError
 from netwright.space.candidate import Candidate
@@ -97,6 +97,29 @@ def test_with_several_workers_a_resumed_strategy_hears_what_the_first_heard(
     assert told[-1][: len(live)] == live
     assert [trial.id for trial in live] != sorted(trial.id for trial in live)  # they overlapped
     assert len(told[-1]) == len(live) + 2 == 82
+
+
+def test_where_trials_are_counted_chance_does_not_say_who_is_heard_of_first(
+    space: Any, tmp_path: Path
+) -> None:
+    def run(name: str, **budget: Any) -> tuple[list[Any], list[int]]:
+        ended: list[int] = []
+
+        def watch(event: object) -> None:
+            if isinstance(event, TrialEnded):
+                ended.append(event.trial.id)
+
+        one = study(
+            space, tmp_path / name, evaluator=Restless(), executor=Supervised(3),
+            strategy=RegularizedEvolution(population=5),
+        )  # fmt: skip
+        one.run(watch=watch, **budget)
+        return record(one), ended
+
+    first, order = run("a", trials=40)
+    assert order == sorted(order)
+    assert run("b", trials=40)[0] == first
+    assert run("c", trials=40, seconds=60)[1] != order  # by a clock whoever is ready goes first
 
 
 def test_a_budget_that_is_used_up_does_nothing(space: Any, tmp_path: Path) -> None:
