@@ -54,6 +54,8 @@ RANDOM: Mapping[str, int] = {
 """Random configurations of each family, beside the hand-made ones."""
 SEARCH = 100.0
 """Seconds of processor time of a search: two cores for a minute, less start and end."""
+COST = 1 + (FOLDS - 1) / 2
+"""Fits of a candidate, on average: one fold of each, the others of the better half."""
 LENGTH = 14
 
 
@@ -188,7 +190,7 @@ class Measured:
     def _in_time(self, chosen: Sequence[int]) -> list[int]:
         found, used = [], 0.0
         for i in chosen:
-            used += self.seconds[i] * FOLDS
+            used += self.seconds[i] * COST
             if used > SEARCH and found:
                 break
             if self.said[i] is not None:
