@@ -93,8 +93,8 @@ def main() -> None:
                 if (system, table, str(seed), _text(plan.seconds)) in done:
                     continue
                 row = measure(plan, task, system)
-                add(results, row)
                 _note_front(plan, task, system)
+                add(results, row)
                 print(*(f"{row[name]:>18}" for name in ("table", "system", "status")), end=" ")
                 print(row["metric"], row["score"], row["fit_seconds"], row["error"], flush=True)
 

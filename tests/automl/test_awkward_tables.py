@@ -11,7 +11,7 @@ import pytest
 from netwright.automl.estimators import AutoClassifier, AutoRegressor
 from netwright.errors import InputError
 
-ALL: dict[str, Any] = {"trials": 4, "families": ["lightgbm", "extra_trees", "linear", "realmlp"]}
+ALL: dict[str, Any] = {"trials": 4, "families": ["lightgbm", "linear", "realmlp", "tabm"]}
 QUICK: dict[str, Any] = {"trials": 2, "families": ["lightgbm", "linear"]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
-from netwright.automl.averages import cross_validation, predictor
+from netwright.automl.averages import cross_validation, held_out_of, predictor
 from netwright.automl.delivery import Outcome, deliver
 from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
+from netwright.pipelines.pipeline import pruned
 from netwright.strategies.asha import ASHA
 from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
+from netwright.trials.losses import loss_of
 from netwright.trials.metrics import score
 from netwright.trials.objective import Objective
 from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Status, Trial
@@ -292,12 +295,19 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     assert of.proposal.fidelity == 1
     assert of.metrics["rmse"] < 1.1 * kept[1].metrics["rmse"]
     assert kept[1].metrics["size"] < kept[2].metrics["size"]
-    fold = cross_validation(outcome.study).tasks[0].validation  # type: ignore[union-attr]
-    small = predictor(outcome.study, found, kept[1])
-    whole = predictor(outcome.study, found, of).parts[0]  # type: ignore[union-attr]
-    truth, rows = found.target[fold], found.features.take(fold)
-    wrong = [np.sqrt(np.mean((one.predict(rows) - truth) ** 2)) for one in (small, whole)]
-    assert wrong[0] < 1.5 * wrong[1]
+    folds, whole = cross_validation(outcome.study), predictor(outcome.study, found, of)
+    assert folds is not None
+    said, loss = np.zeros(len(found.target)), loss_of("regression", "rmse")
+    for part, one in zip(whole.parts, folds.tasks, strict=True):  # type: ignore[union-attr]
+        for half in (0, 1):  # chosen on one half, judged on the other
+            here, there = one.validation[half::2], one.validation[1 - half :: 2]
+            truth, rows = found.target[here], found.features.take(here)
+            small = pruned(part, rows, partial(lambda truth, p: loss(p, truth), truth), 1)
+            said[there] = small.predict(found.features.take(there))
+    wanted = loss(said[folds.rows], found.target[folds.rows])
+    assert kept[1].metrics["rmse"] == pytest.approx(wanted, rel=1e-5)
+    held_out = held_out_of(outcome.study, found, kept[1])
+    assert np.allclose(held_out, said[folds.rows], rtol=1e-4)
     run = reopen(tmp_path / "run")
     said = {row.trial: row.what for row in run.rows()}
     assert said[kept[1].id] == f"one fold of {of.id}, 1 member"

@@ -28,6 +28,8 @@ from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Trial
 
 _TEMPERATURE, _THRESHOLD = "temperature", "threshold"
 _MEMBER = "trial "
+_CHOOSABLE = 30
+"""Rows that a fold has to hold back for members of a network to be chosen by."""
 
 
 def candidate_of(choice: Choice) -> Candidate:
@@ -80,15 +82,16 @@ def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | B
     return load_trial(as_pipeline(study.space.fill(trial.candidate), task), folder)
 
 
-def held_out_of(study: Study[Any], trial: Trial) -> NDArray[np.floating] | None:
+def held_out_of(study: Study[Any], task: Task, trial: Trial) -> NDArray[np.floating] | None:
     """What the trial says of the rows that judge it, NaN where nothing; None where that is gone."""
-    if MEMBERS in trial.candidate.values:
-        return None
     if trial.proposal.origin == ENSEMBLE:
         known = {one.id: one for one in study.trials}
+        if MEMBERS in trial.candidate.values:
+            keep, of = int(_number(trial.candidate, MEMBERS)), trial.proposal.parents[0]
+            return _of_few(study, task, known[of], keep)
         found = []
         for number, share in _shares(trial.candidate).items():
-            said = held_out_of(study, known[number])
+            said = held_out_of(study, task, known[number])
             if said is None:
                 return None
             found.append(share * said)
@@ -112,17 +115,13 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
     ]
     if candidate.values.get(LIGHT):
         pairs = [(w, one.parts[0] if isinstance(one, Blend) else one) for w, one in pairs]
-    if MEMBERS in candidate.values:
+    if MEMBERS in candidate.values:  # of one trial's first fold
+        folds, part = cross_validation(study), pairs[0][1]
+        assert folds is not None
+        assert isinstance(part, FittedPipeline)
+        rows = folds.tasks[0].validation[::2]
         keep = int(_number(candidate, MEMBERS))
-        pairs = [
-            (
-                w,
-                _with_members(study, task, one, keep, 0)
-                if isinstance(one, FittedPipeline)
-                else one,
-            )
-            for w, one in pairs
-        ]
+        pairs = [(1.0, _with_members(study, task, part, keep, rows))]
     return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
 
 
@@ -139,10 +138,14 @@ def _number(candidate: Candidate, name: str) -> float:
     return float(candidate.values[name])  # type: ignore[arg-type]  # a number
 
 
-def has_members(study: Study[Any], task: Task, trial: Trial) -> int:
-    """How many members the trial's network is of; 0 where it is none of members."""
+def members_of(study: Study[Any], task: Task, trial: Trial) -> int:
+    """How many members the trial's network is of; 0 where it is none of members, or where its
+    folds hold too few rows back to choose some by."""
     model = as_pipeline(study.space.fill(trial.candidate), task).model
-    if not isinstance(model, Training):
+    folds = cross_validation(study)
+    if folds is None or not isinstance(model, Training):
+        return 0
+    if min(len(one.validation) for one in folds.tasks) < _CHOOSABLE:
         return 0
     return members_in(model.network)
 
@@ -150,28 +153,42 @@ def has_members(study: Study[Any], task: Task, trial: Trial) -> int:
 def few_members(study: Study[Any], task: Task, trial: Trial, keep: int) -> Choice:
     """The model of the trial's first fold with `keep` of its members.
 
-    Every fold's members are chosen on one half of its held-out rows; the metrics are of the other
-    halves.
+    The metrics are of all rows: in each fold members are chosen on one half of the held-out rows
+    for the other. The model has those of the first half.
     """
-    folds, whole = cross_validation(study), predictor(study, task, trial)
+    folds = cross_validation(study)
     assert folds is not None
-    assert isinstance(whole, Blend)
-    said, truth = [], []
-    for i, part in enumerate(whole.parts):
-        rows = folds.tasks[i].validation[1::2]
-        said.append(_with_members(study, task, part, keep, i).predict(task.features.take(rows)))
-        truth.append(task.target[rows])
-    metrics = score(task.kind, np.concatenate(truth), np.concatenate(said))
-    metrics["folds"] = float(len(whole.parts))
+    said = _of_few(study, task, trial, keep)
+    metrics = score(task.kind, task.target[folds.rows], said) | {"folds": float(len(folds.tasks))}
     return Choice({trial.id: 1.0}, 1.0, metrics, light=True, members=keep)
 
 
-def _with_members(
-    study: Study[Any], task: Task, part: FittedPipeline, keep: int, fold: int
-) -> FittedPipeline:
-    folds = cross_validation(study)
+def known_average(study: Study[Any], choice: Choice) -> Trial | None:
+    """The trial that the average has become already."""
+    candidate = candidate_of(choice)
+    averages = (one for one in study.trials if one.proposal.origin == ENSEMBLE)
+    return next((one for one in averages if one.candidate == candidate), None)
+
+
+def _of_few(study: Study[Any], task: Task, trial: Trial, keep: int) -> NDArray[np.floating]:
+    """Predictions for `judging_rows`, each by members that were chosen without the row."""
+    folds, whole = cross_validation(study), predictor(study, task, trial)
     assert folds is not None
-    rows = folds.tasks[fold].validation[::2]
+    assert isinstance(whole, Blend)
+    shape = (len(folds.rows), *((len(task.classes),) if task.classes else ()))
+    found = np.full(shape, np.nan, np.float32 if task.classes else np.float64)
+    for part, of in zip(whole.parts, folds.tasks, strict=True):
+        for half in (0, 1):
+            chosen = _with_members(study, task, part, keep, of.validation[half::2])
+            rows = of.validation[1 - half :: 2]
+            found[np.searchsorted(folds.rows, rows)] = chosen.predict(task.features.take(rows))
+    return found
+
+
+def _with_members(
+    study: Study[Any], task: Task, part: FittedPipeline, keep: int, rows: NDArray[np.int64]
+) -> FittedPipeline:
+    """With the members that together have the least loss on the rows."""
     loss = loss_of(task.kind, judge_of(study, task))
     return pruned(part, task.features.take(rows), lambda p: loss(p, task.target[rows]), keep)
 

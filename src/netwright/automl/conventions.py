@@ -33,11 +33,11 @@ def check_fit(who: str, x: Any, y: Any, *, classifies: bool) -> Any:
         from sklearn.exceptions import DataConversionWarning
 
         said = "A column-vector y was passed when a 1d array was expected."
-        warnings.warn(said, DataConversionWarning, stacklevel=4)
+        warnings.warn(said, DataConversionWarning, stacklevel=3)
         y = values[:, 0]
     if missing := int(_missing(y).sum()):
         said = f"{missing:,} of {len(y):,} rows have no target and are left out."
-        warnings.warn(said, UserWarning, stacklevel=4)
+        warnings.warn(said, UserWarning, stacklevel=3)
     if classifies and _continuous(values):
         raise InputError(
             "Unknown label type: continuous. Classes must be few or whole numbers; "

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from netwright.automl.averages import (
     candidate_of,
     cross_validation,
     few_members,
-    has_members,
     held_out_of,
     judge_of,
     judging_rows,
+    known_average,
+    members_of,
     parents_of,
     predictor,
     threshold_of,
@@ -59,9 +61,9 @@ _DELIVERED = "delivered.json"
 class Outcome:
     """What a search came to; everything in it is on disk in the run folder.
 
-    `front` has one row for each delivered point, measured afresh; `test` is empty without a test
-    part. `judged`: the rows that validation metrics are of. `already`: earlier runs of the same
-    line had used up the budget.
+    `front` has one row for each delivered point, measured when the run ended; `test` is
+    empty without a test part. `judged`: the rows that validation metrics are of. `already`: earlier
+    runs of the same line had used up the budget.
     """
 
     run: Path
@@ -84,7 +86,7 @@ class Outcome:
 
         Counted when it is asked for: 200 scores of all rows.
         """
-        held_out = held_out_of(self.study, self.best)
+        held_out = held_out_of(self.study, self.task, self.best)
         if held_out is None:
             return None
         rows = judging_rows(self.study, self.task)
@@ -101,7 +103,7 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     that is because the study was stopped.
     """
     folds = cross_validation(study)
-    points = _Points(study, task)
+    points = _Points(study, task, already)
     for give in _averages(study, task, folds) if folds else _front(study):
         if points.rows and not already and time.monotonic() > end:
             points.left_out.append(
@@ -121,7 +123,7 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     part.replace(final)
     model = Model(final)
     test = score_part(model, task)
-    rows, held_out = judging_rows(study, task), held_out_of(study, trial)
+    rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others
         rows = rows[np.isfinite(held_out.reshape(len(rows), -1)).all(1)]
     return Outcome(
@@ -138,8 +140,8 @@ Give = Trial | Choice | Callable[[], Choice]
 class _Points:
     """What has been exported so far."""
 
-    def __init__(self, study: Study[Any], task: Task) -> None:
-        self._study, self._task = study, task
+    def __init__(self, study: Study[Any], task: Task, already: bool) -> None:
+        self._study, self._task, self._already = study, task, already
         self._feeds: dict[str, Any] | None = None
         self.rows: dict[int, Row] = {}
         self._agreed: dict[int, Parity] = {}
@@ -162,15 +164,15 @@ class _Points:
         except ExportError as error:
             self.left_out.append(f"{name} is left out: {error}")
             return
-        self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
+        if trial.status is Status.DONE:
+            self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
 
     def _record(self, choice: Choice) -> tuple[Trial, Metrics]:
         """The average as a trial of the study."""
         study, task = self._study, self._task
         candidate = candidate_of(choice)
-        for known in study.trials:
-            if known.proposal.origin == ENSEMBLE and known.candidate == candidate:
-                return known, self._export(known)
+        if known := known_average(study, choice):
+            return known, self._export(known)
         measured: dict[str, float] = {}
         folds = cross_validation(study)
         share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
@@ -187,13 +189,13 @@ class _Points:
     def _export(self, trial: Trial) -> Metrics:
         """The figures of the trial's file, which is written unless an earlier run has done so."""
         folder = self._study.trial_folder(trial.id)
-        if (folder / _DELIVERED).is_file() and (folder / "model.onnx").is_file():
-            told = json.loads((folder / _DELIVERED).read_text())
-            self._agreed[trial.id] = Parity(**told["parity"])
-            return dict(told["measured"])
-        return self._write(
-            predictor(self._study, self._task, trial), folder, trial.id, trial.metrics
-        )
+        if known := _checked(folder):
+            self._agreed[trial.id] = Parity(**known["parity"])
+            if self._already:
+                return dict(known["measured"])
+            return self._measured(Model(folder / "model.onnx"), known["parity"])
+        model = predictor(self._study, self._task, trial)
+        return self._write(model, folder, trial.id, trial.metrics)
 
     def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
         """The file in the trial's folder; its latencies and size."""
@@ -202,11 +204,17 @@ class _Points:
         file = export(model, card, folder / "model.onnx")
         rows = task.validation[:_CHECKED]
         agreed = self._agreed[number] = parity(file, model, task.features.take(rows))
+        return self._measured(file, asdict(agreed))
+
+    def _measured(self, file: Model, agreed: dict[str, Any]) -> Metrics:
+        """Latencies and size, which are noted beside the file."""
         if self._feeds is None:
-            self._feeds = example_feeds(file, task)
+            self._feeds = example_feeds(file, self._task)
         measured = measure(file, self._feeds)
-        told = {"parity": asdict(agreed), "measured": measured}
-        (folder / _DELIVERED).write_text(json.dumps(told))
+        told = {"netwright": version("netwright"), "parity": agreed, "measured": measured}
+        part = file.path.with_name(f".{_DELIVERED}.part")
+        part.write_text(json.dumps(told))
+        part.replace(file.path.with_name(_DELIVERED))
         return measured
 
     def best(self) -> tuple[Trial, Parity] | None:
@@ -229,17 +237,30 @@ class _Points:
         return {n: r for n, r in self.rows.items() if all(one.keeps(r.metrics) for one in limits)}
 
     def front(self) -> list[Row]:
-        """Best first; of a single objective those that nothing else beats in it and in latency."""
+        """Best first; of a single objective those that nothing else beats in it and in latency.
+
+        What is delivered is among them whatever the figures say: some are of other rows.
+        """
         first, *others = self._study.objectives
         rows = sorted(self._kept().values(), key=lambda one: first.loss(one.metrics))
-        if others:
+        best = self.best()
+        if others or best is None:
             return rows
-        kept, quickest = [], math.inf
+        kept = [one for one in rows if one.trial == best[0].id]
         for one in rows:
-            if one.metrics["latency"] < quickest:
+            if one.metrics["latency"] < kept[-1].metrics["latency"]:
                 kept.append(one)
-                quickest = one.metrics["latency"]
         return kept
+
+
+def _checked(folder: Path) -> dict[str, Any] | None:
+    """What this version has noted beside a trial's file; None where there is nothing to rely on."""
+    try:
+        told: dict[str, Any] = json.loads((folder / _DELIVERED).read_text())
+        whole = told["measured"]["size"] == (folder / "model.onnx").stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return told if whole and told["netwright"] == version("netwright") else None
 
 
 def _front(study: Study[Any]) -> Iterator[Give]:
@@ -271,9 +292,9 @@ def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[G
         for trial in best:
             yield Choice({trial.id: 1.0}, 1.0, trial.metrics, light=True)
         for trial in best:
-            if many := has_members(study, task, trial):
-                for keep in (k for k in _KEPT if k < many):
-                    yield partial(few_members, study, task, trial, keep)
+            for keep in (k for k in _KEPT if k < members_of(study, task, trial)):
+                few = Choice({trial.id: 1.0}, 1.0, {}, light=True, members=keep)
+                yield known_average(study, few) or partial(few_members, study, task, trial, keep)
 
 
 def _alone(found: list[Member], choice: Choice) -> Trial | None:

@@ -84,6 +84,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         goal = Goal(self.objectives, self.limits)
         seconds = 60 if self.time is None and self.trials is None else self.time
         effort = Effort(seconds, self.trials, workers=self.workers, begun=begun)
+        doubts = leaks(found)
         with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
             outcome = fit(
                 found, goal, effort, strategy=self.strategy, families=self.families, seed=self.seed,
@@ -91,7 +92,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 executor=InProcess() if _small(found, effort) else None,
             )  # fmt: skip
             self._keep(outcome)
-        doubts = [*leaks(found), *outcome.doubts]
+        doubts += outcome.doubts
         self.notes_ = [*found.notes, *doubts, *outcome.left_out]
         for sentence in doubts:
             warnings.warn(sentence, UserWarning, stacklevel=3)

@@ -32,7 +32,7 @@ from netwright.study.folders import clear
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, default_metric, metric, score
 from netwright.trials.objective import Limit, Objective, objectives, parse_limit
-from netwright.trials.trial import Metrics
+from netwright.trials.trial import Metrics, Status
 
 LEAST_SECONDS = 5
 """Start-up of a worker, one short training and the export."""
@@ -156,9 +156,10 @@ def carry_out(
     study: Study[Any], task: Task, effort: Effort, watch: Callable[[Event], object] | None = None
 ) -> Outcome:
     """Runs an opened study until the effort is spent, and delivers."""
-    already, before = study.over(**effort.budget), len(study.trials)
+    already, before = study.over(**effort.budget), _ended(study)
     study.run(**effort.budget, watch=watch, since=effort.begun)
-    idle = not already and before == len(study.trials) and not study.interrupted
+    timed = effort.seconds is not None and not already and not study.interrupted
+    idle = timed and before == _ended(study) > 0
     if watch is not None and not already:
         watch(Delivering())
     outcome = deliver(study, task, already, effort.end)
@@ -166,6 +167,10 @@ def carry_out(
         return outcome
     said = "No further trial fitted into what was left of the time: give it more."
     return replace(outcome, doubts=(*outcome.doubts, said))
+
+
+def _ended(study: Study[Any]) -> int:
+    return sum(trial.status is not Status.RUNNING for trial in study.trials)
 
 
 def open_study(

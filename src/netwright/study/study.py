@@ -65,8 +65,8 @@ class Study(Generic[D]):
     `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
-    not compared. `trial_seconds`: the most that one trial may take. With one worker and a budget
-    of trials, the same seed gives the same study.
+    not compared. `trial_seconds`: the most that one trial may take. With a budget
+    of trials, the same seed and number of workers give the same study.
     """
 
     def __init__(
@@ -186,9 +186,9 @@ class Study(Generic[D]):
                 loop.run()
             except KeyboardInterrupt:
                 self.interrupted = True
-                loop.record_all()
             finally:
                 self._executor.close()
+                loop.record_all()
                 self._trials, self._front = journal.ordered(), journal.front
                 self.seconds = loop.used
             store.spend(self.seconds)
@@ -318,7 +318,7 @@ class _Loop:
                 else:
                     self._back[outcome.trial] = outcome
             self._record()
-            waiting = {trial.id for trial, _ in self._queue}
+            waiting = {trial.id for trial, _ in self._queue} | self._back.keys()
             running = tuple(number for number in self._running if number not in waiting)
             self._watch(Tick(self.used, running, self._preparing.progress()))
 
@@ -359,19 +359,23 @@ class _Loop:
             if self._in_order and number != min(self._running):
                 break
             self._end(self._back.pop(number))
-            if self._in_order and not self._reached:
+            if self._reached:
+                break
+            if self._in_order:
                 self._fill()
 
     def record_all(self) -> None:
-        """What has come back and waits for its turn is kept when the study is stopped."""
+        """What has come back and waits for its turn is kept, however the run ends."""
         for number in sorted(self._back):
-            self._end(self._back.pop(number))
+            self._keep(self._back.pop(number))
 
     def _next(self, free: int) -> list[tuple[Trial, bool]]:
         """What an earlier run left unfinished, then the baselines, then proposals."""
         journal = self._journal
         if self._again:
             return [(self._again.pop(0), True)]
+        # in order one by one: what is proposed then depends on the log alone, wherever it was cut
+        free = min(free, 1) if self._in_order else free
         room = int(min(free, self._budget.trials_left(journal.counted)))
         baselines = self._study.baselines[journal.baselines :][:room]
         journal.baselines += len(baselines)
@@ -392,6 +396,10 @@ class _Loop:
         self._watch(TrialStarted(trial, again))
 
     def _end(self, outcome: Outcome) -> None:
+        self._failures.count(self._keep(outcome))
+
+    def _keep(self, outcome: Outcome) -> Trial:
+        """Records how a trial has ended."""
         ended = replace(
             self._running.pop(outcome.trial), status=outcome.status, metrics=outcome.metrics,
             seconds=outcome.seconds, error=outcome.error,
@@ -403,7 +411,7 @@ class _Loop:
         if took := quickest([ended]):
             self._quickest = min(self._quickest or took, took)
         self._reached = self._reached or self._budget.reached([ended])
-        self._failures.count(ended)
+        return ended
 
     def _tidy(self) -> None:
         """Empties the folders that nothing needs any more."""

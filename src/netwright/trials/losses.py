@@ -36,7 +36,8 @@ def loss_of(
 
     def loss(p: Predictions, truth: NDArray[Any]) -> float:
         scores = score(kind, truth, p)
-        return sign * scores[metric] if metric in scores else scores["log_loss"]
+        usual = scores["rmse" if kind == "regression" else "log_loss"]
+        return sign * scores[metric] if metric in scores else usual
 
     return loss
 
