@@ -232,21 +232,23 @@ def read(work: Path) -> dict[str, Measured]:
 
 def cover(tables: Sequence[Measured]) -> list[int]:
     """The greedy list."""
-    scales = [one.scale() for one in tables]
+    pairs = [(one, one.scale()) for one in tables]
     chosen: list[int] = []
     many = len(tables[0].said)
     while len(chosen) < LENGTH:
         options = [i for i in range(many) if i not in chosen]
         losses = [
-            np.mean([
-                float(np.clip(one.of([*chosen, i], scale), -0.2, 3.0)) for one, scale in zip(tables, scales, strict=True)
-            ])
-            for i in options
-        ]  # fmt: skip
+            np.mean([_within(one, [*chosen, i], scale) for one, scale in pairs]) for i in options
+        ]
         best = int(np.argmin(losses))
         print(f"{len(chosen)}: {losses[best]:.4f} {configs()[options[best]].key[:110]}", flush=True)
         chosen.append(options[best])
     return chosen
+
+
+def _within(table: Measured, chosen: Sequence[int], scale: tuple[float, float]) -> float:
+    """The scaled loss, in bounds: no table decides alone."""
+    return float(np.clip(table.of(chosen, scale), -0.2, 3.0))
 
 
 def choose(work: Path) -> None:
