@@ -8,8 +8,9 @@ keeps score, seconds and predictions of the held-out rows: killed, it goes on. `
 one, the configuration that makes the averages best: on each table those count for which the time of
 a search suffices, and what counts is the loss of their greedy average, scaled to 0 at the best that
 they reach together and 1 at the middle one of all alone. It writes
-``src/netwright/automl/portfolio.json``: the list from all tables, and for each table the list made
-without it, which the harness uses so that no table is judged by itself.
+``src/netwright/automl/portfolio.json``, for installations with the extra `boost` and without: the
+list from all tables, and for each table the list made without it, which the harness uses so that no
+table is judged by itself.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES
 from netwright.automl.brief import Brief
-from netwright.automl.families import known_families
+from netwright.automl.families import NEEDS, known_families
 from netwright.automl.portfolio import completed
-from netwright.automl.recipes import HAND_MADE, is_small
+from netwright.automl.recipes import HAND_MADE, PLAIN, is_small
 from netwright.automl.spaces import space_for
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.pipelines.ensemble import greedy
@@ -231,13 +232,12 @@ def read(work: Path) -> dict[str, Measured]:
     return found
 
 
-def cover(tables: Sequence[Measured]) -> list[int]:
+def cover(tables: Sequence[Measured], allowed: Sequence[int]) -> list[int]:
     """The greedy list, the quicker of its beginning first: a short search needs an answer."""
     pairs = [(one, one.scale()) for one in tables]
     chosen: list[int] = []
-    many = len(tables[0].said)
     while len(chosen) < LENGTH:
-        options = [i for i in range(many) if i not in chosen]
+        options = [i for i in allowed if i not in chosen]
         losses = [
             np.mean([_within(one, [*chosen, i], scale) for one, scale in pairs]) for i in options
         ]
@@ -256,14 +256,16 @@ def _within(table: Measured, chosen: Sequence[int], scale: tuple[float, float]) 
 def choose(work: Path) -> None:
     tables, known = read(work), configs()
     lists: dict[str, dict[str, list[int]]] = {"": {}}
-    for small in (True, False):
-        name = "small" if small else "large"
-        mine = {table: one for table, one in tables.items() if one.small == small}
-        print(f"\n{name}: {', '.join(mine)}")
-        lists[""][name] = cover([*mine.values()])
-        for table in mine:
-            rest = [one for other, one in mine.items() if other != table]
-            lists[table] = {name: cover(rest)}
+    for extras in ("", PLAIN):
+        allowed = [i for i, one in enumerate(known) if not extras or one.family not in NEEDS]
+        for size in (True, False):
+            name = ("small" if size else "large") + extras
+            mine = {table: one for table, one in tables.items() if one.small == size}
+            print(f"\n{name}: {', '.join(mine)}")
+            lists[""][name] = cover([*mine.values()], allowed)
+            for table in mine:
+                rest = [one for other, one in mine.items() if other != table]
+                lists.setdefault(table, {})[name] = cover(rest, allowed)
     used = sorted({i for one in lists.values() for chosen in one.values() for i in chosen})
     place = {number: i for i, number in enumerate(used)}
     state = {

@@ -24,7 +24,7 @@ from netwright.pipelines.pipeline import TablePipeline
 from netwright.pipelines.targets import TargetScale
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 
-_NEEDS = {"catboost": "catboost", "xgboost": "xgboost"}
+NEEDS = {"catboost": "catboost", "xgboost": "xgboost"}
 """Families that an extra brings."""
 _TREES, _LEAVES = 200, 300_000
 """Trees of a forest, and leaves of them all; of one fitted on one of several folds twice its share:
@@ -33,14 +33,14 @@ the average has all of them."""
 
 def known_families() -> tuple[str, ...]:
     """The families that this installation has."""
-    return tuple(name for name in _FAMILIES if name not in _NEEDS or find_spec(_NEEDS[name]))
+    return tuple(name for name in _FAMILIES if name not in NEEDS or find_spec(NEEDS[name]))
 
 
 def check_families(wanted: Sequence[str]) -> tuple[str, ...]:
     """The wanted families in their usual order, all when none is named; InputError at others."""
     known = known_families()
     for name in wanted:
-        if name in _NEEDS and name not in known:
+        if name in NEEDS and name not in known:
             raise InputError(
                 f"family {name} needs an extra. Install it with: pip install 'netwright[boost]'"
             )

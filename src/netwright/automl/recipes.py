@@ -9,11 +9,13 @@ from importlib.resources import files
 from typing import Any
 
 from netwright.automl.brief import FEW_ROWS, Brief
-from netwright.automl.families import check_families
+from netwright.automl.families import NEEDS, check_families
 from netwright.space.candidate import Value
 
 Wishes = Mapping[str, Value]
 
+PLAIN = "-plain"
+"""Lists that were chosen without the families that an extra brings."""
 _MANY_CLASSES = 5
 
 _LIGHTGBM: dict[str, Value] = {
@@ -89,6 +91,7 @@ def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
     known = check_families(brief.families)
     if made := _made():
         size = "small" if is_small(brief) else "large"
+        size += "" if set(NEEDS) <= set(known) else PLAIN
         chosen = made["lists"].get(without, {}).get(size) or made["lists"][""][size]
         found = [made["configs"][number] for number in chosen]
         rest = [(name, HAND_MADE[name][0]) for name in known if name not in {f for f, _ in found}]
