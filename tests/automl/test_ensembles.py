@@ -50,6 +50,22 @@ def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> N
     assert choice.metrics["folds"] == 5
 
 
+def test_what_would_make_the_file_too_large_is_left_out(rng: np.random.Generator) -> None:
+    truth = rng.integers(2, size=N)
+    said = [noisy(rng, truth, 2.0) for _ in range(5)]
+    sizes = [30_000_000, 30_000_000, 90_000_000, 1_000, 1_000]
+    many = [
+        Member(trial(i), 5, p, size) for i, (p, size) in enumerate(zip(said, sizes, strict=True))
+    ]
+    free = choose([Member(trial(i), 5, p) for i, p in enumerate(said)], "binary", truth, "log_loss")
+    assert len(free.shares) == 5
+    bound = choose(many, "binary", truth, "log_loss")
+    assert {3, 4} <= set(bound.shares)
+    assert sum(sizes[i] for i in bound.shares) <= 60_000_000
+    alone = choose(many[2:3], "binary", truth, "log_loss")
+    assert set(alone.shares) == {2}  # there has to be one
+
+
 def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 4.0 - i)) for i in (1, 2, 3)]

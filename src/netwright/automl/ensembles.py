@@ -34,6 +34,8 @@ _PROVES = 5_000
 _SPLITS, _QUICK, _MARGIN = 3, 8, 2.0
 """Splits into halves, steps for each, and standard errors by which models of fewer folds have to be
 better."""
+_MOST_BYTES = 60_000_000
+"""Of what an average has fitted. Forests are large: 160 MB take 10 s to write, load and check."""
 _LEAST_ROWS = 200
 """Fewer tell nothing of a temperature."""
 _THRESHOLDS = 49
@@ -46,6 +48,8 @@ class Member:
     trial: Trial
     folds: int
     held_out: Predictions
+    bytes: int = 0
+    """What it has fitted, on disk."""
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -81,7 +85,10 @@ def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Memb
         if trial.status is Status.DONE and path.is_file():
             folds, before = int(trial.metrics.get("folds", 1)), found.get(trial.candidate)
             if before is None or before.folds <= folds:
-                found[trial.candidate] = Member(trial, folds, np.load(path))
+                size = sum(
+                    one.stat().st_size for one in path.parent.rglob("fold-*/*") if one != path
+                )
+                found[trial.candidate] = Member(trial, folds, np.load(path), size)
     return list(found.values())
 
 
@@ -107,9 +114,28 @@ def choose(
         gains = np.subtract(*(_honest(*one, judged, target, loss, few) for one in (best, option)))
         if gains.mean() > _MARGIN * gains.std() / np.sqrt(len(gains)):
             best = option
+    best = _of_size(*best, _select(*best, target, loss, steps))
     weights = _select(*best, target, loss, steps)
     shares = {one.trial.id: float(w) for one, w in zip(best[0], weights, strict=True) if w > 0}
     return _judged(best[0], weights, shares, kind, target, metric)
+
+
+def _of_size(
+    library: list[Member], rows: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[list[Member], NDArray[np.int64]]:
+    """The library without what would make the file too large: it has to be written in time.
+
+    Of those chosen the ones with most weight for their bytes stay, the first whatever its size.
+    """
+    chosen = [(w / max(one.bytes, 1), one) for one, w in zip(library, weights, strict=True) if w]
+    if sum(one.bytes for _, one in chosen) <= _MOST_BYTES:
+        return library, rows
+    kept: list[Member] = []
+    for _, one in sorted(chosen, key=lambda pair: -pair[0]):
+        if not kept or sum(other.bytes for other in kept) + one.bytes <= _MOST_BYTES:
+            kept.append(one)
+    stays = {one.trial.id for one in kept}
+    return [one for one in library if one.trial.id in stays], rows
 
 
 def _lead(
