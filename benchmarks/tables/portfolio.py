@@ -1,7 +1,7 @@
 """Makes the portfolio: configurations that are strong together on the development tables.
 
     python benchmarks/tables/portfolio.py measure --data TABLES --work WORK [--minutes 150]
-    python benchmarks/tables/portfolio.py choose --work WORK
+    python benchmarks/tables/portfolio.py choose --data TABLES --work WORK
 
 `measure` fits hand-made and random configurations of every family on one fold of every table, and
 keeps score, seconds and predictions of the held-out rows: killed, it goes on. `choose` adds, one by
@@ -33,11 +33,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
-from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES
+from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES, Kind
 from netwright.automl.brief import Brief
 from netwright.automl.families import NEEDS, known_families
 from netwright.automl.portfolio import completed
-from netwright.automl.recipes import HAND_MADE, PLAIN, is_small
+from netwright.automl.recipes import HAND_MADE, PLAIN, size_of
+from netwright.automl.schedule import pace
 from netwright.automl.spaces import space_for
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.pipelines.ensemble import greedy
@@ -53,10 +54,9 @@ RANDOM: Mapping[str, int] = {
     "realmlp": 5, "tabm": 5, "network": 3, "histogram": 0,
 }  # fmt: skip
 """Random configurations of each family, beside the hand-made ones."""
-SEARCH = 100.0
-"""Seconds of processor time of a search: two cores for a minute, less start and end."""
-COST = 1 + (FOLDS - 1) / 2
-"""Fits of a candidate, on average: one fold of each, the others of the better half."""
+SEARCHES = (25.0, 50.0, 95.0)
+"""Seconds of processor time of searches, on average of which a list is good: on two cores a quarter
+of a minute to a minute, less start and end."""
 LENGTH = 14
 FIRST = 4
 ROWS = 1500
@@ -171,16 +171,25 @@ def measure(data: Path, work: Path, minutes: float, workers: int) -> None:
 class Measured:
     """One table: for each configuration the held-out predictions (None: failed) and seconds."""
 
-    small: bool
-    loss: Any
+    size: str
+    folds: int
+    kind: Kind
     target: np.ndarray
     said: list[np.ndarray | None]
     seconds: list[float]
 
+    def loss(self, said: np.ndarray, target: np.ndarray) -> float:
+        return loss_of(self.kind, METRIC[self.kind])(said, target)
+
     def of(self, chosen: Sequence[int], scale: tuple[float, float]) -> float:
-        """The scaled loss of the average of those for which there is time."""
+        """The scaled loss of the average of those for which there is time, in bounds: no table
+        decides alone."""
         best, worst = scale
-        return (self._loss(self._in_time(chosen)) - best) / max(1e-12, worst - best)
+        found = []
+        for search in SEARCHES:
+            loss = self._loss(self._in_time(chosen, search))
+            found.append(np.clip((loss - best) / (worst - best), -0.2, 3.0))
+        return float(np.mean(found))
 
     def scale(self) -> tuple[float, float]:
         """The loss of the average of the best, and the middle one of all by themselves.
@@ -193,11 +202,12 @@ class Measured:
         best = min(together, *alone.values())
         return best, max(float(np.median([*alone.values()])), best + 1e-6)
 
-    def _in_time(self, chosen: Sequence[int]) -> list[int]:
+    def _in_time(self, chosen: Sequence[int], search: float) -> list[int]:
+        """Of each candidate one fold, of the better half the others: half of them, on average."""
         found, used = [], 0.0
         for i in chosen:
-            used += self.seconds[i] * COST
-            if used > SEARCH and found:
+            used += self.seconds[i] * (1 + (self.folds - 1) / 2)
+            if used > search and found:
                 break
             if self.said[i] is not None:
                 found.append(i)
@@ -212,7 +222,7 @@ class Measured:
         return float(self.loss(mixed, self.target))
 
 
-def read(work: Path) -> dict[str, Measured]:
+def read(data: Path, work: Path) -> dict[str, Measured]:
     rows, known = pd.read_csv(work / "portfolio.csv"), configs()
     found = {}
     for table, kind in DEVELOPMENT.items():
@@ -226,9 +236,10 @@ def read(work: Path) -> dict[str, Measured]:
             said.append(np.load(path)[some] if known_here else None)
         seconds = [float(mine["seconds"].get(config.key, 1e9)) for config in known]
         classes = said[0].shape[1] if said[0] is not None and said[0].ndim > 1 else 0
-        brief = Brief(kind, 5 * len(target), classes=classes)
-        loss = loss_of(kind, METRIC[kind])
-        found[table] = Measured(is_small(brief), loss, target[some], said, seconds)
+        columns = len(task_of(data, table).features.columns)
+        brief = Brief(kind, 5 * len(target), columns=columns, classes=classes)
+        folds = pace(brief, 52.0, 2).folds
+        found[table] = Measured(size_of(brief), folds, kind, target[some], said, seconds)
     return found
 
 
@@ -238,34 +249,29 @@ def cover(tables: Sequence[Measured], allowed: Sequence[int]) -> list[int]:
     chosen: list[int] = []
     while len(chosen) < LENGTH:
         options = [i for i in allowed if i not in chosen]
-        losses = [
-            np.mean([_within(one, [*chosen, i], scale) for one, scale in pairs]) for i in options
-        ]
+        losses = [np.mean([one.of([*chosen, i], scale) for one, scale in pairs]) for i in options]
         best = int(np.argmin(losses))
-        print(f"{len(chosen)}: {losses[best]:.4f} {configs()[options[best]].key[:110]}", flush=True)
         chosen.append(options[best])
     cheap = sorted(chosen[:FIRST], key=lambda i: sum(one.seconds[i] for one in tables))
     return cheap + chosen[FIRST:]
 
 
-def _within(table: Measured, chosen: Sequence[int], scale: tuple[float, float]) -> float:
-    """The scaled loss, in bounds: no table decides alone."""
-    return float(np.clip(table.of(chosen, scale), -0.2, 3.0))
-
-
-def choose(work: Path) -> None:
-    tables, known = read(work), configs()
-    lists: dict[str, dict[str, list[int]]] = {"": {}}
+def choose(data: Path, work: Path) -> None:
+    tables, known = read(data, work), configs()
+    jobs = []
     for extras in ("", PLAIN):
         allowed = [i for i, one in enumerate(known) if not extras or one.family not in NEEDS]
-        for size in (True, False):
-            name = ("small" if size else "large") + extras
-            mine = {table: one for table, one in tables.items() if one.small == size}
-            print(f"\n{name}: {', '.join(mine)}")
-            lists[""][name] = cover([*mine.values()], allowed)
-            for table in mine:
-                rest = [one for other, one in mine.items() if other != table]
-                lists.setdefault(table, {})[name] = cover(rest, allowed)
+        for size in ("small", "large"):
+            mine = [table for table, one in tables.items() if one.size == size]
+            print(f"{size}{extras}: {', '.join(mine)}", flush=True)
+            jobs += [(without, size + extras, mine, allowed) for without in ("", *mine)]
+    lists: dict[str, dict[str, list[int]]] = {}
+    with ProcessPoolExecutor(2) as pool:
+        rest = [[tables[name] for name in mine if name != without] for without, _, mine, _ in jobs]
+        found = pool.map(cover, rest, [allowed for *_, allowed in jobs])
+        for (without, name, *_), chosen in zip(jobs, found, strict=True):
+            lists.setdefault(without, {})[name] = chosen
+            print(without or "all", name, *(known[i].family for i in chosen), flush=True)
     used = sorted({i for one in lists.values() for chosen in one.values() for i in chosen})
     place = {number: i for i, number in enumerate(used)}
     state = {
@@ -281,7 +287,7 @@ def choose(work: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("what", choices=["measure", "choose"])
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=150)
     parser.add_argument("--workers", type=int, default=2)
@@ -289,7 +295,7 @@ def main() -> None:
     if told.what == "measure":
         measure(told.data, told.work, told.minutes, told.workers)
     else:
-        choose(told.work)
+        choose(told.data, told.work)
 
 
 if __name__ == "__main__":
