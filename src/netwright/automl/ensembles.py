@@ -34,8 +34,9 @@ _PROVES = 5_000
 _SPLITS, _QUICK, _MARGIN = 3, 8, 2.0
 """Splits into halves, steps for each, and standard errors by which models of fewer folds have to be
 better."""
-_MOST_BYTES = 60_000_000
-"""Of what an average has fitted. Forests are large: 160 MB take 10 s to write, load and check."""
+_MOST_BYTES = 20_000_000
+"""Of what an average has fitted. A file of trees is nearly three times as large, and 160 MB take 10 s
+to write, load and check."""
 _LEAST_ROWS = 200
 """Fewer tell nothing of a temperature."""
 _THRESHOLDS = 49
