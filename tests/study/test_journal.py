@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from study_tools import Heirs
 
-import netwright.study.study as module
+import netwright.study.loop as module
 from netwright.errors import RunError
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Problem

@@ -1,4 +1,4 @@
-"""The one loop that joins strategy, evaluator, executor and store."""
+"""A study: what it is made of, what is kept of it, and how it is opened again."""
 
 from __future__ import annotations
 
@@ -26,31 +26,24 @@ from netwright.strategies.base import (
     name_of,
 )
 from netwright.strategies.bayesian import Bayesian
-from netwright.study.budget import Budget, Failures
+from netwright.study.budget import Budget
 from netwright.study.checks import check_given
-from netwright.study.events import Event, Prepared, Tick, TrialEnded, TrialStarted
+from netwright.study.events import Event
 from netwright.study.executors import Executor, Supervised
-from netwright.study.folders import empty, fresh_folder, temporary_folder, used_folders
+from netwright.study.folders import fresh_folder, temporary_folder
 from netwright.study.identity import Identity
 from netwright.study.journal import Journal, Listener, counted
 from netwright.study.lock import FolderLock
+from netwright.study.loop import Loop, quickest
 from netwright.study.preparing import FOLDER as SUPERNET
-from netwright.study.preparing import NUMBER as PREPARATION
-from netwright.study.preparing import Preparing
 from netwright.study.store import Store
-from netwright.study.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, Job, Metrics, Proposal, Status, Trial
-
-_FIRST = 3.0
-"""The first trial of all gets so many seconds at least, so that there is an answer."""
+from netwright.trials.trial import BASELINE, ENSEMBLE, Metrics, Proposal, Status, Trial
 
 D = TypeVar("D")
-_TICK = 0.25
-"""Seconds between two looks at the clock while trials run."""
 
 
 class Study(Generic[D]):
@@ -181,7 +174,7 @@ class Study(Generic[D]):
             journal = self._open_journal(store)
             if self._used_up(budget):  # by another process, since this study was made
                 return self
-            loop = _Loop(self, self._executor, journal, budget, before - begun, watch)
+            loop = Loop(self, self._executor, journal, budget, before - begun, watch)
             try:
                 loop.run()
             except KeyboardInterrupt:
@@ -270,157 +263,6 @@ class Study(Generic[D]):
         self._front = pareto_front(self._trials, self.objectives, self.limits)
 
 
-class _Loop:
-    """One run of a study: fills free places, waits, records."""
-
-    def __init__(
-        self, study: Study[Any], executor: Executor, journal: Journal, budget: Budget,
-        zero: float, watch: Callable[[Event], object] | None,
-    ) -> None:  # fmt: skip
-        self._study, self._executor, self._journal = study, executor, journal
-        self._budget, self._zero = budget, zero
-        self._watch = watch or (lambda event: None)
-        self._preparing = Preparing(
-            getattr(study.strategy, "preparation", None), study.folder, study.seed
-        )
-        self._again = list(journal.unfinished)
-        self._running: dict[int, Trial] = {}
-        self._back: dict[int, Outcome] = {}
-        self._queue: list[tuple[Trial, bool]] = []
-        self._in_order = budget.seconds is None
-        self._failures = Failures()
-        self._quickest = quickest(journal.ordered())
-        self._reached = False
-        self._tried = any(trial.status is Status.DONE for trial in journal.ordered())
-        self._full = used_folders(study.folder)
-
-    @property
-    def used(self) -> float:
-        """Seconds of all runs of this folder."""
-        return self._zero + time.monotonic()
-
-    def run(self) -> None:
-        """Until the budget is used, or nothing runs and the strategy has nothing to propose."""
-        most = self._budget.trials_left(self._journal.counted) + len(self._again)
-        evaluator = self._preparing.evaluator(self._study.evaluator)
-        self._executor.open(evaluator, None if math.isinf(most) else int(most))
-        self._tidy()  # a run that was killed may have left what its last trial made needless
-        while not self._reached:
-            may_start = self._may_start()
-            idle = may_start and self._fill()
-            while self._queue and self._executor.free:
-                self._submit(*self._queue.pop(0))
-            if not self._running and not self._preparing.running and (idle or not may_start):
-                break
-            for outcome in self._executor.poll(_TICK):
-                if outcome.trial == PREPARATION:
-                    self._watch(Prepared(self._preparing.end(outcome)))
-                else:
-                    self._back[outcome.trial] = outcome
-            self._record()
-            waiting = {trial.id for trial, _ in self._queue} | self._back.keys()
-            running = tuple(number for number in self._running if number not in waiting)
-            self._watch(Tick(self.used, running, self._preparing.progress()))
-
-    def _may_start(self) -> bool:
-        left = self._budget.trials_left(self._journal.counted) > 0 or bool(self._again)
-        late = self._tried and self._budget.too_late(self.used, self._quickest)
-        return left and not late  # one trial is always tried, however long the start took
-
-    def _fill(self) -> bool:
-        """Proposes as many trials as there are places; whether places stay free."""
-        while (free := self._free) > 0:
-            trials = self._next(free) if self._may_start() else []
-            self._queue += trials
-            self._running |= {trial.id: trial for trial, _ in trials}
-            if trials:
-                continue
-            if not (self._may_start() and self._preparing.due):
-                return True
-            if not self._executor.free:
-                return False
-            self._preparing.start(self._executor, self._budget.seconds_left(self.used))
-        return False
-
-    @property
-    def _free(self) -> int:
-        """Places for a trial; in order, a trial keeps its own until it is recorded."""
-        if self._in_order:
-            return self._executor.capacity - len(self._running)
-        return self._executor.free - len(self._queue)
-
-    def _record(self) -> None:
-        """Ends the trials that have come back.
-
-        Where trials are counted it is in the order of their numbers, and the next is proposed
-        before another is heard of: who was quicker by chance must not decide what is searched.
-        """
-        for number in sorted(self._back):
-            if self._in_order and number != min(self._running):
-                break
-            self._end(self._back.pop(number))
-            if self._reached:
-                break
-            if self._in_order:
-                self._fill()
-
-    def record_all(self) -> None:
-        """What has come back and waits for its turn is kept, however the run ends."""
-        for number in sorted(self._back):
-            self._keep(self._back.pop(number))
-
-    def _next(self, free: int) -> list[tuple[Trial, bool]]:
-        """What an earlier run left unfinished, then the baselines, then proposals."""
-        journal = self._journal
-        if self._again:
-            return [(self._again.pop(0), True)]
-        # in order one by one: what is proposed then depends on the log alone, wherever it was cut
-        free = min(free, 1) if self._in_order else free
-        room = int(min(free, self._budget.trials_left(journal.counted)))
-        baselines = self._study.baselines[journal.baselines :][:room]
-        journal.baselines += len(baselines)
-        proposals = [Proposal(one, origin=BASELINE) for one in baselines]
-        proposals = proposals or (journal.ask(room) if room else [])
-        return [(journal.start(proposal, self.used), False) for proposal in proposals]
-
-    def _submit(self, trial: Trial, again: bool) -> None:
-        limit = min(self._budget.seconds_left(self.used), self._study.trial_seconds)
-        limit = limit if self._tried else max(limit, _FIRST)
-        self._tried = True
-        # where trials are counted no decision may look at a clock: the kill limit is outside
-        timed = self._budget.seconds is not None
-        deadline = time.monotonic() + limit if timed else math.inf
-        folder = fresh_folder(self._study.trial_folder(trial.id).absolute())
-        self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
-        self._full.add(trial.id)
-        self._watch(TrialStarted(trial, again))
-
-    def _end(self, outcome: Outcome) -> None:
-        self._failures.count(self._keep(outcome))
-
-    def _keep(self, outcome: Outcome) -> Trial:
-        """Records how a trial has ended."""
-        ended = replace(
-            self._running.pop(outcome.trial), status=outcome.status, metrics=outcome.metrics,
-            seconds=outcome.seconds, error=outcome.error,
-        )  # fmt: skip
-        on_front = self._journal.end(ended, self.used)
-        ended = self._journal.trials[ended.id]
-        self._tidy()
-        self._watch(TrialEnded(ended, on_front))
-        if took := quickest([ended]):
-            self._quickest = min(self._quickest or took, took)
-        self._reached = self._reached or self._budget.reached([ended])
-        return ended
-
-    def _tidy(self) -> None:
-        """Empties the folders that nothing needs any more."""
-        needed = self._journal.needed()
-        for number in self._full - needed:
-            empty(self._study.trial_folder(number))
-        self._full &= needed
-
-
 def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None) -> Evaluator:
     """The one given, or what the task and the objectives ask for."""
     if (evaluator is None) == (task is None):
@@ -453,15 +295,3 @@ def _supernets(study: Study[Any]) -> MakeShortlist | None:
         return found
 
     return shortlist
-
-
-def quickest(trials: Sequence[Trial]) -> float:
-    """Seconds of the shortest finished trial of the search; 0 before there is one."""
-    return min(
-        (
-            trial.seconds
-            for trial in trials
-            if trial.status is Status.DONE and trial.proposal.origin not in (BASELINE, ENSEMBLE)
-        ),
-        default=0.0,
-    )
