@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
-from netwright.automl.averages import cross_validation, held_out_of, predictor
+from netwright.automl.averages import cross_validation, held_out_of, members_of, predictor
 from netwright.automl.delivery import Outcome, deliver
 from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.reopen import reopen
@@ -291,6 +292,7 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
         t.candidate.values[MEMBERS]: t for t in trials.values() if MEMBERS in t.candidate.values
     }
     assert set(kept) == {1, 2}
+    assert members_of(outcome.study, found, trials[kept[1].proposal.parents[0]]) == 8
     of = trials[kept[1].proposal.parents[0]]
     assert of.proposal.fidelity == 1
     assert of.metrics["rmse"] < 1.1 * kept[1].metrics["rmse"]
@@ -306,6 +308,8 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
             said[there] = small.predict(found.features.take(there))
     wanted = loss(said[folds.rows], found.target[folds.rows])
     assert kept[1].metrics["rmse"] == pytest.approx(wanted, rel=1e-5)
+    some = replace(of, metrics=of.metrics | {"folds": 2.0})  # no time was left for the others
+    assert members_of(outcome.study, found, some) == 0
     held_out = held_out_of(outcome.study, found, kept[1])
     assert np.allclose(held_out, said[folds.rows], rtol=1e-4)
     run = reopen(tmp_path / "run")

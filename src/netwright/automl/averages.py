@@ -139,13 +139,14 @@ def _number(candidate: Candidate, name: str) -> float:
 
 
 def members_of(study: Study[Any], task: Task, trial: Trial) -> int:
-    """How many members the trial's network is of; 0 where it is none of members, or where its
-    folds hold too few rows back to choose some by."""
+    """How many members the trial's network is of; 0 where it is none of members, where it was not
+    fitted on all folds, or where these hold too few rows back to choose some by."""
     model = as_pipeline(study.space.fill(trial.candidate), task).model
     folds = cross_validation(study)
     if folds is None or not isinstance(model, Training):
         return 0
-    if min(len(one.validation) for one in folds.tasks) < _CHOOSABLE:
+    whole = trial.metrics["folds"] == len(folds.tasks)
+    if not whole or min(len(one.validation) for one in folds.tasks) < _CHOOSABLE:
         return 0
     return members_in(model.network)
 
