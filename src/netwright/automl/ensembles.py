@@ -115,28 +115,29 @@ def choose(
         gains = np.subtract(*(_honest(*one, judged, target, loss, few) for one in (best, option)))
         if gains.mean() > _MARGIN * gains.std() / np.sqrt(len(gains)):
             best = option
-    best = _of_size(*best, _select(*best, target, loss, steps))
     weights = _select(*best, target, loss, steps)
+    fitting = _of_size(best[0], weights)
+    if len(fitting) < len(best[0]):
+        best = fitting, best[1]
+        weights = _select(*best, target, loss, steps)
     shares = {one.trial.id: float(w) for one, w in zip(best[0], weights, strict=True) if w > 0}
     return _judged(best[0], weights, shares, kind, target, metric)
 
 
-def _of_size(
-    library: list[Member], rows: NDArray[np.int64], weights: NDArray[np.float64]
-) -> tuple[list[Member], NDArray[np.int64]]:
+def _of_size(library: list[Member], weights: NDArray[np.float64]) -> list[Member]:
     """The library without what would make the file too large: it has to be written in time.
 
     Of those chosen the ones with most weight for their bytes stay, the first whatever its size.
     """
     chosen = [(w / max(one.bytes, 1), one) for one, w in zip(library, weights, strict=True) if w]
     if sum(one.bytes for _, one in chosen) <= _MOST_BYTES:
-        return library, rows
+        return library
     kept: list[Member] = []
     for _, one in sorted(chosen, key=lambda pair: -pair[0]):
         if not kept or sum(other.bytes for other in kept) + one.bytes <= _MOST_BYTES:
             kept.append(one)
     stays = {one.trial.id for one in kept}
-    return [one for one in library if one.trial.id in stays], rows
+    return [one for one in library if one.trial.id in stays]
 
 
 def _lead(
