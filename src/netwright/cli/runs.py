@@ -130,9 +130,9 @@ def export_trial(folder: Path, number: int | None, out: Path | None) -> None:
     """Copies the file that was checked when the run delivered its front."""
     run = reopen(folder)
     trial = run.trial(number)
-    source = folder / "trials" / str(trial.id) / "model.onnx"
-    if number is None and (folder / "model.onnx").is_file():
-        source = folder / "model.onnx"  # what was delivered, whatever the figures say
+    source, name = folder / "trials" / str(trial.id) / "model.onnx", f"trial {trial.id}"
+    if number is None and (folder / "model.onnx").is_file():  # whatever the figures say
+        source, name = folder / "model.onnx", "the delivered model"
     if not source.is_file():
         ready = [
             one.id
@@ -147,4 +147,4 @@ def export_trial(folder: Path, number: int | None, out: Path | None) -> None:
     part = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, part)
     part.replace(target)
-    say(f"trial {trial.id} -> {target}  ({size(target.stat().st_size)})")
+    say(f"{name} -> {target}  ({size(target.stat().st_size)})")
