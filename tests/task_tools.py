@@ -23,3 +23,9 @@ def messy(n: int = 120, seed: int = 0) -> pd.DataFrame:
     frame.loc[frame.index[1::11], "colour"] = None
     frame.loc[frame.index[2::13], "sold"] = pd.NaT
     return frame
+
+
+def noisy(rng: np.random.Generator, truth: np.ndarray, noise: float) -> np.ndarray:
+    """(rows, 2) float32 probabilities of a model that knows the truth but for noise."""
+    p = 1 / (1 + np.exp(-(3 * truth - 1.5 + noise * rng.normal(size=len(truth)))))
+    return np.stack([1 - p, p], 1).astype(np.float32)

@@ -18,6 +18,7 @@ from netwright.evaluators.folds import HELD_OUT
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
 from netwright.trials.trial import Proposal, Status, Trial
+from task_tools import noisy
 
 N = 600
 
@@ -25,11 +26,6 @@ N = 600
 def trial(number: int, folds: int = 5, name: str = "", status: Status = Status.DONE) -> Trial:
     candidate = Candidate({"": name or f"c{number}"})
     return Trial(number, Proposal(candidate, folds / 5), 0, status, {"folds": float(folds)})
-
-
-def noisy(rng: np.random.Generator, truth: np.ndarray, noise: float) -> np.ndarray:
-    p = 1 / (1 + np.exp(-(3 * truth - 1.5 + noise * rng.normal(size=len(truth)))))
-    return np.stack([1 - p, p], 1).astype(np.float32)
 
 
 @pytest.fixture

@@ -8,11 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from netwright.trials.losses import auc, loss_of
 from netwright.trials.metrics import score
-
-
-def noisy(rng: np.random.Generator, truth: np.ndarray, noise: float) -> np.ndarray:
-    p = 1 / (1 + np.exp(-(3 * truth - 1.5 + noise * rng.normal(size=len(truth)))))
-    return np.stack([1 - p, p], 1).astype(np.float32)
+from task_tools import noisy
 
 
 @pytest.fixture
