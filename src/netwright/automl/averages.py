@@ -2,11 +2,13 @@
 
 An average is a trial of origin `ensemble`: its candidate says the share of each member's trial and
 what is done to the mean. It may be light: of each member the model of one fold; and of a network of
-members (TabM) a few of these may be kept.
+members (TabM) a few of these may be kept. Or it is one candidate fitted again, on all rows.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +16,39 @@ from numpy.typing import NDArray
 
 from netwright.automl.ensembles import Choice
 from netwright.data.task import Task
-from netwright.errors import RunError
+from netwright.errors import ExportError, InfeasibleCandidate, RunError
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.networks.members import members_in
 from netwright.networks.training import Training
-from netwright.pipelines.blend import Blend, blended, has_weights, load_trial, tempered
-from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, pruned
+from netwright.pipelines.blend import (
+    Blend,
+    blended,
+    fold_folder,
+    has_weights,
+    load_folds,
+    load_trial,
+    seconds_of,
+    tempered,
+)
+from netwright.pipelines.pipeline import (
+    FittedPipeline,
+    Pipeline,
+    TablePipeline,
+    as_pipeline,
+    load,
+    pruned,
+)
+from netwright.pipelines.refit import Settles, refit
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import METRICS, default_metric, score
-from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Trial
+from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, REFIT, Trial
 
 _TEMPERATURE, _THRESHOLD = "temperature", "threshold"
 _MEMBER = "trial "
+_ON_TIME = 0.8
+"""A fit that takes more of what it is given may have been cut short."""
 _CHOOSABLE = 30
 """Rows that a fold has to hold back for members of a network to be chosen by."""
 
@@ -39,6 +60,7 @@ def candidate_of(choice: Choice) -> Candidate:
     values |= {_TEMPERATURE: choice.temperature, _THRESHOLD: choice.threshold}
     values |= {LIGHT: True} if choice.light else {}
     values |= {MEMBERS: choice.members} if choice.members else {}
+    values |= {REFIT: True} if choice.refit else {}
     return Candidate(values)
 
 
@@ -71,15 +93,29 @@ def judging_rows(study: Study[Any], task: Task) -> NDArray[np.int64]:
 
 def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:
     """What the trial has fitted: a pipeline, or the average of several. RunError where it is gone."""
-    if trial.proposal.origin == ENSEMBLE:
-        return average_of(study, task, trial.candidate)
     folder = study.trial_folder(trial.id)
+    if trial.proposal.origin == ENSEMBLE:
+        if not trial.candidate.values.get(REFIT):
+            return average_of(study, task, trial.candidate)
+        (number,) = _shares(trial.candidate)
+        return load(pipeline_of(study, task, number), folder)
     if not has_weights(folder):
         raise RunError(
             f"trial {trial.id} has left no weights in {study.folder}: only members of the front "
             f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
         )
-    return load_trial(as_pipeline(study.space.fill(trial.candidate), task), folder)
+    return load_trial(pipeline_of(study, task, trial.id), folder)
+
+
+def _one_part(whole: FittedPipeline | Blend, member: int) -> FittedPipeline:
+    """A fold's model; of another fold for the next member: what they have not seen differs, too."""
+    return whole.parts[member % len(whole.parts)] if isinstance(whole, Blend) else whole
+
+
+def pipeline_of(study: Study[Any], task: Task, number: int) -> Pipeline:
+    """The description of what the trial has fitted."""
+    trial = next(one for one in study.trials if one.id == number)
+    return as_pipeline(study.space.fill(trial.candidate), task)
 
 
 def held_out_of(study: Study[Any], task: Task, trial: Trial) -> NDArray[np.floating] | None:
@@ -114,7 +150,7 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         for number, share in _shares(candidate).items()
     ]
     if candidate.values.get(LIGHT):
-        pairs = [(w, one.parts[0] if isinstance(one, Blend) else one) for w, one in pairs]
+        pairs = [(w, _one_part(one, i)) for i, (w, one) in enumerate(pairs)]
     if MEMBERS in candidate.values:  # of one trial's first fold
         folds, part = cross_validation(study), pairs[0][1]
         assert folds is not None
@@ -123,6 +159,36 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         keep = int(_number(candidate, MEMBERS))
         pairs = [(1.0, _with_members(study, task, part, keep, rows))]
     return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
+
+
+def seconds_of_refit(study: Study[Any], task: Task, trial: Trial) -> float | None:
+    """About how long `refit_of` takes; None where the trial's model cannot be fitted so."""
+    folds = cross_validation(study)
+    pipeline = pipeline_of(study, task, trial.id)
+    if folds is None or len(folds.tasks) < 2 or not isinstance(pipeline.model, Settles):
+        return None
+    folder, many = study.trial_folder(trial.id), round(trial.metrics["folds"])
+    seconds = [seconds_of(fold_folder(folder, i)) for i in range(many)]
+    return max(seconds) * many / (many - 1) if many > 1 else None
+
+
+def refit_of(study: Study[Any], task: Task, number: int, end: float) -> FittedPipeline:
+    """The trial's candidate fitted on the rows of all folds, for as long as it was on these.
+
+    Raises ExportError where there is no time for that before `end`.
+    """
+    folds, pipeline = cross_validation(study), pipeline_of(study, task, number)
+    assert folds is not None
+    assert isinstance(pipeline, TablePipeline)
+    parts = load_folds(pipeline, study.trial_folder(number)).parts
+    rows, begun = replace(task, train=folds.rows), time.monotonic()
+    try:
+        fitted = refit(pipeline, parts, rows, seed=study.seed, deadline=end)
+    except InfeasibleCandidate as error:
+        raise ExportError(f"it cannot be fitted on all rows: {error}") from error
+    if time.monotonic() - begun > _ON_TIME * (end - begun):  # it may have ended early for the time
+        raise ExportError("there is no time to fit it again. The same line does.")
+    return fitted
 
 
 def _shares(candidate: Candidate) -> dict[int, float]:
@@ -141,7 +207,7 @@ def _number(candidate: Candidate, name: str) -> float:
 def members_of(study: Study[Any], task: Task, trial: Trial) -> int:
     """How many members the trial's network is of; 0 where it is none of members, where it was not
     fitted on all folds, or where these hold too few rows back to choose some by."""
-    model = as_pipeline(study.space.fill(trial.candidate), task).model
+    model = pipeline_of(study, task, trial.id).model
     folds = cross_validation(study)
     if folds is None or not isinstance(model, Training):
         return 0

@@ -6,9 +6,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,38 +18,28 @@ from netwright.automl.averages import (
     average_of,
     candidate_of,
     cross_validation,
-    few_members,
     held_out_of,
-    judge_of,
     judging_rows,
     known_average,
-    members_of,
     parents_of,
     predictor,
+    refit_of,
     threshold_of,
 )
-from netwright.automl.ensembles import Choice, Member, choose, members
+from netwright.automl.ensembles import Choice
+from netwright.automl.front import Offer, offers
 from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import ExportError, RunError
-from netwright.evaluators.folds import CrossValidate
-from netwright.evaluators.latency import Latency, example_feeds, measure
+from netwright.evaluators.latency import example_feeds, measure
 from netwright.pipelines.blend import Predictor
 from netwright.report.tables import Row, row
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
-_FRONT = 24
-"""So many members of the front are exported and measured; the best come first."""
-_ALONE = 3
-"""So many single candidates of a table are, beside the averages: one a family, the best."""
-_KEPT = (2, 1)
-"""Members that are kept of a network of members: faster in proportion."""
-_SMALL = 2
-"""Models in the small average: faster than the large one."""
 _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
 _DELIVERED = "delivered.json"
@@ -102,15 +91,8 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     but never the best. Raises RunError when there is nothing to deliver, KeyboardInterrupt when
     that is because the study was stopped.
     """
-    folds = cross_validation(study)
-    points = _Points(study, task, already)
-    for give in _averages(study, task, folds) if folds else _front(study):
-        if points.rows and not already and time.monotonic() > end:
-            points.left_out.append(
-                "more of the front is not exported: the time was up. The same line exports it."
-            )
-            break
-        points.try_one(give)
+    points = _Points(study, task, already, end)
+    _export_all(points, *offers(study, task, end))
     best = points.best()
     if best is None:
         if study.interrupted:
@@ -133,33 +115,51 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     )  # fmt: skip
 
 
-Give = Trial | Choice | Callable[[], Choice]
-"""What is to be delivered: a trial, or an average that is to become one, or to be made first."""
+def _export_all(points: _Points, first: Iterator[Offer], faster: Iterator[Offer]) -> None:
+    """Of `first` one, then those that are faster, then the others, as long as there is time."""
+    begun = time.monotonic()
+    for offer in first:
+        points.try_one(offer)
+        if points.rows:
+            break
+    took = time.monotonic() - begun
+    for some, guess in ((faster, took / 4), (first, took)):
+        for offer in some:
+            if points.rows and points.late(guess):
+                points.left_out.append(
+                    "more of the front is not exported: the time was up. The same line exports it."
+                )
+                return
+            points.try_one(offer)
 
 
 class _Points:
     """What has been exported so far."""
 
-    def __init__(self, study: Study[Any], task: Task, already: bool) -> None:
-        self._study, self._task, self._already = study, task, already
+    def __init__(self, study: Study[Any], task: Task, already: bool, end: float) -> None:
+        self._study, self._task, self._already, self._end = study, task, already, end
         self._feeds: dict[str, Any] | None = None
         self.rows: dict[int, Row] = {}
         self._agreed: dict[int, Parity] = {}
         self.left_out: list[str] = []
 
-    def try_one(self, give: Give) -> None:
+    def late(self, seconds: float) -> bool:
+        """Whether there is no time for so many more; there always is where nothing was left to do."""
+        return not self._already and time.monotonic() + seconds > self._end
+
+    def try_one(self, offer: Offer) -> None:
         """Exports, checks and measures it, or says why not."""
         study = self._study
-        name = f"trial {give.id}" if isinstance(give, Trial) else "an average"
+        name = f"trial {offer.id}" if isinstance(offer, Trial) else "an average"
         try:
-            if callable(give):
-                give = give()
-            if isinstance(give, Choice):
-                trial, measured = self._record(give)
-            elif give.id in self.rows:
+            if callable(offer):
+                offer = offer()
+            if isinstance(offer, Choice):
+                trial, measured = self._record(offer)
+            elif offer.id in self.rows:
                 return
             else:
-                trial = give
+                trial = offer
                 measured = self._export(trial)
         except ExportError as error:
             self.left_out.append(f"{name} is left out: {error}")
@@ -177,10 +177,14 @@ class _Points:
         folds = cross_validation(study)
         share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
         proposal = Proposal(candidate, share, ENSEMBLE, parents=parents_of(candidate))
-        model = average_of(study, task, candidate)
+        (first, *_) = choice.shares
+        again = refit_of(study, task, first, self._end) if choice.refit else None
+        model = again or average_of(study, task, candidate)
 
         def make(folder: Path) -> Metrics:
             number = int(folder.name)
+            if again:
+                again.save(folder)
             measured.update(self._write(model, folder, number, choice.metrics))
             return dict(choice.metrics) | measured
 
@@ -261,59 +265,6 @@ def _checked(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return told if whole and told["netwright"] == version("netwright") else None
-
-
-def _front(study: Study[Any]) -> Iterator[Give]:
-    yield from study.front[:_FRONT]
-
-
-def _averages(study: Study[Any], task: Task, folds: CrossValidate) -> Iterator[Give]:
-    """The best average, the best candidates alone, a small average; then all of them light.
-
-    The front alone where an objective is of networks: an average has no such figure.
-    """
-    found = members(study.trials, study.trial_folder)
-    known = {*folds.metrics, *Latency(study.space, task).metrics}
-    if not found or any(one.metric not in known for one in study.objectives):
-        yield from _front(study)
-        return
-    judge = judge_of(study, task)
-    target = task.target[folds.rows]
-    whole = choose(found, task.kind, target, judge)
-    yield _alone(found, whole) or whole
-    best = _families(study, found)
-    yield from best
-    small = choose(found, task.kind, target, judge, steps=_SMALL)
-    if len(small.shares) < len(whole.shares):
-        yield _alone(found, small) or small
-    if len(folds.tasks) > 1:
-        lights = [whole, *([small] if len(small.shares) < len(whole.shares) else ())]
-        yield from (replace(one, light=True) for one in lights)
-        for trial in best:
-            yield Choice({trial.id: 1.0}, 1.0, trial.metrics, light=True)
-        for trial in best:
-            for keep in (k for k in _KEPT if k < members_of(study, task, trial)):
-                few = Choice({trial.id: 1.0}, 1.0, {}, light=True, members=keep)
-                yield known_average(study, few) or partial(few_members, study, task, trial, keep)
-
-
-def _alone(found: list[Member], choice: Choice) -> Trial | None:
-    """The trial, where the average is of one and changes nothing."""
-    if len(choice.shares) > 1 or (choice.temperature, choice.threshold) != (1, 0.5):
-        return None
-    trial = next(one.trial for one in found if one.trial.id in choice.shares)
-    return trial if trial.proposal.fidelity == 1 else None
-
-
-def _families(study: Study[Any], found: list[Member]) -> list[Trial]:
-    """The best trial of each of the best families, of full fidelity."""
-    first = study.objectives[0]
-    most = max(one.folds for one in found)
-    full = [one.trial for one in found if one.folds == most and one.trial.proposal.fidelity == 1]
-    best: dict[object, Trial] = {}
-    for trial in sorted(full, key=lambda one: first.loss(one.metrics)):
-        best.setdefault(trial.candidate.values.get(""), trial)
-    return list(best.values())[:_ALONE]
 
 
 def scores_of(metrics: Metrics) -> dict[str, float]:

@@ -73,6 +73,9 @@ class Choice:
     out of one fold. Of all folds' models the average is better than they say, and slower."""
     members: int = 0
     """So many are kept of a network of members; 0: all."""
+    refit: bool = False
+    """Of one trial: fitted again on all rows. The metrics are those of a fold's models, which have
+    learnt from fewer."""
 
 
 def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Member]:

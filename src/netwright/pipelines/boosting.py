@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -103,6 +104,11 @@ class _Boosting(GrowsTrees, ABC):
         if not math.isfinite(watch.best):
             raise InfeasibleCandidate("boosting diverged: no round has a finite loss")
         return _preferred(ensemble, width, watch, held_out, judge)
+
+    def settled(self, fitted: Sequence[TreeEnsemble]) -> Self:
+        """As `Settles.settled`: their rounds."""
+        rounds = [one.trees / len(np.unique(one.output)) for one in fitted]
+        return replace(self, trees=max(1, round(float(np.mean(rounds)))))  # type: ignore[type-var]
 
     @abstractmethod
     def _grow(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,11 @@ class _Forest(GrowsTrees):
         if inputs.outputs == 1:
             return _mean(trees)
         return _vote(trees, model.classes_, rows, inputs.outputs)
+
+    def settled(self, fitted: Sequence[TreeEnsemble]) -> Self:
+        """As `Settles.settled`: their trees, which a deadline may have made fewer."""
+        trees = [one.trees for one in fitted]
+        return replace(self, trees=max(1, round(float(np.mean(trees)))))  # type: ignore[type-var]
 
     def _model(self, outputs: int, rows: Rows, many: int, seed: int) -> Any:
         from sklearn import ensemble

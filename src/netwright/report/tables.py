@@ -12,7 +12,7 @@ from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, MEMBERS, Metrics, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, MEMBERS, REFIT, Metrics, Status, Trial
 
 Fill = Callable[[Candidate], object]
 
@@ -44,6 +44,8 @@ def what(trial: Trial, fill: Fill) -> str:
         kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"
         if kept := trial.candidate.values.get(MEMBERS):
             return f"one fold of {members}, {kept} member{'s' if kept != 1 else ''}"
+        if trial.candidate.values.get(REFIT):
+            kind = "refit"
         return f"{'one fold' if trial.candidate.values.get(LIGHT) else kind} of {members}"
     try:
         words = summary(fill(trial.candidate))

@@ -34,6 +34,8 @@ ENSEMBLE = "ensemble"
 """The origin of averages: the candidate has a weight for each member's trial, its parents."""
 LIGHT = "light"
 """True among the values of an average whose members are of one fold each."""
+REFIT = "refit"
+"""True among the values of an average of one trial that was fitted again, on all rows."""
 MEMBERS = "members"
 """Among the values of such an average: so many are kept of a network of members."""
 

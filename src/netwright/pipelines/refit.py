@@ -1,0 +1,48 @@
+"""One model of all rows in place of one for each fold: as good as a fold's or better, and as fast.
+
+Nothing is held out any more that could say when to stop: it stops where the folds' have stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from netwright.data.task import Task
+from netwright.pipelines.models import Learner
+from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit
+
+_WATCHED = 1_000
+"""Rows of those learnt from on which a loss is counted, for that is what learners ask for."""
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A learner that can tell from what it has fitted how long to go on where nothing is held out."""
+
+    def settled(self, fitted: Sequence[Any]) -> Learner:
+        """The learner that goes on for as long as those have on average."""
+        ...
+
+
+def refit(
+    pipeline: TablePipeline, folds: Sequence[FittedPipeline], task: Task, *, seed: int,
+    deadline: float = math.inf,
+) -> FittedPipeline:  # fmt: skip
+    """Fitted on all training rows of `task`; `folds`: what the pipeline has become on parts of them.
+
+    The pipeline's model is one that `Settles`.
+    """
+    assert isinstance(pipeline.model, Settles)
+    model = pipeline.model.settled([one.model for one in folds])
+    rows = task.train
+    watched = rows[np.linspace(0, len(rows) - 1, min(len(rows), _WATCHED)).astype(int)]
+    whole = replace(task, validation=watched, test=None)
+    return fit(
+        replace(pipeline, model=model), whole, seed=seed, deadline=deadline,
+        metric_name="log_loss" if task.classes else "rmse",
+    )  # fmt: skip

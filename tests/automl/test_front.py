@@ -1,0 +1,118 @@
+"""What a finished search offers that is faster than its best: one model in place of one a fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.automl.averages import predictor
+from netwright.automl.ensembles import Choice
+from netwright.automl.front import offers
+from netwright.automl.plan import Effort, fit
+from netwright.automl.reopen import reopen
+from netwright.data.task import Task, task
+from netwright.deploy.model import load
+from netwright.errors import ExportError
+from netwright.study.executors import InProcess
+from netwright.trials.trial import ENSEMBLE, LIGHT, REFIT, Trial
+
+
+def steps_and_a_line() -> Task:
+    """A line that straight models see, and steps that trees see: together they know more."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4))
+    steps = 0.15 * np.floor(2 * x[:, 1]) * np.sign(x[:, 2])
+    return task(x, 3 * x[:, 0] + steps + 0.3 * rng.normal(size=400), kind="regression", name="half")
+
+
+def search(found: Task, run: Path, trials: int, **options: Any) -> Any:
+    few = {"families": ["extra_trees", "lightgbm", "linear"]} | options
+    return fit(found, effort=Effort(trials=trials), run=run, executor=InProcess(), **few)
+
+
+def valued(trials: tuple[Trial, ...], name: str) -> list[Trial]:
+    return [
+        one for one in trials if one.proposal.origin == ENSEMBLE and name in one.candidate.values
+    ]
+
+
+def test_trees_are_fitted_again_on_all_rows_and_others_offer_a_fold(tmp_path: Path) -> None:
+    found = steps_and_a_line()
+    outcome = search(found, tmp_path / "run", 9)
+    trials = {one.id: one for one in outcome.study.trials}
+    again = valued(outcome.study.trials, REFIT)
+    families = {trials[one.proposal.parents[0]].candidate.values[""] for one in again}
+    assert families == {"extra_trees", "lightgbm"}
+    lights = [one for one in valued(outcome.study.trials, LIGHT) if len(one.proposal.parents) == 1]
+    assert {trials[one.proposal.parents[0]].candidate.values[""] for one in lights} == {"linear"}
+    for one in again:
+        of = trials[one.proposal.parents[0]]
+        assert one.metrics["rmse"] == of.metrics["rmse"]  # what is known of a fold's models
+        folds, single = predictor(outcome.study, found, of), predictor(outcome.study, found, one)
+        assert single.model.trees < 1.5 * folds.parts[0].model.trees  # type: ignore[union-attr]
+        file = load(outcome.run / "trials" / str(one.id) / "model.onnx")
+        values = file.scores(found.features)
+        assert np.allclose(values, single.predict(found.features), rtol=1e-5, atol=1e-5)
+        if of.candidate.values[""] == "extra_trees":  # each tree knows all rows by heart
+            assert np.allclose(values, found.target, atol=1e-3)
+            part = folds.parts[0].predict(found.features)  # type: ignore[union-attr]
+            assert np.abs(part - found.target).max() > 0.3
+    said = {row.trial: row.what for row in reopen(outcome.run).rows()}
+    assert said[again[0].id] == f"refit of {again[0].proposal.parents[0]}"
+
+
+def test_the_small_average_is_made_of_what_was_fitted_again(tmp_path: Path) -> None:
+    found = steps_and_a_line()
+    outcome = search(found, tmp_path / "run", 9)
+    trials = {one.id: one for one in outcome.study.trials}
+    small = next(
+        one for one in outcome.study.trials
+        if one.proposal.origin == ENSEMBLE
+        and {trials[n].proposal.origin for n in one.proposal.parents} == {ENSEMBLE}
+    )  # fmt: skip
+    kinds = [set(trials[n].candidate.values) & {LIGHT, REFIT} for n in small.proposal.parents]
+    assert sorted(map(str, kinds)) == ["{'light'}", "{'refit'}"]
+    halves = [predictor(outcome.study, found, trials[n]) for n in small.proposal.parents]
+    mean = np.mean([one.predict(found.features) for one in halves], axis=0)
+    file = load(outcome.run / "trials" / str(small.id) / "model.onnx")
+    assert np.allclose(file.scores(found.features), mean, rtol=1e-4, atol=1e-4)
+
+
+def test_without_time_to_fit_again_a_fold_is_offered_and_the_same_line_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = steps_and_a_line()
+
+    def late(*_: Any) -> Any:
+        raise ExportError("there is no time to fit it again. The same line does.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("netwright.automl.delivery.refit_of", late)
+        outcome = search(found, tmp_path / "run", 4, families=["lightgbm"])
+    assert any("no time to fit it again" in sentence for sentence in outcome.left_out)
+    assert not valued(outcome.study.trials, REFIT)
+    _, faster = offers(outcome.study, found, end=0.0)
+    assert not any(isinstance(one, Choice) and one.refit for one in faster)
+    again = search(found, tmp_path / "run", 4, families=["lightgbm"])
+    assert again.already
+    assert valued(again.study.trials, REFIT)
+    assert not again.left_out
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("family", ["lightgbm", "histogram", "forest"])
+def test_classes_are_fitted_again(family: str, classes: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    y = (x[:, 0] + 0.3 * rng.normal(size=300) > 0).astype(int)
+    y += (x[:, 1] > 1) * (classes > 2)
+    found = task(x, [f"c{one}" for one in y], name="some")
+    study = search(found, tmp_path / "run", 3, families=[family]).study
+    again = valued(study.trials, REFIT)
+    assert again
+    for one in again:
+        said = predictor(study, found, one).predict(found.features)
+        assert (said.argmax(1) == y).mean() > 0.85
