@@ -5,9 +5,9 @@
 
 `measure` fits hand-made and random configurations of every family on one fold of every table, and
 keeps score, seconds and predictions of the held-out rows: killed, it goes on. `choose` adds, one by
-one, the configuration that makes the averages best: on each table those count for which the time of
-a search suffices, and what counts is the loss of their greedy average, scaled to 0 at the best that
-they reach together and 1 at the middle one of all alone. It writes
+one, the configuration that makes the averages best: on each table those count that a search of so
+much time would come to fit on all folds, and what counts is the loss of their greedy average, scaled
+to 0 at the best that they reach together and 1 at the middle one of all alone. It writes
 ``src/netwright/automl/portfolio.json``, for installations with the extra `boost` and without: the
 list from all tables, and for each table the list made without it, which the harness uses so that no
 table is judged by itself.
@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES, Kind
 from netwright.automl.brief import Brief
 from netwright.automl.families import NEEDS, known_families
 from netwright.automl.portfolio import completed
-from netwright.automl.recipes import HAND_MADE, PLAIN, size_of
+from netwright.automl.recipes import ALL, HAND_MADE, PLAIN
 from netwright.automl.schedule import pace
 from netwright.automl.spaces import space_for
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
@@ -173,7 +174,6 @@ def measure(data: Path, work: Path, minutes: float, workers: int) -> None:
 class Measured:
     """One table: for each configuration the held-out predictions (None: failed) and seconds."""
 
-    size: str
     folds: int
     kind: Kind
     target: np.ndarray
@@ -199,21 +199,33 @@ class Measured:
         Not that of the best one: on easy tables the two are alike, and their distance is chance.
         """
         known = [i for i, one in enumerate(self.said) if one is not None]
-        alone = {i: self.loss(self.said[i], self.target) for i in known}
+        alone = {i: self.alone[i] for i in known}
         together = self._loss(sorted(known, key=lambda i: alone[i])[:12])
         best = min(together, *alone.values())
         return best, max(float(np.median([*alone.values()])), best + 1e-6)
 
+    @cached_property
+    def alone(self) -> list[float]:
+        """The loss of each configuration by itself; infinite where it failed."""
+        losses = (math.inf if p is None else self.loss(p, self.target) for p in self.said)
+        return [*losses]
+
     def _in_time(self, chosen: Sequence[int], search: float) -> list[int]:
-        """Of each candidate one fold, of the better half the others: half of them, on average."""
-        found, used = [], 0.0
+        """Those that a search comes to fit on all folds: the first at once; of the others one fold,
+        and whoever is among the better half of what was seen goes on to the others."""
+        whole, seen, used = [], [], 0.0
         for i in chosen:
-            used += self.seconds[i] * (1 + (self.folds - 1) / 2)
-            if used > search and found:
+            used += self.seconds[i] * (1 if seen else self.folds)
+            if used > search:
                 break
-            if self.said[i] is not None:
-                found.append(i)
-        return found
+            whole += [] if seen else [i]
+            seen.append(i)
+            better = sorted(seen, key=lambda one: self.alone[one])[: len(seen) // 2]
+            for one in (one for one in better if one not in whole):
+                used += self.seconds[one] * (self.folds - 1)
+                if used <= search:
+                    whole.append(one)
+        return [i for i in whole if self.said[i] is not None]
 
     def _loss(self, chosen: Sequence[int]) -> float:
         if not chosen:
@@ -241,7 +253,7 @@ def read(data: Path, work: Path) -> dict[str, Measured]:
         columns = len(task_of(data, table).features.columns)
         brief = Brief(kind, 5 * len(target), columns=columns, classes=classes)
         folds = pace(brief, 52.0, 2).folds
-        found[table] = Measured(size_of(brief), folds, kind, target[some], said, seconds)
+        found[table] = Measured(folds, kind, target[some], said, seconds)
     return found
 
 
@@ -265,20 +277,18 @@ def cover(tables: Sequence[Measured], allowed: Sequence[int]) -> list[int]:
 
 def choose(data: Path, work: Path) -> None:
     tables, known = read(data, work), configs()
-    jobs = []
-    for extras in ("", PLAIN):
-        allowed = [i for i, one in enumerate(known) if not extras or one.family not in NEEDS]
-        for size in ("small", "large"):
-            mine = [table for table, one in tables.items() if one.size == size]
-            print(f"{size}{extras}: {', '.join(mine)}", flush=True)
-            jobs += [(without, size + extras, mine, allowed) for without in ("", *mine)]
+    allowed = {
+        ALL: [*range(len(known))],
+        PLAIN: [i for i, one in enumerate(known) if one.family not in NEEDS],
+    }
+    jobs = [(without, extras) for extras in allowed for without in ("", *tables)]
     lists: dict[str, dict[str, list[int]]] = {}
     with ProcessPoolExecutor(2) as pool:
-        rest = [[tables[name] for name in mine if name != without] for without, _, mine, _ in jobs]
-        found = pool.map(cover, rest, [allowed for *_, allowed in jobs])
-        for (without, name, *_), chosen in zip(jobs, found, strict=True):
-            lists.setdefault(without, {})[name] = chosen
-            print(without or "all", name, *(known[i].family for i in chosen), flush=True)
+        rest = [[one for name, one in tables.items() if name != without] for without, _ in jobs]
+        found = pool.map(cover, rest, [allowed[extras] for _, extras in jobs])
+        for (without, extras), chosen in zip(jobs, found, strict=True):
+            lists.setdefault(without, {})[extras] = chosen
+            print(without or "no table", extras, *(known[i].family for i in chosen), flush=True)
     used = sorted({i for one in lists.values() for chosen in one.values() for i in chosen})
     place = {number: i for i, number in enumerate(used)}
     state = {

@@ -14,8 +14,8 @@ from netwright.space.candidate import Value
 
 Wishes = Mapping[str, Value]
 
-PLAIN = "-plain"
-"""Lists that were chosen without the families that an extra brings."""
+ALL, PLAIN = "all", "plain"
+"""Lists that were chosen with the families that an extra brings, and without them."""
 _MANY_CLASSES = 5
 
 _LIGHTGBM: dict[str, Value] = {
@@ -90,19 +90,14 @@ def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
     """
     known = check_families(brief.families)
     if made := _made():
-        size = size_of(brief) + ("" if set(NEEDS) <= set(known) else PLAIN)
-        chosen = made["lists"].get(without, {}).get(size) or made["lists"][""][size]
+        extras = ALL if set(NEEDS) <= set(known) else PLAIN
+        chosen = made["lists"][without if without in made["lists"] else ""][extras]
         found = [made["configs"][number] for number in chosen]
         rest = [(name, HAND_MADE[name][0]) for name in known if name not in {f for f, _ in found}]
         found = [(name, wishes) for name, wishes in [*found, *rest] if name in known]
         return [_wishes(name, wishes, alone=len(known) == 1) for name, wishes in found]
     order = [one for one in (_ORDER_OF_FEW if is_small(brief) else _ORDER) if one[0] in known]
     return [_wishes(name, HAND_MADE[name][i], alone=len(known) == 1) for name, i in order]
-
-
-def size_of(brief: Brief) -> str:
-    """Which of the made lists is a table's."""
-    return "small" if brief.rows < FEW_ROWS else "large"
 
 
 def is_small(brief: Brief) -> bool:

@@ -203,6 +203,8 @@ def _closing(outcome: Outcome) -> None:
         say(line)
     if any(row.what.startswith("one fold of") for row in outcome.front):
         say("one fold of N: the score of N is that of single folds; all together are better")
+    if any(row.what.startswith("refit of") for row in outcome.front):
+        say("refit of N: one model of all rows; its score is that of models of N's folds")
     if sure := outcome.sure():
         first = study.objectives[0].metric
         low, high = (value(first, {first: end}) for end in sure)
