@@ -39,15 +39,13 @@ def valued(trials: tuple[Trial, ...], name: str) -> list[Trial]:
     ]
 
 
-def test_trees_are_fitted_again_on_all_rows_and_others_offer_a_fold(tmp_path: Path) -> None:
+def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
     found = steps_and_a_line()
-    outcome = search(found, tmp_path / "run", 9)
+    outcome = search(found, tmp_path / "run", 9, families=["extra_trees", "lightgbm"])
     trials = {one.id: one for one in outcome.study.trials}
     again = valued(outcome.study.trials, REFIT)
     families = {trials[one.proposal.parents[0]].candidate.values[""] for one in again}
     assert families == {"extra_trees", "lightgbm"}
-    lights = [one for one in valued(outcome.study.trials, LIGHT) if len(one.proposal.parents) == 1]
-    assert {trials[one.proposal.parents[0]].candidate.values[""] for one in lights} == {"linear"}
     for one in again:
         of = trials[one.proposal.parents[0]]
         assert one.metrics["rmse"] == of.metrics["rmse"]  # what is known of a fold's models
@@ -64,21 +62,32 @@ def test_trees_are_fitted_again_on_all_rows_and_others_offer_a_fold(tmp_path: Pa
     assert said[again[0].id] == f"refit of {again[0].proposal.parents[0]}"
 
 
-def test_the_small_average_is_made_of_what_was_fitted_again(tmp_path: Path) -> None:
+def test_others_offer_the_model_of_a_fold(tmp_path: Path) -> None:
+    trials = search(steps_and_a_line(), tmp_path / "run", 2, families=["linear"]).study.trials
+    assert not valued(trials, REFIT)
+    assert valued(trials, LIGHT)
+
+
+def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> None:
     found = steps_and_a_line()
     outcome = search(found, tmp_path / "run", 9)
     trials = {one.id: one for one in outcome.study.trials}
-    small = next(
-        one for one in outcome.study.trials
-        if one.proposal.origin == ENSEMBLE
-        and {trials[n].proposal.origin for n in one.proposal.parents} == {ENSEMBLE}
-    )  # fmt: skip
-    kinds = [set(trials[n].candidate.values) & {LIGHT, REFIT} for n in small.proposal.parents]
-    assert sorted(map(str, kinds)) == ["{'light'}", "{'refit'}"]
-    halves = [predictor(outcome.study, found, trials[n]) for n in small.proposal.parents]
-    mean = np.mean([one.predict(found.features) for one in halves], axis=0)
-    file = load(outcome.run / "trials" / str(small.id) / "model.onnx")
-    assert np.allclose(file.scores(found.features), mean, rtol=1e-4, atol=1e-4)
+    singles = {one.id for one in valued(outcome.study.trials, REFIT)}
+    singles |= {one.id for one in valued(outcome.study.trials, LIGHT)}
+    averages = [one for one in outcome.study.trials if set(one.proposal.parents) & singles]
+    assert averages
+    for one in averages:
+        assert set(one.proposal.parents) <= singles
+        parts = [predictor(outcome.study, found, trials[n]) for n in one.proposal.parents]
+        shares = [one.candidate.values[f"trial {n}"] for n in one.proposal.parents]
+        mean = np.sum(
+            [w * p.predict(found.features) for w, p in zip(shares, parts, strict=True)], axis=0
+        )
+        file = load(outcome.run / "trials" / str(one.id) / "model.onnx")
+        assert np.allclose(file.scores(found.features), mean, rtol=1e-4, atol=1e-4)
+        of = {trials[n].proposal.parents[0] for n in one.proposal.parents}
+        same = next(t for t in outcome.study.trials if set(t.proposal.parents) == of)
+        assert one.metrics["rmse"] == same.metrics["rmse"]
 
 
 def test_without_time_to_fit_again_a_fold_is_offered_and_the_same_line_goes_on(

@@ -25,7 +25,7 @@ from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import score
 from netwright.trials.objective import Objective
-from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, Status, Trial
+from netwright.trials.trial import ENSEMBLE, MEMBERS, Status, Trial
 
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
@@ -242,8 +242,12 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert first.judged == len(found.train) + len(found.validation)
     quickest = [row.metrics["latency"] for row in first.front]
     assert quickest == sorted(quickest, reverse=True)  # whoever is worse is faster
-    light = [trial for trial in averages if trial.candidate.values.get(LIGHT)]
-    same = next(one for one in light if one.proposal.parents == best.proposal.parents)
+    single = {one.id: one.proposal.parents[0] for one in averages if len(one.proposal.parents) == 1}
+    same = next(
+        one
+        for one in averages
+        if [single.get(n) for n in one.proposal.parents] == [*best.proposal.parents]
+    )
     assert same.metrics["rmse"] == best.metrics["rmse"]
     assert same.metrics["size"] < best.metrics["size"] / 4  # of 8 folds one
     again = search(found, tmp_path / "run", trials=9, **few)

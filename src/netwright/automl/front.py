@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -71,18 +71,33 @@ def _faster(
     a few members of networks that are many."""
     singles: dict[int, Choice] = {}
     known = {trial.id: trial for trial in study.trials}
-    for number in dict.fromkeys([*(one.id for one in best), *averages[-1].shares]):
-        singles[number] = _single(study, task, known[number], end)
-        yield singles[number]
-    small = averages[-1]
-    made = {n: known_average(study, singles[n]) for n in small.shares}
-    if all(made.values()) and (len(made) > 1 or (small.temperature, small.threshold) != (1, 0.5)):
-        yield replace(small, shares={t.id: small.shares[n] for n, t in made.items() if t})
-    yield from (replace(one, light=True) for one in averages[:-1])
+
+    def each(numbers: Iterable[int]) -> Iterator[Choice]:
+        for number in numbers:
+            if number not in singles:
+                singles[number] = _single(study, task, known[number], end)
+                yield singles[number]
+
+    *large, small = averages
+    yield from each([*(one.id for one in best), *small.shares])
+    yield from _of_singles(study, small, singles)
     for trial in best:
         for keep in (k for k in _KEPT if k < members_of(study, task, trial)):
             few = Choice({trial.id: 1.0}, 1.0, {}, light=True, members=keep)
             yield known_average(study, few) or partial(few_members, study, task, trial, keep)
+    for whole in large:
+        yield from each(whole.shares)
+        yield from _of_singles(study, whole, singles)
+
+
+def _of_singles(study: Study[Any], whole: Choice, singles: Mapping[int, Choice]) -> list[Choice]:
+    """The average, of one model for each of its members; none where that is the single itself."""
+    made = {number: known_average(study, singles[number]) for number in whole.shares}
+    if len(made) == 1 and (whole.temperature, whole.threshold) == (1, 0.5):
+        return []
+    if not all(made.values()):  # one of them could not be made
+        return [replace(whole, light=True)]
+    return [replace(whole, shares={t.id: whole.shares[n] for n, t in made.items() if t})]
 
 
 def _single(study: Study[Any], task: Task, trial: Trial, end: float) -> Choice:
