@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,11 @@ import numpy as np
 import pytest
 
 from netwright.automl.averages import predictor
-from netwright.automl.ensembles import Choice
-from netwright.automl.front import offers
 from netwright.automl.plan import Effort, fit
+from netwright.automl.refits import fit_again
 from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
-from netwright.errors import ExportError
 from netwright.study.executors import InProcess
 from netwright.trials.trial import ENSEMBLE, LIGHT, REFIT, Trial
 
@@ -50,7 +49,8 @@ def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
         of = trials[one.proposal.parents[0]]
         assert one.metrics["rmse"] == of.metrics["rmse"]  # what is known of a fold's models
         folds, single = predictor(outcome.study, found, of), predictor(outcome.study, found, one)
-        assert single.model.trees < 1.5 * folds.parts[0].model.trees  # type: ignore[union-attr]
+        many = [part.model.trees for part in folds.parts]  # type: ignore[union-attr]
+        assert single.model.trees <= round(float(np.mean(many)))  # type: ignore[union-attr]
         file = load(outcome.run / "trials" / str(one.id) / "model.onnx")
         values = file.scores(found.features)
         assert np.allclose(values, single.predict(found.features), rtol=1e-5, atol=1e-5)
@@ -74,10 +74,13 @@ def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> No
     trials = {one.id: one for one in outcome.study.trials}
     singles = {one.id for one in valued(outcome.study.trials, REFIT)}
     singles |= {one.id for one in valued(outcome.study.trials, LIGHT)}
-    averages = [one for one in outcome.study.trials if set(one.proposal.parents) & singles]
+    averages = [
+        one
+        for one in outcome.study.trials
+        if one.proposal.parents and set(one.proposal.parents) <= singles
+    ]
     assert averages
     for one in averages:
-        assert set(one.proposal.parents) <= singles
         parts = [predictor(outcome.study, found, trials[n]) for n in one.proposal.parents]
         shares = [one.candidate.values[f"trial {n}"] for n in one.proposal.parents]
         mean = np.sum(
@@ -90,25 +93,33 @@ def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> No
         assert one.metrics["rmse"] == same.metrics["rmse"]
 
 
-def test_without_time_to_fit_again_a_fold_is_offered_and_the_same_line_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_has_the_refits_of_its_members(tmp_path: Path) -> None:
+    outcome = search(steps_and_a_line(), tmp_path / "run", 9)
+    again = {one.id: one.proposal.parents[0] for one in valued(outcome.study.trials, REFIT)}
+    inside = set(outcome.best.proposal.parents) & set(again)
+    assert inside
+    for number in inside:
+        of = again[number]
+        assert of in outcome.best.proposal.parents
+        values = outcome.best.candidate.values
+        assert values[f"trial {of}"] == pytest.approx(2 * values[f"trial {number}"])
+
+
+def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path: Path) -> None:
     found = steps_and_a_line()
-
-    def late(*_: Any) -> Any:
-        raise ExportError("there is no time to fit it again. The same line does.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("netwright.automl.delivery.refit_of", late)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("netwright.automl.delivery.fit_again", lambda *_: iter(()))
         outcome = search(found, tmp_path / "run", 4, families=["lightgbm"])
-    assert any("no time to fit it again" in sentence for sentence in outcome.left_out)
     assert not valued(outcome.study.trials, REFIT)
-    _, faster = offers(outcome.study, found, end=0.0)
-    assert not any(isinstance(one, Choice) and one.refit for one in faster)
+    known = outcome.study.trials
+    assert not list(fit_again(outcome.study, found, [known[0].id], time.monotonic()))
     again = search(found, tmp_path / "run", 4, families=["lightgbm"])
     assert again.already
-    assert valued(again.study.trials, REFIT)
-    assert not again.left_out
+    assert again.best == outcome.best  # what was delivered is delivered again
+    assert valued(again.study.trials, REFIT)  # and the front is made complete
+    third = search(found, tmp_path / "run", 4, families=["lightgbm"])
+    assert third.best == outcome.best
+    assert third.study.trials == again.study.trials
 
 
 @pytest.mark.parametrize("classes", [2, 3])

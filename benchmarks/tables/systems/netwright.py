@@ -62,6 +62,8 @@ def _made_of(run: Path, delivered: int) -> dict[str, Any]:
     searched = 0.0
     for number, share in shares.items():
         one = trials[number]
+        if one.proposal.origin == ENSEMBLE:  # fitted again on all rows
+            one = trials[one.proposal.parents[0]]
         family = str(one.candidate.values.get("", ""))
         families[family] = families.get(family, 0.0) + share
         first = {t.proposal.origin for t in trials.values() if t.candidate == one.candidate}

@@ -7,8 +7,6 @@ members (TabM) a few of these may be kept. Or it is one candidate fitted again, 
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,29 +14,24 @@ from numpy.typing import NDArray
 
 from netwright.automl.ensembles import Choice
 from netwright.data.task import Task
-from netwright.errors import ExportError, InfeasibleCandidate, RunError
+from netwright.errors import RunError
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.networks.members import members_in
 from netwright.networks.training import Training
 from netwright.pipelines.blend import (
     Blend,
     blended,
-    fold_folder,
     has_weights,
-    load_folds,
     load_trial,
-    seconds_of,
     tempered,
 )
 from netwright.pipelines.pipeline import (
     FittedPipeline,
     Pipeline,
-    TablePipeline,
     as_pipeline,
     load,
     pruned,
 )
-from netwright.pipelines.refit import Settles, refit
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study
 from netwright.trials.losses import loss_of
@@ -47,8 +40,6 @@ from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, REFIT, Trial
 
 _TEMPERATURE, _THRESHOLD = "temperature", "threshold"
 _MEMBER = "trial "
-_ON_TIME = 0.8
-"""A fit that takes more of what it is given may have been cut short."""
 _CHOOSABLE = 30
 """Rows that a fold has to hold back for members of a network to be chosen by."""
 
@@ -159,36 +150,6 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         keep = int(_number(candidate, MEMBERS))
         pairs = [(1.0, _with_members(study, task, part, keep, rows))]
     return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
-
-
-def seconds_of_refit(study: Study[Any], task: Task, trial: Trial) -> float | None:
-    """About how long `refit_of` takes; None where the trial's model cannot be fitted so."""
-    folds = cross_validation(study)
-    pipeline = pipeline_of(study, task, trial.id)
-    if folds is None or len(folds.tasks) < 2 or not isinstance(pipeline.model, Settles):
-        return None
-    folder, many = study.trial_folder(trial.id), round(trial.metrics["folds"])
-    seconds = [seconds_of(fold_folder(folder, i)) for i in range(many)]
-    return max(seconds) * many / (many - 1) if many > 1 else None
-
-
-def refit_of(study: Study[Any], task: Task, number: int, end: float) -> FittedPipeline:
-    """The trial's candidate fitted on the rows of all folds, for as long as it was on these.
-
-    Raises ExportError where there is no time for that before `end`.
-    """
-    folds, pipeline = cross_validation(study), pipeline_of(study, task, number)
-    assert folds is not None
-    assert isinstance(pipeline, TablePipeline)
-    parts = load_folds(pipeline, study.trial_folder(number)).parts
-    rows, begun = replace(task, train=folds.rows), time.monotonic()
-    try:
-        fitted = refit(pipeline, parts, rows, seed=study.seed, deadline=end)
-    except InfeasibleCandidate as error:
-        raise ExportError(f"it cannot be fitted on all rows: {error}") from error
-    if time.monotonic() - begun > _ON_TIME * (end - begun):  # it may have ended early for the time
-        raise ExportError("there is no time to fit it again. The same line does.")
-    return fitted
 
 
 def _shares(candidate: Candidate) -> dict[int, float]:

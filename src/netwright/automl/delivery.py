@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +23,11 @@ from netwright.automl.averages import (
     known_average,
     parents_of,
     predictor,
-    refit_of,
     threshold_of,
 )
 from netwright.automl.ensembles import Choice
-from netwright.automl.front import Offer, offers
+from netwright.automl.front import Offer, Wanted, faster, first, front, wanted_of
+from netwright.automl.refits import choice_of, fit_again
 from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
@@ -35,6 +35,7 @@ from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import ExportError, RunError
 from netwright.evaluators.latency import example_feeds, measure
 from netwright.pipelines.blend import Predictor
+from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, score
@@ -42,6 +43,11 @@ from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
 _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
+_TO_WRITE, _A_BYTE = 1.0, 2.5e-7
+"""Seconds to write, check and measure a file; and for each byte of what an average has fitted."""
+_LESS = 0.25
+"""The part of that for one model in place of one for each fold."""
+_NO_TIME = "more of the front is not exported: the time was up. The same line exports it."
 _DELIVERED = "delivered.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 
@@ -83,7 +89,9 @@ class Outcome:
         return interval(self.task, rows, held_out, name, threshold_of(self.best))
 
 
-def deliver(study: Study[Any], task: Task, already: bool = False, end: float = math.inf) -> Outcome:
+def deliver(
+    study: Study[Any], task: Task, already: bool = False, end: float = math.inf, threads: int = 1
+) -> Outcome:
     """Exports and measures the front, and writes its best as `model.onnx` in the run folder.
 
     Of a search over folds also averages of trials are made and recorded. A member that cannot be
@@ -92,7 +100,11 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     that is because the study was stopped.
     """
     points = _Points(study, task, already, end)
-    _export_all(points, *offers(study, task, end))
+    wanted = wanted_of(study, task)
+    if wanted is None:
+        points.rest_of(points.first_of(front(study)))
+    else:
+        _averages(points, study, task, wanted, threads)
     best = points.best()
     if best is None:
         if study.interrupted:
@@ -115,60 +127,84 @@ def deliver(study: Study[Any], task: Task, already: bool = False, end: float = m
     )  # fmt: skip
 
 
-def _export_all(points: _Points, first: Iterator[Offer], faster: Iterator[Offer]) -> None:
-    """Of `first` one, then those that are faster, then the others, as long as there is time."""
-    begun = time.monotonic()
-    for offer in first:
-        points.try_one(offer)
-        if points.rows:
-            break
-    took = time.monotonic() - begun
-    for some, guess in ((faster, took / 4), (first, took)):
-        for offer in some:
-            if points.rows and points.late(guess):
-                points.left_out.append(
-                    "more of the front is not exported: the time was up. The same line exports it."
-                )
-                return
-            points.try_one(offer)
+def _averages(points: _Points, study: Study[Any], task: Task, wanted: Wanted, threads: int) -> None:
+    """Of a search over folds the best, then what is faster, then the rest, while there is time."""
+    if not points.already:
+        points.fit_again(wanted.averages[0].shares, _TO_WRITE + _A_BYTE * wanted.bytes, threads)
+    others = points.first_of(first(study, wanted, points.already))
+    points.fit_again(wanted.small, _TO_WRITE, threads)
+    points.rest_of(faster(study, task, wanted), _LESS)
+    points.rest_of(others)
 
 
 class _Points:
     """What has been exported so far."""
 
     def __init__(self, study: Study[Any], task: Task, already: bool, end: float) -> None:
-        self._study, self._task, self._already, self._end = study, task, already, end
+        self._study, self._task, self.already, self._end = study, task, already, end
         self._feeds: dict[str, Any] | None = None
         self.rows: dict[int, Row] = {}
         self._agreed: dict[int, Parity] = {}
         self.left_out: list[str] = []
+        self._chosen: int | None = None
+        self._took = 0.0
+        """Seconds that the best took to be exported, checked and measured."""
 
-    def late(self, seconds: float) -> bool:
-        """Whether there is no time for so many more; there always is where nothing was left to do."""
-        return not self._already and time.monotonic() + seconds > self._end
+    def first_of(self, offers: Iterator[Offer]) -> Iterator[Offer]:
+        """Exports until one succeeds, which is the best; the others are given back."""
+        begun = time.monotonic()
+        for offer in offers:
+            number = self._try(offer)
+            if number is not None:
+                self._chosen = number
+                break
+        self._took = time.monotonic() - begun
+        return offers
 
-    def try_one(self, offer: Offer) -> None:
-        """Exports, checks and measures it, or says why not."""
+    def rest_of(self, offers: Iterator[Offer], part: float = 1.0) -> None:
+        """Exports them for as long as there is time: there always is where nothing else was to do.
+
+        `part`: of the time that the best took, what each of these is expected to take.
+        """
+        took = part * self._took
+        for offer in offers:
+            late = time.monotonic() + took > self._end
+            if late and self.rows and not self.already:
+                self.left_out.append(_NO_TIME)
+                return
+            begun = time.monotonic()
+            self._try(offer)
+            took = max(took / 2, time.monotonic() - begun)
+
+    def fit_again(self, numbers: Iterable[int], kept: float, threads: int) -> None:
+        """Fits the trials' candidates on all rows and exports them; `kept`: seconds for the rest."""
+        for trial, fitted in fit_again(self._study, self._task, numbers, self._end - kept, threads):
+            self._try(choice_of(trial), fitted)
+
+    def _try(self, offer: Offer, fitted: FittedPipeline | None = None) -> int | None:
+        """The trial that was exported, checked and measured; None where the reason is noted."""
         study = self._study
         name = f"trial {offer.id}" if isinstance(offer, Trial) else "an average"
         try:
             if callable(offer):
                 offer = offer()
             if isinstance(offer, Choice):
-                trial, measured = self._record(offer)
+                trial, measured = self._record(offer, fitted)
             elif offer.id in self.rows:
-                return
+                return offer.id
             else:
                 trial = offer
                 measured = self._export(trial)
         except ExportError as error:
             self.left_out.append(f"{name} is left out: {error}")
-            return
-        if trial.status is Status.DONE:
-            self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
+            return None
+        if trial.status is not Status.DONE:
+            return None
+        self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
+        return trial.id
 
-    def _record(self, choice: Choice) -> tuple[Trial, Metrics]:
-        """The average as a trial of the study."""
+    def _record(self, choice: Choice, fitted: FittedPipeline | None) -> tuple[Trial, Metrics]:
+        """The average as a trial of the study; `fitted`: of a candidate fitted again."""
         study, task = self._study, self._task
         candidate = candidate_of(choice)
         if known := known_average(study, choice):
@@ -177,14 +213,12 @@ class _Points:
         folds = cross_validation(study)
         share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
         proposal = Proposal(candidate, share, ENSEMBLE, parents=parents_of(candidate))
-        (first, *_) = choice.shares
-        again = refit_of(study, task, first, self._end) if choice.refit else None
-        model = again or average_of(study, task, candidate)
+        model = fitted or average_of(study, task, candidate)
 
         def make(folder: Path) -> Metrics:
             number = int(folder.name)
-            if again:
-                again.save(folder)
+            if fitted:
+                fitted.save(folder)
             measured.update(self._write(model, folder, number, choice.metrics))
             return dict(choice.metrics) | measured
 
@@ -195,7 +229,7 @@ class _Points:
         folder = self._study.trial_folder(trial.id)
         if known := _checked(folder):
             self._agreed[trial.id] = Parity(**known["parity"])
-            if self._already:
+            if self.already:
                 return dict(known["measured"])
             return self._measured(Model(folder / "model.onnx"), known["parity"])
         model = predictor(self._study, self._task, trial)
@@ -230,9 +264,8 @@ class _Points:
         kept = self._kept()
         if not kept:
             return None
-        chosen = next(iter(self.rows))
         first = self._study.objectives[0]
-        number = min(kept, key=lambda n: (n != chosen, first.loss(kept[n].metrics)))
+        number = min(kept, key=lambda n: (n != self._chosen, first.loss(kept[n].metrics)))
         return known[number], self._agreed[number]
 
     def _kept(self) -> dict[int, Row]:

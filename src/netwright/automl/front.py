@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,9 +13,9 @@ from netwright.automl.averages import (
     judge_of,
     known_average,
     members_of,
-    seconds_of_refit,
 )
 from netwright.automl.ensembles import Choice, Member, choose, members
+from netwright.automl.refits import choice_of, with_refits
 from netwright.data.task import Task
 from netwright.evaluators.latency import Latency
 from netwright.study.study import Study
@@ -30,58 +29,84 @@ _KEPT = (2, 1)
 """Members that are kept of a network of members: faster in proportion."""
 _SMALL = 2
 """Models in the small average: faster than the large one."""
-_UNSURE = 1.5
-"""Times as long as expected: what a fit may take before there is no use in beginning it."""
 
 Offer = Trial | Choice | Callable[[], Choice]
 """What is to be delivered: a trial, or an average that is to become one, or to be made first."""
 
 
-def _front(study: Study[Any]) -> Iterator[Offer]:
-    yield from study.front[:_FRONT]
+@dataclass(frozen=True)
+class Wanted:
+    """The averages of a search over folds, the best and perhaps a smaller one; the best candidates
+    alone, one a family. `bytes`: what the models of the best average take on disk."""
+
+    averages: tuple[Choice, ...]
+    best: tuple[Trial, ...]
+    alone: Trial | None
+    bytes: int
+
+    @property
+    def small(self) -> list[int]:
+        """The candidates whose single models are worth having."""
+        return [*(one.id for one in self.best), *self.averages[-1].shares]
 
 
-def offers(study: Study[Any], task: Task, end: float) -> tuple[Iterator[Offer], Iterator[Offer]]:
-    """What may be delivered, the best first, and what is faster than its first.
-
-    Of a search over folds: the best average, the best candidates alone, a small average; faster
-    ones of these. The front alone where an objective is of networks: an average has no such figure.
-    """
+def wanted_of(study: Study[Any], task: Task) -> Wanted | None:
+    """None where there are no folds to choose by, or an objective is of networks: an average has no
+    such figure. It is the front alone then."""
     folds = cross_validation(study)
     if folds is None:
-        return _front(study), iter(())
+        return None
     found = members(study.trials, study.trial_folder)
     known = {*folds.metrics, *Latency(study.space, task).metrics}
     if not found or any(one.metric not in known for one in study.objectives):
-        return _front(study), iter(())
+        return None
     target, judge = task.target[folds.rows], judge_of(study, task)
     whole = choose(found, task.kind, target, judge)
     small = choose(found, task.kind, target, judge, steps=_SMALL)
-    averages = [whole, *([small] if len(small.shares) < len(whole.shares) else ())]
+    averages = (whole, *((small,) if len(small.shares) < len(whole.shares) else ()))
+    size = sum(one.bytes for one in found if one.trial.id in whole.shares)
     best = _families(study, found)
-    full = [_alone(found, one) or one for one in averages]
-    first = iter([full[0], *best, *full[1:]])
-    return first, _faster(study, task, best, averages, end) if len(folds.tasks) > 1 else iter(())
+    return Wanted(averages, tuple(best), _alone(found, whole), size)
 
 
-def _faster(
-    study: Study[Any], task: Task, best: list[Trial], averages: list[Choice], end: float
-) -> Iterator[Offer]:
+def front(study: Study[Any]) -> Iterator[Offer]:
+    """Of trials that have been measured each by itself."""
+    yield from study.front[:_FRONT]
+
+
+def first(study: Study[Any], wanted: Wanted, already: bool) -> Iterator[Offer]:
+    """The best average, then what is delivered where it cannot be.
+
+    It has the refits that there are beside the folds' models. `already`: nothing was searched for;
+    it is the one that was delivered then.
+    """
+    whole, fuller = wanted.averages[0], with_refits(study, wanted.averages[0])
+    if fuller.shares != whole.shares and not (already and known_average(study, fuller) is None):
+        yield fuller
+    yield wanted.alone or whole
+    yield from wanted.best
+    yield from wanted.averages[1:]
+
+
+def faster(study: Study[Any], task: Task, wanted: Wanted) -> Iterator[Offer]:
     """One model of each candidate: fitted again on all rows, or that of a fold; averages of these;
     a few members of networks that are many."""
+    folds = cross_validation(study)
+    if folds is None or len(folds.tasks) < 2:
+        return
     singles: dict[int, Choice] = {}
     known = {trial.id: trial for trial in study.trials}
 
     def each(numbers: Iterable[int]) -> Iterator[Choice]:
         for number in numbers:
             if number not in singles:
-                singles[number] = _single(study, task, known[number], end)
+                singles[number] = _single(study, known[number])
                 yield singles[number]
 
-    *large, small = averages
-    yield from each([*(one.id for one in best), *small.shares])
+    *large, small = wanted.averages
+    yield from each(wanted.small)
     yield from _of_singles(study, small, singles)
-    for trial in best:
+    for trial in wanted.best:
         for keep in (k for k in _KEPT if k < members_of(study, task, trial)):
             few = Choice({trial.id: 1.0}, 1.0, {}, light=True, members=keep)
             yield known_average(study, few) or partial(few_members, study, task, trial, keep)
@@ -100,15 +125,10 @@ def _of_singles(study: Study[Any], whole: Choice, singles: Mapping[int, Choice])
     return [replace(whole, shares={t.id: whole.shares[n] for n, t in made.items() if t})]
 
 
-def _single(study: Study[Any], task: Task, trial: Trial, end: float) -> Choice:
-    """One model of the trial's candidate: of all rows, where its kind and the time allow that."""
-    again = Choice({trial.id: 1.0}, 1.0, trial.metrics, refit=True)
-    seconds = seconds_of_refit(study, task, trial)
-    if known_average(study, again):
-        return again
-    if seconds is None or time.monotonic() + _UNSURE * seconds > end:
-        return replace(again, refit=False, light=True)
-    return again
+def _single(study: Study[Any], trial: Trial) -> Choice:
+    """One model of the trial's candidate: of all rows where there is one."""
+    again = choice_of(trial)
+    return again if known_average(study, again) else replace(again, refit=False, light=True)
 
 
 def _alone(found: list[Member], choice: Choice) -> Trial | None:

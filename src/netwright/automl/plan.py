@@ -162,7 +162,7 @@ def carry_out(
     idle = timed and before == _ended(study) > 0
     if watch is not None and not already:
         watch(Delivering())
-    outcome = deliver(study, task, already, effort.end)
+    outcome = deliver(study, task, already, effort.end, effort.parallel)
     if not idle:
         return outcome
     said = "No further trial fitted into what was left of the time: give it more."
