@@ -29,7 +29,7 @@ _ON_TIME = 0.8
 """A fit that takes more of what it is given may have been cut short."""
 _SHARE = 1 / 3
 """Of a member's share: what its refit has beside the folds' models. Measured on seven development
-tables: better than none in 13 of 15 cases, by 0 to 5 %."""
+tables: better than none in 13 of 15 cases, by up to 3 %."""
 
 
 def choice_of(trial: Trial) -> Choice:
