@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from netwright.automl.averages import predictor
+from netwright.automl.delivery import deliver
 from netwright.automl.plan import Effort, fit
 from netwright.automl.refits import fit_again
 from netwright.automl.reopen import reopen
@@ -111,8 +112,11 @@ def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path
         patch.setattr("netwright.automl.delivery.fit_again", lambda *_: iter(()))
         outcome = search(found, tmp_path / "run", 4, families=["lightgbm"])
     assert not valued(outcome.study.trials, REFIT)
-    known = outcome.study.trials
-    assert not list(fit_again(outcome.study, found, [known[0].id], time.monotonic()))
+    first = outcome.study.trials[0].id
+    assert not list(fit_again(outcome.study, found, [first], time.monotonic()))
+    outcome.study.interrupted = True  # whoever has stopped it does not want to wait
+    deliver(outcome.study, found)
+    assert not valued(outcome.study.trials, REFIT)
     again = search(found, tmp_path / "run", 4, families=["lightgbm"])
     assert again.already
     assert again.best == outcome.best  # what was delivered is delivered again

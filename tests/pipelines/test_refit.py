@@ -13,7 +13,7 @@ from netwright.pipelines.boosting import CatBoost, HistogramBoosting, LightGBM, 
 from netwright.pipelines.forests import ExtraTrees, RandomForest
 from netwright.pipelines.linear import LinearModel
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit
-from netwright.pipelines.refit import Settles, refit
+from netwright.pipelines.refit import Settles, all_rows, refit
 
 
 def noisy(classes: int, n: int = 400, seed: int = 0) -> Task:
@@ -35,7 +35,7 @@ def in_halves(pipeline: TablePipeline, found: Task) -> list[FittedPipeline]:
 
 
 def whole(found: Task) -> Task:
-    return replace(found, train=np.arange(len(found.target)))
+    return all_rows(found, np.arange(len(found.target)))
 
 
 @pytest.mark.parametrize("kind", [LightGBM, XGBoost, CatBoost, HistogramBoosting])
@@ -50,6 +50,8 @@ def test_boosting_stops_where_the_folds_have_stopped(kind: Any, classes: int) ->
     again = refit(pipeline, halves, whole(found), seed=0)
     mine = again.model.trees / len(np.unique(again.model.output))  # type: ignore[attr-defined]
     assert 0.5 * np.mean(rounds) <= mine <= round(float(np.mean(rounds)))
+    same = refit(pipeline, halves, whole(found), seed=0).model
+    assert np.array_equal(again.model.values, same.values)  # type: ignore[attr-defined]
     other = noisy(classes, 2_000, seed=1)
     losses = [_loss(one, other) for one in (*halves, again)]
     assert losses[2] < np.mean(losses[:2])  # twice the rows

@@ -29,14 +29,13 @@ from netwright.pipelines.pipeline import (
     FittedPipeline,
     Pipeline,
     as_pipeline,
-    load,
     pruned,
 )
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import METRICS, default_metric, score
-from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, REFIT, Trial
+from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, REFIT, Status, Trial
 
 _TEMPERATURE, _THRESHOLD = "temperature", "threshold"
 _MEMBER = "trial "
@@ -85,17 +84,15 @@ def judging_rows(study: Study[Any], task: Task) -> NDArray[np.int64]:
 def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:
     """What the trial has fitted: a pipeline, or the average of several. RunError where it is gone."""
     folder = study.trial_folder(trial.id)
-    if trial.proposal.origin == ENSEMBLE:
-        if not trial.candidate.values.get(REFIT):
-            return average_of(study, task, trial.candidate)
-        (number,) = _shares(trial.candidate)
-        return load(pipeline_of(study, task, number), folder)
+    if trial.proposal.origin == ENSEMBLE and not trial.candidate.values.get(REFIT):
+        return average_of(study, task, trial.candidate)
     if not has_weights(folder):
         raise RunError(
             f"trial {trial.id} has left no weights in {study.folder}: only members of the front "
             f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
         )
-    return load_trial(pipeline_of(study, task, trial.id), folder)
+    (number,) = _shares(trial.candidate) or (trial.id,)  # a refit is of another trial
+    return load_trial(pipeline_of(study, task, number), folder)
 
 
 def _one_part(whole: FittedPipeline | Blend, member: int) -> FittedPipeline:
@@ -192,10 +189,12 @@ def few_members(study: Study[Any], task: Task, trial: Trial, keep: int) -> Choic
 
 
 def known_average(study: Study[Any], choice: Choice) -> Trial | None:
-    """The trial that the average has become already."""
+    """The trial that the average has become already; of a refit one that still has its model."""
     candidate = candidate_of(choice)
-    averages = (one for one in study.trials if one.proposal.origin == ENSEMBLE)
-    return next((one for one in averages if one.candidate == candidate), None)
+    done = (one for one in study.trials if one.status is Status.DONE)
+    made = (one for one in done if one.proposal.origin == ENSEMBLE and one.candidate == candidate)
+    there = (one for one in made if not choice.refit or has_weights(study.trial_folder(one.id)))
+    return next(there, None)
 
 
 def _of_few(study: Study[Any], task: Task, trial: Trial, keep: int) -> NDArray[np.floating]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from netwright.automl.averages import (
 from netwright.automl.ensembles import Choice
 from netwright.automl.front import Offer, Wanted, faster, first, front, wanted_of
 from netwright.automl.refits import choice_of, fit_again
+from netwright.automl.reopen import DELIVERED, delivered
 from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
@@ -48,7 +50,7 @@ _TO_WRITE, _A_BYTE = 1.0, 2.5e-7
 _LESS = 0.25
 """The part of that for one model in place of one for each fold."""
 _NO_TIME = "more of the front is not exported: the time was up. The same line exports it."
-_DELIVERED = "delivered.json"
+_CHECKED_FILE = "delivered.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 
 
@@ -96,26 +98,24 @@ def deliver(
 
     Of a search over folds also averages of trials are made and recorded. A member that cannot be
     exported exactly is left out, with its reason; so are those for which no time is left at `end`,
-    but never the best. Raises RunError when there is nothing to deliver, KeyboardInterrupt when
+    but never the best. Trees of what is delivered are fitted again on all rows, `threads` at a time,
+    where there is time. Raises RunError when there is nothing to deliver, KeyboardInterrupt when
     that is because the study was stopped.
     """
-    points = _Points(study, task, already, end)
+    before = _delivered(study) if already else None
+    points = _Points(study, task, before is not None, end, threads)
     wanted = wanted_of(study, task)
     if wanted is None:
         points.rest_of(points.first_of(front(study)))
     else:
-        _averages(points, study, task, wanted, threads)
+        _averages(points, study, task, wanted, before)
     best = points.best()
     if best is None:
         if study.interrupted:
             raise KeyboardInterrupt
         raise RunError(_nothing(study, points.left_out))
     trial, agreed = best
-    final = study.folder / "model.onnx"
-    part = final.with_name(".model.onnx.part")
-    shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
-    part.replace(final)
-    model = Model(final)
+    model = _as_final(study, trial)
     test = score_part(model, task)
     rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others
@@ -127,21 +127,48 @@ def deliver(
     )  # fmt: skip
 
 
-def _averages(points: _Points, study: Study[Any], task: Task, wanted: Wanted, threads: int) -> None:
-    """Of a search over folds the best, then what is faster, then the rest, while there is time."""
-    if not points.already:
-        points.fit_again(wanted.averages[0].shares, _TO_WRITE + _A_BYTE * wanted.bytes, threads)
-    others = points.first_of(first(study, wanted, points.already))
-    points.fit_again(wanted.small, _TO_WRITE, threads)
+def _averages(
+    points: _Points, study: Study[Any], task: Task, wanted: Wanted, before: Trial | None
+) -> None:
+    """Of a search over folds the best, then what is faster, then the rest, while there is time.
+
+    `before`: nothing was searched for since this was delivered, and so it is again.
+    """
+    if before is None:
+        points.fit_again(wanted.averages[0].shares, _TO_WRITE + _A_BYTE * wanted.bytes)
+    others = points.first_of(chain([before] if before else [], first(study, wanted)))
+    points.fit_again(wanted.singles, _TO_WRITE)
     points.rest_of(faster(study, task, wanted), _LESS)
     points.rest_of(others)
+
+
+def _delivered(study: Study[Any]) -> Trial | None:
+    """What the folder's `model.onnx` is of, where that is known."""
+    number = delivered(study.folder)
+    return next((one for one in study.trials if one.id == number), None)
+
+
+def _as_final(study: Study[Any], trial: Trial) -> Model:
+    """The trial's file as that of the run; each write is whole or not at all."""
+    final = study.folder / "model.onnx"
+    part = final.with_name(".model.onnx.part")
+    shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
+    part.replace(final)
+    part.write_text(json.dumps({"trial": trial.id}))
+    part.replace(study.folder / DELIVERED)
+    return Model(final)
 
 
 class _Points:
     """What has been exported so far."""
 
-    def __init__(self, study: Study[Any], task: Task, already: bool, end: float) -> None:
-        self._study, self._task, self.already, self._end = study, task, already, end
+    def __init__(
+        self, study: Study[Any], task: Task, already: bool, end: float, threads: int
+    ) -> None:
+        self._study, self._task, self._already, self._end = study, task, already, end
+        self._threads = threads
+        self._tried: set[int] = set()
+        """Trials whose candidates were to be fitted again."""
         self._feeds: dict[str, Any] | None = None
         self.rows: dict[int, Row] = {}
         self._agreed: dict[int, Parity] = {}
@@ -168,47 +195,62 @@ class _Points:
         """
         took = part * self._took
         for offer in offers:
-            late = time.monotonic() + took > self._end
-            if late and self.rows and not self.already:
-                self.left_out.append(_NO_TIME)
+            if self.rows and self._late(took):
+                self.left_out += [_NO_TIME] if _NO_TIME not in self.left_out else []
                 return
             begun = time.monotonic()
             self._try(offer)
             took = max(took / 2, time.monotonic() - begun)
 
-    def fit_again(self, numbers: Iterable[int], kept: float, threads: int) -> None:
-        """Fits the trials' candidates on all rows and exports them; `kept`: seconds for the rest."""
-        for trial, fitted in fit_again(self._study, self._task, numbers, self._end - kept, threads):
-            self._try(choice_of(trial), fitted)
+    def fit_again(self, numbers: Iterable[int], reserved: float) -> None:
+        """Fits the trials' candidates on all rows and exports them.
+
+        `reserved`: seconds for what comes after. Nothing is done where the study was stopped:
+        whoever stops it does not want to wait.
+        """
+        new = [number for number in dict.fromkeys(numbers) if number not in self._tried]
+        self._tried.update(new)
+        if self._study.interrupted:
+            return
+        end = self._end - reserved
+        for trial, fitted in fit_again(self._study, self._task, new, end, self._threads):
+            if self._late(reserved):
+                return
+            if isinstance(fitted, str):
+                self.left_out.append(fitted)
+            else:
+                self._try(choice_of(trial), fitted)
+
+    def _late(self, seconds: float) -> bool:
+        """Whether there is no time for so many more; there is where nothing was searched for."""
+        return not self._already and time.monotonic() + seconds > self._end
 
     def _try(self, offer: Offer, fitted: FittedPipeline | None = None) -> int | None:
         """The trial that was exported, checked and measured; None where the reason is noted."""
-        study = self._study
         name = f"trial {offer.id}" if isinstance(offer, Trial) else "an average"
         try:
             if callable(offer):
                 offer = offer()
             if isinstance(offer, Choice):
+                offer = known_average(self._study, offer) or offer
+            if isinstance(offer, Choice):
                 trial, measured = self._record(offer, fitted)
             elif offer.id in self.rows:
                 return offer.id
             else:
-                trial = offer
-                measured = self._export(trial)
-        except ExportError as error:
+                trial, measured = offer, self._export(offer)
+        except (ExportError, RunError) as error:
             self.left_out.append(f"{name} is left out: {error}")
             return None
         if trial.status is not Status.DONE:
             return None
-        self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
+        self.rows[trial.id] = row(trial, self._study.space.fill, on_front=True, measured=measured)
         return trial.id
 
     def _record(self, choice: Choice, fitted: FittedPipeline | None) -> tuple[Trial, Metrics]:
         """The average as a trial of the study; `fitted`: of a candidate fitted again."""
         study, task = self._study, self._task
         candidate = candidate_of(choice)
-        if known := known_average(study, choice):
-            return known, self._export(known)
         measured: dict[str, float] = {}
         folds = cross_validation(study)
         share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
@@ -229,7 +271,7 @@ class _Points:
         folder = self._study.trial_folder(trial.id)
         if known := _checked(folder):
             self._agreed[trial.id] = Parity(**known["parity"])
-            if self.already:
+            if self._already:
                 return dict(known["measured"])
             return self._measured(Model(folder / "model.onnx"), known["parity"])
         model = predictor(self._study, self._task, trial)
@@ -238,6 +280,7 @@ class _Points:
     def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
         """The file in the trial's folder; its latencies and size."""
         task = self._task
+        folder.mkdir(parents=True, exist_ok=True)  # a study tidies those that can be made again
         card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
         file = export(model, card, folder / "model.onnx")
         rows = task.validation[:_CHECKED]
@@ -250,9 +293,9 @@ class _Points:
             self._feeds = example_feeds(file, self._task)
         measured = measure(file, self._feeds)
         told = {"netwright": version("netwright"), "parity": agreed, "measured": measured}
-        part = file.path.with_name(f".{_DELIVERED}.part")
+        part = file.path.with_name(f".{_CHECKED_FILE}.part")
         part.write_text(json.dumps(told))
-        part.replace(file.path.with_name(_DELIVERED))
+        part.replace(file.path.with_name(_CHECKED_FILE))
         return measured
 
     def best(self) -> tuple[Trial, Parity] | None:
@@ -293,7 +336,7 @@ class _Points:
 def _checked(folder: Path) -> dict[str, Any] | None:
     """What this version has noted beside a trial's file; None where there is nothing to rely on."""
     try:
-        told: dict[str, Any] = json.loads((folder / _DELIVERED).read_text())
+        told: dict[str, Any] = json.loads((folder / _CHECKED_FILE).read_text())
         whole = told["measured"]["size"] == (folder / "model.onnx").stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return None

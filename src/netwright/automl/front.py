@@ -37,7 +37,8 @@ Offer = Trial | Choice | Callable[[], Choice]
 @dataclass(frozen=True)
 class Wanted:
     """The averages of a search over folds, the best and perhaps a smaller one; the best candidates
-    alone, one a family. `bytes`: what the models of the best average take on disk."""
+    by themselves, one a family. `alone`: the one trial that the best average is of, if it is.
+    `bytes`: what the models of the best average take on disk."""
 
     averages: tuple[Choice, ...]
     best: tuple[Trial, ...]
@@ -45,7 +46,7 @@ class Wanted:
     bytes: int
 
     @property
-    def small(self) -> list[int]:
+    def singles(self) -> list[int]:
         """The candidates whose single models are worth having."""
         return [*(one.id for one in self.best), *self.averages[-1].shares]
 
@@ -74,18 +75,18 @@ def front(study: Study[Any]) -> Iterator[Offer]:
     yield from study.front[:_FRONT]
 
 
-def first(study: Study[Any], wanted: Wanted, already: bool) -> Iterator[Offer]:
+def first(study: Study[Any], wanted: Wanted) -> Iterator[Offer]:
     """The best average, then what is delivered where it cannot be.
 
-    It has the refits that there are beside the folds' models. `already`: nothing was searched for;
-    it is the one that was delivered then.
+    It has the refits that there are beside the folds' models.
     """
     whole, fuller = wanted.averages[0], with_refits(study, wanted.averages[0])
-    if fuller.shares != whole.shares and not (already and known_average(study, fuller) is None):
+    if fuller.shares != whole.shares:
         yield fuller
-    yield wanted.alone or whole
+    if fuller.shares == whole.shares or known_average(study, fuller) is None:
+        yield wanted.alone or whole
     yield from wanted.best
-    yield from wanted.averages[1:]
+    yield from (one for one in wanted.averages[1:] if len(one.shares) > 1)
 
 
 def faster(study: Study[Any], task: Task, wanted: Wanted) -> Iterator[Offer]:
@@ -104,7 +105,7 @@ def faster(study: Study[Any], task: Task, wanted: Wanted) -> Iterator[Offer]:
                 yield singles[number]
 
     *large, small = wanted.averages
-    yield from each(wanted.small)
+    yield from each(wanted.singles)
     yield from _of_singles(study, small, singles)
     for trial in wanted.best:
         for keep in (k for k in _KEPT if k < members_of(study, task, trial)):

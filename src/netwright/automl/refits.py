@@ -10,16 +10,18 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from netwright.automl.averages import cross_validation, known_average, pipeline_of
 from netwright.automl.ensembles import Choice
 from netwright.data.task import Task
-from netwright.errors import InfeasibleCandidate
 from netwright.pipelines.blend import fold_folder, load_folds, seconds_of
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline
-from netwright.pipelines.refit import Settles, refit
+from netwright.pipelines.refit import Settles, all_rows, refit
 from netwright.study.study import Study
 from netwright.trials.trial import Trial
 
@@ -27,6 +29,8 @@ _UNSURE = 1.5
 """Times as long as expected: what a fit may take before there is no use in beginning it."""
 _ON_TIME = 0.8
 """A fit that takes more of what it is given may have been cut short."""
+_TO_WRITE = 0.5
+"""Seconds until one is exported, checked and measured."""
 _SHARE = 1 / 3
 """Of a member's share: what its refit has beside the folds' models. Measured on seven development
 tables: better than none in 13 of 15 cases, by up to 3 %."""
@@ -54,25 +58,40 @@ def with_refits(study: Study[Any], whole: Choice) -> Choice:
 
 def fit_again(
     study: Study[Any], task: Task, numbers: Iterable[int], end: float, threads: int = 1
-) -> Iterator[tuple[Trial, FittedPipeline]]:
-    """The trials, with their candidates fitted on all rows, side by side.
+) -> list[tuple[Trial, FittedPipeline | str]]:
+    """The trials with their candidates fitted on all rows, side by side, or a sentence why not.
 
     Those that cannot be fitted so, that are known, and for which there is no time are left out; the
     first come first.
     """
-    begun, expected, chosen = time.monotonic(), 0.0, []
-    for trial in (_trial(study, number) for number in dict.fromkeys(numbers)):
+    begun, expected = time.monotonic(), 0.0
+    chosen: list[Trial] = []
+    for trial in (_trial(study, number) for number in numbers):
         seconds = _seconds(study, task, trial)
         if seconds is None or known_refit(study, trial):
             continue
-        if begun + _UNSURE * max(seconds, (expected + seconds) / threads) <= end:
-            expected += seconds
-            chosen.append(trial)
-    with ThreadPoolExecutor(threads) as pool:
-        fitted = pool.map(lambda trial: _fitted(study, task, trial, end), chosen)
-        for trial, one in zip(chosen, fitted, strict=True):
-            if one is not None:
-                yield trial, one
+        expected += seconds
+        if begun + _UNSURE * max(seconds, expected / threads) + _TO_WRITE * len(chosen) > end:
+            break
+        chosen.append(trial)
+    if not chosen:
+        return []
+    folds = cross_validation(study)
+    assert folds is not None
+    whole = all_rows(task, folds.rows)  # one, whose preparations are remembered
+    with threadpool_limits(1), _pool(threads) as pool:
+        fitted = list(pool.map(lambda trial: _fitted(study, whole, trial, end), chosen))
+    return [(t, one) for t, one in zip(chosen, fitted, strict=True) if one is not None]
+
+
+@contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Who interrupts it does not wait for those that have not begun."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _seconds(study: Study[Any], task: Task, trial: Trial) -> float | None:
@@ -87,17 +106,20 @@ def _seconds(study: Study[Any], task: Task, trial: Trial) -> float | None:
     return seconds * len(folds.tasks) / (len(folds.tasks) - 1)
 
 
-def _fitted(study: Study[Any], task: Task, trial: Trial, end: float) -> FittedPipeline | None:
-    """On the rows of all folds, for as long as the folds' models; None where it is not on time."""
-    folds, pipeline = cross_validation(study), pipeline_of(study, task, trial.id)
-    assert folds is not None
+def _fitted(
+    study: Study[Any], whole: Task, trial: Trial, end: float
+) -> FittedPipeline | str | None:
+    """For as long as the folds' models; None where it is not on time."""
+    pipeline = pipeline_of(study, whole, trial.id)
     assert isinstance(pipeline, TablePipeline)
-    parts = load_folds(pipeline, study.trial_folder(trial.id)).parts
-    rows, begun = replace(task, train=folds.rows), time.monotonic()
+    begun = time.monotonic()
     try:
-        fitted = refit(pipeline, parts, rows, seed=study.seed, deadline=end)
-    except InfeasibleCandidate:  # no time for a single round
-        return None
+        parts = load_folds(pipeline, study.trial_folder(trial.id)).parts
+        fitted = refit(pipeline, parts, whole, seed=study.seed % 2**31, deadline=end)
+    except Exception as error:  # the best is delivered all the same
+        if time.monotonic() > end:
+            return None
+        return f"trial {trial.id} is not fitted again on all rows: {error}"
     late = math.isfinite(end) and time.monotonic() - begun > _ON_TIME * (end - begun)
     return None if late else fitted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import Trial
+
+DELIVERED = "delivered.json"
+"""In a run folder: which trial its `model.onnx` is of."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,30 @@ class Reopened:
         return leaderboard(self.trials, self.objectives, self.limits, self.space.fill)
 
     def trial(self, number: int | None) -> Trial:
-        """The trial of this number, or the best; RunError when there is none."""
+        """The trial of this number, or what was delivered; before that the best so far.
+
+        RunError when there is none.
+        """
+        known = {trial.id: trial for trial in self.trials}
+        if number is None and (noted := delivered(self.folder)) in known:
+            return known[noted]
         if number is None:
             if not self.front:
                 raise RunError(f"{self.folder} has no finished trial yet. Run its fit line again.")
             return self.front[0]
-        known = {trial.id: trial for trial in self.trials}
         if number not in known:
             rule = f"one of the {len(known)} trials of {self.folder}"
             raise RunError(expected("trial", rule, number, closest(str(number), known)))
         return known[number]
+
+
+def delivered(folder: Path) -> int | None:
+    """The trial whose file is the run's `model.onnx`; None where none is known to be."""
+    try:
+        number: int = json.loads((folder / DELIVERED).read_text())["trial"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return number if (folder / "model.onnx").is_file() else None
 
 
 def kept_brief(folder: Path) -> Brief | None:

@@ -66,8 +66,9 @@ class _Forest(GrowsTrees):
 
     def settled(self, fitted: Sequence[TreeEnsemble]) -> Self:
         """As `Settles.settled`: their trees, which a deadline may have made fewer."""
-        trees = [one.trees for one in fitted]
-        return replace(self, trees=max(1, round(float(np.mean(trees)))))  # type: ignore[type-var]
+        trees = max(1, round(float(np.mean([one.trees for one in fitted]))))
+        leaves = max(2, self.leaves * trees // self.trees)  # as many for each as theirs had
+        return replace(self, trees=trees, leaves=leaves)  # type: ignore[type-var]
 
     def _model(self, outputs: int, rows: Rows, many: int, seed: int) -> Any:
         from sklearn import ensemble

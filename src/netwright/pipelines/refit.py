@@ -1,6 +1,7 @@
 """One model of all rows in place of one for each fold: as good as a fold's or better, and as fast.
 
-Nothing is held out any more that could say when to stop: it stops where the folds' have stopped.
+Nothing is held out any more that could say when to stop: it goes on for as many rounds as theirs,
+on average, at most.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.data.task import Task
 from netwright.pipelines.models import Learner
@@ -29,20 +31,23 @@ class Settles(Protocol):
         ...
 
 
+def all_rows(task: Task, rows: NDArray[np.int64]) -> Task:
+    """The task with all of `rows` to learn from; some of them are watched, for learners ask so."""
+    watched = rows[np.linspace(0, len(rows) - 1, min(len(rows), _WATCHED)).astype(int)]
+    return replace(task, train=rows, validation=watched, test=None)
+
+
 def refit(
-    pipeline: TablePipeline, folds: Sequence[FittedPipeline], task: Task, *, seed: int,
+    pipeline: TablePipeline, folds: Sequence[FittedPipeline], whole: Task, *, seed: int,
     deadline: float = math.inf,
 ) -> FittedPipeline:  # fmt: skip
-    """Fitted on all training rows of `task`; `folds`: what the pipeline has become on parts of them.
+    """Fitted on `all_rows`; `folds`: what the pipeline has become on parts of them.
 
     The pipeline's model is one that `Settles`.
     """
     assert isinstance(pipeline.model, Settles)
     model = pipeline.model.settled([one.model for one in folds])
-    rows = task.train
-    watched = rows[np.linspace(0, len(rows) - 1, min(len(rows), _WATCHED)).astype(int)]
-    whole = replace(task, validation=watched, test=None)
     return fit(
         replace(pipeline, model=model), whole, seed=seed, deadline=deadline,
-        metric_name="log_loss" if task.classes else "rmse",
+        metric_name="log_loss" if whole.classes else "rmse",
     )  # fmt: skip

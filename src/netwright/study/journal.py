@@ -14,7 +14,7 @@ from netwright.strategies.selection import violation
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, REFIT, Proposal, Status, Trial
 
 
 class Listener:
@@ -116,17 +116,23 @@ class Journal:
 
         The front; the best in the first objective, should nothing keep the limits; members of an
         average among these; what runs, and its parents. Where children start from what parents
-        have left: the best `keeps` trials, and those from which the strategy may still breed. A
-        function of the log, so that a study that is killed and gone on with has the same folders.
+        have left: the best `keeps` trials, and those from which the strategy may still breed. What
+        of these was fitted again. A function of the log, so that a study that is killed and gone on
+        with has the same folders.
         """
         running = [one for one in self.trials.values() if one.status is Status.RUNNING]
         parents = {parent for one in running for parent in one.proposal.parents}
         best = [*self.front, *self._leader]
-        parents |= {
-            m for one in best if one.proposal.origin == ENSEMBLE for m in one.proposal.parents
-        }
+        averages = [one for one in best if one.proposal.origin == ENSEMBLE]
+        while averages:
+            found = averages.pop().proposal.parents
+            parents.update(found)
+            known = (self.trials[number] for number in found)
+            averages += [one for one in known if one.proposal.origin == ENSEMBLE]
         kept = parents | {one.id for one in [*best, *running, *self._best]}
-        return kept | set(breeders(self._listener.strategy)) if self._keeps else kept
+        kept |= set(breeders(self._listener.strategy)) if self._keeps else set()
+        again = (one for one in self.trials.values() if REFIT in one.candidate.values)
+        return kept | {one.id for one in again if kept.issuperset(one.proposal.parents)}
 
     def _compare(self, trial: Trial) -> None:
         """Keeps the best: highest fidelity first, then within the limits, then the first objective."""
@@ -136,7 +142,8 @@ class Journal:
             loss = self._objectives[0].loss(one.metrics)
             return -one.proposal.fidelity, broken, loss, one.id
 
-        if trial.status is Status.DONE and self._keeps:
+        made = trial.proposal.origin == ENSEMBLE  # can be made again from its members
+        if trial.status is Status.DONE and self._keeps and not made:
             self._best = sorted([*self._best, trial], key=place)[: self._keeps]
 
     def _judged(self, trial: Trial) -> Trial:
