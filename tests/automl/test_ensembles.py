@@ -12,6 +12,7 @@ from netwright.automl.ensembles import (
     choose,
     fit_temperature,
     fit_threshold,
+    mean_known,
     members,
 )
 from netwright.evaluators.folds import HELD_OUT
@@ -68,8 +69,8 @@ def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
     assert choose(found, "binary", truth, "auc", steps=1).shares == {3: 1.0}
 
 
-@pytest.mark.parametrize(("noise", "wins"), [(0.2, {9}), (6.0, {1, 2})])
-def test_a_model_of_one_fold_takes_part_where_it_is_better_there(
+@pytest.mark.parametrize(("noise", "wins"), [(0.2, {9}), (1.9, {1, 2, 9}), (9.0, {1, 2})])
+def test_a_model_of_one_fold_has_half_a_say_but_where_one_choice_is_clearly_better(
     noise: float, wins: set[int], rng: np.random.Generator
 ) -> None:
     truth = rng.integers(2, size=N)
@@ -78,8 +79,25 @@ def test_a_model_of_one_fold_takes_part_where_it_is_better_there(
     partial[N // 5 :] = np.nan
     found.append(Member(trial(9, folds=1), 1, partial))
     choice = choose(found, "binary", truth, "log_loss")
-    assert set(choice.shares) <= wins
-    assert np.isfinite(choice.metrics["log_loss"])
+    assert set(choice.shares) == wins
+    assert sum(choice.shares.values()) == pytest.approx(1)
+    if wins == {1, 2, 9}:
+        assert choice.shares[9] <= 0.5
+        alone = choose(found[:2], "binary", truth, "log_loss").metrics["log_loss"]
+        assert choice.metrics["log_loss"] == pytest.approx(alone, rel=0.1)  # of all rows
+        assert choice.metrics["folds"] == 5
+
+
+def test_a_row_is_judged_by_the_members_that_know_it(rng: np.random.Generator) -> None:
+    said = [np.array([1.0, 2.0, 3.0, np.nan]), np.array([3.0, np.nan, 5.0, np.nan])]
+    mean = mean_known(said, [0.25, 0.75])
+    assert mean[:3].tolist() == [2.5, 2.0, 4.5]
+    assert np.isnan(mean[3])
+    both = np.stack([np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[0.4, 0.6], [np.nan, np.nan]])])
+    assert mean_known([*both], [0.5, 0.5]).tolist() == [
+        [pytest.approx(0.3), pytest.approx(0.7)],
+        [0.5, 0.5],
+    ]
 
 
 def test_of_a_candidate_the_trial_with_most_folds_counts(tmp_path: Path) -> None:

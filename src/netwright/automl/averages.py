@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.automl.ensembles import Choice
+from netwright.automl.ensembles import Choice, mean_known
 from netwright.data.task import Task
 from netwright.errors import RunError
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
@@ -113,13 +113,12 @@ def held_out_of(study: Study[Any], task: Task, trial: Trial) -> NDArray[np.float
         if MEMBERS in trial.candidate.values:
             keep, of = int(_number(trial.candidate, MEMBERS)), trial.proposal.parents[0]
             return _of_few(study, task, known[of], keep)
-        found = []
-        for number, share in _shares(trial.candidate).items():
-            said = held_out_of(study, task, known[number])
-            if said is None:
-                return None
-            found.append(share * said)
-        mixed: NDArray[np.floating] = np.sum(found, axis=0)
+        shares = _shares(trial.candidate)
+        said = [held_out_of(study, task, known[number]) for number in shares]
+        there = [one for one in said if one is not None]
+        if len(there) < len(said):
+            return None
+        mixed = mean_known(there, [*shares.values()])
         if mixed.ndim == 1:
             return mixed
         return tempered(mixed.astype(np.float32), _number(trial.candidate, _TEMPERATURE))

@@ -63,7 +63,9 @@ def wanted_of(study: Study[Any], task: Task) -> Wanted | None:
         return None
     target, judge = task.target[folds.rows], judge_of(study, task)
     whole = choose(found, task.kind, target, judge)
-    small = choose(found, task.kind, target, judge, steps=_SMALL)
+    most = max(one.folds for one in found)
+    full = [one for one in found if one.folds == most]
+    small = choose(full, task.kind, target, judge, steps=_SMALL)
     averages = (whole, *((small,) if len(small.shares) < len(whole.shares) else ()))
     size = sum(one.bytes for one in found if one.trial.id in whole.shares)
     best = _families(study, found)
