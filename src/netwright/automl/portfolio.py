@@ -1,4 +1,4 @@
-"""Hand-made candidates, tried before anything is searched: there is always an answer."""
+"""Strong candidates that are tried before anything is searched: there is always an answer."""
 
 from __future__ import annotations
 

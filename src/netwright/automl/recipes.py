@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from netwright.automl.brief import FEW_ROWS, Brief
+from netwright.automl.brief import Brief
 from netwright.automl.families import NEEDS, check_families
 from netwright.space.candidate import Value
 
@@ -16,7 +16,6 @@ Wishes = Mapping[str, Value]
 
 ALL, PLAIN = "all", "plain"
 """Lists that were chosen with the families that an extra brings, and without them."""
-_MANY_CLASSES = 5
 
 _LIGHTGBM: dict[str, Value] = {
     "model.learning_rate": 0.05, "model.leaves": 31, "model.min_rows": 20,
@@ -67,20 +66,8 @@ HAND_MADE: Mapping[str, Sequence[Wishes]] = {
         },
     ],
 }  # fmt: skip
-_ORDER = (
-    ("lightgbm", 0), ("extra_trees", 0), ("catboost", 0), ("tabm", 0), ("realmlp", 0),
-    ("lightgbm", 1), ("xgboost", 0), ("linear", 0), ("catboost", 1), ("tabm", 1), ("lightgbm", 2),
-    ("realmlp", 1), ("forest", 0), ("extra_trees", 1), ("lightgbm", 3), ("network", 0),
-    ("realmlp", 2), ("histogram", 0), ("linear", 1),
-)  # fmt: skip
-"""Boosting is the safest; then whatever differs most from what is there."""
-_ORDER_OF_FEW = (
-    ("extra_trees", 0), ("realmlp", 0), ("lightgbm", 0), ("catboost", 0), ("linear", 0),
-    ("tabm", 0), ("lightgbm", 1), ("realmlp", 1), ("xgboost", 0), ("catboost", 1),
-    ("lightgbm", 3), ("extra_trees", 1), ("tabm", 1), ("realmlp", 2), ("linear", 1),
-    ("network", 0), ("forest", 0), ("lightgbm", 2), ("histogram", 0),
-)  # fmt: skip
-"""Few rows, or many classes, each of which costs boosting a tree a round."""
+"""Of each family, by hand: what the portfolio is chosen from beside random configurations, and what
+a family begins with that has no other."""
 
 
 def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
@@ -88,28 +75,20 @@ def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
 
     `without`: a development table; what is chosen then was chosen without it.
     """
-    known = check_families(brief.families)
-    if made := _made():
-        extras = ALL if set(NEEDS) <= set(known) else PLAIN
-        chosen = made["lists"][without if without in made["lists"] else ""][extras]
-        found = [made["configs"][number] for number in chosen]
-        rest = [(name, HAND_MADE[name][0]) for name in known if name not in {f for f, _ in found}]
-        found = [(name, wishes) for name, wishes in [*found, *rest] if name in known]
-        return [_wishes(name, wishes, alone=len(known) == 1) for name, wishes in found]
-    order = [one for one in (_ORDER_OF_FEW if is_small(brief) else _ORDER) if one[0] in known]
-    return [_wishes(name, HAND_MADE[name][i], alone=len(known) == 1) for name, i in order]
-
-
-def is_small(brief: Brief) -> bool:
-    """Whether networks come early: few rows, or many classes, each of which costs boosting a tree."""
-    return brief.rows < FEW_ROWS or brief.classes > _MANY_CLASSES
+    known, made = check_families(brief.families), _made()
+    extras = ALL if set(NEEDS) <= set(known) else PLAIN
+    chosen = made["lists"][without if without in made["lists"] else ""][extras]
+    found = [made["configs"][number] for number in chosen]
+    rest = [(name, HAND_MADE[name][0]) for name in known if name not in {f for f, _ in found}]
+    found = [(name, wishes) for name, wishes in [*found, *rest] if name in known]
+    return [_wishes(name, wishes, alone=len(known) == 1) for name, wishes in found]
 
 
 @lru_cache(maxsize=1)
 def _made() -> Mapping[str, Any]:
-    """What ``benchmarks/tables/portfolio.py`` has made; empty before it has."""
+    """What ``benchmarks/tables/portfolio.py`` has made."""
     file = files("netwright.automl").joinpath("portfolio.json")
-    found: Mapping[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    found: Mapping[str, Any] = json.loads(file.read_text())
     return found
 
 
