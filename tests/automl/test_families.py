@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from netwright.automl.brief import Brief
 from netwright.automl.families import NETWORKS, check_families, families, known_families
-from netwright.automl.portfolio import portfolio
-from netwright.automl.recipes import table_wishes
+from netwright.automl.portfolio import completed, portfolio
+from netwright.automl.recipes import HAND_MADE, table_wishes
 from netwright.automl.spaces import space_for
 from netwright.errors import InputError
 from netwright.report.describe import summary
@@ -22,15 +24,31 @@ BRIEFS = [
 @pytest.mark.parametrize("brief", BRIEFS, ids=lambda brief: brief.kind)
 def test_every_recipe_is_in_the_space_as_it_is_written(brief: Brief) -> None:
     space = space_for(brief)
+    for name, recipes in HAND_MADE.items():
+        for recipe in recipes if name in known_families() else ():
+            alone = space_for(replace(brief, families=(name,)))
+            candidate = completed(alone, recipe)
+            known = {p: v for p, v in recipe.items() if brief.categorical or "encode" not in p}
+            assert {path: candidate.values.get(path) for path in known} == known
+            alone.check(candidate)
     candidates = portfolio(space, brief)
-    wishes = table_wishes(brief)
-    assert len(candidates) == len(wishes) >= 10
-    for candidate, wish in zip(candidates, wishes, strict=True):
-        known = {path: v for path, v in wish.items() if brief.categorical or "encode" not in path}
-        assert {path: candidate.values.get(path) for path in known} == known
+    assert len(candidates) >= 10
+    for candidate in candidates:
         space.check(candidate)
     tried = {candidate.values[""] for candidate in candidates}
     assert tried == set(known_families())
+
+
+def test_the_first_candidates_are_those_that_were_measured() -> None:
+    """A table like those of the development tables: nothing of what was chosen is lost."""
+    brief = Brief("binary", 3_000, columns=10, categorical=4, classes=2, folds=5)
+    candidates, wishes = portfolio(space_for(brief), brief), table_wishes(brief)
+    assert [one.values[""] for one in candidates] == [one[""] for one in wishes]
+    for candidate, wish in zip(candidates, wishes, strict=True):
+        assert {path: candidate.values.get(path) for path in wish} == dict(wish)
+    without = table_wishes(brief, "credit_g")
+    assert without != wishes
+    assert table_wishes(brief, "no such table") == wishes
 
 
 @pytest.mark.parametrize("name", known_families())

@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def line(folder: Path) -> list[str]:
     return [
         "fit", str(folder / "rows.csv"), "--target", "y", "--test", str(folder / "test.csv"),
+        "--families", "extra_trees,realmlp",
         "--trials", "4", "--workers", "1", "--run", str(folder / "run"),
     ]  # fmt: skip
 
@@ -124,13 +125,16 @@ def test_a_leaderboard_has_every_trial(run: Path, capsys: pytest.CaptureFixture[
 def test_a_trial_is_shown_as_a_tree_and_drawn(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = Said(capsys, "show", str(run), "2")
+    board = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
+    named = {name: one["trial"] for one in board for name in one["what"].lower().split()}
+    number = named["realmlp:"]
+    said = Said(capsys, "show", str(run), str(number))
     assert said.code == 0
-    assert said.out.startswith("trial 2: portfolio")
+    assert said.out.startswith((f"trial {number}: portfolio", f"trial {number}: promotion"))
     assert "Columns" in said.out
     assert "realmlp.model.lr" in said.out
-    assert ElementTree.parse(run / "trial-2.svg").getroot().tag.endswith("svg")
-    trees = Said(capsys, "show", str(run), "1").out
+    assert ElementTree.parse(run / f"trial-{number}.svg").getroot().tag.endswith("svg")
+    trees = Said(capsys, "show", str(run), str(named["extratrees"])).out
     assert "model: ExtraTrees" in trees
     assert "family                               extra_trees" in trees
     assert Said(capsys, "show", str(run)).code == 0
