@@ -168,7 +168,7 @@ class _Points:
         self._study, self._task, self._already, self._end = study, task, already, end
         self._threads = threads
         self._tried: set[int] = set()
-        """Trials whose candidates were to be fitted again."""
+        """Trials whose candidates were fitted again, or could not be."""
         self._feeds: dict[str, Any] | None = None
         self.rows: dict[int, Row] = {}
         self._agreed: dict[int, Parity] = {}
@@ -209,11 +209,11 @@ class _Points:
         whoever stops it does not want to wait.
         """
         new = [number for number in dict.fromkeys(numbers) if number not in self._tried]
-        self._tried.update(new)
         if self._study.interrupted:
             return
         end = self._end - reserved
         for trial, fitted in fit_again(self._study, self._task, new, end, self._threads):
+            self._tried.add(trial.id)
             if self._late(reserved):
                 return
             if isinstance(fitted, str):
