@@ -16,6 +16,7 @@ from netwright.automl.refits import fit_again
 from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
+from netwright.pipelines.blend import has_weights
 from netwright.study.executors import InProcess
 from netwright.trials.trial import ENSEMBLE, LIGHT, REFIT, Trial
 
@@ -124,6 +125,9 @@ def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path
     third = search(found, tmp_path / "run", 4, families=["lightgbm"])
     assert third.best == outcome.best
     assert third.study.trials == again.study.trials
+    more = search(found, tmp_path / "run", 5, families=["lightgbm"]).study
+    for one in valued(again.study.trials, REFIT):  # a study that goes on keeps what was fitted
+        assert has_weights(more.trial_folder(one.id))
 
 
 @pytest.mark.parametrize("classes", [2, 3])

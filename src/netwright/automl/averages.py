@@ -95,11 +95,6 @@ def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | B
     return load_trial(pipeline_of(study, task, number), folder)
 
 
-def _one_part(whole: FittedPipeline | Blend, member: int) -> FittedPipeline:
-    """A fold's model; of another fold for the next member: what they have not seen differs, too."""
-    return whole.parts[member % len(whole.parts)] if isinstance(whole, Blend) else whole
-
-
 def pipeline_of(study: Study[Any], task: Task, number: int) -> Pipeline:
     """The description of what the trial has fitted."""
     trial = next(one for one in study.trials if one.id == number)
@@ -137,7 +132,7 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         for number, share in _shares(candidate).items()
     ]
     if candidate.values.get(LIGHT):
-        pairs = [(w, _one_part(one, i)) for i, (w, one) in enumerate(pairs)]
+        pairs = [(w, one.parts[0] if isinstance(one, Blend) else one) for w, one in pairs]
     if MEMBERS in candidate.values:  # of one trial's first fold
         folds, part = cross_validation(study), pairs[0][1]
         assert folds is not None

@@ -50,7 +50,7 @@ _TO_WRITE, _A_BYTE = 1.0, 2.5e-7
 _LESS = 0.25
 """The part of that for one model in place of one for each fold."""
 _NO_TIME = "more of the front is not exported: the time was up. The same line exports it."
-_CHECKED_FILE = "delivered.json"
+_CHECKED_FILE = "checked.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 
 

@@ -119,9 +119,10 @@ def choose(
     """
     loss, most = loss_of(kind, metric), max(one.folds for one in found)
     whole = [one for one in found if one.folds == most]
-    shares = _shares(whole, target, loss, steps)
     if len(whole) < len(found):
         shares = _with_partial(found, whole, target, loss, steps)
+    else:
+        shares = _shares(whole, target, loss, steps)
     chosen = [one for one in found if one.trial.id in shares]
     fitting = _of_size(chosen, shares)
     if len(fitting) < len(chosen):

@@ -63,6 +63,8 @@ class Journal:
             listener.tell(trial)
         self.trials = {trial.id: trial for trial in events}
         self._last = max(self.trials, default=0)
+        averages = (one for one in events if one.proposal.origin == ENSEMBLE)
+        self._refits = [one for one in averages if REFIT in one.candidate.values]
         self.front = pareto_front(self.ordered(), objectives, limits)
         self._leader = pareto_front(self.ordered(), objectives[:1])
         for trial in self.ordered():
@@ -131,8 +133,7 @@ class Journal:
             averages += [one for one in known if one.proposal.origin == ENSEMBLE]
         kept = parents | {one.id for one in [*best, *running, *self._best]}
         kept |= set(breeders(self._listener.strategy)) if self._keeps else set()
-        again = (one for one in self.trials.values() if REFIT in one.candidate.values)
-        return kept | {one.id for one in again if kept.issuperset(one.proposal.parents)}
+        return kept | {one.id for one in self._refits if kept.issuperset(one.proposal.parents)}
 
     def _compare(self, trial: Trial) -> None:
         """Keeps the best: highest fidelity first, then within the limits, then the first objective."""
