@@ -82,6 +82,7 @@ def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> No
         if one.proposal.parents and set(one.proposal.parents) <= singles
     ]
     assert averages
+    assert len({row.metrics["folds"] for row in outcome.front}) == 1  # figures of the same rows
     for one in averages:
         parts = [predictor(outcome.study, found, trials[n]) for n in one.proposal.parents]
         shares = [one.candidate.values[f"trial {n}"] for n in one.proposal.parents]

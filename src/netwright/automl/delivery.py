@@ -319,7 +319,8 @@ class _Points:
     def front(self) -> list[Row]:
         """Best first; of a single objective those that nothing else beats in it and in latency.
 
-        What is delivered is among them whatever the figures say: some are of other rows.
+        What is delivered is among them whatever the figures say. Those of fewer folds are not: their
+        figures are of other rows.
         """
         first, *others = self._study.objectives
         rows = sorted(self._kept().values(), key=lambda one: first.loss(one.metrics))
@@ -327,7 +328,8 @@ class _Points:
         if others or best is None:
             return rows
         kept = [one for one in rows if one.trial == best[0].id]
-        for one in rows:
+        folds = kept[0].metrics.get("folds")
+        for one in (one for one in rows if one.metrics.get("folds") == folds):
             if one.metrics["latency"] < kept[-1].metrics["latency"]:
                 kept.append(one)
         return kept
