@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netwright.automl import front
 from netwright.automl.averages import predictor
 from netwright.automl.delivery import deliver
+from netwright.automl.ensembles import Choice
 from netwright.automl.plan import Effort, fit
 from netwright.automl.refits import fit_again
 from netwright.automl.reopen import reopen
@@ -106,6 +108,28 @@ def test_the_best_has_the_refits_of_its_members(tmp_path: Path) -> None:
         assert of in outcome.best.proposal.parents
         values = outcome.best.candidate.values
         assert values[f"trial {of}"] == pytest.approx(2 * values[f"trial {number}"])
+
+
+@pytest.mark.parametrize(("small", "left"), [(1.0, 1), (1.1, 2), (0.9, 1)])
+def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
+    small: float, left: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are chosen on 5,000 rows, and judged on all."""
+    found = steps_and_a_line()
+    study = search(found, tmp_path / "run", 6).study
+    full = [one.id for one in study.trials if one.metrics.get("folds") == 8][:3]
+    shares = {number: 1 / 3 for number in full}
+
+    def chosen(*_: Any, steps: int = 25) -> Choice:
+        if steps == 2:
+            return Choice({full[0]: 0.5, full[1]: 0.5}, 1.0, {"rmse": small, "folds": 8.0})
+        return Choice(shares, 1.0, {"rmse": 1.0, "folds": 8.0})
+
+    monkeypatch.setattr(front, "choose", chosen)
+    wanted = front.wanted_of(study, found)
+    assert wanted is not None
+    assert len(wanted.averages) == left
+    assert len(wanted.averages[0].shares) == (3 if small > 1 else 2)
 
 
 def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def wanted_of(study: Study[Any], task: Task) -> Wanted | None:
     most = max(one.folds for one in found)
     full = [one for one in found if one.folds == most]
     small = choose(full, task.kind, target, judge, steps=_SMALL)
-    averages = (whole, *((small,) if len(small.shares) < len(whole.shares) else ()))
+    averages = _worth_having(study, whole, small, {one.trial.id for one in full})
     size = sum(one.bytes for one in found if one.trial.id in whole.shares)
     best = _families(study, found)
     return Wanted(averages, tuple(best), _alone(found, whole), size)
@@ -132,6 +132,18 @@ def _single(study: Study[Any], trial: Trial) -> Choice:
     """One model of the trial's candidate: of all rows where there is one."""
     again = choice_of(trial)
     return again if known_average(study, again) else replace(again, refit=False, light=True)
+
+
+def _worth_having(
+    study: Study[Any], whole: Choice, small: Choice, full: set[int]
+) -> tuple[Choice, ...]:
+    """The best first. What is smaller and no worse on the same rows leaves nothing to the larger:
+    those are chosen on some of the rows."""
+    if len(small.shares) >= len(whole.shares):
+        return (whole,)
+    loss = study.objectives[0].loss
+    no_worse = full >= whole.shares.keys() and loss(small.metrics) <= loss(whole.metrics)
+    return (small,) if no_worse else (whole, small)
 
 
 def _alone(found: list[Member], choice: Choice) -> Trial | None:
