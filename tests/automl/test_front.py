@@ -118,9 +118,9 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
     found = steps_and_a_line()
     study = search(found, tmp_path / "run", 6).study
     full = [one.id for one in study.trials if one.metrics.get("folds") == 8][:3]
-    shares = {number: 1 / 3 for number in full}
+    shares = dict.fromkeys(full, 1 / 3)
 
-    def chosen(*_: Any, steps: int = 25) -> Choice:
+    def chosen(_: Any, __: Any, ___: Any, ____: str, steps: int = 25, groups: Any = None) -> Choice:
         if steps == 2:
             return Choice({full[0]: 0.5, full[1]: 0.5}, 1.0, {"rmse": small, "folds": 8.0})
         return Choice(shares, 1.0, {"rmse": 1.0, "folds": 8.0})
@@ -135,7 +135,7 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
 def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path: Path) -> None:
     found = steps_and_a_line()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("netwright.automl.delivery.fit_again", lambda *_: iter(()))
+        patch.setattr("netwright.automl.points.fit_again", lambda *_: iter(()))
         outcome = search(found, tmp_path / "run", 4, families=["lightgbm"])
     assert not valued(outcome.study.trials, REFIT)
     first = outcome.study.trials[0].id

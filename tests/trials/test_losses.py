@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from netwright.trials.losses import auc, loss_of
-from netwright.trials.metrics import score
+from netwright.trials.metrics import Kind, score
 from task_tools import noisy
 
 
@@ -28,7 +28,20 @@ def test_losses_are_those_of_the_metrics(name: str, rng: np.random.Generator) ->
     p = noisy(rng, truth, 1.0)
     wanted = score("binary", truth, p)[name]
     found = loss_of("binary", name)(p, truth)
-    assert found == pytest.approx({"auc": 1 - wanted, "log_loss": wanted}.get(name, -wanted))
+    assert found == pytest.approx(wanted if name == "log_loss" else 1 - wanted)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("multiclass", "auc"), ("regression", "r2")])
+def test_losses_of_other_metrics_that_rise_are_what_they_lack_of_1(
+    kind: Kind, name: str, rng: np.random.Generator
+) -> None:
+    truth = rng.integers(3, size=300)
+    said = truth + rng.normal(size=300)
+    if kind == "multiclass":
+        said = np.exp(rng.normal(size=(300, 3)) + np.eye(3)[truth])
+        said /= said.sum(1, keepdims=True)
+    wanted = score(kind, truth, said)[name]
+    assert loss_of(kind, name)(said, truth) == pytest.approx(1 - wanted)
 
 
 def test_rows_of_one_class_have_a_loss_all_the_same(rng: np.random.Generator) -> None:

@@ -137,7 +137,7 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         folds, part = cross_validation(study), pairs[0][1]
         assert folds is not None
         assert isinstance(part, FittedPipeline)
-        rows = folds.tasks[0].validation[::2]
+        rows, _ = _halves(task, folds.tasks[0].validation)
         keep = int(_number(candidate, MEMBERS))
         pairs = [(1.0, _with_members(study, task, part, keep, rows))]
     return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
@@ -164,7 +164,8 @@ def members_of(study: Study[Any], task: Task, trial: Trial) -> int:
     if folds is None or not isinstance(model, Training):
         return 0
     whole = trial.metrics["folds"] == len(folds.tasks)
-    if not whole or min(len(one.validation) for one in folds.tasks) < _CHOOSABLE:
+    halves = [half for one in folds.tasks for half in _halves(task, one.validation)]
+    if not whole or min(map(len, halves)) < _CHOOSABLE // 2:
         return 0
     return members_in(model.network)
 
@@ -199,11 +200,19 @@ def _of_few(study: Study[Any], task: Task, trial: Trial, keep: int) -> NDArray[n
     shape = (len(folds.rows), *((len(task.classes),) if task.classes else ()))
     found = np.full(shape, np.nan, np.float32 if task.classes else np.float64)
     for part, of in zip(whole.parts, folds.tasks, strict=True):
-        for half in (0, 1):
-            chosen = _with_members(study, task, part, keep, of.validation[half::2])
-            rows = of.validation[1 - half :: 2]
+        a, b = _halves(task, of.validation)
+        for here, rows in ((a, b), (b, a)):
+            chosen = _with_members(study, task, part, keep, here)
             found[np.searchsorted(folds.rows, rows)] = chosen.predict(task.features.take(rows))
     return found
+
+
+def _halves(task: Task, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every other row, and the rest; where rows are of groups, those of every other group."""
+    place = np.arange(len(rows))
+    if task.groups is not None:
+        place = np.unique(task.groups[rows], return_inverse=True)[1]
+    return rows[place % 2 == 0], rows[place % 2 == 1]
 
 
 def _with_members(

@@ -8,7 +8,7 @@ a choice among all, on these rows, has half of the average.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from netwright.data.task import Kind
 from netwright.evaluators.folds import HELD_OUT
 from netwright.pipelines.blend import tempered
-from netwright.pipelines.ensemble import GreedySelection, average
+from netwright.pipelines.ensemble import GreedySelection, average, halves
 from netwright.space.candidate import Candidate
-from netwright.trials.losses import OF_LABELS, Predictions, labelled, log_loss, loss_of
-from netwright.trials.metrics import score, score_labels
+from netwright.trials.losses import OF_LABELS, Predictions, log_loss, loss_of, predicted
+from netwright.trials.metrics import labelled, score, score_labels
 from netwright.trials.trial import Metrics, Status, Trial
 
 _LIBRARY = 16
@@ -63,7 +63,7 @@ class Member:
     @property
     def seen(self) -> NDArray[np.bool_]:
         """(rows,) those it has a prediction for."""
-        return _seen(self.held_out)
+        return predicted(self.held_out)
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,6 @@ class Choice:
     learnt from fewer."""
 
 
-def _seen(said: Predictions) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(said.reshape(len(said), -1)).all(1))
-
-
 def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Member]:
     """The finished trials whose folders still hold their predictions.
 
@@ -108,59 +104,83 @@ def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Memb
 
 
 def choose(
-    found: Sequence[Member], kind: Kind, target: NDArray[Any], metric: str, steps: int = 25
-) -> Choice:
-    """The average of at most `steps` models of each choice below; `target`: of the members' rows.
+    found: Sequence[Member], kind: Kind, target: NDArray[Any], metric: str, steps: int = 25,
+    groups: NDArray[Any] | None = None,
+) -> Choice:  # fmt: skip
+    """The average of at most `steps` models of each choice below; `target`: of the members' rows,
+    `groups` (rows,): those of one group are on one side of each split.
 
     One is chosen among those of most folds, on all their rows; one among all, on the rows that all
     know; what comes out is half of each. Models of one fold bring what the others lack, models of
     all folds are many and known well. Where one of the two is clearly better than the half, on
     rows that it was not chosen on, it is that one.
     """
-    loss, most = loss_of(kind, metric), max(one.folds for one in found)
+    judge, most = _Judge(loss_of(kind, metric), target, groups), max(one.folds for one in found)
     whole = [one for one in found if one.folds == most]
     if len(whole) < len(found):
-        shares = _with_partial(found, whole, target, loss, steps)
+        shares = _with_partial(found, whole, judge, steps)
     else:
-        shares = _shares(whole, target, loss, steps)
+        shares = _shares(whole, judge, steps)
     chosen = [one for one in found if one.trial.id in shares]
     fitting = _of_size(chosen, shares)
     if len(fitting) < len(chosen):
-        return choose(fitting, kind, target, metric, steps)
-    return _judged(chosen, shares, kind, target, metric)
+        return choose(fitting, kind, target, metric, steps, groups)
+    return _judged(chosen, shares, kind, judge, metric)
 
 
 def mean_known(said: Sequence[Predictions], shares: Sequence[float]) -> NDArray[np.float64]:
     """Each row's mean, by their shares, over those that have a prediction for it; NaN without one."""
     total, weight = np.zeros(said[0].shape), np.zeros(len(said[0]))
     for one, share in zip(said, shares, strict=True):
-        seen = _seen(one)
+        seen = predicted(one)
         total[seen] += share * one[seen]
         weight[seen] += share
     with np.errstate(invalid="ignore"):
         return (total.T / weight).T
 
 
+@dataclass(frozen=True)
+class _Judge:
+    """What averages are judged by."""
+
+    loss: Loss
+    target: NDArray[Any]
+    groups: NDArray[Any] | None
+
+    def __call__(self, said: Predictions, rows: NDArray[np.int64]) -> float:
+        """The loss of what is said of these rows."""
+        return self.loss(said, self.target[rows])
+
+    def halves(
+        self, rows: NDArray[np.int64], times: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        for here, there in halves(len(rows), times, np.random.default_rng(0), self.of(rows)):
+            yield rows[here], rows[there]
+
+    def of(self, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+        """The rows' groups."""
+        return None if self.groups is None else self.groups[rows]
+
+
 def _with_partial(
-    found: Sequence[Member], whole: Sequence[Member], target: NDArray[Any], loss: Loss, steps: int
+    found: Sequence[Member], whole: Sequence[Member], judge: _Judge, steps: int
 ) -> dict[int, float]:
     """Half of the average of `whole`, half of that of all, or one of them."""
     judged = _some(_common(found))
     if len(judged) < _JUDGED:
-        return _shares(whole, target, loss, steps)
-    rng, losses, few = np.random.default_rng(0), [], min(steps, _QUICK)
-    for _ in range(_SPLITS):
-        order = rng.permutation(judged)
-        for half in (order[::2], order[1::2]):
-            a, b = (_shares(some, target, loss, few, half) for some in (whole, found))
-            losses.append([_loss(found, one, half, target, loss) for one in (_half(a, b), a, b)])
-    gains = np.array(losses)[:, :1] - np.array(losses)[:, 1:]  # of either alone
-    error = gains.std(0) / np.sqrt(len(gains))
-    sure = gains.mean(0) > np.maximum(_MARGIN * error, _BETTER * np.mean(losses))
-    if sure.any():
-        some = (whole, found)[int(np.argmax(np.where(sure, gains.mean(0), -np.inf)))]
-        return _shares(some, target, loss, steps)
-    return _half(*(_shares(some, target, loss, steps) for some in (whole, found)))
+        return _shares(whole, judge, steps)
+    losses, few = [], min(steps, _QUICK)
+    for there, _ in judge.halves(judged, _SPLITS):
+        a, b = (_shares(some, judge, few, there) for some in (whole, found))
+        losses.append([_loss(found, one, there, judge) for one in (_half(a, b), a, b)])
+    if losses:
+        gains = np.array(losses)[:, :1] - np.array(losses)[:, 1:]  # of either alone
+        error = gains.std(0) / np.sqrt(len(gains))
+        sure = gains.mean(0) > np.maximum(_MARGIN * error, _BETTER * np.mean(losses))
+        if sure.any():
+            some = (whole, found)[int(np.argmax(np.where(sure, gains.mean(0), -np.inf)))]
+            return _shares(some, judge, steps)
+    return _half(*(_shares(some, judge, steps) for some in (whole, found)))
 
 
 def _half(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
@@ -168,28 +188,26 @@ def _half(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
 
 
 def _loss(
-    found: Sequence[Member], shares: Mapping[int, float], rows: NDArray[np.int64],
-    target: NDArray[Any], loss: Loss,
-) -> float:  # fmt: skip
+    found: Sequence[Member], shares: Mapping[int, float], rows: NDArray[np.int64], judge: _Judge
+) -> float:
     known = {one.trial.id: one.held_out[rows] for one in found}
-    return loss(average([known[n] for n in shares], [*shares.values()]), target[rows])
+    return judge(average([known[n] for n in shares], [*shares.values()]), rows)
 
 
 def _shares(
-    found: Sequence[Member], target: NDArray[Any], loss: Loss, steps: int,
-    without: NDArray[np.int64] | None = None,
-) -> dict[int, float]:  # fmt: skip
+    found: Sequence[Member], judge: _Judge, steps: int, without: NDArray[np.int64] | None = None
+) -> dict[int, float]:
     """Of the best of them, chosen on the rows that all know, `without` these."""
     rows = _common(found)
     rows = _some(rows if without is None else np.setdiff1d(rows, without))
-    library = sorted(found, key=lambda one: loss(one.held_out[rows], target[rows]))[:_LIBRARY]
-    truth = target[rows]
+    library = sorted(found, key=lambda one: judge(one.held_out[rows], rows))[:_LIBRARY]
 
     def by_rows(p: Predictions, some: NDArray[np.int64]) -> float:
-        return loss(p, truth[some])
+        return judge(p, rows[some])
 
     greedy = GreedySelection(steps, halves=4 if len(rows) < _PROVES else 0, margin=0)
-    weights = greedy([one.held_out[rows] for one in library], by_rows, np.random.default_rng(0))
+    said, rng = [one.held_out[rows] for one in library], np.random.default_rng(0)
+    weights = greedy(said, by_rows, rng, judge.of(rows))
     return {one.trial.id: float(w) for one, w in zip(library, weights, strict=True) if w > 0}
 
 
@@ -200,39 +218,47 @@ def _common(found: Sequence[Member]) -> NDArray[np.int64]:
 def _of_size(chosen: list[Member], shares: Mapping[int, float]) -> list[Member]:
     """Without what would make the file too large: it has to be written in time.
 
-    The ones with most weight for their bytes stay, the first whatever its size.
+    The ones with most weight for their bytes stay; the first of those of most folds whatever its
+    size: the figures of others are of fewer rows.
     """
     if sum(one.bytes for one in chosen) <= _MOST_BYTES:
         return chosen
-    kept: list[Member] = []
-    for one in sorted(chosen, key=lambda one: -shares[one.trial.id] / max(one.bytes, 1)):
-        if not kept or sum(other.bytes for other in kept) + one.bytes <= _MOST_BYTES:
+
+    def dear(one: Member) -> float:
+        return -shares[one.trial.id] / max(one.bytes, 1)
+
+    first, *others = sorted(chosen, key=lambda one: (-one.folds, dear(one)))
+    kept = [first]
+    for one in sorted(others, key=dear):
+        if sum(other.bytes for other in kept) + one.bytes <= _MOST_BYTES:
             kept.append(one)
     return kept
 
 
 def _judged(
-    chosen: Sequence[Member], shares: Mapping[int, float], kind: Kind, target: NDArray[Any],
-    metric: str,
-) -> Choice:  # fmt: skip
+    chosen: Sequence[Member], shares: Mapping[int, float], kind: Kind, judge: _Judge, metric: str
+) -> Choice:
     """With its metrics: each row is judged by those of the members that know it."""
     mean = mean_known([one.held_out for one in chosen], [shares[one.trial.id] for one in chosen])
-    rows = np.flatnonzero(_seen(mean))
+    rows = np.flatnonzero(predicted(mean))
     mixed: Predictions = mean[rows]
+    truth, groups = judge.target[rows], judge.of(rows)
     temperature, threshold = 1.0, 0.5
     if kind != "regression":
-        sure = mean[rows].astype(np.float32)
+        sure = mixed.astype(np.float32)
         if metric == "log_loss":
-            temperature = fit_temperature(sure, target[rows])
+            temperature = fit_temperature(sure, truth, groups)
         mixed = sure = tempered(sure, temperature)
         if kind == "binary" and metric in OF_LABELS:
-            threshold = fit_threshold(sure[:, 1], target[rows], metric)
-    metrics = score(kind, target[rows], mixed, threshold)
+            threshold = fit_threshold(sure[:, 1], truth, metric, groups)
+    metrics = score(kind, truth, mixed, threshold)
     metrics["folds"] = float(max(one.folds for one in chosen))
     return Choice(shares, temperature, metrics, threshold)
 
 
-def fit_temperature(probabilities: NDArray[np.float32], target: NDArray[Any]) -> float:
+def fit_temperature(
+    probabilities: NDArray[np.float32], target: NDArray[Any], groups: NDArray[Any] | None = None
+) -> float:
     """The temperature of least log loss; 1 where that does not prove better on other rows."""
     from scipy.optimize import minimize_scalar
 
@@ -245,15 +271,17 @@ def fit_temperature(probabilities: NDArray[np.float32], target: NDArray[Any]) ->
 
         return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
 
-    order = np.random.default_rng(0).permutation(len(target))
     gain = 0.0
-    for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+    for here, there in halves(len(target), 1, np.random.default_rng(0), groups):
         p, truth = probabilities[there], target[there]
         gain += log_loss(p, truth) - log_loss(tempered(p, best(here)), truth)
-    return best(order) if gain > 0 else 1.0
+    return best(np.arange(len(target))) if gain > 0 else 1.0
 
 
-def fit_threshold(second: NDArray[np.float32], target: NDArray[Any], metric: str) -> float:
+def fit_threshold(
+    second: NDArray[np.float32], target: NDArray[Any], metric: str,
+    groups: NDArray[Any] | None = None,
+) -> float:  # fmt: skip
     """The probability of the second class from which on the labels score best.
 
     .5 where another one does not prove better on rows that it was not chosen on, or rows are few.
@@ -269,11 +297,11 @@ def fit_threshold(second: NDArray[np.float32], target: NDArray[Any], metric: str
         options = [0.5, *(float(end) for end in ends)]
         return max(options, key=lambda one: value(rows, one))  # of equals .5
 
-    order = np.random.default_rng(0).permutation(_some(np.arange(len(target))))
-    gain = 0.0
-    for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-        gain += value(there, best(here)) - value(there, 0.5)
-    return best(order) if gain > 0 else 0.5
+    rows, rng, gain = _some(np.arange(len(target))), np.random.default_rng(0), 0.0
+    of = None if groups is None else groups[rows]
+    for here, there in halves(len(rows), 1, rng, of):
+        gain += value(rows[there], best(rows[here])) - value(rows[there], 0.5)
+    return best(rows) if gain > 0 else 0.5
 
 
 def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -61,15 +61,16 @@ def wanted_of(study: Study[Any], task: Task) -> Wanted | None:
     known = {*folds.metrics, *Latency(study.space, task).metrics}
     if not found or any(one.metric not in known for one in study.objectives):
         return None
-    target, judge = task.target[folds.rows], judge_of(study, task)
-    whole = choose(found, task.kind, target, judge)
+    metric, target = judge_of(study, task), task.target[folds.rows]
+    groups = None if task.groups is None else task.groups[folds.rows]
+    whole = choose(found, task.kind, target, metric, groups=groups)
     most = max(one.folds for one in found)
     full = [one for one in found if one.folds == most]
-    small = choose(full, task.kind, target, judge, steps=_SMALL)
+    small = choose(full, task.kind, target, metric, _SMALL, groups)
     averages = _worth_having(study, whole, small, {one.trial.id for one in full})
-    size = sum(one.bytes for one in found if one.trial.id in whole.shares)
+    size = sum(one.bytes for one in found if one.trial.id in averages[0].shares)
     best = _families(study, found)
-    return Wanted(averages, tuple(best), _alone(found, whole), size)
+    return Wanted(averages, tuple(best), _alone(found, averages[0]), size)
 
 
 def front(study: Study[Any]) -> Iterator[Offer]:

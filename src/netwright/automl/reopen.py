@@ -22,6 +22,14 @@ DELIVERED = "delivered.json"
 
 
 @dataclass(frozen=True)
+class Delivered:
+    """What a run's `model.onnx` is: the file of a trial, the best of so many that were searched."""
+
+    trial: int
+    searched: int
+
+
+@dataclass(frozen=True)
 class Reopened:
     """What `leaderboard`, `show` and `export` need of a run."""
 
@@ -47,8 +55,9 @@ class Reopened:
         RunError when there is none.
         """
         known = {trial.id: trial for trial in self.trials}
-        if number is None and (noted := delivered(self.folder)) in known:
-            return known[noted]
+        noted = delivered(self.folder)
+        if number is None and noted and noted.trial in known:
+            return known[noted.trial]
         if number is None:
             if not self.front:
                 raise RunError(f"{self.folder} has no finished trial yet. Run its fit line again.")
@@ -59,13 +68,13 @@ class Reopened:
         return known[number]
 
 
-def delivered(folder: Path) -> int | None:
-    """The trial whose file is the run's `model.onnx`; None where none is known to be."""
+def delivered(folder: Path) -> Delivered | None:
+    """What the run's `model.onnx` is; None where that is not known."""
     try:
-        number: int = json.loads((folder / DELIVERED).read_text())["trial"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = Delivered(**json.loads((folder / DELIVERED).read_text()))
+    except (OSError, ValueError, TypeError):
         return None
-    return number if (folder / "model.onnx").is_file() else None
+    return found if (folder / "model.onnx").is_file() else None
 
 
 def kept_brief(folder: Path) -> Brief | None:

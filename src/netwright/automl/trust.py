@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Images, Table, Task
-from netwright.trials.losses import auc, loss_of
+from netwright.trials.losses import auc, loss_of, predicted
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.trial import Metrics
 
@@ -61,7 +61,7 @@ def interval(
     """
     if name not in METRICS or not METRICS[name].kinds:
         return None
-    seen = np.flatnonzero(np.isfinite(held_out.reshape(len(held_out), -1)).all(1))
+    seen = np.flatnonzero(predicted(held_out))
     if len(seen) < _FEW_ROWS:
         return None
     rng = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def interval(
     drawn = [rng.choice(seen, len(seen)) for _ in range(_RESAMPLES)]
     losses = np.array([loss(held_out[one], target[one]) for one in drawn])
     if METRICS[name].direction == "max":
-        losses = 1 - losses if (name, task.kind) == ("auc", "binary") else -losses
+        losses = 1 - losses
     low, high = np.quantile(losses, _SURE)
     return (float(low), float(high)) if low < high else None  # no error at all says nothing of it
 

@@ -23,6 +23,7 @@ from netwright.pipelines.blend import fold_folder, note_seconds, seconds_of
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
+from netwright.trials.losses import predicted
 from netwright.trials.metrics import default_metric, score, scored
 from netwright.trials.trial import ABOUT, Job, Metrics
 
@@ -127,7 +128,7 @@ class CrossValidate:
             raise InfeasibleCandidate("no time was left for another fold")
         held_out = self._assembled(predictions)
         np.save(job.folder / HELD_OUT, held_out)
-        seen = np.isfinite(held_out.reshape(len(held_out), -1)).all(1)
+        seen = predicted(held_out)
         found = score(self.task.kind, self.task.target[self.rows][seen], held_out[seen])
         seconds = time.monotonic() - begun
         return found | {"train_seconds": seconds, "folds": float(len(predictions))}

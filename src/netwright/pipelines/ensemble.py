@@ -7,8 +7,9 @@ do so for several random halves of the library, and average what comes of it (se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +51,10 @@ class GreedySelection:
             raise InputError(expected("share", "above 0 and at most 1", self.share))
 
     def __call__(
-        self, library: Sequence[Predictions], loss: Loss, rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """(models,) weights that sum to 1, most of them 0.
+        self, library: Sequence[Predictions], loss: Loss, rng: np.random.Generator,
+        groups: NDArray[Any] | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """(models,) weights that sum to 1, most of them 0. `groups`: as in `halves`.
 
         A model alone where an average, selected on one half of the rows, is not better on the
         other half than the model that is best on the first, over all `halves`: few rows make any
@@ -62,7 +64,7 @@ class GreedySelection:
         rows = np.arange(len(library[0]))
         alone = _only(int(np.argmin([loss(one, rows) for one in library])), len(library))
         weights = self._select(library, loss, rows, rng)
-        if np.count_nonzero(weights) < 2 or not self._proven(library, loss, rng):
+        if np.count_nonzero(weights) < 2 or not self._proven(library, loss, rng, groups):
             return alone
         return weights
 
@@ -81,21 +83,39 @@ class GreedySelection:
         weights: NDArray[np.float64] = total / total.sum()
         return weights
 
-    def _proven(self, library: Sequence[Predictions], loss: Loss, rng: np.random.Generator) -> bool:
-        gains, n = [], len(library[0])
-        if self.halves and n < _LEAST:
-            return False
-        for _ in range(self.halves):
-            order = rng.permutation(n)
-            for here, there in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-                weights = self._select(library, loss, here, rng)
-                best = int(np.argmin([loss(one[here], here) for one in library]))
-                blended = average([one[there] for one in library], weights)
-                gains.append(loss(library[best][there], there) - loss(blended, there))
+    def _proven(
+        self, library: Sequence[Predictions], loss: Loss, rng: np.random.Generator,
+        groups: NDArray[Any] | None,
+    ) -> bool:  # fmt: skip
+        gains = []
+        for here, there in halves(len(library[0]), self.halves, rng, groups):
+            weights = self._select(library, loss, here, rng)
+            best = int(np.argmin([loss(one[here], here) for one in library]))
+            blended = average([one[there] for one in library], weights)
+            gains.append(loss(library[best][there], there) - loss(blended, there))
         if not gains:
-            return True
+            return not self.halves
         error = float(np.std(gains)) / np.sqrt(len(gains))
         return bool(np.mean(gains) > self.margin * error)
+
+
+def halves(
+    n: int, times: int, rng: np.random.Generator, groups: NDArray[Any] | None = None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Numbers of n rows in random halves, so many times, each pair also the other way round.
+
+    `groups` (n,): rows of one group are in one half. None of fewer than four rows or two groups.
+    """
+    of = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    many = int(of.max(initial=-1)) + 1
+    if n < _LEAST or many < 2:
+        return
+    for _ in range(times):
+        order = rng.permutation(many)
+        here, there = order[::2], order[1::2]
+        if groups is not None:
+            here, there = (np.flatnonzero(np.isin(of, half)) for half in (here, there))
+        yield from ((here, there), (there, here))
 
 
 def greedy(

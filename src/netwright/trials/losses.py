@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.trials.metrics import METRICS, Kind, score, score_labels
+from netwright.trials.metrics import METRICS, Kind, labelled, score, score_labels
 
 Predictions = NDArray[np.floating]
 OF_LABELS = ("accuracy", "balanced_accuracy", "f1")
@@ -18,9 +18,9 @@ _EDGE = 1e-15
 def loss_of(
     kind: Kind, metric: str, threshold: float = 0.5
 ) -> Callable[[Predictions, NDArray[Any]], float]:
-    """Less is better; the usual metrics without computing all others beside them.
+    """Less is better, 0 the best there is: of a metric that rises, what it lacks of 1.
 
-    `threshold`: as in `trials.metrics.score`.
+    The usual metrics are computed without all others. `threshold`: as in `trials.metrics.score`.
     """
     if metric == "log_loss":
         return log_loss
@@ -29,15 +29,17 @@ def loss_of(
     if metric == "rmse":
         return lambda p, truth: float(np.sqrt(np.mean((p - truth) ** 2)))
     if metric in OF_LABELS and threshold != 0.5:
-        return lambda p, truth: -score_labels(truth, labelled(p[:, 1], threshold), 2)[metric]
+        return lambda p, truth: 1 - score_labels(truth, labelled(p[:, 1], threshold), 2)[metric]
     if metric in OF_LABELS:
-        return lambda p, truth: -score_labels(truth, p.argmax(1), p.shape[1])[metric]
-    sign = 1 if METRICS[metric].direction == "min" else -1
+        return lambda p, truth: 1 - score_labels(truth, p.argmax(1), p.shape[1])[metric]
+    falls = METRICS[metric].direction == "min"
 
     def loss(p: Predictions, truth: NDArray[Any]) -> float:
         scores = score(kind, truth, p)
         usual = scores["rmse" if kind == "regression" else "log_loss"]
-        return sign * scores[metric] if metric in scores else usual
+        if metric not in scores:
+            return usual
+        return scores[metric] if falls else 1 - scores[metric]
 
     return loss
 
@@ -53,9 +55,9 @@ def auc(ranked: NDArray[np.floating], truth: NDArray[Any]) -> float:
     return float((rank[place[positive]].sum() - many * (many + 1) / 2) / (many * others))
 
 
-def labelled(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
-    """(rows,) 1 where the second class is the label."""
-    return (chance >= np.float32(threshold)).astype(np.int64)
+def predicted(said: Predictions) -> NDArray[np.bool_]:
+    """(rows,) those with a prediction: the others are NaN."""
+    return np.asarray(np.isfinite(said.reshape(len(said), -1)).all(1))
 
 
 def log_loss(p: Predictions, truth: NDArray[Any]) -> float:

@@ -105,7 +105,7 @@ def _score_classes(
     n, classes = probabilities.shape
     label = probabilities.argmax(1)
     if threshold != 0.5 and classes == 2:
-        label = (probabilities[:, 1] >= np.float32(threshold)).astype(np.int64)
+        label = labelled(probabilities[:, 1], threshold)
     truth_probability = probabilities[np.arange(n), target]
     log_loss = float(-np.log(np.clip(truth_probability, 1e-15, 1)).mean())
     scores = score_labels(target, label, classes) | {"log_loss": log_loss}
@@ -115,6 +115,11 @@ def _score_classes(
             ranked = ranked / ranked.sum(1, keepdims=True)
         scores["auc"] = float(roc_auc_score(target, ranked, multi_class="ovr"))
     return scores
+
+
+def labelled(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
+    """(rows,) 1 where the second class, of these probabilities, is the label."""
+    return (chance >= np.float32(threshold)).astype(np.int64)
 
 
 def score_labels(target: NDArray[Any], label: NDArray[Any], classes: int) -> dict[str, float]:

@@ -1,0 +1,287 @@
+"""The files of a run: what of its front was exported, checked and measured, one after another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from netwright.automl.averages import (
+    average_of,
+    candidate_of,
+    cross_validation,
+    known_average,
+    parents_of,
+    predictor,
+)
+from netwright.automl.ensembles import Choice
+from netwright.automl.front import Offer
+from netwright.automl.refits import choice_of, fit_again
+from netwright.automl.reopen import DELIVERED, Delivered
+from netwright.data.task import Task
+from netwright.deploy.model import Model
+from netwright.deploy.onnx import Parity, card_of, export, parity
+from netwright.errors import NetwrightError
+from netwright.evaluators.latency import example_feeds, measure
+from netwright.pipelines.blend import Predictor
+from netwright.pipelines.pipeline import FittedPipeline
+from netwright.report.tables import Row, row
+from netwright.study.study import Study
+from netwright.trials.metrics import METRICS
+from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
+
+_CHECKED = 256
+"""Held-out rows on which a file and what it was made from are compared."""
+_NO_TIME = "more of the front is not exported: the time was up. The same line exports it."
+_STOPPED = "more of the front is not exported: it was stopped. The same line exports it."
+_CHECKED_FILE = "checked.json"
+"""Beside a trial's `model.onnx`: what was found when it was checked and measured."""
+
+
+class Points:
+    """What has been exported so far."""
+
+    def __init__(
+        self, study: Study[Any], task: Task, already: bool, end: float, threads: int
+    ) -> None:
+        self._study, self._task, self._already, self._end = study, task, already, end
+        self._threads = threads
+        self._tried: set[int] = set()
+        """Trials whose candidates were fitted again, or could not be."""
+        self._feeds: dict[str, Any] | None = None
+        self.rows: dict[int, Row] = {}
+        self._agreed: dict[int, Parity] = {}
+        self.left_out: list[str] = []
+        self._chosen: int | None = None
+        self._took = 0.0
+        """Seconds that the best took to be exported, checked and measured."""
+        self._stopped = False
+
+    def first_of(self, offers: Iterator[Offer]) -> Iterator[Offer]:
+        """Exports until one succeeds, which is the best and becomes the run's model; the others are
+        given back."""
+        begun = time.monotonic()
+        for offer in offers:
+            number = self._try(offer)
+            if number is not None:
+                self._chosen = number
+                if best := self.best():
+                    as_final(self._study, best[0])
+                break
+        self._took = time.monotonic() - begun
+        return offers
+
+    def rest_of(self, offers: Iterator[Offer], part: float = 1.0) -> None:
+        """Exports them for as long as there is time: there always is where nothing else was to do.
+
+        `part`: of the time that the best took, what each of these is expected to take.
+        """
+        took = part * self._took
+        with self._stoppable():
+            for offer in offers:
+                if self.rows and self._late(took):
+                    self._note(_NO_TIME)
+                    return
+                begun = time.monotonic()
+                self._try(offer)
+                took = max(took / 2, time.monotonic() - begun)
+
+    def fit_again(self, numbers: Iterable[int], reserved: float) -> None:
+        """Fits the trials' candidates on all rows and exports them.
+
+        `reserved`: seconds for what comes after. Nothing is done where the study was stopped:
+        whoever stops it does not want to wait.
+        """
+        new = [number for number in dict.fromkeys(numbers) if number not in self._tried]
+        if self._stopped or self._study.interrupted:
+            return
+        end = self._end - reserved
+        with self._stoppable():
+            for trial, fitted in fit_again(self._study, self._task, new, end, self._threads):
+                self._tried.add(trial.id)
+                if self._late(reserved):
+                    return
+                if isinstance(fitted, str):
+                    self.left_out.append(fitted)
+                else:
+                    self._try(choice_of(trial), fitted)
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Ctrl-C costs what is made here, and what would come after the best."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._stopped = True
+            self._note(_STOPPED)
+
+    def _note(self, sentence: str) -> None:
+        """Said once."""
+        if sentence not in self.left_out:
+            self.left_out.append(sentence)
+
+    def _late(self, seconds: float) -> bool:
+        """Whether there is no time for so many more; there is where nothing was searched for."""
+        if self._stopped:
+            return True
+        return not self._already and time.monotonic() + seconds > self._end
+
+    def _try(self, offer: Offer, fitted: FittedPipeline | None = None) -> int | None:
+        """The trial that was exported, checked and measured; None where the reason is noted."""
+        name = f"trial {offer.id}" if isinstance(offer, Trial) else "an average"
+        try:
+            if callable(offer):
+                offer = offer()
+            if isinstance(offer, Choice):
+                offer = known_average(self._study, offer) or offer
+            if isinstance(offer, Choice):
+                trial, measured = self._record(offer, fitted)
+            elif offer.id in self.rows:
+                return offer.id
+            else:
+                trial, measured = offer, self._export(offer)
+        except Exception as error:  # a file's trouble costs this file alone
+            if isinstance(error, OSError) and not self.rows:  # none can be written
+                raise
+            ours = isinstance(error, NetwrightError)
+            self.left_out.append(
+                f"{name} is left out: {'' if ours else type(error).__name__ + ': '}{error}"
+            )
+            return None
+        if trial.status is not Status.DONE:
+            return None
+        self.rows[trial.id] = row(trial, self._study.space.fill, on_front=True, measured=measured)
+        return trial.id
+
+    def _record(self, choice: Choice, fitted: FittedPipeline | None) -> tuple[Trial, Metrics]:
+        """The average as a trial of the study; `fitted`: of a candidate fitted again."""
+        study, task = self._study, self._task
+        candidate = candidate_of(choice)
+        measured: dict[str, float] = {}
+        folds = cross_validation(study)
+        share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
+        proposal = Proposal(candidate, share, ENSEMBLE, parents=parents_of(candidate))
+        model = fitted or average_of(study, task, candidate)
+
+        def make(folder: Path) -> Metrics:
+            number = int(folder.name)
+            if fitted:
+                fitted.save(folder)
+            measured.update(self._write(model, folder, number, choice.metrics))
+            return dict(choice.metrics) | measured
+
+        return study.add(proposal, make), measured
+
+    def _export(self, trial: Trial) -> Metrics:
+        """The figures of the trial's file, which is written unless an earlier run has done so."""
+        folder = self._study.trial_folder(trial.id)
+        if known := _checked(folder):
+            self._agreed[trial.id] = Parity(**known["parity"])
+            if self._already:
+                return dict(known["measured"])
+            return self._measured(Model(folder / "model.onnx"), known["parity"])
+        model = predictor(self._study, self._task, trial)
+        return self._write(model, folder, trial.id, trial.metrics)
+
+    def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
+        """The file in the trial's folder; its latencies and size."""
+        task = self._task
+        folder.mkdir(parents=True, exist_ok=True)  # a study tidies those that can be made again
+        card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
+        file = export(model, card, folder / "model.onnx")
+        rows = task.validation[:_CHECKED]
+        agreed = self._agreed[number] = parity(file, model, task.features.take(rows))
+        return self._measured(file, asdict(agreed))
+
+    def _measured(self, file: Model, agreed: dict[str, Any]) -> Metrics:
+        """Latencies and size, which are noted beside the file."""
+        if self._feeds is None:
+            self._feeds = example_feeds(file, self._task)
+        measured = measure(file, self._feeds)
+        told = {"netwright": version("netwright"), "parity": agreed, "measured": measured}
+        part = file.path.with_name(f".{_CHECKED_FILE}.part")
+        part.write_text(json.dumps(told))
+        part.replace(file.path.with_name(_CHECKED_FILE))
+        return measured
+
+    def best(self) -> tuple[Trial, Parity] | None:
+        """The first that was exported; where it breaks a limit, the best that breaks none.
+
+        Figures alone do not say it: some are of more rows than others, and those of most come
+        first. None where all break limits.
+        """
+        known = {trial.id: trial for trial in self._study.trials}
+        kept = self._kept()
+        if not kept:
+            return None
+        first = self._study.objectives[0]
+        number = min(
+            kept,
+            key=lambda n: (
+                n != self._chosen, -kept[n].metrics.get("folds", 0), first.loss(kept[n].metrics),
+            ),
+        )  # fmt: skip
+        return known[number], self._agreed[number]
+
+    def _kept(self) -> dict[int, Row]:
+        """What was exported and keeps the limits."""
+        limits = self._study.limits
+        return {n: r for n, r in self.rows.items() if all(one.keeps(r.metrics) for one in limits)}
+
+    def front(self) -> list[Row]:
+        """Best first; of a single objective those that nothing else beats in it and in latency.
+
+        What is delivered is among them whatever the figures say. Those of fewer folds are not: their
+        figures are of other rows.
+        """
+        first, *others = self._study.objectives
+        rows = sorted(self._kept().values(), key=lambda one: first.loss(one.metrics))
+        best = self.best()
+        if others or best is None:
+            return rows
+        kept = [one for one in rows if one.trial == best[0].id]
+        folds = kept[0].metrics.get("folds")
+        for one in (one for one in rows if one.metrics.get("folds") == folds):
+            if one.metrics["latency"] < kept[-1].metrics["latency"]:
+                kept.append(one)
+        return kept
+
+
+def _checked(folder: Path) -> dict[str, Any] | None:
+    """What this version has noted beside a trial's file; None where there is nothing to rely on."""
+    try:
+        told: dict[str, Any] = json.loads((folder / _CHECKED_FILE).read_text())
+        whole = told["measured"]["size"] == (folder / "model.onnx").stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return told if whole and told["netwright"] == version("netwright") else None
+
+
+def searched(study: Study[Any]) -> int:
+    """How many trials a search has ended: what is made of them is not counted."""
+    trials = (one for one in study.trials if one.proposal.origin != ENSEMBLE)
+    return sum(one.status is not Status.RUNNING for one in trials)
+
+
+def as_final(study: Study[Any], trial: Trial) -> Model:
+    """The trial's file as that of the run; each write is whole or not at all."""
+    final = study.folder / "model.onnx"
+    part = final.with_name(".model.onnx.part")
+    shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
+    part.replace(final)
+    part.write_text(json.dumps(asdict(Delivered(trial.id, searched(study)))))
+    part.replace(study.folder / DELIVERED)
+    return Model(final)
+
+
+def scores_of(metrics: Metrics) -> dict[str, float]:
+    """The metrics that judge predictions, without the costs."""
+    return {
+        name: value for name, value in metrics.items() if name in METRICS and METRICS[name].kinds
+    }
