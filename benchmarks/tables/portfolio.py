@@ -16,6 +16,7 @@ table is judged by itself.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import shutil
@@ -43,7 +44,7 @@ from netwright.automl.schedule import pace
 from netwright.automl.spaces import space_for
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.pipelines.ensemble import greedy
-from netwright.trials.losses import loss_of
+from netwright.trials.losses import loss_of, predicted
 from netwright.trials.trial import Job, Proposal
 
 OUT = Path(__file__).parents[2] / "src" / "netwright" / "automl" / "portfolio.json"
@@ -76,6 +77,11 @@ class Config:
     @property
     def key(self) -> str:
         return json.dumps([self.family, sorted(self.wishes, key=str)])
+
+    @property
+    def file(self) -> str:
+        """Its predictions, wherever it stands in the list."""
+        return f"{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.npy"
 
 
 def configs() -> list[Config]:
@@ -129,8 +135,8 @@ def measure_one(data: Path, work: Path, table: str, number: int) -> dict[str, An
         job = Job(Proposal(candidate, 1 / FOLDS), 0, folder, begun + SECONDS)
         found = evaluator(job)
         held_out = np.load(folder / HELD_OUT)
-        seen = np.isfinite(held_out.reshape(len(held_out), -1)).all(1)
-        np.save(work / "fits" / table / f"{number}.npy", held_out[seen].astype(np.float32))
+        seen = predicted(held_out)
+        np.save(work / "fits" / table / config.file, held_out[seen].astype(np.float32))
         np.save(work / "fits" / table / "target.npy", task.target[evaluator.rows][seen])
         row |= {"score": found[metric], "seconds": time.monotonic() - begun}
     except nw.NetwrightError as error:
@@ -244,8 +250,8 @@ def read(data: Path, work: Path) -> dict[str, Measured]:
         target = np.load(work / "fits" / table / "target.npy")
         some = np.random.default_rng(0).permutation(len(target))[:ROWS]
         said: list[np.ndarray | None] = []
-        for number, config in enumerate(known):
-            path = work / "fits" / table / f"{number}.npy"
+        for config in known:
+            path = work / "fits" / table / config.file
             known_here = config.key in mine.index and path.exists()
             said.append(np.load(path)[some] if known_here else None)
         seconds = [float(mine["seconds"].get(config.key, 1e9)) for config in known]

@@ -11,9 +11,10 @@ table, one system at a time, each in its own environment and process (`worker.py
 read from the same files, the metric told, and so many cores that it cannot have more. The machine
 should have nothing else to do; the load found before each start is written down.
 
-Every run is a line of WORK/results.csv, written at once (what else it delivered: front.csv, and what
-that is made of: about.jsonl): the same call goes on where it was
-stopped. A seed draws another split and seeds the system. `--again` measures systems anew.
+Every run is a line of WORK/results.csv, written at once (what else it delivered: front.csv, and
+what that is made of: about.jsonl): the same call goes on where it was stopped. A seed draws another
+split and seeds the system. `--again` measures systems anew on what the call names; to go on after a
+stop leave it out.
 
 - score: AUC for two classes, log loss for more, RMSE for numbers, on the test rows
 - fit_seconds: the call of fit, without imports; process_seconds: start to end, all that follows
@@ -34,8 +35,9 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +84,12 @@ def main() -> None:
     plan = Plan(told.data, told.environments, told.work, told.seconds, told.cores)
     plan.work.mkdir(parents=True, exist_ok=True)
     results = plan.work / "results.csv"
-    done = keep(results, told.again)
+    seeds = map(str, range(told.seeds))
+    again = set(product(told.again, told.tables, seeds, [_text(plan.seconds)]))
+    done = keep(results, again)
     if (front := plan.work / "front.csv").exists():
-        keep(front, told.again, FRONT)
-    _forget(plan.work / "about.jsonl", told.again)
+        keep(front, again, FRONT)
+    _forget(plan.work / "about.jsonl", again)
     for seed in range(told.seeds):
         for table in told.tables:
             task = prepare(plan.source, plan.work / "data", table, seed)
@@ -93,8 +97,8 @@ def main() -> None:
                 if (system, table, str(seed), _text(plan.seconds)) in done:
                     continue
                 row = measure(plan, task, system)
-                _note_front(plan, task, system)
                 add(results, row)
+                _note_front(plan, task, system)
                 print(*(f"{row[name]:>18}" for name in ("table", "system", "status")), end=" ")
                 print(row["metric"], row["score"], row["fit_seconds"], row["error"], flush=True)
 
@@ -128,27 +132,31 @@ def arguments() -> argparse.Namespace:
 
 
 def keep(
-    results: Path, again: Sequence[str], columns: Sequence[str] = COLUMNS
+    results: Path, again: Collection[tuple[str, ...]], columns: Sequence[str] = COLUMNS
 ) -> set[tuple[str, ...]]:
-    """What is measured already; lines of the systems named are taken out."""
+    """What is measured already; lines of these keys are taken out."""
     if not results.exists():
         return set()
     with results.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["system"] not in again]
+        rows = [row for row in csv.DictReader(file) if _key(row) not in again]
     new = results.with_suffix(".new")
     write(new, rows, "w", columns)
     new.replace(results)
-    return {tuple(row[name] for name in KEY) for row in rows}
+    return {_key(row) for row in rows}
 
 
-def _forget(lines: Path, again: Sequence[str]) -> None:
-    """Takes the systems' lines out."""
+def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(_text(row[name]) for name in KEY)
+
+
+def _forget(lines: Path, again: Collection[tuple[str, ...]]) -> None:
+    """Takes the lines of these keys out."""
     if lines.exists() and again:
-        kept = [
-            line for line in lines.read_text().splitlines()
-            if json.loads(line)["system"] not in again
-        ]  # fmt: skip
-        lines.write_text("".join(f"{line}\n" for line in kept))
+        said = lines.read_text().splitlines()
+        kept = [line for line in said if _key(json.loads(line)) not in again]
+        new = lines.with_suffix(".new")
+        new.write_text("".join(f"{line}\n" for line in kept))
+        new.replace(lines)
 
 
 def add(results: Path, row: Mapping[str, Any]) -> None:
@@ -194,7 +202,7 @@ def measure(plan: Plan, task: Task, system: str) -> dict[str, Any]:
         **{name: found.get(name, "") for name in ("fit_seconds", "ms_1_row", "ms_1000_rows", "bytes")},
         **judged(plan, task, folder, took, found),
     }  # fmt: skip
-    if system == "netwright":
+    if system.startswith("netwright"):
         row["version"] += f"+{_commit()}"
     for name in ("scratch", "saved"):  # models: gigabytes after a night
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -240,13 +248,15 @@ def _note_front(plan: Plan, task: Task, system: str) -> None:
     folder = place_of(plan, task, system)
     found, truth = _result(folder), truth_of(plan, task)
     head = {"table": task.table, "system": system, "seed": task.seed, "seconds": plan.seconds}
-    rows = [
-        head | told | {
-            "model": name, "metric": task.metric,
-            "score": score(task.metric, truth, np.load(folder / f"predictions-{name}.npy")),
-        }
-        for name, told in found.get("front", {}).items()
-    ]  # fmt: skip
+    rows = []
+    for name, told in found.get("front", {}).items():
+        said = np.load(folder / f"predictions-{name}.npy")
+        try:
+            judged = score(task.metric, truth, said)
+        except ValueError as problem:  # a model that says NaN is no reason to measure no other
+            print(f"{task.table}, {system}, model {name}: {problem}", flush=True)
+            continue
+        rows.append(head | told | {"model": name, "metric": task.metric, "score": judged})
     if rows:
         texts = [{name: _text(row[name]) for name in FRONT} for row in rows]
         write(plan.work / "front.csv", texts, "a", FRONT)

@@ -170,6 +170,29 @@ def test_a_model_is_picked_from_the_front_by_its_speed(fitted: AutoClassifier) -
         fitted.pick(max_size=3)
 
 
+def test_names_of_columns_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"])
+    model = AutoRegressor(trials=1, families=["linear"]).fit(frame, frame["a"] + frame["b"])
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    model.fit(frame.to_numpy(), frame["a"] + frame["b"])
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_rows_without_weight_neither_teach_nor_judge() -> None:
+    """Half of the rows say the opposite, and count for nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    y = x[:, 0] + 10
+    y[150:] *= -5
+    weights = np.repeat([1.0, 0.0], 150)
+    for families in (["realmlp"], ["linear", "lightgbm"]):
+        model = AutoRegressor(trials=2, families=families).fit(x, y, sample_weight=weights)
+        assert model.score(x[:150], y[:150]) > 0.5
+        held_out = float(model.leaderboard_["rmse"].min())
+        assert held_out < 1
+
+
 @pytest.mark.filterwarnings("ignore:The model is no better")
 def test_weights_and_groups_reach_the_fit() -> None:
     rng = np.random.default_rng(0)

@@ -120,7 +120,7 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
     full = [one.id for one in study.trials if one.metrics.get("folds") == 8][:3]
     shares = dict.fromkeys(full, 1 / 3)
 
-    def chosen(_: Any, __: Any, ___: Any, ____: str, steps: int = 25, groups: Any = None) -> Choice:
+    def chosen(_: Any, __: Any, ___: Any, ____: str, steps: int = 25) -> Choice:
         if steps == 2:
             return Choice({full[0]: 0.5, full[1]: 0.5}, 1.0, {"rmse": small, "folds": 8.0})
         return Choice(shares, 1.0, {"rmse": 1.0, "folds": 8.0})

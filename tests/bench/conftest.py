@@ -1,4 +1,4 @@
-"""Makes `bench_table` importable, here and in the workers (they get this process's path)."""
+"""Makes modules of this folder importable, here and in the workers (they get this process's path)."""
 
 from __future__ import annotations
 

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
-
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "tables"
-
-
-def script(name: str) -> ModuleType:
-    unique = f"systems_on_tables_{name}"
-    spec = util.spec_from_file_location(unique, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[unique] = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from table_scripts import script
 
 comparison, data, scores = (script(name) for name in ("comparison", "data", "scores"))
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -327,3 +331,31 @@ def test_a_seed_below_0_is_refused_in_one_sentence(capsys: pytest.CaptureFixture
     assert said.code == 2
     assert "seed must be at least 0, got -1" in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_scheduler_that_ends_it_is_heard_as_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    def working(**_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr("netwright.cli.app.app", working)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 130
+
+
+def test_ctrl_c_before_there_is_a_model_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("netwright.data.task.task", stopped)
+    (tmp_path / "some.csv").write_text("a,y\n1,2\n")
+    said = Said(capsys, "fit", str(tmp_path / "some.csv"), "--target", "y", "--time", "9")
+    assert said.code == 130
+    assert said.err == "stopped before there was a model.\n"

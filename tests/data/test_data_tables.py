@@ -92,6 +92,8 @@ def test_empty_columns_are_left_out_and_said() -> None:
     table, notes = infer_table(frame)
     assert [column.name for column in table.columns] == ["a"]
     assert notes == ("Columns b, c have no values and are left out.",)
+    endless, _ = infer_table(pd.DataFrame({"a": [1.0, 2.0], "b": [np.inf, np.nan]}))
+    assert set(endless.arrays) == {"a"}  # the file takes what is in the columns, and no more
     with pytest.raises(InputError, match=r"column to learn from, got only empty ones \(b, c\)"):
         infer_table(frame[["b", "c"]])
 

@@ -49,3 +49,30 @@ def test_rows_of_one_class_have_a_loss_all_the_same(rng: np.random.Generator) ->
     assert loss_of("binary", "auc")(p, one) == 0.5
     three = np.full((50, 3), 1 / 3)
     assert loss_of("multiclass", "auc")(three, one) == pytest.approx(np.log(3))
+
+
+KINDS: list[tuple[Kind, str]] = [
+    *(("binary", name) for name in ("auc", "log_loss", "accuracy", "balanced_accuracy", "f1")),
+    *(("multiclass", name) for name in ("auc", "f1")),
+    *(("regression", name) for name in ("rmse", "mae", "r2")),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), KINDS)
+def test_a_weight_of_two_counts_as_a_row_that_stands_there_twice(
+    kind: Kind, name: str, rng: np.random.Generator
+) -> None:
+    classes = 2 if kind == "binary" else 3
+    truth, weights = rng.integers(classes, size=200), rng.integers(3, size=200)
+    said = np.exp(rng.normal(size=(200, classes)) + np.eye(classes)[truth]).round(1)
+    said /= said.sum(1, keepdims=True)
+    if kind == "regression":
+        said = truth + rng.normal(size=200)
+    again = np.repeat(np.arange(200), weights)
+    wanted = score(kind, truth[again], said[again])
+    found = score(kind, truth, said, weights=weights.astype(float))
+    assert found == pytest.approx(wanted)
+    loss = loss_of(kind, name)
+    assert loss(said, truth, weights.astype(float)) == pytest.approx(
+        loss(said[again], truth[again])
+    )

@@ -28,7 +28,7 @@ def fixed_networks() -> None:
 
 
 def no_features() -> None:
-    """Columns as they are: no arithmetic, no crosses, no mean targets."""
+    """No arithmetic, no crosses, no mean targets; dates and texts are still taken apart."""
 
     def plain(make: Callable[..., Any]) -> Callable[..., Any]:
         def found(brief: Any, *more: Any) -> Any:

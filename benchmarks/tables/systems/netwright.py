@@ -37,7 +37,7 @@ def fit(train: pd.DataFrame, job: Job, only: Sequence[str] = ()) -> Fitted:
     }
     return Fitted(
         predict, lambda folder: model.export(folder / "model.onnx"), classes, front,
-        _made_of(run, int(model.model_.card["trial"])),
+        _made_of(run, int(model.model_.card["trial"]), job.metric),
     )  # fmt: skip
 
 
@@ -50,8 +50,9 @@ def _one(model: Model, content: bytes, job: Job) -> Fitted:
     )
 
 
-def _made_of(run: Path, delivered: int) -> dict[str, Any]:
-    """Shares of families in what is delivered, and of networks that the search has proposed."""
+def _made_of(run: Path, delivered: int, metric: str) -> dict[str, Any]:
+    """Shares of families in what is delivered, and of networks that the search has proposed; what
+    validation says of it."""
     trials = {one.id: one for one in reopen(run).trials}
     best = trials[delivered]
     shares = {best.id: 1.0}
@@ -71,7 +72,8 @@ def _made_of(run: Path, delivered: int) -> dict[str, Any]:
             searched += share
     done = [one for one in trials.values() if one.proposal.origin != ENSEMBLE]
     return {
-        "delivered": families, "networks": sum(families.get(name, 0.0) for name in NETWORKS),
+        "validation": best.metrics.get(metric), "delivered": families,
+        "networks": sum(families.get(name, 0.0) for name in NETWORKS),
         "searched_networks": searched, "trials": len(done),
         "whole_trials": sum(one.proposal.fidelity == 1 for one in done),
         "families": sorted({str(one.candidate.values.get("", "")) for one in done}),

@@ -179,7 +179,9 @@ def few_members(study: Study[Any], task: Task, trial: Trial, keep: int) -> Choic
     folds = cross_validation(study)
     assert folds is not None
     said = _of_few(study, task, trial, keep)
-    metrics = score(task.kind, task.target[folds.rows], said) | {"folds": float(len(folds.tasks))}
+    weights = task.weights_of(folds.rows)
+    metrics = score(task.kind, task.target[folds.rows], said, weights=weights)
+    metrics["folds"] = float(len(folds.tasks))
     return Choice({trial.id: 1.0}, 1.0, metrics, light=True, members=keep)
 
 
@@ -219,8 +221,12 @@ def _with_members(
     study: Study[Any], task: Task, part: FittedPipeline, keep: int, rows: NDArray[np.int64]
 ) -> FittedPipeline:
     """With the members that together have the least loss on the rows."""
-    loss = loss_of(task.kind, judge_of(study, task))
-    return pruned(part, task.features.take(rows), lambda p: loss(p, task.target[rows]), keep)
+    loss, weights = loss_of(task.kind, judge_of(study, task)), task.weights_of(rows)
+
+    def by_rows(p: NDArray[Any]) -> float:
+        return loss(p, task.target[rows], weights)
+
+    return pruned(part, task.features.take(rows), by_rows, keep)
 
 
 def judge_of(study: Study[Any], task: Task) -> str:

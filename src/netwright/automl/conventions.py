@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.errors import InputError, expected
+
+
+def feature_names(x: Any) -> NDArray[np.object_] | None:
+    """The columns' names, where X has such and all are texts."""
+    names = list(getattr(x, "columns", ()))
+    return np.array(names, object) if names and all(isinstance(n, str) for n in names) else None
 
 
 def check_fit(who: str, x: Any, y: Any, *, classifies: bool) -> Any:

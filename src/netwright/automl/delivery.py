@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,12 @@ def _delivered(study: Study[Any]) -> Trial | None:
     if found is None or found.searched != searched(study):
         return None
     return next((one for one in study.trials if one.id == found.trial), None)
+
+
+def load_libraries() -> None:
+    """What exporting and measuring need and a search does not: more than a second of imports."""
+    for name in ("onnx", "onnxruntime", "safetensors.torch", "torch._dynamo"):
+        import_module(name)  # the last: layers are asked for their shapes on torch's meta device
 
 
 def score_part(model: Model, task: Task) -> Metrics:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from netwright.evaluators.folds import HELD_OUT
 from netwright.pipelines.blend import tempered
 from netwright.pipelines.ensemble import GreedySelection, average, halves
 from netwright.space.candidate import Candidate
-from netwright.trials.losses import OF_LABELS, Predictions, log_loss, loss_of, predicted
+from netwright.trials.losses import OF_LABELS, Loss, Predictions, log_loss, loss_of, predicted
 from netwright.trials.metrics import labelled, score, score_labels
 from netwright.trials.trial import Metrics, Status, Trial
 
@@ -47,7 +47,21 @@ _LEAST_ROWS = 200
 _THRESHOLDS = 49
 
 
-Loss: TypeAlias = Callable[[Predictions, NDArray[Any]], float]
+@dataclass(frozen=True)
+class Truth:
+    """Of the rows that members are judged by: their targets, their groups, how much they count."""
+
+    target: NDArray[Any]
+    groups: NDArray[Any] | None = None
+    weights: NDArray[np.floating] | None = None
+
+    def of(self, rows: NDArray[np.int64]) -> Truth:
+        """Of some of the rows. They count alike where none of them counts."""
+        groups = None if self.groups is None else self.groups[rows]
+        weights = None if self.weights is None else self.weights[rows]
+        if weights is not None and not weights.any():
+            weights = None
+        return Truth(self.target[rows], groups, weights)
 
 
 @dataclass(frozen=True)
@@ -104,18 +118,16 @@ def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Memb
 
 
 def choose(
-    found: Sequence[Member], kind: Kind, target: NDArray[Any], metric: str, steps: int = 25,
-    groups: NDArray[Any] | None = None,
-) -> Choice:  # fmt: skip
-    """The average of at most `steps` models of each choice below; `target`: of the members' rows,
-    `groups` (rows,): those of one group are on one side of each split.
+    found: Sequence[Member], kind: Kind, truth: Truth, metric: str, steps: int = 25
+) -> Choice:
+    """The average of at most `steps` models of each choice below; `truth`: of the members' rows.
 
     One is chosen among those of most folds, on all their rows; one among all, on the rows that all
     know; what comes out is half of each. Models of one fold bring what the others lack, models of
     all folds are many and known well. Where one of the two is clearly better than the half, on
     rows that it was not chosen on, it is that one.
     """
-    judge, most = _Judge(loss_of(kind, metric), target, groups), max(one.folds for one in found)
+    judge, most = _Judge(loss_of(kind, metric), truth), max(one.folds for one in found)
     whole = [one for one in found if one.folds == most]
     if len(whole) < len(found):
         shares = _with_partial(found, whole, judge, steps)
@@ -124,7 +136,7 @@ def choose(
     chosen = [one for one in found if one.trial.id in shares]
     fitting = _of_size(chosen, shares)
     if len(fitting) < len(chosen):
-        return choose(fitting, kind, target, metric, steps, groups)
+        return choose(fitting, kind, truth, metric, steps)
     return _judged(chosen, shares, kind, judge, metric)
 
 
@@ -144,22 +156,19 @@ class _Judge:
     """What averages are judged by."""
 
     loss: Loss
-    target: NDArray[Any]
-    groups: NDArray[Any] | None
+    truth: Truth
 
     def __call__(self, said: Predictions, rows: NDArray[np.int64]) -> float:
         """The loss of what is said of these rows."""
-        return self.loss(said, self.target[rows])
+        some = self.truth.of(rows)
+        return self.loss(said, some.target, some.weights)
 
     def halves(
         self, rows: NDArray[np.int64], times: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        for here, there in halves(len(rows), times, np.random.default_rng(0), self.of(rows)):
+        groups = self.truth.of(rows).groups
+        for here, there in halves(len(rows), times, np.random.default_rng(0), groups):
             yield rows[here], rows[there]
-
-    def of(self, rows: NDArray[np.int64]) -> NDArray[Any] | None:
-        """The rows' groups."""
-        return None if self.groups is None else self.groups[rows]
 
 
 def _with_partial(
@@ -207,7 +216,7 @@ def _shares(
 
     greedy = GreedySelection(steps, halves=4 if len(rows) < _PROVES else 0, margin=0)
     said, rng = [one.held_out[rows] for one in library], np.random.default_rng(0)
-    weights = greedy(said, by_rows, rng, judge.of(rows))
+    weights = greedy(said, by_rows, rng, judge.truth.of(rows).groups)
     return {one.trial.id: float(w) for one, w in zip(library, weights, strict=True) if w > 0}
 
 
@@ -242,64 +251,65 @@ def _judged(
     mean = mean_known([one.held_out for one in chosen], [shares[one.trial.id] for one in chosen])
     rows = np.flatnonzero(predicted(mean))
     mixed: Predictions = mean[rows]
-    truth, groups = judge.target[rows], judge.of(rows)
+    truth = judge.truth.of(rows)
     temperature, threshold = 1.0, 0.5
     if kind != "regression":
         sure = mixed.astype(np.float32)
         if metric == "log_loss":
-            temperature = fit_temperature(sure, truth, groups)
+            temperature = fit_temperature(sure, truth)
         mixed = sure = tempered(sure, temperature)
         if kind == "binary" and metric in OF_LABELS:
-            threshold = fit_threshold(sure[:, 1], truth, metric, groups)
-    metrics = score(kind, truth, mixed, threshold)
+            threshold = fit_threshold(sure[:, 1], truth, metric)
+    metrics = score(kind, truth.target, mixed, threshold, truth.weights)
     metrics["folds"] = float(max(one.folds for one in chosen))
     return Choice(shares, temperature, metrics, threshold)
 
 
-def fit_temperature(
-    probabilities: NDArray[np.float32], target: NDArray[Any], groups: NDArray[Any] | None = None
-) -> float:
+def fit_temperature(probabilities: NDArray[np.float32], truth: Truth) -> float:
     """The temperature of least log loss; 1 where that does not prove better on other rows."""
     from scipy.optimize import minimize_scalar
 
-    if len(target) < _LEAST_ROWS:
+    n = len(truth.target)
+    if n < _LEAST_ROWS:
         return 1.0
 
-    def best(rows: NDArray[np.int64]) -> float:
-        def loss(log_t: float) -> float:
-            return log_loss(tempered(probabilities[rows], float(np.exp(log_t))), target[rows])
+    def loss(rows: NDArray[np.int64], temperature: float) -> float:
+        some = truth.of(rows)
+        return log_loss(tempered(probabilities[rows], temperature), some.target, some.weights)
 
-        return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
+    def best(rows: NDArray[np.int64]) -> float:
+        def of_log(log_t: float) -> float:
+            return loss(rows, float(np.exp(log_t)))
+
+        return float(np.exp(minimize_scalar(of_log, bounds=(-1.5, 1.5), method="bounded").x))
 
     gain = 0.0
-    for here, there in halves(len(target), 1, np.random.default_rng(0), groups):
-        p, truth = probabilities[there], target[there]
-        gain += log_loss(p, truth) - log_loss(tempered(p, best(here)), truth)
-    return best(np.arange(len(target))) if gain > 0 else 1.0
+    for here, there in halves(n, 1, np.random.default_rng(0), truth.groups):
+        gain += loss(there, 1.0) - loss(there, best(here))
+    return best(np.arange(n)) if gain > 0 else 1.0
 
 
-def fit_threshold(
-    second: NDArray[np.float32], target: NDArray[Any], metric: str,
-    groups: NDArray[Any] | None = None,
-) -> float:  # fmt: skip
+def fit_threshold(second: NDArray[np.float32], truth: Truth, metric: str) -> float:
     """The probability of the second class from which on the labels score best.
 
     .5 where another one does not prove better on rows that it was not chosen on, or rows are few.
     """
-    if len(target) < _LEAST_ROWS:
+    n = len(truth.target)
+    if n < _LEAST_ROWS:
         return 0.5
 
     def value(rows: NDArray[np.int64], threshold: float) -> float:
-        return score_labels(target[rows], labelled(second[rows], threshold), 2)[metric]
+        some = truth.of(rows)
+        return score_labels(some.target, labelled(second[rows], threshold), 2, some.weights)[metric]
 
     def best(rows: NDArray[np.int64]) -> float:
         ends = np.unique(np.quantile(second[rows], np.linspace(0.01, 0.99, _THRESHOLDS)))
         options = [0.5, *(float(end) for end in ends)]
         return max(options, key=lambda one: value(rows, one))  # of equals .5
 
-    rows, rng, gain = _some(np.arange(len(target))), np.random.default_rng(0), 0.0
-    of = None if groups is None else groups[rows]
-    for here, there in halves(len(rows), 1, rng, of):
+    rows, gain = _some(np.arange(n)), 0.0
+    groups = truth.of(rows).groups
+    for here, there in halves(len(rows), 1, np.random.default_rng(0), groups):
         gain += value(rows[there], best(rows[here])) - value(rows[there], 0.5)
     return best(rows) if gain > 0 else 0.5
 

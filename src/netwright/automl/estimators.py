@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from netwright.automl.conventions import check_fit, check_predict
+from netwright.automl.conventions import check_fit, check_predict, feature_names
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.trust import leaks
@@ -36,6 +36,9 @@ _OPEN: WeakKeyDictionary[_Auto, Model] = WeakKeyDictionary()
 _FEW_TRIALS, _FEW_CELLS = 20, 20_000
 
 
+_STOPPED = "The search was stopped before its end: this is the best of what was found until then."
+
+
 class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What both estimators do; see `AutoClassifier`."""
 
@@ -45,7 +48,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         time: float | None = None,
         trials: int | None = None,
         objectives: Sequence[str] = (),
-        limits: Sequence[str] = (),
+        limits: str | Sequence[str] = (),
         strategy: Any = "bayesian",
         families: Sequence[str] = (),
         seed: int = 0,
@@ -75,6 +78,10 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         """
         begun = time.monotonic()
         y = check_fit(type(self).__name__, X, y, classifies=is_classifier(self))
+        if (names := feature_names(X)) is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):  # of an earlier fit
+            del self.feature_names_in_
         return self._search(self._task(X, y, weights=sample_weight, groups=groups), begun)
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
@@ -93,6 +100,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             )  # fmt: skip
             self._keep(outcome)
         doubts += outcome.doubts
+        doubts += [_STOPPED] if outcome.study.interrupted else []
         self.notes_ = [*found.notes, *doubts, *outcome.left_out]
         for sentence in doubts:
             warnings.warn(sentence, UserWarning, stacklevel=3)

@@ -14,7 +14,7 @@ from netwright.automl.averages import (
     known_average,
     members_of,
 )
-from netwright.automl.ensembles import Choice, Member, choose, members
+from netwright.automl.ensembles import Choice, Member, Truth, choose, members
 from netwright.automl.refits import choice_of, with_refits
 from netwright.data.task import Task
 from netwright.evaluators.latency import Latency
@@ -62,11 +62,11 @@ def wanted_of(study: Study[Any], task: Task) -> Wanted | None:
     if not found or any(one.metric not in known for one in study.objectives):
         return None
     metric, target = judge_of(study, task), task.target[folds.rows]
-    groups = None if task.groups is None else task.groups[folds.rows]
-    whole = choose(found, task.kind, target, metric, groups=groups)
+    truth = Truth(target, task.groups_of(folds.rows), task.weights_of(folds.rows))
+    whole = choose(found, task.kind, truth, metric)
     most = max(one.folds for one in found)
     full = [one for one in found if one.folds == most]
-    small = choose(full, task.kind, target, metric, _SMALL, groups)
+    small = choose(full, task.kind, truth, metric, _SMALL)
     averages = _worth_having(study, whole, small, {one.trial.id for one in full})
     size = sum(one.bytes for one in found if one.trial.id in averages[0].shares)
     best = _families(study, found)

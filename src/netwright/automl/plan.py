@@ -9,14 +9,16 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from netwright.automl import names
 from netwright.automl.brief import Brief
-from netwright.automl.delivery import Outcome, deliver
+from netwright.automl.delivery import Outcome, deliver, load_libraries
 from netwright.automl.families import NETWORKS, check_families
 from netwright.automl.portfolio import portfolio
 from netwright.automl.reopen import kept_brief
@@ -48,7 +50,7 @@ class Goal:
     """
 
     objectives: Sequence[str | Objective] = ()
-    limits: Sequence[str | Limit] = ()
+    limits: str | Sequence[str | Limit] = ()
 
     def of(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
         """Objectives and limits, checked against the task."""
@@ -58,7 +60,8 @@ class Goal:
             name = "log_loss"
         usual = (name, "parameters") if isinstance(task.features, Images) else (name,)
         wanted = objectives(self.objectives or usual)
-        limits = tuple(parse_limit(limit) for limit in self.limits)
+        given = [self.limits] if isinstance(self.limits, str) else self.limits
+        limits = tuple(parse_limit(limit) for limit in given)
         for name in [*(one.metric for one in wanted), *(limit.metric for limit in limits)]:
             _refuse_foreign(name, task)
             _refuse_undefined(name, task, defined)
@@ -82,8 +85,10 @@ class Effort:
     """From when the time counts, in seconds of `time.monotonic()`; None: from the call that uses it."""
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not LEAST_SECONDS <= self.seconds < math.inf:
-            rule = f"at least {LEAST_SECONDS} s (start-up and one short training)"
+        if self.seconds is not None and not _is_time(self.seconds):
+            rule = (
+                f"a number of seconds, at least {LEAST_SECONDS} (start-up and one short training)"
+            )
             raise InputError(expected("time", rule, self.seconds))
         if self.trials is not None:
             check_whole("trials", self.trials, 1)
@@ -126,6 +131,13 @@ class Effort:
         return {"trials": self.trials, "seconds": self.search_seconds, "until": tuple(self.until)}
 
 
+def _is_time(seconds: object) -> bool:
+    """Numbers of numpy count; true and false do not."""
+    if not isinstance(seconds, Real) or isinstance(seconds, bool):
+        return False
+    return LEAST_SECONDS <= float(seconds) < math.inf
+
+
 def fit(
     task: Task,
     goal: Goal = Goal(),  # frozen
@@ -157,7 +169,12 @@ def carry_out(
 ) -> Outcome:
     """Runs an opened study until the effort is spent, and delivers."""
     already, before = study.over(**effort.budget), _ended(study)
+    loading = Thread(target=load_libraries, daemon=True)
+    if effort.seconds is not None and not already:  # while workers start: at the end time is short
+        loading.start()
     study.run(**effort.budget, watch=watch, since=effort.begun)
+    if loading.ident is not None:
+        loading.join()
     timed = effort.seconds is not None and not already and not study.interrupted
     idle = timed and before == _ended(study) > 0
     if watch is not None and not already:

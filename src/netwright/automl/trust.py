@@ -5,10 +5,13 @@ Each check gives sentences, none when there is nothing to say.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.task import Images, Table, Task
+from netwright.data.task import Column, Images, Table, Task
+from netwright.pipelines.encoders import TargetMeans
 from netwright.trials.losses import auc, loss_of, predicted
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.trial import Metrics
@@ -25,11 +28,13 @@ _SURE = 0.025, 0.975
 def trivial(task: Task, rows: NDArray[np.int64]) -> Metrics:
     """The metrics, on these rows, of one answer for all: the classes' shares, or the mean."""
     truth = task.target[rows]
-    known = task.target[task.train]
+    known, weights = task.target[task.train], task.weights_of(task.train)
     if task.kind == "regression":
-        return score(task.kind, truth, np.full(len(truth), known.mean()))
-    shares = np.bincount(known, minlength=len(task.classes)) / len(known)
-    return score(task.kind, truth, np.tile(shares, (len(truth), 1)))
+        said = np.full(len(truth), np.average(known, weights=weights))
+    else:
+        shares = np.bincount(known, weights, minlength=len(task.classes))
+        said = np.tile(shares / shares.sum(), (len(truth), 1))
+    return score(task.kind, truth, said, weights=task.weights_of(rows))
 
 
 def no_better(name: str, found: Metrics, task: Task, rows: NDArray[np.int64]) -> list[str]:
@@ -66,9 +71,11 @@ def interval(
         return None
     rng = np.random.default_rng(0)
     seen = seen if len(seen) <= _MOST_ROWS else rng.choice(seen, _MOST_ROWS, replace=False)
-    loss, target = loss_of(task.kind, name, threshold), task.target[rows]
+    loss = loss_of(task.kind, name, threshold)
     drawn = [rng.choice(seen, len(seen)) for _ in range(_RESAMPLES)]
-    losses = np.array([loss(held_out[one], target[one]) for one in drawn])
+    losses = np.array(
+        [loss(held_out[one], task.target[rows[one]], task.weights_of(rows[one])) for one in drawn]
+    )
     if METRICS[name].direction == "max":
         losses = 1 - losses
     low, high = np.quantile(losses, _SURE)
@@ -87,13 +94,17 @@ def _columns(task: Task, table: Table) -> list[str]:
     most = min(_MOST_ROWS, max(_LEAST_ROWS, _MOST_CELLS // len(table.columns)))
     if len(rows) > most:
         rows = np.random.default_rng(0).choice(rows, most, replace=False)
+    target, groups = task.target[rows], None if task.groups is None else task.groups[rows]
     found = []
     for column in table.columns:
-        if column.kind not in ("numeric", "date"):
+        values, classes = table.arrays[column.name][rows], len(task.classes)
+        if column.kind in ("numeric", "date"):
+            orders = values.astype(np.float64)[:, None]
+        elif column.kind in ("category", "boolean"):
+            orders = _means(column, values, target, classes, groups)
+        else:
             continue
-        values = table.arrays[column.name][rows].astype(np.float64)
-        told = _told(values, task.target[rows], len(task.classes))
-        if told > _GIVES_AWAY:
+        if _tells(orders, target, classes):
             found.append(
                 f"Column {column.name!r} alone tells the target nearly always: drop it if it is "
                 "not known when predicting."
@@ -101,24 +112,35 @@ def _columns(task: Task, table: Table) -> list[str]:
     return found
 
 
-def _told(values: NDArray[np.float64], target: NDArray[np.floating], classes: int) -> float:
-    """How well the order of the values tells the target: the area of the worst of the classes, or
-    the size of Spearman's rank correlation."""
-    known = np.isfinite(values)
-    if known.mean() < 0.5 or len(np.unique(values[known])) < 2:
-        return 0.0
-    values, target = values[known], target[known]
+def _means(
+    column: Column, values: NDArray[Any], target: NDArray[Any], classes: int,
+    groups: NDArray[Any] | None,
+) -> NDArray[np.float64]:  # fmt: skip
+    """(rows, k): of each value the share of each class, or the mean target, in other rows."""
+    aims = np.eye(classes)[target] if classes else target[:, None].astype(np.float64)
+    one, known = Table((column,), {column.name: values}, 1), tuple(sorted(set(values.tolist())))
+    means = TargetMeans.learn(one, [column.name], [known], aims, alpha=1.0, folds=5)
+    return means.out_of_fold(one, aims, 0, groups).astype(np.float64)
+
+
+def _tells(orders: NDArray[np.float64], target: NDArray[Any], classes: int) -> bool:
+    """Whether an order of the rows tells each class from the rest, or that of numbers.
+
+    `orders`: (rows, 1), or one for each class; NaN: not known.
+    """
+    known = np.isfinite(orders).all(1)
+    if known.mean() < 0.5 or (orders[known] == orders[known][:1]).all():
+        return False
+    orders, target = orders[known], target[known]
     if not classes:
         from scipy.stats import spearmanr
 
-        return abs(float(spearmanr(values, target).statistic))
-    told = []
+        return abs(float(spearmanr(orders[:, 0], target).statistic)) > _GIVES_AWAY
     for number in range(classes):
-        area = auc(values, (target == number).astype(np.int64))
-        told.append(max(area, 1 - area))
-        if told[-1] <= _GIVES_AWAY:
-            break  # one class that it does not tell is enough
-    return min(told)
+        area = auc(orders[:, min(number, orders.shape[1] - 1)], (target == number).astype(np.int64))
+        if max(area, 1 - area) <= _GIVES_AWAY:
+            return False  # one class that it does not tell is enough
+    return True
 
 
 def _copies(task: Task, table: Table) -> list[str]:

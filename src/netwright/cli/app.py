@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time as clock
 from pathlib import Path
@@ -20,6 +21,8 @@ EXIT = """
 Exit codes: 0 done; 1 an error of netwright itself; 2 wrong input or options, one sentence on
 stderr says what to do; 130 stopped by Ctrl-C before there was a model.
 """
+
+_CTRL_C = 130
 
 app = typer.Typer(
     name="netwright",
@@ -292,7 +295,12 @@ def _print_json(outcome: Outcome) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The console script: one sentence for what users can mend, a traceback for what is ours."""
+    """The console script: one sentence for what users can mend, a traceback for what is ours.
+
+    Who ends it by SIGTERM (a scheduler, a container) gets the best so far, as with Ctrl-C.
+    """
+    if arguments is None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(args=arguments, obj=arguments is None)
     except NetwrightError as error:
@@ -301,8 +309,12 @@ def main(arguments: list[str] | None = None) -> None:
         _stop(
             f"{error.strerror or error}: {error.filename or 'disk'}. Nothing finished was lost.", 2
         )
+    except SystemExit as end:  # what typer makes of Ctrl-C, without a word
+        if end.code != _CTRL_C:
+            raise
+        _stop("stopped before there was a model.", _CTRL_C)
     except KeyboardInterrupt:
-        _stop("stopped before there was a model.", 130)
+        _stop("stopped before there was a model.", _CTRL_C)
 
 
 def _stop(sentence: str, code: int) -> None:

@@ -136,11 +136,14 @@ def export_trial(folder: Path, number: int | None, out: Path | None) -> None:
     if not source.is_file():
         ready = [
             one.id
-            for one in run.front
+            for one in run.trials
             if (folder / "trials" / str(one.id) / "model.onnx").is_file()
         ]
         fix = f"Choose one of {', '.join(map(str, ready))}." if ready else "Run its fit line again."
-        raise RunError(f"trial {trial.id} of {folder} has no exported model. {fix}")
+        raise RunError(
+            f"trial {trial.id} of {folder} has no exported model: only what is good or fast for its "
+            f"score is exported. {fix}"
+        )
     target = out or folder / "model.onnx"
     if not target.parent.is_dir():
         raise NetwrightError(f"--out must be in a folder that exists, got {target}.")

@@ -20,7 +20,6 @@ from netwright.data.task import Features, Images, Part, Task, fingerprint
 from netwright.errors import InputError
 
 _FEW = 5
-_WEIGHTS = ("Weights are kept with the rows; networks are not trained with them yet.",)
 
 
 def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
@@ -31,10 +30,13 @@ def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
     if target.doubt and not isinstance(features, Images):
         notes += (target.doubt,)
     groups, weights = _groups(raw.groups, target.rows), _weights(raw.weights, target.rows)
+    if weights is not None and target.classes and len(set(target.values[weights > 0])) < 2:
+        raise InputError(
+            "weights must be above zero in rows of two classes at least, got one class."
+        )
     train, validation = _split(raw, target, groups, seed)
     test = None if raw.test is None else part_of(raw.test, raw.target_name, target, features)
     notes += tuple(same_as_target(features, target.values, raw.target_name))
-    notes += _WEIGHTS if weights is not None else ()
     few = (f"Only {len(validation)} rows judge the candidates: scores of so few say little.",) * (
         len(validation) < _FEW
     )

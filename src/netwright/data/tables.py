@@ -112,10 +112,11 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
         if kind is None or kind == "name":
             (empty if kind is None else naming).append(name)
             continue
-        arrays[name] = CONVERT[kind](values, name)
-        if kind == "numeric" and not np.isfinite(arrays[name]).any():
+        converted = CONVERT[kind](values, name)
+        if kind == "numeric" and not np.isfinite(converted).any():
             empty.append(name)
             continue
+        arrays[name] = converted
         columns.append(Column(name, kind))
         notes += [note] if note else oddities(name, kind, arrays[name], values)
     if not columns:

@@ -130,6 +130,16 @@ class Task:
     source: str = ""
     """What the data is called for people: ``adult.csv``; the name where there is no file."""
 
+    def groups_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The groups of these rows."""
+        return None if self.groups is None else self.groups[rows]
+
+    def weights_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """The weights of these rows; None, all alike, where not one of them counts."""
+        if self.weights is None or not self.weights[rows].any():
+            return None
+        return self.weights[rows]
+
 
 def task(
     data: Any,
@@ -151,8 +161,8 @@ def task(
     sees, as another path or frame of the same form, or a pair (data, targets). `kind` overrides
     what the target looks like (`targets.looks_like` says the rule); "classification" leaves open
     whether it is binary. `groups` (a column or n values): rows of one group stay on one side of
-    the split. `weights` (a column or n numbers) say how much each row counts in training; scores,
-    and searches over shared weights, count all rows alike.
+    the split. `weights` (a column or n numbers) say how much each row counts, in training and in
+    scores; searches over shared weights count all rows alike.
 
     Rows without a target are dropped, a class needs two rows. Raises InputError in one sentence
     with a way out.

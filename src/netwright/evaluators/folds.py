@@ -129,7 +129,11 @@ class CrossValidate:
         held_out = self._assembled(predictions)
         np.save(job.folder / HELD_OUT, held_out)
         seen = predicted(held_out)
-        found = score(self.task.kind, self.task.target[self.rows][seen], held_out[seen])
+        rows = self.rows[seen]
+        found = score(
+            self.task.kind, self.task.target[rows], held_out[seen],
+            weights=self.task.weights_of(rows),
+        )  # fmt: skip
         seconds = time.monotonic() - begun
         return found | {"train_seconds": seconds, "folds": float(len(predictions))}
 

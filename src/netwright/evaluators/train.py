@@ -110,7 +110,8 @@ class TrainAndValidate:
         predictions = fitted.predict(task.features.take(task.validation))
         fitted.save(job.folder)
         np.save(job.folder / "validation.npy", predictions)
-        scores = score(task.kind, task.target[task.validation], predictions)
+        rows = task.validation
+        scores = score(task.kind, task.target[rows], predictions, weights=task.weights_of(rows))
         scores["train_seconds"] = time.monotonic() - begun
         if isinstance(fitted.model, FittedNetwork) and (curve := fitted.model.curve):
             (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))

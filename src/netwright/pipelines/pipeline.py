@@ -186,16 +186,18 @@ def fit(
     truth = task.target[task.validation]
     preparation, target = prepared(pipeline, task, seen), target_of(task, pipeline)
     inputs = training_inputs(pipeline, task, seed=seed, seen=seen)
-    rows = Rows(inputs, target.scaled(task.target[task.train]), _weights(task, task.train))
+    weights = task.weights_of(task.validation)
+    rows = Rows(inputs, target.scaled(task.target[task.train]), task.weights_of(task.train))
     held_out = preparation.inputs(task.features.take(task.validation))
-    judged = Rows(held_out, target.scaled(truth), _weights(task, task.validation))
+    judged = Rows(held_out, target.scaled(truth), weights)
     name = metric_name or default_metric(task.kind)
 
     loss = loss_of(task.kind, name)
 
     def judge(outputs: NDArray[np.float32]) -> float:
         said = target.predictions(outputs)
-        return loss(said, truth) + (_TIE * log_loss(said, truth) if target.classes else 0.0)
+        tie = _TIE * log_loss(said, truth, weights) if target.classes else 0.0
+        return loss(said, truth, weights) + tie
 
     model = _learn(
         pipeline.model, preparation.for_network(target.outputs), rows, judged, judge, seed=seed,
@@ -217,10 +219,6 @@ def pruned(
     rows = fitted.preparation.inputs(features)
     smaller = network.pruned(model, rows, lambda out: loss(target.predictions(out)), keep)
     return replace(fitted, model=smaller)
-
-
-def _weights(task: Task, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    return None if task.weights is None else task.weights[rows]
 
 
 def _learn(

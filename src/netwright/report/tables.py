@@ -37,8 +37,11 @@ class Row:
         return head | how | dict(self.metrics)
 
 
-def what(trial: Trial, fill: Fill) -> str:
-    """A few words on a trial: its model, or "?" when its candidate no longer fits the space."""
+def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
+    """A few words on a trial: its model, or "?" when its candidate no longer fits the space.
+
+    `fidelity`: as in `row`.
+    """
     if trial.proposal.origin == ENSEMBLE:
         members = ", ".join(map(str, trial.proposal.parents))
         kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"
@@ -54,8 +57,8 @@ def what(trial: Trial, fill: Fill) -> str:
     family = trial.candidate.values.get("")
     if isinstance(family, str) and not words.lower().startswith(family.replace("_", "")):
         words = f"{family}: {words}"
-    if trial.proposal.fidelity < 1:
-        return f"at {100 * trial.proposal.fidelity:.0f} %: {words}"
+    if (share := min(fidelity, trial.proposal.fidelity)) < 1:
+        return f"at {100 * share:.0f} %: {words}"
     return f"baseline: {words}" if trial.proposal.origin == BASELINE else words
 
 
@@ -64,26 +67,39 @@ def leaderboard(
 ) -> list[Row]:
     """All trials, best first by the first objective, those of lower fidelity after the others.
 
-    Those that did not finish come last.
+    Those that did not finish come last. A trial that had time for some of its folds alone is of
+    lower fidelity, whatever was asked for.
     """
+    most = max((one.metrics.get("folds", 1.0) for one in trials), default=1.0)
     front = {trial.id for trial in pareto_front(trials, objectives, limits)}
 
     def place(trial: Trial) -> tuple[bool, bool, float, float, int]:
         kept = all(limit.keeps(trial.metrics) for limit in limits)
         loss = objectives[0].loss(trial.metrics)
         unfinished = trial.status is not Status.DONE
-        return (unfinished, not kept, -trial.proposal.fidelity, loss, trial.id)
+        return (unfinished, not kept, -fidelity(trial), loss, trial.id)
 
-    return [row(trial, fill, trial.id in front) for trial in sorted(trials, key=place)]
+    def fidelity(trial: Trial) -> float:
+        done = trial.metrics.get("folds", most) / most
+        return min(trial.proposal.fidelity, done)
+
+    return [
+        row(trial, fill, trial.id in front, fidelity=fidelity(trial))
+        for trial in sorted(trials, key=place)
+    ]
 
 
-def row(trial: Trial, fill: Fill, on_front: bool, measured: Metrics | None = None) -> Row:
-    """A trial as a row; `measured` metrics are newer than the trial's own."""
-    metrics = dict(trial.metrics) | dict(measured or {})
-    words = what(trial, fill)
+def row(
+    trial: Trial, fill: Fill, on_front: bool, measured: Metrics | None = None,
+    fidelity: float = 1.0,
+) -> Row:  # fmt: skip
+    """A trial as a row; `measured` metrics are newer than the trial's own, `fidelity` is less than
+    was asked for where there was no time."""
+    metrics, share = dict(trial.metrics) | dict(measured or {}), trial.proposal.fidelity
+    words = what(trial, fill, fidelity)
     return Row(
         trial.id, str(trial.status), metrics, trial.seconds, words, on_front,
-        error=trial.error, fidelity=trial.proposal.fidelity,
+        error=trial.error, fidelity=min(fidelity, share),
     )  # fmt: skip
 
 

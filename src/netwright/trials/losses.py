@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,20 @@ from numpy.typing import NDArray
 from netwright.trials.metrics import METRICS, Kind, labelled, score, score_labels
 
 Predictions = NDArray[np.floating]
+Weights = NDArray[np.floating] | None
 OF_LABELS = ("accuracy", "balanced_accuracy", "f1")
 _EDGE = 1e-15
 
 
-def loss_of(
-    kind: Kind, metric: str, threshold: float = 0.5
-) -> Callable[[Predictions, NDArray[Any]], float]:
+class Loss(Protocol):
+    """Of predictions, of their truth, and of how much each row counts: less is better."""
+
+    def __call__(
+        self, p: Predictions, truth: NDArray[Any], weights: Weights = None, /
+    ) -> float: ...
+
+
+def loss_of(kind: Kind, metric: str, threshold: float = 0.5) -> Loss:
     """Less is better, 0 the best there is: of a metric that rises, what it lacks of 1.
 
     The usual metrics are computed without all others. `threshold`: as in `trials.metrics.score`.
@@ -25,17 +31,20 @@ def loss_of(
     if metric == "log_loss":
         return log_loss
     if metric == "auc" and kind == "binary":
-        return lambda p, truth: 1 - auc(p[:, 1], truth)
+        return lambda p, truth, weights=None: 1 - auc(p[:, 1], truth, weights)
     if metric == "rmse":
-        return lambda p, truth: float(np.sqrt(np.mean((p - truth) ** 2)))
-    if metric in OF_LABELS and threshold != 0.5:
-        return lambda p, truth: 1 - score_labels(truth, labelled(p[:, 1], threshold), 2)[metric]
+        return lambda p, truth, weights=None: _rmse(p, truth, weights)
     if metric in OF_LABELS:
-        return lambda p, truth: 1 - score_labels(truth, p.argmax(1), p.shape[1])[metric]
+
+        def of_labels(p: Predictions, truth: NDArray[Any], weights: Weights = None) -> float:
+            label = p.argmax(1) if threshold == 0.5 else labelled(p[:, 1], threshold)
+            return 1 - score_labels(truth, label, p.shape[1], weights)[metric]
+
+        return of_labels
     falls = METRICS[metric].direction == "min"
 
-    def loss(p: Predictions, truth: NDArray[Any]) -> float:
-        scores = score(kind, truth, p)
+    def loss(p: Predictions, truth: NDArray[Any], weights: Weights = None) -> float:
+        scores = score(kind, truth, p, weights=weights)
         usual = scores["rmse" if kind == "regression" else "log_loss"]
         if metric not in scores:
             return usual
@@ -44,15 +53,32 @@ def loss_of(
     return loss
 
 
-def auc(ranked: NDArray[np.floating], truth: NDArray[Any]) -> float:
+def _rmse(p: Predictions, truth: NDArray[Any], weights: Weights) -> float:
+    return float(np.sqrt(np.average((p - truth) ** 2, weights=weights)))
+
+
+def auc(ranked: NDArray[np.floating], truth: NDArray[Any], weights: Weights = None) -> float:
     """Area under the ROC curve from ranks, ties in the middle; .5 of one class."""
     positive = truth == 1
     many, others = int(positive.sum()), int((~positive).sum())
     if not many or not others:
         return 0.5
+    if weights is not None:
+        return _weighted_auc(ranked, positive, weights)
     _, place, counts = np.unique(ranked, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2  # the middle of its ties
     return float((rank[place[positive]].sum() - many * (many + 1) / 2) / (many * others))
+
+
+def _weighted_auc(
+    ranked: NDArray[np.floating], positive: NDArray[np.bool_], weights: NDArray[np.floating]
+) -> float:
+    """The weight of pairs in the right order, ties half, as a share of that of all pairs."""
+    _, place = np.unique(ranked, return_inverse=True)
+    low, high = (np.bincount(place, weights * of) for of in (~positive, positive))
+    pairs = low.sum() * high.sum()
+    below = np.cumsum(low) - low / 2
+    return float((high * below).sum() / pairs) if pairs > 0 else 0.5
 
 
 def predicted(said: Predictions) -> NDArray[np.bool_]:
@@ -60,7 +86,7 @@ def predicted(said: Predictions) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(said.reshape(len(said), -1)).all(1))
 
 
-def log_loss(p: Predictions, truth: NDArray[Any]) -> float:
+def log_loss(p: Predictions, truth: NDArray[Any], weights: Weights = None) -> float:
     """Mean negative log probability of the truth; (rows, classes), (rows,) class numbers."""
     told = p[np.arange(len(truth)), truth]
-    return float(-np.log(np.clip(told, _EDGE, 1)).mean())
+    return float(np.average(-np.log(np.clip(told, _EDGE, 1)), weights=weights))

@@ -74,31 +74,39 @@ def scored(kind: Kind) -> tuple[str, ...]:
 
 
 def score(
-    kind: Kind, target: NDArray[Any], prediction: NDArray[Any], threshold: float = 0.5
-) -> dict[str, float]:
-    """Every metric of a prediction.
+    kind: Kind, target: NDArray[Any], prediction: NDArray[Any], threshold: float = 0.5,
+    weights: NDArray[np.floating] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Every metric of a prediction; `weights` (n,): how much each row counts.
 
     Classification: `target` (n,) class numbers, `prediction` (n, classes) probabilities.
     `threshold`: of two classes, the probability from which on a row is labelled as the second.
     Regression: both (n,). A metric that the rows do not define (one class only) is left out.
     """
     if kind == "regression":
-        return _score_regression(target, prediction)
-    return _score_classes(target, prediction, threshold)
+        return _score_regression(target, prediction, weights)
+    return _score_classes(target, prediction, threshold, weights)
 
 
-def _score_regression(target: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
-    error = np.asarray(prediction, float) - np.asarray(target, float)
-    scores = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
-    variance = float(np.var(target))
+def _score_regression(
+    target: NDArray[Any], prediction: NDArray[Any], weights: NDArray[np.floating] | None
+) -> dict[str, float]:
+    def mean(values: NDArray[Any]) -> float:
+        return float(np.average(values, weights=weights))
+
+    target = np.asarray(target, float)
+    error = np.asarray(prediction, float) - target
+    scores = {"rmse": float(np.sqrt(mean(error**2))), "mae": mean(np.abs(error))}
+    variance = mean((target - mean(target)) ** 2)
     if variance > 0:
-        scores["r2"] = 1.0 - float(np.mean(error**2)) / variance
+        scores["r2"] = 1.0 - mean(error**2) / variance
     return scores
 
 
 def _score_classes(
-    target: NDArray[Any], probabilities: NDArray[Any], threshold: float
-) -> dict[str, float]:
+    target: NDArray[Any], probabilities: NDArray[Any], threshold: float,
+    weights: NDArray[np.floating] | None,
+) -> dict[str, float]:  # fmt: skip
     from sklearn.metrics import roc_auc_score
 
     probabilities = np.asarray(probabilities, float)
@@ -107,13 +115,18 @@ def _score_classes(
     if threshold != 0.5 and classes == 2:
         label = labelled(probabilities[:, 1], threshold)
     truth_probability = probabilities[np.arange(n), target]
-    log_loss = float(-np.log(np.clip(truth_probability, 1e-15, 1)).mean())
-    scores = score_labels(target, label, classes) | {"log_loss": log_loss}
+    losses = -np.log(np.clip(truth_probability, 1e-15, 1))
+    scores = score_labels(target, label, classes, weights)
+    scores["log_loss"] = float(np.average(losses, weights=weights))
     if (np.bincount(target, minlength=classes) > 0).all():
+        if not (np.bincount(target, weights, minlength=classes) > 0).all():
+            weights = None  # there is no area of a class that does not count
         ranked = probabilities[:, 1] if classes == 2 else probabilities
         if classes > 2:  # float32 rows may miss one by 1e-7, which scikit-learn refuses
             ranked = ranked / ranked.sum(1, keepdims=True)
-        scores["auc"] = float(roc_auc_score(target, ranked, multi_class="ovr"))
+        scores["auc"] = float(
+            roc_auc_score(target, ranked, multi_class="ovr", sample_weight=weights)
+        )
     return scores
 
 
@@ -122,15 +135,18 @@ def labelled(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64
     return (chance >= np.float32(threshold)).astype(np.int64)
 
 
-def score_labels(target: NDArray[Any], label: NDArray[Any], classes: int) -> dict[str, float]:
+def score_labels(
+    target: NDArray[Any], label: NDArray[Any], classes: int,
+    weights: NDArray[np.floating] | None = None,
+) -> dict[str, float]:  # fmt: skip
     """The metrics that look at labels alone: of class numbers (n,)."""
-    confusion = np.bincount(target * classes + label, minlength=classes**2)
+    confusion = np.bincount(target * classes + label, weights, minlength=classes**2)
     confusion = confusion.reshape(classes, classes).astype(float)  # (truth, label)
     right, truth, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     present = truth > 0
-    f1 = 2 * right / np.maximum(truth + said, 1)
+    f1 = 2 * right / np.where(truth + said > 0, truth + said, 1)
     return {
-        "accuracy": float(right.sum() / len(target)),
+        "accuracy": float(right.sum() / confusion.sum()),
         "balanced_accuracy": float((right[present] / truth[present]).mean()),
         "f1": float(f1[present | (said > 0)].mean()),
     }
