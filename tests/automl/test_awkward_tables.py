@@ -50,6 +50,7 @@ def test_numbers_and_words_in_one_column(rng: np.random.Generator) -> None:
     assert right(model, frame, y) > 0.8
 
 
+@pytest.mark.filterwarnings("ignore:Column 'colour' alone tells")
 def test_categories_that_were_never_seen(rng: np.random.Generator) -> None:
     colour = rng.choice(["red", "green", "blue"], 150)
     frame, y = pd.DataFrame({"colour": colour, "n": rng.normal(size=150)}), colour == "red"

@@ -186,7 +186,7 @@ def test_rows_without_weight_neither_teach_nor_judge() -> None:
     y = x[:, 0] + 10
     y[150:] *= -5
     weights = np.repeat([1.0, 0.0], 150)
-    for families in (["realmlp"], ["linear", "lightgbm"]):
+    for families in (["extra_trees"], ["linear", "lightgbm"]):
         model = AutoRegressor(trials=2, families=families).fit(x, y, sample_weight=weights)
         assert model.score(x[:150], y[:150]) > 0.5
         held_out = float(model.leaderboard_["rmse"].min())

@@ -32,13 +32,13 @@ def test_a_column_that_says_the_target_is_named(kind: str) -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_category_that_says_the_class_is_named(classes: int) -> None:
     """Words have no order; those of one row each tell nothing of others."""
-    n = 2_000
-    y = RNG.integers(classes, size=n)
+    n, rng = 2_000, np.random.default_rng(0)
+    y = rng.integers(classes, size=n)
     status = np.array(["paid", "open", "late"])[y].astype(object)
     y[0] = (y[0] + 1) % classes  # it is not the target itself
-    hidden = np.where(RNG.random(n) < 0.8, status, "none")
+    hidden = np.where(rng.random(n) < 0.8, status, "none")
     words = np.array([f"w{i}" for i in range(n // 2)] * 2, object)
-    found = leaks(task({"a": RNG.normal(size=n), "s": status, "h": hidden, "w": words}, y))
+    found = leaks(task({"a": rng.normal(size=n), "s": status, "h": hidden, "w": words}, y))
     assert [one.split("'")[1] for one in found] == ["s"]
 
 

@@ -213,7 +213,10 @@ BAD = [
     (["fit", "infinite.csv", "--target", "y"], "must be finite"),
     (["fit", "void.csv", "--target", "y"], "target 'y' must have a value"),
     (["fit", "broken", "--trials", "1"], r"cut.png must be an image that can be read"),
-    (["fit", "rows.csv", "--target", "y", "--time", "1"], "time must be at least 5 s"),
+    (
+        ["fit", "rows.csv", "--target", "y", "--time", "1"],
+        "time must be a number of seconds, at least 5",
+    ),
     (["fit", "rows.csv", "--target", "y", "--trials", "0"], "trials must be at least 1, got 0"),
     (["fit", "rows.csv", "--target", "y", "--limit", "fast"], "limit must be METRIC<=NUMBER"),
     (["fit", "rows.csv", "--target", "y", "--objective", "acuracy"], "Did you mean 'accuracy'"),
@@ -354,7 +357,7 @@ def test_ctrl_c_before_there_is_a_model_is_told(
     def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("netwright.data.task.task", stopped)
+    monkeypatch.setattr("netwright.cli.fit.task", stopped)
     (tmp_path / "some.csv").write_text("a,y\n1,2\n")
     said = Said(capsys, "fit", str(tmp_path / "some.csv"), "--target", "y", "--time", "9")
     assert said.code == 130

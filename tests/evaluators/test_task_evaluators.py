@@ -55,7 +55,7 @@ def test_training_learns_and_leaves_what_later_steps_need(image_task: Task, tmp_
     assert len(curve["epochs"]) == 12
     best = min(curve["epochs"], key=lambda epoch: epoch["score"])
     # the epoch kept is the best one; among equals, that of the least log loss
-    assert best["score"] == pytest.approx(1e-4 * metrics["log_loss"] - metrics["accuracy"])
+    assert best["score"] == pytest.approx(1 - metrics["accuracy"] + 1e-4 * metrics["log_loss"])
 
 
 def test_the_seed_decides_and_the_clock_does_not(image_task: Task, tmp_path: Path) -> None:
