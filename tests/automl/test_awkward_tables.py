@@ -62,6 +62,16 @@ def test_categories_that_were_never_seen(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Column 'when' alone tells")
+def test_dates_with_the_day_first_reach_the_file(rng: np.random.Generator) -> None:
+    days = pd.date_range("2023-01-01", periods=150, freq="2D")
+    frame = pd.DataFrame({"when": days.strftime("%d/%m/%Y"), "n": rng.normal(size=150)})
+    model = AutoClassifier(**ALL).fit(frame, days >= "2023-06-01")
+    assert right(model, frame, days >= "2023-06-01") > 0.95
+    some = pd.DataFrame({"when": ["02/05/2023", "05/12/2023", None], "n": 0.0})
+    assert model.predict(some).tolist()[:2] == [False, True]
+
+
+@pytest.mark.filterwarnings("ignore:Column 'when' alone tells")
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata", "America/St_Johns"])
 def test_dates_with_and_without_zones(rng: np.random.Generator, zone: str | None) -> None:
     when = pd.date_range("2019-01-01", periods=150, freq="7h", tz=zone).to_series(index=range(150))

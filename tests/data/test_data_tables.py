@@ -7,6 +7,7 @@ import pytest
 
 from netwright.data.columns import MISSING_DATE
 from netwright.data.tables import infer_table, read_file, read_frame, read_table
+from netwright.data.task import Column
 from netwright.errors import InputError, MissingExtra
 
 
@@ -76,6 +77,53 @@ def test_a_near_miss_is_said_with_its_cause() -> None:
 )
 def test_texts_that_people_take_for_dates_or_numbers_are_said(text: str, why: str) -> None:
     assert why in infer_table(pd.DataFrame({"a": [text, text, None]}))[1][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('id;a,b;y\n1;"x, y";2\n2;z;3\n', ["id", "a,b", "y"]),
+        ("a|b|c,d\n1,2\n3,4\n", ["a|b|c", "d"]),
+        ('a,b\n"1;2",3\n"4\n5",6\n', ["a", "b"]),
+        ("a;b\n1;2\n", ["a", "b"]),
+    ],
+)
+def test_the_separator_is_what_splits_all_lines_alike(
+    text: str, names: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert read_file(tmp_path / "a.csv")[0].columns.tolist() == names
+
+
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (["03/04/2024", "13/04/2024", None], "day"),
+        (["03/04/2024", "04/13/2024 10:30", "NA"], "month"),
+        (["3.4.2024", "4.3.2024", ""], "day"),
+        (["03/04/2024", "04/03/2024"], ""),
+        (["13/04/2024", "04/13/2024"], ""),
+        (["13/04/2024", "soon"], ""),
+    ],
+)
+def test_dates_are_read_as_the_column_settles_what_comes_first(
+    texts: list[str | None], first: str
+) -> None:
+    table, notes = infer_table(pd.DataFrame({"a": texts, "b": range(2, 2 + len(texts))}))
+    if not first:
+        assert table.columns[0].kind == "category"
+        return
+    assert table.columns[0] == Column("a", "date", first)
+    assert f"Column 'a' holds dates, the {first} first." in notes
+    day = 3 if first == "day" else 4
+    month = 7 - day
+    assert table["a"][0] == pd.Timestamp(2024, month, day).value
+    again = read_table(pd.DataFrame({"a": ["05/04/2024", "2024-04-05"], "b": 1}), table.columns)
+    day = 5 if first == "day" else 4
+    other = pd.Timestamp(2024, 9 - day, day).value
+    assert again["a"].tolist() == [other, pd.Timestamp("2024-04-05").value]
+    with pytest.raises(InputError, match=r"dates such as .*2024, got '40/40/2024x'"):
+        read_table(pd.DataFrame({"a": ["40/40/2024x"], "b": 1}), table.columns)
 
 
 def test_a_decimal_comma_is_read_where_commas_do_not_separate(tmp_path: Path) -> None:

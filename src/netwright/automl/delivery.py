@@ -132,9 +132,9 @@ def _delivered(study: Study[Any]) -> Trial | None:
 
 
 def load_libraries() -> None:
-    """What exporting and measuring need and a search does not: more than a second of imports."""
-    for name in ("onnx", "onnxruntime", "safetensors.torch", "torch._dynamo"):
-        import_module(name)  # the last: layers are asked for their shapes on torch's meta device
+    """What exporting and measuring need and a search does not."""
+    for name in ("onnx", "onnxruntime", "safetensors.torch"):
+        import_module(name)
 
 
 def score_part(model: Model, task: Task) -> Metrics:

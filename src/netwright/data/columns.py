@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from numbers import Real
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 from netwright.errors import InputError, Phrase, expected
 
 ColumnKind = Literal["numeric", "category", "boolean", "date", "text"]
+First = Literal["", "day", "month"]
+"""Of dates such as 31/12/2024: what comes first."""
 
 MISSING_DATE = int(np.iinfo(np.int64).min)
 """What a missing date is in nanoseconds; numpy's NaT has the same bits."""
@@ -40,6 +43,10 @@ _PLAIN_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})", re.AS
 _ISO_DATE = re.compile(
     r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})"
     r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
+)
+_NUMBERED_DATE = re.compile(
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?",
     re.ASCII,
 )
 _WORDS = re.compile(r"\w+|[^\w\s\x00-\x1f]")
@@ -80,12 +87,13 @@ def as_boolean(values: Any, name: str = "") -> NDArray[np.object_]:
     return _texts([words.get(text, text) for text in as_category(values, name)])
 
 
-def as_date(values: Any, name: str = "") -> NDArray[np.int64]:
+def as_date(values: Any, name: str = "", first: First = "") -> NDArray[np.int64]:
     """(n,) int64 nanoseconds since 1970-01-01 (UTC), `MISSING_DATE` where missing.
 
     From datetimes, ISO-like texts (``2024-03-01``, ``2024/3/1 14:05``, ``...T14:05:09.5+02:00``) or
-    whole nanoseconds. A date that no calendar has (``0000-00-00``) is missing; one outside 1677 to
-    2262 is moved to the nearer end. Raises InputError, naming `name`, at any other text.
+    whole nanoseconds; with `first` also from ``31/12/2024``, ``31.12.2024 14:05``. A date that no
+    calendar has (``0000-00-00``) is missing; one outside 1677 to 2262 is moved to the nearer end.
+    Raises InputError, naming `name`, at any other text.
     """
     array = _array(values, name)
     if array.dtype.kind == "M":
@@ -96,7 +104,9 @@ def as_date(values: Any, name: str = "") -> NDArray[np.int64]:
         return np.full(len(array), MISSING_DATE, np.int64)
     if array.dtype.kind not in "OUS":
         raise InputError(f"{_what(name)} must hold dates, got values of type {array.dtype}.")
-    return np.array(_strict(array, moment, "dates such as 2024-03-01", name), np.int64)
+    such = {"": "2024-03-01", "day": "31/12/2024", "month": "12/31/2024"}[first]
+    read = partial(moment, first=first)
+    return np.array(_strict(array, read, f"dates such as {such}", name), np.int64)
 
 
 def as_text(values: Any, name: str = "") -> NDArray[np.object_]:
@@ -106,6 +116,11 @@ def as_text(values: Any, name: str = "") -> NDArray[np.object_]:
     blanks, so that the rest is done here, for training and for the delivered model alike.
     """
     return _texts(each(_array(values, name).astype(object), _words, name))
+
+
+def converted(kind: ColumnKind, values: Any, name: str = "", first: First = "") -> NDArray[Any]:
+    """What a file takes for values of a column of this kind; `first`: as in `as_date`."""
+    return as_date(values, name, first) if kind == "date" else CONVERT[kind](values, name)
 
 
 CONVERT: Mapping[str, Callable[[Any, str], NDArray[Any]]] = {
@@ -196,12 +211,10 @@ def number(value: Any) -> float | None:
         return np.inf if value > 0 else -np.inf  # type: ignore[operator]  # an int or a fraction
 
 
-def moment(value: Any) -> int | None:
+def moment(value: Any, first: First = "") -> int | None:
     """The value as nanoseconds since 1970-01-01: `MISSING_DATE` when missing, None when no date."""
     if isinstance(value, str):
-        text = value.strip()
-        found = _ISO_DATE.fullmatch(text)
-        return _written(found) if found else (MISSING_DATE if text in MISSING_WORDS else None)
+        return _moment_of_text(value.strip(), first)
     if is_missing(value):
         return MISSING_DATE
     if isinstance(value, np.datetime64):
@@ -209,8 +222,42 @@ def moment(value: Any) -> int | None:
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if not isinstance(value, datetime):
-        return moment(value.decode(errors="replace")) if isinstance(value, bytes) else None
+        text = value.decode(errors="replace") if isinstance(value, bytes) else None
+        return None if text is None else moment(text, first)
     return _since(value if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+def comes_first(values: NDArray[Any]) -> First:
+    """What comes first in texts that are all dates such as 31/12/2024; "" where nothing settles it.
+
+    A number above 12 is no month, and between points (31.12.2024) the day comes first.
+    """
+    found: set[First] = set()
+    known: set[str] = set()
+    for value in values.tolist():
+        text = "" if is_missing(value) else str(value).strip()
+        if text in known or text in MISSING_WORDS:
+            continue
+        known.add(text)
+        written = _NUMBERED_DATE.fullmatch(text)
+        if written is None:
+            return ""
+        if int(written[1]) > 12 or written[2] == ".":
+            found.add("day")
+        elif int(written[3]) > 12:
+            found.add("month")
+    return found.pop() if len(found) == 1 else ""
+
+
+def _moment_of_text(text: str, first: First) -> int | None:
+    if found := _ISO_DATE.fullmatch(text):
+        year, _, month, day, *clock, zone = found.groups(default="")
+        return _written(year, month, day, clock, zone)
+    if first and (found := _NUMBERED_DATE.fullmatch(text)):
+        one, _, other, year, *clock = found.groups(default="")
+        month, day = (other, one) if first == "day" else (one, other)
+        return _written(year, month, day, clock, "")
+    return MISSING_DATE if text in MISSING_WORDS else None
 
 
 def is_missing(value: Any) -> bool:
@@ -303,9 +350,12 @@ def _since(value: datetime) -> int:
     return max(-_LATEST, min(_LATEST, micro * 1000))
 
 
-def _written(found: re.Match[str]) -> int:
-    """The date of an ISO-like text; missing when no calendar has it."""
-    year, _, month, day, hour, minute, second, fraction, zone = found.groups(default="")
+def _written(year: str, month: str, day: str, clock: list[str], zone: str) -> int:
+    """The date of a text's parts; missing when no calendar has it.
+
+    `clock`: hours, minutes, seconds and their fraction, "" where the text ends before.
+    """
+    hour, minute, second, fraction = clock
     micro = int(f"{fraction:0<6}"[:6])
     h, m, s = (int(part or 0) for part in (hour, minute, second))
     try:

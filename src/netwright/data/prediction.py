@@ -51,7 +51,7 @@ def schema_from(card: Mapping[str, Any]) -> Schema:
     if "image" in card:
         image = card["image"]
         return (image["height"], image["width"], image["channels"])
-    return tuple(Column(column["name"], column["kind"]) for column in card["columns"])
+    return tuple(Column(**column) for column in card["columns"])
 
 
 def part(data: Any, task: Task, target: Any = None) -> Part:

@@ -20,7 +20,10 @@ from netwright.data.columns import (
     MISSING_WORDS,
     ColumnKind,
     as_category,
+    as_date,
     canonical,
+    comes_first,
+    converted,
     each,
     moment,
     number,
@@ -33,6 +36,8 @@ TEXT_FILES = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
 """Endings of text tables, and the separator tried first."""
 _SEPARATORS = (",", ";", "\t", "|")
 _NEARLY = 0.95
+_HEAD, _LINES = 1 << 16, 6
+"""So many bytes, and lines of these, tell the separator."""
 _ALMOST = (
     (
         re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{2,4}( .*)?"),
@@ -96,7 +101,8 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
 
     A kind declared by the frame counts (categorical, bool, datetime, numbers). Texts are numeric
     or dates when all of them are, missing markers aside; boolean when all are true or false; text
-    or left out when `roles` says so; else categories. A column without any value is left out.
+    or left out when `roles` says so; else categories. A column without any value is left out. Dates
+    with the day or the month first (31/12/2024) are such where the column settles which.
     """
     has_rows(len(frame), "the table")
     columns, arrays = [], {}
@@ -108,22 +114,33 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
             notes.append(f"Column {name!r} only numbers the rows and is left out.")
             continue
         values = _plain(frame[name])
+        if first := comes_first(values) if values.dtype == object else "":
+            arrays[name] = as_date(values, name, first)
+            columns.append(Column(name, "date", first))
+            notes.append(f"Column {name!r} holds dates, the {first} first.")
+            continue
         kind, note = _purpose(values, name, isinstance(frame[name].dtype, pd.CategoricalDtype))
         if kind is None or kind == "name":
             (empty if kind is None else naming).append(name)
             continue
-        converted = CONVERT[kind](values, name)
-        if kind == "numeric" and not np.isfinite(converted).any():
+        array = CONVERT[kind](values, name)
+        if kind == "numeric" and not np.isfinite(array).any():
             empty.append(name)
             continue
-        arrays[name] = converted
+        arrays[name] = array
         columns.append(Column(name, kind))
         notes += [note] if note else oddities(name, kind, arrays[name], values)
     if not columns:
         got = f"only empty ones ({listed(empty)})" if empty else "none besides the target"
         got = f"only ones that name the row ({listed([*naming, *empty])})" if naming else got
         raise InputError(f"the table must have a column to learn from, got {got}.")
-    notes += [
+    notes += _left_out(naming, empty)
+    return Table(tuple(columns), arrays, len(frame.columns)), tuple(notes)
+
+
+def _left_out(naming: Sequence[str], empty: Sequence[str]) -> list[str]:
+    """A sentence for each column that names the rows, and one for those without values."""
+    notes = [
         f"Column {name!r} differs in every row and is left out: it names the row."
         for name in naming
     ]
@@ -133,7 +150,7 @@ def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
         notes.append(
             f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out."
         )
-    return Table(tuple(columns), arrays, len(frame.columns)), tuple(notes)
+    return notes
 
 
 def _purpose(
@@ -163,7 +180,7 @@ def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
             f"the table must have the columns learnt from: {absent[0]!r}{more} missing, "
             f"got {listed(frame.columns)}.{' ' * bool(fix)}{fix}"
         )
-    arrays = {c.name: CONVERT[c.kind](_plain(frame[c.name]), c.name) for c in columns}
+    arrays = {c.name: converted(c.kind, _plain(frame[c.name]), c.name, c.first) for c in columns}
     return Table(tuple(columns), arrays)
 
 
@@ -280,11 +297,11 @@ def _read_text(path: Path, separator: str) -> tuple[pd.DataFrame, tuple[str, ...
     return frame, tuple(notes)
 
 
-def _head(path: Path) -> tuple[str, str]:
-    """Encoding, and the first line that has something in it."""
+def _head(path: Path) -> tuple[str, list[str]]:
+    """Encoding, and the first lines that have something in them."""
     try:
         with path.open("rb") as file:
-            raw = file.read(1 << 16)
+            raw = file.read(_HEAD)
     except OSError as error:
         raise InputError(
             f"{path} must be a file that can be read, got: {error.strerror}."
@@ -293,23 +310,30 @@ def _head(path: Path) -> tuple[str, str]:
     if b"\0" in raw and encoding != "utf-16":
         raise InputError(f"{path} must be a table as text, got a binary file. Export it as CSV.")
     lines = raw.decode(encoding, errors="replace").splitlines()
-    line = next((line for line in lines if line.strip()), "")
-    if not line:
+    if len(raw) == _HEAD:
+        lines = lines[:-1] or lines  # the last may be cut
+    lines = [line for line in lines if line.strip()][:_LINES]
+    if not lines:
         raise InputError(f"{path} must have a header line and rows, got an empty file.")
-    return encoding, line
+    return encoding, lines
 
 
-def _header(line: str, separator: str, path: Path) -> tuple[str, list[str]]:
-    """The separator and the names; where the usual one is absent, the one that splits most."""
+def _header(lines: Sequence[str], separator: str, path: Path) -> tuple[str, list[str]]:
+    """The separator and the names.
+
+    It is the usual one unless another one alone splits all lines alike, or it is absent.
+    """
     split = {
-        mark: next(csv.reader([line], delimiter=mark, skipinitialspace=True))
-        for mark in _SEPARATORS
+        mark: list(csv.reader(lines, delimiter=mark, skipinitialspace=True)) for mark in _SEPARATORS
     }
-    if len(split[separator]) == 1:
-        separator = max(_SEPARATORS, key=lambda mark: len(split[mark]))
-    names = [name.strip() for name in split[separator]]
-    unique([name for name in names if name], path.name)
-    return separator, names
+    names = {mark: rows[0] for mark, rows in split.items()}
+    alike = [mark for mark, rows in split.items() if len({len(one) for one in rows}) == 1]
+    able = [mark for mark in alike if len(names[mark]) > 1]
+    if separator not in able and (able or len(names[separator]) == 1):
+        separator = max(able or _SEPARATORS, key=lambda mark: len(names[mark]))
+    found = [name.strip() for name in names[separator]]
+    unique([name for name in found if name], path.name)
+    return separator, found
 
 
 def _decimal_comma(column: pd.Series[Any]) -> bool:

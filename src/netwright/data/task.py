@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.columns import MISSING_DATE, ColumnKind
+from netwright.data.columns import MISSING_DATE, ColumnKind, First
 from netwright.errors import check_whole
 
 Kind = Literal["binary", "multiclass", "regression"]
@@ -27,6 +27,8 @@ class Column:
 
     name: str
     kind: ColumnKind
+    first: First = ""
+    """Of dates written as 31/12/2024: what comes first."""
 
 
 @dataclass(frozen=True, eq=False)

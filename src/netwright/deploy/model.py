@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from netwright.data.columns import CONVERT, as_pixels
+from netwright.data.columns import as_pixels, converted
 from netwright.errors import InputError, Phrase, closest, expected
 
 KEY = "netwright"
@@ -68,9 +68,12 @@ class Model:
         """What onnxruntime takes, from raw rows: an array for each input of the file."""
         if "image" in self.card:
             return {"image": _pixels(rows, self.card["image"])}
-        columns = {column["name"]: column["kind"] for column in self.card["columns"]}
+        columns = {column["name"]: column for column in self.card["columns"]}
         raw = _columns(rows, list(columns), int(self.card.get("width", len(columns))))
-        return {name: CONVERT[kind](raw[name], name) for name, kind in columns.items()}
+        return {
+            name: converted(column["kind"], raw[name], name, column.get("first", ""))
+            for name, column in columns.items()
+        }
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
         name = self.card["outputs"][output]

@@ -64,7 +64,10 @@ def card_of(task: Task) -> dict[str, Any]:
         "classes": list(task.classes), "outputs": _output_names(task.features),
     }  # fmt: skip
     if isinstance(task.features, Table):
-        card["columns"] = [{"name": c.name, "kind": c.kind} for c in task.features.columns]
+        card["columns"] = [
+            {"name": c.name, "kind": c.kind} | ({"first": c.first} if c.first else {})
+            for c in task.features.columns
+        ]
         card["width"] = task.features.width or len(task.features.columns)
         card["seen"] = seen(task.features.take(task.train))
         card["dates"] = "int64 nanoseconds since 1970-01-01"

@@ -125,13 +125,15 @@ def composite(network: Network, position: str) -> Composite:
 
 
 def shape_after(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
-    """The shape that comes out of a leaf, by running it on the meta device where it is not light."""
+    """The shape that comes out of a leaf, by running it on two rows: of images on the meta device,
+    where it is not light."""
     return located(position, leaf, shape, lambda: _leaf_shape(leaf, shape))
 
 
 @lru_cache(maxsize=65536)
 def _leaf_shape(leaf: Leaf, shape: Shape) -> Shape:
-    device = torch.device("cpu" if leaf.light else "meta")
+    # of vectors there is little to compute, and the meta device costs a second of imports
+    device = torch.device("cpu" if leaf.light or len(shape) < 3 else "meta")
     # initial weights drawn here must not change those of the module that is built
     with torch.random.fork_rng(devices=[]), device, torch.no_grad():
         out = leaf.build(shape).eval()(torch.zeros(2, *shape))
