@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -33,6 +34,17 @@ def test_folds_are_as_many_as_the_time_allows() -> None:
     many = replace(large, classes=26, kind="multiclass")
     assert pace(many, 50, 2).folds == 1  # each class costs a tree a round
     assert pace(replace(SMALL, rows=10**6), 10**6, 2).folds == 1
+
+
+def test_four_times_the_time_is_for_twice_as_many_candidates_of_twice_the_cost() -> None:
+    """A holdout has no average of many: there, fits may take as much more."""
+    some = [pace(SMALL, 4 + seconds, 2) for seconds in (47.5, 190, 760)]
+    for one, more in pairwise(some):
+        assert more.trial_seconds == pytest.approx(2 * (one.trial_seconds or 0))
+        assert more.fold_seconds == pytest.approx(2 * one.fold_seconds)
+    huge = replace(SMALL, rows=10**6)
+    one, more = (pace(huge, 4 + seconds, 2) for seconds in (190, 760))
+    assert more.fold_seconds == pytest.approx(4 * one.fold_seconds)
 
 
 def test_without_a_limit_of_time_no_clock_counts() -> None:

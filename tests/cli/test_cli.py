@@ -126,6 +126,14 @@ def test_a_leaderboard_has_every_trial(run: Path, capsys: pytest.CaptureFixture[
     assert len(rows) == 1 + len(found)
 
 
+def test_the_leaderboard_marks_what_was_delivered(
+    run: Path, line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    front = json.loads(Said(capsys, *line, "--json").out)["front"]
+    board = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
+    assert {row["trial"] for row in board if row["front"]} == {row["trial"] for row in front}
+
+
 def test_a_trial_is_shown_as_a_tree_and_drawn(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,8 +15,8 @@ from netwright.automl.averages import (
     threshold_of,
 )
 from netwright.automl.front import Wanted, faster, first, front, wanted_of
-from netwright.automl.points import Points, as_final, searched
-from netwright.automl.reopen import delivered
+from netwright.automl.points import Points, as_final
+from netwright.automl.reopen import delivered, searched
 from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
@@ -96,13 +96,14 @@ def deliver(
             raise KeyboardInterrupt
         raise RunError(_nothing(study, points.left_out))
     trial, agreed = best
-    model = as_final(study, trial)
+    rows_of_front = points.front()
+    model = as_final(study, trial, rows_of_front)
     test = score_part(model, task)
     rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others
         rows = rows[predicted(held_out)]
     return Outcome(
-        study.folder, task, study, trial, points.front(), model, agreed, test, already, len(rows),
+        study.folder, task, study, trial, rows_of_front, model, agreed, test, already, len(rows),
         tuple(points.left_out),
         tuple(no_better(study.objectives[0].metric, trial.metrics, task, rows)),
     )  # fmt: skip
@@ -126,7 +127,7 @@ def _averages(
 def _delivered(study: Study[Any]) -> Trial | None:
     """What the folder's `model.onnx` is of, where that is known and nothing was found since."""
     found = delivered(study.folder)
-    if found is None or found.searched != searched(study):
+    if found is None or found.searched != searched(study.trials):
         return None
     return next((one for one in study.trials if one.id == found.trial), None)
 

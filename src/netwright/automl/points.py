@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from netwright.automl.averages import (
 from netwright.automl.ensembles import Choice
 from netwright.automl.front import Offer
 from netwright.automl.refits import choice_of, fit_again
-from netwright.automl.reopen import DELIVERED, Delivered
+from netwright.automl.reopen import DELIVERED, Delivered, searched
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
@@ -72,7 +72,7 @@ class Points:
             if number is not None:
                 self._chosen = number
                 if best := self.best():
-                    as_final(self._study, best[0])
+                    as_final(self._study, best[0], self.front())
                 break
         self._took = time.monotonic() - begun
         return offers
@@ -263,19 +263,14 @@ def _checked(folder: Path) -> dict[str, Any] | None:
     return told if whole and told["netwright"] == version("netwright") else None
 
 
-def searched(study: Study[Any]) -> int:
-    """How many trials a search has ended: what is made of them is not counted."""
-    trials = (one for one in study.trials if one.proposal.origin != ENSEMBLE)
-    return sum(one.status is not Status.RUNNING for one in trials)
-
-
-def as_final(study: Study[Any], trial: Trial) -> Model:
+def as_final(study: Study[Any], trial: Trial, front: Sequence[Row]) -> Model:
     """The trial's file as that of the run; each write is whole or not at all."""
     final = study.folder / "model.onnx"
     part = final.with_name(".model.onnx.part")
     shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
     part.replace(final)
-    part.write_text(json.dumps(asdict(Delivered(trial.id, searched(study)))))
+    note = Delivered(trial.id, searched(study.trials), tuple(one.trial for one in front))
+    part.write_text(json.dumps(asdict(note)))
     part.replace(study.folder / DELIVERED)
     return Model(final)
 

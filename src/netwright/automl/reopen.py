@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from netwright.space.space import Space
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import Trial
+from netwright.trials.trial import ENSEMBLE, Status, Trial
 
 DELIVERED = "delivered.json"
 """In a run folder: which trial its `model.onnx` is of."""
@@ -23,10 +24,14 @@ DELIVERED = "delivered.json"
 
 @dataclass(frozen=True)
 class Delivered:
-    """What a run's `model.onnx` is: the file of a trial, the best of so many that were searched."""
+    """What a run's `model.onnx` is: the file of a trial, the best of so many that were searched.
+
+    `front`: all that was delivered with it.
+    """
 
     trial: int
     searched: int
+    front: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,13 @@ class Reopened:
         return pareto_front(self.trials, self.objectives, self.limits)
 
     def rows(self) -> list[Row]:
-        """All trials, best first."""
-        return leaderboard(self.trials, self.objectives, self.limits, self.space.fill)
+        """All trials, best first; on the front is what was delivered, where nothing was searched
+        for since."""
+        rows = leaderboard(self.trials, self.objectives, self.limits, self.space.fill)
+        noted = delivered(self.folder)
+        if noted is None or not noted.front or noted.searched != searched(self.trials):
+            return rows
+        return [replace(row, on_front=row.trial in noted.front) for row in rows]
 
     def trial(self, number: int | None) -> Trial:
         """The trial of this number, or what was delivered; before that the best so far.
@@ -72,9 +82,16 @@ def delivered(folder: Path) -> Delivered | None:
     """What the run's `model.onnx` is; None where that is not known."""
     try:
         found = Delivered(**json.loads((folder / DELIVERED).read_text()))
+        found = replace(found, front=tuple(found.front))
     except (OSError, ValueError, TypeError):
         return None
     return found if (folder / "model.onnx").is_file() else None
+
+
+def searched(trials: Iterable[Trial]) -> int:
+    """How many trials a search has ended: what is made of them is not counted."""
+    own = (one for one in trials if one.proposal.origin != ENSEMBLE)
+    return sum(one.status is not Status.RUNNING for one in own)
 
 
 def kept_brief(folder: Path) -> Brief | None:

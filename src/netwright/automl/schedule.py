@@ -28,6 +28,9 @@ _WORKERS = 4.0
 """Seconds until workers have started."""
 _SHARE_OF_FIT, _SHARE_OF_TRIAL = 6, 3
 """A fit may take the sixth part of the processors' time, a trial the third: there is more to try."""
+_SHORT = 95.0
+"""Seconds of processors up to which that is so; of a longer search over folds these are parts of the
+geometric mean with it, so that more time is for more candidates, too."""
 _MANY_ROWS = 100_000
 
 
@@ -52,7 +55,8 @@ def pace(brief: Brief, seconds: float | None, workers: int, folds: int = 0) -> P
         (k for k in (8, 5, 3) if k <= _by_rows(brief) and _fits(brief, k, total)), 1
     )
     least = min(3.0, seconds)
-    return Pace(folds, max(least, total / _SHARE_OF_FIT), max(least, total / _SHARE_OF_TRIAL))
+    of = total if folds == 1 else min(total, math.sqrt(total * _SHORT))
+    return Pace(folds, max(least, of / _SHARE_OF_FIT), max(least, of / _SHARE_OF_TRIAL))
 
 
 def _by_rows(brief: Brief) -> int:
