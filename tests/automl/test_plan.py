@@ -165,9 +165,9 @@ def test_metrics_of_another_kind_are_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"seconds": 1}, r"time must be a number of seconds, at least 5 \(.*\), got 1"),
-        ({"seconds": float("nan")}, "time must be a number of seconds, at least 5"),
-        ({"seconds": "5"}, "time must be a number of seconds, .* got '5'"),
+        ({"seconds": 1}, r"time must be a finite number of seconds, at least 5 \(.*\), got 1"),
+        ({"seconds": float("nan")}, "time must be a finite number of seconds, at least 5"),
+        ({"seconds": "5"}, "time must be a finite number of seconds, .* got '5'"),
         ({"trials": 0}, "trials must be at least 1, got 0"),
         ({"trials": 3, "workers": -1}, r"workers must be 0 \(one for each core\) or more, got -1"),
     ],

@@ -223,7 +223,7 @@ BAD = [
     (["fit", "broken", "--trials", "1"], r"cut.png must be an image that can be read"),
     (
         ["fit", "rows.csv", "--target", "y", "--time", "1"],
-        "time must be a number of seconds, at least 5",
+        "time must be a finite number of seconds, at least 5",
     ),
     (["fit", "rows.csv", "--target", "y", "--trials", "0"], "trials must be at least 1, got 0"),
     (["fit", "rows.csv", "--target", "y", "--limit", "fast"], "limit must be METRIC<=NUMBER"),

@@ -86,9 +86,8 @@ class Effort:
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not _is_time(self.seconds):
-            rule = (
-                f"a number of seconds, at least {LEAST_SECONDS} (start-up and one short training)"
-            )
+            least = f"at least {LEAST_SECONDS} (start-up and one short training)"
+            rule = f"a finite number of seconds, {least}"
             raise InputError(expected("time", rule, self.seconds))
         if self.trials is not None:
             check_whole("trials", self.trials, 1)

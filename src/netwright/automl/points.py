@@ -127,7 +127,8 @@ class Points:
             self.left_out.append(sentence)
 
     def _late(self, seconds: float) -> bool:
-        """Whether there is no time for so many more; there is where nothing was searched for."""
+        """Whether there is no time for so many more: there is where nothing was searched for, and
+        none for whoever has stopped it."""
         if self._stopped:
             return True
         return not self._already and time.monotonic() + seconds > self._end

@@ -31,7 +31,7 @@ class Delivered:
 
     trial: int
     searched: int
-    front: tuple[int, ...] = ()
+    front: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Reopened:
         for since."""
         rows = leaderboard(self.trials, self.objectives, self.limits, self.space.fill)
         noted = delivered(self.folder)
-        if noted is None or not noted.front or noted.searched != searched(self.trials):
+        if noted is None or noted.searched != searched(self.trials):
             return rows
         return [replace(row, on_front=row.trial in noted.front) for row in rows]
 

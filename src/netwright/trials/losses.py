@@ -33,7 +33,7 @@ def loss_of(kind: Kind, metric: str, threshold: float = 0.5) -> Loss:
     if metric == "auc" and kind == "binary":
         return lambda p, truth, weights=None: 1 - auc(p[:, 1], truth, weights)
     if metric == "rmse":
-        return lambda p, truth, weights=None: _rmse(p, truth, weights)
+        return _rmse
     if metric in OF_LABELS:
 
         def of_labels(p: Predictions, truth: NDArray[Any], weights: Weights = None) -> float:
@@ -53,7 +53,7 @@ def loss_of(kind: Kind, metric: str, threshold: float = 0.5) -> Loss:
     return loss
 
 
-def _rmse(p: Predictions, truth: NDArray[Any], weights: Weights) -> float:
+def _rmse(p: Predictions, truth: NDArray[Any], weights: Weights = None) -> float:
     return float(np.sqrt(np.average((p - truth) ** 2, weights=weights)))
 
 
