@@ -346,3 +346,29 @@ def test_a_target_of_logarithms_comes_back_as_itself(tmp_path: Path) -> None:
         load_pipeline(described, tmp_path).predict(found.features)
         == pipeline.predict(found.features)
     ).all()
+
+
+def test_columns_taken_together_are_what_each_is(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    big = 2**60 + np.arange(40) % 5  # floats would run into one another
+    words = np.array(["a", "b", "c"])[np.arange(40) % 3]
+    kinds: list[Any] = [
+        random.normal(size=40), big, words, words.astype(object), np.arange(40) % 2 == 0,
+        pd.date_range("2024-01-01", periods=40, unit="s"), pd.Categorical(words),
+    ]  # fmt: skip
+    frame = pd.DataFrame({f"{j}/{i}": kinds[j] for i in range(9) for j in range(len(kinds))})
+    frame.loc[::7, [name for name in frame if name.startswith(("0", "2", "3", "5"))]] = None
+    found = task(frame.assign(y=np.arange(40) % 2), "y")
+    pipeline = fit(TablePipeline(Training((Columns(), Linear()), epochs=1)), found, seed=0)
+    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    alone = {str(name): frame[name] for name in frame}
+    for rows in (frame, frame[frame.columns[::-1]].assign(more=1), frame.add_prefix(" ")):
+        for many in (40, 1):
+            together = model.feeds(rows.iloc[:many])
+            for name, wanted in model.feeds({n: v.iloc[:many] for n, v in alone.items()}).items():
+                assert together[name].dtype == wanted.dtype
+                same = together[name].tolist() == wanted.tolist()  # texts; NaN is not itself
+                assert same or together[name].tobytes() == wanted.tobytes()
+    twice = pd.concat([frame, frame["0/0"]], axis=1)
+    with pytest.raises(InputError, match="must be one column"):
+        model.feeds(twice)

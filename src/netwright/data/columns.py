@@ -279,23 +279,18 @@ def _words(value: Any) -> str:
     return " ".join(_WORDS.findall(text.lower()))
 
 
-class _Memo(dict[tuple[type, Any], Any]):
-    """Converts each distinct value once; the type is part of the key because True == 1 == 1.0."""
-
-    def __init__(self, convert: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.convert = convert
-
-    def __missing__(self, key: tuple[type, Any]) -> Any:
-        found = self[key] = self.convert(key[1])
-        return found
-
-
 def each(array: NDArray[Any], convert: Callable[[Any], Any], name: str = "") -> list[Any]:
     """`convert` of every value, called once for each distinct one."""
-    memo = _Memo(convert)
+    values = array.tolist()
+    types = list(map(type, values))
     try:
-        return [memo[type(value), value] for value in array.tolist()]
+        if len({*types} - {str}) <= 1:
+            known = {value: convert(value) for value in set(values)}
+            return [known[value] for value in values]
+        # the type is part of the key because True == 1 == 1.0
+        pairs = list(zip(types, values, strict=True))
+        both = {pair: convert(pair[1]) for pair in set(pairs)}
+        return [both[pair] for pair in pairs]
     except TypeError:  # a list, dict or array in a cell has no hash
         raise InputError(
             f"{_what(name)} must hold one value in each row, got lists or other containers. "
