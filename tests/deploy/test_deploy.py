@@ -372,3 +372,6 @@ def test_columns_taken_together_are_what_each_is(tmp_path: Path) -> None:
     twice = pd.concat([frame, frame["0/0"]], axis=1)
     with pytest.raises(InputError, match="must be one column"):
         model.feeds(twice)
+    for one in (frame.iloc[0], frame.iloc[0].to_dict()):
+        with pytest.raises(InputError, match=r"got one row. For one row give a table of one"):
+            model.feeds(one)

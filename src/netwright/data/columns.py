@@ -284,13 +284,12 @@ def each(array: NDArray[Any], convert: Callable[[Any], Any], name: str = "") -> 
     values = array.tolist()
     types = list(map(type, values))
     try:
-        if len({*types} - {str}) <= 1:
-            known = {value: convert(value) for value in set(values)}
-            return [known[value] for value in values]
-        # the type is part of the key because True == 1 == 1.0
-        pairs = list(zip(types, values, strict=True))
-        both = {pair: convert(pair[1]) for pair in set(pairs)}
-        return [both[pair] for pair in pairs]
+        # True == 1 == 1.0: where types might meet, the type is part of the key
+        alone = len({*types} - {str}) <= 1
+        keys: list[Any] = values if alone else list(zip(types, values, strict=True))
+        distinct = dict(zip(keys, values, strict=True))
+        known = {key: convert(value) for key, value in distinct.items()}
+        return [known[key] for key in keys]
     except TypeError:  # a list, dict or array in a cell has no hash
         raise InputError(
             f"{_what(name)} must hold one value in each row, got lists or other containers. "

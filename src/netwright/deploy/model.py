@@ -20,7 +20,7 @@ FORMAT = 1
 """The card's version; a file of a later one is refused."""
 
 _BATCH = 1024
-_ALIKE = 8
+_TOGETHER = 8
 """So many columns of one type are taken from a DataFrame together, of a batch of rows at most: one
 by one costs 25 microseconds a column, several times what a model needs for one row."""
 
@@ -157,21 +157,26 @@ def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
             raise InputError(
                 f"rows must have the column {name!r}, got {', '.join(have)}. {closest(name, have)}"
             )
-    alike = _alike(rows, {have[name] for name in names})
+    together = _taken_together(rows, {have[name] for name in names})
     columns = {
-        name: alike[have[name]] if have[name] in alike else np.asarray(rows[have[name]])
+        name: together[have[name]] if have[name] in together else np.asarray(rows[have[name]])
         for name in names
     }
+    if any(column.ndim == 0 for column in columns.values()):
+        fix = "For one row give a table of one: DataFrame([row])."
+        raise InputError(expected("rows", "a table, many values a column", Phrase("one row"), fix))
     if len({len(column) for column in columns.values()}) > 1:
         lengths = {name: len(column) for name, column in columns.items()}
         raise InputError(expected("columns", "of one length", lengths))
     return columns
 
 
-def _alike(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:
-    """The columns of a DataFrame that many others are of one type with, numbers, objects or texts:
-    what `numpy.asarray` would give of each."""
-    if not hasattr(rows, "iloc") or len(rows) > _BATCH or not rows.columns.is_unique:
+def _taken_together(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:
+    """Columns (n,) of a DataFrame by name, where `_TOGETHER` of these or more have one type (of
+    numpy, or texts): what `numpy.asarray` gives of each. None of anything else, or of many rows."""
+    if not hasattr(rows, "iloc") or rows.ndim < 2 or len(rows) > _BATCH:
+        return {}
+    if not rows.columns.is_unique:
         return {}
     own = rows.columns.tolist()
     groups: dict[Any, list[int]] = {}
@@ -180,7 +185,7 @@ def _alike(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:
             groups.setdefault(dtype, []).append(place)
     found: dict[Any, NDArray[Any]] = {}
     for places in groups.values():
-        if len(places) >= _ALIKE:
+        if len(places) >= _TOGETHER:
             block = rows if len(places) == len(own) else rows.iloc[:, places]
             found.update(zip((own[place] for place in places), block.to_numpy().T, strict=True))
     return found
