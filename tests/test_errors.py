@@ -32,3 +32,27 @@ def test_a_missing_extra_names_the_line_that_installs_it() -> None:
     with pytest.raises(errors.MissingExtra, match=r"pip install 'netwright\[parquet\]'"):
         _optional.require("no_such_module_here", "parquet", "reading parquet")
     assert _optional.require("json", "parquet", "reading parquet").loads("1") == 1
+
+
+def test_messages_show_control_characters_and_have_an_end() -> None:
+    error = errors.InputError(f"evil\x1b[2J\u202e.csv must be a table, got {'x' * 10**6}.")
+    assert "\x1b" not in str(error)
+    assert "evil\\x1b[2J\\u202e.csv" in str(error)
+    assert len(str(error)) <= errors.MAX_SENTENCE + 20
+    assert errors.printable("größe\t✓ 日本") == "größe\t✓ 日本"
+
+
+def test_a_quoted_value_is_short_and_its_ends_are_seen() -> None:
+    sentence = errors.expected("target", "a column", "a" * 500 + "z")
+    assert len(sentence) < 200
+    assert "..." in sentence
+    assert "z'" in sentence
+
+
+def test_advice_speaks_to_its_reader() -> None:
+    assert errors.wording(python="kind='regression'", shell="--kind regression").startswith("kind=")
+    errors.speak_to("shell")
+    try:
+        assert errors.wording(python="run=", shell="--run") == "--run"
+    finally:
+        errors.speak_to("python")

@@ -18,12 +18,26 @@ from __future__ import annotations
 
 import difflib
 import numbers
+import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
+
+MAX_SENTENCE = 1_000
+"""Characters of a whole message: some quote a cell, a header or a library, which may be huge."""
+MAX_QUOTED = 120
+"""Characters of one quoted value."""
+
+_surface: Literal["python", "shell"] = "python"
 
 
 class NetwrightError(Exception):
-    """The root: catch it to catch everything netwright raises on purpose."""
+    """The root: catch it to catch everything netwright raises on purpose.
+
+    The message is made safe to print: control characters are shown, and it has an end.
+    """
+
+    def __init__(self, message: object = "", *details: object) -> None:
+        super().__init__(printable(shortened(str(message), MAX_SENTENCE)), *details)
 
 
 class InputError(NetwrightError, ValueError):
@@ -76,7 +90,48 @@ class Phrase(str):
 
 def expected(what: str, rule: str, got: object, fix: str = "") -> str:
     """The one sentence shape: ``kernel must be odd, got 4. Use 3 or 5.``"""
-    return f"{what} must be {rule}, got {got!r}." + (f" {fix}" if fix else "")
+    return f"{what} must be {rule}, got {quoted(got)}." + (f" {fix}" if fix else "")
+
+
+def quoted(value: object) -> str:
+    """``repr`` of a value that came from outside, at most `MAX_QUOTED` characters."""
+    if isinstance(value, str) and not isinstance(value, Phrase):
+        return repr(shortened(value, MAX_QUOTED))
+    return shortened(repr(value), MAX_QUOTED)
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, its middle left out where it is longer than `length` characters."""
+    if len(text) <= length:
+        return text
+    half = (length - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+def printable(text: str) -> str:
+    """The text with control characters written out: names of files may hold terminal commands.
+
+    Line breaks and tabs stay, so does everything that is only seen.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def wording(*, python: str, shell: str) -> str:
+    """The advice in the words of who reads it: a parameter in Python, a flag on the command line."""
+    return shell if _surface == "shell" else python
+
+
+def speak_to(surface: Literal["python", "shell"]) -> None:
+    """Say who reads messages from now on; the command line calls it once."""
+    global _surface  # a process talks to one reader
+    _surface = surface
 
 
 def closest(name: str, options: Iterable[object]) -> str:

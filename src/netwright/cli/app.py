@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import netwright
-from netwright.errors import InputError, NetwrightError, closest, expected
+from netwright.errors import (
+    InputError,
+    NetwrightError,
+    closest,
+    expected,
+    printable,
+    speak_to,
+)
 
 if TYPE_CHECKING:
     from netwright.automl.delivery import Outcome
@@ -301,20 +308,22 @@ def main(arguments: list[str] | None = None) -> None:
     """
     if arguments is None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    speak_to("shell")
     try:
         app(args=arguments, obj=arguments is None)
     except NetwrightError as error:
         _stop(str(error), 2)
     except OSError as error:  # full disk, no permission: the user's to mend
-        _stop(
-            f"{error.strerror or error}: {error.filename or 'disk'}. Nothing finished was lost.", 2
-        )
+        name = printable(str(error.filename or "disk"))
+        _stop(f"{error.strerror or error}: {name}. Nothing finished was lost.", 2)
     except SystemExit as end:  # what typer makes of Ctrl-C, without a word
         if end.code != _CTRL_C:
             raise
         _stop("stopped before there was a model.", _CTRL_C)
     except KeyboardInterrupt:
         _stop("stopped before there was a model.", _CTRL_C)
+    finally:
+        speak_to("python")  # tests call this in their own process
 
 
 def _stop(sentence: str, code: int) -> None:
