@@ -236,12 +236,20 @@ def _label(value: Any) -> Value | None:
     return str(value) if as_number is None else _label(as_number)
 
 
+def _is_label(value: Any) -> bool:
+    """Whether a value can come back as itself."""
+    return isinstance(value, str | bytes | bool | int | float | np.generic) or is_missing(value)
+
+
 def _label_notes(
     raw: Any, labels: Sequence[Value | None], name: str, source: LabelSource
 ) -> tuple[str, ...]:
     """What people may not expect of texts that are labels."""
     texts = {label for label in set(labels) if isinstance(label, str)}
     notes = []
+    others = {type(value).__name__ for value in vector(raw, name).tolist() if not _is_label(value)}
+    if texts and others:
+        notes.append(f"Labels of type {', '.join(sorted(others))} in {name!r} are kept as texts.")
     marks = sorted(texts & MISSING_MARKS.texts)
     if marks and source.csv:
         flag = wording(python=f"missing_labels={marks[0]!r}", shell=f"--missing-label {marks[0]}")
