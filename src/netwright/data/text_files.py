@@ -228,7 +228,7 @@ def _header(
     """
     marks = (usual,) if forced else tuple(dict.fromkeys((usual, *_CANDIDATES)))
     records = {mark: _records(lines, mark) for mark in marks}
-    names = {mark: [name.strip() for name in rows[0]] for mark, rows in records.items()}
+    names = {mark: [_plain_name(name) for name in rows[0]] for mark, rows in records.items()}
     if wanted:
         fitting = [mark for mark in marks if set(wanted) <= set(names[mark])]
         if fitting and len(names[fitting[0]]) == 1:
@@ -241,6 +241,11 @@ def _header(
     if separator not in able and (able or len(names[separator]) == 1):
         separator = max(able or marks, key=lambda mark: len(names[mark]))
     return separator, names[separator]
+
+
+def _plain_name(name: str) -> str:
+    """A name without blanks around it, and without the mark that some programs write twice."""
+    return name.strip().lstrip("\ufeff").strip()
 
 
 def _records(lines: Sequence[str], separator: str) -> list[list[str]]:
