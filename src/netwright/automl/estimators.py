@@ -21,7 +21,7 @@ from netwright.automl.conventions import check_fit, check_predict, feature_names
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.trust import leaks
-from netwright.data.task import Table, Task, task
+from netwright.data.task import Images, Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
 from netwright.report.tables import leaderboard
@@ -165,7 +165,11 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             return X
         from netwright.data.prediction import read_rows, schema_from
 
-        return read_rows(X, schema_from(card))[0]
+        rows, notes = read_rows(X, schema_from(card))
+        if isinstance(rows, Images):
+            for note in notes:
+                warnings.warn(note, UserWarning, stacklevel=3)
+        return rows
 
     def export(self, path: str | Path) -> Path:
         """Writes the delivered ONNX file to `path`; numpy and onnxruntime are all it needs."""

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from netwright.data.checks import vector
 from netwright.data.columns import as_category, as_numeric
-from netwright.data.images import resize_note, resized
 from netwright.data.roles import same_as_target
 from netwright.data.sources import Pair, Raw, RawFeatures
 from netwright.data.splits import Fold, holdout
@@ -57,8 +56,7 @@ def part_of(pair: Pair, name: str, target: Target, schema: Features) -> Part:
     notes: tuple[str, ...] = same.notes
     rows = _take(raw_features, same.rows)
     if isinstance(schema, Images):
-        notes += resize_note(rows.shape[1:], schema.shape)
-        return Part(Images(resized(rows, schema.shape)), same.values, notes=notes)
+        return Part(rows, same.values, notes=notes)  # read by the schema already
     return Part(read_table(rows, schema.columns), same.values, notes=notes)
 
 
@@ -68,13 +66,13 @@ def _some(raw: Raw) -> None:
 
 
 def _features(raw: RawFeatures) -> tuple[Features, tuple[str, ...]]:
-    return (Images(raw), ()) if isinstance(raw, np.ndarray) else infer_table(raw)
+    return (raw, ()) if isinstance(raw, Images) else infer_table(raw)
 
 
 def _take(raw: RawFeatures, rows: NDArray[np.int64]) -> Any:
     if len(rows) == len(raw):
         return raw
-    return raw[rows] if isinstance(raw, np.ndarray) else raw.iloc[rows]
+    return raw.take(rows) if isinstance(raw, Images) else raw.iloc[rows]
 
 
 def _split(raw: Raw, target: Target, groups: NDArray[np.int64] | None, seed: int) -> Fold:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from netwright.data.columns import as_pixels, converted
+from netwright.data.columns import converted
+from netwright.data.pixels import ImageSchema, by
+from netwright.data.task import Images
 from netwright.errors import InputError, Phrase, closest, expected
 
 KEY = "netwright"
@@ -51,8 +54,9 @@ class Model:
         """(n,) labels, in the type they had in training, or values (float64).
 
         `rows`: a DataFrame, a mapping of column name to values, or an array (n, columns) in the
-        columns' order; for images an array (n, h, w) or (n, h, w, c) of 0 to 255. Raises
-        InputError when a column is missing or the image size is another.
+        columns' order; for images an array (n, h, w) or (n, h, w, c) of raw values as in
+        training, whatever its dtype; those outside the range trained on are clipped with a
+        warning. Raises InputError when a column is missing or the image size is another.
         """
         return self._run(self.feeds(rows), "label" if self.classes else "value")
 
@@ -70,7 +74,10 @@ class Model:
     def feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
         """What onnxruntime takes, from raw rows: an array for each input of the file."""
         if "image" in self.card:
-            return {"image": _pixels(rows, self.card["image"])}
+            pixels, notes = _pixels(rows, ImageSchema.from_card(self.card["image"]))
+            for note in notes:
+                warnings.warn(note, UserWarning, stacklevel=3)  # of who called predict
+            return {"image": pixels}
         columns = {column["name"]: column for column in self.card["columns"]}
         raw = _columns(rows, list(columns), int(self.card.get("width", len(columns))))
         return {
@@ -191,11 +198,10 @@ def _taken_together(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:
     return found
 
 
-def _pixels(rows: Any, size: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """(n, h, w, c) uint8 of the size that the file takes."""
-    pixels = as_pixels(rows)
-    shape = (size["height"], size["width"], size["channels"])
-    if pixels.shape[1:] != shape:
-        rule = f"images of {' x '.join(map(str, shape))}"
+def _pixels(rows: Any, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """(n, h, w, c) uint8 of the size that the file takes, and notes."""
+    pixels, notes = (rows.pixels, ()) if isinstance(rows, Images) else schema.read(rows)
+    if pixels.shape[1:] != schema.size:
+        rule = f"images of {by(schema.size)}"
         raise InputError(expected("rows", rule, pixels.shape[1:], "Resize them first."))
-    return pixels
+    return pixels, notes
