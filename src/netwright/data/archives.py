@@ -17,6 +17,8 @@ from netwright.data.memory import refuse_if_larger
 from netwright.errors import InputError, expected, quoted
 
 _ENDING = ".npy"
+_MAX_HEADER_BYTES = 10_000
+"""numpy's own bound; it reads a header before it compares."""
 _ENCRYPTED = 0x1
 """The bit of a zip member's flags that says so."""
 
@@ -34,10 +36,12 @@ class _Member:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_npz(path: Path, names: Collection[str]) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+def read_npz(
+    path: Path, names: Collection[str], expected_unused: Collection[str] = ()
+) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     """The arrays called `names`, of those that the file holds, and a note of what is not used.
 
-    Names are compared in small letters. Raises InputError, naming the file, where one of these
+    Nothing is said of `expected_unused`. Names are compared in small letters. Raises InputError, naming the file, where one of these
     arrays is broken, not plain, or does not fit into the bound of memory; others are not opened.
     """
     try:
@@ -50,10 +54,12 @@ def read_npz(path: Path, names: Collection[str]) -> tuple[dict[str, NDArray[Any]
     except InputError:
         raise
     except zipfile.BadZipFile:
-        raise InputError(f"{path} must be an .npz file, got {_what_else(path)}.") from None
+        raise InputError(
+            f"{path} must be an .npz file of plain arrays, got {_what_else(path)}."
+        ) from None
     except Exception as error:  # zip and its packers raise nearly anything on broken files
         raise _unreadable(path, error) from None
-    unused = [name for name in infos if name not in arrays]
+    unused = [name for name in infos if name not in arrays and name not in expected_unused]
     foreign = [info.filename for info in archive.infolist() if not _is_array(info)]
     return arrays, _unused_notes(path, unused, foreign)
 
@@ -63,8 +69,12 @@ def npz_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return list(_infos(archive.infolist(), path))
+    except InputError:
+        raise
     except (zipfile.BadZipFile, OSError, ValueError):
-        raise InputError(f"{path} must be an .npz file, got {_what_else(path)}.") from None
+        raise InputError(
+            f"{path} must be an .npz file of plain arrays, got {_what_else(path)}."
+        ) from None
 
 
 def _infos(infos: Iterable[zipfile.ZipInfo], path: Path) -> Mapping[str, zipfile.ZipInfo]:
@@ -92,6 +102,8 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> _Mem
     if info.flag_bits & _ENCRYPTED:
         raise InputError(f"{what} must not be encrypted. Save it again without a password.")
     with archive.open(info) as file:
+        _refuse_long_header(file, what)
+    with archive.open(info) as file:
         shape, dtype = _header(file)
         begins = file.tell()
     if dtype.hasobject or dtype.names or dtype.subdtype:
@@ -107,6 +119,17 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> _Mem
             f"{info.file_size - begins:,}. Save the file again."
         )
     return member
+
+
+def _refuse_long_header(file: IO[bytes], what: str) -> None:
+    """InputError where a header is longer than that of any plain array: it would be read whole."""
+    major, _ = np.lib.format.read_magic(file)
+    length = int.from_bytes(file.read(2 if major == 1 else 4), "little")
+    if length > _MAX_HEADER_BYTES:
+        raise InputError(
+            f"{what} must have a header of at most {_MAX_HEADER_BYTES:,} bytes, got {length:,}. "
+            "Save the file again."
+        )
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeAlias
 
 from netwright.data.checks import listed
 from netwright.data.image_files import FORMATS, ImageFile, Reason, Scan, scan, some_names
-from netwright.data.tables import TEXT_FILES
 from netwright.errors import InputError
 
 LabelledFiles: TypeAlias = tuple[tuple[ImageFile, str], ...]
@@ -19,23 +18,24 @@ _PARTS = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing", "tests"),
 }
+_TABLES = (".csv", ".tsv", ".txt", ".data", ".parquet", ".npz")
+"""What may be meant by a folder that holds no images."""
 _MAX_WRAPPERS = 3
 """Folders with nothing but one folder inside are passed through, so many at most."""
-_WHY = {
-    "hidden": "hidden or a system's",
-    "no image": "no image by its content",
-    "unread format": "an image in a format that is not read",
-    "no regular file": "no regular file",
-    "link to a folder": "a link to a folder",
-    "too large": "larger than a quarter of the memory",
-    "outside": "outside the folders that are used",
-}
-_WHY_SEVERAL = _WHY | {
-    "no image": "no images by their content",
-    "unread format": "images in formats that are not read",
-    "no regular file": "no regular files",
-    "link to a folder": "links to folders",
-}
+_WHY: Mapping[Reason, tuple[str, str]] = {
+    "hidden": ("hidden or system entry", "hidden or system entries"),
+    "no image": ("file that is not an image", "files that are not images"),
+    "unread format": (
+        "image in a format that is not read", "images in formats that are not read",
+    ),
+    "no regular file": ("entry that is not a regular file", "entries that are not regular files"),
+    "link to a folder": ("link to a folder", "links to folders"),
+    "too large": ("file above a quarter of the memory", "files above a quarter of the memory"),
+    "outside": (
+        "image outside the folders that are used", "images outside the folders that are used",
+    ),
+}  # fmt: skip
+"""Reason -> what it makes of one entry, and of several."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,32 @@ def read_folder(folder: Path) -> Folder:
     """
     seen = scan(folder)
     inside, notes = _unwrapped(seen, folder)
-    names = _names(seen.images, inside)
-    parts = _parts(names)
-    if "train" not in parts or not _names(seen.images, inside / parts["train"]):
+    names = [n for n in _names(seen.images, inside) if _names(seen.images, inside / n)]
+    parts = _parts(names)  # a folder of images without classes is no part
+    if "train" not in parts:
         files, more = _labelled(seen, inside, folder)
         return Folder(files, notes=notes + more + _left_out_notes(seen, [inside]))
-    found, places = Folder(()), []
+    labelled: dict[str, LabelledFiles] = {}
+    places: list[Path] = []
     for part, name in parts.items():
         place, wrapped = _unwrapped(seen, inside / name)
         files, more = _labelled(seen, place, folder)
-        found, notes = replace(found, **{part: files}), notes + wrapped + more
+        labelled[part], notes = files, notes + wrapped + more
         places.append(place)
-    return replace(found, notes=notes + _left_out_notes(seen, places))
+    notes += _left_out_notes(seen, places)
+    return Folder(
+        labelled["train"], labelled.get("validation", ()), labelled.get("test", ()), notes
+    )
+
+
+def refuse_one_class(folder: Folder, path: Path) -> None:
+    """InputError where all images to learn from lie in one class folder."""
+    classes = {label for _, label in folder.train + folder.validation}
+    if len(classes) < 2:
+        raise InputError(
+            f"{path} must hold one folder of images for each of at least two classes, got one: "
+            f"{next(iter(classes))!r}. Add a folder of another class."
+        )
 
 
 def image_files(path: Path) -> tuple[list[ImageFile], tuple[str, ...]]:
@@ -170,7 +184,7 @@ def _no_classes(seen: Scan, folder: Path, asked: Path) -> InputError:
     loose = [image for image in seen.images if _is_below(image.path, folder)]
     tables = sorted(
         path for path in folder.iterdir()
-        if path.suffix.lower() in {*TEXT_FILES, ".parquet", ".npz"}
+        if path.suffix.lower() in _TABLES
     )  # fmt: skip
     images = "image" if len(loose) == 1 else "images"
     got = f"{len(loose):,} {images} outside such folders" if loose else "no images"
@@ -208,10 +222,9 @@ def _by_reason(left_out: Sequence[tuple[Path, Reason]]) -> list[tuple[Reason, li
 
 
 def _reason_text(reason: Reason, paths: Sequence[Path]) -> str:
-    """``2 files that are no images by their content (notes.txt, Thumbs.db)``."""
-    if len(paths) == 1:
-        return f"1 entry that is {_WHY[reason]} ({paths[0].name})"
-    return f"{len(paths):,} entries that are {_WHY_SEVERAL[reason]} ({some_names(paths)})"
+    """``2 files that are not images (notes.txt, Thumbs.db)``."""
+    what = _WHY[reason][len(paths) != 1]
+    return f"{len(paths):,} {what} ({some_names(paths)})"
 
 
 def _formats_text() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from netwright.data.memory import memory_limit, refuse_if_larger
+from netwright.data.memory import memory_allowance, refuse_if_larger
 from netwright.data.pixels import PixelFormat, Pixels, Size
 from netwright.errors import InputError
 
@@ -24,14 +24,15 @@ FORMATS = (
     "PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO",
 )  # fmt: skip
 """Pillow's names. Not EPS, PS and PDF, which it hands to other programs, and no rare ones."""
-ENDINGS = frozenset(
-    ".png .apng .jpg .jpeg .jpe .jfif .mpo .gif .bmp .dib .tif .tiff .webp .avif .jp2 .j2k .jpx "
-    ".ppm .pgm .pbm .pnm .ico".split()
-)
+ENDINGS = frozenset({
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif", ".bmp", ".dib", ".tif",
+    ".tiff", ".webp", ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".ico",
+})  # fmt: skip
 """A file with such an ending has to be an image; others are images where their content says so."""
-UNREAD_ENDINGS = frozenset(
-    ".heic .heif .tga .psd .jxl .svg .eps .dng .cr2 .nef .arw .dcm .qoi .pcx .exr .hdr".split()
-)
+UNREAD_ENDINGS = frozenset({
+    ".heic", ".heif", ".tga", ".psd", ".jxl", ".svg", ".eps", ".dng", ".cr2", ".nef", ".arw",
+    ".dcm", ".qoi", ".pcx", ".exr", ".hdr",
+})  # fmt: skip
 """Images in formats that are not read: a class of nothing else is refused, not left out."""
 
 Reason: TypeAlias = Literal[
@@ -136,10 +137,10 @@ def is_image(path: Path) -> bool:
         return False
 
 
-def decode(path: Path, size: Size, format: PixelFormat | None) -> tuple[Pixels, int]:
+def decode(path: Path, size: Size, pixel_format: PixelFormat | None) -> tuple[Pixels, int]:
     """(h, w, c) levels of one file, and how many values were clipped.
 
-    `format` None: as versions read it that did not store the format.
+    `pixel_format` None: as versions read it that did not store the format.
     """
     with _opened(path) as image:
         _refuse_larger(path, image)
@@ -147,11 +148,11 @@ def decode(path: Path, size: Size, format: PixelFormat | None) -> tuple[Pixels, 
             upright = _upright(image)
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
             raise unreadable(path, error) from None
-        if format is None:
+        if pixel_format is None:
             return fitted(_old_levels(upright), size), 0
         if not _is_deep(upright.mode):
-            return fitted(_without_alpha(upright, size[2], format.background), size), 0
-        levels, n_clipped = format_levels(path, _raw(upright), format)
+            return fitted(_without_alpha(upright, size[2], pixel_format.background), size), 0
+        levels, n_clipped = format_levels(path, np.asarray(upright), pixel_format)
         return fitted(Image.fromarray(levels), size), n_clipped
 
 
@@ -159,7 +160,7 @@ def raw_pixels(path: Path) -> NDArray[Any]:
     """(h, w) values of a file with more than 8 bits. InputError where one is not finite."""
     with _opened(path) as image:
         try:
-            values = _raw(image)
+            values = np.asarray(image)
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
             raise unreadable(path, error) from None
     _refuse_infinite(path, values)
@@ -187,10 +188,12 @@ def fitted(image: Image.Image, size: Size) -> Pixels:
     return np.asarray(image).reshape(size)
 
 
-def format_levels(path: Path, values: NDArray[Any], format: PixelFormat) -> tuple[Pixels, int]:
+def format_levels(
+    path: Path, values: NDArray[Any], pixel_format: PixelFormat
+) -> tuple[Pixels, int]:
     """(h, w) levels of the values (h, w) of a file, and how many were clipped."""
     _refuse_infinite(path, values)
-    levels, n_clipped = format.levels(values[..., None])
+    levels, n_clipped = pixel_format.levels(values[..., None])
     return levels[..., 0], n_clipped
 
 
@@ -225,7 +228,7 @@ def _reason(path: Path, is_folder: bool) -> Reason | None:
         return "link to a folder" if path.is_symlink() else None
     if not path.is_file():  # a pipe would be waited for, a broken link holds nothing
         return "no regular file"
-    if path.stat().st_size > memory_limit() and path.suffix.lower() not in ENDINGS:
+    if path.stat().st_size > memory_allowance() and path.suffix.lower() not in ENDINGS:
         return "too large"
     return None
 
@@ -264,7 +267,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 @cache
-def _formats() -> Sequence[str]:
+def _formats() -> tuple[str, ...]:
     """Those of `FORMATS` that this Pillow was built with."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
@@ -294,11 +297,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _is_deep(mode: str) -> bool:
     return mode in ("I", "F") or mode.startswith("I;")
-
-
-def _raw(image: Image.Image) -> NDArray[Any]:
-    """(h, w) values of a deep image."""
-    return np.asarray(image)
 
 
 def _refuse_infinite(path: Path, values: NDArray[Any]) -> None:

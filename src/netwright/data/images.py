@@ -23,8 +23,9 @@ from netwright.data.image_files import (
     raw_pixels,
     some_names,
 )
-from netwright.data.memory import memory_limit, readable
+from netwright.data.memory import memory_allowance, readable
 from netwright.data.pixels import (
+    EIGHT_BITS,
     ImageSchema,
     PixelFormat,
     Pixels,
@@ -60,12 +61,12 @@ def read_images(files: Sequence[ImageFile], more: int = 0) -> tuple[Images, tupl
     `more`: how many images will be read beside them, for the bound of memory.
     """
     size, notes = common_size(files, len(files) + more)
-    format, decided = _files_format(files)
-    pixels, _ = read_files(files, size, format)
+    pixel_format, decided = _files_format(files)
+    pixels, _ = read_files(files, size, pixel_format)
     if not any(file.has_alpha for file in files):
-        format = replace(format, background=corner_background(pixels))
+        pixel_format = replace(pixel_format, background=corner_background(pixels))
     notes += decided + _kinds_notes(files, size) + identical_note(pixels)
-    return Images(pixels, format), notes
+    return Images(pixels, pixel_format), notes
 
 
 def follow_images(
@@ -78,24 +79,24 @@ def follow_images(
     deep = sum(file.height * file.width for file in files if file.is_deep)
     notes = _resize_notes(files, schema.size) + _kinds_notes(files, schema.size)
     names = tuple(str(file.path) for file in files)
-    images = Images(pixels, schema.format or PixelFormat(), names)
+    images = Images(pixels, schema.format or EIGHT_BITS, names)
     return images, notes + schema.format_notes(n_clipped, deep)
 
 
 def read_array(values: Any) -> tuple[Images, tuple[str, ...]]:
     """An array of images to learn from: the range of its values is decided here, and said."""
     array = batch_of(numeric_array(values))
-    format, notes = PixelFormat(), _long_channels_note(array)
+    pixel_format, notes = EIGHT_BITS, _long_channels_note(array)
     if array.dtype.kind == "b":
-        format = PixelFormat((0.0,), (1.0,))
+        pixel_format = PixelFormat((0.0,), (1.0,))
         notes += (f"The pixels of {_images(len(array))} are true or false, taken as 1 and 0.",)
     elif array.dtype != np.uint8 and len(array):
         raw = raw_values(array)
-        format = choose_range(raw)
-        notes += range_notes(format, raw, f"The pixels of {_images(len(array))}")
-    pixels, _ = format.levels(array)
-    format = replace(format, background=corner_background(pixels))
-    return Images(pixels, format), notes + identical_note(pixels)
+        pixel_format = choose_range(raw)
+        notes += range_notes(pixel_format, raw, f"The pixels of {_images(len(array))}")
+    pixels, _ = pixel_format.levels(array)
+    pixel_format = replace(pixel_format, background=corner_background(pixels))
+    return Images(pixels, pixel_format), notes + identical_note(pixels)
 
 
 def follow_array(values: Any, schema: ImageSchema) -> tuple[Images, tuple[str, ...]]:
@@ -104,7 +105,7 @@ def follow_array(values: Any, schema: ImageSchema) -> tuple[Images, tuple[str, .
     if pixels.shape[1:] != schema.size:
         notes += (f"The images are {by(pixels.shape[1:])} and are brought to {by(schema.size)}.",)
     _refuse_set(len(pixels), schema.size)
-    return Images(resized(pixels, schema.size), schema.format or PixelFormat()), notes
+    return Images(resized(pixels, schema.size), schema.format or EIGHT_BITS), notes
 
 
 def common_size(files: Sequence[ImageFile], n_images: int = 0) -> tuple[Size, tuple[str, ...]]:
@@ -126,9 +127,9 @@ def common_size(files: Sequence[ImageFile], n_images: int = 0) -> tuple[Size, tu
         how = f"at most {LARGEST} a side"
     channels = 1 if all(file.is_grey for file in files) else 3
     needed = max(n_images, len(files)) * height * width * channels
-    if needed > memory_limit():
-        height, width = _shrunk(height, width, math.sqrt(memory_limit() / needed))
-        how = f"more would not fit into {readable(memory_limit())}, a quarter of the memory"
+    if needed > memory_allowance():
+        height, width = _shrunk(height, width, math.sqrt(memory_allowance() / needed))
+        how = f"more would not fit into {readable(memory_allowance())}, a quarter of the memory"
     notes: tuple[str, ...] = ()
     if set(sizes) != {(height, width)}:
         have = f"{len(sizes):,} sizes" if len(sizes) > 1 else "one size"
@@ -137,7 +138,7 @@ def common_size(files: Sequence[ImageFile], n_images: int = 0) -> tuple[Size, tu
 
 
 def read_files(
-    files: Sequence[ImageFile], size: Size, format: PixelFormat | None = PixelFormat()  # noqa: B008  # frozen
+    files: Sequence[ImageFile], size: Size, pixel_format: PixelFormat | None = EIGHT_BITS
 ) -> tuple[Pixels, int]:  # fmt: skip
     """(n, h, w, c) of image files, and how many values were clipped.
 
@@ -145,7 +146,7 @@ def read_files(
     """
     pixels, n_clipped = np.empty((len(files), *size), np.uint8), 0
     for i, file in enumerate(files):
-        pixels[i], clipped = decode(file.path, size, format)
+        pixels[i], clipped = decode(file.path, size, pixel_format)
         n_clipped += clipped
     return pixels, n_clipped
 
@@ -179,21 +180,22 @@ def _files_format(files: Sequence[ImageFile]) -> tuple[PixelFormat, tuple[str, .
     """The range of the files with more than 8 bits, the background of those with alpha; notes."""
     deep = [file for file in files if file.is_deep]
     transparent = [file for file in files if file.has_alpha]
-    format, notes = PixelFormat(), ()
+    pixel_format = EIGHT_BITS
+    notes: tuple[str, ...] = ()
     if deep:
         raw = _raw_values(deep)
-        format = choose_range(raw)
+        pixel_format = choose_range(raw)
         what = f"The pixels of {_images(len(deep))} with more than 8 bits"
-        notes = range_notes(format, raw, what)
+        notes = range_notes(pixel_format, raw, what)
     if transparent:
         level = _background(transparent)
-        format = replace(format, background=level)
+        pixel_format = replace(pixel_format, background=level)
         name = {0: "black", 255: "white"}.get(level, "grey")
         have = "has an alpha channel and is" if len(transparent) == 1 else (
             "have an alpha channel and are"
         )  # fmt: skip
         notes += (f"{_images(len(transparent))} {have} laid over {name}.",)
-    return format, notes
+    return pixel_format, notes
 
 
 def _raw_values(files: Sequence[ImageFile]) -> RawValues:
@@ -218,7 +220,7 @@ def _background(files: Sequence[ImageFile]) -> int:
             means = np.average(differences, axis=0, weights=alpha)
             visible += means.clip(max=_VISIBLE_CONTRAST)
             contrast += means
-    best = max(range(len(_BACKGROUNDS)), key=lambda i: (round(visible[i], 6), contrast[i]))
+    best = max(range(len(_BACKGROUNDS)), key=lambda i: (visible[i].round(6), contrast[i]))
     return _BACKGROUNDS[best]
 
 
@@ -259,9 +261,9 @@ def _refuse_channels(size: Size) -> None:
 def _refuse_set(n_images: int, size: Size) -> None:
     """InputError where so many images do not fit into the bound of memory."""
     needed = n_images * math.prod(size)
-    if needed > memory_limit():
+    if needed > memory_allowance():
         raise InputError(
-            f"images must fit into {readable(memory_limit())} (a quarter of the memory), got "
+            f"images must fit into {readable(memory_allowance())} (a quarter of the memory), got "
             f"{n_images:,} of {by(size)}. Predict them in several parts."
         )
 

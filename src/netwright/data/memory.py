@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
-
 from netwright.errors import InputError
 
 MEMORY_SHARE = 0.25
@@ -19,15 +17,17 @@ _CGROUP_LIMITS = (
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
-def memory_limit() -> int:
+def memory_allowance() -> int:
     """Bytes that one thing from outside may take: a quarter of the machine or container."""
+    import psutil
+
     total = int(psutil.virtual_memory().total)
     return int(MEMORY_SHARE * min([total, *_container_limits()]))
 
 
 def refuse_if_larger(nbytes: int, what: str, fix: str) -> None:
-    """InputError when `nbytes` are above `memory_limit`; `what` names the file."""
-    limit = memory_limit()
+    """InputError when `nbytes` are above `memory_allowance`; `what` names the file."""
+    limit = memory_allowance()
     if nbytes > limit:
         raise InputError(
             f"{what} must take at most {readable(limit)} (a quarter of the memory), "

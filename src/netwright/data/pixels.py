@@ -38,6 +38,12 @@ class PixelFormat:
     high: tuple[float, ...] = (255.0,)
     background: int = 0
 
+    def of_channel(self, index: int) -> PixelFormat:
+        """The format of one channel alone."""
+        if len(self.low) == 1:
+            return self
+        return PixelFormat((self.low[index],), (self.high[index],), self.background)
+
     @property
     def is_eight_bit(self) -> bool:
         """Whether raw values are levels as they are."""
@@ -62,9 +68,14 @@ class PixelFormat:
         for rows in chunks(values):
             numbers = finite(values[rows], rows.start).astype(np.float64)
             n_clipped += int(np.count_nonzero((numbers < low) | (numbers > high)))
-            scaled = (numbers.clip(low, high) - low) * (255 / (high - low))
+            halves = numbers.clip(low, high) / 2 - low / 2  # whole ones could overflow
+            scaled = halves * (255 / (high / 2 - low / 2))
             pixels[rows] = np.rint(scaled)
         return pixels, n_clipped
+
+
+EIGHT_BITS = PixelFormat()
+"""Values of 0 to 255, which are levels as they are."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class ImageSchema:
     """
 
     size: Size
-    format: PixelFormat | None = PixelFormat()
+    format: PixelFormat | None = EIGHT_BITS
 
     @classmethod
     def from_card(cls, image: Mapping[str, Any]) -> ImageSchema:
@@ -155,7 +166,7 @@ def batch_of(array: NDArray[Any], size: Size | None = None) -> NDArray[Any]:
         raise InputError(expected("images", "of shape (n, h, w) or (n, h, w, c)", array.shape, fix))
     channels = batch.shape[3]
     if size is None and (channels > MAX_CHANNELS or _channels_first(batch.shape)):
-        fix = "If the channels come first, move them: x.transpose(0, 2, 3, 1)."
+        fix = "Move the channels last: x.transpose(0, 2, 3, 1)."
         rule = f"of shape (n, h, w, c) with at most {MAX_CHANNELS} channels"
         raise InputError(expected("images", rule, array.shape, fix))
     if size is not None and channels != size[2] and {channels, size[2]} != {1, 3}:
@@ -246,11 +257,11 @@ def _count(channels: int) -> str:
     return "1 channel" if channels == 1 else f"{channels} channels"
 
 
-def _scaled(array: NDArray[Any], format: PixelFormat) -> tuple[str, ...]:
+def _scaled(array: NDArray[Any], pixel_format: PixelFormat) -> tuple[str, ...]:
     """A doubt where a whole batch of floats seems divided by 255: the answer stays as it is."""
-    if array.dtype.kind != "f" or not array.size or not format.is_eight_bit:
+    if array.dtype.kind != "f" or not array.size or not pixel_format.is_eight_bit:
         return ()
-    if array.min() < 0 or array.max() > 1 or not array.any():
+    if array.min() < 0 or array.max() > 1 or not (array % 1).any():
         return ()
     return (
         "All pixel values lie between 0 and 1, where the model was trained on 0 to 255: "

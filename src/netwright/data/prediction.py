@@ -101,11 +101,6 @@ def _npz_rows(path: Path) -> tuple[Any, tuple[str, ...]]:
     names = npz_names(path)
     for name in ("x", "x_test"):
         if name in names:
-            arrays, notes = read_npz(path, {name})
-            return arrays[name], tuple(note for note in notes if f"({_target(name)})" not in note)
+            arrays, notes = read_npz(path, {name}, {name.replace("x", "y")})
+            return arrays[name], notes
     raise InputError(f"{path.name} must hold the array x, got {listed(names) or 'none'}.")
-
-
-def _target(name: str) -> str:
-    """The array of targets beside the array of rows: no use when predicting."""
-    return name.replace("x", "y")

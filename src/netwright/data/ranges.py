@@ -65,28 +65,27 @@ def choose_range(raw: RawValues) -> PixelFormat:
         return common
     each = [raw.channel(i) for i in _channels(raw)]
     formats = [_range(float(one.low[0]), float(one.high[0]), one) for one in each]
-    return PixelFormat(
-        tuple(format.low[0] for format in formats), tuple(format.high[0] for format in formats)
-    )
+    low, high = zip(*((own.low[0], own.high[0]) for own in formats), strict=True)
+    return PixelFormat(low, high)
 
 
-def range_notes(format: PixelFormat, raw: RawValues, what: str) -> tuple[str, ...]:
+def range_notes(pixel_format: PixelFormat, raw: RawValues, what: str) -> tuple[str, ...]:
     """What was decided; `what`: ``The pixels of 80 images``."""
-    if len(format.low) > 1:
+    if len(pixel_format.low) > 1:
         text = "have ranges that differ by channel: each channel's is mapped onto 256 levels."
-    elif format.is_eight_bit and not raw.is_float:
-        return _lost_notes(format, raw)
-    elif format.is_eight_bit:
+    elif pixel_format.is_eight_bit and not raw.is_float:
+        return _lost_notes(pixel_format, raw)
+    elif pixel_format.is_eight_bit:
         whole = bool((raw.sample == np.rint(raw.sample)).all())
         text = "" if whole else "have fractions and are rounded to whole levels of 0 to 255."
-    elif _standard(float(raw.low.min()), float(raw.high.max()), raw.is_float) == format:
-        text = f"are taken as {format.range_text}, mapped onto 256 levels."
+    elif _standard(float(raw.low.min()), float(raw.high.max()), raw.is_float) == pixel_format:
+        text = f"are taken as {pixel_format.range_text}, mapped onto 256 levels."
     else:
         text = (
-            f"lie within {format.range_text}: this range is mapped onto 256 levels, and later "
+            f"lie within {pixel_format.range_text}: this range is mapped onto 256 levels, and later "
             "values outside it are clipped."
         )
-    return ((f"{what} {text}",) if text else ()) + _lost_notes(format, raw)
+    return ((f"{what} {text}",) if text else ()) + _lost_notes(pixel_format, raw)
 
 
 def identical_note(pixels: Pixels) -> tuple[str, ...]:
@@ -131,21 +130,21 @@ def _channels(raw: RawValues) -> range:
     return range(len(raw.low))
 
 
-def _blurred(format: PixelFormat, channel: RawValues) -> bool:
-    return _kept(format, channel) < _OWN_RANGE_SHARE
+def _blurred(pixel_format: PixelFormat, channel: RawValues) -> bool:
+    return _kept(pixel_format, channel) < _OWN_RANGE_SHARE
 
 
-def _kept(format: PixelFormat, channel: RawValues) -> float:
+def _kept(pixel_format: PixelFormat, channel: RawValues) -> float:
     """Share of a channel's distinct values, as far as 256 levels allow, that stay distinct."""
     values = np.unique(channel.sample)
-    levels = np.unique(format.levels(values[:, None])[0])
+    levels = np.unique(pixel_format.levels(values[:, None])[0])
     return len(levels) / max(1, min(256, len(values)))
 
 
-def _lost_notes(format: PixelFormat, raw: RawValues) -> tuple[str, ...]:
+def _lost_notes(pixel_format: PixelFormat, raw: RawValues) -> tuple[str, ...]:
     """A sentence where most of the distinct values of a channel fall together."""
     for i in _channels(raw):
-        alone = format if len(format.low) == 1 else PixelFormat((format.low[i],), (format.high[i],))
+        alone = pixel_format.of_channel(i)
         channel = raw.channel(i)
         if _kept(alone, channel) < _MOST_SHARE:
             values = np.unique(channel.sample)

@@ -126,10 +126,11 @@ def _path(path: Path, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
 
 
 def _folder(path: Path, test: Any) -> Raw:
-    from netwright.data.folders import read_folder
+    from netwright.data.folders import read_folder, refuse_one_class
     from netwright.data.images import classes_of, follow_images, read_images
 
     folder = read_folder(path)
+    refuse_one_class(folder, path)
     rows, notes = read_images(folder.files, len(folder.test))
     notes = folder.notes + notes
     held_out: Pair | None = None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.columns import MISSING_DATE, ColumnKind, First
-from netwright.data.pixels import ImageSchema, PixelFormat
+from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.errors import check_whole
 
 Kind = Literal["binary", "multiclass", "regression"]
@@ -76,7 +76,7 @@ class Images:
     """
 
     pixels: NDArray[np.uint8]
-    format: PixelFormat = PixelFormat()
+    format: PixelFormat = EIGHT_BITS
     files: tuple[str, ...] = ()
 
     def __len__(self) -> int:

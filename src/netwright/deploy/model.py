@@ -202,6 +202,8 @@ def _pixels(rows: Any, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[st
     """(n, h, w, c) uint8 of the size that the file takes, and notes."""
     pixels, notes = (rows.pixels, ()) if isinstance(rows, Images) else schema.read(rows)
     if pixels.shape[1:] != schema.size:
-        rule = f"images of {by(schema.size)}"
-        raise InputError(expected("rows", rule, pixels.shape[1:], "Resize them first."))
+        fix = "Resize them first."
+        if pixels.shape[3] != schema.size[2]:
+            fix = "Repeat the channel first." if schema.size[2] > 1 else "Turn them grey first."
+        raise InputError(expected("rows", f"images of {by(schema.size)}", pixels.shape[1:], fix))
     return pixels, notes
