@@ -41,8 +41,9 @@ def read_npz(
 ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     """The arrays called `names`, of those that the file holds, and a note of what is not used.
 
-    Nothing is said of `expected_unused`. Names are compared in small letters. Raises InputError, naming the file, where one of these
-    arrays is broken, not plain, or does not fit into the bound of memory; others are not opened.
+    Nothing is said of `expected_unused`. Names are compared in small letters. Raises InputError,
+    naming the file, where one of these arrays is broken, not plain, or does not fit into the bound
+    of memory; others are not opened.
     """
     try:
         with zipfile.ZipFile(path) as archive:
