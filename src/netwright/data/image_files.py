@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from netwright.data.memory import memory_allowance, refuse_if_larger
 from netwright.data.pixels import PixelFormat, Pixels, Size
-from netwright.errors import InputError
+from netwright.errors import InputError, printable
 
 FORMATS = (
     "PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO",
@@ -211,7 +211,7 @@ def unreadable(path: Path, error: Exception) -> InputError:
 
 def some_names(paths: Iterable[Path], shown: int = 3) -> str:
     """``a.txt, b.txt, c.txt, ...``: the first few names."""
-    names = [path.name for path in paths]
+    names = [printable(path.name) for path in paths]
     return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 

@@ -126,7 +126,7 @@ class ImageSchema:
         return pixels, (*self.format_notes(n_clipped, array.size), *_scaled(array, self.format))
 
     def format_notes(self, n_clipped: int, n_values: int) -> tuple[str, ...]:
-        """What is said of values outside the range that was trained on."""
+        """Note on values outside the range that was trained on."""
         if not n_clipped or self.format is None:
             return ()
         are = "lies" if n_clipped == 1 else "lie"

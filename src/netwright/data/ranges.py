@@ -64,8 +64,8 @@ def choose_range(raw: RawValues) -> PixelFormat:
     common = _range(float(raw.low.min()), float(raw.high.max()), raw)
     if len(raw.low) == 1 or not any(_blurred(common, raw.channel(i)) for i in _channels(raw)):
         return common
-    each = [raw.channel(i) for i in _channels(raw)]
-    formats = [_range(float(one.low[0]), float(one.high[0]), one) for one in each]
+    channels = [raw.channel(i) for i in _channels(raw)]
+    formats = [_range(float(raw.low[0]), float(raw.high[0]), raw) for raw in channels]
     low, high = zip(*((own.low[0], own.high[0]) for own in formats), strict=True)
     return PixelFormat(low, high)
 
