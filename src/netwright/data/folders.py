@@ -66,13 +66,13 @@ def read_folder(folder: Path) -> Folder:
         files, more = _labelled(seen, inside, folder)
         return Folder(files, notes=notes + more + _left_out_notes(seen, [inside]))
     labelled: dict[str, LabelledFiles] = {}
-    used: list[Path] = []
+    class_roots: list[Path] = []
     for part, name in parts.items():
         place, wrapped = _unwrapped(seen, inside / name)
         files, more = _labelled(seen, place, folder)
         labelled[part], notes = files, notes + wrapped + more
-        used.append(place)
-    notes += _left_out_notes(seen, used)
+        class_roots.append(place)
+    notes += _left_out_notes(seen, class_roots)
     return Folder(
         labelled["train"], labelled.get("validation", ()), labelled.get("test", ()), notes
     )
