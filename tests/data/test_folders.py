@@ -125,3 +125,13 @@ def test_files_of_a_folder_come_in_order(draw: Draw, tmp_path: Path) -> None:
     files, notes = image_files(tmp_path)
     assert [file.path for file in files] == sorted(drawn)
     assert notes == ("Left out: 1 file that is not an image (list.txt).",)
+
+
+def test_commands_to_a_terminal_in_names_are_shown_not_sent(draw: Draw, tmp_path: Path) -> None:
+    for label in ("ant", "bee\x1b[2J"):
+        draw(f"{label}/deep/1.png")
+    (tmp_path / "\x1b]0;x\x07.txt").write_text("x")
+    (tmp_path / "\x1b[1m").mkdir()
+    notes = "".join(read_folder(tmp_path).notes)
+    assert "\x1b" not in notes
+    assert r"\x1b]0;x\x07.txt" in notes

@@ -77,6 +77,14 @@ def test_a_header_beyond_the_memory_is_refused_unread(name: str, tmp_path: Path)
         scan(tmp_path)
 
 
+def test_an_icon_with_a_huge_image_inside_is_refused(tmp_path: Path) -> None:
+    inside = header_of_png(30_000, 30_000)
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inside), 22)
+    (tmp_path / "1.ico").write_bytes(b"\0\0\1\0\1\0" + entry + inside)
+    with pytest.raises(InputError, match=r"1.ico must be an image .*900000000 pixels"):
+        scan(tmp_path)
+
+
 def test_a_huge_file_is_refused_or_left_out_unread(tmp_path: Path) -> None:
     for name in ("1.webp", "1.bin"):
         with (tmp_path / name).open("wb") as file:

@@ -11,7 +11,7 @@ from netwright.data.missing import MissingMarks
 from netwright.data.prediction import read_rows, schema_from
 from netwright.data.task import Images, Table
 from netwright.deploy.model import load
-from netwright.errors import InputError
+from netwright.errors import InputError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     if isinstance(rows, Table):
         notes += tuple(drifted(rows, loaded.card.get("seen", {})))
     for note in notes:
-        sys.stderr.write(f"{note}\n")
+        sys.stderr.write(f"{printable(note)}\n")
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
     if isinstance(rows, Images) and rows.files:
         frame.insert(0, "file", rows.files)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from netwright.data.checks import listed
 from netwright.data.image_files import FORMATS, ImageFile, Reason, Scan, scan, some_names
-from netwright.errors import InputError
+from netwright.errors import InputError, printable
 
 LabelledFiles: TypeAlias = tuple[tuple[ImageFile, str], ...]
 
@@ -19,7 +19,7 @@ _PARTS = {
     "test": ("test", "testing", "tests"),
 }
 _TABLES = (".csv", ".tsv", ".txt", ".data", ".parquet", ".npz")
-"""What may be meant by a folder that holds no images."""
+"""Endings of tables: a folder with such a file may have been given in place of the file."""
 _MAX_WRAPPERS = 3
 """Folders with nothing but one folder inside are passed through, so many at most."""
 _WHY: Mapping[Reason, tuple[str, str]] = {
@@ -66,13 +66,13 @@ def read_folder(folder: Path) -> Folder:
         files, more = _labelled(seen, inside, folder)
         return Folder(files, notes=notes + more + _left_out_notes(seen, [inside]))
     labelled: dict[str, LabelledFiles] = {}
-    places: list[Path] = []
+    class_roots: list[Path] = []
     for part, name in parts.items():
         place, wrapped = _unwrapped(seen, inside / name)
         files, more = _labelled(seen, place, folder)
         labelled[part], notes = files, notes + wrapped + more
-        places.append(place)
-    notes += _left_out_notes(seen, places)
+        class_roots.append(place)
+    notes += _left_out_notes(seen, class_roots)
     return Folder(
         labelled["train"], labelled.get("validation", ()), labelled.get("test", ()), notes
     )
@@ -128,10 +128,12 @@ def _unwrapped(seen: Scan, folder: Path) -> tuple[Path, tuple[str, ...]]:
     if deeper == folder or len(_names(seen.images, deeper)) < 2:
         return folder, ()
     inner = deeper.relative_to(folder)
-    return deeper, (f"The classes are the folders inside {folder.name}/{inner.as_posix()}.",)
+    return deeper, (
+        f"The classes are the folders inside {printable(f'{folder.name}/{inner.as_posix()}')}.",
+    )
 
 
-def _labelled(seen: Scan, folder: Path, asked: Path) -> tuple[LabelledFiles, tuple[str, ...]]:
+def _labelled(seen: Scan, folder: Path, data_folder: Path) -> tuple[LabelledFiles, tuple[str, ...]]:
     """The images of each class folder, and notes; folders without images are no classes."""
     depth = len(folder.parts)
     below = [image for image in seen.images if _is_below(image.path, folder)]
@@ -139,7 +141,7 @@ def _labelled(seen: Scan, folder: Path, asked: Path) -> tuple[LabelledFiles, tup
         (image, image.path.parts[depth]) for image in below if len(image.path.parts) > depth + 1
     )
     if not files:
-        raise _no_classes(seen, folder, asked)
+        raise _no_classes(seen, folder, data_folder)
     classes = {label for _, label in files}
     _refuse_unread(seen, folder, classes)
     return files, _empty_note(seen, folder, classes) + _nested_note(seen.images, folder)
@@ -159,28 +161,30 @@ def _refuse_unread(seen: Scan, folder: Path, classes: set[str]) -> None:
 
 
 def _empty_note(seen: Scan, folder: Path, classes: set[str]) -> tuple[str, ...]:
-    """How many class folders are empty."""
+    """Note on folders without images beside the classes."""
     empty = [p.name for p in seen.folders if p.parent == folder and p.name not in classes]
     if not empty:
         return ()
     if len(empty) == 1:
         return (f"The folder {empty[0]!r} holds no images and is no class.",)
-    return (f"{len(empty):,} folders hold no images and are no classes: {listed(empty)}.",)
+    return (
+        f"{len(empty):,} folders hold no images and are no classes: {listed(map(printable, empty))}.",
+    )
 
 
 def _nested_note(images: Sequence[ImageFile], folder: Path) -> tuple[str, ...]:
-    """What is said where a class folder has folders with images of its own."""
+    """Note on class folders that hold folders with images of their own."""
     for name in _names(images, folder):
         inner = _names(images, folder / name)
         if inner:
             return (
                 f"Images in folders inside a class folder belong to that class: those of "
-                f"{name}/{inner[0]} to {name!r}.",
+                f"{printable(f'{name}/{inner[0]}')} to {name!r}.",
             )
     return ()
 
 
-def _no_classes(seen: Scan, folder: Path, asked: Path) -> InputError:
+def _no_classes(seen: Scan, folder: Path, data_folder: Path) -> InputError:
     loose = [image for image in seen.images if _is_below(image.path, folder)]
     tables = sorted(
         path for path in folder.iterdir()
@@ -193,17 +197,19 @@ def _no_classes(seen: Scan, folder: Path, asked: Path) -> InputError:
     fix = f" Did you mean the file {str(tables[0])!r}?" if tables else ""
     if not fix and not loose:
         fix = f" Formats that are read: {_formats_text()}."
-    return InputError(f"{asked} must hold one folder of images for each class, got {got}.{fix}")
+    return InputError(
+        f"{data_folder} must hold one folder of images for each class, got {got}.{fix}"
+    )
 
 
-def _left_out_notes(seen: Scan, places: Sequence[Path]) -> tuple[str, ...]:
-    """What is left out below a data set's folder, images outside the class folders among it."""
+def _left_out_notes(seen: Scan, class_roots: Sequence[Path]) -> tuple[str, ...]:
+    """Notes on what is left out of a data set, images outside the class folders included."""
     outside: list[tuple[Path, Reason]] = [
         (image.path, "outside")
         for image in seen.images
         if not any(
             _is_below(image.path, place) and len(image.path.parts) > len(place.parts) + 1
-            for place in places
+            for place in class_roots
         )
     ]
     return _reasons((*seen.left_out, *outside))

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from netwright.data.memory import memory_allowance, refuse_if_larger
 from netwright.data.pixels import PixelFormat, Pixels, Size
-from netwright.errors import InputError
+from netwright.errors import InputError, printable
 
 FORMATS = (
     "PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO",
@@ -52,6 +52,9 @@ _TURNS = {
 _ORIENTATION = 0x0112
 _MANY_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")
 """Formats of which further frames are worth a word; those of MPO are previews and depth maps."""
+_ICON = b"\0\0\1\0"
+_MAX_ICON_PIXELS = 2048 * 2048
+"""Icons have 256 x 256 pixels at most, those of some programs 1024 x 1024."""
 _PILLOW = threading.RLock()
 
 
@@ -208,7 +211,7 @@ def unreadable(path: Path, error: Exception) -> InputError:
 
 def some_names(paths: Iterable[Path], shown: int = 3) -> str:
     """``a.txt, b.txt, c.txt, ...``: the first few names."""
-    names = [path.name for path in paths]
+    names = [printable(path.name) for path in paths]
     return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
@@ -254,9 +257,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     refuse_if_larger(path.stat().st_size, str(path), "Take it out of the folder.")
     with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, which say nothing of the pixels
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # `_refuse_larger` judges
+        limit = Image.MAX_IMAGE_PIXELS
         try:
             try:
+                Image.MAX_IMAGE_PIXELS = _open_limit(path)
                 image = Image.open(path, formats=_formats())
             except Exception as error:  # broken files make Pillow's readers raise nearly anything
                 raise unreadable(path, error) from None
@@ -264,6 +268,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 yield image
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _open_limit(path: Path) -> int | None:
+    """Pixels that Pillow itself may open; None for no bound, as `_refuse_larger` judges headers.
+
+    Icons are decoded when they are opened, and hold images larger than their headers say.
+    """
+    with path.open("rb") as file:
+        return _MAX_ICON_PIXELS if file.read(4) == _ICON else None
 
 
 @cache

@@ -225,7 +225,7 @@ def _background(files: Sequence[ImageFile]) -> int:
 
 
 def _kinds_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
-    """What is lost of some files: frames, bits of colours, colours."""
+    """Notes on what is not read of some files: frames, bits of colours, colours."""
     notes = []
     if frames := [file.path for file in files if file.has_frames]:
         have = "1 file has" if len(frames) == 1 else f"{len(frames):,} files have"
@@ -244,7 +244,7 @@ def _kinds_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
 
 
 def _resize_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
-    """What is said when files come in another size than the one learnt."""
+    """Note on files of another size than that of the training images."""
     sizes = {(file.height, file.width) for file in files}
     if sizes <= {size[:2]}:
         return ()

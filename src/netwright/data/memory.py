@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from netwright.errors import InputError
@@ -17,6 +18,7 @@ _CGROUP_LIMITS = (
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
+@cache
 def memory_allowance() -> int:
     """Bytes that one thing from outside may take: a quarter of the machine or container."""
     import psutil

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.pixels import PixelFormat, Pixels, chunks, finite
+from netwright.data.pixels import PixelFormat, Pixels, chunks, extremes
 
 BIT_RANGES = (255.0, 1023.0, 4095.0, 65535.0)
 """The largest value of 8, 10, 12 and 16 bits: what cameras, scanners and their files have."""
@@ -43,9 +43,10 @@ def raw_values(images: NDArray[Any]) -> RawValues:
     channels = images.shape[3]
     low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
     for rows in chunks(images):
-        part = finite(images[rows], rows.start)
-        low = np.minimum(low, part.min((0, 1, 2)))
-        high = np.maximum(high, part.max((0, 1, 2)))
+        part = images[rows]
+        ends = [extremes(part[..., i], rows.start) for i in range(channels)]
+        low = np.minimum(low, [smallest for smallest, _ in ends])
+        high = np.maximum(high, [largest for _, largest in ends])
     n_images = max(1, _SAMPLE_VALUES // max(1, images[:1].size))
     indices = np.linspace(0, len(images) - 1, min(n_images, len(images))).astype(np.int64)
     pixels = images[np.unique(indices)].reshape(-1, channels)
@@ -63,8 +64,8 @@ def choose_range(raw: RawValues) -> PixelFormat:
     common = _range(float(raw.low.min()), float(raw.high.max()), raw)
     if len(raw.low) == 1 or not any(_blurred(common, raw.channel(i)) for i in _channels(raw)):
         return common
-    each = [raw.channel(i) for i in _channels(raw)]
-    formats = [_range(float(one.low[0]), float(one.high[0]), one) for one in each]
+    channels = [raw.channel(i) for i in _channels(raw)]
+    formats = [_range(float(raw.low[0]), float(raw.high[0]), raw) for raw in channels]
     low, high = zip(*((own.low[0], own.high[0]) for own in formats), strict=True)
     return PixelFormat(low, high)
 
