@@ -57,7 +57,7 @@ def check_predict(who: str, x: Any, width: int, used: int = 0) -> None:
     """Refuses rows that are of no table, or of another width than that of the fit; `used`: without
     columns that were left out."""
     _check_array(x)
-    if isinstance(x, str | Path) or hasattr(x, "columns") or isinstance(x, dict):
+    if isinstance(x, str | Path | dict) or hasattr(x, "columns") or _names_columns(x):
         return
     shape = _shape(x)
     if len(shape) == 1 and width:
@@ -69,6 +69,12 @@ def check_predict(who: str, x: Any, width: int, used: int = 0) -> None:
         raise InputError(
             f"X has {shape[1]} features, but {who} is expecting {width} features as input."
         )
+
+
+def _names_columns(x: Any) -> bool:
+    """Whether X is a list of records, or a Series: a row by its columns, or a single column."""
+    series = hasattr(x, "to_frame") and getattr(x, "ndim", 0) == 1
+    return series or (isinstance(x, list | tuple) and bool(x) and isinstance(x[0], dict))
 
 
 def _check_array(x: Any) -> None:

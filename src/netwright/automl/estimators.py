@@ -21,6 +21,8 @@ from netwright.automl.conventions import check_fit, check_predict, feature_names
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.trust import leaks
+from netwright.data.labels import classes_array
+from netwright.data.missing import MissingMarks
 from netwright.data.task import Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
@@ -165,7 +167,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             return X
         from netwright.data.prediction import read_rows, schema_from
 
-        return read_rows(X, schema_from(card))[0]
+        return read_rows(X, schema_from(card), MissingMarks.from_card(card))[0]
 
     def export(self, path: str | Path) -> Path:
         """Writes the delivered ONNX file to `path`; numpy and onnxruntime are all it needs."""
@@ -191,7 +193,7 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
 
     def _keep(self, outcome: Outcome) -> None:
         super()._keep(outcome)
-        self.classes_ = np.array(outcome.model.classes)
+        self.classes_ = classes_array(outcome.model.card)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """(n, classes) probabilities, in the order of `classes_`."""

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.task import Column, Images, Table, Task
+from netwright.data.columns import Column
+from netwright.data.task import Images, Table, Task
 from netwright.pipelines.encoders import TargetMeans
 from netwright.trials.losses import auc, loss_of, predicted
 from netwright.trials.metrics import METRICS, score

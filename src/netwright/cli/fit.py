@@ -16,7 +16,7 @@ from netwright.automl.plan import Effort, Goal, carry_out, open_study
 from netwright.automl.trust import leaks
 from netwright.cli import screen
 from netwright.cli.screen import OUT, say
-from netwright.data.targets import Wish
+from netwright.data.targets import RequestedKind
 from netwright.data.task import Task, summary, task
 from netwright.report.tables import leaderboard, row, value
 from netwright.study.events import Delivering, Event, Prepared, Tick, TrialEnded
@@ -34,7 +34,7 @@ def search(
     goal: Goal,
     effort: Effort,
     *,
-    kind: Wish = None,
+    kind: RequestedKind = None,
     strategy: str = "bayesian",
     families: Sequence[str] = (),
     seed: int = 0,
@@ -61,11 +61,13 @@ def search(
     return outcome
 
 
-def _kind_of(goal: Goal) -> Wish:
-    """Regression where every objective that judges predictions is one of regression."""
-    kinds = [metric(one).kinds for one in map(str, goal.objectives)]
-    judging = [one for one in kinds if one]
-    return "regression" if judging and all(one == ("regression",) for one in judging) else None
+def _kind_of(goal: Goal) -> RequestedKind:
+    """The kind that the objectives settle: regression, or classes, where all agree."""
+    kinds = [metric(str(objective)).kinds for objective in goal.objectives]
+    regression = {"regression" in judged for judged in kinds if judged}
+    if len(regression) != 1:
+        return None
+    return "regression" if regression.pop() else "classification"
 
 
 def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> None:

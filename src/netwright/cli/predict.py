@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netwright.data.drift import drifted
+from netwright.data.missing import MissingMarks
 from netwright.data.prediction import read_rows, schema_from
 from netwright.data.task import Table
 from netwright.deploy.model import load
@@ -26,7 +27,7 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     from netwright.data.images import ENDINGS, image_files
 
     loaded = load(model)
-    rows, notes = read_rows(data, schema_from(loaded.card))
+    rows, notes = read_rows(data, schema_from(loaded.card), MissingMarks.from_card(loaded.card))
     if isinstance(rows, Table):
         notes += tuple(drifted(rows, loaded.card.get("seen", {})))
     for note in notes:

@@ -4,7 +4,7 @@ from .prediction import read_rows as read_rows
 from .prediction import schema_from as schema_from
 from .splits import folds as folds
 from .splits import holdout as holdout
-from .task import Column as Column
+from .columns import Column as Column
 from .task import Images as Images
 from .task import Part as Part
 from .task import Table as Table

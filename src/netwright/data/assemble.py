@@ -9,25 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.checks import vector
-from netwright.data.columns import as_category, as_numeric
+from netwright.data.columns import Column, as_category, as_numbers
 from netwright.data.images import resize_note, resized
 from netwright.data.roles import same_as_target
-from netwright.data.sources import Pair, Raw, RawFeatures
+from netwright.data.sources import Pair, Raw, label_source, open_pair
 from netwright.data.splits import Fold, holdout
 from netwright.data.tables import infer_table, read_table
-from netwright.data.targets import Target, Wish, enough_rows, read_same, read_target
+from netwright.data.targets import (
+    MEMORY,
+    LabelSource,
+    RequestedKind,
+    Target,
+    leave_out_single_rows,
+    read_same,
+    read_target,
+)
 from netwright.data.task import Features, Images, Part, Task, fingerprint
 from netwright.errors import InputError
 
 _FEW = 5
 
 
-def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
+def assemble(
+    raw: Raw, kind: RequestedKind, seed: int, missing_labels: tuple[str, ...] = ()
+) -> Task:
     """Types the columns, numbers the classes and splits; see `task.task`."""
     _some(raw)
-    target = read_target(raw.target, raw.target_name, kind)
-    features, notes = _features(_take(raw.features, target.rows))
-    if target.doubt and not isinstance(features, Images):
+    images = isinstance(raw.features, np.ndarray)
+    labels = replace(raw.labels, images=images, missing=missing_labels)
+    target = read_target(raw.target, raw.target_name, kind, labels)
+    if target.classes and not raw.validation:
+        target = leave_out_single_rows(target, raw.target_name)
+    features, notes = _features(raw, target.rows)
+    if target.doubt and not images:
         notes += (target.doubt,)
     groups, weights = _groups(raw.groups, target.rows), _weights(raw.weights, target.rows)
     if weights is not None and target.classes and len(set(target.values[weights > 0])) < 2:
@@ -35,7 +49,7 @@ def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
             "weights must be above zero in rows of two classes at least, got one class."
         )
     train, validation = _split(raw, target, groups, seed)
-    test = None if raw.test is None else part_of(raw.test, raw.target_name, target, features)
+    test = _test_part(raw, target, features, missing_labels)
     notes += tuple(same_as_target(features, target.values, raw.target_name))
     few = (f"Only {len(validation)} rows judge the candidates: scores of so few say little.",) * (
         len(validation) < _FEW
@@ -44,16 +58,36 @@ def assemble(raw: Raw, kind: Wish, seed: int) -> Task:
         name=raw.name, kind=target.kind, features=features, target=target.values,
         classes=target.classes, train=train, validation=validation, test=test,
         notes=raw.notes + target.notes + notes + few + _test_notes(test),
-        groups=groups, weights=weights,
-        target_name=raw.target_name, source=raw.source,
+        groups=groups, weights=weights, target_name=raw.target_name, source=raw.source,
+        label_dtype=target.label_dtype,
     )  # fmt: skip
     return replace(found, fingerprint=fingerprint(found))
 
 
-def part_of(pair: Pair, name: str, target: Target, schema: Features) -> Part:
+def _test_part(
+    raw: Raw, target: Target, features: Features, missing_labels: tuple[str, ...]
+) -> Part | None:
+    """The rows kept for the test, of a table read by its columns."""
+    labels = LabelSource(missing=missing_labels)
+    if raw.unread_test is None:
+        if raw.test is None:
+            return None
+        return part_of(raw.test, raw.target_name, target, features, labels)
+    data, given = raw.unread_test
+    columns: tuple[Column, ...] = () if isinstance(features, Images) else features.columns
+    pair, notes = open_pair(data, given, raw.target_name, isinstance(features, Images), columns)
+    if given is None or isinstance(given, str):
+        labels = replace(label_source(data), missing=missing_labels)
+    part = part_of(pair, raw.target_name, target, features, labels)
+    return replace(part, notes=notes + part.notes)
+
+
+def part_of(
+    pair: Pair, name: str, target: Target, schema: Features, labels: LabelSource = MEMORY
+) -> Part:
     """Rows outside the task, typed like it; `target` gives kind and classes."""
     raw_features, raw_target = pair
-    same = read_same(raw_target, name, target.kind, target.classes)
+    same = read_same(raw_target, name, target.kind, target.classes, labels)
     notes: tuple[str, ...] = same.notes
     rows = _take(raw_features, same.rows)
     if isinstance(schema, Images):
@@ -67,11 +101,14 @@ def _some(raw: Raw) -> None:
         raise InputError(f"{raw.source or raw.name} must have rows to learn from, got none.")
 
 
-def _features(raw: RawFeatures) -> tuple[Features, tuple[str, ...]]:
-    return (Images(raw), ()) if isinstance(raw, np.ndarray) else infer_table(raw)
+def _features(raw: Raw, rows: NDArray[np.int64]) -> tuple[Features, tuple[str, ...]]:
+    chosen = _take(raw.features, rows)
+    if isinstance(raw.features, np.ndarray):
+        return Images(chosen), ()
+    return infer_table(chosen, raw.decimal_comma)
 
 
-def _take(raw: RawFeatures, rows: NDArray[np.int64]) -> Any:
+def _take(raw: Any, rows: NDArray[np.int64]) -> Any:
     if len(rows) == len(raw):
         return raw
     return raw[rows] if isinstance(raw, np.ndarray) else raw.iloc[rows]
@@ -82,8 +119,6 @@ def _split(raw: Raw, target: Target, groups: NDArray[np.int64] | None, seed: int
     if raw.validation:
         first = len(raw.features) - raw.validation
         return np.flatnonzero(target.rows < first), np.flatnonzero(target.rows >= first)
-    if target.kind != "regression":
-        enough_rows(target.values, target.classes, raw.target_name)
     return holdout(target.values, seed, groups=groups)
 
 
@@ -102,7 +137,7 @@ def _groups(raw: Any, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
 def _weights(raw: Any, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
     if raw is None:
         return None
-    weights = as_numeric(vector(raw, "weights"), "weights")[rows].astype(np.float64)
+    weights = as_numbers(vector(raw, "weights"), "weights")[rows]
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad) or not weights.any():
         got = f"{weights[bad[0]]:g} in row {rows[bad[0]] + 1}" if len(bad) else "zero in every row"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence, Sized
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, closest, expected
+from netwright.errors import InputError, closest, expected, quoted
 
 _SHOWN = 12
 
@@ -47,11 +48,11 @@ def unknown_column(what: str, name: object, columns: Sequence[str]) -> InputErro
 
 def unique(columns: Sequence[str], where: str) -> None:
     """InputError when two columns have one name."""
-    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    twice = next((name for name, count in Counter(columns).items() if count > 1), None)
     if twice is not None:
         raise InputError(
-            f"columns of {where} must have different names, got {twice!r} "
-            f"{list(columns).count(twice)} times. Rename or remove one."
+            f"columns of {where} must have different names (blanks around them do not count), got "
+            f"{quoted(twice)} {list(columns).count(twice)} times. Rename or remove one."
         )
 
 

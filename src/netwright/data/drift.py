@@ -33,7 +33,8 @@ def seen(table: Table) -> dict[str, Any]:
             known = values[np.isfinite(values)].astype(np.float64)
             levels = np.linspace(0, 1, _PARTS + 1)[1:-1]
             cuts = np.unique(np.quantile(known, levels)) if len(known) else np.zeros(0)
-            parts: list[Any] = [float(f"{cut:.6g}") for cut in cuts]
+            digits = 6 if column.dtype == "float32" else 17
+            parts: list[Any] = [float(f"{cut:.{digits}g}") for cut in cuts]
         elif column.kind in ("category", "boolean"):
             parts = [value for value, _ in Counter(values.tolist()).most_common(_PARTS)]
         else:

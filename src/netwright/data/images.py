@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from netwright.data.checks import existing
 from netwright.data.columns import as_pixels, shares
-from netwright.data.tables import TEXT_FILES
+from netwright.data.text_files import SEPARATORS
 from netwright.errors import InputError
 
 Size: TypeAlias = tuple[int, int, int]
@@ -131,7 +131,7 @@ def _labelled(folder: Path) -> tuple[tuple[Path, str], ...]:
         return tuple(found)
     loose = image_files(folder)
     tables = [
-        p.name for p in folder.iterdir() if p.suffix.lower() in {*TEXT_FILES, ".parquet", ".npz"}
+        p.name for p in folder.iterdir() if p.suffix.lower() in {*SEPARATORS, ".parquet", ".npz"}
     ]
     got = f"{len(loose):,} images outside such folders" if loose else "no images"
     fix = f" Did you mean the file {str(folder / sorted(tables)[0])!r}?" if tables else ""

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from netwright.data.assemble import part_of
 from netwright.data.builtin import builtin_names, load_builtin
 from netwright.data.checks import existing
+from netwright.data.columns import Column, columns_from_card
 from netwright.data.images import (
     ENDINGS,
     common_size,
@@ -18,21 +19,25 @@ from netwright.data.images import (
     resize_note,
     resized,
 )
-from netwright.data.sources import open_pair, read_npz
+from netwright.data.missing import MISSING_MARKS, MissingMarks
+from netwright.data.sources import label_source, open_pair, read_npz
 from netwright.data.tables import read_frame, read_table
-from netwright.data.targets import Target
-from netwright.data.task import Column, Features, Images, Part, Table, Task
+from netwright.data.targets import MEMORY, Target
+from netwright.data.task import Features, Images, Part, Table, Task
 from netwright.errors import InputError, expected
 
 Schema: TypeAlias = Sequence[Column] | tuple[int, int, int]
 """The columns of a table, or height, width and channels of images."""
 
 
-def read_rows(data: Any, schema: Schema | Features) -> tuple[Features, tuple[str, ...]]:
+def read_rows(
+    data: Any, schema: Schema | Features, marks: MissingMarks = MISSING_MARKS
+) -> tuple[Features, tuple[str, ...]]:
     """Rows without targets, converted like those learnt from, and notes.
 
     `data`: what `task` takes, or images in any folder. Columns beyond the schema are ignored;
-    without names, an array's columns count in their order. Images of another size are resized.
+    without names, an array's columns count in their order. Cells of a CSV are read by the schema,
+    whatever else the file holds; `marks` stand for missing ones. Images of another size are resized.
     Raises InputError when a column is missing or a value does not fit its column.
     """
     if isinstance(schema, Table):
@@ -41,7 +46,7 @@ def read_rows(data: Any, schema: Schema | Features) -> tuple[Features, tuple[str
         schema = schema.shape
     columns = [column for column in schema if isinstance(column, Column)]
     if columns:
-        return _table(data, columns)
+        return _table(data, columns, marks)
     height, width, channels = (side for side in schema if isinstance(side, int))
     return _images(data, (height, width, channels))
 
@@ -51,7 +56,7 @@ def schema_from(card: Mapping[str, Any]) -> Schema:
     if "image" in card:
         image = card["image"]
         return (image["height"], image["width"], image["channels"])
-    return tuple(Column(**column) for column in card["columns"])
+    return columns_from_card(card)
 
 
 def part(data: Any, task: Task, target: Any = None) -> Part:
@@ -61,20 +66,26 @@ def part(data: Any, task: Task, target: Any = None) -> Part:
     Raises InputError at a class that the task does not have.
     """
     images = isinstance(task.features, Images)
-    pair, notes = open_pair(data, target, task.target_name, images)
+    columns = task.features.columns if isinstance(task.features, Table) else ()
+    pair, notes = open_pair(data, target, task.target_name, images, columns)
     like = Target(task.kind, task.classes, task.target, task.train)
-    found = part_of(pair, task.target_name, like, task.features)
+    named = target is None or isinstance(target, str)
+    labels = label_source(data) if named and not images else MEMORY
+    found = part_of(pair, task.target_name, like, task.features, labels)
     return Part(found.features, found.target, notes=notes + found.notes)
 
 
-def _table(data: Any, columns: list[Column]) -> tuple[Table, tuple[str, ...]]:
+def _table(
+    data: Any, columns: list[Column], marks: MissingMarks
+) -> tuple[Table, tuple[str, ...]]:  # fmt: skip
     if isinstance(data, str) and data in builtin_names():
-        return read_table(load_builtin(data).features, columns), ()
+        return read_table(load_builtin(data).features, columns, marks), ()
     if isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
-        frame, notes = read_frame(_npz_rows(existing(Path(data))))
-    else:
-        frame, notes = read_frame(data)
-    return read_table(frame, columns), notes
+        data = _npz_rows(existing(Path(data)))
+    texts = [column.name for column in columns if not column.bare_numbers]
+    numbers = [column.name for column in columns if column.bare_numbers]
+    table = read_frame(data, texts, numbers)
+    return read_table(table.frame, columns, marks), table.notes
 
 
 def _images(data: Any, size: tuple[int, int, int]) -> tuple[Images, tuple[str, ...]]:

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.columns import as_category
+from netwright.data.columns import Column, as_category
 from netwright.data.task import Features, Images, Table
+from netwright.errors import quoted
 
 Role = Literal["category", "text", "name"]
 
@@ -18,6 +19,8 @@ _TEXTS = 20
 _SHARE, _DECLARED_SHARE = 0.1, 0.5
 _WORDS = 3
 """Texts: so many different ones, in such a share of the rows, of so many words on average."""
+_SHARE_LEFT = 0.5
+"""Of the different values of a column: where fewer are left after reading, people are told."""
 
 
 def role_of(values: NDArray[np.object_], declared: bool = False) -> Role:
@@ -51,6 +54,37 @@ def oddities(name: str, kind: str, values: NDArray[Any], raw: NDArray[Any]) -> l
     return []
 
 
+def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
+    """A sentence where different texts of a column became one value, or most values are gone."""
+    if raw.dtype != object:
+        return []
+    if column.kind == "category":
+        return _merged_categories(column.name, raw, values)
+    if column.kind == "text":
+        return []
+    before = {text for value in raw.tolist() if isinstance(value, str) and (text := value.strip())}
+    after = len(np.unique(values))
+    if column.kind == "boolean" or after >= _SHARE_LEFT * len(before):
+        return []
+    return [
+        f"Column {column.name!r} has {len(before):,} different texts, which are read as {after:,} "
+        f"different {column.kind} values."
+    ]
+
+
+def _merged_categories(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
+    writings: dict[str, dict[str, None]] = {}
+    for before, after in dict(zip(raw.tolist(), values.tolist(), strict=True)).items():
+        if isinstance(before, str) and after:
+            writings.setdefault(after, {})[before] = None
+    merged = [list(texts) for texts in writings.values() if len(texts) > 1]
+    if not merged:
+        return []
+    example = ", ".join(map(quoted, merged[0][:4]))
+    more = f", and {len(merged) - 1:,} more such" if len(merged) > 1 else ""
+    return [f"Column {name!r}: {example} are taken as one category{more}."]
+
+
 def same_as_target(features: Features, target: NDArray[Any], name: str) -> list[str]:
     """A sentence for each column that is the target under another name.
 
@@ -69,7 +103,7 @@ def same_as_target(features: Features, target: NDArray[Any], name: str) -> list[
 def _same(table: Table, name: str, target: NDArray[Any]) -> bool:
     values = table.arrays[name]
     if target.dtype.kind == "f":
-        return values.dtype.kind == "f" and np.array_equal(values, target.astype(np.float32))
+        return values.dtype.kind == "f" and np.array_equal(values, target.astype(values.dtype))
     # most columns are told apart by their first rows, without a look at the others
     return all(_one_to_one(values[:rows], target[:rows]) for rows in (_ROWS, len(target)))
 

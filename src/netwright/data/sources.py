@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,11 +12,14 @@ import numpy as np
 
 from netwright.data.builtin import builtin_names, load_builtin
 from netwright.data.checks import existing, listed, no_target, same_length, unknown_column, vector
+from netwright.data.targets import MEMORY, LabelSource
 from netwright.errors import InputError, Phrase, expected
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from netwright.data.columns import Column
 
 RawFeatures: TypeAlias = "pd.DataFrame | NDArray[np.uint8]"
 Pair: TypeAlias = tuple[RawFeatures, Any]
@@ -39,6 +42,21 @@ class Raw:
     groups: Any = None
     weights: Any = None
     notes: tuple[str, ...] = ()
+    labels: LabelSource = MEMORY
+    """Where the targets come from, which says how their texts are meant."""
+    unread_test: tuple[Any, Any] | None = None
+    """The test part of a table, which is read by the columns that the table turns out to have."""
+    decimal_comma: bool = False
+    """Whether the table's separator leaves the comma to decimals."""
+
+
+def label_source(data: Any) -> LabelSource:
+    """Where targets that are a column of `data` come from."""
+    if not isinstance(data, str | Path) or Path(data).suffix.lower() == ".npz":
+        return MEMORY
+    from netwright.data.text_files import text_suffix
+
+    return LabelSource(csv=bool(text_suffix(Path(data))), file=True)
 
 
 def open_raw(
@@ -59,9 +77,12 @@ def open_raw(
 
 
 def open_pair(
-    data: Any, target: Any, target_name: str, images: bool
+    data: Any, target: Any, target_name: str, images: bool, columns: Sequence[Column] = ()
 ) -> tuple[Pair, tuple[str, ...]]:
-    """Further rows of a known task, with their targets, and notes."""
+    """Further rows of a known task, with their targets, and notes.
+
+    `columns`: those learnt from, by which the cells of a CSV are read.
+    """
     if images:
         return _image_pair(data, target)
     from netwright.data.tables import read_frame
@@ -70,17 +91,25 @@ def open_pair(
         parts = _npz(existing(Path(data)))
         x, y = parts.get("test") or parts["train"]
         return _features_and_target(x, y)
-    frame, notes = read_frame(data)
-    if target is None:
-        if target_name not in frame.columns:
-            raise unknown_column("target", target_name, list(frame.columns))
-        return (frame.drop(columns=target_name), frame[target_name]), notes
-    if isinstance(target, str):
-        if target not in frame.columns:
-            raise unknown_column("target", target, list(frame.columns))
-        return (frame.drop(columns=target), frame[target]), notes
-    same_length(len(frame), "target", vector(target, "target"))
-    return (frame, target), notes
+    name = target_name if target is None else target
+    texts = [column.name for column in columns if not column.bare_numbers]
+    numbers = [column.name for column in columns if column.bare_numbers] if columns else None
+    if not isinstance(name, str):
+        table = read_frame(data, texts, numbers)
+        same_length(len(table.frame), "target", vector(target, "target"))
+        return (table.frame, target), table.notes
+    table = read_frame(data, (*texts, name.strip()), numbers)
+    frame = table.frame
+    name = column_name("target", name, list(frame.columns))
+    return (frame.drop(columns=name), frame[name]), table.notes
+
+
+def column_name(what: str, name: object, columns: list[str]) -> str:
+    """The column that is called so, blanks around it aside. InputError where there is none."""
+    plain = str(name).strip()
+    if plain not in columns:
+        raise unknown_column(what, name, columns)
+    return plain
 
 
 def _image_pair(data: Any, target: Any) -> tuple[Pair, tuple[str, ...]]:
@@ -190,41 +219,47 @@ def _npz(path: Path) -> dict[str, tuple[Any, Any]]:
 def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
     from netwright.data.tables import read_frame
 
-    frame, notes = read_frame(data)
-    path = Path(data) if isinstance(data, str | Path) else None
+    by_name = target is not None and np.ndim(target) == 0  # names may be whole numbers
+    table = read_frame(data, (str(target).strip(),) if by_name else ())
+    frame, path = table.frame, Path(data) if isinstance(data, str | Path) else None
     columns = list(frame.columns)
     if not columns:
         raise InputError("the table must have columns, got none.")
     if target is None:
         raise no_target(columns)
-    by_name = np.ndim(target) == 0  # names of columns may be whole numbers
-    name = str(target) if by_name else str(getattr(target, "name", None) or "")
-    if by_name and name not in columns:
-        raise unknown_column("target", name, columns)
-    for what, extra in (("groups", groups), ("weights", weights)):
-        if isinstance(extra, str) and extra not in columns:
-            raise unknown_column(what, extra, columns)
-    picked = {c for c in (groups, weights) if isinstance(c, str)} | ({name} if by_name else set())
+    name = str(getattr(target, "name", None) or "")
+    if by_name:
+        name = column_name("target", target, columns)
+    groups, weights = (
+        column_name(what, extra, columns) if isinstance(extra, str) else None
+        for what, extra in (("groups", groups), ("weights", weights))
+    )
+    picked = {c for c in (groups, weights) if c} | ({name} if by_name else set())
+    notes = table.notes
+    if groups and picked == set(columns):
+        picked.discard(groups)
+        notes += (f"Column {groups!r} groups the rows and, as the only one, is learnt from too.",)
     if not by_name:
         same_length(len(frame), "target", vector(target, "target"))
-    held_out, more = _frame_test(test, name, by_name)
     return Raw(
         frame.drop(columns=list(picked)), frame[name] if by_name else target,
-        path.stem if path else "table", path.name if path else "", name, test=held_out,
-        groups=frame[groups] if isinstance(groups, str) else None,
-        weights=frame[weights] if isinstance(weights, str) else None, notes=notes + more,
+        path.name.split(".")[0] if path else "table", path.name if path else "", name,
+        unread_test=_unread_test(test, by_name), groups=frame[groups] if groups else None,
+        weights=frame[weights] if weights else None, notes=notes,
+        labels=label_source(data) if by_name else MEMORY, decimal_comma=table.decimal_comma,
     )  # fmt: skip
 
 
-def _frame_test(test: Any, name: str, by_name: bool) -> tuple[Pair | None, tuple[str, ...]]:
+def _unread_test(test: Any, by_name: bool) -> tuple[Any, Any] | None:
+    """The test part of a table as (data, targets); targets None: a column of the same name."""
     if test is None:
-        return None, ()
+        return None
     if isinstance(test, tuple) and len(test) == 2:
-        return open_pair(*test, name, False)
+        return test
     if not by_name:
         rule = "a pair (data, targets) where the target is an array"
         raise InputError(expected("test", rule, Phrase(type(test).__name__)))
-    return open_pair(test, None, name, False)
+    return test, None
 
 
 def _array(data: Any, target: Any, test: Any) -> Raw:
@@ -251,8 +286,8 @@ def _features_and_target(x: Any, y: Any) -> tuple[Pair, tuple[str, ...]]:
     if _is_frame(array) or array.ndim == 2:
         from netwright.data.tables import read_frame
 
-        frame, notes = read_frame(array)
-        return (frame, y), notes
+        table = read_frame(array)
+        return (table.frame, y), table.notes
     from netwright.data.images import read_array
 
     pixels, notes = read_array(array)
@@ -288,7 +323,11 @@ def _with_rows(raw: Raw, groups: Any, weights: Any) -> Raw:
 
 
 def _is_frame(data: Any) -> bool:
-    return isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape"))
+    if isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape")):
+        return True
+    series = hasattr(data, "to_frame") and getattr(data, "ndim", 0) == 1
+    records = isinstance(data, list | tuple) and bool(data) and isinstance(data[0], Mapping)
+    return series or records
 
 
 def _leave_out(given: Any, what: str, where: str) -> None:

@@ -1,13 +1,10 @@
-"""Tables: CSV, TSV, parquet, frames, mappings and arrays -> typed columns."""
+"""Tables: files, frames, mappings, records and arrays -> typed columns."""
 
 from __future__ import annotations
 
-import csv
-import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,75 +12,130 @@ from numpy.typing import NDArray
 
 from netwright._optional import require
 from netwright.data.checks import existing, has_rows, listed, unique
-from netwright.data.columns import (
-    CONVERT,
-    MISSING_WORDS,
-    ColumnKind,
-    as_category,
-    as_date,
-    canonical,
-    comes_first,
-    converted,
-    each,
-    moment,
-    number,
-)
-from netwright.data.roles import oddities, role_of
-from netwright.data.task import Column, Table
+from netwright.data.columns import Column, convert
+from netwright.data.kinds import ColumnFormat, infer_format
+from netwright.data.memory import refuse_if_larger
+from netwright.data.missing import MISSING_MARKS, MissingMarks
+from netwright.data.precision import double_precision_note, needs_double
+from netwright.data.roles import merged_texts, oddities, role_of
+from netwright.data.task import Table
+from netwright.data.text_files import COMPRESSIONS, SEPARATORS, TextTable, read_text, text_suffix
 from netwright.errors import InputError, Phrase, closest, expected
 
-TEXT_FILES = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
-"""Endings of text tables, and the separator tried first."""
-_SEPARATORS = (",", ";", "\t", "|")
-_NEARLY = 0.95
-_HEAD, _LINES = 1 << 16, 6
-"""So many bytes, and lines of these, tell the separator."""
-_ALMOST = (
-    (
-        re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{2,4}( .*)?"),
-        "{0!r} does not say whether the day or the month comes first. Write 2024-03-01.",
-    ),
-    (re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?"), "{0!r} has a comma. Write numbers as 1234.5."),
-)
-"""What people may take for dates or numbers, and why it is neither here."""
-_DECIMAL_COMMA = r"[+-]?\d+(?:,\d+)?"
+PARQUET = (".parquet", ".pq")
+_CONVERTERS = {
+    ".xlsx": "read_excel", ".xls": "read_excel", ".ods": "read_excel", ".json": "read_json",
+    ".jsonl": "read_json", ".ndjson": "read_json", ".feather": "read_feather",
+    ".orc": "read_orc", ".dta": "read_stata", ".sas7bdat": "read_sas", ".sav": "read_spss",
+    ".h5": "read_hdf", ".hdf5": "read_hdf", ".xml": "read_xml", ".html": "read_html",
+}  # fmt: skip
+"""Endings of other tables, and the function of pandas that reads them."""
+_NAMED_AT_MOST = 5
 
 
-def read_file(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A file as a frame, and notes. InputError when it is missing or no table."""
+def read_file(
+    path: Path, texts: Collection[str] = (), numbers: Collection[str] | None = None
+) -> TextTable:
+    """A file as a frame; `texts` and `numbers` as in `text_files.read_text`.
+
+    InputError when it is missing or no table.
+    """
     existing(path)
     suffix = path.suffix.lower()
-    if suffix in (".parquet", ".pq"):
-        require("pyarrow", "parquet", "reading parquet")
-        try:
-            return pd.read_parquet(path, engine="pyarrow"), ()
-        except Exception as error:  # pyarrow's exceptions share no useful base class
-            raise InputError(f"{path} must be a parquet file, got: {_short(error)}.") from None
-    if suffix not in TEXT_FILES:
-        endings = listed([*TEXT_FILES, ".parquet", ".npz"])
-        fix = f"Save it as one of {endings}, or pass a DataFrame."
-        raise InputError(expected("data", "a file of a known kind", path.name, fix))
-    return _read_text(path, TEXT_FILES[suffix])
+    if suffix in PARQUET:
+        return TextTable(_read_parquet(path))
+    if path.is_dir():
+        raise InputError(expected("data", "a file", Phrase(f"the folder {path}"), "Name a file."))
+    if not text_suffix(path):
+        raise _unknown_file(path)
+    if not path.is_file():
+        raise InputError(expected("data", "an ordinary file", Phrase(f"{path}, a device or pipe")))
+    return read_text(path, texts, numbers)
 
 
-def read_frame(data: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A path, frame, mapping of columns or (n, columns) array as a frame with text names."""
+def _read_parquet(path: Path) -> pd.DataFrame:
+    parquet = require("pyarrow.parquet", "parquet", "reading parquet")
+    try:
+        about = parquet.read_metadata(path)
+        groups = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
+        refuse_if_larger(
+            max(sum(groups), about.num_rows * about.num_columns),
+            path.name,
+            "Take fewer rows or columns.",
+        )
+        return pd.read_parquet(path, engine="pyarrow")
+    except InputError:
+        raise
+    except Exception as error:  # pyarrow's exceptions share no useful base class
+        why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "no content"
+        raise InputError(f"{path} must be a parquet file, got: {why}. Write it anew.") from None
+
+
+def _unknown_file(path: Path) -> InputError:
+    """A file that is no table we read, with the line that converts it where pandas can."""
+    endings = [*SEPARATORS, *(f".csv{ending}" for ending in COMPRESSIONS), ".parquet", ".npz"]
+    suffix = path.suffix.lower()
+    fix = f"Save it as one of {listed(endings)}, or pass a DataFrame."
+    if reader := _CONVERTERS.get(suffix):
+        lines = ", lines=True" if suffix in (".jsonl", ".ndjson") else ""
+        csv = path.with_suffix(".csv").name
+        code = f"import pandas; pandas.{reader}('{path.name}'{lines}).to_csv('{csv}', index=False)"
+        fix = f'Convert it: python -c "{code}"'
+    elif suffix == ".npy":
+        code = (
+            f"import numpy; numpy.savez('{path.stem}.npz', x=numpy.load('{path.name}'), y=LABELS)"
+        )
+        fix = f'Convert it: python -c "{code}"'
+    return InputError(expected("data", "a file of a known kind", path.name, fix))
+
+
+def read_frame(
+    data: Any, texts: Collection[str] = (), numbers: Collection[str] | None = None
+) -> TextTable:
+    """A path, frame, mapping of columns, list of records, column of texts or (n, columns) array.
+
+    The frame has names without blanks around them. `texts` and `numbers` are those of `read_file`.
+    """
     notes: tuple[str, ...] = ()
+    decimal_comma = False
     if isinstance(data, str | Path):
-        frame, notes = read_file(Path(data))
+        table = read_file(Path(data), texts, numbers)
+        frame, notes, decimal_comma = table.frame, table.notes, table.decimal_comma
     elif isinstance(data, pd.DataFrame):
         frame = data
+    elif isinstance(data, pd.Series):
+        frame = data.to_frame("x" if data.name is None else data.name)
     elif isinstance(data, Mapping):
         frame = _from_mapping(data)
+    elif is_records(data):
+        frame = pd.DataFrame(list(data))
     elif hasattr(data, "to_pandas"):  # polars, pyarrow
         frame = pd.DataFrame(data.to_pandas())
     else:
-        array = np.asarray(data)
-        if array.ndim != 2:
-            fix = "Use a DataFrame, or an array (rows, columns)."
-            got = f"{type(data).__name__} of shape {array.shape}"
-            raise InputError(expected("data", "a table", Phrase(got), fix))
-        frame = pd.DataFrame(array)
+        frame = pd.DataFrame(_two_dimensional(data))
+    return TextTable(_with_plain_names(frame), notes, decimal_comma)
+
+
+def is_records(data: Any) -> bool:
+    """Whether this is a list of dicts, a row each."""
+    return (
+        isinstance(data, list | tuple)
+        and len(data) > 0
+        and all(isinstance(row, Mapping) for row in data)
+    )
+
+
+def _two_dimensional(data: Any) -> NDArray[Any]:
+    array = np.asarray(data)
+    if array.ndim != 2:
+        fix = "Use a DataFrame, or an array (rows, columns)."
+        got = f"{type(data).__name__} of shape {array.shape}"
+        raise InputError(expected("data", "a table", Phrase(got), fix))
+    return array
+
+
+def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Names as texts without blanks around them; InputError where one is empty or stands twice."""
     if isinstance(frame.columns, pd.MultiIndex):
         raise InputError("columns of the table must have one level of names, got several.")
     names = [str(name).strip() for name in frame.columns]
@@ -93,77 +145,134 @@ def read_frame(data: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
             f"column {place} of the table must have a name, got an empty one. Name it."
         )
     unique(names, "the table")
-    return frame.set_axis(names, axis=1), notes
+    return frame.set_axis(names, axis=1)
 
 
-def infer_table(frame: pd.DataFrame) -> tuple[Table, tuple[str, ...]]:
+def infer_table(
+    frame: pd.DataFrame, decimal_comma: bool = False
+) -> tuple[Table, tuple[str, ...]]:  # fmt: skip
     """Columns with the kinds that their values show, and notes. InputError without a usable one.
 
-    A kind declared by the frame counts (categorical, bool, datetime, numbers). Texts are numeric
-    or dates when all of them are, missing markers aside; boolean when all are true or false; text
-    or left out when `roles` says so; else categories. A column without any value is left out. Dates
-    with the day or the month first (31/12/2024) are such where the column settles which.
+    See `kinds.infer_format` for what values show. Categories are text or left out when `roles` says
+    so. A column without any value is left out.
     """
     has_rows(len(frame), "the table")
-    columns, arrays = [], {}
-    empty: list[str] = []
-    naming: list[str] = []
+    left_out = _LeftOut([], [], [])
+    columns: list[Column] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    readings: dict[str, list[str]] = {}
     notes: list[str] = []
     for name in frame.columns:
         if _counts_rows(name, frame[name]):
-            notes.append(f"Column {name!r} only numbers the rows and is left out.")
+            left_out.counting.append(name)
             continue
         values = _plain(frame[name])
-        if first := comes_first(values) if values.dtype == object else "":
-            arrays[name] = as_date(values, name, first)
-            columns.append(Column(name, "date", first))
-            notes.append(f"Column {name!r} holds dates, the {first} first.")
+        declared = isinstance(frame[name].dtype, pd.CategoricalDtype)
+        shown = infer_format(values, name, declared, decimal_comma)
+        column = _column(name, shown, values, declared, left_out)
+        if column is None:
             continue
-        kind, note = _purpose(values, name, isinstance(frame[name].dtype, pd.CategoricalDtype))
-        if kind is None or kind == "name":
-            (empty if kind is None else naming).append(name)
+        column, array = _converted(column, values)
+        if column.kind == "numeric" and not np.isfinite(array).any():
+            left_out.empty.append(name)
             continue
-        array = CONVERT[kind](values, name)
-        if kind == "numeric" and not np.isfinite(array).any():
-            empty.append(name)
-            continue
+        columns.append(column)
         arrays[name] = array
-        columns.append(Column(name, kind))
-        notes += [note] if note else oddities(name, kind, arrays[name], values)
+        if shown.reading:
+            readings.setdefault(shown.reading, []).append(name)
+        notes += [shown.note] if shown.note else oddities(name, column.kind, array, values)
+        notes += [
+            *double_precision_note(column, values, array),
+            *merged_texts(column, values, array),
+        ]
     if not columns:
-        got = f"only empty ones ({listed(empty)})" if empty else "none besides the target"
-        got = f"only ones that name the row ({listed([*naming, *empty])})" if naming else got
-        raise InputError(f"the table must have a column to learn from, got {got}.")
-    notes += _left_out(naming, empty)
-    return Table(tuple(columns), arrays, len(frame.columns)), tuple(notes)
+        raise InputError(f"the table must have a column to learn from, got {left_out.only()}.")
+    told = [f"{_named(names)} read as {reading}." for reading, names in readings.items()]
+    table = Table(tuple(columns), arrays, len(frame.columns))
+    return table, (*told, *notes, *left_out.notes(frame))
 
 
-def _left_out(naming: Sequence[str], empty: Sequence[str]) -> list[str]:
-    """A sentence for each column that names the rows, and one for those without values."""
-    notes = [
-        f"Column {name!r} differs in every row and is left out: it names the row."
-        for name in naming
-    ]
-    if empty:
-        one = len(empty) == 1
-        have = "Column {} has" if one else "Columns {} have"
-        notes.append(
-            f"{have.format(listed(empty))} no values and {'is' if one else 'are'} left out."
-        )
-    return notes
+class _LeftOut:
+    """Names of columns that are not learnt from, by reason."""
+
+    def __init__(self, counting: list[str], naming: list[str], empty: list[str]) -> None:
+        self.counting, self.naming, self.empty = counting, naming, empty
+
+    def only(self) -> str:
+        """What a table without any other column has."""
+        names = [*self.naming, *self.counting, *self.empty]
+        if self.naming or self.counting:
+            return f"only ones whose values all differ or are missing ({listed(names)})"
+        return f"only empty ones ({listed(names)})" if names else "none besides the target"
+
+    def notes(self, frame: pd.DataFrame) -> list[str]:
+        """A sentence for each reason."""
+        notes = []
+        if self.counting:
+            notes.append(f"{_named(self.counting)} left out: it only numbers the rows.")
+        if self.naming:
+            notes.append(
+                f"{_named(self.naming)} left out: all values differ and are neither numbers, dates "
+                "nor sentences, so that none is met again."
+            )
+        if self.empty:
+            notes.append(f"{_named(self.empty)} left out: no row has a value.")
+        return notes
 
 
-def _purpose(
-    values: NDArray[Any], name: str, declared_category: bool
-) -> tuple[ColumnKind | Literal["name"] | None, str]:
-    """As `infer_kind`; "name" where the column only names the row."""
-    kind, note = infer_kind(values, name, declared_category)
-    if kind != "category" or note:
-        return kind, note
-    return role_of(as_category(values, name), declared_category), ""
+def _named(names: Sequence[str]) -> str:
+    """``Column 'a' is`` or ``3 columns ('a', 'b', 'c') are``."""
+    if len(names) == 1:
+        return f"Column {names[0]!r} is"
+    some = ", ".join(repr(name) for name in names[:_NAMED_AT_MOST])
+    return f"{len(names):,} columns ({some}{', ...' if len(names) > _NAMED_AT_MOST else ''}) are"
 
 
-def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
+def _column(
+    name: str, shown: ColumnFormat, values: NDArray[Any], declared: bool, left_out: _LeftOut
+) -> Column | None:
+    """The column, None where it is left out."""
+    kind, numbers = shown.kind, shown.numbers
+    if kind is None:
+        left_out.empty.append(name)
+        return None
+    texts_declared = declared and kind == "category" and _all_texts(values)
+    if kind == "category" and not shown.note:
+        texts = convert(Column(name, "category", as_written=texts_declared), values)
+        role = role_of(texts, declared)
+        if role == "name":
+            left_out.naming.append(name)
+            return None
+        kind = role
+    return Column(
+        name, kind, shown.first, "float32", numbers.unit, numbers.decimal, numbers.thousands,
+        as_written=texts_declared and kind == "category",
+    )  # fmt: skip
+
+
+def _converted(column: Column, values: NDArray[Any]) -> tuple[Column, NDArray[Any]]:
+    """The values as the file takes them, in double precision where single would merge some."""
+    if column.kind != "numeric":
+        return column, convert(column, values)
+    exact = Column(**{**vars(column), "dtype": "float64"})
+    array = convert(exact, values)
+    if needs_double(array):
+        return exact, array
+    with np.errstate(over="ignore"):
+        return column, array.astype(np.float32)
+
+
+def _all_texts(values: NDArray[Any]) -> bool:
+    return all(isinstance(value, str) for value in values.tolist() if not _no_value(value))
+
+
+def _no_value(value: Any) -> bool:
+    return value is None or value is pd.NA or value != value  # NaN
+
+
+def read_table(
+    frame: pd.DataFrame, columns: Sequence[Column], marks: MissingMarks = MISSING_MARKS
+) -> Table:
     """The same columns from another frame; others are ignored, a missing one is an InputError.
 
     An array has no names: with as many columns, they count in their order.
@@ -180,69 +289,8 @@ def read_table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
             f"the table must have the columns learnt from: {absent[0]!r}{more} missing, "
             f"got {listed(frame.columns)}.{' ' * bool(fix)}{fix}"
         )
-    arrays = {c.name: converted(c.kind, _plain(frame[c.name]), c.name, c.first) for c in columns}
+    arrays = {column.name: convert(column, _plain(frame[column.name]), marks) for column in columns}
     return Table(tuple(columns), arrays)
-
-
-def infer_kind(
-    values: NDArray[Any], name: str, declared_category: bool = False
-) -> tuple[ColumnKind | None, str]:
-    """The kind of a column, None when every value is missing; and a note on a near miss."""
-    kind = values.dtype.kind
-    if declared_category:
-        found = _infer_objects(values, name)[0]  # files store repeated texts as categories, too
-        return (found if found in (None, "date", "boolean") else "category"), ""
-    if kind in "iu":
-        return "numeric", ""
-    if kind == "b":
-        return "boolean", ""
-    if kind == "f":
-        return (None if np.isnan(values).all() else "numeric"), ""
-    if kind in "Mm":
-        return (None if np.isnat(values).all() else "date" if kind == "M" else "numeric"), ""
-    if kind == "c":
-        raise InputError(f"column {name!r} must hold real numbers, got complex ones.")
-    return _infer_objects(values, name)
-
-
-def _infer_objects(values: NDArray[Any], name: str) -> tuple[ColumnKind | None, str]:
-    """By the distinct values: each is missing, true or false, a number, a date, or a text."""
-    natures = each(values.astype(object), _nature, name)
-    count = {nature: natures.count(nature) for nature in set(natures)}
-    present = len(natures) - count.pop("missing", 0)
-    words = count.pop("word", 0)  # missing among numbers, a text among texts
-    if not present - words:
-        return (None if not words else "category"), ""
-    if set(count) == {"boolean"} and not words:
-        return "boolean", ""
-    for nature, kind in (("number", "numeric"), ("date", "date")):
-        if set(count) == {nature} and (nature == "number" or not words):
-            return kind, ""  # type: ignore[return-value]  # the pairs above
-        if count.get(nature, 0) >= _NEARLY * present:
-            stray = next(
-                v for v, n in zip(values, natures, strict=True) if n not in (nature, "missing")
-            )
-            return "category", (
-                f"Column {name!r} is taken as a category: {stray!r} is no {nature}, though "
-                f"{count[nature]:,} of {present:,} values are. Empty such cells to change that."
-            )
-    texts = [v for v, n in zip(values, natures, strict=True) if n == "text"]
-    for pattern, why in _ALMOST:
-        fitting = sum(bool(pattern.fullmatch(str(text).strip())) for text in texts)
-        if fitting and fitting >= _NEARLY * present:
-            return "category", f"Column {name!r} is taken as a category: {why.format(texts[0])}"
-    return "category", ""
-
-
-def _nature(value: Any) -> str:
-    if canonical(value) == "":
-        return "missing"
-    if isinstance(value, bool | np.bool_) or canonical(value) in ("true", "false"):
-        return "boolean"
-    found = number(value)
-    if found is not None:
-        return "word" if isinstance(value, str) and np.isnan(found) else "number"
-    return "text" if moment(value) is None else "date"
 
 
 def _plain(series: pd.Series[Any]) -> NDArray[Any]:
@@ -271,100 +319,3 @@ def _counts_rows(name: str, series: pd.Series[Any]) -> bool:
     """Whether this is the index that `to_csv` writes: no name, and a whole number for each row."""
     unnamed = name == "" or name.startswith("Unnamed: ")
     return unnamed and series.dtype.kind in "iu" and series.is_unique
-
-
-def _read_text(path: Path, separator: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    encoding, head = _head(path)
-    separator, names = _header(head, separator, path)
-    notes = []
-    if separator != TEXT_FILES[path.suffix.lower()]:
-        notes.append(f"{path.name} is separated by {separator!r}.")
-    try:
-        frame = _parse(path, separator, encoding)
-    except UnicodeDecodeError:
-        encoding = "latin-1"
-        frame = _parse(path, separator, encoding)
-        notes.append(f"{path.name} is not UTF-8; it is read as Latin-1.")
-    if separator != "," and any(_decimal_comma(frame[name]) for name in frame.columns):
-        frame = _parse(path, separator, encoding, decimal=",")
-        notes.append(f"Numbers in {path.name} are read with a decimal comma.")
-    if len(names) == 1:
-        raise InputError(
-            f"{path.name} must have a target and columns to learn from, got one column, "
-            f"{names[0][:60]!r}. Separate columns by a comma, semicolon, tab or |."
-        )
-    has_rows(len(frame), path.name)
-    return frame, tuple(notes)
-
-
-def _head(path: Path) -> tuple[str, list[str]]:
-    """Encoding, and the first lines that have something in them."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_HEAD)
-    except OSError as error:
-        raise InputError(
-            f"{path} must be a file that can be read, got: {error.strerror}."
-        ) from None
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    if b"\0" in raw and encoding != "utf-16":
-        raise InputError(f"{path} must be a table as text, got a binary file. Export it as CSV.")
-    lines = raw.decode(encoding, errors="replace").splitlines()
-    if len(raw) == _HEAD:
-        lines = lines[:-1] or lines  # the last may be cut
-    lines = [line for line in lines if line.strip()][:_LINES]
-    if not lines:
-        raise InputError(f"{path} must have a header line and rows, got an empty file.")
-    return encoding, lines
-
-
-def _header(lines: Sequence[str], separator: str, path: Path) -> tuple[str, list[str]]:
-    """The separator and the names.
-
-    It is the usual one unless another one alone splits all lines alike, or it is absent.
-    """
-    split = {
-        mark: list(csv.reader(lines, delimiter=mark, skipinitialspace=True)) for mark in _SEPARATORS
-    }
-    names = {mark: rows[0] for mark, rows in split.items()}
-    alike = [mark for mark, rows in split.items() if len({len(one) for one in rows}) == 1]
-    able = [mark for mark in alike if len(names[mark]) > 1]
-    if separator not in able and (able or len(names[separator]) == 1):
-        separator = max(able or _SEPARATORS, key=lambda mark: len(names[mark]))
-    found = [name.strip() for name in names[separator]]
-    unique([name for name in found if name], path.name)
-    return separator, found
-
-
-def _decimal_comma(column: pd.Series[Any]) -> bool:
-    """Whether all values are numbers once their comma is a point."""
-    texts = column.dropna()
-    return (
-        not pd.api.types.is_numeric_dtype(column)
-        and len(texts) > 0
-        and bool(texts.astype(str).str.fullmatch(_DECIMAL_COMMA).all())
-    )
-
-
-def _parse(path: Path, separator: str, encoding: str, decimal: str = ".") -> pd.DataFrame:
-    try:
-        with warnings.catch_warnings():
-            # longer lines than the header's would be cut with a mere warning
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path, sep=separator, encoding=encoding, decimal=decimal, skipinitialspace=True,
-                low_memory=False, index_col=False, keep_default_na=False,
-                na_values=sorted(MISSING_WORDS),
-            )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        raise InputError(
-            f"{path.name} must have the same number of columns in every line, got: {_short(error)}."
-        ) from None
-
-
-def _short(error: Exception) -> str:
-    """The first line of somebody else's message."""
-    lines: Iterable[str] = str(error).strip().splitlines()
-    return (
-        next(iter(lines), type(error).__name__).removeprefix("Error tokenizing data. ").rstrip(".")
-    )

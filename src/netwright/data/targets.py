@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.checks import listed, vector
-from netwright.data.columns import canonical, each, is_missing, number
-from netwright.data.task import Kind, Value
-from netwright.errors import InputError, closest, expected
+from netwright.data.columns import canonical, each, number
+from netwright.data.labels import Value, label_dtype, label_key, plain_labels, sorted_labels
+from netwright.data.missing import MISSING_MARKS, is_missing
+from netwright.data.number_formats import BARE, NumberFormat, infer_number_format
+from netwright.data.task import Kind
+from netwright.errors import InputError, closest, expected, quoted, wording
 
-Wish: TypeAlias = Kind | Literal["classification"] | None
+RequestedKind: TypeAlias = Kind | Literal["classification"] | None
 
 _MOST_CLASSES = 20
 _LEAST_ROWS = 3
 """Whole numbers are classes up to this many distinct ones, with this many rows each on average."""
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where targets come from, which says how their texts are meant.
+
+    `csv`: every label is a text. `file`: blanks around texts do not count. `images`: whole numbers
+    are classes, however many there are. `missing`: texts that stand for no label.
+    """
+
+    csv: bool = False
+    file: bool = False
+    images: bool = False
+    missing: tuple[str, ...] = ()
+
+
+MEMORY = LabelSource()
+"""Python objects: labels are kept as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +48,7 @@ class Target:
     """What is to be predicted, for the rows that have it.
 
     `values`: int64 places in `classes`, or float64; `rows`: which of the given rows they belong to.
+    `label_dtype`: the numpy type in which predictions give labels back.
     """
 
     kind: Kind
@@ -36,45 +58,57 @@ class Target:
     notes: tuple[str, ...] = ()
     doubt: str = ""
     """Why another kind may be meant; empty where the kind was given or is plain."""
+    label_dtype: str = "object"
 
 
-def read_target(raw: Any, name: str, kind: Wish = None) -> Target:
+def read_target(
+    raw: Any, name: str, kind: RequestedKind = None, source: LabelSource = MEMORY
+) -> Target:
     """The target of a task. Raises InputError when nothing can be learnt from it."""
     if kind not in (None, "binary", "multiclass", "regression", "classification"):
         raise InputError(expected("kind", "binary, multiclass or regression", kind))
     name = name or "y"
-    labels = _labels(raw, name)
-    rows = np.flatnonzero([label is not None for label in labels])
+    labels = _labels(raw, name, source)
     present = [label for label in labels if label is not None]
-    meant, why = (kind, "") if kind or not present else looks_like(present, name)
-    if meant == "regression":
-        return _regression(raw, name)
+    shown, doubt = (kind, "") if kind or not present else looks_like(present, name, source)
+    if shown == "regression":
+        return _regression(raw, name, source)
+    notes = _label_notes(raw, labels, name, source)
+    if source.csv:
+        texts = [None if label is None else str(label) for label in labels]
+        labels = plain_labels(texts)
+    rows = np.flatnonzero([label is not None for label in labels])
     _some(rows, name)
-    classes = _classes(present, name, meant)
-    place = {label: i for i, label in enumerate(classes)}
-    values = np.array([place[label] for label in present], np.int64)
-    notes = dropped_note(len(labels) - len(rows), name)
+    classes, values = _numbered([label for label in labels if label is not None])
+    _check_classes(classes, name, shown)
+    notes += dropped_note(len(labels) - len(rows), name)
+    given = None if source.csv else vector(raw, f"target {name!r}").dtype
     found: Kind = "binary" if len(classes) == 2 else "multiclass"
-    return Target(found, classes, values, rows, notes, why)
+    dtype = label_dtype(classes, given)
+    return Target(found, classes, values, rows, notes, doubt, dtype)
 
 
-def read_same(raw: Any, name: str, kind: Kind, classes: Sequence[Value]) -> Target:
+def read_same(
+    raw: Any, name: str, kind: Kind, classes: Sequence[Value], source: LabelSource = MEMORY
+) -> Target:
     """The target of more rows of a task, by its classes. InputError at a label it never saw.
 
     ``"1"`` is the class 1 where no class is called so: files and frames differ in such types.
     """
     name = name or "y"
     if kind == "regression":
-        return _regression(raw, name, varies=False)
-    labels = _labels(raw, name)
+        return _regression(raw, name, source, varies=False)
+    labels = _labels(raw, name, source)
     rows = np.flatnonzero([label is not None for label in labels])
     _some(rows, name)
-    place: dict[Value | None, int] = {canonical(label): i for i, label in enumerate(classes)}
-    place |= {label: i for i, label in enumerate(classes)}
+    place: dict[Any, int] = {canonical(label): i for i, label in enumerate(classes)}
+    place |= {str(label): i for i, label in enumerate(classes)}
+    place |= {label_key(label): i for i, label in enumerate(classes)}
     values = np.empty(len(rows), np.int64)
     for i, row in enumerate(rows):
         label = labels[row]
-        found = place.get(label, place.get(canonical(label)))
+        assert label is not None  # of `rows`
+        found = place.get(label_key(label), place.get(str(label), place.get(canonical(label))))
         if found is None:
             fix = closest(str(label), classes) or f"Known: {listed(classes)}."
             rule = f"one of the {len(classes)} classes learnt"
@@ -83,50 +117,76 @@ def read_same(raw: Any, name: str, kind: Kind, classes: Sequence[Value]) -> Targ
     return Target(kind, tuple(classes), values, rows, dropped_note(len(labels) - len(rows), name))
 
 
-def looks_like(labels: Sequence[Value], name: str = "y") -> tuple[Kind, str]:
+def looks_like(
+    labels: Sequence[Value], name: str = "y", source: LabelSource = MEMORY
+) -> tuple[Kind, str]:
     """The kind that a target looks like, and a sentence where one may see it otherwise.
 
     Texts, booleans and categories are classes, unless every text is a number: then the numbers
     decide. Numbers with a fraction are regression. Whole numbers, also those stored as floats, are
     classes when there are two distinct ones, or at most 20 with 3 rows each on average; otherwise
-    they are regression.
+    they are regression, but for images, of which whole numbers are always classes. So are texts
+    such as ``01``, ``1E5`` and ``5 kg``, which are no plain numbers, where they are as few.
     """
     distinct = set(labels)
-    sure: Kind = "binary" if len(distinct) <= 2 else "multiclass"
-    if any(isinstance(label, bool) for label in distinct):
-        return sure, ""
-    numbers = [number(label) for label in distinct]
-    if any(value is None or np.isnan(value) for value in numbers):
-        return sure, ""
-    if any(value is not None and not value.is_integer() for value in numbers):
+    classes: Kind = "binary" if len(distinct) <= 2 else "multiclass"
+    numbers = _as_numbers(distinct, marks=source.csv)
+    if any(isinstance(label, bool) for label in distinct) or not numbers:
+        return classes, ""
+    fractions = any(not value.is_integer() for value in numbers.values())
+    plain = _plainly_written(distinct)
+    if any(_leading_zero(label) for label in distinct):
+        return classes, ""
+    if fractions and plain:
         return "regression", ""
-    if len(distinct) <= 2:
-        return sure, ""
-    if len(distinct) > _MOST_CLASSES or len(labels) < _LEAST_ROWS * len(distinct):
-        return "regression", ""
-    say = (
-        f"The {len(distinct)} whole numbers of {name!r} are taken as classes; "
-        "kind='regression' (--kind regression) predicts them as numbers."
-    )
-    return sure, say
-
-
-def enough_rows(values: NDArray[Any], classes: Sequence[Value], name: str) -> None:
-    """InputError when a class has a single row: it could be learnt or judged, not both."""
-    counts = np.bincount(values, minlength=len(classes))
-    few = [label for label, count in zip(classes, counts, strict=True) if count < 2]
+    few = len(labels) >= _LEAST_ROWS * len(distinct)
+    few = few and (len(distinct) <= _MOST_CLASSES or not plain)
+    if not fractions and (len(distinct) <= 2 or source.images):
+        return classes, ""
     if not few:
-        return
-    if len(few) > max(2, len(classes) // 2):
-        raise InputError(
-            f"target {name or 'y'!r} must have at least 2 rows for each class, got "
-            f"{len(classes):,} classes in {len(values):,} rows. For numbers, use kind='regression'."
-        )
-    more = f" (and {len(few) - 1} more classes)" if len(few) > 1 else ""
-    raise InputError(
-        f"class {few[0]!r}{more} of target {name or 'y'!r} must have at least 2 rows, one to learn "
-        "from and one to judge by, got 1. Add rows, drop it, or merge it with another class."
+        return "regression", ""
+    taken = "whole numbers" if plain else "values"
+    how = wording(python="kind='regression'", shell="--kind regression")
+    doubt = (
+        f"The {len(distinct)} {taken} of {name!r} are taken as classes; {how} predicts them as "
+        "numbers."
     )
+    return classes, doubt
+
+
+def leave_out_single_rows(target: Target, name: str) -> Target:
+    """Without the classes of a single row: it could be learnt or judged, not both.
+
+    InputError when too few classes are left, or when most are single: these are no classes.
+    """
+    counts = np.bincount(target.values, minlength=len(target.classes))
+    single = np.flatnonzero(counts == 1)
+    if not len(single):
+        return target
+    name, classes = name or "y", target.classes
+    fix = wording(python="kind='regression'", shell="--kind regression")
+    if len(classes) - len(single) < 2 or len(single) > max(2, len(classes) // 2):
+        raise InputError(
+            f"target {name!r} must have at least two classes of 2 rows and more, one to learn from "
+            f"and one to judge by, got {len(classes):,} classes in {len(target.values):,} rows, "
+            f"{len(single):,} of them in a single row. Add rows, or use {fix} for numbers."
+        )
+    names = [classes[i] for i in single]
+    left = [i for i in range(len(classes)) if counts[i] > 1]
+    place = np.full(len(classes), -1)
+    place[left] = np.arange(len(left))
+    stays = place[target.values] >= 0
+    one = len(single) == 1
+    note = (
+        f"{'Class' if one else f'{len(single):,} classes'} {_some_names(names)} of {name!r} "
+        f"{'has' if one else 'have'} a single row{'' if one else ' each'} and "
+        f"{'is' if one else 'are'} left out: no row would be left to judge by."
+    )
+    return replace(
+        target, kind="binary" if len(left) == 2 else "multiclass",
+        classes=tuple(classes[i] for i in left), values=place[target.values][stays],
+        rows=target.rows[stays], notes=(*target.notes, note),
+    )  # fmt: skip
 
 
 def dropped_note(count: int, name: str) -> tuple[str, ...]:
@@ -137,26 +197,31 @@ def dropped_note(count: int, name: str) -> tuple[str, ...]:
     return (f"{rows} no {name!r} and {'is' if count == 1 else 'are'} left out.",)
 
 
-def _labels(raw: Any, name: str) -> list[Value | None]:
-    """Plain Python values, None where missing; whole floats become whole numbers."""
+def _labels(raw: Any, name: str, source: LabelSource) -> list[Value | None]:
+    """Python values, None where missing."""
     array = vector(raw, f"target {name!r}")
-    if array.dtype.kind in "Mm":
+    if array.dtype.kind == "M":
         raise InputError(f"target {name!r} must hold numbers or classes, got dates.")
-    labels = each(array.astype(object), _label, name)
-    types = Counter(type(label) for label in labels if label is not None)
-    if (str in types and len(types) > 1) or (bool in types and len(types) > 1):
-        return [None if label is None else str(label) for label in labels]
-    if float in types:
-        infinite = next((i for i, x in enumerate(labels) if x in (np.inf, -np.inf)), None)
-        if infinite is not None:
-            got = labels[infinite]
-            raise InputError(
-                f"target {name!r} must be finite, got {got} in row {infinite + 1}. Drop the row."
-            )
-        return [None if label is None else float(label) for label in labels]
-    whole = [label for label in labels if isinstance(label, int)]
-    if max(map(abs, whole), default=0) >= 2**63:  # more than the delivered file can hold
-        return [None if label is None else str(label) for label in labels]
+    if array.dtype.kind == "m":
+        fix = "Use y.dt.total_seconds()."
+        raise InputError(f"target {name!r} must hold numbers or classes, got durations. {fix}")
+    if array.dtype.kind == "c":
+        raise InputError(f"target {name!r} must hold numbers or classes, got complex numbers.")
+
+    def read(value: Any) -> Value | None:
+        label = _label(value)
+        if isinstance(label, str):
+            label = (label.strip() or None) if source.file or source.csv else label
+            return None if label in source.missing or not (label or "").strip() else label
+        return label
+
+    labels = each(array.astype(object), read, name)
+    infinite = next((i for i, label in enumerate(labels) if label in (np.inf, -np.inf)), None)
+    if infinite is not None:
+        got = labels[infinite]
+        raise InputError(
+            f"target {name!r} must be finite, got {got} in row {infinite + 1}. Drop the row."
+        )
     return labels
 
 
@@ -165,43 +230,114 @@ def _label(value: Any) -> Value | None:
         return None
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if isinstance(value, str):
-        return value if value.strip() else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if isinstance(value, bool | int):
+        return value.decode(errors="replace")
+    if isinstance(value, str | bool | int | float):
         return value
     as_number = number(value)
     return str(value) if as_number is None else _label(as_number)
 
 
-def _classes(labels: list[Value], name: str, meant: Wish) -> tuple[Value, ...]:
-    """The distinct labels, sorted: numbers by size, False before True, texts by their letters."""
-    classes: tuple[Value, ...] = tuple(sorted(set(labels)))
+def _label_notes(
+    raw: Any, labels: Sequence[Value | None], name: str, source: LabelSource
+) -> tuple[str, ...]:
+    """What people may not expect of texts that are labels."""
+    texts = {label for label in labels if isinstance(label, str)}
+    notes = []
+    marks = sorted(texts & MISSING_MARKS.texts)
+    if marks and source.csv:
+        flag = wording(python=f"missing_labels={marks[0]!r}", shell=f"--missing-label {marks[0]}")
+        rows = sum(label in marks for label in labels)
+        are = "is a class" if len(marks) == 1 else "are classes"
+        notes.append(
+            f"{_some_names(marks)} in {name!r} {are} ({rows:,} row{'s' if rows > 1 else ''}), not "
+            f"missing; {flag} leaves such rows out."
+        )
+    stripped: dict[str, set[str]] = {}
+    given = {str(value) for value in vector(raw, name).tolist() if isinstance(value, str)}
+    for text in given if source.file or source.csv else texts:
+        stripped.setdefault(text.strip(), set()).add(text)
+    same = [sorted(writings) for text, writings in stripped.items() if text and len(writings) > 1]
+    if same:
+        alike = "are one class" if source.file or source.csv else "are different classes"
+        notes.append(f"{_some_names(same[0])} of {name!r} differ by blanks alone and {alike}.")
+    return tuple(notes)
+
+
+def _some_names(names: Sequence[Value]) -> str:
+    some = ", ".join(quoted(name) for name in names[:_NAMED_AT_MOST])
+    return some + (", ..." if len(names) > _NAMED_AT_MOST else "")
+
+
+def _numbered(labels: Sequence[Value]) -> tuple[tuple[Value, ...], NDArray[np.int64]]:
+    """The classes in their order, and the place of each label among them."""
+    distinct = {label_key(label): label for label in labels}
+    classes = sorted_labels(distinct.values())
+    place = {label_key(label): i for i, label in enumerate(classes)}
+    return classes, np.array([place[label_key(label)] for label in labels], np.int64)
+
+
+def _check_classes(classes: Sequence[Value], name: str, shown: RequestedKind) -> None:
     if len(classes) < 2:
         raise InputError(
-            f"target {name!r} must have at least two classes, got one: {classes[0]!r}. "
+            f"target {name!r} must have at least two classes, got one: {quoted(classes[0])}. "
             "Add rows of another class."
         )
-    if meant == "binary" and len(classes) > 2:
+    if shown == "binary" and len(classes) > 2:
         raise InputError(
             f"target {name!r} must have two classes to be binary, got {len(classes)}: "
             f"{listed(classes)}. Use kind='multiclass'."
         )
-    return classes
 
 
-def _regression(raw: Any, name: str, varies: bool = True) -> Target:
-    found = _numbers(raw, name)
-    rows = np.flatnonzero(~np.isnan(found))
+def _as_numbers(labels: Iterable[Value], marks: bool) -> dict[Value, float]:
+    """The numbers that labels are, in one unit; empty where one is none.
+
+    With `marks`, texts that stand for a missing number are passed over.
+    """
+    numbers: dict[Value, float] = {}
+    others: list[str] = []
+    for label in labels:
+        value = number(label)
+        if value is None:
+            others.append(str(label))
+        elif not np.isnan(value):
+            numbers[label] = value
+        elif not marks:
+            return {}
+    if not others:
+        return numbers
+    written = infer_number_format(others) if not numbers else None
+    parsed = {text: written.parse(text) if written else None for text in others}
+    return {text: value for text, value in parsed.items() if value is not None}
+
+
+def _leading_zero(label: Value) -> bool:
+    """Whether a text is a code such as 007."""
+    return isinstance(label, str) and label[:1] == "0" and label.isdecimal() and len(label) > 1
+
+
+def _plainly_written(labels: Iterable[Value]) -> bool:
+    """Whether texts among labels are written as numbers usually are: 2.5 or, in a column, 2.50."""
+    texts = [label for label in labels if isinstance(label, str)]
+    texts = [text for text in texts if text not in MISSING_MARKS.texts]
+    if not texts or not isinstance(plain_labels(texts)[0], str):
+        return True
+    decimals = {len(text.partition(".")[2]) for text in texts}
+    digits = (text.lstrip("+-").replace(".", "", 1) for text in texts)
+    return len(decimals) == 1 and decimals != {0} and all(map(str.isdecimal, digits))
+
+
+def _regression(raw: Any, name: str, source: LabelSource, varies: bool = True) -> Target:
+    numbers, notes = _numbers(raw, name, source)
+    rows = np.flatnonzero(~np.isnan(numbers))
     _some(rows, name)
-    values = found[rows]
+    values = numbers[rows]
     if varies and (values == values[0]).all():
         raise InputError(
             f"target {name!r} must vary, got {values[0]:g} in every row. Choose another target."
         )
-    return Target("regression", (), values, rows, dropped_note(len(found) - len(rows), name))
+    notes += dropped_note(len(numbers) - len(rows), name)
+    return Target("regression", (), values, rows, notes)
 
 
 def _some(rows: NDArray[np.int64], name: str) -> None:
@@ -209,15 +345,25 @@ def _some(rows: NDArray[np.int64], name: str) -> None:
         raise InputError(f"target {name!r} must have a value in some rows, got none in any.")
 
 
-def _numbers(raw: Any, name: str) -> NDArray[np.float64]:
-    """float64, NaN where missing; InputError at a text that is no number, or at infinity."""
+def _numbers(
+    raw: Any, name: str, source: LabelSource
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """float64, NaN where missing, and notes; InputError at a text that is no number, or infinity."""
     array = vector(raw, f"target {name!r}").astype(object)
-    found = each(array, number, name)
+    written = _written_format(array)
+
+    def read(value: Any) -> float | None:
+        if isinstance(value, str) and value.strip() in source.missing:
+            return np.nan
+        return number(value, written)
+
+    found = each(array, read, name)
     if None in found:
         row = found.index(None)
+        how = wording(python="kind='classification'", shell="--kind classification")
         raise InputError(
-            f"target {name!r} must hold numbers for regression, got {array[row]!r} in row "
-            f"{row + 1}. For classes, use kind='classification'."
+            f"target {name!r} must hold numbers for regression, all without a sign or with the same "
+            f"unit, got {quoted(array[row])} in row {row + 1}. For classes, use {how}."
         )
     values = np.array(found, np.float64)
     infinite = np.flatnonzero(np.isinf(values))
@@ -226,4 +372,16 @@ def _numbers(raw: Any, name: str) -> NDArray[np.float64]:
         raise InputError(
             f"target {name!r} must be finite, got {values[row]} in row {row + 1}. Drop the row."
         )
-    return values
+    unit = f" in {written.unit}" if written.unit else ""
+    reading = written != BARE
+    return values, (f"Target {name!r} is read as numbers{unit}.",) * reading
+
+
+def _written_format(array: NDArray[Any]) -> NumberFormat:
+    """How the numbers of a target are written, where they are texts with a unit."""
+    texts = [value for value in dict.fromkeys(array.tolist()) if isinstance(value, str)]
+    numbers = {text: number(text) for text in texts}
+    others = [text for text in texts if numbers[text] is None]
+    if not others or any(value is not None and not np.isnan(value) for value in numbers.values()):
+        return BARE
+    return infer_number_format(others) or BARE

@@ -7,37 +7,29 @@ that a worker which is handed a finished task starts without them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import KeysView, Mapping
+from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.columns import MISSING_DATE, ColumnKind, First
+from netwright.data.columns import Column, ColumnKind
+from netwright.data.labels import Value
+from netwright.data.moments import MISSING_DATE
 from netwright.errors import check_whole
 
 Kind = Literal["binary", "multiclass", "regression"]
-Value: TypeAlias = str | int | float | bool
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column's name, and what its values are."""
-
-    name: str
-    kind: ColumnKind
-    first: First = ""
-    """Of dates written as 31/12/2024: what comes first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
     """Columns as arrays of one length.
 
-    numeric: float32, NaN where missing. category and boolean: object arrays of canonical str, ""
-    where missing. date: int64 nanoseconds since 1970, `MISSING_DATE` where missing. text: object
-    array of str, words in lower case with one blank between, "" where missing.
+    numeric: float32 (float64 where the column says so), NaN where missing. category and boolean:
+    object arrays of canonical str, "" where missing. date: int64 nanoseconds since 1970,
+    `MISSING_DATE` where missing. text: object array of str, words in lower case with one blank
+    between, "" where missing.
     """
 
     columns: tuple[Column, ...]
@@ -129,6 +121,8 @@ class Task:
     weights: NDArray[np.float64] | None = None
     fingerprint: str = ""
     target_name: str = ""
+    label_dtype: str = "object"
+    """The numpy type in which predictions give labels back."""
     source: str = ""
     """What the data is called for people: ``adult.csv``; the name where there is no file."""
 
@@ -153,21 +147,23 @@ def task(
     name: str | None = None,
     groups: Any = None,
     weights: Any = None,
+    missing_labels: str | Sequence[str] = (),
 ) -> Task:
     """Reads data and target, decides the types, and splits.
 
-    `data`: a path (CSV, TSV, parquet, ``.npz``, a folder with one folder of images for each
-    class), a built-in name, a DataFrame, a mapping of columns, or an array: (n, columns) for a
-    table, (n, h, w) or (n, h, w, c) for images. `target`: a column's name, or the n targets; left
-    out where the data holds them (folders, ``.npz``, built-in). `test`: rows that the search never
-    sees, as another path or frame of the same form, or a pair (data, targets). `kind` overrides
-    what the target looks like (`targets.looks_like` says the rule); "classification" leaves open
+    `data`: a path (CSV, TSV, also compressed, parquet, ``.npz``, a folder with one folder of images
+    for each class), a built-in name, a DataFrame, a mapping of columns, a list of records, or an
+    array: (n, columns) for a table, (n, h, w) or (n, h, w, c) for images. `target`: a column's
+    name, or the n targets; left out where the data holds them (folders, ``.npz``, built-in).
+    `test`: rows that the search never sees, as another path or frame of the same form, or a pair
+    (data, targets). `kind` overrides what the target looks like (`targets.looks_like` says the rule); "classification" leaves open
     whether it is binary. `groups` (a column or n values): rows of one group stay on one side of
     the split. `weights` (a column or n numbers) say how much each row counts, in training and in
-    scores; searches over shared weights count all rows alike.
+    scores; searches over shared weights count all rows alike. `missing_labels`: texts of the
+    target that stand for no label, such as "NA", which is a class otherwise.
 
-    Rows without a target are dropped, a class needs two rows. Raises InputError in one sentence
-    with a way out.
+    Rows without a target are left out, and so are classes of a single row: notes say how many.
+    Raises InputError in one sentence with a way out.
     """
     from netwright.data.assemble import assemble
     from netwright.data.sources import open_raw
@@ -176,7 +172,8 @@ def task(
     raw = open_raw(data, target, test=test, groups=groups, weights=weights)
     if name is not None:
         raw = replace(raw, name=name)
-    return assemble(raw, kind, seed)
+    given = (missing_labels,) if isinstance(missing_labels, str) else tuple(missing_labels)
+    return assemble(raw, kind, seed, given)
 
 
 def summary(task: Task) -> str:
@@ -209,6 +206,7 @@ def fingerprint(task: Task) -> str:
     head: list[object] = [task.kind, task.classes, task.target_name]
     if isinstance(features, Table):
         head += [(column.name, column.kind) for column in features.columns]
+        head += [stated for column in features.columns if len(stated := column.to_card()) > 2]
         arrays += [features.arrays[column.name] for column in features.columns]
     else:
         arrays.append(features.pixels)

@@ -11,12 +11,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from netwright.data.columns import as_pixels, converted
+from netwright.data.columns import as_pixels, columns_from_card, convert
+from netwright.data.labels import classes_array, given_labels
+from netwright.data.missing import MissingMarks
 from netwright.errors import InputError, Phrase, closest, expected
 
 KEY = "netwright"
 """The metadata entry that holds the card, as JSON."""
-FORMAT = 1
+FORMAT = 2
 """The card's version; a file of a later one is refused."""
 
 _BATCH = 1024
@@ -36,6 +38,8 @@ class Model:
         self.path = Path("model.onnx") if isinstance(source, bytes) else Path(source)
         self.session = session(source if isinstance(source, bytes) else self.path, threads)
         self.card = read_card(self.session, self.path)
+        self._columns = columns_from_card(self.card) if "columns" in self.card else ()
+        self._marks = MissingMarks.from_card(self.card)
 
     @property
     def kind(self) -> str:
@@ -45,16 +49,18 @@ class Model:
     @property
     def classes(self) -> tuple[Any, ...]:
         """The class labels, in the order of the probabilities; empty for regression."""
-        return tuple(self.card["classes"])
+        return tuple(classes_array(self.card).tolist())
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """(n,) labels, in the type they had in training, or values (float64).
 
-        `rows`: a DataFrame, a mapping of column name to values, or an array (n, columns) in the
-        columns' order; for images an array (n, h, w) or (n, h, w, c) of 0 to 255. Raises
-        InputError when a column is missing or the image size is another.
+        `rows`: a DataFrame, a mapping of column name to values, a list of records, a row as a
+        Series, or an array (n, columns) in the columns' order; for images an array (n, h, w) or
+        (n, h, w, c). Raises InputError when a column is missing or the image size is another.
         """
-        return self._run(self.feeds(rows), "label" if self.classes else "value")
+        if not self.card["classes"]:
+            return self._run(self.feeds(rows), "value")
+        return given_labels(self._run(self.feeds(rows), "label"), self.card)
 
     def predict_proba(self, rows: Any) -> NDArray[np.float32]:
         """(n, classes) probabilities. Raises InputError for a regression model."""
@@ -71,11 +77,10 @@ class Model:
         """What onnxruntime takes, from raw rows: an array for each input of the file."""
         if "image" in self.card:
             return {"image": _pixels(rows, self.card["image"])}
-        columns = {column["name"]: column for column in self.card["columns"]}
-        raw = _columns(rows, list(columns), int(self.card.get("width", len(columns))))
+        names = [column.name for column in self._columns]
+        raw = _columns(rows, names, int(self.card.get("width", len(names))))
         return {
-            name: converted(column["kind"], raw[name], name, column.get("first", ""))
-            for name, column in columns.items()
+            column.name: convert(column, raw[column.name], self._marks) for column in self._columns
         }
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
@@ -142,6 +147,7 @@ def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
 
     An array of the `width` learnt from has its columns' numbers for names, where some were left out.
     """
+    rows = _as_columns(rows, names)
     if isinstance(rows, np.ndarray) or not hasattr(rows, "keys"):
         array = np.asarray(rows)
         numbered = all(name.isdecimal() for name in names)
@@ -169,6 +175,28 @@ def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
         lengths = {name: len(column) for name, column in columns.items()}
         raise InputError(expected("columns", "of one length", lengths))
     return columns
+
+
+def _as_columns(rows: Any, names: list[str]) -> Any:
+    """A list of records, a row or a column (both a Series) as columns by name; others as they are."""
+    if isinstance(rows, list | tuple) and rows and all(isinstance(row, Mapping) for row in rows):
+        known = dict.fromkeys(name for row in rows for name in row)
+        return {name: _column_of([row.get(name) for row in rows]) for name in known}
+    if hasattr(rows, "to_frame") and getattr(rows, "ndim", 0) == 1:
+        labels = [str(label).strip() for label in rows.index.tolist()]
+        if set(names) <= set(labels):
+            values = rows.tolist()
+            return {name: _column_of([values[labels.index(name)]]) for name in names}
+        if len(names) == 1:
+            return {names[0]: np.asarray(rows)}
+    return rows
+
+
+def _column_of(values: list[Any]) -> NDArray[Any]:
+    """(n,) objects: numpy would make texts of numbers that stand beside texts."""
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
 
 
 def _taken_together(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netwright.data.columns import columns_from_card
 from netwright.data.drift import seen
+from netwright.data.labels import file_labels
+from netwright.data.missing import MISSING_MARKS
 from netwright.data.task import Features, Table, Task
 from netwright.deploy.model import FORMAT, KEY, Model
 from netwright.errors import ExportError
@@ -63,11 +65,11 @@ def card_of(task: Task) -> dict[str, Any]:
         "format": FORMAT, "task": task.name, "kind": task.kind, "target": task.target_name,
         "classes": list(task.classes), "outputs": _output_names(task.features),
     }  # fmt: skip
+    if task.classes:
+        card["label_dtype"] = task.label_dtype
     if isinstance(task.features, Table):
-        card["columns"] = [
-            {"name": c.name, "kind": c.kind} | ({"first": c.first} if c.first else {})
-            for c in task.features.columns
-        ]
+        card["columns"] = [column.to_card() for column in task.features.columns]
+        card["missing"] = MISSING_MARKS.to_card()
         card["width"] = task.features.width or len(task.features.columns)
         card["seen"] = seen(task.features.take(task.train))
         card["dates"] = "int64 nanoseconds since 1970-01-01"
@@ -129,10 +131,17 @@ def _inputs(card: Mapping[str, Any]) -> list[Any]:
     if "image" in card:
         size = [card["image"][name] for name in ("height", "width", "channels")]
         return [info("image", TensorProto.UINT8, ["rows", *size])]
-    kinds = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
+    types = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+    kinds = {"date": TensorProto.INT64}
     return [
-        info(column["name"], kinds.get(column["kind"], TensorProto.STRING), ["rows"])
-        for column in card["columns"]
+        info(
+            column.name,
+            types[column.dtype]
+            if column.kind == "numeric"
+            else kinds.get(column.kind, TensorProto.STRING),
+            ["rows"],
+        )
+        for column in columns_from_card(card)
     ]
 
 
@@ -140,6 +149,7 @@ def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any], threshold: f
     """Outputs: "label" (rows,) and "probabilities" (rows, classes), or "value" (rows,)."""
     from onnx import TensorProto
     from onnx.helper import make_tensor_value_info as info
+    from onnx.helper import np_dtype_to_tensor_dtype
 
     names = card["outputs"]
     if not card["classes"]:
@@ -151,21 +161,8 @@ def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any], threshold: f
         second = nodes.add("Gather", [chances, nodes.constant(np.int64(1))], axis=1)
         bound = nodes.constant(np.float32(threshold))
         best = nodes.cast(nodes.add("GreaterOrEqual", [second, bound]), np.int64)
-    labels, kind = _labels(card["classes"])
+    labels = file_labels(card["classes"])
+    kind = TensorProto.STRING if labels.dtype == object else np_dtype_to_tensor_dtype(labels.dtype)
     label = nodes.add("Gather", [nodes.constant(labels), best], output=names["label"], axis=0)
     shape = ["rows", len(card["classes"])]
     return [info(label, kind, ["rows"]), info(chances, TensorProto.FLOAT, shape)]
-
-
-def _labels(classes: Sequence[Any]) -> tuple[NDArray[Any], int]:
-    """The classes as a tensor of their own type: whole numbers, numbers, booleans or text."""
-    from onnx import TensorProto
-
-    types = {type(label) for label in classes}
-    if types == {bool}:
-        return np.array(classes, np.bool_), TensorProto.BOOL
-    if types == {int}:
-        return np.array(classes, np.int64), TensorProto.INT64
-    if types <= {int, float}:
-        return np.array(classes, np.float64), TensorProto.DOUBLE
-    return np.array([str(label) for label in classes], object), TensorProto.STRING

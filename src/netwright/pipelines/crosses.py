@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.task import Column, Table
+from netwright.data.columns import Column
+from netwright.data.task import Table
 from netwright.pipelines.encoders import Aims
 from netwright.pipelines.nodes import Nodes
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.columns import MISSING_DATE
+from netwright.data.moments import MISSING_DATE
 from netwright.pipelines.nodes import Nodes
 
 Part = Literal["year", "month", "day", "weekday", "hour"]
@@ -103,10 +103,10 @@ def parts_of(nanoseconds: NDArray[np.int64], wanted: Sequence[Part]) -> list[NDA
 
 
 def emit_days(nodes: Nodes, name: str, start: int) -> str:
-    """`days_since` as nodes, float32."""
+    """`days_since` as nodes, float64."""
     since = nodes.add("Sub", [nodes.cast(name, np.float64), nodes.constant(np.float64(start))])
     days = nodes.add("Div", [since, nodes.constant(np.float64(_DAY))])
-    return _unless_missing(nodes, name, nodes.cast(days, np.float32))
+    return _unless_missing(nodes, name, days, np.float64)
 
 
 def emit_parts(nodes: Nodes, name: str, wanted: Sequence[Part]) -> list[str]:
@@ -117,6 +117,8 @@ def emit_parts(nodes: Nodes, name: str, wanted: Sequence[Part]) -> list[str]:
     ]
 
 
-def _unless_missing(nodes: Nodes, name: str, values: str) -> str:
+def _unless_missing(
+    nodes: Nodes, name: str, values: str, dtype: type[np.floating] = np.float32
+) -> str:
     missing = nodes.add("Equal", [name, nodes.constant(np.int64(MISSING_DATE))])
-    return nodes.add("Where", [missing, nodes.constant(np.float32(np.nan)), values])
+    return nodes.add("Where", [missing, nodes.constant(dtype(np.nan)), values])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from netwright.pipelines.dates import (
     varying,
 )
 from netwright.pipelines.encoders import Aims
+from netwright.pipelines.exact import ExactNumber, exact_numbers
 from netwright.pipelines.nodes import Nodes
 from netwright.pipelines.pairs import Pair, best_pairs, emit_pairs, paired
 from netwright.pipelines.scales import Scaling, quantiles, robust, standard
@@ -56,7 +57,8 @@ class Numeric:
         dates = {name: origin(values) for name, values in when.items()}
         parts = {name: varying(values) for name, values in when.items()} if self.parts else {}
         parts = {name: found for name, found in parts.items() if found}
-        raw = _matrix(table, columns, dates, parts)  # (rows, columns + parts)
+        exact = exact_numbers(table, columns)
+        raw = _matrix(table, columns, dates, parts, exact)  # (rows, columns + parts + remainders)
         pairs = self._pairs(raw, aims)
         raw = np.concatenate([raw, paired(raw, pairs)], axis=1)
         missing = ~np.isfinite(raw)
@@ -65,6 +67,7 @@ class Numeric:
         return FittedNumeric(
             columns, dates, parts, floats(fill), self._scaling(np.where(missing, fill, raw), raw),
             keep=self.missing == "keep", flagged=tuple(int(i) for i in flagged), pairs=pairs,
+            exact=exact,
         )  # fmt: skip
 
     def _pairs(self, raw: NDArray[np.float32], aims: Aims | None) -> tuple[Pair, ...]:
@@ -88,10 +91,11 @@ class Numeric:
 
 @dataclass(frozen=True)
 class FittedNumeric:
-    """`columns` in order, the `parts` of dates, then `pairs` of these; one number of `fill` and
-    `scaling` for each.
+    """`columns` in order, the `parts` of dates, remainders, then `pairs` of these; one number of
+    `fill` and `scaling` for each.
 
-    `dates`: name -> origin in ns. `flagged`: places in `columns` that had missing values.
+    `dates`: name -> origin in ns. `flagged`: places in `columns` that had missing values. `exact`:
+    how numbers and dates are told apart that single precision would merge.
     """
 
     columns: tuple[str, ...]
@@ -102,14 +106,15 @@ class FittedNumeric:
     keep: bool
     flagged: tuple[int, ...]
     pairs: tuple[Pair, ...] = ()
+    exact: Mapping[str, ExactNumber] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
         return len(self.fill) + len(self.flagged)
 
     def inputs(self, table: Table) -> NDArray[np.float32]:
-        """(rows, columns + parts + pairs + flagged), float32."""
-        raw = _matrix(table, self.columns, self.dates, self.parts)
+        """(rows, columns + parts + remainders + pairs + flagged), float32."""
+        raw = _matrix(table, self.columns, self.dates, self.parts, self.exact)
         raw = np.concatenate([raw, paired(raw, self.pairs)], axis=1)
         missing = ~np.isfinite(raw)
         x = np.where(missing, row(self.fill), raw)
@@ -120,13 +125,18 @@ class FittedNumeric:
         return np.concatenate([x, missing[:, list(self.flagged)].astype(np.float32)], axis=1)
 
     def emit(self, nodes: Nodes) -> str:
-        columns = [
-            emit_days(nodes, name, self.dates[name]) if name in self.dates else name
-            for name in self.columns
-        ]
+        columns, remainders = [], []
+        for name in self.columns:
+            days = emit_days(nodes, name, self.dates[name]) if name in self.dates else ""
+            if name not in self.exact:
+                columns.append(nodes.cast(days, np.float32) if days else name)
+                continue
+            first, *rest = self.exact[name].emit(nodes, days or name)
+            columns.append(first)
+            remainders += rest
         for name, wanted in self.parts.items():
             columns += emit_parts(nodes, name, wanted)
-        raw = nodes.columns(columns)  # (rows, columns + parts)
+        raw = nodes.columns([*columns, *remainders])  # (rows, columns + parts + remainders)
         if self.pairs:
             raw = nodes.add("Concat", [raw, emit_pairs(nodes, raw, self.pairs)], axis=1)
         missing = nodes.add("IsNaN", [nodes.add("Sub", [raw, raw])])  # inf - inf is NaN too
@@ -144,17 +154,20 @@ class FittedNumeric:
 
 def _matrix(
     table: Table, columns: tuple[str, ...], dates: Mapping[str, int],
-    parts: Mapping[str, tuple[Part, ...]],
+    parts: Mapping[str, tuple[Part, ...]], exact: Mapping[str, ExactNumber],
 ) -> NDArray[np.float32]:  # fmt: skip
-    """(rows, columns + parts) of numbers, NaN where missing; dates as days since their origin."""
-    found = [
-        days_since(table.arrays[name], dates[name]) if name in dates else table.arrays[name]
-        for name in columns
-    ]
+    """(rows, columns + parts + remainders) of numbers, NaN where missing; dates as days."""
+    numbers, remainders = [], []
+    for name in columns:
+        values = table.arrays[name]
+        values = days_since(values, dates[name]) if name in dates else values
+        first, *rest = exact[name].split(values) if name in exact else (values,)
+        numbers.append(first)
+        remainders += rest
     for name, wanted in parts.items():
-        found += parts_of(table.arrays[name], wanted)
-    matrix = np.empty((len(table), len(found)), np.float32)
-    for i, values in enumerate(found):
+        numbers += parts_of(table.arrays[name], wanted)
+    matrix = np.empty((len(table), len(numbers) + len(remainders)), np.float32)
+    for i, values in enumerate([*numbers, *remainders]):
         matrix[:, i] = values
     return matrix
 

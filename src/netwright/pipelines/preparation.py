@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netwright.data.task import Images, Table
 from netwright.pipelines.categories import FittedCategories
 from netwright.pipelines.encoders import Aims, OneHots, TargetMeans
+from netwright.pipelines.exact import ExactNumber
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.nodes import Nodes
 from netwright.pipelines.numeric import FittedNumeric
@@ -139,6 +140,6 @@ class ImageInputs:
 
 STEPS = (
     TableInputs, ImageInputs, FittedNumeric, Pair, Affine, Quantiles, FittedCategories, OneHots,
-    TargetMeans, FittedText, FittedScale,
+    TargetMeans, FittedText, FittedScale, ExactNumber,
 )  # fmt: skip
 """Everything that a kept preparation is made of."""

@@ -1,0 +1,369 @@
+"""Tables as text (CSV, TSV): separator, encoding, header, and cells as they are written.
+
+A parser that guesses the type of a column from one file gives the same row another meaning in
+another file. So only bare numbers are left to it, which it converts cell by cell; every other cell
+is read as its text, and converted by the column's own rules.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from netwright.data.checks import has_rows, listed, unique
+from netwright.data.memory import memory_allowance, refuse_if_larger
+from netwright.data.missing import MISSING_MARKS
+from netwright.errors import InputError, quoted
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
+"""Endings of text tables, and the separator tried first."""
+COMPRESSIONS: dict[str, Callable[[Path], IO[bytes]]] = {
+    ".gz": gzip.open,  # type: ignore[dict-item]  # opens bytes unless told otherwise
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+"""Endings behind those, and how they are opened."""
+
+_CANDIDATES = (",", ";", "\t", "|")
+_WHOLE_LINE = "\x1f"
+"""A separator that no text has: the lines of a table of one column are its cells."""
+_HEAD_BYTES, _HEAD_RECORDS = 1 << 16, 6
+"""So many bytes, and records of these, tell the separator."""
+_CHUNK_BYTES = 1 << 24
+_MAX_COLUMNS = 50_000
+_SAMPLE_ROWS = 50_000
+"""Rows in which codes such as 007 are looked for; where there are any, all rows are looked at."""
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_CODE = re.compile(r"\s*[+-]?0[0-9]+\s*")
+_BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A frame as read. `decimal_comma`: the separator leaves the comma to decimals."""
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    decimal_comma: bool = False
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a file is written: what the first lines tell."""
+
+    path: Path
+    encoding: str
+    separator: str
+    names: tuple[str, ...]
+    skipped: int
+    """Lines before the header."""
+
+    def open(self) -> IO[bytes]:
+        return _open(self.path)
+
+
+def text_suffix(path: Path) -> str:
+    """``.csv`` of ``a.csv`` and ``a.csv.gz``; "" where the name is of no text table."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes = suffixes[:-1]
+    return suffixes[-1] if suffixes and suffixes[-1] in SEPARATORS else ""
+
+
+def read_text(
+    path: Path, texts: Collection[str] = (), numbers: Collection[str] | None = None
+) -> TextTable:
+    """Reads a text table.
+
+    `texts`: columns whose cells are wanted as they are written, "" where empty. `numbers`: columns
+    that are known to hold bare numbers; with it, columns in neither are left out. None: the values
+    decide which columns are numbers. Names count without blanks around them.
+
+    Raises InputError, naming the file, where it is no table or too large.
+    """
+    try:
+        _refuse_large(path)
+        layout, notes = _layout(path, {*texts, *(numbers or ())})
+        short = _scan(layout)
+        frame, layout = _with_encoding(layout, notes, texts, numbers)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from None
+    has_rows(len(frame), path.name)
+    if short:
+        cells = "1 cell is" if short == 1 else f"{short:,} cells are"
+        notes.append(f"{cells} missing at the ends of lines of {path.name}, read as empty.")
+    if numbers is None:
+        notes += _merged_codes(layout, frame)
+    return TextTable(frame, tuple(notes), layout.separator == ";")
+
+
+def _open(path: Path) -> IO[bytes]:
+    opener = COMPRESSIONS.get(path.suffix.lower())
+    return opener(path) if opener else path.open("rb")
+
+
+def _refuse_large(path: Path) -> None:
+    """InputError for more bytes than data may take; compressed ones are counted as they come."""
+    fix = "Take fewer rows or columns, or save it as parquet."
+    nbytes = path.stat().st_size
+    if path.suffix.lower() not in COMPRESSIONS:
+        refuse_if_larger(nbytes, path.name, fix)
+        return
+    allowed, nbytes = memory_allowance(), 0
+    with _open(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            nbytes += len(chunk)
+            if nbytes > allowed:
+                refuse_if_larger(nbytes, f"{path.name} without compression", fix)
+
+
+def _layout(path: Path, wanted: Collection[str]) -> tuple[_Layout, list[str]]:
+    encoding, lines = _head(path)
+    forced, skipped, notes = _preamble(lines, path)
+    lines = lines[skipped:]
+    usual = forced or SEPARATORS[text_suffix(path)]
+    separator, names = _header(lines, usual, path, wanted, forced=bool(forced))
+    if separator not in (SEPARATORS[text_suffix(path)], _WHOLE_LINE):
+        notes.append(f"{path.name} is separated by {separator!r}.")
+    if len(names) > _MAX_COLUMNS:
+        raise InputError(
+            f"{path.name} must have at most {_MAX_COLUMNS:,} columns, got {len(names):,}. "
+            "Choose some of them."
+        )
+    unique([name for name in names if name], path.name)
+    named = tuple(name or f"Unnamed: {place}" for place, name in enumerate(names))
+    return _Layout(path, encoding, separator, named, skipped), notes
+
+
+def _head(path: Path) -> tuple[str, list[str]]:
+    """Encoding, and the first lines, those without anything in them included."""
+    with _open(path) as file:
+        raw = file.read(_HEAD_BYTES)
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if b"\0" in raw and encoding != "utf-16":
+        raise InputError(f"{path} must be a table as text, got a binary file. Export it as CSV.")
+    lines = re.split(r"\r\n|\r|\n", raw.decode(encoding, errors="replace"))
+    if len(raw) == _HEAD_BYTES:
+        lines = lines[:-1] or lines  # the last may be cut
+    if not any(line.strip() for line in lines):
+        raise InputError(f"{path} must have a header line and rows, got an empty file.")
+    return encoding, lines
+
+
+def _preamble(lines: Sequence[str], path: Path) -> tuple[str, int, list[str]]:
+    """The separator that a first line ``sep=;`` states, the lines before the header, and notes."""
+    skipped, notes = 0, []
+    forced = _SEPARATOR_LINE.fullmatch(lines[0])
+    if forced:
+        skipped = 1
+    first = skipped
+    while skipped < len(lines) and (_is_comment(lines[skipped:]) or not lines[skipped].strip()):
+        skipped += 1
+    comments = sum(line.startswith("#") for line in lines[first:skipped])
+    if comments:
+        many = "A comment line" if comments == 1 else f"{comments} comment lines"
+        notes.append(f"{many} before the header of {path.name} {_is(comments)} left out.")
+    return forced[1] if forced else "", skipped, notes
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _is_comment(lines: Sequence[str]) -> bool:
+    """Whether the first line begins with # and is not the header of the lines behind it."""
+    if not lines[0].startswith("#"):
+        return False
+    after = next((line for line in lines[1:] if line.strip() and not line.startswith("#")), "")
+    widths = [(lines[0].count(mark), after.count(mark)) for mark in _CANDIDATES]
+    return not any(here == there > 0 for here, there in widths)
+
+
+def _header(
+    lines: Sequence[str], usual: str, path: Path, wanted: Collection[str], forced: bool
+) -> tuple[str, list[str]]:
+    """The separator and the names.
+
+    It is the one whose names are `wanted`, where these are known; else the usual one, unless
+    another one alone splits all lines alike, or it is absent.
+    """
+    marks = (usual,) if forced else tuple(dict.fromkeys((usual, *_CANDIDATES)))
+    records = {mark: _records(lines, mark) for mark in marks}
+    names = {mark: [name.strip() for name in rows[0]] for mark, rows in records.items()}
+    if wanted:
+        fitting = [mark for mark in marks if set(wanted) <= set(names[mark])]
+        if fitting and len(names[fitting[0]]) == 1:
+            return _WHOLE_LINE, names[fitting[0]]
+        if fitting:
+            return fitting[0], names[fitting[0]]
+    alike = [mark for mark, rows in records.items() if len({len(row) for row in rows}) == 1]
+    able = [mark for mark in alike if len(names[mark]) > 1]
+    separator = usual
+    if separator not in able and (able or len(names[separator]) == 1):
+        separator = max(able or marks, key=lambda mark: len(names[mark]))
+    return separator, names[separator]
+
+
+def _records(lines: Sequence[str], separator: str) -> list[list[str]]:
+    """The first records of the lines; one in quotes may go over several lines."""
+    reader = csv.reader(
+        io.StringIO("\n".join(lines), newline=""), delimiter=separator, skipinitialspace=True
+    )
+    records = []
+    for record in reader:
+        if any(cell.strip() for cell in record):
+            records.append(record)
+        if len(records) == _HEAD_RECORDS:
+            break
+    return records or [[""]]
+
+
+def _scan(layout: _Layout) -> int:
+    """How many cells short lines lack; InputError at a NUL. 0 where quotes hide what is a cell."""
+    if layout.encoding == "utf-16" or layout.separator == _WHOLE_LINE:
+        return 0
+    separators = ends = blank = 0
+    quotes, last = False, b"\n"
+    with layout.open() as file:
+        for _ in range(layout.skipped):
+            file.readline()
+        while chunk := file.read(_CHUNK_BYTES):
+            if b"\0" in chunk:
+                raise InputError(
+                    f"{layout.path} must be a table as text, got a binary file. Export it as CSV."
+                )
+            quotes = quotes or b'"' in chunk
+            if not quotes:
+                separators += chunk.count(layout.separator.encode())
+                ends += chunk.count(b"\n") or chunk.count(b"\r")
+                blank += (last + chunk).count(b"\n\n") + chunk.count(b"\n\r\n")
+            last = chunk[-1:]
+    if quotes:
+        return 0
+    lines = ends - blank + (last not in b"\r\n")
+    return max(0, lines * (len(layout.names) - 1) - separators)
+
+
+def _with_encoding(
+    layout: _Layout, notes: list[str], texts: Collection[str], numbers: Collection[str] | None
+) -> tuple[pd.DataFrame, _Layout]:
+    """The frame, read as UTF-8, else as what older programs write in Western Europe."""
+    for encoding in dict.fromkeys((layout.encoding, "cp1252", "latin-1")):
+        tried = _Layout(
+            layout.path, encoding, layout.separator, layout.names, layout.skipped
+        )  # fmt: skip
+        try:
+            frame = _frame(tried, texts, numbers)
+        except UnicodeDecodeError:
+            continue
+        if encoding != layout.encoding:
+            named = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}[encoding]
+            notes.append(f"{layout.path.name} is not UTF-8; it is read as {named}.")
+        return frame, tried
+    raise AssertionError("Latin-1 decodes every byte")
+
+
+def _frame(
+    layout: _Layout, texts: Collection[str], numbers: Collection[str] | None
+) -> pd.DataFrame:
+    frame = _parse(layout, texts, numbers)
+    truths = [name for name in frame.columns if frame[name].dtype == bool]
+    if numbers is None or not truths:
+        return frame
+    # the parser takes True for a truth value where a whole column is so
+    return _parse(layout, {*texts, *truths}, [name for name in numbers if name not in truths])
+
+
+def _parse(
+    layout: _Layout,
+    texts: Collection[str],
+    numbers: Collection[str] | None,
+    rows: int | None = None,
+    only: Collection[str] | None = None,
+) -> pd.DataFrame:
+    names = layout.names
+    columns: Any = only
+    if only is None and numbers is not None and {*texts, *numbers} <= set(names):
+        columns = [name for name in names if name in texts or name in numbers]
+    guessed = [name for name in names if name not in texts]
+    try:
+        with warnings.catch_warnings():
+            # longer lines than the header's would be cut with a mere warning
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                layout.path, sep=layout.separator, encoding=layout.encoding, skipinitialspace=True,
+                low_memory=False, index_col=False, header=0, names=list(names), usecols=columns,
+                skiprows=layout.skipped, nrows=rows, keep_default_na=False,
+                dtype=dict.fromkeys((name for name in names if name in texts), str),
+                na_values=dict.fromkeys(guessed, sorted(MISSING_MARKS.texts)),
+            )  # fmt: skip
+    except UnicodeDecodeError:
+        raise
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        # EmptyDataError is a ValueError
+        raise InputError(
+            f"{layout.path.name} must have the same number of columns in every line, got: "
+            f"{first_line(error)}. Mend these lines."
+        ) from None
+
+
+def _merged_codes(layout: _Layout, frame: pd.DataFrame) -> list[str]:
+    """A sentence on each column of numbers in which several texts are one number: 7 and 007."""
+    whole = [name for name in frame.columns if frame[name].dtype.kind in "iu"]
+    if not whole:
+        return []
+    head = _parse(layout, whole, [], _SAMPLE_ROWS, whole)
+    coded = [
+        name
+        for name in whole
+        if any(map(_CODE.fullmatch, dict.fromkeys(head[name].astype(str).tolist())))
+    ]
+    if not coded:
+        return []
+    every = head if len(frame) <= _SAMPLE_ROWS else _parse(layout, coded, [], None, coded)
+    notes = []
+    for name in coded:
+        writings: dict[int, list[str]] = {}
+        for text in dict.fromkeys(every[name].astype(str).str.strip().tolist()):
+            if text:
+                writings.setdefault(int(text), []).append(text)
+        merged = [texts for texts in writings.values() if len(texts) > 1]
+        if merged:
+            notes.append(_merged_note(name, merged))
+    return notes
+
+
+def _merged_note(name: str, merged: Sequence[Sequence[str]]) -> str:
+    example = listed(map(quoted, merged[0]))
+    more = f", and {len(merged) - 1:,} more such" if len(merged) > 1 else ""
+    return (
+        f"Column {name!r} is read as numbers, so that {example} are one value{more}. Pass a "
+        "DataFrame in which it is categorical to keep them apart."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of somebody else's message."""
+    lines = str(error).strip().splitlines()
+    line = next(iter(lines), type(error).__name__)
+    return line.removeprefix("Error tokenizing data. ").rstrip(".")
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if path.suffix.lower() in COMPRESSIONS:
+        got = f"a broken or cut one ({first_line(error)})"
+        return InputError(f"{path} must be a whole compressed file, got {got}. Copy it anew.")
+    why = getattr(error, "strerror", None) or first_line(error)
+    return InputError(f"{path} must be a file that can be read, got: {why}. Check its permissions.")
