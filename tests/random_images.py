@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-N_IMAGE_SETS = 15
+N_IMAGE_SETS = 20
 LEARNT, NEW = 36, 12
 SETS: tuple[tuple[str, str, int], ...] = (
     ("array", "uint8", 1), ("array", "share", 1), ("array", "float", 1), ("array", "10 bits", 1),
     ("array", "12 bits", 3), ("array", "16 bits", 1), ("array", "uint8", 2), ("array", "uint8", 4),
     ("array", "share", 7), ("png", "L", 1), ("png", "RGB", 3), ("png", "RGBA", 4), ("png", "LA", 2),
-    ("png", "P", 3), ("png", "I;16", 1),
+    ("png", "P", 3), ("png", "I;16", 1), ("tif", "share", 1), ("tif", "float", 1),
+    ("png", "sizes", 3), ("array", "bool", 1), ("array", "8 bits in 16", 1),
 )  # fmt: skip
-"""Where the images are, their range or mode, and their channels."""
-_HIGHEST = {"share": 1.0, "float": 255.0, "10 bits": 1023.0, "12 bits": 4095.0, "16 bits": 65535.0}
-_HIGHEST |= {"I;16": 4095.0}
+"""Where the images are, their range or mode, and their channels; "sizes": RGB of different ones."""
+_HIGHEST = {"10 bits": 1023.0, "12 bits": 4095.0, "16 bits": 65535.0, "I;16": 4095.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +49,19 @@ class RandomImages:
         if not self.ending:
             return self.learnt, self.target
         for number, (pixels, label) in enumerate(zip(self.learnt, self.target, strict=True)):
-            self._write(pixels, folder / str(label) / f"{number:03}{self.ending}")
+            self._write(pixels, number, folder / str(label) / f"{number:03}{self.ending}")
         return (folder,)
 
     def write_new(self, folder: Path, places: Any = None) -> Path:
         """New images as files of a folder, in their order."""
-        chosen = self.new if places is None else self.new[places]
-        for number, pixels in enumerate(chosen):
-            self._write(pixels, folder / f"{number:03}{self.ending}")
+        for number, place in enumerate(range(len(self.new)) if places is None else places):
+            self._write(self.new[place], int(place), folder / f"{number:03}{self.ending}")
         return folder
 
-    def _write(self, pixels: NDArray[Any], path: Path) -> None:
+    def _write(self, pixels: NDArray[Any], place: int, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = Image.fromarray(pixels)
+        cut = place % 3 if self.mode == "sizes" else 0
+        image = Image.fromarray(pixels[cut:])
         image = image.quantize(16) if self.mode == "P" else image
         image.save(path)
 
@@ -86,7 +86,7 @@ def random_images(seed: int) -> RandomImages:
     alpha = mode in ("RGBA", "LA")
     return RandomImages(
         pixels[:LEARNT], target[:LEARNT], pixels[LEARNT:], _same_values(pixels[LEARNT:], mode),
-        mode, "" if where == "array" else f".{where}", not alpha and mode != "P", regression,
+        mode, "" if where == "array" else f".{where}", not alpha and mode not in ("P", "sizes"), regression,
     )  # fmt: skip
 
 
@@ -96,12 +96,17 @@ def _in_range(unit: NDArray[np.float64], mode: str) -> NDArray[Any]:
         return unit.astype(np.float32)
     if mode == "float":
         return (255 * unit).astype(np.float32)
-    return np.rint(highest * unit).astype(np.uint16 if highest > 255 else np.uint8)
+    if mode == "bool":
+        return unit > 0.5
+    wide = highest > 255 or mode == "8 bits in 16"
+    return np.rint(highest * unit).astype(np.uint16 if wide else np.uint8)
 
 
 def _same_values(pixels: NDArray[Any], mode: str) -> tuple[NDArray[Any], ...]:
     """The same numbers in other types of numpy."""
     names = ["float64", "float32"]
+    if mode == "bool":  # which is no number: 1 of 255 is another picture
+        return ()
     if mode not in ("share", "float"):
         names += ["int64", "uint16", "int32"]
     return tuple(pixels.astype(name) for name in names)
