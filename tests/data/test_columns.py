@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netwright.data.columns import (
-    MISSING_DATE,
-    MISSING_WORDS,
+    Column,
     as_boolean,
     as_category,
     as_date,
-    as_numeric,
+    as_numbers,
     as_pixels,
     canonical,
+    convert,
 )
+from netwright.data.missing import MISSING_MARKS
+from netwright.data.moments import MISSING_DATE
 from netwright.errors import InputError
 
 DAY = 86_400 * 10**9
@@ -74,28 +76,29 @@ def test_a_whole_column_that_turned_to_floats_keeps_its_categories() -> None:
 def test_missing_words_are_those_of_pandas_and_the_question_mark() -> None:
     from pandas._libs.parsers import STR_NA_VALUES
 
-    assert STR_NA_VALUES | {"?"} == MISSING_WORDS
+    assert STR_NA_VALUES | {"?"} == MISSING_MARKS.texts
 
 
 def test_numbers_come_from_numbers_booleans_durations_and_texts() -> None:
-    got = as_numeric([1, 2.5, "3e2", " -4 ", True, Decimal("0.5"), timedelta(minutes=2), None, "?"])
-    assert got.dtype == np.float32
+    got = as_numbers([1, 2.5, "3e2", " -4 ", True, Decimal("0.5"), timedelta(minutes=2), None, "?"])
+    assert got.dtype == np.float64
     np.testing.assert_array_equal(got, [1, 2.5, 300, -4, 1, 0.5, 120, np.nan, np.nan])
     spans = np.array([90, "NaT"], "timedelta64[s]")
-    np.testing.assert_array_equal(as_numeric(spans), [90, np.nan])
+    np.testing.assert_array_equal(as_numbers(spans), [90, np.nan])
 
 
 def test_a_number_beyond_float32_is_infinite() -> None:
-    assert list(as_numeric(np.array([1e300, -1e300]))) == [np.inf, -np.inf]
-    assert list(as_numeric([10**400, -(10**400)])) == [np.inf, -np.inf]
+    column = Column("a", "numeric")
+    assert list(convert(column, np.array([1e300, -1e300]))) == [np.inf, -np.inf]
+    assert list(convert(column, [10**400, -(10**400)])) == [np.inf, -np.inf]
 
 
 @pytest.mark.parametrize("text", ["abc", "1_000", "12 kg", "1,5"])
 def test_a_text_among_numbers_is_refused_with_its_row(text: str) -> None:
     with pytest.raises(InputError, match=rf"column 'age' must hold numbers, got '{text}' in row 2"):
-        as_numeric(["1", text, "3"], "age")
+        as_numbers(["1", text, "3"], "age")
     with pytest.raises(InputError, match=f"got '{text}'"):
-        as_numeric(np.array(["1", text]), "age")
+        as_numbers(np.array(["1", text]), "age")
 
 
 def test_dates_of_every_form_agree() -> None:
@@ -145,7 +148,7 @@ def test_a_text_among_dates_is_refused(text: str) -> None:
 
 def test_a_container_in_a_cell_is_refused() -> None:
     with pytest.raises(InputError, match="column 'x' must hold one value in each row"):
-        as_numeric(np.array([[1], [2, 3]], dtype=object), "x")
+        as_numbers(np.array([[1], [2, 3]], dtype=object), "x")
 
 
 def test_two_axes_are_no_column() -> None:

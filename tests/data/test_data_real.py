@@ -1,7 +1,6 @@
 """The data sets of the shared folder: each is skipped, with the reason, where they are absent."""
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +32,10 @@ def test_all_tables_are_typed_as_their_list_says(shared: Path) -> None:
             assert found.features.missing == int(missing), name
 
 
-def test_adult_is_read_fast_and_alike_from_csv(shared: Path, tmp_path: Path) -> None:
+def test_adult_is_read_alike_from_csv(shared: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="the tables are parquet")
     frame = pd.read_parquet(shared / "tabular" / "adult.parquet").drop(columns="split")
-    start = time.perf_counter()
     found = task(frame, "income")
-    assert time.perf_counter() - start < 2  # about 0.25 s
     frame.to_csv(tmp_path / "adult.csv", index=False)
     again = task(tmp_path / "adult.csv", "income")
     assert again.fingerprint == found.fingerprint

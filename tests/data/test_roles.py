@@ -44,9 +44,14 @@ def test_names_of_rows_are_left_out_and_said() -> None:
     ids = [f"u-{i:04x}" for i in range(N)]
     table, notes = infer_table(pd.DataFrame({"id": ids, "n": [1, 2] * (N // 2)}))
     assert [column.name for column in table.columns] == ["n"]
-    assert notes == ("Column 'id' differs in every row and is left out: it names the row.",)
+    assert notes == (
+        "Column 'id' is left out: all values differ and are neither numbers, dates nor sentences, "
+        "so that none is met again.",
+    )
     assert kinds(id=ids[:40], n=[1, 2] * 20)["id"] == "category"  # 40 rows may differ by chance
-    with pytest.raises(InputError, match=r"got only ones that name the row \(id\)"):
+    with pytest.raises(
+        InputError, match=r"got only ones whose values all differ or are missing \(id\)"
+    ):
         infer_table(pd.DataFrame({"id": ids}))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.targets import enough_rows, looks_like, read_same, read_target
+from netwright.data.targets import leave_out_single_rows, looks_like, read_same, read_target
 from netwright.errors import InputError
 
 
@@ -34,10 +34,7 @@ def test_a_given_kind_decides() -> None:
 
 
 def test_whole_numbers_taken_as_classes_are_mentioned_unless_the_kind_was_given() -> None:
-    assert (
-        "kind='regression' (--kind regression) predicts them as numbers"
-        in looks_like([3, 4, 5] * 9, "rings")[1]
-    )
+    assert "kind='regression' predicts them as numbers" in looks_like([3, 4, 5] * 9, "rings")[1]
     assert read_target([3, 4, 5] * 9, "rings", "multiclass").doubt == ""
     assert read_target([0, 1] * 9, "rings").doubt == ""
 
@@ -46,15 +43,15 @@ def test_whole_numbers_taken_as_classes_are_mentioned_unless_the_kind_was_given(
     ("values", "classes"),
     [
         (np.array([2, 10, 1, 2], np.int8), (1, 2, 10)),
-        (np.array([2.0, np.nan, 1.0]), (1, 2)),
+        (np.array([2.0, np.nan, 1.0]), (1.0, 2.0)),
         ([True, False, np.True_], (False, True)),
         (["b", "a", None, ""], ("a", "b")),
-        ([1, "b", 1], ("1", "b")),
+        ([1, "b", 1], (1, "b")),
         ([0.5, 1.0, 0.5], (0.5, 1.0)),
         (np.array([b"x", b"y"]), ("x", "y")),
     ],
 )
-def test_classes_are_plain_sorted_values_of_one_type(values: Any, classes: Any) -> None:
+def test_classes_are_the_labels_as_given_and_sorted(values: Any, classes: Any) -> None:
     found = read_target(values, "y", "classification")
     assert found.classes == classes
     assert [type(label) for label in found.classes] == [type(label) for label in classes]
@@ -91,13 +88,20 @@ def test_a_target_that_cannot_be_learnt_is_refused(values: Any, kind: Any, sente
         read_target(values, "y", kind)
 
 
-def test_a_class_of_one_row_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"class 'c' of target 'y' must have at least 2 rows"):
-        enough_rows(np.array([0, 0, 1, 1, 2]), ("a", "b", "c"), "y")
-    with pytest.raises(
-        InputError, match=r"9 classes in 9 rows. For numbers, use kind='regression'"
-    ):
-        enough_rows(np.arange(9), tuple("abcdefghi"), "y")
+def test_a_class_of_one_row_is_left_out_and_named() -> None:
+    target = leave_out_single_rows(read_target(["a", "a", "b", "c", "b"], "y"), "y")
+    assert (target.kind, target.classes) == ("binary", ("a", "b"))
+    assert (target.values.tolist(), target.rows.tolist()) == ([0, 0, 1, 1], [0, 1, 2, 4])
+    assert target.notes == (
+        "Class 'c' of 'y' has a single row and is left out: no row would be left to judge by.",
+    )
+
+
+def test_classes_that_are_nearly_all_single_are_refused() -> None:
+    with pytest.raises(InputError, match=r"9 classes in 9 rows, 9 of them in a single row"):
+        leave_out_single_rows(read_target(list("abcdefghi"), "y"), "y")
+    with pytest.raises(InputError, match="at least two classes of 2 rows"):
+        leave_out_single_rows(read_target(["a", "a", "b"], "y"), "y")
 
 
 def test_further_rows_use_the_same_classes() -> None:

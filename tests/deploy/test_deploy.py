@@ -170,7 +170,7 @@ def test_wrong_files_and_rows_are_refused(binary_task: Task, tmp_path: Path) -> 
 
 
 def test_a_file_of_a_later_version_is_refused(binary_task: Task, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"must have format 1 or less, got 99\. Update netwright"):
+    with pytest.raises(InputError, match=r"must have format 2 or less, got 99\. Update netwright"):
         export(fitted(binary_task), card_of(binary_task) | {"format": 99}, tmp_path / "m.onnx")
 
 
@@ -372,6 +372,9 @@ def test_columns_taken_together_are_what_each_is(tmp_path: Path) -> None:
     twice = pd.concat([frame, frame["0/0"]], axis=1)
     with pytest.raises(InputError, match="must be one column"):
         model.feeds(twice)
-    for one in (frame.iloc[0], frame.iloc[0].to_dict()):
-        with pytest.raises(InputError, match=r"got one row. For one row give a table of one"):
-            model.feeds(one)
+    with pytest.raises(InputError, match=r"got one row. For one row give a table of one"):
+        model.feeds(frame.iloc[0].to_dict())
+    whole = model.feeds(frame.iloc[:1])
+    for row in (frame.iloc[0], frame.iloc[:1].to_dict("records")):
+        for name, values in model.feeds(row).items():
+            assert values.tolist() == whole[name].tolist() or np.isnan(values[0])

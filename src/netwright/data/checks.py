@@ -27,6 +27,13 @@ def existing(path: Path, known: Iterable[str] = ()) -> Path:
     """The path; InputError with the nearest neighbour when there is nothing at it."""
     if path.exists():
         return path
+    if any(sign in path.name for sign in "*?["):
+        code = (
+            f"import glob, pandas; pandas.concat(map(pandas.read_csv, sorted(glob.glob('{path}'))))"
+            ".to_csv('all.csv', index=False)"
+        )
+        fix = f'Join the files: python -c "{code}"'
+        raise InputError(expected("data", "a single file or folder", str(path), fix))
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     fix = closest(path.name, [*beside, *known])
     raise InputError(expected("data", "a file or folder that exists", str(path), fix))

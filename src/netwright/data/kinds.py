@@ -77,7 +77,8 @@ def _infer_objects(values: NDArray[Any], name: str, decimal_comma: bool) -> Colu
     if not natures:
         return ColumnFormat("category" if words else None)
     if natures <= {"number", "duration"}:
-        return ColumnFormat("numeric", reading="durations, in seconds" * ("duration" in natures))
+        reading = "durations, in seconds" * ("duration" in natures)
+        return ColumnFormat("numeric", reading=reading, note=_words_note(cells, name))
     if natures == {"boolean"} and not words:
         return ColumnFormat("boolean")
     if natures == {"date"} and not words:
@@ -88,7 +89,8 @@ def _infer_objects(values: NDArray[Any], name: str, decimal_comma: bool) -> Colu
     if not natures & {"boolean", "date"} and all(isinstance(value, str) for value in present):
         written = infer_number_format(present, decimal_comma)
         if written is not None:
-            return ColumnFormat("numeric", numbers=written, reading=_reading(written))
+            note = _words_note(cells, name)
+            return ColumnFormat("numeric", numbers=written, reading=_reading(written), note=note)
     return ColumnFormat("category", note=_near_miss(cells, name, decimal_comma))
 
 
@@ -114,6 +116,20 @@ def _reading(written: NumberFormat) -> str:
         separator = {" ": "blanks", "'": "apostrophes", ",": "commas", ".": "points"}
         marks += f"{' and' if marks else ' with'} {separator[written.thousands]} between thousands"
     return f"numbers{unit}{marks}" if unit or marks else ""
+
+
+def _words_note(cells: Sequence[_Cell], name: str) -> str:
+    """A sentence on words among numbers, which can only mean that there is none."""
+    words = [cell for cell in cells if cell.nature == "word"]
+    if not words:
+        return ""
+    some = ", ".join(quoted(cell.value) for cell in words[:5])
+    rows = sum(cell.rows for cell in words)
+    return f"Column {name!r}: {some} among numbers count as missing ({_rows(rows)})."
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _near_miss(cells: Sequence[_Cell], name: str, decimal_comma: bool) -> str:

@@ -42,7 +42,7 @@ def double_precision_note(
     column: Column, raw: NDArray[Any], values: NDArray[Any]
 ) -> list[str]:  # fmt: skip
     """A sentence where even double precision merges whole numbers; `raw`: as they came."""
-    if column.dtype != "float64" or not (np.abs(values) >= EXACT_DOUBLE).any():
+    if column.kind != "numeric" or not (np.abs(values) >= EXACT_DOUBLE).any():
         return []
     before, after = len(set(raw.tolist())), len(np.unique(values))
     if after >= before:

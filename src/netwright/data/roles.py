@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.columns import Column, as_category
+from netwright.data.missing import MISSING_MARKS
+from netwright.data.moments import MISSING_DATE
 from netwright.data.task import Features, Images, Table
 from netwright.errors import quoted
 
@@ -62,6 +64,8 @@ def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> lis
         return _merged_categories(column.name, raw, values)
     if column.kind == "text":
         return []
+    if column.kind == "date":
+        return _impossible_dates(column.name, raw, values)
     before = {text for value in raw.tolist() if isinstance(value, str) and (text := value.strip())}
     after = len(np.unique(values))
     if column.kind == "boolean" or after >= _SHARE_LEFT * len(before):
@@ -70,6 +74,21 @@ def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> lis
         f"Column {column.name!r} has {len(before):,} different texts, which are read as {after:,} "
         f"different {column.kind} values."
     ]
+
+
+def _impossible_dates(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
+    """A sentence on dates that no calendar has, or that lie beyond what is kept."""
+    missing = (values == MISSING_DATE).tolist()
+    texts = [
+        value
+        for value, gone in zip(raw.tolist(), missing, strict=True)
+        if gone and isinstance(value, str) and value.strip() not in MISSING_MARKS.texts
+    ]
+    if not texts:
+        return []
+    some = ", ".join(map(quoted, list(dict.fromkeys(texts))[:3]))
+    rows = "1 row" if len(texts) == 1 else f"{len(texts):,} rows"
+    return [f"Column {name!r}: dates that no calendar has ({some}) count as missing ({rows})."]
 
 
 def _merged_categories(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:

@@ -108,7 +108,7 @@ def column_name(what: str, name: object, columns: list[str]) -> str:
     """The column that is called so, blanks around it aside. InputError where there is none."""
     plain = str(name).strip()
     if plain not in columns:
-        raise unknown_column(what, name, columns)
+        raise unknown_column(what, str(name), columns)
     return plain
 
 

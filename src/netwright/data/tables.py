@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from netwright._optional import require
 from netwright.data.checks import existing, has_rows, listed, unique
-from netwright.data.columns import Column, convert
+from netwright.data.columns import Column, canonical, convert, number
 from netwright.data.kinds import ColumnFormat, infer_format
 from netwright.data.memory import refuse_if_larger
-from netwright.data.missing import MISSING_MARKS, MissingMarks
+from netwright.data.missing import MISSING_MARKS, MissingMarks, is_missing
 from netwright.data.precision import double_precision_note, needs_double
 from netwright.data.roles import merged_texts, oddities, role_of
 from netwright.data.task import Table
@@ -236,7 +236,7 @@ def _column(
     if kind is None:
         left_out.empty.append(name)
         return None
-    texts_declared = declared and kind == "category" and _all_texts(values)
+    texts_declared = declared and kind == "category" and _written_like_others(values)
     if kind == "category" and not shown.note:
         texts = convert(Column(name, "category", as_written=texts_declared), values)
         role = role_of(texts, declared)
@@ -262,12 +262,13 @@ def _converted(column: Column, values: NDArray[Any]) -> tuple[Column, NDArray[An
         return column, array.astype(np.float32)
 
 
-def _all_texts(values: NDArray[Any]) -> bool:
-    return all(isinstance(value, str) for value in values.tolist() if not _no_value(value))
-
-
-def _no_value(value: Any) -> bool:
-    return value is None or value is pd.NA or value != value  # NaN
+def _written_like_others(values: NDArray[Any]) -> bool:
+    """Whether texts of a declared category would not be told apart from others by their canonical
+    form: 7 is written 07, too, and NA is a category here."""
+    distinct = {value for value in values.tolist() if not is_missing(value)}
+    return all(isinstance(value, str) for value in distinct) and any(
+        canonical(value) != value.strip() or number(value) is not None for value in distinct
+    )
 
 
 def read_table(

@@ -216,11 +216,10 @@ def _labels(raw: Any, name: str, source: LabelSource) -> list[Value | None]:
         return label
 
     labels = each(array.astype(object), read, name)
-    infinite = next((i for i, label in enumerate(labels) if label in (np.inf, -np.inf)), None)
-    if infinite is not None:
-        got = labels[infinite]
+    for endless in {np.inf, -np.inf} & set(labels):
+        row = labels.index(endless) + 1
         raise InputError(
-            f"target {name!r} must be finite, got {got} in row {infinite + 1}. Drop the row."
+            f"target {name!r} must be finite, got {endless} in row {row}. Drop the row."
         )
     return labels
 
@@ -237,12 +236,20 @@ def _label(value: Any) -> Value | None:
     return str(value) if as_number is None else _label(as_number)
 
 
+def _is_label(value: Any) -> bool:
+    """Whether a value can come back as itself."""
+    return isinstance(value, str | bytes | bool | int | float | np.generic) or is_missing(value)
+
+
 def _label_notes(
     raw: Any, labels: Sequence[Value | None], name: str, source: LabelSource
 ) -> tuple[str, ...]:
     """What people may not expect of texts that are labels."""
-    texts = {label for label in labels if isinstance(label, str)}
+    texts = {label for label in set(labels) if isinstance(label, str)}
     notes = []
+    others = {type(value).__name__ for value in vector(raw, name).tolist() if not _is_label(value)}
+    if texts and others:
+        notes.append(f"Labels of type {', '.join(sorted(others))} in {name!r} are kept as texts.")
     marks = sorted(texts & MISSING_MARKS.texts)
     if marks and source.csv:
         flag = wording(python=f"missing_labels={marks[0]!r}", shell=f"--missing-label {marks[0]}")
@@ -253,8 +260,8 @@ def _label_notes(
             f"missing; {flag} leaves such rows out."
         )
     stripped: dict[str, set[str]] = {}
-    given = {str(value) for value in vector(raw, name).tolist() if isinstance(value, str)}
-    for text in given if source.file or source.csv else texts:
+    given = set(vector(raw, name).tolist()) if source.file or source.csv else texts
+    for text in sorted(value for value in given if isinstance(value, str)):
         stripped.setdefault(text.strip(), set()).add(text)
     same = [sorted(writings) for text, writings in stripped.items() if text and len(writings) > 1]
     if same:
@@ -270,10 +277,14 @@ def _some_names(names: Sequence[Value]) -> str:
 
 def _numbered(labels: Sequence[Value]) -> tuple[tuple[Value, ...], NDArray[np.int64]]:
     """The classes in their order, and the place of each label among them."""
-    distinct = {label_key(label): label for label in labels}
-    classes = sorted_labels(distinct.values())
+    if len(set(map(type, labels))) == 1:
+        classes = sorted_labels(set(labels))
+        place: dict[Any, int] = {label: i for i, label in enumerate(classes)}
+        return classes, np.array([place[label] for label in labels], np.int64)
+    keys = [label_key(label) for label in labels]  # 1 and True are equal, but not the same label
+    classes = sorted_labels(dict(zip(keys, labels, strict=True)).values())
     place = {label_key(label): i for i, label in enumerate(classes)}
-    return classes, np.array([place[label_key(label)] for label in labels], np.int64)
+    return classes, np.array([place[key] for key in keys], np.int64)
 
 
 def _check_classes(classes: Sequence[Value], name: str, shown: RequestedKind) -> None:
@@ -362,8 +373,8 @@ def _numbers(
         row = found.index(None)
         how = wording(python="kind='classification'", shell="--kind classification")
         raise InputError(
-            f"target {name!r} must hold numbers for regression, all without a sign or with the same "
-            f"unit, got {quoted(array[row])} in row {row + 1}. For classes, use {how}."
+            f"target {name!r} must hold numbers for regression, got {quoted(array[row])} in row "
+            f"{row + 1}. Write all without a sign, or with the same unit; for classes, use {how}."
         )
     values = np.array(found, np.float64)
     infinite = np.flatnonzero(np.isinf(values))

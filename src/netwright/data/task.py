@@ -156,11 +156,12 @@ def task(
     array: (n, columns) for a table, (n, h, w) or (n, h, w, c) for images. `target`: a column's
     name, or the n targets; left out where the data holds them (folders, ``.npz``, built-in).
     `test`: rows that the search never sees, as another path or frame of the same form, or a pair
-    (data, targets). `kind` overrides what the target looks like (`targets.looks_like` says the rule); "classification" leaves open
-    whether it is binary. `groups` (a column or n values): rows of one group stay on one side of
-    the split. `weights` (a column or n numbers) say how much each row counts, in training and in
-    scores; searches over shared weights count all rows alike. `missing_labels`: texts of the
-    target that stand for no label, such as "NA", which is a class otherwise.
+    (data, targets). `kind` overrides what the target looks like (`targets.looks_like` says the
+    rule); "classification" leaves open whether it is binary. `groups` (a column or n values): rows
+    of one group stay on one side of the split. `weights` (a column or n numbers) say how much each
+    row counts, in training and in scores; searches over shared weights count all rows alike.
+    `missing_labels`: texts of the target that stand for no label, such as "NA", which is a class
+    otherwise.
 
     Rows without a target are left out, and so are classes of a single row: notes say how many.
     Raises InputError in one sentence with a way out.

@@ -8,6 +8,7 @@ is read as its text, and converted by the column's own rules.
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
@@ -15,11 +16,12 @@ import lzma
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 
 from netwright.data.checks import has_rows, listed, unique
@@ -41,6 +43,7 @@ _WHOLE_LINE = "\x1f"
 """A separator that no text has: the lines of a table of one column are its cells."""
 _HEAD_BYTES, _HEAD_RECORDS = 1 << 16, 6
 """So many bytes, and records of these, tell the separator."""
+_MAX_HEADER_BYTES = 1 << 22
 _CHUNK_BYTES = 1 << 24
 _MAX_COLUMNS = 50_000
 _SAMPLE_ROWS = 50_000
@@ -70,9 +73,6 @@ class _Layout:
     skipped: int
     """Lines before the header."""
 
-    def open(self) -> IO[bytes]:
-        return _open(self.path)
-
 
 def text_suffix(path: Path) -> str:
     """``.csv`` of ``a.csv`` and ``a.csv.gz``; "" where the name is of no text table."""
@@ -95,7 +95,9 @@ def read_text(
     """
     try:
         _refuse_large(path)
-        layout, notes = _layout(path, {*texts, *(numbers or ())})
+        layout, notes = _layout(path, {*texts, *(numbers or ())} if numbers is not None else ())
+        if numbers is None and len(layout.names) == 1:
+            raise _one_column(layout)
         short = _scan(layout)
         frame, layout = _with_encoding(layout, notes, texts, numbers)
     except _BROKEN as error:
@@ -107,6 +109,13 @@ def read_text(
     if numbers is None:
         notes += _merged_codes(layout, frame)
     return TextTable(frame, tuple(notes), layout.separator == ";")
+
+
+def _one_column(layout: _Layout) -> InputError:
+    return InputError(
+        f"{layout.path.name} must have a target and columns to learn from, got one column, "
+        f"{quoted(layout.names[0])}. Separate columns by a comma, semicolon, tab or |."
+    )
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -151,15 +160,33 @@ def _head(path: Path) -> tuple[str, list[str]]:
     """Encoding, and the first lines, those without anything in them included."""
     with _open(path) as file:
         raw = file.read(_HEAD_BYTES)
+        if b"\n" not in raw and b"\r" not in raw:
+            raw += file.readline(_MAX_HEADER_BYTES)
+    if len(raw) > _MAX_HEADER_BYTES:
+        raise InputError(
+            f"{path} must have a header line that ends within {_MAX_HEADER_BYTES:,} bytes, got a "
+            "longer one. Put each row on a line of its own."
+        )
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     if b"\0" in raw and encoding != "utf-16":
         raise InputError(f"{path} must be a table as text, got a binary file. Export it as CSV.")
+    if not _decodes(raw, encoding):
+        encoding = "cp1252"
     lines = re.split(r"\r\n|\r|\n", raw.decode(encoding, errors="replace"))
-    if len(raw) == _HEAD_BYTES:
+    if len(raw) >= _HEAD_BYTES:
         lines = lines[:-1] or lines  # the last may be cut
     if not any(line.strip() for line in lines):
         raise InputError(f"{path} must have a header line and rows, got an empty file.")
     return encoding, lines
+
+
+def _decodes(raw: bytes, encoding: str) -> bool:
+    """Whether the bytes are text in this encoding; the last character may be cut."""
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(raw)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _preamble(lines: Sequence[str], path: Path) -> tuple[str, int, list[str]]:
@@ -222,11 +249,14 @@ def _records(lines: Sequence[str], separator: str) -> list[list[str]]:
         io.StringIO("\n".join(lines), newline=""), delimiter=separator, skipinitialspace=True
     )
     records = []
-    for record in reader:
-        if any(cell.strip() for cell in record):
-            records.append(record)
-        if len(records) == _HEAD_RECORDS:
-            break
+    try:
+        for record in reader:
+            if any(cell.strip() for cell in record):
+                records.append(record)
+            if len(records) == _HEAD_RECORDS:
+                break
+    except csv.Error:  # a cell longer than any name: what came before it has to do
+        pass
     return records or [[""]]
 
 
@@ -234,26 +264,40 @@ def _scan(layout: _Layout) -> int:
     """How many cells short lines lack; InputError at a NUL. 0 where quotes hide what is a cell."""
     if layout.encoding == "utf-16" or layout.separator == _WHOLE_LINE:
         return 0
-    separators = ends = blank = 0
+    separators = lines = 0
     quotes, last = False, b"\n"
-    with layout.open() as file:
+    for chunk in _chunks(layout):
+        if b"\0" in chunk:
+            raise InputError(
+                f"{layout.path} must be a table as text, got a binary file. Export it as CSV."
+            )
+        quotes = quotes or b'"' in chunk
+        if not quotes:
+            codes = np.frombuffer(chunk, np.uint8)
+            separators += int(np.count_nonzero(codes == ord(layout.separator)))
+            lines += int(np.count_nonzero(codes == ord("\n")))
+        last = chunk[-1:]
+    if quotes or not lines:
+        return 0
+    lines += last != b"\n"
+    short = lines * (len(layout.names) - 1) - separators
+    return short - _blank_lines(layout) * (len(layout.names) - 1) if short > 0 else 0
+
+
+def _chunks(layout: _Layout) -> Iterator[bytes]:
+    """The bytes from the header on."""
+    with _open(layout.path) as file:
         for _ in range(layout.skipped):
             file.readline()
         while chunk := file.read(_CHUNK_BYTES):
-            if b"\0" in chunk:
-                raise InputError(
-                    f"{layout.path} must be a table as text, got a binary file. Export it as CSV."
-                )
-            quotes = quotes or b'"' in chunk
-            if not quotes:
-                separators += chunk.count(layout.separator.encode())
-                ends += chunk.count(b"\n") or chunk.count(b"\r")
-                blank += (last + chunk).count(b"\n\n") + chunk.count(b"\n\r\n")
-            last = chunk[-1:]
-    if quotes:
-        return 0
-    lines = ends - blank + (last not in b"\r\n")
-    return max(0, lines * (len(layout.names) - 1) - separators)
+            yield chunk
+
+
+def _blank_lines(layout: _Layout) -> int:
+    with _open(layout.path) as file:
+        for _ in range(layout.skipped):
+            file.readline()
+        return sum(not line.strip() for line in file)
 
 
 def _with_encoding(
@@ -268,8 +312,7 @@ def _with_encoding(
             frame = _frame(tried, texts, numbers)
         except UnicodeDecodeError:
             continue
-        if encoding != layout.encoding:
-            named = {"cp1252": "Windows-1252", "latin-1": "Latin-1"}[encoding]
+        if named := {"cp1252": "Windows-1252", "latin-1": "Latin-1"}.get(encoding):
             notes.append(f"{layout.path.name} is not UTF-8; it is read as {named}.")
         return frame, tried
     raise AssertionError("Latin-1 decodes every byte")

@@ -1,0 +1,147 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.data.labels import (
+    classes_array,
+    file_labels,
+    given_labels,
+    label_dtype,
+    plain_labels,
+)
+from netwright.data.targets import LabelSource, read_target
+from netwright.data.task import task
+from netwright.errors import InputError
+
+CSV = LabelSource(csv=True, file=True)
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [
+        (["1", "2"], [1, 2]),
+        (["-1.5", "2"], [-1.5, 2]),
+        (["0.0", "1.0"], [0.0, 1.0]),
+        (["True", "False"], [True, False]),
+        (["true", "false"], ["true", "false"]),
+        (["01", "2"], ["01", "2"]),
+        (["3.10", "3.9"], ["3.10", "3.9"]),
+        (["1E5", "7"], ["1E5", "7"]),
+        (["1234567890123456789012", "7"], ["1234567890123456789012", "7"]),
+        (["1", "1.0"], ["1", "1.0"]),
+        (["1", "x", None], ["1", "x", None]),
+        (["+1", "2"], ["+1", "2"]),
+    ],
+)
+def test_texts_are_numbers_where_plainly_written(texts: Any, labels: Any) -> None:
+    read = plain_labels(texts)
+    assert read == labels
+    assert [type(label) for label in read] == [type(label) for label in labels]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0], np.float32), np.array([3, 5], np.int8),
+        np.array([2**63 + 1, 2**64 - 1], np.uint64), np.array([True, False]),
+        np.array(["yes", "yes "]), np.array([b"a", b"b"]), np.array([1, "1", True, 2.5], object),
+        np.array([10**25, 7], object), np.array(["b", "a"], object),
+    ],
+)  # fmt: skip
+def test_labels_come_back_in_the_type_in_which_they_were_given(y: Any) -> None:
+    target = read_target(y, "y", "classification")
+    card = {"classes": list(target.classes), "label_dtype": target.label_dtype}
+    in_file = file_labels(target.classes)[target.values]
+    back = given_labels(in_file, card)
+    assert back.dtype == y.dtype
+    assert back.tolist() == y.tolist()
+    assert list(map(type, back.tolist())) == list(map(type, y.tolist()))
+    assert classes_array(card).dtype == y.dtype
+
+
+def test_models_from_before_labels_had_types_give_what_the_file_gives() -> None:
+    predicted = np.array([1, 2])
+    assert given_labels(predicted, {"classes": [1, 2]}) is predicted
+
+
+def test_lists_have_the_type_of_their_labels() -> None:
+    assert label_dtype([1, 2]) == "int64"
+    assert label_dtype([2**63]) == "uint64"
+    assert label_dtype(["a", 1]) == "object"
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind", "classes"),
+    [
+        (["NA", "EU", "AS"], "multiclass", ("AS", "EU", "NA")),
+        (["None", "x", ""], "binary", ("None", "x")),
+        (["01", "02"], "binary", ("01", "02")),
+        (["3.9", "3.10", "3.11"], "multiclass", ("3.10", "3.11", "3.9")),
+        (["1E5", "2E3", "3E3"], "multiclass", ("1E5", "2E3", "3E3")),
+        ([" yes", "yes ", "no"], "binary", ("no", "yes")),
+        (["5%", "10%"], "binary", ("10%", "5%")),
+    ],
+)
+def test_texts_of_a_file_are_classes(texts: list[str], kind: str, classes: Any) -> None:
+    target = read_target(texts * 9, "y", source=CSV)
+    assert (target.kind, target.classes) == (kind, classes)
+
+
+@pytest.mark.parametrize(
+    ("texts", "values"),
+    [
+        (["1.50", "2.25", "NA", "-"], [1.5, 2.25]),
+        ([f"${i}.50" for i in range(30)], [i + 0.5 for i in range(30)]),
+        ([f"{i}E3" for i in range(1, 31)], [i * 1000 for i in range(1, 31)]),
+    ],
+)
+def test_texts_of_a_file_are_numbers_with_the_marks_of_features(
+    texts: list[str], values: list[float]
+) -> None:
+    target = read_target(texts, "y", source=CSV)
+    assert (target.kind, target.values.tolist()) == ("regression", values)
+
+
+def test_marks_that_are_classes_are_told_and_can_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"x": range(60), "y": ["NA", "EU", "AS"] * 20}).to_csv(path, index=False)
+    told = (
+        "'NA' in 'y' is a class (20 rows), not missing; missing_labels='NA' leaves such rows out."
+    )
+    assert told in task(path, "y").notes
+    less = task(path, "y", missing_labels="NA")
+    assert less.classes == ("AS", "EU")
+    assert "20 rows have no 'y' and are left out." in less.notes
+    assert task(path, " y ").classes == ("AS", "EU", "NA")
+
+
+def test_labels_that_differ_by_blanks_are_told() -> None:
+    target = read_target(["yes", "yes ", "no"], "y")
+    assert target.classes == ("no", "yes", "yes ")
+    assert target.notes == (
+        "'yes', 'yes ' of 'y' differ by blanks alone and are different classes.",
+    )
+
+
+def test_whole_numbers_of_images_are_classes() -> None:
+    labels = np.arange(43).repeat(2)
+    assert read_target(labels, "y", source=LabelSource(images=True)).kind == "multiclass"
+    assert read_target(labels, "y").kind == "regression"
+
+
+def test_a_test_file_is_read_by_the_classes_of_the_task(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"code": ["1E5", "A7"] * 30, "x": range(60), "y": ["01", "2"] * 30})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame[frame.code == "1E5"].to_csv(tmp_path / "b.csv", index=False)
+    found = task(tmp_path / "a.csv", "y", test=tmp_path / "b.csv")
+    assert found.test is not None
+    assert set(found.test.target.tolist()) == {0}
+    assert set(found.test.features["code"].tolist()) == {"1E5"}  # type: ignore[index]
+
+
+def test_durations_as_a_target_name_the_way_out() -> None:
+    with pytest.raises(InputError, match=r"got durations. Use y.dt.total_seconds\(\)"):
+        read_target(pd.Series(pd.to_timedelta([1, 2], "s")), "y", "regression")

@@ -1,0 +1,50 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.data.precision import needs_double
+from netwright.data.tables import infer_table
+from netwright.data.task import Table
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "double"),
+    [
+        (np.array([16_777_217.0, 5]), True),
+        (np.array([16_777_216.0, -3, np.nan]), False),
+        (20_240_101 + np.arange(30.0), True),
+        (1.7e9 + RNG.random(500), True),
+        (RNG.normal(size=100_000), False),
+        (52.5 + RNG.normal(size=500) * 1e-7, True),
+        (np.array([np.inf, np.nan, 1.5]), False),
+        (np.exp(RNG.normal(size=500) * 9), False),
+    ],
+)
+def test_double_precision_is_kept_where_single_would_merge(
+    values: np.ndarray, double: bool
+) -> None:
+    assert needs_double(values) is double
+
+
+def infer(**columns: object) -> tuple[Table, tuple[str, ...]]:
+    return infer_table(pd.DataFrame(columns))
+
+
+def test_large_whole_numbers_stay_apart_without_a_word() -> None:
+    big = 2**53 - np.arange(100)
+    table, notes = infer(a=big, b=pd.to_timedelta(big // 1000, "us"))
+    assert [len(np.unique(table[name])) for name in "ab"] == [100, 1]
+    assert table["a"].dtype == np.float64
+    assert notes[-1:] != ("",)
+    assert not any("2^53" in note for note in notes)
+
+
+def test_whole_numbers_that_even_doubles_merge_are_told() -> None:
+    _, notes = infer(a=np.array([2**60 + i for i in range(100)]))
+    assert notes == (
+        "Column 'a' counts up with the rows: drop it if it only names the row.",
+        "Column 'a' holds whole numbers beyond 2^53, of which double precision tells 1 of 100 "
+        "apart. Make it a category if each matters.",
+    )

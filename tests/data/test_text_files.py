@@ -1,0 +1,169 @@
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.data import memory, text_files
+from netwright.data.prediction import read_rows
+from netwright.data.tables import read_file, read_frame
+from netwright.data.task import Table, task
+from netwright.errors import InputError
+
+TEXT = "x,y\n1,a\n2,b\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, newline="")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "opener"), [("a.csv.gz", gzip.open), ("a.csv.bz2", bz2.open), ("a.tsv.xz", lzma.open)]
+)
+def test_compressed_tables_are_read(name: str, opener: object, tmp_path: Path) -> None:
+    text = TEXT.replace(",", "\t") if ".tsv" in name else TEXT
+    with opener(tmp_path / name, "wt") as file:  # type: ignore[operator]
+        file.write(text)
+    assert read_file(tmp_path / name).frame["y"].tolist() == ["a", "b"]
+    assert task(
+        pd.read_csv(tmp_path / name, sep=None, engine="python").iloc[[0, 1] * 9], "y"
+    ).classes
+
+
+def test_a_broken_or_swollen_archive_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(TEXT.encode() * 1000)[:-20])
+    with pytest.raises(InputError, match=r"a.csv.gz must be a whole compressed file"):
+        read_file(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(InputError, match="must be a whole compressed file"):
+        read_file(path)
+    monkeypatch.setattr(memory, "_SHARE", 10**9)
+    path.write_bytes(gzip.compress(TEXT.encode() * 1000))
+    with pytest.raises(InputError, match=r"a.csv.gz without compression must fit into a quarter"):
+        read_file(path)
+    with pytest.raises(InputError, match=r"b.csv must fit into a quarter"):
+        read_file(write(tmp_path / "b.csv", TEXT * 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("sep=;\nx;y\n1;a\n2;b\n", "separated by ';'"),
+        ('"sep=,"\nx,y\n1,a\n2,b\n', ""),
+        ("# made by a tool\n#\n\nx,y\n1,a\n2,b\n", "2 comment lines before the header"),
+        ("\n\nx,y\n1,a\n2,b\n", ""),
+        ("x,y\r1,a\r2,b\r", ""),
+        ("\ufeffx,y\r\n1,a\r\n2,b\r\n", ""),
+        ('"x",y\n1,"a"\n2,b', ""),
+    ],
+)
+def test_what_stands_before_and_around_a_table_is_known(
+    text: str, note: str, tmp_path: Path
+) -> None:
+    read = read_file(write(tmp_path / "a.csv", text))
+    assert read.frame.to_dict("list") == {"x": [1, 2], "y": ["a", "b"]}
+    assert len(read.notes) == bool(note)
+    assert all(note in told for told in read.notes)
+
+
+def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
+    assert list(read_file(write(tmp_path / "a.csv", "#id,y\n1,a\n2,b\n")).frame) == ["#id", "y"]
+
+
+def test_short_lines_are_counted(tmp_path: Path) -> None:
+    read = read_file(write(tmp_path / "a.csv", "x,y,z\n1,2,3\n4\n5,6\n\n7,8,9\n"))
+    assert read.notes == ("3 cells are missing at the ends of lines of a.csv, read as empty.",)
+    assert read_file(write(tmp_path / "b.csv", "x,y\n1,2\n3,4")).notes == ()
+
+
+def test_codes_that_become_one_number_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "code,y\n7,1\n07,2\n007,3\n8,4\n08,5\n")
+    (note,) = read_file(path).notes
+    assert "'7', '07', '007' are one value, and 1 more such" in note
+    assert read_file(write(tmp_path / "b.csv", "zip,y\n01234,1\n10000,2\n")).notes == ()
+
+
+def test_cells_of_known_columns_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b,c\n1E5,True,NA\n007,False,2\n")
+    frame = read_file(path, texts=["a"], numbers=["b", "c"]).frame
+    assert frame["a"].tolist() == ["1E5", "007"]
+    assert frame["b"].tolist() == ["True", "False"]
+    assert np.isnan(frame["c"][0])
+    assert list(read_file(path, texts=["a"], numbers=[]).frame) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["1E5", "2E3", "A7"], ["Infinity", "Nova", "1"], ["1,2", "3", "x"], ["True", "7", "x"]],
+)
+def test_a_row_has_one_meaning_in_every_file(texts: list[str], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"code": texts * 20, "n": range(60), "y": [0, 1] * 30})
+    frame.to_csv(tmp_path / "all.csv", index=False, sep=";")
+    found = task(tmp_path / "all.csv", "y")
+    for text in texts:
+        part = frame[frame.code == text][["code", "n"]]
+        part.to_csv(tmp_path / "part.csv", index=False, sep=";")
+        rows, _ = read_rows(tmp_path / "part.csv", found.features)
+        assert isinstance(rows, Table)
+        assert isinstance(found.features, Table)
+        whole = found.features.take(np.flatnonzero((frame.code == text).to_numpy()))
+        assert rows["code"].tolist() == whole["code"].tolist()
+
+
+@pytest.mark.parametrize("text", ["good; bad, day 1", 'say "hi", twice', "7"])
+def test_a_single_column_predicts_from_a_file_of_it(text: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"t": [f"{text} {i}" for i in range(60)], "y": [0, 1] * 30})
+    found = task(frame, "y")
+    frame[["t"]].to_csv(tmp_path / "a.csv", index=False)
+    rows, _ = read_rows(tmp_path / "a.csv", found.features)
+    assert len(rows) == 60
+    bare = write(tmp_path / "b.csv", "t\n" + "".join(f"{t}\n" for t in frame.t if '"' not in t))
+    if '"' not in text:
+        assert len(read_rows(bare, found.features)[0]) == 60
+    with pytest.raises(InputError, match="got one column, 't'"):
+        task(tmp_path / "a.csv", "t")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a.xlsx", r"pandas.read_excel\('a.xlsx'\).to_csv\('a.csv', index=False\)"),
+        ("a.jsonl", r"pandas.read_json\('a.jsonl', lines=True\)"),
+        ("a.npy", "numpy.savez"),
+        ("a.dat", r"Save it as one of .*\.csv\.gz"),
+    ],
+)
+def test_other_kinds_of_files_name_the_line_that_converts(
+    name: str, line: str, tmp_path: Path
+) -> None:
+    write(tmp_path / name, "x")
+    with pytest.raises(InputError, match=line):
+        read_file(tmp_path / name)
+
+
+def test_a_glob_names_the_line_that_joins(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"got '.*part-\*.csv'. Join the files: python -c"):
+        task(str(tmp_path / "part-*.csv"), "y")
+
+
+def test_records_and_series_are_tables() -> None:
+    records = [{"a": 1, "b": "x"}, {"a": 2, "b": "y", "c": 3}]
+    assert read_frame(records).frame.shape == (2, 3)
+    assert list(read_frame(pd.Series(["a", "b"], name="text")).frame) == ["text"]
+    assert list(read_frame(pd.Series(["a", "b"])).frame) == ["x"]
+
+
+def test_many_columns_are_refused_without_a_long_wait(tmp_path: Path) -> None:
+    names = ",".join(f"c{i}" for i in range(60_000))
+    with pytest.raises(InputError, match="must have at most 50,000 columns, got 60,000"):
+        read_file(write(tmp_path / "a.csv", f"{names}\n{names}\n"))
+    with pytest.raises(InputError, match="must have a header line that ends within"):
+        read_file(write(tmp_path / "a.csv", "a" * 5_000_000))
+    assert text_files.text_suffix(tmp_path / "a.b.CSV.GZ") == ".csv"
