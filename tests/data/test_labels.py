@@ -48,7 +48,7 @@ def test_texts_are_numbers_where_plainly_written(texts: Any, labels: Any) -> Non
         np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0], np.float32), np.array([3, 5], np.int8),
         np.array([2**63 + 1, 2**64 - 1], np.uint64), np.array([True, False]),
         np.array(["yes", "yes "]), np.array([b"a", b"b"]), np.array([1, "1", True, 2.5], object),
-        np.array([10**25, 7], object), np.array(["b", "a"], object),
+        np.array([10**25, 7], object), np.array(["b", "a"], object), np.array([True, False], object),
     ],
 )  # fmt: skip
 def test_labels_come_back_in_the_type_in_which_they_were_given(y: Any) -> None:

@@ -74,7 +74,10 @@ def test_what_stands_before_and_around_a_table_is_known(
 
 
 def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
-    assert list(read_file(write(tmp_path / "a.csv", "#id,y\n1,a\n2,b\n")).frame) == ["#id", "y"]
+    path = write(tmp_path / "a.csv", '#id,"y, z"\n1,a\n2,b\n')
+    assert list(read_file(path).frame) == list(read_file(path, ["#id"]).frame) == ["#id", "y, z"]
+    path = write(tmp_path / "b.csv", "# one\n1\n2\n")
+    assert read_file(path, [], ["# one"]).frame["# one"].tolist() == [1, 2]
 
 
 def test_short_lines_are_counted(tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def as_numbers(
         rule = f"numbers in {number_format.unit}" if number_format.unit else "numbers"
         read = _number_reader(number_format, marks)
         return np.array(_strict(array, read, rule, name), np.float64)
+    if array.dtype.kind == "M" and np.isnat(array).all():
+        return np.full(len(array), np.nan)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{_what(name)} must hold numbers, got values of type {array.dtype}.")
     return array.astype(np.float64)
@@ -164,7 +166,8 @@ def as_date(
         return nanoseconds(array)
     if array.dtype.kind in "iu":
         return array.astype(np.int64)
-    if array.dtype.kind == "f" and np.isnan(array).all():
+    missing = np.isnat if array.dtype.kind == "m" else np.isnan
+    if array.dtype.kind in "fm" and missing(array).all():
         return np.full(len(array), MISSING_DATE, np.int64)
     if array.dtype.kind not in "OUS":
         raise InputError(f"{_what(name)} must hold dates, got values of type {array.dtype}.")

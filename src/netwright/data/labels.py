@@ -45,9 +45,9 @@ def plain_labels(texts: Sequence[str | None]) -> list[Value | None]:
 def label_dtype(labels: Iterable[Value], given: np.dtype[Any] | None = None) -> str:
     """The numpy type in which predictions give the labels back, as `numpy.dtype` takes it.
 
-    `given`: the type of the array in which they came; object says nothing.
+    `given`: the type of the array in which they came; None: their own types decide.
     """
-    if given is not None and given.kind in "biufUS":
+    if given is not None and given.kind in "biufUSO":
         return str(given.str) if given.kind in "US" else str(given)
     types = {type(label) for label in labels}
     if types == {bool}:

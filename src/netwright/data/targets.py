@@ -82,9 +82,8 @@ def read_target(
     classes, values = _numbered([label for label in labels if label is not None])
     _check_classes(classes, name, shown)
     notes += dropped_note(len(labels) - len(rows), name)
-    given = None if source.csv else vector(raw, f"target {name!r}").dtype
     found: Kind = "binary" if len(classes) == 2 else "multiclass"
-    dtype = label_dtype(classes, given)
+    dtype = label_dtype(classes, None if source.csv else _given_dtype(raw))
     return Target(found, classes, values, rows, notes, doubt, dtype)
 
 
@@ -273,6 +272,13 @@ def _label_notes(
 def _some_names(names: Sequence[Value]) -> str:
     some = ", ".join(quoted(name) for name in names[:_NAMED_AT_MOST])
     return some + (", ..." if len(names) > _NAMED_AT_MOST else "")
+
+
+def _given_dtype(raw: Any) -> np.dtype[Any] | None:
+    """The numpy type of an array or Series of labels; None where their own types say it: of lists,
+    and of pandas' own types."""
+    dtype = getattr(raw, "dtype", None)
+    return dtype if isinstance(dtype, np.dtype) else None
 
 
 def _numbered(labels: Sequence[Value]) -> tuple[tuple[Value, ...], NDArray[np.int64]]:

@@ -140,7 +140,7 @@ def _refuse_large(path: Path) -> None:
 
 def _layout(path: Path, wanted: Collection[str]) -> tuple[_Layout, list[str]]:
     encoding, lines = _head(path)
-    forced, skipped, notes = _preamble(lines, path)
+    forced, skipped, notes = _preamble(lines, path, wanted)
     lines = lines[skipped:]
     usual = forced or SEPARATORS[text_suffix(path)]
     separator, names = _header(lines, usual, path, wanted, forced=bool(forced))
@@ -189,14 +189,18 @@ def _decodes(raw: bytes, encoding: str) -> bool:
     return True
 
 
-def _preamble(lines: Sequence[str], path: Path) -> tuple[str, int, list[str]]:
+def _preamble(
+    lines: Sequence[str], path: Path, wanted: Collection[str]
+) -> tuple[str, int, list[str]]:
     """The separator that a first line ``sep=;`` states, the lines before the header, and notes."""
     skipped, notes = 0, []
     forced = _SEPARATOR_LINE.fullmatch(lines[0])
     if forced:
         skipped = 1
     first = skipped
-    while skipped < len(lines) and (_is_comment(lines[skipped:]) or not lines[skipped].strip()):
+    while skipped < len(lines) and (
+        _is_comment(lines[skipped:], wanted) or not lines[skipped].strip()
+    ):
         skipped += 1
     comments = sum(line.startswith("#") for line in lines[first:skipped])
     if comments:
@@ -209,13 +213,21 @@ def _is(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _is_comment(lines: Sequence[str]) -> bool:
-    """Whether the first line begins with # and is not the header of the lines behind it."""
-    if not lines[0].startswith("#"):
+def _is_comment(lines: Sequence[str], wanted: Collection[str]) -> bool:
+    """Whether the first line begins with # and is not the header of the lines behind it.
+
+    A header has the `wanted` names, where some are known, or as many cells as the line behind.
+    """
+    if not lines[0].lstrip('\ufeff"').startswith("#"):
         return False
     after = next((line for line in lines[1:] if line.strip() and not line.startswith("#")), "")
-    widths = [(lines[0].count(mark), after.count(mark)) for mark in _CANDIDATES]
-    return not any(here == there > 0 for here, there in widths)
+    for mark in _CANDIDATES:
+        names = _records(lines[:1], mark)[0]
+        if wanted and set(wanted) <= set(map(_plain_name, names)):
+            return False
+        if not wanted and len(names) == len(_records([after], mark)[0]) > 1:
+            return False
+    return True
 
 
 def _header(
@@ -228,7 +240,7 @@ def _header(
     """
     marks = (usual,) if forced else tuple(dict.fromkeys((usual, *_CANDIDATES)))
     records = {mark: _records(lines, mark) for mark in marks}
-    names = {mark: [name.strip() for name in rows[0]] for mark, rows in records.items()}
+    names = {mark: [_plain_name(name) for name in rows[0]] for mark, rows in records.items()}
     if wanted:
         fitting = [mark for mark in marks if set(wanted) <= set(names[mark])]
         if fitting and len(names[fitting[0]]) == 1:
@@ -241,6 +253,11 @@ def _header(
     if separator not in able and (able or len(names[separator]) == 1):
         separator = max(able or marks, key=lambda mark: len(names[mark]))
     return separator, names[separator]
+
+
+def _plain_name(name: str) -> str:
+    """A name without blanks around it, and without the mark that some programs write twice."""
+    return name.strip().lstrip("\ufeff").strip()
 
 
 def _records(lines: Sequence[str], separator: str) -> list[list[str]]:

@@ -64,14 +64,14 @@ class Model:
 
     def predict_proba(self, rows: Any) -> NDArray[np.float32]:
         """(n, classes) probabilities. Raises InputError for a regression model."""
-        if not self.classes:
+        if not self.card["classes"]:
             raise InputError(f"{self.path} predicts numbers: it has no probabilities. Use predict.")
         return self._run(self.feeds(rows), "probabilities")
 
     def scores(self, features: Any) -> NDArray[np.float32]:
         """Probabilities (n, classes) or values (n,) of a task's own `Table` or `Images`."""
         feeds = {"image": features.pixels} if "image" in self.card else dict(features.arrays)
-        return self._run(feeds, "probabilities" if self.classes else "value")
+        return self._run(feeds, "probabilities" if self.card["classes"] else "value")
 
     def feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
         """What onnxruntime takes, from raw rows: an array for each input of the file."""

@@ -1,0 +1,77 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from netwright.data.kinds import infer_format
+from netwright.data.number_formats import NumberFormat
+from netwright.data.tables import infer_table, read_table
+
+
+def infer(values: list[Any]) -> Any:
+    return infer_format(np.array(values, object), "a")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "reading"),
+    [
+        (["12 kg", "5kg", None], "numeric", "numbers in kg"),
+        (["1,5", "2,75"], "numeric", "numbers with a decimal comma"),
+        (["$1,200", "$900"], "numeric", "numbers in $ with commas between thousands"),
+        (["0 days 00:00:05", "1 days"], "numeric", "durations, in seconds"),
+        (["2020-01", "2020-02"], "date", ""),
+        (["2020Q1", "2020Q4"], "date", ""),
+        (["id_007", "id_008"], "category", ""),
+        (["A12", "B7"], "category", ""),
+        (["Q3", "Q4"], "category", ""),
+        (["5kg", "500g"], "category", ""),
+        (["5kg", 7], "category", ""),
+    ],
+)
+def test_the_kind_and_the_reading_of_texts(values: list[Any], kind: str, reading: str) -> None:
+    shown = infer(values)
+    assert (shown.kind, shown.reading) == (kind, reading)
+
+
+def test_a_stray_unit_is_told() -> None:
+    note = infer([f"{i} kg" for i in range(99)] + ["5 lb"]).note
+    assert "'5 lb' is no number in kg, though 99 of 100 values are" in note
+
+
+def test_words_among_numbers_are_told_with_their_rows() -> None:
+    shown = infer(["1", "unknown", "-", "unknown", "?"])
+    assert shown.kind == "numeric"
+    assert shown.note == "Column 'a': 'unknown', '-' among numbers count as missing (3 rows)."
+    assert infer(["5 kg", "unknown", "7 kg"]).numbers == NumberFormat("kg")
+
+
+def test_dates_that_no_calendar_has_are_told() -> None:
+    frame = pd.DataFrame({"d": ["2024-02-30", "2024-02-28", "", "0000-00-00"], "x": range(4)})
+    _, notes = infer_table(frame)
+    assert notes == (
+        "Column 'd': dates that no calendar has ('2024-02-30', '0000-00-00') count as missing "
+        "(2 rows).",
+    )
+
+
+def test_texts_that_become_one_category_are_told() -> None:
+    _, notes = infer_table(pd.DataFrame({"c": ["07", "7", "x", "y ", "y"]}))
+    assert notes == ("Column 'c': '07', '7' are taken as one category, and 1 more such.",)
+
+
+def test_declared_categories_keep_their_texts() -> None:
+    texts = ["7", "07", "NA", "1E2", "100"]
+    table, notes = infer_table(pd.DataFrame({"c": pd.Categorical(texts)}))
+    assert table["c"].tolist() == texts
+    assert notes == ()
+    again = read_table(pd.DataFrame({"c": ["07", " 07 ", "NA", ""]}), table.columns)
+    assert again["c"].tolist() == ["07", "07", "NA", ""]
+
+
+def test_numbers_in_a_unit_stay_in_it() -> None:
+    table, _ = infer_table(pd.DataFrame({"w": ["1.5 kg", "2 kg"]}))
+    again = read_table(pd.DataFrame({"w": [1.5, 2.0]}), table.columns)
+    assert again["w"].tolist() == table["w"].tolist() == [1.5, 2]
+    with pytest.raises(ValueError, match="column 'w' must hold numbers in kg, got '3 lb' in row 1"):
+        read_table(pd.DataFrame({"w": ["3 lb"]}), table.columns)
