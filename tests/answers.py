@@ -87,6 +87,7 @@ def _difference(answer: Answer, whole: Answer, rows: NDArray[np.int64]) -> str:
             f"{len(far)} of {len(rows)} rows have other scores, row {rows[row]} "
             f"{answer.scores[row]} instead of {whole.scores[rows[row]]}"
         )
-    if whole.scores.ndim == 2 and list(map(str, answer.labels)) != list(map(str, whole.labels[rows])):
-        return f"labels {answer.labels} instead of {whole.labels[rows]}"
+    labels = whole.labels[rows]
+    if whole.scores.ndim == 2 and list(map(str, answer.labels)) != list(map(str, labels)):
+        return f"labels {answer.labels} instead of {labels}"
     return ""

@@ -22,7 +22,7 @@ class RandomColumn:
 
     values: pd.Series
     signal: NDArray[np.float64]
-    others: tuple[pd.Series, ...] = ()
+    others: tuple[pd.Series, ...]
     parquet: bool = True
     """False: the format has no type for it."""
 
@@ -65,7 +65,9 @@ def floats_with_holes(rng: RNG, rows: int) -> RandomColumn:
     cells = with_holes(rng, full)
     values = cells.astype(np.float64)
     marked = texts_of(values)
-    marked[marked.isna()] = rng.choice(np.array(["", "NA", "?", "nan"], object), marked.isna().sum())
+    marked[marked.isna()] = rng.choice(
+        np.array(["", "NA", "?", "nan"], object), marked.isna().sum()
+    )
     return RandomColumn(values, signal, (cells, values.astype("Float64"), marked))
 
 
@@ -200,11 +202,13 @@ def numbered_dates(rng: RNG, rows: int) -> RandomColumn:
 
 
 def periods(rng: RNG, rows: int) -> RandomColumn:
-    frequency = str(rng.choice(["D", "M", "Q"]))
+    frequency = str(rng.choice(["D", "M", "Q", "Y", "W", "h"]))
     values = pd.Series(pd.period_range("2015-01", periods=80, freq=frequency)[
         rng.integers(0, 80, rows)
     ])  # fmt: skip
-    return RandomColumn(values, ranks(values.astype("int64")), (values.astype(object), texts_of(values)))
+    return RandomColumn(
+        values, ranks(values.astype("int64")), (values.astype(object), texts_of(values))
+    )
 
 
 def durations(rng: RNG, rows: int) -> RandomColumn:
@@ -212,14 +216,18 @@ def durations(rng: RNG, rows: int) -> RandomColumn:
     values = pd.Series(pd.to_timedelta(seconds, unit="s"))
     signal = ranks(seconds)
     values[rng.random(rows) < 0.1] = pd.NaT
-    plain = [None if pd.isna(value) else timedelta(seconds=value.total_seconds()) for value in values]
+    plain = [
+        None if pd.isna(value) else timedelta(seconds=value.total_seconds()) for value in values
+    ]
     others = (values.astype("timedelta64[ms]"), pd.Series(plain, dtype=object), texts_of(values))
     return RandomColumn(values, signal, others)
 
 
 def units(rng: RNG, rows: int) -> RandomColumn:
     """Numbers with a unit behind or before them."""
-    form = str(rng.choice(["{} kg", "{}kg", "${}.50", "{}%", "€{}", "{} €", "{} ms", "{}MB", "-{} m"]))
+    form = str(
+        rng.choice(["{} kg", "{}kg", "${}.50", "{}%", "€{}", "{} €", "{} ms", "{}MB", "-{} m"])
+    )
     numbers = rng.integers(1, 300, rows)
     full = pd.Series([form.format(number) for number in numbers], dtype=object)
     cells = with_holes(rng, full, (None, "", "NA"))

@@ -83,10 +83,10 @@ def random_images(seed: int) -> RandomImages:
     pixels = _in_range(unit, mode)
     pixels = pixels[..., 0] if channels == 1 else pixels
     target: NDArray[Any] = bright if regression else np.array(["night", "dusk", "day"])[y]
-    alpha = mode in ("RGBA", "LA")
+    as_pixels = mode not in ("RGBA", "LA", "P", "sizes")
     return RandomImages(
         pixels[:LEARNT], target[:LEARNT], pixels[LEARNT:], _same_values(pixels[LEARNT:], mode),
-        mode, "" if where == "array" else f".{where}", not alpha and mode not in ("P", "sizes"), regression,
+        mode, "" if where == "array" else f".{where}", as_pixels, regression,
     )  # fmt: skip
 
 

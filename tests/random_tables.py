@@ -78,15 +78,11 @@ def _new(frame: pd.DataFrame) -> pd.DataFrame:
 def _frames(columns: list[RandomColumn], names: list[str]) -> list[pd.DataFrame]:
     """The table, and tables of the same values, each column in another of its types."""
     most = max(len(column.others) for column in columns)
-    pick = [[column.values for column in columns]]
-    for place in range(most):
-        pick.append(
-            [
-                column.others[place % len(column.others)] if column.others else column.values
-                for column in columns
-            ]
-        )
-    return [pd.DataFrame(dict(zip(names, chosen, strict=True))) for chosen in pick]
+    chosen = [[column.values for column in columns]]
+    chosen += [
+        [column.others[place % len(column.others)] for column in columns] for place in range(most)
+    ]
+    return [pd.DataFrame(dict(zip(names, values, strict=True))) for values in chosen]
 
 
 Make = Callable[[RNG, NDArray[np.float64]], Any]

@@ -108,7 +108,9 @@ def _table_doors(table: RandomTable, model: Any, folder: Path) -> Iterator[Door]
 def _file_doors(table: RandomTable, model: Any, folder: Path) -> Iterator[Door]:
     """Files of all new rows, of halves and of single rows."""
     classifies, rows = not table.regression, len(table.new)
-    halves = [half for order in (np.arange(rows), _sorted(table.new)) for half in parts(rows, order)]
+    halves = [
+        half for order in (np.arange(rows), _sorted(table.new)) for half in parts(rows, order)
+    ]
     single = [np.array([number]) for number in range(ALONE)]
     for number, places in enumerate([np.arange(rows), *halves, *single]):
         frame, _ = _taken(table.new, places)
@@ -200,9 +202,7 @@ def _image_doors(images: RandomImages, model: Any, folder: Path) -> Iterator[Doo
         where = folder / f"rows-{number}"
         path = images.write_new(where, places) if images.ending else _npz(images, where, places)
         what = f"{len(places)} in {path.suffix or 'a folder'}"
-        yield Door(
-            f"estimator, {what}", places, lambda path=path: ask(model, path, classifies)
-        )
+        yield Door(f"estimator, {what}", places, lambda path=path: ask(model, path, classifies))
         yield Door(
             f"command line, {what}", places,
             lambda path=path: ask_command_line(folder / "model.onnx", path),

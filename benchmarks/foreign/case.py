@@ -64,7 +64,9 @@ def picture(rng: RNG, label: int, side: int = 12) -> NDArray[np.uint8]:
     return rng.integers(90 * label, 90 * label + 80, (side, side, 3)).astype(np.uint8)
 
 
-def class_folders(folder: Path, rng: RNG, each: int = 8, names: tuple[str, ...] = ("a", "b")) -> Path:
+def class_folders(
+    folder: Path, rng: RNG, each: int = 8, names: tuple[str, ...] = ("a", "b")
+) -> Path:
     """A folder of pictures, one folder a class."""
     place = folder / "pictures"
     for label, name in enumerate(names):

@@ -8,7 +8,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from foreign.case import RNG, Case, Make, class_folders, picture, write
@@ -141,7 +140,7 @@ def _named(name: str) -> Any:
 
 
 def _bytes_name(place: Path, rng: RNG) -> None:
-    os.rename(os.fsencode(place / "b"), os.fsencode(place) + b"/\xff\xfe\x80")
+    (place / "b").rename(os.fsdecode(os.fsencode(place) + b"/\xff\xfe\x80"))
 
 
 def _pipe(place: Path, rng: RNG) -> None:

@@ -38,7 +38,9 @@ def _packed(name: str, member: str) -> Make:
 def _feather(folder: Path, rng: RNG) -> Path:
     import pandas as pd
 
-    pd.DataFrame({"x": rng.normal(size=60), "y": list("pn") * 30}).to_feather(folder / "rows.feather")
+    pd.DataFrame({"x": rng.normal(size=60), "y": list("pn") * 30}).to_feather(
+        folder / "rows.feather"
+    )
     return folder / "rows.feather"
 
 

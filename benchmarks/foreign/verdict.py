@@ -49,6 +49,6 @@ def bad_sentence(text: str, named: str) -> str:
         return f"{len(text.strip().splitlines())} lines instead of one"
     if named not in text:
         return f"{named} is not named"
-    if len(re.findall(r"[.?](?:\s|$)", text.strip())) < 2:
+    if not re.search(r"[.?] \S", text.strip()):
         return "no way out"
     return ""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign_scripts import script
 
 import netwright as nw
-from foreign_scripts import script
 from netwright.cli.app import main
 from netwright.data.task import summary
 
@@ -57,9 +57,7 @@ def test_foreign_files_are_read(name: tuple[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED, ids=": ".join)
-def test_malformed_files_are_refused_with_a_way_out(
-    name: tuple[str, str], tmp_path: Path
-) -> None:
+def test_malformed_files_are_refused_with_a_way_out(name: tuple[str, str], tmp_path: Path) -> None:
     case, data = made(name, tmp_path)
     flags = ["--target", case.target] if case.target else []
     err = io.StringIO()

@@ -76,7 +76,8 @@ def test_whole_numbers_beyond_2_to_the_53_are_noted() -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["{} kg", "{}kg", "${}", "{} $", "€ {}", "{}%", "{} %", "{} ms", "{} GB", "-{} km", "{}.5 m"]
+    "form",
+    ["{} kg", "{}kg", "${}", "{} $", "€ {}", "{}%", "{} %", "{} ms", "{} GB", "-{} km", "{}.5 m"],
 )
 def test_numbers_with_a_unit_are_numbers(form: str) -> None:
     kind, values, notes = read([form.format(i + 1) for i in range(ROWS)])
@@ -88,6 +89,15 @@ def test_numbers_with_a_unit_are_numbers(form: str) -> None:
 def test_codes_are_no_numbers_with_a_unit(form: str) -> None:
     kind, _, _ = read([form.format(i % 30) for i in range(ROWS)])
     assert kind == "category"
+
+
+@pytest.mark.parametrize(
+    "form", ["({}.50)", "−{}", "+{}", "{}-", "{}.", "1.{}e3", "{}_000", "0x{}"]
+)
+def test_what_is_taken_for_a_number_can_be_read_as_one(form: str) -> None:
+    kind, values, _ = read([form.format(i) for i in range(ROWS)])
+    if kind == "numeric":
+        assert len(np.unique(values)) == ROWS
 
 
 def test_two_units_in_a_column_are_not_mixed() -> None:
@@ -117,7 +127,9 @@ def test_texts_that_are_one_value_in_a_column_are_said(names: list[str]) -> None
     assert len(set(values.tolist())) == 3 or "'c'" in notes, f"{kind}: {set(values.tolist())}"
 
 
-@pytest.mark.parametrize("names", [["7", "07", "007"], ["True", "true", "TRUE"], ["1", "1.0", "01"]])
+@pytest.mark.parametrize(
+    "names", [["7", "07", "007"], ["True", "true", "TRUE"], ["1", "1.0", "01"]]
+)
 def test_declared_categories_stay_apart(names: list[str]) -> None:
     texts = np.array(names, object)[np.arange(ROWS) % 3]
     kind, values, _ = read(pd.Categorical(texts))
@@ -199,7 +211,8 @@ def test_a_class_and_its_text_are_two_labels() -> None:
     y[:] = [("1", 1)[i] for i in halves()]
     frame = pd.DataFrame({"x": halves() + 0.0, "z": np.arange(ROWS) % 5})
     model = fitted(frame, y)
-    assert {(type(label), label) for label in model.predict(frame).tolist()} == {(str, "1"), (int, 1)}
+    labels = model.predict(frame).tolist()
+    assert {(type(label), label) for label in labels} == {(str, "1"), (int, 1)}
 
 
 def test_a_test_part_reads_labels_as_the_learnt_ones(tmp_path: Path) -> None:
@@ -273,6 +286,21 @@ def test_a_text_that_begins_like_a_comment_is_a_row(tmp_path: Path) -> None:
     assert set(task.features.arrays["c"]) == set(texts)  # type: ignore[union-attr]
 
 
+def test_a_header_that_begins_like_a_comment_is_a_header(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"# visits": np.arange(ROWS) % 9, "z": np.arange(ROWS) % 5})
+    model = fitted(frame, halves())
+    frame[:3].to_csv(tmp_path / "a.csv", index=False)
+    assert len(model.predict(tmp_path / "a.csv")) == 3
+
+
+def test_decimal_commas_of_new_rows_are_read_by_a_model_of_points(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": np.arange(ROWS) / 8, "z": np.arange(ROWS) % 5})
+    model = fitted(frame, np.arange(ROWS) > 60)
+    frame[58:63].to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",")
+    by_file, by_frame = model.predict_proba(tmp_path / "a.csv"), model.predict_proba(frame[58:63])
+    assert np.abs(by_file - by_frame).max() < 1e-6
+
+
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.tsv.gz", "A.CSV.GZ"])
 def test_packed_tables_are_read(name: str, tmp_path: Path) -> None:
     mark = "\t" if "tsv" in name else ","
@@ -286,8 +314,8 @@ def test_the_index_that_to_csv_writes_changes_nothing(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "a.csv")
     model = nw.AutoClassifier(trials=1, families=["linear"], workers=1).fit(tmp_path / "a.csv", "y")
     frame[:9].drop(columns="y").to_csv(tmp_path / "b.csv", index=False)
-    with_index, without = model.predict_proba(tmp_path / "a.csv"), model.predict_proba(tmp_path / "b.csv")
-    assert np.abs(with_index[:9] - without).max() < 1e-6
+    with_index = model.predict_proba(tmp_path / "a.csv")[:9]
+    assert np.abs(with_index - model.predict_proba(tmp_path / "b.csv")).max() < 1e-6
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
@@ -295,7 +323,8 @@ def test_the_encoding_of_new_rows_does_not_matter(encoding: str, tmp_path: Path)
     frame = pd.DataFrame({"c": np.array(["grün", "rot"])[halves()], "z": np.arange(ROWS) % 5})
     model = fitted(frame, halves())
     frame[:1].to_csv(tmp_path / "a.csv", index=False, encoding=encoding)
-    assert np.abs(model.predict_proba(tmp_path / "a.csv") - model.predict_proba(frame[:1])).max() < 1e-6
+    by_file, by_frame = model.predict_proba(tmp_path / "a.csv"), model.predict_proba(frame[:1])
+    assert np.abs(by_file - by_frame).max() < 1e-6
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.json", "a.jsonl", "part-*.csv", "a.feather"])
@@ -346,7 +375,7 @@ def test_another_number_of_channels_is_not_cut_to_fit(rng: np.random.Generator) 
     pixels = rng.integers(0, 255, (40, 6, 6, 2)).astype(np.uint8)
     model = nw.AutoClassifier(trials=1, workers=1).fit(pixels, np.arange(40) % 2)
     for channels in (1, 3, 4):
-        with pytest.raises(InputError, match="channel|6 x 6"):
+        with pytest.raises(InputError, match=r"channel|6 x 6"):
             model.predict(np.zeros((2, 6, 6, channels), np.uint8))
 
 
