@@ -131,6 +131,8 @@ def _file_doors(table: RandomTable, model: Any, folder: Path) -> Iterator[Door]:
             f"estimator, parquet of {len(places)}", places,
             lambda path=path: ask(model, path, classifies),
         )  # fmt: skip
+    packed = table.write(table.new, folder / "new.csv.gz")
+    yield Door("estimator, .csv.gz", np.arange(rows), lambda: ask(model, packed, classifies))
     if table.parquet:
         yield Door(
             "command line, parquet", np.arange(rows),
