@@ -83,6 +83,23 @@ def test_images_are_classified() -> None:
     assert model.predict(x).dtype == y.dtype
 
 
+@pytest.mark.filterwarnings("ignore:The model is no better")
+def test_two_channels_of_floats_are_classified_by_path_and_array(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 2
+    x = rng.normal(size=(80, 6, 6, 2)).astype(np.float32)
+    x[y == 1, :3, :, 1] += 4  # only the second channel tells the classes
+    model = AutoClassifier(time=None, trials=1, workers=1).fit(x, y)
+    assert model.score(x, y) > 0.9
+    assert model.score(x[y == 0], y[y == 0]) > 0.9  # the range is not that of the batch
+    np.savez(tmp_path / "new.npz", x=x)
+    np.testing.assert_array_equal(model.predict_proba(tmp_path / "new.npz"), model.predict_proba(x))
+    np.savez(tmp_path / "bright.npz", x=100 * x)
+    for data in (tmp_path / "bright.npz", 100 * x):
+        with pytest.warns(UserWarning, match="pixel values lie outside the range trained on"):
+            model.predict(data)
+
+
 def test_numbers_are_told_from_images() -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (160, 6, 6, 1)).astype(np.uint8)

@@ -315,10 +315,22 @@ def test_predictions_of_image_files_say_which_file(
     np.savez(folder / "pictures.npz", x=rng.integers(0, 255, (40, 9, 9), np.uint8), y=[0, 1] * 20)
     line = ["fit", str(folder / "pictures.npz"), "--trials", "1", "--workers", "1"]
     assert Said(capsys, *line, "--run", str(run)).code == 0
+    (bad / "broken" / "v" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (bad / "broken" / "v" / "3.png").rename(bad / "broken" / "v" / "3.png ")
     said = Said(capsys, "predict", str(run), str(bad / "broken" / "v"))
+    (bad / "broken" / "v" / "3.png ").rename(bad / "broken" / "v" / "3.png")
+    assert said.err == "Left out: 1 file that is not an image (Thumbs.db).\n"
     rows = said.out.splitlines()
     assert rows[0].startswith("file,prediction,")
-    assert [Path(row.split(",")[0]).name for row in rows[1:]] == [f"{i}.png" for i in range(4)]
+    assert [Path(row.split(",")[0]).name for row in rows[1:]] == [
+        "0.png", "1.png", "2.png", "3.png ",
+    ]  # fmt: skip
+    np.savez(folder / "shares.npz", x=np.full((2, 9, 9), 300))
+    said = Said(capsys, "predict", str(run), str(folder / "shares.npz"))
+    assert said.err.startswith(
+        "162 of 162 pixel values lie outside the range trained on (0 to 255)"
+    )
+    assert len(said.out.splitlines()) == 3
 
 
 def test_what_kind_of_task_it_is_can_be_said(

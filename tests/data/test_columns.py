@@ -16,7 +16,6 @@ from netwright.data.columns import (
     as_category,
     as_date,
     as_numbers,
-    as_pixels,
     canonical,
     convert,
 )
@@ -154,31 +153,6 @@ def test_a_container_in_a_cell_is_refused() -> None:
 def test_two_axes_are_no_column() -> None:
     with pytest.raises(InputError, match=r"must be one column, got an array of shape \(2, 2\)"):
         as_category(np.ones((2, 2)))
-
-
-def test_pixels_get_a_channel_and_lose_alpha() -> None:
-    grey = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
-    assert as_pixels(grey).shape == (2, 2, 2, 1)
-    rgba = np.dstack([np.full((4, 4), 9, np.uint8)] * 4)[None]
-    assert as_pixels(rgba).shape == (1, 4, 4, 3)
-
-
-def test_float_pixels_up_to_one_are_shares() -> None:
-    np.testing.assert_array_equal(as_pixels(np.array([[[0, 0.5, 1.0]]])).ravel(), [0, 128, 255])
-    np.testing.assert_array_equal(as_pixels(np.array([[[0, 0.6, 16.0]]])).ravel(), [0, 1, 16])
-    np.testing.assert_array_equal(as_pixels(np.array([[[0, 1]]])).ravel(), [0, 1])
-    np.testing.assert_array_equal(as_pixels(np.array([[[False, True]]])).ravel(), [0, 255])
-
-
-@pytest.mark.parametrize("bad", [-1.0, 255.5, np.nan])
-def test_pixels_out_of_range_are_refused(bad: float) -> None:
-    with pytest.raises(InputError, match="pixels must be from 0 to 255"):
-        as_pixels(np.array([[[3.0, bad]]]))
-
-
-def test_channels_first_are_refused_with_the_way_out() -> None:
-    with pytest.raises(InputError, match=r"Move the channels last: x.transpose\(0, 2, 3, 1\)"):
-        as_pixels(np.zeros((5, 3, 32, 32)))
 
 
 def test_repeated_texts_are_converted_once() -> None:

@@ -5,61 +5,39 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from netwright.data.image_files import ImageFile, describe
 from netwright.data.images import (
     LARGEST,
     common_size,
-    image_files,
-    read_array,
+    follow_array,
+    follow_images,
     read_files,
-    read_folder,
+    read_images,
     resized,
 )
+from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.errors import InputError
 
 Draw = Callable[..., Path]
 
 
-def test_one_folder_a_class(draw: Draw, tmp_path: Path) -> None:
-    draw("bee/1.png")
-    draw("ant/2.PNG".lower())
-    draw("ant/deep/3.jpg")
-    draw(".cache/4.png")
-    (tmp_path / "ant" / "notes.txt").write_text("no image")
-    folder = read_folder(tmp_path)
-    assert [(file.name, label) for file, label in folder.train] == [
-        ("2.png", "ant"), ("3.jpg", "ant"), ("1.png", "bee"),
-    ]  # fmt: skip
-    assert folder.test == folder.validation == ()
+def described(*paths: Path) -> list[ImageFile]:
+    return [describe(path) for path in paths]
 
 
-def test_train_val_and_test_folders_are_understood(draw: Draw, tmp_path: Path) -> None:
-    for part in ("Train", "val", "test"):
-        draw(f"{part}/ant/1.png")
-        draw(f"{part}/bee/1.png")
-    folder = read_folder(tmp_path)
-    assert [len(part) for part in (folder.train, folder.validation, folder.test)] == [2, 2, 2]
-    assert all(file.parts[-3] == "test" for file, _ in folder.test)
-
-
-def test_classes_called_train_and_bus_are_classes(draw: Draw, tmp_path: Path) -> None:
-    draw("train/1.png")
-    draw("bus/1.png")
-    assert {label for _, label in read_folder(tmp_path).train} == {"train", "bus"}
-
-
-def test_a_folder_without_class_folders_is_refused(draw: Draw, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="one folder of images for each class, got no images"):
-        read_folder(tmp_path)
-    draw("1.png")
-    with pytest.raises(InputError, match="got 1 images outside such folders"):
-        read_folder(tmp_path)
-    (tmp_path / "train.csv").write_text("a,b\n")
-    with pytest.raises(InputError, match=r"Did you mean the file '.*train.csv'"):
-        read_folder(tmp_path)
+def icons(folder: Path, levels: list[int]) -> list[ImageFile]:
+    """Squares of these levels with transparent noise around them."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    noise[2:6, 2:6] = 255
+    paths = []
+    for i, level in enumerate(levels):
+        paths.append(folder / f"{i}.png")
+        Image.merge("LA", [Image.new("L", (8, 8), level), Image.fromarray(noise)]).save(paths[-1])
+    return described(*paths)
 
 
 def test_the_most_common_size_wins_where_half_have_it(draw: Draw) -> None:
-    files = [draw("1.png"), draw("2.png"), draw("3.png", size=(20, 30))]
+    files = described(draw("1.png"), draw("2.png"), draw("3.png", size=(20, 30)))
     size, notes = common_size(files)
     assert size == (6, 8, 3)
     assert notes == ("The images have 2 sizes and are resized to 6 x 8 (the most common).",)
@@ -67,41 +45,42 @@ def test_the_most_common_size_wins_where_half_have_it(draw: Draw) -> None:
 
 
 def test_else_the_median_size(draw: Draw) -> None:
-    files = [draw(f"{i}.png", size=(10 * i, 5 * i)) for i in (1, 2, 3)]
+    files = described(*(draw(f"{i}.png", size=(10 * i, 5 * i)) for i in (1, 2, 3)))
     size, notes = common_size(files)
     assert size == (10, 20, 3)
     assert "their median" in notes[0]
 
 
 def test_large_images_are_reduced(draw: Draw) -> None:
-    size, notes = common_size([draw("1.png", size=(1024, 512), mode="L")])
+    size, notes = common_size(described(draw("1.png", size=(1024, 512), mode="L")))
     assert size == (LARGEST // 2, LARGEST, 1)
     assert "at most 256 a side" in notes[0]
 
 
+def test_more_images_than_fit_into_memory_are_reduced(draw: Draw) -> None:
+    file = described(draw("1.png", size=(200, 200)))
+    (height, width, _), notes = common_size(file, n_images=10**9)
+    assert height == width < 200
+    assert "more would not fit into" in notes[0]
+    with pytest.raises(InputError, match=r"images must fit into .* Predict them in several parts"):
+        follow_images(file * 10, ImageSchema((10**6, 10**6, 3)))
+
+
 def test_pixels_are_what_was_drawn(draw: Draw) -> None:
-    files = [draw("1.png", 7), draw("2.png", 9, mode="L"), draw("3.png", 11, mode="RGBA")]
-    pixels = read_files(files, (6, 8, 3))
+    files = described(draw("1.png", 7), draw("2.png", 9, mode="L"), draw("3.png", 11, mode="RGBA"))
+    pixels, _ = read_files(files, (6, 8, 3), PixelFormat(background=11))
     assert pixels.shape == (3, 6, 8, 3)
-    assert [set(np.unique(one)) for one in pixels] == [{7}, {9}, {11}]
-    assert set(np.unique(read_files(files, (3, 4, 1)))) == {7, 9, 11}
+    assert [set(np.unique(image)) for image in pixels] == [{7}, {9}, {11}]
 
 
 def test_grey_pictures_have_one_channel(draw: Draw, tmp_path: Path) -> None:
     deep = tmp_path / "deep.png"
     Image.fromarray(np.full((6, 8), 65535 // 2, np.uint16)).save(deep)
-    files = [draw("1.png", 9, mode="L"), deep]
+    files = described(draw("1.png", 9, mode="L"), deep)
     size, _ = common_size(files)
     assert size == (6, 8, 1)
-    assert [int(one.max()) for one in read_files(files, size)] == [9, 127]
-
-
-def test_a_picture_from_a_camera_on_its_side_is_turned(tmp_path: Path) -> None:
-    image = Image.new("RGB", (8, 6))
-    exif = image.getexif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "1.jpg", exif=exif)
-    assert common_size([tmp_path / "1.jpg"])[0] == (8, 6, 3)
+    older, _ = read_files(files, size, None)
+    assert [int(image.max()) for image in older] == [9, 127]
 
 
 @pytest.mark.parametrize("cut", [20, 60])
@@ -109,7 +88,7 @@ def test_a_broken_image_is_named(cut: int, draw: Draw) -> None:
     path = draw("ant/whole.png", size=(64, 64))
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(InputError, match=r"whole.png must be an image that can be read.* Replace"):
-        read_files([path], common_size([path])[0])
+        read_images(described(path))
 
 
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
@@ -117,17 +96,58 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"1.png must be an image that can be read, got no image"
     ) as e:
-        common_size([tmp_path / "1.png"])
+        describe(tmp_path / "1.png")
     assert str(e.value).count("must be") == 1
 
 
-def test_changed_values_of_an_array_are_said() -> None:
-    assert read_array(np.full((1, 2, 2), 0.5))[1] == (
-        "Pixels from 0 to 1 are taken as shares of 255.",
+def test_the_range_of_deep_files_is_decided_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.tif" for i in range(6)]
+    values = np.random.default_rng(0).integers(0, 4096, (6, 8, 8)).astype(np.uint16)
+    for path, image in zip(paths, values, strict=True):
+        Image.fromarray(image).save(path)
+    images, notes = read_images(described(*paths))
+    assert (images.format.low, images.format.high) == ((0.0,), (4095.0,))
+    assert notes == (
+        "The pixels of 6 images with more than 8 bits are taken as 0 to 4,095, mapped onto 256 "
+        "levels.",
     )
-    assert "rounded" in read_array(np.full((1, 2, 2), 3.5))[1][0]
-    assert read_array(np.full((1, 2, 2), 3.0))[1] == ()
-    assert "alpha" in read_array(np.zeros((1, 2, 2, 4), np.uint8))[1][0]
+    for i in range(6):
+        alone, _ = follow_images(described(paths[i]), images.schema)
+        np.testing.assert_array_equal(alone.pixels[0], images.pixels[i])
+    np.testing.assert_array_equal(follow_array(values, images.schema)[0].pixels, images.pixels)
+
+
+@pytest.mark.parametrize(
+    ("levels", "background", "name"), [([250], 0, "black"), ([5], 255, "white"), ([0, 255], 128, "grey")]
+)  # fmt: skip
+def test_icons_stay_visible_on_their_background(
+    levels: list[int], background: int, name: str, tmp_path: Path
+) -> None:
+    images, notes = read_images(icons(tmp_path, levels * 4))
+    assert images.format.background == background
+    assert all(len(np.unique(image)) > 20 for image in images.pixels)
+    assert f"{4 * len(levels)} images have an alpha channel and are laid over {name}." in notes
+
+
+def test_without_alpha_the_corners_decide_the_background(draw: Draw) -> None:
+    assert read_images(described(draw("1.png", 250)))[0].format.background == 255
+    assert read_images(described(draw("2.png", 5)))[0].format.background == 0
+
+
+def test_frames_and_colours_that_are_not_read_are_said(draw: Draw, tmp_path: Path) -> None:
+    frames = [Image.new("L", (8, 6), level) for level in (40, 80)]
+    frames[0].save(tmp_path / "f.tif", save_all=True, append_images=frames[1:])
+    files = described(tmp_path / "f.tif", draw("c.png"))
+    _, notes = follow_images(files, ImageSchema((6, 8, 1)))
+    assert notes == (
+        "1 file has several frames (f.tif): the first one is read.",
+        "1 colour file is read as grey (c.png): the training images were.",
+    )
+
+
+def test_files_have_no_five_channels(draw: Draw) -> None:
+    with pytest.raises(InputError, match=r"images must be an array \(n, 6, 8, 5\), .*image files"):
+        follow_images(described(draw("1.png")), ImageSchema((6, 8, 5)))
 
 
 def test_resizing_keeps_plain_colours_and_changes_channels() -> None:
@@ -140,8 +160,19 @@ def test_resizing_keeps_plain_colours_and_changes_channels() -> None:
     assert resized(grey[:0], (8, 2, 3)).shape == (0, 8, 2, 3)
 
 
-def test_files_of_a_folder_come_in_order(draw: Draw, tmp_path: Path) -> None:
-    names = ["b.png", "a/z.png", "a/c.png"]
-    drawn = {draw(name) for name in names}
-    assert image_files(tmp_path) == sorted(drawn)
-    assert image_files(tmp_path / "b.png") == [tmp_path / "b.png"]
+@pytest.mark.parametrize("channels", [2, 4, 5, 64])
+def test_resizing_treats_each_channel_alone(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 9, 7, channels), dtype=np.uint8)
+    whole = resized(images, (4, 5, channels))
+    for i in range(channels):
+        np.testing.assert_array_equal(
+            whole[..., i : i + 1], resized(images[..., i : i + 1], (4, 5, 1))
+        )
+
+
+def test_arrays_of_another_size_are_resized_and_it_is_said() -> None:
+    rows, notes = follow_array(
+        np.full((2, 8, 8, 5), 9, np.uint8), ImageSchema((4, 4, 5), EIGHT_BITS)
+    )
+    assert rows.shape == (4, 4, 5)
+    assert notes == ("The images are 8 x 8 x 5 and are brought to 4 x 4 x 5.",)

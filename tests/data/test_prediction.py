@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.data.prediction import part, read_rows, schema_from
 from netwright.data.task import Images, Table, task
 from netwright.errors import InputError
@@ -27,9 +28,9 @@ def test_a_card_says_the_schema(people: pd.DataFrame) -> None:
     assert isinstance(table, Table)
     columns = [{"name": column.name, "kind": column.kind} for column in table.columns]
     assert schema_from({"columns": columns}) == table.columns
-    card = {"image": {"height": 8, "width": 8, "channels": 1}}
     assert isinstance(images, Images)
-    assert schema_from(card) == images.shape
+    card = {"image": images.schema.card()}
+    assert schema_from(card) == images.schema == ImageSchema((8, 8, 1), EIGHT_BITS)
     assert len(read_rows("digits", schema_from(card))[0]) == 1797
     assert len(read_rows("iris", task("iris").features)[0]) == 150
 
@@ -39,35 +40,43 @@ def test_images_of_another_size_are_resized_and_it_is_said(
 ) -> None:
     draw("new/1.png", 30, size=(16, 16))
     draw("new/2.png", 60, size=(16, 16), mode="L")
-    rows, notes = read_rows(tmp_path / "new", (6, 8, 3))
+    rows, notes = read_rows(tmp_path / "new", ImageSchema((6, 8, 3)))
     assert isinstance(rows, Images)
     assert rows.pixels.shape == (2, 6, 8, 3)
-    assert [int(one.max()) for one in rows.pixels] == [30, 60]
-    assert notes == ("The images are 16 x 16 x 3 and are brought to 6 x 8 x 3.",)
-    one, notes = read_rows(tmp_path / "new" / "1.png", (16, 16, 3))
-    assert (len(one), notes) == (1, ())
+    assert [int(image.max()) for image in rows.pixels] == [30, 60]
+    assert rows.files == tuple(str(tmp_path / "new" / f"{i}.png") for i in (1, 2))
+    assert notes == ("The images are 16 x 16 and are brought to 6 x 8.",)
+    alone, notes = read_rows(tmp_path / "new" / "1.png", ImageSchema((16, 16, 3)))
+    assert (len(alone), notes) == (1, ())
+
+
+def test_a_file_without_an_ending_is_an_image(draw: Callable[..., Path], tmp_path: Path) -> None:
+    path = draw("1.png", 30).rename(tmp_path / "scan")
+    assert len(read_rows(path, ImageSchema((6, 8, 3)))[0]) == 1
 
 
 def test_arrays_of_images_are_read_like_in_training(tmp_path: Path) -> None:
     array = np.random.default_rng(0).random((3, 4, 4))
-    rows, notes = read_rows(array, (4, 4, 1))
+    schema = ImageSchema((4, 4, 1), PixelFormat((0.0,), (1.0,)))
+    rows, notes = read_rows(array, schema)
     assert isinstance(rows, Images)
-    assert "shares of 255" in notes[0]
+    assert notes == ()
     np.testing.assert_array_equal(rows.pixels[..., 0], np.rint(array * 255))
-    np.savez(tmp_path / "new.npz", x_test=rows.pixels)
-    again, _ = read_rows(tmp_path / "new.npz", (4, 4, 1))
+    np.savez(tmp_path / "new.npz", x_test=array, y_test=[1, 2, 3], z=[1])
+    again, notes = read_rows(tmp_path / "new.npz", schema)
     np.testing.assert_array_equal(np.asarray(again), rows.pixels)
+    assert notes == ("Left out: 1 array of new.npz (z).",)
 
 
 def test_what_has_no_rows_is_refused(tmp_path: Path, people: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="must hold images"):
-        read_rows(tmp_path, (4, 4, 1))
+        read_rows(tmp_path, ImageSchema((4, 4, 1)))
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"must be a folder of images, an image or an \.npz file"):
-        read_rows(tmp_path / "a.csv", (4, 4, 1))
+        read_rows(tmp_path / "a.csv", ImageSchema((4, 4, 1)))
     np.savez(tmp_path / "a.npz", z=[1])
     with pytest.raises(InputError, match="must hold the array x, got z"):
-        read_rows(tmp_path / "a.npz", (4, 4, 1))
+        read_rows(tmp_path / "a.npz", ImageSchema((4, 4, 1)))
     with pytest.raises(InputError, match="'age' and 3 more missing, got a, b"):
         read_rows(tmp_path / "a.csv", task(people, "income").features)
 
@@ -116,4 +125,4 @@ def test_held_out_arrays_and_folders(draw: Callable[..., Path], tmp_path: Path) 
     held = part(tmp_path / "more", found)
     assert held.target.tolist() == [1]
     assert np.asarray(held.features).shape == (1, 6, 8, 3)
-    assert "brought to 6 x 8 x 3" in held.notes[0]
+    assert "brought to 6 x 8" in held.notes[0]

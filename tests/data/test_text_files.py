@@ -44,11 +44,11 @@ def test_a_broken_or_swollen_archive_is_refused(
     path.write_bytes(b"no archive")
     with pytest.raises(InputError, match="must be a whole compressed file"):
         read_file(path)
-    monkeypatch.setattr(memory, "_SHARE", 10**9)
+    monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-9)
     path.write_bytes(gzip.compress(TEXT.encode() * 1000))
-    with pytest.raises(InputError, match=r"a.csv.gz without compression must fit into a quarter"):
+    with pytest.raises(InputError, match=r"a.csv.gz without compression must take at most"):
         read_file(path)
-    with pytest.raises(InputError, match=r"b.csv must fit into a quarter"):
+    with pytest.raises(InputError, match=r"b.csv must take at most"):
         read_file(write(tmp_path / "b.csv", TEXT * 10))
 
 

@@ -23,7 +23,7 @@ from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.trust import leaks
 from netwright.data.labels import classes_array
 from netwright.data.missing import MissingMarks
-from netwright.data.task import Table, Task, task
+from netwright.data.task import Images, Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
 from netwright.report.tables import leaderboard
@@ -167,7 +167,11 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             return X
         from netwright.data.prediction import read_rows, schema_from
 
-        return read_rows(X, schema_from(card), MissingMarks.from_card(card))[0]
+        rows, notes = read_rows(X, schema_from(card), MissingMarks.from_card(card))
+        if isinstance(rows, Images):
+            for note in notes:
+                warnings.warn(note, UserWarning, stacklevel=3)
+        return rows
 
     def export(self, path: str | Path) -> Path:
         """Writes the delivered ONNX file to `path`; numpy and onnxruntime are all it needs."""

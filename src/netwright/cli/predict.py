@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netwright.data.drift import drifted
 from netwright.data.missing import MissingMarks
 from netwright.data.prediction import read_rows, schema_from
-from netwright.data.task import Table
+from netwright.data.task import Images, Table
 from netwright.deploy.model import load
 from netwright.errors import InputError
 
@@ -24,8 +24,6 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from netwright.data.images import ENDINGS, image_files
-
     loaded = load(model)
     rows, notes = read_rows(data, schema_from(loaded.card), MissingMarks.from_card(loaded.card))
     if isinstance(rows, Table):
@@ -33,9 +31,8 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     for note in notes:
         sys.stderr.write(f"{note}\n")
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
-    path = Path(data)
-    if "image" in loaded.card and (path.is_dir() or path.suffix.lower() in ENDINGS):
-        frame.insert(0, "file", [str(file) for file in image_files(path)])
+    if isinstance(rows, Images) and rows.files:
+        frame.insert(0, "file", rows.files)
     if loaded.classes:
         chances = loaded.predict_proba(rows)
         for i, label in enumerate(loaded.classes):

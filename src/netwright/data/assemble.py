@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.checks import vector
-from netwright.data.columns import Column, as_category, as_numbers
-from netwright.data.images import resize_note, resized
+from netwright.data.columns import as_category, as_numbers
 from netwright.data.roles import same_as_target
 from netwright.data.sources import Pair, Raw, label_source, open_pair
 from netwright.data.splits import Fold, holdout
@@ -35,7 +34,7 @@ def assemble(
 ) -> Task:
     """Types the columns, numbers the classes and splits; see `task.task`."""
     _some(raw)
-    images = isinstance(raw.features, np.ndarray)
+    images = isinstance(raw.features, Images)
     labels = replace(raw.labels, images=images, missing=missing_labels)
     target = read_target(raw.target, raw.target_name, kind, labels)
     if target.classes and not raw.validation:
@@ -74,8 +73,7 @@ def _test_part(
             return None
         return part_of(raw.test, raw.target_name, target, features, labels)
     data, given = raw.unread_test
-    columns: tuple[Column, ...] = () if isinstance(features, Images) else features.columns
-    pair, notes = open_pair(data, given, raw.target_name, isinstance(features, Images), columns)
+    pair, notes = open_pair(data, given, raw.target_name, features)
     if given is None or isinstance(given, str):
         labels = replace(label_source(data), missing=missing_labels)
     part = part_of(pair, raw.target_name, target, features, labels)
@@ -91,8 +89,7 @@ def part_of(
     notes: tuple[str, ...] = same.notes
     rows = _take(raw_features, same.rows)
     if isinstance(schema, Images):
-        notes += resize_note(rows.shape[1:], schema.shape)
-        return Part(Images(resized(rows, schema.shape)), same.values, notes=notes)
+        return Part(rows, same.values, notes=notes)  # read by the schema already
     return Part(read_table(rows, schema.columns), same.values, notes=notes)
 
 
@@ -103,15 +100,15 @@ def _some(raw: Raw) -> None:
 
 def _features(raw: Raw, rows: NDArray[np.int64]) -> tuple[Features, tuple[str, ...]]:
     chosen = _take(raw.features, rows)
-    if isinstance(raw.features, np.ndarray):
-        return Images(chosen), ()
+    if isinstance(chosen, Images):
+        return chosen, ()
     return infer_table(chosen, raw.decimal_comma)
 
 
 def _take(raw: Any, rows: NDArray[np.int64]) -> Any:
     if len(rows) == len(raw):
         return raw
-    return raw[rows] if isinstance(raw, np.ndarray) else raw.iloc[rows]
+    return raw.take(rows) if isinstance(raw, Images) else raw.iloc[rows]
 
 
 def _split(raw: Raw, target: Target, groups: NDArray[np.int64] | None, seed: int) -> Fold:

@@ -30,7 +30,7 @@ from netwright.data.moments import (
     year_of_period,
 )
 from netwright.data.number_formats import BARE, NumberFormat
-from netwright.errors import InputError, Phrase, expected, quoted
+from netwright.errors import InputError, quoted
 
 ColumnKind = Literal["numeric", "category", "boolean", "date", "text"]
 
@@ -344,40 +344,3 @@ def _what(name: str) -> str:
 def columns_from_card(card: Mapping[str, Any]) -> tuple[Column, ...]:
     """The columns that a model file states; those of older files have fewer fields."""
     return tuple(Column(**stated) for stated in card["columns"])
-
-
-def as_pixels(values: Any) -> NDArray[np.uint8]:
-    """(n, h, w, c) uint8 from (n, h, w) or (n, h, w, c); an alpha channel is left out.
-
-    Whole numbers must lie in 0 to 255. So must floats, which are rounded; where none is above 1,
-    they are taken as shares of 255. Raises InputError for other shapes and ranges.
-    """
-    array = np.asarray(values)
-    array = array[..., None] if array.ndim == 3 else array
-    if array.ndim != 4 or array.shape[3] not in (1, 2, 3, 4):
-        fix = "Add an axis for a single image: x[None]." if array.ndim == 2 else ""
-        if array.ndim == 4 and array.shape[1] in (1, 3, 4):
-            fix = "Move the channels last: x.transpose(0, 2, 3, 1)."
-        raise InputError(expected("images", "of shape (n, h, w) or (n, h, w, c)", array.shape, fix))
-    array = array[..., :-1] if array.shape[3] in (2, 4) else array
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind not in "biuf":
-        raise InputError(expected("pixels", "numbers from 0 to 255", Phrase(array.dtype)))
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.size and not (array.min() >= 0 and array.max() <= 255):  # NaN fails both
-        got = f"{array.min():g} to {array.max():g}"
-        fix = "Undo the scaling first; netwright scales by itself."
-        raise InputError(
-            expected("pixels", "from 0 to 255 (or floats from 0 to 1)", Phrase(got), fix)
-        )
-    if array.dtype.kind == "f" and shares(array):
-        array = array * array.dtype.type(255)
-    pixels: NDArray[np.uint8] = np.rint(array).astype(np.uint8)
-    return pixels
-
-
-def shares(pixels: NDArray[Any]) -> bool:
-    """Whether these pixels are floats from 0 to 1."""
-    return pixels.dtype.kind == "f" and bool(pixels.size) and bool(pixels.max() <= 1)

@@ -1,216 +1,293 @@
-"""Images: folders, single files and arrays -> pixels of one size."""
+"""Sets of images: files and arrays -> levels of one size, by a format that is decided once."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from netwright.data.checks import existing
-from netwright.data.columns import as_pixels, shares
-from netwright.data.text_files import SEPARATORS
-from netwright.errors import InputError
-
-Size: TypeAlias = tuple[int, int, int]
-"""Height, width, channels (1 or 3)."""
-Pixels: TypeAlias = NDArray[np.uint8]
-
-ENDINGS = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+from netwright.data.image_files import (
+    ENDINGS,
+    ImageFile,
+    decode,
+    fitted,
+    is_image,
+    opaque_greys,
+    raw_pixels,
+    some_names,
 )
+from netwright.data.memory import memory_allowance, readable
+from netwright.data.pixels import (
+    EIGHT_BITS,
+    ImageSchema,
+    PixelFormat,
+    Pixels,
+    Size,
+    batch_of,
+    by,
+    numeric_array,
+)
+from netwright.data.ranges import (
+    RawValues,
+    choose_range,
+    corner_background,
+    identical_note,
+    range_notes,
+    raw_values,
+)
+from netwright.data.task import Images
+from netwright.errors import InputError, Phrase, expected
+
 LARGEST = 256
 """The longer side that larger folders of images are reduced to."""
-
-_PARTS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test",),
-}
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The files of an image folder and the class of each; parts that it does not have are empty."""
-
-    train: tuple[tuple[Path, str], ...]
-    validation: tuple[tuple[Path, str], ...] = ()
-    test: tuple[tuple[Path, str], ...] = ()
+_BACKGROUNDS = (0, 255, 128)
+"""Grey levels that transparent parts may be laid over, the first where several do."""
+_VISIBLE_CONTRAST = 64.0
+"""A quarter of the levels: what differs so much from its background is seen."""
+_FILE_SAMPLE = 4096
+"""Values of each file with more than 8 bits that distinct ones are counted in."""
 
 
-def read_folder(folder: Path) -> Folder:
-    """Files and classes: one folder a class, or such folders below ``train`` and ``test``.
+def read_images(files: Sequence[ImageFile], more: int = 0) -> tuple[Images, tuple[str, ...]]:
+    """Image files to learn from: their common size and format are decided here, and said.
 
-    InputError when there are no images, or none in folders.
+    `more`: how many images will be read beside them, for the bound of memory.
     """
-    inner = {path.name.lower(): path for path in _folders(folder)}
-    parts = {
-        part: next((inner[name] for name in names if name in inner), None)
-        for part, names in _PARTS.items()
-    }
-    if parts["train"] is None or not _folders(parts["train"]):
-        return Folder(_labelled(folder))
-    files = {part: _labelled(path) for part, path in parts.items() if path is not None}
-    return Folder(**files)
+    size, notes = common_size(files, len(files) + more)
+    pixel_format, decided = _files_format(files)
+    pixels, _ = read_files(files, size, pixel_format)
+    if not any(file.has_alpha for file in files):
+        pixel_format = replace(pixel_format, background=corner_background(pixels))
+    notes += decided + _kinds_notes(files, size) + identical_note(pixels)
+    return Images(pixels, pixel_format), notes
 
 
-def image_files(folder: Path) -> list[Path]:
-    """All images below a folder (or the one file), sorted by path."""
-    if folder.is_file():
-        return [folder]
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and not _hidden(p)]
-    return sorted(path for path in found if path.is_file())
+def follow_images(
+    files: Sequence[ImageFile], schema: ImageSchema
+) -> tuple[Images, tuple[str, ...]]:
+    """Image files read as a model's training images were, and notes."""
+    _refuse_channels(schema.size)
+    _refuse_set(len(files), schema.size)
+    pixels, n_clipped = read_files(files, schema.size, schema.format)
+    deep = sum(file.height * file.width for file in files if file.is_deep)
+    notes = _resize_notes(files, schema.size) + _kinds_notes(files, schema.size)
+    names = tuple(str(file.path) for file in files)
+    images = Images(pixels, schema.format or EIGHT_BITS, names)
+    return images, notes + schema.format_notes(n_clipped, deep)
 
 
-def common_size(files: Sequence[Path]) -> tuple[Size, tuple[str, ...]]:
+def read_array(values: Any) -> tuple[Images, tuple[str, ...]]:
+    """An array of images to learn from: the range of its values is decided here, and said."""
+    array = batch_of(numeric_array(values))
+    pixel_format, notes = EIGHT_BITS, _long_channels_note(array)
+    if array.dtype.kind == "b":
+        pixel_format = PixelFormat((0.0,), (1.0,))
+        notes += (f"The pixels of {_images(len(array))} are true or false, taken as 1 and 0.",)
+    elif array.dtype != np.uint8 and len(array):
+        raw = raw_values(array)
+        pixel_format = choose_range(raw)
+        notes += range_notes(pixel_format, raw, f"The pixels of {_images(len(array))}")
+    pixels, _ = pixel_format.levels(array)
+    pixel_format = replace(pixel_format, background=corner_background(pixels))
+    return Images(pixels, pixel_format), notes + identical_note(pixels)
+
+
+def follow_array(values: Any, schema: ImageSchema) -> tuple[Images, tuple[str, ...]]:
+    """An array of images read as a model's training images were, resized to them, and notes."""
+    pixels, notes = schema.read(values)
+    if pixels.shape[1:] != schema.size:
+        notes += (f"The images are {by(pixels.shape[1:])} and are brought to {by(schema.size)}.",)
+    _refuse_set(len(pixels), schema.size)
+    return Images(resized(pixels, schema.size), schema.format or EIGHT_BITS), notes
+
+
+def common_size(files: Sequence[ImageFile], n_images: int = 0) -> tuple[Size, tuple[str, ...]]:
     """The size and channels that a set of images is brought to, and notes.
 
     The most common size where half of the images have it, else the median height and width; the
-    longer side at most `LARGEST`. One channel where all images are grey.
+    longer side at most `LARGEST`, and less where `n_images` would not fit into the bound of
+    memory. One channel where all images are grey.
     """
-    looks = [_look(path) for path in files]
-    sizes = Counter((h, w) for h, w, _ in looks)
+    sizes = Counter((file.height, file.width) for file in files)
     (height, width), count = sizes.most_common(1)[0]
     how = "the most common"
-    if 2 * count < len(looks):
-        height, width = (int(np.median([look[axis] for look in looks])) for axis in (0, 1))
+    if 2 * count < len(files):
+        height = int(np.median([file.height for file in files]))
+        width = int(np.median([file.width for file in files]))
         how = "their median"
     if max(height, width) > LARGEST:
-        shrink = LARGEST / max(height, width)
-        height, width = max(1, round(height * shrink)), max(1, round(width * shrink))
+        height, width = _shrunk(height, width, LARGEST / max(height, width))
         how = f"at most {LARGEST} a side"
+    channels = 1 if all(file.is_grey for file in files) else 3
+    needed = max(n_images, len(files)) * height * width * channels
+    if needed > memory_allowance():
+        height, width = _shrunk(height, width, math.sqrt(memory_allowance() / needed))
+        how = f"more would not fit into {readable(memory_allowance())}, a quarter of the memory"
     notes: tuple[str, ...] = ()
     if set(sizes) != {(height, width)}:
         have = f"{len(sizes):,} sizes" if len(sizes) > 1 else "one size"
         notes = (f"The images have {have} and are resized to {height} x {width} ({how}).",)
-    return (height, width, 1 if all(grey for _, _, grey in looks) else 3), notes
+    return (height, width, channels), notes
 
 
-def read_files(files: Sequence[Path], size: Size) -> Pixels:
-    """(n, h, w, c) of image files. InputError, naming the file, at one that cannot be read."""
-    pixels = np.empty((len(files), *size), np.uint8)
-    for i, path in enumerate(files):
-        pixels[i] = _decode(path, size)
-    return pixels
+def read_files(
+    files: Sequence[ImageFile], size: Size, pixel_format: PixelFormat | None = EIGHT_BITS
+) -> tuple[Pixels, int]:  # fmt: skip
+    """(n, h, w, c) of image files, and how many values were clipped.
 
-
-def read_array(values: Any) -> tuple[Pixels, tuple[str, ...]]:
-    """(n, h, w, c) of an array of images, and a note where its values were changed."""
-    array = np.asarray(values)
-    pixels = as_pixels(array)
-    notes: tuple[str, ...] = ()
-    if shares(array):
-        notes = ("Pixels from 0 to 1 are taken as shares of 255.",)
-    elif array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
-        notes = ("Pixels with fractions are rounded to whole levels of 0 to 255.",)
-    if array.ndim == 4 and array.shape[3] != pixels.shape[3]:
-        notes += ("The images' alpha channel is left out.",)
-    return pixels, notes
+    InputError, naming the file, at one that cannot be read.
+    """
+    pixels, n_clipped = np.empty((len(files), *size), np.uint8), 0
+    for i, file in enumerate(files):
+        pixels[i], clipped = decode(file.path, size, pixel_format)
+        n_clipped += clipped
+    return pixels, n_clipped
 
 
 def resized(pixels: Pixels, size: Size) -> Pixels:
-    """Images of another size or number of channels, brought to `size`."""
+    """Images of another size, brought to `size`; grey ones to three equal channels and back."""
     if pixels.shape[1:] == size:
         return pixels
-    return (
-        np.stack([_fit(_picture(one), size) for one in pixels])
-        if len(pixels)
-        else np.empty((0, *size), np.uint8)
-    )
+    images = np.empty((len(pixels), *size), np.uint8)
+    for i, image in enumerate(pixels):
+        images[i] = _resized(image, size)
+    return images
 
 
-def _labelled(folder: Path) -> tuple[tuple[Path, str], ...]:
-    """The images of each class folder; folders without images do not count."""
-    found = [(file, one.name) for one in _folders(folder) for file in image_files(one)]
-    if found:
-        return tuple(found)
-    loose = image_files(folder)
-    tables = [
-        p.name for p in folder.iterdir() if p.suffix.lower() in {*SEPARATORS, ".parquet", ".npz"}
-    ]
-    got = f"{len(loose):,} images outside such folders" if loose else "no images"
-    fix = f" Did you mean the file {str(folder / sorted(tables)[0])!r}?" if tables else ""
-    raise InputError(f"{folder} must hold one folder of images for each class, got {got}.{fix}")
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p))
-
-
-def _hidden(path: Path) -> bool:
-    return path.name.startswith((".", "__"))
-
-
-def _look(path: Path) -> tuple[int, int, bool]:
-    """Height, width, and whether it is grey, without decoding the pixels."""
-    image = _opened(path)
-    try:
-        with image:
-            width, height = image.size
-            turned = image.format in ("JPEG", "MPO", "TIFF") and image.getexif().get(0x0112, 1) >= 5
-            grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    return (width, height, grey) if turned else (height, width, grey)  # held on its side
-
-
-def _decode(path: Path, size: Size) -> Pixels:
-    image = _opened(path)
-    try:
-        with image:
-            return _fit(ImageOps.exif_transpose(image), size)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on broken data
-        raise _unreadable(path, error) from None
-
-
-def _opened(path: Path) -> Image.Image:
-    existing(path)
-    try:
-        return Image.open(path)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    why = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
-    return InputError(
-        f"{path} must be an image that can be read, got {why or 'a broken file'}. "
-        "Replace the file or take it out of the folder."
-    )
-
-
-def _fit(image: Image.Image, size: Size) -> Pixels:
-    """(h, w, c) of one picture."""
+def _resized(image: Pixels, size: Size) -> Pixels:
     height, width, channels = size
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):  # 16 bits a pixel
-        image = Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8))
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(size)
+    if {image.shape[2], channels} == {1, 3}:
+        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        return fitted(picture, size)
+    planes = [
+        fitted(Image.fromarray(image[..., i]), (height, width, 1)) for i in range(channels)
+    ]  # Pillow knows no pictures of 2 or 5 channels, and resizes each by itself anyway
+    return np.concatenate(planes, axis=2)
 
 
-def _picture(pixels: Pixels) -> Image.Image:
-    """A picture of (h, w, c) pixels."""
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+def _shrunk(height: int, width: int, factor: float) -> tuple[int, int]:
+    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 
-def resize_note(have: Sequence[int], size: Size) -> tuple[str, ...]:
-    """What is said when images come in another size than the one learnt."""
-    if tuple(have) == size:
+def _files_format(files: Sequence[ImageFile]) -> tuple[PixelFormat, tuple[str, ...]]:
+    """The range of the files with more than 8 bits, the background of those with alpha; notes."""
+    deep = [file for file in files if file.is_deep]
+    transparent = [file for file in files if file.has_alpha]
+    pixel_format = EIGHT_BITS
+    notes: tuple[str, ...] = ()
+    if deep:
+        raw = _raw_values(deep)
+        pixel_format = choose_range(raw)
+        what = f"The pixels of {_images(len(deep))} with more than 8 bits"
+        notes = range_notes(pixel_format, raw, what)
+    if transparent:
+        level = _background(transparent)
+        pixel_format = replace(pixel_format, background=level)
+        name = {0: "black", 255: "white"}.get(level, "grey")
+        have = "has an alpha channel and is" if len(transparent) == 1 else (
+            "have an alpha channel and are"
+        )  # fmt: skip
+        notes += (f"{_images(len(transparent))} {have} laid over {name}.",)
+    return pixel_format, notes
+
+
+def _raw_values(files: Sequence[ImageFile]) -> RawValues:
+    low, high, is_float = np.inf, -np.inf, False
+    samples: list[NDArray[Any]] = []
+    for file in files:
+        values = raw_pixels(file.path)
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        is_float |= values.dtype.kind == "f"
+        samples.append(values.ravel()[:: max(1, values.size // _FILE_SAMPLE)].astype(np.float64))
+    sample = np.concatenate(samples)[:, None]
+    return RawValues(np.array([low]), np.array([high]), sample, is_float)
+
+
+def _background(files: Sequence[ImageFile]) -> int:
+    """The grey level against which the opaque parts of most files are seen."""
+    visible, contrast = np.zeros(len(_BACKGROUNDS)), np.zeros(len(_BACKGROUNDS))
+    for file in files:
+        greys, alpha = opaque_greys(file.path)
+        if alpha.any():
+            differences = np.abs(greys[:, None] - np.array(_BACKGROUNDS))  # (pixels, backgrounds)
+            means = np.average(differences, axis=0, weights=alpha)
+            visible += means.clip(max=_VISIBLE_CONTRAST)
+            contrast += means
+    best = max(range(len(_BACKGROUNDS)), key=lambda i: (visible[i].round(6), contrast[i]))
+    return _BACKGROUNDS[best]
+
+
+def _kinds_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
+    """What is lost of some files: frames, bits of colours, colours."""
+    notes = []
+    if frames := [file.path for file in files if file.has_frames]:
+        have = "1 file has" if len(frames) == 1 else f"{len(frames):,} files have"
+        notes.append(f"{have} several frames ({some_names(frames)}): the first one is read.")
+    if deep := [file.path for file in files if file.is_deep_colour]:
+        have = "1 colour file has" if len(deep) == 1 else f"{len(deep):,} colour files have"
+        notes.append(
+            f"{have} 16 bits a channel ({some_names(deep)}): the upper 8 are read. Arrays (.npz) "
+            "keep all."
+        )
+    coloured = [file.path for file in files if not file.is_grey]
+    if size[2] == 1 and coloured:
+        have = "1 colour file is" if len(coloured) == 1 else f"{len(coloured):,} colour files are"
+        notes.append(f"{have} read as grey ({some_names(coloured)}): the training images were.")
+    return tuple(notes)
+
+
+def _resize_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
+    """What is said when files come in another size than the one learnt."""
+    sizes = {(file.height, file.width) for file in files}
+    if sizes <= {size[:2]}:
         return ()
-    return (f"The images are {_by(have)} and are brought to {_by(size)}.",)
+    have = f"have {len(sizes):,} sizes" if len(sizes) > 1 else f"are {by(next(iter(sizes)))}"
+    return (f"The images {have} and are brought to {by(size[:2])}.",)
 
 
-def classes_of(files: Iterable[tuple[Path, str]]) -> list[str]:
+def _refuse_channels(size: Size) -> None:
+    if size[2] not in (1, 3):
+        rule = f"an array (n, {size[0]}, {size[1]}, {size[2]}), as the model was trained on"
+        raise InputError(expected("images", rule, Phrase("image files")))
+
+
+def _refuse_set(n_images: int, size: Size) -> None:
+    """InputError where so many images do not fit into the bound of memory."""
+    needed = n_images * math.prod(size)
+    if needed > memory_allowance():
+        raise InputError(
+            f"images must fit into {readable(memory_allowance())} (a quarter of the memory), got "
+            f"{n_images:,} of {by(size)}. Predict them in several parts."
+        )
+
+
+def _long_channels_note(array: NDArray[Any]) -> tuple[str, ...]:
+    """A doubt where few rows and many channels suggest that the channels come first."""
+    _, height, width, channels = array.shape
+    if height not in (1, 3, 4) or channels <= 4 or width <= 4:
+        return ()
+    return (
+        f"The images are taken as {height} x {width} with {channels} channels. If the channels "
+        "come first, use x.transpose(0, 2, 3, 1).",
+    )
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
+def classes_of(files: Iterable[tuple[ImageFile, str]]) -> list[str]:
     """The labels, in the order of the files."""
     return [label for _, label in files]
 
 
-def _by(size: Sequence[int]) -> str:
-    return " x ".join(map(str, size))
+def single_file(path: Path) -> bool:
+    """Whether a path is one image file, by its ending or its content."""
+    return path.is_file() and (path.suffix.lower() in ENDINGS or is_image(path))

@@ -6,28 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from netwright.data.archives import npz_names, read_npz
 from netwright.data.assemble import part_of
 from netwright.data.builtin import builtin_names, load_builtin
-from netwright.data.checks import existing
+from netwright.data.checks import existing, listed
 from netwright.data.columns import Column, columns_from_card
-from netwright.data.images import (
-    ENDINGS,
-    common_size,
-    image_files,
-    read_array,
-    read_files,
-    resize_note,
-    resized,
-)
+from netwright.data.folders import image_files
+from netwright.data.image_files import describe
+from netwright.data.images import follow_array, follow_images, single_file
 from netwright.data.missing import MISSING_MARKS, MissingMarks
-from netwright.data.sources import label_source, open_pair, read_npz
+from netwright.data.pixels import ImageSchema
+from netwright.data.sources import label_source, open_pair
 from netwright.data.tables import read_frame, read_table
 from netwright.data.targets import MEMORY, Target
 from netwright.data.task import Features, Images, Part, Table, Task
 from netwright.errors import InputError, expected
 
-Schema: TypeAlias = Sequence[Column] | tuple[int, int, int]
-"""The columns of a table, or height, width and channels of images."""
+Schema: TypeAlias = Sequence[Column] | ImageSchema
+"""The columns of a table, or what a model of images takes."""
 
 
 def read_rows(
@@ -43,19 +39,16 @@ def read_rows(
     if isinstance(schema, Table):
         schema = schema.columns
     elif isinstance(schema, Images):
-        schema = schema.shape
-    columns = [column for column in schema if isinstance(column, Column)]
-    if columns:
-        return _table(data, columns, marks)
-    height, width, channels = (side for side in schema if isinstance(side, int))
-    return _images(data, (height, width, channels))
+        schema = schema.schema
+    if isinstance(schema, ImageSchema):
+        return _images(data, schema)
+    return _table(data, list(schema), marks)
 
 
 def schema_from(card: Mapping[str, Any]) -> Schema:
     """The schema that a delivered model's card states."""
     if "image" in card:
-        image = card["image"]
-        return (image["height"], image["width"], image["channels"])
+        return ImageSchema.from_card(card["image"])
     return columns_from_card(card)
 
 
@@ -66,8 +59,7 @@ def part(data: Any, task: Task, target: Any = None) -> Part:
     Raises InputError at a class that the task does not have.
     """
     images = isinstance(task.features, Images)
-    columns = task.features.columns if isinstance(task.features, Table) else ()
-    pair, notes = open_pair(data, target, task.target_name, images, columns)
+    pair, notes = open_pair(data, target, task.target_name, task.features)
     like = Target(task.kind, task.classes, task.target, task.train)
     named = target is None or isinstance(target, str)
     labels = label_source(data) if named and not images else MEMORY
@@ -81,42 +73,44 @@ def _table(
     if isinstance(data, str) and data in builtin_names():
         return read_table(load_builtin(data).features, columns, marks), ()
     if isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
-        data = _npz_rows(existing(Path(data)))
+        values, unused = _npz_rows(existing(Path(data)))
+        table = read_frame(values)
+        return read_table(table.frame, columns, marks), table.notes + unused
     texts = [column.name for column in columns if not column.bare_numbers]
     numbers = [column.name for column in columns if column.bare_numbers]
     table = read_frame(data, texts, numbers)
     return read_table(table.frame, columns, marks), table.notes
 
 
-def _images(data: Any, size: tuple[int, int, int]) -> tuple[Images, tuple[str, ...]]:
+def _images(data: Any, schema: ImageSchema) -> tuple[Images, tuple[str, ...]]:
     if isinstance(data, str) and data in builtin_names():
         data = load_builtin(data).features
-    if isinstance(data, str | Path):
-        path = existing(Path(data), builtin_names())
-        if path.is_dir() or path.suffix.lower() in ENDINGS:
-            return _image_folder(path, size)
-        pixels, notes = read_array(_npz_rows(path))
-    else:
-        pixels, notes = read_array(data)
-    return Images(resized(pixels, size)), notes + resize_note(pixels.shape[1:], size)
+    if not isinstance(data, str | Path):
+        return follow_array(data, schema)
+    path = existing(Path(data), builtin_names())
+    if path.is_dir():
+        files, left_out = image_files(path)
+        if not files:
+            got = f"none. {' '.join(left_out)}".rstrip()
+            raise InputError(f"{path} must hold images, got {got}")
+        rows, notes = follow_images(files, schema)
+        return rows, left_out + notes
+    if single_file(path):
+        return follow_images([describe(path)], schema)
+    values, unused = _npz_rows(path)
+    rows, notes = follow_array(values, schema)
+    return rows, unused + notes
 
 
-def _image_folder(path: Path, size: tuple[int, int, int]) -> tuple[Images, tuple[str, ...]]:
-    files = image_files(path)
-    if not files:
-        raise InputError(f"{path} must hold images ({', '.join(sorted(ENDINGS))}), got none.")
-    have, _ = common_size(files)
-    return Images(read_files(files, size)), resize_note((*have[:2], size[2]), size)
-
-
-def _npz_rows(path: Path) -> Any:
-    """The rows of an .npz file: x, else x_test."""
+def _npz_rows(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The rows of an .npz file, x, else x_test; and a note of what is not used."""
     if path.suffix.lower() != ".npz":
         raise InputError(
             expected("data", "a folder of images, an image or an .npz file", path.name)
         )
-    arrays = read_npz(path)
+    names = npz_names(path)
     for name in ("x", "x_test"):
-        if name in arrays:
-            return arrays[name]
-    raise InputError(f"{path.name} must hold the array x, got {', '.join(arrays) or 'none'}.")
+        if name in names:
+            arrays, notes = read_npz(path, {name}, {name.replace("x", "y")})
+            return arrays[name], notes
+    raise InputError(f"{path.name} must hold the array x, got {listed(names) or 'none'}.")

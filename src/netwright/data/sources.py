@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from netwright.data.archives import npz_names, read_npz
 from netwright.data.builtin import builtin_names, load_builtin
 from netwright.data.checks import existing, listed, no_target, same_length, unknown_column, vector
+from netwright.data.pixels import ImageSchema
 from netwright.data.targets import MEMORY, LabelSource
+from netwright.data.task import Features, Images
 from netwright.errors import InputError, Phrase, expected
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from netwright.data.columns import Column
-
-RawFeatures: TypeAlias = "pd.DataFrame | NDArray[np.uint8]"
+RawFeatures: TypeAlias = "pd.DataFrame | Images"
 Pair: TypeAlias = tuple[RawFeatures, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """Rows as read: a frame or pixels, and their targets.
+    """Rows as read: a frame or images, and their targets.
 
     The last `validation` rows are for validation, where the source says so; 0 leaves it to a split.
     """
@@ -77,20 +77,19 @@ def open_raw(
 
 
 def open_pair(
-    data: Any, target: Any, target_name: str, images: bool, columns: Sequence[Column] = ()
+    data: Any, target: Any, target_name: str, like: Features | None = None
 ) -> tuple[Pair, tuple[str, ...]]:
     """Further rows of a known task, with their targets, and notes.
 
-    `columns`: those learnt from, by which the cells of a CSV are read.
+    `like`: the features of the task, by which images and the cells of a CSV are read.
     """
-    if images:
-        return _image_pair(data, target)
+    if isinstance(like, Images):
+        return _image_pair(data, target, like.schema)
     from netwright.data.tables import read_frame
 
     if isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
-        parts = _npz(existing(Path(data)))
-        x, y = parts.get("test") or parts["train"]
-        return _features_and_target(x, y)
+        return _npz_pair(existing(Path(data)))
+    columns = () if like is None else like.columns
     name = target_name if target is None else target
     texts = [column.name for column in columns if not column.bare_numbers]
     numbers = [column.name for column in columns if column.bare_numbers] if columns else None
@@ -112,30 +111,34 @@ def column_name(what: str, name: object, columns: list[str]) -> str:
     return plain
 
 
-def _image_pair(data: Any, target: Any) -> tuple[Pair, tuple[str, ...]]:
-    from netwright.data import images
-
+def _image_pair(data: Any, target: Any, schema: ImageSchema) -> tuple[Pair, tuple[str, ...]]:
     if not isinstance(data, str | Path):
-        return _features_and_target(data, target)
+        return _features_and_target(data, target, schema)
     path = existing(Path(data))
     if path.suffix.lower() == ".npz":
-        parts = _npz(path)
-        x, y = parts.get("test") or parts["train"]
-        return _features_and_target(x, y)
-    folder = images.read_folder(path)
+        return _npz_pair(path, schema)
+    if not path.is_dir():
+        rule = "a folder with one folder of images for each class, or an .npz file"
+        raise InputError(expected("held-out images", rule, path.name))
+    from netwright.data.folders import read_folder
+    from netwright.data.images import classes_of, follow_images
+
+    folder = read_folder(path)
     files = folder.test or folder.train
-    size, notes = images.common_size([file for file, _ in files])
-    return (images.read_files([f for f, _ in files], size), images.classes_of(files)), notes
+    rows, notes = follow_images([file for file, _ in files], schema)
+    return (replace(rows, files=()), classes_of(files)), folder.notes + notes
 
 
 def _builtin(name: str) -> Raw:
     found = load_builtin(name)
-    is_array = isinstance(found.features, np.ndarray)
-    rows = found.features if is_array else found.features.iloc
+    if isinstance(found.features, np.ndarray):
+        rows = found.features
+        train, test = Images(rows[found.train_rows]), Images(rows[found.test_rows])
+    else:
+        train, test = (found.features.iloc[rows] for rows in (found.train_rows, found.test_rows))
     return Raw(
-        rows[found.train_rows], found.target[found.train_rows], name,
-        target_name=found.target_name,
-        test=(rows[found.test_rows], found.target[found.test_rows]),
+        train, found.target[found.train_rows], name, target_name=found.target_name,
+        test=(test, found.target[found.test_rows]),
     )  # fmt: skip
 
 
@@ -150,27 +153,29 @@ def _path(path: Path, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
 
 
 def _folder(path: Path, test: Any) -> Raw:
-    from netwright.data import images
+    from netwright.data.folders import read_folder, refuse_one_class
+    from netwright.data.images import classes_of, follow_images, read_images
 
-    folder = images.read_folder(path)
-    files = folder.train + folder.validation
-    size, notes = images.common_size([file for file, _ in folder.train])
-    pixels = images.read_files([file for file, _ in files], size)
+    folder = read_folder(path)
+    refuse_one_class(folder, path)
+    rows, notes = read_images(folder.files, len(folder.test))
+    notes = folder.notes + notes
     held_out: Pair | None = None
     if test is not None:
-        held_out, more = _image_pair(test, None)
-        notes += more
+        held_out, more = _image_pair(test, None, rows.schema)
+        notes += _of_test(more)
     elif folder.test:
-        tested = images.read_files([file for file, _ in folder.test], size)
-        held_out = (tested, images.classes_of(folder.test))
+        tested, more = follow_images([file for file, _ in folder.test], rows.schema)
+        held_out = (replace(tested, files=()), classes_of(folder.test))
+        notes += _of_test(more)
     return Raw(
-        pixels, images.classes_of(files), path.resolve().name, validation=len(folder.validation),
-        test=held_out, notes=notes,
+        rows, classes_of(folder.train + folder.validation), path.resolve().name,
+        validation=len(folder.validation), test=held_out, notes=notes,
     )  # fmt: skip
 
 
 def _npz_raw(path: Path, test: Any) -> Raw:
-    parts = _npz(path)
+    parts, unused = _npz(path)
     x, y = parts["train"]
     validation = 0
     if "validation" in parts:
@@ -180,40 +185,55 @@ def _npz_raw(path: Path, test: Any) -> Raw:
             raise InputError(expected("x_val", f"of the shape of x_train, {x.shape}", more_x.shape))
         same_length(len(x), "y_train", y)
         x, y, validation = np.concatenate([x, more_x]), np.concatenate([y, more_y]), len(more_x)
-    (features, target), notes = _features_and_target(x, y)
+    (features, target), notes = _features_and_target(x, y, where=path.name)
+    images = features if isinstance(features, Images) else None
+    schema = images.schema if images else None
     held_out: Pair | None = None
+    more: tuple[str, ...] = ()
     if test is not None:
-        held_out, more = open_pair(test, None, "", isinstance(features, np.ndarray))
-        notes += more
+        held_out, more = open_pair(test, None, "", images)
     elif "test" in parts:
-        held_out, _ = _features_and_target(*parts["test"])
+        held_out, more = _features_and_target(*parts["test"], schema, f"the test of {path.name}")
     return Raw(
-        features, target, path.stem, path.name, validation=validation, test=held_out, notes=notes
-    )
+        features, target, path.stem, path.name, validation=validation, test=held_out,
+        notes=unused + notes + _of_test(more),
+    )  # fmt: skip
 
 
-def read_npz(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz file, by their names in small letters."""
-    try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            return {key.lower(): file[key] for key in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} must be an .npz file of plain arrays, got: {error}.") from None
+def _npz_pair(path: Path, schema: ImageSchema | None = None) -> tuple[Pair, tuple[str, ...]]:
+    """Held-out rows of a file: its test part, else all it has."""
+    parts, unused = _npz(path)
+    x, y = parts.get("test") or parts["train"]
+    pair, notes = _features_and_target(x, y, schema, path.name)
+    return pair, unused + notes
 
 
-def _npz(path: Path) -> dict[str, tuple[Any, Any]]:
-    """The pairs (x, y) of a file: "train", and "validation" and "test" where it has them."""
-    arrays = read_npz(path)
-    endings = {"train": ("_train", ""), "validation": ("_val", "_valid"), "test": ("_test",)}
-    parts = {}
-    for part, names in endings.items():
-        for ending in names:
-            if f"x{ending}" in arrays and f"y{ending}" in arrays and part not in parts:
-                parts[part] = (arrays[f"x{ending}"], arrays[f"y{ending}"])
-    if "train" not in parts:
+_NPZ_ENDINGS = {"train": ("_train", ""), "validation": ("_val", "_valid"), "test": ("_test",)}
+"""Part -> what follows on x and y in the names of its arrays."""
+
+
+def _npz(path: Path) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
+    """The pairs (x, y) of a file: "train", and "validation" and "test" where it has them; notes."""
+    names = npz_names(path)
+    endings = {
+        part: next((end for end in ends if {f"x{end}", f"y{end}"} <= {*names}), None)
+        for part, ends in _NPZ_ENDINGS.items()
+    }
+    if endings["train"] is None:
         rule = "the arrays x_train and y_train, or x and y"
-        raise InputError(f"{path.name} must hold {rule}, got {listed(arrays) or 'none'}.")
-    return parts
+        raise InputError(f"{path.name} must hold {rule}, got {listed(names) or 'none'}.")
+    used = {f"{array}{end}" for end in endings.values() if end is not None for array in "xy"}
+    arrays, notes = read_npz(path, used)
+    parts = {
+        part: (arrays[f"x{end}"], arrays[f"y{end}"])
+        for part, end in endings.items()
+        if end is not None
+    }
+    return parts, notes
+
+
+def _of_test(notes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"Test part: {note}" for note in notes)
 
 
 def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
@@ -269,20 +289,33 @@ def _array(data: Any, target: Any, test: Any) -> Raw:
         if not (isinstance(test, tuple) and len(test) == 2):
             rule = "a pair (data, targets) where the data is an array"
             raise InputError(expected("test", rule, Phrase(type(test).__name__)))
-        held_out, _ = _features_and_target(*test)
+        schema = pair[0].schema if isinstance(pair[0], Images) else None
+        held_out, more = _features_and_target(*test, schema)
+        notes += _of_test(more) if schema else ()
     name = "table" if _is_frame(pair[0]) else "images"
     target_name = str(getattr(target, "name", None) or "")
     return Raw(*pair, name, target_name=target_name, test=held_out, notes=notes)
 
 
-def _features_and_target(x: Any, y: Any) -> tuple[Pair, tuple[str, ...]]:
-    """Arrays: (n, columns) becomes a frame, three axes and more are images."""
+def _features_and_target(
+    x: Any, y: Any, schema: ImageSchema | None = None, where: str = ""
+) -> tuple[Pair, tuple[str, ...]]:
+    """Arrays: (n, columns) becomes a frame, three axes and more are images, of `schema` if given.
+
+    `where` names the file that they come from.
+    """
     if hasattr(x, "toarray"):
         raise InputError("data must be a dense array, got a sparse one. Use data.toarray().")
-    array = x if _is_frame(x) else _dense(x)
+    array = x if _is_frame(x) else _dense(x, f"x of {where}" if where else "data")
     if y is None:
         raise InputError("target must be given with an array, got none. Pass the n targets.")
-    same_length(len(array), "target", vector(y, "target"))
+    what = f"y of {where}" if where else "target"
+    same_length(len(array), what, vector(y, what))
+    if schema is not None:
+        from netwright.data.images import follow_array
+
+        rows, notes = follow_array(array, schema)
+        return (rows, y), notes
     if _is_frame(array) or array.ndim == 2:
         from netwright.data.tables import read_frame
 
@@ -290,26 +323,29 @@ def _features_and_target(x: Any, y: Any) -> tuple[Pair, tuple[str, ...]]:
         return (table.frame, y), table.notes
     from netwright.data.images import read_array
 
-    pixels, notes = read_array(array)
-    return (pixels, y), notes
+    rows, notes = read_array(array)
+    return (rows, y), notes
 
 
-def _dense(x: Any) -> NDArray[Any]:
+def _dense(x: Any, what: str = "data") -> NDArray[Any]:
     try:
         array = np.asarray(x)
+        if array.dtype == object and array.ndim == 1 and len(array) and np.ndim(array[0]) > 1:
+            array = np.stack(list(array))  # images as an array of arrays
     except ValueError:  # rows of different lengths
-        raise InputError("data must have rows of one length, got different ones.") from None
+        fix = "Resize images to one size first."
+        raise InputError(
+            f"{what} must have rows of one length, got different ones. {fix}"
+        ) from None
     if array.ndim < 2:
         got = f"{type(x).__name__} of shape {array.shape}"
         fix = "For a single column, use x.reshape(-1, 1)." if array.ndim == 1 else ""
-        raise InputError(expected("data", "a table or images", Phrase(got), fix))
+        raise InputError(expected(what, "a table or images", Phrase(got), fix))
     return array
 
 
 def _with_rows(raw: Raw, groups: Any, weights: Any) -> Raw:
     """Groups and weights that came as arrays; those named as columns are there already."""
-    from dataclasses import replace
-
     for what, given in (("groups", groups), ("weights", weights)):
         if given is None:
             continue

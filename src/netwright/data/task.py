@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from netwright.data.columns import Column, ColumnKind
 from netwright.data.labels import Value
 from netwright.data.moments import MISSING_DATE
+from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.errors import check_whole
 
 Kind = Literal["binary", "multiclass", "regression"]
@@ -60,9 +61,15 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images of one size: uint8 (n, h, w, c), c 1 (grey) or 3 (RGB)."""
+    """Images of one size: uint8 (n, h, w, c), c 1 (grey), 3 (RGB), or any up to 64 of arrays.
+
+    `format` says what raw values these levels stand for; `files` names the files of rows to be
+    predicted, where they come from files.
+    """
 
     pixels: NDArray[np.uint8]
+    format: PixelFormat = EIGHT_BITS
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -73,13 +80,19 @@ class Images:
 
     def take(self, rows: NDArray[np.int64]) -> Images:
         """These images, in this order."""
-        return Images(self.pixels[rows])
+        files = tuple(self.files[row] for row in rows) if self.files else ()
+        return Images(self.pixels[rows], self.format, files)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
         h, w, c = self.pixels.shape[1:]
         return (h, w, c)
+
+    @property
+    def schema(self) -> ImageSchema:
+        """What a model of these images takes."""
+        return ImageSchema(self.shape, self.format)
 
 
 Features: TypeAlias = Table | Images
@@ -211,6 +224,8 @@ def fingerprint(task: Task) -> str:
         arrays += [features.arrays[column.name] for column in features.columns]
     else:
         arrays.append(features.pixels)
+        if not features.format.is_eight_bit:
+            head.append((features.format.low, features.format.high))
     for extra in (task.groups, task.weights):
         head.append(extra is not None)
         arrays += [] if extra is None else [extra]

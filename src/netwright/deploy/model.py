@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from netwright.data.columns import as_pixels, columns_from_card, convert
+from netwright.data.columns import columns_from_card, convert
 from netwright.data.labels import classes_array, given_labels
 from netwright.data.missing import MissingMarks
+from netwright.data.pixels import ImageSchema, by
+from netwright.data.task import Images
 from netwright.errors import InputError, Phrase, closest, expected
 
 KEY = "netwright"
@@ -56,7 +59,9 @@ class Model:
 
         `rows`: a DataFrame, a mapping of column name to values, a list of records, a row as a
         Series, or an array (n, columns) in the columns' order; for images an array (n, h, w) or
-        (n, h, w, c). Raises InputError when a column is missing or the image size is another.
+        (n, h, w, c) of raw values as in training, whatever its dtype; those outside the range
+        trained on are clipped with a warning. Raises InputError when a column is missing or the
+        image size is another.
         """
         if not self.card["classes"]:
             return self._run(self.feeds(rows), "value")
@@ -76,7 +81,10 @@ class Model:
     def feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
         """What onnxruntime takes, from raw rows: an array for each input of the file."""
         if "image" in self.card:
-            return {"image": _pixels(rows, self.card["image"])}
+            pixels, notes = _pixels(rows, ImageSchema.from_card(self.card["image"]))
+            for note in notes:
+                warnings.warn(note, UserWarning, stacklevel=3)  # of who called predict
+            return {"image": pixels}
         names = [column.name for column in self._columns]
         raw = _columns(rows, names, int(self.card.get("width", len(names))))
         return {
@@ -219,11 +227,12 @@ def _taken_together(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:
     return found
 
 
-def _pixels(rows: Any, size: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """(n, h, w, c) uint8 of the size that the file takes."""
-    pixels = as_pixels(rows)
-    shape = (size["height"], size["width"], size["channels"])
-    if pixels.shape[1:] != shape:
-        rule = f"images of {' x '.join(map(str, shape))}"
-        raise InputError(expected("rows", rule, pixels.shape[1:], "Resize them first."))
-    return pixels
+def _pixels(rows: Any, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """(n, h, w, c) uint8 of the size that the file takes, and notes."""
+    pixels, notes = (rows.pixels, ()) if isinstance(rows, Images) else schema.read(rows)
+    if pixels.shape[1:] != schema.size:
+        fix = "Resize them first."
+        if pixels.shape[3] != schema.size[2]:
+            fix = "Repeat the channel first." if schema.size[2] > 1 else "Turn them grey first."
+        raise InputError(expected("rows", f"images of {by(schema.size)}", pixels.shape[1:], fix))
+    return pixels, notes

@@ -80,8 +80,7 @@ def card_of(task: Task) -> dict[str, Any]:
         if any(column.kind == "text" for column in task.features.columns):
             card["words"] = "text in lower case, one blank between words and marks: don ' t panic !"
     else:
-        h, w, c = task.features.shape
-        card["image"] = {"height": h, "width": w, "channels": c, "range": "uint8, 0 to 255"}
+        card["image"] = task.features.schema.card()
     return card
 
 

@@ -1,0 +1,127 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from netwright.data.folders import Folder, image_files, read_folder, refuse_one_class
+from netwright.errors import InputError
+
+Draw = Callable[..., Path]
+
+
+def labels(folder: Folder) -> list[tuple[str, str]]:
+    return [(file.path.name, label) for file, label in folder.train]
+
+
+def test_one_folder_a_class(draw: Draw, tmp_path: Path) -> None:
+    draw("bee/1.png")
+    draw("ant/2.png")
+    draw("ant/deep/3.jpg")
+    folder = read_folder(tmp_path)
+    assert labels(folder) == [("2.png", "ant"), ("3.jpg", "ant"), ("1.png", "bee")]
+    assert folder.test == folder.validation == ()
+    assert folder.notes == (
+        "Images in folders inside a class folder belong to that class: those of ant/deep to 'ant'.",
+    )
+
+
+def test_train_val_and_test_folders_are_understood(draw: Draw, tmp_path: Path) -> None:
+    for part in ("Training", "val", "Testing"):
+        draw(f"{part}/ant/1.png")
+        draw(f"{part}/bee/1.png")
+    folder = read_folder(tmp_path)
+    assert [len(part) for part in (folder.train, folder.validation, folder.test)] == [2, 2, 2]
+    assert all(file.path.parts[-3] == "Testing" for file, _ in folder.test)
+    assert folder.notes == ()
+
+
+def test_classes_called_train_and_bus_are_classes(draw: Draw, tmp_path: Path) -> None:
+    draw("train/1.png")
+    draw("bus/1.png")
+    assert {label for _, label in read_folder(tmp_path).train} == {"train", "bus"}
+
+
+@pytest.mark.parametrize("wrapper", ["animals", "data/images", "a/b/c"])
+def test_classes_in_a_wrapper_are_found_and_said(wrapper: str, draw: Draw, tmp_path: Path) -> None:
+    draw(f"{wrapper}/cat/1.png")
+    draw(f"{wrapper}/dog/1.png")
+    draw("__MACOSX/cat/1.png")
+    folder = read_folder(tmp_path)
+    assert labels(folder) == [("1.png", "cat"), ("1.png", "dog")]
+    assert folder.notes[0] == f"The classes are the folders inside {tmp_path.name}/{wrapper}."
+
+
+def test_a_wrapper_around_train_and_inside_it_is_found(draw: Draw, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for label in ("cat", "dog"):
+            draw(f"all/{part}/images/{label}/1.png")
+    folder = read_folder(tmp_path)
+    assert len(folder.train) == len(folder.test) == 2
+    assert {label for _, label in folder.test} == {"cat", "dog"}
+
+
+def test_what_lies_beside_the_classes_is_counted(draw: Draw, tmp_path: Path) -> None:
+    for label in ("ant", "bee"):
+        draw(f"{label}/1.png")
+    draw("loose.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "meta").mkdir()
+    for name in ("Thumbs.db", "readme.md", "meta/labels.xml", "ant/.DS_Store"):
+        (tmp_path / name).write_text("x")
+    assert read_folder(tmp_path).notes == (
+        "2 folders hold no images and are no classes: empty, meta.",
+        "Left out: 3 files that are not images (Thumbs.db, labels.xml, readme.md).",
+        "Left out: 1 hidden or system entry (.DS_Store).",
+        "Left out: 1 image outside the folders that are used (loose.png).",
+    )
+
+
+def test_what_lies_beside_train_is_counted(draw: Draw, tmp_path: Path) -> None:
+    for name in ("train/ant/1", "train/bee/1", "test/1", "test/2", "more/ant/1"):
+        draw(f"{name}.png")
+    folder = read_folder(tmp_path)
+    assert (len(folder.train), folder.test) == (2, ())
+    assert folder.notes == (
+        "Left out: 3 images outside the folders that are used (1.png, 1.png, 2.png).",
+    )
+
+
+def test_a_class_of_a_format_that_is_not_read_is_refused(draw: Draw, tmp_path: Path) -> None:
+    for label in ("ant", "bee"):
+        draw(f"{label}/1.png")
+    (tmp_path / "cow").mkdir()
+    (tmp_path / "cow" / "1.heic").write_bytes(b"ftypheic")
+    with pytest.raises(InputError, match=r"cow must hold images .*got 1 in other .*\(1.heic\)"):
+        read_folder(tmp_path)
+    draw("cow/2.png")
+    assert "1 image in a format that is not read (1.heic)" in read_folder(tmp_path).notes[0]
+
+
+def test_a_folder_without_class_folders_is_refused(draw: Draw, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one folder of images for each class, got no images"):
+        read_folder(tmp_path)
+    draw("1.png")
+    with pytest.raises(InputError, match="got 1 image outside such folders"):
+        read_folder(tmp_path)
+    (tmp_path / "train.csv").write_text("a,b\n")
+    with pytest.raises(InputError, match=r"Did you mean the file '.*train.csv'"):
+        read_folder(tmp_path)
+
+
+def test_a_single_class_is_refused(draw: Draw, tmp_path: Path) -> None:
+    draw("ant/1.png")
+    with pytest.raises(InputError, match="each of at least two classes, got one: 'ant'"):
+        refuse_one_class(read_folder(tmp_path), tmp_path)
+
+
+def test_files_of_a_folder_come_in_order(draw: Draw, tmp_path: Path) -> None:
+    names = ["b.png", "a/z.png", "a/c", "a/d.jfif"]
+    drawn = []
+    for name in names:
+        path = draw(f"{name}.png")
+        path.rename(tmp_path / name)
+        drawn.append(tmp_path / name)
+    (tmp_path / "a" / "list.txt").write_text("c")
+    files, notes = image_files(tmp_path)
+    assert [file.path for file in files] == sorted(drawn)
+    assert notes == ("Left out: 1 file that is not an image (list.txt).",)

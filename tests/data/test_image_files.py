@@ -1,0 +1,208 @@
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from netwright.data.image_files import FORMATS, decode, describe, is_image, scan
+from netwright.data.pixels import EIGHT_BITS, PixelFormat
+from netwright.errors import InputError
+
+Draw = Callable[..., Path]
+
+
+def header_of_png(width: int, height: int) -> bytes:
+    """A PNG that claims a size and has hardly any pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + content
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("ending", ["", ".jpg", ".dat"])
+def test_images_are_told_by_their_content(kind: str, ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"1{ending}"
+    Image.new("RGB", (16, 16), (90, 90, 90)).save(path, format=kind)
+    (image,) = scan(tmp_path).images
+    assert (image.height, image.width) == (16, 16)
+    assert abs(int(decode(path, (16, 16, 3), EIGHT_BITS)[0].mean()) - 90) < 3
+
+
+def test_formats_that_start_other_programs_are_not_read(tmp_path: Path) -> None:
+    for kind in ("EPS", "PDF"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "1", format=kind)
+        assert not is_image(tmp_path / "1")
+        assert scan(tmp_path).images == ()
+
+
+def test_what_is_no_image_is_left_out_with_its_reason(draw: Draw, tmp_path: Path) -> None:
+    draw("ant/1.png")
+    for name in ("Thumbs.db", "ant/notes.txt", "ant/._1.png", ".DS_Store", "ant/2.heic"):
+        (tmp_path / name).write_bytes(b"P1 is what it begins with")
+    draw("__MACOSX/ant/1.png")
+    draw(".ipynb_checkpoints/1.png")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "up").symlink_to(tmp_path)
+    seen = scan(tmp_path)
+    assert [image.path.name for image in seen.images] == ["1.png"]
+    assert {(path.name, reason) for path, reason in seen.left_out} == {
+        ("Thumbs.db", "no image"), ("notes.txt", "no image"), ("._1.png", "hidden"),
+        (".DS_Store", "hidden"), ("2.heic", "unread format"), ("__MACOSX", "hidden"),
+        (".ipynb_checkpoints", "hidden"), ("pipe", "no regular file"),
+        ("gone.png", "no regular file"), ("up", "link to a folder"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n"])
+def test_an_image_by_its_ending_must_be_one(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=r"1.jpg must be an image that can be read, .* Replace"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bomb.png", "bomb"])
+def test_a_header_beyond_the_memory_is_refused_unread(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(header_of_png(2**30, 2**30))
+    with pytest.raises(InputError, match=r"bomb.* \(1,073,741,824 x .*\) must take at most"):
+        scan(tmp_path)
+
+
+def test_a_huge_file_is_refused_or_left_out_unread(tmp_path: Path) -> None:
+    for name in ("1.webp", "1.bin"):
+        with (tmp_path / name).open("wb") as file:
+            file.write(b"RIFF\0\0\0\0WEBP")
+            file.truncate(2**42)  # sparse: it takes no room
+    with pytest.raises(InputError, match=r"1.webp must take at most .*got 4.4 TB"):
+        scan(tmp_path)
+    (tmp_path / "1.webp").unlink()
+    assert scan(tmp_path).left_out == ((tmp_path / "1.bin", "too large"),)
+
+
+def test_a_large_scan_is_read_without_a_warning(tmp_path: Path) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.new("1", (14_000, 14_000), 1).save(tmp_path / "scan.png")
+    image = describe(tmp_path / "scan.png")
+    assert (image.height, image.width) == (14_000, 14_000)
+    pixels, _ = decode(image.path, (8, 8, 1), EIGHT_BITS)
+    assert set(pixels.ravel().tolist()) == {255}
+    assert limit == Image.MAX_IMAGE_PIXELS  # lifted while the file is open, and no longer
+
+
+DEEP = [
+    ("I;16", np.uint16, "png", 4095), ("I;16", np.uint16, "tif", 65535),
+    ("I;16B", ">u2", "tif", 4095), ("I", np.int32, "tif", 1023), ("F", np.float32, "tif", 1.0),
+    ("F", np.float32, "tif", 255.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "dtype", "ending", "high"), DEEP)
+def test_deep_files_follow_the_range(
+    mode: str, dtype: str, ending: str, high: float, tmp_path: Path
+) -> None:
+    levels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    values = (levels * (high / 255)).astype(dtype)
+    path = tmp_path / f"1.{ending}"
+    Image.fromarray(values).save(path)
+    image = describe(path)
+    assert image.mode.startswith(mode[:4])
+    assert image.is_deep
+    pixels, n_clipped = decode(path, (8, 8, 1), PixelFormat((0.0,), (float(high),)))
+    assert np.abs(pixels[..., 0].astype(int) - levels).max() <= 1
+    assert n_clipped == 0
+    assert decode(path, (8, 8, 1), PixelFormat((0.0,), (high / 2,)))[1] == (levels > 127).sum()
+
+
+def test_files_of_8_bits_are_levels_whatever_the_range(draw: Draw) -> None:
+    path = draw("1.png", 77, mode="L")
+    assert decode(path, (6, 8, 1), PixelFormat((0.0,), (4095.0,)))[0].max() == 77
+
+
+def test_infinite_pixels_of_a_file_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), np.inf, np.float32)).save(tmp_path / "1.tif")
+    with pytest.raises(InputError, match=r"1.tif must have finite pixels"):
+        decode(tmp_path / "1.tif", (4, 4, 1), EIGHT_BITS)
+
+
+TRANSPARENT = [("LA", (200, 0)), ("RGBA", (200, 200, 200, 0)), ("PA", None), ("P", None)]
+
+
+@pytest.mark.parametrize(("mode", "colour"), TRANSPARENT)
+@pytest.mark.parametrize("background", [0, 255, 128])
+def test_transparent_parts_show_the_background(
+    mode: str, colour: tuple[int, ...] | None, background: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "1.png"
+    if colour is None:
+        image = Image.new("P", (4, 4), 1)
+        image.putpalette([9, 9, 9, 200, 200, 200])
+        image.save(path, transparency=1 if mode == "P" else bytes([255, 0]))
+    else:
+        Image.new(mode, (4, 4), colour).save(path)
+    assert describe(path).has_alpha
+    for channels in (1, 3):
+        pixels, _ = decode(path, (4, 4, channels), PixelFormat(background=background))
+        assert set(pixels.ravel().tolist()) == {background}
+
+
+def test_half_transparent_parts_are_mixed(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (200, 100, 0, 51)).save(tmp_path / "1.png")
+    pixels, _ = decode(tmp_path / "1.png", (4, 4, 3), PixelFormat(background=255))
+    assert pixels[0, 0].tolist() == [244, 224, 204]
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.save(tmp_path / "1.gif")
+    assert decode(tmp_path / "1.gif", (4, 4, 3), EIGHT_BITS)[0][0, 0].tolist() == [10, 20, 30]
+
+
+def test_several_frames_are_seen_and_the_first_is_read(tmp_path: Path) -> None:
+    frames = [Image.new("L", (4, 4), level) for level in (40, 80, 120)]
+    for ending in ("gif", "tif", "png", "webp"):
+        path = tmp_path / f"1.{ending}"
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+        assert describe(path).has_frames
+        assert abs(int(decode(path, (4, 4, 1), EIGHT_BITS)[0].max()) - 40) < 3
+    frames[0].save(tmp_path / "2.gif")
+    assert not describe(tmp_path / "2.gif").has_frames
+
+
+def test_a_picture_from_a_camera_on_its_side_is_turned(tmp_path: Path) -> None:
+    image = Image.fromarray(np.repeat(np.uint8([[10], [200]]), 8, 1).repeat(4, 0))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "1.jpg", exif=exif)
+    described = describe(tmp_path / "1.jpg")
+    assert (described.height, described.width) == (8, 8)
+    pixels = decode(tmp_path / "1.jpg", (8, 8, 1), EIGHT_BITS)[0][..., 0].astype(int)
+    assert abs(pixels[:, 0].mean() - 200) < 9  # what was at the bottom is at the left
+    assert abs(pixels[:, -1].mean() - 10) < 9
+
+
+def test_broken_exif_data_leave_the_picture_as_it_is(tmp_path: Path) -> None:
+    Image.new("L", (8, 6), 50).save(tmp_path / "1.jpg", exif=b"Exif\x00\x00no exif data")
+    assert decode(tmp_path / "1.jpg", (6, 8, 1), EIGHT_BITS)[0].shape == (6, 8, 1)
+
+
+def test_colours_of_16_bits_are_known(tmp_path: Path) -> None:
+    rows = b"".join(b"\0" + bytes(6 * 4) for _ in range(4))
+    size = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    parts = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    assert describe(tmp_path / "1.png").is_deep_colour

@@ -1,0 +1,181 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.data.images import read_array
+from netwright.data.pixels import (
+    EIGHT_BITS,
+    MAX_CHANNELS,
+    ImageSchema,
+    PixelFormat,
+    batch_of,
+    levels_by_batch,
+    numeric_array,
+)
+from netwright.errors import InputError
+
+
+def levels(values: Any, low: float, high: float) -> list[int]:
+    array = np.array(values)[:, None]
+    return PixelFormat((low,), (high,)).levels(array)[0].ravel().tolist()
+
+
+def test_whole_numbers_to_255_are_their_own_levels() -> None:
+    every = np.arange(256)
+    for dtype in (np.uint8, np.int64, np.float16, np.float32, ">u2"):
+        assert levels(every.astype(dtype), 0, 255) == every.tolist()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 4095), (-3.5, 2.25), (1e5, 1e5 + 1)])
+def test_a_range_is_spread_over_all_levels(low: float, high: float) -> None:
+    middle = low + (high - low) * 100 / 255
+    assert levels([low, middle, high], low, high) == [0, 100, 255]
+
+
+def test_values_outside_are_clipped_and_counted() -> None:
+    pixels, n_clipped = PixelFormat((0.0,), (1.0,)).levels(np.array([[-1.0], [0.5], [7.0]]))
+    assert (pixels.ravel().tolist(), n_clipped) == ([0, 128, 255], 2)
+    assert EIGHT_BITS.levels(np.array([[300], [-1], [255]]))[1] == 2
+
+
+def test_the_largest_floats_do_not_overflow() -> None:
+    assert levels([-1e308, 0.0, 1e308], -1e308, 1e308) == [0, 128, 255]
+
+
+def test_each_channel_may_have_its_own_range() -> None:
+    pixels, _ = PixelFormat((0.0, 250.0), (1.0, 300.0)).levels(np.array([[0.2, 260.0]]))
+    assert pixels.tolist() == [[51, 51]]
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    for bad in (np.nan, np.inf):
+        values = np.array([[[[1.0]]], [[[bad]]]])
+        with pytest.raises(InputError, match=r"must be finite numbers, got (nan|inf) in image 2"):
+            EIGHT_BITS.levels(values)
+
+
+def test_a_schema_comes_back_from_its_card() -> None:
+    for own in (
+        EIGHT_BITS,
+        PixelFormat((-2.5,), (3.25,), 255),
+        PixelFormat((0.0, 1.0), (9.0, 2.0), 128),
+    ):
+        schema = ImageSchema((8, 9, len(own.low)), own)
+        assert ImageSchema.from_card(schema.card()) == schema
+
+
+def test_a_card_without_a_range_is_of_an_older_version() -> None:
+    schema = ImageSchema.from_card({"height": 2, "width": 2, "channels": 1})
+    assert schema == ImageSchema((2, 2, 1), None)
+    shares = np.array([[[0.0, 0.5], [1.0, 0.2]]])
+    assert schema.read(shares)[0].ravel().tolist() == [0, 128, 255, 51]
+
+
+def test_the_same_image_has_the_same_levels_in_any_batch() -> None:
+    rng = np.random.default_rng(0)
+    dark, light = rng.uniform(0, 1, (9, 4, 4)), rng.uniform(60, 255, (9, 4, 4))
+    images, _ = read_array(np.concatenate([dark, light]))
+    whole = images.schema.read(np.concatenate([dark, light]))[0]
+    np.testing.assert_array_equal(images.schema.read(dark)[0], whole[:9])
+    np.testing.assert_array_equal(images.schema.read(dark[:1])[0], whole[:1])
+
+
+def test_the_type_of_equal_values_does_not_count() -> None:
+    values = np.random.default_rng(0).integers(0, 2, (5, 4, 4))
+    images, _ = read_array(values == 1)
+    for dtype in (np.uint8, np.int64, np.float32, np.float16, object):
+        np.testing.assert_array_equal(images.schema.read(values.astype(dtype))[0], images.pixels)
+
+
+def test_clipped_values_are_said() -> None:
+    schema = ImageSchema((2, 2, 1), PixelFormat((0.0,), (1.0,)))
+    _, notes = schema.read(np.array([[[0, 1], [255, 9]]], np.uint8))
+    assert notes == (
+        "2 of 4 pixel values lie outside the range trained on (0 to 1) and are clipped.",
+    )
+
+
+def test_images_divided_by_255_are_doubted_not_changed() -> None:
+    schema = ImageSchema((2, 2, 1))
+    pixels, notes = schema.read(np.full((1, 2, 2), 0.4))
+    assert pixels.max() == 0
+    assert "multiply them by 255" in notes[0]
+    assert schema.read(np.full((1, 2, 2), 1.0))[1] == ()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 13, MAX_CHANNELS])
+def test_arrays_keep_all_their_channels(channels: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3, 5, 6, channels), dtype=np.uint8)
+    images, notes = read_array(values)
+    np.testing.assert_array_equal(images.pixels, values)
+    assert notes == ()
+
+
+def test_no_channel_is_one_channel() -> None:
+    assert batch_of(np.zeros((3, 5, 6))).shape == (3, 5, 6, 1)
+
+
+LEARNING = [
+    ((4, 4), r"Add an axis for a single image: x\[None\]"),
+    ((2, 4, 4, 3, 1), r"must be of shape \(n, h, w\) or \(n, h, w, c\), got \(2, 4, 4, 3, 1\)"),
+    ((2, 4, 4, 65), r"with at most 64 channels, got \(2, 4, 4, 65\)"),
+    ((5, 3, 32, 32), r"Move the channels last: x.transpose\(0, 2, 3, 1\)"),
+    ((5, 0, 4), r"must be of shape"),
+]
+
+
+@pytest.mark.parametrize(("shape", "sentence"), LEARNING)
+def test_shapes_that_are_no_images_are_refused(shape: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        batch_of(np.zeros(shape))
+
+
+PREDICTING = [
+    ((6, 8, 3), r"got a single image of shape \(6, 8, 3\). Add the axis of the batch: x\[None\]"),
+    ((6, 8), r"got a single image of shape \(6, 8\)"),
+    ((5, 144), r"Reshape them: x.reshape\(-1, 6, 8, 3\)"),
+    ((5, 3, 6, 8), r"must be of 3 channels, .*Move the channels last: x.transpose\(0, 2, 3, 1\)"),
+    ((5, 6, 8, 4), r"Without its alpha channel it fits: x\[..., :3\]"),
+    ((5, 6, 8, 7), r"must be of 3 channels, got \(5, 6, 8, 7\)"),
+]
+
+
+@pytest.mark.parametrize(("shape", "sentence"), PREDICTING)
+def test_shapes_that_the_model_does_not_know_are_refused(
+    shape: tuple[int, ...], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        ImageSchema((6, 8, 3)).read(np.zeros(shape))
+
+
+def test_lists_and_objects_of_numbers_are_arrays() -> None:
+    image = np.arange(12.0).reshape(3, 4)
+    of_arrays = np.empty(2, object)
+    of_arrays[:] = [image, image]
+    for values in ([image, image], of_arrays, np.stack([image, image]).astype(object)):
+        np.testing.assert_array_equal(numeric_array(values), np.stack([image, image]))
+
+
+NO_NUMBERS = [
+    ([np.zeros((3, 4)), np.zeros((2, 4))], "images must be of one size, got different ones"),
+    (np.array([["a"]]), "pixels must be numbers, got ndarray of <U1"),
+    (np.array([1j]), "pixels must be numbers, got ndarray of complex128"),
+    (None, "pixels must be numbers, got NoneType"),
+    ("cats", "images must be an array of numbers here, got 'cats'.*netwright predict"),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), NO_NUMBERS)
+def test_what_holds_no_numbers_is_refused(values: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        numeric_array(values)
+
+
+def test_older_models_judge_the_range_by_the_batch() -> None:
+    assert levels_by_batch(np.array([[[0, 0.5, 1.0]]])).ravel().tolist() == [0, 128, 255]
+    assert levels_by_batch(np.array([[[0, 0.6, 16.0]]])).ravel().tolist() == [0, 1, 16]
+    assert levels_by_batch(np.array([[[False, True]]])).ravel().tolist() == [0, 255]
+    assert levels_by_batch(np.zeros((1, 4, 4, 4), np.uint8)).shape == (1, 4, 4, 3)
+    with pytest.raises(InputError, match="pixels must be from 0 to 255"):
+        levels_by_batch(np.array([[[3.0, -1.0]]]))
