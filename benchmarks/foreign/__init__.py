@@ -1,0 +1,1 @@
+"""Malformed and foreign files, made from a seed."""
