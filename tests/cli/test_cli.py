@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -357,6 +359,26 @@ def test_a_scheduler_that_ends_it_is_heard_as_ctrl_c(monkeypatch: pytest.MonkeyP
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 130
+
+
+def test_sigterm_ends_a_background_job_that_ignores_ctrl_c(folder: Path) -> None:
+    run, arguments = folder / "background", ["rows.csv", "--target", "y", "--families", "linear"]
+    code = "from netwright.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "fit", *arguments, "--time", "60", "--run", str(run)]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and `&` in a script do
+    try:
+        job = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with job:
+        assert job.stdout is not None
+        assert any("LinearModel" in text for text in job.stdout)  # there is something to deliver
+        job.send_signal(signal.SIGINT)
+        job.send_signal(signal.SIGTERM)
+        rest = job.stdout.read()
+    assert job.returncode == 0
+    assert "stopped" in rest
+    assert (run / "model.onnx").is_file()
 
 
 def test_ctrl_c_before_there_is_a_model_is_told(

@@ -263,6 +263,7 @@ def test_ctrl_c_leaves_what_ran_to_be_run_again(space: Any, tmp_path: Path) -> N
     assert [event.again for event in started] == [True] + [False] * 7
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_while_workers_run(space: Any, tmp_path: Path) -> None:
     one = study(space, tmp_path, evaluator=Hill(30), executor=None)
 
