@@ -7,7 +7,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -24,7 +23,6 @@ from netwright.automl.trust import leaks
 from netwright.data.task import Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
-from netwright.report.tables import leaderboard
 from netwright.study.executors import InProcess
 
 if TYPE_CHECKING:
@@ -111,10 +109,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         _OPEN.pop(self, None)  # of an earlier fit
         self.model_bytes_ = outcome.model.path.read_bytes()
         study = outcome.study
-        rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
-        front = {row.trial for row in outcome.front}
-        rows = [replace(row, on_front=row.trial in front) for row in rows]
-        self.leaderboard_ = _frame([row.record() for row in rows])
+        self.leaderboard_ = _frame([row.record() for row in outcome.leaderboard()])
         self.front_ = _frame([row.record() for row in outcome.front])
         self._files = {
             row.trial: (study.trial_folder(row.trial) / "model.onnx").read_bytes()

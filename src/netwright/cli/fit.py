@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from textwrap import wrap
 from typing import Any
 
@@ -181,13 +180,13 @@ class Progress:
 
 
 def _board(outcome: Outcome, most: int = 8) -> None:
-    """The best trials; a star marks the front."""
-    study, front = outcome.study, {row.trial for row in outcome.front}
-    rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
-    rows = [replace(row, on_front=row.trial in front) for row in rows]
-    say(f"\nLeaderboard, the best {min(most, len(rows))} of {len(rows)} trials")
-    for line in screen.lines(rows[:most], screen.columns(study.objectives, {}), study.objectives):
+    """The best trials, and the delivered one wherever it stands."""
+    study, rows = outcome.study, outcome.leaderboard()
+    best = [row for i, row in enumerate(rows) if i < most or row.delivered]
+    say(f"\nLeaderboard, the best {min(most, len(rows))} of {plural(len(rows), 'trial')}")
+    for line in screen.lines(best, screen.columns(study.objectives, {}), study.objectives):
         say(line)
+    say(screen.legend(best, study.objectives))
 
 
 def _closing(outcome: Outcome) -> None:

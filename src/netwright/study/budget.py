@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netwright.errors import InputError, RunError, check_whole, expected
+from netwright.study.identity import goes_on
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Status, Trial
 
@@ -80,5 +81,5 @@ class Failures:
         count = f"{self._in_a_row} trials in a row" if in_a_row else f"{self._in_all} trials"
         raise RunError(
             f"{count} failed, the last one (trial {trial.id}) with {trial.error!r}. "
-            "Nothing that finished is lost: mend it, and the same line goes on."
+            f"Nothing that finished is lost: mend it, and {goes_on()}."
         )
