@@ -216,7 +216,9 @@ def test_the_widest_whole_numbers_are_drawn_from_end_to_end() -> None:
 @pytest.mark.parametrize("bound", [10**400, -(10**400), 10**5000], ids=["large", "small", "huge"])
 def test_numbers_beyond_a_float_are_refused_in_a_sentence(bound: int) -> None:
     for bounds in ((0, bound), (bound, 0)):
-        with pytest.raises(SpaceError, match=r"Float must be bounded by numbers of at most 1\.8e\+"):
+        with pytest.raises(
+            SpaceError, match=r"Float must be bounded by numbers of at most 1\.8e\+"
+        ):
             Float(*bounds)
     with pytest.raises(SpaceError, match="Float must be bounded by numbers"):
         Float(1, 10**400, log=True)

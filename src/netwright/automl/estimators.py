@@ -45,10 +45,10 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         *,
         time: float | None = None,
         trials: int | None = None,
-        objectives: Sequence[str] = (),
+        objectives: str | Sequence[str] = (),
         limits: str | Sequence[str] = (),
         strategy: Any = "bayesian",
-        families: Sequence[str] = (),
+        families: str | Sequence[str] = (),
         seed: int = 0,
         workers: int = 0,
         run: str | Path | None = None,
@@ -173,9 +173,9 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
     """Designs and trains a classifier for a table or images.
 
     `time`: seconds in all, `trials`: how many candidates (60 seconds when neither is given);
-    `objectives`: metric names, the first decides what is delivered; `limits`: such as
-    ``"latency<=2"``; `families`: of models for a table, such as ``["lightgbm", "tabm"]``, all when
-    empty; `workers` 0: one for each core.
+    `objectives`: the name of a metric or several, the first decides what is delivered; `limits`: one
+    or several such as ``"latency<=2"``; `families`: of models for a table, one or several such as
+    ``["lightgbm", "tabm"]``, all when empty; `workers` 0: one for each core.
 
     After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`, and `notes_`: what
     was decided about the data, and what speaks against the scores, which is warned of, too.

@@ -162,8 +162,7 @@ class Files:
         stored = self._stored()
         if stored and (differences := _differences(stored, self._identity)):
             raise RunError(
-                f"{self.folder} belongs to another comparison: {differences}. "
-                f"{_other_folder()}"
+                f"{self.folder} belongs to another comparison: {differences}. {_other_folder()}"
             )
         known: dict[str, str] = stored.get("entrants", {})
         changed = [name for name in self._about if known.get(name) not in (None, self._about[name])]

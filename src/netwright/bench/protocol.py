@@ -340,4 +340,11 @@ def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
     if protocol.until_found and (table.repetition != "mean" or len(protocol.search) > 1):
         got = f"{len(protocol.search)} with repetition {table.repetition}"
         rule = "asked of one metric with repetition mean"
-        raise InputError(expected(wording(python="until_found", shell="until-found"), rule, Phrase(got), "Leave it out."))
+        raise InputError(
+            expected(
+                wording(python="until_found", shell="until-found"),
+                rule,
+                Phrase(got),
+                "Leave it out.",
+            )
+        )

@@ -31,13 +31,15 @@ def lines(
 
     Widths depend on the metrics alone, so that lines printed one by one stand under each other.
     """
-    width = max([9, *(len(head(name)) for name in metrics)]) + 2
-    heads = [f"{'trial':>7}", *(f"{head(name):>{width}}" for name in metrics), f"{'seconds':>9}"]
+    widths = [max(9, len(head(name))) + 2 for name in metrics]
+    columns = list(zip(metrics, widths, strict=True))
+    heads = [f"{'trial':>7}", *(f"{head(name):>{width}}" for name, width in columns)]
+    heads.append(f"{'seconds':>9}")
     shown = ["".join(heads) + "  what"]
     delivered = any(row.delivered for row in rows)
     for row in rows:
         mark = _mark(row, len(objectives) > 1, delivered) if star else ""
-        cells = [f"{value(name, row.metrics):>{width}}" for name in metrics]
+        cells = [f"{value(name, row.metrics):>{width}}" for name, width in columns]
         status = "unfinished" if row.status == Status.RUNNING else row.status
         words = row.what if row.status == Status.DONE else f"{status}: {row.error or row.what}"
         line = f"{mark:<2}{row.trial:>5}" + "".join(cells) + f"{row.seconds:>9.1f}  {words}"

@@ -71,7 +71,9 @@ def ranking(shared: Sequence[float], alone: Sequence[float]) -> Finding:
     chance = float(found.pvalue) if math.isfinite(found.pvalue) else 1.0
     alarm = chance >= _CHANCE
     verdict = "may be chance: do not choose by shared weights" if alarm else "shared weights rank"
-    says = f"rank correlation with {len(alone)} networks trained alone {tau:.2f}, {verdict}"
+    says = (
+        f"rank correlation with {plural(len(alone), 'network')} trained alone {tau:.2f}, {verdict}"
+    )
     return Finding("ranking", tau, says, alarm)
 
 

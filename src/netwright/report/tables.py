@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netwright.errors import NetwrightError
+from netwright.errors import NetwrightError, plural
 from netwright.report.describe import summary
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
@@ -49,7 +49,7 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
         members = ", ".join(map(str, trial.proposal.parents))
         kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"
         if kept := trial.candidate.values.get(MEMBERS):
-            return f"one fold of {members}, {kept} member{'s' if kept != 1 else ''}"
+            return f"one fold of {members}, {plural(int(str(kept)), 'member')}"
         if trial.candidate.values.get(REFIT):
             kind = "refit"
         return f"{'one fold' if trial.candidate.values.get(LIGHT) else kind} of {members}"

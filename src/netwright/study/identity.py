@@ -52,7 +52,9 @@ class Identity:
         """RunError naming what differs, unless `stored` is the same."""
         differences = list(self._differences(stored))
         if differences:
-            raise RunError(f"{folder} belongs to another study: {'; '.join(differences)}. {new_run()}")
+            raise RunError(
+                f"{folder} belongs to another study: {'; '.join(differences)}. {new_run()}"
+            )
 
     def _differences(self, stored: Identity) -> Iterator[str]:
         for name in sorted({*self.about, *stored.about}):
