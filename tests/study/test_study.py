@@ -464,7 +464,7 @@ class Wordy:
 
 def test_of_long_settings_only_what_differs_is_told(space: Any, tmp_path: Path) -> None:
     study(space, tmp_path, strategy=Wordy(10)).run(trials=1)
-    sentence = r"strategy was \.\.\..*words.* last=10\), is \.\.\..*words.* last=20\)\. Use another folder as run"
+    sentence = r"strategy was \.\.\..*words.* last=10\), is \.\.\..*words.* last=20\)\. Use another"
     with pytest.raises(RunError, match=sentence) as told:
         study(space, tmp_path, strategy=Wordy(20))
     assert len(str(told.value)) < 400
