@@ -16,7 +16,8 @@ def test_texts_and_headings_that_begin_like_a_formula_are_quoted(start: str) -> 
 
 
 def test_numbers_stay_numbers() -> None:
-    frame = pd.DataFrame({"prediction": [-3.5, 2.0], "p(a)": [0.25, -0.0], "n": [-1, 1]})
+    chances = pd.Series([0.1, -0.0], dtype="float32")
+    frame = pd.DataFrame({"prediction": [-3.5, 2.0], "p(a)": chances, "n": [-1, 1]})
     safe = for_spreadsheet(frame)
     assert safe.equals(frame)
     assert safe.to_csv(index=False) == frame.to_csv(index=False)

@@ -48,8 +48,14 @@ def for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:
 
     A spreadsheet runs what begins with one of `_FORMULA`, whoever wrote it; numbers stay numbers.
     """
-    cells = frame.map(_without_formula)
-    return cells.rename(columns=_without_formula)
+    from pandas.api.types import is_numeric_dtype
+
+    texts = {
+        str(name): column.map(_without_formula)
+        for name, column in frame.items()
+        if not is_numeric_dtype(column)
+    }
+    return frame.assign(**texts).rename(columns=_without_formula)
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
