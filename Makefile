@@ -34,7 +34,7 @@ clean:  ## remove what was installed and built here
 	touch $@
 
 .venv/developing: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[parquet,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[parquet,boost,plots,peers,dev]'
 	touch $@
 
 .PHONY: help demo test check format clean

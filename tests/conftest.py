@@ -13,6 +13,12 @@ from netwright.data.task import Task, task
 from task_tools import messy
 
 
+def pytest_configure() -> None:
+    """What is printed does not depend on the terminal at hand."""
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def binary_task() -> Task:
     return task(messy(), "y", name="messy")

@@ -93,7 +93,9 @@ def test_a_folder_of_other_data_is_refused_and_left_alone(
 ) -> None:
     search(binary_task, tmp_path / "run", trials=3)
     before = (tmp_path / "run" / "model.onnx").read_bytes()
-    sentence = r"belongs to another study: data was messy  120 rows.*, is numbers .* Use --run"
+    sentence = (
+        r"belongs to another study: data was messy  120 rows.*, is numbers .* Use another folder"
+    )
     with pytest.raises(RunError, match=sentence):
         search(number_task, tmp_path / "run", trials=3)
     assert (tmp_path / "run" / "model.onnx").read_bytes() == before

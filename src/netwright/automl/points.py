@@ -27,7 +27,7 @@ from netwright.automl.reopen import DELIVERED, Delivered, searched
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
-from netwright.errors import NetwrightError
+from netwright.errors import NetwrightError, wording
 from netwright.evaluators.latency import example_feeds, measure
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.pipeline import FittedPipeline
@@ -38,8 +38,6 @@ from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
 _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
-_NO_TIME = "more of the front is not exported: the time was up. The same line exports it."
-_STOPPED = "more of the front is not exported: it was stopped. The same line exports it."
 _CHECKED_FILE = "checked.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 
@@ -86,7 +84,7 @@ class Points:
         with self._stoppable():
             for offer in offers:
                 if self.rows and self._late(took):
-                    self._note(_NO_TIME)
+                    self._note(_unexported("the time was up"))
                     return
                 begun = time.monotonic()
                 self._try(offer)
@@ -119,7 +117,7 @@ class Points:
             yield
         except KeyboardInterrupt:
             self._stopped = True
-            self._note(_STOPPED)
+            self._note(_unexported("it was stopped"))
 
     def _note(self, sentence: str) -> None:
         """Said once."""
@@ -252,6 +250,12 @@ class Points:
             if one.metrics["latency"] < kept[-1].metrics["latency"]:
                 kept.append(one)
         return kept
+
+
+def _unexported(why: str) -> str:
+    line, call = "The same line exports it.", "With a run folder, the same call exports it."
+    fix = wording(python=call, shell=line)
+    return f"more of the front is not exported: {why}. {fix}"
 
 
 def _checked(folder: Path) -> dict[str, Any] | None:
