@@ -54,6 +54,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         seed: int = 0,
         workers: int = 0,
         run: str | Path | None = None,
+        missing_labels: str | Sequence[str] = (),
     ) -> None:
         self.time = time
         self.trials = trials
@@ -64,6 +65,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.seed = seed
         self.workers = workers
         self.run = run
+        self.missing_labels = missing_labels
 
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None  # noqa: N803
@@ -181,14 +183,16 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
     `time`: seconds in all, `trials`: how many candidates (60 seconds when neither is given);
     `objectives`: the name of a metric or several, the first decides what is delivered; `limits`: one
     or several such as ``"latency<=2"``; `families`: of models for a table, one or several such as
-    ``["lightgbm", "tabm"]``, all when empty; `workers` 0: one for each core.
+    ``["lightgbm", "tabm"]``, all when empty; `workers` 0: one for each core; `missing_labels`: texts
+    of the target that stand for no label, such as "NA".
 
     After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`, and `notes_`: what
     was decided about the data, and what speaks against the scores, which is warned of, too.
     """
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
-        return task(X, y, seed=self.seed, kind="classification", **rows)
+        missing = self.missing_labels
+        return task(X, y, seed=self.seed, kind="classification", missing_labels=missing, **rows)
 
     def _keep(self, outcome: Outcome) -> None:
         super()._keep(outcome)
@@ -203,7 +207,8 @@ class AutoRegressor(RegressorMixin, _Auto):  # type: ignore[misc]  # scikit-lear
     """Designs and trains a regressor for a table or images; see `AutoClassifier`."""
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
-        return task(X, y, seed=self.seed, kind="regression", **rows)
+        missing = self.missing_labels
+        return task(X, y, seed=self.seed, kind="regression", missing_labels=missing, **rows)
 
 
 def _small(task: Task, effort: Effort) -> bool:

@@ -63,6 +63,13 @@ Limits = Annotated[
 ]
 Until = Annotated[list[str] | None, _option("Stop when reached, such as 'accuracy>=0.99'.")]
 KindName = Annotated[str | None, _option("classification or regression, where it is not plain.")]
+MissingLabels = Annotated[
+    list[str] | None,
+    _option(
+        "Text of the target that stands for no label, such as NA; repeat for several.",
+        "--missing-label",
+    ),
+]
 StrategyName = Annotated[
     str,
     typer.Option(
@@ -180,6 +187,7 @@ def fit(
     limit: Limits = None,
     until: Until = None,
     kind: KindName = None,
+    missing_label: MissingLabels = None,
     strategy: StrategyName = "bayesian",
     families: Families = None,
     seed: Seed = 0,
@@ -199,7 +207,7 @@ def fit(
     outcome = search(
         data, target, test, goal, effort, kind=_kind(kind), strategy=strategy,
         families=families.split(",") if families else (), seed=seed, run=run, fresh=fresh,
-        quiet=as_json,
+        quiet=as_json, missing_labels=missing_label or (),
     )  # fmt: skip
     if as_json:
         _print_json(outcome)

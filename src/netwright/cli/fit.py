@@ -14,7 +14,7 @@ from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, carry_out, open_study
 from netwright.automl.trust import leaks, share_trained_on
 from netwright.cli import screen
-from netwright.cli.screen import OUT, say
+from netwright.cli.screen import ERR, OUT, say
 from netwright.data.targets import RequestedKind
 from netwright.data.task import Task, summary, task
 from netwright.errors import plural
@@ -42,10 +42,14 @@ def search(
     run: str | None = None,
     fresh: bool = False,
     quiet: bool = False,
+    missing_labels: Sequence[str] = (),
 ) -> Outcome:
     """The whole command; `quiet` says nothing on stdout."""
     effort = effort.starting()
-    found = task(data, target, test=test, kind=kind or _kind_of(goal), seed=seed)
+    found = task(
+        data, target, test=test, kind=kind or _kind_of(goal), seed=seed,
+        missing_labels=missing_labels,
+    )  # fmt: skip
     study = open_study(
         found, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh
     )
@@ -74,10 +78,11 @@ def _kind_of(goal: Goal) -> RequestedKind:
 
 
 def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> None:
-    notes = [*found.notes, *(leaks(found) if not already else ())]
-    for text in (summary(found), *(f"  {note}" for note in notes)):
-        for line in wrap(text, 79, subsequent_indent="    "):
-            say(line)
+    for line in wrap(summary(found), 79, subsequent_indent="    "):
+        say(line)
+    for note in (*found.notes, *(leaks(found) if not already else ())):
+        for line in wrap(f"  {note}", 79, subsequent_indent="    "):
+            say(line, ERR)  # beside the account of the search, which may go into a file
     if already:
         say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
         return
