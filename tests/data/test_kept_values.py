@@ -91,9 +91,7 @@ def test_codes_are_no_numbers_with_a_unit(form: str) -> None:
     assert kind == "category"
 
 
-@pytest.mark.parametrize(
-    "form", ["({}.50)", "−{}", "+{}", "{}-", "{}.", "{}_000", "0x{}"]
-)
+@pytest.mark.parametrize("form", ["({}.50)", "−{}", "+{}", "{}-", "{}.", "{}_000", "0x{}"])
 def test_what_is_taken_for_a_number_can_be_read_as_one(form: str) -> None:
     kind, values, _ = read([form.format(i) for i in range(ROWS)])
     if kind == "numeric":
