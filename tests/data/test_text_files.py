@@ -44,12 +44,14 @@ def test_a_broken_or_swollen_archive_is_refused(
     path.write_bytes(b"no archive")
     with pytest.raises(InputError, match="must be a whole compressed file"):
         read_file(path)
+    memory.memory_allowance.cache_clear()
     monkeypatch.setattr(memory, "MEMORY_SHARE", 1e-9)
     path.write_bytes(gzip.compress(TEXT.encode() * 1000))
     with pytest.raises(InputError, match=r"a.csv.gz without compression must take at most"):
         read_file(path)
     with pytest.raises(InputError, match=r"b.csv must take at most"):
         read_file(write(tmp_path / "b.csv", TEXT * 10))
+    memory.memory_allowance.cache_clear()
 
 
 @pytest.mark.parametrize(

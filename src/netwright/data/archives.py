@@ -56,7 +56,8 @@ def read_npz(
         raise
     except zipfile.BadZipFile:
         raise InputError(
-            f"{path} must be an .npz file of plain arrays, got {_what_else(path)}."
+            f"{path} must be an .npz file of plain arrays, got {_what_else(path)}. Save it again "
+            "with numpy.savez."
         ) from None
     except Exception as error:  # zip and its packers raise nearly anything on broken files
         raise _unreadable(path, error) from None
@@ -74,7 +75,8 @@ def npz_names(path: Path) -> list[str]:
         raise
     except (zipfile.BadZipFile, OSError, ValueError):
         raise InputError(
-            f"{path} must be an .npz file of plain arrays, got {_what_else(path)}."
+            f"{path} must be an .npz file of plain arrays, got {_what_else(path)}. Save it again "
+            "with numpy.savez."
         ) from None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.checks import vector
+from netwright.data.checks import naming, vector
 from netwright.data.columns import as_category, as_numbers
 from netwright.data.roles import same_as_target
 from netwright.data.sources import Pair, Raw, label_source, open_pair
@@ -73,10 +73,11 @@ def _test_part(
             return None
         return part_of(raw.test, raw.target_name, target, features, labels)
     data, given = raw.unread_test
-    pair, notes = open_pair(data, given, raw.target_name, features)
     if given is None or isinstance(given, str):
         labels = replace(label_source(data), missing=missing_labels)
-    part = part_of(pair, raw.target_name, target, features, labels)
+    with naming(data):
+        pair, notes = open_pair(data, given, raw.target_name, features)
+        part = part_of(pair, raw.target_name, target, features, labels)
     return replace(part, notes=notes + part.notes)
 
 
@@ -95,7 +96,9 @@ def part_of(
 
 def _some(raw: Raw) -> None:
     if not len(raw.features):
-        raise InputError(f"{raw.source or raw.name} must have rows to learn from, got none.")
+        raise InputError(
+            f"{raw.source or raw.name} must have rows to learn from, got none. Add rows to it."
+        )
 
 
 def _features(raw: Raw, rows: NDArray[np.int64]) -> tuple[Features, tuple[str, ...]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,17 @@ def listed(names: Iterable[object]) -> str:
     return f"{', '.join(texts[: _SHOWN - 1])}, ... ({len(texts)} in all)"
 
 
+@contextmanager
+def naming(data: Any) -> Iterator[None]:
+    """Put a file's name before sentences on its content that do not have it; `data`: its path."""
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(data, str | Path) or Path(data).name in str(error):
+            raise
+        raise InputError(f"{Path(data).name}: {error}") from None
+
+
 def existing(path: Path, known: Iterable[str] = ()) -> Path:
     """The path; InputError with the nearest neighbour when there is nothing at it."""
     if path.exists():
@@ -34,8 +47,11 @@ def existing(path: Path, known: Iterable[str] = ()) -> Path:
         )
         fix = f'Join the files: python -c "{code}"'
         raise InputError(expected("data", "a single file or folder", str(path), fix))
+    if re.match(r"[a-z]+:/", str(path)):
+        fix = "Download it first, and give the file."
+        raise InputError(expected("data", "a file or folder on this machine", str(path), fix))
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    fix = closest(path.name, [*beside, *known])
+    fix = closest(path.name, [*beside, *known]) or "Check its name and folder."
     raise InputError(expected("data", "a file or folder that exists", str(path), fix))
 
 
@@ -67,7 +83,8 @@ def same_length(rows: int, what: str, values: Sized) -> None:
     """InputError when `values` are not one for each row."""
     if len(values) != rows:
         raise InputError(
-            f"{what} must have one value for each of the {rows:,} rows, got {len(values):,}."
+            f"{what} must have one value for each of the {rows:,} rows, got {len(values):,}. Save or "
+            "pass both with the same rows."
         )
 
 
@@ -86,7 +103,7 @@ def vector(values: Any, what: str) -> NDArray[Any]:
 def has_rows(rows: int, where: str) -> None:
     """InputError for a table without rows."""
     if not rows:
-        raise InputError(f"{where} must have at least one row, got none.")
+        raise InputError(f"{where} must have at least one row, got none. Add rows to it.")
 
 
 def _headless(columns: Sequence[str]) -> str:

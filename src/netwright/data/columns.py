@@ -250,6 +250,7 @@ def _number_of_text(text: str, number_format: NumberFormat, marks: MissingMarks)
             return float(text)
         except ValueError:
             parsed = seconds_of(text)
+            parsed = number_format.parse(text) if parsed is None else parsed
     if parsed is None and text.casefold() in marks.numbers:
         return np.nan
     return parsed

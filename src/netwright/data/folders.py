@@ -195,7 +195,9 @@ def _no_classes(seen: Scan, folder: Path, data_folder: Path) -> InputError:
     if not loose and seen.left_out:
         got += f" ({_reason_text(*_by_reason(seen.left_out)[0])})"
     fix = f" Did you mean the file {str(tables[0])!r}?" if tables else ""
-    if not fix and not loose:
+    if not fix and loose:
+        fix = " Put the images of each class into a folder of its own."
+    elif not fix:
         fix = f" Formats that are read: {_formats_text()}."
     return InputError(
         f"{data_folder} must hold one folder of images for each class, got {got}.{fix}"

@@ -52,7 +52,8 @@ def infer_format(
     kind = values.dtype.kind
     if declared_category:
         shown = _infer_objects(values, name, decimal_comma=False)
-        same = shown.kind in (None, "date", "boolean")  # files store repeated texts as categories
+        # files store repeated texts as categories, too
+        same = shown.kind in (None, "date", "boolean") and not _merges(values, shown)
         return shown if same else ColumnFormat("category")
     if kind in "iu":
         return ColumnFormat("numeric")
@@ -66,6 +67,14 @@ def infer_format(
     if kind == "c":
         raise InputError(f"column {name!r} must hold real numbers, got complex ones.")
     return _infer_objects(values, name, decimal_comma)
+
+
+def _merges(values: NDArray[Any], shown: ColumnFormat) -> bool:
+    """Whether different texts would be one date or one truth value."""
+    texts = {value.strip() for value in values.tolist() if isinstance(value, str)}
+    if shown.kind == "boolean":
+        return len({canonical(text) for text in texts}) < len(texts)
+    return len({moment(text, shown.first) for text in texts}) < len(texts)
 
 
 def _infer_objects(values: NDArray[Any], name: str, decimal_comma: bool) -> ColumnFormat:

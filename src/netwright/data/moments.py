@@ -134,6 +134,8 @@ def _moment_of_text(text: str, first: First, marks: MissingMarks) -> int | None:
     if first and (written := _NUMBERED_DATE.fullmatch(text)):
         left, _, right, year, *clock = written.groups(default="")
         month, day = (right, left) if first == "day" else (left, right)
+        if int(month) > 12:  # written the other way round
+            return None
         return _written(year, month, day, clock, "")
     if written := _MONTH.fullmatch(text):
         return _written(written[1], written[2], "1", [""] * 4, "")

@@ -171,6 +171,8 @@ def batch_of(array: NDArray[Any], size: Size | None = None) -> NDArray[Any]:
     channels = batch.shape[3]
     if size is None and (channels > MAX_CHANNELS or _channels_first(batch.shape)):
         fix = "Move the channels last: x.transpose(0, 2, 3, 1)."
+        if channels > MAX_CHANNELS and batch.shape[1] == batch.shape[2]:
+            fix = "Choose some of the channels: x[..., :64]."
         rule = f"of shape (n, h, w, c) with at most {MAX_CHANNELS} channels"
         raise InputError(expected("images", rule, array.shape, fix))
     if size is not None and channels != size[2] and {channels, size[2]} != {1, 3}:

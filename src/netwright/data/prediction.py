@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from netwright.data.archives import npz_names, read_npz
 from netwright.data.assemble import part_of
 from netwright.data.builtin import builtin_names, load_builtin
-from netwright.data.checks import existing, listed
+from netwright.data.checks import existing, listed, naming
 from netwright.data.columns import Column, columns_from_card
 from netwright.data.folders import image_files
 from netwright.data.image_files import describe
@@ -40,9 +40,10 @@ def read_rows(
         schema = schema.columns
     elif isinstance(schema, Images):
         schema = schema.schema
-    if isinstance(schema, ImageSchema):
-        return _images(data, schema)
-    return _table(data, list(schema), marks)
+    with naming(data):
+        if isinstance(schema, ImageSchema):
+            return _images(data, schema)
+        return _table(data, list(schema), marks)
 
 
 def schema_from(card: Mapping[str, Any]) -> Schema:
@@ -59,11 +60,13 @@ def part(data: Any, task: Task, target: Any = None) -> Part:
     Raises InputError at a class that the task does not have.
     """
     images = isinstance(task.features, Images)
-    pair, notes = open_pair(data, target, task.target_name, task.features)
+    with naming(data):
+        pair, notes = open_pair(data, target, task.target_name, task.features)
     like = Target(task.kind, task.classes, task.target, task.train)
     named = target is None or isinstance(target, str)
     labels = label_source(data) if named and not images else MEMORY
-    found = part_of(pair, task.target_name, like, task.features, labels)
+    with naming(data):
+        found = part_of(pair, task.target_name, like, task.features, labels)
     return Part(found.features, found.target, notes=notes + found.notes)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.columns import Column, as_category
+from netwright.data.columns import Column, as_category, number
 from netwright.data.missing import MISSING_MARKS
 from netwright.data.moments import MISSING_DATE
 from netwright.data.task import Features, Images, Table
@@ -21,6 +22,8 @@ _TEXTS = 20
 _SHARE, _DECLARED_SHARE = 0.1, 0.5
 _WORDS = 3
 """Texts: so many different ones, in such a share of the rows, of so many words on average."""
+_CODE = re.compile(r"[+-]?0[0-9]+|.*[0-9][eE][+-]?[0-9]+")
+"""Texts that are numbers, but may be meant as codes."""
 _SHARE_LEFT = 0.5
 """Of the different values of a column: where fewer are left after reading, people are told."""
 
@@ -67,12 +70,34 @@ def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> lis
     if column.kind == "date":
         return _impossible_dates(column.name, raw, values)
     before = {text for value in raw.tolist() if isinstance(value, str) and (text := value.strip())}
+    if column.kind == "numeric" and any(map(_CODE.fullmatch, before)):
+        return _merged_numbers(column, before)
     after = len(np.unique(values))
     if column.kind == "boolean" or after >= _SHARE_LEFT * len(before):
         return []
     return [
         f"Column {column.name!r} has {len(before):,} different texts, which are read as {after:,} "
         f"different {column.kind} values."
+    ]
+
+
+def _merged_numbers(column: Column, texts: set[str]) -> list[str]:
+    """A sentence where codes such as 7 and 007, or 0e0 and 0e1, are one number."""
+    writings: dict[float, list[str]] = {}
+    for text in sorted(texts):
+        value = number(text, column.number_format)
+        if value is not None and np.isfinite(value):
+            writings.setdefault(value, []).append(text)
+    merged = [
+        same for same in writings.values() if len(same) > 1 and any(map(_CODE.fullmatch, same))
+    ]
+    if not merged:
+        return []
+    example = ", ".join(map(quoted, merged[0][:4]))
+    more = f", and {len(merged) - 1:,} more such" if len(merged) > 1 else ""
+    return [
+        f"Column {column.name!r} is read as numbers, so that {example} are one value{more}. Make it "
+        "categorical in a DataFrame to keep them apart."
     ]
 
 

@@ -11,7 +11,15 @@ import numpy as np
 
 from netwright.data.archives import npz_names, read_npz
 from netwright.data.builtin import builtin_names, load_builtin
-from netwright.data.checks import existing, listed, no_target, same_length, unknown_column, vector
+from netwright.data.checks import (
+    existing,
+    listed,
+    naming,
+    no_target,
+    same_length,
+    unknown_column,
+    vector,
+)
 from netwright.data.pixels import ImageSchema
 from netwright.data.targets import MEMORY, LabelSource
 from netwright.data.task import Features, Images
@@ -144,12 +152,25 @@ def _builtin(name: str) -> Raw:
 
 def _path(path: Path, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
     if path.is_dir():
-        _leave_out(target, "target", "a folder of images: its folders are the classes")
+        _leave_out(target, "target", f"the folder {path}: {_what_it_holds(path)}")
         return _folder(path, test)
     if path.suffix.lower() == ".npz":
         _leave_out(target, "target", "an .npz file: it holds y")
         return _npz_raw(path, test)
     return _frame(path, target, test, groups, weights)
+
+
+def _what_it_holds(folder: Path) -> str:
+    """What to do with a folder for which a target was given."""
+    from netwright.data.tables import PARQUET
+    from netwright.data.text_files import text_suffix
+
+    tables = sorted(
+        p.name for p in folder.iterdir() if text_suffix(p) or p.suffix.lower() in PARQUET
+    )
+    if not tables:
+        return "folders of images are the classes"
+    return f"it holds {listed(tables)}; give the one that is meant, or join them into one"
 
 
 def _folder(path: Path, test: Any) -> Raw:
@@ -185,7 +206,8 @@ def _npz_raw(path: Path, test: Any) -> Raw:
             raise InputError(expected("x_val", f"of the shape of x_train, {x.shape}", more_x.shape))
         same_length(len(x), "y_train", y)
         x, y, validation = np.concatenate([x, more_x]), np.concatenate([y, more_y]), len(more_x)
-    (features, target), notes = _features_and_target(x, y, where=path.name)
+    with naming(path):
+        (features, target), notes = _features_and_target(x, y, where=path.name)
     images = features if isinstance(features, Images) else None
     schema = images.schema if images else None
     held_out: Pair | None = None
@@ -221,7 +243,10 @@ def _npz(path: Path) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
     }
     if endings["train"] is None:
         rule = "the arrays x_train and y_train, or x and y"
-        raise InputError(f"{path.name} must hold {rule}, got {listed(names) or 'none'}.")
+        raise InputError(
+            f"{path.name} must hold {rule}, got {listed(names) or 'none'}. Save it with "
+            "numpy.savez(file, x=x, y=y)."
+        )
     used = {f"{array}{end}" for end in endings.values() if end is not None for array in "xy"}
     arrays, notes = read_npz(path, used)
     parts = {
@@ -340,6 +365,7 @@ def _dense(x: Any, what: str = "data") -> NDArray[Any]:
     if array.ndim < 2:
         got = f"{type(x).__name__} of shape {array.shape}"
         fix = "For a single column, use x.reshape(-1, 1)." if array.ndim == 1 else ""
+        fix = fix or "Give rows and columns, or images (n, h, w)."
         raise InputError(expected(what, "a table or images", Phrase(got), fix))
     return array
 
@@ -368,7 +394,7 @@ def _is_frame(data: Any) -> bool:
 
 def _leave_out(given: Any, what: str, where: str) -> None:
     if given is not None:
-        raise InputError(f"{what} must be left out for {where}, got {_named(given)}.")
+        raise InputError(f"{what} must be left out for {where}, got {_named(given)}. Leave it out.")
 
 
 def _named(given: Any) -> str:

@@ -30,6 +30,8 @@ _CONVERTERS = {
     ".h5": "read_hdf", ".hdf5": "read_hdf", ".xml": "read_xml", ".html": "read_html",
 }  # fmt: skip
 """Endings of other tables, and the function of pandas that reads them."""
+_CELL_BYTES = 8
+"""A number in a frame; a parquet file may hold a column of one value in a few bytes."""
 _NAMED_AT_MOST = 5
 
 
@@ -49,7 +51,10 @@ def read_file(
     if not text_suffix(path):
         raise _unknown_file(path)
     if not path.is_file():
-        raise InputError(expected("data", "an ordinary file", Phrase(f"{path}, a device or pipe")))
+        got = Phrase(f"{path}, a device or pipe")
+        raise InputError(
+            expected("data", "an ordinary file", got, "Copy what it gives into a file.")
+        )
     return read_text(path, texts, numbers)
 
 
@@ -59,7 +64,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         about = parquet.read_metadata(path)
         groups = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
         refuse_if_larger(
-            max(sum(groups), about.num_rows * about.num_columns),
+            max(sum(groups), about.num_rows * about.num_columns * _CELL_BYTES),
             path.name,
             "Take fewer rows or columns.",
         )

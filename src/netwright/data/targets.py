@@ -65,8 +65,7 @@ def read_target(
     raw: Any, name: str, kind: RequestedKind = None, source: LabelSource = MEMORY
 ) -> Target:
     """The target of a task. Raises InputError when nothing can be learnt from it."""
-    if kind not in (None, "binary", "multiclass", "regression", "classification"):
-        raise InputError(expected("kind", "binary, multiclass or regression", kind))
+    check_kind(kind)
     name = name or "y"
     labels = _labels(raw, name, source)
     present = [label for label in labels if label is not None]
@@ -85,6 +84,12 @@ def read_target(
     found: Kind = "binary" if len(classes) == 2 else "multiclass"
     dtype = label_dtype(classes, None if source.csv else _given_dtype(raw))
     return Target(found, classes, values, rows, notes, doubt, dtype)
+
+
+def check_kind(kind: RequestedKind) -> None:
+    """InputError where it is none of the kinds of tasks."""
+    if kind not in (None, "binary", "multiclass", "regression", "classification"):
+        raise InputError(expected("kind", "binary, multiclass or regression", kind))
 
 
 def read_same(
@@ -359,7 +364,10 @@ def _regression(raw: Any, name: str, source: LabelSource, varies: bool = True) -
 
 def _some(rows: NDArray[np.int64], name: str) -> None:
     if not len(rows):
-        raise InputError(f"target {name!r} must have a value in some rows, got none in any.")
+        raise InputError(
+            f"target {name!r} must have a value in some rows, got none in any. "
+            "Choose another target."
+        )
 
 
 def _numbers(

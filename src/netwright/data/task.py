@@ -180,14 +180,18 @@ def task(
     Raises InputError in one sentence with a way out.
     """
     from netwright.data.assemble import assemble
+    from netwright.data.checks import naming
     from netwright.data.sources import open_raw
+    from netwright.data.targets import check_kind
 
     check_whole("seed", seed, 0)
+    check_kind(kind)
     raw = open_raw(data, target, test=test, groups=groups, weights=weights)
     if name is not None:
         raw = replace(raw, name=name)
     given = (missing_labels,) if isinstance(missing_labels, str) else tuple(missing_labels)
-    return assemble(raw, kind, seed, given)
+    with naming(data):
+        return assemble(raw, kind, seed, given)
 
 
 def summary(task: Task) -> str:

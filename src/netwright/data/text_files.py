@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from netwright.data.checks import has_rows, listed, unique
 from netwright.data.memory import memory_allowance, refuse_if_larger
@@ -49,6 +50,7 @@ _MAX_COLUMNS = 50_000
 _SAMPLE_ROWS = 50_000
 """Rows in which codes such as 007 are looked for; where there are any, all rows are looked at."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"^(\s*[+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?\s*)$")
 _CODE = re.compile(r"\s*[+-]?0[0-9]+\s*")
 _BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError)
 
@@ -95,7 +97,7 @@ def read_text(
     """
     try:
         _refuse_large(path)
-        layout, notes = _layout(path, {*texts, *(numbers or ())} if numbers is not None else ())
+        layout, notes = _layout(path, {*texts, *(numbers or ())})
         if numbers is None and len(layout.names) == 1:
             raise _one_column(layout)
         short = _scan(layout)
@@ -167,6 +169,8 @@ def _head(path: Path) -> tuple[str, list[str]]:
             f"{path} must have a header line that ends within {_MAX_HEADER_BYTES:,} bytes, got a "
             "longer one. Put each row on a line of its own."
         )
+    if raw[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        raise InputError(f"{path} must be text in UTF-8, got UTF-32. Save it as UTF-8.")
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     if b"\0" in raw and encoding != "utf-16":
         raise InputError(f"{path} must be a table as text, got a binary file. Export it as CSV.")
@@ -176,7 +180,9 @@ def _head(path: Path) -> tuple[str, list[str]]:
     if len(raw) >= _HEAD_BYTES:
         lines = lines[:-1] or lines  # the last may be cut
     if not any(line.strip() for line in lines):
-        raise InputError(f"{path} must have a header line and rows, got an empty file.")
+        raise InputError(
+            f"{path} must have a header line and rows, got an empty file. Export it again."
+        )
     return encoding, lines
 
 
@@ -243,7 +249,7 @@ def _header(
     names = {mark: [_plain_name(name) for name in rows[0]] for mark, rows in records.items()}
     if wanted:
         fitting = [mark for mark in marks if set(wanted) <= set(names[mark])]
-        if fitting and len(names[fitting[0]]) == 1:
+        if fitting and len(wanted) == len(names[fitting[0]]) == 1:
             return _WHOLE_LINE, names[fitting[0]]
         if fitting:
             return fitting[0], names[fitting[0]]
@@ -339,11 +345,23 @@ def _frame(
     layout: _Layout, texts: Collection[str], numbers: Collection[str] | None
 ) -> pd.DataFrame:
     frame = _parse(layout, texts, numbers)
+    if numbers is not None and layout.separator == ";":
+        frame = _with_decimal_points(frame, numbers)
     truths = [name for name in frame.columns if frame[name].dtype == bool]
     if numbers is None or not truths:
         return frame
     # the parser takes True for a truth value where a whole column is so
     return _parse(layout, {*texts, *truths}, [name for name in numbers if name not in truths])
+
+
+def _with_decimal_points(frame: pd.DataFrame, numbers: Collection[str]) -> pd.DataFrame:
+    """The frame, in which known numbers may be written with a decimal comma: no file that has
+    semicolons between its cells has commas between thousands of bare numbers."""
+    written = [name for name in numbers if name in frame and is_string_dtype(frame[name])]
+    points = {
+        name: frame[name].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True) for name in written
+    }
+    return frame.assign(**points)
 
 
 def _parse(
