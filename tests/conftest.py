@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
-for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
-    os.environ.pop(name, None)  # what is printed does not depend on the terminal at hand
 
 import numpy as np
 import pytest
 
 from netwright.data.task import Task, task
 from task_tools import messy
+
+
+def pytest_configure() -> None:
+    """What is printed does not depend on the terminal at hand."""
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,25 @@ def test_the_nearest_name_is_suggested_and_a_far_one_is_not() -> None:
     assert errors.closest("zzz", ["age", "income"]) == ""
 
 
+def test_numbers_have_no_misspellings() -> None:
+    for number in ("99", "-9", "9.9"):
+        assert errors.closest(number, [9, 99.5, 19]) == ""
+    assert errors.closest("v99", ["v9"]) == "Did you mean 'v9'?"
+
+
+def test_counts_have_their_noun_in_the_right_number() -> None:
+    assert errors.plural(1, "trial") == "1 trial"
+    assert errors.plural(0, "trial") == "0 trials"
+    assert errors.plural(1_200, "trial") == "1,200 trials"
+    assert errors.plural(2.5, "evaluation") == "2.5 evaluations"
+    assert errors.plural(2, "class", "classes") == "2 classes"
+
+
+def test_a_number_too_long_to_write_is_quoted_in_words() -> None:
+    sentence = errors.expected("bound", "a float", 10**5000)
+    assert sentence == "bound must be a float, got a int of too many digits."
+
+
 def test_exceptions_that_carry_data_survive_the_pipe_from_a_worker() -> None:
     error = errors.InvalidCandidate("a.b must be 3, got 4.", "a.b", 4)
     back = pickle.loads(pickle.dumps(error))

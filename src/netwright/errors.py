@@ -97,7 +97,11 @@ def quoted(value: object) -> str:
     """``repr`` of a value that came from outside, at most `MAX_QUOTED` characters."""
     if isinstance(value, str) and not isinstance(value, Phrase):
         return repr(shortened(value, MAX_QUOTED))
-    return shortened(repr(value), MAX_QUOTED)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = f"a {type(value).__name__} of too many digits"
+    return shortened(text, MAX_QUOTED)
 
 
 def shortened(text: str, length: int) -> str:
@@ -134,8 +138,18 @@ def speak_to(surface: Literal["python", "shell"]) -> None:
     _surface = surface
 
 
+def plural(number: float, noun: str, several: str = "") -> str:
+    """``1 trial``, ``1,200 trials``; `several` is the plural where it is not the noun with an s."""
+    return f"{number:,.10g} {noun if number == 1 else several or noun + 's'}"
+
+
 def closest(name: str, options: Iterable[object]) -> str:
-    """``Did you mean 'income'?`` for the option nearest to `name`, or nothing."""
+    """``Did you mean 'income'?`` for the option nearest to `name`, or nothing.
+
+    Numbers have no misspellings: 9 is not what somebody means who asks for 99.
+    """
+    if str(name).lstrip("+-").replace(".", "", 1).isdigit():
+        return ""
     matches = difflib.get_close_matches(str(name), [str(option) for option in options], n=1)
     return f"Did you mean {matches[0]!r}?" if matches else ""
 

@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from netwright.automl.estimators import AutoClassifier, AutoRegressor
 from netwright.deploy.model import load
-from netwright.errors import InputError
+from netwright.errors import InputError, RunError
 from task_tools import messy
 
 
@@ -42,7 +42,9 @@ def test_its_tables_are_frames(fitted: AutoClassifier) -> None:
     assert {1, 2, 3} < set(board["trial"])  # and what was made of them
     whole = board[board["fidelity"] == 1]  # the others are of fewer rows, and below
     assert whole["auc"].is_monotonic_decreasing
-    assert board["fidelity"].is_monotonic_decreasing
+    assert (board["fidelity"] == 1).is_monotonic_decreasing
+    assert board["delivered"].sum() == front["delivered"].sum() == 1
+    assert set(board[board["delivered"]]["trial"]) == set(front[front["delivered"]]["trial"])
     assert set(front["trial"]) <= set(board["trial"])
     assert (front["latency"] > 0).all()
 
@@ -54,6 +56,64 @@ def test_copies_and_pickles_predict_the_same(fitted: AutoClassifier, tmp_path: P
         assert (other.predict_proba(rows) == expected).all()
     path = fitted.export(tmp_path / "model.onnx")
     assert (load(path).predict_proba(rows) == expected).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objectives": "log_loss", "limits": "size<=1e9", "families": "linear"},
+        {"objectives": None, "limits": None, "families": None},
+        {"objectives": (), "limits": (), "families": ()},
+    ],
+)
+def test_one_text_stands_for_a_list_of_one(settings: dict[str, Any], tmp_path: Path) -> None:
+    rows = messy(60)
+    search = AutoClassifier(trials=1, workers=1, run=tmp_path / "run", **settings)
+    board = search.fit(rows.drop(columns="y"), rows["y"]).leaderboard_
+    assert "size" in board or settings["limits"] != "size<=1e9"
+    if settings["families"] == "linear":
+        assert board["what"][0] == "LinearModel"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"objectives": 5}, "objectives must be a list of metrics, got 5"),
+        ({"objectives": [5]}, "an objective must be an Objective, a metric's name, .* got 5"),
+        ({"objectives": "acuracy"}, "Did you mean 'accuracy'"),
+        ({"limits": 5}, "limit must be a list of limits, got 5"),
+        ({"limits": [5]}, "limit must be METRIC<=NUMBER or METRIC>=NUMBER, got 5"),
+        ({"families": 5}, "families must be a name or a list of names, got 5"),
+        ({"families": [5]}, r"families must be a name or a list of names, got \[5\]"),
+        ({"families": "lightgmb"}, "Did you mean 'lightgbm'"),
+        ({"strategy": 5}, "strategy must be an object with ask and tell"),
+        ({"time": "60"}, "time must be a finite number of seconds, at least 5 .* got '60'"),
+        ({"trials": "3"}, "trials must be a whole number of at least 1, got '3'"),
+        ({"trials": 2.5}, "trials must be a whole number of at least 1, got 2.5"),
+        ({"workers": "2"}, "workers must be a whole number of at least 0, got '2'"),
+        ({"seed": "1"}, "seed must be a whole number of at least 0, got '1'"),
+        ({"run": 5}, "run must be the path of a folder, got 5"),
+    ],
+)
+def test_settings_of_the_wrong_type_are_refused_in_one_sentence(
+    settings: dict[str, Any], sentence: str
+) -> None:
+    rows = messy(60)
+    search = AutoClassifier(**{"trials": 1, "workers": 1} | settings)
+    with pytest.raises(InputError, match=sentence) as refused:
+        search.fit(rows.drop(columns="y"), rows["y"])
+    assert "--" not in str(refused.value)
+    assert str(refused.value).count("\n") == 0
+
+
+def test_another_search_in_the_folder_is_refused_in_pythons_words(tmp_path: Path) -> None:
+    rows = messy(60)
+    settings: dict[str, Any] = {"trials": 1, "workers": 1, "families": "linear"}
+    x, y = rows.drop(columns="y"), rows["y"]
+    AutoClassifier(run=tmp_path / "run", seed=1, **settings).fit(x, y)
+    with pytest.raises(RunError, match="Use another folder as run, or delete this one") as refused:
+        AutoClassifier(run=tmp_path / "run", seed=2, **settings).fit(x, y)
+    assert "--" not in str(refused.value)
 
 
 def test_it_is_cloned_by_its_settings() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netwright.automl.trust import interval, leaks, no_better, trivial
-from netwright.data.task import task
+from netwright.automl.trust import interval, leaks, no_better, share_trained_on, trivial
+from netwright.data.task import Task, task
 from netwright.trials.metrics import score
 
 RNG = np.random.default_rng(0)
@@ -49,6 +49,42 @@ def test_copied_rows_are_counted() -> None:
     assert "of the rows held out stand among the rows learnt from" in sentence
     groups = np.concatenate([np.arange(N), np.arange(100)])
     assert leaks(task(few, np.concatenate([y, y[:100]]), groups=groups)) == []
+
+
+def with_test(share: float, regression: bool) -> Task:
+    """A task of 400 rows, and 200 test rows of which this share are copies of its own."""
+    rng, x = np.random.default_rng(1), columns()
+    y = rng.normal(size=N) if regression else rng.integers(2, size=N)
+    rows, copied = rng.choice(N, 200, replace=False), int(200 * share)
+    test = {name: rng.normal(size=200) for name in x}
+    for name, values in x.items():
+        test[name][:copied] = values[rows[:copied]]
+    return task(x, y, test=(test, y[rows]))
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_test_rows_that_were_trained_on_are_counted(regression: bool) -> None:
+    (sentence,) = leaks(with_test(0.25, regression))
+    assert sentence.startswith("25% of the test rows stand among the rows trained on")
+    assert share_trained_on(with_test(1.0, regression)) == 1.0
+    assert leaks(with_test(0.0, regression)) == []
+
+
+def test_test_images_that_were_trained_on_are_counted() -> None:
+    pixels = RNG.integers(0, 255, (60, 5, 5)).astype(np.uint8)
+    y = np.arange(60) % 2
+    (sentence,) = leaks(task(pixels, y, test=(pixels[:30], y[:30])))
+    assert sentence.startswith("100% of the test images stand among the images trained on")
+    assert leaks(task(pixels[:40], y[:40], test=(pixels[40:], y[40:]))) == []
+
+
+def test_rows_that_repeat_anyway_are_no_copies_of_the_test() -> None:
+    rng = np.random.default_rng(0)
+    x = {name: rng.choice(["u", "v"], 300).astype(object) for name in "abc"}
+    y = rng.integers(2, size=300)
+    first = {name: values[:200] for name, values in x.items()}
+    second = {name: values[200:] for name, values in x.items()}
+    assert share_trained_on(task(first, y[:200], test=(second, y[200:]))) == 0
 
 
 def test_noise_is_no_better_than_one_answer() -> None:

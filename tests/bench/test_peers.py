@@ -87,10 +87,9 @@ def test_it_runs_beside_ours(name: str, table: TableBenchmark, tmp_path: Path) -
     assert len(pd.read_csv(runs.file)) == 24
 
 
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "optuna-random"], indirect=True)
 def test_what_is_learnt_is_used(name: str) -> None:
     """Candidates get nearer to the best than random draws are: 4.8 of 6 decisions wrong."""
-    if name == "optuna-random":
-        pytest.skip("it does not learn")
     space = Space(tuple(OneOf("a", "b", "c", "d", "e") for _ in range(6)))
     trials = {"pymoo-ga": 400, "optuna-nsga2": 200, "nevergrad-1plus1": 150}.get(name, 50)
     strategy, wrong = peer(name, trials)(Problem(space, (LOSS,))), []

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,6 +20,7 @@ import pytest
 
 import netwright
 from netwright.cli.app import main
+from netwright.study.store import Store
 from task_tools import messy
 
 
@@ -74,7 +76,7 @@ def test_a_search_is_told_calmly_and_within_80_columns(
     assert "Pareto front, auc x latency (validation, 200 rows)" in said.out
     assert "auc of the best: 95 % within " in said.out
     assert f"model   {run}/model.onnx" in said.out
-    assert "(60 unseen rows)" in said.out
+    assert "(60 test rows)" in said.out
     assert "rows agree with the trained model to " in said.out
     tables = [text for text in said.out.splitlines() if str(run) not in text and "csv" not in text]
     assert max(map(len, tables)) < 80
@@ -122,10 +124,12 @@ def test_a_leaderboard_has_every_trial(run: Path, capsys: pytest.CaptureFixture[
     said = Said(capsys, "leaderboard", str(run))
     rows = said.out.splitlines()
     assert max(map(len, rows)) < 80
-    assert any(row.startswith("*") for row in rows)
+    assert sum(row.startswith("*") for row in rows) == 2  # the delivered, and what the star means
+    assert rows[-1] == "* delivered as model.onnx"
     found = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
     assert {row["trial"] for row in found} >= {1, 2, 3, 4}  # and the averages made of them
-    assert len(rows) == 1 + len(found)
+    assert len(rows) == 2 + len(found)
+    assert [row["delivered"] for row in found].count(True) == 1
 
 
 def test_the_leaderboard_marks_what_was_delivered(
@@ -134,6 +138,71 @@ def test_the_leaderboard_marks_what_was_delivered(
     front = json.loads(Said(capsys, *line, "--json").out)["front"]
     board = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
     assert {row["trial"] for row in board if row["front"]} == {row["trial"] for row in front}
+
+
+def test_a_trial_that_is_not_there_is_refused_without_a_guess(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
+    said = Said(capsys, "show", str(run), "99")
+    assert said.code == 2
+    assert f"trial must be one of the {len(known)} trials of {run}, got 99." in said.err
+    assert "Did you mean" not in said.err
+
+
+@pytest.fixture(scope="module")
+def tested_on_itself(folder: Path) -> list[str]:
+    """A line whose data has a column of names, and whose test rows are its own."""
+    text = "".join(f"row-{i},{i * 7 % 61},{i * 11 % 67},{'uv'[i * i % 7 % 2]}\n" for i in range(80))
+    (folder / "odd.csv").write_text(f"id,a,b,y\n{text}")
+    return [
+        "fit", str(folder / "odd.csv"), "--target", "y", "--test", str(folder / "odd.csv"),
+        "--objective", "balanced_accuracy", "--families", "linear", "--trials", "1",
+        "--workers", "1", "--run", str(folder / "odd-run"),
+    ]  # fmt: skip
+
+
+def test_test_rows_that_were_trained_on_are_told(
+    tested_on_itself: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Said(capsys, *tested_on_itself, "--fresh")
+    assert "1 trial, 1 of " in said.out
+    assert "100% of the test rows stand among the rows trained on" in said.out
+    tested = said.out[said.out.index("test    balanced_accuracy ") :]
+    assert "(80 test rows, 100% of them trained on)" in " ".join(tested.split())
+    assert max(map(len, tested.splitlines()[:2])) < 80
+    again = Said(capsys, *tested_on_itself).out
+    assert "finished: 1 trial done. --trials 2 goes on" in again
+
+
+def test_a_run_and_its_json_keep_the_notes_on_the_data(
+    tested_on_itself: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = json.loads(Said(capsys, *tested_on_itself, "--json").out)["notes"]
+    assert any(note.startswith("100% of the test rows stand among") for note in notes)
+    assert any("id" in note for note in notes)
+    with Store.read(folder / "odd-run") as store:
+        kept = store.identity.notes["data notes"].splitlines()
+    assert kept
+    assert {*kept} <= {*notes}
+
+
+def test_a_spreadsheet_runs_nothing_of_the_predictions(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = ["=1+1", "@cmd", "+5 apples", "plain"]
+    frame = pd.DataFrame({"a": [i % 4 for i in range(40)], "b": [i * 7 % 40 for i in range(40)]})
+    frame.assign(y=[labels[i % 4] for i in range(40)]).to_csv(folder / "cells.csv", index=False)
+    frame.to_csv(folder / "cells-new.csv", index=False)
+    run, new = str(folder / "cells-run"), str(folder / "cells-new.csv")
+    line = ["fit", str(folder / "cells.csv"), "--target", "y", "--families", "extra_trees"]
+    assert Said(capsys, *line, "--trials", "1", "--workers", "1", "--run", run).code == 0
+    plain = pd.read_csv(StringIO(Said(capsys, "predict", run, new).out))
+    safe = pd.read_csv(StringIO(Said(capsys, "predict", run, new, "--spreadsheet").out))
+    assert {*plain["prediction"]} == {*labels}
+    expected = ["'" + label if label != "plain" else label for label in plain["prediction"]]
+    assert [*safe["prediction"]] == expected
+    assert plain.drop(columns="prediction").equals(safe.drop(columns="prediction"))
 
 
 def test_a_trial_is_shown_as_a_tree_and_drawn(

@@ -139,6 +139,18 @@ def test_nas_bench_101_cells_keep_to_nine_edges() -> None:
     assert feasible > 5
 
 
+def test_nas_bench_101_cells_keep_the_channels_of_their_stage() -> None:
+    """As in the paper (1902.09635, section 2.2): only between stages are they doubled."""
+    cell = {"1": ("0",), "2": ("0", "1"), "out": ("0", "1", "2")}
+    space = Space(nas_bench_101(channels=4, cells=2, stages=2, inner=2))
+    values = {one.path: cell[one.path.split(".")[-1]] for one in space.decisions
+              if one.path.split(".")[-1] in cell}  # fmt: skip
+    network = space.fill(space.fix(values).default())
+    assert isinstance(network, tuple)
+    shapes = [costs(network[:end], (3, 8, 8)).shape for end in range(1, len(network) - 1)]
+    assert shapes == [(4, 8, 8), (4, 8, 8), (4, 4, 4), (8, 4, 4), (8, 4, 4)]
+
+
 def test_dead_nodes_cost_nothing() -> None:
     def cell(dead: Network) -> Graph:
         return Graph({"1": Node({"in": Conv()}), "2": Node({"1": dead}), "3": Node({"1": Skip()})})

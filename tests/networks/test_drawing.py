@@ -1,13 +1,24 @@
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
 from netwright.networks.blocks import MBConv, Residual
 from netwright.networks.cells import darts, nas_bench_201
 from netwright.networks.costs import costs
 from netwright.networks.drawing import outline, svg
-from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Network
+from netwright.networks.layers import (
+    Add,
+    Composite,
+    Conv,
+    Dropout,
+    GlobalPool,
+    Linear,
+    Network,
+    Shape,
+)
 from netwright.networks.tables import Columns
 from netwright.space.space import Space
 
@@ -57,6 +68,35 @@ def test_the_drawing_is_a_whole_document_with_every_layer_in_it(title: str) -> N
     assert f"{costs(CNN, (3, 8, 8), outputs=10).parameters:,} parameters" in " ".join(
         map(str, words)
     )
+
+
+@dataclass(frozen=True)
+class Wrapped(Composite):
+    """One part, and nothing added to it."""
+
+    inside: Network
+
+    def assemble(self, shape: Shape, add: Add) -> Shape:
+        return add("inside", self.inside, shape)
+
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        out: Tensor = parts["inside"](x)
+        return out
+
+
+def _words(network: Network) -> list[str | None]:
+    root = ElementTree.fromstring(svg(network, (4, 8, 8)))
+    return [node.text for node in root.iter() if node.tag.endswith("text")]
+
+
+def test_only_residuals_are_drawn_with_a_sum() -> None:
+    conv = Conv(activation="none")
+    assert {"Residual", "+"} <= {*_words(Residual(conv))}
+    shortcut = _words(Residual(Conv(8, stride=2, activation="none")))
+    assert {"Residual", "+", "Conv 8, kernel 1, stride 2"} <= {*shortcut}
+    words = _words(Wrapped(conv))
+    assert "Wrapped" in words
+    assert not {"Residual", "+"} & {*words}
 
 
 def test_nothing_is_drawn_outside_of_the_picture() -> None:

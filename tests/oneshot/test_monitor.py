@@ -11,6 +11,7 @@ from netwright.networks.augment import Flip
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool
 from netwright.oneshot.monitor import (
+    MIN_EIGENVALUE,
     Finding,
     alarms,
     gap,
@@ -52,7 +53,9 @@ def test_skips_are_counted_where_they_were_a_choice() -> None:
 
     def with_skips(number: int) -> Finding:
         ops = ["skip_connect"] * number + ["nor_conv_3x3"] * (6 - number)
-        return skips(space, space.fix(dict(zip(paths, ops, strict=True))).default())
+        finding = skips(space, space.fix(dict(zip(paths, ops, strict=True))).default())
+        assert finding is not None
+        return finding
 
     assert [with_skips(n).value for n in (0, 3, 6)] == [0, 3, 6]
     assert [with_skips(n).alarm for n in (0, 3, 4, 6)] == [False, False, True, True]
@@ -60,7 +63,14 @@ def test_skips_are_counted_where_they_were_a_choice() -> None:
     recipe = Space({"network": OneOf({"conv": Conv(), "none": ()}),
                     "augment": OneOf({"none": (), "flip": (Flip(),)})})  # fmt: skip
     none = recipe.fix({"network": "none"}).default()
-    assert "1 of 1" in skips(recipe, none).says  # no augmentation is no skip
+    one = skips(recipe, none)
+    assert one is not None
+    assert one.says == "1 of 1 choice is a skip"  # no augmentation is no skip
+
+
+def test_nothing_is_said_of_skips_that_were_no_choice() -> None:
+    space = Space({"network": OneOf(Conv(8), Conv(16))})
+    assert skips(space, space.default()) is None
 
 
 def test_sharpness_speaks_when_it_has_grown_over_five_epochs() -> None:
@@ -71,6 +81,14 @@ def test_sharpness_speaks_when_it_has_grown_over_five_epochs() -> None:
     assert risen.alarm
     assert risen.value == pytest.approx(1.4)
     assert alarms([risen, sharpness([])]) == [risen]
+
+
+def test_a_tiny_eigenvalue_that_has_grown_is_no_alarm() -> None:
+    tiny = sharpness([1e-9] * 5 + [1e-6] * 5)
+    assert not tiny.alarm
+    assert tiny.says.endswith("times what it was")
+    assert not sharpness([0.0] * 5 + [MIN_EIGENVALUE * 0.99] * 5).alarm
+    assert sharpness([0.0] * 5 + [MIN_EIGENVALUE] * 5).alarm
 
 
 def test_the_largest_eigenvalue_is_that_of_the_hessian() -> None:

@@ -211,3 +211,22 @@ def test_the_widest_whole_numbers_are_drawn_from_end_to_end() -> None:
     drawn = np.array([float(str(space.sample(rng).values["n"])) for _ in range(400)]) / 2**53
     assert np.histogram(drawn, 4, (0, 1))[0].min() > 70
     assert space.size == 2**53
+
+
+@pytest.mark.parametrize("bound", [10**400, -(10**400), 10**5000], ids=["large", "small", "huge"])
+def test_numbers_beyond_a_float_are_refused_in_a_sentence(bound: int) -> None:
+    for bounds in ((0, bound), (bound, 0)):
+        with pytest.raises(
+            SpaceError, match=r"Float must be bounded by numbers of at most 1\.8e\+"
+        ):
+            Float(*bounds)
+    with pytest.raises(SpaceError, match="Float must be bounded by numbers"):
+        Float(1, 10**400, log=True)
+    with pytest.raises(SpaceError, match=r"an Integer's bounds must be"):
+        Integer(*sorted((0, bound)))
+
+
+@pytest.mark.parametrize("bound", [math.nan, math.inf, -math.inf])
+def test_bounds_that_are_no_finite_numbers_are_refused(bound: float) -> None:
+    with pytest.raises(SpaceError, match="bounds must be finite and in order, got"):
+        Float(0, bound)

@@ -305,7 +305,7 @@ def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> N
     ]
     for its_space, options, sentence in cases:
         evaluator = Hill(metrics=("loss", "cost", "flops"))
-        with pytest.raises(RunError, match=f"{sentence}.*--fresh to start anew"):
+        with pytest.raises(RunError, match=f"{sentence}.*or delete this one to start anew"):
             study(its_space, tmp_path, evaluator=evaluator, **options)
     clear(tmp_path)
     assert study(other, tmp_path).run(trials=2).trials[1].status is Status.DONE
@@ -464,7 +464,7 @@ class Wordy:
 
 def test_of_long_settings_only_what_differs_is_told(space: Any, tmp_path: Path) -> None:
     study(space, tmp_path, strategy=Wordy(10)).run(trials=1)
-    sentence = r"strategy was \.\.\..*words.* last=10\), is \.\.\..*words.* last=20\)\. Use --run"
+    sentence = r"strategy was \.\.\..*words.* last=10\), is \.\.\..*words.* last=20\)\. Use another"
     with pytest.raises(RunError, match=sentence) as told:
         study(space, tmp_path, strategy=Wordy(20))
     assert len(str(told.value)) < 400

@@ -108,7 +108,9 @@ def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
         Store.read(tmp_path)
     (tmp_path / FILE).write_text("not a database, and long enough to have a header" * 9)
     for open_store in (lambda: Store.write(tmp_path, IDENTITY), lambda: Store.read(tmp_path)):
-        with pytest.raises(RunError, match=r"study.sqlite is not a database. Use --run"):
+        with pytest.raises(
+            RunError, match=r"study.sqlite is not a database. Use another folder as run"
+        ):
             open_store()
     (tmp_path / FILE).unlink()
     with sqlite3.connect(tmp_path / FILE) as connection:
@@ -180,7 +182,7 @@ def test_two_writers_in_one_process_are_two(tmp_path: Path) -> None:
 
 def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"file cannot be used: .*Use --run for another folder"):
+    with pytest.raises(RunError, match=r"file cannot be used: .*Use another folder as run"):
         FolderLock(tmp_path / "file")
 
 
@@ -201,7 +203,7 @@ def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path:
     connection.close()
     assert (tmp_path / FILE).exists()
     assert not Store.begun(tmp_path)
-    with pytest.raises(RunError, match=r"was stopped before it began\. Run its line again"):
+    with pytest.raises(RunError, match=r"was stopped before it began\. Run it again"):
         Store.read(tmp_path)
     Store.write(tmp_path, IDENTITY).close()
     assert Store.begun(tmp_path)

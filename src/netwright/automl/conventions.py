@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, expected
+from netwright.errors import InputError, expected, plural
 
 
 def feature_names(x: Any) -> NDArray[np.object_] | None:
@@ -43,8 +43,9 @@ def check_fit(who: str, x: Any, y: Any, *, classifies: bool) -> Any:
         warnings.warn(said, DataConversionWarning, stacklevel=3)
         y = values[:, 0]
     if missing := int(_missing(y).sum()):
-        said = f"{missing:,} of {len(y):,} rows have no target and are left out."
-        warnings.warn(said, UserWarning, stacklevel=3)
+        verbs = "has no target and is" if missing == 1 else "have no target and are"
+        sentence = f"{missing:,} of {plural(len(y), 'row')} {verbs} left out."
+        warnings.warn(sentence, UserWarning, stacklevel=3)
     if classifies and _continuous(values):
         raise InputError(
             "Unknown label type: continuous. Classes must be few or whole numbers; "
@@ -62,8 +63,8 @@ def check_predict(who: str, x: Any, width: int, used: int = 0) -> None:
     shape = _shape(x)
     if len(shape) == 1 and width:
         raise InputError(
-            f"rows must be a table of {width} columns, got an array of shape {shape}. Reshape your "
-            "data: X.reshape(1, -1) is a single row."
+            f"rows must be a table of {plural(width, 'column')}, got an array of shape {shape}. "
+            "Reshape your data: X.reshape(1, -1) is a single row."
         )
     if len(shape) == 2 and width and shape[1] not in (width, used):
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -21,8 +21,8 @@ from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity
-from netwright.errors import RunError
-from netwright.report.tables import Row
+from netwright.errors import RunError, wording
+from netwright.report.tables import Row, leaderboard
 from netwright.study.study import Study
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import score
@@ -57,6 +57,14 @@ class Outcome:
     """Sentences on members of the front that could not be exported."""
     doubts: tuple[str, ...] = ()
     """Sentences that speak against the scores."""
+
+    def leaderboard(self) -> list[Row]:
+        """All trials, best first, with the delivered one and the exported front marked."""
+        study, front = self.study, {row.trial for row in self.front}
+        return leaderboard(
+            study.trials, study.objectives, study.limits, study.space.fill,
+            delivered=self.best.id, front=front,
+        )  # fmt: skip
 
     def sure(self) -> tuple[float, float] | None:
         """The 95 % interval of the best's first objective, where that judges predictions.
@@ -96,7 +104,7 @@ def deliver(
             raise KeyboardInterrupt
         raise RunError(_nothing(study, points.left_out))
     trial, agreed = best
-    rows_of_front = points.front()
+    rows_of_front = [replace(row, delivered=row.trial == trial.id) for row in points.front()]
     model = as_final(study, trial, rows_of_front)
     test = score_part(model, task)
     rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
@@ -162,4 +170,5 @@ def _nothing(study: Study[Any], left_out: list[str]) -> str:
         )
     if reasons:
         return f"no trial finished; the last one says: {reasons[-1]}. Give the search more time."
-    return "no trial finished in time. Use a larger --time."
+    longer = wording(python="Use a larger time.", shell="Use a larger --time.")
+    return f"no trial finished in time. {longer}"

@@ -7,7 +7,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -24,7 +23,6 @@ from netwright.automl.trust import leaks
 from netwright.data.task import Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
-from netwright.report.tables import leaderboard
 from netwright.study.executors import InProcess
 
 if TYPE_CHECKING:
@@ -47,10 +45,10 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         *,
         time: float | None = None,
         trials: int | None = None,
-        objectives: Sequence[str] = (),
+        objectives: str | Sequence[str] = (),
         limits: str | Sequence[str] = (),
         strategy: Any = "bayesian",
-        families: Sequence[str] = (),
+        families: str | Sequence[str] = (),
         seed: int = 0,
         workers: int = 0,
         run: str | Path | None = None,
@@ -111,10 +109,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         _OPEN.pop(self, None)  # of an earlier fit
         self.model_bytes_ = outcome.model.path.read_bytes()
         study = outcome.study
-        rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
-        front = {row.trial for row in outcome.front}
-        rows = [replace(row, on_front=row.trial in front) for row in rows]
-        self.leaderboard_ = _frame([row.record() for row in rows])
+        self.leaderboard_ = _frame([row.record() for row in outcome.leaderboard()])
         self.front_ = _frame([row.record() for row in outcome.front])
         self._files = {
             row.trial: (study.trial_folder(row.trial) / "model.onnx").read_bytes()
@@ -178,9 +173,9 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
     """Designs and trains a classifier for a table or images.
 
     `time`: seconds in all, `trials`: how many candidates (60 seconds when neither is given);
-    `objectives`: metric names, the first decides what is delivered; `limits`: such as
-    ``"latency<=2"``; `families`: of models for a table, such as ``["lightgbm", "tabm"]``, all when
-    empty; `workers` 0: one for each core.
+    `objectives`: the name of a metric or several, the first decides what is delivered; `limits`: one
+    or several such as ``"latency<=2"``; `families`: of models for a table, one or several such as
+    ``["lightgbm", "tabm"]``, all when empty; `workers` 0: one for each core.
 
     After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`, and `notes_`: what
     was decided about the data, and what speaks against the scores, which is warned of, too.

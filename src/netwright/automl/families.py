@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
 from netwright.automl.brief import Brief, epochs, patience
-from netwright.errors import InputError, closest
+from netwright.errors import InputError, closest, expected
 from netwright.networks.layers import Activation_, Dropout, Linear, Network, Skip
 from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
 from netwright.networks.tabular import realmlp, tabm
@@ -34,6 +34,15 @@ the average has all of them."""
 def known_families() -> tuple[str, ...]:
     """The families that this installation has."""
     return tuple(name for name in _FAMILIES if name not in NEEDS or find_spec(NEEDS[name]))
+
+
+def family_names(given: object) -> tuple[str, ...]:
+    """The names, of one text or a list of such; none for None. InputError for anything else."""
+    names = () if given is None else (given,) if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        fix = 'For example families="lightgbm", or ["lightgbm", "tabm"].'
+        raise InputError(expected("families", "a name or a list of names", given, fix))
+    return tuple(names)
 
 
 def check_families(wanted: Sequence[str]) -> tuple[str, ...]:

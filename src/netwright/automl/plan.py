@@ -19,13 +19,13 @@ import numpy as np
 from netwright.automl import names
 from netwright.automl.brief import Brief
 from netwright.automl.delivery import Outcome, deliver, load_libraries
-from netwright.automl.families import NETWORKS, check_families
+from netwright.automl.families import NETWORKS, check_families, family_names
 from netwright.automl.portfolio import portfolio
 from netwright.automl.reopen import kept_brief
 from netwright.automl.schedule import pace, schedule
 from netwright.automl.spaces import space_for
 from netwright.data.task import Images, Task, summary
-from netwright.errors import InputError, check_whole, expected
+from netwright.errors import InputError, check_whole, expected, plural
 from netwright.evaluators.defaults import evaluator_for
 from netwright.strategies.oneshot import OneShot
 from netwright.study.events import Delivering, Event
@@ -33,7 +33,7 @@ from netwright.study.executors import Executor, Supervised, cores
 from netwright.study.folders import clear
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, default_metric, metric, score
-from netwright.trials.objective import Limit, Objective, objectives, parse_limit
+from netwright.trials.objective import Limit, Objective, limits, objectives
 from netwright.trials.trial import Metrics, Status
 
 LEAST_SECONDS = 5
@@ -49,8 +49,8 @@ class Goal:
     Objectives empty: the task's metric; of images also the size of the network.
     """
 
-    objectives: Sequence[str | Objective] = ()
-    limits: str | Sequence[str | Limit] = ()
+    objectives: str | Objective | Sequence[str | Objective] | None = ()
+    limits: str | Limit | Sequence[str | Limit] | None = ()
 
     def of(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
         """Objectives and limits, checked against the task."""
@@ -59,13 +59,14 @@ class Goal:
         if name not in defined:  # auc, where a class is not among the validation rows
             name = "log_loss"
         usual = (name, "parameters") if isinstance(task.features, Images) else (name,)
-        wanted = objectives(self.objectives or usual)
-        given = [self.limits] if isinstance(self.limits, str) else self.limits
-        limits = tuple(parse_limit(limit) for limit in given)
-        for name in [*(one.metric for one in wanted), *(limit.metric for limit in limits)]:
+        given = self.objectives
+        left_out = given is None or (isinstance(given, Sequence) and not len(given))
+        wanted = objectives(usual if left_out or given is None else given)
+        bounds = limits(() if self.limits is None else self.limits)
+        for name in [*(one.metric for one in wanted), *(limit.metric for limit in bounds)]:
             _refuse_foreign(name, task)
             _refuse_undefined(name, task, defined)
-        return wanted, limits
+        return wanted, bounds
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,7 @@ class Effort:
             raise InputError(expected("time", rule, self.seconds))
         if self.trials is not None:
             check_whole("trials", self.trials, 1)
-        if self.workers < 0:
-            raise InputError(expected("workers", "0 (one for each core) or more", self.workers))
+        check_whole("workers", self.workers, 0, "Use 0 for one on each core.")
 
     @property
     def parallel(self) -> int:
@@ -143,7 +143,7 @@ def fit(
     effort: Effort = Effort(),  # frozen
     *,
     strategy: str | Any = names.DEFAULT,
-    families: Sequence[str] = (),
+    families: str | Sequence[str] = (),
     seed: int = 0,
     run: str | Path | None = None,
     fresh: bool = False,
@@ -195,7 +195,7 @@ def open_study(
     effort: Effort,
     *,
     strategy: str | Any = names.DEFAULT,
-    families: Sequence[str] = (),
+    families: str | Sequence[str] = (),
     seed: int = 0,
     run: str | Path | None = None,
     fresh: bool = False,
@@ -206,7 +206,9 @@ def open_study(
     `executor`: where trials run; None: in supervised workers.
     """
     wanted, limits = goal.of(task)
-    folder = Path(run) if run else default_run(task, wanted, limits, strategy, families, seed)
+    families = family_names(families)
+    check_whole("seed", seed, 0)
+    folder = _folder(run) or default_run(task, wanted, limits, strategy, families, seed)
     if fresh:
         clear(folder)
         (folder / "model.onnx").unlink(missing_ok=True)
@@ -233,9 +235,21 @@ def open_study(
         seed=seed,
         executor=executor or Supervised(effort.parallel, memory=effort.memory),
         about={"data": task.fingerprint},
-        notes={"data in words": summary(task), "name": task.name, "brief": brief.json()},
+        notes={
+            "data in words": summary(task),
+            "name": task.name,
+            "brief": brief.json(),
+            "data notes": "\n".join(task.notes),
+        },
         trial_seconds=pacing.trial_seconds if folds else effort.trial_seconds,
     )
+
+
+def _folder(run: object) -> Path | None:
+    """The run folder that is asked for, if any; InputError for what is no path."""
+    if run is not None and not isinstance(run, str | Path):
+        raise InputError(expected("run", "the path of a folder", run))
+    return Path(run) if run else None
 
 
 def _brief(
@@ -286,7 +300,7 @@ def _refuse_undefined(name: str, task: Task, defined: Metrics) -> None:
         rows = "rows of every class" if task.classes else "rows of different values"
         fix = "log_loss" if task.classes else "rmse"
         raise InputError(
-            f"{name} needs {rows} for validation, got {len(task.validation)} rows without. "
+            f"{name} needs {rows} for validation, got {plural(len(task.validation), 'row')} without. "
             f"Use {fix}, or other validation rows."
         )
 

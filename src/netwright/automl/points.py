@@ -27,19 +27,18 @@ from netwright.automl.reopen import DELIVERED, Delivered, searched
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
-from netwright.errors import NetwrightError
+from netwright.errors import NetwrightError, wording
 from netwright.evaluators.latency import example_feeds, measure
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS
+from netwright.trials.pareto import losses, nondominated
 from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
 _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
-_NO_TIME = "more of the front is not exported: the time was up. The same line exports it."
-_STOPPED = "more of the front is not exported: it was stopped. The same line exports it."
 _CHECKED_FILE = "checked.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 
@@ -86,7 +85,7 @@ class Points:
         with self._stoppable():
             for offer in offers:
                 if self.rows and self._late(took):
-                    self._note(_NO_TIME)
+                    self._note(_unexported("the time was up"))
                     return
                 begun = time.monotonic()
                 self._try(offer)
@@ -119,7 +118,7 @@ class Points:
             yield
         except KeyboardInterrupt:
             self._stopped = True
-            self._note(_STOPPED)
+            self._note(_unexported("it was stopped"))
 
     def _note(self, sentence: str) -> None:
         """Said once."""
@@ -236,22 +235,32 @@ class Points:
         return {n: r for n, r in self.rows.items() if all(one.keeps(r.metrics) for one in limits)}
 
     def front(self) -> list[Row]:
-        """Best first; of a single objective those that nothing else beats in it and in latency.
+        """Best first: those that nothing else beats in all objectives, as the files were measured.
 
-        What is delivered is among them whatever the figures say. Those of fewer folds are not: their
-        figures are of other rows.
+        Of a single objective, in it and in latency: those of fewer folds are not among them, their
+        figures are of other rows. What is delivered is among them whatever the figures say.
         """
         first, *others = self._study.objectives
-        rows = sorted(self._kept().values(), key=lambda one: first.loss(one.metrics))
+        rows = sorted(self._kept().values(), key=lambda row: first.loss(row.metrics))
         best = self.best()
-        if others or best is None:
+        if best is None:
             return rows
+        if others:
+            measured = losses([row.metrics for row in rows], self._study.objectives)
+            unbeaten = set(nondominated(measured))
+            return [r for i, r in enumerate(rows) if i in unbeaten or r.trial == best[0].id]
         kept = [one for one in rows if one.trial == best[0].id]
         folds = kept[0].metrics.get("folds")
         for one in (one for one in rows if one.metrics.get("folds") == folds):
             if one.metrics["latency"] < kept[-1].metrics["latency"]:
                 kept.append(one)
         return kept
+
+
+def _unexported(why: str) -> str:
+    line, call = "The same line exports it.", "With a run folder, the same call exports it."
+    fix = wording(python=call, shell=line)
+    return f"more of the front is not exported: {why}. {fix}"
 
 
 def _checked(folder: Path) -> dict[str, Any] | None:

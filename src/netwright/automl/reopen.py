@@ -10,9 +10,10 @@ from typing import Any
 
 from netwright.automl.brief import Brief
 from netwright.automl.spaces import space_for
-from netwright.errors import RunError, closest, expected
+from netwright.errors import RunError, expected, plural, wording
 from netwright.report.tables import Row, leaderboard
 from netwright.space.space import Space
+from netwright.study.identity import new_run
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
@@ -51,13 +52,15 @@ class Reopened:
         return pareto_front(self.trials, self.objectives, self.limits)
 
     def rows(self) -> list[Row]:
-        """All trials, best first; on the front is what was delivered, where nothing was searched
+        """All trials, best first; on the front is what was exported, where nothing was searched
         for since."""
-        rows = leaderboard(self.trials, self.objectives, self.limits, self.space.fill)
         noted = delivered(self.folder)
-        if noted is None or noted.searched != searched(self.trials):
-            return rows
-        return [replace(row, on_front=row.trial in noted.front) for row in rows]
+        current = noted is not None and noted.searched == searched(self.trials)
+        return leaderboard(
+            self.trials, self.objectives, self.limits, self.space.fill,
+            delivered=noted.trial if noted else None,
+            front=noted.front if noted and current else None,
+        )  # fmt: skip
 
     def trial(self, number: int | None) -> Trial:
         """The trial of this number, or what was delivered; before that the best so far.
@@ -70,12 +73,17 @@ class Reopened:
             return known[noted.trial]
         if number is None:
             if not self.front:
-                raise RunError(f"{self.folder} has no finished trial yet. Run its fit line again.")
+                raise RunError(f"{self.folder} has no finished trial yet. {_again()}")
             return self.front[0]
         if number not in known:
-            rule = f"one of the {len(known)} trials of {self.folder}"
-            raise RunError(expected("trial", rule, number, closest(str(number), known)))
+            rule = f"one of the {plural(len(known), 'trial')} of {self.folder}"
+            fix = f"Their numbers are 1 to {max(known)}." if known else ""
+            raise RunError(expected("trial", rule, number, fix))
         return known[number]
+
+
+def _again() -> str:
+    return wording(python="Run its search again.", shell="Run its fit line again.")
 
 
 def delivered(folder: Path) -> Delivered | None:
@@ -115,7 +123,7 @@ def reopen(folder: Path) -> Reopened:
     if space.fingerprint != identity.space:
         raise RunError(
             f"{folder} was searched by another version of netwright, in a space that this one "
-            "does not know. Install that version, or start anew with --fresh."
+            f"does not know. Install that version. {new_run()}"
         )
     return Reopened(
         folder, notes.get("name", folder.name), brief, space, trials, identity.objectives,

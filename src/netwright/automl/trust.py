@@ -5,12 +5,14 @@ Each check gives sentences, none when there is nothing to say.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Column, Images, Table, Task
+from netwright.errors import wording
 from netwright.pipelines.encoders import TargetMeans
 from netwright.trials.losses import auc, loss_of, predicted
 from netwright.trials.metrics import METRICS, score
@@ -84,9 +86,38 @@ def interval(
 
 def leaks(task: Task) -> list[str]:
     """Columns that alone say the target, and held-out rows that stand among those learnt from."""
+    sentences = _test_copies(task)
     if isinstance(task.features, Images) or len(task.target) < _FEW_ROWS:
+        return sentences
+    return [*sentences, *_columns(task, task.features), *_copies(task, task.features)]
+
+
+def share_trained_on(task: Task) -> float:
+    """Share of the test rows that stand, with their target, among those trained or validated on.
+
+    0 where it is no more than what is repeated among the rows of the search themselves explains.
+    """
+    if task.test is None or not len(task.test):
+        return 0.0
+    rows = np.concatenate([task.train, task.validation])
+    searched = _keys(task.features.take(rows), task.target[rows])
+    share = float(np.isin(_keys(task.test.features, task.test.target), searched).mean())
+    _, places, counts = np.unique(searched, return_inverse=True, return_counts=True)
+    repeated = float((counts[places] > 1).mean())
+    deviation = math.sqrt(repeated * (1 - repeated) / len(task.test))
+    return share if share > repeated + 3 * deviation + _COPIED else 0.0
+
+
+def _test_copies(task: Task) -> list[str]:
+    share = share_trained_on(task)
+    if not share:
         return []
-    return [*_columns(task, task.features), *_copies(task, task.features)]
+    rows = "images" if isinstance(task.features, Images) else "rows"
+    fix = wording(python="Use a test part of others.", shell=f"Give --test other {rows}.")
+    return [
+        f"{share:.0%} of the test {rows} stand among the {rows} trained on: the test scores are "
+        f"too good. {fix}"
+    ]
 
 
 def _columns(task: Task, table: Table) -> list[str]:
@@ -151,15 +182,21 @@ def _copies(task: Task, table: Table) -> list[str]:
     share = float(np.mean([key in learnt for key in keys[task.validation].tolist()]))
     if share < _COPIED:
         return []
+    fix = wording(python="Drop the copies, or give groups.", shell="Drop the copies.")
     return [
         f"{share:.0%} of the rows held out stand among the rows learnt from: scores are too good "
-        "where new rows are no copies. Drop the copies, or give groups."
+        f"where new rows are no copies. {fix}"
     ]
 
 
-def _keys(table: Table) -> NDArray[np.uint64]:
-    """(rows,) numbers that are equal where all columns are."""
+def _keys(features: Table | Images, target: NDArray[Any] | None = None) -> NDArray[np.uint64]:
+    """(rows,) numbers that are equal where all columns or pixels are, and the target if given."""
     import pandas as pd
 
-    frame = pd.DataFrame({column.name: table.arrays[column.name] for column in table.columns})
+    if isinstance(features, Images):
+        columns: list[Any] = [[hash(image.tobytes()) for image in features.pixels]]
+    else:
+        columns = [features.arrays[column.name] for column in features.columns]
+    columns += [] if target is None else [target]
+    frame = pd.DataFrame(dict(enumerate(columns)))
     return np.asarray(pd.util.hash_pandas_object(frame, index=False), np.uint64)

@@ -20,7 +20,7 @@ from typing import Any
 
 from netwright.bench.protocol import Protocol
 from netwright.bench.race import Step
-from netwright.errors import InputError, RunError, expected
+from netwright.errors import InputError, RunError, expected, wording
 from netwright.evaluators.table import TableBenchmark
 from netwright.strategies.base import Algorithm, name_of
 
@@ -37,6 +37,17 @@ def default_folder(name: str, table: TableBenchmark, protocol: Protocol) -> Path
     """``bench/NAME-HASH``: the same terms have the same folder."""
     text = json.dumps(_identity(table, protocol), sort_keys=True)
     return Path("bench") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def _other_folder() -> str:
+    return wording(python="Use another folder.", shell="Use --run for another folder.")
+
+
+def _anew() -> str:
+    return wording(
+        python="Use fresh=True to run it anew, or another folder.",
+        shell="Use --fresh to run it anew, or --run for another folder.",
+    )
 
 
 def _identity(table: TableBenchmark, protocol: Protocol) -> dict[str, dict[str, Any]]:
@@ -151,15 +162,14 @@ class Files:
         stored = self._stored()
         if stored and (differences := _differences(stored, self._identity)):
             raise RunError(
-                f"{self.folder} belongs to another comparison: {differences}. "
-                "Use --run for another folder."
+                f"{self.folder} belongs to another comparison: {differences}. {_other_folder()}"
             )
         known: dict[str, str] = stored.get("entrants", {})
         changed = [name for name in self._about if known.get(name) not in (None, self._about[name])]
         if changed and not fresh:
             raise RunError(
                 f"{changed[0]} has changed since its runs in {self.folder}: its settings or its "
-                "code. Use --fresh to run it anew, or --run for another folder."
+                f"code. {_anew()}"
             )
         self.parts.mkdir(exist_ok=True)
         for torn in self.parts.glob("*.writing"):
@@ -175,7 +185,7 @@ class Files:
         if any(self.folder.iterdir()):
             raise RunError(
                 f"{self.folder} must be a new folder or one of a comparison, got another. "
-                "Use --run for another folder."
+                f"{_other_folder()}"
             )
         return {}
 

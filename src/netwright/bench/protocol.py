@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected
+from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected, wording
 from netwright.evaluators.table import TableBenchmark, nearest
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import Knowledge, OnlyTheSpace
@@ -340,4 +340,11 @@ def _check(table: TableBenchmark, protocol: Protocol, fidelity: float) -> None:
     if protocol.until_found and (table.repetition != "mean" or len(protocol.search) > 1):
         got = f"{len(protocol.search)} with repetition {table.repetition}"
         rule = "asked of one metric with repetition mean"
-        raise InputError(expected("until-found", rule, Phrase(got), "Leave it out."))
+        raise InputError(
+            expected(
+                wording(python="until_found", shell="until-found"),
+                rule,
+                Phrase(got),
+                "Leave it out.",
+            )
+        )

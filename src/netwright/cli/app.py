@@ -93,6 +93,14 @@ FrontTrial = Annotated[int | None, _option("A trial of the front; the best witho
 ModelFile = Annotated[Path, typer.Argument(help="An ONNX file or a run folder.")]
 Rows = Annotated[str, typer.Argument(help="Rows or images to predict.")]
 Csv = Annotated[Path | None, _option("CSV to write; stdout without it.", "--out")]
+Spreadsheet = Annotated[
+    bool,
+    typer.Option(
+        "--spreadsheet",
+        help="Put ' before texts and headings that a spreadsheet would run as formulas: those "
+        "that begin with =, +, -, @, a tab or a carriage return.",
+    ),
+]
 OnnxFile = Annotated[Path | None, _option("File to write.  [default: RUN/model.onnx]", "--out")]
 
 TableName = Annotated[
@@ -209,11 +217,14 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def predict(model: ModelFile, data: Rows, out: Csv = None) -> None:
+def predict(
+    model: ModelFile, data: Rows, out: Csv = None, spreadsheet: Spreadsheet = False
+) -> None:
     """Predict with a model file: labels and probabilities, or values."""
-    from netwright.cli.predict import predictions, write
+    from netwright.cli.predict import for_spreadsheet, predictions, write
 
-    write(predictions(model, data), out)
+    frame = predictions(model, data)
+    write(for_spreadsheet(frame) if spreadsheet else frame, out)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from netwright.bench.runner import Comparison, Runs, compare, left_out
 from netwright.bench.summary import Summary, strategies_in, summarise
 from netwright.cli.bench_screen import Progress, closing, opening, say_wrapped
 from netwright.cli.screen import ERR, say
-from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected
+from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected, plural
 from netwright.evaluators.nasbench import nas_bench_201_table
 from netwright.evaluators.table import TableBenchmark
 from netwright.strategies.base import Algorithm
@@ -210,7 +210,7 @@ def bench(
     chosen = [name for name in chosen if name not in runs.failures]
     summary = summarise(runs.file, judge, chosen, range(seeds))
     _write(summary, folder)
-    missing = _draw(summary, folder / "bench.svg", f"{table.title}, {seeds} seeds")
+    missing = _draw(summary, folder / "bench.svg", f"{table.title}, {plural(seeds, 'seed')}")
     if place.quiet:
         sys.stdout.write(json.dumps(_as_object(summary, judge, seeds, folder)) + "\n")
     else:

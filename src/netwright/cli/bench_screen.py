@@ -15,6 +15,7 @@ from netwright.bench.protocol import Judge, Protocol
 from netwright.bench.summary import Summary
 from netwright.cli import screen
 from netwright.cli.screen import ERR, OUT, say
+from netwright.errors import plural
 from netwright.evaluators.table import TableBenchmark
 from netwright.report.tables import value
 
@@ -30,7 +31,7 @@ def opening(title: str, judge: Judge, seeds: int, folder: Path) -> None:
         f"{title}: {_size(judge.table)}",
         f"searched  {searched} ({of}){at}{limits}",
         f"reported  {_reported(judge)}",
-        f"budget    {_budget(protocol)} for each of {seeds} seeds, the same for all",
+        f"budget    {_budget(protocol)} for each of {plural(seeds, 'seed')}, the same for all",
         f"-> {folder}   (Ctrl-C stops; the same line goes on)",
     ]
     for line in lines:
@@ -42,9 +43,9 @@ def _size(table: TableBenchmark) -> str:
     """The space is counted before its rule, and many of its candidates may share a row."""
     rows, size = int(table.matched.sum()), table.space.size
     return (
-        f"{size:,.0f} candidates"
+        plural(size, "candidate")
         if rows == size
-        else f"{rows:,} rows for at most {size:,.0f} candidates"
+        else f"{plural(rows, 'row')} for at most {plural(size, 'candidate')}"
     )
 
 
@@ -53,7 +54,8 @@ def closing(summary: Summary, seeds: int) -> None:
     protocol = summary.protocol
     metric = protocol.report[0].metric if len(protocol.report) == 1 else ""
     unit = "s" if protocol.axis == "clock" else "evaluations"
-    say(f"{protocol.measure} after {protocol.budget:,g} {unit}, mean of {seeds} seeds")
+    spent = f"{protocol.budget:,g} s" if unit == "s" else plural(protocol.budget, "evaluation")
+    say(f"{protocol.measure} after {spent}, mean of {plural(seeds, 'seed')}")
     matches = f"= {cut(summary.reference, 8)} at"
     _columns(
         ["strategy", "mean", "95 % interval", "regret", "p", matches, "ms"],
@@ -163,7 +165,7 @@ def _budget(protocol: Protocol) -> str:
     parts = []
     if protocol.evaluations < math.inf:
         whole = "" if protocol.fidelity is None else " at that fidelity"
-        parts.append(f"{protocol.evaluations:g} evaluations{whole}")
+        parts.append(f"{plural(protocol.evaluations, 'evaluation')}{whole}")
     if protocol.clock < math.inf:
         parts.append(f"{protocol.clock:,.0f} s of the table's training time")
     return " or ".join(parts)
@@ -209,4 +211,6 @@ class Progress:
             seconds = (time.monotonic() - self.start) / made * (self.of - self.done)
             left = f", about {screen.clock(seconds)} left"
         share = self.done / self.of if self.of else 0.0
-        return Text(f" comparing  {screen.bar(share, 24)}  {self.done} of {self.of} runs{left}")
+        return Text(
+            f" comparing  {screen.bar(share, 24)}  {self.done} of {plural(self.of, 'run')}{left}"
+        )

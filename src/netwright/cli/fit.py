@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from textwrap import wrap
 from typing import Any
 
@@ -13,17 +12,19 @@ from rich.text import Text
 
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, carry_out, open_study
-from netwright.automl.trust import leaks
+from netwright.automl.trust import leaks, share_trained_on
 from netwright.cli import screen
 from netwright.cli.screen import OUT, say
 from netwright.data.targets import Wish
 from netwright.data.task import Task, summary, task
-from netwright.report.tables import leaderboard, row, value
+from netwright.errors import plural
+from netwright.report.tables import row, value
 from netwright.study.events import Delivering, Event, Prepared, Tick, TrialEnded
 from netwright.study.executors import cores
 from netwright.study.journal import counted
 from netwright.study.study import Study
 from netwright.trials.metrics import metric
+from netwright.trials.objective import objectives
 from netwright.trials.trial import BASELINE, Status, Trial
 
 
@@ -63,7 +64,9 @@ def search(
 
 def _kind_of(goal: Goal) -> Wish:
     """Regression where every objective that judges predictions is one of regression."""
-    kinds = [metric(one).kinds for one in map(str, goal.objectives)]
+    if not goal.objectives:
+        return None
+    kinds = [metric(one.metric).kinds for one in objectives(goal.objectives)]
     judging = [one for one in kinds if one]
     return "regression" if judging and all(one == ("regression",) for one in judging) else None
 
@@ -77,20 +80,20 @@ def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> N
         say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
         return
     wanted = [f"time {effort.seconds:g} s"] if effort.seconds else []
-    wanted += [f"{effort.trials} trials"] if effort.trials else []
+    wanted += [plural(effort.trials, "trial")] if effort.trials else []
     wanted += [f"until {one}" for one in effort.until]
-    workers = f"{effort.parallel} of {cores()} cores"
+    workers = f"{effort.parallel} of {plural(cores(), 'core')}"
     say(f"{', '.join(wanted)}, {workers} -> {study.folder}")
     say("Ctrl-C stops with the best so far; the same line goes on.")
     if ended := [trial for trial in study.trials if trial.status is not Status.RUNNING]:
-        say(f"going on after {len(ended)} trials, {study.seconds:.0f} s")
+        say(f"going on after {plural(len(ended), 'trial')}, {study.seconds:.0f} s")
     say()
 
 
 def _spent(study: Study[Any], effort: Effort) -> str:
     done = counted(study.trials)
     if effort.trials is not None and done >= effort.trials:
-        return f"{done} trials done"
+        return f"{plural(done, 'trial')} done"
     if effort.seconds is not None:
         return f"{effort.seconds:g} s used"
     return "the goal is reached"
@@ -177,27 +180,29 @@ class Progress:
             return Text(f" delivering  the best are averaged, written and checked{best}")
         if self.preparing:
             return Text(f" supernet   {self.preparing}{best}")
-        return Text(f" searching  {screen.bar(share, 24)}  {self.ended} trials{best}{left}")
+        return Text(
+            f" searching  {screen.bar(share, 24)}  {plural(self.ended, 'trial')}{best}{left}"
+        )
 
 
 def _board(outcome: Outcome, most: int = 8) -> None:
-    """The best trials; a star marks the front."""
-    study, front = outcome.study, {row.trial for row in outcome.front}
-    rows = leaderboard(study.trials, study.objectives, study.limits, study.space.fill)
-    rows = [replace(row, on_front=row.trial in front) for row in rows]
-    say(f"\nLeaderboard, the best {min(most, len(rows))} of {len(rows)} trials")
-    for line in screen.lines(rows[:most], screen.columns(study.objectives, {}), study.objectives):
+    """The best trials, and the delivered one wherever it stands."""
+    study, rows = outcome.study, outcome.leaderboard()
+    best = [row for i, row in enumerate(rows) if i < most or row.delivered]
+    say(f"\nLeaderboard, the best {min(most, len(rows))} of {plural(len(rows), 'trial')}")
+    for line in screen.lines(best, screen.columns(study.objectives, {}), study.objectives):
         say(line)
+    say(screen.legend(best, study.objectives))
 
 
 def _closing(outcome: Outcome) -> None:
     study = outcome.study
     if study.interrupted:
-        say("\nstopped by Ctrl-C: this is the best so far; the same line goes on.")
+        say("\nstopped: this is the best so far; the same line goes on.")
     _board(outcome)
     names = " x ".join(one.metric for one in study.objectives)
     names += " x latency" if len(study.objectives) == 1 else ""
-    say(f"\nPareto front, {names} (validation, {outcome.judged:,} rows)")
+    say(f"\nPareto front, {names} (validation, {plural(outcome.judged, 'row')})")
     metrics = screen.columns(study.objectives, outcome.front[0].metrics)
     for line in screen.lines(outcome.front, metrics, study.objectives, star=False):
         say(line)
@@ -215,17 +220,33 @@ def _closing(outcome: Outcome) -> None:
     say()
     agreed = outcome.parity
     say(f"model   {outcome.model.path}   (trial {outcome.best.id})")
-    say(f"check   {agreed.rows:,} rows agree with the trained model to {agreed.difference:.0e}")
+    agree = "row agrees" if agreed.rows == 1 else "rows agree"
+    say(f"check   {agreed.rows:,} {agree} with the trained model to {agreed.difference:.0e}")
     if outcome.test and outcome.task.test:
-        scores = ", ".join(
-            f"{name} {value(name, outcome.test)}" for name in outcome.test if name in _TEST
-        )
-        say(f"test    {scores}   ({len(outcome.task.test.target):,} unseen rows)")
+        test = f"test    {_test_scores(outcome)}   ({_test_rows(outcome.task)})"
+        for line in wrap(test, 79, subsequent_indent=" " * 8):
+            say(line)
     say(f"next    netwright show {study.folder}")
     say(f"        netwright predict {study.folder} DATA")
 
 
 _TEST = ("accuracy", "auc", "log_loss", "rmse", "r2")
+"""Metrics of the test line, after the first objective."""
+
+
+def _test_scores(outcome: Outcome) -> str:
+    names = dict.fromkeys([outcome.study.objectives[0].metric, *_TEST])
+    return ", ".join(
+        f"{name} {value(name, outcome.test)}" for name in names if name in outcome.test
+    )
+
+
+def _test_rows(task: Task) -> str:
+    """How many they are, and how many of them the search has seen."""
+    assert task.test is not None  # it was scored
+    share = share_trained_on(task)
+    seen = f", {share:.0%} of them trained on" if share else ""
+    return f"{plural(len(task.test), 'test row')}{seen}"
 
 
 def as_object(outcome: Outcome) -> dict[str, Any]:
@@ -242,4 +263,5 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
         "front": [one.record() for one in outcome.front],
         "model": str(outcome.model.path),
         "interrupted": outcome.study.interrupted,
+        "notes": [*outcome.task.notes, *leaks(outcome.task), *outcome.left_out, *outcome.doubts],
     }

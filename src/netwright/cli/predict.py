@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netwright.cli.screen import ERR, say
 from netwright.data.drift import drifted
 from netwright.data.prediction import read_rows, schema_from
 from netwright.data.task import Table
 from netwright.deploy.model import load
-from netwright.errors import InputError
+from netwright.errors import InputError, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     if isinstance(rows, Table):
         notes += tuple(drifted(rows, loaded.card.get("seen", {})))
     for note in notes:
-        sys.stderr.write(f"{note}\n")
+        say(note, ERR)
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
     path = Path(data)
     if "image" in loaded.card and (path.is_dir() or path.suffix.lower() in ENDINGS):
@@ -42,6 +43,28 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     return frame
 
 
+def for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with ``'`` before texts and headings that begin like a formula.
+
+    A spreadsheet runs what begins with one of `_FORMULA`, whoever wrote it; numbers stay numbers.
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    texts = {
+        str(name): column.map(_without_formula)
+        for name, column in frame.items()
+        if not is_numeric_dtype(column)
+    }
+    return frame.assign(**texts).rename(columns=_without_formula)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _without_formula(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
 def write(frame: pd.DataFrame, out: Path | None) -> None:
     """As CSV to a file, or to stdout."""
     if out is None:
@@ -50,4 +73,4 @@ def write(frame: pd.DataFrame, out: Path | None) -> None:
     if not out.parent.is_dir():
         raise InputError(f"--out must be in a folder that exists, got {out}.")
     frame.to_csv(out, index=False)
-    sys.stderr.write(f"{len(frame):,} rows -> {out}\n")
+    say(f"{plural(len(frame), 'row')} -> {out}", ERR)

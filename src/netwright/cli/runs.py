@@ -21,7 +21,7 @@ from netwright.trials.trial import ABOUT, ENSEMBLE, Trial
 
 
 def show_leaderboard(folder: Path, as_json: bool) -> None:
-    """Prints all trials, best first; a star marks the front."""
+    """Prints all trials, best first, and marks what was delivered (see `screen.legend`)."""
     run = reopen(folder)
     rows = run.rows()
     if as_json:
@@ -30,6 +30,8 @@ def show_leaderboard(folder: Path, as_json: bool) -> None:
     known = rows[0].metrics if rows else {}
     for line in screen.lines(rows, screen.columns(run.objectives, known), run.objectives):
         say(line)
+    if legend := screen.legend(rows, run.objectives):
+        say(legend)
 
 
 def show_trial(folder: Path, number: int | None) -> None:
@@ -69,11 +71,12 @@ def _members(run: Reopened, trial: Trial) -> None:
     """The share of each model in an average, and how it does alone."""
     score = run.objectives[0].metric
     shares = trial.candidate.values
-    say(f"{'share':>7}{'trial':>8}{score:>12}  what")
+    width = max(12, len(score) + 2)
+    say(f"{'share':>7}{'trial':>8}{score:>{width}}  what")
     for number in trial.proposal.parents:
         member = run.trial(number)
         share, alone = shares[f"trial {number}"], value(score, member.metrics)
-        say(f"{share:>7.0%}{number:>8}{alone:>12}  {what(member, run.space.fill)}")
+        say(f"{share:>7.0%}{number:>8}{alone:>{width}}  {what(member, run.space.fill)}")
     if shares["temperature"] != 1:
         say(f"\ntemperature {shares['temperature']:.3g}: logarithms are divided by it")
     if shares["threshold"] != 0.5:

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from netwright.errors import printable
 from netwright.report.tables import Row, value
 from netwright.trials.objective import Objective
+from netwright.trials.trial import Status
 
 OUT = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 80)
 ERR = Console(stderr=True, highlight=False)
@@ -18,27 +20,50 @@ _HEADS = {"latency": "ms/row", "batch_latency": "ms/1000", "seconds": "seconds",
 
 
 def say(text: str = "", console: Console = OUT) -> None:
-    """A line that is never wrapped, coloured or taken for markup."""
-    console.print(Text(text), soft_wrap=True)
+    """A line that is never wrapped, coloured or taken for markup; terminal commands are shown."""
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def lines(
     rows: Sequence[Row], metrics: Sequence[str], objectives: Sequence[Objective], star: bool = True
 ) -> list[str]:
-    """A heading and a line for each trial, 79 columns at most; a star marks the front.
+    """A heading and a line for each trial, 79 columns at most; `star`: with marks (see `legend`).
 
     Widths depend on the metrics alone, so that lines printed one by one stand under each other.
     """
-    width = max([9, *(len(head(name)) for name in metrics)]) + 2
-    heads = [f"{'trial':>7}", *(f"{head(name):>{width}}" for name in metrics), f"{'seconds':>9}"]
+    widths = [max(9, len(head(name))) + 2 for name in metrics]
+    columns = list(zip(metrics, widths, strict=True))
+    heads = [f"{'trial':>7}", *(f"{head(name):>{width}}" for name, width in columns)]
+    heads.append(f"{'seconds':>9}")
     shown = ["".join(heads) + "  what"]
+    delivered = any(row.delivered for row in rows)
     for row in rows:
-        mark = "*" if star and row.on_front else " "
-        cells = [f"{value(name, row.metrics):>{width}}" for name in metrics]
-        words = row.what if row.status == "done" else f"{row.status}: {row.error or row.what}"
-        line = "".join([mark, f"{row.trial:>6}", *cells, f"{row.seconds:>9.1f}"]) + "  " + words
+        mark = _mark(row, len(objectives) > 1, delivered) if star else ""
+        cells = [f"{value(name, row.metrics):>{width}}" for name, width in columns]
+        status = "unfinished" if row.status == Status.RUNNING else row.status
+        words = row.what if row.status == Status.DONE else f"{status}: {row.error or row.what}"
+        line = f"{mark:<2}{row.trial:>5}" + "".join(cells) + f"{row.seconds:>9.1f}  {words}"
+        line = printable(line.replace("\n", " "))
         shown.append(line if len(line) < 80 else line[:78].rstrip(", ") + "…")
     return shown
+
+
+def _mark(row: Row, several: bool, delivered: bool) -> str:
+    """`several`: objectives, so that a front is worth marking; `delivered`: some trial was."""
+    if several:
+        return ("*" if row.on_front else " ") + (">" if row.delivered else "")
+    return "*" if row.delivered or (row.on_front and not delivered) else ""
+
+
+def legend(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
+    """What the marks of `lines` mean; empty where there is none."""
+    delivered = any(row.delivered for row in rows)
+    if len(objectives) > 1:
+        front = "* on the Pareto front" if any(row.on_front for row in rows) else ""
+        return front + (", > delivered as model.onnx" if delivered else "")
+    if delivered:
+        return "* delivered as model.onnx"
+    return "* best so far" if any(row.on_front for row in rows) else ""
 
 
 def head(metric: str) -> str:

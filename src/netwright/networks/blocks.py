@@ -33,6 +33,7 @@ class Residual(Composite):
     """
 
     body: Network
+    is_residual = True
 
     def assemble(self, shape: Shape, add: Add) -> Shape:
         out = add("body", self.body, shape)

@@ -52,6 +52,7 @@ class Reduction(Composite):
     """
 
     channels: int
+    is_residual = True
 
     def assemble(self, shape: Shape, add: Add) -> Shape:
         add("shortcut", _Projection(self.channels), shape)
@@ -144,20 +145,24 @@ def nas_bench_101(channels: int = 32, cells: int = 3, stages: int = 3, inner: in
 
     `stages` of `cells` equal cells; between stages the image is halved and the channels doubled.
     The space of the paper takes only cells of at most nine edges: pass `at_most_edges` to `Space`
-    as its `rule`. Unlike there, a node of a cell keeps all channels, and the concatenation in the
-    output is brought back by a convolution of kernel 1.
+    as its `rule`. As there, every cell of a stage gives the stage's channels, whatever is joined in
+    its output. Unlike there, a node inside a cell keeps all channels where the paper shares them out
+    among those that are joined, and a convolution of kernel 1 brings the output back.
     """
-    cell = Shared(nas_bench_101_cell(inner), "cell")
     body: list[Network] = [Conv(channels)]
     for stage in range(stages):
+        width = channels * 2**stage
         if stage:
-            body += [Pool(kernel=2, stride=2, padding=0), Conv(channels * 2**stage, kernel=1)]
-        body.append(Repeat(cell, cells))
+            body += [Pool(kernel=2, stride=2, padding=0), Conv(width, kernel=1)]
+        body.append(Repeat(Shared(nas_bench_101_cell(inner, width), "cell"), cells))
     return (*body, GlobalPool(), Linear())
 
 
-def nas_bench_101_cell(inner: int = 5) -> Graph:
-    """`inner` nodes that choose their inputs and one of three operations, and an output."""
+def nas_bench_101_cell(inner: int = 5, channels: int = 0) -> Graph:
+    """`inner` nodes that choose their inputs and one of three operations, and an output.
+
+    The output has `channels`; 0: as many as are joined in it, so that the cell widens.
+    """
     nodes: dict[str, Node] = {}
     for j in range(1, inner + 1):
         sources: Mapping[str, Network] = {str(i): Skip() for i in range(j)}
@@ -166,7 +171,7 @@ def nas_bench_101_cell(inner: int = 5) -> Graph:
         )
         nodes[str(j)] = Node(SubsetOf(sources), then=operation)
     sources = {str(i): Skip() for i in range(inner + 1)}
-    nodes["out"] = Node(SubsetOf(sources, least=1), "concat", Conv(kernel=1))
+    nodes["out"] = Node(SubsetOf(sources, least=1), "concat", Conv(channels, kernel=1))
     return Graph(nodes, inputs=("0",))
 
 

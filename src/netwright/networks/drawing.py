@@ -203,10 +203,14 @@ def _layer(layer: Layer, shape: Shape, costs: Costs, times: int) -> _Drawn:
         return _framed(_graph(layer, {layer.inputs[0]: shape}), type(layer).__name__, costs, times)
     if isinstance(layer, Chain):
         return _chain(layer, shape)
-    if "shortcut" in {name for name, _, _ in inside} or len(inside) == 1:
-        return _residual(inside, shape, costs, times)
-    columns = [_sequence([_pill(name), *_boxes(part, of)]) for name, part, of in inside]
-    return _framed(_beside(columns), type(layer).__name__, costs, times)
+    if isinstance(layer, Composite) and layer.is_residual:
+        drawn = _residual(inside)
+    elif len(inside) == 1:
+        drawn = _sequence(_boxes(inside[0][1], inside[0][2]))
+    else:
+        columns = [_sequence([_pill(name), *_boxes(part, of)]) for name, part, of in inside]
+        drawn = _beside(columns)
+    return _framed(drawn, type(layer).__name__, costs, times)
 
 
 def _box(layer: Layer, costs: Costs, times: int) -> _Drawn:
@@ -272,13 +276,13 @@ def _framed(inside: _Drawn, name: str, costs: Costs, times: int) -> _Drawn:
     return _Drawn(width, height, frame + label + _moved(inside, (width - inside.width) / 2, 36))
 
 
-def _residual(
-    inside: list[tuple[str, Network, Shape]], shape: Shape, costs: Costs, times: int
-) -> _Drawn:
-    body = _sequence(_boxes(inside[0][1], shape))
+def _residual(inside: list[tuple[str, Network, Shape]]) -> _Drawn:
+    """The body, and beside it the line of what is added to it, through the shortcut's words."""
+    networks = {name or "body": (part, of) for name, part, of in inside}
+    body = _sequence(_boxes(*networks["body"]))
     middle, end = body.width / 2, body.height + 44
     side = body.width + 34
-    back = words_of(inside[1][1]) if len(inside) > 1 else ""
+    back = words_of(networks["shortcut"][0]) if "shortcut" in networks else ""
     drawing = _moved(body, 0, 18)
     drawing += f'<path d="M{middle:.0f} 0V18" stroke="{_FAINT}" fill="none"/>'
     drawing += (
@@ -291,8 +295,7 @@ def _residual(
         drawing += _text(side + 6, end / 2, back, size=11, fill=_FAINT, anchor="start")
     # the middle of the drawing stays the middle of the body: room on both sides
     room = 34 + (6.4 * len(back) if back else 8)
-    shifted = _Drawn(body.width + 2 * room, end + 10, _moved(_Drawn(0, 0, drawing), room, 0))
-    return _framed(shifted, "Residual", costs, times)
+    return _Drawn(body.width + 2 * room, end + 10, _moved(_Drawn(0, 0, drawing), room, 0))
 
 
 def _chain(layer: Chain, shape: Shape) -> _Drawn:

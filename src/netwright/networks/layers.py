@@ -66,7 +66,13 @@ class Leaf(Layer, ABC):
 
 
 class Composite(Layer, ABC):
-    """A layer made of other networks."""
+    """A layer made of other networks.
+
+    `is_residual`: what comes in, through the part "shortcut" where there is one, is added to what
+    the part "body" gives.
+    """
+
+    is_residual: ClassVar[bool] = False
 
     @abstractmethod
     def assemble(self, shape: Shape, add: Add) -> Shape:

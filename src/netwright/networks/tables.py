@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import InfeasibleCandidate, expected
+from netwright.errors import InfeasibleCandidate, expected, plural
 from netwright.networks.layers import (
     Add,
     Blocks,
@@ -175,7 +175,7 @@ class Columns(Composite):
         codes = len(known(self.cardinalities))
         if len(shape) != 1 or shape[0] < codes:
             raise InfeasibleCandidate(
-                f"Columns takes rows of at least {codes} columns, got {shape}."
+                f"Columns takes rows of at least {plural(codes, 'column')}, got {shape}."
             )
         widths: list[int] = []
         if numbers := shape[0] - codes:
@@ -204,5 +204,7 @@ def _of_columns(cardinalities: tuple[int, ...] | Given, shape: Shape) -> tuple[i
     """The cardinalities, one for each column of code."""
     found = known(cardinalities)
     if shape != (len(found),):
-        raise InfeasibleCandidate(expected("input", f"{len(found)} columns of codes", shape))
+        raise InfeasibleCandidate(
+            expected("input", f"{plural(len(found), 'column')} of codes", shape)
+        )
     return found

@@ -77,7 +77,8 @@ def _of_the_choice(search: GradientSearch, best: Candidate) -> Iterator[Finding]
     mixture = judged(supernet, standing, valid, search.feed)
     alone = judged(supernet, supernet.one_hot(best), valid, search.feed)
     yield monitor.gap(mixture, alone, chance(valid.targets))
-    yield monitor.skips(search.space, best)
+    if (skipped := monitor.skips(search.space, best)) is not None:
+        yield skipped
 
 
 def _ranking(search: GradientSearch, deadline: float) -> Finding:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netwright.errors import plural
 from netwright.networks.layers import Layer, Skip
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOfChoice
@@ -23,6 +24,9 @@ from netwright.space.space import Space
 
 _WINDOW, _RATIO = 5, 1.3
 """Zela et al. 2020: stop when the eigenvalue's mean over 5 epochs has grown by so much."""
+MIN_EIGENVALUE = 0.01
+"""Below, moving an architecture parameter by 1 changes the loss by less than 0.005: whatever such
+an eigenvalue has grown from, there is no cliff."""
 _CHANCE = 0.05
 _GAP = 0.5
 _TRAINED = 0.1
@@ -67,7 +71,9 @@ def ranking(shared: Sequence[float], alone: Sequence[float]) -> Finding:
     chance = float(found.pvalue) if math.isfinite(found.pvalue) else 1.0
     alarm = chance >= _CHANCE
     verdict = "may be chance: do not choose by shared weights" if alarm else "shared weights rank"
-    says = f"rank correlation with {len(alone)} networks trained alone {tau:.2f}, {verdict}"
+    says = (
+        f"rank correlation with {plural(len(alone), 'network')} trained alone {tau:.2f}, {verdict}"
+    )
     return Finding("ranking", tau, says, alarm)
 
 
@@ -88,19 +94,25 @@ def gap(mixture: float, alone: float, chance: float) -> Finding:
     return Finding("gap", mixture - alone, says, alarm)
 
 
-def skips(space: Space[Any], candidate: Candidate) -> Finding:
-    """How many of the candidate's choices that could be a skip are one; more than half: an alarm."""
+def skips(space: Space[Any], candidate: Candidate) -> Finding | None:
+    """How many of the candidate's choices that could be a skip are one; more than half: an alarm.
+
+    None where no choice could be a skip.
+    """
     able = [
         (one.path, one.choice) for one in space.decisions
         if one.path in candidate.values and isinstance(one.choice, OneOfChoice)
         and any(map(_is_skip, one.choice.options)) and any(map(_is_layer, one.choice.options))
     ]  # fmt: skip
+    if not able:
+        return None
     count = sum(
         _is_skip(choice.options[choice.labels.index(candidate.values[path])])
         for path, choice in able
     )
     alarm = len(able) > 1 and count > _MOST_SKIPS * len(able)
-    says = f"{count} of {len(able)} choices are skips" + (": collapse" if alarm else "")
+    verb = "is a skip" if count == 1 else "are skips"
+    says = f"{count} of {plural(len(able), 'choice')} {verb}" + (": collapse" if alarm else "")
     return Finding("skips", float(count), says, alarm)
 
 
@@ -116,7 +128,8 @@ def sharpness(eigenvalues: Sequence[float]) -> Finding:
     """Whether the validation loss bends ever more with the architecture (eigenvalues of epochs).
 
     The mean of the last five over that of the five before: above 1.3 what is derived will fall far
-    from the mixture (Zela et al. 2020). Silent until there are ten.
+    from the mixture (Zela et al. 2020). Silent until there are ten, and where the last are below
+    `MIN_EIGENVALUE`.
     """
     if len(eigenvalues) < 2 * _WINDOW:
         value = eigenvalues[-1] if len(eigenvalues) else 0.0
@@ -126,7 +139,7 @@ def sharpness(eigenvalues: Sequence[float]) -> Finding:
     last = float(np.mean(np.abs(eigenvalues[-_WINDOW:])))
     before = float(np.mean(np.abs(eigenvalues[-2 * _WINDOW : -_WINDOW])))
     ratio = last / max(before, 1e-12)
-    alarm = ratio > _RATIO
+    alarm = ratio > _RATIO and last >= MIN_EIGENVALUE
     says = f"largest eigenvalue {last:.3g}, {ratio:.2f} times what it was" + (
         ": the architecture is going over a cliff" if alarm else ""
     )

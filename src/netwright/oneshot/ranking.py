@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netwright.errors import plural
 from netwright.networks.training import Examples, Training, train
 from netwright.oneshot import monitor
 from netwright.oneshot.epochs import Feed
@@ -95,8 +96,7 @@ def ranked(
             alone = module(candidate)
         scores.append((shared(candidate), short(alone, *rows, until)))
     if len(scores) < _LEAST:
-        says = (
-            f"only {len(scores)} networks trained alone: whether shared weights rank is not known"
-        )
+        trained = plural(len(scores), "network")
+        says = f"only {trained} trained alone: whether shared weights rank is not known"
         return Finding("ranking", 0.0, says, alarm=True)
     return monitor.ranking(*zip(*scores, strict=True))

@@ -23,7 +23,7 @@ from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.derive import derived
 from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled, split
 from netwright.oneshot.judging import batch_statistics
-from netwright.oneshot.monitor import largest_eigenvalue, sharpness, skips
+from netwright.oneshot.monitor import alarms, largest_eigenvalue, sharpness, skips
 from netwright.oneshot.settings import Gradient
 from netwright.oneshot.steps import Steps
 from netwright.oneshot.supernet import Supernet
@@ -182,7 +182,7 @@ class GradientSearch(InEpochs[EpochRecord]):
             return epoch._replace(remedy=STOPPED)
         if honesty.decay > 1 and self._decayed < _MOST_DECAYED:
             (best,) = derived(self.space, epoch.scores, 1)
-            if skips(self.space, best).alarm:
+            if alarms(filter(None, [skips(self.space, best)])):
                 return epoch._replace(remedy=DECAYED)
         return epoch
 

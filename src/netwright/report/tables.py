@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netwright.errors import NetwrightError
+from netwright.errors import NetwrightError, plural
 from netwright.report.describe import summary
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
@@ -29,12 +29,15 @@ class Row:
     on_front: bool = False
     error: str = ""
     fidelity: float = 1.0
+    delivered: bool = False
+    """Whether the run's `model.onnx` is of this trial."""
 
     def record(self) -> dict[str, Any]:
         """Flat, for a DataFrame or JSON."""
         head = {"trial": self.trial, "status": self.status, "what": self.what}
-        how = {"front": self.on_front, "fidelity": self.fidelity, "seconds": self.seconds}
-        return head | how | dict(self.metrics)
+        marks = {"delivered": self.delivered, "front": self.on_front}
+        how = {"error": self.error, "fidelity": self.fidelity, "seconds": self.seconds}
+        return head | marks | how | dict(self.metrics)
 
 
 def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
@@ -46,7 +49,7 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
         members = ", ".join(map(str, trial.proposal.parents))
         kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"
         if kept := trial.candidate.values.get(MEMBERS):
-            return f"one fold of {members}, {kept} member{'s' if kept != 1 else ''}"
+            return f"one fold of {members}, {plural(int(str(kept)), 'member')}"
         if trial.candidate.values.get(REFIT):
             kind = "refit"
         return f"{'one fold' if trial.candidate.values.get(LIGHT) else kind} of {members}"
@@ -62,36 +65,50 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
     return f"baseline: {words}" if trial.proposal.origin == BASELINE else words
 
 
+_UNFINISHED = (Status.INFEASIBLE, Status.FAILED, Status.RUNNING)
+"""How trials without a score are ordered; one that still runs, or was cut off, comes last."""
+
+
 def leaderboard(
-    trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit], fill: Fill
-) -> list[Row]:
-    """All trials, best first by the first objective, those of lower fidelity after the others.
+    trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit], fill: Fill,
+    *, delivered: int | None = None, front: Collection[int] | None = None,
+) -> list[Row]:  # fmt: skip
+    """All trials in groups, each by the first objective, best first.
 
-    Those that did not finish come last. A trial that had time for some of its folds alone is of
-    lower fidelity, whatever was asked for.
+    Full fidelity within the limits, partial fidelity, outside the limits, infeasible, failed, cut
+    off. A trial that had time for some of its folds alone is of partial fidelity, whatever was
+    asked for.
+
+    Args:
+        delivered: the trial that the run's `model.onnx` is of, if any.
+        front: trials to be marked; None: the Pareto front of the search.
     """
-    most = max((one.metrics.get("folds", 1.0) for one in trials), default=1.0)
-    front = {trial.id for trial in pareto_front(trials, objectives, limits)}
-
-    def place(trial: Trial) -> tuple[bool, bool, float, float, int]:
-        kept = all(limit.keeps(trial.metrics) for limit in limits)
-        loss = objectives[0].loss(trial.metrics)
-        unfinished = trial.status is not Status.DONE
-        return (unfinished, not kept, -fidelity(trial), loss, trial.id)
+    most = max((trial.metrics.get("folds", 1.0) for trial in trials), default=1.0)
+    if front is None:
+        front = {trial.id for trial in pareto_front(trials, objectives, limits)}
 
     def fidelity(trial: Trial) -> float:
-        done = trial.metrics.get("folds", most) / most
-        return min(trial.proposal.fidelity, done)
+        return min(trial.proposal.fidelity, trial.metrics.get("folds", most) / most)
+
+    def group(trial: Trial) -> int:
+        if trial.status is not Status.DONE:
+            return 3 + _UNFINISHED.index(trial.status)
+        if not all(limit.keeps(trial.metrics) for limit in limits):
+            return 2
+        return int(fidelity(trial) < 1)
+
+    def order(trial: Trial) -> tuple[int, float, int]:
+        return group(trial), objectives[0].loss(trial.metrics), trial.id
 
     return [
-        row(trial, fill, trial.id in front, fidelity=fidelity(trial))
-        for trial in sorted(trials, key=place)
+        row(trial, fill, trial.id in front, None, fidelity(trial), trial.id == delivered)
+        for trial in sorted(trials, key=order)
     ]
 
 
 def row(
     trial: Trial, fill: Fill, on_front: bool, measured: Metrics | None = None,
-    fidelity: float = 1.0,
+    fidelity: float = 1.0, delivered: bool = False,
 ) -> Row:  # fmt: skip
     """A trial as a row; `measured` metrics are newer than the trial's own, `fidelity` is less than
     was asked for where there was no time."""
@@ -99,7 +116,7 @@ def row(
     words = what(trial, fill, fidelity)
     return Row(
         trial.id, str(trial.status), metrics, trial.seconds, words, on_front,
-        error=trial.error, fidelity=min(fidelity, share),
+        error=trial.error, fidelity=min(fidelity, share), delivered=delivered,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ option in it is an error, and the code of a layer never sees an open choice.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import partial
@@ -175,6 +176,9 @@ def Float(low: float, high: float, *, log: bool = False, name: str | None = None
     for bound in (low, high):
         if not isinstance(bound, int | float) or isinstance(bound, bool):
             raise SpaceError(expected("Float", "bounded by numbers", bound))
+        if isinstance(bound, int) and abs(bound) > sys.float_info.max:
+            rule = f"bounded by numbers of at most {sys.float_info.max:.2g} in size"
+            raise SpaceError(expected("Float", rule, bound))
     return cast(float, _number(float(low), float(high), log, integer=False, name=name))
 
 

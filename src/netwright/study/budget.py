@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netwright.errors import InputError, RunError, check_whole, expected
+from netwright.errors import InputError, RunError, check_whole, expected, plural
+from netwright.study.identity import goes_on
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Status, Trial
 
@@ -77,8 +78,9 @@ class Failures:
         if self._in_a_row < FAILURES_IN_A_ROW and self._in_all < FAILURES:
             return
         in_a_row = self._in_a_row >= FAILURES_IN_A_ROW
-        count = f"{self._in_a_row} trials in a row" if in_a_row else f"{self._in_all} trials"
+        count = plural(self._in_a_row if in_a_row else self._in_all, "trial")
+        count += " in a row" if in_a_row else ""
         raise RunError(
             f"{count} failed, the last one (trial {trial.id}) with {trial.error!r}. "
-            "Nothing that finished is lost: mend it, and the same line goes on."
+            f"Nothing that finished is lost: mend it, and {goes_on()}."
         )

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import psutil
 
-from netwright.errors import InputError, RunError, check_whole, expected
+from netwright.errors import InputError, RunError, check_whole, expected, wording
 from netwright.evaluators.base import Evaluator
 from netwright.study.supervisor import Outcome, Rules, Supervisor
 from netwright.study.worker import evaluate
@@ -105,7 +105,7 @@ class Supervised:
         if not memory >= 0:
             raise InputError(expected("memory", "0 or more bytes", memory))
         if os.name != "posix":
-            fix = "Pass executor=InProcess()."
+            fix = wording(python="Pass executor=InProcess().", shell="Use WSL on Windows.")
             raise RunError(expected("supervised workers", "on Linux or macOS", sys.platform, fix))
         self.capacity = workers or 1
         self.threads = threads or max(1, cores() // self.capacity)

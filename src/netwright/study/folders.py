@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 
 from netwright.errors import RunError
+from netwright.study.identity import goes_on
 from netwright.study.lock import FolderLock
 from netwright.study.preparing import FOLDER as SUPERNET
 from netwright.study.store import FILE
@@ -57,7 +58,7 @@ def fresh_folder(folder: Path) -> Path:
     except OSError as error:
         raise RunError(
             f"{folder} cannot be made: {error.strerror}. Finished trials are kept; "
-            "the same line goes on once there is room."
+            f"{goes_on()} once there is room."
         ) from error
     return folder
 

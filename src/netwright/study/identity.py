@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netwright.errors import RunError
+from netwright.errors import RunError, wording
 from netwright.trials.objective import Limit, Objective
 
 _LONG = 120
 """Characters of what differs that are read with ease."""
-FIX = "Use --run for a new folder, or --fresh to start anew."
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,9 @@ class Identity:
         """RunError naming what differs, unless `stored` is the same."""
         differences = list(self._differences(stored))
         if differences:
-            raise RunError(f"{folder} belongs to another study: {'; '.join(differences)}. {FIX}")
+            raise RunError(
+                f"{folder} belongs to another study: {'; '.join(differences)}. {new_run()}"
+            )
 
     def _differences(self, stored: Identity) -> Iterator[str]:
         for name in sorted({*self.about, *stored.about}):
@@ -72,6 +73,24 @@ class Identity:
         yield from _changed("objectives", _words(stored.objectives), _words(self.objectives))
         yield from _changed("limits", _words(stored.limits), _words(self.limits))
         yield from _changed("seed", stored.seed, self.seed)
+
+
+def new_run() -> str:
+    """How to leave a folder that cannot be gone on with."""
+    return wording(
+        python="Use another folder as run, or delete this one to start anew.",
+        shell="Use --run for a new folder, or --fresh to start anew.",
+    )
+
+
+def other_folder() -> str:
+    """How to leave a folder that cannot be used at all."""
+    return wording(python="Use another folder as run.", shell="Use --run for another folder.")
+
+
+def goes_on() -> str:
+    """What to do again; the reader has been told what to mend."""
+    return wording(python="the same call goes on", shell="the same line goes on")
 
 
 def _changed(what: str, before: object, now: object) -> Iterator[str]:

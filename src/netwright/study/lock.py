@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from netwright.errors import RunError
+from netwright.study.identity import other_folder
 
 
 class FolderLock:
@@ -24,7 +25,7 @@ class FolderLock:
             self._descriptor = _open(folder)
         except OSError as error:
             raise RunError(
-                f"{folder} cannot be used: {error.strerror}. Use --run for another folder."
+                f"{folder} cannot be used: {error.strerror}. {other_folder()}"
             ) from error
         try:
             _lock(self._descriptor)
@@ -35,7 +36,7 @@ class FolderLock:
                 raise RunError(f"{folder} cannot be used: {reason}. Use a local disk.") from error
             raise RunError(
                 f"{folder} is in use by another study that is running. "
-                "Wait for it, stop it, or use --run for a new folder."
+                f"Wait for it, or stop it. {other_folder()}"
             ) from error
 
     def close(self) -> None:

@@ -18,9 +18,9 @@ from typing import Any, Self
 import sqlalchemy as sql
 from sqlalchemy.pool import NullPool, Pool, StaticPool
 
-from netwright.errors import RunError
+from netwright.errors import RunError, wording
 from netwright.space.candidate import Candidate
-from netwright.study.identity import FIX, Identity
+from netwright.study.identity import Identity, goes_on, new_run, other_folder
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
 VERSION = 1
@@ -201,12 +201,13 @@ class Store:
 
     def _check_version(self) -> None:
         if not self._has_tables():
-            raise RunError(f"{self.folder} was stopped before it began. Run its line again.")
+            again = wording(python="Run it again.", shell="Run its line again.")
+            raise RunError(f"{self.folder} was stopped before it began. {again}")
         version = self._scalar(sql.select(_STUDY.c.version))
         if version != VERSION:
             raise RunError(
                 f"{self.folder} was written by another version of netwright "
-                f"(its store has version {version}, this one reads {VERSION}). {FIX}"
+                f"(its store has version {version}, this one reads {VERSION}). {new_run()}"
             )
 
     @contextlib.contextmanager
@@ -271,25 +272,29 @@ def _engine(connect: Any, pool: type[Pool], begin: str) -> sql.Engine:
     return engine
 
 
-_REASONS = {
-    "SQLITE_FULL": "the disk is full. Make room; the same line goes on",
-    "SQLITE_IOERR": "the disk cannot be written. Check it; the same line goes on",
-    "SQLITE_NOTADB": f"{FILE} is not a database. {FIX.rstrip('.')}",
-    "SQLITE_CORRUPT": f"{FILE} is damaged. {FIX.rstrip('.')}",
-    "SQLITE_READONLY": "it is not writable. Change that, or use --run for another folder",
-    "SQLITE_CANTOPEN": "it is not writable. Change that, or use --run for another folder",
-    "SQLITE_BUSY": f"another program holds {FILE}. Close that program",
-    "SQLITE_LOCKED": f"another program holds {FILE}. Close that program",
-}
+def _reason(name: str) -> str:
+    """What SQLite's error of this (extended) name means, and what to do; empty where unknown."""
+    busy = f"another program holds {FILE}. Close that program."
+    read_only = f"it is not writable. Change that, or: {other_folder()}"
+    reasons = {
+        "SQLITE_FULL": f"the disk is full. Make room; {goes_on()}.",
+        "SQLITE_IOERR": f"the disk cannot be written. Check it; {goes_on()}.",
+        "SQLITE_NOTADB": f"{FILE} is not a database. {new_run()}",
+        "SQLITE_CORRUPT": f"{FILE} is damaged. {new_run()}",
+        "SQLITE_READONLY": read_only,
+        "SQLITE_CANTOPEN": read_only,
+        "SQLITE_BUSY": busy,
+        "SQLITE_LOCKED": busy,
+    }
+    return next((text for key, text in reasons.items() if name.startswith(key)), "")
 
 
 def _sentence(folder: Path, error: BaseException | None) -> RunError:
-    """What went wrong, from SQLite's (extended) error name."""
-    name = getattr(error, "sqlite_errorname", "")
-    reason = next((text for key, text in _REASONS.items() if name.startswith(key)), "")
+    """What went wrong, in words."""
+    reason = _reason(getattr(error, "sqlite_errorname", ""))
     if "no such table" in str(error) or "no such column" in str(error):
-        reason = f"{FILE} is not a study of netwright. {FIX.rstrip('.')}"
-    return RunError(f"{folder} cannot be used: {reason or error}. Finished trials are kept.")
+        reason = f"{FILE} is not a study of netwright. {new_run()}"
+    return RunError(f"{folder} cannot be used: {reason or f'{error}.'} Finished trials are kept.")
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 import cloudpickle
 
-from netwright.errors import InputError, RunError
+from netwright.errors import InputError, RunError, wording
 from netwright.study.process import WorkerProcess, environment
 from netwright.study.worker import GO
 from netwright.trials.trial import Job, Metrics, Status
@@ -299,10 +299,10 @@ def _pickled(evaluator: object) -> bytes:
     try:
         return bytes(cloudpickle.dumps(evaluator))
     except Exception as error:
-        name = type(evaluator).__name__
+        name, in_process = type(evaluator).__name__, ", or pass executor=InProcess()"
         raise InputError(
             f"the evaluator must pickle, to reach the worker processes, got {name}: {error}. "
-            "Open files and locks inside its call, or pass executor=InProcess()."
+            f"Open files and locks inside its call{wording(python=in_process, shell='')}."
         ) from error
 
 
