@@ -59,6 +59,7 @@ def test_messages_show_control_characters_and_have_an_end() -> None:
     assert "evil\\x1b[2J\\u202e.csv" in str(error)
     assert len(str(error)) <= errors.MAX_SENTENCE + 20
     assert errors.printable("größe\t✓ 日本") == "größe\t✓ 日本"
+    assert str(errors.InputError("a\nb.csv is no table.")) == "a\\nb.csv is no table."
 
 
 def test_a_quoted_value_is_short_and_its_ends_are_seen() -> None:

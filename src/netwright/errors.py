@@ -37,7 +37,7 @@ class NetwrightError(Exception):
     """
 
     def __init__(self, message: object = "", *details: object) -> None:
-        super().__init__(printable(shortened(str(message), MAX_SENTENCE)), *details)
+        super().__init__(printable(shortened(str(message), MAX_SENTENCE), stays=""), *details)
 
 
 class InputError(NetwrightError, ValueError):
@@ -112,16 +112,16 @@ def shortened(text: str, length: int) -> str:
     return f"{text[:half]}...{text[-half:]}"
 
 
-def printable(text: str) -> str:
+def printable(text: str, stays: str = "\n\t") -> str:
     """The text with control characters written out: names of files may hold terminal commands.
 
-    Line breaks and tabs stay, so does everything that is only seen.
+    Those in `stays` are left as they are, and so is everything that is only seen.
     """
     if text.isprintable():
         return text
     return "".join(
         character
-        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
+        if character in stays or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
         else character.encode("unicode_escape").decode()
         for character in text
     )

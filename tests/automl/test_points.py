@@ -17,7 +17,7 @@ from netwright.automl.reopen import delivered
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
 from netwright.study.executors import InProcess
-from netwright.trials.objective import Limit
+from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import REFIT
 
 FAMILIES = ("extra_trees", "lightgbm", "linear")
@@ -128,3 +128,18 @@ def test_where_the_best_breaks_a_limit_figures_of_more_rows_come_first(
     assert found.best() == (outcome.study.trials[0], outcome.parity)
     outcome.study.limits = (Limit("size", at_most=100.0),)
     assert found.best() == (outcome.study.trials[1], outcome.parity)
+
+
+def test_of_several_objectives_the_front_is_what_nothing_beats(line: Task, tmp_path: Path) -> None:
+    outcome = search(line, tmp_path / "run", 4)
+    found = points.Points(outcome.study, line, False, np.inf, 1)
+    first = outcome.study.objectives[0]
+    outcome.study.objectives = (first, Objective("latency", "min"))
+    row = outcome.front[0]
+    best, equal, fast, worse = outcome.study.trials[:4]
+    for trial, rmse, latency in ((best, 1, 3), (equal, 1, 2), (fast, 2, 1), (worse, 3, 2)):
+        metrics = row.metrics | {first.metric: float(rmse), "latency": float(latency)}
+        found.rows[trial.id] = replace(row, trial=trial.id, metrics=metrics)
+    found._chosen = best.id
+    found._agreed = dict.fromkeys(found.rows, outcome.parity)
+    assert {row.trial for row in found.front()} == {best.id, equal.id, fast.id}

@@ -238,7 +238,10 @@ def test_bad_input_is_refused_in_one_sentence(data: Any, options: Any, sentence:
 
 def test_targets_of_folders_and_npz_are_inside(draw: Callable[..., Path], tmp_path: Path) -> None:
     draw("ant/1.png")
-    with pytest.raises(InputError, match="target must be left out for the folder .*: folders of images are the classes"):
+    with pytest.raises(
+        InputError,
+        match="target must be left out for the folder .*: folders of images are the classes",
+    ):
         task(tmp_path, "y")
     np.savez(tmp_path / "a.npz", x=pixels(), y=np.arange(20))
     with pytest.raises(InputError, match=r"target must be left out for an \.npz file"):

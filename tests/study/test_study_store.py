@@ -203,7 +203,7 @@ def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path:
     connection.close()
     assert (tmp_path / FILE).exists()
     assert not Store.begun(tmp_path)
-    with pytest.raises(RunError, match=r"was stopped before it began\. Run its line again"):
+    with pytest.raises(RunError, match=r"was stopped before it began\. Run it again"):
         Store.read(tmp_path)
     Store.write(tmp_path, IDENTITY).close()
     assert Store.begun(tmp_path)

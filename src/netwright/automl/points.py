@@ -34,6 +34,7 @@ from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS
+from netwright.trials.pareto import losses, nondominated
 from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
 _CHECKED = 256
@@ -234,16 +235,20 @@ class Points:
         return {n: r for n, r in self.rows.items() if all(one.keeps(r.metrics) for one in limits)}
 
     def front(self) -> list[Row]:
-        """Best first; of a single objective those that nothing else beats in it and in latency.
+        """Best first: those that nothing else beats in all objectives, as the files were measured.
 
-        What is delivered is among them whatever the figures say. Those of fewer folds are not: their
-        figures are of other rows.
+        Of a single objective, in it and in latency: those of fewer folds are not among them, their
+        figures are of other rows. What is delivered is among them whatever the figures say.
         """
         first, *others = self._study.objectives
-        rows = sorted(self._kept().values(), key=lambda one: first.loss(one.metrics))
+        rows = sorted(self._kept().values(), key=lambda row: first.loss(row.metrics))
         best = self.best()
-        if others or best is None:
+        if best is None:
             return rows
+        if others:
+            measured = losses([row.metrics for row in rows], self._study.objectives)
+            unbeaten = set(nondominated(measured))
+            return [r for i, r in enumerate(rows) if i in unbeaten or r.trial == best[0].id]
         kept = [one for one in rows if one.trial == best[0].id]
         folds = kept[0].metrics.get("folds")
         for one in (one for one in rows if one.metrics.get("folds") == folds):

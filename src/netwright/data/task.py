@@ -18,7 +18,7 @@ from netwright.data.columns import Column, ColumnKind
 from netwright.data.labels import Value
 from netwright.data.moments import MISSING_DATE
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
-from netwright.errors import check_whole
+from netwright.errors import check_whole, plural
 
 Kind = Literal["binary", "multiclass", "regression"]
 
@@ -198,15 +198,15 @@ def summary(task: Task) -> str:
     """``adult.csv  39,073 rows, 14 columns (6 numeric, 8 category) -> income: 2 classes``."""
     features = task.features
     if isinstance(features, Images):
-        what = f"{len(features):,} images of {' x '.join(map(str, features.shape))}"
+        what = f"{plural(len(features), 'image')} of {' x '.join(map(str, features.shape))}"
     else:
         kinds = [column.kind for column in features.columns]
         parts = [
             f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds, key=_place))
         ]
         parts += [f"{features.missing:,} missing"] if features.missing else []
-        columns = f"{len(kinds):,} column{'s' if len(kinds) > 1 else ''}"
-        what = f"{len(features):,} rows, {columns} ({', '.join(parts)})"
+        columns = f"{plural(len(kinds), 'column')} ({', '.join(parts)})"
+        what = f"{plural(len(features), 'row')}, {columns}"
     if task.test is not None:
         what += f", {len(task.test):,} more kept for the test"
     aim = f"{len(task.classes)} classes"
