@@ -240,7 +240,7 @@ def test_targets_of_folders_and_npz_are_inside(draw: Callable[..., Path], tmp_pa
     draw("ant/1.png")
     with pytest.raises(
         InputError,
-        match="target must be left out for the folder .*: folders of images are the classes",
+        match=r"target must be left out for the folder .*: folders of images are the classes",
     ):
         task(tmp_path, "y")
     np.savez(tmp_path / "a.npz", x=pixels(), y=np.arange(20))
