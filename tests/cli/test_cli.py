@@ -167,7 +167,7 @@ def test_test_rows_that_were_trained_on_are_told(
 ) -> None:
     said = Said(capsys, *tested_on_itself, "--fresh")
     assert "1 trial, 1 of " in said.out
-    assert "100% of the test rows stand among the rows trained on" in said.out
+    assert "100% of the test rows stand among the rows trained on" in said.err
     tested = said.out[said.out.index("test    balanced_accuracy ") :]
     assert "(80 test rows, 100% of them trained on)" in " ".join(tested.split())
     assert max(map(len, tested.splitlines()[:2])) < 80
@@ -473,3 +473,29 @@ def test_ctrl_c_before_there_is_a_model_is_told(
     said = Said(capsys, "fit", str(tmp_path / "some.csv"), "--target", "y", "--time", "9")
     assert said.code == 130
     assert said.err == "stopped before there was a model.\n"
+
+
+def test_a_text_that_stands_for_no_label_can_be_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "labels.csv"
+    path.write_text("x,y\n" + "".join(f"{i},{['NA', 'EU', 'AS'][i % 3]}\n" for i in range(60)))
+    line = ["fit", str(path), "--target", "y", "--families", "linear", "--trials", "1"]
+    said = Said(capsys, *line, "--run", str(folder / "three"))
+    assert "-> y: 3 classes" in " ".join(said.out.split())
+    told = " ".join(said.err.split())
+    assert "'NA' in 'y' is a class (20 rows), not missing; --missing-label NA leaves" in told
+    less = Said(capsys, *line, "--missing-label", "NA", "--run", str(folder / "two"))
+    assert "-> y: 2 classes" in " ".join(less.out.split())
+
+
+def test_an_objective_settles_the_kind_of_task(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "many.csv"
+    path.write_text("x,y\n" + "".join(f"{i % 43},{i % 43}\n" for i in range(129)))
+    line = ["fit", str(path), "--target", "y", "--families", "linear", "--trials", "1"]
+    said = Said(capsys, *line, "--objective", "accuracy", "--run", str(folder / "classes"))
+    assert "-> y: 43 classes" in " ".join(said.out.split())
+    numbers = Said(capsys, *line, "--objective", "rmse", "--run", str(folder / "numbers"))
+    assert "-> y: numbers from 0 to 42" in " ".join(numbers.out.split())
