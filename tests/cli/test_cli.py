@@ -146,7 +146,7 @@ def test_a_trial_that_is_not_there_is_refused_without_a_guess(
     known = json.loads(Said(capsys, "leaderboard", str(run), "--json").out)
     said = Said(capsys, "show", str(run), "99")
     assert said.code == 2
-    assert f"trial must be one of the {len(known)} trials of {run}, got 99." in said.err
+    assert f"trial must be one of those in {run} ({len(known)} trials), got 99." in said.err
     assert "Did you mean" not in said.err
 
 

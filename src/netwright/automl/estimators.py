@@ -22,7 +22,7 @@ from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.trust import leaks
 from netwright.data.labels import classes_array
 from netwright.data.missing import MissingMarks
-from netwright.data.task import Images, Table, Task, task
+from netwright.data.task import Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
 from netwright.study.executors import InProcess
@@ -165,9 +165,8 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         from netwright.data.prediction import read_rows, schema_from
 
         rows, notes = read_rows(X, schema_from(card), MissingMarks.from_card(card))
-        if isinstance(rows, Images):
-            for note in notes:
-                warnings.warn(note, UserWarning, stacklevel=3)
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=3)
         return rows
 
     def export(self, path: str | Path) -> Path:

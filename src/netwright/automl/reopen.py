@@ -76,7 +76,7 @@ class Reopened:
                 raise RunError(f"{self.folder} has no finished trial yet. {_again()}")
             return self.front[0]
         if number not in known:
-            rule = f"one of the {plural(len(known), 'trial')} of {self.folder}"
+            rule = f"one of those in {self.folder} ({plural(len(known), 'trial')})"
             fix = f"Their numbers are 1 to {max(known)}." if known else ""
             raise RunError(expected("trial", rule, number, fix))
         return known[number]

@@ -114,7 +114,9 @@ def _test_copies(task: Task) -> list[str]:
     if not share:
         return []
     rows = "images" if isinstance(task.features, Images) else "rows"
-    fix = wording(python="Use a test part of others.", shell=f"Give --test other {rows}.")
+    fix = wording(
+        python=f"Use test {rows} that are not among those.", shell=f"Give --test other {rows}."
+    )
     return [
         f"{share:.0%} of the test {rows} stand among the {rows} trained on: the test scores are "
         f"too good. {fix}"

@@ -196,7 +196,9 @@ def _board(outcome: Outcome, most: int = 8) -> None:
     """The best trials, and the delivered one wherever it stands."""
     study, rows = outcome.study, outcome.leaderboard()
     best = [row for i, row in enumerate(rows) if i < most or row.delivered]
-    say(f"\nLeaderboard, the best {min(most, len(rows))} of {plural(len(rows), 'trial')}")
+    beyond = ", and the delivered one" * (len(best) > most)
+    shown = f"the best {min(most, len(rows))} of {plural(len(rows), 'trial')}{beyond}"
+    say(f"\nLeaderboard, {shown}")
     for line in screen.lines(best, screen.columns(study.objectives, {}), study.objectives):
         say(line)
     say(screen.legend(best, study.objectives))
@@ -223,7 +225,7 @@ def _closing(outcome: Outcome) -> None:
         say(f"{first} of the best: 95 % within {low} to {high}, by rows drawn again")
     for sentence in (*outcome.left_out, *outcome.doubts):
         for line in wrap(sentence, 79):
-            say(line)
+            say(line, ERR)
     say()
     agreed = outcome.parity
     say(f"model   {outcome.model.path}   (trial {outcome.best.id})")

@@ -250,7 +250,11 @@ def _label_notes(
 ) -> tuple[str, ...]:
     """What people may not expect of texts that are labels."""
     texts = {label for label in set(labels) if isinstance(label, str)}
-    notes = []
+    notes = [
+        f"{quoted(text)} is no text of {name!r}: no row is left out for it."
+        for text in source.missing
+        if text not in {str(value).strip() for value in set(vector(raw, name).tolist())}
+    ]
     others = {type(value).__name__ for value in vector(raw, name).tolist() if not _is_label(value)}
     if texts and others:
         notes.append(f"Labels of type {', '.join(sorted(others))} in {name!r} are kept as texts.")
