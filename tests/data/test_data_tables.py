@@ -153,7 +153,9 @@ def test_the_index_that_pandas_writes_is_left_out(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=[7, 3]).to_csv(path)
     table, notes = infer_table(read_file(path).frame)
     assert [column.name for column in table.columns] == ["a", "b"]
-    assert notes == ("Column 'Unnamed: 0' is left out: it only numbers the rows.",)
+    assert notes == (
+        "Column 'Unnamed: 0' is left out: no name, and another whole number in each row.",
+    )
 
 
 def test_a_file_reads_like_pandas_reads_it(people: pd.DataFrame, tmp_path: Path) -> None:

@@ -75,3 +75,60 @@ def test_numbers_in_a_unit_stay_in_it() -> None:
     assert again["w"].tolist() == table["w"].tolist() == [1.5, 2]
     with pytest.raises(ValueError, match="column 'w' must hold numbers in kg, got '3 lb' in row 1"):
         read_table(pd.DataFrame({"w": ["3 lb"]}), table.columns)
+
+
+def test_declared_dates_are_dates_and_their_texts_alike() -> None:
+    days = pd.to_datetime(["2024-01-01", "2024-01-02"]).astype("datetime64[ns]")
+    table, _ = infer_table(pd.DataFrame({"d": pd.Categorical(days)}))
+    assert table.columns[0].kind == "date"
+    texts, _ = infer_table(pd.DataFrame({"d": pd.Categorical(["2024-01-01", "x"])}))
+    again = read_table(pd.DataFrame({"d": days}), texts.columns)
+    assert again["d"].tolist() == ["2024-01-01", "2024-01-02"]
+
+
+def test_dates_beyond_nanoseconds_are_told() -> None:
+    _, notes = infer_table(pd.DataFrame({"d": ["2024-01-01", "9999-12-31", "2500-01-01"]}))
+    assert notes == (
+        "Column 'd': dates before 1677 or after 2262 count as the first or last of these years "
+        "(2 rows).",
+    )
+
+
+@pytest.mark.parametrize("other", [20_240_131, 1_700_000_001])
+def test_other_numbers_are_no_dates(other: int) -> None:
+    table, _ = infer_table(pd.DataFrame({"d": pd.date_range("2024", periods=3)}))
+    with pytest.raises(ValueError, match=rf"nanoseconds since 1970, got {other} in row 2"):
+        read_table(pd.DataFrame({"d": [0, other]}), table.columns)
+
+
+def test_a_quarter_is_the_same_in_a_frame_and_its_csv() -> None:
+    quarters = pd.period_range("2024Q1", periods=3, freq="Q-MAR")
+    frame, _ = infer_table(pd.DataFrame({"q": quarters}))
+    texts, _ = infer_table(pd.DataFrame({"q": quarters.astype(str)}))
+    assert frame["q"].tolist() == texts["q"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (["12/31/2024 2:05 PM"] * 9, "is no date in a form that is read"),
+        (["31-12-24"] * 9, "is no date in a form that is read"),
+        (["1", "2", "3"] * 30 + ["00:05:00", "x"], "'x' is no number"),
+        (["12.31.2024", "13.01.2024"] * 9, "whether the day or the month comes first"),
+    ],
+)
+def test_the_reason_of_a_near_miss_is_true(values: list[Any], why: str) -> None:
+    shown = infer(values)
+    assert shown.kind == "category"
+    assert why in shown.note
+
+
+def test_months_first_between_points_are_dates() -> None:
+    assert infer(["12.31.2024", "01.15.2024"]).first == "month"
+
+
+def test_odd_texts_take_no_time_and_raise_nothing() -> None:
+    odd = ["-" + " " * 5_000 + "x", "\udcff", 10**5_000, "a"]
+    assert infer(odd).kind == "category"
+    table, _ = infer_table(pd.DataFrame({"c": odd}))
+    assert all(text.encode() for text in table["c"].tolist())

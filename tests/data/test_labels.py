@@ -12,7 +12,7 @@ from netwright.data.labels import (
     label_dtype,
     plain_labels,
 )
-from netwright.data.targets import LabelSource, read_target
+from netwright.data.targets import LabelSource, read_same, read_target
 from netwright.data.task import task
 from netwright.errors import InputError
 
@@ -142,6 +142,56 @@ def test_a_test_file_is_read_by_the_classes_of_the_task(tmp_path: Path) -> None:
     assert set(found.test.features["code"].tolist()) == {"1E5"}  # type: ignore[index]
 
 
-def test_durations_as_a_target_name_the_way_out() -> None:
-    with pytest.raises(InputError, match=r"got durations. Use y.dt.total_seconds\(\)"):
-        read_target(pd.Series(pd.to_timedelta([1, 2], "s")), "y", "regression")
+def test_durations_as_a_target_are_seconds() -> None:
+    target = read_target(pd.Series(pd.to_timedelta([90, 2, None], "s")), "y", "regression")
+    assert target.values.tolist() == [90, 2]
+    assert read_target(["00:01:30", "00:00:02"], "y", "regression", CSV).values.tolist() == [90, 2]
+
+
+def test_decimal_commas_of_a_target_are_read_like_those_of_features(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "x;y\n" + "".join(f"{i};{t}\n" for i, t in enumerate(["12,5", "13", "14,2"] * 9))
+    )
+    found = task(path, "y")
+    assert found.kind == "regression"
+    assert sorted(set(found.target.tolist())) == [12.5, 13, 14.2]
+    assert "Target 'y' is read as numbers with a decimal comma." in found.notes
+
+
+def test_the_unit_of_a_target_is_that_of_the_task() -> None:
+    frame = pd.DataFrame({"x": range(60), "y": [f"${i}.5" for i in range(60)]})
+    assert task(frame, "y", test=frame[:3]).kind == "regression"
+    with pytest.raises(InputError, match=r"must hold numbers in \$ for regression, got '€1'"):
+        task(frame, "y", test=pd.DataFrame({"x": [1], "y": ["€1"]}))
+
+
+@pytest.mark.parametrize(("classes", "label"), [(["BW", "NA"], "null"), (["01", "1"], "001")])
+def test_a_text_that_no_class_has_is_no_class(classes: list[str], label: str) -> None:
+    target = read_target(classes, "y", source=CSV)
+    with pytest.raises(InputError, match=f"one of the 2 classes learnt, got '{label}'"):
+        read_same([label], "y", target, CSV)
+
+
+def test_bytes_that_are_no_text_stay_apart() -> None:
+    y = np.array([b"caf\xe9", b"caf\xe8", b"caf\xe9"])
+    target = read_target(y, "y")
+    card = {"classes": list(target.classes), "label_dtype": target.label_dtype}
+    assert given_labels(file_labels(target.classes)[target.values], card).tolist() == y.tolist()
+
+
+def test_half_a_pair_of_surrogates_in_a_label_comes_back() -> None:
+    target = read_target(["\udcff", "b"], "y")
+    card = {"classes": list(target.classes), "label_dtype": target.label_dtype}
+    in_file = file_labels(target.classes)
+    assert all(text.encode() for text in in_file)
+    assert given_labels(in_file[target.values], card).tolist() == ["\udcff", "b"]
+
+
+def test_numbers_can_stand_for_no_label() -> None:
+    source = LabelSource(missing=("-1", "zz"))
+    target = read_target([0, 1, -1, 1.0], "y", source=source)
+    assert target.classes == (0, 1)
+    assert "'zz' is no text of 'y': no row is left out for it." in target.notes
+    numbers = read_target([0.5, -1.0, 2.5], "y", "regression", source)
+    assert numbers.values.tolist() == [0.5, 2.5]

@@ -20,6 +20,9 @@ RNG = np.random.default_rng(0)
         (52.5 + RNG.normal(size=500) * 1e-7, True),
         (np.array([np.inf, np.nan, 1.5]), False),
         (np.exp(RNG.normal(size=500) * 9), False),
+        (np.r_[0.0, 1.7e9 + np.arange(1000) * 0.37], True),
+        (np.r_[np.zeros(500), 1e7 + np.arange(500) * 0.01], True),
+        (RNG.random(1_000_000), False),
     ],
 )
 def test_double_precision_is_kept_where_single_would_merge(
@@ -48,3 +51,10 @@ def test_whole_numbers_that_even_doubles_merge_are_told() -> None:
         "Column 'a' holds whole numbers beyond 2^53, of which double precision tells 1 of 100 "
         "apart. Make it a category if each matters.",
     )
+
+
+def test_missing_marks_and_writings_are_no_merged_numbers() -> None:
+    _, notes = infer(a=[str(10**17), "NA", "", "2", None])
+    assert notes == ()
+    _, notes = infer(a=["9007199254740993", "9007199254740992", "", "7"])
+    assert "tells 2 of 3 apart" in notes[0]

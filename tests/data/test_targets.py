@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.targets import leave_out_single_rows, looks_like, read_same, read_target
+from netwright.data.targets import Target, leave_out_single_rows, looks_like, read_same, read_target
 from netwright.errors import InputError
 
 
@@ -104,17 +104,21 @@ def test_classes_that_are_nearly_all_single_are_refused() -> None:
         leave_out_single_rows(read_target(["a", "a", "b"], "y"), "y")
 
 
+def like(kind: Any, classes: Any) -> Target:
+    return Target(kind, classes, np.array([]), np.array([], np.int64))
+
+
 def test_further_rows_use_the_same_classes() -> None:
-    same = read_same(["b", None, "a"], "y", "binary", ("a", "b"))
+    same = read_same(["b", None, "a"], "y", like("binary", ("a", "b")))
     assert (same.values.tolist(), same.rows.tolist()) == ([1, 0], [0, 2])
-    assert read_same(["1", 0.0], "y", "binary", (0, 1)).values.tolist() == [1, 0]
-    assert read_same([1, 0], "y", "binary", ("0", "1")).values.tolist() == [1, 0]
-    assert read_same(["True", False], "y", "binary", (False, True)).values.tolist() == [1, 0]
-    assert read_same([4.5, 4.5], "y", "regression", ()).values.tolist() == [4.5, 4.5]
+    assert read_same(["1", 0.0], "y", like("binary", (0, 1))).values.tolist() == [1, 0]
+    assert read_same([1, 0], "y", like("binary", ("0", "1"))).values.tolist() == [1, 0]
+    assert read_same(["True", False], "y", like("binary", (False, True))).values.tolist() == [1, 0]
+    assert read_same([4.5, 4.5], "y", like("regression", ())).values.tolist() == [4.5, 4.5]
 
 
 def test_a_label_never_seen_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"row 2\) must be one of the 2 classes .* 'lw'. Did you mean 'low'"
     ):
-        read_same(["low", "lw"], "y", "binary", ("high", "low"))
+        read_same(["low", "lw"], "y", like("binary", ("high", "low")))

@@ -172,3 +172,31 @@ def test_many_columns_are_refused_without_a_long_wait(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must have a header line that ends within"):
         read_file(write(tmp_path / "a.csv", "a" * 5_000_000))
     assert text_files.text_suffix(tmp_path / "a.b.CSV.GZ") == ".csv"
+
+
+def test_quotes_in_comments_hide_no_rows(tmp_path: Path) -> None:
+    text = '# a,"b\nx,y\n1,a\n2,b\n3,"c"\n'
+    assert read_file(write(tmp_path / "a.csv", text), ["y"]).frame["x"].tolist() == [1, 2, 3]
+
+
+def test_codes_beside_empty_cells_are_told(tmp_path: Path) -> None:
+    (note,) = read_file(write(tmp_path / "a.csv", "c,y\n007,1\n7,2\n,3\n07,4\n")).notes
+    assert "'007', '7', '07' are one value" in note
+    text = "c,y\n9007199254740993,1\n9007199254740992,2\n,3\n"
+    (note,) = read_file(write(tmp_path / "b.csv", text)).notes
+    assert "are one value" in note
+
+
+def test_blank_lines_of_a_single_column_are_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "x\na\n\nb\n\n")
+    assert read_file(path, texts=["x"], numbers=[]).frame["x"].tolist() == ["a", "", "b"]
+
+
+def test_thousands_of_comment_lines_are_passed_over(tmp_path: Path) -> None:
+    text = "# a, b\n" * 5_000 + "x,y\n1,2\n"
+    assert read_file(write(tmp_path / "a.csv", text), ["y"]).frame["y"].tolist() == ["2"]
+
+
+def test_a_text_in_place_of_a_path_is_refused() -> None:
+    with pytest.raises(InputError, match=r"must be the path .*, got a text of 8,000 characters"):
+        task("a,b\n1,2\n" * 1_000, "b")

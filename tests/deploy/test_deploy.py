@@ -378,3 +378,12 @@ def test_columns_taken_together_are_what_each_is(tmp_path: Path) -> None:
     for row in (frame.iloc[0], frame.iloc[:1].to_dict("records")):
         for name, values in model.feeds(row).items():
             assert values.tolist() == whole[name].tolist() or np.isnan(values[0])
+
+
+def test_tables_of_other_libraries_are_taken_by_name(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    found = task(pd.DataFrame({"a": np.arange(40.0), "b": np.arange(40.0) ** 2}), np.arange(40) % 2)
+    pipeline = fit(TablePipeline(Training((Columns(), Linear()), epochs=1)), found, seed=0)
+    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    feeds = model.feeds(pa.table({"b": [4.0], "a": [2.0]}))
+    assert (feeds["a"].tolist(), feeds["b"].tolist()) == ([2], [4])

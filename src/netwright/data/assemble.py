@@ -58,7 +58,7 @@ def assemble(
         classes=target.classes, train=train, validation=validation, test=test,
         notes=raw.notes + target.notes + notes + few + _test_notes(test),
         groups=groups, weights=weights, target_name=raw.target_name, source=raw.source,
-        label_dtype=target.label_dtype,
+        label_dtype=target.label_dtype, number_format=target.number_format,
     )  # fmt: skip
     return replace(found, fingerprint=fingerprint(found))
 
@@ -86,7 +86,7 @@ def part_of(
 ) -> Part:
     """Rows outside the task, typed like it; `target` gives kind and classes."""
     raw_features, raw_target = pair
-    same = read_same(raw_target, name, target.kind, target.classes, labels)
+    same = read_same(raw_target, name, target, labels)
     notes: tuple[str, ...] = same.notes
     rows = _take(raw_features, same.rows)
     if isinstance(schema, Images):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, closest, expected, quoted
+from netwright.errors import InputError, Phrase, closest, expected, quoted
 
 _SHOWN = 12
 
@@ -38,8 +38,13 @@ def naming(data: Any) -> Iterator[None]:
 
 def existing(path: Path, known: Iterable[str] = ()) -> Path:
     """The path; InputError with the nearest neighbour when there is nothing at it."""
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # a name that is too long, most likely text of a table
+        fix = "Pass a path, or a DataFrame."
+        got = Phrase(f"a text of {len(str(path)):,} characters ({error.strerror})")
+        raise InputError(expected("data", "the path of a file or folder", got, fix)) from None
     if any(sign in path.name for sign in "*?["):
         code = (
             f"import glob, pandas; pandas.concat(map(pandas.read_csv, sorted(glob.glob('{path}'))))"
@@ -53,6 +58,15 @@ def existing(path: Path, known: Iterable[str] = ()) -> Path:
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     fix = closest(path.name, [*beside, *known]) or "Check its name and folder."
     raise InputError(expected("data", "a file or folder that exists", str(path), fix))
+
+
+def is_records(data: Any) -> bool:
+    """Whether this is a list of dicts, a row each."""
+    return (
+        isinstance(data, list | tuple)
+        and len(data) > 0
+        and all(isinstance(row, Mapping) for row in data)
+    )
 
 
 def no_target(columns: Sequence[str]) -> InputError:

@@ -35,6 +35,8 @@ from netwright.errors import InputError, quoted
 ColumnKind = Literal["numeric", "category", "boolean", "date", "text"]
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})", re.ASCII)
+_FIRST_DAYS = 10**14
+"""Nanoseconds: whole numbers below, of no whole second, are no moments but other writings of dates."""
 _WORDS = re.compile(r"\w+|[^\w\s\x00-\x1f]")
 """Words, and marks each by itself; control characters part words like blanks."""
 
@@ -137,10 +139,20 @@ def as_category(
 ) -> NDArray[np.object_]:
     """(n,) object array of str, "" where missing: the canonical text of each value."""
     array = _array(values, name)
+    if array.dtype.kind == "M":
+        return _texts(list(map(_date_text, array)))
     if array.dtype.kind in "biuf":
-        known, place = np.unique(array, return_inverse=True)
-        return _texts([canonical(value, marks) for value in known])[place]
+        distinct, index = np.unique(array, return_inverse=True)
+        return _texts([canonical(value, marks) for value in distinct])[index]
     return _texts(each(array.astype(object), lambda value: canonical(value, marks), name))
+
+
+def _date_text(value: np.datetime64) -> str:
+    """A date as `to_csv` writes it, whatever its unit."""
+    if np.isnat(value):
+        return ""
+    day, second = value.astype("datetime64[D]"), value.astype("datetime64[s]")
+    return str(day) if day == value else str(second if second == value else value).replace("T", " ")
 
 
 def as_boolean(
@@ -165,6 +177,7 @@ def as_date(
     if array.dtype.kind == "M":
         return nanoseconds(array)
     if array.dtype.kind in "iu":
+        _refuse_other_dates(array, name)
         return array.astype(np.int64)
     missing = np.isnat if array.dtype.kind == "m" else np.isnan
     if array.dtype.kind in "fm" and missing(array).all():
@@ -177,6 +190,17 @@ def as_date(
         return moment(value, first, marks)
 
     return np.array(_strict(array, read, f"dates such as {such}", name), np.int64)
+
+
+def _refuse_other_dates(array: NDArray[Any], name: str) -> None:
+    """InputError for 20240131 and unix seconds: as nanoseconds they would all lie in 1970."""
+    other = (np.abs(array) < _FIRST_DAYS) & (array % 10**9 != 0) & (array != MISSING_DATE)
+    if other.any():
+        fix = "Convert them: pandas.to_datetime(x, unit='s')."
+        raise InputError(
+            f"{_what(name)} must hold dates, or nanoseconds since 1970, got "
+            f"{array[other][0]} in row {int(np.argmax(other)) + 1}. {fix}"
+        )
 
 
 def as_text(
@@ -194,7 +218,12 @@ def as_text(
 
 def as_written(value: Any) -> str:
     """The text of a declared category, without blanks around it; only an empty one is missing."""
-    return value.strip() if isinstance(value, str) else canonical(value)
+    return _encodable(value.strip()) if isinstance(value, str) else canonical(value)
+
+
+def _encodable(text: str) -> str:
+    """The text with ? for halves of pairs of surrogates, which are no characters for a file."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def canonical(value: Any, marks: MissingMarks = MISSING_MARKS) -> str:
@@ -204,7 +233,7 @@ def canonical(value: Any, marks: MissingMarks = MISSING_MARKS) -> str:
     numbers when a file happens to hold digits only; the category stays the same.
     """
     if isinstance(value, str):
-        text = value.strip()
+        text = _encodable(value.strip())
         if text in marks.texts:
             return ""
         if _PLAIN_NUMBER.fullmatch(text):
@@ -218,7 +247,10 @@ def canonical(value: Any, marks: MissingMarks = MISSING_MARKS) -> str:
         return str(int(value)) if value.is_integer() else str(value)
     if isinstance(value, bytes):
         return canonical(value.decode(errors="replace"), marks)
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # a whole number of thousands of digits
+        return str(number(value))
 
 
 def number(
@@ -271,8 +303,7 @@ def _words(value: Any, marks: MissingMarks) -> str:
     text = value if isinstance(value, str) else canonical(value, marks)
     if text.strip() in marks.texts:
         return ""
-    text = text.encode(errors="replace").decode()  # half of a pair of surrogates is no character
-    return " ".join(_WORDS.findall(text.lower()))
+    return " ".join(_WORDS.findall(_encodable(text).lower()))
 
 
 def each(array: NDArray[Any], convert: Callable[[Any], Any], name: str = "") -> list[Any]:

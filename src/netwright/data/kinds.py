@@ -20,7 +20,8 @@ Nature = Literal["missing", "word", "boolean", "number", "duration", "date", "te
 
 _NEARLY = 0.95
 """Share of the values from which a column is nearly of a kind, and the others are worth a note."""
-_NUMBERED_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{2,4}( .*)?")
+_NUMBERED_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{4}( [\d:.,]*)?")
+_OTHER_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{2}(\d{2})?( .*)?")
 _WITH_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
@@ -50,7 +51,7 @@ def infer_format(
     decimals. Raises InputError for complex numbers.
     """
     kind = values.dtype.kind
-    if declared_category:
+    if declared_category and kind not in "Mm":
         shown = _infer_objects(values, name, decimal_comma=False)
         # files store repeated texts as categories, too
         same = shown.kind in (None, "date", "boolean") and not _merges(values, shown)
@@ -86,8 +87,8 @@ def _infer_objects(values: NDArray[Any], name: str, decimal_comma: bool) -> Colu
     if not natures:
         return ColumnFormat("category" if words else None)
     if natures <= {"number", "duration"}:
-        reading = "durations, in seconds" * ("duration" in natures)
-        return ColumnFormat("numeric", reading=reading, note=_words_note(cells, name))
+        durations = "durations, in seconds" * ("duration" in natures)
+        return ColumnFormat("numeric", reading=durations, note=_words_note(cells, name))
     if natures == {"boolean"} and not words:
         return ColumnFormat("boolean")
     if natures == {"date"} and not words:
@@ -99,7 +100,7 @@ def _infer_objects(values: NDArray[Any], name: str, decimal_comma: bool) -> Colu
         written = infer_number_format(present, decimal_comma)
         if written is not None:
             note = _words_note(cells, name)
-            return ColumnFormat("numeric", numbers=written, reading=_reading(written), note=note)
+            return ColumnFormat("numeric", numbers=written, reading=reading(written), note=note)
     return ColumnFormat("category", note=_near_miss(cells, name, decimal_comma))
 
 
@@ -117,7 +118,7 @@ def _cells(values: NDArray[Any], name: str) -> list[_Cell]:
     return [_Cell(value, _nature(value), rows) for value, rows in counts]
 
 
-def _reading(written: NumberFormat) -> str:
+def reading(written: NumberFormat) -> str:
     """How numbers are read, in words."""
     unit = f" in {written.unit}" if written.unit else ""
     marks = " with a decimal comma" if written.decimal == "," else ""
@@ -144,11 +145,13 @@ def _rows(count: int) -> str:
 def _near_miss(cells: Sequence[_Cell], name: str, decimal_comma: bool) -> str:
     """Why a column that looks like numbers or dates is a category; "" where it does not."""
     rows = sum(cell.rows for cell in cells if cell.nature not in ("missing", "word"))
-    for nature in ("number", "date"):
+    words = sum(cell.rows for cell in cells if cell.nature == "word")
+    for nature, alike in (("number", ("number", "duration", "word")), ("date", ("date",))):
         fitting = sum(cell.rows for cell in cells if cell.nature == nature)
-        if fitting >= _NEARLY * rows:
-            stray = next(c.value for c in cells if c.nature not in (nature, "missing"))
-            return _taken_as_category(name, f"{quoted(stray)} is no {nature}", fitting, rows)
+        present = rows if nature == "number" else rows + words
+        if fitting >= _NEARLY * present:
+            stray = next(c.value for c in cells if c.nature not in (*alike, "missing"))
+            return _taken_as_category(name, f"{quoted(stray)} is no {nature}", fitting, present)
     texts = [cell for cell in cells if cell.nature == "text"]
     for pattern, why in _UNCLEAR:
         fitting = sum(c.rows for c in texts if pattern.fullmatch(str(c.value).strip()))
@@ -163,6 +166,7 @@ _UNCLEAR = (
         _NUMBERED_DATE,
         "{0} does not say whether the day or the month comes first. Write 2024-03-01.",
     ),
+    (_OTHER_DATE, "{0} is no date in a form that is read. Write 2024-03-01 14:05."),
     (_WITH_COMMA, "the comma of {0} may be a decimal mark or part thousands. Write 1234.5."),
 )
 """What people take for dates or numbers, and why it is neither here."""

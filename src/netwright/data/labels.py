@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 Value: TypeAlias = str | int | float | bool
 
 
+BYTES_ENCODING = "latin-1"
+"""Of labels that are bytes: every byte is a character, so that none is lost."""
+
+
 def plain_label(text: str) -> Value:
     """The number or truth value of which a text is the plain writing, else the text."""
     if text in ("True", "False"):
@@ -94,10 +98,15 @@ def file_labels(classes: Sequence[Value]) -> NDArray[Any]:
         return np.array(classes, dtype)
     if types <= {int, float} and all(abs(label) <= 2**53 for label in classes):  # type: ignore[arg-type]
         return np.array(classes, np.float64)
-    texts = [str(label) for label in classes]
+    texts = [_in_file(str(label)) for label in classes]
     if len(set(texts)) < len(texts):
-        texts = [repr(label) for label in classes]
+        texts = [_in_file(repr(label)) for label in classes]
     return np.array(texts, object)
+
+
+def _in_file(text: str) -> str:
+    """The text, with halves of pairs of surrogates written out: a file holds characters only."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def given_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[Any]:
@@ -109,16 +118,20 @@ def given_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[An
     if dtype is None:
         return predicted
     classes = card["classes"]
-    if predicted.dtype == object and any(not isinstance(label, str) for label in classes):
+    if predicted.dtype == object:
         label_of = dict(zip(file_labels(classes).tolist(), classes, strict=True))
-        labels = np.empty(len(predicted), object)
-        labels[:] = [label_of[text] for text in predicted.tolist()]
-        return labels.astype(dtype)
+        return _as_given([label_of[text] for text in predicted.tolist()], dtype)
     return predicted.astype(dtype)
+
+
+def _as_given(labels: Sequence[Value], dtype: str) -> NDArray[Any]:
+    if np.dtype(dtype).kind == "S":
+        return np.array([str(label).encode(BYTES_ENCODING) for label in labels], dtype)
+    array = np.empty(len(labels), object)
+    array[:] = labels
+    return array.astype(dtype)
 
 
 def classes_array(card: Mapping[str, Any]) -> NDArray[Any]:
     """(classes,) the labels in the order of the probabilities, in the type in which they came."""
-    classes = np.empty(len(card["classes"]), object)
-    classes[:] = card["classes"]
-    return classes.astype(card.get("label_dtype", "object"))
+    return _as_given(card["classes"], card.get("label_dtype", "object"))

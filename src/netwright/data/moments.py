@@ -47,7 +47,8 @@ def moment(value: Any, first: First = "", marks: MissingMarks = MISSING_MARKS) -
     if isinstance(value, np.datetime64):
         return int(nanoseconds(np.array([value]))[0])
     if is_period(value):
-        value = value.start_time.to_pydatetime()
+        start = _moment_of_text(str(value), first, marks)  # as in its own CSV
+        return moment(value.start_time.to_pydatetime()) if start is None else start
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if not isinstance(value, datetime):
@@ -72,16 +73,19 @@ def comes_first(values: Iterable[Any], marks: MissingMarks = MISSING_MARKS) -> F
     A number above 12 is no month, and between points (31.12.2024) the day comes first.
     """
     possible: set[First] = set()
-    for text in {"" if is_missing(value) else str(value).strip() for value in values}:
+    present = [value for value in values if not is_missing(value)]
+    if not all(isinstance(value, str) for value in present):
+        return ""
+    for text in {value.strip() for value in present}:
         if text in marks.texts:
             continue
         written = _NUMBERED_DATE.fullmatch(text)
         if written is None:
             return ""
-        if int(written[1]) > 12 or written[2] == ".":
-            possible.add("day")
-        elif int(written[3]) > 12:
+        if int(written[3]) > 12:
             possible.add("month")
+        elif int(written[1]) > 12 or written[2] == ".":
+            possible.add("day")
     return possible.pop() if len(possible) == 1 else ""
 
 

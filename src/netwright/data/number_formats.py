@@ -81,6 +81,8 @@ _UNIT_OF = {
     for writing in (unit, *others)
 }
 _BEFORE = {writing for unit, others in _CURRENCIES.items() for writing in (unit, *others)}
+_MAX_LENGTH = 64
+"""Characters of a number with its unit; longer texts are none."""
 _SPACES = " \u00a0\u202f\u2009"
 """Blanks that part thousands: ordinary, no-break, narrow no-break, thin."""
 
@@ -91,7 +93,7 @@ def _alternatives(writings: Iterable[str]) -> str:
 
 _WRITTEN = re.compile(
     rf"(?P<open>\()?(?P<sign>[+\-−]?)\s*(?P<before>{_alternatives(_BEFORE)})?\s*(?P<sign2>[+\-−]?)"
-    rf"(?P<digits>[0-9.,'{_SPACES}]*[0-9.]|)(?P<exponent>[eE][+-]?[0-9]+)?"
+    rf"(?P<digits>[0-9.](?:[0-9.,'{_SPACES}]*[0-9.])?|)(?P<exponent>[eE][+-]?[0-9]+)?"
     rf"\s*(?P<after>{_alternatives(_UNIT_OF)})?(?P<close>\))?"
 )
 _PLAIN = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -118,7 +120,8 @@ _PATTERNS = {marks: _pattern(*marks) for marks in _MARKS}
 
 def _split(text: str) -> _Parts | None:
     """Sign, digits and canonical unit of a text; None when it is no number in a known unit."""
-    written = _WRITTEN.fullmatch(text.strip())
+    text = text.strip()
+    written = _WRITTEN.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if written is None or not written["digits"] or bool(written["open"]) != bool(written["close"]):
         return None
     if (written["sign"] and written["sign2"]) or (written["open"] and written["sign"]):

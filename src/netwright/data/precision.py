@@ -13,17 +13,18 @@ EXACT_SINGLE = 2**24
 """Whole numbers up to here are themselves in float32."""
 EXACT_DOUBLE = 2**53
 """Whole numbers up to here are themselves in float64."""
-_FAR_FROM_ZERO = 1_000.0
-"""Distance from 0 in standard deviations: nearer to it, float32 tells 16,000 steps of each."""
-_MERGED_SHARE = 0.01
+MERGED_SHARE = 0.01
+"""Of decimals: random ones near 0 lose a third of this to float32 in a sample, those far from 0 for
+how little they vary (unix seconds with fractions) nearly all."""
+_SAMPLE = 100_000
+"""Decimals that are looked at: of more, even random ones meet."""
 
 
 def needs_double(values: NDArray[np.float64]) -> bool:
     """Whether float32 would merge values of a column that are worth telling apart.
 
-    Whole numbers above 2^24 are (identifiers, unix seconds, 20240131). So are others that lie far
-    from 0 for how little they vary, where float32 merges a hundredth of them: its digits are spent
-    on what they have in common. Random decimals near 0 are not, though a few may meet.
+    Whole numbers above 2^24 are (identifiers, unix seconds, 20240131). So are decimals of which
+    float32 merges more than `MERGED_SHARE`: its digits are spent on what they have in common.
     """
     finite = values[np.isfinite(values)]
     with np.errstate(over="ignore"):
@@ -32,10 +33,14 @@ def needs_double(values: NDArray[np.float64]) -> bool:
         return False
     if np.array_equal(finite, np.rint(finite)):
         return True
-    spread = float(finite.std())
-    if float(np.abs(finite).max()) < _FAR_FROM_ZERO * spread:
-        return False
-    return len(np.unique(single)) < (1 - _MERGED_SHARE) * len(np.unique(finite))
+    return merged_share(finite, single) > MERGED_SHARE
+
+
+def merged_share(exact: NDArray[np.float64], single: NDArray[np.floating]) -> float:
+    """Share of the distinct values of a sample that `single` does not tell apart."""
+    step = max(1, len(exact) // _SAMPLE)
+    distinct = len(np.unique(exact[::step]))
+    return 1 - len(np.unique(single[::step])) / distinct if distinct else 0.0
 
 
 def double_precision_note(
@@ -44,10 +49,21 @@ def double_precision_note(
     """A sentence where even double precision merges whole numbers; `raw`: as they came."""
     if column.kind != "numeric" or not (np.abs(values) >= EXACT_DOUBLE).any():
         return []
-    before, after = len(set(raw.tolist())), len(np.unique(values))
-    if after >= before:
+    before = _whole_numbers(raw)
+    after = {float(number) for number in before}
+    if len(after) == len(before):
         return []
     return [
         f"Column {column.name!r} holds whole numbers beyond 2^53, of which double precision tells "
-        f"{after:,} of {before:,} apart. Make it a category if each matters."
+        f"{len(after):,} of {len(before):,} apart. Make it a category if each matters."
     ]
+
+
+def _whole_numbers(raw: NDArray[Any]) -> set[int]:
+    """The distinct whole numbers among raw values, texts of such included."""
+    return {
+        int(value)
+        for value in set(raw.tolist())
+        if (isinstance(value, int) and not isinstance(value, bool))
+        or (isinstance(value, str) and value.strip().lstrip("+-").isdecimal())
+    }

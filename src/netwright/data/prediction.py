@@ -62,7 +62,9 @@ def part(data: Any, task: Task, target: Any = None) -> Part:
     images = isinstance(task.features, Images)
     with naming(data):
         pair, notes = open_pair(data, target, task.target_name, task.features)
-    like = Target(task.kind, task.classes, task.target, task.train)
+    like = Target(
+        task.kind, task.classes, task.target, task.train, number_format=task.number_format
+    )
     named = target is None or isinstance(target, str)
     labels = label_source(data) if named and not images else MEMORY
     with naming(data):

@@ -12,7 +12,8 @@ from netwright.data.columns import Column, as_category, number
 from netwright.data.missing import MISSING_MARKS
 from netwright.data.moments import MISSING_DATE
 from netwright.data.task import Features, Images, Table
-from netwright.errors import quoted
+from netwright.data.text_files import merged_note
+from netwright.errors import plural, quoted
 
 Role = Literal["category", "text", "name"]
 
@@ -61,14 +62,14 @@ def oddities(name: str, kind: str, values: NDArray[Any], raw: NDArray[Any]) -> l
 
 def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
     """A sentence where different texts of a column became one value, or most values are gone."""
+    if column.kind == "date":
+        return _impossible_dates(column.name, raw, values)
     if raw.dtype != object:
         return []
     if column.kind == "category":
         return _merged_categories(column.name, raw, values)
     if column.kind == "text":
         return []
-    if column.kind == "date":
-        return _impossible_dates(column.name, raw, values)
     before = {text for value in raw.tolist() if isinstance(value, str) and (text := value.strip())}
     if column.kind == "numeric" and any(map(_CODE.fullmatch, before)):
         return _merged_numbers(column, before)
@@ -93,27 +94,30 @@ def _merged_numbers(column: Column, texts: set[str]) -> list[str]:
     ]
     if not merged:
         return []
-    example = ", ".join(map(quoted, merged[0][:4]))
-    more = f", and {len(merged) - 1:,} more such" if len(merged) > 1 else ""
-    return [
-        f"Column {column.name!r} is read as numbers, so that {example} are one value{more}. Make it "
-        "categorical in a DataFrame to keep them apart."
-    ]
+    return [merged_note(column.name, merged)]
 
 
 def _impossible_dates(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
-    """A sentence on dates that no calendar has, or that lie beyond what is kept."""
+    """Sentences on dates that no calendar has, and on those beyond the range of nanoseconds."""
     missing = (values == MISSING_DATE).tolist()
     texts = [
         value
         for value, gone in zip(raw.tolist(), missing, strict=True)
         if gone and isinstance(value, str) and value.strip() not in MISSING_MARKS.texts
     ]
-    if not texts:
-        return []
-    some = ", ".join(map(quoted, list(dict.fromkeys(texts))[:3]))
-    rows = "1 row" if len(texts) == 1 else f"{len(texts):,} rows"
-    return [f"Column {name!r}: dates that no calendar has ({some}) count as missing ({rows})."]
+    notes = []
+    if texts:
+        some = ", ".join(map(quoted, list(dict.fromkeys(texts))[:3]))
+        rows = plural(len(texts), "row")
+        notes.append(
+            f"Column {name!r}: dates that no calendar has ({some}) count as missing ({rows})."
+        )
+    if beyond := int((np.abs(values) == np.iinfo(np.int64).max).sum()):
+        notes.append(
+            f"Column {name!r}: dates before 1677 or after 2262 count as the first or last of these "
+            f"years ({plural(beyond, 'row')})."
+        )
+    return notes
 
 
 def _merged_categories(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:

@@ -13,6 +13,7 @@ from netwright.data.archives import npz_names, read_npz
 from netwright.data.builtin import builtin_names, load_builtin
 from netwright.data.checks import (
     existing,
+    is_records,
     listed,
     naming,
     no_target,
@@ -291,7 +292,10 @@ def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
         path.name.split(".")[0] if path else "table", path.name if path else "", name,
         unread_test=_unread_test(test, by_name), groups=frame[groups] if groups else None,
         weights=frame[weights] if weights else None, notes=notes,
-        labels=label_source(data) if by_name else MEMORY, decimal_comma=table.decimal_comma,
+        labels=replace(
+            label_source(data) if by_name else MEMORY, decimal_comma=table.decimal_comma
+        ),
+        decimal_comma=table.decimal_comma,
     )  # fmt: skip
 
 
@@ -388,8 +392,7 @@ def _is_frame(data: Any) -> bool:
     if isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape")):
         return True
     series = hasattr(data, "to_frame") and getattr(data, "ndim", 0) == 1
-    records = isinstance(data, list | tuple) and bool(data) and isinstance(data[0], Mapping)
-    return series or records
+    return series or is_records(data)
 
 
 def _leave_out(given: Any, what: str, where: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from netwright._optional import require
-from netwright.data.checks import existing, has_rows, listed, unique
+from netwright.data.checks import existing, has_rows, is_records, listed, unique
 from netwright.data.columns import Column, canonical, convert, number
 from netwright.data.kinds import ColumnFormat, infer_format
 from netwright.data.memory import refuse_if_larger
@@ -73,7 +73,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise
     except Exception as error:  # pyarrow's exceptions share no useful base class
         why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "no content"
-        raise InputError(f"{path} must be a parquet file, got: {why}. Write it anew.") from None
+        raise InputError(f"{path} must be a parquet file, got: {why}. Write it again.") from None
 
 
 def _unknown_file(path: Path) -> InputError:
@@ -121,15 +121,6 @@ def read_frame(
     return TextTable(_with_plain_names(frame), notes, decimal_comma)
 
 
-def is_records(data: Any) -> bool:
-    """Whether this is a list of dicts, a row each."""
-    return (
-        isinstance(data, list | tuple)
-        and len(data) > 0
-        and all(isinstance(row, Mapping) for row in data)
-    )
-
-
 def _two_dimensional(data: Any) -> NDArray[Any]:
     array = np.asarray(data)
     if array.ndim != 2:
@@ -142,7 +133,10 @@ def _two_dimensional(data: Any) -> NDArray[Any]:
 def _with_plain_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Names as texts without blanks around them; InputError where one is empty or stands twice."""
     if isinstance(frame.columns, pd.MultiIndex):
-        raise InputError("columns of the table must have one level of names, got several.")
+        raise InputError(
+            "columns of the table must have one level of names, got several. "
+            "Join them: frame.columns.map('_'.join)."
+        )
     names = [str(name).strip() for name in frame.columns]
     if "" in names:
         place = names.index("") + 1
@@ -192,9 +186,9 @@ def infer_table(
         ]
     if not columns:
         raise InputError(f"the table must have a column to learn from, got {left_out.only()}.")
-    told = [f"{_named(names)} read as {reading}." for reading, names in readings.items()]
+    reading_notes = [f"{_named(names)} read as {how}." for how, names in readings.items()]
     table = Table(tuple(columns), arrays, len(frame.columns))
-    return table, (*told, *notes, *left_out.notes(frame))
+    return table, (*reading_notes, *notes, *left_out.notes())
 
 
 class _LeftOut:
@@ -210,11 +204,13 @@ class _LeftOut:
             return f"only ones whose values all differ or are missing ({listed(names)})"
         return f"only empty ones ({listed(names)})" if names else "none besides the target"
 
-    def notes(self, frame: pd.DataFrame) -> list[str]:
+    def notes(self) -> list[str]:
         """A sentence for each reason."""
         notes = []
         if self.counting:
-            notes.append(f"{_named(self.counting)} left out: it only numbers the rows.")
+            notes.append(
+                f"{_named(self.counting)} left out: no name, and another whole number in each row."
+            )
         if self.naming:
             notes.append(
                 f"{_named(self.naming)} left out: all values differ and are neither numbers, dates "

@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 
 from netwright.data.checks import listed, vector
 from netwright.data.columns import canonical, each, number
-from netwright.data.labels import Value, label_dtype, label_key, plain_labels, sorted_labels
+from netwright.data.kinds import reading
+from netwright.data.labels import (
+    BYTES_ENCODING,
+    Value,
+    label_dtype,
+    label_key,
+    plain_label,
+    plain_labels,
+    sorted_labels,
+)
 from netwright.data.missing import MISSING_MARKS, is_missing
+from netwright.data.moments import seconds_array
 from netwright.data.number_formats import BARE, NumberFormat, infer_number_format
 from netwright.data.task import Kind
 from netwright.errors import InputError, closest, expected, quoted, wording
@@ -30,12 +40,14 @@ class LabelSource:
     """Where targets come from, which says how their texts are meant.
 
     `csv`: every label is a text. `file`: blanks around texts do not count. `images`: whole numbers
-    are classes, however many there are. `missing`: texts that stand for no label.
+    are classes, however many there are. `decimal_comma`: the table's separator leaves the comma to
+    decimals. `missing`: texts that stand for no label, of numbers as they are written plainly.
     """
 
     csv: bool = False
     file: bool = False
     images: bool = False
+    decimal_comma: bool = False
     missing: tuple[str, ...] = ()
 
 
@@ -59,6 +71,8 @@ class Target:
     doubt: str = ""
     """Why another kind may be meant; empty where the kind was given or is plain."""
     label_dtype: str = "object"
+    number_format: NumberFormat = BARE
+    """How the numbers of a regression target are written in texts."""
 
 
 def read_target(
@@ -92,32 +106,34 @@ def check_kind(kind: RequestedKind) -> None:
         raise InputError(expected("kind", "binary, multiclass or regression", kind))
 
 
-def read_same(
-    raw: Any, name: str, kind: Kind, classes: Sequence[Value], source: LabelSource = MEMORY
-) -> Target:
-    """The target of more rows of a task, by its classes. InputError at a label it never saw.
+def read_same(raw: Any, name: str, like: Target, source: LabelSource = MEMORY) -> Target:
+    """The target of more rows of a task, read like that of the task.
 
     ``"1"`` is the class 1 where no class is called so: files and frames differ in such types.
+    InputError at a label that the task does not have, or at a number in another unit.
     """
-    name = name or "y"
+    name, kind, classes = name or "y", like.kind, like.classes
     if kind == "regression":
-        return _regression(raw, name, source, varies=False)
+        return _regression(raw, name, source, like.number_format)
     labels = _labels(raw, name, source)
     rows = np.flatnonzero([label is not None for label in labels])
     _some(rows, name)
-    place: dict[Any, int] = {canonical(label): i for i, label in enumerate(classes)}
-    place |= {str(label): i for i, label in enumerate(classes)}
-    place |= {label_key(label): i for i, label in enumerate(classes)}
+    index_of: dict[Any, int] = {
+        canonical(label): i for i, label in enumerate(classes) if not isinstance(label, str)
+    }
+    index_of |= {str(label): i for i, label in enumerate(classes)}
+    index_of |= {label_key(label): i for i, label in enumerate(classes)}
     values = np.empty(len(rows), np.int64)
     for i, row in enumerate(rows):
         label = labels[row]
         assert label is not None  # of `rows`
-        found = place.get(label_key(label), place.get(str(label), place.get(canonical(label))))
-        if found is None:
+        index = index_of.get(label_key(label), index_of.get(str(label)))
+        index = index_of.get(plain_label(str(label))) if index is None else index
+        if index is None:
             fix = closest(str(label), classes) or f"Known: {listed(classes)}."
             rule = f"one of the {len(classes)} classes learnt"
             raise InputError(expected(f"target {name!r} (row {row + 1})", rule, label, fix))
-        values[i] = found
+        values[i] = index
     return Target(kind, tuple(classes), values, rows, dropped_note(len(labels) - len(rows), name))
 
 
@@ -134,11 +150,11 @@ def looks_like(
     """
     distinct = set(labels)
     classes: Kind = "binary" if len(distinct) <= 2 else "multiclass"
-    numbers = _as_numbers(distinct, marks=source.csv)
+    numbers = _as_numbers(distinct, source)
     if any(isinstance(label, bool) for label in distinct) or not numbers:
         return classes, ""
     fractions = any(not value.is_integer() for value in numbers.values())
-    plain = _plainly_written(distinct)
+    plain = _plainly_written(distinct, source)
     if any(_leading_zero(label) for label in distinct):
         return classes, ""
     if fractions and plain:
@@ -180,12 +196,9 @@ def leave_out_single_rows(target: Target, name: str) -> Target:
     place = np.full(len(classes), -1)
     place[left] = np.arange(len(left))
     stays = place[target.values] >= 0
-    one = len(single) == 1
-    note = (
-        f"{'Class' if one else f'{len(single):,} classes'} {_some_names(names)} of {name!r} "
-        f"{'has' if one else 'have'} a single row{'' if one else ' each'} and "
-        f"{'is' if one else 'are'} left out: no row would be left to judge by."
-    )
+    count = "Class" if len(single) == 1 else f"{len(single):,} classes"
+    have = "has a single row and is" if len(single) == 1 else "have a single row each and are"
+    note = f"{count} {_some_names(names)} of {name!r} {have} left out: no row would be left to judge by."
     return replace(
         target, kind="binary" if len(left) == 2 else "multiclass",
         classes=tuple(classes[i] for i in left), values=place[target.values][stays],
@@ -207,17 +220,16 @@ def _labels(raw: Any, name: str, source: LabelSource) -> list[Value | None]:
     if array.dtype.kind == "M":
         raise InputError(f"target {name!r} must hold numbers or classes, got dates.")
     if array.dtype.kind == "m":
-        fix = "Use y.dt.total_seconds()."
-        raise InputError(f"target {name!r} must hold numbers or classes, got durations. {fix}")
+        array = seconds_array(array)
     if array.dtype.kind == "c":
         raise InputError(f"target {name!r} must hold numbers or classes, got complex numbers.")
 
     def read(value: Any) -> Value | None:
         label = _label(value)
         if isinstance(label, str):
-            label = (label.strip() or None) if source.file or source.csv else label
-            return None if label in source.missing or not (label or "").strip() else label
-        return label
+            label = label.strip() if source.file or source.csv else label
+            return label if label.strip() and label not in source.missing else None
+        return None if label is None or _is_named(label, source) else label
 
     labels = each(array.astype(object), read, name)
     for endless in {np.inf, -np.inf} & set(labels):
@@ -228,12 +240,17 @@ def _labels(raw: Any, name: str, source: LabelSource) -> list[Value | None]:
     return labels
 
 
+def _is_named(value: Any, source: LabelSource) -> bool:
+    """Whether a value is written as one of the texts that stand for no label."""
+    return bool(source.missing) and bool({str(value), canonical(value)} & {*source.missing})
+
+
 def _label(value: Any) -> Value | None:
     if is_missing(value):
         return None
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        return value.decode(BYTES_ENCODING)
     if isinstance(value, str | bool | int | float):
         return value
     as_number = number(value)
@@ -250,12 +267,14 @@ def _label_notes(
 ) -> tuple[str, ...]:
     """What people may not expect of texts that are labels."""
     texts = {label for label in set(labels) if isinstance(label, str)}
+    distinct = set(vector(raw, name).tolist())
     notes = [
         f"{quoted(text)} is no text of {name!r}: no row is left out for it."
         for text in source.missing
-        if text not in {str(value).strip() for value in set(vector(raw, name).tolist())}
+        if text not in {canonical(value) for value in distinct if not isinstance(value, str)}
+        and text not in {value.strip() for value in distinct if isinstance(value, str)}
     ]
-    others = {type(value).__name__ for value in vector(raw, name).tolist() if not _is_label(value)}
+    others = {type(value).__name__ for value in distinct if not _is_label(value)}
     if texts and others:
         notes.append(f"Labels of type {', '.join(sorted(others))} in {name!r} are kept as texts.")
     marks = sorted(texts & MISSING_MARKS.texts)
@@ -268,8 +287,7 @@ def _label_notes(
             f"missing; {flag} leaves such rows out."
         )
     stripped: dict[str, set[str]] = {}
-    given = set(vector(raw, name).tolist()) if source.file or source.csv else texts
-    for text in sorted(value for value in given if isinstance(value, str)):
+    for text in sorted(value for value in distinct if isinstance(value, str)):
         stripped.setdefault(text.strip(), set()).add(text)
     same = [sorted(writings) for text, writings in stripped.items() if text and len(writings) > 1]
     if same:
@@ -311,14 +329,15 @@ def _check_classes(classes: Sequence[Value], name: str, shown: RequestedKind) ->
     if shown == "binary" and len(classes) > 2:
         raise InputError(
             f"target {name!r} must have two classes to be binary, got {len(classes)}: "
-            f"{listed(classes)}. Use kind='multiclass'."
+            f"{listed(classes)}. "
+            + wording(python="Use kind='multiclass'.", shell="Use --kind classification.")
         )
 
 
-def _as_numbers(labels: Iterable[Value], marks: bool) -> dict[Value, float]:
+def _as_numbers(labels: Iterable[Value], source: LabelSource) -> dict[Value, float]:
     """The numbers that labels are, in one unit; empty where one is none.
 
-    With `marks`, texts that stand for a missing number are passed over.
+    Of a CSV, texts that stand for a missing number are passed over.
     """
     numbers: dict[Value, float] = {}
     others: list[str] = []
@@ -328,12 +347,13 @@ def _as_numbers(labels: Iterable[Value], marks: bool) -> dict[Value, float]:
             others.append(str(label))
         elif not np.isnan(value):
             numbers[label] = value
-        elif not marks:
+        elif not source.csv:
             return {}
     if not others:
         return numbers
-    written = infer_number_format(others) if not numbers else None
-    parsed = {text: written.parse(text) if written else None for text in others}
+    texts = [*others, *(str(label) for label in numbers)]
+    written = infer_number_format(texts, source.decimal_comma)
+    parsed: dict[Value, float | None] = {t: written.parse(t) if written else None for t in texts}
     return {text: value for text, value in parsed.items() if value is not None}
 
 
@@ -342,10 +362,11 @@ def _leading_zero(label: Value) -> bool:
     return isinstance(label, str) and label[:1] == "0" and label.isdecimal() and len(label) > 1
 
 
-def _plainly_written(labels: Iterable[Value]) -> bool:
+def _plainly_written(labels: Iterable[Value], source: LabelSource) -> bool:
     """Whether texts among labels are written as numbers usually are: 2.5 or, in a column, 2.50."""
     texts = [label for label in labels if isinstance(label, str)]
     texts = [text for text in texts if text not in MISSING_MARKS.texts]
+    texts = [text.replace(",", ".") if source.decimal_comma else text for text in texts]
     if not texts or not isinstance(plain_labels(texts)[0], str):
         return True
     decimals = {len(text.partition(".")[2]) for text in texts}
@@ -353,17 +374,21 @@ def _plainly_written(labels: Iterable[Value]) -> bool:
     return len(decimals) == 1 and decimals != {0} and all(map(str.isdecimal, digits))
 
 
-def _regression(raw: Any, name: str, source: LabelSource, varies: bool = True) -> Target:
-    numbers, notes = _numbers(raw, name, source)
+def _regression(
+    raw: Any, name: str, source: LabelSource, number_format: NumberFormat | None = None
+) -> Target:
+    """`number_format`: that of the task, for further rows of it; None: the values show it."""
+    written = _written_format(raw, name, source) if number_format is None else number_format
+    numbers, notes = _numbers(raw, name, source, written)
     rows = np.flatnonzero(~np.isnan(numbers))
     _some(rows, name)
     values = numbers[rows]
-    if varies and (values == values[0]).all():
+    if number_format is None and (values == values[0]).all():
         raise InputError(
             f"target {name!r} must vary, got {values[0]:g} in every row. Choose another target."
         )
     notes += dropped_note(len(numbers) - len(rows), name)
-    return Target("regression", (), values, rows, notes)
+    return Target("regression", (), values, rows, notes, number_format=written)
 
 
 def _some(rows: NDArray[np.int64], name: str) -> None:
@@ -375,42 +400,42 @@ def _some(rows: NDArray[np.int64], name: str) -> None:
 
 
 def _numbers(
-    raw: Any, name: str, source: LabelSource
+    raw: Any, name: str, source: LabelSource, written: NumberFormat
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """float64, NaN where missing, and notes; InputError at a text that is no number, or infinity."""
-    array = vector(raw, f"target {name!r}").astype(object)
-    written = _written_format(array)
+    array = vector(raw, f"target {name!r}")
+    array = (seconds_array(array) if array.dtype.kind == "m" else array).astype(object)
 
     def read(value: Any) -> float | None:
-        if isinstance(value, str) and value.strip() in source.missing:
-            return np.nan
-        return number(value, written)
+        return np.nan if _is_named(value, source) else number(value, written)
 
-    found = each(array, read, name)
-    if None in found:
-        row = found.index(None)
+    numbers = each(array, read, name)
+    if None in numbers:
+        row = numbers.index(None)
         how = wording(python="kind='classification'", shell="--kind classification")
+        unit = f" in {written.unit}" if written.unit else ""
         raise InputError(
-            f"target {name!r} must hold numbers for regression, got {quoted(array[row])} in row "
-            f"{row + 1}. Write all without a sign, or with the same unit; for classes, use {how}."
+            f"target {name!r} must hold numbers{unit} for regression, got {quoted(array[row])} in "
+            f"row {row + 1}. Write all as 1234.5, or in one unit; for classes, use {how}."
         )
-    values = np.array(found, np.float64)
+    values = np.array(numbers, np.float64)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         row = int(infinite[0])
         raise InputError(
             f"target {name!r} must be finite, got {values[row]} in row {row + 1}. Drop the row."
         )
-    unit = f" in {written.unit}" if written.unit else ""
-    reading = written != BARE
-    return values, (f"Target {name!r} is read as numbers{unit}.",) * reading
+    return values, (f"Target {name!r} is read as {reading(written)}.",) * (written != BARE)
 
 
-def _written_format(array: NDArray[Any]) -> NumberFormat:
-    """How the numbers of a target are written, where they are texts with a unit."""
-    texts = [value for value in dict.fromkeys(array.tolist()) if isinstance(value, str)]
-    numbers = {text: number(text) for text in texts}
-    others = [text for text in texts if numbers[text] is None]
-    if not others or any(value is not None and not np.isnan(value) for value in numbers.values()):
+def _written_format(raw: Any, name: str, source: LabelSource) -> NumberFormat:
+    """How the numbers of a target are written, where they are texts that are no bare numbers."""
+    array = vector(raw, f"target {name!r}")
+    if array.dtype.kind not in "OUS":
         return BARE
-    return infer_number_format(others) or BARE
+    texts = [value for value in dict.fromkeys(array.tolist()) if isinstance(value, str)]
+    present = [text for text in texts if text not in source.missing]
+    present = [text for text in present if text.strip().casefold() not in MISSING_MARKS.numbers]
+    if all(number(text) is not None for text in present):
+        return BARE
+    return infer_number_format(present, source.decimal_comma) or BARE

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from netwright.data.columns import Column, ColumnKind
 from netwright.data.labels import Value
 from netwright.data.moments import MISSING_DATE
+from netwright.data.number_formats import BARE, NumberFormat
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.errors import check_whole, plural
 
@@ -136,6 +137,8 @@ class Task:
     target_name: str = ""
     label_dtype: str = "object"
     """The numpy type in which predictions give labels back."""
+    number_format: NumberFormat = BARE
+    """How the numbers of a regression target are written in texts."""
     source: str = ""
     """What the data is called for people: ``adult.csv``; the name where there is no file."""
 

@@ -17,6 +17,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,7 @@ from pandas.api.types import is_string_dtype
 from netwright.data.checks import has_rows, listed, unique
 from netwright.data.memory import memory_allowance, refuse_if_larger
 from netwright.data.missing import MISSING_MARKS
+from netwright.data.precision import EXACT_DOUBLE
 from netwright.errors import InputError, quoted
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
@@ -47,9 +49,9 @@ _HEAD_BYTES, _HEAD_RECORDS = 1 << 16, 6
 _MAX_HEADER_BYTES = 1 << 22
 _CHUNK_BYTES = 1 << 24
 _MAX_COLUMNS = 50_000
-_SAMPLE_ROWS = 50_000
+_SAMPLE_ROWS = 10_000
 """Rows in which codes such as 007 are looked for; where there are any, all rows are looked at."""
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([\x09\x20-\x7e])"?\s*', re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"^(\s*[+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?\s*)$")
 _CODE = re.compile(r"\s*[+-]?0[0-9]+\s*")
 _BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError)
@@ -206,8 +208,11 @@ def _preamble(
     if forced:
         skipped = 1
     first = skipped
+    behind = next(
+        (line for line in lines[first:] if line.strip() and not _begins_comment(line)), ""
+    )
     while skipped < len(lines) and (
-        _is_comment(lines[skipped:], wanted) or not lines[skipped].strip()
+        not lines[skipped].strip() or _is_comment(lines[skipped], behind, wanted)
     ):
         skipped += 1
     comments = sum(line.startswith("#") for line in lines[first:skipped])
@@ -221,19 +226,22 @@ def _is(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _is_comment(lines: Sequence[str], wanted: Collection[str]) -> bool:
-    """Whether the first line begins with # and is not the header of the lines behind it.
+def _begins_comment(line: str) -> bool:
+    return line.lstrip('\ufeff"').startswith("#")
+
+
+def _is_comment(line: str, behind: str, wanted: Collection[str]) -> bool:
+    """Whether a line begins with # and is not the header of the line that stands `behind`.
 
     A header has the `wanted` names, where some are known, or as many cells as the line behind.
     """
-    if not lines[0].lstrip('\ufeff"').startswith("#"):
+    if not _begins_comment(line):
         return False
-    after = next((line for line in lines[1:] if line.strip() and not line.startswith("#")), "")
     for mark in _CANDIDATES:
-        names = _records(lines[:1], mark)[0]
+        names = _records([line], mark)[0]
         if wanted and set(wanted) <= set(map(_plain_name, names)):
             return False
-        if not wanted and len(names) == len(_records([after], mark)[0]) > 1:
+        if not wanted and len(names) == len(_records([behind], mark)[0]) > 1:
             return False
     return True
 
@@ -309,6 +317,18 @@ def _scan(layout: _Layout) -> int:
     return short - _blank_lines(layout) * (len(layout.names) - 1) if short > 0 else 0
 
 
+@contextmanager
+def _from_header(layout: _Layout) -> Iterator[Path | IO[bytes]]:
+    """The file from its header on: the parser would look for quotes in what it skips."""
+    if not layout.skipped:
+        yield layout.path
+        return
+    with _open(layout.path) as file:
+        for _ in range(layout.skipped):
+            file.readline()
+        yield file
+
+
 def _chunks(layout: _Layout) -> Iterator[bytes]:
     """The bytes from the header on."""
     with _open(layout.path) as file:
@@ -349,11 +369,22 @@ def _frame(
     frame = _parse(layout, texts, numbers)
     if numbers is not None and layout.separator == ";":
         frame = _with_decimal_points(frame, numbers)
+    if layout.separator == _WHOLE_LINE:
+        frame = frame.iloc[: len(frame) - _blank_lines_at_end(layout)]
     truths = [name for name in frame.columns if frame[name].dtype == bool]
     if numbers is None or not truths:
         return frame
     # the parser takes True for a truth value where a whole column is so
     return _parse(layout, {*texts, *truths}, [name for name in numbers if name not in truths])
+
+
+def _blank_lines_at_end(layout: _Layout) -> int:
+    """Lines without anything behind the last row of a table of one column."""
+    with _open(layout.path) as file:
+        blank = 0
+        for line in file:
+            blank = 0 if line.strip() else blank + 1
+    return blank
 
 
 def _with_decimal_points(frame: pd.DataFrame, numbers: Collection[str]) -> pd.DataFrame:
@@ -379,13 +410,14 @@ def _parse(
         columns = [name for name in names if name in texts or name in numbers]
     guessed = [name for name in names if name not in texts]
     try:
-        with warnings.catch_warnings():
+        with _from_header(layout) as source, warnings.catch_warnings():
             # longer lines than the header's would be cut with a mere warning
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
-                layout.path, sep=layout.separator, encoding=layout.encoding, skipinitialspace=True,
+                source, sep=layout.separator, encoding=layout.encoding, skipinitialspace=True,
                 low_memory=False, index_col=False, header=0, names=list(names), usecols=columns,
-                skiprows=layout.skipped, nrows=rows, keep_default_na=False,
+                nrows=rows, keep_default_na=False,
+                skip_blank_lines=layout.separator != _WHOLE_LINE,
                 dtype=dict.fromkeys((name for name in names if name in texts), str),
                 na_values=dict.fromkeys(guessed, sorted(MISSING_MARKS.texts)),
             )  # fmt: skip
@@ -395,37 +427,39 @@ def _parse(
         # EmptyDataError is a ValueError
         raise InputError(
             f"{layout.path.name} must have the same number of columns in every line, got: "
-            f"{first_line(error)}. Mend these lines."
+            f"{first_line(error)}. Correct these lines."
         ) from None
 
 
 def _merged_codes(layout: _Layout, frame: pd.DataFrame) -> list[str]:
     """A sentence on each column of numbers in which several texts are one number: 7 and 007."""
-    whole = [name for name in frame.columns if frame[name].dtype.kind in "iu"]
-    if not whole:
+    numbers = [name for name in frame.columns if frame[name].dtype.kind in "iuf"]
+    if not numbers:
         return []
-    head = _parse(layout, whole, [], _SAMPLE_ROWS, whole)
+    head = _parse(layout, numbers, [], _SAMPLE_ROWS, numbers)
     coded = [
         name
-        for name in whole
+        for name in numbers
         if any(map(_CODE.fullmatch, dict.fromkeys(head[name].astype(str).tolist())))
+        or (frame[name].dtype.kind == "f" and (frame[name].abs() >= EXACT_DOUBLE).any())
     ]
     if not coded:
         return []
     every = head if len(frame) <= _SAMPLE_ROWS else _parse(layout, coded, [], None, coded)
     notes = []
     for name in coded:
-        writings: dict[int, list[str]] = {}
+        writings: dict[float, list[str]] = {}
         for text in dict.fromkeys(every[name].astype(str).str.strip().tolist()):
-            if text:
-                writings.setdefault(int(text), []).append(text)
+            if text not in MISSING_MARKS.texts:
+                writings.setdefault(float(text), []).append(text)
         merged = [texts for texts in writings.values() if len(texts) > 1]
         if merged:
-            notes.append(_merged_note(name, merged))
+            notes.append(merged_note(name, merged))
     return notes
 
 
-def _merged_note(name: str, merged: Sequence[Sequence[str]]) -> str:
+def merged_note(name: str, merged: Sequence[Sequence[str]]) -> str:
+    """A sentence on a column in which each of these groups of texts is one number."""
     example = listed(map(quoted, merged[0]))
     more = f", and {len(merged) - 1:,} more such" if len(merged) > 1 else ""
     return (
@@ -444,6 +478,6 @@ def first_line(error: Exception) -> str:
 def _unreadable(path: Path, error: Exception) -> InputError:
     if path.suffix.lower() in COMPRESSIONS:
         got = f"a broken or cut one ({first_line(error)})"
-        return InputError(f"{path} must be a whole compressed file, got {got}. Copy it anew.")
+        return InputError(f"{path} must be a whole compressed file, got {got}. Copy it again.")
     why = getattr(error, "strerror", None) or first_line(error)
     return InputError(f"{path} must be a file that can be read, got: {why}. Check its permissions.")

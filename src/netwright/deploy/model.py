@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from netwright.data.checks import is_records
 from netwright.data.columns import columns_from_card, convert
 from netwright.data.labels import classes_array, given_labels
 from netwright.data.missing import MissingMarks
@@ -187,16 +188,20 @@ def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
 
 def _as_columns(rows: Any, names: list[str]) -> Any:
     """A list of records, a row or a column (both a Series) as columns by name; others as they are."""
-    if isinstance(rows, list | tuple) and rows and all(isinstance(row, Mapping) for row in rows):
-        known = dict.fromkeys(name for row in rows for name in row)
-        return {name: _column_of([row.get(name) for row in rows]) for name in known}
+    if is_records(rows):
+        record_names = dict.fromkeys(name for row in rows for name in row)
+        return {name: _column_of([row.get(name) for row in rows]) for name in record_names}
     if hasattr(rows, "to_frame") and getattr(rows, "ndim", 0) == 1:
         labels = [str(label).strip() for label in rows.index.tolist()]
         if set(names) <= set(labels):
-            values = rows.tolist()
-            return {name: _column_of([values[labels.index(name)]]) for name in names}
+            value_of = dict(zip(labels, rows.tolist(), strict=True))
+            return {name: _column_of([value_of[name]]) for name in names}
         if len(names) == 1:
             return {names[0]: np.asarray(rows)}
+    if not hasattr(rows, "keys") and not isinstance(rows, np.ndarray):  # polars, pyarrow
+        own = getattr(rows, "column_names", None) or getattr(rows, "columns", None)
+        if own is not None and all(isinstance(name, str) for name in own):
+            return {name: np.asarray(rows[name]) for name in own}
     return rows
 
 

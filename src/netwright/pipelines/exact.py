@@ -13,14 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.precision import EXACT_SINGLE
+from netwright.data.precision import EXACT_SINGLE, MERGED_SHARE, merged_share
 from netwright.data.task import Table
 from netwright.pipelines.dates import days_since, origin
 from netwright.pipelines.nodes import Nodes
-
-_MERGED_SHARE = 0.01
-"""Of decimals and dates, which have no end of digits: from this share of values that meet, the
-remainder is worth a column."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,4 @@ def _remainders(values: NDArray[np.float64], offset: float) -> int:
     if np.array_equal(values, np.rint(values)):
         widest = float(np.abs(left).max())
         return 0 if widest <= EXACT_SINGLE else 1 if widest <= EXACT_SINGLE**2 else 2
-    single = left.astype(np.float32)
-    distinct = len(np.unique(left))
-    return int(len(np.unique(single)) < (1 - _MERGED_SHARE) * distinct)
+    return int(merged_share(left, left.astype(np.float32)) > MERGED_SHARE)
