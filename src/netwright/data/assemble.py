@@ -53,14 +53,14 @@ def assemble(
     few = (f"Only {len(validation)} rows judge the candidates: scores of so few say little.",) * (
         len(validation) < _FEW
     )
-    found = Task(
+    task = Task(
         name=raw.name, kind=target.kind, features=features, target=target.values,
         classes=target.classes, train=train, validation=validation, test=test,
         notes=raw.notes + target.notes + notes + few + _test_notes(test),
         groups=groups, weights=weights, target_name=raw.target_name, source=raw.source,
         label_dtype=target.label_dtype, number_format=target.number_format,
     )  # fmt: skip
-    return replace(found, fingerprint=fingerprint(found))
+    return replace(task, fingerprint=fingerprint(task))
 
 
 def _test_part(

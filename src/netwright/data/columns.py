@@ -184,12 +184,12 @@ def as_date(
         return np.full(len(array), MISSING_DATE, np.int64)
     if array.dtype.kind not in "OUS":
         raise InputError(f"{_what(name)} must hold dates, got values of type {array.dtype}.")
-    such = {"": "2024-03-01", "day": "31/12/2024", "month": "12/31/2024"}[first]
+    example = {"": "2024-03-01", "day": "31/12/2024", "month": "12/31/2024"}[first]
 
     def read(value: Any) -> int | None:
         return moment(value, first, marks)
 
-    return np.array(_strict(array, read, f"dates such as {such}", name), np.int64)
+    return np.array(_strict(array, read, f"dates such as {example}", name), np.int64)
 
 
 def _refuse_other_dates(array: NDArray[Any], name: str) -> None:
@@ -233,12 +233,12 @@ def canonical(value: Any, marks: MissingMarks = MISSING_MARKS) -> str:
     numbers when a file happens to hold digits only; the category stays the same.
     """
     if isinstance(value, str):
-        text = _encodable(value.strip())
+        text = value.strip()
         if text in marks.texts:
             return ""
         if _PLAIN_NUMBER.fullmatch(text):
             return canonical(float(text))
-        return text.lower() if text in ("True", "False", "TRUE", "FALSE") else text
+        return text.lower() if text in ("True", "False", "TRUE", "FALSE") else _encodable(text)
     if is_missing(value):
         return ""
     if isinstance(value, bool | np.bool_):

@@ -68,8 +68,8 @@ def part(data: Any, task: Task, target: Any = None) -> Part:
     named = target is None or isinstance(target, str)
     labels = label_source(data) if named and not images else MEMORY
     with naming(data):
-        found = part_of(pair, task.target_name, like, task.features, labels)
-    return Part(found.features, found.target, notes=notes + found.notes)
+        held_out = part_of(pair, task.target_name, like, task.features, labels)
+    return Part(held_out.features, held_out.target, notes=notes + held_out.notes)
 
 
 def _table(

@@ -36,12 +36,12 @@ def role_of(values: NDArray[np.object_], declared: bool = False) -> Role:
     asks for fewer different ones). Names of rows: every one differs, and they are no sentences.
     """
     present = [text for text in values.tolist() if text]
-    known = set(present)
-    words = sum(len(text.split()) for text in known) / max(1, len(known))
+    distinct = set(present)
+    words = sum(len(text.split()) for text in distinct) / max(1, len(distinct))
     share = _DECLARED_SHARE if declared else _SHARE
-    if words >= _WORDS and len(known) >= max(_TEXTS, share * len(present)):
+    if words >= _WORDS and len(distinct) >= max(_TEXTS, share * len(present)):
         return "text"
-    if len(known) == len(present) >= _ROWS and words < 2 and len(present) >= 0.5 * len(values):
+    if len(distinct) == len(present) >= _ROWS and words < 2 and len(present) >= 0.5 * len(values):
         return "name"
     return "category"
 
@@ -142,7 +142,7 @@ def same_as_target(features: Features, target: NDArray[Any], name: str) -> list[
         return []
     return [
         f"Column {column.name!r} is {name or 'the target'!r} under another name: drop it if it is "
-        "not known when predicting."
+        "not distinct when predicting."
         for column in features.columns
         if _same(features, column.name, target)
     ]

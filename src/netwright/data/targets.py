@@ -95,9 +95,9 @@ def read_target(
     classes, values = _numbered([label for label in labels if label is not None])
     _check_classes(classes, name, shown)
     notes += dropped_note(len(labels) - len(rows), name)
-    found: Kind = "binary" if len(classes) == 2 else "multiclass"
+    task_kind: Kind = "binary" if len(classes) == 2 else "multiclass"
     dtype = label_dtype(classes, None if source.csv else _given_dtype(raw))
-    return Target(found, classes, values, rows, notes, doubt, dtype)
+    return Target(task_kind, classes, values, rows, notes, doubt, dtype)
 
 
 def check_kind(kind: RequestedKind) -> None:

@@ -91,7 +91,7 @@ def read_text(
 ) -> TextTable:
     """Reads a text table.
 
-    `texts`: columns whose cells are wanted as they are written, "" where empty. `numbers`: columns
+    `texts`: columns whose cells are known_names as they are written, "" where empty. `numbers`: columns
     that are known to hold bare numbers; with it, columns in neither are left out. None: the values
     decide which columns are numbers. Names count without blanks around them.
 
@@ -144,12 +144,12 @@ def _refuse_large(path: Path) -> None:
                 refuse_if_larger(nbytes, f"{path.name} without compression", fix)
 
 
-def _layout(path: Path, wanted: Collection[str]) -> tuple[_Layout, list[str]]:
+def _layout(path: Path, known_names: Collection[str]) -> tuple[_Layout, list[str]]:
     encoding, lines = _head(path)
-    forced, skipped, notes = _preamble(lines, path, wanted)
+    forced, skipped, notes = _preamble(lines, path, known_names)
     lines = lines[skipped:]
     usual = forced or SEPARATORS[text_suffix(path)]
-    separator, names = _header(lines, usual, path, wanted, forced=bool(forced))
+    separator, names = _header(lines, usual, path, known_names, forced=bool(forced))
     if separator not in (SEPARATORS[text_suffix(path)], _WHOLE_LINE):
         notes.append(f"{path.name} is separated by {separator!r}.")
     if len(names) > _MAX_COLUMNS:
@@ -200,7 +200,7 @@ def _decodes(raw: bytes, encoding: str) -> bool:
 
 
 def _preamble(
-    lines: Sequence[str], path: Path, wanted: Collection[str]
+    lines: Sequence[str], path: Path, known_names: Collection[str]
 ) -> tuple[str, int, list[str]]:
     """The separator that a first line ``sep=;`` states, the lines before the header, and notes."""
     skipped, notes = 0, []
@@ -212,7 +212,7 @@ def _preamble(
         (line for line in lines[first:] if line.strip() and not _begins_comment(line)), ""
     )
     while skipped < len(lines) and (
-        not lines[skipped].strip() or _is_comment(lines[skipped], behind, wanted)
+        not lines[skipped].strip() or _is_comment(lines[skipped], behind, known_names)
     ):
         skipped += 1
     comments = sum(line.startswith("#") for line in lines[first:skipped])
@@ -230,36 +230,36 @@ def _begins_comment(line: str) -> bool:
     return line.lstrip('\ufeff"').startswith("#")
 
 
-def _is_comment(line: str, behind: str, wanted: Collection[str]) -> bool:
+def _is_comment(line: str, behind: str, known_names: Collection[str]) -> bool:
     """Whether a line begins with # and is not the header of the line that stands `behind`.
 
-    A header has the `wanted` names, where some are known, or as many cells as the line behind.
+    A header has the `known_names`, where there are some, or as many cells as the line behind.
     """
     if not _begins_comment(line):
         return False
     for mark in _CANDIDATES:
         names = _records([line], mark)[0]
-        if wanted and set(wanted) <= set(map(_plain_name, names)):
+        if known_names and set(known_names) <= set(map(_plain_name, names)):
             return False
-        if not wanted and len(names) == len(_records([behind], mark)[0]) > 1:
+        if not known_names and len(names) == len(_records([behind], mark)[0]) > 1:
             return False
     return True
 
 
 def _header(
-    lines: Sequence[str], usual: str, path: Path, wanted: Collection[str], forced: bool
+    lines: Sequence[str], usual: str, path: Path, known_names: Collection[str], forced: bool
 ) -> tuple[str, list[str]]:
     """The separator and the names.
 
-    It is the one whose names are `wanted`, where these are known; else the usual one, unless
+    It is the one that splits the header into the `known_names`, where there are some; else the usual one, unless
     another one alone splits all lines alike, or it is absent.
     """
     marks = (usual,) if forced else tuple(dict.fromkeys((usual, *_CANDIDATES)))
     records = {mark: _records(lines, mark) for mark in marks}
     names = {mark: [_plain_name(name) for name in rows[0]] for mark, rows in records.items()}
-    if wanted:
-        fitting = [mark for mark in marks if set(wanted) <= set(names[mark])]
-        if fitting and len(wanted) == len(names[fitting[0]]) == 1:
+    if known_names:
+        fitting = [mark for mark in marks if set(known_names) <= set(names[mark])]
+        if fitting and len(known_names) == len(names[fitting[0]]) == 1:
             return _WHOLE_LINE, names[fitting[0]]
         if fitting:
             return fitting[0], names[fitting[0]]
