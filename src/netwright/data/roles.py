@@ -142,7 +142,7 @@ def same_as_target(features: Features, target: NDArray[Any], name: str) -> list[
         return []
     return [
         f"Column {column.name!r} is {name or 'the target'!r} under another name: drop it if it is "
-        "not distinct when predicting."
+        "not known when predicting."
         for column in features.columns
         if _same(features, column.name, target)
     ]

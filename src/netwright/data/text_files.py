@@ -251,8 +251,8 @@ def _header(
 ) -> tuple[str, list[str]]:
     """The separator and the names.
 
-    It is the one that splits the header into the `known_names`, where there are some; else the usual one, unless
-    another one alone splits all lines alike, or it is absent.
+    It is the one that splits the header into the `known_names`, where there are some; else the
+    usual one, unless another one alone splits all lines alike, or it is absent.
     """
     marks = (usual,) if forced else tuple(dict.fromkeys((usual, *_CANDIDATES)))
     records = {mark: _records(lines, mark) for mark in marks}
