@@ -28,6 +28,7 @@ _WHY: Mapping[Reason, tuple[str, str]] = {
     "unread format": (
         "image in a format that is not read", "images in formats that are not read",
     ),
+    "unreadable": ("entry that may not be read", "entries that may not be read"),
     "no regular file": ("entry that is not a regular file", "entries that are not regular files"),
     "link to a folder": ("link to a folder", "links to folders"),
     "too large": ("file above a quarter of the memory", "files above a quarter of the memory"),
@@ -197,6 +198,10 @@ def _no_classes(seen: Scan, folder: Path, data_folder: Path) -> InputError:
     fix = f" Did you mean the file {str(tables[0])!r}?" if tables else ""
     if not fix and loose:
         fix = " Put the images of each class into a folder of its own."
+    elif not fix and seen.left_out and seen.left_out[0][1] == "link to a folder":
+        fix = " Copy the folders, or give the folder that they point to."
+    elif not fix and seen.left_out and seen.left_out[0][1] == "unreadable":
+        fix = " Change their permissions."
     elif not fix:
         fix = f" Formats that are read: {_formats_text()}."
     return InputError(

@@ -74,13 +74,14 @@ def follow_images(
 ) -> tuple[Images, tuple[str, ...]]:
     """Image files read as a model's training images were, and notes."""
     _refuse_channels(schema.size)
+    _refuse_grey(files, schema)
     _refuse_set(len(files), schema.size)
     pixels, n_clipped = read_files(files, schema.size, schema.format)
     deep = sum(file.height * file.width for file in files if file.is_deep)
     notes = _resize_notes(files, schema.size) + _kinds_notes(files, schema.size)
     names = tuple(str(file.path) for file in files)
     images = Images(pixels, schema.format or EIGHT_BITS, names)
-    return images, notes + schema.format_notes(n_clipped, deep)
+    return images, notes + _bits_notes(files, schema) + schema.format_notes(n_clipped, deep)
 
 
 def read_array(values: Any) -> tuple[Images, tuple[str, ...]]:
@@ -231,16 +232,55 @@ def _kinds_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
         have = "1 file has" if len(frames) == 1 else f"{len(frames):,} files have"
         notes.append(f"{have} several frames ({some_names(frames)}): the first one is read.")
     if deep := [file.path for file in files if file.is_deep_colour]:
-        have = "1 colour file has" if len(deep) == 1 else f"{len(deep):,} colour files have"
+        have = "1 file has" if len(deep) == 1 else f"{len(deep):,} files have"
         notes.append(
-            f"{have} 16 bits a channel ({some_names(deep)}): the upper 8 are read. Arrays (.npz) "
-            "keep all."
+            f"{have} more than 8 bits a channel ({some_names(deep)}): the upper 8 are read. Arrays "
+            "(.npz) keep all."
         )
+    notes += _bands_notes(files)
     coloured = [file.path for file in files if not file.is_grey]
     if size[2] == 1 and coloured:
         have = "1 colour file is" if len(coloured) == 1 else f"{len(coloured):,} colour files are"
         notes.append(f"{have} read as grey ({some_names(coloured)}): the training images were.")
     return tuple(notes)
+
+
+def _bands_notes(files: Sequence[ImageFile]) -> list[str]:
+    """Notes on bands that are not read: they are neither colours nor alpha."""
+    notes = []
+    for bands in sorted({file.bands for file in files if file.bands}):
+        paths = [file.path for file in files if file.bands == bands]
+        have = "1 file has" if len(paths) == 1 else f"{len(paths):,} files have"
+        notes.append(
+            f"{have} {bands} bands ({some_names(paths)}), of which the first are read as grey or "
+            "colours. Arrays (.npz) keep all."
+        )
+    return notes
+
+
+def _bits_notes(files: Sequence[ImageFile], schema: ImageSchema) -> tuple[str, ...]:
+    """A doubt where files with 8 bits stand for values of another range.
+
+    Shares have none: levels of 0 to 255 divided by 255 are what they mean.
+    """
+    own = schema.format
+    if own is None or (own.low, own.high) in (((0.0,), (255.0,)), ((0.0,), (1.0,))):
+        return ()
+    if any(file.is_deep for file in files):
+        return ()
+    learnt = "another for each channel" if len(own.low) > 1 else own.range_text
+    return (
+        f"The files have 8 bits: their 0 to 255 stand for the whole range trained on ({learnt}).",
+    )
+
+
+def _refuse_grey(files: Sequence[ImageFile], schema: ImageSchema) -> None:
+    """InputError for grey files where each channel of the model has a range of its own."""
+    grey = [file.path for file in files if file.is_grey]
+    if grey and schema.format is not None and len(schema.format.low) > 1:
+        got = Phrase(f"grey ones ({some_names(grey)})")
+        fix = "Pass the channels that it was trained on."
+        raise InputError(expected("images", f"of {schema.size[2]} channels", got, fix))
 
 
 def _resize_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:

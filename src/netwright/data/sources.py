@@ -20,7 +20,7 @@ from netwright.data.checks import (
     unknown_column,
     vector,
 )
-from netwright.data.pixels import ImageSchema
+from netwright.data.pixels import ImageSchema, refuse_masked
 from netwright.data.targets import MEMORY, LabelSource
 from netwright.data.task import Features, Images
 from netwright.errors import InputError, Phrase, expected
@@ -205,9 +205,14 @@ def _npz_raw(path: Path, test: Any) -> Raw:
         if more_x.shape[1:] != x.shape[1:]:
             raise InputError(expected("x_val", f"of the shape of x_train, {x.shape}", more_x.shape))
         same_length(len(x), "y_train", y)
-        x, y, validation = np.concatenate([x, more_x]), np.concatenate([y, more_y]), len(more_x)
+        validation = len(more_x)
+        if x.ndim == 2:  # a table, whose columns are decided later
+            x, y = np.concatenate([x, more_x]), np.concatenate([y, more_y])
     with naming(path):
         (features, target), notes = _features_and_target(x, y, where=path.name)
+        if validation and isinstance(features, Images):
+            features, more_notes = _with_validation(features, more_x)
+            target, notes = np.concatenate([y, more_y]), notes + more_notes
     images = features if isinstance(features, Images) else None
     schema = images.schema if images else None
     held_out: Pair | None = None
@@ -220,6 +225,15 @@ def _npz_raw(path: Path, test: Any) -> Raw:
         features, target, path.stem, path.name, validation=validation, test=held_out,
         notes=unused + notes + _of_test(more),
     )  # fmt: skip
+
+
+def _with_validation(train: Images, x_val: Any) -> tuple[Images, tuple[str, ...]]:
+    """Images for training and then for validation, whose pixels are read as those are."""
+    from netwright.data.images import follow_array
+
+    rows, notes = follow_array(x_val, train.schema)
+    pixels = np.concatenate([train.pixels, rows.pixels])
+    return replace(train, pixels=pixels), tuple(f"Validation part: {note}" for note in notes)
 
 
 def _npz_pair(path: Path, schema: ImageSchema | None = None) -> tuple[Pair, tuple[str, ...]]:
@@ -353,6 +367,7 @@ def _features_and_target(
 
 
 def _dense(x: Any, what: str = "data") -> NDArray[Any]:
+    refuse_masked(x, what, "0" if np.ndim(x) > 2 else "numpy.nan")
     try:
         array = np.asarray(x)
         if array.dtype == object and array.ndim == 1 and len(array) and np.ndim(array[0]) > 1:
