@@ -135,3 +135,17 @@ def test_commands_to_a_terminal_in_names_are_shown_not_sent(draw: Draw, tmp_path
     notes = "".join(read_folder(tmp_path).notes)
     assert "\x1b" not in notes
     assert r"\x1b]0;x\x07.txt" in notes
+
+
+def test_links_to_class_folders_are_explained(draw: Draw, tmp_path: Path) -> None:
+    draw("real/ant/1.png")
+    draw("real/bee/1.png")
+    (tmp_path / "linked").mkdir()
+    for name in ("ant", "bee"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "real" / name)
+    sentence = (
+        r"got no images \(2 links to folders \(ant, bee\)\). Copy the folders, or give the folder "
+        "that they point to."
+    )
+    with pytest.raises(InputError, match=sentence):
+        read_folder(tmp_path / "linked")

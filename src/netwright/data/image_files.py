@@ -84,6 +84,11 @@ class ImageFile:
     """Bands of the file where it has more than are read, else 0."""
 
     @property
+    def bands_read(self) -> int:
+        """Bands of its mode; a fourth that no tag calls alpha is left out."""
+        return 3 if self.mode == "RGBA" and not self.has_alpha else Image.getmodebands(self.mode)
+
+    @property
     def is_deep(self) -> bool:
         """Whether its values are numbers of more than 8 bits."""
         return _is_deep(self.mode)

@@ -24,8 +24,10 @@ _HEADER_BYTES = 1 << 16
 _J2K_SIZ, _J2K_BITS_AT = b"\xff\x4f\xff\x51", 42
 """Start of a codestream and its marker SIZ; from there to the bits of the first component
 (ISO/IEC 15444-1, A.5.1)."""
-_AVIF_PIXI, _AVIF_BITS_AT = b"pixi", 9
-"""The property of the bits a channel; from there to the first (ISO/IEC 23008-12, 6.5.6)."""
+_AVIF_CONFIGURATION, _AVIF_FLAGS_AT = b"av1C", 6
+_AVIF_HIGH_DEPTH, _AVIF_TWELVE_BITS = 0x40, 0x20
+"""The record that every AVIF has, and from there to the byte with these flags (AV1 in ISOBMFF,
+2.3.3): the first for 10 bits, both for 12."""
 
 
 def channel_bits(image: Image.Image, path: Path) -> int:
@@ -37,9 +39,11 @@ def channel_bits(image: Image.Image, path: Path) -> int:
         highest = [args[1] for args in _tile_args(image) if isinstance(args, tuple)]
         return max([8, *(int(value).bit_length() for value in highest)])
     if image.format == "JPEG2000":
-        return _bits_at(path, _J2K_SIZ, _J2K_BITS_AT)
+        # counted from 0, with their sign in the highest bit
+        return (_byte_at(path, _J2K_SIZ, _J2K_BITS_AT, 7) & 0x7F) + 1
     if image.format == "AVIF":
-        return _bits_at(path, _AVIF_PIXI, _AVIF_BITS_AT, less=0)
+        flags = _byte_at(path, _AVIF_CONFIGURATION, _AVIF_FLAGS_AT, 0)
+        return (12 if flags & _AVIF_TWELVE_BITS else 10) if flags & _AVIF_HIGH_DEPTH else 8
     return 16 if any(";16" in str(args) for args in _tile_args(image)) else 8
 
 
@@ -63,19 +67,18 @@ def exceeds_file(image: Image.Image, path: Path) -> bool:
     if tags is None or ratio is None or image.mode == _SUBSAMPLED:
         return False
     bits = sum(tags.get(_BITS_PER_SAMPLE, (1,)))
-    return image.width * image.height * bits > 8 * ratio * path.stat().st_size
+    return bool(image.width * image.height * bits > 8 * ratio * path.stat().st_size)
 
 
 def _tile_args(image: Image.Image) -> list[Any]:
     return [tile[3] for tile in getattr(image, "tile", ())]
 
 
-def _bits_at(path: Path, marker: bytes, offset: int, less: int = 1) -> int:
-    """The bits that one byte says, `offset` bytes from the first of `marker`; JPEG 2000 counts
-    them from 0, and has their sign in the highest bit."""
+def _byte_at(path: Path, marker: bytes, offset: int, missing: int) -> int:
+    """The byte that lies `offset` bytes after the start of `marker`; `missing` without it."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     place = head.find(marker) + offset
     if marker not in head or place >= len(head):
-        return 8
-    return (head[place] & 0x7F) + less
+        return missing
+    return head[place]

@@ -248,12 +248,16 @@ def _kinds_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
 def _bands_notes(files: Sequence[ImageFile]) -> list[str]:
     """Notes on bands that are not read: they are neither colours nor alpha."""
     notes = []
-    for bands in sorted({file.bands for file in files if file.bands}):
-        paths = [file.path for file in files if file.bands == bands]
+    groups: dict[tuple[int, int], list[Path]] = {}
+    for file in files:
+        if file.bands:
+            groups.setdefault((file.bands, file.bands_read), []).append(file.path)
+    for (bands, n_read), paths in groups.items():
         have = "1 file has" if len(paths) == 1 else f"{len(paths):,} files have"
+        are = "is" if n_read == 1 else "are"
         notes.append(
-            f"{have} {bands} bands ({some_names(paths)}), of which the first are read as grey or "
-            "colours. Arrays (.npz) keep all."
+            f"{have} {bands} bands ({some_names(paths)}), of which {n_read} {are} read. Arrays "
+            "(.npz) keep all."
         )
     return notes
 

@@ -166,7 +166,7 @@ def numeric_array(values: Any) -> NDArray[Any]:
 def refuse_masked(values: Any, what: str, filled_with: str = "0") -> None:
     """InputError for a masked array that hides values: numpy would bring them back."""
     if np.ma.is_masked(values):
-        got = Phrase(f"a masked array that hides {int(np.ma.count_masked(values)):,}")
+        got = Phrase(f"a masked array that hides {np.ma.getmaskarray(values).sum():,}")
         fix = f"Fill them: x.filled({filled_with})."
         raise InputError(expected(what, "numbers that are all there", got, fix))
 

@@ -367,7 +367,7 @@ def _features_and_target(
 
 
 def _dense(x: Any, what: str = "data") -> NDArray[Any]:
-    refuse_masked(x, what, "0" if np.ndim(x) > 2 else "numpy.nan")
+    refuse_masked(x, what, "0" if getattr(x, "ndim", 0) > 2 else "numpy.nan")
     try:
         array = np.asarray(x)
         if array.dtype == object and array.ndim == 1 and len(array) and np.ndim(array[0]) > 1:
