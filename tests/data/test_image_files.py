@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from netwright.data import memory
+from netwright.data.folders import image_files, read_folder
 from netwright.data.image_files import FORMATS, decode, describe, is_image, scan
 from netwright.data.image_headers import channel_bits
 from netwright.data.pixels import EIGHT_BITS, PixelFormat
@@ -303,16 +304,26 @@ def test_a_band_that_is_called_alpha_is_alpha(tmp_path: Path) -> None:
     assert decode(path, (4, 4, 3), PixelFormat(background=255))[0].min() == 255
 
 
-def test_a_tiff_that_claims_more_than_its_bytes_is_refused(tmp_path: Path) -> None:
-    path = tiff(tmp_path / "1.tif", tags_of(9_000, 9_000, 3, {}), bytes(48))
+@pytest.mark.parametrize("compression", [1, 4, 5, 7, 8, 32773])
+def test_a_tiff_that_claims_more_than_its_bytes_is_refused(
+    compression: int, tmp_path: Path
+) -> None:
+    more = {259: (compression,)} | ({262: (0,), 258: (1,), 277: (1,)} if compression == 4 else {})
+    path = tiff(tmp_path / "1.tif", tags_of(9_000, 9_000, 3, more), bytes(48))
     with pytest.raises(InputError, match=r"1.tif must be .*9,000 x 9,000 pixels in too few bytes"):
         describe(path)
 
 
-@pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_deflate"])
-def test_a_tiff_that_packs_well_is_read(compression: str, tmp_path: Path) -> None:
-    Image.new("L", (2_000, 2_000), 7).save(tmp_path / "1.tif", compression=compression)
-    assert decode(tmp_path / "1.tif", (4, 4, 1), EIGHT_BITS)[0].max() == 7
+PACKED = [
+    ("L", "raw"), ("L", "packbits"), ("L", "tiff_lzw"), ("L", "tiff_deflate"), ("L", "jpeg"),
+    ("1", "group4"), ("1", "group3"), ("RGB", "jpeg"), ("YCbCr", "raw"), ("RGB", "tiff_lzw"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "compression"), PACKED)
+def test_a_tiff_that_packs_well_is_read(mode: str, compression: str, tmp_path: Path) -> None:
+    Image.new(mode, (2_000, 2_000)).save(tmp_path / "1.tif", compression=compression)
+    assert decode(tmp_path / "1.tif", (4, 4, 1), EIGHT_BITS)[0].max() == 0
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
@@ -348,21 +359,49 @@ def without_privileges() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_what_may_not_be_read_is_counted_as_that() -> None:
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A folder of two classes and of things that may not be read."""
     with TemporaryDirectory() as place:
         folder = Path(place)
         folder.chmod(0o755)
-        for name in ("ant/1.png", "bee/1.png", "cat/1.png"):
-            (folder / name).parent.mkdir()
+        for name in ("ant/1.png", "ant/2.png", "bee/1.png"):
+            (folder / name).parent.mkdir(exist_ok=True)
             Image.new("L", (4, 4)).save(folder / name)
         (folder / "notes").write_bytes(b"secret")
-        (folder / "notes").chmod(0)
-        (folder / "cat").chmod(0o400)
-        with without_privileges():
-            seen = scan(folder)
-        (folder / "cat").chmod(0o700)
+        for name in ("notes", "ant/2.png"):
+            (folder / name).chmod(0)
+        yield folder
+
+
+def test_what_may_not_be_read_is_counted_as_that(locked: Path) -> None:
+    with without_privileges():
+        seen = scan(locked)
+        folder = read_folder(locked)
     assert [image.path.parent.name for image in seen.images] == ["ant", "bee"]
-    assert [path.name for path in seen.folders] == ["ant", "bee"]
     assert [(path.name, reason) for path, reason in seen.left_out] == [
-        ("cat", "unreadable"), ("notes", "unreadable"),
+        ("2.png", "unreadable"), ("notes", "unreadable"),
     ]  # fmt: skip
+    assert folder.notes == ("Left out: 2 entries that may not be read (2.png, notes).",)
+
+
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_a_class_that_may_not_be_read_is_refused(mode: int, locked: Path) -> None:
+    (locked / "cat").mkdir(mode)
+    (locked / "cat").chmod(mode)
+    with without_privileges():
+        assert [path.name for path in scan(locked).folders] == ["ant", "bee"]
+        with pytest.raises(InputError, match=r"cat must hold images that may be read, .* forbid"):
+            read_folder(locked)
+
+
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_a_folder_that_may_not_be_read_is_said_to_be(mode: int, locked: Path) -> None:
+    locked.chmod(mode)
+    with without_privileges():
+        files, notes = image_files(locked)
+        left_out = scan(locked).left_out
+    locked.chmod(0o755)
+    assert (files, len(notes)) == ([], 1)
+    assert "may not be read" in notes[0]
+    assert {reason for _, reason in left_out} == {"unreadable"}

@@ -215,6 +215,7 @@ NOT_DOUBTED = [
     (OF_12_BITS, [[0, 0], [0, 0]], "uint8"),
     (PixelFormat((0.0,), (1.0,)), [[0, 0.001], [0, 0]], "float32"),
     (PixelFormat((0.0,), (1.0,)), [[0, 1], [0, 0]], "bool"),
+    (PixelFormat((0.0,), (200.0,)), [[0, 100], [7, 0]], "uint8"),
     (PixelFormat((-3.0,), (300.0,)), [[0, 1], [0, 0]], "float32"),
 ]
 
@@ -222,6 +223,13 @@ NOT_DOUBTED = [
 @pytest.mark.parametrize(("own", "values", "dtype"), NOT_DOUBTED)
 def test_dark_pictures_are_not_doubted(own: PixelFormat, values: Any, dtype: str) -> None:
     assert ImageSchema((2, 2, 1), own).read(np.array([values], dtype))[1] == ()
+
+
+def test_each_channel_is_doubted_by_its_own_range() -> None:
+    schema = ImageSchema((2, 2, 2), PixelFormat((0.0, 0.0), (100.0, 9000.0)))
+    small = np.array([[[[0, 0], [1, 90]], [[2, 3], [6, 300]]]])
+    assert "where each channel had a wider range in training" in schema.read(small)[1][0]
+    assert schema.read(small * np.array([10, 1]))[1] == ()
 
 
 def test_several_plain_images_of_ones_are_doubted() -> None:

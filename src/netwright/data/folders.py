@@ -149,16 +149,23 @@ def _labelled(seen: Scan, folder: Path, data_folder: Path) -> tuple[LabelledFile
 
 
 def _refuse_unread(seen: Scan, folder: Path, classes: set[str]) -> None:
-    """InputError where a class would vanish because its format is not read."""
+    """InputError where a class would vanish because it may not be read, or its format is not."""
     unread = [path for path, reason in seen.left_out if reason == "unread format"]
-    for path in unread:
+    locked = [path for path, reason in seen.left_out if reason == "unreadable"]
+    for path in (*unread, *locked):
         inner = path.relative_to(folder).parts if _is_below(path, folder) else ()
-        if len(inner) > 1 and inner[0] not in classes:
-            same = [other for other in unread if _is_below(other, folder / inner[0])]
+        if not inner or inner[0] in classes or (len(inner) == 1 and not path.is_dir()):
+            continue
+        if path in locked:
             raise InputError(
-                f"{folder / inner[0]} must hold images that can be read ({_formats_text()}), got "
-                f"{len(same):,} in other formats ({some_names(same)}). Convert them to PNG first."
+                f"{folder / inner[0]} must hold images that may be read, got {path.name!r}, which "
+                "its permissions forbid. Change them, or move the folder away."
             )
+        same = [other for other in unread if _is_below(other, folder / inner[0])]
+        raise InputError(
+            f"{folder / inner[0]} must hold images that can be read ({_formats_text()}), got "
+            f"{len(same):,} in other formats ({some_names(same)}). Convert them to PNG first."
+        )
 
 
 def _empty_note(seen: Scan, folder: Path, classes: set[str]) -> tuple[str, ...]:

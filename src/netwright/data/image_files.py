@@ -118,8 +118,8 @@ def scan(folder: Path) -> Scan:
     images: list[ImageFile] = []
     folders: list[Path] = []
     left_out: list[tuple[Path, Reason]] = []
-    for path, is_folder, may_be_read in _entries(folder):
-        reason = _reason(path, is_folder) if may_be_read else "unreadable"
+    for path, is_folder in _entries(folder):
+        reason = _reason(path, is_folder)
         if reason is None and is_folder:
             folders.append(path)
         elif reason is None and (image := _looked_at(path)):
@@ -232,37 +232,45 @@ def some_names(paths: Iterable[Path], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
-def _entries(folder: Path) -> Iterator[tuple[Path, bool, bool]]:
-    """Files and folders below a folder, whether it is a folder, and whether it may be read.
+def _entries(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Files and folders below a folder, and whether it is a folder.
 
-    Hidden folders are not entered. Files with the ending of an image are always tried.
+    Hidden ones and those that may not be read are not entered.
     """
-    for place, folders, files in os.walk(folder):
-        for name in files:
-            path = Path(place, name)
-            yield path, False, path.suffix.lower() in ENDINGS or _may_be_read(path)
-        for name in folders:
-            yield Path(place, name), True, _is_hidden(name) or _may_be_read(Path(place, name))
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-
-
-def _may_be_read(path: Path) -> bool:
-    """Whether its permissions let it be read; folders must let their entries be opened, too."""
-    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
-    return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
+    errors: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=errors.append):
+        yield from ((Path(place, name), False) for name in files)
+        yield from ((Path(place, name), True) for name in folders)
+        folders[:] = [
+            name for name in folders if not _is_hidden(name) and _may_be_read(Path(place, name))
+        ]
+    yield from ((Path(error.filename), True) for error in errors)
 
 
 def _reason(path: Path, is_folder: bool) -> Reason | None:
     """Why a file or folder is not looked at."""
     if _is_hidden(path.name):
         return "hidden"
+    if is_folder and path.is_symlink():
+        return "link to a folder"
+    try:
+        if not is_folder and not path.is_file():  # a pipe would be waited for
+            return "no regular file"
+    except PermissionError:  # of the folder that it is in
+        return "unreadable"
+    if not _may_be_read(path):
+        return "unreadable"
     if is_folder:
-        return "link to a folder" if path.is_symlink() else None
-    if not path.is_file():  # a pipe would be waited for, a broken link holds nothing
-        return "no regular file"
+        return None
     if path.stat().st_size > memory_allowance() and path.suffix.lower() not in ENDINGS:
         return "too large"
     return None
+
+
+def _may_be_read(path: Path) -> bool:
+    """Whether its permissions let it be read; folders must let their entries be opened, too."""
+    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _is_hidden(name: str) -> bool:

@@ -9,15 +9,19 @@ from PIL import Image
 
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _EXTRA_SAMPLES = 258, 277, 338
 """Tags of TIFF 6.0."""
-_SUBSAMPLED = "YCbCr"
-"""The mode whose TIFFs have fewer samples than pixels."""
+_FAX = ("tiff_ccitt", "group3", "group4")
+"""Compressions in which a row takes a bit, however wide it is."""
+_SUBSAMPLED, _MAX_SUBSAMPLING = "YCbCr", 3
+"""The mode whose TIFFs may have fewer samples than pixels, a third at the least."""
 _MAX_RATIOS = {
     "raw": 1, "packbits": 64, "tiff_lzw": 4096, "tiff_deflate": 1032, "tiff_adobe_deflate": 1032,
+    "jpeg": 2048, "zstd": 1 << 16,
 }  # fmt: skip
 """Compression of a TIFF -> bytes of pixels that one byte may stand for at most.
 
 Runs of PackBits have 128 bytes in 2; a code of LZW (9 bits at least) stands for fewer than 4,096
-bytes; 1,032 is the bound of deflate (zlib's technical details).
+bytes; 1,032 is the bound of deflate (zlib's technical details). JPEG takes a bit for 64 pixels at
+least, of 3 bytes; a block of Zstandard takes 4 bytes for 128 KB. Others have no bound that we know.
 """
 _HEADER_BYTES = 1 << 16
 """Where JPEG 2000 and AVIF have said their bits a channel, metadata in front included."""
@@ -63,11 +67,16 @@ def has_unnamed_band(image: Image.Image) -> bool:
 def exceeds_file(image: Image.Image, path: Path) -> bool:
     """Whether a TIFF claims more pixels than its bytes could hold, however well they pack."""
     tags = getattr(image, "tag_v2", None)
-    ratio = _MAX_RATIOS.get(str(image.info.get("compression")))
-    if tags is None or ratio is None or image.mode == _SUBSAMPLED:
+    compression, n_bytes = str(image.info.get("compression")), path.stat().st_size
+    if tags is not None and compression in _FAX:
+        return image.height > 8 * n_bytes
+    ratio = _MAX_RATIOS.get(compression)
+    if tags is None or ratio is None:
         return False
+    if image.mode == _SUBSAMPLED:
+        ratio *= _MAX_SUBSAMPLING
     bits = sum(tags.get(_BITS_PER_SAMPLE, (1,)))
-    return bool(image.width * image.height * bits > 8 * ratio * path.stat().st_size)
+    return bool(image.width * image.height * bits > 8 * ratio * n_bytes)
 
 
 def _tile_args(image: Image.Image) -> list[Any]:

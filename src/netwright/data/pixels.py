@@ -291,22 +291,23 @@ def _count(channels: int) -> str:
 
 def _scale_doubts(array: NDArray[Any], pixel_format: PixelFormat) -> tuple[str, ...]:
     """A doubt where a whole batch seems to be on another scale: the answer stays as it is."""
-    high = min(pixel_format.high)
-    if not array.size or high * _DOUBTED_SHARE < 1 or min(pixel_format.low) < 0:
+    highs = np.array(pixel_format.high)  # (1,) or (channels,)
+    if not array.size or highs.max() * _DOUBTED_SHARE < 1 or min(pixel_format.low) < 0:
         return ()
     smallest, largest = float(array.min()), float(array.max())
     plain = len(array) == 1 and smallest == largest and largest.is_integer()
     if smallest < 0 or largest == 0 or plain:
         return ()
     trained = f"where the model was trained on {pixel_format.range_text}"
-    if len(pixel_format.low) > 1:
+    if len(highs) > 1:
         trained = "where each channel had a wider range in training"
     if array.dtype.kind == "b":
         return (f"All pixel values are true or false, taken as 1 and 0, {trained}.",)
-    if array.dtype.kind == "f" and largest <= 1:
-        fix = f"multiply them by {_number(high)} if they were divided by it."
+    if array.dtype.kind == "f" and largest <= 1 and len(highs) == 1:
+        fix = f"multiply them by {_number(highs[0])} if they were divided by it."
         return (f"All pixel values lie between 0 and 1, {trained}: {fix}",)
-    narrow = largest <= high * _DOUBTED_SHARE or array.dtype == np.uint8
+    narrow = bool((array.max(axis=(0, 1, 2)) <= highs * _DOUBTED_SHARE).all())
+    narrow |= array.dtype == np.uint8 and highs.min() > 255
     if pixel_format.is_eight_bit or not narrow:  # one dark picture of 8 bits is nothing odd
         return ()
     return (
