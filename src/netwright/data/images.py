@@ -109,6 +109,13 @@ def follow_array(values: Any, schema: ImageSchema) -> tuple[Images, tuple[str, .
     return Images(resized(pixels, schema.size), schema.format or EIGHT_BITS), notes
 
 
+def with_validation(train: Images, x_val: Any) -> tuple[Images, tuple[str, ...]]:
+    """Images for training and then for validation, whose pixels are read as those are; notes."""
+    rows, notes = follow_array(x_val, train.schema)
+    pixels = np.concatenate([train.pixels, rows.pixels])
+    return replace(train, pixels=pixels), tuple(f"Validation part: {note}" for note in notes)
+
+
 def common_size(files: Sequence[ImageFile], n_images: int = 0) -> tuple[Size, tuple[str, ...]]:
     """The size and channels that a set of images is brought to, and notes.
 

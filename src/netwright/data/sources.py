@@ -211,7 +211,9 @@ def _npz_raw(path: Path, test: Any) -> Raw:
     with naming(path):
         (features, target), notes = _features_and_target(x, y, where=path.name)
         if validation and isinstance(features, Images):
-            features, more_notes = _with_validation(features, more_x)
+            from netwright.data.images import with_validation
+
+            features, more_notes = with_validation(features, more_x)
             target, notes = np.concatenate([y, more_y]), notes + more_notes
     images = features if isinstance(features, Images) else None
     schema = images.schema if images else None
@@ -225,15 +227,6 @@ def _npz_raw(path: Path, test: Any) -> Raw:
         features, target, path.stem, path.name, validation=validation, test=held_out,
         notes=unused + notes + _of_test(more),
     )  # fmt: skip
-
-
-def _with_validation(train: Images, x_val: Any) -> tuple[Images, tuple[str, ...]]:
-    """Images for training and then for validation, whose pixels are read as those are."""
-    from netwright.data.images import follow_array
-
-    rows, notes = follow_array(x_val, train.schema)
-    pixels = np.concatenate([train.pixels, rows.pixels])
-    return replace(train, pixels=pixels), tuple(f"Validation part: {note}" for note in notes)
 
 
 def _npz_pair(path: Path, schema: ImageSchema | None = None) -> tuple[Pair, tuple[str, ...]]:
