@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,3 +150,10 @@ def test_links_to_class_folders_are_explained(draw: Draw, tmp_path: Path) -> Non
     )
     with pytest.raises(InputError, match=sentence):
         read_folder(tmp_path / "linked")
+
+
+def test_a_class_whose_name_is_no_text_is_refused(draw: Draw, tmp_path: Path) -> None:
+    draw("bee/1.png")
+    draw(f"{os.fsdecode(b'caf' + bytes([0xE9]))}/1.png")
+    with pytest.raises(InputError, match=r"called in UTF-8, got 'caf\\udce9'. Rename it"):
+        read_folder(tmp_path)

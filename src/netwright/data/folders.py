@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from netwright.data.checks import listed
 from netwright.data.image_files import FORMATS, ImageFile, Reason, Scan, scan, some_names
-from netwright.errors import InputError, printable
+from netwright.errors import InputError, expected, printable
 
 LabelledFiles: TypeAlias = tuple[tuple[ImageFile, str], ...]
 
@@ -145,7 +145,15 @@ def _labelled(seen: Scan, folder: Path, data_folder: Path) -> tuple[LabelledFile
         raise _no_classes(seen, folder, data_folder)
     classes = {label for _, label in files}
     _refuse_unread(seen, folder, classes)
+    _refuse_no_text(classes)
     return files, _empty_note(seen, folder, classes) + _nested_note(seen.images, folder)
+
+
+def _refuse_no_text(classes: set[str]) -> None:
+    """InputError where the name of a class has bytes that are no text: ONNX keeps UTF-8 alone."""
+    for name in sorted(classes):
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise InputError(expected("class folders", "called in UTF-8", name, "Rename it."))
 
 
 def _refuse_unread(seen: Scan, folder: Path, classes: set[str]) -> None:
