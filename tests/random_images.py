@@ -105,8 +105,6 @@ def _in_range(unit: NDArray[np.float64], mode: str) -> NDArray[Any]:
 def _same_values(pixels: NDArray[Any], mode: str) -> tuple[NDArray[Any], ...]:
     """The same numbers in other types of numpy."""
     names = ["float64", "float32"]
-    if mode == "bool":  # which is no number: 1 of 255 is another picture
-        return ()
     if mode not in ("share", "float"):
         names += ["int64", "uint16", "int32"]
     return tuple(pixels.astype(name) for name in names)

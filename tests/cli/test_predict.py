@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from netwright.cli.predict import for_spreadsheet
+from netwright.cli.predict import for_spreadsheet, predictions, write
+from netwright.data.task import task
+from netwright.deploy.onnx import card_of, export
+from netwright.networks.layers import Conv, GlobalPool, Linear
+from netwright.networks.training import Training
+from netwright.pipelines.pipeline import ImagePipeline, fit
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -23,3 +35,32 @@ def test_numbers_stay_numbers() -> None:
     assert safe.to_csv(index=False) == frame.to_csv(index=False)
     mixed = for_spreadsheet(pd.DataFrame({"prediction": pd.Series([-3, "-3", True], dtype=object)}))
     assert mixed["prediction"].tolist() == [-3, "'-3", True]
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("screen", "shown"), [(Terminal(), "\\x1b[2J"), (StringIO(), "\x1b[2J")])
+def test_a_terminal_gets_no_commands(
+    screen: StringIO, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"prediction": ["\x1b[2J"], "p(\x1b[2J)": [0.5]})
+    monkeypatch.setattr(sys, "stdout", screen)
+    write(frame, None)
+    assert screen.getvalue() == f"prediction,p({shown})\n{shown},0.5\n"
+
+
+def test_names_of_files_that_are_no_text_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (4, 4), 9).save(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    found = task(np.arange(20 * 16).reshape(20, 4, 4) % 256, np.arange(20) % 2)
+    layers = (Conv(2), GlobalPool(), Linear())
+    pipeline = fit(ImagePipeline(Training(layers, epochs=1)), found, seed=0)
+    export(pipeline, card_of(found), tmp_path / "model.onnx")
+    write(predictions(tmp_path / "model.onnx", str(tmp_path)), None)
+    header, row = capsys.readouterr().out.splitlines()
+    assert header == "file,prediction,p(0),p(1)"
+    assert row.startswith(f"{tmp_path}/caf\\udce9.png,")

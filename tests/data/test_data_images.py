@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,37 @@ def test_arrays_of_another_size_are_resized_and_it_is_said() -> None:
     )
     assert rows.shape == (4, 4, 5)
     assert notes == ("The images are 8 x 8 x 5 and are brought to 4 x 4 x 5.",)
+
+
+def test_grey_files_are_refused_where_channels_have_own_ranges(draw: Draw, tmp_path: Path) -> None:
+    schema = ImageSchema((6, 8, 3), PixelFormat((0.0, 0.0, 5.0), (1.0, 9.0, 900.0)))
+    Image.fromarray(np.zeros((6, 8), np.uint16)).save(tmp_path / "2.png")
+    for path in (draw("1.png", mode="L"), tmp_path / "2.png"):
+        with pytest.raises(InputError, match=rf"must be of 3 channels, got grey .*{path.name}"):
+            follow_images(described(path), schema)
+    assert len(follow_images(described(draw("3.png")), schema)[0].pixels) == 1
+
+
+def test_files_of_8_bits_for_another_range_are_told(draw: Draw, tmp_path: Path) -> None:
+    files = described(draw("1.png", mode="L"))
+    _, notes = follow_images(files, ImageSchema((6, 8, 1), PixelFormat((300.0,), (900.0,))))
+    assert notes == (
+        "The files have 8 bits: their 0 to 255 stand for the whole range trained on (300 to 900).",
+    )
+    Image.fromarray(np.full((6, 8), 400, np.uint16)).save(tmp_path / "2.png")
+    deep = described(tmp_path / "2.png")
+    for own in (EIGHT_BITS, PixelFormat((0.0,), (1.0,))):
+        assert follow_images(files, ImageSchema((6, 8, 1), own))[1] == ()
+    own = PixelFormat((300.0,), (900.0,))
+    assert follow_images(deep, ImageSchema((6, 8, 1), own))[1] == ()
+
+
+def test_bands_and_bits_that_are_not_read_are_told(draw: Draw) -> None:
+    (plain,) = described(draw("1.png"))
+    five, deep = replace(plain, bands=5), replace(plain, is_deep_colour=True)
+    _, notes = read_images([five, five, deep])
+    assert notes[:2] == (
+        "1 file has more than 8 bits a channel (1.png): the upper 8 are read. Arrays (.npz) keep "
+        "all.",
+        "2 files have 5 bands (1.png, 1.png), of which 3 are read. Arrays (.npz) keep all.",
+    )

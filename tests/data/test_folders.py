@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +136,24 @@ def test_commands_to_a_terminal_in_names_are_shown_not_sent(draw: Draw, tmp_path
     notes = "".join(read_folder(tmp_path).notes)
     assert "\x1b" not in notes
     assert r"\x1b]0;x\x07.txt" in notes
+
+
+def test_links_to_class_folders_are_explained(draw: Draw, tmp_path: Path) -> None:
+    draw("real/ant/1.png")
+    draw("real/bee/1.png")
+    (tmp_path / "linked").mkdir()
+    for name in ("ant", "bee"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "real" / name)
+    sentence = (
+        r"got no images \(2 links to folders \(ant, bee\)\). Copy the folders, or give the folder "
+        "that they point to."
+    )
+    with pytest.raises(InputError, match=sentence):
+        read_folder(tmp_path / "linked")
+
+
+def test_a_class_whose_name_is_no_text_is_refused(draw: Draw, tmp_path: Path) -> None:
+    draw("bee/1.png")
+    draw(f"{os.fsdecode(b'caf' + bytes([0xE9]))}/1.png")
+    with pytest.raises(InputError, match=r"called in UTF-8, got 'caf\\udce9'. Rename it"):
+        read_folder(tmp_path)

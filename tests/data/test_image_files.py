@@ -1,14 +1,19 @@
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from netwright.data import memory
+from netwright.data.folders import image_files, read_folder
 from netwright.data.image_files import FORMATS, decode, describe, is_image, scan
+from netwright.data.image_headers import channel_bits
 from netwright.data.pixels import EIGHT_BITS, PixelFormat
 from netwright.errors import InputError
 
@@ -214,3 +219,189 @@ def test_colours_of_16_bits_are_known(tmp_path: Path) -> None:
     parts = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
     assert describe(tmp_path / "1.png").is_deep_colour
+
+
+def deep_colours(ending: str, folder: Path) -> Path:
+    """A colour file whose header says 10 or 16 bits a channel."""
+    path = folder / f"1.{ending}"
+    if ending == "ppm":
+        path.write_bytes(b"P6 2 2 65535\n" + bytes(24))
+        return path
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\xff\x4f\xff\x51") + 42] = 9
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["ppm", "jp2", "j2k"])
+def test_bits_that_pillow_drops_are_known(ending: str, tmp_path: Path) -> None:
+    assert describe(deep_colours(ending, tmp_path)).is_deep_colour
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / f"8.{ending}")
+    assert not describe(tmp_path / f"8.{ending}").is_deep_colour
+
+
+@pytest.mark.parametrize(("flags", "bits"), [(0x00, 8), (0x40, 10), (0x60, 12)])
+def test_the_bits_of_avif_are_those_of_its_record(flags: int, bits: int, tmp_path: Path) -> None:
+    path = tmp_path / "1.avif"
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(path)
+    assert not describe(path).is_deep_colour
+    content = bytearray(path.read_bytes())
+    place = content.index(b"av1C") + 6
+    content[place] = content[place] & 0x9F | flags
+    changed = tmp_path / "changed"  # which Pillow would refuse: its pixels have 8 bits
+    changed.write_bytes(content)
+    with Image.open(path) as image:
+        assert channel_bits(image, changed) == bits
+
+
+def tiff(path: Path, tags: dict[int, tuple[int, ...]], pixels: bytes) -> Path:
+    """An uncompressed TIFF of one strip with these tags (SHORT and LONG)."""
+    n_tags = len(tags) + 1
+    after = 8 + 2 + 12 * n_tags + 4
+    extra, entries = b"", []
+    for tag, values in sorted((tags | {273: (0,)}).items()):
+        kind, code = (4, "I") if tag in (256, 257, 273, 279) else (3, "H")
+        content = struct.pack(f"<{len(values)}{code}", *values)
+        if len(content) > 4:
+            content, extra = struct.pack("<I", after + len(extra)), extra + content
+        entries.append([tag, struct.pack("<HHI", tag, kind, len(values)), content.ljust(4, b"\0")])
+    start = struct.pack("<I", after + len(extra))
+    body = b"".join(head + (start if tag == 273 else value) for tag, head, value in entries)
+    path.write_bytes(
+        b"II*\0" + struct.pack("<IH", 8, n_tags) + body + struct.pack("<I", 0) + extra + pixels
+    )
+    return path
+
+
+def tags_of(width: int, height: int, bands: int, more: dict[int, tuple[int, ...]]) -> dict[
+    int, tuple[int, ...]
+]:  # fmt: skip
+    return {
+        256: (width,), 257: (height,), 258: (8,) * bands, 259: (1,), 262: (2,), 277: (bands,),
+        278: (height,), 279: (width * height * bands,),
+    } | more  # fmt: skip
+
+
+BANDS = [(5, {338: (0, 0)}), (4, {338: (0,)}), (4, {})]
+
+
+@pytest.mark.parametrize(("bands", "more"), BANDS)
+def test_bands_that_are_not_read_are_counted(
+    bands: int, more: dict[int, tuple[int, ...]], tmp_path: Path
+) -> None:
+    pixel = bytes([10, 20, 30, 0, 7][:bands])
+    path = tiff(tmp_path / "1.tif", tags_of(4, 4, bands, more), pixel * 16)
+    file = describe(path)
+    assert (file.bands, file.bands_read, file.has_alpha) == (bands, 3, False)
+    assert decode(path, (4, 4, 3), PixelFormat(background=255))[0][0, 0].tolist() == [10, 20, 30]
+
+
+def test_a_band_that_is_called_alpha_is_alpha(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "1.tif", tags_of(4, 4, 4, {338: (2,)}), bytes([10, 20, 30, 0]) * 16)
+    file = describe(path)
+    assert (file.bands, file.has_alpha) == (0, True)
+    assert decode(path, (4, 4, 3), PixelFormat(background=255))[0].min() == 255
+
+
+@pytest.mark.parametrize("compression", [1, 4, 5, 7, 8, 32773])
+def test_a_tiff_that_claims_more_than_its_bytes_is_refused(
+    compression: int, tmp_path: Path
+) -> None:
+    more = {259: (compression,)} | ({262: (0,), 258: (1,), 277: (1,)} if compression == 4 else {})
+    path = tiff(tmp_path / "1.tif", tags_of(9_000, 9_000, 3, more), bytes(48))
+    with pytest.raises(InputError, match=r"1.tif must be .*9,000 x 9,000 pixels in too few bytes"):
+        describe(path)
+
+
+PACKED = [
+    ("L", "raw"), ("L", "packbits"), ("L", "tiff_lzw"), ("L", "tiff_deflate"), ("L", "jpeg"),
+    ("1", "group4"), ("1", "group3"), ("RGB", "jpeg"), ("YCbCr", "raw"), ("RGB", "tiff_lzw"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "compression"), PACKED)
+def test_a_tiff_that_packs_well_is_read(mode: str, compression: str, tmp_path: Path) -> None:
+    Image.new(mode, (2_000, 2_000)).save(tmp_path / "1.tif", compression=compression)
+    assert decode(tmp_path / "1.tif", (4, 4, 1), EIGHT_BITS)[0].max() == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_is_read_as_grey_and_as_colours(
+    mode: str, channels: int, tmp_path: Path
+) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / "1.tif")
+    assert decode(tmp_path / "1.tif", (4, 4, channels), EIGHT_BITS)[0].shape == (4, 4, channels)
+
+
+def test_the_memory_that_a_picture_takes_depends_on_its_colours(
+    draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey, colours = draw("1.png", mode="L", size=(100, 100)), draw("2.png", size=(100, 100))
+    monkeypatch.setattr(memory, "memory_allowance", lambda: 50_000)
+    assert decode(grey, (8, 8, 1), EIGHT_BITS)[0].shape == (8, 8, 1)
+    with pytest.raises(InputError, match=r"1.png .* got 60 KB"):
+        decode(grey, (8, 8, 3), EIGHT_BITS)
+    with pytest.raises(InputError, match=r"2.png .* got 120 KB"):
+        describe(colours)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """The rights of somebody who is not root, to whom permissions mean nothing."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A folder of two classes and of things that may not be read."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        for name in ("ant/1.png", "ant/2.png", "bee/1.png"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            Image.new("L", (4, 4)).save(folder / name)
+        (folder / "notes").write_bytes(b"secret")
+        for name in ("notes", "ant/2.png"):
+            (folder / name).chmod(0)
+        yield folder
+
+
+def test_what_may_not_be_read_is_counted_as_that(locked: Path) -> None:
+    with without_privileges():
+        seen = scan(locked)
+        folder = read_folder(locked)
+    assert [image.path.parent.name for image in seen.images] == ["ant", "bee"]
+    assert [(path.name, reason) for path, reason in seen.left_out] == [
+        ("2.png", "unreadable"), ("notes", "unreadable"),
+    ]  # fmt: skip
+    assert folder.notes == ("Left out: 2 entries that may not be read (2.png, notes).",)
+
+
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_a_class_that_may_not_be_read_is_refused(mode: int, locked: Path) -> None:
+    (locked / "cat").mkdir(mode)
+    (locked / "cat").chmod(mode)
+    with without_privileges():
+        assert [path.name for path in scan(locked).folders] == ["ant", "bee"]
+        with pytest.raises(InputError, match=r"cat must hold images that may be read, .* forbid"):
+            read_folder(locked)
+
+
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_a_folder_that_may_not_be_read_is_said_to_be(mode: int, locked: Path) -> None:
+    locked.chmod(mode)
+    with without_privileges():
+        files, notes = image_files(locked)
+        left_out = scan(locked).left_out
+    locked.chmod(0o755)
+    assert (files, len(notes)) == ([], 1)
+    assert "may not be read" in notes[0]
+    assert {reason for _, reason in left_out} == {"unreadable"}

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,93 @@ def test_older_models_judge_the_range_by_the_batch() -> None:
     assert levels_by_batch(np.zeros((1, 4, 4, 4), np.uint8)).shape == (1, 4, 4, 3)
     with pytest.raises(InputError, match="pixels must be from 0 to 255"):
         levels_by_batch(np.array([[[3.0, -1.0]]]))
+
+
+OF_12_BITS = PixelFormat((0.0,), (4095.0,))
+DOUBTED = [
+    (EIGHT_BITS, [[0.0, 0.4], [1.0, 0.2]], "float32", "multiply them by 255"),
+    (EIGHT_BITS, [[0, 1], [1, 0]], "float64", "multiply them by 255"),
+    (EIGHT_BITS, [[0, 1], [1, 0]], "bool", "are true or false, taken as 1 and 0"),
+    (OF_12_BITS, [[0, 0.5], [0.3, 0]], "float64", "multiply them by 4,095"),
+    (OF_12_BITS, [[0, 255], [20, 0]], "uint8", "between 0 and 255, where .* 0 to 4,095"),
+    (OF_12_BITS, [[0, 255], [20, 0]], "uint16", "between 0 and 255, where .* 0 to 4,095"),
+    (PixelFormat((0.0,), (65535.0,)), [[0, 4095], [7, 0]], "int64", "between 0 and 4,095"),
+    (PixelFormat((0.0,), (1023.0,)), [[0, 200], [7, 0]], "uint8", "between 0 and 200"),
+]
+
+
+@pytest.mark.parametrize(("own", "values", "dtype", "doubt"), DOUBTED)
+def test_a_batch_on_another_scale_is_doubted_once(
+    own: PixelFormat, values: Any, dtype: str, doubt: str
+) -> None:
+    batch = np.array([values], dtype)
+    pixels, notes = ImageSchema((2, 2, 1), own).read(batch)
+    (note,) = notes
+    assert re.search(doubt, note)
+    np.testing.assert_array_equal(pixels, own.levels(batch[..., None])[0])
+
+
+NOT_DOUBTED = [
+    (EIGHT_BITS, [[0, 1], [1, 0]], "uint8"),
+    (EIGHT_BITS, [[0, 9], [15, 0]], "uint16"),
+    (EIGHT_BITS, [[1, 1], [1, 1]], "float32"),
+    (EIGHT_BITS, [[0, 0], [0, 0]], "bool"),
+    (OF_12_BITS, [[0, 300], [20, 0]], "uint16"),
+    (OF_12_BITS, [[0, 0], [0, 0]], "uint8"),
+    (PixelFormat((0.0,), (1.0,)), [[0, 0.001], [0, 0]], "float32"),
+    (PixelFormat((0.0,), (1.0,)), [[0, 1], [0, 0]], "bool"),
+    (PixelFormat((0.0,), (200.0,)), [[0, 100], [7, 0]], "uint8"),
+    (PixelFormat((-3.0,), (300.0,)), [[0, 1], [0, 0]], "float32"),
+]
+
+
+@pytest.mark.parametrize(("own", "values", "dtype"), NOT_DOUBTED)
+def test_dark_pictures_are_not_doubted(own: PixelFormat, values: Any, dtype: str) -> None:
+    assert ImageSchema((2, 2, 1), own).read(np.array([values], dtype))[1] == ()
+
+
+def test_each_channel_is_doubted_by_its_own_range() -> None:
+    schema = ImageSchema((2, 2, 2), PixelFormat((0.0, 0.0), (100.0, 9000.0)))
+    small = np.array([[[[0, 0], [1, 90]], [[2, 3], [6, 300]]]])
+    assert "where each channel had a wider range in training" in schema.read(small)[1][0]
+    assert schema.read(small * np.array([10, 1]))[1] == ()
+
+
+def test_several_plain_images_of_ones_are_doubted() -> None:
+    assert "multiply them by 255" in ImageSchema((2, 2, 1)).read(np.ones((2, 2, 2)))[1][0]
+
+
+def test_grey_is_refused_where_channels_have_own_ranges() -> None:
+    schema = ImageSchema((6, 8, 3), PixelFormat((0.0, 0.0, 5.0), (1.0, 9.0, 900.0)))
+    with pytest.raises(InputError, match=r"must be of 3 channels, got \(5, 6, 8, 1\)"):
+        schema.read(np.zeros((5, 6, 8, 1)))
+    assert schema.read(np.full((5, 6, 8, 3), 5.0))[0].shape == (5, 6, 8, 3)
+    grey = ImageSchema((6, 8, 1)).read(np.zeros((5, 6, 8, 3)))[0]
+    assert grey.shape == (5, 6, 8, 3)  # one range for all channels: these are turned to grey
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, 5, 10, 64])
+def test_bands_that_come_first_are_refused(first: int) -> None:
+    with pytest.raises(InputError, match=r"Move the channels last: x.transpose\(0, 2, 3, 1\)"):
+        batch_of(np.zeros((4, first, 32, 32)))
+
+
+@pytest.mark.parametrize("shape", [(4, 32, 32, 32), (4, 65, 32, 32), (4, 2, 4, 4), (4, 32, 8, 5)])
+def test_as_many_bands_as_columns_stay_possible(shape: tuple[int, ...]) -> None:
+    assert batch_of(np.zeros(shape)).shape == shape
+
+
+def test_one_image_of_another_size_is_refused() -> None:
+    with pytest.raises(InputError, match=r"got a single image of shape \(32, 32, 3\).*x\[None\]"):
+        ImageSchema((28, 28, 3)).read(np.zeros((32, 32, 3), np.uint8))
+    assert ImageSchema((28, 28, 1)).read(np.zeros((5, 32, 1)))[0].shape == (5, 32, 1, 1)
+    assert ImageSchema((28, 28, 3)).read(np.zeros((5, 32, 32)))[0].shape == (5, 32, 32, 1)
+
+
+def test_a_mask_that_hides_values_is_refused() -> None:
+    hidden = np.ma.MaskedArray(np.zeros((2, 3, 3)), mask=np.eye(3)[None].repeat(2, 0) > 0)
+    for read in (numeric_array, read_array, ImageSchema((3, 3, 1)).read):
+        with pytest.raises(InputError, match=r"a masked array that hides 6. .*x.filled\(0\)"):
+            read(hidden)
+    nothing_hidden = np.ma.MaskedArray(np.ones((2, 3, 3)))
+    assert numeric_array(nothing_hidden).sum() == 18

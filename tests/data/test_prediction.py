@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.data.prediction import part, read_rows, schema_from
+from netwright.data.sources import open_raw
 from netwright.data.task import Images, Table, task
 from netwright.errors import InputError
 
@@ -126,3 +128,35 @@ def test_held_out_arrays_and_folders(draw: Callable[..., Path], tmp_path: Path) 
     assert held.target.tolist() == [1]
     assert np.asarray(held.features).shape == (1, 6, 8, 3)
     assert "brought to 6 x 8" in held.notes[0]
+
+
+def test_validation_images_of_an_npz_do_not_move_the_range(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    train, validation = rng.uniform(0, 1, (20, 5, 5)), rng.uniform(0, 255, (6, 5, 5))
+    y = np.arange(20) % 2
+    np.savez(tmp_path / "x.npz", x_train=train, y_train=y, x_val=validation, y_val=y[:6])
+    raw = open_raw(tmp_path / "x.npz")
+    assert isinstance(raw.features, Images)
+    assert raw.features.schema.format == replace(
+        PixelFormat((0.0,), (1.0,)), background=raw.features.schema.format.background
+    )
+    np.testing.assert_array_equal(
+        raw.features.pixels[:20], np.rint(train * 255).astype(np.uint8)[..., None]
+    )
+    assert (len(raw.features.pixels), raw.validation, len(raw.target)) == (26, 6, 26)
+    assert any(note.startswith("Validation part: ") and "are clipped" in note for note in raw.notes)
+
+
+def test_validation_rows_of_a_table_are_joined(tmp_path: Path) -> None:
+    x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    np.savez(tmp_path / "x.npz", x_train=x, y_train=y, x_val=x[:6], y_val=y[:6])
+    raw = open_raw(tmp_path / "x.npz")
+    assert (len(raw.features), raw.validation, len(raw.target)) == (26, 6, 26)
+
+
+def test_a_mask_that_hides_data_is_refused() -> None:
+    images = np.ma.MaskedArray(np.zeros((4, 3, 3)), mask=np.ones((4, 3, 3)))
+    with pytest.raises(InputError, match=r"data must be .* hides 36. Fill them: x.filled\(0\)"):
+        open_raw(images, [0, 1, 0, 1])
+    with pytest.raises(InputError, match=r"Fill them: x.filled\(numpy.nan\)"):
+        open_raw(images[0], [0, 1, 0])

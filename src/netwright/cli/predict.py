@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from netwright.data.missing import MissingMarks
 from netwright.data.prediction import read_rows, schema_from
 from netwright.data.task import Images, Table
 from netwright.deploy.model import load
-from netwright.errors import InputError, plural
+from netwright.errors import InputError, plural, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def predictions(model: Path, data: str) -> pd.DataFrame:
     """One row each: `prediction`, and for classes their probabilities as ``p(class)``.
 
-    Of image files, `file` comes first.
+    Of image files, `file` comes first, with control characters and bytes that are no text as escapes.
     """
     import pandas as pd
 
@@ -33,7 +34,7 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
         say(note, ERR)
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
     if isinstance(rows, Images) and rows.files:
-        frame.insert(0, "file", rows.files)
+        frame.insert(0, "file", [printable(name, stays="") for name in rows.files])
     if loaded.classes:
         chances = loaded.predict_proba(rows)
         for i, label in enumerate(loaded.classes):
@@ -46,14 +47,12 @@ def for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:
 
     A spreadsheet runs what begins with one of `_FORMULA`, whoever wrote it; numbers stay numbers.
     """
-    from pandas.api.types import is_numeric_dtype
+    return _with_texts(frame, _without_formula)
 
-    texts = {
-        str(name): column.map(_without_formula)
-        for name, column in frame.items()
-        if not is_numeric_dtype(column)
-    }
-    return frame.assign(**texts).rename(columns=_without_formula)
+
+def for_terminal(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the control characters of texts and headings as escapes."""
+    return _with_texts(frame, _printable)
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -63,9 +62,26 @@ def _without_formula(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
+def _printable(cell: object) -> object:
+    return printable(cell) if isinstance(cell, str) else cell
+
+
+def _with_texts(frame: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
+    """The table with `change` applied to each heading and each cell of a column of texts."""
+    from pandas.api.types import is_numeric_dtype
+
+    texts = {
+        str(name): column.map(change)
+        for name, column in frame.items()
+        if not is_numeric_dtype(column)
+    }
+    return frame.assign(**texts).rename(columns=change)
+
+
 def write(frame: pd.DataFrame, out: Path | None) -> None:
-    """As CSV to a file, or to stdout."""
+    """As CSV to a file, or to stdout; for a terminal, without what would command it."""
     if out is None:
+        frame = for_terminal(frame) if sys.stdout.isatty() else frame
         frame.to_csv(sys.stdout, index=False)
         return
     if not out.parent.is_dir():

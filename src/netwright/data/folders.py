@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from netwright.data.checks import listed
 from netwright.data.image_files import FORMATS, ImageFile, Reason, Scan, scan, some_names
-from netwright.errors import InputError, printable
+from netwright.errors import InputError, expected, printable
 
 LabelledFiles: TypeAlias = tuple[tuple[ImageFile, str], ...]
 
@@ -28,6 +28,7 @@ _WHY: Mapping[Reason, tuple[str, str]] = {
     "unread format": (
         "image in a format that is not read", "images in formats that are not read",
     ),
+    "unreadable": ("entry that may not be read", "entries that may not be read"),
     "no regular file": ("entry that is not a regular file", "entries that are not regular files"),
     "link to a folder": ("link to a folder", "links to folders"),
     "too large": ("file above a quarter of the memory", "files above a quarter of the memory"),
@@ -144,20 +145,35 @@ def _labelled(seen: Scan, folder: Path, data_folder: Path) -> tuple[LabelledFile
         raise _no_classes(seen, folder, data_folder)
     classes = {label for _, label in files}
     _refuse_unread(seen, folder, classes)
+    _refuse_no_text(classes)
     return files, _empty_note(seen, folder, classes) + _nested_note(seen.images, folder)
 
 
+def _refuse_no_text(classes: set[str]) -> None:
+    """InputError where the name of a class has bytes that are no text: ONNX keeps UTF-8 alone."""
+    for name in sorted(classes):
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise InputError(expected("class folders", "called in UTF-8", name, "Rename it."))
+
+
 def _refuse_unread(seen: Scan, folder: Path, classes: set[str]) -> None:
-    """InputError where a class would vanish because its format is not read."""
+    """InputError where a class would vanish because it may not be read, or its format is not."""
     unread = [path for path, reason in seen.left_out if reason == "unread format"]
-    for path in unread:
+    locked = [path for path, reason in seen.left_out if reason == "unreadable"]
+    for path in (*unread, *locked):
         inner = path.relative_to(folder).parts if _is_below(path, folder) else ()
-        if len(inner) > 1 and inner[0] not in classes:
-            same = [other for other in unread if _is_below(other, folder / inner[0])]
+        if not inner or inner[0] in classes or (len(inner) == 1 and not path.is_dir()):
+            continue
+        if path in locked:
             raise InputError(
-                f"{folder / inner[0]} must hold images that can be read ({_formats_text()}), got "
-                f"{len(same):,} in other formats ({some_names(same)}). Convert them to PNG first."
+                f"{folder / inner[0]} must hold images that may be read, got {path.name!r}, which "
+                "its permissions forbid. Change them, or move the folder away."
             )
+        same = [other for other in unread if _is_below(other, folder / inner[0])]
+        raise InputError(
+            f"{folder / inner[0]} must hold images that can be read ({_formats_text()}), got "
+            f"{len(same):,} in other formats ({some_names(same)}). Convert them to PNG first."
+        )
 
 
 def _empty_note(seen: Scan, folder: Path, classes: set[str]) -> tuple[str, ...]:
@@ -197,6 +213,10 @@ def _no_classes(seen: Scan, folder: Path, data_folder: Path) -> InputError:
     fix = f" Did you mean the file {str(tables[0])!r}?" if tables else ""
     if not fix and loose:
         fix = " Put the images of each class into a folder of its own."
+    elif not fix and seen.left_out and seen.left_out[0][1] == "link to a folder":
+        fix = " Copy the folders, or give the folder that they point to."
+    elif not fix and seen.left_out and seen.left_out[0][1] == "unreadable":
+        fix = " Change their permissions."
     elif not fix:
         fix = f" Formats that are read: {_formats_text()}."
     return InputError(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from netwright.data.image_headers import channel_bits, exceeds_file, has_unnamed_band, n_bands
 from netwright.data.memory import memory_allowance, refuse_if_larger
 from netwright.data.pixels import PixelFormat, Pixels, Size
 from netwright.errors import InputError, printable
@@ -36,8 +37,8 @@ UNREAD_ENDINGS = frozenset({
 """Images in formats that are not read: a class of nothing else is refused, not left out."""
 
 Reason: TypeAlias = Literal[
-    "hidden", "no image", "unread format", "no regular file", "link to a folder", "too large",
-    "outside",
+    "hidden", "no image", "unread format", "unreadable", "no regular file", "link to a folder",
+    "too large", "outside",
 ]  # fmt: skip
 """Why something is left out."""
 
@@ -50,11 +51,20 @@ _TURNS = {
 }  # fmt: skip
 """EXIF orientation -> what turns the image upright."""
 _ORIENTATION = 0x0112
+_VIA_RGB = ("P", "PA", "LAB")
+"""Modes that Pillow does not turn to grey in one step, or not by the colours that are seen."""
 _MANY_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")
 """Formats of which further frames are worth a word; those of MPO are previews and depth maps."""
 _ICON = b"\0\0\1\0"
 _MAX_ICON_PIXELS = 2048 * 2048
 """Icons have 256 x 256 pixels at most, those of some programs 1024 x 1024."""
+_GREY_PIXEL_BYTES, _MAX_PIXEL_BYTES = 2, 12
+_PIXEL_BYTES = {"1": 6, "L": 6, "P": 9}
+"""Mode -> bytes a pixel while it is decoded, turned and converted to colours, which take 4 each.
+
+Grey ones that stay grey take `_GREY_PIXEL_BYTES`; other modes up to `_MAX_PIXEL_BYTES`: three
+copies of 4 bytes.
+"""
 _PILLOW = threading.RLock()
 
 
@@ -69,7 +79,14 @@ class ImageFile:
     has_alpha: bool = False
     has_frames: bool = False
     is_deep_colour: bool = False
-    """Whether it has more than 8 bits a channel in colour, of which Pillow reads the upper 8."""
+    """Whether it has more than 8 bits a channel, of which Pillow reads the upper 8."""
+    bands: int = 0
+    """Bands of the file where it has more than are read, else 0."""
+
+    @property
+    def bands_read(self) -> int:
+        """Bands of its mode; a fourth that no tag calls alpha is left out."""
+        return 3 if self.mode == "RGBA" and not self.has_alpha else Image.getmodebands(self.mode)
 
     @property
     def is_deep(self) -> bool:
@@ -123,11 +140,11 @@ def describe(path: Path) -> ImageFile:
             width, height = image.size[::-1] if turned else image.size
             described = ImageFile(
                 path, height, width, image.mode, _has_alpha(image), _has_frames(image),
-                _is_deep_colour(image),
+                not _is_deep(image.mode) and channel_bits(image, path) > 8, _extra_bands(image),
             )  # fmt: skip
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
             raise unreadable(path, error) from None
-        _refuse_larger(path, image)
+        _refuse_larger(path, image, 1)
     return described
 
 
@@ -146,15 +163,15 @@ def decode(path: Path, size: Size, pixel_format: PixelFormat | None) -> tuple[Pi
     `pixel_format` None: as versions read it that did not store the format.
     """
     with _opened(path) as image:
-        _refuse_larger(path, image)
+        _refuse_larger(path, image, size[2])
         try:
             upright = _upright(image)
+            if pixel_format is None:
+                return fitted(_old_levels(upright), size), 0
+            if not _is_deep(upright.mode):
+                return fitted(_without_alpha(upright, size[2], pixel_format.background), size), 0
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
             raise unreadable(path, error) from None
-        if pixel_format is None:
-            return fitted(_old_levels(upright), size), 0
-        if not _is_deep(upright.mode):
-            return fitted(_without_alpha(upright, size[2], pixel_format.background), size), 0
         levels, n_clipped = format_levels(path, np.asarray(upright), pixel_format)
         return fitted(Image.fromarray(levels), size), n_clipped
 
@@ -216,24 +233,44 @@ def some_names(paths: Iterable[Path], shown: int = 3) -> str:
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Files and folders below a folder, and whether it is a folder; hidden ones are not entered."""
-    for place, folders, files in os.walk(folder):
+    """Files and folders below a folder, and whether it is a folder.
+
+    Hidden ones and those that may not be read are not entered.
+    """
+    errors: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=errors.append):
         yield from ((Path(place, name), False) for name in files)
         yield from ((Path(place, name), True) for name in folders)
-        folders[:] = [name for name in folders if not _is_hidden(name)]
+        folders[:] = [
+            name for name in folders if not _is_hidden(name) and _may_be_read(Path(place, name))
+        ]
+    yield from ((Path(error.filename), True) for error in errors)
 
 
 def _reason(path: Path, is_folder: bool) -> Reason | None:
     """Why a file or folder is not looked at."""
     if _is_hidden(path.name):
         return "hidden"
+    if is_folder and path.is_symlink():
+        return "link to a folder"
+    try:
+        if not is_folder and not path.is_file():  # a pipe would be waited for
+            return "no regular file"
+    except PermissionError:  # of the folder that it is in
+        return "unreadable"
+    if not _may_be_read(path):
+        return "unreadable"
     if is_folder:
-        return "link to a folder" if path.is_symlink() else None
-    if not path.is_file():  # a pipe would be waited for, a broken link holds nothing
-        return "no regular file"
+        return None
     if path.stat().st_size > memory_allowance() and path.suffix.lower() not in ENDINGS:
         return "too large"
     return None
+
+
+def _may_be_read(path: Path) -> bool:
+    """Whether its permissions let it be read; folders must let their entries be opened, too."""
+    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _is_hidden(name: str) -> bool:
@@ -286,10 +323,17 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _refuse_larger(path: Path, image: Image.Image) -> None:
-    """InputError where decoding and converting would take too much memory."""
+def _refuse_larger(path: Path, image: Image.Image, channels: int) -> None:
+    """InputError where decoding and converting to `channels` would take too much memory.
+
+    And where a TIFF claims a size that its bytes cannot hold: to find out takes its decoder long.
+    """
     width, height = image.size
-    bytes_a_pixel = 2 if image.mode in ("1", "L", "P") else 12  # decoded, turned, converted
+    if exceeds_file(image, path):
+        raise unreadable(path, OSError(f"{width:,} x {height:,} pixels in too few bytes"))
+    bytes_a_pixel = _PIXEL_BYTES.get(image.mode, _MAX_PIXEL_BYTES)
+    if channels == 1 and image.mode in ("1", "L"):
+        bytes_a_pixel = _GREY_PIXEL_BYTES
     what = f"{path} ({width:,} x {height:,} pixels)"
     refuse_if_larger(width * height * bytes_a_pixel, what, "Scale it down first.")
 
@@ -329,14 +373,22 @@ def _old_levels(image: Image.Image) -> Image.Image:
 
 def _has_alpha(image: Image.Image) -> bool:
     """Whether the file declares transparency: a channel, or a colour that stands for it."""
-    return not _is_deep(image.mode) and image.has_transparency_data
+    if _is_deep(image.mode) or has_unnamed_band(image):
+        return False
+    return image.has_transparency_data
+
+
+def _extra_bands(image: Image.Image) -> int:
+    """Bands of the file where it has more than are read, else 0."""
+    bands = n_bands(image)
+    return bands if bands > len(image.getbands()) or has_unnamed_band(image) else 0
 
 
 def _without_alpha(image: Image.Image, channels: int, background: int) -> Image.Image:
     """Transparent parts laid over the background; a palette looked up."""
     mode = "L" if channels == 1 else "RGB"
     if not _has_alpha(image):
-        return image.convert("RGB").convert(mode) if image.mode in ("P", "PA") else image
+        return image.convert("RGB").convert(mode) if image.mode in _VIA_RGB else image
     with_alpha = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
     ground = Image.new(mode, image.size, (background,) * len(mode) if channels > 1 else background)
     ground.paste(with_alpha.convert(mode), mask=with_alpha.getchannel("A"))
@@ -345,9 +397,3 @@ def _without_alpha(image: Image.Image, channels: int, background: int) -> Image.
 
 def _has_frames(image: Image.Image) -> bool:
     return image.format in _MANY_FRAMES and bool(getattr(image, "is_animated", False))
-
-
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Whether the tiles of a colour image say 16 bits, of which Pillow keeps 8."""
-    tiles = getattr(image, "tile", ())
-    return not _is_deep(image.mode) and any(";16" in str(tile[3:]) for tile in tiles)

@@ -74,13 +74,14 @@ def follow_images(
 ) -> tuple[Images, tuple[str, ...]]:
     """Image files read as a model's training images were, and notes."""
     _refuse_channels(schema.size)
+    _refuse_grey(files, schema)
     _refuse_set(len(files), schema.size)
     pixels, n_clipped = read_files(files, schema.size, schema.format)
     deep = sum(file.height * file.width for file in files if file.is_deep)
     notes = _resize_notes(files, schema.size) + _kinds_notes(files, schema.size)
     names = tuple(str(file.path) for file in files)
     images = Images(pixels, schema.format or EIGHT_BITS, names)
-    return images, notes + schema.format_notes(n_clipped, deep)
+    return images, notes + _bits_notes(files, schema) + schema.format_notes(n_clipped, deep)
 
 
 def read_array(values: Any) -> tuple[Images, tuple[str, ...]]:
@@ -106,6 +107,13 @@ def follow_array(values: Any, schema: ImageSchema) -> tuple[Images, tuple[str, .
         notes += (f"The images are {by(pixels.shape[1:])} and are brought to {by(schema.size)}.",)
     _refuse_set(len(pixels), schema.size)
     return Images(resized(pixels, schema.size), schema.format or EIGHT_BITS), notes
+
+
+def with_validation(train: Images, x_val: Any) -> tuple[Images, tuple[str, ...]]:
+    """Images for training and then for validation, whose pixels are read as those are; notes."""
+    rows, notes = follow_array(x_val, train.schema)
+    pixels = np.concatenate([train.pixels, rows.pixels])
+    return replace(train, pixels=pixels), tuple(f"Validation part: {note}" for note in notes)
 
 
 def common_size(files: Sequence[ImageFile], n_images: int = 0) -> tuple[Size, tuple[str, ...]]:
@@ -231,16 +239,59 @@ def _kinds_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
         have = "1 file has" if len(frames) == 1 else f"{len(frames):,} files have"
         notes.append(f"{have} several frames ({some_names(frames)}): the first one is read.")
     if deep := [file.path for file in files if file.is_deep_colour]:
-        have = "1 colour file has" if len(deep) == 1 else f"{len(deep):,} colour files have"
+        have = "1 file has" if len(deep) == 1 else f"{len(deep):,} files have"
         notes.append(
-            f"{have} 16 bits a channel ({some_names(deep)}): the upper 8 are read. Arrays (.npz) "
-            "keep all."
+            f"{have} more than 8 bits a channel ({some_names(deep)}): the upper 8 are read. Arrays "
+            "(.npz) keep all."
         )
+    notes += _bands_notes(files)
     coloured = [file.path for file in files if not file.is_grey]
     if size[2] == 1 and coloured:
         have = "1 colour file is" if len(coloured) == 1 else f"{len(coloured):,} colour files are"
         notes.append(f"{have} read as grey ({some_names(coloured)}): the training images were.")
     return tuple(notes)
+
+
+def _bands_notes(files: Sequence[ImageFile]) -> list[str]:
+    """Notes on bands that are not read: they are neither colours nor alpha."""
+    notes = []
+    groups: dict[tuple[int, int], list[Path]] = {}
+    for file in files:
+        if file.bands:
+            groups.setdefault((file.bands, file.bands_read), []).append(file.path)
+    for (bands, n_read), paths in groups.items():
+        have = "1 file has" if len(paths) == 1 else f"{len(paths):,} files have"
+        are = "is" if n_read == 1 else "are"
+        notes.append(
+            f"{have} {bands} bands ({some_names(paths)}), of which {n_read} {are} read. Arrays "
+            "(.npz) keep all."
+        )
+    return notes
+
+
+def _bits_notes(files: Sequence[ImageFile], schema: ImageSchema) -> tuple[str, ...]:
+    """A doubt where files with 8 bits stand for values of another range.
+
+    Shares have none: levels of 0 to 255 divided by 255 are what they mean.
+    """
+    own = schema.format
+    if own is None or (own.low, own.high) in (((0.0,), (255.0,)), ((0.0,), (1.0,))):
+        return ()
+    if any(file.is_deep for file in files):
+        return ()
+    learnt = "another for each channel" if len(own.low) > 1 else own.range_text
+    return (
+        f"The files have 8 bits: their 0 to 255 stand for the whole range trained on ({learnt}).",
+    )
+
+
+def _refuse_grey(files: Sequence[ImageFile], schema: ImageSchema) -> None:
+    """InputError for grey files where each channel of the model has a range of its own."""
+    grey = [file.path for file in files if file.is_grey]
+    if grey and schema.format is not None and len(schema.format.low) > 1:
+        got = Phrase(f"grey ones ({some_names(grey)})")
+        fix = "Pass the channels that it was trained on."
+        raise InputError(expected("images", f"of {schema.size[2]} channels", got, fix))
 
 
 def _resize_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 MAX_CHANNELS = 64
 """More than multispectral cameras have; a longer last axis is most likely a width."""
+_DOUBTED_SHARE = 1 / 16
+"""A batch that fills no more of the range is doubted: that of 12 bits where 16 were learnt."""
 _CHUNK_VALUES = 1 << 17
 """Values converted at a time: as float64 they take 1 MB, which stays in a processor's cache."""
 
@@ -121,9 +123,12 @@ class ImageSchema:
         array = numeric_array(values)
         if self.format is None:
             return levels_by_batch(array), ()
-        array = batch_of(array, self.size)
+        array = batch_of(array, self.size, own_ranges=len(self.format.low) > 1)
         pixels, n_clipped = self.format.levels(array)
-        return pixels, (*self.format_notes(n_clipped, array.size), *_scaled(array, self.format))
+        return pixels, (
+            *self.format_notes(n_clipped, array.size),
+            *_scale_doubts(array, self.format),
+        )
 
     def format_notes(self, n_clipped: int, n_values: int) -> tuple[str, ...]:
         """Note on values outside the range that was trained on."""
@@ -142,6 +147,7 @@ def numeric_array(values: Any) -> NDArray[Any]:
     if isinstance(values, str) or hasattr(values, "__fspath__"):
         fix = "Read files on the command line: netwright predict MODEL FOLDER."
         raise InputError(expected("images", "an array of numbers here", values, fix))
+    refuse_masked(values, "pixels")
     try:
         array = np.asarray(values)
         if array.dtype == object:  # a list of arrays, or numbers as Python objects
@@ -157,9 +163,20 @@ def numeric_array(values: Any) -> NDArray[Any]:
     return array
 
 
-def batch_of(array: NDArray[Any], size: Size | None = None) -> NDArray[Any]:
+def refuse_masked(values: Any, what: str, filled_with: str = "0") -> None:
+    """InputError for a masked array that hides values: numpy would bring them back."""
+    if np.ma.is_masked(values):
+        got = Phrase(f"a masked array that hides {np.ma.getmaskarray(values).sum():,}")
+        fix = f"Fill them: x.filled({filled_with})."
+        raise InputError(expected(what, "numbers that are all there", got, fix))
+
+
+def batch_of(
+    array: NDArray[Any], size: Size | None = None, *, own_ranges: bool = False
+) -> NDArray[Any]:
     """(n, h, w, c) of a batch of images; `size`: of the model's images, None when learning.
 
+    Grey and RGB stand for each other, unless each channel has a range of its own (`own_ranges`).
     Raises InputError for other shapes and numbers of channels, with the line that mends it.
     """
     if size is not None:
@@ -175,7 +192,8 @@ def batch_of(array: NDArray[Any], size: Size | None = None) -> NDArray[Any]:
             fix = "Choose some of the channels: x[..., :64]."
         rule = f"of shape (n, h, w, c) with at most {MAX_CHANNELS} channels"
         raise InputError(expected("images", rule, array.shape, fix))
-    if size is not None and channels != size[2] and {channels, size[2]} != {1, 3}:
+    grey_for_rgb = size is not None and {channels, size[2]} == {1, 3} and not own_ranges
+    if size is not None and channels != size[2] and not grey_for_rgb:
         raise InputError(
             expected("images", f"of {_count(size[2])}", array.shape, _channel_fix(batch, size))
         )
@@ -235,7 +253,8 @@ def by(size: Sequence[int]) -> str:
 def _refuse_single(array: NDArray[Any], size: Size) -> None:
     """InputError for one image without the axis of the batch, and for images as rows."""
     height, width, channels = size
-    alone = array.shape == size and (channels > 1 or array.shape[1:] != size[:2])
+    alone = array.ndim == 3 and channels > 1 and array.shape[2] == channels
+    alone |= array.shape == size and array.shape[1:] != size[:2]
     if array.shape == size[:2] or alone:
         fix = "Add the axis of the batch: x[None]."
         got = Phrase(f"a single image of shape {array.shape}")
@@ -249,9 +268,12 @@ def _refuse_single(array: NDArray[Any], size: Size) -> None:
 
 
 def _channels_first(shape: Sequence[int]) -> bool:
-    """Whether square images seem to have their channels first: (n, 3, 32, 32)."""
+    """Whether square images seem to have their channels first: (n, 3, 32, 32).
+
+    As many channels as columns are possible only where there are as many rows, too.
+    """
     _, first, middle, last = shape
-    return first in (1, 3, 4) and middle == last > 4
+    return first <= MAX_CHANNELS and first != last and middle == last > 4
 
 
 def _channel_fix(batch: NDArray[Any], size: Size) -> str:
@@ -267,15 +289,30 @@ def _count(channels: int) -> str:
     return "1 channel" if channels == 1 else f"{channels} channels"
 
 
-def _scaled(array: NDArray[Any], pixel_format: PixelFormat) -> tuple[str, ...]:
-    """A doubt where a whole batch of floats seems divided by 255: the answer stays as it is."""
-    if array.dtype.kind != "f" or not array.size or not pixel_format.is_eight_bit:
+def _scale_doubts(array: NDArray[Any], pixel_format: PixelFormat) -> tuple[str, ...]:
+    """A doubt where a whole batch seems to be on another scale: the answer stays as it is."""
+    highs = np.array(pixel_format.high)  # (1,) or (channels,)
+    if not array.size or highs.max() * _DOUBTED_SHARE < 1 or min(pixel_format.low) < 0:
         return ()
-    if array.min() < 0 or array.max() > 1 or not (array % 1).any():
+    smallest, largest = float(array.min()), float(array.max())
+    plain = len(array) == 1 and smallest == largest and largest.is_integer()
+    if smallest < 0 or largest == 0 or plain:
+        return ()
+    trained = f"where the model was trained on {pixel_format.range_text}"
+    if len(highs) > 1:
+        trained = "where each channel had a wider range in training"
+    if array.dtype.kind == "b":
+        return (f"All pixel values are true or false, taken as 1 and 0, {trained}.",)
+    if array.dtype.kind == "f" and largest <= 1 and len(highs) == 1:
+        fix = f"multiply them by {_number(highs[0])} if they were divided by it."
+        return (f"All pixel values lie between 0 and 1, {trained}: {fix}",)
+    narrow = bool((array.max(axis=(0, 1, 2)) <= highs * _DOUBTED_SHARE).all())
+    narrow |= array.dtype == np.uint8 and highs.min() > 255
+    if pixel_format.is_eight_bit or not narrow:  # one dark picture of 8 bits is nothing odd
         return ()
     return (
-        "All pixel values lie between 0 and 1, where the model was trained on 0 to 255: "
-        "multiply them by 255 if they were divided by it.",
+        f"All pixel values lie between 0 and {_number(largest)}, {trained}: "
+        "give them on the scale of the training images.",
     )
 
 

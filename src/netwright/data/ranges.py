@@ -12,9 +12,13 @@ from netwright.data.pixels import PixelFormat, Pixels, chunks, extremes
 
 BIT_RANGES = (255.0, 1023.0, 4095.0, 65535.0)
 """The largest value of 8, 10, 12 and 16 bits: what cameras, scanners and their files have."""
-_OWN_RANGE_SHARE = 0.25
-"""Below this share of the levels that could be kept, a common range is given up for min to max."""
-_MOST_SHARE = 0.5
+_MIN_LEVELS_SHARE_OF_COMMON_RANGE = 0.25
+"""Below this share of the levels that could be kept, a common range is given up for min to max.
+
+A quarter is 64 of 256 levels, 6 bits: a choice, at which gradients begin to show steps.
+"""
+_MIN_LEVELS_SHARE_WITHOUT_NOTE = 0.5
+"""Below this share of distinct values that stay distinct, the loss is told: fewer than most."""
 _SAMPLE_VALUES = 1 << 20
 """Values of all channels together that distinct ones are counted in."""
 
@@ -105,7 +109,7 @@ def corner_background(pixels: Pixels) -> int:
 def _range(low: float, high: float, raw: RawValues) -> PixelFormat:
     standard = _standard(low, high, raw.is_float)
     if standard is not None and not any(
-        _kept(standard, raw.channel(i)) < _OWN_RANGE_SHARE for i in _widest(raw)
+        _kept(standard, raw.channel(i)) < _MIN_LEVELS_SHARE_OF_COMMON_RANGE for i in _widest(raw)
     ):
         return standard
     if high - low <= 1e-12 * max(abs(low), abs(high), 1e-280):  # one value: any width will do
@@ -132,7 +136,7 @@ def _channels(raw: RawValues) -> range:
 
 
 def _blurred(pixel_format: PixelFormat, channel: RawValues) -> bool:
-    return _kept(pixel_format, channel) < _OWN_RANGE_SHARE
+    return _kept(pixel_format, channel) < _MIN_LEVELS_SHARE_OF_COMMON_RANGE
 
 
 def _kept(pixel_format: PixelFormat, channel: RawValues) -> float:
@@ -147,7 +151,7 @@ def _lost_notes(pixel_format: PixelFormat, raw: RawValues) -> tuple[str, ...]:
     for i in _channels(raw):
         alone = pixel_format.of_channel(i)
         channel = raw.channel(i)
-        if _kept(alone, channel) < _MOST_SHARE:
+        if _kept(alone, channel) < _MIN_LEVELS_SHARE_WITHOUT_NOTE:
             values = np.unique(channel.sample)
             levels = len(np.unique(alone.levels(values[:, None])[0]))
             where = f" of channel {i + 1}" if len(raw.low) > 1 else ""

@@ -21,7 +21,7 @@ from netwright.data.checks import (
     unknown_column,
     vector,
 )
-from netwright.data.pixels import ImageSchema
+from netwright.data.pixels import ImageSchema, refuse_masked
 from netwright.data.targets import MEMORY, LabelSource
 from netwright.data.task import Features, Images
 from netwright.errors import InputError, Phrase, expected
@@ -206,9 +206,16 @@ def _npz_raw(path: Path, test: Any) -> Raw:
         if more_x.shape[1:] != x.shape[1:]:
             raise InputError(expected("x_val", f"of the shape of x_train, {x.shape}", more_x.shape))
         same_length(len(x), "y_train", y)
-        x, y, validation = np.concatenate([x, more_x]), np.concatenate([y, more_y]), len(more_x)
+        validation = len(more_x)
+        if x.ndim == 2:  # a table, whose columns are decided later
+            x, y = np.concatenate([x, more_x]), np.concatenate([y, more_y])
     with naming(path):
         (features, target), notes = _features_and_target(x, y, where=path.name)
+        if validation and isinstance(features, Images):
+            from netwright.data.images import with_validation
+
+            features, more_notes = with_validation(features, more_x)
+            target, notes = np.concatenate([y, more_y]), notes + more_notes
     images = features if isinstance(features, Images) else None
     schema = images.schema if images else None
     held_out: Pair | None = None
@@ -357,6 +364,7 @@ def _features_and_target(
 
 
 def _dense(x: Any, what: str = "data") -> NDArray[Any]:
+    refuse_masked(x, what, "0" if getattr(x, "ndim", 0) > 2 else "numpy.nan")
     try:
         array = np.asarray(x)
         if array.dtype == object and array.ndim == 1 and len(array) and np.ndim(array[0]) > 1:
