@@ -244,6 +244,7 @@ def half_linear() -> Task:
     return task(x, 3 * x[:, 0] + steps + 0.3 * rng.normal(size=400), kind="regression", name="half")
 
 
+@pytest.mark.timeout(900)
 def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     found = half_linear()
     few = {"families": ["extra_trees", "lightgbm", "linear"]}

@@ -93,7 +93,7 @@ REFUSED: list[tuple[Network, Shape, str]] = [
     ),
     (Periodic(), SEQUENCE, r"input must be columns, got \(5, 4\)"),
     (Periodic(frequencies=0), ROW, r"frequencies must be at least 1"),
-    (OneHot((2,)), ROW, r"input must be 1 columns of codes, got \(3,\)"),
+    (OneHot((2,)), ROW, r"input must be 1 column of codes, got \(3,\)"),
     (Embedding(4, (3, 4)), (1,), r"input must be 2 columns of codes, got \(1,\)"),
     (OneHot((1,)), (1,), r"nothing would be left"),
     (Columns(cardinalities=(2, 2, 2, 2)), ROW, r"at least 4 columns, got \(3,\)"),

@@ -118,4 +118,5 @@ def test_a_threshold_moves_labels_and_no_probabilities(
     assert (chances == files[0].predict_proba(rows)).all()
     assert (second == np.array(data.classes)[(chances[:, 1] >= 0.2).astype(int)]).all()
     assert (first != second).any()
+    assert first.shape == second.shape == (len(rows),)
     assert files[1].card["threshold"] == 0.2

@@ -66,7 +66,8 @@ class Model:
         """
         if not self.card["classes"]:
             return self._run(self.feeds(rows), "value")
-        return given_labels(self._run(self.feeds(rows), "label"), self.card)
+        # files with a threshold that were written before format 2 give (n, 1)
+        return given_labels(self._run(self.feeds(rows), "label").reshape(-1), self.card)
 
     def predict_proba(self, rows: Any) -> NDArray[np.float32]:
         """(n, classes) probabilities. Raises InputError for a regression model."""

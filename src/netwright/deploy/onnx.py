@@ -157,7 +157,8 @@ def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any], threshold: f
     chances = nodes.add("Identity", [predictions], output=names["probabilities"])
     best = nodes.add("ArgMax", [chances], axis=1, keepdims=0)
     if threshold != 0.5:
-        second = nodes.add("Gather", [chances, nodes.constant(np.int64(1))], axis=1)
+        second = nodes.add("Gather", [chances, nodes.constant(np.int64(1))], axis=1)  # (rows, 1)
+        second = nodes.add("Squeeze", [second, nodes.constant(np.array([1], np.int64))])
         bound = nodes.constant(np.float32(threshold))
         best = nodes.cast(nodes.add("GreaterOrEqual", [second, bound]), np.int64)
     labels = file_labels(card["classes"])
