@@ -121,7 +121,7 @@ def given_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[An
     if predicted.dtype == object:
         label_of = dict(zip(file_labels(classes).tolist(), classes, strict=True))
         return _as_given([label_of[text] for text in predicted.tolist()], dtype)
-    return predicted.astype(dtype)
+    return predicted.astype(dtype, copy=False)
 
 
 def _as_given(labels: Sequence[Value], dtype: str) -> NDArray[Any]:

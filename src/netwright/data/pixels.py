@@ -120,6 +120,8 @@ class ImageSchema:
 
         Raises InputError where they are no batch of images with as many channels as the model's.
         """
+        if (ready := self.ready(values)) is not None:
+            return ready, ()
         array = numeric_array(values)
         if self.format is None:
             return levels_by_batch(array), ()
@@ -129,6 +131,19 @@ class ImageSchema:
             *self.format_notes(n_clipped, array.size),
             *_scale_doubts(array, self.format),
         )
+
+    def ready(self, values: Any) -> Pixels | None:
+        """Images (n, h, w, c) that are levels of the right size already, else None.
+
+        What a single image costs beside its network is mostly the checks that these need not pass.
+        """
+        if type(values) is not np.ndarray or values.dtype != np.uint8:
+            return None
+        if self.format is None or not self.format.is_eight_bit:
+            return None
+        if values.ndim == 3 and self.size[2] == 1:
+            values = values[..., None]
+        return values if values.shape[1:] == self.size else None
 
     def format_notes(self, n_clipped: int, n_values: int) -> tuple[str, ...]:
         """Note on values outside the range that was trained on."""
@@ -165,7 +180,7 @@ def numeric_array(values: Any) -> NDArray[Any]:
 
 def refuse_masked(values: Any, what: str, filled_with: str = "0") -> None:
     """InputError for a masked array that hides values: numpy would bring them back."""
-    if np.ma.is_masked(values):
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         got = Phrase(f"a masked array that hides {np.ma.getmaskarray(values).sum():,}")
         fix = f"Fill them: x.filled({filled_with})."
         raise InputError(expected(what, "numbers that are all there", got, fix))

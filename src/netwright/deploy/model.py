@@ -43,6 +43,7 @@ class Model:
         self.session = session(source if isinstance(source, bytes) else self.path, threads)
         self.card = read_card(self.session, self.path)
         self._columns = columns_from_card(self.card) if "columns" in self.card else ()
+        self._images = ImageSchema.from_card(self.card["image"]) if "image" in self.card else None
         self._marks = MissingMarks.from_card(self.card)
 
     @property
@@ -82,8 +83,10 @@ class Model:
 
     def feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
         """What onnxruntime takes, from raw rows: an array for each input of the file."""
-        if "image" in self.card:
-            pixels, notes = _pixels(rows, ImageSchema.from_card(self.card["image"]))
+        if self._images is not None:
+            if (ready := self._images.ready(rows)) is not None:
+                return {"image": ready}
+            pixels, notes = _pixels(rows, self._images)
             for note in notes:
                 warnings.warn(note, UserWarning, stacklevel=3)  # of who called predict
             return {"image": pixels}
