@@ -26,21 +26,24 @@ def needs_double(values: NDArray[np.float64]) -> bool:
     Whole numbers above 2^24 are (identifiers, unix seconds, 20240131). So are decimals of which
     float32 merges more than `MERGED_SHARE`: its digits are spent on what they have in common.
     """
+    sample = values[:: max(1, len(values) // _SAMPLE)]
+    sample = sample[np.isfinite(sample)]
+    if (sample != np.rint(sample)).any():
+        return merged_share(sample) > MERGED_SHARE
     finite = values[np.isfinite(values)]
     with np.errstate(over="ignore"):
         single = finite.astype(np.float32).astype(np.float64)
     if np.array_equal(single, finite):
         return False
-    if np.array_equal(finite, np.rint(finite)):
-        return True
-    return merged_share(finite, single) > MERGED_SHARE
+    return bool((finite == np.rint(finite)).all()) or merged_share(finite) > MERGED_SHARE
 
 
-def merged_share(exact: NDArray[np.float64], single: NDArray[np.floating]) -> float:
-    """Share of the distinct values of a sample that `single` does not tell apart."""
-    step = max(1, len(exact) // _SAMPLE)
-    distinct = len(np.unique(exact[::step]))
-    return 1 - len(np.unique(single[::step])) / distinct if distinct else 0.0
+def merged_share(values: NDArray[np.float64]) -> float:
+    """Share of the distinct values of a sample that float32 does not tell apart."""
+    sample = values[:: max(1, len(values) // _SAMPLE)]
+    distinct = len(np.unique(sample))
+    with np.errstate(over="ignore"):
+        return 1 - len(np.unique(sample.astype(np.float32))) / distinct if distinct else 0.0
 
 
 def double_precision_note(

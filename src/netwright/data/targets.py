@@ -81,6 +81,8 @@ def read_target(
     """The target of a task. Raises InputError when nothing can be learnt from it."""
     check_kind(kind)
     name = name or "y"
+    given = None if source.csv else _given_dtype(raw)
+    raw = vector(raw, f"target {name!r}")
     labels = _labels(raw, name, source)
     present = [label for label in labels if label is not None]
     shown, doubt = (kind, "") if kind or not present else looks_like(present, name, source)
@@ -88,15 +90,14 @@ def read_target(
         return _regression(raw, name, source)
     notes = _label_notes(raw, labels, name, source)
     if source.csv:
-        texts = [None if label is None else str(label) for label in labels]
-        labels = plain_labels(texts)
+        labels = plain_labels(labels)  # type: ignore[arg-type]  # every label of a CSV is a text
     rows = np.flatnonzero([label is not None for label in labels])
     _some(rows, name)
     classes, values = _numbered([label for label in labels if label is not None])
     _check_classes(classes, name, shown)
     notes += dropped_note(len(labels) - len(rows), name)
     task_kind: Kind = "binary" if len(classes) == 2 else "multiclass"
-    dtype = label_dtype(classes, None if source.csv else _given_dtype(raw))
+    dtype = label_dtype(classes, given)
     return Target(task_kind, classes, values, rows, notes, doubt, dtype)
 
 

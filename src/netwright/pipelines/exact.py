@@ -72,4 +72,4 @@ def _remainders(values: NDArray[np.float64], offset: float) -> int:
     if np.array_equal(values, np.rint(values)):
         widest = float(np.abs(left).max())
         return 0 if widest <= EXACT_SINGLE else 1 if widest <= EXACT_SINGLE**2 else 2
-    return int(merged_share(left, left.astype(np.float32)) > MERGED_SHARE)
+    return int(merged_share(left) > MERGED_SHARE)
