@@ -66,7 +66,10 @@ def infer_format(
         missing = np.isnat(values).all()
         return ColumnFormat(None if missing else "date" if kind == "M" else "numeric")
     if kind == "c":
-        raise InputError(f"column {name!r} must hold real numbers, got complex ones.")
+        raise InputError(
+            f"column {name!r} must hold real numbers, got complex ones. "
+            "Give their real and imaginary parts as columns."
+        )
     return _infer_objects(values, name, decimal_comma)
 
 

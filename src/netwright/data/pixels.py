@@ -198,7 +198,7 @@ def batch_of(
         _refuse_single(array, size)
     batch = array[..., None] if array.ndim == 3 else array
     if batch.ndim != 4 or not all(batch.shape[1:]):
-        fix = "Add an axis for a single image: x[None]." if array.ndim == 2 else ""
+        fix = "Add an axis for a single image: x[None]." if array.ndim == 2 else "Reshape them."
         raise InputError(expected("images", "of shape (n, h, w) or (n, h, w, c)", array.shape, fix))
     channels = batch.shape[3]
     if size is None and (channels > MAX_CHANNELS or _channels_first(batch.shape)):

@@ -16,6 +16,8 @@ EXACT_DOUBLE = 2**53
 MERGED_SHARE = 0.01
 """Of decimals: random ones near 0 lose a third of this to float32 in a sample, those far from 0 for
 how little they vary (unix seconds with fractions) nearly all."""
+_MAX_DIGITS = 300
+"""Of a whole number that a double can hold."""
 _SAMPLE = 100_000
 """Decimals that are looked at: of more, even random ones meet."""
 
@@ -68,5 +70,9 @@ def _whole_numbers(raw: NDArray[Any]) -> set[int]:
         int(value)
         for value in set(raw.tolist())
         if (isinstance(value, int) and not isinstance(value, bool))
-        or (isinstance(value, str) and value.strip().lstrip("+-").isdecimal())
+        or (
+            isinstance(value, str)
+            and len(value) <= _MAX_DIGITS
+            and value.strip().lstrip("+-").isdecimal()
+        )
     }

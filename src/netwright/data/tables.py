@@ -185,7 +185,9 @@ def infer_table(
             *merged_texts(column, values, array),
         ]
     if not columns:
-        raise InputError(f"the table must have a column to learn from, got {left_out.only()}.")
+        raise InputError(
+            f"the table must have a column to learn from, got {left_out.only()}. Add one."
+        )
     reading_notes = [f"{_named(names)} read as {how}." for how, names in readings.items()]
     table = Table(tuple(columns), arrays, len(frame.columns))
     return table, (*reading_notes, *notes, *left_out.notes())
