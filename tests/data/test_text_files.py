@@ -200,3 +200,22 @@ def test_thousands_of_comment_lines_are_passed_over(tmp_path: Path) -> None:
 def test_a_text_in_place_of_a_path_is_refused() -> None:
     with pytest.raises(InputError, match=r"must be the path .*, got a text of 8,000 characters"):
         task("a,b\n1,2\n" * 1_000, "b")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_before_the_header_are_skipped_in_every_encoding(
+    encoding: str, end: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(end.join(["sep=;", "x;y", "1;ä", "2;b", ""]).encode(encoding))
+    read = read_file(path, ["y"])
+    assert read.frame.to_dict("list") == {"x": [1, 2], "y": ["ä", "b"]}
+
+
+def test_decimal_commas_stay_beside_a_column_of_truth_values(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "x;b\n1,5;True\n2,5;False\n")
+    frame = read_file(path, texts=[], numbers=["x", "b"]).frame
+    assert frame.to_dict("list") == {"x": ["1.5", "2.5"], "b": ["True", "False"]}
+    path = write(tmp_path / "b.csv", "b\nTrue\nFalse\n\n")
+    assert read_file(path, numbers=["b"]).frame["b"].tolist() == ["True", "False"]

@@ -91,9 +91,9 @@ def read_text(
 ) -> TextTable:
     """Reads a text table.
 
-    `texts`: columns whose cells are known_names as they are written, "" where empty. `numbers`: columns
-    that are known to hold bare numbers; with it, columns in neither are left out. None: the values
-    decide which columns are numbers. Names count without blanks around them.
+    `texts`: columns whose cells are read as they are written, "" where empty. `numbers`: columns
+    that hold bare numbers; with it, columns in neither are left out. None: the values decide which
+    columns are numbers. Names count without blanks around them.
 
     Raises InputError, naming the file, where it is no table or too large.
     """
@@ -215,7 +215,7 @@ def _preamble(
         not lines[skipped].strip() or _is_comment(lines[skipped], behind, known_names)
     ):
         skipped += 1
-    comments = sum(line.startswith("#") for line in lines[first:skipped])
+    comments = sum(map(_begins_comment, lines[first:skipped]))
     if comments:
         many = "A comment line" if comments == 1 else f"{comments} comment lines"
         notes.append(f"{many} before the header of {path.name} {_is(comments)} left out.")
@@ -318,31 +318,37 @@ def _scan(layout: _Layout) -> int:
 
 
 @contextmanager
-def _from_header(layout: _Layout) -> Iterator[Path | IO[bytes]]:
-    """The file from its header on: the parser would look for quotes in what it skips."""
+def _from_header(layout: _Layout) -> Iterator[Path | IO[str]]:
+    """The file from its header on: the parser would look for quotes in what it skips.
+
+    Lines are skipped as text: of UTF-16, and of line ends that are CR alone, bytes tell no lines.
+    """
     if not layout.skipped:
         yield layout.path
         return
-    with _open(layout.path) as file:
+    with _open(layout.path) as file, io.TextIOWrapper(file, layout.encoding) as text:
         for _ in range(layout.skipped):
-            file.readline()
-        yield file
+            text.readline()
+        yield text
 
 
 def _chunks(layout: _Layout) -> Iterator[bytes]:
     """The bytes from the header on."""
     with _open(layout.path) as file:
-        for _ in range(layout.skipped):
-            file.readline()
+        _skip(file, layout)
         while chunk := file.read(_CHUNK_BYTES):
             yield chunk
 
 
 def _blank_lines(layout: _Layout) -> int:
     with _open(layout.path) as file:
-        for _ in range(layout.skipped):
-            file.readline()
+        _skip(file, layout)
         return sum(not line.strip() for line in file)
+
+
+def _skip(file: IO[bytes], layout: _Layout) -> None:
+    for _ in range(layout.skipped):
+        file.readline()
 
 
 def _with_encoding(
@@ -367,15 +373,24 @@ def _frame(
     layout: _Layout, texts: Collection[str], numbers: Collection[str] | None
 ) -> pd.DataFrame:
     frame = _parse(layout, texts, numbers)
-    if numbers is not None and layout.separator == ";":
+    if numbers is None:
+        return frame
+    truths = [name for name in frame.columns if _has_truth_values(frame[name])]
+    if truths:  # the parser takes True for a truth value where a whole column is so
+        others = [name for name in numbers if name not in truths]
+        frame = _parse(layout, {*texts, *truths}, others)
+    if layout.separator == ";":
         frame = _with_decimal_points(frame, numbers)
     if layout.separator == _WHOLE_LINE:
         frame = frame.iloc[: len(frame) - _blank_lines_at_end(layout)]
-    truths = [name for name in frame.columns if frame[name].dtype == bool]
-    if numbers is None or not truths:
-        return frame
-    # the parser takes True for a truth value where a whole column is so
-    return _parse(layout, {*texts, *truths}, [name for name in numbers if name not in truths])
+    return frame
+
+
+def _has_truth_values(column: pd.Series[Any]) -> bool:
+    """Whether the parser made truth values of texts; beside missing cells they are objects."""
+    if column.dtype == object:
+        return any(isinstance(value, bool) for value in column)
+    return bool(column.dtype == bool)
 
 
 def _blank_lines_at_end(layout: _Layout) -> int:
