@@ -59,7 +59,7 @@ def test_a_broken_or_swollen_archive_is_refused(
     [
         ("sep=;\nx;y\n1;a\n2;b\n", "separated by ';'"),
         ('"sep=,"\nx,y\n1,a\n2,b\n', ""),
-        ("# made by a tool\n#\n\nx,y\n1,a\n2,b\n", "2 comment lines before the header"),
+        ("# made by a tool\n#\n\nx,y\n1,a\n2,b\n", "before the header of a.csv: 2 comment lines"),
         ("\n\nx,y\n1,a\n2,b\n", ""),
         ("x,y\r1,a\r2,b\r", ""),
         ("\ufeffx,y\r\n1,a\r\n2,b\r\n", ""),
@@ -84,14 +84,14 @@ def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
 
 def test_short_lines_are_counted(tmp_path: Path) -> None:
     read = read_file(write(tmp_path / "a.csv", "x,y,z\n1,2,3\n4\n5,6\n\n7,8,9\n"))
-    assert read.notes == ("3 cells are missing at the ends of lines of a.csv, read as empty.",)
+    assert read.notes == ("Short lines of a.csv: 3 missing cells are read as empty.",)
     assert read_file(write(tmp_path / "b.csv", "x,y\n1,2\n3,4")).notes == ()
 
 
 def test_codes_that_become_one_number_are_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "code,y\n7,1\n07,2\n007,3\n8,4\n08,5\n")
     (note,) = read_file(path).notes
-    assert "'7', '07', '007' are one value, and 1 more such" in note
+    assert "'007', '07', '7' are one value, and 1 more such" in note
     assert read_file(write(tmp_path / "b.csv", "zip,y\n01234,1\n10000,2\n")).notes == ()
 
 
@@ -181,7 +181,7 @@ def test_quotes_in_comments_hide_no_rows(tmp_path: Path) -> None:
 
 def test_codes_beside_empty_cells_are_told(tmp_path: Path) -> None:
     (note,) = read_file(write(tmp_path / "a.csv", "c,y\n007,1\n7,2\n,3\n07,4\n")).notes
-    assert "'007', '7', '07' are one value" in note
+    assert "'007', '07', '7' are one value" in note
     text = "c,y\n9007199254740993,1\n9007199254740992,2\n,3\n"
     (note,) = read_file(write(tmp_path / "b.csv", text)).notes
     assert "are one value" in note

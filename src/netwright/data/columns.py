@@ -1,4 +1,4 @@
-"""How a raw value becomes what a model's file takes: the one place that says it.
+"""Convert raw values to the arrays that a model's file takes.
 
 Training and the delivered model both convert here, by the `Column` that was decided in training, so
 a value means the same to both, in any batch and any file. The model ships with numpy and
@@ -48,15 +48,15 @@ class Column:
     name: str
     kind: ColumnKind
     first: First = ""
-    """Of dates written as 31/12/2024: what comes first."""
+    """Whether day or month comes first in dates such as 31/12/2024."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Of numbers: float64 where float32 would merge values, such as identifiers and unix seconds."""
+    """Precision of numbers: float64 where float32 would merge identifiers or unix seconds."""
     unit: str = ""
     decimal: str = "."
     thousands: str = ""
-    """Of numbers in texts: see `NumberFormat`."""
+    """How numbers are written in texts; see `NumberFormat`."""
     as_written: bool = False
-    """Of categories: declared as texts, so that 7, 07 and 007 are three of them."""
+    """Whether categories keep the texts they were declared with: 7, 07 and 007 are three."""
 
     @property
     def number_format(self) -> NumberFormat:
@@ -328,7 +328,7 @@ def value_counts(array: NDArray[Any], name: str = "") -> list[tuple[Any, int]]:
 
 
 def _keys(array: NDArray[Any]) -> list[Any]:
-    """What tells values apart: True == 1 == 1.0, so where types might meet, the type counts."""
+    """Hashable keys of values, with their type where True, 1 and 1.0 might meet."""
     values = array.tolist()
     types = list(map(type, values))
     alone = len({*types} - {str}) <= 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netwright.data.columns import ColumnKind, canonical, number, value_counts
 from netwright.data.moments import First, comes_first, moment, seconds_of
 from netwright.data.number_formats import BARE, NumberFormat, infer_number_format
-from netwright.errors import InputError, quoted
+from netwright.errors import InputError, plural, quoted
 
 Nature = Literal["missing", "word", "boolean", "number", "duration", "date", "text"]
 
@@ -138,11 +138,7 @@ def _words_note(cells: Sequence[_Cell], name: str) -> str:
         return ""
     some = ", ".join(quoted(cell.value) for cell in words[:5])
     rows = sum(cell.rows for cell in words)
-    return f"Column {name!r}: {some} among numbers count as missing ({_rows(rows)})."
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return f"Column {name!r}: {some} among numbers count as missing ({plural(rows, 'row')})."
 
 
 def _near_miss(cells: Sequence[_Cell], name: str, decimal_comma: bool) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.data.checks import listed
 from netwright.data.columns import Column, as_category, number
 from netwright.data.missing import MISSING_MARKS
 from netwright.data.moments import MISSING_DATE
+from netwright.data.number_formats import BARE, NumberFormat
+from netwright.data.precision import EXACT_DOUBLE
 from netwright.data.task import Features, Images, Table
-from netwright.data.text_files import merged_note
 from netwright.errors import plural, quoted
 
 Role = Literal["category", "text", "name"]
@@ -23,8 +26,9 @@ _TEXTS = 20
 _SHARE, _DECLARED_SHARE = 0.1, 0.5
 _WORDS = 3
 """Texts: so many different ones, in such a share of the rows, of so many words on average."""
-_CODE = re.compile(r"[+-]?0[0-9]+|.*[0-9][eE][+-]?[0-9]+")
-"""Texts that are numbers, but may be meant as codes."""
+CODE = re.compile(r"[+-]?0[0-9]+")
+_MAYBE_CODE = re.compile(rf"{CODE.pattern}|.*[0-9][eE][+-]?[0-9]+")
+"""Texts that are numbers, but may be meant as codes: 007, and 1E5 beside 100000."""
 _SHARE_LEFT = 0.5
 """Of the different values of a column: where fewer are left after reading, people are told."""
 
@@ -71,8 +75,8 @@ def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> lis
     if column.kind == "text":
         return []
     before = {text for value in raw.tolist() if isinstance(value, str) and (text := value.strip())}
-    if column.kind == "numeric" and any(map(_CODE.fullmatch, before)):
-        return _merged_numbers(column, before)
+    if column.kind == "numeric" and any(map(_MAYBE_CODE.fullmatch, before)):
+        return merged_numbers(column.name, before, column.number_format)
     after = len(np.unique(values))
     if column.kind == "boolean" or after >= _SHARE_LEFT * len(before):
         return []
@@ -82,19 +86,30 @@ def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> lis
     ]
 
 
-def _merged_numbers(column: Column, texts: set[str]) -> list[str]:
-    """A sentence where codes such as 7 and 007, or 0e0 and 0e1, are one number."""
+def merged_numbers(
+    name: str, texts: Iterable[str], number_format: NumberFormat = BARE
+) -> list[str]:
+    """A sentence where codes such as 7 and 007, or whole numbers beyond 2^53, are one number."""
     writings: dict[float, list[str]] = {}
     for text in sorted(texts):
-        value = number(text, column.number_format)
+        value = number(text, number_format)
         if value is not None and np.isfinite(value):
             writings.setdefault(value, []).append(text)
     merged = [
-        same for same in writings.values() if len(same) > 1 and any(map(_CODE.fullmatch, same))
+        same
+        for value, same in writings.items()
+        if len(same) > 1 and (abs(value) >= EXACT_DOUBLE or any(map(_MAYBE_CODE.fullmatch, same)))
     ]
     if not merged:
         return []
-    return [merged_note(column.name, merged)]
+    return [
+        f"Column {name!r} is read as numbers, so that {listed(map(quoted, merged[0]))} are one "
+        f"value{_more(merged)}. Pass a DataFrame in which it is categorical to keep them apart."
+    ]
+
+
+def _more(groups: Sequence[object]) -> str:
+    return f", and {len(groups) - 1:,} more such" if len(groups) > 1 else ""
 
 
 def _impossible_dates(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
@@ -129,8 +144,7 @@ def _merged_categories(name: str, raw: NDArray[Any], values: NDArray[Any]) -> li
     if not merged:
         return []
     example = ", ".join(map(quoted, merged[0][:4]))
-    more = f", and {len(merged) - 1:,} more such" if len(merged) > 1 else ""
-    return [f"Column {name!r}: {example} are taken as one category{more}."]
+    return [f"Column {name!r}: {example} are taken as one category{_more(merged)}."]
 
 
 def same_as_target(features: Features, target: NDArray[Any], name: str) -> list[str]:

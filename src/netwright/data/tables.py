@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def infer_table(
     so. A column without any value is left out.
     """
     has_rows(len(frame), "the table")
-    left_out = _LeftOut([], [], [])
+    left_out = _LeftOut()
     columns: list[Column] = []
     arrays: dict[str, NDArray[Any]] = {}
     readings: dict[str, list[str]] = {}
@@ -193,11 +194,13 @@ def infer_table(
     return table, (*reading_notes, *notes, *left_out.notes())
 
 
+@dataclass
 class _LeftOut:
     """Names of columns that are not learnt from, by reason."""
 
-    def __init__(self, counting: list[str], naming: list[str], empty: list[str]) -> None:
-        self.counting, self.naming, self.empty = counting, naming, empty
+    counting: list[str] = field(default_factory=list)
+    naming: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
 
     def only(self) -> str:
         """What a table without any other column has."""
@@ -257,7 +260,7 @@ def _converted(column: Column, values: NDArray[Any]) -> tuple[Column, NDArray[An
     """The values as the file takes them, in double precision where single would merge some."""
     if column.kind != "numeric":
         return column, convert(column, values)
-    exact = Column(**{**vars(column), "dtype": "float64"})
+    exact = replace(column, dtype="float64")
     array = convert(exact, values)
     if needs_double(array):
         return exact, array

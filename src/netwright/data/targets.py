@@ -25,7 +25,7 @@ from netwright.data.missing import MISSING_MARKS, is_missing
 from netwright.data.moments import seconds_array
 from netwright.data.number_formats import BARE, NumberFormat, infer_number_format
 from netwright.data.task import Kind
-from netwright.errors import InputError, closest, expected, quoted, wording
+from netwright.errors import InputError, closest, expected, plural, quoted, wording
 
 RequestedKind: TypeAlias = Kind | Literal["classification"] | None
 
@@ -160,8 +160,8 @@ def looks_like(
         return classes, ""
     if fractions and plain:
         return "regression", ""
-    few = len(labels) >= _LEAST_ROWS * len(distinct)
-    few = few and (len(distinct) <= _MOST_CLASSES or not plain)
+    repeated = len(labels) >= _LEAST_ROWS * len(distinct)
+    few = repeated and (len(distinct) <= _MOST_CLASSES or not plain)
     if not fractions and (len(distinct) <= 2 or source.images):
         return classes, ""
     if not few:
@@ -284,7 +284,7 @@ def _label_notes(
         rows = sum(label in marks for label in labels)
         are = "is a class" if len(marks) == 1 else "are classes"
         notes.append(
-            f"{_some_names(marks)} in {name!r} {are} ({rows:,} row{'s' if rows > 1 else ''}), not "
+            f"{_some_names(marks)} in {name!r} {are} ({plural(rows, 'row')}), not "
             f"missing; {flag} leaves such rows out."
         )
     stripped: dict[str, set[str]] = {}

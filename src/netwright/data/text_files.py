@@ -26,11 +26,12 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_string_dtype
 
-from netwright.data.checks import has_rows, listed, unique
+from netwright.data.checks import has_rows, unique
 from netwright.data.memory import memory_allowance, refuse_if_larger
 from netwright.data.missing import MISSING_MARKS
 from netwright.data.precision import EXACT_DOUBLE
-from netwright.errors import InputError, quoted
+from netwright.data.roles import CODE, merged_numbers
+from netwright.errors import InputError, plural, quoted
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ",", ".data": ","}
 """Endings of text tables, and the separator tried first."""
@@ -53,7 +54,6 @@ _SAMPLE_ROWS = 10_000
 """Rows in which codes such as 007 are looked for; where there are any, all rows are looked at."""
 _SEPARATOR_LINE = re.compile(r'"?sep=([\x09\x20-\x7e])"?\s*', re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"^(\s*[+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?\s*)$")
-_CODE = re.compile(r"\s*[+-]?0[0-9]+\s*")
 _BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError)
 
 
@@ -110,8 +110,9 @@ def read_text(
         raise _unreadable(path, error) from None
     has_rows(len(frame), path.name)
     if short:
-        cells = "1 cell is" if short == 1 else f"{short:,} cells are"
-        notes.append(f"{cells} missing at the ends of lines of {path.name}, read as empty.")
+        are = "is" if short == 1 else "are"
+        cells = plural(short, "missing cell")
+        notes.append(f"Short lines of {path.name}: {cells} {are} read as empty.")
     if numbers is None:
         notes += _merged_codes(layout, frame)
     return TextTable(frame, tuple(notes), layout.separator == ";")
@@ -217,13 +218,9 @@ def _preamble(
         skipped += 1
     comments = sum(map(_begins_comment, lines[first:skipped]))
     if comments:
-        many = "A comment line" if comments == 1 else f"{comments} comment lines"
-        notes.append(f"{many} before the header of {path.name} {_is(comments)} left out.")
+        left_out = plural(comments, "comment line")
+        notes.append(f"Left out before the header of {path.name}: {left_out}.")
     return forced[1] if forced else "", skipped, notes
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _begins_comment(line: str) -> bool:
@@ -455,32 +452,14 @@ def _merged_codes(layout: _Layout, frame: pd.DataFrame) -> list[str]:
     coded = [
         name
         for name in numbers
-        if any(map(_CODE.fullmatch, dict.fromkeys(head[name].astype(str).tolist())))
+        if any(map(CODE.fullmatch, set(head[name].astype(str).str.strip().tolist())))
         or (frame[name].dtype.kind == "f" and (frame[name].abs() >= EXACT_DOUBLE).any())
     ]
     if not coded:
         return []
     every = head if len(frame) <= _SAMPLE_ROWS else _parse(layout, coded, [], None, coded)
-    notes = []
-    for name in coded:
-        writings: dict[float, list[str]] = {}
-        for text in dict.fromkeys(every[name].astype(str).str.strip().tolist()):
-            if text not in MISSING_MARKS.texts:
-                writings.setdefault(float(text), []).append(text)
-        merged = [texts for texts in writings.values() if len(texts) > 1]
-        if merged:
-            notes.append(merged_note(name, merged))
-    return notes
-
-
-def merged_note(name: str, merged: Sequence[Sequence[str]]) -> str:
-    """A sentence on a column in which each of these groups of texts is one number."""
-    example = listed(map(quoted, merged[0]))
-    more = f", and {len(merged) - 1:,} more such" if len(merged) > 1 else ""
-    return (
-        f"Column {name!r} is read as numbers, so that {example} are one value{more}. Pass a "
-        "DataFrame in which it is categorical to keep them apart."
-    )
+    texts = {name: set(every[name].astype(str).str.strip().tolist()) for name in coded}
+    return [note for name in coded for note in merged_numbers(name, texts[name])]
 
 
 def first_line(error: Exception) -> str:
