@@ -89,16 +89,21 @@ def test_it_runs_beside_ours(name: str, table: TableBenchmark, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "optuna-random"], indirect=True)
 def test_what_is_learnt_is_used(name: str) -> None:
-    """Candidates get nearer to the best than random draws are: 4.8 of 6 decisions wrong."""
-    space = Space(tuple(OneOf("a", "b", "c", "d", "e") for _ in range(6)))
+    """Candidates get nearer to the best than random draws, whose mean distance is .34 +- .03.
+
+    Numbers, not categories: SMAC's proposals among categories depend on the hash of texts, which
+    changes with every process.
+    """
+    space = Space(tuple(Float(0.0, 1.0) for _ in range(4)))
     trials = {"pymoo-ga": 400, "optuna-nsga2": 200, "nevergrad-1plus1": 150}.get(name, 50)
-    strategy, wrong = peer(name, trials)(Problem(space, (LOSS,))), []
+    strategy = peer(name, trials)(Problem(space, (LOSS,)))
+    distances: list[float] = []
     for number in range(1, trials + 1):
         (proposal,) = strategy.ask(1, np.random.default_rng(number))
-        wrong.append(sum(value != "c" for value in proposal.candidate.values.values()))
-        done = Trial(number, proposal, 0, Status.DONE, {"loss": float(wrong[-1])})
-        strategy.tell(done)
-    assert np.mean(wrong[-15:]) < 4.3
+        values = proposal.candidate.values.values()
+        distances.append(float(np.mean([abs(float(value) - 0.8) for value in values])))
+        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": distances[-1]}))
+    assert np.mean(distances[-15:]) < 0.26
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
