@@ -1,7 +1,8 @@
 import pytest
 
-from netwright.report.tables import leaderboard, value
+from netwright.report.tables import leaderboard
 from netwright.space.candidate import Candidate
+from netwright.trials.formats import value
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 

@@ -48,7 +48,7 @@ def study(space: Space[Any], place: Path, *of: Any, **more: Any) -> Study[Any]:
 
 def heard(study: Study[Any], **budget: Any) -> list[Event]:
     events: list[Event] = []
-    study.run(**budget, watch=events.append)
+    study.run(**budget, callbacks=events.append)
     return events
 
 
@@ -108,7 +108,7 @@ def test_a_study_that_was_stopped_goes_on_with_it(space: Any, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     one = study(space, tmp_path, "", 0.2)
-    one.run(trials=3, watch=stop)
+    one.run(trials=3, callbacks=stop)
     assert one.interrupted
     assert not one.trials
     again = study(space, tmp_path)

@@ -113,7 +113,7 @@ def test_where_trials_are_counted_chance_does_not_say_who_is_heard_of_first(
             space, tmp_path / name, evaluator=Restless(), executor=Supervised(3),
             strategy=RegularizedEvolution(population=5),
         )  # fmt: skip
-        one.run(watch=watch, **budget)
+        one.run(callbacks=watch, **budget)
         return record(one), ended
 
     first, order = run("a", trials=40)
@@ -129,8 +129,8 @@ def test_a_budget_that_is_used_up_does_nothing(space: Any, tmp_path: Path) -> No
     assert again.over(trials=20)
     assert not again.over(trials=21)
     seen: list[object] = []
-    again.run(trials=20, watch=seen.append)
-    again.run(trials=5, watch=seen.append)
+    again.run(trials=20, callbacks=seen.append)
+    again.run(trials=5, callbacks=seen.append)
     assert not seen
     assert ((tmp_path / FILE).stat().st_mtime_ns, record(again)) == before
 
@@ -256,7 +256,7 @@ def test_ctrl_c_leaves_what_ran_to_be_run_again(space: Any, tmp_path: Path) -> N
     assert not one.over(trials=5)
     Interrupted.at = 0
     events: list[object] = []
-    one.run(trials=12, watch=events.append)
+    one.run(trials=12, callbacks=events.append)
     assert not one.interrupted
     assert record(one) == record(whole)
     started = [event for event in events if isinstance(event, TrialStarted)]
@@ -271,14 +271,14 @@ def test_ctrl_c_while_workers_run(space: Any, tmp_path: Path) -> None:
         if isinstance(event, TrialStarted):
             threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT)).start()
 
-    assert one.run(trials=3, watch=press).interrupted
+    assert one.run(trials=3, callbacks=press).interrupted
     assert [trial.status for trial in one.trials] == [Status.RUNNING]
     assert 0.3 < one.seconds < 10
 
 
 def test_those_who_watch_see_every_start_and_end(space: Any) -> None:
     events: list[Any] = []
-    one = study(space).run(trials=10, watch=events.append)
+    one = study(space).run(trials=10, callbacks=events.append)
     ends = [event for event in events if isinstance(event, TrialEnded)]
     assert [event.trial for event in ends] == one.trials
     assert ends[0].on_front

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from netwright.automl.averages import (
+    cross_validation,
     held_out_of,
     judging_rows,
     threshold_of,
@@ -23,6 +24,7 @@ from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity
 from netwright.errors import RunError, wording
 from netwright.report.tables import Row, leaderboard
+from netwright.study.events import Callback, StageStarted, ignore
 from netwright.study.study import Study
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import score
@@ -80,8 +82,9 @@ class Outcome:
 
 
 def deliver(
-    study: Study[Any], task: Task, already: bool = False, end: float = math.inf, threads: int = 1
-) -> Outcome:
+    study: Study[Any], task: Task, already: bool = False, end: float = math.inf, threads: int = 1,
+    notify: Callback = ignore,
+) -> Outcome:  # fmt: skip
     """Exports and measures the front, and writes its best as `model.onnx` in the run folder.
 
     Of a search over folds also averages of trials are made and recorded. A member that cannot be
@@ -92,7 +95,9 @@ def deliver(
     study was stopped.
     """
     before = _delivered(study) if already else None
-    points = Points(study, task, before is not None, end, threads)
+    points = Points(study, task, before is not None, end, threads, notify)
+    if cross_validation(study):
+        notify(StageStarted("averaging", "the best trials"))
     wanted = wanted_of(study, task)
     if wanted is None:
         points.rest_of(points.first_of(front(study)))
@@ -105,7 +110,7 @@ def deliver(
         raise RunError(_nothing(study, points.left_out))
     trial, agreed = best
     rows_of_front = [replace(row, delivered=row.trial == trial.id) for row in points.front()]
-    model = as_final(study, trial, rows_of_front)
+    model = as_final(study, trial, rows_of_front, points.unexported)
     test = score_part(model, task)
     rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others
@@ -138,6 +143,12 @@ def _delivered(study: Study[Any]) -> Trial | None:
     if found is None or found.searched != searched(study.trials):
         return None
     return next((one for one in study.trials if one.id == found.trial), None)
+
+
+def has_unexported(study: Study[Any]) -> bool:
+    """Whether a finished run still has to export what there was no time for."""
+    found = delivered(study.folder)
+    return found is None or found.unexported or found.searched != searched(study.trials)
 
 
 def load_libraries() -> None:

@@ -25,6 +25,8 @@ from netwright.data.missing import MissingMarks
 from netwright.data.task import Table, Task, task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
+from netwright.study.callbacks import Verbose, listening
+from netwright.study.events import Callback, StageStarted
 from netwright.study.executors import InProcess
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         workers: int = 0,
         run: str | Path | None = None,
         missing_labels: str | Sequence[str] = (),
+        verbose: Verbose = "auto",
+        callbacks: Callback | Sequence[Callback] | None = (),
     ) -> None:
         self.time = time
         self.trials = trials
@@ -66,6 +70,8 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.workers = workers
         self.run = run
         self.missing_labels = missing_labels
+        self.verbose = verbose
+        self.callbacks = callbacks
 
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None  # noqa: N803
@@ -84,12 +90,19 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):  # of an earlier fit
             del self.feature_names_in_
-        return self._search(self._task(X, y, weights=sample_weight, groups=groups), begun)
+        with listening(self.callbacks, self.verbose) as notify:
+            notify(StageStarted("reading", str(X) if isinstance(X, str | Path) else "the data"))
+            found = self._task(X, y, weights=sample_weight, groups=groups)
+            doubts = self._search(found, begun, notify)
+        for sentence in doubts:
+            warnings.warn(sentence, UserWarning, stacklevel=2)
+        return self
 
     def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
         raise NotImplementedError
 
-    def _search(self, found: Task, begun: float) -> Self:
+    def _search(self, found: Task, begun: float, notify: Callback) -> list[str]:
+        """Keeps what the search came to; what speaks against it, in sentences."""
         goal = Goal(self.objectives, self.limits)
         seconds = 60 if self.time is None and self.trials is None else self.time
         effort = Effort(seconds, self.trials, workers=self.workers, begun=begun)
@@ -98,15 +111,13 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             outcome = fit(
                 found, goal, effort, strategy=self.strategy, families=self.families, seed=self.seed,
                 run=self.run or Path(scratch) / "run",
-                executor=InProcess() if _small(found, effort) else None,
+                callbacks=notify, executor=InProcess() if _small(found, effort) else None,
             )  # fmt: skip
             self._keep(outcome)
         doubts += outcome.doubts
         doubts += [_STOPPED] if outcome.study.interrupted else []
         self.notes_ = [*found.notes, *doubts, *outcome.left_out]
-        for sentence in doubts:
-            warnings.warn(sentence, UserWarning, stacklevel=3)
-        return self
+        return doubts
 
     def _keep(self, outcome: Outcome) -> None:
         """The fitted state: the model's bytes, and tables. Nothing of it needs the run folder."""
@@ -184,6 +195,11 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
     or several such as ``"latency<=2"``; `families`: of models for a table, one or several such as
     ``["lightgbm", "tabm"]``, all when empty; `workers` 0: one for each core; `missing_labels`: texts
     of the target that stand for no label, such as "NA".
+
+    `verbose`: whether `fit` prints each new best, the time left and what is being done now on stderr;
+    "auto": in terminals and notebooks. `callbacks`: one or several functions that take an event (see
+    `netwright.study.events`); one that raises is switched off with a warning. The logger "netwright"
+    has stages and trials at the level INFO.
 
     After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`, and `notes_`: what
     was decided about the data, and what speaks against the scores, which is warned of, too.

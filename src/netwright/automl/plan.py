@@ -7,7 +7,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
@@ -28,7 +28,8 @@ from netwright.data.task import Images, Task, summary
 from netwright.errors import InputError, check_whole, expected, plural
 from netwright.evaluators.defaults import evaluator_for
 from netwright.strategies.oneshot import OneShot
-from netwright.study.events import Delivering, Event
+from netwright.study.callbacks import Verbose, listening
+from netwright.study.events import Callback, ModelDelivered, ignore
 from netwright.study.executors import Executor, Supervised, cores
 from netwright.study.folders import clear
 from netwright.study.study import Study
@@ -147,38 +148,39 @@ def fit(
     seed: int = 0,
     run: str | Path | None = None,
     fresh: bool = False,
-    watch: Callable[[Event], object] | None = None,
+    verbose: Verbose = "auto",
+    callbacks: Callback | Sequence[Callback] | None = (),
     executor: Executor | None = None,
 ) -> Outcome:
     """Searches until the effort is spent, then delivers the best model within the limits.
 
     The same call goes on where an earlier one stopped. Raises RunError when the folder belongs to
     another search, InputError when the goal does not fit the task.
+
+    `verbose` and `callbacks`: as for `Study.run`.
     """
     effort = effort.starting()
-    study = open_study(
-        task, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh,
-        executor=executor,
-    )  # fmt: skip
-    return carry_out(study, task, effort, watch)
+    with listening(callbacks, verbose) as notify:
+        study = open_study(
+            task, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
+            fresh=fresh, executor=executor,
+        )  # fmt: skip
+        return carry_out(study, task, effort, notify)
 
 
-def carry_out(
-    study: Study[Any], task: Task, effort: Effort, watch: Callable[[Event], object] | None = None
-) -> Outcome:
-    """Runs an opened study until the effort is spent, and delivers."""
+def carry_out(study: Study[Any], task: Task, effort: Effort, notify: Callback = ignore) -> Outcome:
+    """Runs an opened study until the effort is spent, and delivers; `notify` hears of it."""
     already, before = study.over(**effort.budget), _ended(study)
     loading = Thread(target=load_libraries, daemon=True)
     if effort.seconds is not None and not already:  # while workers start: at the end time is short
         loading.start()
-    study.run(**effort.budget, watch=watch, since=effort.begun)
+    study.run(**effort.budget, verbose=False, callbacks=notify, since=effort.begun)
     if loading.ident is not None:
         loading.join()
     timed = effort.seconds is not None and not already and not study.interrupted
     idle = timed and before == _ended(study) > 0
-    if watch is not None and not already:
-        watch(Delivering())
-    outcome = deliver(study, task, already, effort.end, effort.parallel)
+    outcome = deliver(study, task, already, effort.end, effort.parallel, notify)
+    notify(ModelDelivered(outcome.best))
     if not idle:
         return outcome
     said = "No further trial fitted into what was left of the time: give it more."

@@ -32,6 +32,7 @@ from netwright.evaluators.latency import example_feeds, measure
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
+from netwright.study.events import Callback, StageStarted, ignore
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS
 from netwright.trials.pareto import losses, nondominated
@@ -47,16 +48,19 @@ class Points:
     """What has been exported so far."""
 
     def __init__(
-        self, study: Study[Any], task: Task, already: bool, end: float, threads: int
-    ) -> None:
+        self, study: Study[Any], task: Task, already: bool, end: float, threads: int,
+        notify: Callback = ignore,
+    ) -> None:  # fmt: skip
         self._study, self._task, self._already, self._end = study, task, already, end
-        self._threads = threads
+        self._threads, self._notify = threads, notify
         self._tried: set[int] = set()
         """Trials whose candidates were fitted again, or could not be."""
         self._feeds: dict[str, Any] | None = None
         self.rows: dict[int, Row] = {}
         self._agreed: dict[int, Parity] = {}
         self.left_out: list[str] = []
+        self.unexported = False
+        """Whether time or patience ended before the front was exported."""
         self._chosen: int | None = None
         self._took = 0.0
         """Seconds that the best took to be exported, checked and measured."""
@@ -71,7 +75,7 @@ class Points:
             if number is not None:
                 self._chosen = number
                 if best := self.best():
-                    as_final(self._study, best[0], self.front())
+                    as_final(self._study, best[0], self.front(), unexported=True)
                 break
         self._took = time.monotonic() - begun
         return offers
@@ -85,7 +89,7 @@ class Points:
         with self._stoppable():
             for offer in offers:
                 if self.rows and self._late(took):
-                    self._note(_unexported("the time was up"))
+                    self._leave_unexported("the time was up")
                     return
                 begun = time.monotonic()
                 self._try(offer)
@@ -101,6 +105,8 @@ class Points:
         if self._stopped or self._study.interrupted:
             return
         end = self._end - reserved
+        if new:
+            self._notify(StageStarted("refitting", "on all rows"))
         with self._stoppable():
             for trial, fitted in fit_again(self._study, self._task, new, end, self._threads):
                 self._tried.add(trial.id)
@@ -118,11 +124,12 @@ class Points:
             yield
         except KeyboardInterrupt:
             self._stopped = True
-            self._note(_unexported("it was stopped"))
+            self._leave_unexported("it was stopped")
 
-    def _note(self, sentence: str) -> None:
+    def _leave_unexported(self, why: str) -> None:
         """Said once."""
-        if sentence not in self.left_out:
+        self.unexported = True
+        if (sentence := _unexported(why)) not in self.left_out:
             self.left_out.append(sentence)
 
     def _late(self, seconds: float) -> bool:
@@ -194,7 +201,9 @@ class Points:
         task = self._task
         folder.mkdir(parents=True, exist_ok=True)  # a study tidies those that can be made again
         card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
+        self._notify(StageStarted("exporting", f"trial {number}"))
         file = export(model, card, folder / "model.onnx")
+        self._notify(StageStarted("checking", f"trial {number}"))
         rows = task.validation[:_CHECKED]
         agreed = self._agreed[number] = parity(file, model, task.features.take(rows))
         return self._measured(file, asdict(agreed))
@@ -203,6 +212,7 @@ class Points:
         """Latencies and size, which are noted beside the file."""
         if self._feeds is None:
             self._feeds = example_feeds(file, self._task)
+        self._notify(StageStarted("measuring", f"trial {file.path.parent.name}"))
         measured = measure(file, self._feeds)
         told = {"netwright": version("netwright"), "parity": agreed, "measured": measured}
         part = file.path.with_name(f".{_CHECKED_FILE}.part")
@@ -273,13 +283,17 @@ def _checked(folder: Path) -> dict[str, Any] | None:
     return told if whole and told["netwright"] == version("netwright") else None
 
 
-def as_final(study: Study[Any], trial: Trial, front: Sequence[Row]) -> Model:
-    """The trial's file as that of the run; each write is whole or not at all."""
+def as_final(study: Study[Any], trial: Trial, front: Sequence[Row], unexported: bool) -> Model:
+    """The trial's file as that of the run; each write is whole or not at all.
+
+    `unexported`: more of the front may be worth exporting than there was time for.
+    """
     final = study.folder / "model.onnx"
     part = final.with_name(".model.onnx.part")
     shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
     part.replace(final)
-    note = Delivered(trial.id, searched(study.trials), tuple(one.trial for one in front))
+    numbers = tuple(row.trial for row in front)
+    note = Delivered(trial.id, searched(study.trials), numbers, unexported)
     part.write_text(json.dumps(asdict(note)))
     part.replace(study.folder / DELIVERED)
     return Model(final)

@@ -27,12 +27,13 @@ DELIVERED = "delivered.json"
 class Delivered:
     """What a run's `model.onnx` is: the file of a trial, the best of so many that were searched.
 
-    `front`: all that was delivered with it.
+    `front`: all that was delivered with it; `unexported`: there was no time for more of it.
     """
 
     trial: int
     searched: int
     front: tuple[int, ...]
+    unexported: bool = False
 
 
 @dataclass(frozen=True)

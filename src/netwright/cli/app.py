@@ -197,8 +197,11 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Search, train and export a model for DATA. The same line again goes on."""
-    from netwright.automl.plan import Effort, Goal
-    from netwright.cli.fit import search
+    from netwright.cli.screen import loading
+
+    with loading(quiet=as_json):
+        from netwright.automl.plan import Effort, Goal
+        from netwright.cli.fit import search
 
     budgeted = trials is not None or until
     seconds = 60 if time is None and not budgeted else time
@@ -216,8 +219,11 @@ def fit(
 @app.command()
 def demo(context: typer.Context, as_json: Json = False) -> None:
     """Design a network for the built-in digits in under a minute and a half."""
-    from netwright.automl.plan import Effort, Goal
-    from netwright.cli.fit import search
+    from netwright.cli.screen import loading
+
+    with loading(quiet=as_json):
+        from netwright.automl.plan import Effort, Goal
+        from netwright.cli.fit import search
 
     outcome = search("digits", None, None, Goal(), Effort(60, begun=_begun(context)), quiet=as_json)
     if as_json:

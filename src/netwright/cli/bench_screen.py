@@ -17,7 +17,7 @@ from netwright.cli import screen
 from netwright.cli.screen import ERR, OUT, say
 from netwright.errors import plural
 from netwright.evaluators.table import TableBenchmark
-from netwright.report.tables import value
+from netwright.trials.formats import clock, value
 
 
 def opening(title: str, judge: Judge, seeds: int, folder: Path) -> None:
@@ -209,7 +209,7 @@ class Progress:
         left = ""
         if made > 0:
             seconds = (time.monotonic() - self.start) / made * (self.of - self.done)
-            left = f", about {screen.clock(seconds)} left"
+            left = f", about {clock(seconds)} left"
         share = self.done / self.of if self.of else 0.0
         return Text(
             f" comparing  {screen.bar(share, 24)}  {self.done} of {plural(self.of, 'run')}{left}"

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
-from rich.live import Live
-from rich.text import Text
-
-from netwright.automl.delivery import Outcome
+from netwright.automl.delivery import Outcome, has_unexported
 from netwright.automl.plan import Effort, Goal, carry_out, open_study
 from netwright.automl.trust import leaks, share_trained_on
 from netwright.cli import screen
-from netwright.cli.screen import ERR, OUT, say
+from netwright.cli.progress import Progress
+from netwright.cli.screen import ERR, say
 from netwright.data.targets import RequestedKind
 from netwright.data.task import Task, summary, task
 from netwright.errors import plural
-from netwright.report.tables import row, value
-from netwright.study.events import Delivering, Event, Prepared, Tick, TrialEnded
+from netwright.study.callbacks import listening
+from netwright.study.events import StageStarted
 from netwright.study.executors import cores
 from netwright.study.journal import counted
 from netwright.study.study import Study
+from netwright.trials.formats import value
 from netwright.trials.metrics import metric
 from netwright.trials.objective import objectives
-from netwright.trials.trial import BASELINE, Status, Trial
+from netwright.trials.trial import Status
 
 
 def search(
@@ -46,23 +44,24 @@ def search(
 ) -> Outcome:
     """The whole command; `quiet` says nothing on stdout."""
     effort = effort.starting()
-    found = task(
-        data, target, test=test, kind=kind or _kind_of(goal), seed=seed,
-        missing_labels=missing_labels,
-    )  # fmt: skip
-    study = open_study(
-        found, goal, effort, strategy=strategy, families=families, seed=seed, run=run, fresh=fresh
-    )
-    already = study.over(**effort.budget)
-    if quiet:
-        return carry_out(study, found, effort)
-    _opening(found, study, effort, already)
-    if already:
-        outcome = carry_out(study, found, effort)
-    else:
-        with Progress(study, effort) as progress:
-            outcome = carry_out(study, found, effort, progress)
-    _closing(outcome)
+    progress = Progress(effort)
+    with listening(() if quiet else progress, verbose=False) as notify:
+        with progress.shown(quiet):
+            notify(StageStarted("reading", data))
+            found = task(
+                data, target, test=test, kind=kind or _kind_of(goal), seed=seed,
+                missing_labels=missing_labels,
+            )  # fmt: skip
+            study = open_study(
+                found, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
+                fresh=fresh,
+            )  # fmt: skip
+        if not quiet:
+            _opening(found, study, effort, study.over(**effort.budget))
+        with progress.of(study).shown(quiet):
+            outcome = carry_out(study, found, effort, notify)
+    if not quiet:
+        _closing(outcome)
     return outcome
 
 
@@ -84,7 +83,10 @@ def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> N
         for line in wrap(f"  {note}", 79, subsequent_indent="    "):
             say(line, ERR)  # beside the account of the search, which may go into a file
     if already:
-        say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
+        exports = "What there was no time to export is exported now. "
+        line = f"finished: {_spent(study, effort)}. {exports if has_unexported(study) else ''}"
+        for part in wrap(f"{line}{_more(effort)} goes on, --fresh starts anew.", 79):
+            say(part)
         return
     wanted = [f"time {effort.seconds:g} s"] if effort.seconds else []
     wanted += [plural(effort.trials, "trial")] if effort.trials else []
@@ -110,86 +112,6 @@ def _more(effort: Effort) -> str:
     if effort.trials is not None:
         return f"--trials {2 * effort.trials}"
     return f"--time {2 * effort.seconds:g}" if effort.seconds else "A further --until"
-
-
-class Progress:
-    """Prints trials that advance the front, above a bar with the best so far and the time left."""
-
-    def __init__(self, study: Study[Any], effort: Effort) -> None:
-        self.study, self.effort = study, effort
-        self.metrics = screen.columns(study.objectives, {})
-        self.ended = sum(trial.status is not Status.RUNNING for trial in study.trials)
-        self.best: Trial | None = study.best
-        self.start = time.monotonic() - study.seconds
-        self.headed = False
-        self.preparing = ""
-        self.delivering = False
-        self.live = Live(
-            console=OUT, refresh_per_second=4, transient=True, get_renderable=self._bar
-        )
-
-    def __enter__(self) -> Progress:
-        if OUT.is_terminal:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Tick):
-            self.start = time.monotonic() - event.seconds
-            self.preparing = event.preparing
-        elif isinstance(event, Prepared):
-            for sentence in event.says:
-                for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
-                    say(line)
-        elif isinstance(event, TrialEnded):
-            self._ended(event)
-        elif isinstance(event, Delivering):
-            self.delivering = True
-
-    def _ended(self, event: TrialEnded) -> None:
-        self.ended += 1
-        trial, first = event.trial, self.study.objectives[0]
-        if event.on_front and (
-            self.best is None or first.loss(trial.metrics) < first.loss(self.best.metrics)
-        ):
-            self.best = trial
-        if event.on_front or trial.proposal.origin == BASELINE or trial.status is Status.FAILED:
-            self._print(trial, event.on_front)
-
-    def _print(self, trial: Trial, on_front: bool) -> None:
-        shown = row(trial, self.study.space.fill, on_front)
-        lines = screen.lines([shown], self.metrics, self.study.objectives)
-        for line in lines if not self.headed else lines[1:]:
-            say(line)
-        self.headed = True
-
-    def _bar(self) -> Text:
-        used = time.monotonic() - self.start
-        best = ""
-        if self.best:
-            name = self.study.objectives[0].metric
-            best = f", best {name} {value(name, self.best.metrics)}"
-        left = ""
-        share = 0.0
-        if self.effort.search_seconds:
-            share = used / self.effort.search_seconds
-            left = f", {screen.clock(self.effort.search_seconds - used)} left"
-        if self.effort.trials:
-            by_trials = self.ended / self.effort.trials
-            share = max(share, by_trials)
-            if not left and self.ended:
-                to_go = used / self.ended * (self.effort.trials - self.ended)
-                left = f", about {screen.clock(to_go)} left"
-        if self.delivering:
-            return Text(f" delivering  the best are averaged, written and checked{best}")
-        if self.preparing:
-            return Text(f" supernet   {self.preparing}{best}")
-        return Text(
-            f" searching  {screen.bar(share, 24)}  {plural(self.ended, 'trial')}{best}{left}"
-        )
 
 
 def _board(outcome: Outcome, most: int = 8) -> None:

@@ -16,7 +16,8 @@ from netwright.networks.training import Training
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
-from netwright.report.tables import count, size, value, what
+from netwright.report.tables import what
+from netwright.trials.formats import count, size, value
 from netwright.trials.trial import ABOUT, ENSEMBLE, Trial
 
 

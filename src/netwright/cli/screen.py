@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.live import Live
 from rich.text import Text
 
 from netwright.errors import printable
-from netwright.report.tables import Row, value
+from netwright.trials.formats import value
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Status
+
+if TYPE_CHECKING:
+    from netwright.report.tables import Row
 
 OUT = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 80)
 ERR = Console(stderr=True, highlight=False)
@@ -88,9 +95,21 @@ def bar(share: float, width: int = 30) -> str:
     )
 
 
-def clock(seconds: float) -> str:
-    """Seconds as ``0:42`` or ``1:05:00``."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+@contextmanager
+def status(line: Callable[[], Text]) -> Iterator[None]:
+    """Keep a line or two below what is printed, redrawn as time goes by, if OUT is a terminal."""
+    if not OUT.is_terminal:
+        yield
+        return
+    with Live(console=OUT, refresh_per_second=4, transient=True, get_renderable=line):
+        yield
+
+
+def loading(quiet: bool) -> AbstractContextManager[None]:
+    """Say that the program itself is being loaded, which takes seconds where disks are slow."""
+    begun = time.monotonic()
+
+    def line() -> Text:
+        return Text(f" loading    libraries  {time.monotonic() - begun:.0f} s")
+
+    return nullcontext() if quiet else status(line)

@@ -1,5 +1,12 @@
 from .budget import Budget as Budget
+from .callbacks import Callbacks as Callbacks
+from .events import Callback as Callback
 from .events import Event as Event
+from .events import ModelDelivered as ModelDelivered
+from .events import Prepared as Prepared
+from .events import RunningTrial as RunningTrial
+from .events import SearchStarted as SearchStarted
+from .events import StageStarted as StageStarted
 from .events import Tick as Tick
 from .events import TrialEnded as TrialEnded
 from .events import TrialStarted as TrialStarted

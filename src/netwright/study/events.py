@@ -1,11 +1,48 @@
-"""What a study tells those who watch it, such as a progress display."""
+"""What happens in a search, as callbacks, the progress lines and the command line hear of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from netwright.trials.trial import Trial
+from netwright.errors import shortened
+from netwright.trials.objective import Objective
+from netwright.trials.trial import BASELINE, Trial
+
+Stage: TypeAlias = Literal[
+    "reading", "starting", "preparing", "searching", "averaging", "refitting", "exporting",
+    "checking", "measuring",
+]  # fmt: skip
+
+_MAX_NAME = 36
+"""Characters of a trial's name: a line of 80 columns has room for it beside the rest."""
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """What is being done from now on, and with what: "exporting", "trial 12"."""
+
+    stage: Stage
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.detail}".rstrip()
+
+
+@dataclass(frozen=True)
+class SearchStarted:
+    """A search begins, or one is resumed.
+
+    `seconds` and `trials` are its limits over all runs of the folder, None where there is none;
+    `ended`: trials of earlier runs; `best`: the best of these.
+    """
+
+    objectives: tuple[Objective, ...]
+    seconds: float | None
+    trials: int | None
+    ended: int = 0
+    best: Trial | None = None
 
 
 @dataclass(frozen=True)
@@ -18,20 +55,40 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial is recorded as ended; `on_front`: it is on the Pareto front at this moment."""
+    """A trial is recorded as ended.
+
+    `on_front`: it is on the Pareto front at this moment; `is_best`: within the limits it is the best
+    so far in the first objective (a trial of full fidelity is better than any other); `seconds_left`
+    until the search ends, estimated where trials are counted, None where that is unknown.
+    """
 
     trial: Trial
     on_front: bool
+    is_best: bool = False
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that is being executed, for so many seconds now."""
+
+    trial: Trial
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Several times a second: seconds used by all runs of the folder, trials that run now, and how
-    far the strategy's preparation is, while there is one."""
+    """Several times a second while trials run in workers.
+
+    `seconds` used by all runs of the folder; the trials that run now; how far the strategy's
+    preparation is, while there is one; trials that have ended; seconds left, as in `TrialEnded`.
+    """
 
     seconds: float
-    running: tuple[int, ...]
+    running: tuple[RunningTrial, ...]
     preparing: str = ""
+    ended: int = 0
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +99,32 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Delivering:
-    """The search is over: its best are averaged, written, checked and measured."""
+class ModelDelivered:
+    """The best trial has been written as the model of the run, checked and measured."""
+
+    trial: Trial
 
 
-Event: TypeAlias = TrialStarted | TrialEnded | Prepared | Tick | Delivering
+Event: TypeAlias = (
+    StageStarted | SearchStarted | TrialStarted | TrialEnded | Tick | Prepared | ModelDelivered
+)
+Callback: TypeAlias = Callable[[Event], object]
+
+
+def ignore(event: Event) -> None:
+    """The callback of those who listen to nothing."""
+
+
+def short_name(trial: Trial) -> str:
+    """A few words on a trial: its family of models, or the first of its decisions."""
+    values = trial.candidate.values
+    family = values.get("")
+    if isinstance(family, str):
+        name = family
+    else:
+        name = ", ".join(f"{path} {value}" for path, value in values.items()) or "candidate"
+    if trial.proposal.fidelity < 1:
+        name += f" at {100 * trial.proposal.fidelity:.0f} %"
+    elif trial.proposal.origin == BASELINE:
+        name = f"baseline {name}"
+    return shortened(name.replace("\n", " "), _MAX_NAME)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from netwright.errors import plural
 from netwright.study.budget import Budget, Failures
-from netwright.study.events import Event, Prepared, Tick, TrialEnded, TrialStarted
+from netwright.study.events import (
+    Callback,
+    Prepared,
+    RunningTrial,
+    SearchStarted,
+    StageStarted,
+    Tick,
+    TrialEnded,
+    TrialStarted,
+)
 from netwright.study.executors import Executor
 from netwright.study.folders import empty, fresh_folder, used_folders
 from netwright.study.journal import Journal
 from netwright.study.preparing import NUMBER as PREPARATION
 from netwright.study.preparing import Preparing
 from netwright.study.supervisor import Outcome
+from netwright.study.tally import Tally
 from netwright.trials.trial import BASELINE, ENSEMBLE, Job, Proposal, Status, Trial
 
 if TYPE_CHECKING:
@@ -32,16 +43,19 @@ class Loop:
 
     def __init__(
         self, study: Study[Any], executor: Executor, journal: Journal, budget: Budget,
-        zero: float, watch: Callable[[Event], object] | None,
+        zero: float, notify: Callback,
     ) -> None:  # fmt: skip
         self._study, self._executor, self._journal = study, executor, journal
         self._budget, self._zero = budget, zero
-        self._watch = watch or (lambda event: None)
+        self._notify = notify
+        self._tally = Tally(journal.ordered(), study.objectives, study.limits, budget)
         self._preparing = Preparing(
             getattr(study.strategy, "preparation", None), study.folder, study.seed
         )
         self._again = list(journal.unfinished)
         self._running: dict[int, Trial] = {}
+        self._submitted: dict[int, float] = {}
+        """When, on the clock of `time.monotonic()`."""
         self._back: dict[int, Outcome] = {}
         self._queue: list[tuple[Trial, bool]] = []
         self._in_order = budget.seconds is None
@@ -60,6 +74,7 @@ class Loop:
         """Until the budget is used, or nothing runs and the strategy has nothing to propose."""
         most = self._budget.trials_left(self._journal.counted) + len(self._again)
         evaluator = self._preparing.evaluator(self._study.evaluator)
+        self._announce()
         self._executor.open(evaluator, None if math.isinf(most) else int(most))
         self._tidy()  # a run that was killed may have left what its last trial made needless
         while not self._reached:
@@ -71,13 +86,36 @@ class Loop:
                 break
             for outcome in self._executor.poll(_TICK):
                 if outcome.trial == PREPARATION:
-                    self._watch(Prepared(self._preparing.end(outcome)))
+                    self._notify(Prepared(self._preparing.end(outcome)))
+                    self._notify(StageStarted("searching"))
                 else:
                     self._back[outcome.trial] = outcome
             self._record()
-            waiting = {trial.id for trial, _ in self._queue} | self._back.keys()
-            running = tuple(number for number in self._running if number not in waiting)
-            self._watch(Tick(self.used, running, self._preparing.progress()))
+            self._notify(self._tick())
+
+    def _announce(self) -> None:
+        """Say what begins, before the workers that it needs are started."""
+        budget, tally = self._budget, self._tally
+        objectives = tuple(self._study.objectives)
+        self._notify(
+            SearchStarted(objectives, budget.seconds, budget.trials, tally.n_ended, tally.best)
+        )
+        self._notify(StageStarted("starting", plural(self._executor.capacity, "worker")))
+
+    def _tick(self) -> Tick:
+        waiting = {trial.id for trial, _ in self._queue} | self._back.keys()
+        now = time.monotonic()
+        running = tuple(
+            RunningTrial(trial, now - self._submitted[number])
+            for number, trial in self._running.items()
+            if number not in waiting
+        )
+        progress = self._preparing.progress()
+        return Tick(self.used, running, progress, self._tally.n_ended, self._seconds_left)
+
+    @property
+    def _seconds_left(self) -> float | None:
+        return self._tally.seconds_left(self.used, self._journal.counted, len(self._running))
 
     def _may_start(self) -> bool:
         left = self._budget.trials_left(self._journal.counted) > 0 or bool(self._again)
@@ -96,6 +134,7 @@ class Loop:
                 return True
             if not self._executor.free:
                 return False
+            self._notify(StageStarted("preparing", "the strategy"))
             self._preparing.start(self._executor, self._budget.seconds_left(self.used))
         return False
 
@@ -150,7 +189,10 @@ class Loop:
         folder = fresh_folder(self._study.trial_folder(trial.id).absolute())
         self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
         self._full.add(trial.id)
-        self._watch(TrialStarted(trial, again))
+        if not self._submitted and not self._preparing.running:
+            self._notify(StageStarted("searching"))
+        self._submitted[trial.id] = time.monotonic()
+        self._notify(TrialStarted(trial, again))
 
     def _end(self, outcome: Outcome) -> None:
         self._failures.count(self._keep(outcome))
@@ -164,7 +206,8 @@ class Loop:
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
         self._tidy()
-        self._watch(TrialEnded(ended, on_front))
+        is_best = self._tally.add(ended)
+        self._notify(TrialEnded(ended, on_front, is_best, self._seconds_left))
         if took := quickest([ended]):
             self._quickest = min(self._quickest or took, took)
         self._reached = self._reached or self._budget.reached([ended])

@@ -27,8 +27,9 @@ from netwright.strategies.base import (
 )
 from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget
+from netwright.study.callbacks import Verbose, listening
 from netwright.study.checks import check_given
-from netwright.study.events import Event
+from netwright.study.events import Callback
 from netwright.study.executors import Executor, Supervised
 from netwright.study.folders import fresh_folder, temporary_folder
 from netwright.study.identity import Identity
@@ -155,7 +156,8 @@ class Study(Generic[D]):
         trials: int | None = None,
         seconds: float | None = None,
         until: str | Limit | Sequence[str | Limit] = (),
-        watch: Callable[[Event], object] | None = None,
+        verbose: Verbose = "auto",
+        callbacks: Callback | Sequence[Callback] | None = (),
         since: float | None = None,
     ) -> Study[D]:
         """Goes on until the budget, counted over all runs of the folder, is used; returns itself.
@@ -163,18 +165,25 @@ class Study(Generic[D]):
         `since`: from when this run counts, in seconds of `time.monotonic()`; now when None. Ctrl-C
         kills what runs and returns as well, with `interrupted` set; what ran is run again next
         time. Raises RunError when the folder cannot be used, or when too many trials fail.
+
+        `verbose`: whether each new best, the time left and what is being done now are printed on
+        stderr; "auto": in terminals and notebooks. `callbacks`: functions that take an event (see
+        `netwright.study.events`); one that raises is switched off with a warning.
         """
         budget = self._budget(trials, seconds, until)
         self.interrupted = False
-        if self._used_up(budget):
-            return self
-        begun = time.monotonic() if since is None else since
+        with listening(callbacks, verbose) as notify:
+            if not self._used_up(budget):
+                self._run(budget, time.monotonic() if since is None else since, notify)
+        return self
+
+    def _run(self, budget: Budget, begun: float, notify: Callback) -> None:
         with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
             before = store.seconds
             journal = self._open_journal(store)
             if self._used_up(budget):  # by another process, since this study was made
-                return self
-            loop = Loop(self, self._executor, journal, budget, before - begun, watch)
+                return
+            loop = Loop(self, self._executor, journal, budget, before - begun, notify)
             try:
                 loop.run()
             except KeyboardInterrupt:
@@ -185,7 +194,6 @@ class Study(Generic[D]):
                 self._trials, self._front = journal.ordered(), journal.front
                 self.seconds = loop.used
             store.spend(self.seconds)
-        return self
 
     def add(self, proposal: Proposal, make: Callable[[Path], Metrics]) -> Trial:
         """Records what was made of finished trials, such as an average, as a trial of its own.
