@@ -83,10 +83,9 @@ def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> N
         for line in wrap(f"  {note}", 79, subsequent_indent="    "):
             say(line, ERR)  # beside the account of the search, which may go into a file
     if already:
-        exports = "What there was no time to export is exported now. "
-        line = f"finished: {_spent(study, effort)}. {exports if has_unexported(study) else ''}"
-        for part in wrap(f"{line}{_more(effort)} goes on, --fresh starts anew.", 79):
-            say(part)
+        say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
+        if has_unexported(study):
+            say("What there was no time to export is exported now.")
         return
     wanted = [f"time {effort.seconds:g} s"] if effort.seconds else []
     wanted += [plural(effort.trials, "trial")] if effort.trials else []

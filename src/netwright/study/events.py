@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from netwright.errors import shortened
 from netwright.trials.objective import Objective
-from netwright.trials.trial import BASELINE, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, Trial
 
 Stage: TypeAlias = Literal[
     "reading", "starting", "preparing", "searching", "averaging", "refitting", "exporting",
@@ -117,6 +117,8 @@ def ignore(event: Event) -> None:
 
 def short_name(trial: Trial) -> str:
     """A few words on a trial: its family of models, or the first of its decisions."""
+    if trial.proposal.origin == ENSEMBLE:
+        return shortened(f"average of {', '.join(map(str, trial.proposal.parents))}", _MAX_NAME)
     values = trial.candidate.values
     family = values.get("")
     if isinstance(family, str):

@@ -158,6 +158,8 @@ class ProgressLines:
         if isinstance(event, Tick | TrialEnded):
             left = event.seconds_left
             self._ends = None if left is None else now + left
+        elif isinstance(event, ModelDelivered):
+            self._stage = None
 
     def _line_of(self, event: Event) -> str:
         """What is said at once; empty where that is nothing."""
@@ -199,7 +201,8 @@ class ProgressLines:
     def _status(self, stage: StageStarted, now: float) -> str:
         """``9 trials, best auc .9311, 0:35 left, now: lightgbm 4 s``; other stages by their name."""
         if stage.stage not in ("searching", "preparing"):
-            return f"{stage}, {now - self._stage_begun:.0f} s"
+            seconds = now - self._stage_begun
+            return f"{stage}, {seconds:.0f} s" if seconds >= 1 else str(stage)
         words = [self._preparing] if self._preparing else []
         words += [plural(self._ended, "trial")] if self._ended else []
         if self._best and self._objectives:
