@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from threading import Thread
@@ -27,15 +28,17 @@ from netwright.automl.spaces import space_for
 from netwright.data.task import Images, Task, summary
 from netwright.errors import InputError, check_whole, expected, plural
 from netwright.evaluators.defaults import evaluator_for
+from netwright.report.tables import what
+from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
 from netwright.study.callbacks import Verbose, listening
-from netwright.study.events import Callback, ModelDelivered, ignore
+from netwright.study.events import Callback, ModelDelivered, ignore, short_name
 from netwright.study.executors import Executor, Supervised, cores
 from netwright.study.folders import clear
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, default_metric, metric, score
 from netwright.trials.objective import Limit, Objective, limits, objectives
-from netwright.trials.trial import Metrics, Status
+from netwright.trials.trial import Metrics, Status, Trial
 
 LEAST_SECONDS = 5
 """Start-up of a worker, one short training and the export."""
@@ -180,7 +183,7 @@ def carry_out(study: Study[Any], task: Task, effort: Effort, notify: Callback = 
     timed = effort.seconds is not None and not already and not study.interrupted
     idle = timed and before == _ended(study) > 0
     outcome = deliver(study, task, already, effort.end, effort.parallel, notify)
-    notify(ModelDelivered(outcome.best))
+    notify(ModelDelivered(outcome.best, study.describe(outcome.best)))
     if not idle:
         return outcome
     said = "No further trial fitted into what was left of the time: give it more."
@@ -244,7 +247,15 @@ def open_study(
             "data notes": "\n".join(task.notes),
         },
         trial_seconds=pacing.trial_seconds if folds else effort.trial_seconds,
+        describe=partial(_few_words, space),
     )
+
+
+def _few_words(space: Space[Any], trial: Trial) -> str:
+    """The trial's family of models, or its model where the space is of one family."""
+    if isinstance(trial.candidate.values.get(""), str):
+        return short_name(trial)
+    return what(trial, space.fill)
 
 
 def _folder(run: object) -> Path | None:

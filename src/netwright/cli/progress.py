@@ -13,7 +13,7 @@ from netwright.automl.plan import Effort
 from netwright.cli import screen
 from netwright.cli.screen import say
 from netwright.errors import plural, shortened
-from netwright.report.tables import row, what
+from netwright.report.tables import row
 from netwright.study.events import (
     Event,
     Prepared,
@@ -45,8 +45,8 @@ class Progress:
         self._start = time.monotonic()
         """When the search would have begun, had all of its runs been one."""
         self._preparing = ""
-        self._running: dict[int, tuple[Trial, float]] = {}
-        """Trials that run, and when they began."""
+        self._running: dict[int, tuple[RunningTrial, float]] = {}
+        """Trials that run, and when that was heard of them."""
         self._headed = False
 
     def of(self, study: Study[Any]) -> Progress:
@@ -65,11 +65,11 @@ class Progress:
         elif isinstance(event, SearchStarted):
             self._ended, self._best = event.ended, event.best
         elif isinstance(event, TrialStarted):
-            self._running[event.trial.id] = event.trial, now
+            self._running[event.trial.id] = RunningTrial(event.trial, event.what, 0.0), now
         elif isinstance(event, Tick):
             self._start = now - event.seconds
             self._preparing = event.preparing
-            self._running = {one.trial.id: (one.trial, now - one.seconds) for one in event.running}
+            self._running = {each.trial.id: (each, now) for each in event.running}
         elif isinstance(event, Prepared):
             for sentence in event.says:
                 for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
@@ -107,8 +107,7 @@ class Progress:
             return Text(shortened(line, _WIDTH - len(seconds)) + seconds)
         share, left = self._share(now)
         line = f" searching  {screen.bar(share, 24)}  {plural(self._ended, 'trial')}{best}{left}"
-        running = [RunningTrial(trial, now - begun) for trial, begun in self._running.values()]
-        return Text("\n".join([line, *self._now(running)]))
+        return Text("\n".join([line, *self._now(now)]))
 
     def _best_so_far(self) -> str:
         if self._best is None or self._study is None:
@@ -129,13 +128,13 @@ class Progress:
                 left = f", about {clock(to_go)} left"
         return share, left
 
-    def _now(self, running: list[RunningTrial]) -> list[str]:
-        """``now: trial 7 lightgbm: 31 leaves 4 s``: as many trials as a line has room for."""
-        assert self._study is not None  # it is searching
+    def _now(self, now: float) -> list[str]:
+        """``now: trial 7 lightgbm 4 s``: as many trials as a line has room for."""
         line = ""
-        for one in sorted(running, key=lambda each: -each.seconds):
-            name = shortened(what(one.trial, self._study.space.fill), _NAME_WIDTH)
-            part = f"trial {one.trial.id} {name} {one.seconds:.0f} s"
+        running = [(heard - each.seconds, each) for each, heard in tuple(self._running.values())]
+        for begun, each in sorted(running, key=lambda pair: pair[0]):
+            name = shortened(each.what, _NAME_WIDTH)
+            part = f"trial {each.trial.id} {name} {now - begun:.0f} s"
             if line and len(line) + len(part) > _WIDTH - 2:
                 break
             line += (", " if line else " now        ") + part

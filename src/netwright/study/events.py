@@ -47,9 +47,13 @@ class SearchStarted:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial is about to be executed; `again` when an earlier run left it unfinished."""
+    """A trial is about to be executed; `again` when an earlier run left it unfinished.
+
+    `what`, here and below: a few words on its candidate, such as its family of models.
+    """
 
     trial: Trial
+    what: str
     again: bool = False
 
 
@@ -63,6 +67,7 @@ class TrialEnded:
     """
 
     trial: Trial
+    what: str
     on_front: bool
     is_best: bool = False
     seconds_left: float | None = None
@@ -73,6 +78,7 @@ class RunningTrial:
     """A trial that is being executed, for so many seconds now."""
 
     trial: Trial
+    what: str
     seconds: float
 
 
@@ -103,6 +109,7 @@ class ModelDelivered:
     """The best trial has been written as the model of the run, checked and measured."""
 
     trial: Trial
+    what: str
 
 
 Event: TypeAlias = (

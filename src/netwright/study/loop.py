@@ -52,10 +52,11 @@ class Loop:
         self._preparing = Preparing(
             getattr(study.strategy, "preparation", None), study.folder, study.seed
         )
+        self._searching = False
         self._again = list(journal.unfinished)
         self._running: dict[int, Trial] = {}
-        self._submitted: dict[int, float] = {}
-        """When, on the clock of `time.monotonic()`."""
+        self._submitted: dict[int, tuple[float, str]] = {}
+        """When, on the clock of `time.monotonic()`, and a few words on the candidate."""
         self._back: dict[int, Outcome] = {}
         self._queue: list[tuple[Trial, bool]] = []
         self._in_order = budget.seconds is None
@@ -105,13 +106,12 @@ class Loop:
     def _tick(self) -> Tick:
         waiting = {trial.id for trial, _ in self._queue} | self._back.keys()
         now = time.monotonic()
-        running = tuple(
-            RunningTrial(trial, now - self._submitted[number])
-            for number, trial in self._running.items()
-            if number not in waiting
-        )
+        running = []
+        for number in sorted(self._running.keys() - waiting):
+            begun, what = self._submitted[number]
+            running.append(RunningTrial(self._running[number], what, now - begun))
         progress = self._preparing.progress()
-        return Tick(self.used, running, progress, self._tally.n_ended, self._seconds_left)
+        return Tick(self.used, tuple(running), progress, self._tally.n_ended, self._seconds_left)
 
     @property
     def _seconds_left(self) -> float | None:
@@ -189,10 +189,12 @@ class Loop:
         folder = fresh_folder(self._study.trial_folder(trial.id).absolute())
         self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
         self._full.add(trial.id)
-        if not self._submitted and not self._preparing.running:
+        if not self._searching:
+            self._searching = True
             self._notify(StageStarted("searching"))
-        self._submitted[trial.id] = time.monotonic()
-        self._notify(TrialStarted(trial, again))
+        what = self._study.describe(trial)
+        self._submitted[trial.id] = time.monotonic(), what
+        self._notify(TrialStarted(trial, what, again))
 
     def _end(self, outcome: Outcome) -> None:
         self._failures.count(self._keep(outcome))
@@ -206,8 +208,8 @@ class Loop:
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
         self._tidy()
-        is_best = self._tally.add(ended)
-        self._notify(TrialEnded(ended, on_front, is_best, self._seconds_left))
+        is_best, (_, what) = self._tally.add(ended), self._submitted.pop(ended.id)
+        self._notify(TrialEnded(ended, what, on_front, is_best, self._seconds_left))
         if took := quickest([ended]):
             self._quickest = min(self._quickest or took, took)
         self._reached = self._reached or self._budget.reached([ended])

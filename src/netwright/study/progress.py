@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Event as Flag
 from threading import RLock, Thread
 
@@ -22,7 +23,6 @@ from netwright.study.events import (
     Tick,
     TrialEnded,
     TrialStarted,
-    short_name,
 )
 from netwright.trials.formats import clock, value
 from netwright.trials.objective import Objective
@@ -63,8 +63,8 @@ def _is_terminal() -> bool:
 
 def named(running: Sequence[RunningTrial], most: int = 3) -> str:
     """``lightgbm 4 s, tabm 2 s``: the trials that run, the longest first."""
-    longest = sorted(running, key=lambda one: -one.seconds)
-    names = [f"{short_name(each.trial)} {each.seconds:.0f} s" for each in longest[:most]]
+    longest = sorted(running, key=lambda each: -each.seconds)
+    names = [f"{each.what} {each.seconds:.0f} s" for each in longest[:most]]
     return ", ".join(names) + (", ..." if len(longest) > most else "")
 
 
@@ -74,15 +74,15 @@ def sentence(event: Event) -> str:
         return _search_line(event)
     if isinstance(event, TrialStarted):
         again = " again" if event.again else ""
-        return f"trial {event.trial.id} started{again}: {short_name(event.trial)}"
+        return f"trial {event.trial.id} started{again}: {event.what}"
     if isinstance(event, TrialEnded):
-        return _trial_line(event.trial, list(event.trial.metrics)) + event.is_best * ", new best"
+        return _trial_line(event, list(event.trial.metrics)) + event.is_best * ", new best"
     if isinstance(event, Tick):
         return f"running: {named(event.running)}"
     if isinstance(event, Prepared):
         return " ".join(event.says)
     if isinstance(event, ModelDelivered):
-        return f"delivered {_trial_line(event.trial, list(event.trial.metrics))}"
+        return f"delivered {_trial_line(event, list(event.trial.metrics))}"
     return str(event)
 
 
@@ -94,12 +94,13 @@ def _search_line(event: SearchStarted) -> str:
     return f"searching by {by}" + (f" for {' or '.join(limits)}" if limits else "") + resumed
 
 
-def _trial_line(trial: Trial, metrics: Sequence[str]) -> str:
+def _trial_line(event: TrialEnded | ModelDelivered, metrics: Sequence[str]) -> str:
     """``trial 7: auc .9289, lightgbm, 3.4 s``, or why it did not finish."""
+    trial = event.trial
     words = [f"{name} {value(name, trial.metrics)}" for name in metrics if name in trial.metrics]
     if trial.status is not Status.DONE:
         words = [f"{trial.status}: {trial.error}"]
-    return f"trial {trial.id}: {', '.join([*words, short_name(trial), f'{trial.seconds:.1f} s'])}"
+    return f"trial {trial.id}: {', '.join([*words, event.what, f'{trial.seconds:.1f} s'])}"
 
 
 class ProgressLines:
@@ -119,8 +120,8 @@ class ProgressLines:
         self._ends: float | None = None
         """When the search is over, on the clock of `time.monotonic()`."""
         self._preparing = ""
-        self._running: dict[int, tuple[Trial, float]] = {}
-        """Trials that run, and when they began."""
+        self._running: dict[int, tuple[RunningTrial, float]] = {}
+        """Trials that run, and when that was heard of them."""
         self._lock = RLock()
         self._over = Flag()
         self._thread = Thread(target=self._keep_time, name="netwright progress", daemon=True)
@@ -147,14 +148,14 @@ class ProgressLines:
         elif isinstance(event, SearchStarted):
             self._objectives, self._best, self._ended = event.objectives, event.best, event.ended
         elif isinstance(event, TrialStarted):
-            self._running[event.trial.id] = event.trial, now
+            self._running[event.trial.id] = RunningTrial(event.trial, event.what, 0.0), now
         elif isinstance(event, TrialEnded):
             self._running.pop(event.trial.id, None)
             self._ended += 1
             self._best = event.trial if event.is_best else self._best
         elif isinstance(event, Tick):
             self._preparing = event.preparing
-            self._running = {one.trial.id: (one.trial, now - one.seconds) for one in event.running}
+            self._running = {each.trial.id: (each, now) for each in event.running}
         if isinstance(event, Tick | TrialEnded):
             left = event.seconds_left
             self._ends = None if left is None else now + left
@@ -169,13 +170,13 @@ class ProgressLines:
         if isinstance(event, SearchStarted):
             return _search_line(event)
         if isinstance(event, ModelDelivered):
-            return f"delivered {_trial_line(event.trial, self._first())}"
+            return f"delivered {_trial_line(event, self._first())}"
         if not isinstance(event, TrialEnded):
             return ""
         if event.is_best:
-            return f"{_trial_line(event.trial, self._first())}, new best{self._left()}"
+            return f"{_trial_line(event, self._first())}, new best{self._left()}"
         failed = event.trial.status is Status.FAILED
-        return _trial_line(event.trial, self._first()) if failed else ""
+        return _trial_line(event, self._first()) if failed else ""
 
     def _first(self) -> list[str]:
         """The first objective's metric, where that is known."""
@@ -209,7 +210,10 @@ class ProgressLines:
             name = self._objectives[0].metric
             words.append(f"best {name} {value(name, self._best.metrics)}")
         text = (", ".join(words) or stage.stage) + self._left()
-        running = [RunningTrial(trial, now - begun) for trial, begun in self._running.values()]
+        running = [
+            replace(each, seconds=each.seconds + now - heard)
+            for each, heard in self._running.values()
+        ]
         return text + (f", now: {named(running)}" if running else "")
 
     def _write(self, line: str, length: float = _MAX_LINE) -> None:

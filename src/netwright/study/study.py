@@ -29,7 +29,7 @@ from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.callbacks import Verbose, listening
 from netwright.study.checks import check_given
-from netwright.study.events import Callback
+from netwright.study.events import Callback, short_name
 from netwright.study.executors import Executor, Supervised
 from netwright.study.folders import fresh_folder, temporary_folder
 from netwright.study.identity import Identity
@@ -59,7 +59,8 @@ class Study(Generic[D]):
     `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
-    not compared. `trial_seconds`: the most that one trial may take. With a budget
+    not compared. `trial_seconds`: the most that one trial may take. `describe`: a few words on a
+    trial, for progress lines and callbacks. With a budget
     of trials, the same seed and number of workers give the same study.
     """
 
@@ -81,6 +82,7 @@ class Study(Generic[D]):
         about: Mapping[str, str] | None = None,
         notes: Mapping[str, str] | None = None,
         trial_seconds: float | None = None,
+        describe: Callable[[Trial], str] = short_name,
     ) -> None:
         check_given(space, evaluator, task, baselines)
         check_whole("seed", seed, 0)
@@ -91,6 +93,7 @@ class Study(Generic[D]):
         self.evaluator = _evaluator(self, evaluator, task)
         self.baselines = tuple(baselines)
         self.seed = seed
+        self.describe = describe
         self.trial_seconds = math.inf if trial_seconds is None else trial_seconds
         self.interrupted = False
         self.folder = Path(run) if run is not None else temporary_folder(self)
