@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from netwright.automl.estimators import AutoClassifier, AutoRegressor
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
+from netwright.study.events import ModelDelivered, StageStarted, TrialEnded
 from task_tools import messy
 
 
@@ -281,3 +283,56 @@ def test_weights_and_groups_reach_the_fit() -> None:
     assert heavy.predict_proba(x)[:, 1].mean() > 0.85
     with pytest.raises(InputError, match="groups must be"):
         AutoClassifier(**few).fit(x, y, groups=np.zeros(80, int))
+
+
+def test_callbacks_hear_of_every_stage_from_reading_to_delivery(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    frame = messy(120)
+    events: list[Any] = []
+    settings: dict[str, Any] = {
+        "trials": 2,
+        "workers": 1,
+        "families": ["extra_trees", "linear"],
+    }
+    search = AutoClassifier(**settings, callbacks=[events.append], verbose=True)
+    loud = search.fit(frame.drop(columns="y"), frame["y"])
+    shown = capsys.readouterr()
+    stages = list(dict.fromkeys(each.stage for each in events if isinstance(each, StageStarted)))
+    assert stages[:4] == ["reading", "starting", "searching", "averaging"]
+    assert stages[-3:] == ["exporting", "checking", "measuring"]
+    assert isinstance(events[-1], ModelDelivered)
+    board = loud.leaderboard_
+    assert [events[-1].trial.id] == board[board["delivered"]]["trial"].tolist()
+    assert {each.what.split()[0] for each in events if isinstance(each, TrialEnded)} <= {
+        "extra_trees", "linear",
+    }  # fmt: skip
+    assert shown.out == ""
+    assert re.search(
+        "netwright 0:00  reading the data\nnetwright .*searching by auc for 2 tr", shown.err
+    )
+    assert "netwright" in shown.err.splitlines()[-1]
+    assert " delivered trial " in shown.err
+    silent = AutoClassifier(**settings).fit(frame.drop(columns="y"), frame["y"])
+    assert capsys.readouterr() == ("", "")
+    columns = ["trial", "what", "auc"]
+    pd.testing.assert_frame_equal(silent.leaderboard_[columns], board[columns])
+
+
+def test_a_callback_that_raises_costs_no_search() -> None:
+    def broken(event: object) -> None:
+        raise RuntimeError("no screen")
+
+    frame = messy(120)
+    search = AutoClassifier(trials=1, workers=1, families="linear", callbacks=broken)
+    with pytest.warns(UserWarning, match="callback .*broken is switched off because it raised Run"):
+        search.fit(frame.drop(columns="y"), frame["y"])
+    assert len(search.predict(frame.drop(columns="y"))) == 120
+
+
+def test_callbacks_are_stored_as_given_and_cloned() -> None:
+    callbacks = [print]
+    model = AutoRegressor(callbacks=callbacks, verbose=False)
+    assert model.callbacks is callbacks
+    assert clone(model).get_params() == model.get_params()
+    assert AutoRegressor().get_params()["verbose"] == "auto"

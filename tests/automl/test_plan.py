@@ -13,7 +13,7 @@ import pytest
 
 from netwright.automl import names
 from netwright.automl.averages import cross_validation, held_out_of, members_of, predictor
-from netwright.automl.delivery import Outcome, deliver
+from netwright.automl.delivery import Outcome, deliver, has_unexported
 from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.reopen import reopen
 from netwright.data.task import Task, task
@@ -384,6 +384,9 @@ def test_the_best_is_delivered_though_the_time_is_up(digits: Outcome) -> None:
     assert late.best == digits.best
     assert len(late.front) == 1
     assert "more of the front is not exported: the time was up" in late.left_out[0]
+    assert has_unexported(digits.study)
+    deliver(digits.study, digits.task, already=True)  # what a finished line does
+    assert not has_unexported(digits.study)
 
 
 def test_time_counts_from_the_call_that_uses_it_however_old_the_effort_is() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from io import StringIO
 from pathlib import Path
@@ -88,6 +91,57 @@ def test_the_same_line_again_says_so_at_once(
     said = Said(capsys, *line)
     assert "finished: 4 trials done. --trials 8 goes on, --fresh starts anew." in said.out
     assert "Pareto front" in said.out
+
+
+def test_a_finished_line_says_that_it_exports_what_there_was_no_time_for(
+    run: Path, line: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    late = tmp_path / "late"
+    shutil.copytree(run, late)
+    again = [str(late) if argument == str(run) else argument for argument in line]
+    exports = "What there was no time to export is exported now."
+    assert exports not in Said(capsys, *again).out
+    delivered = json.loads((late / "delivered.json").read_text())
+    (late / "delivered.json").write_text(json.dumps(delivered | {"unexported": True}))
+    for number in delivered["front"]:
+        if number != delivered["trial"]:
+            (late / "trials" / str(number) / "checked.json").unlink()
+    said = Said(capsys, *again)
+    assert "--fresh starts anew.\n" + exports in said.out
+    assert all((late / "trials" / str(n) / "checked.json").is_file() for n in delivered["front"])
+    assert exports not in Said(capsys, *again).out
+
+
+def test_the_bar_names_what_is_being_done_from_the_first_second(folder: Path) -> None:
+    master, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    arguments = ["rows.csv", "--target", "y", "--families", "linear", "--trials", "1"]
+    command = [sys.executable, "-m", "netwright", "fit", *arguments, "--run", "watched"]
+    environment = {**os.environ, "TERM": "xterm"}
+    shown = b""
+    with subprocess.Popen(command, cwd=folder, stdout=terminal, env=environment) as job:
+        os.close(terminal)
+        while part := _read(master):
+            shown += part
+    os.close(master)
+    assert job.returncode == 0
+    text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "\n", shown.decode())
+    lines = [line for part in text.splitlines() if (line := part.rstrip())]
+    named = [line.split()[0] for line in lines if re.search(r" \d+ s$", line)]
+    stages = list(dict.fromkeys(named))
+    assert stages[0] == "loading"
+    assert {"reading", "starting", "now"} <= set(stages)
+    assert any(re.match(r" now        trial \d \S", line) for line in lines)
+    assert any(re.match(r" searching  .*  0 trials$", line) for line in lines)
+    tables = [line for line in lines if not line.startswith(("rows.csv", "next", "model"))]
+    assert max(map(len, tables)) < 80
+
+
+def _read(master: int) -> bytes:
+    try:
+        return os.read(master, 4096)
+    except OSError:  # the other end is closed
+        return b""
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else(

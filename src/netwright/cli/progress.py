@@ -29,6 +29,7 @@ from netwright.trials.formats import clock, value
 from netwright.trials.trial import BASELINE, Status, Trial
 
 _WIDTH = 79
+_BAR_WIDTHS = 4, 24
 _NAME_WIDTH = 40
 """A trial's name in the bar: more than one has room below the bar."""
 
@@ -68,7 +69,7 @@ class Progress:
             self._running[event.trial.id] = RunningTrial(event.trial, event.what, 0.0), now
         elif isinstance(event, Tick):
             self._start = now - event.seconds
-            self._preparing = event.preparing
+            self._preparing, self._ended = event.preparing, event.ended
             self._running = {each.trial.id: (each, now) for each in event.running}
         elif isinstance(event, Prepared):
             for sentence in event.says:
@@ -106,8 +107,9 @@ class Progress:
             seconds = f"  {now - self._stage_begun:.0f} s"
             return Text(shortened(line, _WIDTH - len(seconds)) + seconds)
         share, left = self._share(now)
-        line = f" searching  {screen.bar(share, 24)}  {plural(self._ended, 'trial')}{best}{left}"
-        return Text("\n".join([line, *self._now(now)]))
+        begin, end = " searching  ", f"  {plural(self._ended, 'trial')}{best}{left}"
+        width = max(_BAR_WIDTHS[0], min(_BAR_WIDTHS[1], _WIDTH - len(begin) - len(end)))
+        return Text("\n".join([f"{begin}{screen.bar(share, width)}{end}", *self._now(now)]))
 
     def _best_so_far(self) -> str:
         if self._best is None or self._study is None:

@@ -131,9 +131,16 @@ def short_name(trial: Trial) -> str:
     if isinstance(family, str):
         name = family
     else:
-        name = ", ".join(f"{path} {value}" for path, value in values.items()) or "candidate"
+        name = ", ".join(map(_decision, values, values.values())) or "candidate"
     if trial.proposal.fidelity < 1:
         name += f" at {100 * trial.proposal.fidelity:.0f} %"
     elif trial.proposal.origin == BASELINE:
         name = f"baseline {name}"
-    return shortened(name.replace("\n", " "), _MAX_NAME)
+    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1].rstrip(", ") + "…"
+
+
+def _decision(path: str, value: object) -> str:
+    """``channels 32``: the last name of the path, which says most, and three digits."""
+    name = path.rpartition(".")[2]
+    number = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{path if name.isdigit() else name} {number}"

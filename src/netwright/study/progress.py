@@ -76,7 +76,7 @@ def sentence(event: Event) -> str:
         again = " again" if event.again else ""
         return f"trial {event.trial.id} started{again}: {event.what}"
     if isinstance(event, TrialEnded):
-        return _trial_line(event, list(event.trial.metrics)) + event.is_best * ", new best"
+        return _trial_line(event, list(event.trial.metrics), "new best" if event.is_best else "")
     if isinstance(event, Tick):
         return f"running: {named(event.running)}"
     if isinstance(event, Prepared):
@@ -94,13 +94,14 @@ def _search_line(event: SearchStarted) -> str:
     return f"searching by {by}" + (f" for {' or '.join(limits)}" if limits else "") + resumed
 
 
-def _trial_line(event: TrialEnded | ModelDelivered, metrics: Sequence[str]) -> str:
-    """``trial 7: auc .9289, lightgbm, 3.4 s``, or why it did not finish."""
+def _trial_line(event: TrialEnded | ModelDelivered, metrics: Sequence[str], mark: str = "") -> str:
+    """``trial 7: auc .9289, new best, 3.4 s, lightgbm``, or why it did not finish."""
     trial = event.trial
     words = [f"{name} {value(name, trial.metrics)}" for name in metrics if name in trial.metrics]
     if trial.status is not Status.DONE:
         words = [f"{trial.status}: {trial.error}"]
-    return f"trial {trial.id}: {', '.join([*words, event.what, f'{trial.seconds:.1f} s'])}"
+    words += [mark] if mark else []
+    return f"trial {trial.id}: {', '.join([*words, f'{trial.seconds:.1f} s', event.what])}"
 
 
 class ProgressLines:
@@ -154,7 +155,7 @@ class ProgressLines:
             self._ended += 1
             self._best = event.trial if event.is_best else self._best
         elif isinstance(event, Tick):
-            self._preparing = event.preparing
+            self._preparing, self._ended = event.preparing, event.ended
             self._running = {each.trial.id: (each, now) for each in event.running}
         if isinstance(event, Tick | TrialEnded):
             left = event.seconds_left
@@ -174,7 +175,7 @@ class ProgressLines:
         if not isinstance(event, TrialEnded):
             return ""
         if event.is_best:
-            return f"{_trial_line(event, self._first())}, new best{self._left()}"
+            return _trial_line(event, self._first(), f"new best{self._left()}")
         failed = event.trial.status is Status.FAILED
         return _trial_line(event, self._first()) if failed else ""
 
@@ -189,10 +190,10 @@ class ProgressLines:
 
     def _keep_time(self) -> None:
         """Name stages that have become long, and break silences."""
-        shortest, longest = _SILENCE_SECONDS
         while not self._over.wait(_LOOK_SECONDS):
             with self._lock:
                 now = time.monotonic()
+                shortest, longest = _SILENCE_SECONDS
                 silence = min(longest, max(shortest, _SILENCE_SHARE * (now - self._begun)))
                 is_new = not self._stage_named and now - self._stage_begun > _LONG_STAGE_SECONDS
                 if self._stage and (is_new or now - self._written > silence):
