@@ -86,6 +86,8 @@ def test_one_text_stands_for_a_list_of_one(settings: dict[str, Any], tmp_path: P
         ({"limits": 5}, "limit must be a list of limits, got 5"),
         ({"limits": [5]}, "limit must be METRIC<=NUMBER or METRIC>=NUMBER, got 5"),
         ({"families": 5}, "families must be a name or a list of names, got 5"),
+        ({"verbose": "yes"}, "verbose must be \"auto\", True or False, got 'yes'"),
+        ({"callbacks": [5]}, "callbacks must be a function that takes an event, or a list"),
         ({"families": [5]}, r"families must be a name or a list of names, got \[5\]"),
         ({"families": "lightgmb"}, "Did you mean 'lightgbm'"),
         ({"strategy": 5}, "strategy must be an object with ask and tell"),
