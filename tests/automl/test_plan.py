@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -190,6 +191,21 @@ def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> N
         binary_task, [Objective("accuracy", "max")], limits, "evolution", (), 0
     )
     assert one != default_run(binary_task, wanted, limits, "evolution", ("tabm",), 0)
+
+
+def test_users_modules_come_after_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `random.py` beside the data must not stand for Python's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = list(sys.path)
+    for name in names.STRATEGIES:
+        names.strategy(name)
+    assert sys.path == before
+    (tmp_path / "my_random_search.py").write_text("from netwright.strategies.random import *")
+    names.strategy("my_random_search:RandomSearch")
+    assert sys.path == [*before, str(tmp_path)]
 
 
 def test_strategies_are_found_by_name_or_in_users_own_modules(

@@ -111,6 +111,7 @@ def deliver(
     trial, agreed = best
     rows_of_front = [replace(row, delivered=row.trial == trial.id) for row in points.front()]
     model = as_final(study, trial, rows_of_front, points.unexported)
+    study.check_kept()
     test = score_part(model, task)
     rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others

@@ -253,9 +253,7 @@ def open_study(
 
 def _few_words(space: Space[Any], trial: Trial) -> str:
     """The trial's family of models, or its model where the space is of one family."""
-    if isinstance(trial.candidate.values.get(""), str):
-        return short_name(trial)
-    return what(trial, space.fill)
+    return short_name(trial) if trial.family else what(trial, space.fill)
 
 
 def _folder(run: object) -> Path | None:

@@ -32,6 +32,7 @@ from netwright.evaluators.latency import example_feeds, measure
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
+from netwright.study.durable import sync_file
 from netwright.study.events import Callback, StageStarted, ignore
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS
@@ -284,18 +285,20 @@ def _checked(folder: Path) -> dict[str, Any] | None:
 
 
 def as_final(study: Study[Any], trial: Trial, front: Sequence[Row], unexported: bool) -> Model:
-    """The trial's file as that of the run; each write is whole or not at all.
+    """The trial's file as that of the run; each write is whole or not at all, power cuts included.
 
     `unexported`: more of the front may be worth exporting than there was time for.
     """
     final = study.folder / "model.onnx"
     part = final.with_name(".model.onnx.part")
     shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
+    sync_file(part)
     part.replace(final)
     numbers = tuple(row.trial for row in front)
     note = Delivered(trial.id, searched(study.trials), numbers, unexported)
     part.write_text(json.dumps(asdict(note)))
     part.replace(study.folder / DELIVERED)
+    sync_file(study.folder)
     return Model(final)
 
 

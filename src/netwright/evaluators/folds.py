@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netwright.data.splits import folds
 from netwright.data.task import Task
-from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
+from netwright.errors import InputError, OutOfTime, check_whole, expected
 from netwright.evaluators.heritage import CANDIDATE
 from netwright.evaluators.train import before, warm_up
 from netwright.pipelines.blend import fold_folder, note_seconds, seconds_of
@@ -125,7 +125,7 @@ class CrossValidate:
             predictions.append(self._fit(pipeline, job, i, wanted) if known is None else known)
             slowest = max(slowest, seconds_of(fold_folder(job.folder, i)))
         if len(predictions) < wanted and not self._fitted(job, len(predictions)):
-            raise InfeasibleCandidate("no time was left for another fold")
+            raise OutOfTime("no time was left for another fold")
         held_out = self._assembled(predictions)
         np.save(job.folder / HELD_OUT, held_out)
         seen = predicted(held_out)

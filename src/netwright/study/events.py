@@ -127,11 +127,8 @@ def short_name(trial: Trial) -> str:
     if trial.proposal.origin == ENSEMBLE:
         return shortened(f"average of {', '.join(map(str, trial.proposal.parents))}", _MAX_NAME)
     values = trial.candidate.values
-    family = values.get("")
-    if isinstance(family, str):
-        name = family
-    else:
-        name = ", ".join(map(_decision, values, values.values())) or "candidate"
+    decisions = ", ".join(map(_decision, values, values.values()))
+    name = trial.family or decisions or "candidate"
     if trial.proposal.fidelity < 1:
         name += f" at {100 * trial.proposal.fidelity:.0f} %"
     elif trial.proposal.origin == BASELINE:

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool, Pool, StaticPool
 
 from netwright.errors import RunError, wording
 from netwright.space.candidate import Candidate
+from netwright.study.durable import OpenFiles
 from netwright.study.identity import Identity, goes_on, new_run, other_folder
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
@@ -70,6 +71,7 @@ class Store:
         self._engine = engine
         self._writes = writes
         self._events = 0
+        self._files = OpenFiles()
 
     @classmethod
     def write(cls, folder: Path, identity: Identity) -> Self:
@@ -85,6 +87,7 @@ class Store:
             store._check_version()
             identity.refuse_other(store.identity, folder)
             store._events = store._count_events()
+            store._files.add(folder / FILE)
         except BaseException:
             store.close()
             raise
@@ -172,14 +175,22 @@ class Store:
 
     def spend(self, seconds: float) -> None:
         """Records the wall time used by all runs of this folder."""
-        with self._begin() as connection:
+        with self._changing() as connection:
             connection.execute(_SPEND, {"seconds": seconds})
 
     def _change(self, statement: sql.Executable, row: Mapping[str, Any], seconds: float) -> None:
-        with self._begin() as connection:
+        with self._changing() as connection:
             connection.execute(statement, row)
             connection.execute(_SPEND, {"seconds": seconds})
         self._events += 1
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sql.Connection]:
+        """One transaction that writes; RunError where the file or its log has been deleted."""
+        with self._begin() as connection:
+            yield connection
+        self._files.add(self.folder / f"{FILE}-wal")  # the first transaction has made it
+        self._files.check()
 
     def _rows(self) -> list[Mapping[str, Any]]:
         with self._begin() as connection:

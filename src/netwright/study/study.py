@@ -29,6 +29,7 @@ from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.callbacks import Verbose, listening
 from netwright.study.checks import check_given
+from netwright.study.durable import deleted, sync_tree
 from netwright.study.events import Callback, short_name
 from netwright.study.executors import Executor, Supervised
 from netwright.study.folders import fresh_folder, temporary_folder
@@ -37,7 +38,7 @@ from netwright.study.journal import Journal, Listener, counted
 from netwright.study.lock import FolderLock
 from netwright.study.loop import Loop, quickest
 from netwright.study.preparing import FOLDER as SUPERNET
-from netwright.study.store import Store
+from netwright.study.store import FILE, Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
@@ -205,17 +206,24 @@ class Study(Generic[D]):
         do not count it. Where `make` raises, nothing is recorded.
         """
         begun = time.monotonic()
+        self.check_kept()
         with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
             silent = Listener(self.strategy, self.space, lambda trial: False)  # no replay for it
             journal = Journal(store, silent, self.seed, self.objectives, self.limits)
             folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
             metrics = make(folder)
+            sync_tree(folder)
             trial = journal.start(proposal, store.seconds)
             seconds = time.monotonic() - begun
             ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)
             journal.end(ended, store.seconds)
             self._trials, self._front = journal.ordered(), journal.front
         return self._trials[-1]
+
+    def check_kept(self) -> None:
+        """RunError where the log that this study has read or written is gone."""
+        if self._trials and not Store.begun(self.folder):
+            raise deleted(self.folder / FILE)
 
     def close(self) -> None:
         """Ends the workers, if any; a study whose `run` has returned has none."""

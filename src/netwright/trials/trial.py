@@ -98,3 +98,9 @@ class Trial:
     @property
     def candidate(self) -> Candidate:
         return self.proposal.candidate
+
+    @property
+    def family(self) -> str:
+        """The value of the decision at the root of the space, such as ``lightgbm``; else empty."""
+        root = self.candidate.values.get("")
+        return root if isinstance(root, str) else ""
