@@ -17,7 +17,7 @@ from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import count, size, value, what
-from netwright.trials.trial import ABOUT, ENSEMBLE, Trial
+from netwright.trials.trial import ABOUT, CONSTANT, ENSEMBLE, Trial
 
 
 def show_leaderboard(folder: Path, as_json: bool) -> None:
@@ -51,6 +51,9 @@ def show_trial(folder: Path, number: int | None) -> None:
     say()
     if trial.proposal.origin == ENSEMBLE:
         _members(run, trial)
+        return
+    if trial.proposal.origin == CONSTANT:
+        say("the same prediction for every row: the shares of the classes, or the mean target")
         return
     pipeline: Pipeline = run.space.fill(trial.candidate)
     inputs = _inputs(run, trial)
