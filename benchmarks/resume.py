@@ -5,9 +5,9 @@
 Each runs ``netwright fit DATA --trials N --workers 1`` with accuracy and parameters as objectives.
 The one is killed and started again by the same line; each kill comes after at least one more trial
 has finished. The last but one is of the worker alone, the last during the delivery (after the last
-trial has ended), the others are of the whole process group. In the end each has N trials, none twice, and they are
-the same: candidates, seeds, statuses and every metric that no clock measures. A trial whose worker
-was killed has failed, and is left out of the comparison with all that follows it.
+trial has ended), the others are of the whole process group. In the end each has N trials, none
+twice, and they are the same: candidates, seeds, statuses and every metric that no clock measures. A
+trial whose worker was killed has failed, and is left out of the comparison with all that follows it.
 """
 
 from __future__ import annotations
