@@ -147,9 +147,13 @@ def _averages(
 
     `before`: nothing was searched for since this was delivered, and so it is again.
     """
+    seconds = _TO_WRITE + _A_BYTE * wanted.bytes
     if before is None:
-        points.fit_again(wanted.averages[0].shares, _TO_WRITE + _A_BYTE * wanted.bytes)
-    others = points.first_of(chain([before] if before else [], first(study, wanted)))
+        points.fit_again(wanted.averages[0].shares, seconds)
+    offers = chain([before] if before else [], first(study, wanted))
+    if not points.has_time(seconds):
+        offers = chain(wanted.best, offers)  # a single model is written sooner
+    others = points.first_of(offers)
     points.fit_again(wanted.singles, _TO_WRITE)
     points.rest_of(faster(study, task, wanted), _LESS)
     points.rest_of(others)

@@ -150,12 +150,13 @@ class Points:
         if sentence not in self.left_out:
             self.left_out.append(sentence)
 
+    def has_time(self, seconds: float) -> bool:
+        """Whether so many are left until the end; always, where nothing was searched for."""
+        return self._already or time.monotonic() + seconds <= self._end
+
     def _late(self, seconds: float) -> bool:
-        """Whether there is no time for so many more: there is where nothing was searched for, and
-        none for whoever has stopped it."""
-        if self._stopped:
-            return True
-        return not self._already and time.monotonic() + seconds > self._end
+        """Whether there is no time for so many more; there is none for whoever has stopped it."""
+        return self._stopped or not self.has_time(seconds)
 
     def _try(self, offer: Offer, fitted: FittedPipeline | None = None) -> int | None:
         """The trial that was exported, checked and measured; None where the reason is noted."""
