@@ -28,7 +28,7 @@ from netwright.study.executors import InProcess, Supervised
 from netwright.study.study import Study
 from netwright.study.tally import Tally
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import BASELINE, ENSEMBLE, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, CONSTANT, ENSEMBLE, Proposal, Status, Trial
 
 LOSS = Objective("loss", "min")
 
@@ -214,6 +214,7 @@ limit_ = Limit("loss", at_most=0)
         ({"network.0": 3}, {}, "network.0 3"),
         ({f"width{i}": i for i in range(9)}, {}, "width0 0, width1 1, width2 2, width…"),
         ({}, {}, "candidate"),
+        ({}, {"origin": CONSTANT}, "constant prediction"),
         ({"trial 3": 0.5}, {"origin": ENSEMBLE, "parents": (3, 4)}, "average of 3, 4"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,7 +84,8 @@ def test_files_reach_the_disk_before_their_trial_is_recorded(
     happened: list[str] = []
 
     def fsync(descriptor: int) -> None:
-        happened.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), run))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        happened.append(str(path.relative_to(run)))
 
     def end(store: Store, trial: Trial, seconds: float) -> None:
         happened.append(f"{trial.status}")

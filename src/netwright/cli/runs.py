@@ -18,7 +18,7 @@ from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import what
 from netwright.trials.formats import count, size, value
-from netwright.trials.trial import ABOUT, ENSEMBLE, Trial
+from netwright.trials.trial import ABOUT, CONSTANT, ENSEMBLE, Trial
 
 
 def show_leaderboard(folder: Path, as_json: bool) -> None:
@@ -52,6 +52,9 @@ def show_trial(folder: Path, number: int | None) -> None:
     say()
     if trial.proposal.origin == ENSEMBLE:
         _members(run, trial)
+        return
+    if trial.proposal.origin == CONSTANT:
+        say("the same prediction for every row: the shares of the classes, or the mean target")
         return
     pipeline: Pipeline = run.space.fill(trial.candidate)
     inputs = _inputs(run, trial)

@@ -11,7 +11,17 @@ from netwright.report.describe import summary
 from netwright.space.candidate import Candidate
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, MEMBERS, REFIT, Metrics, Status, Trial
+from netwright.trials.trial import (
+    BASELINE,
+    CONSTANT,
+    ENSEMBLE,
+    LIGHT,
+    MEMBERS,
+    REFIT,
+    Metrics,
+    Status,
+    Trial,
+)
 
 Fill = Callable[[Candidate], object]
 
@@ -44,6 +54,8 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
 
     `fidelity`: as in `row`.
     """
+    if trial.proposal.origin == CONSTANT:
+        return "constant prediction, the same for every row"
     if trial.proposal.origin == ENSEMBLE:
         members = ", ".join(map(str, trial.proposal.parents))
         kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from netwright.errors import shortened
 from netwright.trials.objective import Objective
-from netwright.trials.trial import BASELINE, ENSEMBLE, Trial
+from netwright.trials.trial import BASELINE, CONSTANT, ENSEMBLE, Trial
 
 Stage: TypeAlias = Literal[
     "reading", "starting", "preparing", "searching", "averaging", "refitting", "exporting",
@@ -126,6 +126,8 @@ def short_name(trial: Trial) -> str:
     """A few words on a trial: its family of models, or the first of its decisions."""
     if trial.proposal.origin == ENSEMBLE:
         return shortened(f"average of {', '.join(map(str, trial.proposal.parents))}", _MAX_NAME)
+    if trial.proposal.origin == CONSTANT:
+        return "constant prediction"
     values = trial.candidate.values
     decisions = ", ".join(map(_decision, values, values.values()))
     name = trial.family or decisions or "candidate"

@@ -27,7 +27,7 @@ from netwright.study.preparing import NUMBER as PREPARATION
 from netwright.study.preparing import Preparing
 from netwright.study.supervisor import Outcome
 from netwright.study.tally import Tally
-from netwright.trials.trial import BASELINE, ENSEMBLE, Job, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, MADE, Job, Proposal, Status, Trial
 
 if TYPE_CHECKING:
     from netwright.study.study import Study
@@ -257,7 +257,7 @@ def quickest(trials: Sequence[Trial]) -> float:
         (
             trial.seconds
             for trial in trials
-            if trial.status is Status.DONE and trial.proposal.origin not in (BASELINE, ENSEMBLE)
+            if trial.status is Status.DONE and trial.proposal.origin not in (BASELINE, *MADE)
         ),
         default=0.0,
     )

@@ -43,7 +43,7 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, Metrics, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, MADE, Metrics, Proposal, Status, Trial
 
 D = TypeVar("D")
 
@@ -260,7 +260,7 @@ class Study(Generic[D]):
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
-        given = trial.proposal.origin in (BASELINE, ENSEMBLE)
+        given = trial.proposal.origin in (BASELINE, *MADE)
         return not given or self.space.holds(trial.candidate)
 
     def _open_journal(self, store: Store) -> Journal:

@@ -265,9 +265,8 @@ class Supervisor:
             elif worker.state is _State.BUSY:
                 worker.process.trim_log()
                 self._check_trial(worker, now, look)
-            elif worker.state is _State.STARTING and look:
-                if worker.stopped_at is None and worker.idle(now) > self._rules.idle:
-                    worker.process.kill()  # a start that failed, once it is buried
+            elif look and worker.state is _State.STARTING and self._is_idle(worker, now):
+                worker.process.kill()  # a start that failed, once it is buried
 
     def _give_up_waiting(self, worker: _Worker, now: float) -> None:
         """Hands over the outcome of a trial of which the kernel still holds a process."""
@@ -298,7 +297,7 @@ class Supervisor:
 
     def _is_idle(self, worker: _Worker, now: float) -> bool:
         """Whether it has done nothing for too long; who waits to run alone does nothing rightly."""
-        if worker in self._alone and worker is not self._alone[0]:
+        if worker.stopped_at or (worker in self._alone and worker is not self._alone[0]):
             worker.worked_at = now
         return worker.idle(now) > self._rules.idle
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from netwright.study.budget import Budget
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Status, Trial
+from netwright.trials.trial import CONSTANT, Status, Trial
 
 
 class Tally:
@@ -28,7 +28,8 @@ class Tally:
             return False
         self.n_ended += 1
         within = all(limit.keeps(trial.metrics) for limit in self._limits)
-        if trial.status is not Status.DONE or not within:
+        is_constant = trial.proposal.origin == CONSTANT  # whatever finishes is better news
+        if trial.status is not Status.DONE or not within or is_constant:
             return False
         if self.best is not None and self._rank(trial) >= self._rank(self.best):
             return False
