@@ -91,7 +91,7 @@ class SampledWork:
             )
         self.shared.to(opened.device)
         self.rows, self.judges = split(opened.rows(), _SHARE, opened.seed)
-        self.space = opened.space.fix(opened.outside())
+        self.space = opened.space.fix({**opened.outside(), **opened.idle})
         self._objectives, self._limits = self._measurable()
         self.searcher = self.among.make(self.space, self._objectives, self._limits)
         self._judge = self._evaluator()

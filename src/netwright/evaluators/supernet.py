@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 import torch
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InputError, Phrase, SpaceError, expected
 from netwright.evaluators.opened import Opened
 from netwright.evaluators.sampled import Among, Found, SampledWork
 from netwright.oneshot.checkpoints import record_in
 from netwright.oneshot.conclusion import Conclusion, conclude
 from netwright.oneshot.derive import derived
+from netwright.oneshot.held import values_everywhere
 from netwright.oneshot.measuring import step_costs
 from netwright.oneshot.monitor import Finding, trusted
 from netwright.oneshot.relaxations import Relaxation
@@ -25,7 +27,7 @@ from netwright.oneshot.sampling import Sampled, SampledEpoch
 from netwright.oneshot.search import EpochRecord, GradientSearch, halves
 from netwright.oneshot.settings import Gradient, SinglePath
 from netwright.oneshot.supernet import Supernet
-from netwright.space.candidate import Candidate
+from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 
@@ -33,8 +35,29 @@ _TRAINING = 0.75
 """Share of the time for training; the rest is for the end: what is watched, and remedies."""
 _RESERVE = 0.05
 _RESULT, _PROGRESS = "shortlist.json", "progress.json"
+_OUTSIDE = "it is no part of the network"
 _MOST = 20
 """Candidates in a shortlist."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a supernet will mix, known before it is trained.
+
+    `held`: paths of decisions that it cannot mix -> why; `values`: what these are held at.
+    """
+
+    mixed: int
+    held: Mapping[str, str]
+    values: Mapping[str, Value]
+
+    @classmethod
+    def of(cls, supernet: Supernet, space: Space[Any], values: Mapping[str, Value]) -> _Plan:
+        held = {
+            one.path: supernet.held.get(one.path, _OUTSIDE)
+            for one in space.decisions if one.path not in supernet.options
+        }  # fmt: skip
+        return cls(len(supernet.options), held, values)
 
 
 @dataclass(frozen=True)
@@ -43,7 +66,9 @@ class SupernetSearch:
 
     Called like an evaluator, with a job: it goes on where it was killed, and ends before the
     deadline. All it leaves lies in `folder`; what it came to is what `candidates` reads there.
-    Raises InputError when the description has not one network in it, SpaceError when there is
+    Decisions that it cannot search are as in `start`, a candidate of the space, its default when
+    None; should more be mixed with those of the network at their defaults, they have these. Raises
+    InputError when the description has not one network in it, SpaceError when there is
     nothing to mix.
     """
 
@@ -53,6 +78,7 @@ class SupernetSearch:
     folder: Path
     seed: int = 0
     among: Among | None = None
+    start: Candidate | None = None
 
     def __post_init__(self) -> None:
         assert self.held is not None  # refused now, not when a worker runs it
@@ -78,23 +104,41 @@ class SupernetSearch:
 
     @cached_property
     def held(self) -> Mapping[str, str]:
-        """Paths of decisions that have their default while the supernet trains -> why."""
-        outside = dict.fromkeys(self._opened.outside(), "it is no part of the network")
+        """Paths of decisions that have one value while the supernet trains -> why."""
         if isinstance(self.settings, SinglePath):
             if self.among is None:
                 rule = "given who searches among sub-networks, for such a method"
                 raise InputError(expected("a search", rule, Phrase("nobody"), "Use OneShot."))
-            return outside
-        with torch.device("meta"):
-            supernet = self._supernet(self.settings)
-        return {
-            one.path: supernet.held.get(one.path, "it is no part of the network")
-            for one in self.space.decisions if one.path not in supernet.options
-        }  # fmt: skip
+            return dict.fromkeys(self._opened.outside(), _OUTSIDE)
+        idle = self._opened.idle
+        return {path: why for path, why in self._plan.held.items() if path not in idle}
+
+    @cached_property
+    def _plan(self) -> _Plan:
+        """Held values of the network as in `start`, or at their defaults where these mix more."""
+        opened = self._opened
+        values = [opened.values]
+        if self.start is not None:
+            values.append(values_everywhere(self.space, self.space.default()) | opened.outside())
+        plans: list[_Plan] = []
+        for held_values in values:
+            with torch.device("meta"), suppress(SpaceError):
+                plans.append(_Plan.of(self._supernet(held_values), self.space, held_values))
+        if not plans:
+            with torch.device("meta"):
+                self._supernet(opened.values)  # says why
+        return max(plans, key=lambda plan: plan.mixed)  # the first of equals
+
+    @cached_property
+    def _searched(self) -> Space[Any]:
+        """The space with everything fixed that a gradient cannot search."""
+        plan = self._plan
+        held = {path: plan.values[path] for path in plan.held}
+        return self.space.fix({**held, **self._opened.idle})
 
     @cached_property
     def _opened(self) -> Opened:
-        return Opened(self.space, self.task, self.folder, self.seed)
+        return Opened(self.space, self.task, self.folder, self.seed, self.start)
 
     # What it came to
 
@@ -118,9 +162,8 @@ class SupernetSearch:
         held = [*self._result.get("held", ())]
         if held and self._result["candidates"]:
             more = f" and {len(held) - 4} more" if len(held) > 4 else ""
-            says.append(
-                f"held at their defaults, and searched from here on: {', '.join(held[:4])}{more}"
-            )
+            at = "at their defaults" if self.start is None else "as in the first baseline"
+            says.append(f"held {at}, and searched from here on: {', '.join(held[:4])}{more}")
         return says
 
     def give_up(self, reason: str) -> None:
@@ -129,7 +172,7 @@ class SupernetSearch:
         candidates, says = [], f"the supernet came to nothing: {reason}"
         if record:
             last = EpochRecord(*record[-1])
-            candidates = derived(self.space, last.scores, _MOST)
+            candidates = derived(self._searched, last.scores, _MOST)
             says = f"the supernet ended after {len(record)} epochs: {reason}"
         found = _as_json(candidates, (), [says]) | {"trusted": False}
         self._end_with(found)
@@ -180,18 +223,19 @@ class SupernetSearch:
         opened = self._opened
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            supernet = self._supernet(settings)
+            supernet = self._supernet(self._plan.values)
         supernet.to(opened.device)
         rows = halves(opened.rows(), self.seed)
         return GradientSearch(
-            self.space, supernet, rows, settings, self.seed, self.folder, opened.feed()
+            self._searched, supernet, rows, settings, self.seed, self.folder, opened.feed()
         )
 
-    def _supernet(self, settings: Gradient) -> Supernet:
-        opened = self._opened
+    def _supernet(self, values: Mapping[str, Value]) -> Supernet:
+        opened, settings = self._opened, self.settings
+        assert isinstance(settings, Gradient)  # paths have no supernet of mixtures
         return Supernet(
             opened.network, opened.inputs.shape, opened.prefix, partial=settings.partial,
-            affine=settings.weights.affine, **opened.inputs.given,
+            affine=settings.weights.affine, held_values=values, **opened.inputs.given,
         )  # fmt: skip
 
     def _end_with(self, found: Mapping[str, Any]) -> None:

@@ -7,12 +7,7 @@ from typing import Any
 
 from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate, Value
-from netwright.space.choices import (
-    OneOfChoice,
-    RepeatChoice,
-    SharedChoice,
-    SubsetOfChoice,
-)
+from netwright.space.choices import OneOfChoice, RepeatChoice, SharedChoice, SubsetOfChoice
 from netwright.space.decisions import children, join
 from netwright.space.space import Space
 
@@ -24,7 +19,7 @@ def values_everywhere(space: Space[Any], candidate: Candidate) -> dict[str, Valu
     so that layers of all depths have one width. Every other inactive decision has its default.
     """
     values = dict(candidate.values)
-    copies = dict(_copies(space.description, ""))
+    copies = dict(_copies(space.description))
     for decision in space.decisions:  # parents first, and a copy after the one before it
         if decision.path in values:
             continue
@@ -58,20 +53,29 @@ def _twins(path: str, copies: Mapping[str, str]) -> Iterator[str]:
             yield join(copies[copy], ".".join(steps[end:]))
 
 
-def _copies(part: Any, path: str) -> Iterator[tuple[str, str]]:
+def _copies(description: Any) -> Iterator[tuple[str, str]]:
     """Path of each copy in a `Repeat` but the first -> path of the copy before it."""
+    for path, part in parts_of(description, ""):
+        if isinstance(part, RepeatChoice) and not part.same:
+            yield from ((join(path, i), join(path, i - 1)) for i in range(1, part.most))
+
+
+def parts_of(part: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every part of an open description, options and copies included, with its path."""
     if isinstance(part, SharedChoice):
-        yield from _copies(part.part, part.name)
-    elif isinstance(part, OneOfChoice | SubsetOfChoice):
+        yield from parts_of(part.part, part.name)
+        return
+    path = (part.name or path) if isinstance(part, _CHOICES) else path
+    yield path, part
+    if isinstance(part, OneOfChoice | SubsetOfChoice):
         for label, option in zip(part.labels, part.options, strict=True):
-            yield from _copies(option, join(part.name or path, label))
+            yield from parts_of(option, join(path, label))
     elif isinstance(part, RepeatChoice):
-        path = part.name or path
-        names = ["each"] if part.same else [*range(part.most)]
-        for name in names:
-            yield from _copies(part.item, join(path, name))
-            if name not in ("each", 0):
-                yield join(path, name), join(path, int(name) - 1)
+        for copy in ["each"] if part.same else range(part.most):
+            yield from parts_of(part.item, join(path, copy))
     else:
         for step, child in children(part):
-            yield from _copies(child, join(path, step))
+            yield from parts_of(child, join(path, step))
+
+
+_CHOICES = (OneOfChoice, SubsetOfChoice, RepeatChoice)

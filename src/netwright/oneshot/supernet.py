@@ -50,7 +50,7 @@ class Supernet(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self._decisions = decisions_of(network, prefix)
-        self._held_values = dict(held_values or {})
+        self.held_values: Mapping[str, Value] = dict(held_values or {})
         self._current = Current()
         self._shape, self._prefix, self._given = input_shape, prefix, given
         check_whole("partial", partial, 1)
@@ -61,7 +61,7 @@ class Supernet(nn.Module):
             edges: dict[str, int] = {}
             relaxing = Relaxing(
                 self._decisions, held, self._current, share=partial, whole=whole,
-                edges=edges if partial > 1 else None, values=self._held_values,
+                edges=edges if partial > 1 else None, values=self.held_values,
             )  # fmt: skip
             relaxed = relaxing.network(network, prefix)
             if held.keys() & relaxing.mixed:  # shared by places of which one cannot mix it
@@ -162,8 +162,8 @@ class Supernet(nn.Module):
 
     def held_value(self, path: str) -> Value:
         """The value of a decision of the network where it is held."""
-        if path in self._held_values:
-            return self._held_values[path]
+        if path in self.held_values:
+            return self.held_values[path]
         return self._decisions[path].at(0.0)
 
     def _check(self, candidate: Candidate) -> None:
