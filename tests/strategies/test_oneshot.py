@@ -34,6 +34,7 @@ class List:
     over: bool = True
     trusted: bool = True
     held: Mapping[str, str] = field(default_factory=lambda: {"lr": "no mixture can express it"})
+    shortfall: str = ""
     metrics = ()
 
     def __call__(self, job: Job) -> Metrics:
@@ -133,7 +134,7 @@ def test_what_goes_on_hears_of_the_best_and_of_all_that_follows() -> None:
     then = RegularizedEvolution(population=3, sample=3)
     run = Run(strategy(List(LISTED), then=then))
     run.do(0.5, 0.1, 0.3, 0.4, 0.6, 0.7)
-    assert run.ask()[0].origin == "mutation"
+    assert run.ask()[0].origin == "supernet, mutation"
 
 
 def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:

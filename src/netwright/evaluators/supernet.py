@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, SpaceError, expected
+from netwright.errors import InputError, Phrase, SpaceError, expected, plural
 from netwright.evaluators.opened import Opened
 from netwright.evaluators.sampled import Among, Found, SampledWork
 from netwright.oneshot.checkpoints import record_in
@@ -24,7 +24,7 @@ from netwright.oneshot.measuring import step_costs
 from netwright.oneshot.monitor import Finding, trusted
 from netwright.oneshot.relaxations import Relaxation
 from netwright.oneshot.sampling import Sampled, SampledEpoch
-from netwright.oneshot.search import EpochRecord, GradientSearch, halves
+from netwright.oneshot.search import STOPPED, EpochRecord, GradientSearch, halves
 from netwright.oneshot.settings import Gradient, SinglePath
 from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate, Value
@@ -110,8 +110,8 @@ class SupernetSearch:
                 rule = "given who searches among sub-networks, for such a method"
                 raise InputError(expected("a search", rule, Phrase("nobody"), "Use OneShot."))
             return dict.fromkeys(self._opened.outside(), _OUTSIDE)
-        idle = self._opened.idle
-        return {path: why for path, why in self._plan.held.items() if path not in idle}
+        held = self._plan.held
+        return {path: why for path, why in held.items() if path not in self._opened.idle}
 
     @cached_property
     def _plan(self) -> _Plan:
@@ -166,6 +166,11 @@ class SupernetSearch:
             says.append(f"held {at}, and searched from here on: {', '.join(held[:4])}{more}")
         return says
 
+    @property
+    def shortfall(self) -> str:
+        """Why it did not finish, in a sentence; empty where it did."""
+        return str(self._result.get("shortfall", ""))
+
     def give_up(self, reason: str) -> None:
         """Ends it where it is: with what was preferred after the last epoch, where that is known."""
         record = record_in(self.folder) if isinstance(self.settings, Gradient) else None
@@ -173,8 +178,9 @@ class SupernetSearch:
         if record:
             last = EpochRecord(*record[-1])
             candidates = derived(self._searched, last.scores, _MOST)
-            says = f"the supernet ended after {len(record)} epochs: {reason}"
-        found = _as_json(candidates, (), [says]) | {"trusted": False}
+            epochs = plural(len(record), "epoch")
+            says = f"the supernet did not finish, and ended after {epochs}: {reason}"
+        found = _as_json(candidates, (), [says]) | {"trusted": False, "shortfall": says}
         self._end_with(found)
 
     def progress(self) -> str:
@@ -202,7 +208,8 @@ class SupernetSearch:
         search.train(watch.end, watch)
         watch.says("trained, looking at it")
         conclusion = conclude(search, _MOST, job.deadline - _RESERVE * left)
-        self._end_with(_of_gradient(search, conclusion))
+        cut = _cut(len(search.record), settings.epochs, search.record[-1].remedy == STOPPED)
+        self._end_with(_of_gradient(search, conclusion) | {"shortfall": cut})
         last = search.record[-1]
         return {"supernet_epochs": float(len(search.record)), "supernet_loss": last.train_loss}
 
@@ -214,7 +221,8 @@ class SupernetSearch:
         work = SampledWork(self._opened, settings, self.among)
         watch.says(f"shared weights: {sum(one.numel() for one in work.shared.parameters()):,}")
         found = work.run(_MOST, job.deadline - _RESERVE * left, watch, watch.says)
-        self._end_with(_of_paths(found))
+        cut = _cut(len(found.epochs), settings.training.epochs)
+        self._end_with(_of_paths(found) | {"shortfall": cut})
         last = found.epochs[-1]
         return {"supernet_epochs": float(len(found.epochs)), "supernet_loss": last.loss}
 
@@ -263,6 +271,13 @@ class _Watch:
         minutes, seconds = divmod(round(left), 60)
         loss = epoch.loss if isinstance(epoch, SampledEpoch) else epoch.train_loss
         self.says(f"{epoch.progress:.0%}, loss {loss:.3f}, {minutes}:{seconds:02d} left")
+
+
+def _cut(epochs: int, of: int, stopped: bool = False) -> str:
+    """That there was no time for all epochs, in a sentence; empty where there was."""
+    if epochs >= of or stopped:
+        return ""
+    return f"the supernet was trained for {epochs} of {of} epochs: its share of the time was over"
 
 
 def _of_gradient(search: GradientSearch, found: Conclusion) -> dict[str, Any]:

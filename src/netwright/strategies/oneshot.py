@@ -10,12 +10,19 @@ from typing import Any
 from netwright.errors import InputError, check_whole
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, as_algorithm
+from netwright.strategies.base import (
+    RNG,
+    Algorithm,
+    Problem,
+    Strategy,
+    as_algorithm,
+    breeders,
+)
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import SUPERNET, Proposal, Status, Trial
 
 _LOOKED_AT = 4
 """Candidates for each that is wanted, to find different networks among them."""
@@ -72,15 +79,36 @@ class _OneShot:
             return []
         started = {trial.candidate for trial in self._trials.values()}
         if left := [one for one in self._listed if one not in started]:
-            return [Proposal(one, origin="supernet") for one in left[:n]]
+            return [Proposal(one, origin=SUPERNET) for one in left[:n]]
         if any(trial.status is Status.RUNNING for trial in self._of_the_list):
             return []  # which is the best is not known yet
         for follower in self._followers:
             follower.hear(self._log)
-            proposals = follower.strategy.ask(n, rng)
+            proposals = follower.ask(n, rng)
             if proposals or any(one.status is Status.RUNNING for one in self._trials.values()):
                 return proposals
         return []
+
+    @property
+    def breeders(self) -> set[int]:
+        """Who may have children: any trial, until it is known who goes on from the list."""
+        if not self._is_list_over:
+            return {one.id for one in self._trials.values() if one.status is Status.DONE}
+        found: set[int] = set()
+        for follower in self._followers:
+            follower.hear(self._log)
+            found.update(breeders(follower.strategy))
+        return found
+
+    @property
+    def _is_list_over(self) -> bool:
+        """Whether all of the shortlist has ended."""
+        if not self.preparation.over:
+            return False
+        of_the_list = self._of_the_list
+        started = {trial.candidate for trial in of_the_list}
+        running = any(trial.status is Status.RUNNING for trial in of_the_list)
+        return not running and started.issuperset(self._listed)
 
     @cached_property
     def _listed(self) -> Sequence[Candidate]:
@@ -98,15 +126,17 @@ class _OneShot:
     @cached_property
     def _followers(self) -> list[_Follower]:
         """Around the best of the list, then everywhere; found once, when the list has ended."""
-        spaces = [self._problem.space]
+        space, then = self._problem.space, self._settings.then
+        followers = [_Follower(then(self._problem), space)]
         best = self._best
         if best is not None and self.preparation.trusted:
             held = self.preparation.held
             around = {path: v for path, v in best.values.items() if path not in held}
             if len(around) < len(best.values):
-                spaces.insert(0, self._problem.space.fix(around))
-        then = self._settings.then
-        return [_Follower(then(replace(self._problem, space=one)), one) for one in spaces]
+                space = space.fix(around)
+                strategy = then(replace(self._problem, space=space))
+                followers.insert(0, _Follower(strategy, space, f"{SUPERNET}, "))
+        return followers
 
     @property
     def _best(self) -> Candidate | None:
@@ -126,15 +156,24 @@ def _searcher(
 
 
 class _Follower:
-    """A strategy over a part of the space, told of what lies in that part."""
+    """A strategy over a part of the space, told of what lies in that part.
 
-    def __init__(self, strategy: Strategy, space: Space[Any]) -> None:
-        self.strategy, self._space = strategy, space
+    `prefix`: before the origins of what it proposes, so that a trial says where it comes from.
+    """
+
+    def __init__(self, strategy: Strategy, space: Space[Any], prefix: str = "") -> None:
+        self.strategy, self._space, self._prefix = strategy, space, prefix
         self._heard = 0
+
+    def ask(self, n: int, rng: RNG) -> list[Proposal]:
+        """What the strategy proposes."""
+        proposals = self.strategy.ask(n, rng)
+        return [replace(one, origin=f"{self._prefix}{one.origin}") for one in proposals]
 
     def hear(self, log: Sequence[Trial]) -> None:
         """What of the log it has not heard: state that only repeats the log."""
         for trial in log[self._heard :]:
             if self._space.holds(trial.candidate):
-                self.strategy.tell(trial)
+                origin = trial.proposal.origin.removeprefix(self._prefix)
+                self.strategy.tell(replace(trial, proposal=replace(trial.proposal, origin=origin)))
         self._heard = len(log)

@@ -1,0 +1,60 @@
+"""What a search over shared weights came to, for those who see the delivered model alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from netwright.errors import plural, wording
+from netwright.report.tables import value
+from netwright.strategies.base import Shortlist
+from netwright.study.study import Study
+from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
+
+
+def supernet_doubts(study: Study[Any], delivered: Trial) -> list[str]:
+    """Sentences on a supernet that did not finish, or of which nothing was trained or delivered.
+
+    None for a strategy that trains no supernet, and for a supernet's own network.
+    """
+    shortlist: Shortlist | None = getattr(study.strategy, "preparation", None)
+    if shortlist is None:
+        return []
+    more = wording(python="Use a larger time.", shell="Use a larger --time.")
+    if not shortlist.over:
+        why = "the budget was used up before" if not study.interrupted else "it was stopped before"
+        return [f"The supernet was not trained to its end: {why}. {more}"]
+    trials = [trial for trial in study.trials if trial.proposal.origin.startswith(SUPERNET)]
+    sentences = [shortlist.shortfall, *_nothing_trained(shortlist, trials, more)]
+    done = [trial for trial in trials if trial.status is Status.DONE]
+    if done and not delivered.proposal.origin.startswith(SUPERNET):
+        sentences.append(_compared(study, done, delivered))
+    return [_as_sentence(text) for text in sentences if text]
+
+
+def _nothing_trained(shortlist: Shortlist, trials: Sequence[Trial], more: str) -> list[str]:
+    """Why none of its networks was trained, where that is so."""
+    if any(trial.status is Status.DONE for trial in trials):
+        return []
+    if errors := [trial.error for trial in trials if trial.error]:
+        count = plural(len(errors), "network")
+        return [f"none of its {count} finished training, the last one: {errors[-1]}. {more}"]
+    if shortlist.candidates(1):
+        return [f"none of the networks that the supernet prefers was trained in time. {more}"]
+    return [] if shortlist.shortfall else ["the supernet prefers no network that can be trained"]
+
+
+def _compared(study: Study[Any], done: Sequence[Trial], delivered: Trial) -> str:
+    """The best of the supernet's networks beside what was delivered in place of it."""
+    first = study.objectives[0]
+    best = min(done, key=lambda trial: first.loss(trial.metrics))
+    kind = "the baseline" if delivered.proposal.origin == BASELINE else "another network"
+    scores = [value(first.metric, trial.metrics) for trial in (best, delivered)]
+    return (
+        f"the model delivered is {kind}, trial {delivered.id}, with {first.metric} {scores[1]}: the "
+        f"best network of the supernet, trial {best.id}, has {scores[0]}"
+    )
+
+
+def _as_sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." * (not text.endswith("."))
