@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import OnlyTheSpace, Problem, Strategy, as_algorithm
+from netwright.strategies.base import OnlyTheSpace, Problem, Strategy, as_algorithm, breeders
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
@@ -135,6 +135,46 @@ def test_what_goes_on_hears_of_the_best_and_of_all_that_follows() -> None:
     run = Run(strategy(List(LISTED), then=then))
     run.do(0.5, 0.1, 0.3, 0.4, 0.6, 0.7)
     assert run.ask()[0].origin == "supernet, mutation"
+
+
+def test_who_goes_on_knows_its_trials_by_the_origins_it_gave_them() -> None:
+    heard: list[str] = []
+
+    class Listens:
+        """Random search that notes the origin of what it is told."""
+
+        def __init__(self, problem: Problem) -> None:
+            self.inner = RandomSearch()(problem)
+
+        def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
+            return [replace(one, origin="own") for one in self.inner.ask(n, rng)]
+
+        def tell(self, trial: Trial) -> None:
+            heard.append(trial.proposal.origin)
+
+    run = Run(strategy(List(LISTED), then=Listens))
+    run.do(0.5, 0.1, 0.3, 0.4)
+    assert run.ask()[0].origin == "supernet, own"
+    assert heard[-2:] == ["own", "own"]  # started and ended
+
+
+def test_everyone_may_have_children_until_it_is_known_who_goes_on() -> None:
+    then = RegularizedEvolution(population=2, sample=2)
+    run = Run(strategy(List(LISTED), then=then))
+    first, second, third = (run.start(one) for one in run.ask(3))
+    run.end(first, 0.5)
+    run.end(third, None)
+    assert set(breeders(run.strategy)) == {1}
+    run.end(second, 0.1)
+    assert set(breeders(run.strategy)) == {1, 2}  # of the whole space; the best of it is held alone
+    run.do(0.4, 0.3)
+    assert set(breeders(run.strategy)) == {4, 5}
+    (proposal,) = run.ask()
+    assert set(proposal.parents) <= {4, 5}
+
+
+def test_nobody_is_said_to_breed_before_there_are_trials() -> None:
+    assert set(breeders(strategy(List(LISTED, over=False)))) == set()
 
 
 def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:

@@ -20,27 +20,34 @@ def supernet_doubts(study: Study[Any], delivered: Trial) -> list[str]:
     shortlist: Shortlist | None = getattr(study.strategy, "preparation", None)
     if shortlist is None:
         return []
-    more = wording(python="Use a larger time.", shell="Use a larger --time.")
     if not shortlist.over:
-        why = "the budget was used up before" if not study.interrupted else "it was stopped before"
-        return [f"The supernet was not trained to its end: {why}. {more}"]
+        return [_unfinished(study, shortlist)]
     trials = [trial for trial in study.trials if trial.proposal.origin.startswith(SUPERNET)]
-    sentences = [shortlist.shortfall, *_nothing_trained(shortlist, trials, more)]
+    sentences = [shortlist.shortfall, *_nothing_trained(shortlist, trials)]
     done = [trial for trial in trials if trial.status is Status.DONE]
     if done and not delivered.proposal.origin.startswith(SUPERNET):
         sentences.append(_compared(study, done, delivered))
     return [_as_sentence(text) for text in sentences if text]
 
 
-def _nothing_trained(shortlist: Shortlist, trials: Sequence[Trial], more: str) -> list[str]:
+def _unfinished(study: Study[Any], shortlist: Shortlist) -> str:
+    """Why there is no supernet, though nobody gave it up."""
+    begun = shortlist.progress() != ""
+    what = "The supernet was not trained to its end" if begun else "No supernet was trained"
+    if study.interrupted:
+        return f"{what}: the search was stopped before."
+    return f"{what}: the search was over before. {_more()}"
+
+
+def _nothing_trained(shortlist: Shortlist, trials: Sequence[Trial]) -> list[str]:
     """Why none of its networks was trained, where that is so."""
     if any(trial.status is Status.DONE for trial in trials):
         return []
     if errors := [trial.error for trial in trials if trial.error]:
         count = plural(len(errors), "network")
-        return [f"none of its {count} finished training, the last one: {errors[-1]}. {more}"]
+        return [f"none of its {count} finished training, the last one: {errors[-1]}. {_more()}"]
     if shortlist.candidates(1):
-        return [f"none of the networks that the supernet prefers was trained in time. {more}"]
+        return [f"none of the networks that the supernet prefers was trained: the search was over before. {_more()}"]
     return [] if shortlist.shortfall else ["the supernet prefers no network that can be trained"]
 
 
@@ -53,6 +60,12 @@ def _compared(study: Study[Any], done: Sequence[Trial], delivered: Trial) -> str
     return (
         f"the model delivered is {kind}, trial {delivered.id}, with {first.metric} {scores[1]}: the "
         f"best network of the supernet, trial {best.id}, has {scores[0]}"
+    )
+
+
+def _more() -> str:
+    return wording(
+        python="Give it more time or trials.", shell="Use a larger --time, or more --trials."
     )
 
 

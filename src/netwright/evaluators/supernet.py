@@ -67,9 +67,9 @@ class SupernetSearch:
     Called like an evaluator, with a job: it goes on where it was killed, and ends before the
     deadline. All it leaves lies in `folder`; what it came to is what `candidates` reads there.
     Decisions that it cannot search are as in `start`, a candidate of the space, its default when
-    None; should more be mixed with those of the network at their defaults, they have these. Raises
-    InputError when the description has not one network in it, SpaceError when there is
-    nothing to mix.
+    None; those of the network in all copies of a `Repeat` as in the first, or at their defaults,
+    should more be mixed then. Raises InputError when the description has not one network in it,
+    SpaceError when there is nothing to mix.
     """
 
     space: Space[Any]
@@ -115,11 +115,13 @@ class SupernetSearch:
 
     @cached_property
     def _plan(self) -> _Plan:
-        """Held values of the network as in `start`, or at their defaults where these mix more."""
-        opened = self._opened
+        """Held values of the network that let it mix the most; see the class."""
+        opened, space = self._opened, self.space
         values = [opened.values]
         if self.start is not None:
-            values.append(values_everywhere(self.space, self.space.default()) | opened.outside())
+            alike = values_everywhere(space, self.start, alike=True)
+            defaults = values_everywhere(space, space.default())
+            values += [found | opened.outside() for found in (alike, defaults)]
         plans: list[_Plan] = []
         for held_values in values:
             with torch.device("meta"), suppress(SpaceError):

@@ -12,20 +12,25 @@ from netwright.space.decisions import children, join
 from netwright.space.space import Space
 
 
-def values_everywhere(space: Space[Any], candidate: Candidate) -> dict[str, Value]:
+def values_everywhere(
+    space: Space[Any], candidate: Candidate, *, alike: bool = False
+) -> dict[str, Value]:
     """Return a value for each decision of the space, the candidate's where it decides.
 
     A copy of a `Repeat` that the candidate does not have takes the values of the copy before it,
-    so that layers of all depths have one width. Every other inactive decision has its default.
+    `alike`: every copy does, so that layers of all depths have one width. Every other inactive
+    decision has its default.
     """
-    values = dict(candidate.values)
+    values: dict[str, Value] = {}
     copies = dict(_copies(space.description))
     for decision in space.decisions:  # parents first, and a copy after the one before it
-        if decision.path in values:
+        path = decision.path
+        twins = [values[twin] for twin in _twins(path, copies) if twin in values]
+        if path in candidate.values and not (alike and twins):
+            values[path] = candidate.values[path]
             continue
-        twins = (values[path] for path in _twins(decision.path, copies) if path in values)
         legal = (value for value in twins if decision.holds(value))
-        values[decision.path] = next(legal, decision.at(0.0))
+        values[path] = next(legal, decision.at(0.0))
     return values
 
 

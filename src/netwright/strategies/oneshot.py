@@ -115,9 +115,11 @@ class _OneShot:
         """Different networks: what is the same under another writing is trained once."""
         canonical = self._problem.knowledge.canonical
         different: dict[str, Candidate] = {}
-        for one in self.preparation.candidates(_LOOKED_AT * self._settings.candidates):
-            different.setdefault(canonical(one), one)
-        return [*different.values()][: self._settings.candidates]
+        for candidate in self.preparation.candidates(_LOOKED_AT * self._settings.candidates):
+            different.setdefault(canonical(candidate), candidate)
+            if len(different) == self._settings.candidates:
+                break  # a canonical form takes a while
+        return [*different.values()]
 
     @property
     def _of_the_list(self) -> list[Trial]:
