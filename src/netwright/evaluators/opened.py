@@ -133,7 +133,10 @@ class Opened:
         if "cardinalities" not in self.inputs.given:
             return
         (width,), codes = self.inputs.shape, self.inputs.given["cardinalities"]
-        first = {self.prefix, join(self.prefix, 0)}  # behind other layers columns are no longer these
+        first = {
+            self.prefix,
+            join(self.prefix, 0),
+        }  # behind other layers columns are no longer these
         for path, part in parts_of(self.network, self.prefix):
             if isinstance(part, Columns) and path in first:
                 if max(codes, default=0) < 2:  # as `Columns` itself decides

@@ -12,7 +12,17 @@ from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, MEMBERS, REFIT, SUPERNET, Metrics, Status, Trial
+from netwright.trials.trial import (
+    BASELINE,
+    ENSEMBLE,
+    LIGHT,
+    MEMBERS,
+    REFIT,
+    SUPERNET,
+    Metrics,
+    Status,
+    Trial,
+)
 
 Fill = Callable[[Candidate], object]
 
