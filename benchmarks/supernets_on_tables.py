@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from netwright.automl.names import SUPERNETS
-from netwright.study.store import Store
+from netwright.automl.reopen import reopen
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
 RESULTS = Path(__file__).parent / "results" / "supernets-on-tables.csv"
@@ -101,29 +101,33 @@ def searched(table: str, method: str, seconds: float, workers: int) -> Row:
             code, out, err = -1, "", "killed: it did not end"
         wall = time.monotonic() - begun
         told = json.loads(out) if code == 0 else {"notes": [err.strip()[-300:]]}
-        trials = trials_of(run)
-    return judged(Path(path).stem, method, seconds, code, wall, told, trials)
+        log = Log.of(run) if code == 0 else Log("", ())
+    return judged(Path(path).stem, method, seconds, code, wall, told, log)
 
 
-def trials_of(run: Path) -> list[Trial]:
-    if not (run / "study.sqlite").exists():
-        return []
-    with Store.read(run) as store:
-        return store.trials()
+@dataclass(frozen=True)
+class Log:
+    """The metric that decides, and all trials of a run."""
+
+    metric: str
+    trials: Sequence[Trial]
+
+    @classmethod
+    def of(cls, run: Path) -> Log:
+        study = reopen(run)
+        return cls(study.objectives[0].metric, study.trials)
 
 
 def judged(
-    table: str, method: str, seconds: float, code: int, wall: float, told: dict[str, Any],
-    trials: Sequence[Trial],
-) -> Row:  # fmt: skip
+    table: str, method: str, seconds: float, code: int, wall: float, told: dict[str, Any], log: Log
+) -> Row:
     """The line of one search; right where a supernet's network or a reason was delivered."""
+    trials, metric = log.trials, log.metric
     done = [trial for trial in trials if trial.status is Status.DONE]
     mine = [trial for trial in done if trial.proposal.origin.startswith(SUPERNET)]
     base = [trial for trial in done if trial.proposal.origin == BASELINE]
     delivered = int(told.get("best", {}).get("trial", 0))
     origin = next((one.proposal.origin for one in trials if one.id == delivered), "")
-    front = told.get("front", [{}])[0]
-    metric = next((name for name in ("auc", "accuracy", "rmse") if name in front), "")
     notes = [note for note in told["notes"] if "supernet" in note.lower()] if not code else []
     from_supernet = origin.startswith(SUPERNET)
     return Row(

@@ -47,9 +47,8 @@ def _nothing_trained(shortlist: Shortlist, trials: Sequence[Trial]) -> list[str]
         count = plural(len(errors), "network")
         return [f"none of its {count} finished training, the last one: {errors[-1]}. {_more()}"]
     if shortlist.candidates(1):
-        return [
-            f"none of the networks that the supernet prefers was trained: the search was over before. {_more()}"
-        ]
+        none = "none of the networks that the supernet prefers was trained"
+        return [f"{none}: the search was over before. {_more()}"]
     return [] if shortlist.shortfall else ["the supernet prefers no network that can be trained"]
 
 
