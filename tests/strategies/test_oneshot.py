@@ -178,10 +178,24 @@ def test_nobody_is_said_to_breed_before_there_are_trials() -> None:
 
 
 def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:
-    for shortlist in (List(LISTED, trusted=False), List(LISTED, held={})):
-        run = Run(strategy(shortlist))
-        run.do(0.5, 0.1, 0.3)
-        assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+    run = Run(strategy(List(LISTED, held={})))
+    run.do(0.5, 0.1, 0.3)
+    assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+    run = Run(strategy(List(LISTED, trusted=False)))
+    run.do(0.5, 0.1, 0.3)
+    around = run.ask(20)  # what was held for the best is tried in as many trials as it has rivals
+    assert [one.candidate.values["a"] for one in around] == ["z"] * 3
+    run.do(0.4, 0.4, 0.4)
+    assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+
+
+def test_what_has_an_architecture_of_the_shortlist_says_so() -> None:
+    run = Run(strategy(List(LISTED, trusted=False), candidates=1))
+    run.do(0.5, 0.4)
+    listed = {(one.values["a"], one.values["b"]) for one in LISTED[:1]}
+    for one in run.ask(40):
+        of_the_list = (one.candidate.values["a"], one.candidate.values["b"]) in listed
+        assert one.origin == ("supernet, random" if of_the_list else "random")
 
 
 def test_a_supernet_that_was_given_up_leaves_the_search_to_what_follows() -> None:

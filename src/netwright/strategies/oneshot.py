@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from math import inf
 from typing import Any
 
 from netwright.errors import InputError, check_whole
@@ -24,6 +25,8 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import SUPERNET, Proposal, Status, Trial
 
+_AROUND = f"{SUPERNET}, "
+"""Before the origin of what is proposed around the shortlist, so that a trial tells where it is from."""
 _LOOKED_AT = 4
 """Candidates for each that is wanted, to find different networks among them."""
 
@@ -34,7 +37,9 @@ class OneShot:
 
     When they have been evaluated, `then` goes on around the best of them: what the supernet could
     not search (learning rates, widths) is searched with its architecture fixed. Where nothing is
-    left open in that way, or shared weights are not to be trusted, `then` has the whole space.
+    left open in that way, `then` has the whole space; where shared weights are not to be trusted,
+    it has that after `candidates` trials around the best. The origin of every trial with an
+    architecture of the shortlist begins with "supernet".
     `search` judges sub-networks by the weights they inherit, where the method only trains those
     (single path, ENAS).
     """
@@ -84,10 +89,25 @@ class _OneShot:
             return []  # which is the best is not known yet
         for follower in self._followers:
             follower.hear(self._log)
-            proposals = follower.ask(n, rng)
+            proposals = [self._named(one) for one in follower.ask(n, rng)]
             if proposals or any(one.status is Status.RUNNING for one in self._trials.values()):
                 return proposals
         return []
+
+    def _named(self, proposal: Proposal) -> Proposal:
+        """With an origin that tells whether its architecture is one of the shortlist."""
+        if self._architecture(proposal.candidate) not in self._architectures:
+            return proposal
+        return replace(proposal, origin=f"{_AROUND}{proposal.origin}")
+
+    @cached_property
+    def _architectures(self) -> set[Candidate]:
+        return {self._architecture(one) for one in self._listed}
+
+    def _architecture(self, candidate: Candidate) -> Candidate:
+        """What the supernet has searched of the candidate."""
+        held = self.preparation.held
+        return Candidate({path: v for path, v in candidate.values.items() if path not in held})
 
     @property
     def breeders(self) -> set[int]:
@@ -130,14 +150,13 @@ class _OneShot:
         """Around the best of the list, then everywhere; found once, when the list has ended."""
         space, then = self._problem.space, self._settings.then
         followers = [_Follower(then(self._problem), space)]
-        best = self._best
-        if best is not None and self.preparation.trusted:
-            held = self.preparation.held
-            around = {path: v for path, v in best.values.items() if path not in held}
+        if (best := self._best) is not None:
+            around = self._architecture(best).values
             if len(around) < len(best.values):
                 space = space.fix(around)
+                most = inf if self.preparation.trusted else self._settings.candidates
                 strategy = then(replace(self._problem, space=space))
-                followers.insert(0, _Follower(strategy, space, f"{SUPERNET}, "))
+                followers.insert(0, _Follower(strategy, space, most))
         return followers
 
     @property
@@ -160,22 +179,26 @@ def _searcher(
 class _Follower:
     """A strategy over a part of the space, told of what lies in that part.
 
-    `prefix`: before the origins of what it proposes, so that a trial says where it comes from.
+    It proposes until so many trials of its part have followed the shortlist.
     """
 
-    def __init__(self, strategy: Strategy, space: Space[Any], prefix: str = "") -> None:
-        self.strategy, self._space, self._prefix = strategy, space, prefix
+    def __init__(self, strategy: Strategy, space: Space[Any], most: float = inf) -> None:
+        self.strategy, self._space, self._most = strategy, space, most
         self._heard = 0
+        self._followed: set[int] = set()
 
-    def ask(self, n: int, rng: RNG) -> list[Proposal]:
+    def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
         """What the strategy proposes."""
-        proposals = self.strategy.ask(n, rng)
-        return [replace(one, origin=f"{self._prefix}{one.origin}") for one in proposals]
+        room = min(n, self._most - len(self._followed))
+        return self.strategy.ask(int(room), rng) if room > 0 else []
 
     def hear(self, log: Sequence[Trial]) -> None:
         """What of the log it has not heard: state that only repeats the log."""
         for trial in log[self._heard :]:
             if self._space.holds(trial.candidate):
-                origin = trial.proposal.origin.removeprefix(self._prefix)
-                self.strategy.tell(replace(trial, proposal=replace(trial.proposal, origin=origin)))
+                origin = trial.proposal.origin
+                if origin.startswith(_AROUND):
+                    self._followed.add(trial.id)
+                own = replace(trial.proposal, origin=origin.removeprefix(_AROUND))
+                self.strategy.tell(replace(trial, proposal=own))
         self._heard = len(log)
