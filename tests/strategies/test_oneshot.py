@@ -185,8 +185,10 @@ def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:
     run.do(0.5, 0.1, 0.3)
     around = run.ask(20)  # what was held for the best is tried in as many trials as it has rivals
     assert [one.candidate.values["a"] for one in around] == ["z"] * 3
-    run.do(0.4, 0.4, 0.4)
-    assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+    for proposal in around:
+        run.start(proposal)
+    everywhere = run.ask(20)  # nobody waits for these to end
+    assert len({one.candidate.values["a"] for one in everywhere}) == 3
 
 
 def test_what_has_an_architecture_of_the_shortlist_says_so() -> None:

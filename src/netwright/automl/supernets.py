@@ -11,6 +11,9 @@ from netwright.strategies.base import Shortlist
 from netwright.study.study import Study
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
+_MAX_LISTED = 100
+"""Candidates at most that a shortlist is asked for."""
+
 
 def supernet_doubts(study: Study[Any], delivered: Trial) -> list[str]:
     """Sentences on a supernet that did not finish, or of which nothing was trained or delivered.
@@ -23,7 +26,9 @@ def supernet_doubts(study: Study[Any], delivered: Trial) -> list[str]:
     if not shortlist.over:
         return [_unfinished(study, shortlist)]
     trials = [trial for trial in study.trials if trial.proposal.origin.startswith(SUPERNET)]
-    sentences = [shortlist.shortfall, *_nothing_trained(shortlist, trials)]
+    listed = {*shortlist.candidates(_MAX_LISTED)}  # the baseline may be one of them
+    preferred = [trial for trial in study.trials if trial in trials or trial.candidate in listed]
+    sentences = [shortlist.shortfall, *_nothing_trained(shortlist, preferred)]
     done = [trial for trial in trials if trial.status is Status.DONE]
     if done and not delivered.proposal.origin.startswith(SUPERNET):
         sentences.append(_compared(study, done, delivered))

@@ -89,6 +89,8 @@ class _OneShot:
             return []  # which is the best is not known yet
         for follower in self._followers:
             follower.hear(self._log)
+            if not follower.room:
+                continue
             proposals = [self._named(one) for one in follower.ask(n, rng)]
             if proposals or any(one.status is Status.RUNNING for one in self._trials.values()):
                 return proposals
@@ -187,10 +189,14 @@ class _Follower:
         self._heard = 0
         self._followed: set[int] = set()
 
+    @property
+    def room(self) -> float:
+        """How many trials may still follow the shortlist."""
+        return max(0, self._most - len(self._followed))
+
     def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
         """What the strategy proposes."""
-        room = min(n, self._most - len(self._followed))
-        return self.strategy.ask(int(room), rng) if room > 0 else []
+        return self.strategy.ask(int(min(n, self.room)), rng)
 
     def hear(self, log: Sequence[Trial]) -> None:
         """What of the log it has not heard: state that only repeats the log."""
