@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_it_learns_derives_and_says_what_it_could_not_search(
     assert len(candidates) == 3 == len({*candidates})
     assert all(SPACE.holds(one) for one in candidates)
     assert any("held at their defaults, and searched from here on: lr" in s for s in found.report())
+    assert found.shortfall == ""
     assert "loss" in found.progress() or "looking" in found.progress()
     assert [*search(image_task, tmp_path).candidates(3)] == candidates  # another process reads it
     kept = json.loads((tmp_path / "shortlist.json").read_text())
@@ -101,12 +103,13 @@ def test_killed_it_goes_on_to_the_same_candidates(image_task: Task, tmp_path: Pa
 
 
 def test_it_ends_before_its_deadline(image_task: Task, tmp_path: Path) -> None:
-    slow = search(image_task, tmp_path, method=Gradient(DARTS(), epochs=1_000_000))
+    slow = search(image_task, tmp_path, method=replace(METHOD, epochs=1_000_000))
     begun = time.monotonic()
     slow(job(tmp_path, deadline=begun + 3))
     assert time.monotonic() - begun < 3.5
     assert slow.over
     assert slow.candidates(1)
+    assert re.fullmatch(r"the supernet was trained for \d+ of 1000000 epochs: .*", slow.shortfall)
 
 
 def test_given_up_it_has_no_candidates_and_says_why(image_task: Task, tmp_path: Path) -> None:
@@ -116,6 +119,7 @@ def test_given_up_it_has_no_candidates_and_says_why(image_task: Task, tmp_path: 
     assert found.candidates(3) == []
     assert not found.trusted
     assert found.report() == ["the supernet came to nothing: took more memory than 2 MB"]
+    assert found.shortfall == found.report()[0]
 
 
 def test_given_up_after_some_epochs_it_still_says_what_was_preferred(
@@ -124,7 +128,8 @@ def test_given_up_after_some_epochs_it_still_says_what_was_preferred(
     found = search(image_task, tmp_path)
     found._search(METHOD).train_to(2)
     found.give_up("took longer than 9 s")
-    assert found.report()[0] == "the supernet ended after 2 epochs: took longer than 9 s"
+    sentence = "the supernet did not finish, and ended after 2 epochs: took longer than 9 s"
+    assert found.report()[0] == found.shortfall == sentence
     assert len(found.candidates(9)) == 3
     assert not found.trusted
 

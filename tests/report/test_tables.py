@@ -1,5 +1,7 @@
 import pytest
 
+from netwright.networks.layers import Conv
+from netwright.report.describe import summary
 from netwright.report.tables import leaderboard
 from netwright.space.candidate import Candidate
 from netwright.trials.formats import value
@@ -87,3 +89,14 @@ def test_trials_of_lower_fidelity_come_after_the_others_and_say_so() -> None:
     assert [row.trial for row in rows] == [3, 1, 2]
     assert rows[-1].what.startswith("at 33 %: ")
     assert rows[-1].record()["fidelity"] == 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("origin", "prefix"),
+    [("baseline", "baseline: "), ("supernet", "supernet: "), ("supernet, model", "supernet: "),
+     ("model", "")],
+)  # fmt: skip
+def test_a_row_says_whether_it_is_a_baseline_or_of_a_supernet(origin: str, prefix: str) -> None:
+    one = Trial(1, Proposal(Candidate({}), origin=origin), 0, Status.DONE, {"accuracy": 0.5})
+    (row,) = leaderboard([one], [ACCURACY], (), lambda candidate: Conv(8))
+    assert row.what == f"{prefix}{summary(Conv(8))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import OnlyTheSpace, Problem, Strategy, as_algorithm
+from netwright.strategies.base import OnlyTheSpace, Problem, Strategy, as_algorithm, breeders
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
@@ -34,6 +34,7 @@ class List:
     over: bool = True
     trusted: bool = True
     held: Mapping[str, str] = field(default_factory=lambda: {"lr": "no mixture can express it"})
+    shortfall: str = ""
     metrics = ()
 
     def __call__(self, job: Job) -> Metrics:
@@ -133,14 +134,70 @@ def test_what_goes_on_hears_of_the_best_and_of_all_that_follows() -> None:
     then = RegularizedEvolution(population=3, sample=3)
     run = Run(strategy(List(LISTED), then=then))
     run.do(0.5, 0.1, 0.3, 0.4, 0.6, 0.7)
-    assert run.ask()[0].origin == "mutation"
+    assert run.ask()[0].origin == "supernet, mutation"
+
+
+def test_who_goes_on_knows_its_trials_by_the_origins_it_gave_them() -> None:
+    heard: list[str] = []
+
+    class Listens:
+        """Random search that notes the origin of what it is told."""
+
+        def __init__(self, problem: Problem) -> None:
+            self.inner = RandomSearch()(problem)
+
+        def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
+            return [replace(one, origin="own") for one in self.inner.ask(n, rng)]
+
+        def tell(self, trial: Trial) -> None:
+            heard.append(trial.proposal.origin)
+
+    run = Run(strategy(List(LISTED), then=Listens))
+    run.do(0.5, 0.1, 0.3, 0.4)
+    assert run.ask()[0].origin == "supernet, own"
+    assert heard[-2:] == ["own", "own"]  # started and ended
+
+
+def test_everyone_may_have_children_until_it_is_known_who_goes_on() -> None:
+    then = RegularizedEvolution(population=2, sample=2)
+    run = Run(strategy(List(LISTED), then=then))
+    first, second, third = (run.start(one) for one in run.ask(3))
+    run.end(first, 0.5)
+    run.end(third, None)
+    assert set(breeders(run.strategy)) == {1}
+    run.end(second, 0.1)
+    assert set(breeders(run.strategy)) == {1, 2}  # of the whole space; the best of it is held alone
+    run.do(0.4, 0.3)
+    assert set(breeders(run.strategy)) == {4, 5}
+    (proposal,) = run.ask()
+    assert set(proposal.parents) <= {4, 5}
+
+
+def test_nobody_is_said_to_breed_before_there_are_trials() -> None:
+    assert set(breeders(strategy(List(LISTED, over=False)))) == set()
 
 
 def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:
-    for shortlist in (List(LISTED, trusted=False), List(LISTED, held={})):
-        run = Run(strategy(shortlist))
-        run.do(0.5, 0.1, 0.3)
-        assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+    run = Run(strategy(List(LISTED, held={})))
+    run.do(0.5, 0.1, 0.3)
+    assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+    run = Run(strategy(List(LISTED, trusted=False)))
+    run.do(0.5, 0.1, 0.3)
+    around = run.ask(20)  # what was held for the best is tried in as many trials as it has rivals
+    assert [one.candidate.values["a"] for one in around] == ["z"] * 3
+    for proposal in around:
+        run.start(proposal)
+    everywhere = run.ask(20)  # nobody waits for these to end
+    assert len({one.candidate.values["a"] for one in everywhere}) == 3
+
+
+def test_what_has_an_architecture_of_the_shortlist_says_so() -> None:
+    run = Run(strategy(List(LISTED, trusted=False), candidates=1))
+    run.do(0.5, 0.4)
+    listed = {(one.values["a"], one.values["b"]) for one in LISTED[:1]}
+    for one in run.ask(40):
+        of_the_list = (one.candidate.values["a"], one.candidate.values["b"]) in listed
+        assert one.origin == ("supernet, random" if of_the_list else "random")
 
 
 def test_a_supernet_that_was_given_up_leaves_the_search_to_what_follows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from study_tools import Heirs
 
 import netwright.study.loop as module
 from netwright.errors import RunError
+from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.genetic import Genetic
+from netwright.strategies.oneshot import OneShot
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
 from netwright.trials.objective import Limit, Objective
@@ -56,6 +59,29 @@ def record(one: Study[Any]) -> list[Any]:
 
 def kept(run: Path) -> set[int]:
     return {int(folder.name) for folder in (run / "trials").iterdir()}
+
+
+class Shortlisted(Heirs):
+    """Prefers some candidates by weights that it does not share in earnest."""
+
+    def supernet(self, *_: Any) -> Any:
+        listed = [Candidate({"x": x, "y": 0}) for x in (90, 30, 5)]
+        return SimpleNamespace(
+            over=True, trusted=True, held={"y": "it is no part"}, shortfall="",
+            candidates=lambda number: listed[:number],
+        )  # fmt: skip
+
+
+def test_children_after_a_supernet_find_their_parents(space: Space[Any], tmp_path: Path) -> None:
+    """Those who go on from the shortlist breed from trials that are neither new nor the best."""
+    strategy = OneShot("any", candidates=3, then=RegularizedEvolution(12, 2))
+    one = Study(
+        space, Shortlisted(1), strategy=strategy, objectives=[LOSS], run=tmp_path,
+        executor=InProcess(),
+    ).run(trials=60)  # fmt: skip
+    children = [trial for trial in one.trials if trial.proposal.parents]
+    assert len(children) > 40
+    assert all(trial.metrics["inherited"] for trial in children)
 
 
 @pytest.mark.parametrize("strategy", [RegularizedEvolution(6, 2), Genetic(6)], ids=str)

@@ -21,6 +21,7 @@ from netwright.automl.averages import (
 from netwright.automl.front import Wanted, faster, first, front, wanted_of
 from netwright.automl.points import Points, as_final
 from netwright.automl.reopen import delivered, searched
+from netwright.automl.supernets import supernet_doubts
 from netwright.automl.trust import interval, no_better
 from netwright.data.task import Task
 from netwright.deploy.model import Model
@@ -61,7 +62,7 @@ class Outcome:
     left_out: tuple[str, ...] = ()
     """Sentences on members of the front that could not be exported."""
     doubts: tuple[str, ...] = ()
-    """Sentences that speak against the scores."""
+    """Sentences that speak against the scores, and on a supernet of which not all came."""
 
     def leaderboard(self) -> list[Row]:
         """All trials, best first, with the delivered one and the exported front marked."""
@@ -122,9 +123,13 @@ def deliver(
     rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others
         rows = rows[predicted(held_out)]
+    doubts = [
+        *_doubts(study, task, trial, rows),
+        *supernet_doubts(study, trial),
+    ]
     return Outcome(
         study.folder, task, study, trial, rows_of_front, model, agreed, test, already, len(rows),
-        tuple(points.left_out), tuple(_doubts(study, task, trial, rows)),
+        tuple(points.left_out), tuple(doubts),
     )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ class Evaluator(Protocol):
 
     It may say its `fidelities`, where it can measure at no others, and have a `knowledge` of
     candidates, where it knows something before measuring; strategies are given both. One that
-    trains networks may have a `supernet(method, folder, seed, make, objectives, limits)`, which
-    makes a `Shortlist` for strategies that search over shared weights.
+    trains networks may have a `supernet(method, folder, seed, make, objectives, limits, start)`,
+    which makes a `Shortlist` for strategies that search over shared weights.
 
     It may say how many folders of the best trials it `keeps`, where children start from what their
     parents have left: those of a strategy's `breeders` stay as well. Its `identity`, texts by

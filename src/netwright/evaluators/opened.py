@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,10 @@ from torch import nn
 from netwright.data.task import Task
 from netwright.errors import InputError, Phrase, expected
 from netwright.networks.layers import Network
+from netwright.networks.tables import Columns
 from netwright.networks.training import Examples, Training
 from netwright.oneshot.epochs import Feed
+from netwright.oneshot.held import parts_of, values_everywhere
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.network import Standardise
 from netwright.pipelines.pipeline import (
@@ -27,21 +29,24 @@ from netwright.pipelines.pipeline import (
     target_of,
     training_inputs,
 )
-from netwright.space.candidate import Value
+from netwright.space.candidate import Candidate, Value
+from netwright.space.decisions import join
 from netwright.space.space import Space
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The one network of a space's description; everything around it has its default.
+    """The one network of a space's description; everything around it is as in `start`.
 
-    `folder`: for what is left behind. Raises InputError when the description has not one network.
+    `folder`: for what is left behind; `start`: a candidate of the space, its default when None.
+    Raises InputError when the description has not one network.
     """
 
     space: Space[Any]
     task: Task
     folder: Path
     seed: int = 0
+    start: Candidate | None = None
 
     @property
     def prefix(self) -> str:
@@ -73,16 +78,29 @@ class Opened:
         return Examples(torch.from_numpy(inputs), targets)
 
     def feed(self) -> Feed:
-        """Augmentation and scaling as the default recipe and the pixels want them."""
+        """Augmentation and scaling as the recipe and the pixels want them."""
         inputs, augment = self.inputs, recipe_of(self._pipeline).augment
         if not inputs.mean:
             return Feed(augment, nn.Identity())
         return Feed(augment, Standardise(inputs.mean, inputs.std).to(self.device))
 
+    @cached_property
+    def values(self) -> Mapping[str, Value]:
+        """A value for every decision: that of `start`, where it decides."""
+        return values_everywhere(self.space, self._start)
+
     def outside(self) -> dict[str, Value]:
-        """The default of every active decision that is no part of the network."""
-        default = self.space.default().values
-        return {path: value for path, value in default.items() if path not in self._paths}
+        """The value of every decision that is no part of the network."""
+        return {path: value for path, value in self.values.items() if path not in self._paths}
+
+    @cached_property
+    def idle(self) -> Mapping[str, Value]:
+        """The value of every decision on a kind of columns that the table does not have."""
+        idle = tuple(self._without_columns())
+        return {
+            path: value for path, value in self.values.items()
+            if any(path == part or path.startswith(f"{part}.") for part in idle)
+        }  # fmt: skip
 
     # What is left behind
 
@@ -110,9 +128,29 @@ class Opened:
             part = {step: part}
         return frozenset(one.path for one in Space(part).decisions)
 
+    def _without_columns(self) -> Iterator[str]:
+        """Paths of what the network would make of columns, where there are none of them."""
+        if "cardinalities" not in self.inputs.given:
+            return
+        (width,), codes = self.inputs.shape, self.inputs.given["cardinalities"]
+        first = {
+            self.prefix,
+            join(self.prefix, 0),
+        }  # behind other layers columns are no longer these
+        for path, part in parts_of(self.network, self.prefix):
+            if isinstance(part, Columns) and path in first:
+                if max(codes, default=0) < 2:  # as `Columns` itself decides
+                    yield join(path, "categorical")
+                if width == len(codes):
+                    yield join(path, "numeric")
+
+    @cached_property
+    def _start(self) -> Candidate:
+        return self.space.default() if self.start is None else self.start
+
     @cached_property
     def _pipeline(self) -> Pipeline:
-        return as_pipeline(self.space.fill(self.space.default()), self.task)
+        return as_pipeline(self.space.fill(self._start), self.task)
 
     @cached_property
     def _network(self) -> tuple[str, Network]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf, isfinite
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from netwright.oneshot.settings import SinglePath
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import RNG, Space
-from netwright.trials.metrics import METRICS, default_metric, metric
+from netwright.trials.metrics import default_metric, metric, score
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
@@ -91,7 +92,7 @@ class SampledWork:
             )
         self.shared.to(opened.device)
         self.rows, self.judges = split(opened.rows(), _SHARE, opened.seed)
-        self.space = opened.space.fix(opened.outside())
+        self.space = opened.space.fix({**opened.outside(), **opened.idle})
         self._objectives, self._limits = self._measurable()
         self.searcher = self.among.make(self.space, self._objectives, self._limits)
         self._judge = self._evaluator()
@@ -135,15 +136,26 @@ class SampledWork:
     # What sub-networks are judged by
 
     def _measurable(self) -> tuple[list[Objective], list[Limit]]:
-        """Scores of predictions and costs; what a clock or a file has to say is left out."""
-        kind = self.opened.task.kind
-        known = {name for name, one in METRICS.items() if kind in one.kinds}
-        known |= {*NetworkCosts(self.opened.space, self.opened.task).metrics}
+        """Scores of predictions and costs; what a clock or a file has to say is left out, and what
+        the judging rows do not define, such as auc without a class."""
+        known = {*self._defined, *NetworkCosts(self.opened.space, self.opened.task).metrics}
         objectives = [one for one in self.among.objectives if one.metric in known]
         if not objectives:
-            name = default_metric(kind)
-            objectives = [Objective(name, metric(name).direction)]
+            objectives = [Objective(self._usual, metric(self._usual).direction)]
         return objectives, [one for one in self.among.limits if one.metric in known]
+
+    @cached_property
+    def _defined(self) -> Metrics:
+        """The metrics that the judging rows define, of a prediction that says nothing."""
+        task, truth = self.opened.task, self.judges.take(slice(_JUDGES)).targets.numpy()
+        shape = (len(truth), len(task.classes)) if task.classes else (len(truth),)
+        return score(task.kind, truth, np.full(shape, 1 / max(1, len(task.classes))))
+
+    @property
+    def _usual(self) -> str:
+        """The task's metric where it is defined, else one of probabilities, which always is."""
+        name = default_metric(self.opened.task.kind)
+        return name if name in self._defined else "log_loss"
 
     def _evaluator(self) -> InheritAndValidate:
         """On scaled rows, in the targets' own unit."""
@@ -221,7 +233,7 @@ class SampledWork:
 
     def _ranking(self, deadline: float) -> Finding:
         honesty, opened = self.settings.honesty, self.opened
-        name = default_metric(opened.task.kind)
+        name = self._usual
         sign = -1.0 if metric(name).direction == "min" else 1.0
 
         def module(candidate: Candidate) -> nn.Module:

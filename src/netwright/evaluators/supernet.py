@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,20 +13,21 @@ from typing import Any
 import torch
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InputError, Phrase, SpaceError, expected, plural
 from netwright.evaluators.opened import Opened
 from netwright.evaluators.sampled import Among, Found, SampledWork
 from netwright.oneshot.checkpoints import record_in
 from netwright.oneshot.conclusion import Conclusion, conclude
 from netwright.oneshot.derive import derived
+from netwright.oneshot.held import values_everywhere
 from netwright.oneshot.measuring import step_costs
 from netwright.oneshot.monitor import Finding, trusted
 from netwright.oneshot.relaxations import Relaxation
 from netwright.oneshot.sampling import Sampled, SampledEpoch
-from netwright.oneshot.search import EpochRecord, GradientSearch, halves
+from netwright.oneshot.search import STOPPED, EpochRecord, GradientSearch, halves
 from netwright.oneshot.settings import Gradient, SinglePath
 from netwright.oneshot.supernet import Supernet
-from netwright.space.candidate import Candidate
+from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 
@@ -33,8 +35,29 @@ _TRAINING = 0.75
 """Share of the time for training; the rest is for the end: what is watched, and remedies."""
 _RESERVE = 0.05
 _RESULT, _PROGRESS = "shortlist.json", "progress.json"
+_OUTSIDE = "it is no part of the network"
 _MOST = 20
 """Candidates in a shortlist."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a supernet will mix, known before it is trained.
+
+    `held`: paths of decisions that it cannot mix -> why; `values`: what these are held at.
+    """
+
+    mixed: int
+    held: Mapping[str, str]
+    values: Mapping[str, Value]
+
+    @classmethod
+    def of(cls, supernet: Supernet, space: Space[Any], values: Mapping[str, Value]) -> _Plan:
+        held = {
+            one.path: supernet.held.get(one.path, _OUTSIDE)
+            for one in space.decisions if one.path not in supernet.options
+        }  # fmt: skip
+        return cls(len(supernet.options), held, values)
 
 
 @dataclass(frozen=True)
@@ -43,8 +66,10 @@ class SupernetSearch:
 
     Called like an evaluator, with a job: it goes on where it was killed, and ends before the
     deadline. All it leaves lies in `folder`; what it came to is what `candidates` reads there.
-    Raises InputError when the description has not one network in it, SpaceError when there is
-    nothing to mix.
+    Decisions that it cannot search are as in `start`, a candidate of the space, its default when
+    None; those of the network in all copies of a `Repeat` as in the first, or at their defaults,
+    should more be mixed then. Raises InputError when the description has not one network in it,
+    SpaceError when there is nothing to mix.
     """
 
     space: Space[Any]
@@ -53,6 +78,7 @@ class SupernetSearch:
     folder: Path
     seed: int = 0
     among: Among | None = None
+    start: Candidate | None = None
 
     def __post_init__(self) -> None:
         assert self.held is not None  # refused now, not when a worker runs it
@@ -78,23 +104,43 @@ class SupernetSearch:
 
     @cached_property
     def held(self) -> Mapping[str, str]:
-        """Paths of decisions that have their default while the supernet trains -> why."""
-        outside = dict.fromkeys(self._opened.outside(), "it is no part of the network")
+        """Paths of decisions that have one value while the supernet trains -> why."""
         if isinstance(self.settings, SinglePath):
             if self.among is None:
                 rule = "given who searches among sub-networks, for such a method"
                 raise InputError(expected("a search", rule, Phrase("nobody"), "Use OneShot."))
-            return outside
-        with torch.device("meta"):
-            supernet = self._supernet(self.settings)
-        return {
-            one.path: supernet.held.get(one.path, "it is no part of the network")
-            for one in self.space.decisions if one.path not in supernet.options
-        }  # fmt: skip
+            return dict.fromkeys(self._opened.outside(), _OUTSIDE)
+        held = self._plan.held
+        return {path: why for path, why in held.items() if path not in self._opened.idle}
+
+    @cached_property
+    def _plan(self) -> _Plan:
+        """Held values of the network that let it mix the most; see the class."""
+        opened, space = self._opened, self.space
+        values = [opened.values]
+        if self.start is not None:
+            alike = values_everywhere(space, self.start, alike=True)
+            defaults = values_everywhere(space, space.default())
+            values += [found | opened.outside() for found in (alike, defaults)]
+        plans: list[_Plan] = []
+        for held_values in values:
+            with torch.device("meta"), suppress(SpaceError):
+                plans.append(_Plan.of(self._supernet(held_values), self.space, held_values))
+        if not plans:
+            with torch.device("meta"):
+                self._supernet(opened.values)  # says why
+        return max(plans, key=lambda plan: plan.mixed)  # the first of equals
+
+    @cached_property
+    def _searched(self) -> Space[Any]:
+        """The space with everything fixed that a gradient cannot search."""
+        plan = self._plan
+        held = {path: plan.values[path] for path in plan.held}
+        return self.space.fix({**held, **self._opened.idle})
 
     @cached_property
     def _opened(self) -> Opened:
-        return Opened(self.space, self.task, self.folder, self.seed)
+        return Opened(self.space, self.task, self.folder, self.seed, self.start)
 
     # What it came to
 
@@ -118,10 +164,14 @@ class SupernetSearch:
         held = [*self._result.get("held", ())]
         if held and self._result["candidates"]:
             more = f" and {len(held) - 4} more" if len(held) > 4 else ""
-            says.append(
-                f"held at their defaults, and searched from here on: {', '.join(held[:4])}{more}"
-            )
+            at = "at their defaults" if self.start is None else "as in the first baseline"
+            says.append(f"held {at}, and searched from here on: {', '.join(held[:4])}{more}")
         return says
+
+    @property
+    def shortfall(self) -> str:
+        """Why it did not finish, in a sentence; empty where it did."""
+        return str(self._result.get("shortfall", ""))
 
     def give_up(self, reason: str) -> None:
         """Ends it where it is: with what was preferred after the last epoch, where that is known."""
@@ -129,9 +179,10 @@ class SupernetSearch:
         candidates, says = [], f"the supernet came to nothing: {reason}"
         if record:
             last = EpochRecord(*record[-1])
-            candidates = derived(self.space, last.scores, _MOST)
-            says = f"the supernet ended after {len(record)} epochs: {reason}"
-        found = _as_json(candidates, (), [says]) | {"trusted": False}
+            candidates = derived(self._searched, last.scores, _MOST)
+            epochs = plural(len(record), "epoch")
+            says = f"the supernet did not finish, and ended after {epochs}: {reason}"
+        found = _as_json(candidates, (), [says]) | {"trusted": False, "shortfall": says}
         self._end_with(found)
 
     def progress(self) -> str:
@@ -159,7 +210,8 @@ class SupernetSearch:
         search.train(watch.end, watch)
         watch.says("trained, looking at it")
         conclusion = conclude(search, _MOST, job.deadline - _RESERVE * left)
-        self._end_with(_of_gradient(search, conclusion))
+        cut = _cut(len(search.record), settings.epochs, search.record[-1].remedy == STOPPED)
+        self._end_with(_of_gradient(search, conclusion) | {"shortfall": cut})
         last = search.record[-1]
         return {"supernet_epochs": float(len(search.record)), "supernet_loss": last.train_loss}
 
@@ -171,7 +223,8 @@ class SupernetSearch:
         work = SampledWork(self._opened, settings, self.among)
         watch.says(f"shared weights: {sum(one.numel() for one in work.shared.parameters()):,}")
         found = work.run(_MOST, job.deadline - _RESERVE * left, watch, watch.says)
-        self._end_with(_of_paths(found))
+        cut = _cut(len(found.epochs), settings.training.epochs)
+        self._end_with(_of_paths(found) | {"shortfall": cut})
         last = found.epochs[-1]
         return {"supernet_epochs": float(len(found.epochs)), "supernet_loss": last.loss}
 
@@ -180,18 +233,19 @@ class SupernetSearch:
         opened = self._opened
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            supernet = self._supernet(settings)
+            supernet = self._supernet(self._plan.values)
         supernet.to(opened.device)
         rows = halves(opened.rows(), self.seed)
         return GradientSearch(
-            self.space, supernet, rows, settings, self.seed, self.folder, opened.feed()
+            self._searched, supernet, rows, settings, self.seed, self.folder, opened.feed()
         )
 
-    def _supernet(self, settings: Gradient) -> Supernet:
-        opened = self._opened
+    def _supernet(self, values: Mapping[str, Value]) -> Supernet:
+        opened, settings = self._opened, self.settings
+        assert isinstance(settings, Gradient)  # paths have no supernet of mixtures
         return Supernet(
             opened.network, opened.inputs.shape, opened.prefix, partial=settings.partial,
-            affine=settings.weights.affine, **opened.inputs.given,
+            affine=settings.weights.affine, held_values=values, **opened.inputs.given,
         )  # fmt: skip
 
     def _end_with(self, found: Mapping[str, Any]) -> None:
@@ -219,6 +273,13 @@ class _Watch:
         minutes, seconds = divmod(round(left), 60)
         loss = epoch.loss if isinstance(epoch, SampledEpoch) else epoch.train_loss
         self.says(f"{epoch.progress:.0%}, loss {loss:.3f}, {minutes}:{seconds:02d} left")
+
+
+def _cut(epochs: int, of: int, stopped: bool = False) -> str:
+    """That there was no time for all epochs, in a sentence; empty where there was."""
+    if epochs >= of or stopped:
+        return ""
+    return f"the supernet was trained for {epochs} of {of} epochs: its share of the time was over"
 
 
 def _of_gradient(search: GradientSearch, found: Conclusion) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from netwright.trials.trial import Job, Metrics
 if TYPE_CHECKING:
     from netwright.evaluators.sampled import MakeSearcher
     from netwright.evaluators.supernet import SupernetSearch
+    from netwright.space.candidate import Candidate
 
 _KEEPS = 20
 """Best trials whose weights stay, for children."""
@@ -82,15 +83,16 @@ class TrainAndValidate:
 
     def supernet(
         self, method: Any, folder: Path, seed: int, make: MakeSearcher,
-        objectives: Sequence[Objective], limits: Sequence[Limit],
+        objectives: Sequence[Objective], limits: Sequence[Limit], start: Candidate | None = None,
     ) -> SupernetSearch:  # fmt: skip
         """A search over shared weights, on this task's training rows; `make`: who searches among
-        sub-networks, for these objectives, where the method leaves that open."""
+        sub-networks, for these objectives, where the method leaves that open. What cannot be
+        searched is as in `start`."""
         from netwright.evaluators.sampled import Among
         from netwright.evaluators.supernet import SupernetSearch  # few need it: loaded for them
 
         among = Among(make, objectives, limits)
-        return SupernetSearch(self.space, self.task, method, folder, seed, among)
+        return SupernetSearch(self.space, self.task, method, folder, seed, among, start)
 
     def warm_up(self) -> None:
         """One step of gradient descent: much of torch is loaded by the first."""

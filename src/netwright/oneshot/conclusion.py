@@ -90,14 +90,7 @@ def _ranking(search: GradientSearch, deadline: float) -> Finding:
     def module(candidate: Candidate) -> nn.Module:
         return supernet.alone(search.space.fill(candidate))
 
-    default = search.space.default().values
-    held = {
-        one.path: default[one.path] for one in search.space.decisions
-        if one.path not in supernet.options and one.path in default
-    }  # fmt: skip
-    drawn = drawn_from(
-        search.space.fix(held), supernet.leads_through, honesty.networks, search.seed
-    )
+    drawn = drawn_from(search.space, supernet.leads_through, honesty.networks, search.seed)
     short = Short(honesty.epochs, search.settings.batch_size, search.feed, search.seed)
     return ranked(drawn, shared, module, search.halves, short, deadline)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import plural
+from netwright.errors import SpaceError, plural
 from netwright.networks.training import Examples, Training, train
 from netwright.oneshot import monitor
 from netwright.oneshot.epochs import Feed
@@ -64,11 +64,17 @@ class _Scaled(nn.Module):
 def drawn_from(
     space: Space[Any], leads: Callable[[Candidate], bool], number: int, seed: int
 ) -> list[Candidate]:
-    """So many different candidates through which something leads, or fewer where there are few."""
+    """So many different candidates through which something leads, or fewer where there are few.
+
+    None where the space's rule lets no draw pass.
+    """
     rng = np.random.default_rng([seed, 2**31])
     found: dict[Candidate, None] = {}
     for _ in range(_DRAWS * number):
-        candidate = space.sample(rng)
+        try:
+            candidate = space.sample(rng)
+        except SpaceError:
+            break
         new = len(found) < number and candidate not in found
         if new and leads(candidate):
             found[candidate] = None

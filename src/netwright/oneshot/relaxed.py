@@ -2,7 +2,7 @@
 
 The relaxed network is a description like any other, so that the one builder makes its module. What
 no mixture can express (a real number, a choice that changes the shape, inputs put side by side) is
-*held*: filled with its default, to be searched afterwards.
+*held*: filled with one value, to be searched afterwards.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Relaxing:
     """What is being relaxed: the decisions held, and (found on the way) those that are mixed.
 
     `share`: the part of the channels that goes through mixtures of layers is 1/share, but for the
-    `whole` ones; `edges`: where no choice is made among the inputs of a node, they have weights all
+    `whole` ones; `values`: those of decisions that are held, where they are not their defaults;
+    `edges`: where no choice is made among the inputs of a node, they have weights all
     the same, as many as there are under the path found (PC-DARTS, 1907.05737).
     """
 
@@ -59,6 +60,7 @@ class Relaxing:
     share: int = 1
     whole: set[str] = field(default_factory=set)
     edges: dict[str, int] | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
 
     def network(self, part: Any, path: str) -> Any:
         """The relaxed form of a part of an open network."""
@@ -99,13 +101,13 @@ class Relaxing:
             self.mixed.add(path)
         return Mixed(options, picks, self.current)
 
-    def default(self, path: str) -> Value:
-        """What a held decision is filled with: the first option, the lowest number."""
-        return self.decisions[path].at(0.0)
+    def held_value(self, path: str) -> Value:
+        """What a held decision is filled with: the first option, the lowest number, or its own."""
+        return self.values[path] if path in self.values else self.decisions[path].at(0.0)
 
     def _hold(self, path: str, why: str = "no mixture can express it") -> Value:
         self.held.setdefault(path, why)
-        return self.default(path)
+        return self.held_value(path)
 
     def _repeat(self, part: RepeatChoice, path: str) -> Any:
         def copy(i: int) -> Any:
@@ -115,7 +117,7 @@ class Relaxing:
             return tuple(copy(i) for i in range(part.most))
         count = getattr(part.times, "name", None) or join(path, "times")
         if count in self.held:
-            (place,) = self.decisions[count].chosen(self.default(count))
+            (place,) = self.decisions[count].chosen(self.held_value(count))
             return tuple(copy(i) for i in range(part.counts[place]))
         self.mixed.add(count)
         copies = tuple(copy(i) for i in range(part.most))

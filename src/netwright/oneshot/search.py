@@ -22,6 +22,7 @@ from netwright.networks.training import Examples
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.derive import derived
 from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled, split
+from netwright.oneshot.held import fixed_to_held
 from netwright.oneshot.judging import batch_statistics
 from netwright.oneshot.monitor import alarms, largest_eigenvalue, sharpness, skips
 from netwright.oneshot.settings import Gradient
@@ -84,6 +85,7 @@ class GradientSearch(InEpochs[EpochRecord]):
     record: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.space = fixed_to_held(self.space, self.supernet)
         self.steps = Steps(self.supernet, self.settings, self.seed)
         if term := self.settings.architecture.cost:
             some = self.halves.train.take(slice(term.rows))
@@ -181,8 +183,8 @@ class GradientSearch(InEpochs[EpochRecord]):
         if honesty.stop and sharpness(seen).alarm:
             return epoch._replace(remedy=STOPPED)
         if honesty.decay > 1 and self._decayed < _MOST_DECAYED:
-            (best,) = derived(self.space, epoch.scores, 1)
-            if alarms(filter(None, [skips(self.space, best)])):
+            preferred = derived(self.space, epoch.scores, 1)  # none that the space's rule lets pass
+            if alarms(filter(None, [skips(self.space, best) for best in preferred])):
                 return epoch._replace(remedy=DECAYED)
         return epoch
 

@@ -24,7 +24,7 @@ from netwright.networks.build import Built, build
 from netwright.networks.layers import Network, Shape
 from netwright.oneshot.mixtures import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
 from netwright.oneshot.relaxed import Relaxing, decisions_of
-from netwright.space.candidate import Candidate
+from netwright.space.candidate import Candidate, Value
 from netwright.space.decision import Decision
 
 
@@ -33,9 +33,9 @@ class Supernet(nn.Module):
 
     `options`: path of each decision that is mixed -> how many weights it takes; `kept`: how many of
     them a candidate has at most, 1 but for the inputs of a node. `held`: paths of decisions that no
-    mixture can express -> why; they have their defaults, here and in every candidate that `inherit`
-    is asked for. `prefix`: where the network stands in the description of the space. Raises
-    SpaceError when nothing is left to mix.
+    mixture can express -> why; here and in every candidate that `inherit` is asked for they have
+    their `held_values`, path -> value, and where there is none their defaults. `prefix`: where the
+    network stands in the description of the space. Raises SpaceError when nothing is left to mix.
 
     `partial`: only one of so many parts of the channels goes through a mixture of layers, and the
     inputs of nodes have weights even where there is no choice among them, under paths of their own
@@ -45,10 +45,12 @@ class Supernet(nn.Module):
 
     def __init__(
         self, network: Network, input_shape: Shape, prefix: str = "network", *,
-        partial: int = 1, affine: bool = True, **given: Any,
+        partial: int = 1, affine: bool = True, held_values: Mapping[str, Value] | None = None,
+        **given: Any,
     ) -> None:  # fmt: skip
         super().__init__()
         self._decisions = decisions_of(network, prefix)
+        self.held_values: Mapping[str, Value] = dict(held_values or {})
         self._current = Current()
         self._shape, self._prefix, self._given = input_shape, prefix, given
         check_whole("partial", partial, 1)
@@ -59,7 +61,7 @@ class Supernet(nn.Module):
             edges: dict[str, int] = {}
             relaxing = Relaxing(
                 self._decisions, held, self._current, share=partial, whole=whole,
-                edges=edges if partial > 1 else None,
+                edges=edges if partial > 1 else None, values=self.held_values,
             )  # fmt: skip
             relaxed = relaxing.network(network, prefix)
             if held.keys() & relaxing.mixed:  # shared by places of which one cannot mix it
@@ -154,12 +156,22 @@ class Supernet(nn.Module):
         self._check(candidate)
         _copy(self.module, module, candidate, self._decisions)
 
+    def decides(self, path: str) -> bool:
+        """Whether the decision is one of the network."""
+        return path in self._decisions
+
+    def held_value(self, path: str) -> Value:
+        """The value of a decision of the network where it is held."""
+        if path in self.held_values:
+            return self.held_values[path]
+        return self._decisions[path].at(0.0)
+
     def _check(self, candidate: Candidate) -> None:
         for path, why in self.held.items():
-            default = self._decisions[path].at(0.0)
-            if path in candidate.values and candidate.values[path] != default:
+            held = self.held_value(path)
+            if path in candidate.values and candidate.values[path] != held:
                 raise InvalidCandidate(
-                    expected(path, f"{default!r} here", candidate.values[path], f"{why}."),
+                    expected(path, f"{held!r} here", candidate.values[path], f"{why}."),
                     path, candidate.values[path],
                 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from netwright.trials.trial import (
     LIGHT,
     MEMBERS,
     REFIT,
+    SUPERNET,
     Metrics,
     Status,
     Trial,
@@ -73,7 +74,9 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
         words = f"{family}: {words}"
     if (share := min(fidelity, trial.proposal.fidelity)) < 1:
         return f"at {100 * share:.0f} %: {words}"
-    return f"baseline: {words}" if trial.proposal.origin == BASELINE else words
+    origin = trial.proposal.origin
+    known = next((name for name in (BASELINE, SUPERNET) if origin.startswith(name)), "")
+    return f"{known}: {words}" if known else words
 
 
 _UNFINISHED = (Status.INFEASIBLE, Status.FAILED, Status.RUNNING)

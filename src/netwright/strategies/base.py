@@ -105,8 +105,13 @@ class Shortlist(Preparation, Protocol):
         """Whether what was measured on the way lets shared weights decide."""
         ...
 
+    @property
+    def shortfall(self) -> str:
+        """Why the work did not come to its end, in a sentence; empty where it did."""
+        ...
+
     def candidates(self, number: int) -> Sequence[Candidate]:
-        """At most `number` of them; none where the work was given up."""
+        """At most `number` of them; none where the work was given up and nothing is known."""
         ...
 
 

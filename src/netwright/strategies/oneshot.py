@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from math import inf
 from typing import Any
 
 from netwright.errors import InputError, check_whole
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, as_algorithm
+from netwright.strategies.base import (
+    RNG,
+    Algorithm,
+    Problem,
+    Strategy,
+    as_algorithm,
+    breeders,
+)
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import SUPERNET, Proposal, Status, Trial
 
+_AROUND = f"{SUPERNET}, "
+"""Before the origin of what is proposed around the shortlist, so that a trial tells where it is from."""
 _LOOKED_AT = 4
 """Candidates for each that is wanted, to find different networks among them."""
 
@@ -27,7 +37,9 @@ class OneShot:
 
     When they have been evaluated, `then` goes on around the best of them: what the supernet could
     not search (learning rates, widths) is searched with its architecture fixed. Where nothing is
-    left open in that way, or shared weights are not to be trusted, `then` has the whole space.
+    left open in that way, `then` has the whole space; where shared weights are not to be trusted,
+    it has that after `candidates` trials around the best. The origin of every trial with an
+    architecture of the shortlist begins with "supernet".
     `search` judges sub-networks by the weights they inherit, where the method only trains those
     (single path, ENAS).
     """
@@ -72,24 +84,64 @@ class _OneShot:
             return []
         started = {trial.candidate for trial in self._trials.values()}
         if left := [one for one in self._listed if one not in started]:
-            return [Proposal(one, origin="supernet") for one in left[:n]]
+            return [Proposal(one, origin=SUPERNET) for one in left[:n]]
         if any(trial.status is Status.RUNNING for trial in self._of_the_list):
             return []  # which is the best is not known yet
         for follower in self._followers:
             follower.hear(self._log)
-            proposals = follower.strategy.ask(n, rng)
+            if not follower.room:
+                continue
+            proposals = [self._named(one) for one in follower.ask(n, rng)]
             if proposals or any(one.status is Status.RUNNING for one in self._trials.values()):
                 return proposals
         return []
+
+    def _named(self, proposal: Proposal) -> Proposal:
+        """With an origin that tells whether its architecture is one of the shortlist."""
+        if self._architecture(proposal.candidate) not in self._architectures:
+            return proposal
+        return replace(proposal, origin=f"{_AROUND}{proposal.origin}")
+
+    @cached_property
+    def _architectures(self) -> set[Candidate]:
+        return {self._architecture(one) for one in self._listed}
+
+    def _architecture(self, candidate: Candidate) -> Candidate:
+        """What the supernet has searched of the candidate."""
+        held = self.preparation.held
+        return Candidate({path: v for path, v in candidate.values.items() if path not in held})
+
+    @property
+    def breeders(self) -> set[int]:
+        """Who may have children: any trial, until it is known who goes on from the list."""
+        if not self._is_list_over:
+            return {one.id for one in self._trials.values() if one.status is Status.DONE}
+        found: set[int] = set()
+        for follower in self._followers:
+            follower.hear(self._log)
+            found.update(breeders(follower.strategy))
+        return found
+
+    @property
+    def _is_list_over(self) -> bool:
+        """Whether all of the shortlist has ended."""
+        if not self.preparation.over:
+            return False
+        of_the_list = self._of_the_list
+        started = {trial.candidate for trial in of_the_list}
+        running = any(trial.status is Status.RUNNING for trial in of_the_list)
+        return not running and started.issuperset(self._listed)
 
     @cached_property
     def _listed(self) -> Sequence[Candidate]:
         """Different networks: what is the same under another writing is trained once."""
         canonical = self._problem.knowledge.canonical
         different: dict[str, Candidate] = {}
-        for one in self.preparation.candidates(_LOOKED_AT * self._settings.candidates):
-            different.setdefault(canonical(one), one)
-        return [*different.values()][: self._settings.candidates]
+        for candidate in self.preparation.candidates(_LOOKED_AT * self._settings.candidates):
+            different.setdefault(canonical(candidate), candidate)
+            if len(different) == self._settings.candidates:
+                break  # a canonical form takes a while
+        return [*different.values()]
 
     @property
     def _of_the_list(self) -> list[Trial]:
@@ -98,15 +150,16 @@ class _OneShot:
     @cached_property
     def _followers(self) -> list[_Follower]:
         """Around the best of the list, then everywhere; found once, when the list has ended."""
-        spaces = [self._problem.space]
-        best = self._best
-        if best is not None and self.preparation.trusted:
-            held = self.preparation.held
-            around = {path: v for path, v in best.values.items() if path not in held}
+        space, then = self._problem.space, self._settings.then
+        followers = [_Follower(then(self._problem), space)]
+        if (best := self._best) is not None:
+            around = self._architecture(best).values
             if len(around) < len(best.values):
-                spaces.insert(0, self._problem.space.fix(around))
-        then = self._settings.then
-        return [_Follower(then(replace(self._problem, space=one)), one) for one in spaces]
+                space = space.fix(around)
+                most = inf if self.preparation.trusted else self._settings.candidates
+                strategy = then(replace(self._problem, space=space))
+                followers.insert(0, _Follower(strategy, space, most))
+        return followers
 
     @property
     def _best(self) -> Candidate | None:
@@ -126,15 +179,32 @@ def _searcher(
 
 
 class _Follower:
-    """A strategy over a part of the space, told of what lies in that part."""
+    """A strategy over a part of the space, told of what lies in that part.
 
-    def __init__(self, strategy: Strategy, space: Space[Any]) -> None:
-        self.strategy, self._space = strategy, space
+    It proposes until so many trials of its part have followed the shortlist.
+    """
+
+    def __init__(self, strategy: Strategy, space: Space[Any], most: float = inf) -> None:
+        self.strategy, self._space, self._most = strategy, space, most
         self._heard = 0
+        self._followed: set[int] = set()
+
+    @property
+    def room(self) -> float:
+        """How many trials may still follow the shortlist."""
+        return max(0, self._most - len(self._followed))
+
+    def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
+        """What the strategy proposes."""
+        return self.strategy.ask(int(min(n, self.room)), rng)
 
     def hear(self, log: Sequence[Trial]) -> None:
         """What of the log it has not heard: state that only repeats the log."""
         for trial in log[self._heard :]:
             if self._space.holds(trial.candidate):
-                self.strategy.tell(trial)
+                origin = trial.proposal.origin
+                if origin.startswith(_AROUND):
+                    self._followed.add(trial.id)
+                own = replace(trial.proposal, origin=origin.removeprefix(_AROUND))
+                self.strategy.tell(replace(trial, proposal=own))
         self._heard = len(log)

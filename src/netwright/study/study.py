@@ -301,15 +301,19 @@ def _known_to(evaluator: Evaluator) -> Knowledge:
 
 
 def _supernets(study: Study[Any]) -> MakeShortlist | None:
-    """Makes shortlists by methods of shared weights, where the evaluator can."""
+    """Makes shortlists by methods of shared weights, where the evaluator can.
+
+    What these cannot search is as in the first baseline: it was chosen to be good.
+    """
     make = getattr(study.evaluator, "supernet", None)
     if make is None:
         return None
     folder = (study.folder / SUPERNET).absolute()
 
     def shortlist(method: Any, searcher: Any) -> Shortlist:
+        start = next(filter(study.space.holds, study.baselines), None)
         found: Shortlist = make(
-            method, folder, study.seed, searcher, study.objectives, study.limits
+            method, folder, study.seed, searcher, study.objectives, study.limits, start
         )
         return found
 

@@ -30,6 +30,8 @@ class Status(StrEnum):
 
 BASELINE = "baseline"
 """The origin of trials that a study was given instead of proposed."""
+SUPERNET = "supernet"
+"""The origin of trials that shared weights prefer; that of trials around the best of them begins so."""
 ENSEMBLE = "ensemble"
 """The origin of averages: the candidate has a weight for each member's trial, its parents."""
 CONSTANT = "constant"

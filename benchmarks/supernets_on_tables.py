@@ -1,0 +1,184 @@
+"""Every search over shared weights on a numeric and on a mixed table, through the command line.
+
+    python benchmarks/supernets_on_tables.py NUMERIC.CSV:TARGET MIXED.CSV:TARGET [--time 60]
+        [--methods drnas,darts,enas] [--workers 0] [--again]
+
+Each line is ``netwright fit TABLE --target TARGET --strategy METHOD --time T --json``. It must end
+with exit code 0 and deliver a network of the supernet, or say in the notes why not. One line a
+search in ``benchmarks/results/supernets-on-tables.csv``; killed, the same call goes on. Seconds
+depend on the machine and on its neighbours; so do scores, since the time is what is shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from netwright.automl.names import SUPERNETS
+from netwright.automl.reopen import reopen
+from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
+
+RESULTS = Path(__file__).parent / "results" / "supernets-on-tables.csv"
+BEYOND_S = 120
+"""Seconds after its time at which a search is killed."""
+LOWER_IS_BETTER = ("log_loss", "rmse", "mae")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the results. `from_supernet`: whether what was delivered is a supernet's network;
+    `best_*`: the best score of the baseline and of the supernet's networks, empty where none
+    finished; `trained`: how many of these did; `notes`: what the closing says."""
+
+    table: str
+    method: str
+    time: float
+    exit_code: int
+    seconds: float
+    delivered: int
+    origin: str
+    from_supernet: bool
+    metric: str
+    best_baseline: str
+    best_supernet: str
+    trained: int
+    right: bool
+    notes: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("tables", nargs="+", metavar="TABLE:TARGET")
+    parser.add_argument("--time", type=float, default=60)
+    parser.add_argument("--methods", default=",".join(SUPERNETS))
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="make lines anew")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = read(options.results)
+    for table in options.tables:
+        for method in options.methods.split(","):
+            key = (Path(table.rpartition(":")[0]).stem, method, options.time)
+            if key in {of(row) for row in rows} and not options.again:
+                continue
+            row = searched(table, method, options.time, options.workers)
+            rows = [other for other in rows if of(other) != key] + [row]
+            write(options.results, rows)
+            print(shown(row), flush=True)
+    wrong = [row for row in rows if not row.right]
+    print(f"{len(rows)} searches, {len(wrong)} neither delivered a supernet's network nor said why")
+    sys.exit(bool(wrong))
+
+
+def searched(table: str, method: str, seconds: float, workers: int) -> Row:
+    """One search, in a folder of its own."""
+    path, _, target = table.rpartition(":")
+    with tempfile.TemporaryDirectory() as place:
+        run = Path(place) / "run"
+        command = [
+            sys.executable, "-m", "netwright", "fit", str(Path(path).resolve()), "--target", target,
+            "--strategy", method, "--time", str(seconds), "--workers", str(workers),
+            "--run", str(run), "--json",
+        ]  # fmt: skip
+        begun = time.monotonic()
+        try:
+            ended = subprocess.run(
+                command, capture_output=True, text=True, timeout=seconds + BEYOND_S, cwd=place
+            )
+            code, out, err = ended.returncode, ended.stdout, ended.stderr
+        except subprocess.TimeoutExpired:
+            code, out, err = -1, "", "killed: it did not end"
+        wall = time.monotonic() - begun
+        told = json.loads(out) if code == 0 else {"notes": [err.strip()[-300:]]}
+        log = Log.of(run) if code == 0 else Log("", ())
+    return judged(Path(path).stem, method, seconds, code, wall, told, log)
+
+
+@dataclass(frozen=True)
+class Log:
+    """The metric that decides, and all trials of a run."""
+
+    metric: str
+    trials: Sequence[Trial]
+
+    @classmethod
+    def of(cls, run: Path) -> Log:
+        study = reopen(run)
+        return cls(study.objectives[0].metric, study.trials)
+
+
+def judged(
+    table: str, method: str, seconds: float, code: int, wall: float, told: dict[str, Any], log: Log
+) -> Row:
+    """The line of one search; right where a supernet's network or a reason was delivered."""
+    trials, metric = log.trials, log.metric
+    done = [trial for trial in trials if trial.status is Status.DONE]
+    mine = [trial for trial in done if trial.proposal.origin.startswith(SUPERNET)]
+    base = [trial for trial in done if trial.proposal.origin == BASELINE]
+    delivered = int(told.get("best", {}).get("trial", 0))
+    origin = next((one.proposal.origin for one in trials if one.id == delivered), "")
+    notes = [note for note in told["notes"] if "supernet" in note.lower()] if not code else []
+    from_supernet = origin.startswith(SUPERNET)
+    return Row(
+        table, method, seconds, code, round(wall, 1), delivered, origin, from_supernet, metric,
+        best(base, metric), best(mine, metric), len(mine),
+        code == 0 and (from_supernet or bool(notes)), " ".join(notes or told["notes"]),
+    )  # fmt: skip
+
+
+def best(trials: Sequence[Trial], metric: str) -> str:
+    scores = [trial.metrics[metric] for trial in trials if metric in trial.metrics]
+    if not scores:
+        return ""
+    return f"{(min if metric in LOWER_IS_BETTER else max)(scores):.4f}"
+
+
+def of(row: Row) -> tuple[str, str, float]:
+    return row.table, row.method, row.time
+
+
+def shown(row: Row) -> str:
+    what = "supernet's" if row.from_supernet else f"{row.origin or 'nothing'}: {row.notes}"
+    scores = f"{row.metric} {row.best_supernet or '-'}, baseline {row.best_baseline or '-'}"
+    return f"{row.table} {row.method:<10} {row.seconds:5.1f} s  {scores}  {what}"
+
+
+def read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            Row(
+                line["table"], line["method"], float(line["time"]), int(line["exit_code"]),
+                float(line["seconds"]), int(line["delivered"]), line["origin"],
+                line["from_supernet"] == "True", line["metric"], line["best_baseline"],
+                line["best_supernet"], int(line["trained"]), line["right"] == "True",
+                line["notes"],
+            )
+            for line in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """Whole or not at all."""
+    new = path.with_suffix(".new")
+    with new.open("w", newline="") as file:
+        table = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The closing says when a supernet did not finish, or when nothing of it was trained or delivered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netwright.automl.delivery import Outcome
+from netwright.automl.estimators import AutoClassifier
+from netwright.automl.plan import Effort, Goal, fit
+from netwright.automl.supernets import supernet_doubts
+from netwright.data.task import Task, task
+from netwright.evaluators.supernet import SupernetSearch
+from netwright.oneshot.relaxations import DrNAS
+from netwright.oneshot.samplers import ByPolicy
+from netwright.oneshot.sampling import Sampled
+from netwright.oneshot.settings import Gradient, Honesty, SinglePath
+from netwright.strategies.oneshot import OneShot
+from netwright.strategies.random import RandomSearch
+from netwright.strategies.reinforce import Reinforce
+from netwright.study.executors import InProcess
+from netwright.study.study import Study
+from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
+
+QUICK = Honesty(networks=4, epochs=1)
+DRNAS = OneShot(Gradient(DrNAS(), epochs=2, honesty=QUICK), candidates=3, then=RandomSearch())
+SPOS = OneShot(
+    SinglePath(Sampled(epochs=2), evaluations=6, honesty=QUICK), candidates=3, then=RandomSearch()
+)
+ENAS = OneShot(
+    SinglePath(Sampled(ByPolicy(), epochs=2), evaluations=6, honesty=QUICK), candidates=3,
+    search=Reinforce(), then=RandomSearch(),
+)  # fmt: skip
+
+
+def table(rows: int = 90, **columns: Any) -> Task:
+    """Two classes of two numbers and a category."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=rows)
+    found = {"a": rng.normal(size=rows) + y, "b": rng.normal(size=rows)}
+    return task({**found, "c": rng.choice(["x", "y", "z"], rows), **columns}, y)
+
+
+def search(found: Task, run: Path, strategy: Any = DRNAS, trials: int = 5) -> Outcome:
+    effort = Effort(None, trials, workers=1)
+    return fit(found, Goal(), effort, strategy=strategy, run=run, executor=InProcess())
+
+
+def of_supernet(outcome: Outcome) -> list[Trial]:
+    return [one for one in outcome.study.trials if one.proposal.origin.startswith(SUPERNET)]
+
+
+@pytest.mark.parametrize("strategy", [DRNAS, SPOS, ENAS], ids=["drnas", "spos", "enas"])
+def test_a_supernet_of_a_table_is_trained_and_its_networks_are_named(
+    tmp_path: Path, strategy: Any
+) -> None:
+    outcome = search(table(), tmp_path / "run", strategy)
+    trials = of_supernet(outcome)
+    assert len(trials) >= 3
+    assert {trial.status for trial in trials} == {Status.DONE}
+    rows = {row.trial: row.what for row in outcome.leaderboard()}
+    assert all(rows[trial.id].startswith("supernet: ") for trial in trials)
+    assert rows[1].startswith("baseline: ")
+    assert not any("did not finish" in one or "nothing" in one for one in outcome.doubts)
+    own = outcome.best.proposal.origin.startswith(SUPERNET)
+    assert own != any("The model delivered is the baseline" in one for one in outcome.doubts)
+    again = search(table(), tmp_path / "run", strategy)
+    assert again.already
+    assert again.doubts == outcome.doubts
+
+
+def test_what_a_supernet_holds_is_as_in_the_baseline(tmp_path: Path) -> None:
+    outcome = search(table(), tmp_path / "run")
+    baseline = outcome.study.baselines[0].values
+    preparation = outcome.study.strategy.preparation  # type: ignore[attr-defined]  # it has one
+    assert {"model.lr", "model.batch_size", "model.network.0.numeric"} <= {*preparation.held}
+    first = next(one for one in outcome.study.trials if one.proposal.origin == SUPERNET)
+    for path in ("model.lr", "model.batch_size", "model.network.0.numeric"):
+        assert first.candidate.values[path] == baseline[path]
+    widths = [value for path, value in first.candidate.values.items() if path.endswith("features")]
+    assert set(widths) == {baseline["model.network.1.0.0.features"]}  # so that depths can be mixed
+
+
+def test_options_for_columns_that_are_not_there_are_not_searched(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    numbers = task({"a": rng.normal(size=60), "b": rng.normal(size=60)}, rng.integers(2, size=60))
+    for strategy in (DRNAS, SPOS):
+        outcome = search(numbers, tmp_path / type(strategy.method).__name__, strategy, trials=4)
+        listed = [one.candidate.values for one in outcome.study.trials[1:]]
+        assert {values["model.network.0.categorical"] for values in listed} == {"onehot"}
+
+
+def test_trials_that_end_before_the_supernet_are_said(tmp_path: Path) -> None:
+    outcome = search(table(), tmp_path / "run", trials=1)
+    assert [one.proposal.origin for one in outcome.study.trials] == [BASELINE]
+    sentence = "No supernet was trained: the search was over before. Give it more time or trials."
+    assert sentence in outcome.doubts
+
+
+def test_a_supernet_that_fails_is_said_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("the code is at fault")
+
+    monkeypatch.setattr(SupernetSearch, "__call__", broken)
+    outcome = search(table(), tmp_path / "run", trials=2)
+    assert not of_supernet(outcome)
+    reason = "The supernet came to nothing: ValueError: the code is at fault"
+    assert any(one.startswith(reason) for one in outcome.doubts)
+
+
+def test_epochs_that_there_was_no_time_for_are_said(tmp_path: Path) -> None:
+    endless = replace(DRNAS, method=Gradient(DrNAS(), epochs=10**6, honesty=QUICK))
+    found = table()
+    effort = Effort(8, workers=1)
+    outcome = fit(found, Goal(), effort, strategy=endless, run=tmp_path, executor=InProcess())
+    assert any("of 1000000 epochs: its share of the time was over." in s for s in outcome.doubts)
+
+
+def test_networks_of_a_supernet_that_cannot_be_trained_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = search(table(), tmp_path / "run", trials=2)
+    study = outcome.study
+    error = "took longer than 3 s"
+    late = [
+        replace(trial, status=Status.INFEASIBLE, metrics={}, error=error)
+        if trial.proposal.origin == SUPERNET else trial
+        for trial in study.trials
+    ]  # fmt: skip
+    monkeypatch.setattr(Study, "trials", late)
+    baseline = study.trials[0]
+    (sentence,) = supernet_doubts(study, baseline)
+    assert sentence.startswith(f"None of its 1 network finished training, the last one: {error}.")
+    monkeypatch.setattr(Study, "trials", [baseline])
+    (sentence,) = supernet_doubts(study, baseline)
+    assert sentence.startswith("None of the networks that the supernet prefers was trained")
+
+
+def test_a_better_baseline_is_compared_with_the_best_of_the_supernet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = search(table(), tmp_path / "run", trials=3).study
+    name = study.objectives[0].metric
+    scores = [0.9, 0.7, 0.8]
+    trials = [
+        replace(trial, metrics={**trial.metrics, name: score})
+        for trial, score in zip(study.trials, scores, strict=True)
+    ]
+    monkeypatch.setattr(Study, "trials", trials)
+    (sentence,) = supernet_doubts(study, trials[0])
+    assert sentence == (
+        f"The model delivered is the baseline, trial 1, with {name} .9000: the best network of the "
+        "supernet, trial 3, has .8000."
+    )
+    assert supernet_doubts(study, trials[1]) == []
+
+
+def test_other_strategies_have_nothing_to_say(tmp_path: Path) -> None:
+    outcome = search(table(), tmp_path / "run", "random", trials=2)
+    assert supernet_doubts(outcome.study, outcome.best) == []
+
+
+def test_estimators_warn_of_a_supernet_that_was_not_trained(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), rng.integers(2, size=60)
+    estimator = AutoClassifier(trials=1, strategy=DRNAS, run=tmp_path / "run")
+    with pytest.warns(UserWarning, match="No supernet was trained: the search was over before"):
+        estimator.fit(x + y[:, None], y)
+    assert any("No supernet was trained" in note for note in estimator.notes_)
+
+
+ODD: dict[str, Any] = {
+    "one column": ({"a": np.arange(40) % 7}, np.arange(40) % 2),
+    "one category": ({"a": np.array(["x", "y", "z", "x"] * 10)}, np.arange(40) % 2),
+    "eight rows": ({"a": np.arange(8.0), "b": np.arange(8.0) % 3}, np.arange(8) % 2),
+    "many classes": ({"a": np.arange(120.0), "b": np.arange(120.0) % 7}, np.arange(120) // 3),
+    "texts": (
+        {"a": np.array([f"a long text of many words, number {i % 5} and {i}" for i in range(40)])},
+        np.arange(40) % 2,
+    ),
+    "regression": ({"a": np.arange(40.0)}, np.arange(40.0) ** 2),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("strategy", [DRNAS, SPOS, ENAS], ids=["drnas", "spos", "enas"])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_tables_are_searched_by_shared_weights(
+    tmp_path: Path, name: str, strategy: Any
+) -> None:
+    columns, target = ODD[name]
+    outcome = search(task(columns, target), tmp_path / "run", strategy, trials=3)
+    assert [one.status for one in of_supernet(outcome)] == [Status.DONE] * 2
+    assert not any("came to nothing" in sentence for sentence in outcome.doubts)
+    assert len(outcome.model.predict(columns)) == len(target)
