@@ -15,7 +15,7 @@ MAX_OPSET: Final = {ONNX: 20, ML: 3}
 """The operator sets that our exporter has ever declared, at the most."""
 
 _STEPS = {
-    "Add", "ArgMax", "Cast", "Clip", "Concat", "Div", "Equal", "Exp", "Gather", "GreaterOrEqual",
+    "Add", "ArgMax", "Cast", "Clip", "Concat", "Div", "Equal", "Exp", "Expand", "Gather", "GreaterOrEqual",
     "Identity", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Pow",
     "ReduceSum", "RegexFullMatch", "Slice", "Softmax", "Sqrt", "Squeeze", "StringConcat",
     "StringSplit", "Sub", "Sum", "TfIdfVectorizer", "Transpose", "Unsqueeze", "Where",
@@ -30,7 +30,7 @@ _LAYERS = {
 """Written by torch for the layers of networks."""
 _LAYERS_OF_USERS = {
     "Abs", "Acos", "Acosh", "And", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu",
-    "Cosh", "CumSum", "Expand", "Floor", "Gelu", "GatherElements", "GlobalAveragePool",
+    "Cosh", "CumSum", "Floor", "Gelu", "GatherElements", "GlobalAveragePool",
     "GlobalMaxPool", "Greater", "GroupNormalization", "HardSigmoid", "Hardmax", "IsInf", "LRN",
     "LpNormalization", "LpPool", "GlobalLpPool", "Mean", "Mish", "Neg", "Not", "Or", "PRelu",
     "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceMin", "ReduceProd",
