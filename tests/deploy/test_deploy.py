@@ -156,7 +156,9 @@ def test_wrong_files_and_rows_are_refused(binary_task: Task, tmp_path: Path) -> 
     with pytest.raises(InputError, match="model must be an ONNX file or a run folder"):
         load(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a model")
-    with pytest.raises(InputError, match=r"must be a model of netwright, got .* it is no ONNX file"):
+    with pytest.raises(
+        InputError, match=r"must be a model of netwright, got .* it is no ONNX file"
+    ):
         load(tmp_path / "text.onnx")
     model = export(fitted(binary_task), card_of(binary_task), tmp_path / "model.onnx")
     with pytest.raises(InputError, match=r"must have the column 'colour', .* Did you mean 'color'"):

@@ -39,6 +39,8 @@ DTYPES: Final = {
 
 _RAW_TYPES = {number: np.dtype(name) for number, name in DTYPES.items() if name != "str"}
 _STRING = 8
+_NODE_PARTS = 5
+"""Of a node beside its inputs and attributes, about."""
 _SUMMED = (b"Concat", b"StringConcat")
 _FILLED = (b"ConstantOfShape", b"Expand")
 _SHAPE_KEEPERS = (b"Cast", b"Gather", b"Identity", b"Reshape", b"Slice", b"Squeeze", b"Unsqueeze")
@@ -157,26 +159,25 @@ class _Walk:
         data, inputs, outputs = self.data, list[bytes](), list[bytes]()
         operator = domain = b""
         constant: tuple[int, int] | None = None
-        while at < end:
-            number, kind, value, at = wire.field(data, at, end)
+        for number, kind, value, last in wire.fields(data, at, end):
             if kind != BYTES:
                 raise Damaged("a node of it has a number where a text belongs")
             if number == 1:
-                inputs.append(data[value:at])
+                inputs.append(data[value:last])
             elif number == 2:
-                outputs.append(data[value:at])
+                outputs.append(data[value:last])
             elif number == 4:
-                operator = data[value:at]
+                operator = data[value:last]
             elif number == 5:
-                constant = self._attribute(value, at) or constant
+                constant = self._attribute(value, last) or constant
             elif number == 7:
-                domain = data[value:at]
+                domain = data[value:last]
             elif number not in (3, 6):  # name, description
                 raise Damaged(_NOT_WRITTEN.format("nodes with other parts"))
         if (domain, operator) not in OPERATOR_NAMES:
             name = f"{domain.decode()[:40] or 'ai.onnx'}.{operator.decode()[:60]}"
             raise Damaged(_NOT_WRITTEN.format(f"the operator {name}"))
-        self._count(4 + len(inputs) + len(outputs))
+        self._count(_NODE_PARTS + len(inputs))
         elements, product = constant or self._size(operator, inputs)
         for output in outputs:
             self._enter(output, elements, product)
@@ -216,6 +217,8 @@ class _Walk:
         tensor = None
         while at < end:
             parts += 1
+            if at == end - 3 and data[at] == 0xA0 and data[at + 1] == 1:  # the type, as onnx ends
+                break
             number, kind, value, at = wire.field(data, at, end)
             if number == 1 and kind == BYTES:
                 name = data[value:at]
@@ -304,10 +307,7 @@ class _Walk:
 
     def _fields(self, at: int, end: int) -> list[tuple[int, int, int, int]]:
         """The fields of a message, as `wire.field` gives them."""
-        fields = list[tuple[int, int, int, int]]()
-        while at < end:
-            fields.append(part := wire.field(self.data, at, end))
-            at = part[3]
+        fields = wire.fields(self.data, at, end)
         self._count(len(fields))
         return fields
 

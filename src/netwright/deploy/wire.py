@@ -17,11 +17,13 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types (protobuf.dev, "Encoding"); groups, 3 and 4, are not written by anybody any more."""
 MAX_VARINT_BYTES = 10
 _TAG = ord("@")
-_FLOATS = re.compile(rb"(?:=.{4})*+", re.DOTALL)
+_FLOAT_TAG = ord("=")
 _SHORT_VARINTS = re.compile(rb"(?:@[\x80-\xff]{0,2}+[\x00-\x7f])*+")
-"""Runs of fields: the tag of number 7 with four bytes is ``=``, of number 8 with a varint ``@``."""
+"""A run of fields: the tag of number 8 with a varint is ``@``."""
 _TREE_MODES = [b"J%c%b" % (len(mode), mode.encode()) for mode in TREE_MODES]
 """Known texts with their tag, that of number 9 with bytes: ``J``. None has a second J in it."""
+_TYPE_OF_STRINGS = b"\xa0\x01\x08"
+"""AttributeProto.type (number 20): STRINGS."""
 
 
 class Damaged(ValueError):
@@ -73,9 +75,27 @@ def signed(number: int) -> int:
     return number - 2**64 if number >= 2**63 else number
 
 
+def fields(data: bytes, at: int, end: int) -> list[tuple[int, int, int, int]]:
+    """All fields of a message that ends at `end`, as `field` gives them."""
+    found = list[tuple[int, int, int, int]]()
+    while at < end:
+        tag, size = data[at], data[at + 1]
+        if tag & 0x87 == BYTES and size < 128 and tag >= 8:
+            value, at = at + 2, at + 2 + size
+            found.append((tag >> 3, BYTES, value, at))
+        else:
+            found.append(part := field(data, at, end))
+            at = part[3]
+    if at > end:
+        raise Damaged("a field of it is longer than what holds it")
+    return found
+
+
 def after_floats(data: bytes, at: int, end: int) -> int:
     """Where a run of float32 fields with the number 7 ends."""
-    return _end(_FLOATS, data, at, end)
+    tags = np.frombuffer(data, np.uint8, (end - at) // 5 * 5, at)[::5]
+    others = tags != _FLOAT_TAG
+    return at + 5 * (int(others.argmax()) if others.any() else len(tags))
 
 
 def after_varints(data: bytes, at: int, end: int) -> int:
@@ -86,12 +106,14 @@ def after_varints(data: bytes, at: int, end: int) -> int:
     """
     window = np.frombuffer(data, np.uint8, end - at, at)
     ends = (window < 128).view(np.uint8)
-    after_end = np.cumsum(ends, dtype=np.uint8)  # only whether it is odd counts: it may overflow
-    expects_tag = (after_end - ends) & 1 == 0
-    others = expects_tag & (window != _TAG)
+    ends_before = np.cumsum(ends, dtype=np.uint8)  # overflows: only whether it is odd counts
+    complete = not len(window) or not ends_before[-1] & 1
+    ends_before -= ends
+    ends_before &= 1
+    others = (window != _TAG).view(np.uint8) > ends_before
     if others.any():
         return at + int(others.argmax())
-    if len(window) and after_end[-1] & 1:
+    if not complete:
         raise Damaged("a number has no end")
     return end
 
@@ -104,11 +126,14 @@ def after_short_varints(data: bytes, at: int, end: int) -> int:
 def after_tree_modes(data: bytes, at: int, end: int) -> int:
     """Where a run of the modes of trees, texts with the number 9, ends; `at` where none is told.
 
-    They cannot overlap: as many bytes as they have, all at the start, are a run of them.
+    What onnx writes after them is the attribute's type. Modes cannot overlap: where they have as
+    many bytes as there are before it, nothing else is there.
     """
-    counts = [data.count(mode, at, end) for mode in _TREE_MODES]
-    last = at + sum(n * len(mode) for n, mode in zip(counts, _TREE_MODES, strict=True))
-    return last if counts == [data.count(mode, at, last) for mode in _TREE_MODES] else at
+    last = end - len(_TYPE_OF_STRINGS)
+    if data[max(at, last) : end] != _TYPE_OF_STRINGS:
+        return at
+    covered = sum(data.count(mode, at, last) * len(mode) for mode in _TREE_MODES)
+    return last if covered == last - at else at
 
 
 def _end(pattern: re.Pattern[bytes], data: bytes, at: int, end: int) -> int:
