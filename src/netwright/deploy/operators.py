@@ -15,10 +15,11 @@ MAX_OPSET: Final = {ONNX: 20, ML: 3}
 """The operator sets that our exporter has ever declared, at the most."""
 
 _STEPS = {
-    "Add", "ArgMax", "Cast", "Clip", "Concat", "Div", "Equal", "Exp", "Expand", "Gather", "GreaterOrEqual",
-    "Identity", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Pow",
-    "ReduceSum", "RegexFullMatch", "Slice", "Softmax", "Sqrt", "Squeeze", "StringConcat",
-    "StringSplit", "Sub", "Sum", "TfIdfVectorizer", "Transpose", "Unsqueeze", "Where",
+    "Add", "ArgMax", "Cast", "Clip", "Concat", "Div", "Equal", "Exp", "Expand", "Gather",
+    "GreaterOrEqual", "Identity", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min",
+    "Mod", "Mul", "Pow", "ReduceSum", "RegexFullMatch", "Slice", "Softmax", "Sqrt", "Squeeze",
+    "StringConcat", "StringSplit", "Sub", "Sum", "TfIdfVectorizer", "Transpose", "Unsqueeze",
+    "Where",
 }  # fmt: skip
 """Written by the steps of pipelines (`Nodes.add`) and by the heads of the file."""
 _LAYERS = {
