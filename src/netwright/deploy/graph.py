@@ -39,6 +39,9 @@ DTYPES: Final = {
 
 _RAW_TYPES = {number: np.dtype(name) for number, name in DTYPES.items() if name != "str"}
 _STRING = 8
+_INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 0x0A, 0x12, 0x22, 0x2A, 0x3A
+_DESCRIPTIONS = (0x1A, 0x32)
+"""Tags of NodeProto: number << 3 | 2, for bytes."""
 _NODE_PARTS = 5
 """Of a node beside its inputs and attributes, about."""
 _SUMMED = (b"Concat", b"StringConcat")
@@ -159,21 +162,27 @@ class _Walk:
         data, inputs, outputs = self.data, list[bytes](), list[bytes]()
         operator = domain = b""
         constant: tuple[int, int] | None = None
-        for number, kind, value, last in wire.fields(data, at, end):
-            if kind != BYTES:
-                raise Damaged("a node of it has a number where a text belongs")
-            if number == 1:
-                inputs.append(data[value:last])
-            elif number == 2:
-                outputs.append(data[value:last])
-            elif number == 4:
-                operator = data[value:last]
-            elif number == 5:
-                constant = self._attribute(value, last) or constant
-            elif number == 7:
-                domain = data[value:last]
-            elif number not in (3, 6):  # name, description
+        while at < end:
+            tag, size = data[at], data[at + 1]
+            if size < 128:
+                start, at = at + 2, at + 2 + size
+            else:
+                number, kind, start, at = wire.field(data, at, end)
+                tag = number << 3 | kind
+            if tag == _INPUT:
+                inputs.append(data[start:at])
+            elif tag == _OUTPUT:
+                outputs.append(data[start:at])
+            elif tag == _OPERATOR:
+                operator = data[start:at]
+            elif tag == _ATTRIBUTE:
+                constant = self._attribute(start, at) or constant
+            elif tag == _DOMAIN:
+                domain = data[start:at]
+            elif tag not in _DESCRIPTIONS:
                 raise Damaged(_NOT_WRITTEN.format("nodes with other parts"))
+        if at > end:
+            raise Damaged("a node of it is longer than what holds it")
         if (domain, operator) not in OPERATOR_NAMES:
             name = f"{domain.decode()[:40] or 'ai.onnx'}.{operator.decode()[:60]}"
             raise Damaged(_NOT_WRITTEN.format(f"the operator {name}"))
@@ -188,18 +197,22 @@ class _Walk:
         The product counts where a tensor holds sizes: that of ``Shape`` is the elements of what is
         measured, and what `_FILLED` write has as many. Broadcasts are counted as the larger side.
         """
-        elements = [self.elements.get(name, 1) for name in inputs] or [1]
+        sizes = self.elements
         if operator == b"Shape":
-            return _MAX_RANK, elements[0]
+            return _MAX_RANK, sizes.get(inputs[0], 1) if inputs else 1
         product = 1
         if not self.products.keys().isdisjoint(inputs):
             products = [self.products.get(name, 1) for name in inputs]
             if operator in _FILLED:
-                return max(elements[0] if len(inputs) > 1 else 1, products[-1]), 1
+                return max(sizes.get(inputs[0], 1) if len(inputs) > 1 else 1, products[-1]), 1
             product = products[0] if operator in _SHAPE_KEEPERS else _bounded(math.prod(products))
         if operator in _SUMMED:
-            return sum(elements), product
-        return max(elements), product
+            return sum(sizes.get(name, 1) for name in inputs), product
+        largest = 1
+        for name in inputs:
+            if sizes.get(name, 1) > largest:
+                largest = sizes[name]
+        return largest, product
 
     def _enter(self, name: bytes, elements: int, product: int) -> None:
         if elements > MAX_ELEMENTS:

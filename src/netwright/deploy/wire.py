@@ -80,9 +80,13 @@ def fields(data: bytes, at: int, end: int) -> list[tuple[int, int, int, int]]:
     found = list[tuple[int, int, int, int]]()
     while at < end:
         tag, size = data[at], data[at + 1]
-        if tag & 0x87 == BYTES and size < 128 and tag >= 8:
-            value, at = at + 2, at + 2 + size
+        if tag & 0x87 == BYTES and tag >= 8:
+            size, value = (size, at + 2) if size < 128 else varint(data, at + 1, end)
+            at = value + size
             found.append((tag >> 3, BYTES, value, at))
+        elif tag & 0x87 == VARINT and size < 128 and tag >= 8:
+            at += 2
+            found.append((tag >> 3, VARINT, size, at))
         else:
             found.append(part := field(data, at, end))
             at = part[3]
