@@ -76,3 +76,25 @@ def test_importing_and_loading_leave_no_telemetry_behind(pictures: Path, tmp_pat
 def test_a_wish_for_telemetry_is_left_as_it_is(tmp_path: Path) -> None:
     code = "import os, netwright\nassert os.environ['ORT_DISABLE_TELEMETRY'] == '0'"
     assert alone(code, tmp_path, ORT_DISABLE_TELEMETRY="0") == ""
+
+
+def test_a_large_damaged_file_is_refused(tmp_path: Path) -> None:
+    """It is hashed while onnxruntime opens it."""
+    from netwright.deploy.model import load
+    from netwright.errors import InputError
+    from netwright.networks.tables import Columns
+    from netwright.pipelines.pipeline import TablePipeline
+
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    data = task(x, np.arange(40) % 2, kind="classification")
+    network = (Columns(), Linear(400), Linear(400), Linear())
+    pipeline = fit(TablePipeline(Training(network, epochs=1)), data, seed=0)
+    path = tmp_path / "model.onnx"
+    export(pipeline, card_of(data), path)
+    whole = path.read_bytes()
+    assert len(whole) > 500_000
+    assert len(load(path).predict(x)) == 40
+    middle = len(whole) // 2  # a weight
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    with pytest.raises(InputError, match="its checksum does not match"):
+        load(path)

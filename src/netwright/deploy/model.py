@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
 from netwright.data.checks import is_records
 from netwright.data.columns import columns_from_card, convert
@@ -18,7 +19,7 @@ from netwright.data.pixels import ImageSchema, by
 from netwright.data.task import Images
 from netwright.deploy.card import FORMAT as FORMAT
 from netwright.deploy.card import KEY as KEY
-from netwright.deploy.card import Card, LaterFormat, read_card
+from netwright.deploy.card import Card, LaterFormat, checksum_check, read_card
 from netwright.deploy.files import read_model
 from netwright.deploy.graph import read_graph
 from netwright.deploy.interface import check_interface
@@ -37,8 +38,8 @@ class Model:
 
     `card` is what the file says of itself: kind of task, classes, columns or image size, and what
     it scored. `threads` bounds the cores used; 0 takes all. `bounded`: the memory that it takes
-    has an end (see `load`). Raises InputError, before onnxruntime sees it, for a file that is
-    damaged or has what netwright does not write.
+    has an end (see `load`). Raises InputError for a file that is damaged, and, before onnxruntime
+    sees it, for one that has what netwright does not write.
     """
 
     def __init__(
@@ -46,13 +47,7 @@ class Model:
     ) -> None:
         self.path = Path("model.onnx") if isinstance(source, bytes) else Path(source)
         data = source if isinstance(source, bytes) else read_model(self.path)
-        self.card = checked_card(data, self.path)
-        try:
-            self.session = session(data, threads, bounded=bounded)
-        except Exception as error:  # onnxruntime's own exceptions share no base class of use
-            raise InputError(
-                f"{self.path} must be an ONNX file, got one that onnxruntime cannot load."
-            ) from error
+        self.card, self.session = _opened(data, self.path, threads, bounded)
         self._columns = columns_from_card(self.card) if "columns" in self.card else ()
         self._images = ImageSchema.from_card(self.card["image"]) if "image" in self.card else None
         self._marks = MissingMarks.from_card(self.card)
@@ -161,12 +156,18 @@ def load(path: str | Path) -> Model:
     return Model(path / "model.onnx" if path.is_dir() else path, bounded=True)
 
 
-def checked_card(data: bytes, path: Path) -> Card:
-    """The card of a model file. InputError unless it is whole, and all of it may be run."""
+def _opened(data: bytes, path: Path, threads: int, bounded: bool) -> tuple[Card, InferenceSession]:
+    """The card and session of a file. InputError unless it is whole, and all of it may be run."""
     try:
         graph = read_graph(data, KEY)
-        card = read_card(data, graph.metadata[KEY])
+        span = graph.metadata[KEY]
+        card = read_card(data, span)
         check_interface(graph, card)
+        check = checksum_check(data, span)
+        try:
+            opened = session(data, threads, bounded=bounded)
+        finally:
+            check()  # what it says goes before what onnxruntime makes of damage
     except LaterFormat as error:
         raise InputError(
             f"{path} must have format {FORMAT} or less, got {error.version}. Update netwright."
@@ -175,7 +176,11 @@ def checked_card(data: bytes, path: Path) -> Card:
         raise InputError(
             f"{path} must be a model of netwright, got one that cannot be used: {error}."
         ) from error
-    return card
+    except Exception as error:  # onnxruntime's own exceptions share no base class of use
+        raise InputError(
+            f"{path} must be an ONNX file, got one that onnxruntime cannot load."
+        ) from error
+    return card, opened
 
 
 def _batches(feeds: Mapping[str, NDArray[Any]], size: int) -> Iterator[dict[str, NDArray[Any]]]:
