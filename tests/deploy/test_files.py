@@ -31,7 +31,7 @@ def test_a_file_is_synced_before_it_has_its_name(
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_a_link_in_place_of_the_file_in_the_making_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_named_like_the_temporary_file_is_replaced(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"precious")
     (tmp_path / ".model.onnx.part").symlink_to(outside)

@@ -46,7 +46,7 @@ def test_inputs_outputs_and_metadata_are_read() -> None:
 
 
 @pytest.mark.parametrize("repeats", [1, 7, 500])
-def test_a_run_of_numbers_ends_where_its_attribute_ends(repeats: int) -> None:
+def test_runs_of_numbers_end_with_their_attribute(repeats: int) -> None:
     rng = np.random.default_rng(repeats)
     numbers = [int(value) for value in rng.permutation(EDGES * repeats)]
     data = attribute(ints=numbers)
@@ -57,13 +57,13 @@ def test_a_run_of_numbers_ends_where_its_attribute_ends(repeats: int) -> None:
     assert wire.after_varints(data, after_first, len(data)) == len(data) - len(type_field)
 
 
-def test_a_run_of_floats_ends_where_its_attribute_ends() -> None:
+def test_runs_of_floats_end_with_their_attribute() -> None:
     data = attribute(floats=[1.5, float.fromhex("0x1.7a7a7ap+3")] * 300)
     start = data.index(b"=")
     assert wire.after_floats(data, start, len(data)) == len(data) - 3
 
 
-def test_modes_of_trees_are_passed_over_until_another_text() -> None:
+def test_modes_of_trees_are_skipped_until_another_text() -> None:
     modes = ["LEAF", "BRANCH_LEQ", "BRANCH_LEQ", "LEAF"] * 50
     data = attribute(nodes_modes=modes)
     start = data.index(b"J")
@@ -87,7 +87,7 @@ def test_a_graph_hidden_behind_numbers_is_found() -> None:
         read_graph(model(with_attribute(hidden.SerializeToString())), KEY)
 
 
-def test_a_tag_of_two_bytes_does_not_pass_for_a_number() -> None:
+def test_tags_of_two_bytes_end_a_run_of_numbers() -> None:
     numbers = attribute(ints=[1] * 400)[:-3]
     data = numbers + b"\xb2\x40\x05" + b"@\x01@\x01@"  # the field 1030, of five bytes
     start = data.index(b"@")
@@ -128,7 +128,7 @@ def test_every_size_of_an_operator_has_a_bound() -> None:
         read_graph(model(node), KEY)
 
 
-def test_a_step_that_needs_another_operator_fails_when_it_is_exported(tmp_path: Path) -> None:
+def test_export_refuses_operators_outside_the_table(tmp_path: Path) -> None:
     from torch import nn
 
     from netwright.data.task import task

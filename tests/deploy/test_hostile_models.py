@@ -62,9 +62,7 @@ def test_what_netwright_does_not_write_is_refused(name: str, good: Model, tmp_pa
         load(path).predict(table())
 
 
-def test_an_undamaged_file_of_an_older_format_predicts_the_same(
-    good: Model, tmp_path: Path
-) -> None:
+def test_files_of_an_older_format_predict_the_same(good: Model, tmp_path: Path) -> None:
     import onnx
 
     card = {name: value for name, value in good.card.items() if name != "sha256"} | {"format": 2}

@@ -53,7 +53,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_rows_that_do_not_fit_in_memory_together_are_predicted_in_parts(pictures: Path) -> None:
+def test_batches_beyond_the_memory_are_predicted_in_parts(pictures: Path) -> None:
     """300 pictures take 10 MB as float32 after the first layer alone."""
     assert alone(PREDICT, pictures, str(4 * 2**20)) == ""
     np.testing.assert_allclose(
@@ -61,7 +61,7 @@ def test_rows_that_do_not_fit_in_memory_together_are_predicted_in_parts(pictures
     )
 
 
-def test_a_row_that_does_not_fit_in_memory_is_refused(pictures: Path) -> None:
+def test_a_row_beyond_the_memory_is_refused(pictures: Path) -> None:
     message = alone(PREDICT, pictures, str(2**14))
     assert "InputError: model.onnx must be" in message
 

@@ -211,7 +211,7 @@ def test_the_module_runs_as_onnx_at_any_batch(layer: Network, shape: Shape) -> N
 
 
 @every_layer
-def test_a_model_file_may_have_the_operators_of_each_layer(layer: Network, shape: Shape) -> None:
+def test_operators_of_each_layer_are_in_the_table(layer: Network, shape: Shape) -> None:
     graph = _onnx_graph(build(layer, shape, **GIVEN), shape)
     assert {(node.domain, node.op_type) for node in graph.node} <= OPERATORS
 

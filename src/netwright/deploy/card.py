@@ -152,10 +152,10 @@ def _parse(text: bytes) -> Card:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("a name stands there twice")
-    return found
+    return entries
 
 
 def _check_classes(card: Mapping[str, Any]) -> None:
@@ -250,7 +250,9 @@ def _named(check: Check) -> Check:
 
 
 def _either(*values: object) -> Check:
-    return lambda value: any(value is one or (_text(value) and value == one) for one in values)
+    return lambda value: any(
+        value is known or (_text(value) and value == known) for known in values
+    )
 
 
 def _missing_marks(value: object) -> bool:

@@ -28,14 +28,14 @@ def read_model(path: Path) -> bytes:
         got = Phrase(f"one that cannot be read ({error.strerror})")
         raise InputError(expected(str(path), "an ONNX file", got)) from error
     with open(handle, "rb") as file:  # noqa: PTH123  # of a descriptor
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             got = Phrase("something that is no regular file")
             raise InputError(expected(str(path), "an ONNX file or a run folder with one", got))
-        if found.st_size > MAX_BYTES:
-            got = Phrase(f"{found.st_size:,} bytes")
+        if status.st_size > MAX_BYTES:
+            got = Phrase(f"{status.st_size:,} bytes")
             raise InputError(expected(str(path), "an ONNX file of less than 2 GB", got))
-        return file.read(found.st_size)
+        return file.read(status.st_size)
 
 
 def write_whole(path: Path, data: bytes) -> None:

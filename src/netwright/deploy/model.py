@@ -110,23 +110,22 @@ class Model:
         """The output for all rows, of as many axes and rows as it must have."""
         name = self.card["outputs"][output]
         if not len(next(iter(feeds.values()))):  # some operators take no empty batch
-            one = {name: _blank(array) for name, array in feeds.items()}
-            return self._run_batch(one, name)[:0]
+            blank = {name: _blank(array) for name, array in feeds.items()}
+            return self._run_batch(blank, name)[:0]
         predicted = np.concatenate(
             [self._run_batch(batch, name) for batch in _batches(feeds, _BATCH)]
         )
-        wanted: tuple[int, ...] = (len(next(iter(feeds.values()))),)
-        if output == "probabilities":
-            wanted += (len(self.card["classes"]),)
-        if predicted.shape != wanted and (output != "label" or predicted.size != wanted[0]):
-            raise self._unusable(f"its {output} have the shape {predicted.shape}, not {wanted}")
+        n_rows = len(next(iter(feeds.values())))
+        shape = (n_rows, len(self.card["classes"])) if output == "probabilities" else (n_rows,)
+        if predicted.shape != shape and (output != "label" or predicted.size != n_rows):
+            raise self._unusable(f"its {output} have the shape {predicted.shape}, not {shape}")
         return predicted
 
     def _run_batch(self, batch: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
         """One output for some rows, fewer at a time where they do not fit in memory together."""
         try:
-            found: NDArray[Any] = self.session.run([name], batch)[0]
-            return found
+            predicted: NDArray[Any] = self.session.run([name], batch)[0]
+            return predicted
         except Exception as error:  # onnxruntime's own exceptions share no base class of use
             rows = len(next(iter(batch.values())))
             if not is_out_of_memory(error):

@@ -77,22 +77,22 @@ def signed(number: int) -> int:
 
 def fields(data: bytes, at: int, end: int) -> list[tuple[int, int, int, int]]:
     """All fields of a message that ends at `end`, as `field` gives them."""
-    found = list[tuple[int, int, int, int]]()
+    parts = list[tuple[int, int, int, int]]()
     while at < end:
         tag, size = data[at], data[at + 1]
         if tag & 0x87 == BYTES and tag >= 8:
             size, value = (size, at + 2) if size < 128 else varint(data, at + 1, end)
             at = value + size
-            found.append((tag >> 3, BYTES, value, at))
+            parts.append((tag >> 3, BYTES, value, at))
         elif tag & 0x87 == VARINT and size < 128 and tag >= 8:
             at += 2
-            found.append((tag >> 3, VARINT, size, at))
+            parts.append((tag >> 3, VARINT, size, at))
         else:
-            found.append(part := field(data, at, end))
+            parts.append(part := field(data, at, end))
             at = part[3]
     if at > end:
         raise Damaged("a field of it is longer than what holds it")
-    return found
+    return parts
 
 
 def after_floats(data: bytes, at: int, end: int) -> int:
