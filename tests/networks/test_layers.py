@@ -14,6 +14,7 @@ import torch
 from network_tools import batch, measured
 from torch import nn
 
+from netwright.deploy.operators import OPERATORS
 from netwright.networks.blocks import (
     MBConv,
     Recurrent,
@@ -45,6 +46,7 @@ from netwright.networks.members import MemberHeads, MemberLinear, Members
 from netwright.networks.numbers import PeriodicLinear, PiecewiseLinear
 from netwright.networks.realmlp import NTKLinear, ParametricActivation, Scaling, TargetRange
 from netwright.networks.tables import Codes, Columns, Embedding, OneHot, Periodic
+from netwright.pipelines.network import _onnx_graph
 
 IMAGE, SEQUENCE, ROW = (8, 9, 12), (7, 8), (6,)
 CARDINALITIES = (4, 3)
@@ -206,6 +208,12 @@ def test_the_module_runs_as_onnx_at_any_batch(layer: Network, shape: Shape) -> N
             wanted = module(x).numpy()
         assert found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@every_layer
+def test_operators_of_each_layer_are_in_the_table(layer: Network, shape: Shape) -> None:
+    graph = _onnx_graph(build(layer, shape, **GIVEN), shape)
+    assert {(node.domain, node.op_type) for node in graph.node} <= OPERATORS
 
 
 def multiply_adds(layer: Network, shape: Shape) -> int:

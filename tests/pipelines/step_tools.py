@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from netwright.data.columns import as_text
 from netwright.data.task import Column, Table
+from netwright.deploy.operators import OPERATORS
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
 from netwright.pipelines.steps import FittedStep
 
@@ -17,6 +18,7 @@ TYPES = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
 
 def run(nodes: Nodes, output: str, table: Table) -> np.ndarray:
     """The nodes as a model of their own, on the table's rows."""
+    assert {(node.domain, node.op_type) for node in nodes.nodes} <= OPERATORS
     info = onnx.helper.make_tensor_value_info
     inputs = [info(c.name, TYPES.get(c.kind, TensorProto.STRING), ["rows"]) for c in table.columns]
     outputs = [info(output, TensorProto.FLOAT, None)]

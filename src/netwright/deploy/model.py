@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
 from netwright.data.checks import is_records
 from netwright.data.columns import columns_from_card, convert
@@ -18,12 +17,15 @@ from netwright.data.labels import classes_array, given_labels
 from netwright.data.missing import MissingMarks
 from netwright.data.pixels import ImageSchema, by
 from netwright.data.task import Images
+from netwright.deploy.card import FORMAT as FORMAT
+from netwright.deploy.card import KEY as KEY
+from netwright.deploy.card import Card, LaterFormat, checksum_check, read_card
+from netwright.deploy.files import read_model
+from netwright.deploy.graph import read_graph
+from netwright.deploy.interface import check_interface
+from netwright.deploy.sessions import is_out_of_memory, session
+from netwright.deploy.wire import Damaged
 from netwright.errors import InputError, Phrase, closest, expected
-
-KEY = "netwright"
-"""The metadata entry that holds the card, as JSON."""
-FORMAT = 2
-"""The card's version; a file of a later one is refused."""
 
 _BATCH = 1024
 _TOGETHER = 8
@@ -35,13 +37,17 @@ class Model:
     """A model file (or its bytes), ready to predict.
 
     `card` is what the file says of itself: kind of task, classes, columns or image size, and what
-    it scored. `threads` bounds the cores used; 0 takes all.
+    it scored. `threads` bounds the cores used; 0 takes all. `bounded`: the memory that it takes
+    has an end (see `load`). Raises InputError for a file that is damaged, and, before onnxruntime
+    sees it, for one that has what netwright does not write.
     """
 
-    def __init__(self, source: str | Path | bytes, threads: int = 0) -> None:
+    def __init__(
+        self, source: str | Path | bytes, threads: int = 0, *, bounded: bool = False
+    ) -> None:
         self.path = Path("model.onnx") if isinstance(source, bytes) else Path(source)
-        self.session = session(source if isinstance(source, bytes) else self.path, threads)
-        self.card = read_card(self.session, self.path)
+        data = source if isinstance(source, bytes) else read_model(self.path)
+        self.card, self.session = _opened(data, self.path, threads, bounded)
         self._columns = columns_from_card(self.card) if "columns" in self.card else ()
         self._images = ImageSchema.from_card(self.card["image"]) if "image" in self.card else None
         self._marks = MissingMarks.from_card(self.card)
@@ -68,7 +74,11 @@ class Model:
         if not self.card["classes"]:
             return self._run(self.feeds(rows), "value")
         # files with a threshold that were written before format 2 give (n, 1)
-        return given_labels(self._run(self.feeds(rows), "label").reshape(-1), self.card)
+        labels = self._run(self.feeds(rows), "label").reshape(-1)
+        try:
+            return given_labels(labels, self.card)
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._unusable("it gives labels that its card does not have") from error
 
     def predict_proba(self, rows: Any) -> NDArray[np.float32]:
         """(n, classes) probabilities. Raises InputError for a regression model."""
@@ -97,56 +107,85 @@ class Model:
         }
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
+        """The output for all rows, of as many axes and rows as it must have."""
         name = self.card["outputs"][output]
         if not len(next(iter(feeds.values()))):  # some operators take no empty batch
-            one = {name: _blank(array) for name, array in feeds.items()}
-            empty: NDArray[Any] = self.session.run([name], one)[0][:0]
-            return empty
-        parts = [self.session.run([name], batch)[0] for batch in _batches(feeds)]
+            blank = {name: _blank(array) for name, array in feeds.items()}
+            return self._run_batch(blank, name)[:0]
+        predicted = np.concatenate(
+            [self._run_batch(batch, name) for batch in _batches(feeds, _BATCH)]
+        )
+        n_rows = len(next(iter(feeds.values())))
+        shape = (n_rows, len(self.card["classes"])) if output == "probabilities" else (n_rows,)
+        if predicted.shape != shape and (output != "label" or predicted.size != n_rows):
+            raise self._unusable(f"its {output} have the shape {predicted.shape}, not {shape}")
+        return predicted
+
+    def _run_batch(self, batch: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+        """One output for some rows, fewer at a time where they do not fit in memory together."""
+        try:
+            predicted: NDArray[Any] = self.session.run([name], batch)[0]
+            return predicted
+        except Exception as error:  # onnxruntime's own exceptions share no base class of use
+            rows = len(next(iter(batch.values())))
+            if not is_out_of_memory(error):
+                reason = str(error).strip().partition("\n")[0]
+                raise self._unusable(f"onnxruntime cannot run it ({reason})") from error
+            if rows < 2:
+                raise self._unusable("one row takes more memory than there is for it") from error
+        first = next(_batches(batch, 1))
+        parts = [self._run_batch(first, name)]  # at once where a single row is too many
+        rest = {name: array[1:] for name, array in batch.items()}
+        parts += [self._run_batch(part, name) for part in _batches(rest, max(1, rows // 2))]
         return np.concatenate(parts)
+
+    def _unusable(self, reason: str) -> InputError:
+        return InputError(
+            f"{self.path} must be a model of netwright, got one that fails: {reason}."
+        )
 
 
 def load(path: str | Path) -> Model:
-    """The model in an ONNX file, or the one that a run folder delivered."""
+    """The model in an ONNX file, or the one that a run folder delivered.
+
+    Files may come from strangers: what netwright does not write is refused, and all models that
+    are opened here share a bound on memory (a quarter of the machine's, 4 GB at the most).
+    """
     path = Path(path)
-    return Model(path / "model.onnx" if path.is_dir() else path)
+    return Model(path / "model.onnx" if path.is_dir() else path, bounded=True)
 
 
-def session(source: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU, of a file or its bytes; `threads` 0 takes all cores."""
-    if isinstance(source, Path) and not source.is_file():
-        raise InputError(expected("model", "an ONNX file or a run folder with one", str(source)))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors only
-    if threads == 1:
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+def _opened(data: bytes, path: Path, threads: int, bounded: bool) -> tuple[Card, InferenceSession]:
+    """The card and session of a file. InputError unless it is whole, and all of it may be run."""
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions share no base class of use
-        name = "the model" if isinstance(source, bytes) else source
+        graph = read_graph(data, KEY)
+        span = graph.metadata[KEY]
+        card = read_card(data, span)
+        check_interface(graph, card)
+        check = checksum_check(data, span)
+        try:
+            opened = session(data, threads, bounded=bounded)
+        finally:
+            check()  # what it says goes before what onnxruntime makes of damage
+    except LaterFormat as error:
         raise InputError(
-            f"{name} must be an ONNX file, got one that onnxruntime cannot load."
+            f"{path} must have format {FORMAT} or less, got {error.version}. Update netwright."
         ) from error
-
-
-def read_card(opened: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
-    """The card in the file's metadata; InputError when it is not ours or of a later version."""
-    text = opened.get_modelmeta().custom_metadata_map.get(KEY)
-    if text is None:
-        raise InputError(f"{path} must be a file written by netwright, got another ONNX file.")
-    card: dict[str, Any] = json.loads(text)
-    if card["format"] > FORMAT:
+    except Damaged as error:
         raise InputError(
-            f"{path} must have format {FORMAT} or less, got {card['format']}. Update netwright."
-        )
-    return card
+            f"{path} must be a model of netwright, got one that cannot be used: {error}."
+        ) from error
+    except Exception as error:  # onnxruntime's own exceptions share no base class of use
+        raise InputError(
+            f"{path} must be an ONNX file, got one that onnxruntime cannot load."
+        ) from error
+    return card, opened
 
 
-def _batches(feeds: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+def _batches(feeds: Mapping[str, NDArray[Any]], size: int) -> Iterator[dict[str, NDArray[Any]]]:
     """Rows in batches, so that memory does not grow with them."""
-    for start in range(0, len(next(iter(feeds.values()))), _BATCH):
-        yield {name: array[start : start + _BATCH] for name, array in feeds.items()}
+    for start in range(0, len(next(iter(feeds.values()))), size):
+        yield {name: array[start : start + size] for name, array in feeds.items()}
 
 
 def _blank(array: NDArray[Any]) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,11 @@ from netwright.data.drift import seen
 from netwright.data.labels import file_labels
 from netwright.data.missing import MISSING_MARKS
 from netwright.data.task import Features, Table, Task
-from netwright.deploy.model import FORMAT, KEY, Model
+from netwright.deploy.card import FORMAT, KEY, card_text, with_checksum
+from netwright.deploy.files import write_whole
+from netwright.deploy.graph import read_graph
+from netwright.deploy.model import Model
+from netwright.deploy.wire import Damaged
 from netwright.errors import ExportError
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
@@ -42,7 +45,8 @@ class Parity:
 def export(pipeline: Predictor, card: Mapping[str, Any], path: Path) -> Model:
     """Writes the pipeline to `path`, with `card` as its metadata, and returns it loaded.
 
-    The write is whole or not at all: a file in the making has another name.
+    The write is whole or not at all: a file in the making has another name. Raises ExportError
+    where a layer needs an operator that files may not have (`netwright.deploy.operators`).
     """
     import onnx
     import onnx.helper
@@ -52,10 +56,13 @@ def export(pipeline: Predictor, card: Mapping[str, Any], path: Path) -> Model:
     graph = _graph(pipeline, card)
     model = onnx.helper.make_model(graph, opset_imports=opsets, producer_name="netwright")
     model.ir_version = 9  # what onnxruntime 1.17 and later read
-    onnx.helper.set_model_props(model, {KEY: json.dumps(dict(card))})
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(model.SerializeToString())
-    part.replace(path)
+    onnx.helper.set_model_props(model, {KEY: card_text(card)})
+    data = model.SerializeToString()
+    try:
+        written = read_graph(data, KEY)
+    except Damaged as error:
+        raise ExportError(f"the model cannot be read back where it is used: {error}.") from error
+    write_whole(path, with_checksum(data, written.metadata[KEY]))
     return Model(path)
 
 

@@ -1,0 +1,73 @@
+"""Models from strangers and damaged ones: refused in one sentence, or exactly what they were."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hostile_scripts import hostile
+
+from netwright.data.task import task
+from netwright.deploy.model import Model, load
+from netwright.deploy.onnx import card_of, export
+from netwright.errors import InputError
+from netwright.pipelines.linear import LinearModel
+from netwright.pipelines.pipeline import TablePipeline, fit
+
+MODELS = hostile("models")
+DAMAGES = {case.name: case for case in MODELS.damages()}
+OTHERS = {case.name: case for case in MODELS.CASES if case.name not in DAMAGES}
+
+
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"a": rng.normal(size=90), "b": rng.normal(size=90)})
+    return frame.assign(c=rng.choice(list("uvw"), 90))
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    frame = table()
+    data = task(frame.assign(y=np.where(frame["a"] + frame["b"] > 0, "p", "q")), "y")
+    path = tmp_path_factory.mktemp("good") / "model.onnx"
+    return export(fit(TablePipeline(LinearModel(0.1)), data, seed=0), card_of(data), path)
+
+
+def spoiled(name: str, good: Model, folder: Path, seed: int) -> Path:
+    (folder / "model.onnx").write_bytes(good.path.read_bytes())
+    (DAMAGES | OTHERS)[name].make(folder, random.Random(seed))
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_refused_or_changes_nothing(name: str, good: Model, tmp_path: Path) -> None:
+    rows = table()
+    for seed in (0, 1):
+        path = spoiled(name, good, tmp_path, seed)
+        try:
+            model = load(path)
+        except InputError:
+            continue
+        np.testing.assert_array_equal(model.predict_proba(rows), good.predict_proba(rows))
+        assert model.predict(rows).tolist() == good.predict(rows).tolist()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_netwright_does_not_write_is_refused(name: str, good: Model, tmp_path: Path) -> None:
+    path = spoiled(name, good, tmp_path, 0)
+    with pytest.raises(InputError, match=r"^.*(model|ONNX file).*, got .*\.$"):
+        load(path).predict(table())
+
+
+def test_files_of_an_older_format_predict_the_same(good: Model, tmp_path: Path) -> None:
+    import onnx
+
+    card = {name: value for name, value in good.card.items() if name != "sha256"} | {"format": 2}
+    file = onnx.load(good.path)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(MODELS._signed(file, MODELS.json.dumps(card)))
+    assert "sha256" not in load(path).card
+    np.testing.assert_array_equal(load(path).predict_proba(table()), good.predict_proba(table()))
