@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import chain
@@ -14,7 +15,7 @@ from netwright.automl.averages import (
     judging_rows,
     threshold_of,
 )
-from netwright.automl.front import Wanted, faster, first, front, wanted_of
+from netwright.automl.front import Offer, Wanted, behind_front, faster, first, front, wanted_of
 from netwright.automl.points import Points, as_final
 from netwright.automl.reopen import delivered, searched
 from netwright.automl.trust import interval, no_better
@@ -93,9 +94,11 @@ def deliver(
     """
     before = _delivered(study) if already else None
     points = Points(study, task, before is not None, end, threads)
-    wanted = wanted_of(study, task)
+    wanted = wanted_of(study, task, points.left_out)
     if wanted is None:
         points.rest_of(points.first_of(front(study)))
+        if not points.rows:
+            points.first_of(behind_front(study))
     else:
         _averages(points, study, task, wanted, before)
     best = points.best()
@@ -126,10 +129,24 @@ def _averages(
     """
     if before is None:
         points.fit_again(wanted.averages[0].shares, _TO_WRITE + _A_BYTE * wanted.bytes)
-    others = points.first_of(chain([before] if before else [], first(study, wanted)))
+    offers = _first(points, study, task, wanted)
+    others = points.first_of(chain([before] if before else [], offers))
     points.fit_again(wanted.singles, _TO_WRITE)
     points.rest_of(faster(study, task, wanted), _LESS)
     points.rest_of(others)
+
+
+def _first(points: Points, study: Study[Any], task: Task, wanted: Wanted | None) -> Iterator[Offer]:
+    """As `first`; chosen anew, without them, where files of trials turn out to be broken."""
+    while wanted is not None:
+        known = len(points.broken)
+        for offer in first(study, wanted):
+            yield offer
+            if len(points.broken) > known:
+                wanted = wanted_of(study, task, points.left_out, points.broken)
+                break
+        else:
+            return
 
 
 def _delivered(study: Study[Any]) -> Trial | None:

@@ -19,6 +19,7 @@ from netwright.data.missing import MissingMarks
 from netwright.data.pixels import ImageSchema, by
 from netwright.data.task import Images
 from netwright.errors import InputError, Phrase, closest, expected
+from netwright.files.folder import Folder
 
 KEY = "netwright"
 """The metadata entry that holds the card, as JSON."""
@@ -109,7 +110,10 @@ class Model:
 def load(path: str | Path) -> Model:
     """The model in an ONNX file, or the one that a run folder delivered."""
     path = Path(path)
-    return Model(path / "model.onnx" if path.is_dir() else path)
+    if not path.is_dir():
+        return Model(path)
+    Folder(path).check("model.onnx")  # a run folder may come from a stranger
+    return Model(path / "model.onnx")
 
 
 def session(source: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSession:

@@ -17,6 +17,7 @@ from netwright.data.missing import MISSING_MARKS
 from netwright.data.task import Features, Table, Task
 from netwright.deploy.model import FORMAT, KEY, Model
 from netwright.errors import ExportError
+from netwright.files.folder import Folder
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
 
@@ -53,9 +54,7 @@ def export(pipeline: Predictor, card: Mapping[str, Any], path: Path) -> Model:
     model = onnx.helper.make_model(graph, opset_imports=opsets, producer_name="netwright")
     model.ir_version = 9  # what onnxruntime 1.17 and later read
     onnx.helper.set_model_props(model, {KEY: json.dumps(dict(card))})
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(model.SerializeToString())
-    part.replace(path)
+    Folder(path.parent).write(path.name, model.SerializeToString())
     return Model(path)
 
 
