@@ -246,11 +246,7 @@ class Files:
             raise BrokenFile(expected(what, "text in UTF-8", Phrase("other bytes"))) from error
         for number, line in enumerate(lines[heads:], heads + 1):
             cells = line.rstrip("\r\n").split(",")
-            if (
-                '"' in line
-                or len(cells) != len(COLUMNS) + len(self._searched)
-                or not _are_numbers(cells[1:])
-            ):
+            if not _is_row(cells, len(COLUMNS) + len(self._searched)):
                 row = f"line {number} of {what}"
                 raise BrokenFile(expected(row, "the row of an evaluation", line, _anew()))
         return _split(lines[heads:])
@@ -260,12 +256,13 @@ def _by_number(pair: tuple[str, str]) -> tuple[str, int]:
     return pair[0], int(pair[1])
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
-    """A seed, the number of an evaluation, and figures or nothing."""
-    if not all(cell.isascii() and cell.isdecimal() and len(cell) < 19 for cell in cells[:2]):
+def _is_row(cells: Sequence[str], columns: int) -> bool:
+    """A name, a seed, the number of an evaluation, and figures or nothing."""
+    whole = all(cell.isascii() and cell.isdecimal() and len(cell) < 19 for cell in cells[1:3])
+    if len(cells) != columns or not whole or not cells[0].strip() or '"' in cells[0]:
         return False
     try:
-        return [float(cell) for cell in cells[2:] if cell] != None
+        return bool([float(cell or "0") for cell in cells[3:]])
     except ValueError:
         return False
 

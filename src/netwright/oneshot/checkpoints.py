@@ -41,7 +41,7 @@ def _record(metadata: Mapping[str, str], folder: Path, epoch: type[T]) -> list[T
     what = str(folder / _FILE)
     if metadata.keys() != {"record", "search"}:
         raise BrokenFile(expected(what, "the checkpoint of a supernet", Phrase("something else")))
-    return list(from_plain(parse(metadata["record"], what), tuple[epoch, ...], what))  # type: ignore[valid-type, arg-type]  # a type made at run time
+    return list(from_plain(parse(metadata["record"], what), tuple[epoch, ...], what))  # type: ignore[valid-type]  # a type made at run time
 
 
 @dataclass(frozen=True)
