@@ -43,7 +43,7 @@ def _check(trial: Trial, seen: set[int], what: str) -> None:
         raise BrokenFile(expected(f"parents of {what}", "finished before it", got))
     for name in (*shares, TEMPERATURE, THRESHOLD):
         if not _is_number(values.get(name)):
-            raise BrokenFile(expected(f"{name} of {what}", "a number", values.get(name)))
+            raise BrokenFile(expected(f"{name} in {what}", "a number", values.get(name)))
     if not values[TEMPERATURE] > 0:  # type: ignore[operator]  # a number
         raise BrokenFile(expected(f"temperature of {what}", "above 0", values[TEMPERATURE]))
     if MEMBERS in values and (type(values[MEMBERS]) is not int or values[MEMBERS] < 1):  # type: ignore[operator]  # a number

@@ -122,7 +122,8 @@ class Store:
     @property
     def identity(self) -> Identity:
         """What the study was when it was created."""
-        return Identity.from_json(self._study["identity"], str(self.folder / FILE))
+        with _refusing():
+            return Identity.from_json(self._study["identity"], str(self.folder / FILE))
 
     @property
     def created(self) -> str:
@@ -136,11 +137,13 @@ class Store:
 
     def trials(self) -> list[Trial]:
         """All trials as they stand now, by id."""
-        return rows.trials_of(self._rows(), str(self.folder / FILE))
+        with _refusing():
+            return rows.trials_of(self._rows(), str(self.folder / FILE))
 
     def events(self) -> list[Trial]:
         """Every start (as RUNNING) and end, in the order in which they happened."""
-        return rows.events_of(self._rows(), str(self.folder / FILE))
+        with _refusing():
+            return rows.events_of(self._rows(), str(self.folder / FILE))
 
     def start(self, trial: Trial, seconds: float) -> None:
         """Records a trial that is about to be executed."""
@@ -222,6 +225,15 @@ class Store:
             raise _sentence(self.folder, error, "SQLITE_CORRUPT") from error
         except sqlite3.Error as error:  # while connecting
             raise _sentence(self.folder, error) from error
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """What is wrong with a row is wrong with the study: how to leave it stands behind."""
+    try:
+        yield
+    except BrokenFile as error:
+        raise BrokenFile(f"{error} {new_run()}") from error
 
 
 def _entries(connection: sql.Connection) -> int:
