@@ -58,7 +58,8 @@ def read_json(folder: Folder, name: str, max_bytes: int = MAX_JSON_BYTES) -> Any
 
 
 def from_plain(value: Any, kind: type[T], what: str) -> T:
-    """Return parsed JSON as the annotated type `kind`: lists as tuples, objects as dataclasses.
+    """Return parsed JSON as the annotated type `kind`: objects as dataclasses, lists as tuples
+    where it says so.
 
     Objects also stand for named tuples, mappings and dataclasses that are built already pass.
 
@@ -106,7 +107,7 @@ def _built(value: Any, hint: Any, what: str) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(value, parts, what)
     if origin is not None and issubclass(origin, Sequence):
-        return _tuple(value, (parts[0], ...), what)
+        return list(_tuple(value, (parts[0], ...), what))
     if isinstance(hint, type) and (is_dataclass(hint) or hasattr(hint, "_fields")):
         return _record(value, hint, what)
     return _plain(value, hint, what)
