@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hostile.case import BENCH, FIT, Case, canary_of, deliver_again, replaced, trials_of
+from hostile.case import BENCH, FIT, MORE, Case, canary_of, deliver_again, replaced, trials_of
 
 Spoil = Callable[[Path, Path, random.Random], None]
 """Makes something hostile of a file; beside it the canary's folder, and a generator."""
@@ -296,6 +296,7 @@ def _links() -> Iterator[Case]:
     yield Case("exported trials are links", _exported_trial_is_link, FIT)
     yield Case("a fold is a link", _fold_is_link, FIT)
     yield Case("an unknown trial is a link", _entry("trials/999", "."), FIT)
+    yield Case("an unknown trial is a link, more trials", _entry("trials/999", "."), MORE)
     yield Case("supernet is a link", _entry("supernet", "."), FIT)
     yield Case("parts are links", _part_is_link, FIT)
     yield Case("parts are links, export", _part_is_link, ("export", "run", "--trial", "1"))

@@ -119,7 +119,8 @@ def test_what_sqlite_adds_by_itself_is_no_harm(run: Path) -> None:
         ("metrics", '{"loss": [1]}', "must be an object of numbers"),
         ("metrics", '{"loss": ' + "9" * 5000 + "}", "must be JSON"),
         ("seconds", float("inf"), "seconds of trial 2 .* must be at least 0, got inf"),
-        ("started", 0, "must be started before it ended"),
+        ("started", 0, "start and end of trial 2 .* must be numbered from 1"),
+        ("ended", 2**62, "must be numbered from 1 to 20,000,000"),
         ("started", 1, "the number of an event .* must be used once, got 1"),
         ("ended", None, "must be started before it ended"),
         ("ended", 2, "must be started before it ended|must be used once"),
@@ -132,6 +133,11 @@ def test_a_cell_that_no_trial_has_is_refused(
 ) -> None:
     change(run, f"UPDATE trials SET {column} = ? WHERE id = 2", values=[value])
     refused(run, sentence)
+
+
+def test_an_average_of_unknown_trials_is_refused(run: Path) -> None:
+    change(run, "UPDATE trials SET origin = 'ensemble', parents = '[77]' WHERE id = 2")
+    refused(run, r"members of trial 2 .* must be trials that there are, got \(77,\)")
 
 
 @pytest.mark.parametrize(

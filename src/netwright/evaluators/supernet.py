@@ -13,7 +13,15 @@ from typing import Any
 import torch
 
 from netwright.data.task import Task
-from netwright.errors import BrokenFile, InputError, InvalidCandidate, Phrase, expected
+from netwright.errors import (
+    BrokenFile,
+    InputError,
+    InvalidCandidate,
+    Phrase,
+    expected,
+    printable,
+    shortened,
+)
 from netwright.evaluators.opened import Opened
 from netwright.evaluators.sampled import Among, Found, SampledWork
 from netwright.oneshot.checkpoints import record_in
@@ -34,6 +42,8 @@ _TRAINING = 0.75
 """Share of the time for training; the rest is for the end: what is watched, and remedies."""
 _RESERVE = 0.05
 _RESULT, _PROGRESS = "shortlist.json", "progress.json"
+_WORDS = 200
+"""Characters of what is said of the progress."""
 _MOST = 20
 """Candidates in a shortlist."""
 
@@ -142,7 +152,7 @@ class SupernetSearch:
 
     def progress(self) -> str:
         """How far it is, in a few words; empty before there is anything to say."""
-        return str(self._opened.read(_PROGRESS).get("says", ""))
+        return printable(shortened(str(self._opened.read(_PROGRESS).get("says", "")), _WORDS), "")
 
     @property
     def _result(self) -> _Result | None:

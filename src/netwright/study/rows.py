@@ -11,10 +11,12 @@ from netwright.errors import BrokenFile, InvalidCandidate, Phrase, RunError, exp
 from netwright.files.json_files import parse
 from netwright.space.candidate import Candidate
 from netwright.trials.objective import Objective
-from netwright.trials.trial import Metrics, Proposal, Status, Trial
+from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
 MAX_TRIAL_ID = 10_000_000
 """Trials are numbered from 1, and a million take days of doing nothing else."""
+_MAX_EVENTS = 2 * MAX_TRIAL_ID
+"""Each trial starts once and ends once."""
 _MAX_SEED = 2**63 - 1
 """What the column holds."""
 
@@ -78,8 +80,14 @@ def check_measured(trials: Iterable[Trial], objectives: Sequence[Objective], wha
 
 def _pairs(rows: Sequence[Row], what: str) -> Iterator[tuple[Row, Trial]]:
     _refuse_double([row["id"] for row in rows], f"the number of a trial in {what}")
+    known = {row["id"] for row in rows}
     for row in rows:
-        yield row, _trial(row, f"trial {row['id']} in {what}")
+        trial = _trial(row, f"trial {row['id']} in {what}")
+        parents = trial.proposal.parents
+        if trial.proposal.origin == ENSEMBLE and not known.issuperset(parents):
+            name = f"members of trial {trial.id} in {what}"
+            raise BrokenFile(expected(name, "trials that there are", parents))
+        yield row, trial
 
 
 def _refuse_double(numbers: Sequence[int], name: str) -> None:
@@ -123,7 +131,10 @@ def _check_numbers(row: Row, what: str) -> None:
         raise BrokenFile(expected(f"status of {what}", rule, row["status"]))
     started, ended = row["started"], row["ended"]
     runs = row["status"] == Status.RUNNING
-    if started < 1 or runs != (ended is None) or (ended is not None and ended <= started):
+    if not 1 <= started <= _MAX_EVENTS or (ended or 1) > _MAX_EVENTS:
+        rule = f"numbered from 1 to {_MAX_EVENTS:,}"
+        raise BrokenFile(expected(f"start and end of {what}", rule, (started, ended)))
+    if runs != (ended is None) or (ended is not None and ended <= started):
         rule = "started before it ended, and ended unless it is running"
         raise BrokenFile(expected(what, rule, (started, ended)))
 
