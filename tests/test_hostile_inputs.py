@@ -34,7 +34,9 @@ CASES = hostile_inputs.CHOSEN
 
 
 def launch(folder: Path, arguments: Sequence[str]) -> object:
-    return hostile_inputs.Ended(*hostile_inputs.preloaded.run(folder, arguments, _SECONDS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, str(_SCRIPT.parent)])  # for the new process
+        return hostile_inputs.Ended(*hostile_inputs.preloaded.run(folder, arguments, _SECONDS))
 
 
 @pytest.fixture(scope="module")
