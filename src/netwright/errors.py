@@ -68,6 +68,13 @@ class InfeasibleCandidate(NetwrightError):
     """A candidate cannot be built, trained or afforded: the candidate is at fault, not the code."""
 
 
+class OutOfTime(InfeasibleCandidate):
+    """An evaluation sees that it cannot end before its deadline, and has nothing to show.
+
+    Where the deadline is the end of the search, the trial stays unfinished: more time runs it again.
+    """
+
+
 class RunError(NetwrightError):
     """A run folder cannot be used: other data, another version, or not writable."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -13,9 +14,12 @@ import pytest
 
 from netwright.automl import names
 from netwright.automl.averages import cross_validation, held_out_of, members_of, predictor
+from netwright.automl.brief import Brief
 from netwright.automl.delivery import Outcome, deliver
 from netwright.automl.plan import Effort, Goal, default_run, fit
+from netwright.automl.portfolio import portfolio
 from netwright.automl.reopen import reopen
+from netwright.automl.spaces import space_for
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
@@ -23,10 +27,11 @@ from netwright.pipelines.pipeline import pruned
 from netwright.strategies.asha import ASHA
 from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
+from netwright.study.executors import InProcess
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import score
 from netwright.trials.objective import Objective
-from netwright.trials.trial import ENSEMBLE, MEMBERS, Status, Trial
+from netwright.trials.trial import CONSTANT, ENSEMBLE, MEMBERS, Job, Status, Trial
 
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
@@ -190,6 +195,21 @@ def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> N
         binary_task, [Objective("accuracy", "max")], limits, "evolution", (), 0
     )
     assert one != default_run(binary_task, wanted, limits, "evolution", ("tabm",), 0)
+
+
+def test_users_modules_come_after_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `random.py` beside the data must not stand for Python's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = list(sys.path)
+    for name in names.STRATEGIES:
+        names.strategy(name)
+    assert sys.path == before
+    (tmp_path / "my_random_search.py").write_text("from netwright.strategies.random import *")
+    names.strategy("my_random_search:RandomSearch")
+    assert sys.path == [*before, str(tmp_path)]
 
 
 def test_strategies_are_found_by_name_or_in_users_own_modules(
@@ -396,3 +416,56 @@ def test_time_counts_from_the_call_that_uses_it_however_old_the_effort_is() -> N
     assert first.starting() is first
     assert first.end == first.begun + 60
     assert Effort(60, begun=5.0).starting().end == 65.0
+
+
+class Never(InProcess):
+    """Takes a job, and never comes back with it."""
+
+    def poll(self, timeout: float) -> list[Any]:
+        time.sleep(timeout)
+        return []
+
+
+def test_where_nothing_finished_in_time_a_constant_is_delivered(
+    binary_task: Task, tmp_path: Path
+) -> None:
+    goal, run = Goal(), tmp_path / "run"
+    begun = time.monotonic()
+    late = fit(binary_task, goal, Effort(5), families="linear", run=run, executor=Never())
+    assert time.monotonic() - begun < 7
+    (doubt,) = late.doubts
+    assert "No trial finished in time: the model is a constant prediction" in doubt
+    assert late.best.proposal.origin == CONSTANT
+    said = load(run).scores(binary_task.features.take(binary_task.validation))
+    assert len(np.unique(said, axis=0)) == 1
+    again = fit(binary_task, goal, Effort(5), families="linear", run=run, executor=Never())
+    assert again.already
+    assert again.best == late.best
+    more = fit(
+        binary_task, goal, Effort(60, trials=1), families="linear", run=run, executor=InProcess()
+    )
+    assert more.best.proposal.origin != CONSTANT
+    assert late.best.id not in [row.trial for row in more.front]
+    assert not any("constant" in doubt for doubt in more.doubts)
+
+
+def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_path: Path) -> None:
+    class Fails(InProcess):
+        def submit(self, trial: int, job: Job, *bounds: float) -> None:
+            super().submit(trial, replace(job, folder=tmp_path / "no such folder"))
+
+    with pytest.raises(RunError, match="no trial finished; the last one says"):
+        fit(
+            binary_task, Goal(), Effort(trials=1), families="linear", run=tmp_path / "run",
+            executor=Fails(),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["linear", "lightgbm", "realmlp"])
+def test_the_cheapest_of_the_allowed_families_is_tried_first(binary_task: Task, name: str) -> None:
+    families = tuple({"realmlp", name})
+    brief = replace(Brief.of(binary_task), families=families)
+    space = space_for(brief)
+    first, *others = portfolio(space, brief)
+    assert first.values.get("", name) == name
+    assert first not in others

@@ -499,3 +499,16 @@ def test_an_objective_settles_the_kind_of_task(
     assert "-> y: 43 classes" in " ".join(said.out.split())
     numbers = Said(capsys, *line, "--objective", "rmse", "--run", str(folder / "numbers"))
     assert "-> y: numbers from 0 to 42" in " ".join(numbers.out.split())
+
+
+def test_python_files_beside_the_data_do_not_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for name in ("random", "json", "typing", "safetensors", "lightgbm"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'w')")
+    lines = [f"{row},{row % 7},{'ab'[row % 2]}" for row in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["x,z,y", *lines]))
+    command = [sys.executable, "-m", "netwright", "fit", "rows.csv", "--target", "y"]
+    command += ["--trials", "1", "--families", "linear", "--run", "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not ran.exists()

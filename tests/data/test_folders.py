@@ -155,5 +155,5 @@ def test_links_to_class_folders_are_explained(draw: Draw, tmp_path: Path) -> Non
 def test_a_class_whose_name_is_no_text_is_refused(draw: Draw, tmp_path: Path) -> None:
     draw("bee/1.png")
     draw(f"{os.fsdecode(b'caf' + bytes([0xE9]))}/1.png")
-    with pytest.raises(InputError, match=r"called in UTF-8, got 'caf\\udce9'. Rename it"):
+    with pytest.raises(InputError, match=r"named in UTF-8, got 'caf\\udce9'. Rename this folder"):
         read_folder(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from netwright.errors import BrokenFile
-from netwright.files.folder import Folder, sync_folder, sync_tree
+from netwright.files.folder import Folder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links and pipes are made")
 
@@ -176,29 +176,6 @@ def test_what_is_asked_of_a_file_is_told(run: Folder) -> None:
     assert not run.ends_with("a", b"01234567890123")
     assert str(run / "trials") == str(run.path / "trials")
     assert Folder.of(run) == run == Folder.of(run.path)
-
-
-def test_syncing_a_tree_takes_links_and_pipes_calmly(
-    run: Folder, outside: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-    plain = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        synced.append(os.fstat(descriptor).st_ino)
-        plain(descriptor)
-
-    trial = (run / "trials" / "1").path
-    (trial / "fold-0").mkdir()
-    for name in ("a", "fold-0/b"):
-        (trial / name).write_text("text")
-    (trial / "link").symlink_to(outside / "precious")
-    os.mkfifo(trial / "pipe")
-    monkeypatch.setattr(os, "fsync", fsync)
-    sync_tree(trial)
-    sync_folder(run.path)
-    expected = [trial, trial / "a", trial / "fold-0", trial / "fold-0" / "b", run.path]
-    assert sorted(synced) == sorted(path.stat().st_ino for path in expected)
 
 
 def test_without_descriptors_links_are_refused_as_well(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def test_it_gets_half_of_the_time_that_is_left_and_is_killed_beyond(
     executor = Supervised(grace=0.2)
     one = study(space, tmp_path, "sleep", executor=executor, baselines=[space.default()])
     (prepared,) = (event for event in heard(one, seconds=5) if isinstance(event, Prepared))
-    assert prepared.says[0].startswith("given up: took longer than 2")
+    (seconds,) = re.findall(r"^given up: took longer than ([0-9.]+) s", prepared.says[0])
+    assert 1.0 < float(seconds) < 2.5  # starting the worker has taken some of the 5
     assert one.seconds < 7
     assert len(one.trials) > 1
 

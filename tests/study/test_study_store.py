@@ -14,7 +14,8 @@ from netwright.errors import RunError
 from netwright.space.candidate import Candidate
 from netwright.study.identity import Identity
 from netwright.study.lock import FolderLock
-from netwright.study.store import FILE, Store
+from netwright.study.schema import FILE
+from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 

@@ -96,6 +96,79 @@ def test_a_worker_stays_warm_and_is_replaced_after_its_share_of_jobs(tmp_path: P
     assert not alive(tmp_path, "worker")
 
 
+def test_a_trial_that_uses_no_processor_time_hangs(tmp_path: Path) -> None:
+    executor = Supervised(idle=1.0)
+    bad, good = evaluate(executor, Hostile("sleep", tmp_path), tmp_path, 2, 3)
+    executor.close()
+    assert bad.status is Status.FAILED
+    assert bad.error == "hung: it used no processor time for 1 s"
+    assert good.status is Status.DONE
+    assert not alive(tmp_path, "worker")
+
+
+def test_a_stopped_trial_hangs(tmp_path: Path) -> None:
+    executor = Supervised(idle=1.0)
+    executor.open(Spinning())
+    wait_for(lambda: executor.poll(0.05) or executor.free)
+    executor.submit(1, job(tmp_path, 1, 60))
+    wait_for((tmp_path / "1" / "pid").exists)
+    os.kill(int((tmp_path / "1" / "pid").read_text()), signal.SIGSTOP)
+    outcomes: list[Outcome] = []
+    wait_for(lambda: outcomes.extend(executor.poll(0.05)) or outcomes)
+    executor.close()
+    assert outcomes[0].status is Status.FAILED
+
+
+def test_a_trial_that_works_does_not_hang(tmp_path: Path) -> None:
+    executor = Supervised(idle=0.5)
+    (outcome,) = evaluate(executor, Spinning(), tmp_path, 2)
+    executor.close()
+    assert outcome.status is Status.DONE
+
+
+def test_a_trial_that_works_for_too_long_has_failed(tmp_path: Path) -> None:
+    executor = Supervised()
+    executor.open(Spinning())
+    wait_for(lambda: executor.poll(0.05) or executor.free)
+    executor.submit(1, job(tmp_path, 1, 60), hangs_after=1.0)
+    outcomes: list[Outcome] = []
+    wait_for(lambda: outcomes.extend(executor.poll(0.05)) or outcomes)
+    executor.close()
+    assert outcomes[0].status is Status.FAILED
+    assert outcomes[0].error == "hung: it ran for more than 1 s"
+
+
+def test_waiting_to_run_alone_is_no_hang(tmp_path: Path) -> None:
+    executor = Supervised(2, idle=0.5)
+    outcomes = evaluate(executor, Measuring(), tmp_path, 1, 2)
+    executor.close()
+    assert [outcome.status for outcome in outcomes] == [Status.DONE] * 2
+
+
+class Spinning:
+    """Uses the processor for x seconds of it."""
+
+    metrics = ("loss",)
+
+    def __call__(self, job: Job) -> Metrics:
+        (job.folder / "started").write_text(str(os.getpid()))
+        (job.folder / "started").rename(job.folder / "pid")
+        end = time.process_time() + float(str(job.proposal.candidate.values["x"]))
+        while time.process_time() < end:
+            pass
+        return {"loss": 0.0}
+
+
+class Measuring:
+    """Works for 1.5 s, alone on the machine."""
+
+    metrics = ("loss",)
+
+    def __call__(self, job: Job) -> Metrics:
+        with job.alone():
+            return Spinning()(job)
+
+
 @only_linux
 def test_after_a_time_out_nothing_of_the_trial_is_left(executor: Any, tmp_path: Path) -> None:
     (outcome,) = evaluate(executor, Hostile("orphan", tmp_path), tmp_path, 2, limit=1.5)

@@ -10,6 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from netwright.automl.averages import (
     held_out_of,
     judging_rows,
@@ -27,7 +30,7 @@ from netwright.report.tables import Row, leaderboard
 from netwright.study.study import Study
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import score
-from netwright.trials.trial import Metrics, Status, Trial
+from netwright.trials.trial import CONSTANT, Metrics, Status, Trial
 
 _TO_WRITE, _A_BYTE = 1.0, 2.5e-7
 """Seconds to write, check and measure a file; and for each byte of what an average has fitted."""
@@ -102,6 +105,9 @@ def deliver(
     else:
         _averages(points, study, task, wanted, before)
     best = points.best()
+    if best is None and math.isfinite(end) and not study.interrupted and not _finished(study):
+        points.constant()
+        best = points.best()
     if best is None:
         if study.interrupted:
             raise KeyboardInterrupt
@@ -109,15 +115,32 @@ def deliver(
     trial, agreed = best
     rows_of_front = [replace(row, delivered=row.trial == trial.id) for row in points.front()]
     model = as_final(study, trial, rows_of_front)
+    study.check_kept()
     test = score_part(model, task)
     rows, held_out = judging_rows(study, task), held_out_of(study, task, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others
         rows = rows[predicted(held_out)]
     return Outcome(
         study.folder, task, study, trial, rows_of_front, model, agreed, test, already, len(rows),
-        tuple(points.left_out),
-        tuple(no_better(study.objectives[0].metric, trial.metrics, task, rows)),
+        tuple(points.left_out), tuple(_doubts(study, task, trial, rows)),
     )  # fmt: skip
+
+
+def _finished(study: Study[Any]) -> bool:
+    return any(trial.status is Status.DONE for trial in study.trials)
+
+
+def _doubts(study: Study[Any], task: Task, trial: Trial, rows: NDArray[np.int64]) -> list[str]:
+    """What speaks against the delivered trial, judged by these rows."""
+    if trial.proposal.origin != CONSTANT:
+        return no_better(study.objectives[0].metric, trial.metrics, task, rows)
+    reasons = [trial.error for trial in study.trials if trial.error]
+    last = f" (the last one says: {reasons[-1]})" if reasons else ""
+    longer = wording(python="Use a larger time.", shell="Use a larger --time.")
+    return [
+        f"No trial finished in time{last}: the model is a constant prediction, the same for every "
+        f"row. {longer}"
+    ]
 
 
 def _averages(
@@ -127,10 +150,13 @@ def _averages(
 
     `before`: nothing was searched for since this was delivered, and so it is again.
     """
+    seconds = _TO_WRITE + _A_BYTE * wanted.bytes
     if before is None:
-        points.fit_again(wanted.averages[0].shares, _TO_WRITE + _A_BYTE * wanted.bytes)
-    offers = _first(points, study, task, wanted)
-    others = points.first_of(chain([before] if before else [], offers))
+        points.fit_again(wanted.averages[0].shares, seconds)
+    offers = chain([before] if before else [], _first(points, study, task, wanted))
+    if not points.has_time(seconds):
+        offers = chain(wanted.best, offers)  # a single model is written sooner
+    others = points.first_of(offers)
     points.fit_again(wanted.singles, _TO_WRITE)
     points.rest_of(faster(study, task, wanted), _LESS)
     points.rest_of(others)

@@ -84,13 +84,15 @@ def strategy(name: str) -> Algorithm:
 
 
 def imported(place: str, what: str) -> Any:
-    """What ``module:Object`` names, in users' own code beside them or in an installed package.
+    """What ``module:Object`` names: in an installed package, or in a module of the working folder.
 
-    Raises InputError when it cannot be had.
+    The working folder comes last on the import path, and only for this: a file beside the data must
+    not stand for a module of Python or of a package. Raises InputError when it cannot be imported.
     """
     module, _, attribute = place.partition(":")
-    if str(Path.cwd()) not in sys.path:  # a console script does not look there by itself
-        sys.path.insert(0, str(Path.cwd()))
+    folder = str(Path.cwd())
+    if not module.startswith("netwright.") and folder not in sys.path:
+        sys.path.append(folder)
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -17,6 +17,7 @@ from netwright.automl.averages import (
     average_of,
     candidate_of,
     cross_validation,
+    judging_rows,
     known_average,
     parents_of,
     predictor,
@@ -33,15 +34,19 @@ from netwright.evaluators.latency import example_feeds, measure
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
 from netwright.pipelines.blend import Predictor
+from netwright.pipelines.constant import fit_constant
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
+from netwright.space.candidate import Candidate
 from netwright.study.study import Study
-from netwright.trials.metrics import METRICS
+from netwright.trials.metrics import METRICS, score
 from netwright.trials.pareto import losses, nondominated
-from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
+from netwright.trials.trial import CONSTANT, ENSEMBLE, Metrics, Proposal, Status, Trial
 
 _CHECKED = 256
 """Held-out rows on which a file and what it was made from are compared."""
+_FREE = ("parameters", "flops", "memory", "train_seconds")
+"""Costs that a constant prediction does not have."""
 _CHECKED_FILE = "checked.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 _MAX_NOTE_BYTES = 100_000
@@ -121,6 +126,25 @@ class Points:
                 else:
                     self._try(choice_of(trial), fitted)
 
+    def constant(self) -> None:
+        """Exports the constant prediction, where no trial has finished."""
+        study, task = self._study, self._task
+        model = fit_constant(task, study.objectives[0].metric)
+        rows = judging_rows(study, task)
+        said, truth = model.predict(task.features.take(rows)), task.target[rows]
+        scores = score(task.kind, truth, said, weights=task.weights_of(rows))
+        metrics = dict(scores) | dict.fromkeys(_FREE, 0.0)
+        measured: dict[str, float] = {}
+
+        def make(folder: Path) -> Metrics:
+            measured.update(self._write(model, folder, int(folder.name), metrics))
+            return metrics | measured
+
+        trial = study.add(Proposal(Candidate({}), origin=CONSTANT), make)
+        self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
+        self._chosen = trial.id
+        as_final(study, trial, self.front())
+
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
         """Ctrl-C costs what is made here, and what would come after the best."""
@@ -135,12 +159,13 @@ class Points:
         if sentence not in self.left_out:
             self.left_out.append(sentence)
 
+    def has_time(self, seconds: float) -> bool:
+        """Whether so many are left until the end; always, where nothing was searched for."""
+        return self._already or time.monotonic() + seconds <= self._end
+
     def _late(self, seconds: float) -> bool:
-        """Whether there is no time for so many more: there is where nothing was searched for, and
-        none for whoever has stopped it."""
-        if self._stopped:
-            return True
-        return not self._already and time.monotonic() + seconds > self._end
+        """Whether there is no time for so many more; there is none for whoever has stopped it."""
+        return self._stopped or not self.has_time(seconds)
 
     def _try(self, offer: Offer, fitted: FittedPipeline | None = None) -> int | None:
         """The trial that was exported, checked and measured; None where the reason is noted."""
@@ -199,7 +224,11 @@ class Points:
                 return dict(known.measured)
             kept.check(MODEL)
             return self._measured(Model(kept.path / MODEL), known.parity)
-        model = predictor(self._study, self._task, trial)
+        model: Predictor
+        if trial.proposal.origin == CONSTANT:
+            model = fit_constant(self._task, self._study.objectives[0].metric)
+        else:
+            model = predictor(self._study, self._task, trial)
         kept.make(replaces_links=True)  # a study tidies those that can be made again
         return self._write(model, kept.path, trial.id, trial.metrics)
 
@@ -298,11 +327,11 @@ def _checked(folder: Folder) -> _Checked | None:
 
 
 def as_final(study: Study[Any], trial: Trial, front: Sequence[Row]) -> Model:
-    """The trial's file as that of the run; each write is whole or not at all."""
+    """The trial's file as that of the run; each write is whole or not at all, power cuts included."""
     run = Folder(study.folder)
-    study.kept_folder(trial.id).copy(MODEL, run, MODEL)
+    study.kept_folder(trial.id).copy(MODEL, run, MODEL, sync=True)
     note = Delivered(trial.id, searched(study.trials), tuple(one.trial for one in front))
-    run.write(DELIVERED, json.dumps(asdict(note)))
+    run.write(DELIVERED, json.dumps(asdict(note)), sync=True)
     return Model(run.path / MODEL)
 
 

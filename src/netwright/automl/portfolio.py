@@ -18,9 +18,27 @@ _IMAGE_RECIPE: dict[str, Value] = {
 
 
 def portfolio(space: Space[Any], brief: Brief, without: str = "") -> list[Candidate]:
-    """Complete candidates of `space_for(brief)`, the safest first; `without`: as `table_wishes`."""
+    """Complete candidates of `space_for(brief)`: the cheapest, then by what they promise.
+
+    `without`: as `table_wishes`.
+    """
     wishes = _images(min(brief.image[:2])) if brief.image else table_wishes(brief, without)
-    return list(dict.fromkeys(completed(space, wish) for wish in wishes))
+    return _cheapest_first(list(dict.fromkeys(completed(space, wish) for wish in wishes)))
+
+
+_CHEAPEST = (
+    "linear", "lightgbm", "histogram", "xgboost", "extra_trees", "forest", "catboost", "network",
+    "tabm", "realmlp",
+)  # fmt: skip
+"""Families by how soon a first model is there, on most tables."""
+
+
+def _cheapest_first(candidates: list[Candidate]) -> list[Candidate]:
+    """With one of the cheapest family in front: however little time there is, there is an answer."""
+    families = {candidate.values.get("") for candidate in candidates}
+    cheapest = next((family for family in _CHEAPEST if family in families), None)
+    first = next((c for c in candidates if c.values.get("") == cheapest), candidates[0])
+    return [first, *(candidate for candidate in candidates if candidate is not first)]
 
 
 def completed(space: Space[Any], wishes: Mapping[str, Value]) -> Candidate:
@@ -33,15 +51,15 @@ def completed(space: Space[Any], wishes: Mapping[str, Value]) -> Candidate:
 
 
 def _images(side: int) -> list[dict[str, Value]]:
-    """A residual network of middling size, then from tiny to large: a first sketch of the front."""
+    """A tiny residual network, one of middling size, then others: a first sketch of the front."""
     stride = stem_strides(side)[-1]
     stem: dict[str, Value] = {
         "model.network.0.stride": stride, "model.network.0.kernel": max(3, stride + 1)
     }  # fmt: skip
     recipe = _IMAGE_RECIPE | stem
     return [
-        recipe | _stages(16, (32, 64, 96), times=1),
         recipe | _stages(8, (16, 24, 32), times=0),
+        recipe | _stages(16, (32, 64, 96), times=1),
         recipe | _stages(8, (32, 64, 64), times=0),
         recipe | _stages(8, (24, 48, 64), times=1),
         recipe | _stages(32, (64, 96, 128), times=2) | {"model.label_smoothing": 0.05},

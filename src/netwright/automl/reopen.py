@@ -20,7 +20,7 @@ from netwright.study.rows import check_measured
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import ENSEMBLE, Status, Trial
+from netwright.trials.trial import MADE, Status, Trial
 
 DELIVERED = "delivered.json"
 """In a run folder: which trial its `MODEL` is of."""
@@ -105,7 +105,7 @@ def delivered(folder: Path) -> Delivered | None:
 
 def searched(trials: Iterable[Trial]) -> int:
     """How many trials a search has ended: what is made of them is not counted."""
-    own = (one for one in trials if one.proposal.origin != ENSEMBLE)
+    own = (one for one in trials if one.proposal.origin not in MADE)
     return sum(one.status is not Status.RUNNING for one in own)
 
 

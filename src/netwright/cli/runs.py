@@ -18,7 +18,7 @@ from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import count, size, value, what
 from netwright.study.folders import trial_folder
-from netwright.trials.trial import ABOUT, ENSEMBLE, Trial
+from netwright.trials.trial import ABOUT, CONSTANT, ENSEMBLE, Trial
 
 _MAX_ABOUT_BYTES = 1 << 20
 
@@ -54,6 +54,9 @@ def show_trial(folder: Path, number: int | None) -> None:
     say()
     if trial.proposal.origin == ENSEMBLE:
         _members(run, trial)
+        return
+    if trial.proposal.origin == CONSTANT:
+        say("the same prediction for every row: the shares of the classes, or the mean target")
         return
     pipeline: Pipeline = run.space.fill(trial.candidate)
     if isinstance(pipeline.model, Training):

@@ -145,15 +145,16 @@ def _labelled(seen: Scan, folder: Path, data_folder: Path) -> tuple[LabelledFile
         raise _no_classes(seen, folder, data_folder)
     classes = {label for _, label in files}
     _refuse_unread(seen, folder, classes)
-    _refuse_no_text(classes)
+    _refuse_no_text(classes, data_folder)
     return files, _empty_note(seen, folder, classes) + _nested_note(seen.images, folder)
 
 
-def _refuse_no_text(classes: set[str]) -> None:
+def _refuse_no_text(classes: set[str], data_folder: Path) -> None:
     """InputError where the name of a class has bytes that are no text: ONNX keeps UTF-8 alone."""
     for name in sorted(classes):
         if any("\ud800" <= character <= "\udfff" for character in name):
-            raise InputError(expected("class folders", "called in UTF-8", name, "Rename it."))
+            what = f"the class folders of {data_folder}"
+            raise InputError(expected(what, "named in UTF-8", name, "Rename this folder."))
 
 
 def _refuse_unread(seen: Scan, folder: Path, classes: set[str]) -> None:

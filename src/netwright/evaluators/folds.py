@@ -17,9 +17,9 @@ from netwright.data.splits import folds
 from netwright.data.task import Task
 from netwright.errors import (
     BrokenFile,
-    InfeasibleCandidate,
     InputError,
     InvalidCandidate,
+    OutOfTime,
     check_whole,
     expected,
 )
@@ -140,7 +140,7 @@ class CrossValidate:
             predictions.append(self._fit(pipeline, job, i, wanted) if known is None else known)
             slowest = max(slowest, seconds_of(fold_of(Folder(job.folder), i)))
         if len(predictions) < wanted and not fitted:
-            raise InfeasibleCandidate("no time was left for another fold")
+            raise OutOfTime("no time was left for another fold")
         held_out = self._assembled(predictions)
         np.save(job.folder / HELD_OUT, held_out)
         seen = predicted(held_out)

@@ -314,38 +314,6 @@ def _refuse_other(mine: os.stat_result, there: os.stat_result, name: str) -> Non
         raise FileExistsError(errno.EEXIST, "another process writes it", name)
 
 
-def sync_tree(folder: Path) -> None:
-    """Put a folder, and all files and folders in it, on the disk; links are left alone.
-
-    Raises OSError where the disk does not take them.
-    """
-    for path, _, files in os.walk(folder):
-        for name in files:
-            _sync(Path(path, name), _READ_FLAGS)
-        _sync(Path(path), _FOLDER_FLAGS)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk, so that a power cut loses none of them."""
-    _sync(folder, _FOLDER_FLAGS)
-
-
-def _sync(path: Path, flags: int) -> None:
-    if not _BY_DESCRIPTOR and path.is_dir():
-        return  # Windows opens no folders
-    try:
-        descriptor = os.open(path, flags)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOENT, errno.ENXIO):
-            return  # a link, gone, or a socket
-        raise
-    try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode) or flags == _FOLDER_FLAGS:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _plain(name: str) -> str:
     """The name of one entry; a ValueError for what would lead elsewhere."""
     if not name or name in (".", "..") or "/" in name or "\0" in name or os.sep in name:

@@ -12,7 +12,17 @@ from netwright.space.candidate import Candidate
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, LIGHT, MEMBERS, REFIT, Metrics, Status, Trial
+from netwright.trials.trial import (
+    BASELINE,
+    CONSTANT,
+    ENSEMBLE,
+    LIGHT,
+    MEMBERS,
+    REFIT,
+    Metrics,
+    Status,
+    Trial,
+)
 
 Fill = Callable[[Candidate], object]
 
@@ -45,6 +55,8 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
 
     `fidelity`: as in `row`.
     """
+    if trial.proposal.origin == CONSTANT:
+        return "constant prediction, the same for every row"
     if trial.proposal.origin == ENSEMBLE:
         members = ", ".join(map(str, trial.proposal.parents))
         kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"

@@ -37,8 +37,17 @@ class Executor(Protocol):
         """Gets ready; there will be at most `most` jobs."""
         ...
 
-    def submit(self, trial: int, job: Job, limit: float = math.inf) -> None:
-        """Starts a job; it may take `limit` seconds from now."""
+    def submit(
+        self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
+    ) -> None:
+        """Starts a job.
+
+        Args:
+            trial: its number, that of its outcome.
+            job: what the evaluator is called with.
+            limit: the seconds from now that it may take; a candidate that takes more is infeasible.
+            hangs_after: the seconds after which it is taken for a hang: the trial has failed.
+        """
         ...
 
     def poll(self, timeout: float) -> Sequence[Outcome]:
@@ -66,7 +75,9 @@ class InProcess:
     def open(self, evaluator: Evaluator, most: int | None = None) -> None:
         self._evaluator = evaluator
 
-    def submit(self, trial: int, job: Job, limit: float = math.inf) -> None:
+    def submit(
+        self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
+    ) -> None:
         self._waiting = trial, job
 
     def poll(self, timeout: float) -> list[Outcome]:
@@ -88,7 +99,8 @@ class Supervised:
     `workers` and `threads` 0: one worker, and the cores shared out among the workers. `memory`:
     bytes for one worker with all it starts; 0: its share of four fifths of the machine's.
     `jobs`: after so many a worker is replaced. `grace`: seconds over its time until a trial is
-    killed.
+    killed. `idle`: seconds without processor time after which a trial counts as hanging, and fails;
+    `math.inf` for evaluators that wait for another machine.
     """
 
     def __init__(
@@ -99,17 +111,20 @@ class Supervised:
         memory: float = 0,
         jobs: int = 200,
         grace: float = 2.0,
+        idle: float = 60.0,
     ) -> None:
         check_whole("workers", workers, 0, "0 is one worker.")
         check_whole("threads", threads, 0, "0 shares out the cores.")
         if not memory >= 0:
             raise InputError(expected("memory", "0 or more bytes", memory))
+        if not idle > 0:
+            raise InputError(expected("idle", "above 0 seconds", idle))
         if os.name != "posix":
             fix = wording(python="Pass executor=InProcess().", shell="Use WSL on Windows.")
             raise RunError(expected("supervised workers", "on Linux or macOS", sys.platform, fix))
         self.capacity = workers or 1
         self.threads = threads or max(1, cores() // self.capacity)
-        self.rules = Rules(memory or 0.8 * machine_memory() / self.capacity, jobs, grace)
+        self.rules = Rules(memory or 0.8 * machine_memory() / self.capacity, jobs, grace, idle)
         self._supervisor: Supervisor | None = None
 
     @property
@@ -120,8 +135,10 @@ class Supervised:
         workers = self.capacity if most is None else min(self.capacity, most)
         self._supervisor = Supervisor(evaluator, workers, self.threads, self.rules)
 
-    def submit(self, trial: int, job: Job, limit: float = math.inf) -> None:
-        self._opened().submit(trial, job, limit)
+    def submit(
+        self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
+    ) -> None:
+        self._opened().submit(trial, job, limit, hangs_after)
 
     def poll(self, timeout: float) -> list[Outcome]:
         return self._opened().poll(timeout)

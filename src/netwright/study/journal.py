@@ -17,7 +17,7 @@ from netwright.study.identity import new_run
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, REFIT, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, MADE, REFIT, Proposal, Status, Trial
 
 
 class Listener:
@@ -73,7 +73,7 @@ class Journal:
         for trial in self.ordered():
             self._compare(trial)
         self.unfinished = [one for one in self.ordered() if one.status is Status.RUNNING]
-        for one in [one for one in self.unfinished if one.proposal.origin == ENSEMBLE]:
+        for one in [one for one in self.unfinished if one.proposal.origin in MADE]:
             error = "stopped before it was recorded"
             self.end(replace(one, status=Status.INFEASIBLE, error=error), store.seconds)
             self.unfinished.remove(one)
@@ -146,7 +146,7 @@ class Journal:
             loss = self._objectives[0].loss(one.metrics)
             return -one.proposal.fidelity, broken, loss, one.id
 
-        made = trial.proposal.origin == ENSEMBLE  # can be made again from its members
+        made = trial.proposal.origin in MADE  # can be made again from its members
         if trial.status is Status.DONE and self._keeps and not made:
             self._best = sorted([*self._best, trial], key=place)[: self._keeps]
 
@@ -179,7 +179,7 @@ def _replay(listener: Listener, trial: Trial, folder: Path) -> None:
 
 def counted(trials: Iterable[Trial]) -> int:
     """How many of the trials a budget counts."""
-    return sum(one.proposal.origin != ENSEMBLE for one in trials)
+    return sum(one.proposal.origin not in MADE for one in trials)
 
 
 def trial_seed(seed: int, trial: int) -> int:

@@ -16,13 +16,17 @@ from netwright.study.journal import Journal
 from netwright.study.preparing import NUMBER as PREPARATION
 from netwright.study.preparing import Preparing
 from netwright.study.supervisor import Outcome
-from netwright.trials.trial import BASELINE, ENSEMBLE, Job, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, MADE, Job, Proposal, Status, Trial
 
 if TYPE_CHECKING:
     from netwright.study.study import Study
 
-_FIRST = 3.0
-"""The first trial of all gets so many seconds at least, so that there is an answer."""
+_GRACE, _GRACE_SHARE = 2.0, 0.05
+"""At the end of its time a study waits for so many seconds at most, and for this part of the time,
+until trials which have looked at the clock themselves have ended."""
+_HANGS_LEAST, _HANGS_TIMES, _HANGS_UNKNOWN = 600.0, 20.0, 3600.0
+"""A trial hangs where it takes more than so many seconds and so many times the slowest finished
+trial of its family; or so many seconds, while none has finished."""
 _TICK = 0.25
 """Seconds between two looks at the clock while trials run."""
 
@@ -48,7 +52,8 @@ class Loop:
         self._failures = Failures()
         self._quickest = quickest(journal.ordered())
         self._reached = False
-        self._tried = any(trial.status is Status.DONE for trial in journal.ordered())
+        self._cut: set[int] = set()
+        """Trials that have to end because the study's time ends, not because theirs does."""
         self._full = used_folders(study.folder)
 
     @property
@@ -62,7 +67,7 @@ class Loop:
         evaluator = self._preparing.evaluator(self._study.evaluator)
         self._executor.open(evaluator, None if math.isinf(most) else int(most))
         self._tidy()  # a run that was killed may have left what its last trial made needless
-        while not self._reached:
+        while not self._reached and not self._out_of_time():
             may_start = self._may_start()
             idle = may_start and self._fill()
             while self._queue and self._executor.free:
@@ -79,10 +84,14 @@ class Loop:
             running = tuple(number for number in self._running if number not in waiting)
             self._watch(Tick(self.used, running, self._preparing.progress()))
 
+    def _out_of_time(self) -> bool:
+        """Whether what still runs is cut off: it stays unfinished, and more time runs it again."""
+        grace = min(_GRACE, _GRACE_SHARE * (self._budget.seconds or 0.0))
+        return self._budget.seconds_left(self.used) < -grace
+
     def _may_start(self) -> bool:
         left = self._budget.trials_left(self._journal.counted) > 0 or bool(self._again)
-        late = self._tried and self._budget.too_late(self.used, self._quickest)
-        return left and not late  # one trial is always tried, however long the start took
+        return left and not self._budget.too_late(self.used, self._quickest)
 
     def _fill(self) -> bool:
         """Proposes as many trials as there are places; whether places stay free."""
@@ -141,25 +150,44 @@ class Loop:
         return [(journal.start(proposal, self.used), False) for proposal in proposals]
 
     def _submit(self, trial: Trial, again: bool) -> None:
-        limit = min(self._budget.seconds_left(self.used), self._study.trial_seconds)
-        limit = limit if self._tried else max(limit, _FIRST)
-        self._tried = True
+        limit, left = self._study.trial_seconds, self._budget.seconds_left(self.used)
+        if left < limit:
+            self._cut.add(trial.id)
         # where trials are counted no decision may look at a clock: the kill limit is outside
         timed = self._budget.seconds is not None
-        deadline = time.monotonic() + limit if timed else math.inf
+        deadline = time.monotonic() + min(left, limit) if timed else math.inf
         folder = fresh_folder(self._study.trial_folder(trial.id).absolute())
-        self._executor.submit(trial.id, Job(trial.proposal, trial.seed, folder, deadline), limit)
+        job = Job(trial.proposal, trial.seed, folder, deadline)
+        self._executor.submit(trial.id, job, limit, math.inf if timed else self._hangs_after(trial))
         self._full.add(trial.id)
         self._watch(TrialStarted(trial, again))
 
-    def _end(self, outcome: Outcome) -> None:
-        self._failures.count(self._keep(outcome))
+    def _hangs_after(self, trial: Trial) -> float:
+        """Seconds after which a trial that no clock ends is taken for a hang."""
+        full = [
+            ended.seconds / ended.proposal.fidelity
+            for ended in self._journal.trials.values()
+            if ended.status is Status.DONE and ended.family == trial.family
+        ]
+        if not full:
+            return _HANGS_UNKNOWN
+        return max(_HANGS_LEAST, _HANGS_TIMES * max(full) * trial.proposal.fidelity)
 
-    def _keep(self, outcome: Outcome) -> Trial:
-        """Records how a trial has ended."""
+    def _end(self, outcome: Outcome) -> None:
+        trial = self._keep(outcome)
+        if trial is not None:
+            self._failures.count(trial)
+
+    def _keep(self, outcome: Outcome) -> Trial | None:
+        """Records how a trial has ended; None where the end of the study's time has cut it off."""
+        trial, status = self._running.pop(outcome.trial), outcome.status
+        if status is Status.RUNNING:  # it saw that its time would not do
+            if trial.id in self._cut:
+                return None
+            status = Status.INFEASIBLE
         ended = replace(
-            self._running.pop(outcome.trial), status=outcome.status, metrics=outcome.metrics,
-            seconds=outcome.seconds, error=outcome.error,
+            trial, status=status, metrics=outcome.metrics, seconds=outcome.seconds,
+            error=outcome.error,
         )  # fmt: skip
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
@@ -184,7 +212,7 @@ def quickest(trials: Sequence[Trial]) -> float:
         (
             trial.seconds
             for trial in trials
-            if trial.status is Status.DONE and trial.proposal.origin not in (BASELINE, ENSEMBLE)
+            if trial.status is Status.DONE and trial.proposal.origin not in (BASELINE, *MADE)
         ),
         default=0.0,
     )

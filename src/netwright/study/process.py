@@ -122,6 +122,10 @@ class WorkerProcess:
         """Bytes that the worker and what it started hold in memory."""
         return sum(map(_resident, descendants(self.pid)))
 
+    def processor_seconds(self) -> float:
+        """Of the worker and what it started, those that have ended and were waited for included."""
+        return sum(map(_processor_seconds, descendants(self.pid)))
+
     def trim_log(self, most: int = LOG_BYTES) -> None:
         """Forgets what was printed when it is more than `most` bytes."""
         if os.fstat(self._log.fileno()).st_size > most:
@@ -164,3 +168,11 @@ def _resident(pid: int) -> int:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0
+
+
+def _processor_seconds(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)

@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool, Pool, StaticPool
 from netwright.errors import BrokenFile, RunError, expected, wording
 from netwright.files.folder import Folder
 from netwright.study import rows
+from netwright.study.durable import OpenFiles
 from netwright.study.identity import Identity, goes_on, new_run, other_folder
 from netwright.study.schema import (
     FILE,
@@ -54,6 +55,7 @@ class Store:
         self._engine = engine
         self._writes = writes
         self._events = 0
+        self._files = OpenFiles()
 
     @classmethod
     def write(cls, folder: Path, identity: Identity) -> Self:
@@ -70,6 +72,7 @@ class Store:
             store._check_version()
             identity.refuse_other(store.identity, folder)
             store._events = store._count_events()
+            store._files.add(folder / FILE)
         except BaseException:
             store.close()
             raise
@@ -157,14 +160,22 @@ class Store:
 
     def spend(self, seconds: float) -> None:
         """Records the wall time used by all runs of this folder."""
-        with self._begin() as connection:
+        with self._changing() as connection:
             connection.execute(_SPEND, {"seconds": seconds})
 
     def _change(self, statement: sql.Executable, row: Mapping[str, Any], seconds: float) -> None:
-        with self._begin() as connection:
+        with self._changing() as connection:
             connection.execute(statement, row)
             connection.execute(_SPEND, {"seconds": seconds})
         self._events += 1
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sql.Connection]:
+        """One transaction that writes; RunError where the file or its log has been deleted."""
+        with self._begin() as connection:
+            yield connection
+        self._files.add(self.folder / f"{FILE}-wal")  # the first transaction has made it
+        self._files.check()
 
     def _rows(self) -> list[Mapping[str, Any]]:
         """All trials' rows. No more text than the file holds: damaged pages can repeat rows."""

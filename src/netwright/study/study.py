@@ -37,6 +37,7 @@ from netwright.strategies.base import (
 from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.checks import check_given
+from netwright.study.durable import deleted, sync_tree
 from netwright.study.events import Event
 from netwright.study.executors import Executor, Supervised
 from netwright.study.folders import fresh_folder, temporary_folder, trial_folder
@@ -46,12 +47,13 @@ from netwright.study.lock import FolderLock
 from netwright.study.loop import Loop, quickest
 from netwright.study.preparing import FOLDER as SUPERNET
 from netwright.study.rows import check_measured
+from netwright.study.schema import FILE
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, ENSEMBLE, Metrics, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, MADE, Metrics, Proposal, Status, Trial
 
 D = TypeVar("D")
 
@@ -208,17 +210,24 @@ class Study(Generic[D]):
         do not count it. Where `make` raises, nothing is recorded.
         """
         begun = time.monotonic()
+        self.check_kept()
         with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
             silent = Listener(self.strategy, self.space, lambda trial: False)  # no replay for it
             journal = Journal(store, silent, self.seed, self.objectives, self.limits)
             folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
             metrics = make(folder)
+            sync_tree(folder)
             trial = journal.start(proposal, store.seconds)
             seconds = time.monotonic() - begun
             ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)
             journal.end(ended, store.seconds)
             self._trials, self._front = journal.ordered(), journal.front
         return self._trials[-1]
+
+    def check_kept(self) -> None:
+        """RunError where the log that this study has read or written is gone."""
+        if self._trials and not Store.begun(self.folder):
+            raise deleted(self.folder / FILE)
 
     def close(self) -> None:
         """Ends the workers, if any; a study whose `run` has returned has none."""
@@ -255,7 +264,7 @@ class Study(Generic[D]):
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
-        given = trial.proposal.origin in (BASELINE, ENSEMBLE)
+        given = trial.proposal.origin in (BASELINE, *MADE)
         return not given or self.space.holds(trial.candidate)
 
     def _open_journal(self, store: Store) -> Journal:
@@ -271,7 +280,7 @@ class Study(Generic[D]):
         """RunError where a log that was changed by others holds what this study cannot have."""
         check_measured(trials, self.objectives, self.folder)
         for trial in trials:
-            if trial.proposal.origin in (BASELINE, ENSEMBLE):
+            if trial.proposal.origin in (BASELINE, *MADE):
                 continue
             try:
                 self.space.check(trial.candidate)

@@ -23,13 +23,20 @@ _BEAT = 0.1
 """Seconds between looks at clocks and memory."""
 _STARTS = 3
 """So many workers may die one after the other before any of them is ready."""
+_LOOK = 2.0
+"""Seconds between looks at the processor time that trials have used."""
+_NO_TIME = 0.1
+"""Less processor time than this, in seconds, is none: a thread that only wakes up takes some."""
 _PATIENCE = 5.0
 """Seconds after which a trial counts as ended though the kernel still holds a process of it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a submitted trial ended; `seconds` is the wall time it ran, pauses left out."""
+    """How a submitted trial ended; `seconds` is the wall time it ran, pauses left out.
+
+    The status is RUNNING where the evaluator gave up because its deadline was too near.
+    """
 
     trial: int
     status: Status
@@ -57,6 +64,10 @@ class _Worker:
         self.jobs = 0
         self.began = 0.0
         self.limit = math.inf
+        self.hangs_after = math.inf
+        self.used = 0.0
+        """Processor seconds when it was last seen to work, at `worked_at`."""
+        self.worked_at = time.monotonic()
         self.stopped_at: float | None = None
         self.outcome: Outcome | None = None
         self.killed_at = math.inf
@@ -64,6 +75,13 @@ class _Worker:
     def seconds(self, now: float) -> float:
         """How long the trial has run; `began` is moved on by every pause."""
         return (self.stopped_at or now) - self.began
+
+    def idle(self, now: float) -> float:
+        """Seconds for which it has used no processor time, as seen by regular calls."""
+        used = self.process.processor_seconds()
+        if abs(used - self.used) > _NO_TIME:  # less: a process of it has ended
+            self.used, self.worked_at = used, now
+        return now - self.worked_at
 
     def ended(self, status: Status, metrics: Metrics, error: str) -> Outcome:
         now = time.monotonic()
@@ -74,12 +92,14 @@ class _Worker:
 class Rules:
     """What a worker may take: bytes of memory in all, and jobs until it is replaced.
 
-    `grace` is how many seconds a trial may go over its time before it is killed.
+    `grace` is how many seconds a trial may go over its time before it is killed, `idle` for how many
+    it may use no processor time.
     """
 
     memory: float = math.inf
     jobs: int = 200
     grace: float = 2.0
+    idle: float = 60.0
 
 
 class Supervisor:
@@ -94,6 +114,7 @@ class Supervisor:
         self._outcomes: list[Outcome] = []
         self._failed_starts = 0
         self._next_beat = 0.0
+        self._next_look = 0.0
         self._wanted = workers
         self._workers: list[_Worker] = []
         self._staff()
@@ -103,11 +124,14 @@ class Supervisor:
         """How many jobs could start now; none while a trial is alone on the machine."""
         return 0 if self._alone else sum(one.state is _State.IDLE for one in self._workers)
 
-    def submit(self, trial: int, job: Job, limit: float) -> None:
-        """Hands the job to a free worker, for at most `limit` seconds."""
+    def submit(
+        self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
+    ) -> None:
+        """Hands the job to a free worker; see `Executor.submit`."""
         worker = next(one for one in self._workers if one.state is _State.IDLE)
         worker.state, worker.trial, worker.limit = _State.BUSY, trial, limit
-        worker.began = time.monotonic()
+        worker.hangs_after = hangs_after
+        worker.began = worker.worked_at = time.monotonic()
         worker.jobs += 1
         worker.process.trim_log(0)
         worker.process.mail.send(cloudpickle.dumps(replace(job, alone=nullcontext)))
@@ -232,27 +256,53 @@ class Supervisor:
 
     def _check_rules(self) -> None:
         now = time.monotonic()
+        look = now >= self._next_look
+        if look:
+            self._next_look = now + min(_LOOK, self._rules.idle / 4)
         for worker in self._workers:
-            if (
-                worker.state is _State.DYING
-                and worker.outcome
-                and now > worker.killed_at + _PATIENCE
-            ):
-                self._outcomes.append(worker.outcome)
-                worker.outcome = None
-            if worker.state is not _State.BUSY:
-                continue
-            worker.process.trim_log()
-            if worker.stopped_at is None and worker.seconds(now) > worker.limit + self._rules.grace:
-                self._refuse(worker, f"took longer than {worker.limit:.3g} s")
-            elif self._rules.memory < math.inf:
-                taken = worker.process.memory()
-                if taken > self._rules.memory:
-                    most = f"{self._rules.memory / 1e6:,.0f} MB"
-                    self._refuse(worker, f"took more memory than {most}: {taken / 1e6:,.0f} MB")
+            if worker.state is _State.DYING:
+                self._give_up_waiting(worker, now)
+            elif worker.state is _State.BUSY:
+                worker.process.trim_log()
+                self._check_trial(worker, now, look)
+            elif look and worker.state is _State.STARTING and self._is_idle(worker, now):
+                worker.process.kill()  # a start that failed, once it is buried
 
-    def _refuse(self, worker: _Worker, reason: str) -> None:
-        self._dismiss(worker, worker.ended(Status.INFEASIBLE, {}, reason))
+    def _give_up_waiting(self, worker: _Worker, now: float) -> None:
+        """Hands over the outcome of a trial of which the kernel still holds a process."""
+        if worker.outcome and now > worker.killed_at + _PATIENCE:
+            self._outcomes.append(worker.outcome)
+            worker.outcome = None
+
+    def _check_trial(self, worker: _Worker, now: float, look: bool) -> None:
+        """Ends a trial that is over its time or memory, or that hangs."""
+        if worker.stopped_at is None:
+            seconds = worker.seconds(now)
+            if seconds > worker.limit + self._rules.grace:
+                reason = f"took longer than {worker.limit:.3g} s"
+                return self._refuse(worker, Status.INFEASIBLE, reason)
+            if seconds > worker.hangs_after:
+                reason = f"hung: it ran for more than {worker.hangs_after:,.0f} s"
+                return self._refuse(worker, Status.FAILED, reason)
+            if look and self._is_idle(worker, now):
+                reason = f"hung: it used no processor time for {self._rules.idle:.0f} s"
+                return self._refuse(worker, Status.FAILED, reason)
+        if self._rules.memory < math.inf:
+            taken = worker.process.memory()
+            if taken > self._rules.memory:
+                most = f"{self._rules.memory / 1e6:,.0f} MB"
+                reason = f"took more memory than {most}: {taken / 1e6:,.0f} MB"
+                return self._refuse(worker, Status.INFEASIBLE, reason)
+        return None
+
+    def _is_idle(self, worker: _Worker, now: float) -> bool:
+        """Whether it has done nothing for too long; who waits to run alone does nothing rightly."""
+        if worker.stopped_at or (worker in self._alone and worker is not self._alone[0]):
+            worker.worked_at = now
+        return worker.idle(now) > self._rules.idle
+
+    def _refuse(self, worker: _Worker, status: Status, reason: str) -> None:
+        self._dismiss(worker, worker.ended(status, {}, reason))
 
     # Alone on the machine: the first in the queue runs, the others stand still
 
@@ -289,7 +339,9 @@ class Supervisor:
 
     def _go_on(self, worker: _Worker) -> None:
         if worker.stopped_at is not None:
-            worker.began += time.monotonic() - worker.stopped_at
+            pause = time.monotonic() - worker.stopped_at
+            worker.began += pause
+            worker.worked_at += pause
             worker.stopped_at = None
             worker.process.resume()
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from netwright.errors import InfeasibleCandidate
+from netwright.errors import InfeasibleCandidate, OutOfTime
+from netwright.study.durable import sync_tree
 from netwright.study.pipes import read_message, write_message
 from netwright.trials.trial import Job, Metrics, Status
 
@@ -40,8 +41,11 @@ class Verdict(NamedTuple):
 def evaluate(evaluator: Callable[[Job], Metrics], job: Job) -> Verdict:
     """Runs the evaluator; whatever it raises becomes a status and a sentence."""
     try:
-        found = evaluator(job)
-        return Verdict(Status.DONE, {str(name): float(found[name]) for name in found}, "")
+        metrics = evaluator(job)
+        sync_tree(job.folder)
+        return Verdict(Status.DONE, {str(name): float(metrics[name]) for name in metrics}, "")
+    except OutOfTime as error:
+        return Verdict(Status.RUNNING, {}, str(error))
     except InfeasibleCandidate as error:
         return Verdict(Status.INFEASIBLE, {}, str(error))
     except MemoryError as error:

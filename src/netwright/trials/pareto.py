@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import Metrics, Status, Trial
+from netwright.trials.trial import CONSTANT, Metrics, Status, Trial
 
 
 def losses(metrics: Sequence[Metrics], objectives: Sequence[Objective]) -> NDArray[np.float64]:
@@ -40,7 +40,8 @@ def pareto_front(
 ) -> list[Trial]:
     """The finished, full-fidelity trials within the limits that no other such trial dominates.
 
-    Best first objective first. Of trials with equal losses the earliest stays.
+    Best first objective first. Of trials with equal losses the earliest stays. The constant
+    prediction, which costs nothing, is on it only where there is nothing else.
     """
     able = [
         trial
@@ -50,6 +51,7 @@ def pareto_front(
         and all(limit.keeps(trial.metrics) for limit in limits)
         and all(np.isfinite(objective.loss(trial.metrics)) for objective in objectives)
     ]
+    able = [trial for trial in able if trial.proposal.origin != CONSTANT] or able
     return [able[i] for i in nondominated(losses([one.metrics for one in able], objectives))]
 
 

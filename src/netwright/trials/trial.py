@@ -32,6 +32,10 @@ BASELINE = "baseline"
 """The origin of trials that a study was given instead of proposed."""
 ENSEMBLE = "ensemble"
 """The origin of averages: the candidate has a weight for each member's trial, its parents."""
+CONSTANT = "constant"
+"""The origin of the constant prediction, which is delivered where no trial has finished in time."""
+MADE = (ENSEMBLE, CONSTANT)
+"""The origins of trials that no search has proposed: budgets and strategies do not count them."""
 LIGHT = "light"
 """True among the values of an average whose members are of one fold each."""
 REFIT = "refit"
@@ -98,3 +102,9 @@ class Trial:
     @property
     def candidate(self) -> Candidate:
         return self.proposal.candidate
+
+    @property
+    def family(self) -> str:
+        """The value of the decision at the root of the space, such as ``lightgbm``; else empty."""
+        root = self.candidate.values.get("")
+        return root if isinstance(root, str) else ""

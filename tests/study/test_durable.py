@@ -1,0 +1,125 @@
+"""What is recorded is on the disk before it is recorded, and its loss is noticed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from netwright.errors import RunError
+from netwright.space.candidate import Candidate
+from netwright.space.choices import Integer
+from netwright.space.space import Space
+from netwright.strategies.random import RandomSearch
+from netwright.study import durable
+from netwright.study.executors import InProcess
+from netwright.study.schema import FILE
+from netwright.study.store import Store
+from netwright.study.study import Study
+from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
+
+SPACE = Space({"x": Integer(0, 99)})
+
+
+@dataclass
+class Leaves:
+    """Leaves two files in the job's folder, and calls `after` with the number of the trial."""
+
+    after: Callable[[int], object] = lambda number: None
+    metrics: tuple[str, ...] = ("loss",)
+
+    def __call__(self, job: Job) -> Metrics:
+        (job.folder / "fold-0").mkdir()
+        (job.folder / "fold-0" / "weights").write_text("weights")
+        (job.folder / "held-out").write_text("predictions")
+        self.after(int(job.folder.name))
+        return {"loss": float(str(job.proposal.candidate.values["x"]))}
+
+
+def study(run: Path, evaluator: Leaves) -> Study[object]:
+    return Study(
+        SPACE, evaluator, objectives="loss:min", strategy=RandomSearch(), run=run,
+        executor=InProcess(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [".", FILE, f"{FILE}-wal"])
+def test_a_file_deleted_during_the_search_ends_it(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+
+    def delete(trial: int) -> None:
+        if trial == 3:
+            path = run / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    with pytest.raises(RunError, match=r"was deleted or replaced during the search"):
+        study(run, Leaves(delete)).run(trials=6)
+
+
+def test_a_database_replaced_during_the_search_ends_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def replace(trial: int) -> None:
+        if trial == 2:
+            shutil.copyfile(run / FILE, tmp_path / "copy")
+            (tmp_path / "copy").replace(run / FILE)
+
+    with pytest.raises(RunError, match=rf"{FILE} was deleted or replaced"):
+        study(run, Leaves(replace)).run(trials=4)
+
+
+def test_nothing_is_added_to_a_run_that_is_gone(tmp_path: Path) -> None:
+    searched = study(tmp_path / "run", Leaves()).run(trials=2)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(RunError, match=r"was deleted or replaced"):
+        searched.add(Proposal(Candidate({"x": 1}), origin="ensemble"), lambda folder: {"loss": 0.0})
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_reach_the_disk_before_their_trial_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        happened.append(str(path.relative_to(run)))
+
+    def end(store: Store, trial: Trial, seconds: float) -> None:
+        happened.append(f"{trial.status}")
+        record(store, trial, seconds)
+
+    run, record = tmp_path / "run", Store.end
+    monkeypatch.setattr(durable.os, "fsync", fsync)
+    monkeypatch.setattr(Store, "end", end)
+    study(run, Leaves()).run(trials=1)
+    assert happened.pop() == Status.DONE
+    assert set(happened) == {
+        "trials", "trials/1", "trials/1/held-out", "trials/1/fold-0", "trials/1/fold-0/weights",
+    }  # fmt: skip
+
+
+def test_an_empty_folder_costs_no_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trial").mkdir()
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_file", synced.append)
+    durable.sync_tree(tmp_path / "trial")
+    assert synced == []
+
+
+def test_links_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_text("x")
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "trial" / "file").symlink_to(tmp_path / "elsewhere" / "file")
+    (tmp_path / "trial" / "own").write_text("x")
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_file", synced.append)
+    durable.sync_tree(tmp_path / "trial")
+    assert synced == [tmp_path / "trial" / "own", tmp_path / "trial", tmp_path]
