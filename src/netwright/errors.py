@@ -8,6 +8,7 @@
     │   └── InvalidCandidate           a candidate does not fit its space
     ├── InfeasibleCandidate            a candidate cannot be built, trained or afforded
     ├── RunError                       a run folder cannot be used for this study
+    │   └── BrokenFile                 a file in it is missing, damaged or not a regular file
     ├── ExportError                    a model cannot be written as one exact ONNX file
     └── MissingExtra (ImportError)     an optional dependency is not installed
 
@@ -76,6 +77,10 @@ class OutOfTime(InfeasibleCandidate):
 
 class RunError(NetwrightError):
     """A run folder cannot be used: other data, another version, or not writable."""
+
+
+class BrokenFile(RunError):
+    """A file of a run folder is missing, damaged, or no regular file; the sentence names it."""
 
 
 class ExportError(NetwrightError):

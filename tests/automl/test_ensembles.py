@@ -18,6 +18,7 @@ from netwright.automl.ensembles import (
     members,
 )
 from netwright.evaluators.folds import HELD_OUT
+from netwright.files.folder import Folder
 from netwright.pipelines.ensemble import GreedySelection, halves
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
@@ -165,7 +166,10 @@ def test_of_a_candidate_the_trial_with_most_folds_counts(tmp_path: Path) -> None
         if one.id != 4:  # its folder has been emptied
             (tmp_path / str(one.id)).mkdir()
             np.save(tmp_path / str(one.id) / HELD_OUT, np.zeros(3))
-    found = members(trials, lambda number: tmp_path / str(number))
+    found, broken = members(
+        trials, lambda number: Folder(tmp_path) / str(number), lambda folds: np.ones(3, bool), 0
+    )
+    assert not broken
     assert [one.trial.id for one in found] == [2, 3]
 
 

@@ -126,7 +126,7 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
         return Choice(shares, 1.0, {"rmse": 1.0, "folds": 8.0})
 
     monkeypatch.setattr(front, "choose", chosen)
-    wanted = front.wanted_of(study, found)
+    wanted = front.wanted_of(study, found, [])
     assert wanted is not None
     assert len(wanted.averages) == left
     assert len(wanted.averages[0].shares) == (3 if small > 1 else 2)

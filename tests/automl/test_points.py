@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +13,18 @@ import numpy as np
 import pytest
 
 from netwright.automl import points
+from netwright.automl.average_checks import check_averages
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, fit
 from netwright.automl.reopen import delivered
 from netwright.data.task import Task, task
 from netwright.deploy.model import load
+from netwright.errors import RunError
+from netwright.evaluators.folds import HELD_OUT
+from netwright.space.candidate import Candidate
 from netwright.study.executors import InProcess
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import REFIT
+from netwright.trials.trial import ENSEMBLE, REFIT, Proposal, Status, Trial
 
 FAMILIES = ("extra_trees", "lightgbm", "linear")
 
@@ -143,3 +149,106 @@ def test_of_several_objectives_the_front_is_what_nothing_beats(line: Task, tmp_p
     found._chosen = best.id
     found._agreed = dict.fromkeys(found.rows, outcome.parity)
     assert {row.trial for row in found.front()} == {best.id, equal.id, fast.id}
+
+
+@pytest.fixture(scope="module")
+def searched(line: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two trials, whose best is not delivered any more."""
+    run = tmp_path_factory.mktemp("searched") / "run"
+    search(line, run, 2)
+    (run / "model.onnx").unlink()
+    for path in run.glob("trials/*/checked.json"):
+        path.unlink()
+    return run
+
+
+def spoiled(path: Path, how: str) -> None:
+    """The file, empty as a power cut leaves it, or otherwise of no use."""
+    if how == "link":
+        path.rename(path.parents[3] / "elsewhere.npy")
+        path.symlink_to(path.parents[3] / "elsewhere.npy")
+    elif how == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+    elif how == "infinite":
+        np.save(path, np.load(path) + np.inf)
+    else:
+        path.write_bytes(path.read_bytes()[:-1] if how == "cut" else b"")
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "link", "pipe", "infinite"])
+def test_broken_predictions_cost_their_trial_not_the_delivery(
+    how: str, line: Task, searched: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched, run)
+    spoiled(run / "trials" / "1" / HELD_OUT, how)
+    outcome = search(line, run, 2)
+    (sentence,) = (one for one in outcome.left_out if "trial 1" in one)
+    assert "trial 1 takes no part in averages: " in sentence
+    assert HELD_OUT in sentence
+    assert 1 not in outcome.best.proposal.parents
+    assert outcome.best.id != 1
+    assert load(run).predict(line.features.arrays) is not None
+
+
+@pytest.mark.parametrize("name", ["pipeline.json", "*.safetensors"])
+def test_broken_weights_cost_their_trial_not_the_delivery(
+    name: str, line: Task, searched: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched, run)
+    (path,) = (run / "trials" / "1" / "fold-0").glob(name)
+    path.write_bytes(b"")
+    outcome = search(line, run, 2)
+    assert any("trial 1 cannot be used" in one and path.name in one for one in outcome.left_out)
+    assert 1 not in outcome.best.proposal.parents
+    assert outcome.best.id != 1
+
+
+def test_links_in_place_of_a_trial_and_its_files_are_not_followed(
+    line: Task, searched: Path, tmp_path: Path
+) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    shutil.copytree(searched, run)
+    outside.mkdir()
+    (outside / "precious").write_text("kept")
+    shutil.rmtree(run / "trials" / "1")
+    (run / "trials" / "1").symlink_to(outside)
+    (run / "trials" / "2" / ".model.onnx.part").symlink_to(outside / "precious")
+    (run / ".model.onnx.part").symlink_to(outside / "precious")
+    outcome = search(line, run, 2)
+    assert 1 not in outcome.best.proposal.parents
+    assert (run / "model.onnx").is_file()
+    assert [path.read_text() for path in outside.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("values", "parents", "sentence"),
+    [
+        ({"trial 1": 1.0, "threshold": 0.5}, (1,), "temperature in trial 2 .* must be a number"),
+        ({"trial 1": "all", "temperature": 1, "threshold": 0.5}, (1,), "trial 1 in trial 2"),
+        ({"trial 1": 1, "temperature": 0, "threshold": 0.5}, (1,), "must be above 0"),
+        ({"trial 1": 1, "temperature": 1, "threshold": 0.5}, (), "members of trial 2"),
+        ({"trial 2": 1, "temperature": 1, "threshold": 0.5}, (2,), "must be finished before it"),
+        ({"trial 9": 1, "temperature": 1, "threshold": 0.5}, (9,), "must be finished before it"),
+        (
+            {"trial 1": 1, "temperature": 1, "threshold": 0.5, "members": 0}, (1,),
+            "members of trial 2 .* must be a whole number",
+        ),
+    ],
+)  # fmt: skip
+def test_an_average_of_what_there_is_not_is_refused(
+    values: dict[str, Any], parents: tuple[int, ...], sentence: str
+) -> None:
+    whole = Trial(1, Proposal(Candidate({})), 0, Status.DONE, {"rmse": 1.0})
+    average = Proposal(Candidate(values), origin=ENSEMBLE, parents=parents)
+    with pytest.raises(RunError, match=sentence):
+        check_averages([whole, Trial(2, average, 0, Status.DONE)], Path("run"))
+
+
+@pytest.mark.parametrize("folds", [-1.0, 1e12, float("nan"), float("inf")])
+def test_a_number_of_folds_that_no_trial_has_is_refused(folds: float) -> None:
+    trial = Trial(1, Proposal(Candidate({})), 0, Status.DONE, {"folds": folds})
+    with pytest.raises(RunError, match="folds of trial 1 of run must be from 0 to 100"):
+        check_averages([trial], Path("run"))

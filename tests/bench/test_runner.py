@@ -327,3 +327,43 @@ def test_the_strategies_of_a_folder_are_those_with_every_seed(
     file = compare(third, tmp_path, executor=InProcess()).file
     assert strategies_in(file, range(2)) == ["evolution", "random", "third"]
     assert strategies_in(file, range(3)) == ["third"]
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "protocol.json"])
+@pytest.mark.parametrize("text", ["", "[]", "random,1", "\xff", '{"table": 3}'])
+def test_a_damaged_comparison_is_refused(
+    name: str, text: str, table: TableBenchmark, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    compare(comparison(table, 1), run, executor=InProcess())
+    head = "strategy,seed\n" if name == "runs.csv" and text else ""
+    (run / name).write_bytes(head.encode() + text.encode("latin-1"))
+    with pytest.raises(RunError, match=rf"run/{name} must be"):
+        compare(comparison(table, 1), run, executor=InProcess())
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "protocol.json", "parts"])
+def test_links_in_a_comparison_are_not_followed(
+    name: str, table: TableBenchmark, tmp_path: Path
+) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.csv").write_text("kept")
+    (outside / "b.writing").write_text("kept")
+    compare(comparison(table, 1), run, executor=InProcess())
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(outside if name == "parts" else outside / "a.csv")
+    with pytest.raises(RunError, match=rf"run/{name} must be a (file|folder), got a link"):
+        compare(comparison(table, 1), run, executor=InProcess())
+    assert [path.read_text() for path in outside.iterdir()] == ["kept", "kept"]
+
+
+def test_a_damaged_part_is_run_again(table: TableBenchmark, tmp_path: Path) -> None:
+    compare(comparison(table, 2), tmp_path / "whole", executor=InProcess())
+    compare(comparison(table, 1), tmp_path / "run", executor=InProcess())
+    parts = tmp_path / "run" / "parts"
+    parts.mkdir()
+    (parts / "a.csv").write_text("random,1,x\n")
+    (parts / "b.csv").symlink_to(tmp_path / "whole" / "runs.csv")
+    runs = compare(comparison(table, 2), tmp_path / "run", executor=InProcess())
+    assert read(runs.file).equals(read(tmp_path / "whole" / "runs.csv"))

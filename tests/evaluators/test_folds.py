@@ -130,6 +130,26 @@ def test_folds_of_another_candidate_are_not_taken_over(data: Task, tmp_path: Pat
     assert (by_parent == alone).all()
 
 
+@pytest.mark.parametrize("name", [HELD_OUT, "pipeline.json", "*.safetensors"])
+@pytest.mark.parametrize("spoil", ["empty", "cut", "link"])
+def test_a_fold_that_a_parent_left_damaged_is_fitted_anew(
+    name: str, spoil: str, data: Task, tmp_path: Path
+) -> None:
+    evaluator = CrossValidate(SPACE, data, folds=2)
+    evaluator(job(tmp_path, 1, fidelity=0.5))
+    evaluator(job(tmp_path, 3))
+    (path,) = (tmp_path / "1" / "fold-0").glob(name)
+    if spoil == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_bytes(b"" if spoil == "empty" else path.read_bytes()[:-1])
+    found = evaluator(job(tmp_path, 2, parents=(1,)))
+    assert found["folds"] == 2
+    by_parent, alone = (np.load(tmp_path / place / HELD_OUT) for place in ("2", "3"))
+    assert (by_parent == alone).all()
+
+
 def test_without_time_for_another_fold_a_promotion_has_failed(data: Task, tmp_path: Path) -> None:
     evaluator = CrossValidate(SPACE, data, folds=4)
     evaluator(job(tmp_path, 1, fidelity=0.25))

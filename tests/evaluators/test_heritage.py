@@ -73,6 +73,20 @@ def test_a_child_starts_where_its_parent_ended(image_task: Task, tmp_path: Path)
     assert child["log_loss"] < alone["log_loss"] / 2
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "pipeline.json", "candidate.json"])
+def test_a_parent_with_a_damaged_file_gives_nothing(
+    name: str, image_task: Task, tmp_path: Path
+) -> None:
+    evaluator = TrainAndValidate(SPACE, image_task, inherit=0.2)
+    evaluator(job(tmp_path, 1, SMALL))
+    (tmp_path / "1" / name).write_bytes(b"")
+    child = evaluator(job(tmp_path, 2, SMALL, (1,)))
+    assert child["inherited"] == 0
+    (loss,) = about(tmp_path, 2)["losses"]
+    assert loss.startswith("trial 1 has left nothing to start from: ")
+    assert name in loss
+
+
 def test_the_module_to_be_trained_computes_what_the_parent_does(
     image_task: Task, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from oneshot_tools import stripes
+from safetensors import safe_open
+from safetensors.torch import load, save
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, RunError
@@ -81,6 +83,27 @@ def test_what_is_preferred_after_an_epoch_does_not_depend_on_how_far_it_is_by_no
     other = search(seed=1)
     other.train_to(1)
     assert other.record[0] != ahead.record[0]
+
+
+@pytest.mark.parametrize("spoil", ["empty", "cut", "link", "tensors", "record"])
+def test_a_damaged_checkpoint_is_refused(spoil: str, tmp_path: Path) -> None:
+    run = tmp_path / "supernet"
+    search(folder=run).train_to(1)
+    (path,) = run.iterdir()
+    tensors = load(path.read_bytes())
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    if spoil == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    elif spoil == "tensors":
+        path.write_bytes(save({name: torch.zeros(3) for name in tensors}, metadata))
+    elif spoil == "record":
+        path.write_bytes(save(tensors, metadata | {"record": '[["low", 2, {}]]'}))
+    else:
+        path.write_bytes(b"" if spoil == "empty" else path.read_bytes()[:-1])
+    with pytest.raises(RunError, match=r"state\.safetensors"):
+        search(folder=run)
 
 
 def test_a_checkpoint_of_another_search_is_refused(tmp_path: Path) -> None:

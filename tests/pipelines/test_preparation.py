@@ -9,7 +9,7 @@ import pytest
 from step_tools import both, categories, dates, emitted, numbers, texts
 
 from netwright.data.task import Table, Task, task
-from netwright.errors import InfeasibleCandidate
+from netwright.errors import BrokenFile, InfeasibleCandidate
 from netwright.networks.training import Training
 from netwright.pipelines import pipeline as pipelines
 from netwright.pipelines.categories import Categories
@@ -68,7 +68,7 @@ def test_names_that_states_use_may_be_columns() -> None:
     table = dates(map=[1, 2], has=[5, 5 * 10**18])
     fitted = Numeric(parts=True).fit(table)
     assert read(json.loads(json.dumps(written(fitted))), STEPS) == fitted
-    with pytest.raises(KeyError):
+    with pytest.raises(BrokenFile, match="must be made of TableInputs"):
         read({"is": "Popen", "has": {}}, STEPS)
 
 

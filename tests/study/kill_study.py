@@ -19,7 +19,8 @@ from pathlib import Path
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.evolution import RegularizedEvolution
-from netwright.study.store import FILE, Store
+from netwright.study.schema import FILE
+from netwright.study.store import Store
 from netwright.study.study import Study
 from netwright.trials.objective import Objective
 

@@ -16,7 +16,8 @@ from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
 from netwright.study import durable
 from netwright.study.executors import InProcess
-from netwright.study.store import FILE, Store
+from netwright.study.schema import FILE
+from netwright.study.store import Store
 from netwright.study.study import Study
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 

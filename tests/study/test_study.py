@@ -23,7 +23,8 @@ from netwright.study.events import Tick, TrialEnded, TrialStarted
 from netwright.study.executors import InProcess, Supervised
 from netwright.study.folders import clear
 from netwright.study.journal import trial_seed
-from netwright.study.store import FILE, Store
+from netwright.study.schema import FILE
+from netwright.study.store import Store
 from netwright.study.study import Study
 from netwright.study.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective

@@ -14,7 +14,8 @@ from netwright.errors import RunError
 from netwright.space.candidate import Candidate
 from netwright.study.identity import Identity
 from netwright.study.lock import FolderLock
-from netwright.study.store import FILE, Store
+from netwright.study.schema import FILE
+from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -52,12 +53,12 @@ def test_a_trial_comes_back_as_it_was(tmp_path: Path) -> None:
 @given(st.floats())
 @settings(max_examples=200, deadline=None)
 def test_every_float_survives(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
-    from netwright.study.store import _metrics_json
+    from netwright.study.rows import metrics_json
 
-    found = float(json.loads(_metrics_json({"m": value}))["m"])
+    found = float(json.loads(metrics_json({"m": value}))["m"])
     assert found == value or (math.isnan(found) and math.isnan(value))
-    assert "NaN" not in _metrics_json({"m": value})
-    assert "Infinity" not in _metrics_json({"m": value})
+    assert "NaN" not in metrics_json({"m": value})
+    assert "Infinity" not in metrics_json({"m": value})
 
 
 def test_events_come_in_the_order_in_which_they_happened(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("CREATE TABLE wine (name)")
     connection.close()
-    with pytest.raises(RunError, match="not a study of netwright"):
+    with pytest.raises(RunError, match="must be a study of netwright, got table wine"):
         Store.write(tmp_path, IDENTITY)
     with sqlite3.connect(tmp_path / FILE) as connection:
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("wine",)]

@@ -7,14 +7,16 @@ members (TabM) a few of these may be kept. Or it is one candidate fitted again, 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.automl.average_checks import MEMBER, TEMPERATURE, THRESHOLD
 from netwright.automl.ensembles import Choice, mean_known
 from netwright.data.task import Task
-from netwright.errors import RunError
+from netwright.errors import BrokenFile, RunError
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.networks.members import members_in
 from netwright.networks.training import Training
@@ -33,12 +35,11 @@ from netwright.pipelines.pipeline import (
 )
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study
+from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import METRICS, default_metric, score
 from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, REFIT, Status, Trial
 
-_TEMPERATURE, _THRESHOLD = "temperature", "threshold"
-_MEMBER = "trial "
 _CHOOSABLE = 30
 """Rows that a fold has to hold back for members of a network to be chosen by."""
 
@@ -46,8 +47,8 @@ _CHOOSABLE = 30
 def candidate_of(choice: Choice) -> Candidate:
     """The average as a candidate, the largest shares first."""
     shares = sorted(choice.shares.items(), key=lambda one: (-one[1], one[0]))
-    values: dict[str, Any] = {f"{_MEMBER}{number}": share for number, share in shares}
-    values |= {_TEMPERATURE: choice.temperature, _THRESHOLD: choice.threshold}
+    values: dict[str, Any] = {f"{MEMBER}{number}": share for number, share in shares}
+    values |= {TEMPERATURE: choice.temperature, THRESHOLD: choice.threshold}
     values |= {LIGHT: True} if choice.light else {}
     values |= {MEMBERS: choice.members} if choice.members else {}
     values |= {REFIT: True} if choice.refit else {}
@@ -61,7 +62,7 @@ def parents_of(candidate: Candidate) -> tuple[int, ...]:
 
 def threshold_of(trial: Trial) -> float:
     """The probability of the second class from which on it is the label."""
-    return float(trial.candidate.values.get(_THRESHOLD, 0.5))  # type: ignore[arg-type]  # a number
+    return float(trial.candidate.values.get(THRESHOLD, 0.5))  # type: ignore[arg-type]  # a number
 
 
 def cross_validation(study: Study[Any]) -> CrossValidate | None:
@@ -81,9 +82,17 @@ def judging_rows(study: Study[Any], task: Task) -> NDArray[np.int64]:
     return folds.rows if folds else task.validation
 
 
+class BrokenTrial(BrokenFile):
+    """A file of `trial` is missing or damaged."""
+
+    def __init__(self, trial: int, reason: str) -> None:
+        super().__init__(f"trial {trial} cannot be used: {reason}")
+        self.trial = trial
+
+
 def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | Blend:
     """What the trial has fitted: a pipeline, or the average of several. RunError where it is gone."""
-    folder = study.trial_folder(trial.id)
+    folder = study.kept_folder(trial.id)
     if trial.proposal.origin == ENSEMBLE and not trial.candidate.values.get(REFIT):
         return average_of(study, task, trial.candidate)
     if not has_weights(folder):
@@ -92,7 +101,10 @@ def predictor(study: Study[Any], task: Task, trial: Trial) -> FittedPipeline | B
             f"are kept. Choose one of: {', '.join(str(one.id) for one in study.front)}."
         )
     (number,) = _shares(trial.candidate) or (trial.id,)  # a refit is of another trial
-    return load_trial(pipeline_of(study, task, number), folder)
+    try:
+        return load_trial(pipeline_of(study, task, number), folder)
+    except BrokenFile as error:
+        raise BrokenTrial(trial.id, str(error)) from error
 
 
 def pipeline_of(study: Study[Any], task: Task, number: int) -> Pipeline:
@@ -116,11 +128,14 @@ def held_out_of(study: Study[Any], task: Task, trial: Trial) -> NDArray[np.float
         mixed = mean_known(there, [*shares.values()])
         if mixed.ndim == 1:
             return mixed
-        return tempered(mixed.astype(np.float32), _number(trial.candidate, _TEMPERATURE))
+        return tempered(mixed.astype(np.float32), _number(trial.candidate, TEMPERATURE))
+    folder, folds = study.kept_folder(trial.id), cross_validation(study)
+    every = np.ones(len(task.validation), np.bool_)
+    seen = folds.rows_known(int(trial.metrics.get("folds", 1))) if folds else every
     for name in (HELD_OUT, "validation.npy"):
-        if (path := study.trial_folder(trial.id) / name).is_file():
-            kept: NDArray[np.floating] = np.load(path)
-            return kept
+        if folder.has(name):
+            with suppress(BrokenFile):  # as if it were gone
+                return read_predictions(folder, name, seen, len(task.classes))
     return None
 
 
@@ -140,15 +155,15 @@ def average_of(study: Study[Any], task: Task, candidate: Candidate) -> Blend:
         rows, _ = _halves(task, folds.tasks[0].validation)
         keep = int(_number(candidate, MEMBERS))
         pairs = [(1.0, _with_members(study, task, part, keep, rows))]
-    return blended(pairs, _number(candidate, _TEMPERATURE), _number(candidate, _THRESHOLD))
+    return blended(pairs, _number(candidate, TEMPERATURE), _number(candidate, THRESHOLD))
 
 
 def _shares(candidate: Candidate) -> dict[int, float]:
     """Member's trial -> its share."""
     return {
-        int(name.removeprefix(_MEMBER)): float(share)  # type: ignore[arg-type]  # a number
+        int(name.removeprefix(MEMBER)): float(share)  # type: ignore[arg-type]  # a number
         for name, share in candidate.values.items()
-        if name.startswith(_MEMBER)
+        if name.startswith(MEMBER)
     }
 
 
@@ -190,7 +205,7 @@ def known_average(study: Study[Any], choice: Choice) -> Trial | None:
     candidate = candidate_of(choice)
     done = (one for one in study.trials if one.status is Status.DONE)
     made = (one for one in done if one.proposal.origin == ENSEMBLE and one.candidate == candidate)
-    there = (one for one in made if not choice.refit or has_weights(study.trial_folder(one.id)))
+    there = (one for one in made if not choice.refit or has_weights(study.kept_folder(one.id)))
     return next(there, None)
 
 

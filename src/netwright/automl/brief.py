@@ -9,10 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Images, Kind, Task
+from netwright.errors import BrokenFile, expected
+from netwright.files.json_files import from_plain, parse
+from netwright.pipelines.blend import MAX_FOLDS
 
 FEW_ROWS = 3_000
 """Below, folds are cheap, estimates poor, and networks do well."""
 _SKEWED = 1.0
+_MAX_COUNT = 10**12
+"""Rows, columns and classes of a task; memory bounds them long before."""
+_MAX_SIDE = 65_535
+"""Pixels of a side of an image, and its channels."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,19 @@ class Brief:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Brief:
-        state = json.loads(text)
-        state["image"] = tuple(state["image"]) if state["image"] else None
-        state["families"] = tuple(state.get("families", ()))
-        return cls(**state)
+    def from_json(cls, text: str, what: str = "the run") -> Brief:
+        """The inverse of `json`. Raises RunError, which names `what`, for anything else."""
+        name = f"the task of {what}"
+        brief = from_plain(parse(text, name), cls, name)
+        counts = [brief.rows, brief.columns, brief.categorical, brief.classes, *(brief.image or ())]
+        if (
+            not all(0 <= count <= _MAX_COUNT for count in counts)
+            or not 0 <= brief.folds <= MAX_FOLDS
+        ):
+            raise BrokenFile(expected(name, "of plausible sizes", brief))
+        if brief.image and not all(1 <= side <= _MAX_SIDE for side in brief.image):
+            raise BrokenFile(expected(f"image of {name}", "of plausible sizes", brief.image))
+        return brief
 
 
 def _skewed(target: NDArray[np.float64]) -> bool:

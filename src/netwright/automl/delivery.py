@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import chain
@@ -18,7 +19,7 @@ from netwright.automl.averages import (
     judging_rows,
     threshold_of,
 )
-from netwright.automl.front import Wanted, faster, first, front, wanted_of
+from netwright.automl.front import Offer, Wanted, behind_front, faster, first, front, wanted_of
 from netwright.automl.points import Points, as_final
 from netwright.automl.reopen import delivered, searched
 from netwright.automl.supernets import supernet_doubts
@@ -102,9 +103,11 @@ def deliver(
     points = Points(study, task, before is not None, end, threads, notify)
     if cross_validation(study):
         notify(StageStarted("averaging", "the best trials"))
-    wanted = wanted_of(study, task)
+    wanted = wanted_of(study, task, points.left_out)
     if wanted is None:
         points.rest_of(points.first_of(front(study)))
+        if not points.rows:
+            points.first_of(behind_front(study))
     else:
         _averages(points, study, task, wanted, before)
     best = points.best()
@@ -160,13 +163,26 @@ def _averages(
     seconds = _TO_WRITE + _A_BYTE * wanted.bytes
     if before is None:
         points.fit_again(wanted.averages[0].shares, seconds)
-    offers = chain([before] if before else [], first(study, wanted))
+    offers = chain([before] if before else [], _first(points, study, task, wanted))
     if not points.has_time(seconds):
         offers = chain(wanted.best, offers)  # a single model is written sooner
     others = points.first_of(offers)
     points.fit_again(wanted.singles, _TO_WRITE)
     points.rest_of(faster(study, task, wanted), _LESS)
     points.rest_of(others)
+
+
+def _first(points: Points, study: Study[Any], task: Task, wanted: Wanted | None) -> Iterator[Offer]:
+    """As `first`; chosen anew, without them, where files of trials turn out to be broken."""
+    while wanted is not None:
+        known = len(points.broken)
+        for offer in first(study, wanted):
+            yield offer
+            if len(points.broken) > known:
+                wanted = wanted_of(study, task, points.left_out, points.broken)
+                break
+        else:
+            return
 
 
 def _delivered(study: Study[Any]) -> Trial | None:

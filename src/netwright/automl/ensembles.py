@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Kind
+from netwright.errors import BrokenFile
 from netwright.evaluators.folds import HELD_OUT
+from netwright.files.folder import Folder
 from netwright.pipelines.blend import tempered
 from netwright.pipelines.ensemble import GreedySelection, average, halves
 from netwright.space.candidate import Candidate
+from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import OF_LABELS, Loss, Predictions, log_loss, loss_of, predicted
 from netwright.trials.metrics import labelled, score, score_labels
 from netwright.trials.trial import Metrics, Status, Trial
@@ -99,22 +101,37 @@ class Choice:
     learnt from fewer."""
 
 
-def members(trials: Sequence[Trial], folder: Callable[[int], Path]) -> list[Member]:
-    """The finished trials whose folders still hold their predictions.
+def members(
+    trials: Sequence[Trial], folder: Callable[[int], Folder], known_rows: Callable[[int], NDArray[Any]],
+    classes: int,
+) -> tuple[list[Member], list[str]]:  # fmt: skip
+    """The finished trials whose folders still hold their predictions, and sentences on broken ones.
 
-    Of a candidate that was tried on one fold, then on more, the last.
+    Of a candidate that was tried on one fold, then on more, the last. `known_rows`: the rows
+    (bool) that a trial of so many folds predicts; `classes`: 0 for a regression.
     """
     found: dict[Candidate, Member] = {}
+    broken: list[str] = []
     for trial in trials:
-        path = folder(trial.id) / HELD_OUT
-        if trial.status is Status.DONE and path.is_file():
-            folds, before = int(trial.metrics.get("folds", 1)), found.get(trial.candidate)
-            if before is None or before.folds <= folds:
-                size = sum(
-                    one.stat().st_size for one in path.parent.rglob("fold-*/*") if one != path
-                )
-                found[trial.candidate] = Member(trial, folds, np.load(path), size)
-    return list(found.values())
+        place = folder(trial.id)
+        if trial.status is not Status.DONE or not place.has(HELD_OUT):
+            continue
+        folds, before = int(trial.metrics.get("folds", 1)), found.get(trial.candidate)
+        if before is not None and before.folds > folds:
+            continue
+        try:
+            predictions = read_predictions(place, HELD_OUT, known_rows(folds), classes)
+        except BrokenFile as error:
+            broken.append(f"trial {trial.id} takes no part in averages: {error}")
+            continue
+        found[trial.candidate] = Member(trial, folds, predictions, _bytes_in(place))
+    return list(found.values()), broken
+
+
+def _bytes_in(folder: Folder) -> int:
+    """Of the files in the folders of all folds."""
+    folds = [folder / name for name in folder.names() if name.startswith("fold-")]
+    return sum(fold.size(name) for fold in folds for name in fold.names())
 
 
 def choose(

@@ -127,8 +127,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.leaderboard_ = _frame([row.record() for row in outcome.leaderboard()])
         self.front_ = _frame([row.record() for row in outcome.front])
         self._files = {
-            row.trial: (study.trial_folder(row.trial) / "model.onnx").read_bytes()
-            for row in outcome.front
+            row.trial: study.kept_folder(row.trial).read("model.onnx") for row in outcome.front
         }
         self.n_features_in_ = int(outcome.model.card.get("width", 1))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,8 +18,9 @@ from netwright.automl.ensembles import Choice, Member, Truth, choose, members
 from netwright.automl.refits import choice_of, with_refits
 from netwright.data.task import Task
 from netwright.evaluators.latency import Latency
+from netwright.pipelines.blend import has_weights
 from netwright.study.study import Study
-from netwright.trials.trial import Trial
+from netwright.trials.trial import Status, Trial
 
 _FRONT = 24
 """So many members of the front are exported and measured; the best come first."""
@@ -51,13 +52,21 @@ class Wanted:
         return [*(one.id for one in self.best), *self.averages[-1].shares]
 
 
-def wanted_of(study: Study[Any], task: Task) -> Wanted | None:
+def wanted_of(
+    study: Study[Any], task: Task, notes: list[str], without: Collection[int] = ()
+) -> Wanted | None:
     """None where there are no folds to choose by, or an objective is of networks: an average has no
-    such figure. It is the front alone then."""
+    such figure. It is the front alone then.
+
+    `notes` takes sentences on trials whose predictions cannot be read; trials `without` take no
+    part.
+    """
     folds = cross_validation(study)
     if folds is None:
         return None
-    found = members(study.trials, study.trial_folder)
+    trials = [trial for trial in study.trials if trial.id not in without]
+    found, broken = members(trials, study.kept_folder, folds.rows_known, len(task.classes))
+    notes += [sentence for sentence in broken if sentence not in notes]
     known = {*folds.metrics, *Latency(study.space, task).metrics}
     if not found or any(one.metric not in known for one in study.objectives):
         return None
@@ -76,6 +85,17 @@ def wanted_of(study: Study[Any], task: Task) -> Wanted | None:
 def front(study: Study[Any]) -> Iterator[Offer]:
     """Of trials that have been measured each by itself."""
     yield from study.front[:_FRONT]
+
+
+def behind_front(study: Study[Any]) -> Iterator[Offer]:
+    """The other finished trials that have left something, best first: where nothing of the front
+    can be read."""
+    ahead = {trial.id for trial in study.front[:_FRONT]}
+    done = [one for one in study.trials if one.status is Status.DONE and one.id not in ahead]
+    done = [one for one in done if all(limit.keeps(one.metrics) for limit in study.limits)]
+    for trial in sorted(done, key=lambda one: study.objectives[0].loss(one.metrics)):
+        if trial.proposal.fidelity == 1 and has_weights(study.kept_folder(trial.id)):
+            yield trial
 
 
 def first(study: Study[Any], wanted: Wanted) -> Iterator[Offer]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from netwright.automl import names
+from netwright.automl.average_checks import check_averages
 from netwright.automl.brief import Brief
 from netwright.automl.delivery import Outcome, deliver, load_libraries
 from netwright.automl.families import NETWORKS, check_families, family_names
@@ -229,7 +230,7 @@ def open_study(
         first = first[:1]  # an answer; the rest of the budget is for what the search prefers
     ready = hasattr(algorithm, "ask") and not isinstance(algorithm, type)
     seeded = folds > 0 and not ready
-    return Study(
+    study = Study(
         space,
         evaluator_for(space, task, wanted, limits, folds=folds, fold_seconds=pacing.fold_seconds),
         strategy=schedule(algorithm, first, folds) if seeded else algorithm,
@@ -249,6 +250,8 @@ def open_study(
         trial_seconds=pacing.trial_seconds if folds else effort.trial_seconds,
         describe=partial(_few_words, space),
     )
+    check_averages(study.trials, folder)
+    return study
 
 
 def _few_words(space: Space[Any], trial: Trial) -> str:

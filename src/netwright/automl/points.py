@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from netwright.automl.averages import (
+    BrokenTrial,
     average_of,
     candidate_of,
     cross_validation,
@@ -24,18 +25,19 @@ from netwright.automl.averages import (
 from netwright.automl.ensembles import Choice
 from netwright.automl.front import Offer
 from netwright.automl.refits import choice_of, fit_again
-from netwright.automl.reopen import DELIVERED, Delivered, searched
+from netwright.automl.reopen import DELIVERED, MODEL, Delivered, searched
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
-from netwright.errors import NetwrightError, wording
+from netwright.errors import BrokenFile, NetwrightError, wording
 from netwright.evaluators.latency import example_feeds, measure
+from netwright.files.folder import Folder
+from netwright.files.json_files import from_plain, read_json
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.constant import fit_constant
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
 from netwright.space.candidate import Candidate
-from netwright.study.durable import sync_file
 from netwright.study.events import Callback, StageStarted, ignore
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, score
@@ -48,6 +50,11 @@ _FREE = ("parameters", "flops", "memory", "train_seconds")
 """Costs that a constant prediction does not have."""
 _CHECKED_FILE = "checked.json"
 """Beside a trial's `model.onnx`: what was found when it was checked and measured."""
+_MAX_NOTE_BYTES = 100_000
+_MEASURED = frozenset({
+    "latency", "latency_spread", "latency_threads", "batch_latency", "batch_latency_threads", "size",
+})  # fmt: skip
+"""What `measure` finds."""
 
 
 class Points:
@@ -67,6 +74,8 @@ class Points:
         self.left_out: list[str] = []
         self.unexported = False
         """Whether time or patience ended before the front was exported."""
+        self.broken: set[int] = set()
+        """Trials of which a file could not be read."""
         self._chosen: int | None = None
         self._took = 0.0
         """Seconds that the best took to be exported, checked and measured."""
@@ -182,6 +191,8 @@ class Points:
         except Exception as error:  # a file's trouble costs this file alone
             if isinstance(error, OSError) and not self.rows:  # none can be written
                 raise
+            if isinstance(error, BrokenTrial):
+                self.broken.add(error.trial)
             ours = isinstance(error, NetwrightError)
             self.left_out.append(
                 f"{name} is left out: {'' if ours else type(error).__name__ + ': '}{error}"
@@ -213,41 +224,40 @@ class Points:
 
     def _export(self, trial: Trial) -> Metrics:
         """The figures of the trial's file, which is written unless an earlier run has done so."""
-        folder = self._study.trial_folder(trial.id)
-        if known := _checked(folder):
-            self._agreed[trial.id] = Parity(**known["parity"])
+        kept = self._study.kept_folder(trial.id)
+        if known := _checked(kept):
+            self._agreed[trial.id] = known.parity
             if self._already:
-                return dict(known["measured"])
-            return self._measured(Model(folder / "model.onnx"), known["parity"])
+                return dict(known.measured)
+            kept.check(MODEL)
+            return self._measured(Model(kept.path / MODEL), known.parity)
         model: Predictor
         if trial.proposal.origin == CONSTANT:
             model = fit_constant(self._task, self._study.objectives[0].metric)
         else:
             model = predictor(self._study, self._task, trial)
-        return self._write(model, folder, trial.id, trial.metrics)
+        kept.make(replaces_links=True)  # a study tidies those that can be made again
+        return self._write(model, kept.path, trial.id, trial.metrics)
 
     def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
         """The file in the trial's folder; its latencies and size."""
         task = self._task
-        folder.mkdir(parents=True, exist_ok=True)  # a study tidies those that can be made again
         card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
         self._notify(StageStarted("exporting", f"trial {number}"))
-        file = export(model, card, folder / "model.onnx")
+        file = export(model, card, folder / MODEL)
         self._notify(StageStarted("checking", f"trial {number}"))
         rows = task.validation[:_CHECKED]
         agreed = self._agreed[number] = parity(file, model, task.features.take(rows))
-        return self._measured(file, asdict(agreed))
+        return self._measured(file, agreed)
 
-    def _measured(self, file: Model, agreed: dict[str, Any]) -> Metrics:
+    def _measured(self, file: Model, agreed: Parity) -> Metrics:
         """Latencies and size, which are noted beside the file."""
         if self._feeds is None:
             self._feeds = example_feeds(file, self._task)
         self._notify(StageStarted("measuring", f"trial {file.path.parent.name}"))
         measured = measure(file, self._feeds)
-        told = {"netwright": version("netwright"), "parity": agreed, "measured": measured}
-        part = file.path.with_name(f".{_CHECKED_FILE}.part")
-        part.write_text(json.dumps(told))
-        part.replace(file.path.with_name(_CHECKED_FILE))
+        checked = _Checked(version("netwright"), agreed, measured)
+        Folder(file.path.parent).write(_CHECKED_FILE, json.dumps(asdict(checked)))
         return measured
 
     def best(self) -> tuple[Trial, Parity] | None:
@@ -303,14 +313,27 @@ def _unexported(why: str) -> str:
     return f"more of the front is not exported: {why}. {fix}"
 
 
-def _checked(folder: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Checked:
+    """What is noted beside a trial's file: the version that checked it, and what was found."""
+
+    netwright: str
+    parity: Parity
+    measured: Mapping[str, float]
+
+
+def _checked(folder: Folder) -> _Checked | None:
     """What this version has noted beside a trial's file; None where there is nothing to rely on."""
     try:
-        told: dict[str, Any] = json.loads((folder / _CHECKED_FILE).read_text())
-        whole = told["measured"]["size"] == (folder / "model.onnx").stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
+        state = read_json(folder, _CHECKED_FILE, _MAX_NOTE_BYTES)
+        noted = from_plain(state, _Checked, str(folder.path / _CHECKED_FILE))
+    except BrokenFile:
         return None
-    return told if whole and told["netwright"] == version("netwright") else None
+    numbers = [*noted.measured.values(), noted.parity.rows, noted.parity.difference]
+    if not all(map(math.isfinite, numbers)) or not noted.measured.keys() >= _MEASURED:
+        return None
+    whole = noted.measured["size"] == folder.size(MODEL) > 0
+    return noted if whole and noted.netwright == version("netwright") else None
 
 
 def as_final(study: Study[Any], trial: Trial, front: Sequence[Row], unexported: bool) -> Model:
@@ -318,17 +341,12 @@ def as_final(study: Study[Any], trial: Trial, front: Sequence[Row], unexported: 
 
     `unexported`: more of the front may be worth exporting than there was time for.
     """
-    final = study.folder / "model.onnx"
-    part = final.with_name(".model.onnx.part")
-    shutil.copyfile(study.trial_folder(trial.id) / "model.onnx", part)
-    sync_file(part)
-    part.replace(final)
+    run = Folder(study.folder)
+    study.kept_folder(trial.id).copy(MODEL, run, MODEL, sync=True)
     numbers = tuple(row.trial for row in front)
     note = Delivered(trial.id, searched(study.trials), numbers, unexported)
-    part.write_text(json.dumps(asdict(note)))
-    part.replace(study.folder / DELIVERED)
-    sync_file(study.folder)
-    return Model(final)
+    run.write(DELIVERED, json.dumps(asdict(note)), sync=True)
+    return Model(run.path / MODEL)
 
 
 def scores_of(metrics: Metrics) -> dict[str, float]:

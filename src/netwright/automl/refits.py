@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from netwright.automl.averages import cross_validation, known_average, pipeline_of
 from netwright.automl.ensembles import Choice
 from netwright.data.task import Task
-from netwright.pipelines.blend import fold_folder, load_folds, seconds_of
+from netwright.pipelines.blend import fold_of, load_folds, seconds_of
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline
 from netwright.pipelines.refit import Settles, all_rows, refit
 from netwright.study.study import Study
@@ -103,8 +103,8 @@ def _seconds(study: Study[Any], task: Task, trial: Trial) -> float | None:
         return None
     if not isinstance(pipeline_of(study, task, trial.id).model, Settles):
         return None
-    folder = study.trial_folder(trial.id)
-    seconds = max(seconds_of(fold_folder(folder, i)) for i in range(many))
+    folder = study.kept_folder(trial.id)
+    seconds = max((seconds_of(fold_of(folder, i)) for i in range(many)), default=0.0)
     return seconds * len(folds.tasks) / (len(folds.tasks) - 1)
 
 
@@ -116,7 +116,7 @@ def _fitted(
     assert isinstance(pipeline, TablePipeline)
     begun = time.monotonic()
     try:
-        parts = load_folds(pipeline, study.trial_folder(trial.id)).parts
+        parts = load_folds(pipeline, study.kept_folder(trial.id)).parts
         fitted = refit(pipeline, parts, whole, seed=study.seed % 2**31, deadline=end)
     except Exception as error:  # the best is delivered all the same
         return f"trial {trial.id} is not fitted again on all rows: {error}"

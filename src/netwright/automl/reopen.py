@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netwright.automl.average_checks import check_averages
 from netwright.automl.brief import Brief
 from netwright.automl.spaces import space_for
-from netwright.errors import RunError, expected, plural, wording
+from netwright.errors import BrokenFile, RunError, expected, plural, wording
+from netwright.files.folder import Folder
+from netwright.files.json_files import from_plain, read_json
 from netwright.report.tables import Row, leaderboard
 from netwright.space.space import Space
 from netwright.study.identity import new_run
+from netwright.study.rows import check_measured
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import MADE, Status, Trial
 
 DELIVERED = "delivered.json"
-"""In a run folder: which trial its `model.onnx` is of."""
+"""In a run folder: which trial its `MODEL` is of."""
+MODEL = "model.onnx"
+"""The delivered file in a run folder, and the exported one in a trial's."""
+_MAX_NOTE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,13 @@ def _again() -> str:
 
 def delivered(folder: Path) -> Delivered | None:
     """What the run's `model.onnx` is; None where that is not known."""
+    run = Folder(folder)
     try:
-        found = Delivered(**json.loads((folder / DELIVERED).read_text()))
-        found = replace(found, front=tuple(found.front))
-    except (OSError, ValueError, TypeError):
+        state = read_json(run, DELIVERED, _MAX_NOTE_BYTES)
+        found = from_plain(state, Delivered, str(folder / DELIVERED))
+    except BrokenFile:
         return None
-    return found if (folder / "model.onnx").is_file() else None
+    return found if run.has_file(MODEL) else None
 
 
 def searched(trials: Iterable[Trial]) -> int:
@@ -109,7 +116,7 @@ def kept_brief(folder: Path) -> Brief | None:
         return None
     with Store.read(folder) as store:
         notes = store.identity.notes
-    return Brief.from_json(notes["brief"]) if "brief" in notes else None
+    return Brief.from_json(notes["brief"], str(folder)) if "brief" in notes else None
 
 
 def reopen(folder: Path) -> Reopened:
@@ -119,7 +126,9 @@ def reopen(folder: Path) -> Reopened:
     notes = identity.notes
     if "brief" not in notes:
         raise RunError(f"{folder} must be a run of netwright fit, got a study of another space.")
-    brief = Brief.from_json(notes["brief"])
+    brief = Brief.from_json(notes["brief"], str(folder))
+    check_measured(trials, identity.objectives, folder)
+    check_averages(trials, folder)
     space = space_for(brief)
     if space.fingerprint != identity.space:
         raise RunError(

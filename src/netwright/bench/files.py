@@ -6,6 +6,7 @@ them in, and is only ever replaced as a whole.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -20,8 +21,10 @@ from typing import Any
 
 from netwright.bench.protocol import Protocol
 from netwright.bench.race import Step
-from netwright.errors import InputError, RunError, expected, wording
+from netwright.errors import BrokenFile, InputError, Phrase, RunError, expected, wording
 from netwright.evaluators.table import TableBenchmark
+from netwright.files.folder import Folder
+from netwright.files.json_files import read_json
 from netwright.strategies.base import Algorithm, name_of
 
 COLUMNS = (
@@ -29,6 +32,7 @@ COLUMNS = (
     "overhead_ms", "reported",
 )  # fmt: skip
 """Of `runs.csv`, before the searched metrics, which are called ``search_NAME``."""
+_MAX_TERMS_BYTES, _MAX_RUNS_BYTES = 10 << 20, 4 << 30
 _DIGESTED = 1 << 25
 """Bytes of a table's file that tell it from others."""
 
@@ -150,6 +154,8 @@ class Files:
     ) -> None:
         self.folder, self.parts = folder, folder.absolute() / "parts"
         self.file, self.terms = folder / "runs.csv", folder / "protocol.json"
+        self._kept = Folder(folder)
+        self._parts = self._kept / self.parts.name
         self._identity = _identity(table, protocol)
         self._about = {name: _about(algorithm) for name, algorithm in entrants.items()}
         self._searched = [one.metric for one in protocol.search]
@@ -171,18 +177,22 @@ class Files:
                 f"{changed[0]} has changed since its runs in {self.folder}: its settings or its "
                 f"code. {_anew()}"
             )
-        self.parts.mkdir(exist_ok=True)
-        for torn in self.parts.glob("*.writing"):
-            torn.unlink()
+        self._parts.make()
+        self._remove_torn()
         self.join(without=set(self._about) if fresh else set())
         terms = {**self._identity, "entrants": known | self._about}
-        _replace(self.terms, json.dumps(terms, indent=1) + "\n")
+        self._kept.write(self.terms.name, json.dumps(terms, indent=1) + "\n")
 
     def _stored(self) -> dict[str, Any]:
-        if self.terms.is_file():
-            found: dict[str, Any] = json.loads(self.terms.read_text())
-            return found
-        if any(self.folder.iterdir()):
+        if self._kept.has(self.terms.name):
+            found = read_json(self._kept, self.terms.name, _MAX_TERMS_BYTES)
+            parts = [found] if isinstance(found, dict) else []
+            parts += [found.get(name, {}) for name in ("table", "protocol", "entrants") if parts]
+            if not parts or not all(isinstance(part, dict) for part in parts):
+                rule = "the terms of a comparison"
+                raise BrokenFile(expected(str(self.terms), rule, Phrase("something else"), _anew()))
+            return dict(found)
+        if self._kept.names():
             raise RunError(
                 f"{self.folder} must be a new folder or one of a comparison, got another. "
                 f"{_other_folder()}"
@@ -195,44 +205,74 @@ class Files:
 
     def join(self, without: frozenset[str] | set[str] = frozenset()) -> None:
         """Takes what has ended into `runs.csv`, by strategy and seed; then the parts may go."""
-        parts = sorted(self.parts.glob("*.csv"))
+        parts = [name for name in self._parts.names() if name.endswith(".csv")]
         blocks = self._blocks()
-        for part in parts:
-            blocks |= _split(part.read_text())
+        for part in parts:  # what cannot be read is run again
+            with contextlib.suppress(BrokenFile):
+                blocks |= self._read(self._parts, part)
         kept = sorted((pair for pair in blocks if pair[0] not in without), key=_by_number)
         head = ",".join([*COLUMNS, *(f"search_{name}" for name in self._searched)])
-        _replace(self.file, head + "\n" + "".join(blocks[pair] for pair in kept))
+        text = "".join(blocks[pair] for pair in kept)
+        self._kept.write(self.file.name, f"{head}\n{text}")
         for part in parts:
-            part.unlink()
+            self._parts.remove(part)
 
     def close(self) -> None:
         """All that has ended is in `runs.csv`; a run that was cut off is not."""
         self.join()
-        for torn in self.parts.glob("*.writing"):
-            torn.unlink()
+        self._remove_torn()
         self.parts.rmdir()
+
+    def _remove_torn(self) -> None:
+        for name in self._parts.names():
+            if name.endswith(".writing"):
+                self._parts.remove(name)
 
     def _blocks(self) -> dict[tuple[str, str], str]:
         """(strategy, seed) -> its rows, as text."""
-        return _split(self.file.read_text().partition("\n")[2]) if self.file.is_file() else {}
+        if not self._kept.has(self.file.name):
+            return {}
+        return self._read(self._kept, self.file.name, heads=1)
+
+    def _read(self, folder: Folder, name: str, heads: int = 0) -> dict[tuple[str, str], str]:
+        """The runs in a file of rows, after `heads` lines of headings.
+
+        Raises BrokenFile where a row is not one of a run.
+        """
+        what = str(folder.path / name)
+        try:
+            lines = folder.read(name, _MAX_RUNS_BYTES).decode().splitlines(keepends=True)
+        except UnicodeDecodeError as error:
+            raise BrokenFile(expected(what, "text in UTF-8", Phrase("other bytes"))) from error
+        for number, line in enumerate(lines[heads:], heads + 1):
+            cells = line.rstrip("\r\n").split(",")
+            if not _is_row(cells, len(COLUMNS) + len(self._searched)):
+                row = f"line {number} of {what}"
+                raise BrokenFile(expected(row, "the row of an evaluation", line, _anew()))
+        return _split(lines[heads:])
 
 
 def _by_number(pair: tuple[str, str]) -> tuple[str, int]:
     return pair[0], int(pair[1])
 
 
-def _split(lines: str) -> dict[tuple[str, str], str]:
+def _is_row(cells: Sequence[str], columns: int) -> bool:
+    """A name, a seed, the number of an evaluation, and figures or nothing."""
+    whole = all(cell.isascii() and cell.isdecimal() and len(cell) < 19 for cell in cells[1:3])
+    if len(cells) != columns or not whole or not cells[0].strip() or '"' in cells[0]:
+        return False
+    try:
+        return bool([float(cell or "0") for cell in cells[3:]])
+    except ValueError:
+        return False
+
+
+def _split(lines: Sequence[str]) -> dict[tuple[str, str], str]:
     def pair(line: str) -> tuple[str, str]:
         name, seed, _ = line.split(",", 2)
         return name, seed
 
-    return {of: "".join(run) for of, run in groupby(lines.splitlines(keepends=True), pair)}
-
-
-def _replace(file: Path, text: str) -> None:
-    writing = file.with_suffix(".writing")
-    writing.write_text(text)
-    writing.replace(file)
+    return {of: "".join(run) for of, run in groupby(lines, pair)}
 
 
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> str:

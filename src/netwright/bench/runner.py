@@ -15,6 +15,7 @@ from netwright.bench.protocol import Judge, Protocol
 from netwright.bench.race import race
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
 from netwright.evaluators.table import TableBenchmark
+from netwright.files.folder import Folder
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import Algorithm, as_algorithm
 from netwright.strategies.fidelity import MultiFidelity
@@ -180,10 +181,9 @@ class _Racing:
         steps = list(race(self.comparison.entrants[name], self.judges[0], job.seed))
         if not steps:
             raise InfeasibleCandidate("it proposed nothing that the budget allows")
-        part = self.parts / part_name(name, job.seed)
-        writing = part.with_suffix(".writing")
-        writing.write_text(rows(name, job.seed, steps, self.comparison.protocol))
-        writing.replace(part)
+        parts = Folder(self.parts.parent) / self.parts.name
+        text = rows(name, job.seed, steps, self.comparison.protocol)
+        parts.write(part_name(name, job.seed), text)
         return {"evaluations": float(len(steps))}
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from netwright.cli.screen import ERR, say
 from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected, plural
 from netwright.evaluators.nasbench import nas_bench_201_table
 from netwright.evaluators.table import TableBenchmark
+from netwright.files.folder import Folder
 from netwright.strategies.base import Algorithm
 from netwright.study.executors import cores
 from netwright.trials.objective import limits
@@ -210,6 +211,7 @@ def bench(
     chosen = [name for name in chosen if name not in runs.failures]
     summary = summarise(runs.file, judge, chosen, range(seeds))
     _write(summary, folder)
+    Folder(folder).check("bench.svg")
     missing = _draw(summary, folder / "bench.svg", f"{table.title}, {plural(seeds, 'seed')}")
     if place.quiet:
         sys.stdout.write(json.dumps(_as_object(summary, judge, seeds, folder)) + "\n")
@@ -236,9 +238,9 @@ def _write(summary: Summary, folder: Path) -> None:
     """``summary.csv`` and ``curves.csv``."""
     import pandas as pd
 
-    pd.DataFrame([one.record() for one in summary.results]).to_csv(
-        folder / "summary.csv", index=False
-    )
+    kept = Folder(folder)
+    results = pd.DataFrame([one.record() for one in summary.results])
+    kept.write("summary.csv", results.to_csv(index=False))
     curves = [
         pd.DataFrame({
             "strategy": name, summary.protocol.axis: curve.grid, "mean": curve.mean,
@@ -246,7 +248,7 @@ def _write(summary: Summary, folder: Path) -> None:
         })
         for name, curve in summary.curves.items()
     ]  # fmt: skip
-    pd.concat(curves).to_csv(folder / "curves.csv", index=False, float_format="%.7g")
+    kept.write("curves.csv", pd.concat(curves).to_csv(index=False, float_format="%.7g"))
 
 
 def _draw(summary: Summary, file: Path, title: str) -> str:

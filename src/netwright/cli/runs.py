@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
-from netwright.automl.reopen import Reopened, reopen
+from netwright.automl.reopen import MODEL, Reopened, reopen
 from netwright.cli import screen
 from netwright.cli.screen import say
-from netwright.errors import NetwrightError, RunError
+from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError
+from netwright.files.folder import Folder
 from netwright.networks.drawing import outline, svg
 from netwright.networks.training import Training
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import what
+from netwright.study.folders import trial_folder
 from netwright.trials.formats import count, size, value
 from netwright.trials.trial import ABOUT, CONSTANT, ENSEMBLE, Trial
+
+_MAX_ABOUT_BYTES = 1 << 20
 
 
 def show_leaderboard(folder: Path, as_json: bool) -> None:
@@ -57,18 +60,27 @@ def show_trial(folder: Path, number: int | None) -> None:
         say("the same prediction for every row: the shares of the classes, or the mean target")
         return
     pipeline: Pipeline = run.space.fill(trial.candidate)
-    inputs = _inputs(run, trial)
-    if not isinstance(pipeline.model, Training):
-        say(f"model: {summary(pipeline, 70)}")
-    elif inputs is None:
-        say("it ended before its inputs were known, so sizes are not known either")
-        say(f"network: {summary(pipeline, 70)}")
+    if isinstance(pipeline.model, Training):
+        _network(run, trial, pipeline)
     else:
-        _tree(run, trial, recipe_of(pipeline), inputs)
+        say(f"model: {summary(pipeline, 70)}")
     say("\n recipe")
     for path, decision in sorted(trial.candidate.values.items()):
         if "model.network" not in path:
             say(f"    {path or 'family':<36} {show_value(decision)}")
+
+
+def _network(run: Reopened, trial: Trial, pipeline: Pipeline) -> None:
+    """The tree and the drawing, where what the network takes is known and fits it."""
+    try:
+        inputs = _inputs(run, trial)
+        if inputs is not None:
+            _tree(run, trial, recipe_of(pipeline), inputs)
+            return
+        say("it ended before its inputs were known, so sizes are not known either")
+    except (BrokenFile, InfeasibleCandidate) as error:
+        say(f"sizes are not known: {error}")
+    say(f"network: {summary(pipeline, 70)}")
 
 
 def _members(run: Reopened, trial: Trial) -> None:
@@ -113,7 +125,8 @@ def _tree(run: Reopened, trial: Trial, recipe: Training, inputs: Inputs) -> None
         )
     path = run.folder / f"trial-{trial.id}.svg"
     title = f"{run.name}, trial {trial.id}"
-    path.write_text(svg(recipe.network, inputs.shape, title=title, **inputs.given))
+    drawing = svg(recipe.network, inputs.shape, title=title, **inputs.given)
+    Folder(run.folder).write(path.name, drawing)
     say(f" drawing: {path}")
 
 
@@ -129,32 +142,28 @@ def _flops(number: float) -> str:
 
 def _inputs(run: Reopened, trial: Trial) -> Inputs | None:
     """What the trial's network takes; None where it ended before that was known."""
-    about = run.folder / "trials" / str(trial.id) / ABOUT
-    return Inputs.from_json(about.read_text()) if about.is_file() else None
+    folder = trial_folder(run.folder, trial.id)
+    if not folder.has(ABOUT):
+        return None
+    return Inputs.from_json(folder.read(ABOUT, _MAX_ABOUT_BYTES), str(folder.path / ABOUT))
 
 
 def export_trial(folder: Path, number: int | None, out: Path | None) -> None:
     """Copies the file that was checked when the run delivered its front."""
     run = reopen(folder)
     trial = run.trial(number)
-    source, name = folder / "trials" / str(trial.id) / "model.onnx", f"trial {trial.id}"
-    if number is None and (folder / "model.onnx").is_file():  # whatever the figures say
-        source, name = folder / "model.onnx", "the delivered model"
-    if not source.is_file():
-        ready = [
-            one.id
-            for one in run.trials
-            if (folder / "trials" / str(one.id) / "model.onnx").is_file()
-        ]
+    source, name = trial_folder(folder, trial.id), f"trial {trial.id}"
+    if number is None and Folder(folder).has(MODEL):  # whatever the figures say
+        source, name = Folder(folder), "the delivered model"
+    if not source.has(MODEL):
+        ready = [one.id for one in run.trials if trial_folder(folder, one.id).has_file(MODEL)]
         fix = f"Choose one of {', '.join(map(str, ready))}." if ready else "Run its fit line again."
         raise RunError(
             f"trial {trial.id} of {folder} has no exported model: only what is good or fast for its "
             f"score is exported. {fix}"
         )
-    target = out or folder / "model.onnx"
+    target = out or folder / MODEL
     if not target.parent.is_dir():
         raise NetwrightError(f"--out must be in a folder that exists, got {target}.")
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    source.copy(MODEL, Folder(target.parent), target.name)
     say(f"{name} -> {target}  ({size(target.stat().st_size)})")

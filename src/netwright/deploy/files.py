@@ -1,4 +1,4 @@
-"""Model files on disk: read as regular files alone, written whole or not at all."""
+"""Model files on disk are read as regular files alone, without waiting for a pipe."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ MAX_BYTES = 2**31 - 1
 """Of a file: what protocol buffers can hold."""
 
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-_CREATE |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_model(path: Path) -> bytes:
@@ -36,35 +34,3 @@ def read_model(path: Path) -> bytes:
             got = Phrase(f"{status.st_size:,} bytes")
             raise InputError(expected(str(path), "an ONNX file of less than 2 GB", got))
         return file.read(status.st_size)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power cut.
-
-    The bytes are on disk before the file has its name, and the name before this returns. The
-    file in the making is created anew: a link in its place is not followed.
-    """
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)  # of a process that was killed
-    handle = os.open(part, _CREATE, 0o666)
-    try:
-        with open(handle, "wb") as file:  # noqa: PTH123  # of a descriptor
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk; Windows opens no folders."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

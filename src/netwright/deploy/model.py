@@ -26,6 +26,7 @@ from netwright.deploy.interface import check_interface
 from netwright.deploy.sessions import is_out_of_memory, session
 from netwright.deploy.wire import Damaged
 from netwright.errors import InputError, Phrase, closest, expected
+from netwright.files.folder import Folder
 
 _BATCH = 1024
 _TOGETHER = 8
@@ -152,7 +153,10 @@ def load(path: str | Path) -> Model:
     are opened here share a bound on memory (a quarter of the machine's, 4 GB at the most).
     """
     path = Path(path)
-    return Model(path / "model.onnx" if path.is_dir() else path, bounded=True)
+    if not path.is_dir():
+        return Model(path, bounded=True)
+    Folder(path).check("model.onnx")  # a run folder may come from a stranger
+    return Model(path / "model.onnx", bounded=True)
 
 
 def _opened(data: bytes, path: Path, threads: int, bounded: bool) -> tuple[Card, InferenceSession]:

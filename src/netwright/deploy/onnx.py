@@ -15,11 +15,11 @@ from netwright.data.labels import file_labels
 from netwright.data.missing import MISSING_MARKS
 from netwright.data.task import Features, Table, Task
 from netwright.deploy.card import FORMAT, KEY, card_text, with_checksum
-from netwright.deploy.files import write_whole
 from netwright.deploy.graph import read_graph
 from netwright.deploy.model import Model
 from netwright.deploy.wire import Damaged
 from netwright.errors import ExportError
+from netwright.files.folder import Folder
 from netwright.pipelines.blend import Predictor
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
 
@@ -62,7 +62,8 @@ def export(pipeline: Predictor, card: Mapping[str, Any], path: Path) -> Model:
         written = read_graph(data, KEY)
     except Damaged as error:
         raise ExportError(f"the model cannot be read back where it is used: {error}.") from error
-    write_whole(path, with_checksum(data, written.metadata[KEY]))
+    whole = with_checksum(data, written.metadata[KEY])
+    Folder(path.parent).write(path.name, whole, sync=True)
     return Model(path)
 
 

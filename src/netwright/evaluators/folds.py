@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,21 @@ from numpy.typing import NDArray
 
 from netwright.data.splits import folds
 from netwright.data.task import Task
-from netwright.errors import InputError, OutOfTime, check_whole, expected
-from netwright.evaluators.heritage import CANDIDATE
+from netwright.errors import (
+    BrokenFile,
+    InputError,
+    InvalidCandidate,
+    OutOfTime,
+    check_whole,
+    expected,
+)
+from netwright.evaluators.heritage import CANDIDATE, beside, candidate_in
 from netwright.evaluators.train import before, warm_up
-from netwright.pipelines.blend import fold_folder, note_seconds, seconds_of
-from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit
-from netwright.space.candidate import Candidate
+from netwright.files.folder import Folder
+from netwright.pipelines.blend import fold_folder, fold_of, note_seconds, seconds_of
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit, load
 from netwright.space.space import Space
+from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import default_metric, score, scored
 from netwright.trials.trial import ABOUT, Job, Metrics
@@ -99,6 +106,13 @@ class CrossValidate:
             replace(task, train=rows[learn], validation=rows[judge]) for learn, judge in found
         )
 
+    def rows_known(self, folds: int) -> NDArray[np.bool_]:
+        """Of `rows`, those that are held out of one of the first `folds` folds."""
+        known = np.zeros(len(self.rows), np.bool_)
+        for task in self.tasks[:folds]:
+            known[np.searchsorted(self.rows, task.validation)] = True
+        return known
+
     @cached_property
     def _whole(self) -> Task | None:
         """The rows of all folds, for steps that know no target."""
@@ -117,14 +131,15 @@ class CrossValidate:
         (job.folder / CANDIDATE).write_text(candidate.json())
         wanted = max(1, round(job.proposal.fidelity * len(self.tasks)))
         predictions: list[NDArray[np.floating]] = []
-        slowest = 0.0
+        slowest, fitted = 0.0, 0
         for i in range(wanted):
             if i and time.monotonic() + slowest > job.deadline:
                 break  # what there is is a model, too
-            known = self._known(job, i)
+            known = self._known(job, pipeline, i)
+            fitted += known is None
             predictions.append(self._fit(pipeline, job, i, wanted) if known is None else known)
-            slowest = max(slowest, seconds_of(fold_folder(job.folder, i)))
-        if len(predictions) < wanted and not self._fitted(job, len(predictions)):
+            slowest = max(slowest, seconds_of(fold_of(Folder(job.folder), i)))
+        if len(predictions) < wanted and not fitted:
             raise OutOfTime("no time was left for another fold")
         held_out = self._assembled(predictions)
         np.save(job.folder / HELD_OUT, held_out)
@@ -162,31 +177,39 @@ class CrossValidate:
         """No clock is looked at where trials are counted."""
         return deadline if math.isinf(deadline) else min(deadline, start + self.fold_seconds)
 
-    def _fitted(self, job: Job, folds: int) -> bool:
-        """Whether this trial has fitted one of them itself."""
-        return any(self._known_place(job, i) is None for i in range(folds))
+    def _known(self, job: Job, pipeline: Pipeline, i: int) -> NDArray[np.floating] | None:
+        """The fold as a parent of the same candidate has fitted it, copied into the folder.
 
-    def _known_place(self, job: Job, i: int) -> Path | None:
-        """The folder of a parent of the same candidate that has fitted the fold."""
+        None where no parent has, or what it left is damaged: then the fold is fitted anew.
+        """
         for number in job.proposal.parents:
-            parent = job.folder.parent / str(number)
-            if not (fold_folder(parent, i) / HELD_OUT).is_file():
+            parent = beside(job, number)
+            fold = fold_of(parent, i)
+            if not fold.has(HELD_OUT):
                 continue
-            if Candidate.from_json((parent / CANDIDATE).read_text()) == job.proposal.candidate:
-                return parent
+            with contextlib.suppress(BrokenFile, InvalidCandidate):
+                if candidate_in(parent) != job.proposal.candidate:
+                    continue
+                load(pipeline, fold)
+                predictions = self._predictions(fold, i)
+                self._take_over(parent, job, i)
+                return predictions
         return None
 
-    def _known(self, job: Job, i: int) -> NDArray[np.floating] | None:
-        """The fold as a parent has fitted it, copied into the folder."""
-        parent = self._known_place(job, i)
-        if parent is None:
-            return None
-        if (parent / ABOUT).is_file():
-            shutil.copyfile(parent / ABOUT, job.folder / ABOUT)
-        mine = fold_folder(job.folder, i)
-        shutil.copytree(fold_folder(parent, i), mine)
-        predictions: NDArray[np.floating] = np.load(mine / HELD_OUT)
-        return predictions
+    def _predictions(self, fold: Folder, i: int) -> NDArray[np.floating]:
+        every = np.ones(len(self.tasks[i].validation), np.bool_)
+        return read_predictions(fold, HELD_OUT, every, len(self.task.classes))
+
+    @staticmethod
+    def _take_over(parent: Folder, job: Job, i: int) -> None:
+        """Copies the fold, and what is known of the inputs."""
+        mine = Folder(job.folder)
+        if parent.has_file(ABOUT):
+            parent.copy(ABOUT, mine, ABOUT)
+        fold = fold_of(parent, i)
+        fold_of(mine, i).make()
+        for name in filter(fold.has_file, fold.names()):
+            fold.copy(name, fold_of(mine, i), name)
 
     def _assembled(self, predictions: list[NDArray[np.floating]]) -> NDArray[np.floating]:
         """(rows, ...) from the folds' own, in the order of `rows`."""

@@ -10,9 +10,12 @@ from typing import Any
 from torch import nn
 
 from netwright.data.task import Task
-from netwright.errors import InvalidCandidate
+from netwright.errors import BrokenFile, InvalidCandidate
+from netwright.files.folder import Folder
+from netwright.files.json_files import read_json
 from netwright.networks.morphing import Inheritance
 from netwright.networks.training import Training
+from netwright.pipelines.network import WEIGHTS
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, heir, load
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -20,7 +23,7 @@ from netwright.trials.trial import ABOUT, Job
 
 CANDIDATE = "candidate.json"
 """In a trial's folder, for those whose parent it is."""
-_WEIGHTS = "weights.safetensors"
+_MAX_CANDIDATE_BYTES = 1 << 20
 NOTHING = Inheritance(0.0)
 
 
@@ -66,20 +69,23 @@ def begin(space: Space[Any], task: Task, pipeline: Pipeline, job: Job) -> Herita
         return Heritage()
     best, missing = Heritage(), []
     for number in job.proposal.parents:
-        folder = job.folder.parent / str(number)
-        if not (folder / CANDIDATE).is_file() or not (folder / _WEIGHTS).is_file():
+        folder = beside(job, number)
+        if not folder.has(CANDIDATE) or not folder.has(WEIGHTS):
             missing.append(f"the weights of trial {number} are gone")
             continue
         try:
-            candidate = Candidate.from_json((folder / CANDIDATE).read_text())
-            old = as_pipeline(space.fill(candidate), task)
+            old = as_pipeline(space.fill(candidate_in(folder)), task)
+            if not isinstance(old.model, Training):
+                missing.append(f"trial {number} is no network")
+                continue
+            parent = load(old, folder)
         except InvalidCandidate:  # a baseline of another space
             missing.append(f"trial {number} is of another space")
             continue
-        if not isinstance(old.model, Training):
-            missing.append(f"trial {number} is no network")
+        except BrokenFile as error:
+            missing.append(f"trial {number} has left nothing to start from: {error}")
             continue
-        module, found = heir(pipeline, task, old, load(old, folder), seed=job.seed)
+        module, found = heir(pipeline, task, old, parent, seed=job.seed)
         if found.share > best.share:
             best = Heritage(module, number, found)
     return Heritage(best.module, best.parent, best.found, tuple(missing))
@@ -87,7 +93,20 @@ def begin(space: Space[Any], task: Task, pipeline: Pipeline, job: Job) -> Herita
 
 def leave(heritage: Heritage, job: Job) -> None:
     """What children need beside the weights; and in `ABOUT`, beside what is there, the record."""
-    (job.folder / CANDIDATE).write_text(job.proposal.candidate.json())
-    path = job.folder / ABOUT
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps(known | {"inherited": heritage.record()}))
+    folder = Folder(job.folder)
+    folder.write(CANDIDATE, job.proposal.candidate.json())
+    known = read_json(folder, ABOUT) if folder.has(ABOUT) else {}
+    folder.write(ABOUT, json.dumps(known | {"inherited": heritage.record()}))
+
+
+def beside(job: Job, number: int) -> Folder:
+    """The folder of another trial of the same run."""
+    return Folder(job.folder.parent) / str(number)
+
+
+def candidate_in(folder: Folder) -> Candidate:
+    """The candidate of a trial as it has left it for its children.
+
+    Raises BrokenFile where the file is missing, InvalidCandidate where it holds none.
+    """
+    return Candidate.from_json(folder.read(CANDIDATE, _MAX_CANDIDATE_BYTES))

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import BrokenFile, InputError, Phrase, expected
+from netwright.files.folder import Folder
+from netwright.files.json_files import from_plain, read_json
 from netwright.networks.layers import Network
 from netwright.networks.tables import Columns
 from netwright.networks.training import Examples, Training
@@ -32,6 +34,8 @@ from netwright.pipelines.pipeline import (
 from netwright.space.candidate import Candidate, Value
 from netwright.space.decisions import join
 from netwright.space.space import Space
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -106,18 +110,30 @@ class Opened:
 
     def write(self, name: str, found: Mapping[str, Any]) -> None:
         """As JSON in the folder, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        new = (self.folder / name).with_suffix(".new")
-        new.write_text(json.dumps(found))
-        new.replace(self.folder / name)
+        folder = self._kept
+        folder.make()
+        folder.write(name, json.dumps(found))
 
     def read(self, name: str) -> dict[str, Any]:
         """What was written; empty where nothing was, or it cannot be read."""
         try:
-            found: dict[str, Any] = json.loads((self.folder / name).read_text())
-        except (OSError, ValueError):
+            found = read_json(self._kept, name)
+        except BrokenFile:
             return {}
-        return found
+        return found if isinstance(found, dict) else {}
+
+    def read_as(self, name: str, kind: type[T]) -> T | None:
+        """What was written, as `kind`; None where nothing was, or it is damaged."""
+        try:
+            return from_plain(read_json(self._kept, name), kind, str(self.folder / name))
+        except BrokenFile:
+            return None
+
+    @property
+    def _kept(self) -> Folder:
+        """The folder as one of a run: it may not be a link."""
+        whole = self.folder.absolute()
+        return Folder(whole.parent) / whole.name
 
     # Inside
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isfinite
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +42,14 @@ _RECALIBRATING = 20 * 64
 _LOG = "policy.json"
 _TRAINING, _SEARCHING = 0.6, 0.85
 """When of the time the training is over, and the search among sub-networks."""
+
+
+@dataclass(frozen=True)
+class _Log:
+    """`_LOG`, as it is read back: for each sub-network the epoch, its candidate, how it ended and
+    its metrics."""
+
+    log: tuple[tuple[int, str, Literal["done", "infeasible"], Mapping[str, float]], ...]
 
 
 class Searcher(Protocol):
@@ -210,11 +218,13 @@ class SampledWork:
 
     def _replay(self) -> None:
         """What the strategy had been told by the end of the last epoch in the checkpoint."""
-        for at, text, status, metrics in self.opened.read(_LOG).get("log", ()):
+        kept = self.opened.read_as(_LOG, _Log)
+        for at, text, status, metrics in kept.log if kept else ():
             if at > len(self.search.record):
                 return
-            proposal = Proposal(Candidate.from_json(text))
-            trial = Trial(len(self._log) + 1, proposal, self.opened.seed)
+            candidate = Candidate.from_json(text)
+            self.space.check(candidate)
+            trial = Trial(len(self._log) + 1, Proposal(candidate), self.opened.seed)
             ended = replace(trial, status=Status(status), metrics=metrics)
             self.searcher.tell(trial)
             self.searcher.tell(ended)

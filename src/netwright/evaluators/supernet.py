@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,17 @@ from typing import Any
 import torch
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, SpaceError, expected, plural
+from netwright.errors import (
+    BrokenFile,
+    InputError,
+    InvalidCandidate,
+    Phrase,
+    SpaceError,
+    expected,
+    plural,
+    printable,
+    shortened,
+)
 from netwright.evaluators.opened import Opened
 from netwright.evaluators.sampled import Among, Found, SampledWork
 from netwright.oneshot.checkpoints import record_in
@@ -36,6 +46,8 @@ _TRAINING = 0.75
 _RESERVE = 0.05
 _RESULT, _PROGRESS = "shortlist.json", "progress.json"
 _OUTSIDE = "it is no part of the network"
+_WORDS = 200
+"""Characters of what is said of the progress."""
 _MOST = 20
 """Candidates in a shortlist."""
 
@@ -124,7 +136,7 @@ class SupernetSearch:
             values += [found | opened.outside() for found in (alike, defaults)]
         plans: list[_Plan] = []
         for held_values in values:
-            with torch.device("meta"), suppress(SpaceError):
+            with torch.device("meta"), contextlib.suppress(SpaceError):
                 plans.append(_Plan.of(self._supernet(held_values), self.space, held_values))
         if not plans:
             with torch.device("meta"):
@@ -147,22 +159,25 @@ class SupernetSearch:
     @property
     def over(self) -> bool:
         """Whether it is done, or was given up."""
-        return (self.folder / _RESULT).exists()
+        return self._result is not None
 
     def candidates(self, number: int) -> list[Candidate]:
         """At most `number` of those found, best first. None where it was given up."""
-        return [Candidate.from_json(text) for text in self._result["candidates"][:number]]
+        result = self._result
+        return [] if result is None else [*map(Candidate.from_json, result.candidates[:number])]
 
     @property
     def trusted(self) -> bool:
         """Whether what was watched lets shared weights decide."""
-        return bool(self._result["trusted"])
+        return self._result is not None and self._result.trusted
 
     def report(self) -> list[str]:
         """What it came to, in sentences."""
-        says = [str(one) for one in self._result["says"]]
-        held = [*self._result.get("held", ())]
-        if held and self._result["candidates"]:
+        result = self._result
+        if result is None:
+            return []
+        says, held = [*result.says], [*result.held]
+        if held and result.candidates:
             more = f" and {len(held) - 4} more" if len(held) > 4 else ""
             at = "at their defaults" if self.start is None else "as in the first baseline"
             says.append(f"held {at}, and searched from here on: {', '.join(held[:4])}{more}")
@@ -171,15 +186,17 @@ class SupernetSearch:
     @property
     def shortfall(self) -> str:
         """Why it did not finish, in a sentence; empty where it did."""
-        return str(self._result.get("shortfall", ""))
+        return printable(self._result.shortfall, "") if self._result else ""
 
     def give_up(self, reason: str) -> None:
         """Ends it where it is: with what was preferred after the last epoch, where that is known."""
-        record = record_in(self.folder) if isinstance(self.settings, Gradient) else None
+        record: list[EpochRecord] = []
+        if isinstance(self.settings, Gradient):
+            with contextlib.suppress(BrokenFile):  # the reason says it
+                record = record_in(self.folder, EpochRecord)
         candidates, says = [], f"the supernet came to nothing: {reason}"
         if record:
-            last = EpochRecord(*record[-1])
-            candidates = derived(self._searched, last.scores, _MOST)
+            candidates = derived(self._searched, record[-1].scores, _MOST)
             epochs = plural(len(record), "epoch")
             says = f"the supernet did not finish, and ended after {epochs}: {reason}"
         found = _as_json(candidates, (), [says]) | {"trusted": False, "shortfall": says}
@@ -187,11 +204,25 @@ class SupernetSearch:
 
     def progress(self) -> str:
         """How far it is, in a few words; empty before there is anything to say."""
-        return str(self._opened.read(_PROGRESS).get("says", ""))
+        return printable(shortened(str(self._opened.read(_PROGRESS).get("says", "")), _WORDS), "")
 
-    @cached_property
-    def _result(self) -> Mapping[str, Any]:
-        return self._opened.read(_RESULT)
+    @property
+    def _result(self) -> _Result | None:
+        """What it came to; None where that is not known yet, or the file is damaged or of another
+        space: then it is done again."""
+        if "_known" not in self.__dict__:
+            found = self._opened.read_as(_RESULT, _Result)
+            if found is None or not self._is_of_space(found):
+                return None
+            self.__dict__["_known"] = found
+        known: _Result = self.__dict__["_known"]
+        return known
+
+    def _is_of_space(self, found: _Result) -> bool:
+        try:
+            return all(self.space.holds(Candidate.from_json(text)) for text in found.candidates)
+        except (InvalidCandidate, TypeError):
+            return False
 
     # The work
 
@@ -250,6 +281,20 @@ class SupernetSearch:
 
     def _end_with(self, found: Mapping[str, Any]) -> None:
         self._opened.write(_RESULT, {**found, "held": dict(self.held)})
+
+
+@dataclass(frozen=True)
+class _Result:
+    """`_RESULT`, as it is read back."""
+
+    candidates: tuple[str, ...]
+    trusted: bool
+    says: tuple[str, ...]
+    held: Mapping[str, str]
+    findings: tuple[object, ...] = ()
+    scores: Mapping[str, object] = field(default_factory=dict)
+    record: tuple[object, ...] = ()
+    shortfall: str = ""
 
 
 class _Watch:

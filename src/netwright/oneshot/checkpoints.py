@@ -6,24 +6,42 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from netwright.errors import RunError
+from netwright.errors import BrokenFile, Phrase, RunError, expected
+from netwright.files.arrays import read_tensors
+from netwright.files.folder import Folder
+from netwright.files.json_files import from_plain, parse
+
+T = TypeVar("T")
 
 _FILE = "state.safetensors"
 
 
-def record_in(folder: Path) -> Any:
-    """The record of the checkpoint in a folder, without its numbers; None where there is none."""
-    from safetensors import safe_open
+def record_in(folder: Path, epoch: type[T]) -> list[T]:
+    """The record of the checkpoint in a folder, without its numbers; empty where there is none.
 
-    if not (folder / _FILE).exists():
-        return None
-    with safe_open(folder / _FILE, framework="pt") as file:
-        return json.loads(file.metadata()["record"])
+    `epoch`: the named tuple of an epoch. Raises BrokenFile where the checkpoint is damaged.
+    """
+    if not _in_run(folder).has(_FILE):
+        return []
+    return _record(read_tensors(_in_run(folder), _FILE).metadata, folder, epoch)
+
+
+def _in_run(folder: Path) -> Folder:
+    """The supernet's folder as one of a run: it may not be a link."""
+    whole = folder.absolute()
+    return Folder(whole.parent) / whole.name
+
+
+def _record(metadata: Mapping[str, str], folder: Path, epoch: type[T]) -> list[T]:
+    what = str(folder / _FILE)
+    if metadata.keys() != {"record", "search"}:
+        raise BrokenFile(expected(what, "the checkpoint of a supernet", Phrase("something else")))
+    return list(from_plain(parse(metadata["record"], what), tuple[epoch, ...], what))  # type: ignore[valid-type]  # a type made at run time
 
 
 @dataclass(frozen=True)
@@ -42,13 +60,12 @@ class Checkpoint:
 
     @property
     def exists(self) -> bool:
-        return (self.folder / _FILE).exists()
+        return _in_run(self.folder).has(_FILE)
 
     def save(self, record: object) -> None:
         """In one step: the file is whole or not there at all."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= self.more
         for name, optimizer in self.optimizers.items():
@@ -56,35 +73,56 @@ class Checkpoint:
                 tensors |= {f"{name}.{i}.{k}": v for k, v in state.items() if v is not None}
         text = {"record": json.dumps(record), "search": self.identity}
         tensors = {name: one.detach().cpu().clone().contiguous() for name, one in tensors.items()}
-        new = self.folder / "state.new"
-        save_file(tensors, new, metadata=text)
-        new.replace(self.folder / _FILE)
+        folder = _in_run(self.folder)
+        folder.make()
+        folder.write(_FILE, save(tensors, metadata=text))
 
-    def load(self) -> Any:
-        """Puts everything back where it was, and returns the record, tuples as lists.
+    def load(self, epoch: type[T]) -> list[T]:
+        """Put everything back where it was, and return the record, made of `epoch`.
 
-        Raises RunError when the checkpoint is of another search.
+        Raises RunError when the checkpoint is of another search, or damaged.
         """
-        from safetensors import safe_open
+        from safetensors.torch import load
 
-        with safe_open(self.folder / _FILE, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            text = file.metadata()
+        file = read_tensors(_in_run(self.folder), _FILE)
+        record, text = _record(file.metadata, self.folder, epoch), file.metadata
         if text["search"] != self.identity:
             raise RunError(
                 f"{self.folder} must hold a checkpoint of {self.identity}, got one of "
                 f"{text['search']}. Use another folder."
             )
+        try:
+            self._put_back(load(file.content))
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            rule = "the checkpoint of this supernet"
+            got = Phrase("other tensors")
+            raise BrokenFile(expected(str(self.folder / _FILE), rule, got)) from error
+        return record
+
+    def _put_back(self, tensors: Mapping[str, Tensor]) -> None:
         module = {k.removeprefix("module."): v for k, v in tensors.items() if k[:7] == "module."}
         self.module.load_state_dict(module)
         with torch.no_grad():
-            for name, one in self.more.items():
-                one.copy_(tensors[name])
+            for name, parameter in self.more.items():
+                if parameter.shape != tensors[name].shape:
+                    raise ValueError(name)
+                parameter.copy_(tensors[name])
         for name, optimizer in self.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 if key.startswith(f"{name}."):
                     _, i, what = key.split(".", 2)
                     state.setdefault(int(i), {})[what] = value
+            _check_shapes(optimizer, state)
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        return json.loads(text["record"])
+
+
+def _check_shapes(
+    optimizer: torch.optim.Optimizer, state: Mapping[int, Mapping[str, Tensor]]
+) -> None:
+    """ValueError unless what is known of each parameter has its shape, or is one number."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for i, values in state.items():
+        for name, value in values.items():
+            if not 0 <= i < len(parameters) or value.shape not in (parameters[i].shape, ()):
+                raise ValueError(name)

@@ -91,7 +91,7 @@ class SampledSearch(InEpochs[SampledEpoch]):
             nesterov=s.momentum > 0,
         )
         if (saved := self.checkpoint) and saved.exists:
-            self.record = [SampledEpoch(*one) for one in saved.load()]
+            self.record = saved.load(SampledEpoch)
 
     @property
     def epochs(self) -> int:

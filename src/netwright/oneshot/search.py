@@ -92,7 +92,7 @@ class GradientSearch(InEpochs[EpochRecord]):
             self.steps.price(self.feed(some, self.steps.device).inputs)
         self._first_scores = self._scores()
         if (saved := self.checkpoint) and saved.exists:
-            self.record = [EpochRecord(*one) for one in saved.load()]
+            self.record = saved.load(EpochRecord)
 
     @property
     def alpha(self) -> Mapping[str, Tensor]:

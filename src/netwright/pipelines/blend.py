@@ -5,7 +5,9 @@ The folds of one candidate, and the members of an ensemble, are delivered in thi
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Features
+from netwright.errors import BrokenFile, Phrase, expected
+from netwright.files.folder import Folder
+from netwright.files.json_files import from_plain, read_json
 from netwright.pipelines.nodes import Nodes
-from netwright.pipelines.pipeline import FittedPipeline, Pipeline, load
+from netwright.pipelines.pipeline import STATE, FittedPipeline, Pipeline, load
 from netwright.pipelines.targets import Target
 
 _TINY = np.float32(1e-30)
@@ -114,6 +119,9 @@ def blended(
 
 
 _SECONDS = "seconds.json"
+_MAX_SECONDS_BYTES = 1_000
+MAX_FOLDS = 100
+"""Folders of folds that are looked at; a search has ten at most."""
 
 
 def fold_folder(folder: Path, fold: int) -> Path:
@@ -123,30 +131,46 @@ def fold_folder(folder: Path, fold: int) -> Path:
 
 def note_seconds(folder: Path, seconds: float) -> None:
     """Says in a fold's folder how long it took."""
-    (folder / _SECONDS).write_text(json.dumps(seconds))
+    Folder(folder).write(_SECONDS, json.dumps(seconds))
 
 
-def seconds_of(folder: Path) -> float:
-    """What `note_seconds` has noted; 0 where it has not."""
-    path = folder / _SECONDS
-    return float(json.loads(path.read_text())) if path.is_file() else 0.0
+def seconds_of(folder: Folder) -> float:
+    """What `note_seconds` has noted in a fold's folder; 0 where nothing, or no time, is noted."""
+    if not folder.has(_SECONDS):
+        return 0.0
+    with contextlib.suppress(BrokenFile):  # an estimate is all that depends on it
+        seconds = from_plain(read_json(folder, _SECONDS, _MAX_SECONDS_BYTES), float, _SECONDS)
+        return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
+    return 0.0
 
 
-def load_folds(pipeline: Pipeline, folder: Path) -> Blend:
-    """The plain average of the folds that lie in a trial's folder."""
+def fold_of(folder: Folder, fold: int) -> Folder:
+    """As `fold_folder`, for what is read back."""
+    return folder / fold_folder(folder.path, fold).name
+
+
+def load_folds(pipeline: Pipeline, folder: Folder) -> Blend:
+    """The plain average of the folds that lie in a trial's folder.
+
+    Raises BrokenFile where one of them is damaged, or there is none.
+    """
     found: list[FittedPipeline] = []
-    while (place := fold_folder(folder, len(found))).is_dir():
+    while (place := fold_of(folder, len(found))).is_there and len(found) < MAX_FOLDS:
         found.append(load(pipeline, place))
+    if not found:
+        raise BrokenFile(expected(str(folder), "the folder of a fitted model", Phrase("none")))
     return Blend(tuple(found), (1 / len(found),) * len(found))
 
 
-def load_trial(pipeline: Pipeline, folder: Path) -> FittedPipeline | Blend:
-    """What a trial's folder holds: one fitted pipeline, or one for each fold."""
-    if (folder / "pipeline.json").is_file():
+def load_trial(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline | Blend:
+    """What a trial's folder holds: one fitted pipeline, or one for each fold. Raises BrokenFile."""
+    folder = Folder.of(place)
+    if folder.has(STATE):
         return load(pipeline, folder)
     return load_folds(pipeline, folder)
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether `load_trial` would find something."""
-    return (folder / "pipeline.json").is_file() or fold_folder(folder, 0).is_dir()
+def has_weights(place: Path | Folder) -> bool:
+    """Whether `load_trial` would find something, be it damaged."""
+    folder = Folder.of(place)
+    return folder.has(STATE) or fold_of(folder, 0).is_there

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InfeasibleCandidate, Phrase, expected
+from netwright.errors import BrokenFile, InfeasibleCandidate, Phrase, expected
 from netwright.pipelines.models import Arrays, Inputs, Judge, Rows, check_classes
 from netwright.pipelines.nodes import Nodes
+from netwright.pipelines.states import read_fields
 
 _FILE = "linear.safetensors"
+_DTYPES = {"weights": "float32", "bias": "float32", "table": "float32", "starts": "int64"}
 _PATH = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 """Strengths that are tried where none is given, the simplest model first."""
 _ITERATIONS, _AT_ONCE = 500, 50
@@ -109,9 +111,19 @@ class LinearModel:
 
     def load(self, inputs: Inputs, folder: Path) -> FittedLinear:
         """As `Learner.load`."""
-        from safetensors.numpy import load_file
-
-        return FittedLinear(**load_file(folder / _FILE))
+        fitted = FittedLinear(**read_fields(folder, _FILE, _DTYPES))
+        cardinalities, outputs = inputs.given.get("cardinalities", ()), inputs.outputs
+        shapes = {
+            "weights": (inputs.shape[0] - len(cardinalities), outputs), "bias": (outputs,),
+            "table": (sum(cardinalities), outputs), "starts": (len(cardinalities),),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            if getattr(fitted, name).shape != shape:
+                what, got = f"{name} in {folder / _FILE}", getattr(fitted, name).shape
+                raise BrokenFile(expected(what, f"of shape {shape}", got))
+        if not np.array_equal(fitted.starts, _starts(cardinalities)):
+            raise BrokenFile(expected(f"starts in {folder / _FILE}", "sums", fitted.starts))
+        return fitted
 
 
 def _path(

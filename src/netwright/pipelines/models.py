@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InfeasibleCandidate, Phrase, expected
+from netwright.errors import BrokenFile, InfeasibleCandidate, Phrase, expected
+from netwright.files.json_files import from_plain, parse
 from netwright.pipelines.nodes import Nodes
 
 Arrays: TypeAlias = NDArray[Any]
@@ -49,15 +50,43 @@ class Inputs:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Inputs:
-        """The inverse of `json`."""
-        state = json.loads(text)
-        given = {name: _tuple(value) for name, value in state["given"].items()}
-        return cls(tuple(state["shape"]), given, tuple(state["mean"]), tuple(state["std"]))
+    def from_json(cls, text: str | bytes, what: str = "inputs") -> Inputs:
+        """The inverse of `json`; what others have noted beside it is ignored.
+
+        Raises BrokenFile, which names `what`, for what cannot be the inputs of a network.
+        """
+        state = parse(text, what)
+        if not isinstance(state, dict):
+            raise BrokenFile(expected(what, "an object", state))
+        own = {key: value for key, value in state.items() if key in _INPUTS}
+        found = from_plain(own, _Noted, what)
+        sizes = (*found.shape, found.given.outputs, *found.given.cardinalities)
+        if not 1 <= len(found.shape) <= 3 or not all(0 <= size <= _MAX_SIZE for size in sizes):
+            rule = f"sizes from 0 to {_MAX_SIZE:,}"
+            raise BrokenFile(expected(f"shape and given in {what}", rule, sizes))
+        given = {key: getattr(found.given, key) for key in own["given"]}
+        return cls(found.shape, given, found.mean, found.std)
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+class _Given(NamedTuple):
+    """What networks are told of a task."""
+
+    outputs: int
+    cardinalities: tuple[int, ...] = ()
+
+
+class _Noted(NamedTuple):
+    """`Inputs` as they are noted."""
+
+    shape: tuple[int, ...]
+    given: _Given
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+_INPUTS = _Noted._fields
+_MAX_SIZE = 1_000_000
+"""Columns, pixels of a side, classes and values of a category that a network is drawn for."""
 
 
 @dataclass(frozen=True)

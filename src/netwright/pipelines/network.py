@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from netwright.errors import ExportError, InfeasibleCandidate
+from netwright.errors import BrokenFile, ExportError, InfeasibleCandidate, Phrase, expected
+from netwright.files.arrays import read_tensors
+from netwright.files.folder import Folder
 from netwright.networks.build import build
 from netwright.networks.members import best_members, member_outputs, prune
 from netwright.networks.morphing import Inheritance, morph
@@ -25,7 +27,8 @@ from netwright.networks.training import Curve, Examples, Training, outputs, trai
 from netwright.pipelines.models import Arrays, Inputs
 from netwright.pipelines.nodes import OPSET, Nodes
 
-_WEIGHTS = "weights.safetensors"
+WEIGHTS = "weights.safetensors"
+"""In a folder of what was fitted: the network's weights."""
 
 OTHERWISE = "its inputs are prepared otherwise"
 """Why a network may not compute what its parent did, though it could."""
@@ -69,7 +72,7 @@ class FittedNetwork:
         from safetensors.torch import save_file
 
         state = {name: tensor.contiguous() for name, tensor in self.module.state_dict().items()}
-        save_file(state, folder / _WEIGHTS)
+        save_file(state, folder / WEIGHTS)
 
 
 def assemble(recipe: Training, inputs: Inputs) -> nn.Module:
@@ -159,10 +162,17 @@ def _drawn(recipe: Training, inputs: Inputs, seed: int) -> nn.Module:
 
 def load(recipe: Training, inputs: Inputs, folder: Path) -> FittedNetwork:
     """The network that `FittedNetwork.save` wrote, for the same recipe and inputs."""
-    from safetensors.torch import load_file
+    from safetensors import torch as safetensors_torch
 
     module = assemble(recipe, inputs)
-    module.load_state_dict(load_file(folder / _WEIGHTS))
+    state = safetensors_torch.load(read_tensors(Folder(folder), WEIGHTS).content)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:  # a line for each tensor that does not fit
+        rule = "the weights of the trial's network"
+        raise BrokenFile(
+            expected(str(folder / WEIGHTS), rule, Phrase("those of another one"))
+        ) from error
     return FittedNetwork(module.eval(), inputs)
 
 

@@ -20,7 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from netwright.data.task import Features, Images, Table, Task
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import BrokenFile, InputError, NetwrightError, Phrase, expected
+from netwright.files.folder import Folder
+from netwright.files.json_files import read_json
 from netwright.networks.morphing import Inheritance
 from netwright.networks.training import Examples, Training
 from netwright.pipelines import network
@@ -38,6 +40,8 @@ from netwright.pipelines.text import Text
 from netwright.trials.losses import log_loss, loss_of
 from netwright.trials.metrics import default_metric
 
+STATE = "pipeline.json"
+"""In a folder of what was fitted: what the steps have learnt."""
 _TIE = 1e-4
 """Of the log loss, in the score of an epoch: few rows give many epochs one accuracy, or auc 1."""
 
@@ -161,9 +165,9 @@ class FittedPipeline:
         return self.target.emit(nodes, self.model.emit(nodes, prepared))
 
     def save(self, folder: Path) -> None:
-        """`pipeline.json` (what the steps learnt) and `weights.safetensors`."""
+        """`STATE` (what the steps learnt) and what the model saves beside it."""
         state = {"preparation": written(self.preparation), "target": written(self.target)}
-        (folder / "pipeline.json").write_text(json.dumps(state))
+        Folder(folder).write(STATE, json.dumps(state))
         self.model.save(folder)
 
 
@@ -251,16 +255,33 @@ def heir(
     return module, found
 
 
-def load(pipeline: Pipeline, folder: Path) -> FittedPipeline:
-    """The pipeline that `FittedPipeline.save` left in `folder`, for the same filled description."""
-    state = json.loads((folder / "pipeline.json").read_text())
-    preparation: Preparation = read(state["preparation"], STEPS)
-    target: Target = read(state["target"], [Target])
-    inputs = preparation.for_network(target.outputs)
-    model = pipeline.model
-    if isinstance(model, Training):
-        return FittedPipeline(preparation, network.load(model, inputs, folder), target)
-    return FittedPipeline(preparation, model.load(inputs, folder), target)
+def load(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline:
+    """The pipeline that `FittedPipeline.save` left in a folder, for the same filled description.
+
+    Raises BrokenFile where a file is missing or damaged, or does not fit the description.
+    """
+    folder = Folder.of(place)
+    state, what = read_json(folder, STATE), str(folder.path / STATE)
+    if not isinstance(state, dict) or state.keys() != {"preparation", "target"}:
+        raise BrokenFile(expected(what, "a preparation and a target", Phrase("something else")))
+    preparation: Preparation = read(state["preparation"], STEPS, what)
+    target: Target = read(state["target"], [Target], what)
+    try:
+        inputs, model = preparation.for_network(target.outputs), pipeline.model
+        if isinstance(model, Training):
+            return FittedPipeline(preparation, network.load(model, inputs, folder.path), target)
+        return FittedPipeline(preparation, model.load(inputs, folder.path), target)
+    except BrokenFile:
+        raise
+    except Exception as error:  # a learner of a user's own may raise anything at a damaged file
+        raise BrokenFile(f"{folder} cannot be loaded: {_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    """The first line of what an error says, with its kind where it is not ours."""
+    ours = isinstance(error, NetwrightError)
+    first = str(error).strip().partition("\n")[0]
+    return first if ours else f"{type(error).__name__}: {first}"
 
 
 def recipe_of(pipeline: Pipeline) -> Training:

@@ -16,10 +16,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.errors import BrokenFile, Phrase, expected
 from netwright.pipelines.models import Arrays, Inputs
 from netwright.pipelines.nodes import Nodes
+from netwright.pipelines.states import read_fields
 
 _FILE = "trees.safetensors"
+_DTYPES = {
+    "feature": "int32", "threshold": "float32", "left": "int32", "right": "int32",
+    "missing_left": "bool", "values": "float32", "output": "int32", "starts": "int64",
+    "base": "float32", "log": "bool",
+}  # fmt: skip
 _BLOCK = 32_768
 """Pairs of row and tree that are followed at once: more falls out of the processor's cache."""
 _TINY = np.float32(1e-30)
@@ -238,10 +245,52 @@ class TreeEnsemble:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` left in `folder`."""
-        from safetensors.numpy import load_file
+        """What `save` left in `folder`. Raises BrokenFile where a row would find no leaf."""
+        what = str(folder / _FILE)
+        loaded = cls(**read_fields(folder, _FILE, _DTYPES))
+        if reason := loaded._fault():
+            raise BrokenFile(expected(what, "whole trees", Phrase(reason)))
+        return loaded
 
-        return cls(**load_file(folder / _FILE))
+    def _fault(self) -> str:
+        """Why a row might find no leaf, or never end; empty where every row finds one.
+
+        Branches are numbered from the root on, so that children come after their parents.
+        """
+        branches, trees = len(self.feature), self.trees
+        wide = self.values.ndim == 2 and self.values.shape[1] in (1, len(self.base))
+        lengths: dict[str, tuple[Arrays, tuple[int, ...]]] = {
+            "starts": (self.starts, (trees + 1,)), "threshold": (self.threshold, (branches,)),
+            "left": (self.left, (branches,)), "right": (self.right, (branches,)),
+            "missing_left": (self.missing_left, (branches,)), "log": (self.log, (1,)),
+            "output": (self.output, (trees,)), "base": (self.base, (len(self.base),)),
+            "feature": (self.feature, (branches,)),
+        }  # fmt: skip
+        for name, (array, shape) in lengths.items():
+            if array.shape != shape:
+                return f"{name} of shape {array.shape} in place of {shape}"
+        if not trees or not wide or len(self.values) != branches + trees:
+            return f"values of shape {self.values.shape}"
+        sizes = np.diff(self.starts)
+        if self.starts[0] != 0 or self.starts[-1] != branches or (sizes < 0).any():
+            return "branches that belong to no tree"
+        if ((self.output < 0) | (self.output >= len(self.base))).any() or (self.feature < 0).any():
+            return "an output or a column that there is not"
+        return self._fault_of_children(sizes)
+
+    def _fault_of_children(self, sizes: NDArray[np.int64]) -> str:
+        tree = np.repeat(np.arange(self.trees), sizes)  # (branches,)
+        last = self.starts[1:][tree]
+        first_leaf = self.starts[:-1][tree] + tree
+        number = np.arange(len(self.feature))
+        for child in (self.left.astype(np.int64), self.right.astype(np.int64)):
+            inside = np.where(
+                child >= 0, (child > number) & (child < last),
+                (~child >= first_leaf) & (~child <= first_leaf + sizes[tree]),
+            )  # fmt: skip
+            if not inside.all():
+                return "a branch that leads out of its tree, or back"
+        return ""
 
 
 class GrowsTrees:
@@ -249,7 +298,13 @@ class GrowsTrees:
 
     def load(self, inputs: Inputs, folder: Path) -> TreeEnsemble:
         """As `Learner.load`."""
-        return TreeEnsemble.load(folder)
+        ensemble = TreeEnsemble.load(folder)
+        columns = ensemble.feature.max(initial=-1) + 1
+        if columns > inputs.shape[0] or len(ensemble.base) != inputs.outputs:
+            got = Phrase(f"{len(ensemble.base)} of {columns} columns")
+            rule = f"trees of {inputs.outputs} outputs and at most {inputs.shape[0]} columns"
+            raise BrokenFile(expected(str(folder / _FILE), rule, got))
+        return ensemble
 
 
 def at_most(threshold: Arrays) -> Floats32:

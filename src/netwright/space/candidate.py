@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from netwright.errors import InvalidCandidate
+from netwright.errors import BrokenFile, InvalidCandidate, expected
+from netwright.files.json_files import parse
 
 Value: TypeAlias = str | int | float | bool | tuple["Value", ...] | None
 """What a decision may hold; everything here survives JSON."""
@@ -64,18 +65,18 @@ class Candidate:
         return json.dumps(dict(self.values))
 
     @classmethod
-    def from_json(cls, text: str) -> Candidate:
+    def from_json(cls, text: str | bytes) -> Candidate:
         """The inverse of `json`; lists become tuples again."""
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError:
+            values = parse(text, "a candidate")
+        except BrokenFile:
             values = None
         if not isinstance(values, dict):
             raise InvalidCandidate(
                 f"a candidate must be a JSON object of decisions, got {text[:60]!r}. "
                 'Write {"path": value, ...}.'
             )
-        return cls({path: _tuples(value) for path, value in values.items()})
+        return cls({path: _tuples(path, value) for path, value in values.items()})
 
     def __getstate__(self) -> dict[str, Any]:
         return {"values": dict(self.values)}
@@ -91,6 +92,12 @@ def _alike(value: Value, other: Value) -> bool:
     return not isinstance(value, tuple) or all(map(_alike, value, other))  # type: ignore[arg-type]  # of its type
 
 
-def _tuples(value: Any) -> Value:
-    """JSON has lists where candidates have tuples."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _tuples(path: str, value: Any) -> Value:
+    """JSON has lists where candidates have tuples; objects are no decisions."""
+    if isinstance(value, list):
+        return tuple(_tuples(path, item) for item in value)
+    if isinstance(value, dict):
+        rule = "a text, a number, true, false, null or a list of these"
+        raise InvalidCandidate(expected(path, rule, value), path, value)
+    plain: Value = value
+    return plain

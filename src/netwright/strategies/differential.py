@@ -166,6 +166,7 @@ class _Cube:
     def _point(self, trial: Trial) -> Point:
         """(decisions,) where an individual lies."""
         point = trial.proposal.note.get("point")
-        if isinstance(point, tuple):
-            return np.array(point, np.float64)
-        return self.space.to_unit(trial.candidate)
+        own = self.space.to_unit(trial.candidate)
+        if not isinstance(point, tuple) or len(point) != len(own):
+            return own  # a baseline, or a note of others
+        return np.array(point, np.float64)

@@ -164,7 +164,7 @@ class _Gradient:
     def _log_probability(self, trial: Trial) -> float:
         """That of the policy which proposed it."""
         noted = trial.proposal.note.get("log_probability")
-        if isinstance(noted, float):
+        if isinstance(noted, float) and math.isfinite(noted):
             return noted
         return self.policy.log_probability(trial.candidate)  # a baseline
 

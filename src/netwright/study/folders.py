@@ -1,42 +1,52 @@
-"""What lies in a run folder beside the log: the trials' own folders, and what becomes of them."""
+"""What lies in a run folder beside the log: the trials' own folders, and what becomes of them.
+
+A run folder may come from a stranger: links in it are removed themselves, where their names are
+needed, and what they point to is left alone.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 import weakref
 from pathlib import Path
 
 from netwright.errors import RunError
+from netwright.files.folder import Folder
 from netwright.study.identity import goes_on
 from netwright.study.lock import FolderLock
 from netwright.study.preparing import FOLDER as SUPERNET
-from netwright.study.store import FILE
+from netwright.study.schema import BESIDE, FILE
 from netwright.trials.trial import ABOUT
+
+TRIALS = "trials"
+"""In a run folder: a folder for each trial, named by its number."""
+_TRIAL = re.compile("[1-9][0-9]{0,7}")
+
+
+def trial_folder(run: Path, trial: int) -> Folder:
+    """The folder of a trial, for what is read back from it."""
+    return Folder(run) / TRIALS / str(trial)
 
 
 def used_folders(run: Path) -> set[int]:
     """The trials that have left something."""
-    place = run / "trials"
-    names = [folder.name for folder in place.iterdir()] if place.is_dir() else []
-    return {int(name) for name in names if name.isdigit()}
+    return {int(name) for name in (Folder(run) / TRIALS).names() if _TRIAL.fullmatch(name)}
 
 
 def empty(folder: Path) -> None:
-    """Deletes what a trial has left, but for `ABOUT`."""
+    """Delete what a trial has left, but for `ABOUT`."""
+    place = _below_run(folder)
     with contextlib.suppress(OSError):  # it may stay: only room is lost
-        for path in list(folder.iterdir()):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name != ABOUT:
-                path.unlink()
-        if not any(folder.iterdir()):
+        place.clear(keep={ABOUT})
+        if place.is_there and not place.names():
             folder.rmdir()
 
 
 def clear(run: str | Path) -> None:
-    """Forgets a run: its log and its trials' folders; what others put there stays.
+    """Forget a run: its log and its trials' folders; what others put there stays.
 
     RunError when a study is running there.
     """
@@ -44,17 +54,16 @@ def clear(run: str | Path) -> None:
     if not folder.exists():
         return
     with FolderLock(folder):
-        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("trials", SUPERNET):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in (FILE, *BESIDE, TRIALS, SUPERNET):
+            Folder(folder).remove(name)
 
 
 def fresh_folder(folder: Path) -> Path:
     """An empty folder, whatever an execution that was killed has left there."""
+    place = _below_run(folder)
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        place.clear()
+        place.make(replaces_links=True)
     except OSError as error:
         raise RunError(
             f"{folder} cannot be made: {error.strerror}. Finished trials are kept; "
@@ -68,3 +77,8 @@ def temporary_folder(owner: object) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="netwright-"))
     weakref.finalize(owner, shutil.rmtree, folder, True)
     return folder
+
+
+def _below_run(folder: Path) -> Folder:
+    """A trial's folder as one of a run: neither it nor the one above may be a link."""
+    return Folder(folder.parents[1]) / folder.parent.name / folder.name

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from netwright.errors import RunError, wording
+from netwright.errors import RunError, expected, wording
+from netwright.files.json_files import from_plain, parse
 from netwright.trials.objective import Limit, Objective
 
 _LONG = 120
@@ -41,12 +41,12 @@ class Identity:
         return json.dumps(asdict(self) | {"limits": bounds} | mappings)
 
     @classmethod
-    def from_json(cls, text: str) -> Identity:
-        """The inverse of `json`."""
-        fields: dict[str, Any] = json.loads(text)
-        fields["objectives"] = tuple(Objective(**one) for one in fields["objectives"])
-        fields["limits"] = tuple(Limit(**one) for one in fields["limits"])
-        return cls(**fields)
+    def from_json(cls, text: str, what: str = "the study's identity") -> Identity:
+        """The inverse of `json`; RunError, which names `what`, for anything else."""
+        found = from_plain(parse(text, what), cls, what)
+        if not found.objectives:
+            raise RunError(expected(f"objectives of {what}", "at least one", []))
+        return found
 
     def refuse_other(self, stored: Identity, folder: Path) -> None:
         """RunError naming what differs, unless `stored` is the same."""

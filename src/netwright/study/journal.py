@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netwright.errors import RunError
 from netwright.space.space import Space
 from netwright.strategies.base import RNG, Strategy, breeders, check_has_both, proposed
 from netwright.strategies.selection import violation
+from netwright.study.identity import new_run
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
@@ -60,7 +63,7 @@ class Journal:
         self._best: list[Trial] = []
         events = store.events()
         for trial in events[listener.events :]:
-            listener.tell(trial)
+            _replay(listener, trial, store.folder)
         self.trials = {trial.id: trial for trial in events}
         self._last = max(self.trials, default=0)
         averages = (one for one in events if one.proposal.origin == ENSEMBLE)
@@ -160,6 +163,18 @@ class Journal:
                 error = f"{name} is {trial.metrics[name]}"
                 return replace(trial, status=Status.INFEASIBLE, error=error)
         return trial
+
+
+def _replay(listener: Listener, trial: Trial, folder: Path) -> None:
+    """Tells an event of the log; RunError where the strategy cannot be told: others changed it."""
+    try:
+        listener.tell(trial)
+    except Exception as error:
+        name = type(listener.strategy).__name__
+        raise RunError(
+            f"{name} cannot be told trial {trial.id} of {folder} "
+            f"({type(error).__name__}: {error}). {new_run()}"
+        ) from error
 
 
 def counted(trials: Iterable[Trial]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netwright.evaluators.base import Evaluator
+from netwright.files.folder import Folder
 from netwright.space.candidate import Candidate
 from netwright.strategies.base import Preparation
 from netwright.study.executors import Executor
@@ -63,7 +64,7 @@ class Preparing:
 
     def start(self, executor: Executor, seconds_left: float) -> None:
         """Submits it, for its share of the time."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        (Folder(self._folder.parent) / self._folder.name).make()
         limit = _SHARE * seconds_left
         deadline = time.monotonic() + limit if math.isfinite(limit) else math.inf
         job = Job(Proposal(Candidate({}), origin=_ORIGIN), self._seed, self._folder, deadline)

@@ -7,8 +7,6 @@ the file is pickled. Reports open it read-only while the study writes.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,49 +16,35 @@ from typing import Any, Self
 import sqlalchemy as sql
 from sqlalchemy.pool import NullPool, Pool, StaticPool
 
-from netwright.errors import RunError, wording
-from netwright.space.candidate import Candidate
+from netwright.errors import BrokenFile, RunError, expected, wording
+from netwright.files.folder import Folder
+from netwright.study import rows
 from netwright.study.durable import OpenFiles
 from netwright.study.identity import Identity, goes_on, new_run, other_folder
-from netwright.trials.trial import Metrics, Proposal, Status, Trial
+from netwright.study.schema import (
+    FILE,
+    STUDY,
+    TABLES,
+    TRIALS,
+    StepLimit,
+    check_entries,
+    check_files,
+    check_tables,
+    checked_rows,
+    distrust,
+    size_of,
+)
+from netwright.trials.trial import Trial
 
 VERSION = 1
 """Of the tables below; a file of another version is refused."""
-FILE = "study.sqlite"
-"""The store's name in a run folder."""
-
-_TABLES = sql.MetaData()
-_STUDY = sql.Table(
-    "study",
-    _TABLES,
-    sql.Column("version", sql.Integer, nullable=False),
-    sql.Column("created", sql.Text, nullable=False),
-    sql.Column("identity", sql.Text, nullable=False),
-    sql.Column("seconds", sql.Float, nullable=False),
-)
-_TRIALS = sql.Table(
-    "trials",
-    _TABLES,
-    sql.Column("id", sql.Integer, primary_key=True),
-    sql.Column("candidate", sql.Text, nullable=False),
-    sql.Column("fidelity", sql.Float, nullable=False),
-    sql.Column("origin", sql.Text, nullable=False),
-    sql.Column("parents", sql.Text, nullable=False),
-    sql.Column("note", sql.Text, nullable=False),
-    sql.Column("seed", sql.BigInteger, nullable=False),
-    sql.Column("status", sql.Text, nullable=False),
-    sql.Column("metrics", sql.Text, nullable=False),
-    sql.Column("seconds", sql.Float, nullable=False),
-    sql.Column("error", sql.Text, nullable=False),
-    # Starts and ends of all trials are numbered in one row: the order in which to replay them.
-    sql.Column("started", sql.Integer, nullable=False),
-    sql.Column("ended", sql.Integer),
-)
+_FREE_BYTES = 1 << 20
+"""Text that rows may hold beyond what is on the disk: pages that are still in memory."""
 
 # put together once: that takes longer than running them
-_START = sql.insert(_TRIALS)
-_END = sql.update(_TRIALS).where(_TRIALS.c.id == sql.bindparam("which"))
-_SPEND = sql.update(_STUDY)
+_START = sql.insert(TRIALS)
+_END = sql.update(TRIALS).where(TRIALS.c.id == sql.bindparam("which"))
+_SPEND = sql.update(STUDY)
 
 
 class Store:
@@ -79,10 +63,11 @@ class Store:
 
         The caller holds the folder's lock.
         """
-        store = cls(folder, _writing_engine(folder / FILE), writes=True)
+        check_files(Folder(folder), writes=True)
+        store = cls(folder, _writing_engine(folder), writes=True)
         try:
             with store._begin() as connection:
-                if not sql.inspect(connection).get_table_names():
+                if not _entries(connection):
                     _create(connection, identity)
             store._check_version()
             identity.refuse_other(store.identity, folder)
@@ -97,9 +82,10 @@ class Store:
     def begun(cls, folder: Path) -> bool:
         """Whether there is a study, or a file that is none of ours; not where a run was killed
         before its first transaction was whole, which leaves a file without any table."""
-        if not (folder / FILE).exists():
+        if not Folder(folder).has(FILE):
             return False
-        store = cls(folder, _reading_engine(folder / FILE))
+        check_files(Folder(folder), writes=False)
+        store = cls(folder, _reading_engine(folder))
         try:
             return store._has_tables()
         finally:
@@ -108,9 +94,10 @@ class Store:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Opens read-only, also while a study writes; RunError when there is no study."""
-        if not (folder / FILE).exists():
+        if not Folder(folder).has(FILE):
             raise RunError(f"{folder} must be the folder of a run, got one without {FILE}.")
-        store = cls(folder, _reading_engine(folder / FILE))
+        check_files(Folder(folder), writes=False)
+        store = cls(folder, _reading_engine(folder))
         try:
             store._check_version()
         except BaseException:
@@ -138,39 +125,37 @@ class Store:
     @property
     def identity(self) -> Identity:
         """What the study was when it was created."""
-        return Identity.from_json(str(self._scalar(sql.select(_STUDY.c.identity))))
+        with _refusing():
+            return Identity.from_json(self._study["identity"], str(self.folder / FILE))
 
     @property
     def created(self) -> str:
         """When, in ISO format, UTC."""
-        return str(self._scalar(sql.select(_STUDY.c.created)))
+        return str(self._study["created"])
 
     @property
     def seconds(self) -> float:
         """Wall time used by all runs of this folder, up to the last trial that started or ended."""
-        return float(self._scalar(sql.select(_STUDY.c.seconds)))
+        return rows.check_used(self._study["seconds"], str(self.folder / FILE))
 
     def trials(self) -> list[Trial]:
         """All trials as they stand now, by id."""
-        return [_trial(row) for row in self._rows()]
+        with _refusing():
+            return rows.trials_of(self._rows(), str(self.folder / FILE))
 
     def events(self) -> list[Trial]:
         """Every start (as RUNNING) and end, in the order in which they happened."""
-        events: list[tuple[int, Trial]] = []
-        for row in self._rows():
-            events.append((row["started"], _started(row)))
-            if row["ended"] is not None:
-                events.append((row["ended"], _trial(row)))
-        return [trial for _, trial in sorted(events, key=lambda event: event[0])]
+        with _refusing():
+            return rows.events_of(self._rows(), str(self.folder / FILE))
 
     def start(self, trial: Trial, seconds: float) -> None:
         """Records a trial that is about to be executed."""
-        row = _row(trial) | {"started": self._events + 1, "ended": None}
+        row = rows.row_of(trial) | {"started": self._events + 1, "ended": None}
         self._change(_START, row, seconds)
 
     def end(self, trial: Trial, seconds: float) -> None:
         """Records how a started trial ended."""
-        row = _row(trial) | {"ended": self._events + 1}
+        row = rows.row_of(trial) | {"ended": self._events + 1}
         self._change(_END, row | {"which": trial.id}, seconds)
 
     def spend(self, seconds: float) -> None:
@@ -193,33 +178,51 @@ class Store:
         self._files.check()
 
     def _rows(self) -> list[Mapping[str, Any]]:
+        """All trials' rows. No more text than the file holds: damaged pages can repeat rows."""
+        left = _FREE_BYTES + 2 * size_of(Folder(self.folder))
+        found: list[Mapping[str, Any]] = []
         with self._begin() as connection:
-            rows = connection.execute(sql.select(_TRIALS).order_by(_TRIALS.c.id))
-            return [dict(row) for row in rows.mappings()]
+            for row in connection.execute(sql.select(TRIALS).order_by(TRIALS.c.id)).mappings():
+                found.append(dict(row))
+                left -= sum(len(cell) for cell in row.values() if isinstance(cell, str))
+                if left < 0 or len(found) > rows.MAX_TRIAL_ID:
+                    raise _sentence(self.folder, None, "SQLITE_CORRUPT")
+        return checked_rows(found, TRIALS, str(self.folder / FILE))
 
-    def _scalar(self, statement: sql.Select[Any]) -> Any:
+    @property
+    def _study(self) -> Mapping[str, Any]:
+        """The one row about the study itself."""
         with self._begin() as connection:
-            return connection.execute(statement).scalar_one()
+            found = connection.execute(sql.select(STUDY).limit(2)).mappings().all()
+        what = str(self.folder / FILE)
+        if len(found) != 1:
+            raise BrokenFile(expected(what, "of one study", len(found)))
+        return checked_rows([dict(found[0])], STUDY, what)[0]
 
     def _count_events(self) -> int:
-        last = sql.func.max(_TRIALS.c.started), sql.func.max(_TRIALS.c.ended)
+        last = sql.func.max(TRIALS.c.started), sql.func.max(TRIALS.c.ended)
         with self._begin() as connection:
             return max(number or 0 for number in connection.execute(sql.select(*last)).one())
 
     def _has_tables(self) -> bool:
         with self._begin() as connection:
-            return bool(sql.inspect(connection).get_table_names())
+            return _entries(connection) > 0
 
     def _check_version(self) -> None:
         if not self._has_tables():
             again = wording(python="Run it again.", shell="Run its line again.")
             raise RunError(f"{self.folder} was stopped before it began. {again}")
-        version = self._scalar(sql.select(_STUDY.c.version))
+        what = str(self.folder / FILE)
+        with self._begin() as connection:
+            check_entries(connection, what)
+        version = self._study["version"]
         if version != VERSION:
             raise RunError(
                 f"{self.folder} was written by another version of netwright "
                 f"(its store has version {version}, this one reads {VERSION}). {new_run()}"
             )
+        with self._begin() as connection:
+            check_tables(connection, what)
 
     @contextlib.contextmanager
     def _begin(self) -> Iterator[sql.Connection]:
@@ -229,19 +232,37 @@ class Store:
                 yield connection
         except sql.exc.DBAPIError as error:
             raise _sentence(self.folder, error.orig) from error
+        except (UnicodeDecodeError, sql.exc.SQLAlchemyError) as error:
+            raise _sentence(self.folder, error, "SQLITE_CORRUPT") from error
         except sqlite3.Error as error:  # while connecting
             raise _sentence(self.folder, error) from error
 
 
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """What is wrong with a row is wrong with the study: how to leave it stands behind."""
+    try:
+        yield
+    except BrokenFile as error:
+        raise BrokenFile(f"{error} {new_run()}") from error
+
+
+def _entries(connection: sql.Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one())
+
+
 def _create(connection: sql.Connection, identity: Identity) -> None:
-    _TABLES.create_all(connection)
+    TABLES.create_all(connection)
     row = {"version": VERSION, "created": datetime.now(UTC).isoformat()}
     row |= {"identity": identity.json(), "seconds": 0.0}
-    connection.execute(sql.insert(_STUDY).values(row))
+    connection.execute(sql.insert(STUDY).values(row))
 
 
-def _writing_engine(file: Path) -> sql.Engine:
-    engine = _engine(lambda: sqlite3.connect(file, timeout=30), StaticPool, "BEGIN IMMEDIATE")
+def _writing_engine(folder: Path) -> sql.Engine:
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(folder / FILE, timeout=30)
+
+    engine = _engine(folder, connect, StaticPool, "BEGIN IMMEDIATE")
 
     @sql.event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: object) -> None:
@@ -251,33 +272,36 @@ def _writing_engine(file: Path) -> sql.Engine:
     return engine
 
 
-def _reading_engine(file: Path) -> sql.Engine:
+def _reading_engine(folder: Path) -> sql.Engine:
     def connect() -> sqlite3.Connection:
-        place = file.resolve().as_uri()
+        place = (folder.resolve() / FILE).as_uri()
         connection = sqlite3.connect(f"{place}?mode=ro", uri=True, timeout=30)
         try:
             connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
         except sqlite3.OperationalError:
             connection.close()
-            if file.with_name(f"{file.name}-wal").exists():
+            if Folder(folder).has(f"{FILE}-wal"):
                 raise  # there is more than the file itself holds
             # a folder that is not writable, so nobody writes meanwhile
             connection = sqlite3.connect(f"{place}?mode=ro&immutable=1", uri=True)
         return connection
 
-    return _engine(connect, NullPool, "BEGIN")
+    return _engine(folder, connect, NullPool, "BEGIN")
 
 
-def _engine(connect: Any, pool: type[Pool], begin: str) -> sql.Engine:
+def _engine(folder: Path, connect: Any, pool: type[Pool], begin: str) -> sql.Engine:
     """An engine whose transactions are ours: pysqlite's own would begin too late."""
     engine = sql.create_engine("sqlite://", creator=connect, poolclass=pool)
+    limit = StepLimit(size_of(Folder(folder)))
 
     @sql.event.listens_for(engine, "connect")
     def _manual(connection: Any, _record: object) -> None:
         connection.isolation_level = None
+        distrust(connection, limit)
 
     @sql.event.listens_for(engine, "begin")
     def _begin(connection: sql.Connection) -> None:
+        limit.restart()
         connection.exec_driver_sql(begin)
 
     return engine
@@ -286,12 +310,15 @@ def _engine(connect: Any, pool: type[Pool], begin: str) -> sql.Engine:
 def _reason(name: str) -> str:
     """What SQLite's error of this (extended) name means, and what to do; empty where unknown."""
     busy = f"another program holds {FILE}. Close that program."
+    damaged = f"{FILE} is damaged. {new_run()}"
     read_only = f"it is not writable. Change that, or: {other_folder()}"
     reasons = {
         "SQLITE_FULL": f"the disk is full. Make room; {goes_on()}.",
         "SQLITE_IOERR": f"the disk cannot be written. Check it; {goes_on()}.",
         "SQLITE_NOTADB": f"{FILE} is not a database. {new_run()}",
-        "SQLITE_CORRUPT": f"{FILE} is damaged. {new_run()}",
+        "SQLITE_CORRUPT": damaged,
+        "SQLITE_INTERRUPT": damaged,  # it took more steps than a whole file of its size
+        "SQLITE_TOOBIG": damaged,
         "SQLITE_READONLY": read_only,
         "SQLITE_CANTOPEN": read_only,
         "SQLITE_BUSY": busy,
@@ -300,53 +327,9 @@ def _reason(name: str) -> str:
     return next((text for key, text in reasons.items() if name.startswith(key)), "")
 
 
-def _sentence(folder: Path, error: BaseException | None) -> RunError:
-    """What went wrong, in words."""
-    reason = _reason(getattr(error, "sqlite_errorname", ""))
+def _sentence(folder: Path, error: BaseException | None, name: str = "") -> RunError:
+    """What went wrong, in words; `name`: of the error, where SQLite has raised none."""
+    reason = _reason(name or getattr(error, "sqlite_errorname", ""))
     if "no such table" in str(error) or "no such column" in str(error):
         reason = f"{FILE} is not a study of netwright. {new_run()}"
     return RunError(f"{folder} cannot be used: {reason or f'{error}.'} Finished trials are kept.")
-
-
-def _row(trial: Trial) -> dict[str, Any]:
-    proposal = trial.proposal
-    return {
-        "id": trial.id,
-        "candidate": proposal.candidate.json(),
-        "fidelity": proposal.fidelity,
-        "origin": proposal.origin,
-        "parents": json.dumps(proposal.parents),
-        "note": Candidate(proposal.note).json(),  # the same values as a candidate's
-        "seed": trial.seed,
-        "status": str(trial.status),
-        "metrics": _metrics_json(trial.metrics),
-        "seconds": trial.seconds,
-        "error": trial.error.encode(errors="replace").decode(),  # half a character is no text
-    }
-
-
-def _started(row: Mapping[str, Any]) -> Trial:
-    proposal = Proposal(
-        Candidate.from_json(row["candidate"]),
-        row["fidelity"],
-        row["origin"],
-        tuple(json.loads(row["parents"])),
-        Candidate.from_json(row["note"]).values,
-    )
-    return Trial(row["id"], proposal, row["seed"])
-
-
-def _trial(row: Mapping[str, Any]) -> Trial:
-    trial = _started(row)
-    metrics = {name: float(value) for name, value in json.loads(row["metrics"]).items()}
-    return Trial(
-        trial.id, trial.proposal, trial.seed, Status(row["status"]), metrics, row["seconds"],
-        row["error"],
-    )  # fmt: skip
-
-
-def _metrics_json(metrics: Metrics) -> str:
-    """JSON has no NaN or infinity: they are written as words, which `float` reads."""
-    return json.dumps(
-        {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
-    )

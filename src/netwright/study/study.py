@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from netwright.data.task import Task
-from netwright.errors import InputError, Phrase, check_whole, closest, expected
+from netwright.errors import (
+    InputError,
+    InvalidCandidate,
+    Phrase,
+    RunError,
+    check_whole,
+    closest,
+    expected,
+)
 from netwright.evaluators.base import Evaluator, identity
+from netwright.files.folder import Folder
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.base import (
@@ -32,13 +41,15 @@ from netwright.study.checks import check_given
 from netwright.study.durable import deleted, sync_tree
 from netwright.study.events import Callback, short_name
 from netwright.study.executors import Executor, Supervised
-from netwright.study.folders import fresh_folder, temporary_folder
-from netwright.study.identity import Identity
+from netwright.study.folders import fresh_folder, temporary_folder, trial_folder
+from netwright.study.identity import Identity, new_run
 from netwright.study.journal import Journal, Listener, counted
 from netwright.study.lock import FolderLock
 from netwright.study.loop import Loop, quickest
 from netwright.study.preparing import FOLDER as SUPERNET
-from netwright.study.store import FILE, Store
+from netwright.study.rows import check_measured
+from netwright.study.schema import FILE
+from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
@@ -143,6 +154,10 @@ class Study(Generic[D]):
     def trial_folder(self, trial: int) -> Path:
         """Where the trial's evaluator left its files; kept for the front, the best and parents."""
         return self.folder / "trials" / str(trial)
+
+    def kept_folder(self, trial: int) -> Folder:
+        """The same, for reading back: a run folder may come from a stranger."""
+        return trial_folder(self.folder, trial)
 
     def over(
         self,
@@ -272,6 +287,19 @@ class Study(Generic[D]):
         self._trials, self._front, self.seconds = journal.ordered(), journal.front, store.seconds
         return journal
 
+    def _refuse_foreign(self, trials: Sequence[Trial]) -> None:
+        """RunError where a log that was changed by others holds what this study cannot have."""
+        check_measured(trials, self.objectives, self.folder)
+        for trial in trials:
+            if trial.proposal.origin in (BASELINE, *MADE):
+                continue
+            try:
+                self.space.check(trial.candidate)
+            except (InvalidCandidate, TypeError) as error:
+                raise RunError(
+                    f"trial {trial.id} of {self.folder} is not of its space: {error} {new_run()}"
+                ) from error
+
     def _load(self) -> None:
         """What earlier runs have found; refuses another study's folder before anything starts."""
         if not Store.begun(self.folder):
@@ -279,6 +307,7 @@ class Study(Generic[D]):
         with Store.read(self.folder) as store:
             self._identity.refuse_other(store.identity, self.folder)
             self._trials, self.seconds = store.trials(), store.seconds
+        self._refuse_foreign(self._trials)
         self._front = pareto_front(self._trials, self.objectives, self.limits)
 
 

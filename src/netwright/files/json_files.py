@@ -1,0 +1,197 @@
+"""JSON that may come from a stranger: bounded when parsed, checked against the types of its reader.
+
+The annotations of a dataclass or a named tuple are the schema: `from_plain` builds one from parsed
+JSON, or says which part does not fit.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from netwright.errors import BrokenFile, Phrase, expected
+from netwright.files.folder import Folder
+
+T = TypeVar("T")
+
+MAX_JSON_BYTES = 64 << 20
+"""Of one text: what preparations learn of wide tables of texts takes a few megabytes."""
+MAX_DEPTH = 64
+"""Lists and objects inside each other; what netwright writes has less than 20."""
+_MAX_WHOLE = 2**64
+"""Whole numbers beyond this overflow where they meet arrays; netwright writes none."""
+
+
+def parse(text: bytes | str, what: str) -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        text: UTF-8 when bytes.
+        what: The name of the text in messages.
+
+    Raises:
+        BrokenFile: It is no JSON, not UTF-8, too large, too deep, or holds numbers that are too
+            large.
+    """
+    if len(text) > MAX_JSON_BYTES:
+        raise BrokenFile(expected(what, f"at most {MAX_JSON_BYTES:,} bytes", len(text)))
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode())
+    except UnicodeDecodeError as error:
+        raise BrokenFile(expected(what, "text in UTF-8", Phrase("other bytes"))) from error
+    except RecursionError as error:
+        raise BrokenFile(_too_deep(what)) from error
+    except ValueError as error:  # a number of thousands of digits is one, too
+        raise BrokenFile(expected(what, "JSON", Phrase("something else"))) from error
+    _check_bounds(value, what)
+    return value
+
+
+def read_json(folder: Folder, name: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Return the value in a JSON file, as `parse` does. Raises BrokenFile."""
+    return parse(folder.read(name, max_bytes), str(folder.path / name))
+
+
+def from_plain(value: Any, kind: type[T], what: str) -> T:
+    """Return parsed JSON as the annotated type `kind`: objects as dataclasses, lists as tuples
+    where it says so.
+
+    Objects also stand for named tuples, mappings and dataclasses that are built already pass.
+
+    Raises:
+        BrokenFile: A part is of another type, missing, unknown, or refused by the class itself.
+    """
+    built: T = _built(value, kind, what)
+    return built
+
+
+def _check_bounds(value: Any, what: str) -> None:
+    """BrokenFile for nesting and numbers that later code would stumble over."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        deeper: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                deeper += part.values()
+            elif isinstance(part, list):
+                deeper += part
+            elif isinstance(part, int) and abs(part) > _MAX_WHOLE:
+                raise BrokenFile(expected(what, "of numbers below 2^64", Phrase("a larger one")))
+        if not deeper:
+            return
+        level = deeper
+    raise BrokenFile(_too_deep(what))
+
+
+def _too_deep(what: str) -> str:
+    return expected(what, f"nested at most {MAX_DEPTH} deep", Phrase("more"))
+
+
+def _built(value: Any, hint: Any, what: str) -> Any:
+    if hint is Any or hint is object:
+        return value
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(value, parts, what)
+    if origin is Literal:
+        if value in parts and type(value) in map(type, parts):
+            return value
+        raise BrokenFile(expected(what, " or ".join(map(repr, parts)), value))
+    if origin is tuple:
+        return _tuple(value, parts, what)
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping(value, parts, what)
+    if origin is not None and issubclass(origin, Sequence):
+        return list(_tuple(value, (parts[0], ...), what))
+    if isinstance(hint, type) and (is_dataclass(hint) or hasattr(hint, "_fields")):
+        return _record(value, hint, what)
+    return _plain(value, hint, what)
+
+
+def _plain(value: Any, hint: Any, what: str) -> Any:
+    """A number, a text, a truth value, None; or an object that is built already."""
+    if hint is None or hint is type(None):
+        if value is None:
+            return None
+        raise BrokenFile(expected(what, "null", value))
+    if getattr(hint, "_is_protocol", False):
+        if is_dataclass(value):
+            return value
+        raise BrokenFile(expected(what, f"a {hint.__name__}", value))
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and is_number:
+        return float(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole if hint is int else isinstance(value, hint):
+        return value
+    raise BrokenFile(expected(what, names.get(hint, f"a {hint.__name__}"), value))
+
+
+def _one_of(value: Any, hints: Sequence[Any], what: str) -> Any:
+    errors: list[BrokenFile] = []
+    for hint in hints:
+        try:
+            return _built(value, hint, what)
+        except BrokenFile as error:
+            errors.append(error)
+    raise errors[-1] if value is None else errors[0]
+
+
+def _tuple(value: Any, parts: Sequence[Any], what: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise BrokenFile(expected(what, "a list", value))
+    if len(parts) == 2 and parts[1] is Ellipsis:
+        return tuple(_built(item, parts[0], f"{what}[{i}]") for i, item in enumerate(value))
+    if len(value) != len(parts):
+        raise BrokenFile(expected(what, f"a list of {len(parts)}", value))
+    pairs = enumerate(zip(value, parts, strict=True))
+    return tuple(_built(item, hint, f"{what}[{i}]") for i, (item, hint) in pairs)
+
+
+def _mapping(value: Any, parts: Sequence[Any], what: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BrokenFile(expected(what, "an object", value))
+    return {name: _built(item, parts[1], f"{what}.{name}") for name, item in value.items()}
+
+
+def _record(value: Any, kind: Any, what: str) -> Any:
+    """A dataclass from an object, a named tuple from a list."""
+    if isinstance(value, kind):
+        return value
+    hints, needed = _fields(kind)
+    if isinstance(value, list | tuple) and not is_dataclass(kind):
+        value = dict(zip(hints, value, strict=False)) if len(value) <= len(hints) else None
+    if not isinstance(value, Mapping):
+        raise BrokenFile(expected(what, f"an object with {', '.join(hints)}", value))
+    for name in value:
+        if name not in hints:
+            raise BrokenFile(expected(f"{what}.{name}", f"one of {', '.join(hints)}", name))
+    for name in needed:
+        if name not in value:
+            raise BrokenFile(expected(f"{what}.{name}", "given", Phrase("nothing")))
+    has = {name: _built(item, hints[name], f"{what}.{name}") for name, item in value.items()}
+    try:
+        return kind(**has)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise BrokenFile(f"{what} cannot be used: {error}") from error
+
+
+@cache
+def _fields(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The types of a record's fields, and the names of those without a default."""
+    if not is_dataclass(kind):
+        return typing.get_type_hints(kind), tuple(
+            name for name in kind._fields if name not in kind._field_defaults
+        )
+    hints = typing.get_type_hints(kind)
+    own = [field for field in fields(kind) if field.init]
+    needed = [
+        field.name for field in own if field.default is MISSING and field.default_factory is MISSING
+    ]
+    return {field.name: hints[field.name] for field in own}, tuple(needed)
