@@ -316,7 +316,7 @@ def test_images_and_a_built_in_name(folder: Path, capsys: pytest.CaptureFixture[
     run = folder / "digits-run"
     found = json.loads(
         Said(
-            capsys, "fit", "digits", "--trials", "1", "--workers", "1", "--run", str(run), "--json"
+            capsys, "fit", "digits", "--trials", "2", "--workers", "1", "--run", str(run), "--json"
         ).out
     )
     assert found["best"]["metrics"]["test"]["accuracy"] > 0.9
