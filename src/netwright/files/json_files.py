@@ -23,7 +23,7 @@ MAX_JSON_BYTES = 64 << 20
 """Of one text: what preparations learn of wide tables of texts takes a few megabytes."""
 MAX_DEPTH = 64
 """Lists and objects inside each other; what netwright writes has less than 20."""
-_MAX_WHOLE = 2**64
+_MAX_WHOLE = 10**300
 """Whole numbers beyond this overflow where they meet arrays; netwright writes none."""
 
 
@@ -81,7 +81,7 @@ def _check_bounds(value: Any, what: str) -> None:
             elif isinstance(part, list):
                 deeper += part
             elif isinstance(part, int) and abs(part) > _MAX_WHOLE:
-                raise BrokenFile(expected(what, "of numbers below 2^64", Phrase("a larger one")))
+                raise BrokenFile(expected(what, "of numbers below 1e300", Phrase("a larger one")))
         if not deeper:
             return
         level = deeper

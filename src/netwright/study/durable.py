@@ -27,8 +27,14 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Forces a file, or the names in a folder, to the disk; no link is followed."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    """Forces a file, or the names in a folder, to the disk; no link is followed.
+
+    Nothing where it is gone: who deletes a run folder meanwhile is noticed by `OpenFiles`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        return
     try:
         os.fsync(descriptor)
     finally:

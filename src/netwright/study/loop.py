@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netwright.errors import plural
 from netwright.study.budget import Budget, Failures
+from netwright.study.durable import sync_tree
 from netwright.study.events import (
     Callback,
     Prepared,
@@ -233,6 +234,8 @@ class Loop:
             trial, status=status, metrics=outcome.metrics, seconds=outcome.seconds,
             error=outcome.error,
         )  # fmt: skip
+        if status is Status.DONE:
+            sync_tree(self._study.trial_folder(trial.id))  # before there is a record of it
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
         self._tidy()

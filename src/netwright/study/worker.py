@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from netwright.errors import InfeasibleCandidate, OutOfTime
-from netwright.study.durable import sync_tree
 from netwright.study.pipes import read_message, write_message
 from netwright.trials.trial import Job, Metrics, Status
 
@@ -42,7 +41,6 @@ def evaluate(evaluator: Callable[[Job], Metrics], job: Job) -> Verdict:
     """Runs the evaluator; whatever it raises becomes a status and a sentence."""
     try:
         metrics = evaluator(job)
-        sync_tree(job.folder)
         return Verdict(Status.DONE, {str(name): float(metrics[name]) for name in metrics}, "")
     except OutOfTime as error:
         return Verdict(Status.RUNNING, {}, str(error))
