@@ -101,7 +101,7 @@ def _damages() -> Iterator[Case]:
         yield _bytes(_noise, f"noise, {i}")
         yield _bytes(_weight, f"one byte of the weights, {i}")
     yield _bytes(_text(b'"format": 3', b'"format": 2'), "an older format, its checksum left")
-    yield _bytes(_text(b'"sha256"', b'"sha255"'), "the checksum called otherwise")
+    yield _bytes(_text(b'"crc32"', b'"crc31"'), "the checksum called otherwise")
     yield _bytes(lambda data, rng: b"", "empty")
     yield _bytes(lambda data, rng: rng.randbytes(5_000), "random bytes")
     yield _bytes(lambda data, rng: b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f" * 9, "a length bomb")
@@ -123,7 +123,7 @@ def _signed(model: Any, text: str | None) -> bytes:
     if text is not None:
         onnx.helper.set_model_props(model, {KEY: text})
     data = bytes(model.SerializeToString())
-    if text is None or not text.startswith('{"sha256"'):
+    if text is None or not text.startswith('{"crc32"'):
         return data
     start = data.rindex(text.encode())
     return with_checksum(data, (start, start + len(text)))
@@ -138,7 +138,7 @@ def _card(change: Callable[[dict[str, Any], random.Random], str | None], name: s
         path = folder / "model.onnx"
         data = path.read_bytes()
         card = json.loads(data[slice(*read_graph(data, KEY).metadata[KEY])])
-        del card["sha256"]
+        del card["crc32"]
         path.write_bytes(_signed(onnx.load_from_string(data), change(card, rng)))
 
     return Case(f"card: {name}", make, PREDICT)
@@ -202,7 +202,7 @@ def _graph(change: Change, name: str) -> Case:
         path = folder / "model.onnx"
         data = path.read_bytes()
         card = json.loads(data[slice(*read_graph(data, KEY).metadata[KEY])])
-        del card["sha256"]
+        del card["crc32"]
         model = onnx.load_from_string(data)
         path.write_bytes(_signed(change(model, rng) or model, card_text(card)))
 

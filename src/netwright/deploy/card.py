@@ -6,10 +6,10 @@ stand in what they are of. A checksum tells damage: who changes a file on purpos
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -31,10 +31,10 @@ FORMAT = 3
 CHECKED_FORMAT = 3
 """The first version with a checksum."""
 
-_NO_DIGITS: Final = "0" * 64
-_START = re.compile(rb'\{"sha256": "([0-9a-f]{64})", ')
-_DIGITS = slice(len(b'{"sha256": "'), len(b'{"sha256": "') + 64)
-_HASHED_AT_ONCE = 500_000
+_NO_DIGITS: Final = "0" * 8
+_START = re.compile(rb'\{"crc32": "([0-9a-f]{8})", ')
+_FIRST_DIGIT = len(b'{"crc32": "')
+_SUMMED_AT_ONCE = 4_000_000
 """Bytes below which a thread costs more than it saves."""
 _MAX_SIDE = 2**16
 _MAX_LABEL_BYTES = 2**18
@@ -56,13 +56,13 @@ class LaterFormat(Damaged):
 
 def card_text(card: Mapping[str, Any]) -> str:
     """The card as it stands in a file whose checksum is not known yet."""
-    return json.dumps({"sha256": _NO_DIGITS, **card})
+    return json.dumps({"crc32": _NO_DIGITS, **card})
 
 
 def with_checksum(data: bytes, span: tuple[int, int]) -> bytes:
     """A file with the digits of its checksum filled in; `span`: where its card stands."""
-    start = span[0] + _DIGITS.start
-    return data[:start] + _checksum(data, start).encode() + data[start + 64 :]
+    start = span[0] + _FIRST_DIGIT
+    return data[:start] + _checksum(data, start).encode() + data[start + len(_NO_DIGITS) :]
 
 
 def read_card(data: bytes, span: tuple[int, int]) -> Card:
@@ -77,7 +77,7 @@ def read_card(data: bytes, span: tuple[int, int]) -> Card:
         raise Damaged("its card must have a version under 'format'")
     if version > FORMAT:
         raise LaterFormat(version)
-    if ("sha256" in card or version >= CHECKED_FORMAT) and _START.match(text) is None:
+    if ("crc32" in card or version >= CHECKED_FORMAT) and _START.match(text) is None:
         raise Damaged("the checksum of its card is missing")
     check_card(card)
     return card
@@ -89,19 +89,19 @@ def checksum_check(data: bytes, span: tuple[int, int]) -> Callable[[], None]:
     Of small files this raises at once.
 
     It is checked wherever there is one, whatever version the card says it has. Large files are
-    hashed in a thread meanwhile: at 1 GB/s it would take half as long as all else.
+    summed in a thread meanwhile: at 4 GB/s it would take a quarter of the time of all else.
     """
     stated = _START.match(data[slice(*span)])
     if stated is None:  # of a version that had none
         return lambda: None
-    start = span[0] + _DIGITS.start
-    if len(data) < _HASHED_AT_ONCE:
+    start = span[0] + _FIRST_DIGIT
+    if len(data) < _SUMMED_AT_ONCE:
         _compare(stated[1].decode(), _checksum(data, start))
         return lambda: None
     pool = ThreadPoolExecutor(1)
-    hashed = pool.submit(_checksum, data, start)
+    summed = pool.submit(_checksum, data, start)
     pool.shutdown(wait=False)
-    return lambda: _compare(stated[1].decode(), hashed.result())
+    return lambda: _compare(stated[1].decode(), summed.result())
 
 
 def _compare(stated: str, digits: str) -> None:
@@ -134,11 +134,15 @@ def check_card(card: Mapping[str, Any]) -> None:
 
 
 def _checksum(data: bytes, start: int) -> str:
-    """SHA-256 of the file, its 64 digits from `start` on taken as zeros."""
-    digest, view = hashlib.sha256(), memoryview(data)
-    for part in (view[:start], _NO_DIGITS.encode(), view[start + 64 :]):
-        digest.update(part)
-    return digest.hexdigest()
+    """CRC-32 of the file in hexadecimal digits, its own digits from `start` on taken as zeros.
+
+    It tells all damage to up to 32 bits in a row, and one in four thousand million of other damage
+    escapes it. A hash that also tells forgery would take three times as long, for nothing: who
+    forges a file forges its checksum.
+    """
+    view = memoryview(data)
+    checksum = zlib.crc32(_NO_DIGITS.encode(), zlib.crc32(view[:start]))
+    return f"{zlib.crc32(view[start + len(_NO_DIGITS) :], checksum):08x}"
 
 
 def _parse(text: bytes) -> Card:
