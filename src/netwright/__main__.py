@@ -1,8 +1,9 @@
 """`python -m netwright`."""
 
+import os
 import sys
 
-if sys.path and not sys.flags.safe_path:
+if not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109  # loads less
     del sys.path[0]  # the working folder: its files must not stand for Python's modules
 
 from netwright.cli.app import main

@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreign_scripts import script
 
 import netwright as nw
+from benchmark_scripts import benchmark_module
 from netwright.cli.app import main
 from netwright.data.task import summary
 
 MODULES = ("text_files", "binary_files", "image_folders", "other_data")
 CASES = {
-    (case.kind, case.name): case for module in MODULES for case in script(module).CASES
-}  # fmt: skip
+    (case.kind, case.name): case
+    for module in MODULES
+    for case in benchmark_module("foreign", module).CASES
+}
 READ = (
     ("csv", "sep=; in the first line"),
     ("csv", "comments before the header"),
@@ -64,7 +66,9 @@ def test_malformed_files_are_refused_with_a_way_out(name: tuple[str, str], tmp_p
     with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
         main(["fit", str(data), *flags, "--trials", "1", "--run", str(tmp_path / "run")])
     assert end.value.code == 2, err.getvalue()
-    assert not script("verdict").bad_sentence(err.getvalue(), case.named or Path(data).name)
+    assert not benchmark_module("foreign", "verdict").bad_sentence(
+        err.getvalue(), case.named or Path(data).name
+    )
 
 
 def made(name: tuple[str, str], folder: Path) -> tuple[Any, Path | str]:

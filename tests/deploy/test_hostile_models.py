@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hostile_scripts import hostile
 
+from benchmark_scripts import benchmark_module
 from netwright.data.task import task
 from netwright.deploy.model import Model, load
 from netwright.deploy.onnx import card_of, export
@@ -17,7 +17,7 @@ from netwright.errors import InputError
 from netwright.pipelines.linear import LinearModel
 from netwright.pipelines.pipeline import TablePipeline, fit
 
-MODELS = hostile("models")
+MODELS = benchmark_module("hostile", "models")
 DAMAGES = {case.name: case for case in MODELS.damages()}
 OTHERS = {case.name: case for case in MODELS.CASES if case.name not in DAMAGES}
 

@@ -231,3 +231,53 @@ def test_files_are_written_with_the_usual_permissions(tmp_path: Path) -> None:
     Folder(tmp_path).write("model.onnx", b"new", sync=True)
     (tmp_path / "plain").write_bytes(b"new")
     assert (tmp_path / "model.onnx").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def synced(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `sync` hands to the disk, by path, in this order."""
+    paths: list[str] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        paths.append(str(Path(f"/proc/self/fd/{handle}").readlink().relative_to(folder.root)))
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", noted)
+        folder.sync()
+    return paths
+
+
+only_linux = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="says what is open")
+
+
+@only_linux
+def test_files_are_synced_before_the_names_above_them(
+    run: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = run / "trials" / "1"
+    (trial / "fold-0").make()
+    (trial / "fold-0").write("weights", "w")
+    trial.write("held-out", "h")
+    assert synced(trial, monkeypatch) == [
+        "trials/1/fold-0/weights", "trials/1/fold-0", "trials/1/held-out", "trials/1", "trials",
+    ]  # fmt: skip
+
+
+@only_linux
+def test_an_empty_folder_costs_no_wait_for_the_disk(
+    run: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert synced(run / "trials" / "1", monkeypatch) == []
+
+
+@only_linux
+def test_links_and_pipes_are_not_synced(
+    run: Folder, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = run / "trials" / "1"
+    (trial.path / "folder").symlink_to(outside)
+    (trial.path / "file").symlink_to(outside / "precious")
+    os.mkfifo(trial.path / "pipe")
+    trial.write("own", "x")
+    assert synced(trial, monkeypatch) == ["trials/1/own", "trials/1", "trials"]

@@ -13,7 +13,8 @@ from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, REFIT, Status, Tria
 MEMBER = "trial "
 """An average's candidate has ``trial 7`` for the share of trial 7."""
 TEMPERATURE, THRESHOLD = "temperature", "threshold"
-_SHARES = (LIGHT, REFIT, MEMBERS, TEMPERATURE, THRESHOLD)
+_NO_SHARES = (LIGHT, REFIT, MEMBERS, TEMPERATURE, THRESHOLD)
+"""What else its candidate has."""
 
 
 def check_averages(trials: Iterable[Trial], folder: Path) -> None:
@@ -33,7 +34,7 @@ def check_averages(trials: Iterable[Trial], folder: Path) -> None:
 
 def _check(trial: Trial, seen: set[int], what: str) -> None:
     values = trial.candidate.values
-    shares = {name: value for name, value in values.items() if name not in _SHARES}
+    shares = {name: value for name, value in values.items() if name not in _NO_SHARES}
     parents = [f"{MEMBER}{number}" for number in trial.proposal.parents]
     if not shares or sorted(shares) != sorted(parents):
         got = Phrase(", ".join(shares) or "none")

@@ -137,16 +137,10 @@ class Points:
         study, task = self._study, self._task
         model = fit_constant(task, study.objectives[0].metric)
         rows = judging_rows(study, task)
-        said, truth = model.predict(task.features.take(rows)), task.target[rows]
-        scores = score(task.kind, truth, said, weights=task.weights_of(rows))
+        predictions, truth = model.predict(task.features.take(rows)), task.target[rows]
+        scores = score(task.kind, truth, predictions, weights=task.weights_of(rows))
         metrics = dict(scores) | dict.fromkeys(_FREE, 0.0)
-        measured: dict[str, float] = {}
-
-        def make(folder: Path) -> Metrics:
-            measured.update(self._write(model, folder, int(folder.name), metrics))
-            return metrics | measured
-
-        trial = study.add(Proposal(Candidate({}), origin=CONSTANT), make)
+        trial, measured = self._add(Proposal(Candidate({}), origin=CONSTANT), model, metrics)
         self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
         self._chosen = trial.id
         as_final(study, trial, self.front(), unexported=False)
@@ -207,20 +201,26 @@ class Points:
         """The average as a trial of the study; `fitted`: of a candidate fitted again."""
         study, task = self._study, self._task
         candidate = candidate_of(choice)
-        measured: dict[str, float] = {}
         folds = cross_validation(study)
         share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
         proposal = Proposal(candidate, share, ENSEMBLE, parents=parents_of(candidate))
         model = fitted or average_of(study, task, candidate)
+        return self._add(proposal, model, choice.metrics)
+
+    def _add(self, proposal: Proposal, model: Predictor, metrics: Metrics) -> tuple[Trial, Metrics]:
+        """What was made, as a trial of the study, and the figures of its file.
+
+        Of models that are parts of other trials nothing but the file is kept.
+        """
+        measured: dict[str, float] = {}
 
         def make(folder: Path) -> Metrics:
-            number = int(folder.name)
-            if fitted:
-                fitted.save(folder)
-            measured.update(self._write(model, folder, number, choice.metrics))
-            return dict(choice.metrics) | measured
+            if isinstance(model, FittedPipeline):
+                model.save(folder)
+            measured.update(self._write(model, folder, int(folder.name), metrics))
+            return dict(metrics) | measured
 
-        return study.add(proposal, make), measured
+        return self._study.add(proposal, make), measured
 
     def _export(self, trial: Trial) -> Metrics:
         """The figures of the trial's file, which is written unless an earlier run has done so."""

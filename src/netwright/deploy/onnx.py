@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from netwright.data.columns import columns_from_card
 from netwright.data.drift import seen
 from netwright.data.labels import file_labels
 from netwright.data.missing import MISSING_MARKS
 from netwright.data.task import Features, Table, Task
 from netwright.deploy.card import FORMAT, KEY, card_text, with_checksum
 from netwright.deploy.graph import read_graph
+from netwright.deploy.interface import expected_inputs
 from netwright.deploy.model import Model
 from netwright.deploy.wire import Damaged
 from netwright.errors import ExportError
@@ -133,23 +133,17 @@ def _graph(pipeline: Predictor, card: Mapping[str, Any]) -> Any:
 def _inputs(card: Mapping[str, Any]) -> list[Any]:
     """One input a column (rows,), or "image" (rows, h, w, c) of uint8."""
     from onnx import TensorProto
-    from onnx.helper import make_tensor_value_info as info
+    from onnx.helper import make_tensor_value_info, np_dtype_to_tensor_dtype
 
-    if "image" in card:
-        size = [card["image"][name] for name in ("height", "width", "channels")]
-        return [info("image", TensorProto.UINT8, ["rows", *size])]
-    types = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
-    kinds = {"date": TensorProto.INT64}
     return [
-        info(
-            column.name,
-            types[column.dtype]
-            if column.kind == "numeric"
-            else kinds.get(column.kind, TensorProto.STRING),
-            ["rows"],
+        make_tensor_value_info(
+            name,
+            TensorProto.STRING if tensor.dtype == "str"
+            else np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)),
+            ["rows", *tensor.shape[1:]],
         )
-        for column in columns_from_card(card)
-    ]
+        for name, tensor in expected_inputs(card).items()
+    ]  # fmt: skip
 
 
 def _heads(nodes: Nodes, predictions: str, card: Mapping[str, Any], threshold: float) -> list[Any]:

@@ -235,7 +235,35 @@ class Folder:
                 with contextlib.suppress(OSError):
                     os.unlink(opened.at(new), dir_fd=opened.descriptor)
                 raise
-            if sync and opened.descriptor is not None:
+        if sync:
+            self._sync_names()
+
+    def sync(self) -> None:
+        """Have all that is in it on the disk, and its own name; links are not followed.
+
+        An empty folder has nothing to lose, and costs no wait.
+        """
+        if self._sync_files() and self.below:
+            Folder(self.root, self.below[:-1])._sync_names()
+
+    def _sync_files(self) -> bool:
+        """Whether there was a file in it, however deep."""
+        holds_files = False
+        for name in self.names():
+            if self.has_file(name):
+                holds_files = True
+                with contextlib.suppress(BrokenFile), self._file(name) as file:  # deleted meanwhile
+                    os.fsync(file.fileno())
+            else:
+                holds_files |= (self / name)._sync_files()
+        if holds_files:
+            self._sync_names()
+        return holds_files
+
+    def _sync_names(self) -> None:
+        """Have the names in it on the disk; Windows opens no folders."""
+        with contextlib.suppress(FileNotFoundError), self._opened() as opened:
+            if opened.descriptor is not None:
                 os.fsync(opened.descriptor)
 
     # Deleting

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from netwright.errors import plural
 from netwright.study.budget import Budget, Failures
-from netwright.study.durable import sync_tree
 from netwright.study.events import (
     Callback,
     Prepared,
@@ -67,6 +66,10 @@ class Loop:
         self._in_order = budget.seconds is None
         self._failures = Failures()
         self._quickest = quickest(journal.ordered())
+        self._slowest: dict[str, float] = {}
+        """Seconds at full fidelity of the slowest finished trial of each family."""
+        for trial in journal.ordered():
+            self._time(trial)
         self._reached = False
         self._cut: set[int] = set()
         """Trials that have to end because the study's time ends, not because theirs does."""
@@ -209,14 +212,16 @@ class Loop:
 
     def _hangs_after(self, trial: Trial) -> float:
         """Seconds after which a trial that no clock ends is taken for a hang."""
-        full = [
-            ended.seconds / ended.proposal.fidelity
-            for ended in self._journal.trials.values()
-            if ended.status is Status.DONE and ended.family == trial.family
-        ]
-        if not full:
+        if trial.family not in self._slowest:
             return _HANGS_UNKNOWN
-        return max(_HANGS_LEAST, _HANGS_TIMES * max(full) * trial.proposal.fidelity)
+        slowest = self._slowest[trial.family] * trial.proposal.fidelity
+        return max(_HANGS_LEAST, _HANGS_TIMES * slowest)
+
+    def _time(self, trial: Trial) -> None:
+        """Note how long a trial took that has finished."""
+        if trial.status is Status.DONE:
+            full = trial.seconds / trial.proposal.fidelity
+            self._slowest[trial.family] = max(full, self._slowest.get(trial.family, 0.0))
 
     def _end(self, outcome: Outcome) -> None:
         trial = self._keep(outcome)
@@ -235,9 +240,10 @@ class Loop:
             error=outcome.error,
         )  # fmt: skip
         if status is Status.DONE:
-            sync_tree(self._study.trial_folder(trial.id))  # before there is a record of it
+            self._study.kept_folder(trial.id).sync()  # before there is a record of it
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
+        self._time(ended)
         self._tidy()
         is_best, (_, what) = self._tally.add(ended), self._submitted.pop(ended.id)
         self._notify(TrialEnded(ended, what, on_front, is_best, self._seconds_left))

@@ -19,8 +19,8 @@ from sqlalchemy.pool import NullPool, Pool, StaticPool
 from netwright.errors import BrokenFile, RunError, expected, wording
 from netwright.files.folder import Folder
 from netwright.study import rows
-from netwright.study.durable import OpenFiles
 from netwright.study.identity import Identity, goes_on, new_run, other_folder
+from netwright.study.open_files import OpenFiles
 from netwright.study.schema import (
     FILE,
     STUDY,

@@ -38,7 +38,6 @@ from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.callbacks import Verbose, listening
 from netwright.study.checks import check_given
-from netwright.study.durable import deleted, sync_tree
 from netwright.study.events import Callback, short_name
 from netwright.study.executors import Executor, Supervised
 from netwright.study.folders import fresh_folder, temporary_folder, trial_folder
@@ -46,6 +45,7 @@ from netwright.study.identity import Identity, new_run
 from netwright.study.journal import Journal, Listener, counted
 from netwright.study.lock import FolderLock
 from netwright.study.loop import Loop, quickest
+from netwright.study.open_files import deleted
 from netwright.study.preparing import FOLDER as SUPERNET
 from netwright.study.rows import check_measured
 from netwright.study.schema import FILE
@@ -227,7 +227,7 @@ class Study(Generic[D]):
             journal = Journal(store, silent, self.seed, self.objectives, self.limits)
             folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
             metrics = make(folder)
-            sync_tree(folder)
+            trial_folder(self.folder, int(folder.name)).sync()
             trial = journal.start(proposal, store.seconds)
             seconds = time.monotonic() - begun
             ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)

@@ -1,7 +1,8 @@
-"""What is recorded is on the disk before it is recorded, and its loss is noticed."""
+"""Files that a study writes to are there before they are recorded, and missed when they are gone."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
-from netwright.study import durable
 from netwright.study.executors import InProcess
 from netwright.study.schema import FILE
 from netwright.study.store import Store
@@ -93,33 +93,10 @@ def test_files_reach_the_disk_before_their_trial_is_recorded(
         record(store, trial, seconds)
 
     run, record = tmp_path / "run", Store.end
-    monkeypatch.setattr(durable.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Store, "end", end)
     study(run, Leaves()).run(trials=1)
     assert happened.pop() == Status.DONE
     assert set(happened) == {
         "trials", "trials/1", "trials/1/held-out", "trials/1/fold-0", "trials/1/fold-0/weights",
     }  # fmt: skip
-
-
-def test_an_empty_folder_costs_no_wait_for_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "trial").mkdir()
-    synced: list[Path] = []
-    monkeypatch.setattr(durable, "sync_file", synced.append)
-    durable.sync_tree(tmp_path / "trial")
-    assert synced == []
-
-
-def test_links_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "file").write_text("x")
-    (tmp_path / "trial").mkdir()
-    (tmp_path / "trial" / "folder").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "trial" / "file").symlink_to(tmp_path / "elsewhere" / "file")
-    (tmp_path / "trial" / "own").write_text("x")
-    synced: list[Path] = []
-    monkeypatch.setattr(durable, "sync_file", synced.append)
-    durable.sync_tree(tmp_path / "trial")
-    assert synced == [tmp_path / "trial" / "own", tmp_path / "trial", tmp_path]
