@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from threading import Event as Flag
 from threading import RLock, Thread
 
@@ -24,9 +23,9 @@ from netwright.study.events import (
     TrialEnded,
     TrialStarted,
 )
+from netwright.study.search_state import SearchState
 from netwright.trials.formats import clock, value
-from netwright.trials.objective import Objective
-from netwright.trials.trial import Status, Trial
+from netwright.trials.trial import Status
 
 _LOOK_SECONDS = 0.5
 """Between two looks at whether a stage has become long enough to be named."""
@@ -112,17 +111,9 @@ class ProgressLines:
     """
 
     def __init__(self) -> None:
-        self._begun = self._stage_begun = self._written = time.monotonic()
-        self._stage: StageStarted | None = None
+        self._state = SearchState()
+        self._begun = self._written = time.monotonic()
         self._stage_named = True
-        self._objectives: tuple[Objective, ...] = ()
-        self._best: Trial | None = None
-        self._ended = 0
-        self._ends: float | None = None
-        """When the search is over, on the clock of `time.monotonic()`."""
-        self._preparing = ""
-        self._running: dict[int, tuple[RunningTrial, float]] = {}
-        """Trials that run, and when that was heard of them."""
         self._lock = RLock()
         self._over = Flag()
         self._thread = Thread(target=self._keep_time, name="netwright progress", daemon=True)
@@ -135,33 +126,13 @@ class ProgressLines:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            self._note(event)
+            self._state(event)
+            if isinstance(event, StageStarted):
+                self._stage_named = False
             for line in event.says if isinstance(event, Prepared) else ():
                 self._write(line, math.inf)
             if line := self._line_of(event):
                 self._write(line)
-
-    def _note(self, event: Event) -> None:
-        """What later lines will need of the event."""
-        now = time.monotonic()
-        if isinstance(event, StageStarted):
-            self._stage, self._stage_begun, self._stage_named = event, now, False
-        elif isinstance(event, SearchStarted):
-            self._objectives, self._best, self._ended = event.objectives, event.best, event.ended
-        elif isinstance(event, TrialStarted):
-            self._running[event.trial.id] = RunningTrial(event.trial, event.what, 0.0), now
-        elif isinstance(event, TrialEnded):
-            self._running.pop(event.trial.id, None)
-            self._ended += 1
-            self._best = event.trial if event.is_best else self._best
-        elif isinstance(event, Tick):
-            self._preparing, self._ended = event.preparing, event.ended
-            self._running = {each.trial.id: (each, now) for each in event.running}
-        if isinstance(event, Tick | TrialEnded):
-            left = event.seconds_left
-            self._ends = None if left is None else now + left
-        elif isinstance(event, ModelDelivered):
-            self._stage = None
 
     def _line_of(self, event: Event) -> str:
         """What is said at once; empty where that is nothing."""
@@ -181,12 +152,11 @@ class ProgressLines:
 
     def _first(self) -> list[str]:
         """The first objective's metric, where that is known."""
-        return [objective.metric for objective in self._objectives[:1]]
+        return [objective.metric for objective in self._state.objectives[:1]]
 
     def _left(self) -> str:
-        if self._ends is None:
-            return ""
-        return f", {clock(self._ends - time.monotonic())} left"
+        left = self._state.seconds_left
+        return "" if left is None else f", {clock(left)} left"
 
     def _keep_time(self) -> None:
         """Name stages that have become long, and break silences."""
@@ -195,27 +165,24 @@ class ProgressLines:
                 now = time.monotonic()
                 shortest, longest = _SILENCE_SECONDS
                 silence = min(longest, max(shortest, _SILENCE_SHARE * (now - self._begun)))
-                is_new = not self._stage_named and now - self._stage_begun > _LONG_STAGE_SECONDS
-                if self._stage and (is_new or now - self._written > silence):
+                lasts = now - self._state.stage_begun
+                is_new = not self._stage_named and lasts > _LONG_STAGE_SECONDS
+                if self._state.stage and (is_new or now - self._written > silence):
                     self._stage_named = True
-                    self._write(self._status(self._stage, now))
+                    self._write(self._status(self._state.stage, lasts))
 
-    def _status(self, stage: StageStarted, now: float) -> str:
+    def _status(self, stage: StageStarted, seconds: float) -> str:
         """``9 trials, best auc .9311, 0:35 left, now: lightgbm 4 s``; other stages by their name."""
+        state = self._state
         if stage.stage not in ("searching", "preparing"):
-            seconds = now - self._stage_begun
             return f"{stage}, {seconds:.0f} s" if seconds >= 1 else str(stage)
-        words = [self._preparing] if self._preparing else []
-        words += [plural(self._ended, "trial")] if self._ended else []
-        if self._best and self._objectives:
-            name = self._objectives[0].metric
-            words.append(f"best {name} {value(name, self._best.metrics)}")
+        words = [state.preparing] if state.preparing else []
+        words += [plural(state.ended, "trial")] if state.ended else []
+        if state.best and state.objectives:
+            name = state.objectives[0].metric
+            words.append(f"best {name} {value(name, state.best.metrics)}")
         text = (", ".join(words) or stage.stage) + self._left()
-        running = [
-            replace(each, seconds=each.seconds + now - heard)
-            for each, heard in self._running.values()
-        ]
-        return text + (f", now: {named(running)}" if running else "")
+        return text + (f", now: {named(state.running)}" if state.running else "")
 
     def _write(self, line: str, length: float = _MAX_LINE) -> None:
         """A single line, at most so long, also where an error has line breaks."""
