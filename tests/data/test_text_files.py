@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data import memory, text_files
+from netwright.data import memory, text_layout
 from netwright.data.prediction import read_rows
 from netwright.data.tables import read_file, read_frame
 from netwright.data.task import Table, task
@@ -171,7 +171,7 @@ def test_many_columns_are_refused_without_a_long_wait(tmp_path: Path) -> None:
         read_file(write(tmp_path / "a.csv", f"{names}\n{names}\n"))
     with pytest.raises(InputError, match="must have a header line that ends within"):
         read_file(write(tmp_path / "a.csv", "a" * 5_000_000))
-    assert text_files.text_suffix(tmp_path / "a.b.CSV.GZ") == ".csv"
+    assert text_layout.text_suffix(tmp_path / "a.b.CSV.GZ") == ".csv"
 
 
 def test_quotes_in_comments_hide_no_rows(tmp_path: Path) -> None:

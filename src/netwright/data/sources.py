@@ -63,7 +63,7 @@ def label_source(data: Any) -> LabelSource:
     """Where targets that are a column of `data` come from."""
     if not isinstance(data, str | Path) or Path(data).suffix.lower() == ".npz":
         return MEMORY
-    from netwright.data.text_files import text_suffix
+    from netwright.data.text_layout import text_suffix
 
     return LabelSource(csv=bool(text_suffix(Path(data))), file=True)
 
@@ -164,7 +164,7 @@ def _path(path: Path, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
 def _what_it_holds(folder: Path) -> str:
     """What to do with a folder for which a target was given."""
     from netwright.data.tables import PARQUET
-    from netwright.data.text_files import text_suffix
+    from netwright.data.text_layout import text_suffix
 
     tables = sorted(
         p.name for p in folder.iterdir() if text_suffix(p) or p.suffix.lower() in PARQUET

@@ -20,7 +20,8 @@ from netwright.data.missing import MISSING_MARKS, MissingMarks, is_missing
 from netwright.data.precision import double_precision_note, needs_double
 from netwright.data.roles import merged_texts, oddities, role_of
 from netwright.data.task import Table
-from netwright.data.text_files import COMPRESSIONS, SEPARATORS, TextTable, read_text, text_suffix
+from netwright.data.text_files import TextTable, read_text
+from netwright.data.text_layout import COMPRESSIONS, SEPARATORS, text_suffix
 from netwright.errors import InputError, Phrase, closest, expected
 
 PARQUET = (".parquet", ".pq")
