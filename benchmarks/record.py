@@ -1,0 +1,329 @@
+"""What searches propose, measure and deliver, bit by bit: written down before the code is reshaped.
+
+    python benchmarks/record.py before.jsonl [--nas-bench-201 TABLE.PARQUET] [--only PART]
+    python benchmarks/record.py after.jsonl [--nas-bench-201 TABLE.PARQUET] [--only PART]
+    python benchmarks/record.py before.jsonl --compare after.jsonl
+
+A line of the file is one study by trial count with one worker; studies that the file holds are not
+run again. Candidates are written as pairs of a decision's number in the space and its value's number
+among the legal ones, so that renamed paths compare equal; scores and predictions bit by bit.
+Latencies and other seconds are left out. Figures of two machines, or of other numbers of cores, do
+not compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import netwright as nw
+from netwright.automl import methods
+from netwright.automl.names import BLACK_BOX, SUPERNETS, strategy
+from netwright.automl.plan import Effort, Goal, fit
+from netwright.bench.protocol import Judge, Protocol, objective_of
+from netwright.bench.race import race
+from netwright.data.builtin import load_builtin
+from netwright.data.task import Task
+from netwright.evaluators.digits import digits_table
+from netwright.evaluators.nasbench import nas_bench_201_table
+from netwright.networks.layers import Conv, GlobalPool, Linear
+from netwright.networks.training import Training
+from netwright.oneshot.settings import Gradient, SinglePath
+from netwright.pipelines.pipeline import ImagePipeline
+from netwright.space.choices import OneOf, Repeat
+from netwright.space.space import Space
+from netwright.strategies.oneshot import OneShot
+from netwright.study.executors import InProcess
+from netwright.study.study import Study
+from netwright.trials.trial import MADE, Trial
+
+CLOCKS = ("latency", "seconds", "size")
+"""In the names of metrics that a clock measures, and of the bytes of a file, in which names are."""
+Line = dict[str, Any]
+
+
+def bits(value: object) -> object:
+    """A number so that it reads back the same; texts and flags as they are."""
+    return float(value).hex() if isinstance(value, int | float) else value
+
+
+def digest(array: Any) -> str:
+    """Sixteen hex digits of an array's numbers and shape."""
+    array = np.ascontiguousarray(array)
+    head = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()[:16]
+
+
+def positions(space: Space[Any], trial: Trial) -> list[list[object]]:
+    """[decision number, value number or the number itself] of each decided choice."""
+    places = {decision.path: i for i, decision in enumerate(space.decisions)}
+    pairs: list[list[object]] = []
+    for path, value in trial.candidate.values.items():
+        if path not in places:  # a baseline from outside of the space
+            pairs.append([-1, str(value)])
+            continue
+        decision = space.decisions[places[path]]
+        pairs.append([places[path], decision.place(value) if decision.values else bits(value)])
+    return sorted(pairs, key=str)
+
+
+def made_of(trial: Trial) -> list[object]:
+    """An average's numbers: shares in the order of its members, then the rest."""
+    values = [bits(value) for value in trial.candidate.values.values()]
+    return [list(trial.proposal.parents), *values]
+
+
+def line_of(space: Space[Any], trial: Trial) -> list[object]:
+    """One trial: status, origin, fidelity, seed, candidate, parents, metrics in order of names."""
+    made = trial.proposal.origin in MADE
+    metrics = sorted(trial.metrics.items())
+    measured = {name: bits(v) for name, v in metrics if not any(word in name for word in CLOCKS)}
+    return [
+        trial.id, str(trial.status), trial.proposal.origin, bits(trial.proposal.fidelity),
+        0 if made else trial.seed, made_of(trial) if made else positions(space, trial),
+        list(trial.proposal.parents), measured, bool(trial.error),
+    ]  # fmt: skip
+
+
+def black_box() -> Iterator[tuple[str, Callable[[Path], Line]]]:
+    """Each strategy on the shipped table, 20 trials."""
+
+    def study(name: str, run: Path) -> Line:
+        table = digits_table()
+        made = Study(
+            table.space, table, strategy=strategy(name), objectives="accuracy", run=run,
+            executor=InProcess(),
+        )  # fmt: skip
+        made.run(trials=20, verbose=False)
+        return {"trials": [line_of(table.space, trial) for trial in made.trials]}
+
+    for name in BLACK_BOX:
+        yield f"digits-table-{name}", lambda run, name=name: study(name, run)
+
+
+def small_table() -> tuple[pd.DataFrame, str]:
+    """240 mixed rows with missing values, and the column to predict."""
+    rng = np.random.default_rng(5)
+    number = rng.normal(size=(240, 3))
+    colour = rng.choice(["red", "green", "blue"], 240)
+    score = number[:, 0] + number[:, 1] * (colour == "red") + 0.3 * rng.normal(size=240)
+    frame = pd.DataFrame(number, columns=["a", "b", "c"]).assign(colour=colour)
+    frame.loc[rng.random(240) < 0.1, "b"] = np.nan
+    frame["y"] = np.where(score > 0, "yes", "no")
+    return frame, "y"
+
+
+def digits_images(number: int) -> tuple[Any, Any]:
+    source = load_builtin("digits")
+    return source.features[:number], source.target[:number]
+
+
+def task_of(data: str) -> Task:
+    if data == "csv":
+        frame, target = small_table()
+        return nw.task(frame, target)
+    if data == "numbers":
+        frame, _ = small_table()
+        return nw.task(frame.drop(columns="y").dropna(), "a")
+    if data == "texts":
+        rng = np.random.default_rng(6)
+        words = ["good", "bad", "fine", "poor", "great", "awful", "film", "plot", "actor", "scene"]
+        texts = [" ".join(rng.choice(words, 9)) for _ in range(300)]
+        good = [sum(word in ("good", "fine", "great") for word in text.split()) for text in texts]
+        length = rng.normal(size=300)
+        labels = np.where(np.array(good) + length > 3, "up", "down")
+        return nw.task(pd.DataFrame({"review": texts, "length": length, "y": labels}), "y")
+    if data == "classes":
+        rng = np.random.default_rng(7)
+        x = rng.normal(size=(360, 4))
+        y = np.digitize(x[:, 0] + 0.5 * x[:, 1], [-1, 0, 1])
+        frame = pd.DataFrame(x, columns=list("abcd")).assign(y=y, stamp=range(20_000, 20_360))
+        return nw.task(frame, "y")
+    images, labels = digits_images(400)
+    return nw.task(images, labels)
+
+
+def searched() -> Iterator[tuple[str, Callable[[Path], Line]]]:
+    """Four strategies on a small table and on images, delivered with what the file predicts."""
+    few = ("linear", "extra_trees")  # a short portfolio: the strategy has its say
+    for data, trials, families in (("csv", 36, few), ("images", 5, ())):
+        for name in ("bayesian", "evolution", "tpe", "asha"):
+            yield (
+                f"{data}-{name}",
+                lambda run, data=data, name=name, trials=trials, families=families: delivered(
+                    task_of(data), run, trials, name, families=families
+                ),
+            )
+
+
+def deliveries() -> Iterator[tuple[str, Callable[[Path], Line]]]:
+    """What else may be delivered: numbers, texts, classes, networks with a size, limits."""
+    goal = Goal(("log_loss", "parameters"), "parameters<=20000")
+    cases = {
+        "numbers": ("numbers", 8, Goal(), ()),
+        "texts": ("texts", 6, Goal(), ("lightgbm", "linear", "network")),
+        "classes": ("classes", 12, Goal(), ()),
+        "networks": ("classes", 5, goal, ("realmlp", "tabm", "network")),
+        "labels": ("csv", 8, Goal("f1"), ("lightgbm", "extra_trees", "tabm")),
+    }
+    for name, (data, trials, wanted, families) in cases.items():
+        yield (
+            f"delivery-{name}",
+            lambda run, data=data, trials=trials, wanted=wanted, families=families: delivered(
+                task_of(data), run, trials, "random", wanted, families
+            ),
+        )
+
+
+def delivered(
+    task: Task, run: Path, trials: int, name: str, goal: Goal | None = None, families: Any = ()
+) -> Line:
+    """A whole search and its delivery."""
+    outcome = fit(
+        task, goal or Goal(), Effort(trials=trials, workers=1), strategy=name, families=families,
+        run=run, verbose=False,
+    )  # fmt: skip
+    space = outcome.study.space
+    rows = task.features.take(task.validation)
+    scores, threshold = outcome.model.scores(rows), outcome.model.card.get("threshold")
+    return {
+        "trials": [line_of(space, trial) for trial in outcome.study.trials],
+        "best": outcome.best.id,
+        "front": sorted({row.trial for row in outcome.front} - {outcome.best.id}),
+        "predictions": digest(scores),
+        "some": [bits(float(value)) for value in np.ravel(scores)[:6]],
+        "threshold": bits(threshold),
+        "left out": len(outcome.left_out),
+        "doubts": list(outcome.doubts),
+    }
+
+
+def supernets() -> Iterator[tuple[str, Callable[[Path], Line]]]:
+    """Each search over shared weights: two epochs, two candidates."""
+    conv = OneOf({"conv3": Conv(8, 3), "conv5": Conv(8, 5)})
+    network = (Conv(8, stride=2), Repeat(conv, times=OneOf(1, 2)), GlobalPool(), Linear())
+    space = Space(ImagePipeline(Training(network, lr=OneOf(0.003, 0.01), epochs=2, batch_size=50)))
+
+    def search(name: str, run: Path) -> Line:
+        made: OneShot = getattr(methods, SUPERNETS[name].partition(":")[2])
+        made = replace(made, candidates=2, method=shortened(made.method))
+        study = Study(
+            space, task=task_of("images"), strategy=made, objectives=("log_loss", "parameters"),
+            run=run,
+        )  # fmt: skip
+        study.run(trials=4, verbose=False)
+        return {"trials": [line_of(space, trial) for trial in study.trials]}
+
+    for name in SUPERNETS:
+        yield f"supernet-{name}", lambda run, name=name: search(name, run)
+
+
+def shortened(method: Gradient | SinglePath) -> Gradient | SinglePath:
+    """Two epochs of it, and what is watched kept short; latencies, which a clock measures, not used."""
+    honesty = replace(method.honesty, networks=2, epochs=1)
+    if isinstance(method, SinglePath):
+        training = replace(method.training, epochs=2)
+        return replace(method, training=training, evaluations=8, honesty=honesty)
+    steps = method.architecture
+    if steps.cost is not None:
+        steps = replace(steps, cost=replace(steps.cost, metric="flops"))
+    return replace(method, epochs=2, honesty=honesty, architecture=steps)
+
+
+def oracles(table: Path) -> Iterator[tuple[str, Callable[[Path], Line]]]:
+    """NAS-Bench-201's optimum on CIFAR-10: evaluations until it is found, ten seeds."""
+
+    def search(name: str) -> Line:
+        wanted = (objective_of("test_accuracy"),)
+        terms = Protocol(wanted, wanted, evaluations=200, until_found=True)
+        judge = Judge(nas_bench_201_table(table, "cifar10"), terms)
+        runs = []
+        for seed in range(10):
+            steps = list(race(strategy(name), judge, seed))
+            runs.append([len(steps), bits(sum(step.metrics["accuracy"] for step in steps))])
+        return {"runs": runs}
+
+    for name in ("random", "evolution", "bayesian"):
+        yield f"oracle-{name}", lambda run, name=name: search(name)
+
+
+def read(file: Path) -> dict[str, Line]:
+    if not file.exists():
+        return {}
+    lines = map(json.loads, file.read_text().splitlines())
+    return {line["study"]: line for line in lines}
+
+
+def differences(before: Line, after: Line) -> Iterator[str]:
+    """In words, the first of each kind."""
+    for name in (before.keys() | after.keys()) - {"trials", "seconds", "front"}:
+        if before.get(name) != after.get(name):
+            yield f"{name}: {before.get(name)} -> {after.get(name)}"
+    old, new = before.get("trials", []), after.get("trials", [])
+    if len(old) != len(new):
+        yield f"{len(old)} trials -> {len(new)}"
+    for one, other in zip(old, new, strict=False):
+        if one != other:
+            parts = [f"{a} -> {b}" for a, b in zip(one, other, strict=True) if a != b]
+            yield f"trial {one[0]}: {'; '.join(parts)}"
+            return
+
+
+def compare(before: dict[str, Line], after: dict[str, Line]) -> int:
+    """How many studies differ."""
+    different = 0
+    for name in before:
+        if name not in after:
+            print(f"{name}: not there")
+            different += 1
+            continue
+        found = list(differences(before[name], after[name]))
+        different += bool(found)
+        for text in found:
+            print(f"{name}: {text[:400]}")
+    print(f"{len(before) - different} of {len(before)} studies are the same")
+    return different
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--nas-bench-201", type=Path, help="the table as parquet")
+    parser.add_argument("--only", default="", help="studies with this in their names")
+    parser.add_argument("--compare", type=Path, help="another record; nothing is run")
+    options = parser.parse_args()
+    if options.compare:
+        sys.exit(compare(read(options.file), read(options.compare)) > 0)
+    parts: Iterable[Iterator[tuple[str, Callable[[Path], Line]]]] = [
+        black_box(), searched(), deliveries(), supernets(),
+        *([oracles(options.nas_bench_201)] if options.nas_bench_201 else []),
+    ]  # fmt: skip
+    done = read(options.file)
+    for part in parts:
+        for name, make in part:
+            if name in done or options.only not in name:
+                continue
+            begun = time.monotonic()
+            with tempfile.TemporaryDirectory() as folder:
+                line = {"study": name} | make(Path(folder) / "run")
+            line["seconds"] = round(time.monotonic() - begun, 1)
+            with options.file.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(f"{name}: {line['seconds']} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
