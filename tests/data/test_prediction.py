@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from netwright.data.assemble import task
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.data.prediction import part, read_rows, schema_from
 from netwright.data.sources import open_raw
-from netwright.data.task import Images, Table, task
+from netwright.data.task import Images, Table
 from netwright.errors import InputError
 
 
@@ -23,6 +24,19 @@ def test_new_rows_of_a_table_are_those_of_training(people: pd.DataFrame, tmp_pat
         assert notes == ()
         for name in rows.keys():  # noqa: SIM118  # a Table is no dict
             np.testing.assert_array_equal(rows[name], found.features[name])
+
+
+@pytest.mark.parametrize("extra", ["1,2,3", '1,"2,3"', ",,"])
+def test_new_rows_with_a_longer_line_are_refused(
+    people: pd.DataFrame, tmp_path: Path, extra: str
+) -> None:
+    """Also where columns that nobody asks for stand at the end of the file."""
+    found = task(people, "income")
+    lines = people.assign(more=1).to_csv(index=False).splitlines()
+    lines[5] += f",{extra}"
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"new.csv must have the same number of columns"):
+        read_rows(tmp_path / "new.csv", found.features)
 
 
 def test_a_card_says_the_schema(people: pd.DataFrame) -> None:

@@ -147,18 +147,19 @@ def _parse(
     rows: int | None = None,
     only: Collection[str] | None = None,
 ) -> pd.DataFrame:
+    """The frame of the `only` columns, or, where all are known, of the known ones.
+
+    These are chosen after reading: pandas lets longer lines pass where it reads some columns.
+    """
     names = layout.names
-    columns: Any = only
-    if only is None and numbers is not None and {*texts, *numbers} <= set(names):
-        columns = [name for name in names if name in texts or name in numbers]
     guessed = [name for name in names if name not in texts]
     try:
         with from_header(layout) as source, warnings.catch_warnings():
             # longer lines than the header's would be cut with a mere warning
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
+            frame = pd.read_csv(
                 source, sep=layout.separator, encoding=layout.encoding, skipinitialspace=True,
-                low_memory=False, index_col=False, header=0, names=list(names), usecols=columns,
+                low_memory=False, index_col=False, header=0, names=list(names), usecols=only,  # type: ignore[arg-type]  # any collection
                 nrows=rows, keep_default_na=False,
                 skip_blank_lines=layout.separator != WHOLE_LINE,
                 dtype=dict.fromkeys((name for name in names if name in texts), str),
@@ -172,6 +173,9 @@ def _parse(
             f"{layout.path.name} must have the same number of columns in every line, got: "
             f"{first_line(error)}. Correct these lines."
         ) from None
+    if only is None and numbers is not None and {*texts, *numbers} <= set(names):
+        return frame[[name for name in names if name in texts or name in numbers]]
+    return frame
 
 
 def _merged_codes(layout: Layout, frame: pd.DataFrame) -> list[str]:
