@@ -32,7 +32,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from netwright.data.task import Task, fingerprint, task
+from netwright.data.assemble import task
+from netwright.data.task import Task, fingerprint
 from netwright.evaluators.train import TrainAndValidate
 from netwright.networks.blocks import MBConv, Residual
 from netwright.networks.layers import Conv, GlobalPool, Linear

@@ -5,7 +5,7 @@ from . import testing as testing
 from .automl.estimators import AutoClassifier as AutoClassifier
 from .automl.estimators import AutoRegressor as AutoRegressor
 from .data.task import Task as Task
-from .data.task import task as task
+from .data.assemble import task as task
 from .deploy.model import Model as Model
 from .deploy.model import load as load
 from .errors import ExportError as ExportError

@@ -16,7 +16,8 @@ from netwright.automl.ensembles import Choice
 from netwright.automl.plan import Effort, fit
 from netwright.automl.refits import fit_again
 from netwright.automl.reopen import reopen
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.pipelines.blend import has_weights
 from netwright.study.executors import InProcess

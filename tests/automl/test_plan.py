@@ -20,7 +20,8 @@ from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.portfolio import portfolio
 from netwright.automl.reopen import reopen
 from netwright.automl.spaces import space_for
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
 from netwright.pipelines.pipeline import pruned

@@ -17,7 +17,8 @@ from netwright.automl.average_checks import check_averages
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, fit
 from netwright.automl.reopen import delivered
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import RunError
 from netwright.evaluators.folds import HELD_OUT

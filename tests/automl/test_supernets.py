@@ -13,7 +13,8 @@ from netwright.automl.delivery import Outcome
 from netwright.automl.estimators import AutoClassifier
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.supernets import supernet_doubts
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.evaluators.supernet import SupernetSearch
 from netwright.oneshot.relaxations import DrNAS
 from netwright.oneshot.samplers import ByPolicy

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from netwright.automl.trust import interval, leaks, no_better, share_trained_on, trivial
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.trials.metrics import score
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,8 @@ from table_scripts import script
 
 from netwright.automl import delivery, families, plan
 from netwright.automl.plan import Effort, fit
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.study.executors import InProcess
 from netwright.trials.trial import ENSEMBLE
 

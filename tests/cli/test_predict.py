@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from netwright.cli.predict import for_spreadsheet, predictions, write
-from netwright.data.task import task
+from netwright.data.assemble import task
 from netwright.deploy.onnx import card_of, export
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.training import Training

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netwright.data.archives import npz_names, read_npz
-from netwright.data.task import task
+from netwright.data.assemble import task
 from netwright.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (20, 4, 4), dtype=np.uint8)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from netwright.data.assemble import task
 from netwright.data.builtin import builtin_names
-from netwright.data.task import Images, Table, task
+from netwright.data.task import Images, Table
 
 
 @pytest.mark.parametrize("name", builtin_names())

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from netwright.data.assemble import task
 from netwright.data.prediction import read_rows
-from netwright.data.task import Images, Table, task
+from netwright.data.task import Images, Table
 
 _ROW = r"^\| `(\w+)` \| (\d+) \| \d+ \| (\w+) \| (\S+) \| (\d+)/(\d+) \| (\d+)"
 DATES = {"nyc_taxi_fares": 2}

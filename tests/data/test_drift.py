@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 
+from netwright.data.assemble import task
 from netwright.data.drift import drifted, seen
-from netwright.data.task import Table, task
+from netwright.data.task import Table
 
 
 def table(seed: int, n: int = 400, shift: float = 0.0, town: str = "abc") -> Table:

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from netwright.data.assemble import task
 from netwright.data.labels import (
     classes_array,
     file_labels,
@@ -13,7 +14,6 @@ from netwright.data.labels import (
     plain_labels,
 )
 from netwright.data.targets import LabelSource, read_same, read_target
-from netwright.data.task import task
 from netwright.errors import InputError
 
 CSV = LabelSource(csv=True, file=True)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netwright.data.assemble import task
 from netwright.data.columns import as_text
 from netwright.data.tables import infer_table
-from netwright.data.task import Table, summary, task
+from netwright.data.task import Table, summary
 from netwright.errors import InputError
 
 N = 80

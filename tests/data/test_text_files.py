@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from netwright.data import memory, text_layout
+from netwright.data.assemble import task
 from netwright.data.prediction import read_rows
 from netwright.data.tables import read_file, read_frame
-from netwright.data.task import Table, task
+from netwright.data.task import Table
 from netwright.errors import InputError
 
 TEXT = "x,y\n1,a\n2,b\n"

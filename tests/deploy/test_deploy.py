@@ -9,8 +9,9 @@ import onnxruntime
 import pandas as pd
 import pytest
 
+from netwright.data.assemble import task
 from netwright.data.prediction import read_rows
-from netwright.data.task import Task, task
+from netwright.data.task import Task
 from netwright.deploy.model import KEY, Model, load
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import ExportError, InputError

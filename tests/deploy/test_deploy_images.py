@@ -7,9 +7,10 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from netwright.data.assemble import task
 from netwright.data.pixels import ImageSchema
 from netwright.data.prediction import read_rows, schema_from
-from netwright.data.task import Images, task
+from netwright.data.task import Images
 from netwright.deploy.model import KEY, Model
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import InputError

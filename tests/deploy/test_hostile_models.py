@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmark_scripts import benchmark_module
-from netwright.data.task import task
+from netwright.data.assemble import task
 from netwright.deploy.model import Model, load
 from netwright.deploy.onnx import card_of, export
 from netwright.errors import InputError

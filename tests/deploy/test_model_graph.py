@@ -131,7 +131,7 @@ def test_every_size_of_an_operator_has_a_bound() -> None:
 def test_export_refuses_operators_outside_the_table(tmp_path: Path) -> None:
     from torch import nn
 
-    from netwright.data.task import task
+    from netwright.data.assemble import task
     from netwright.deploy.onnx import card_of, export
     from netwright.errors import ExportError
     from netwright.networks.layers import Leaf, Linear, Shape

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import netwright
-from netwright.data.task import task
+from netwright.data.assemble import task
 from netwright.deploy.onnx import card_of, export
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.training import Training

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.folds import HELD_OUT, CrossValidate
 from netwright.networks.layers import Linear

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.train import TrainAndValidate
 from netwright.networks.layers import Linear

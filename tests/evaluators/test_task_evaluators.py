@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.base import combine

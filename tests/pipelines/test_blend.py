@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.networks.layers import Linear
 from netwright.networks.tables import Columns

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.data.task import task
+from netwright.data.assemble import task
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.pipelines.constant import fit_constant
 from netwright.trials.metrics import score

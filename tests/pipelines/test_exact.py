@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.task import Table, task
+from netwright.data.assemble import task
+from netwright.data.task import Table
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.networks.layers import Linear
 from netwright.networks.tables import Columns

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from step_tools import both, categories, dates, emitted, numbers, texts
 
-from netwright.data.task import Table, Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Table, Task
 from netwright.errors import BrokenFile, InfeasibleCandidate
 from netwright.networks.training import Training
 from netwright.pipelines import pipeline as pipelines

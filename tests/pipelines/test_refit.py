@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.pipelines.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
 from netwright.pipelines.forests import ExtraTrees, RandomForest
 from netwright.pipelines.linear import LinearModel

@@ -10,7 +10,8 @@ import onnx.helper
 import onnxruntime
 from onnx import TensorProto
 
-from netwright.data.task import Task, task
+from netwright.data.assemble import task
+from netwright.data.task import Task
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
 from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes

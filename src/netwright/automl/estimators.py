@@ -20,9 +20,10 @@ from netwright.automl.conventions import check_fit, check_predict, feature_names
 from netwright.automl.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.trust import leaks
+from netwright.data.assemble import task
 from netwright.data.labels import classes_array
 from netwright.data.missing import MissingMarks
-from netwright.data.task import Table, Task, task
+from netwright.data.task import Table, Task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
 from netwright.study.callbacks import Verbose, listening

@@ -12,8 +12,9 @@ from netwright.automl.trust import leaks, share_trained_on
 from netwright.cli import screen
 from netwright.cli.progress import Progress
 from netwright.cli.screen import ERR, say
+from netwright.data.assemble import task
 from netwright.data.targets import RequestedKind
-from netwright.data.task import Task, summary, task
+from netwright.data.task import Task, summary
 from netwright.errors import plural
 from netwright.study.callbacks import listening
 from netwright.study.events import StageStarted

@@ -1,9 +1,10 @@
-"""From raw rows to a finished task: types, classes, split, test part, fingerprint."""
+"""From data as it was given to a finished task: types, classes, split, test part, fingerprint."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from netwright.data.checks import naming, vector
 from netwright.data.columns import as_category, as_numbers
 from netwright.data.roles import same_as_target
-from netwright.data.sources import Pair, Raw, label_source, open_pair
+from netwright.data.sources import Pair, Raw, label_source, open_pair, open_raw
 from netwright.data.splits import Fold, holdout
 from netwright.data.tables import infer_table, read_table
 from netwright.data.targets import (
@@ -19,20 +20,60 @@ from netwright.data.targets import (
     LabelSource,
     RequestedKind,
     Target,
+    check_kind,
     leave_out_single_rows,
     read_same,
     read_target,
 )
-from netwright.data.task import Features, Images, Part, Task, fingerprint
-from netwright.errors import InputError
+from netwright.data.task import Features, Images, Kind, Part, Task, fingerprint
+from netwright.errors import InputError, check_whole
 
 _FEW = 5
+
+
+def task(
+    data: Any,
+    target: Any = None,
+    *,
+    test: Any = None,
+    kind: Kind | Literal["classification"] | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    groups: Any = None,
+    weights: Any = None,
+    missing_labels: str | Sequence[str] = (),
+) -> Task:
+    """Reads data and target, decides the types, and splits.
+
+    `data`: a path (CSV, TSV, also compressed, parquet, ``.npz``, a folder with one folder of images
+    for each class), a built-in name, a DataFrame, a mapping of columns, a list of records, or an
+    array: (n, columns) for a table, (n, h, w) or (n, h, w, c) for images. `target`: a column's
+    name, or the n targets; left out where the data holds them (folders, ``.npz``, built-in).
+    `test`: rows that the search never sees, as another path or frame of the same form, or a pair
+    (data, targets). `kind` overrides what the target looks like (`targets.looks_like` says the
+    rule); "classification" leaves open whether it is binary. `groups` (a column or n values): rows
+    of one group stay on one side of the split. `weights` (a column or n numbers) say how much each
+    row counts, in training and in scores; searches over shared weights count all rows alike.
+    `missing_labels`: texts of the target that stand for no label, such as "NA", which is a class
+    otherwise.
+
+    Rows without a target are left out, and so are classes of a single row: notes say how many.
+    Raises InputError in one sentence with a way out.
+    """
+    check_whole("seed", seed, 0)
+    check_kind(kind)
+    raw = open_raw(data, target, test=test, groups=groups, weights=weights)
+    if name is not None:
+        raw = replace(raw, name=name)
+    given = (missing_labels,) if isinstance(missing_labels, str) else tuple(missing_labels)
+    with naming(data):
+        return assemble(raw, kind, seed, given)
 
 
 def assemble(
     raw: Raw, kind: RequestedKind, seed: int, missing_labels: tuple[str, ...] = ()
 ) -> Task:
-    """Types the columns, numbers the classes and splits; see `task.task`."""
+    """Types the columns, numbers the classes and splits."""
     _some(raw)
     images = isinstance(raw.features, Images)
     labels = replace(raw.labels, images=images, missing=missing_labels)

@@ -1,14 +1,14 @@
 """A task: data, its split, and what is to be predicted.
 
-The types need numpy alone; pandas, Pillow and scikit-learn load when `task` reads something, so
-that a worker which is handed a finished task starts without them.
+The types need numpy alone: a worker which is handed a finished task starts without pandas, Pillow
+and scikit-learn, which `assemble.task` reads data with.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import KeysView, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import KeysView, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ from netwright.data.labels import Value
 from netwright.data.moments import MISSING_DATE
 from netwright.data.number_formats import BARE, NumberFormat
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
-from netwright.errors import check_whole, plural
+from netwright.errors import plural
 
 Kind = Literal["binary", "multiclass", "regression"]
 
@@ -151,50 +151,6 @@ class Task:
         if self.weights is None or not self.weights[rows].any():
             return None
         return self.weights[rows]
-
-
-def task(
-    data: Any,
-    target: Any = None,
-    *,
-    test: Any = None,
-    kind: Kind | Literal["classification"] | None = None,
-    seed: int = 0,
-    name: str | None = None,
-    groups: Any = None,
-    weights: Any = None,
-    missing_labels: str | Sequence[str] = (),
-) -> Task:
-    """Reads data and target, decides the types, and splits.
-
-    `data`: a path (CSV, TSV, also compressed, parquet, ``.npz``, a folder with one folder of images
-    for each class), a built-in name, a DataFrame, a mapping of columns, a list of records, or an
-    array: (n, columns) for a table, (n, h, w) or (n, h, w, c) for images. `target`: a column's
-    name, or the n targets; left out where the data holds them (folders, ``.npz``, built-in).
-    `test`: rows that the search never sees, as another path or frame of the same form, or a pair
-    (data, targets). `kind` overrides what the target looks like (`targets.looks_like` says the
-    rule); "classification" leaves open whether it is binary. `groups` (a column or n values): rows
-    of one group stay on one side of the split. `weights` (a column or n numbers) say how much each
-    row counts, in training and in scores; searches over shared weights count all rows alike.
-    `missing_labels`: texts of the target that stand for no label, such as "NA", which is a class
-    otherwise.
-
-    Rows without a target are left out, and so are classes of a single row: notes say how many.
-    Raises InputError in one sentence with a way out.
-    """
-    from netwright.data.assemble import assemble
-    from netwright.data.checks import naming
-    from netwright.data.sources import open_raw
-    from netwright.data.targets import check_kind
-
-    check_whole("seed", seed, 0)
-    check_kind(kind)
-    raw = open_raw(data, target, test=test, groups=groups, weights=weights)
-    if name is not None:
-        raw = replace(raw, name=name)
-    given = (missing_labels,) if isinstance(missing_labels, str) else tuple(missing_labels)
-    with naming(data):
-        return assemble(raw, kind, seed, given)
 
 
 def summary(task: Task) -> str:

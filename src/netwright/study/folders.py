@@ -26,6 +26,11 @@ TRIALS = "trials"
 _TRIAL = re.compile("[1-9][0-9]{0,7}")
 
 
+def path_of_trial(run: Path, trial: int) -> Path:
+    """Where the evaluator of a trial leaves its files."""
+    return run / TRIALS / str(trial)
+
+
 def trial_folder(run: Path, trial: int) -> Folder:
     """The folder of a trial, for what is read back from it."""
     return Folder(run) / TRIALS / str(trial)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from netwright.errors import plural
+from netwright.evaluators.base import Evaluator
+from netwright.space.candidate import Candidate
+from netwright.strategies.base import Preparation
 from netwright.study.budget import Budget, Failures
 from netwright.study.events import (
     Callback,
@@ -21,16 +24,14 @@ from netwright.study.events import (
     TrialStarted,
 )
 from netwright.study.executors import Executor
-from netwright.study.folders import empty, fresh_folder, used_folders
+from netwright.study.folders import empty, fresh_folder, path_of_trial, trial_folder, used_folders
 from netwright.study.journal import Journal
 from netwright.study.preparing import NUMBER as PREPARATION
 from netwright.study.preparing import Preparing
 from netwright.study.supervisor import Outcome
 from netwright.study.tally import Tally
+from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import BASELINE, MADE, Job, Proposal, Status, Trial
-
-if TYPE_CHECKING:
-    from netwright.study.study import Study
 
 _GRACE, _GRACE_SHARE = 2.0, 0.05
 """At the end of its time a study waits for so many seconds at most, and for this part of the time,
@@ -42,20 +43,41 @@ _TICK = 0.25
 """Seconds between two looks at the clock while trials run."""
 
 
+@dataclass(frozen=True)
+class SearchSetup:
+    """What a study tells its loop of itself.
+
+    Args:
+        folder: the run folder, which holds the folders of the trials.
+        preparation: what the strategy needs done before it proposes; None for nothing.
+        baselines: candidates that are evaluated before the strategy is asked.
+        trial_seconds: the longest that a trial may take.
+        describe: a few words on a trial, for those who watch.
+    """
+
+    folder: Path
+    seed: int
+    evaluator: Evaluator
+    preparation: Preparation | None
+    baselines: Sequence[Candidate]
+    objectives: Sequence[Objective]
+    limits: Sequence[Limit]
+    trial_seconds: float
+    describe: Callable[[Trial], str]
+
+
 class Loop:
     """One run of a study: fills free places, waits, records."""
 
     def __init__(
-        self, study: Study[Any], executor: Executor, journal: Journal, budget: Budget,
+        self, setup: SearchSetup, executor: Executor, journal: Journal, budget: Budget,
         zero: float, notify: Callback,
     ) -> None:  # fmt: skip
-        self._study, self._executor, self._journal = study, executor, journal
+        self._setup, self._executor, self._journal = setup, executor, journal
         self._budget, self._zero = budget, zero
         self._notify = notify
-        self._tally = Tally(journal.ordered(), study.objectives, study.limits, budget)
-        self._preparing = Preparing(
-            getattr(study.strategy, "preparation", None), study.folder, study.seed
-        )
+        self._tally = Tally(journal.ordered(), setup.objectives, setup.limits, budget)
+        self._preparing = Preparing(setup.preparation, setup.folder, setup.seed)
         self._searching = False
         self._again = list(journal.unfinished)
         self._running: dict[int, Trial] = {}
@@ -73,7 +95,7 @@ class Loop:
         self._reached = False
         self._cut: set[int] = set()
         """Trials that have to end because the study's time ends, not because theirs does."""
-        self._full = used_folders(study.folder)
+        self._full = used_folders(setup.folder)
 
     @property
     def used(self) -> float:
@@ -83,7 +105,7 @@ class Loop:
     def run(self) -> None:
         """Until the budget is used, or nothing runs and the strategy has nothing to propose."""
         most = self._budget.trials_left(self._journal.counted) + len(self._again)
-        evaluator = self._preparing.evaluator(self._study.evaluator)
+        evaluator = self._preparing.evaluator(self._setup.evaluator)
         self._announce()
         self._executor.open(evaluator, None if math.isinf(most) else int(most))
         self._tidy()  # a run that was killed may have left what its last trial made needless
@@ -106,7 +128,7 @@ class Loop:
     def _announce(self) -> None:
         """Say what begins, before the workers that it needs are started."""
         budget, tally = self._budget, self._tally
-        objectives = tuple(self._study.objectives)
+        objectives = tuple(self._setup.objectives)
         self._notify(
             SearchStarted(objectives, budget.seconds, budget.trials, tally.n_ended, tally.best)
         )
@@ -186,27 +208,27 @@ class Loop:
         # in order one by one: what is proposed then depends on the log alone, wherever it was cut
         free = min(free, 1) if self._in_order else free
         room = int(min(free, self._budget.trials_left(journal.counted)))
-        baselines = self._study.baselines[journal.baselines :][:room]
+        baselines = self._setup.baselines[journal.baselines :][:room]
         journal.baselines += len(baselines)
         proposals = [Proposal(one, origin=BASELINE) for one in baselines]
         proposals = proposals or (journal.ask(room) if room else [])
         return [(journal.start(proposal, self.used), False) for proposal in proposals]
 
     def _submit(self, trial: Trial, again: bool) -> None:
-        limit, left = self._study.trial_seconds, self._budget.seconds_left(self.used)
+        limit, left = self._setup.trial_seconds, self._budget.seconds_left(self.used)
         if left < limit:
             self._cut.add(trial.id)
         # where trials are counted no decision may look at a clock: the kill limit is outside
         timed = self._budget.seconds is not None
         deadline = time.monotonic() + min(left, limit) if timed else math.inf
-        folder = fresh_folder(self._study.trial_folder(trial.id).absolute())
+        folder = fresh_folder(path_of_trial(self._setup.folder, trial.id).absolute())
         job = Job(trial.proposal, trial.seed, folder, deadline)
         self._executor.submit(trial.id, job, limit, math.inf if timed else self._hangs_after(trial))
         self._full.add(trial.id)
         if not self._searching:
             self._searching = True
             self._notify(StageStarted("searching"))
-        what = self._study.describe(trial)
+        what = self._setup.describe(trial)
         self._submitted[trial.id] = time.monotonic(), what
         self._notify(TrialStarted(trial, what, again))
 
@@ -240,7 +262,7 @@ class Loop:
             error=outcome.error,
         )  # fmt: skip
         if status is Status.DONE:
-            self._study.kept_folder(trial.id).sync()  # before there is a record of it
+            trial_folder(self._setup.folder, trial.id).sync()  # before there is a record of it
         on_front = self._journal.end(ended, self.used)
         ended = self._journal.trials[ended.id]
         self._time(ended)
@@ -256,7 +278,7 @@ class Loop:
         """Empties the folders that nothing needs any more."""
         needed = self._journal.needed()
         for number in self._full - needed:
-            empty(self._study.trial_folder(number))
+            empty(path_of_trial(self._setup.folder, number))
         self._full &= needed
 
 

@@ -28,6 +28,7 @@ from netwright.strategies.base import (
     Knowledge,
     MakeShortlist,
     OnlyTheSpace,
+    Preparation,
     Problem,
     Shortlist,
     Strategy,
@@ -40,11 +41,11 @@ from netwright.study.callbacks import Verbose, listening
 from netwright.study.checks import check_given
 from netwright.study.events import Callback, short_name
 from netwright.study.executors import Executor, Supervised
-from netwright.study.folders import fresh_folder, temporary_folder, trial_folder
+from netwright.study.folders import fresh_folder, path_of_trial, temporary_folder, trial_folder
 from netwright.study.identity import Identity, new_run
 from netwright.study.journal import Journal, Listener, counted
 from netwright.study.lock import FolderLock
-from netwright.study.loop import Loop, quickest
+from netwright.study.loop import Loop, SearchSetup, quickest
 from netwright.study.open_files import deleted
 from netwright.study.preparing import FOLDER as SUPERNET
 from netwright.study.rows import check_measured
@@ -153,7 +154,7 @@ class Study(Generic[D]):
 
     def trial_folder(self, trial: int) -> Path:
         """Where the trial's evaluator left its files; kept for the front, the best and parents."""
-        return self.folder / "trials" / str(trial)
+        return path_of_trial(self.folder, trial)
 
     def kept_folder(self, trial: int) -> Folder:
         """The same, for reading back: a run folder may come from a stranger."""
@@ -202,7 +203,7 @@ class Study(Generic[D]):
             journal = self._open_journal(store)
             if self._used_up(budget):  # by another process, since this study was made
                 return
-            loop = Loop(self, self._executor, journal, budget, before - begun, notify)
+            loop = Loop(self._setup(), self._executor, journal, budget, before - begun, notify)
             try:
                 loop.run()
             except KeyboardInterrupt:
@@ -213,6 +214,13 @@ class Study(Generic[D]):
                 self._trials, self._front = journal.ordered(), journal.front
                 self.seconds = loop.used
             store.spend(self.seconds)
+
+    def _setup(self) -> SearchSetup:
+        preparation: Preparation | None = getattr(self.strategy, "preparation", None)
+        return SearchSetup(
+            self.folder, self.seed, self.evaluator, preparation, self.baselines, self.objectives,
+            self.limits, self.trial_seconds, self.describe,
+        )  # fmt: skip
 
     def add(self, proposal: Proposal, make: Callable[[Path], Metrics]) -> Trial:
         """Records what was made of finished trials, such as an average, as a trial of its own.
