@@ -30,10 +30,10 @@ from sklearn.svm import SVR
 from netwright.automl.names import BLACK_BOX
 from netwright.automl.names import strategy as by_name
 from netwright.bench.statistics import paired_test
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.testing import best, simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics

@@ -25,9 +25,9 @@ import numpy as np
 
 from netwright.automl.names import BLACK_BOX
 from netwright.automl.names import strategy as by_name
+from netwright.interfaces.strategy import Problem
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.study.identity import Identity
 from netwright.study.journal import Journal, Listener
 from netwright.study.store import Store

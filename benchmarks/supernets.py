@@ -34,6 +34,7 @@ from netwright.automl import methods
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.nasbench import nas_bench_201_table
 from netwright.evaluators.shared import InheritAndValidate
+from netwright.interfaces.strategy import Problem
 from netwright.networks.augment import Crop, Flip
 from netwright.networks.build import build
 from netwright.networks.cells import nas_bench_201
@@ -48,7 +49,6 @@ from netwright.oneshot.sharing import SharedWeights
 from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.testing import simulate

@@ -14,10 +14,10 @@ import pytest
 
 import netwright
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.strategies.base import Algorithm, Problem, Strategy
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.genetic import NSGA2
 from netwright.strategies.local import LocalSearch

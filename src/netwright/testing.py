@@ -22,17 +22,11 @@ from typing import Any
 import numpy as np
 
 from netwright.errors import InputError
+from netwright.interfaces.checks import as_algorithm, check_has_both, proposed
+from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
-from netwright.strategies.base import (
-    Algorithm,
-    Problem,
-    Strategy,
-    as_algorithm,
-    check_has_both,
-    proposed,
-)
 from netwright.strategies.random import RandomSearch
 from netwright.study.worker import describe
 from netwright.trials.objective import Limit, Objective

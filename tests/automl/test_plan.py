@@ -24,9 +24,9 @@ from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
+from netwright.interfaces.checks import name_of
 from netwright.pipelines.pipeline import pruned
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import name_of
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.study.executors import InProcess
 from netwright.trials.losses import loss_of

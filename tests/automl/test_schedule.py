@@ -10,11 +10,11 @@ import pytest
 
 from netwright.automl.brief import Brief
 from netwright.automl.schedule import pace, schedule
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.testing import simulate

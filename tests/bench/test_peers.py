@@ -14,9 +14,9 @@ from netwright.bench.protocol import Protocol
 from netwright.bench.runner import Comparison, compare
 from netwright.errors import InputError, MissingExtra
 from netwright.evaluators.table import TableBenchmark
+from netwright.interfaces.strategy import Problem
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.study.executors import InProcess
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Status, Trial

@@ -15,8 +15,8 @@ from netwright.bench.protocol import Judge, Protocol, objective_of
 from netwright.bench.race import Step, problem_of, race
 from netwright.errors import InputError
 from netwright.evaluators.table import TableBenchmark
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Limit, Objective

@@ -20,9 +20,9 @@ from netwright.bench.runner import Comparison, compare
 from netwright.bench.summary import Summary, grid_of, strategies_in, summarise
 from netwright.errors import InputError, RunError
 from netwright.evaluators.table import TableBenchmark
+from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import Algorithm, Problem, Strategy
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.executors import InProcess

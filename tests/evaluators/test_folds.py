@@ -110,7 +110,7 @@ def test_the_fidelity_is_a_number_of_folds_and_a_promotion_fits_only_the_rest(
     data: Task, tmp_path: Path
 ) -> None:
     evaluator = CrossValidate(SPACE, data, folds=4)
-    assert evaluator.fidelities == (0.25, 0.5, 0.75, 1.0)
+    assert evaluator.capabilities.fidelities == (0.25, 0.5, 0.75, 1.0)
     assert evaluator(job(tmp_path, 1, fidelity=0.5))["folds"] == 2
     first = np.load(tmp_path / "1" / HELD_OUT)
     known = np.isfinite(first).all(1)
@@ -163,7 +163,7 @@ def test_without_time_for_another_fold_a_promotion_has_failed(data: Task, tmp_pa
 def test_one_fold_is_the_split_of_the_task(data: Task, tmp_path: Path) -> None:
     evaluator = CrossValidate(SPACE, data, folds=1)
     evaluator(job(tmp_path, 1))
-    assert evaluator.fidelities == ()  # the fit's own
+    assert evaluator.capabilities.fidelities == ()  # the fit's own
     assert evaluator.rows.tolist() == data.validation.tolist()
     assert len(np.load(tmp_path / "1" / HELD_OUT)) == len(data.validation)
 

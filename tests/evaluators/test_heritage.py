@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 
 from netwright.data.task import Task
 from netwright.errors import InputError
-from netwright.evaluators.base import combine
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.heritage import Heritage, begin
 from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.wrappers import combine
+from netwright.interfaces.evaluator import capabilities_of
 from netwright.networks.blocks import Residual
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.morphing import Inheritance
@@ -175,7 +176,8 @@ def test_off_by_default_nothing_is_left_for_children(image_task: Task, tmp_path:
     evaluator = TrainAndValidate(SPACE, image_task)
     assert evaluator.inherit == 0
     assert "inherited" not in evaluator.metrics
-    assert (evaluator.keeps, dict(evaluator.identity)) == (0, {})
+    assert evaluator.capabilities.keeps == 0
+    assert dict(evaluator.capabilities.fingerprint) == {}
     metrics = evaluator(job(tmp_path, 1, SMALL, (7,)))
     assert "inherited" not in metrics
     left = {path.name for path in (tmp_path / "1").iterdir()}
@@ -193,8 +195,9 @@ def test_the_metric_is_known_and_the_costs_of_a_trial_stay_beside_the_record(
     known = json.loads((tmp_path / "1" / ABOUT).read_text())
     assert known["shape"] == [1, 9, 8]
     assert known["inherited"]["share"] == 0
-    assert evaluator.keeps == 20  # type: ignore[attr-defined]  # of the evaluators in it
-    assert evaluator.identity == {"inherit": "0.5"}  # type: ignore[attr-defined]
+    capabilities = capabilities_of(evaluator)
+    assert capabilities.keeps == 20
+    assert capabilities.fingerprint == {"inherit": "0.5"}
 
 
 @pytest.mark.parametrize("inherit", [-0.1, 1.1])

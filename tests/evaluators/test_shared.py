@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.shared import InheritAndValidate
+from netwright.interfaces.strategy import Problem
 from netwright.networks.blocks import Residual
 from netwright.networks.layers import Conv, GlobalPool, Linear, Network
 from netwright.networks.training import Examples
@@ -23,7 +24,6 @@ from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.reinforce import Reinforce
 from netwright.testing import simulate
@@ -77,7 +77,7 @@ def test_its_metrics_are_those_of_the_task(evaluator: InheritAndValidate) -> Non
     found = evaluator(job(SPACE.default()))
     assert set(found) == set(evaluator.metrics)
     assert evaluator.metrics == ("accuracy", "balanced_accuracy", "f1", "log_loss", "auc")
-    assert evaluator.fidelities == (1.0,)
+    assert evaluator.capabilities.fidelities == (1.0,)
     assert evaluator(job(SPACE.default())) == found  # nothing was changed by judging
     torch.manual_seed(0)
     number = SharedWeights((Conv(OneOf(2, 4)), GlobalPool(), Linear()), (1, 8, 8), outputs=1)

@@ -16,11 +16,14 @@ import pytest
 
 from netwright.data.task import Task
 from netwright.errors import InputError, SpaceError
-from netwright.evaluators.base import cached, combine
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.sampled import Among, SampledWork
 from netwright.evaluators.supernet import SupernetSearch
 from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.wrappers import cached, combine
+from netwright.interfaces.evaluator import capabilities_of
+from netwright.interfaces.preparation import Preparation, Shortlist
+from netwright.interfaces.strategy import Problem
 from netwright.networks.augment import Flip
 from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Pool, Skip
 from netwright.networks.training import Training
@@ -39,7 +42,6 @@ from netwright.pipelines.pipeline import TablePipeline
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Preparation, Problem, Shortlist
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforce import Reinforce
 from netwright.trials.objective import Objective
@@ -136,13 +138,13 @@ def test_given_up_after_some_epochs_it_still_says_what_was_preferred(
 
 def test_evaluators_around_it_hand_it_on(image_task: Task, tmp_path: Path) -> None:
     training = TrainAndValidate(SPACE, image_task)
-    wrapped: Any = cached(combine(NetworkCosts(SPACE, image_task), training))
-    found = wrapped.supernet(METHOD, tmp_path, 3, lambda *_: None, (), ())
+    wrapped = combine(NetworkCosts(SPACE, image_task), training)
+    make: Any = capabilities_of(wrapped).supernet
+    found = make(METHOD, tmp_path, 3, lambda *_: None, (), ())
     assert isinstance(found, SupernetSearch)
     assert found.seed == 3
     assert wrapped.metrics  # still an evaluator
-    alone: Any = cached(NetworkCosts(SPACE, image_task))
-    assert alone.supernet is None
+    assert capabilities_of(cached(NetworkCosts(SPACE, image_task))).supernet is None
     prepared: Preparation = pickle.loads(cloudpickle.dumps(found))
     assert prepared.metrics == found.metrics
 

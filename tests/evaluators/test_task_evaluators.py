@@ -18,11 +18,11 @@ from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.base import combine
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.defaults import evaluator_for
 from netwright.evaluators.latency import Latency, time_calls
 from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.wrappers import combine
 from netwright.networks.build import build
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.training import Training

@@ -11,12 +11,12 @@ import pytest
 from netwright.data.task import Task
 from netwright.errors import InputError
 from netwright.evaluators.zerocost import ZeroCost
+from netwright.interfaces.strategy import Problem
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.proxies import MEASURES, ON_IMAGES
 from netwright.networks.training import Training
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.bayesian import Bayesian
 from netwright.testing import simulate
 from netwright.trials.objective import Objective

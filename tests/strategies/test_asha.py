@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import Problem, Strategy
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 

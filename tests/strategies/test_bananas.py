@@ -12,11 +12,12 @@ from scipy.stats import spearmanr
 
 import netwright.strategies.bananas as module
 from netwright.errors import InputError
+from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.strategies.bananas import Bananas, Npenas
-from netwright.strategies.base import OnlyTheSpace, Problem
 from netwright.strategies.ensemble import MEMBERS, predictions
 from netwright.testing import simulate
 from netwright.trials.objective import Objective

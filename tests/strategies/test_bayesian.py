@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 import netwright.strategies.bayesian as module
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.knowledge import NetworkKnowledge
+from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
+from netwright.interfaces.strategy import Problem
 from netwright.networks.cells import nas_bench_201_cell
 from netwright.networks.features import bags
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
 from netwright.strategies import pools
-from netwright.strategies.base import Knowledge, OnlyTheSpace, Problem
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.posterior import Posterior
 from netwright.testing import best, simulate

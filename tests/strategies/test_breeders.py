@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
 from netwright.strategies.bananas import Bananas
-from netwright.strategies.base import RNG, Algorithm, Problem, Strategy, breeders
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.evolution import RegularizedEvolution

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.strategy import Algorithm, Problem
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
 from netwright.strategies.bananas import Bananas, Npenas
-from netwright.strategies.base import Algorithm, OnlyTheSpace, Problem
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.evolution import RegularizedEvolution

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.testing import best, simulate
 from netwright.trials.objective import Objective

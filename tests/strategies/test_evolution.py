@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies import evolution
-from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Limit, Objective

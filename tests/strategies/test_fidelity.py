@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.checks import name_of
+from netwright.interfaces.evaluator import Capabilities
+from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import Problem, Strategy, name_of
 from netwright.strategies.fidelity import MultiFidelity, rungs
 from netwright.strategies.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
 from netwright.strategies.random import RandomSearch
@@ -173,7 +175,7 @@ class Measure:
     """An evaluator with two fidelities, of which the lower misleads."""
 
     metrics = ("loss",)
-    fidelities = (1.0, 0.06)
+    capabilities = Capabilities(fidelities=(1.0, 0.06))
 
     def __call__(self, job: Job) -> Metrics:
         loss = x(job.proposal.candidate)["loss"]

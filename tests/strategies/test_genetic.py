@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies import selection
-from netwright.strategies.base import Problem
 from netwright.strategies.genetic import NSGA2, Genetic, mutated
 from netwright.testing import best, simulate
 from netwright.trials.objective import Objective

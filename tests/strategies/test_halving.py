@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.fidelity import rungs
 from netwright.strategies.halving import BOHB, DEHB, Hyperband, SuccessiveHalving, bracket

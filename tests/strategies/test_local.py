@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.local import LocalSearch
 from netwright.testing import simulate
 from netwright.trials.objective import Objective

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.checks import as_algorithm
+from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.strategy import Problem, Strategy, breeders
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import OnlyTheSpace, Problem, Strategy, as_algorithm, breeders
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata, spearmanr
 
+from netwright.interfaces.knowledge import OnlyTheSpace
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import OnlyTheSpace
 from netwright.strategies.prior import (
     Prior,
     by_distance,

@@ -2,10 +2,10 @@ from typing import Any
 
 import numpy as np
 
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.random import RandomSearch
 from netwright.trials.trial import Proposal, Status, Trial
 

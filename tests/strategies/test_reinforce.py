@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, SubsetOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.policies import (
     Independent,
     Recurrent,

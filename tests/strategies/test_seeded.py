@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from netwright.errors import InputError, InvalidCandidate
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.seeded import Seeded
 from netwright.testing import simulate

@@ -5,10 +5,10 @@ import pytest
 
 import netwright.strategies.tpe as module
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.tpe import TPE, Density
 from netwright.testing import best, simulate
 from netwright.trials.objective import Objective

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from netwright.errors import InfeasibleCandidate
+from netwright.interfaces.evaluator import Capabilities
 from netwright.trials.trial import Job, Metrics
 
 
@@ -228,7 +229,11 @@ class Warmed:
     metrics: tuple[str, ...] = ("loss",)
     times: int = 0
 
-    def warm_up(self) -> None:
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(warm_up=self._warm_up)
+
+    def _warm_up(self) -> None:
         self.times += 1
 
     def __call__(self, job: Job) -> Metrics:

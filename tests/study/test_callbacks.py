@@ -12,8 +12,8 @@ from study_tools import Hill, Steps
 from test_preparing import Prepares
 
 from netwright.errors import InputError
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Problem
 from netwright.study.budget import Budget
 from netwright.study.events import (
     RunningTrial,

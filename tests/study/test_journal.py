@@ -13,9 +13,9 @@ from study_tools import Heirs
 
 import netwright.study.loop as module
 from netwright.errors import RunError
+from netwright.interfaces.strategy import RNG, Problem
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Problem
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.genetic import Genetic
 from netwright.strategies.oneshot import OneShot

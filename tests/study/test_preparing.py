@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from study_tools import Hill, Steps
 
+from netwright.interfaces.strategy import Problem
 from netwright.space.space import Space
-from netwright.strategies.base import Problem
 from netwright.strategies.random import RandomSearch
+from netwright.strategies.seeded import Seeded
 from netwright.study.events import Event, Prepared, Tick
 from netwright.study.executors import Executor, InProcess, Supervised
 from netwright.study.folders import clear
@@ -45,6 +46,23 @@ def study(space: Space[Any], place: Path, *of: Any, **more: Any) -> Study[Any]:
 
     more = {"executor": Supervised(memory=3e8), "run": place / "run", **more}
     return Study(space, Hill(), strategy=algorithm, objectives=[Objective("loss", "min")], **more)
+
+
+def test_after_given_candidates_it_is_done_and_the_search_goes_on(
+    space: Any, tmp_path: Path
+) -> None:
+    """The wrapper has to hand it on: else the study would end after its seeds."""
+    first = space.sample(np.random.default_rng(3))
+
+    def inner(problem: Problem) -> Prepares:
+        return Prepares(problem, Steps(tmp_path))
+
+    one = Study(
+        space, Hill(), strategy=Seeded(inner, (first,)), objectives=[Objective("loss", "min")],
+        executor=InProcess(), run=tmp_path / "run",
+    )  # fmt: skip
+    one.run(trials=4)
+    assert [trial.proposal.origin for trial in one.trials] == ["portfolio", *["random"] * 3]
 
 
 def heard(study: Study[Any], **budget: Any) -> list[Event]:

@@ -13,10 +13,12 @@ import pytest
 from study_tools import Hill, Infinite, Restless, Warmed
 
 from netwright.errors import InputError, OutOfTime, RunError
+from netwright.interfaces.evaluator import Capabilities
+from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
-from netwright.strategies.base import Problem, Strategy
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.events import Tick, TrialEnded, TrialStarted
@@ -481,9 +483,10 @@ def test_a_worker_is_warm_before_its_first_job(space: Any, tmp_path: Path) -> No
 
 
 def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> None:
+    own, given_to_study = OnlyTheSpace(), OnlyTheSpace()
+
     class Knowing(Hill):
-        fidelities = {1.0: "all", 0.1: "a tenth"}  # noqa: RUF012  # in any order, as tables have them
-        knowledge = "of the evaluator"
+        capabilities = Capabilities(fidelities=(1.0, 0.1), knowledge=own)  # in any order
 
     given: list[Problem] = []
 
@@ -492,12 +495,13 @@ def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> 
         return RegularizedEvolution()(problem)
 
     study(space, evaluator=Knowing(), strategy=algorithm)
-    study(space, evaluator=Knowing(), strategy=algorithm, knowledge="given")
+    study(space, evaluator=Knowing(), strategy=algorithm, knowledge=given_to_study)
     study(space, strategy=algorithm)
-    assert [one.knowledge for one in given[:2]] == ["of the evaluator", "given"]
-    assert given[0].fidelities == [0.1, 1.0]
+    assert given[0].knowledge is own
+    assert given[1].knowledge is given_to_study
+    assert given[0].fidelities == (0.1, 1.0)
     assert (given[0].space, given[0].objectives) == (space, (LOSS, COST))
-    assert given[2].fidelities == []
+    assert given[2].fidelities == ()
     assert given[2].knowledge.metrics(space.default()) == {}
 
 

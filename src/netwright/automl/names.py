@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from netwright.errors import InputError, closest, expected
-from netwright.strategies.base import Algorithm, as_algorithm
+from netwright.interfaces.checks import as_algorithm
+from netwright.interfaces.strategy import Algorithm
 
 SUPERNETS: Mapping[str, str] = {
     "darts": "netwright.automl.methods:DARTS",

@@ -29,6 +29,7 @@ from netwright.automl.spaces import space_for
 from netwright.data.task import Images, Task, summary
 from netwright.errors import InputError, check_whole, expected, plural
 from netwright.evaluators.defaults import evaluator_for
+from netwright.interfaces.checks import is_strategy
 from netwright.report.tables import what
 from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
@@ -228,8 +229,7 @@ def open_study(
     first = portfolio(space, brief)
     if isinstance(algorithm, OneShot):
         first = first[:1]  # an answer; the rest of the budget is for what the search prefers
-    ready = hasattr(algorithm, "ask") and not isinstance(algorithm, type)
-    seeded = folds > 0 and not ready
+    seeded = folds > 0 and not is_strategy(algorithm)
     study = Study(
         space,
         evaluator_for(space, task, wanted, limits, folds=folds, fold_seconds=pacing.fold_seconds),

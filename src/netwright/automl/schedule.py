@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from netwright.automl.brief import FEW_ROWS, Brief
+from netwright.interfaces.strategy import Algorithm
 from netwright.space.candidate import Candidate
 from netwright.strategies.asha import ASHA
-from netwright.strategies.base import Algorithm
 from netwright.strategies.fidelity import MultiFidelity
 from netwright.strategies.seeded import Seeded
 

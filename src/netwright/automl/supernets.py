@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from netwright.errors import plural, wording
-from netwright.strategies.base import Shortlist
+from netwright.interfaces.preparation import Shortlist
+from netwright.interfaces.strategy import preparation
 from netwright.study.study import Study
 from netwright.trials.formats import value
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
@@ -20,8 +21,8 @@ def supernet_doubts(study: Study[Any], delivered: Trial) -> list[str]:
 
     None for a strategy that trains no supernet, and for a supernet's own network.
     """
-    shortlist: Shortlist | None = getattr(study.strategy, "preparation", None)
-    if shortlist is None:
+    shortlist = preparation(study.strategy)
+    if not isinstance(shortlist, Shortlist):
         return []
     if not shortlist.over:
         return [_unfinished(study, shortlist)]

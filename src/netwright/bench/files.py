@@ -25,7 +25,8 @@ from netwright.errors import BrokenFile, InputError, Phrase, RunError, expected,
 from netwright.evaluators.table import TableBenchmark
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
-from netwright.strategies.base import Algorithm, name_of
+from netwright.interfaces.checks import name_of
+from netwright.interfaces.strategy import Algorithm
 
 COLUMNS = (
     "strategy", "seed", "evaluation", "cost", "clock", "fidelity", "repeated", "reached",

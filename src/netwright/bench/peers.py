@@ -21,10 +21,10 @@ import numpy as np
 
 from netwright._optional import require
 from netwright.errors import InputError, expected
+from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice
 from netwright.space.decision import Decision
-from netwright.strategies.base import Problem, Strategy
 from netwright.trials.trial import Proposal, Status, Trial
 
 Values = dict[str, Value]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected, wording
 from netwright.evaluators.table import TableBenchmark, nearest
+from netwright.interfaces.evaluator import capabilities_of
+from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Knowledge, OnlyTheSpace
 from netwright.trials.metrics import METRICS
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import hypervolume, nondominated
@@ -169,8 +170,7 @@ class Judge:
     @cached_property
     def knowledge(self) -> Knowledge:
         """What strategies may know beforehand: one memory for all runs of a process."""
-        known: Knowledge = getattr(self.table, "knowledge", None) or OnlyTheSpace()
-        return known
+        return capabilities_of(self.table).knowledge or OnlyTheSpace()
 
     @property
     def evaluations(self) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.bench.protocol import Judge
+from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Algorithm, Problem, Strategy
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
 _MOST_INFEASIBLE = 1000

@@ -16,8 +16,9 @@ from netwright.bench.race import race
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
 from netwright.evaluators.table import TableBenchmark
 from netwright.files.folder import Folder
+from netwright.interfaces.checks import as_algorithm
+from netwright.interfaces.strategy import Algorithm
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Algorithm, as_algorithm
 from netwright.strategies.fidelity import MultiFidelity
 from netwright.strategies.oneshot import OneShot
 from netwright.study.executors import Executor, Supervised

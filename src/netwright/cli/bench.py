@@ -23,7 +23,7 @@ from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest
 from netwright.evaluators.nasbench import nas_bench_201_table
 from netwright.evaluators.table import TableBenchmark
 from netwright.files.folder import Folder
-from netwright.strategies.base import Algorithm
+from netwright.interfaces.strategy import Algorithm
 from netwright.study.executors import cores
 from netwright.trials.objective import limits
 

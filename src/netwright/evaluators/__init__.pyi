@@ -1,7 +1,6 @@
-from .base import Evaluator as Evaluator
-from .base import cached as cached
-from .base import cascade as cascade
-from .base import combine as combine
+from .wrappers import cached as cached
+from .wrappers import cascade as cascade
+from .wrappers import combine as combine
 from .costs import NetworkCosts as NetworkCosts
 from .defaults import evaluator_for as evaluator_for
 from .digits import digits_table as digits_table

@@ -7,6 +7,7 @@ from typing import Any
 
 from netwright.data.task import Task
 from netwright.evaluators.knowledge import NetworkKnowledge
+from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.costs import costs
 from netwright.networks.training import Training
 from netwright.pipelines.models import Inputs
@@ -33,6 +34,10 @@ class NetworkCosts:
     def knowledge(self) -> NetworkKnowledge:
         """The same costs before anything is paid for, and what the networks look like."""
         return NetworkKnowledge(self.space, lambda _, description: self.about(description)[1])
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(knowledge=self.knowledge)
 
     def __call__(self, job: Job) -> Metrics:
         inputs, metrics = self.about(self.space.fill(job.proposal.candidate))

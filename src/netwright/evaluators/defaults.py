@@ -9,11 +9,12 @@ from typing import Any
 
 from netwright.data.task import Task
 from netwright.errors import InputError
-from netwright.evaluators.base import Evaluator, cascade, combine
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.folds import CrossValidate
 from netwright.evaluators.latency import Latency
 from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.wrappers import cascade, combine
+from netwright.interfaces.evaluator import Evaluator
 from netwright.space.space import Space
 from netwright.trials.objective import Limit, Objective
 

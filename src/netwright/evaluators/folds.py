@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,6 +25,7 @@ from netwright.errors import (
 from netwright.evaluators.heritage import CANDIDATE, beside, candidate_in
 from netwright.evaluators.train import before, warm_up
 from netwright.files.folder import Folder
+from netwright.interfaces.evaluator import Capabilities
 from netwright.pipelines.blend import fold_folder, fold_of, note_seconds, seconds_of
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit, load
 from netwright.space.space import Space
@@ -72,19 +72,16 @@ class CrossValidate:
         return (*scored(self.task.kind), "train_seconds", "folds")
 
     @property
-    def fidelities(self) -> tuple[float, ...]:
-        """A fold each; none to choose from where there is but one."""
+    def capabilities(self) -> Capabilities:
+        """A fidelity for each fold, where there are several; the best trials keep what they fitted."""
         many = len(self.tasks)
-        return tuple((i + 1) / many for i in range(many)) if many > 1 else ()
-
-    @property
-    def keeps(self) -> int:
-        """So many of the best trials keep what they fitted."""
-        return _KEEPS
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        return {"folds": str(self.folds)}
+        return Capabilities(
+            fidelities=tuple((i + 1) / many for i in range(many)) if many > 1 else (),
+            leaves_files=True,
+            keeps=_KEEPS,
+            fingerprint={"folds": str(self.folds)},
+            warm_up=warm_up,
+        )
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -119,10 +116,6 @@ class CrossValidate:
         if self.folds == 1:
             return None
         return replace(self.task, test=None, train=self.rows, validation=self.rows[:0])
-
-    def warm_up(self) -> None:
-        """As that of `TrainAndValidate`, and the steps' libraries."""
-        warm_up()
 
     def __call__(self, job: Job) -> Metrics:
         begun = time.monotonic()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from netwright.data.task import Images, Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import card_of, export
+from netwright.interfaces.evaluator import Capabilities
 from netwright.pipelines.blend import load_trial
 from netwright.pipelines.pipeline import as_pipeline
 from netwright.space.space import Space
@@ -47,6 +48,10 @@ class Latency:
             "latency", "latency_spread", "latency_threads",
             "batch_latency", "batch_latency_threads", "size",
         )  # fmt: skip
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(leaves_files=True)
 
     def __call__(self, job: Job) -> Metrics:
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)

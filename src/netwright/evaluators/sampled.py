@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isfinite
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.opened import Opened
 from netwright.evaluators.shared import InheritAndValidate
+from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.build import build
 from netwright.networks.training import Examples
 from netwright.oneshot.epochs import split
@@ -27,7 +28,7 @@ from netwright.oneshot.sampling import SampledEpoch, SampledSearch
 from netwright.oneshot.settings import SinglePath
 from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
-from netwright.space.space import RNG, Space
+from netwright.space.space import RNG
 from netwright.trials.metrics import default_metric, metric, score
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
@@ -52,22 +53,11 @@ class _Log:
     log: tuple[tuple[int, str, Literal["done", "infeasible"], Mapping[str, float]], ...]
 
 
-class Searcher(Protocol):
-    """A strategy, as far as it matters here."""
-
-    def ask(self, n: int, rng: RNG, /) -> Sequence[Proposal]: ...
-
-    def tell(self, trial: Trial, /) -> None: ...
-
-
-MakeSearcher = Callable[[Space[Any], Sequence[Objective], Sequence[Limit]], Searcher]
-
-
 @dataclass(frozen=True)
 class Among:
     """Who searches among sub-networks, and for what."""
 
-    make: MakeSearcher
+    make: MakeStrategy
     objectives: Sequence[Objective]
     limits: Sequence[Limit] = ()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
+from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.training import Examples, outputs
 from netwright.oneshot.sharing import SharedWeights, recalibrated
 from netwright.trials.metrics import METRICS, Kind, score
@@ -37,8 +37,6 @@ class InheritAndValidate:
     batch_size: int = 64
     seed: int = 0
 
-    fidelities: ClassVar[tuple[float, ...]] = (1.0,)
-
     def __post_init__(self) -> None:
         for name, least in (("batches", 1), ("batch_size", 2)):
             check_whole(name, getattr(self, name), least)
@@ -50,6 +48,10 @@ class InheritAndValidate:
     @property
     def metrics(self) -> tuple[str, ...]:
         return tuple(name for name, one in METRICS.items() if self.kind in one.kinds)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(fidelities=(1.0,))
 
     def __call__(self, job: Job) -> Metrics:
         module = recalibrated(self.shared, job.proposal.candidate, self._batches())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from netwright._optional import require
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected
+from netwright.interfaces.evaluator import Capabilities
 from netwright.space.candidate import Candidate, Value
 from netwright.space.decision import Decision
 from netwright.space.space import Space
@@ -131,6 +132,10 @@ class TableBenchmark:
         from netwright.evaluators.knowledge import NetworkKnowledge  # torch loads with it
 
         return NetworkKnowledge(self.space, self._costs_of, self.sizes)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(fidelities=tuple(self.fidelities), knowledge=self.knowledge)
 
     def _costs_of(self, candidate: Candidate, description: object) -> Metrics:
         if not self.costs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ import torch
 from netwright.data.task import Task
 from netwright.errors import InputError, expected
 from netwright.evaluators.heritage import Heritage, begin, leave
+from netwright.interfaces.evaluator import Capabilities
+from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.training import Examples, Training, train
 from netwright.pipelines.network import FittedNetwork
 from netwright.pipelines.pipeline import as_pipeline, fit
@@ -26,7 +28,6 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics
 
 if TYPE_CHECKING:
-    from netwright.evaluators.sampled import MakeSearcher
     from netwright.evaluators.supernet import SupernetSearch
     from netwright.space.candidate import Candidate
 
@@ -73,30 +74,27 @@ class TrainAndValidate:
         )
 
     @property
-    def keeps(self) -> int:
-        """So many of the best trials keep their weights, for children to come."""
-        return _KEEPS if self.inherit else 0
+    def capabilities(self) -> Capabilities:
+        """With `inherit`, the best trials keep their weights for children to come."""
+        inherits = self.inherit > 0
+        return Capabilities(
+            supernet=self._supernet,
+            leaves_files=True,
+            keeps=_KEEPS if inherits else 0,
+            fingerprint={"inherit": str(self.inherit)} if inherits else {},
+            warm_up=warm_up,
+        )
 
-    @property
-    def identity(self) -> Mapping[str, str]:
-        return {"inherit": str(self.inherit)} if self.inherit else {}
-
-    def supernet(
-        self, method: Any, folder: Path, seed: int, make: MakeSearcher,
+    def _supernet(
+        self, method: Any, folder: Path, seed: int, make: MakeStrategy,
         objectives: Sequence[Objective], limits: Sequence[Limit], start: Candidate | None = None,
     ) -> SupernetSearch:  # fmt: skip
-        """A search over shared weights, on this task's training rows; `make`: who searches among
-        sub-networks, for these objectives, where the method leaves that open. What cannot be
-        searched is as in `start`."""
+        """A search over shared weights, on this task's training rows; see `MakeSupernet`."""
         from netwright.evaluators.sampled import Among
         from netwright.evaluators.supernet import SupernetSearch  # few need it: loaded for them
 
         among = Among(make, objectives, limits)
         return SupernetSearch(self.space, self.task, method, folder, seed, among, start)
-
-    def warm_up(self) -> None:
-        """One step of gradient descent: much of torch is loaded by the first."""
-        warm_up()
 
     def __call__(self, job: Job) -> Metrics:
         task = self.task
@@ -125,7 +123,7 @@ class TrainAndValidate:
 
 
 def warm_up() -> None:
-    """One step of gradient descent."""
+    """One step of gradient descent: much of torch is loaded by the first."""
     rows = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     module = torch.nn.Linear(2, 2)
     train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)

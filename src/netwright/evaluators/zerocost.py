@@ -15,6 +15,7 @@ from netwright.data.task import Images, Task
 from netwright.errors import InputError, closest, expected
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.knowledge import NetworkKnowledge
+from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.build import build
 from netwright.networks.probing import Probe
 from netwright.networks.proxies import MEASURES, ON_IMAGES, measured
@@ -69,6 +70,10 @@ class ZeroCost:
         """Costs as metrics known, and these scores as hints: each new candidate is built once."""
         costs = NetworkCosts(self.space, self.task).knowledge.costs
         return NetworkKnowledge(self.space, costs, lambda of: self._scores(of, self.seed))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(knowledge=self.knowledge)
 
     def __call__(self, job: Job) -> Metrics:
         return self._scores(self.space.fill(job.proposal.candidate), job.seed)

@@ -1,10 +1,6 @@
 from .asha import ASHA as ASHA
 from .bananas import Bananas as Bananas
 from .bananas import Npenas as Npenas
-from .base import Algorithm as Algorithm
-from .base import Knowledge as Knowledge
-from .base import Problem as Problem
-from .base import Strategy as Strategy
 from .bayesian import Bayesian as Bayesian
 from .differential import DifferentialEvolution as DifferentialEvolution
 from .evolution import RegularizedEvolution as RegularizedEvolution

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from netwright.errors import InputError, expected
-from netwright.strategies.base import RNG, Problem, Strategy
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.strategies.fidelity import Ladder, MultiFidelity, Supply
 from netwright.trials.trial import Proposal, Trial
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import check_whole
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.strategies import pools
-from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.ensemble import predictions
 from netwright.strategies.prior import by_rank
 from netwright.strategies.random import stranger

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import check_whole
+from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.strategies import pools
-from netwright.strategies.base import RNG, OnlyTheSpace, Problem, Strategy
 from netwright.strategies.posterior import Beliefs, Posteriors
 from netwright.strategies.prior import Prior
 from netwright.strategies.random import stranger

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import InputError, check_whole, expected
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate, Value
-from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import constrained_ranks, winner
 from netwright.strategies.told import Told

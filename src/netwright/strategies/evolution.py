@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from netwright.errors import InputError, check_whole, expected
+from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import winner
 from netwright.strategies.told import Told

@@ -15,16 +15,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, runtime_checkable
 
 from netwright.errors import InputError, Phrase, check_whole, expected
+from netwright.interfaces.checks import as_algorithm, name_of
+from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
 from netwright.space.candidate import Candidate, Value
-from netwright.strategies.base import (
-    RNG,
-    Algorithm,
-    Problem,
-    Strategy,
-    as_algorithm,
-    breeders,
-    name_of,
-)
 from netwright.strategies.random import RandomSearch, stranger
 from netwright.strategies.selection import crowded_order
 from netwright.strategies.told import within

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from netwright.errors import InputError, check_whole, expected
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import crowded_order, winner
 from netwright.strategies.told import Told

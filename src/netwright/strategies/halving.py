@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Value
-from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.differential import DifferentialEvolution
 from netwright.strategies.fidelity import BRACKET, Ladder, MultiFidelity, Supply, rungs
 from netwright.strategies.tpe import TPE

@@ -11,8 +11,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from netwright.errors import check_whole
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import better, winner
 from netwright.strategies.told import Told

@@ -9,16 +9,10 @@ from math import inf
 from typing import Any
 
 from netwright.errors import InputError, check_whole
+from netwright.interfaces.checks import as_algorithm
+from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import (
-    RNG,
-    Algorithm,
-    Problem,
-    Strategy,
-    as_algorithm,
-    breeders,
-)
 from netwright.strategies.bayesian import Bayesian
 from netwright.strategies.evolution import RegularizedEvolution
 from netwright.trials.objective import Limit, Objective
@@ -69,8 +63,10 @@ class _OneShot:
                 "a search over shared weights must be given networks to train, got none. Use it by "
                 "itself, with an evaluator that trains them such as TrainAndValidate."
             )
-        self._settings, self._problem = settings, problem
-        make = partial(_searcher, settings.search, replace(problem, supernet=None, fidelities=()))
+        # one supernet: who follows, or searches among its networks, trains none
+        self._settings, self._problem = settings, replace(problem, supernet=None)
+        settings.then(self._problem)  # refused now, not when the supernet has been trained
+        make = partial(_searcher, settings.search, replace(self._problem, fidelities=()))
         self.preparation = problem.supernet(settings.method, make)
         self._log: list[Trial] = []
         self._trials: dict[int, Trial] = {}

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.interfaces.strategy import RNG
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import SubsetOfChoice
 from netwright.space.decision import Decision
 from netwright.space.space import Space
-from netwright.strategies.base import RNG
 
 MOST_CHOICES = 32
 """A longer range of numbers is cut into `SHARES` equal ones."""

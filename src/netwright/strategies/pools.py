@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from netwright.interfaces.strategy import RNG
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice
 from netwright.space.decision import Decision
 from netwright.space.space import Space
-from netwright.strategies.base import RNG
 from netwright.strategies.gaussian import squared_distances
 
 _NEIGHBOURS = 250

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.interfaces.strategy import RNG, Problem
 from netwright.space.candidate import Candidate
 from netwright.strategies.acquisition import (
     Unwarp,
@@ -17,7 +18,6 @@ from netwright.strategies.acquisition import (
     known_cost_improvement,
     normal_below,
 )
-from netwright.strategies.base import RNG, Problem
 from netwright.strategies.gaussian import Process, View
 from netwright.strategies.prior import (
     Covariance,

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.interfaces.knowledge import Knowledge
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Knowledge
 
 Array = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import Problem, Strategy
 from netwright.strategies.told import Told
 from netwright.trials.trial import Proposal, Trial
 

@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 
 from netwright.errors import InputError, check_whole, expected
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.policies import Independent, Policy, Recurrent, Step, Update
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import constrained_ranks

@@ -7,16 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netwright.errors import InputError, expected
+from netwright.interfaces.checks import as_algorithm, name_of
+from netwright.interfaces.preparation import Preparation
+from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders, preparation
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import (
-    RNG,
-    Algorithm,
-    Problem,
-    Strategy,
-    as_algorithm,
-    breeders,
-    name_of,
-)
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.told import Told, foreseen
 from netwright.trials.trial import Proposal, Trial
@@ -65,6 +59,10 @@ class _SeededSearch:
     @property
     def breeders(self) -> Iterable[int]:
         return breeders(self._then)
+
+    @property
+    def preparation(self) -> Preparation | None:
+        return preparation(self._then)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         left = [one for one in self._first if one not in self._told.known]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.interfaces.knowledge import Knowledge
 from netwright.space.candidate import Candidate
 from netwright.space.choices import NumberChoice
 from netwright.space.space import Space
-from netwright.strategies.base import Knowledge
 from netwright.strategies.gaussian import Kernel, Process, View, fit_kernel
 from netwright.strategies.prior import rank_correlation
 

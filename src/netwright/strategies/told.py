@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
+from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Problem
 from netwright.strategies.selection import broken
 from netwright.trials.trial import Proposal, Status, Trial
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import InputError, check_whole, expected
+from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import NumberChoice
 from netwright.space.decision import Decision
 from netwright.space.space import Space
 from netwright.strategies.acquisition import normal_below
-from netwright.strategies.base import RNG, Problem, Strategy
 from netwright.strategies.random import stranger
 from netwright.strategies.selection import crowded_order
 from netwright.strategies.told import Told

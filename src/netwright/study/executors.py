@@ -14,7 +14,7 @@ from typing import Protocol
 import psutil
 
 from netwright.errors import InputError, RunError, check_whole, expected, wording
-from netwright.evaluators.base import Evaluator
+from netwright.interfaces.evaluator import Evaluator
 from netwright.study.supervisor import Outcome, Rules, Supervisor
 from netwright.study.worker import evaluate
 from netwright.trials.trial import Job, Status

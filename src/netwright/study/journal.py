@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from netwright.errors import RunError
+from netwright.interfaces.checks import check_has_both, proposed
+from netwright.interfaces.strategy import RNG, Strategy, breeders
 from netwright.space.space import Space
-from netwright.strategies.base import RNG, Strategy, breeders, check_has_both, proposed
 from netwright.strategies.selection import violation
 from netwright.study.identity import new_run
 from netwright.study.store import Store

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netwright.errors import plural
-from netwright.evaluators.base import Evaluator
+from netwright.interfaces.evaluator import Evaluator
+from netwright.interfaces.preparation import Preparation
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Preparation
 from netwright.study.budget import Budget, Failures
 from netwright.study.events import (
     Callback,

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from netwright.evaluators.base import Evaluator
 from netwright.files.folder import Folder
+from netwright.interfaces.evaluator import Capabilities, Evaluator, capabilities_of
+from netwright.interfaces.preparation import Preparation
 from netwright.space.candidate import Candidate
-from netwright.strategies.base import Preparation
 from netwright.study.executors import Executor
 from netwright.study.supervisor import Outcome
 from netwright.trials.trial import Job, Metrics, Proposal, Status
@@ -35,8 +35,9 @@ class WithPreparation:
     def metrics(self) -> tuple[str, ...]:
         return self.evaluator.metrics
 
-    def warm_up(self) -> None:
-        getattr(self.evaluator, "warm_up", lambda: None)()
+    @property
+    def capabilities(self) -> Capabilities:
+        return capabilities_of(self.evaluator)
 
     def __call__(self, job: Job) -> Metrics:
         if job.proposal.origin == _ORIGIN:

@@ -19,22 +19,21 @@ from netwright.errors import (
     closest,
     expected,
 )
-from netwright.evaluators.base import Evaluator, identity
 from netwright.files.folder import Folder
+from netwright.interfaces.checks import as_algorithm, is_strategy, name_of
+from netwright.interfaces.evaluator import Evaluator, capabilities_of
+from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
+from netwright.interfaces.preparation import Shortlist
+from netwright.interfaces.strategy import (
+    Algorithm,
+    MakeShortlist,
+    MakeStrategy,
+    Problem,
+    Strategy,
+    preparation,
+)
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.base import (
-    Algorithm,
-    Knowledge,
-    MakeShortlist,
-    OnlyTheSpace,
-    Preparation,
-    Problem,
-    Shortlist,
-    Strategy,
-    as_algorithm,
-    name_of,
-)
 from netwright.strategies.bayesian import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.callbacks import Verbose, listening
@@ -112,19 +111,20 @@ class Study(Generic[D]):
         self.folder = Path(run) if run is not None else temporary_folder(self)
         self._executor: Executor = executor or Supervised(workers)
         self._check_metrics([*self.objectives, *self.limits])
+        self._capabilities = capabilities_of(self.evaluator)
         self._problem = Problem(
-            space, self.objectives, self.limits, knowledge or _known_to(self.evaluator),
-            sorted(getattr(self.evaluator, "fidelities", ())), _supernets(self),
+            space, self.objectives, self.limits,
+            knowledge or self._capabilities.knowledge or OnlyTheSpace(),
+            self._capabilities.fidelities, self._supernets(),
         )  # fmt: skip
         strategy = strategy or Bayesian()
-        ready = hasattr(strategy, "ask") and not isinstance(strategy, type)
-        self._strategy: Strategy | None = cast("Strategy", strategy) if ready else None
-        self._algorithm: Algorithm | None = None if ready else as_algorithm(strategy)
+        self._strategy: Strategy | None = strategy if is_strategy(strategy) else None
+        self._algorithm: Algorithm | None = None if self._strategy else as_algorithm(strategy)
         self._listener = self._listen()
         of_task = {"data": task.fingerprint} if task else {}
         self._identity = Identity(
             space.fingerprint, seed, name_of(self._strategy or self._algorithm), self.objectives,
-            self.limits, {**of_task, **identity(self.evaluator), **(about or {})},
+            self.limits, {**of_task, **self._capabilities.fingerprint, **(about or {})},
             dict(notes or {}),
         )  # fmt: skip
         self._trials: list[Trial] = []
@@ -216,10 +216,9 @@ class Study(Generic[D]):
             store.spend(self.seconds)
 
     def _setup(self) -> SearchSetup:
-        preparation: Preparation | None = getattr(self.strategy, "preparation", None)
         return SearchSetup(
-            self.folder, self.seed, self.evaluator, preparation, self.baselines, self.objectives,
-            self.limits, self.trial_seconds, self.describe,
+            self.folder, self.seed, self.evaluator, preparation(self.strategy), self.baselines,
+            self.objectives, self.limits, self.trial_seconds, self.describe,
         )  # fmt: skip
 
     def add(self, proposal: Proposal, make: Callable[[Path], Metrics]) -> Trial:
@@ -274,6 +273,22 @@ class Study(Generic[D]):
                 fix = closest(name, measured) or f"It measures: {', '.join(measured)}."
                 raise InputError(expected("metric", rule, name, fix))
 
+    def _supernets(self) -> MakeShortlist | None:
+        """Makes shortlists by methods of shared weights, where the evaluator can.
+
+        What these cannot search is as in the first baseline: it was chosen to be good.
+        """
+        make = self._capabilities.supernet
+        if make is None:
+            return None
+        folder = (self.folder / SUPERNET).absolute()
+
+        def shortlist(method: Any, searcher: MakeStrategy) -> Shortlist:
+            start = next(filter(self.space.holds, self.baselines), None)
+            return make(method, folder, self.seed, searcher, self.objectives, self.limits, start)
+
+        return shortlist
+
     def _listen(self) -> Listener:
         """A strategy that has heard nothing yet, if the study can make one."""
         strategy = self._strategy
@@ -290,8 +305,9 @@ class Study(Generic[D]):
         """Replays the log; an object that knows a part of it already is told the rest."""
         if self._algorithm and self._listener.events:
             self._listener = self._listen()
-        keeps = getattr(self.evaluator, "keeps", 0)
-        journal = Journal(store, self._listener, self.seed, self.objectives, self.limits, keeps)
+        journal = Journal(
+            store, self._listener, self.seed, self.objectives, self.limits, self._capabilities.keeps
+        )
         self._trials, self._front, self.seconds = journal.ordered(), journal.front, store.seconds
         return journal
 
@@ -329,29 +345,3 @@ def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None
     from netwright.evaluators.defaults import evaluator_for  # torch loads with it
 
     return evaluator_for(study.space, cast("Task", task), study.objectives, study.limits)
-
-
-def _known_to(evaluator: Evaluator) -> Knowledge:
-    """What the evaluator itself knows of candidates beforehand, as tables do."""
-    known: Knowledge = getattr(evaluator, "knowledge", None) or OnlyTheSpace()
-    return known
-
-
-def _supernets(study: Study[Any]) -> MakeShortlist | None:
-    """Makes shortlists by methods of shared weights, where the evaluator can.
-
-    What these cannot search is as in the first baseline: it was chosen to be good.
-    """
-    make = getattr(study.evaluator, "supernet", None)
-    if make is None:
-        return None
-    folder = (study.folder / SUPERNET).absolute()
-
-    def shortlist(method: Any, searcher: Any) -> Shortlist:
-        start = next(filter(study.space.holds, study.baselines), None)
-        found: Shortlist = make(
-            method, folder, study.seed, searcher, study.objectives, study.limits, start
-        )
-        return found
-
-    return shortlist

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from netwright.errors import InfeasibleCandidate, OutOfTime
+from netwright.interfaces.evaluator import capabilities_of
 from netwright.study.pipes import read_message, write_message
 from netwright.trials.trial import Job, Metrics, Status
 
@@ -78,7 +79,7 @@ class _Worker:
             return
         try:
             evaluator = pickle.loads(load)
-            getattr(evaluator, "warm_up", lambda: None)()
+            capabilities_of(evaluator).warm_up()
         except BaseException as error:
             self._answer("broken", describe(error))
             raise

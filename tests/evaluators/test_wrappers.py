@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.base import cached, cascade, combine
+from netwright.evaluators.wrappers import cached, cascade, combine
+from netwright.interfaces.evaluator import Capabilities
 from netwright.space.candidate import Candidate
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Job, Metrics, Proposal
@@ -58,36 +59,27 @@ def test_a_cached_evaluator_answers_again_by_candidate_and_fidelity() -> None:
     assert pickle.loads(pickle.dumps(evaluator))(job(1)) == {"a": 1.0}
 
 
-def test_each_stage_is_warmed_up_once() -> None:
-    warmed: list[str] = []
-
+def test_evaluators_without_a_fidelity_in_common_are_refused() -> None:
     @dataclass
-    class Warm:
-        metrics: tuple[str, ...]
+    class Limited(Counting):
+        at: tuple[float, ...] = (1.0,)
 
-        def warm_up(self) -> None:
-            warmed.append(self.metrics[0])
+        @property
+        def capabilities(self) -> Capabilities:
+            return Capabilities(fidelities=self.at)
 
-        def __call__(self, job: Job) -> Metrics:
-            return {}
-
-    combine(Warm(("a",)), Counting(("b",), 1.0), Warm(("c",))).warm_up()  # type: ignore[attr-defined]
-    assert warmed == ["a", "c"]
+    halves, thirds = Limited(("a",), 1.0, at=(0.5,)), Limited(("b",), 1.0, at=(0.3, 1.0))
+    with pytest.raises(InputError, match=r"fidelities in common, got \[0.5\] and \[0.3, 1.0\]"):
+        combine(halves, thirds)
 
 
-def test_what_wraps_an_evaluator_hands_on_what_it_says_beforehand() -> None:
-    class Table(Counting):
-        fidelities = {1.0: "all", 0.1: "a tenth", 0.5: "half"}  # noqa: RUF012
-        knowledge = "of the table"
+def test_an_evaluator_that_leaves_files_is_not_cached() -> None:
+    class Leaving(Counting):
+        capabilities = Capabilities(leaves_files=True)
 
-    class Halves(Counting):
-        fidelities = (0.5, 1.0)
+    class Keeping(Counting):
+        capabilities = Capabilities(keeps=3)
 
-    table = Table(("loss",), 1.0)
-    both = combine(Counting(("cost",), 1.0), table, Halves(("size",), 1.0))
-    assert both.fidelities == (0.5, 1.0)  # type: ignore[attr-defined]
-    assert both.knowledge == "of the table"  # type: ignore[attr-defined]
-    assert sorted(cached(table).fidelities) == [0.1, 0.5, 1.0]  # type: ignore[attr-defined]
-    assert cached(table).knowledge == "of the table"  # type: ignore[attr-defined]
-    plain = combine(Counting(("loss",), 1.0))
-    assert (plain.fidelities, plain.knowledge) == ((), None)  # type: ignore[attr-defined]
+    for one in (Leaving(("a",), 1.0), Keeping(("a",), 1.0), combine(Leaving(("a",), 1.0))):
+        with pytest.raises(InputError, match=r"which leaves files. Leave cached\(\) out"):
+            cached(one)

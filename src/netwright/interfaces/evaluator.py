@@ -1,0 +1,129 @@
+"""What measures candidates, and what it can do besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from netwright.errors import InputError, Phrase, expected
+from netwright.interfaces.knowledge import Knowledge
+from netwright.interfaces.preparation import Shortlist
+from netwright.interfaces.strategy import MakeStrategy
+from netwright.space.candidate import Candidate
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.trial import Job, Metrics
+
+
+class Evaluator(Protocol):
+    """Measures one candidate at one fidelity. Sent to worker processes: it must pickle.
+
+    What it can do besides is one value, its `capabilities` (see `CapableEvaluator`): without, it
+    measures at any fidelity, and no more.
+    """
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what it measures; a plain attribute will do."""
+        ...
+
+    def __call__(self, job: Job) -> Metrics:
+        """The metrics of the job's candidate.
+
+        Raises InfeasibleCandidate when it cannot be built, trained or afforded. Ends by itself
+        before `job.deadline`: what does not is killed.
+        """
+        ...
+
+
+class MakeSupernet(Protocol):
+    """Makes the search over shared weights of an evaluator that trains networks."""
+
+    def __call__(
+        self, method: Any, folder: Path, seed: int, make: MakeStrategy,
+        objectives: Sequence[Objective], limits: Sequence[Limit], start: Candidate | None = None, /,
+    ) -> Shortlist:  # fmt: skip
+        """A search by `method`, which leaves its files in `folder`.
+
+        `make`: who searches among sub-networks, for these objectives and limits, where the method
+        leaves that open. Decisions that the supernet cannot search are as in `start`, a candidate
+        of the space; at their defaults when None.
+        """
+        ...
+
+
+def nothing() -> None:
+    """No warm-up."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an evaluator can do beyond measuring its `metrics`.
+
+    Args:
+        fidelities: the only ones that it can measure at, rising to 1; empty for any in (0, 1].
+        knowledge: what it knows of candidates before it measures them; None for nothing.
+        supernet: makes a search over shared weights; None where it trains no networks.
+        leaves_files: whether others need what it leaves in a job's folder, such as weights.
+        keeps: so many folders of the best trials stay, with those of the strategy's breeders,
+            because children start from what their parents have left.
+        fingerprint: settings, as texts by name, without which a run folder is not gone on with.
+        warm_up: called once in each worker before its first job: no trial pays for imports.
+    """
+
+    fidelities: tuple[float, ...] = ()
+    knowledge: Knowledge | None = None
+    supernet: MakeSupernet | None = None
+    leaves_files: bool = False
+    keeps: int = 0
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    warm_up: Callable[[], None] = nothing
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fidelities", tuple(sorted(self.fidelities)))
+        if self.fidelities and not (self.fidelities[0] > 0 and self.fidelities[-1] <= 1):
+            raise InputError(expected("fidelities", "in (0, 1]", list(self.fidelities)))
+
+
+class CapableEvaluator(Evaluator, Protocol):
+    """An evaluator that says what it can do beyond measuring."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Made anew, or kept: it may cost a little, and is read once by each study and worker."""
+        ...
+
+
+def capabilities_of(evaluator: Evaluator) -> Capabilities:
+    """What an evaluator says of itself; the defaults where it says nothing."""
+    found: Capabilities = getattr(evaluator, "capabilities", Capabilities())
+    return found
+
+
+def merged(parts: Iterable[Capabilities]) -> Capabilities:
+    """What several evaluators can do that measure the same candidate one after the other.
+
+    Fidelities are those that all have which say theirs; knowledge and supernet are those of the
+    first that has some. Raises InputError where no fidelity is common to all.
+    """
+    parts = tuple(parts)
+    limited = [set(part.fidelities) for part in parts if part.fidelities]
+    common = tuple(set.intersection(*limited)) if limited else ()
+    if limited and not common:
+        got = " and ".join(str(sorted(fidelities)) for fidelities in limited)
+        raise InputError(expected("evaluators", "of fidelities in common", Phrase(got)))
+
+    def warm_up() -> None:
+        for part in parts:
+            part.warm_up()
+
+    return Capabilities(
+        fidelities=common,
+        knowledge=next((part.knowledge for part in parts if part.knowledge is not None), None),
+        supernet=next((part.supernet for part in parts if part.supernet is not None), None),
+        leaves_files=any(part.leaves_files for part in parts),
+        keeps=max((part.keeps for part in parts), default=0),
+        fingerprint={name: text for part in parts for name, text in part.fingerprint.items()},
+        warm_up=warm_up,
+    )
