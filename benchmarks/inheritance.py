@@ -41,7 +41,7 @@ from netwright.networks.training import Training
 from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, fit, load
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
 from netwright.trials.metrics import score

@@ -49,7 +49,7 @@ from netwright.oneshot.sharing import SharedWeights
 from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.testing import simulate
 from netwright.trials.objective import Objective

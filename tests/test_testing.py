@@ -18,10 +18,10 @@ from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
-from netwright.strategies.genetic import NSGA2
+from netwright.strategies.bayesian.tpe import TPE
+from netwright.strategies.evolution.genetic import NSGA2
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.local import LocalSearch
-from netwright.strategies.tpe import TPE
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
 from netwright.testing import LOSS, StrategyCheck, check_strategy, strategy_checks

@@ -26,8 +26,8 @@ from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
 from netwright.interfaces.checks import name_of
 from netwright.pipelines.pipeline import pruned
-from netwright.strategies.asha import ASHA
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.study.executors import InProcess
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import score

@@ -14,8 +14,8 @@ from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float
 from netwright.space.space import Space
-from netwright.strategies.asha import ASHA
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.random import RandomSearch
 from netwright.testing import simulate
 from netwright.trials.objective import Objective

@@ -22,7 +22,7 @@ from netwright.oneshot.sampling import Sampled
 from netwright.oneshot.settings import Gradient, Honesty, SinglePath
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
-from netwright.strategies.reinforce import Reinforce
+from netwright.strategies.reinforcement.policy_gradient import Reinforce
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial

@@ -17,7 +17,7 @@ from netwright.errors import InputError
 from netwright.evaluators.table import TableBenchmark
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import nondominated

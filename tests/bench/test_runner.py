@@ -22,8 +22,8 @@ from netwright.errors import InputError, RunError
 from netwright.evaluators.table import TableBenchmark
 from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.space import Space
-from netwright.strategies.asha import ASHA
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.random import RandomSearch
 from netwright.study.executors import InProcess
 from netwright.trials.objective import Objective

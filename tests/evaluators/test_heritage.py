@@ -30,7 +30,7 @@ from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import TablePipeline, as_pipeline, load
 from netwright.space.choices import Float, Integer, OneOf, Repeat
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS

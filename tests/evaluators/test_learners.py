@@ -19,7 +19,7 @@ from netwright.pipelines.pipeline import Pipeline, TablePipeline, fit
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.strategies.bayesian import Bayesian
+from netwright.strategies.bayesian.search import Bayesian
 from netwright.study.executors import InProcess
 from netwright.study.study import Study
 from netwright.trials.trial import Job, Proposal, Status

@@ -18,7 +18,7 @@ from netwright.evaluators.nasbench101 import candidate_of, is_legal, nas_bench_1
 from netwright.evaluators.table import TableBenchmark
 from netwright.networks.build import build
 from netwright.space.candidate import Candidate
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.study.study import Study
 from netwright.trials.objective import Objective
 

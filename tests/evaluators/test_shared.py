@@ -24,8 +24,8 @@ from netwright.oneshot.sharing import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
-from netwright.strategies.reinforce import Reinforce
+from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.strategies.reinforcement.policy_gradient import Reinforce
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Proposal, Status, Trial

@@ -43,7 +43,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
-from netwright.strategies.reinforce import Reinforce
+from netwright.strategies.reinforcement.policy_gradient import Reinforce
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Proposal
 

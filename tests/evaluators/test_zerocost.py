@@ -17,7 +17,7 @@ from netwright.networks.proxies import MEASURES, ON_IMAGES
 from netwright.networks.training import Training
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.strategies.bayesian import Bayesian
+from netwright.strategies.bayesian.search import Bayesian
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Proposal

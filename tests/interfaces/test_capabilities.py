@@ -27,8 +27,8 @@ from netwright.interfaces.strategy import (
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.strategies.asha import ASHA
-from netwright.strategies.halving import Hyperband, SuccessiveHalving
+from netwright.strategies.multi_fidelity.asha import ASHA
+from netwright.strategies.multi_fidelity.halving import Hyperband, SuccessiveHalving
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.seeded import Seeded
 from netwright.study.preparing import WithPreparation

@@ -11,14 +11,14 @@ from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, bre
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.strategies.asha import ASHA
-from netwright.strategies.bananas import Bananas
-from netwright.strategies.bayesian import Bayesian
-from netwright.strategies.differential import DifferentialEvolution
-from netwright.strategies.evolution import RegularizedEvolution
-from netwright.strategies.genetic import NSGA2, Genetic
-from netwright.strategies.halving import Hyperband, SuccessiveHalving
+from netwright.strategies.bayesian.bananas import Bananas
+from netwright.strategies.bayesian.search import Bayesian
+from netwright.strategies.evolution.differential import DifferentialEvolution
+from netwright.strategies.evolution.genetic import NSGA2, Genetic
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.local import LocalSearch
+from netwright.strategies.multi_fidelity.asha import ASHA
+from netwright.strategies.multi_fidelity.halving import Hyperband, SuccessiveHalving
 from netwright.strategies.random import RandomSearch
 from netwright.testing import simulate
 from netwright.trials.objective import Objective

@@ -11,19 +11,19 @@ from netwright.interfaces.strategy import Algorithm, Problem
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
-from netwright.strategies.asha import ASHA
-from netwright.strategies.bananas import Bananas, Npenas
-from netwright.strategies.bayesian import Bayesian
-from netwright.strategies.differential import DifferentialEvolution
-from netwright.strategies.evolution import RegularizedEvolution
-from netwright.strategies.genetic import NSGA2, Genetic
-from netwright.strategies.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
+from netwright.strategies.bayesian.bananas import Bananas, Npenas
+from netwright.strategies.bayesian.search import Bayesian
+from netwright.strategies.bayesian.tpe import TPE
+from netwright.strategies.evolution.differential import DifferentialEvolution
+from netwright.strategies.evolution.genetic import NSGA2, Genetic
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.local import LocalSearch
+from netwright.strategies.multi_fidelity.asha import ASHA
+from netwright.strategies.multi_fidelity.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
-from netwright.strategies.reinforce import PPO, Reinforce
+from netwright.strategies.reinforcement.policy_gradient import PPO, Reinforce
 from netwright.strategies.seeded import Seeded
-from netwright.strategies.tpe import TPE
 from netwright.testing import LOSS, StrategyCheck, simulate, strategy_checks
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Metrics, Status

@@ -16,8 +16,8 @@ from netwright.interfaces.strategy import Problem, Strategy, breeders
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
-from netwright.strategies.asha import ASHA
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.trials.objective import Objective

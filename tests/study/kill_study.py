@@ -18,7 +18,7 @@ from pathlib import Path
 
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.study.schema import FILE
 from netwright.study.store import Store
 from netwright.study.study import Study

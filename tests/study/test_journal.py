@@ -16,8 +16,8 @@ from netwright.errors import RunError
 from netwright.interfaces.strategy import RNG, Problem
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
-from netwright.strategies.genetic import Genetic
+from netwright.strategies.evolution.genetic import Genetic
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
 from netwright.study.executors import InProcess
 from netwright.study.study import Study

@@ -19,7 +19,7 @@ from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.events import Tick, TrialEnded, TrialStarted
 from netwright.study.executors import InProcess, Supervised

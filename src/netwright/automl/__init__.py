@@ -1,3 +1,1 @@
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""From a task to a delivered model: spaces, plans, ensembles, export; the estimators."""

@@ -8,7 +8,7 @@ from netwright.oneshot.samplers import ByPolicy, Sandwich, StrictlyFair
 from netwright.oneshot.sampling import Sampled
 from netwright.oneshot.settings import ArchitectureSteps, Gradient, SinglePath
 from netwright.strategies.oneshot import OneShot
-from netwright.strategies.reinforce import Reinforce
+from netwright.strategies.reinforcement.policy_gradient import Reinforce
 
 DARTS = OneShot(Gradient(relaxations.DARTS()))
 """First order, 1806.09055."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from netwright.automl.brief import FEW_ROWS, Brief
 from netwright.interfaces.strategy import Algorithm
 from netwright.space.candidate import Candidate
-from netwright.strategies.asha import ASHA
-from netwright.strategies.fidelity import MultiFidelity
+from netwright.strategies.multi_fidelity.asha import ASHA
+from netwright.strategies.multi_fidelity.rungs import MultiFidelity
 from netwright.strategies.seeded import Seeded
 
 _BAGS = 5

@@ -19,7 +19,7 @@ from netwright.files.folder import Folder
 from netwright.interfaces.checks import as_algorithm
 from netwright.interfaces.strategy import Algorithm
 from netwright.space.candidate import Candidate
-from netwright.strategies.fidelity import MultiFidelity
+from netwright.strategies.multi_fidelity.rungs import MultiFidelity
 from netwright.strategies.oneshot import OneShot
 from netwright.study.executors import Executor, Supervised
 from netwright.study.lock import FolderLock

@@ -1,3 +1,1 @@
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""Networks as descriptions with open choices, and the modules that are built of them."""

@@ -1,3 +1,1 @@
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""Preparation and model, from raw columns or pixels to probabilities or values."""

@@ -1,3 +1,1 @@
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""What proposes candidates: search algorithms as settings, each of which makes a strategy."""

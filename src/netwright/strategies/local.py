@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from netwright.errors import check_whole
 from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
+from netwright.strategies.proposal_tracker import Told
 from netwright.strategies.random import stranger
-from netwright.strategies.selection import better, winner
-from netwright.strategies.told import Told
+from netwright.trials.selection import better, winner
 from netwright.trials.trial import Proposal, Trial
 
 _RESTART = "restart"

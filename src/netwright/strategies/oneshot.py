@@ -13,8 +13,8 @@ from netwright.interfaces.checks import as_algorithm
 from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.bayesian import Bayesian
-from netwright.strategies.evolution import RegularizedEvolution
+from netwright.strategies.bayesian.search import Bayesian
+from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import SUPERNET, Proposal, Status, Trial

@@ -11,7 +11,7 @@ import numpy as np
 from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.told import Told
+from netwright.strategies.proposal_tracker import Told
 from netwright.trials.trial import Proposal, Trial
 
 _TRIES = 100

@@ -11,8 +11,8 @@ from netwright.interfaces.checks import as_algorithm, name_of
 from netwright.interfaces.preparation import Preparation
 from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders, preparation
 from netwright.space.candidate import Candidate
+from netwright.strategies.proposal_tracker import Told, foreseen
 from netwright.strategies.random import RandomSearch
-from netwright.strategies.told import Told, foreseen
 from netwright.trials.trial import Proposal, Trial
 
 ORIGIN = "portfolio"

@@ -13,11 +13,11 @@ from netwright.errors import RunError
 from netwright.interfaces.checks import check_has_both, proposed
 from netwright.interfaces.strategy import RNG, Strategy, breeders
 from netwright.space.space import Space
-from netwright.strategies.selection import violation
 from netwright.study.identity import new_run
 from netwright.study.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
+from netwright.trials.selection import violation
 from netwright.trials.trial import BASELINE, ENSEMBLE, MADE, REFIT, Proposal, Status, Trial
 
 

@@ -34,7 +34,7 @@ from netwright.interfaces.strategy import (
 )
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.bayesian import Bayesian
+from netwright.strategies.bayesian.search import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.callbacks import Verbose, listening
 from netwright.study.checks import check_given

@@ -1,0 +1,1 @@
+"""Models of what candidates are worth: Gaussian processes, densities, ensembles of small networks."""

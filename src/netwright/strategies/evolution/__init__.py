@@ -1,0 +1,1 @@
+"""Populations: regularised evolution, genetic algorithms, NSGA-II, differential evolution."""

@@ -1,0 +1,1 @@
+"""Many candidates at low fidelity, the best of them at higher ones."""

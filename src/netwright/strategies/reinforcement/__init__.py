@@ -1,0 +1,1 @@
+"""Policies over a space, trained by what their draws came to."""

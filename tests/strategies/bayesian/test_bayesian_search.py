@@ -1,0 +1,477 @@
+"""Each part of the default strategy earns its place: without it these tests fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import netwright.strategies.bayesian.search as module
+from netwright.errors import InfeasibleCandidate, InputError
+from netwright.evaluators.knowledge import NetworkKnowledge
+from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
+from netwright.interfaces.strategy import Problem
+from netwright.networks.cells import nas_bench_201_cell
+from netwright.networks.features import bags
+from netwright.space.candidate import Candidate, Value
+from netwright.space.choices import Float, Integer, OneOf
+from netwright.space.space import Space
+from netwright.strategies.bayesian import candidate_pools as pools
+from netwright.strategies.bayesian.posterior import Posterior
+from netwright.strategies.bayesian.search import Bayesian
+from netwright.testing import best, simulate
+from netwright.trials.objective import Limit, Objective
+from netwright.trials.pareto import hypervolume
+from netwright.trials.trial import Metrics, Proposal, Status, Trial
+
+LOSS, COST, TIME = (Objective(name, "min") for name in ("loss", "cost", "time"))
+OPTIONS = Space(tuple(OneOf(*"abcd") for _ in range(6)))
+"""4096 candidates; the place of a letter is its number."""
+NUMBERS = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+
+Of = Callable[[Mapping[str, Value]], Any]
+
+
+class Fake(OnlyTheSpace):
+    """Knows what these functions of the decisions say."""
+
+    def __init__(
+        self, canonical: Of | None = None, scores: Of | None = None, metrics: Of | None = None
+    ) -> None:
+        self._canonical, self._scores, self._metrics = canonical, scores, metrics
+
+    def canonical(self, candidate: Candidate) -> str:
+        return self._canonical(candidate.values) if self._canonical else candidate.key
+
+    def scores(self, candidate: Candidate) -> Metrics:
+        return self._scores(candidate.values) if self._scores else {}
+
+    def metrics(self, candidate: Candidate) -> Metrics:
+        return self._metrics(candidate.values) if self._metrics else {}
+
+
+def digits(values: Mapping[str, Value]) -> NDArray[np.float64]:
+    """(6,) places of the letters, 0 to 3."""
+    return np.array(["abcd".index(str(values[str(i)])) for i in range(6)], float)
+
+
+def total(values: Mapping[str, Value]) -> float:
+    return float(digits(values).sum())
+
+
+TARGET = np.array([3, 0, 2, 1, 3, 2])
+
+
+def away(candidate: Candidate) -> Metrics:
+    """0 at one candidate; each letter counts, in threes together as well."""
+    wrong = digits(candidate.values) != TARGET
+    return {"loss": float(wrong.sum() + wrong[:3].any() + wrong[3:].any())}
+
+
+def started(events: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in events if trial.status is Status.RUNNING]
+
+
+def done(events: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in events if trial.status is Status.DONE]
+
+
+def run(
+    measure: Callable[[Candidate], Metrics | None], trials: int, *, space: Space[Any] = OPTIONS,
+    knowledge: Knowledge | None = None, objectives: Sequence[Objective] = (LOSS,),
+    limits: Sequence[Limit] = (), seed: int = 0, workers: int = 1, **settings: Any,
+) -> list[Trial]:  # fmt: skip
+    problem = Problem(space, objectives, limits, knowledge or OnlyTheSpace())
+    return simulate(Bayesian(**settings)(problem), measure, trials, seed=seed, workers=workers)
+
+
+def trials_until(events: Sequence[Trial], loss: float) -> int:
+    found = [trial.metrics["loss"] <= loss for trial in done(events)]
+    return found.index(True) + 1 if any(found) else len(found) + 1
+
+
+# The first trials and the prior
+
+
+def nearest(rows: NDArray[np.float64]) -> float:
+    """The mean number of letters in which the nearest of the others differs, of (n, 6)."""
+    differ = (rows[:, None] != rows[None]).sum(-1) + 9 * np.eye(len(rows))
+    return float(differ.min(1).mean())
+
+
+def test_the_first_trials_are_those_that_the_prior_likes_and_far_from_each_other() -> None:
+    knowledge = Fake(scores=lambda v: {"size": total(v)})
+    apart, likewise = [], []
+    for seed in range(12):
+        first = started(run(away, 5, knowledge=knowledge, seed=seed))
+        assert {trial.proposal.origin for trial in first} == {"initial"}
+        rows = np.array([digits(trial.candidate.values) for trial in first])
+        assert rows.sum(1).min() >= 11  # the mean of all is 9, a tenth have 12 and more
+        apart.append(nearest(rows))
+        # as many, drawn at random among those that the prior likes as much
+        rng = np.random.default_rng(seed)
+        draws = [digits(OPTIONS.sample(rng).values) for _ in range(1000)]
+        top = np.array(sorted(draws, key=lambda one: -one.sum())[:100])
+        likewise += [nearest(top[rng.choice(100, 5, replace=False)]) for _ in range(50)]
+    assert np.mean(apart) > np.mean(likewise) + 0.1
+
+
+def test_without_the_prior_the_first_trials_are_from_all_over() -> None:
+    knowledge = Fake(scores=lambda v: {"size": total(v)})
+    first = [
+        trial for seed in range(6)
+        for trial in started(run(away, 5, knowledge=knowledge, seed=seed, prior=False))
+    ]  # fmt: skip
+    assert np.mean([total(trial.candidate.values) for trial in first]) < 10.5
+
+
+def test_a_prior_that_foretells_the_loss_finds_the_best_sooner_and_one_that_misleads_not_late() -> (
+    None
+):
+    right = Fake(scores=lambda v: {"hint": float((digits(v) == TARGET).sum())})
+    wrong = Fake(scores=lambda v: {"hint": float((digits(v) != TARGET).sum())})
+
+    def needed(knowledge: Knowledge | None, **settings: bool) -> float:
+        runs = (run(away, 20, knowledge=knowledge, seed=s, **settings) for s in range(4))
+        return float(np.mean([trials_until(one, 0.0) for one in runs]))
+
+    without = needed(wrong, prior=False)
+    assert needed(right) < 0.7 * without
+    assert needed(wrong) < 1.5 * without
+
+
+# What need not be paid for twice
+
+
+def test_of_one_form_only_one_is_proposed() -> None:
+    """Three of four letters are the same thing, so that 64 networks stand for 4096."""
+    knowledge = Fake(
+        canonical=lambda v: "".join("x" if c != "d" else "d" for c in map(str, [*v.values()]))
+    )
+
+    def measure(candidate: Candidate) -> Metrics:
+        return {"loss": float((digits(candidate.values) == 3).sum())}
+
+    for workers in (1, 3):
+        log = started(run(measure, 50, knowledge=knowledge, workers=workers))
+        forms = [knowledge.canonical(trial.candidate) for trial in log]
+        assert len(forms) == len(set(forms)) == 50
+
+
+def test_the_same_network_at_another_known_cost_is_another_candidate() -> None:
+    """The last letter changes the cost and nothing else: cheaper ones must be found."""
+    space = Space((OneOf(*"abcdefgh"), OneOf(*"abcdefgh")))
+
+    def cost(values: Mapping[str, Value]) -> Metrics:
+        return {"cost": float(ord(str(values["1"])))}
+
+    knowledge = Fake(canonical=lambda v: str(v["0"]), metrics=cost)
+
+    def measure(candidate: Candidate) -> Metrics:
+        return {"loss": float(ord(str(candidate.values["0"])))} | cost(candidate.values)
+
+    two = run(measure, 20, space=space, knowledge=knowledge, objectives=(LOSS, COST))
+    pairs = [(t.candidate.values["0"], t.candidate.values["1"]) for t in started(two)]
+    assert ("a", "a") in pairs
+    # none was drawn because all eight networks were tried
+    assert {t.proposal.origin for t in started(two)} == {"initial", "model"}
+    # where the cost is no objective, one of each network will do, while there are others
+    one = run(measure, 8, space=space, knowledge=knowledge)
+    assert len({t.candidate.values["0"] for t in started(one)}) == 8
+
+
+# Limits and what cannot be built
+
+
+def known_total(values: Mapping[str, Value]) -> Metrics:
+    return {"cost": total(values)}
+
+
+def big_is_good(candidate: Candidate) -> Metrics:
+    """What the limit forbids is what the loss wants."""
+    rise = digits(candidate.values)
+    return {"loss": float(-rise.sum() - 0.3 * rise[0] * rise[1]), "cost": float(rise.sum())}
+
+
+def test_a_limit_on_what_is_known_is_never_broken() -> None:
+    limit = Limit("cost", at_most=7)
+    for seed in range(2):
+        log = run(big_is_good, 40, knowledge=Fake(metrics=known_total), limits=[limit], seed=seed)
+        assert all(limit.keeps(known_total(trial.candidate.values)) for trial in started(log))
+        assert best(log) < -6.5  # and the best stand at it
+
+
+UNKNOWN = Limit("cost", at_most=7)
+
+
+def share_within(limits: Sequence[Limit]) -> float:
+    """Of the second half of the trials."""
+    logs = [done(run(big_is_good, 40, limits=limits, seed=seed)) for seed in range(2)]
+    return float(np.mean([UNKNOWN.keeps(t.metrics) for log in logs for t in log[20:]]))
+
+
+def test_a_limit_on_what_is_not_known_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_chance = share_within([UNKNOWN])
+    assert with_chance > 0.5
+    assert share_within(()) < 0.2
+    # else only the best so far knows of the limit, and improvement lies beyond it
+    monkeypatch.setattr(Posterior, "_chance", lambda self, views, pool: np.ones(len(pool)))
+    assert with_chance > share_within([UNKNOWN]) + 0.2
+
+
+def unbuildable(candidate: Candidate) -> Metrics | None:
+    """What has the first two letters alike cannot be built, and all hints point there."""
+    values = digits(candidate.values)
+    return None if values[0] == 3 or values[1] == 3 else big_is_good(candidate)
+
+
+def test_what_cannot_be_built_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def share() -> float:
+        """Of infeasible proposals in the last 20 of 40."""
+        found = []
+        for seed in range(2):
+            log = run(unbuildable, 40, seed=seed)
+            found += [
+                trial.status is Status.INFEASIBLE for trial in log if trial not in started(log)
+            ][20:]
+        return float(np.mean(found))
+
+    learnt = share()
+    assert learnt < 0.2  # of random candidates 44 % are
+    monkeypatch.setattr(Posterior, "_feasible", lambda self, pool: np.ones(len(pool)))
+    assert share() > learnt + 0.1
+
+
+def test_a_resumed_search_fits_its_models_of_limits_as_one_that_never_stopped() -> None:
+    limit = Limit("cost", at_most=100.0)
+    space = Space({"x": Integer(0, 99), "y": Integer(0, 99), "k": OneOf(*"abc")})
+
+    def measure(candidate: Candidate) -> Metrics | None:
+        x, y = int(str(candidate.values["x"])), int(str(candidate.values["y"]))
+        if x % 5 == 0:
+            return None
+        return {"loss": ((x - 70) ** 2 + y) / 1000, "cost": (x**3 + y) / 1000}
+
+    problem = Problem(space, (LOSS,), [limit])
+    asked, replayed = Bayesian()(problem), Bayesian()(problem)
+    log = simulate(asked, measure, 31)
+    for trial in log:
+        replayed.tell(trial)
+    for seed in range(3):
+        one, other = (list(s.ask(1, np.random.default_rng(seed))) for s in (asked, replayed))
+        assert one == other
+    fitted = [s._posteriors._fitted for s in (asked, replayed)]  # type: ignore[attr-defined]
+    assert fitted[0].keys() == fitted[1].keys()
+    for key, surrogate in fitted[0].items():
+        assert np.array_equal(surrogate.kernel.theta, fitted[1][key].kernel.theta), key
+
+
+# Several objectives
+
+
+def traded(candidate: Candidate) -> Metrics:
+    """The loss falls with the cost, and not alike everywhere."""
+    values = digits(candidate.values)
+    worth = np.array([3.0, 0.2, 1.5, 0.1, 0.8, 0.3]) @ np.sqrt(values)
+    return {
+        "loss": float(-worth),
+        "cost": float(values.sum()),
+        "time": float((3 - values[:2]).sum() + values[4]),
+    }
+
+
+def volume(events: Sequence[Trial], metrics: Sequence[str], bound: Sequence[float]) -> float:
+    points = np.array([[trial.metrics[name] for name in metrics] for trial in done(events)])
+    return hypervolume(points, np.array(bound))
+
+
+def test_of_two_objectives_one_known_gives_a_larger_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mean(knowledge: Knowledge | None) -> float:
+        return float(np.mean([
+            volume(
+                run(traded, 30, knowledge=knowledge, objectives=(LOSS, COST), seed=seed),
+                ("loss", "cost"), (0.0, 18.0),
+            )
+            for seed in range(2)
+        ]))  # fmt: skip
+
+    known = mean(Fake(metrics=known_total))
+    assert known > 1.01 * mean(None)
+    monkeypatch.setattr(Posterior, "_hypervolume", lambda self, views, pool: np.ones(len(pool)))
+    assert known > 1.01 * mean(Fake(metrics=known_total))
+
+
+def test_the_front_of_three_objectives_is_covered() -> None:
+    ends: list[float] = []
+    for seed in range(2):
+        log = run(
+            traded,
+            40,
+            knowledge=Fake(metrics=known_total),
+            objectives=(LOSS, COST, TIME),
+            seed=seed,
+        )
+        drawn = [traded(OPTIONS.sample(np.random.default_rng([seed, i]))) for i in range(40)]
+        names, bound = ("loss", "cost", "time"), (0.0, 18.0, 9.0)
+        random = hypervolume(np.array([[one[n] for n in names] for one in drawn]), np.array(bound))
+        ends.append(volume(log, names, bound) / random)
+        for name, least in (("loss", -7.0), ("cost", 6.0), ("time", 2.0)):
+            assert min(trial.metrics[name] for trial in done(log)) <= least
+    assert min(ends) > 1.05
+
+
+# What the model does not know, and what runs
+
+
+def test_a_model_that_foretells_nothing_makes_steps_and_one_that_does_makes_none() -> None:
+    def noise(candidate: Candidate) -> Metrics:
+        return {"loss": int(candidate.key, 16) / 16**16}
+
+    blind, seeing = (started(run(one, 60)) for one in (noise, big_is_good))
+    late = [trial.proposal for trial in blind[31:]]
+    steps = [one for one in late if one.origin == "neighbour"]
+    assert 0.25 * len(late) < len(steps) < 0.75 * len(late)
+    assert "neighbour" not in {trial.proposal.origin for trial in (*seeing, *blind[:30])}
+    by_id = {trial.id: trial.candidate.values for trial in blind}
+    for one in steps:
+        (parent,) = one.parents
+        assert (digits(by_id[parent]) != digits(one.candidate.values)).sum() == 1
+
+
+def believing(leave_out: bool, seed: int) -> float:
+    """The mean distance between six proposals of one ask, after six trials."""
+
+    def bowl(candidate: Candidate) -> Metrics:
+        x, y = (float(str(candidate.values[name])) for name in "xy")
+        return {"loss": (x - 0.3) ** 2 + (y - 0.6) ** 2}
+
+    log = run(bowl, 6, space=NUMBERS, seed=seed)
+    strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
+    for trial in log:
+        strategy.tell(trial)
+    if leave_out:
+        plain = strategy._promising  # type: ignore[attr-defined]
+        strategy._promising = lambda batch, rng: plain(  # type: ignore[attr-defined]
+            replace(batch, chosen=[]), rng
+        )
+    asked = [one.candidate for one in strategy.ask(6, np.random.default_rng(seed))]
+    assert len(set(asked)) == 6
+    points = np.array([[float(str(one.values[name])) for name in "xy"] for one in asked])
+    return float(np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1)).sum() / 30)
+
+
+def test_the_proposals_of_one_ask_are_apart() -> None:
+    apart = np.mean([believing(False, seed) for seed in range(3)])
+    assert apart > 3 * np.mean([believing(True, seed) for seed in range(3)])
+
+
+def test_hearing_costs_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log is replayed, and a first trial started, without looking at a thousand networks."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("a tell must not draw candidates")
+
+    strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
+    monkeypatch.setattr(pools, "drawn", never)
+    for number in range(1, 4):
+        proposal = Proposal(NUMBERS.sample(np.random.default_rng(number)))
+        strategy.tell(Trial(number, proposal, 0))
+        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": 1.0}))
+    assert list(strategy.ask(0, np.random.default_rng(0))) == []
+
+
+def test_what_is_kept_is_bounded_and_holds_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
+    rng = np.random.default_rng(0)
+    losses = rng.permutation(1200)
+    for number, loss in enumerate(losses):
+        proposal = Proposal(NUMBERS.sample(rng))
+        strategy.tell(Trial(number, proposal, 0))
+        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": float(loss)}))
+    kept = strategy._done  # type: ignore[attr-defined]
+    assert len(kept) <= 500
+    assert {int(trial.metrics["loss"]) for trial in kept} >= set(range(200))
+    assert {trial.id for trial in kept} >= set(range(1000, 1200))  # and the latest
+    assert [trial.id for trial in kept] == sorted(trial.id for trial in kept)
+
+
+def test_searches_go_on_after_trials_were_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_MOST", 20), ("_BEST", 10), ("_LATEST", 8)):
+        monkeypatch.setattr(module, name, value)
+    sizes: list[int] = []
+    plain = Posterior.worth
+
+    def counting(self: Posterior, pool: Sequence[Candidate], rng: np.random.Generator) -> Any:
+        sizes.append(len(self.done))
+        return plain(self, pool, rng)
+
+    monkeypatch.setattr(Posterior, "worth", counting)
+    log = run(away, 60)
+    assert max(sizes) <= 20
+    assert best(log) == 0.0
+
+
+# What is known of networks
+
+
+CELLS: Space[Any] = Space(nas_bench_201_cell())
+
+
+def by_paths(candidate: Candidate) -> Metrics | None:
+    """Made up: each way through the cell has a worth of its own."""
+    try:
+        found = bags(CELLS.fill(candidate)).paths
+    except InfeasibleCandidate:
+        return None
+    return {"loss": -sum(number * worth_of(path) for path, number in found.items())}
+
+
+@lru_cache
+def worth_of(path: str) -> float:
+    digest = blake2b(path.encode(), digest_size=8).digest()
+    return float(np.random.default_rng(int.from_bytes(digest)).normal())
+
+
+def test_features_of_graphs_find_better_cells() -> None:
+    known = NetworkKnowledge(CELLS, lambda candidate, description: {})
+
+    class Forms(OnlyTheSpace):
+        """Knows which cells are the same, and nothing of what they look like."""
+
+        def canonical(self, candidate: Candidate) -> str:
+            return known.canonical(candidate)
+
+    def mean(knowledge: Knowledge) -> float:
+        logs = [run(by_paths, 25, space=CELLS, knowledge=knowledge, seed=s) for s in range(3)]
+        return float(np.mean([np.sort([t.metrics["loss"] for t in done(log)])[:5] for log in logs]))
+
+    with_features, forms, space = mean(known), mean(Forms()), mean(OnlyTheSpace())
+    assert with_features < forms - 0.5
+    assert with_features < space - 0.5
+
+
+def test_it_takes_a_model_of_two_kinds_of_networks() -> None:
+    """None of the first trials has a cell in it: the first one must not break the model."""
+    from netwright.networks.layers import Conv, GlobalPool, Linear
+
+    plain: Any = Conv(OneOf(*range(8, 40)))
+    space: Space[Any] = Space(
+        (OneOf({"cell": nas_bench_201_cell(), "plain": plain}), GlobalPool(), Linear())
+    )
+    knowledge = NetworkKnowledge(space, lambda candidate, description: {})
+    strategy = Bayesian()(Problem(space, (LOSS,), knowledge=knowledge))
+    for number in range(6):
+        proposal = Proposal(Candidate({"0": "plain", "0.plain.channels": 8 + number}))
+        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": float(number)}))
+    assert len(list(strategy.ask(2, np.random.default_rng(0)))) == 2
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(InputError, match="initial must be at least 1, got 0"):
+        Bayesian(initial=0)
