@@ -1,4 +1,4 @@
-"""Makes the table of networks that is shipped: `src/netwright/evaluators/digits.csv.gz`.
+"""Makes the table of networks that is shipped: `src/netwright/evaluators/benchmarks/digits.csv.gz`.
 
     python benchmarks/digits.py pilot      # 30 networks: do seeds agree, do networks differ?
     python benchmarks/digits.py train      # every network, seed and fidelity: an hour of one core
@@ -32,7 +32,14 @@ import torch
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import card_of, export
 from netwright.errors import InfeasibleCandidate
-from netwright.evaluators.digits import EPOCHS, FILE, SCORES, SEEDS, digits_space, digits_task
+from netwright.evaluators.benchmarks.digits import (
+    EPOCHS,
+    FILE,
+    SCORES,
+    SEEDS,
+    digits_space,
+    digits_task,
+)
 from netwright.evaluators.latency import example_feeds, time_calls
 from netwright.networks.costs import costs
 from netwright.networks.graph import canonical

@@ -34,7 +34,7 @@ import torch
 
 from netwright.data.assemble import task
 from netwright.data.task import Task, fingerprint
-from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.networks.blocks import MBConv, Residual
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.training import Training

@@ -35,8 +35,8 @@ from netwright.bench.protocol import Judge, Protocol, objective_of
 from netwright.bench.race import race
 from netwright.data.builtin import load_builtin
 from netwright.data.task import Task
-from netwright.evaluators.digits import digits_table
-from netwright.evaluators.nasbench import nas_bench_201_table
+from netwright.evaluators.benchmarks.digits import digits_table
+from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.training import Training
 from netwright.oneshot.settings import Gradient, SinglePath

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from netwright.evaluators.nasbench import nas_bench_201_table
-from netwright.evaluators.table import Measured, TableBenchmark
+from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
+from netwright.evaluators.benchmarks.table import Measured, TableBenchmark
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -32,8 +32,8 @@ import torch
 
 from netwright.automl import methods
 from netwright.errors import InfeasibleCandidate
-from netwright.evaluators.nasbench import nas_bench_201_table
-from netwright.evaluators.shared import InheritAndValidate
+from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
+from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.interfaces.strategy import Problem
 from netwright.networks.augment import Crop, Flip
 from netwright.networks.build import build

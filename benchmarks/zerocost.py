@@ -43,7 +43,7 @@ from PIL import Image
 from torch import nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.evaluators.nasbench import nas_bench_201_table
+from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.networks.build import build
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.costs import costs

@@ -42,7 +42,7 @@ from netwright.automl.portfolio import completed
 from netwright.automl.recipes import ALL, HAND_MADE, PLAIN
 from netwright.automl.schedule import pace
 from netwright.automl.spaces import space_for
-from netwright.evaluators.folds import HELD_OUT, CrossValidate
+from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
 from netwright.pipelines.ensemble import greedy
 from netwright.trials.losses import loss_of, predicted
 from netwright.trials.trial import Job, Proposal

@@ -17,7 +17,7 @@ from netwright.automl.ensembles import (
     mean_known,
     members,
 )
-from netwright.evaluators.folds import HELD_OUT
+from netwright.evaluators.training.cross_validation import HELD_OUT
 from netwright.files.folder import Folder
 from netwright.pipelines.ensemble import GreedySelection, halves
 from netwright.space.candidate import Candidate

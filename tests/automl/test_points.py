@@ -21,7 +21,7 @@ from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import RunError
-from netwright.evaluators.folds import HELD_OUT
+from netwright.evaluators.training.cross_validation import HELD_OUT
 from netwright.space.candidate import Candidate
 from netwright.study.executors import InProcess
 from netwright.trials.objective import Limit, Objective

@@ -15,7 +15,7 @@ from netwright.automl.plan import Effort, Goal, fit
 from netwright.automl.supernets import supernet_doubts
 from netwright.data.assemble import task
 from netwright.data.task import Task
-from netwright.evaluators.supernet import SupernetSearch
+from netwright.evaluators.one_shot.supernet_search import SupernetSearch
 from netwright.oneshot.relaxations import DrNAS
 from netwright.oneshot.samplers import ByPolicy
 from netwright.oneshot.sampling import Sampled

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 

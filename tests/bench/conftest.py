@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -13,7 +13,7 @@ from netwright.bench.peers import PEERS, missing, peer
 from netwright.bench.protocol import Protocol
 from netwright.bench.runner import Comparison, compare
 from netwright.errors import InputError, MissingExtra
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Problem
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space

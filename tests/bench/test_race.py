@@ -14,7 +14,7 @@ from bench_table import frame, make, write
 from netwright.bench.protocol import Judge, Protocol, objective_of
 from netwright.bench.race import Step, problem_of, race
 from netwright.errors import InputError
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.strategies.evolution.regularized import RegularizedEvolution

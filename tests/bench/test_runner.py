@@ -19,7 +19,7 @@ from netwright.bench.protocol import Judge, Protocol
 from netwright.bench.runner import Comparison, compare
 from netwright.bench.summary import Summary, grid_of, strategies_in, summarise
 from netwright.errors import InputError, RunError
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution

@@ -14,9 +14,9 @@ import pytest
 
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
+from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.knowledge import INFEASIBLE, NetworkKnowledge
-from netwright.evaluators.table import Decided, Measured, TableBenchmark
 from netwright.networks.cells import nas_bench_201, nas_bench_201_cell
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool, Skip

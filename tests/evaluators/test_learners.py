@@ -9,7 +9,7 @@ import pytest
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.networks.layers import Linear
 from netwright.networks.tables import Columns
 from netwright.networks.training import Training

@@ -21,7 +21,7 @@ from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.defaults import evaluator_for
 from netwright.evaluators.latency import Latency, time_calls
-from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import combine
 from netwright.networks.build import build
 from netwright.networks.layers import Conv, GlobalPool, Linear

@@ -17,7 +17,7 @@ from netwright.automl.average_checks import MEMBER, TEMPERATURE, THRESHOLD
 from netwright.automl.ensembles import Choice, mean_known
 from netwright.data.task import Task
 from netwright.errors import BrokenFile, RunError
-from netwright.evaluators.folds import HELD_OUT, CrossValidate
+from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
 from netwright.networks.members import members_in
 from netwright.networks.training import Training
 from netwright.pipelines.blend import (

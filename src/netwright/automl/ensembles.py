@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Kind
 from netwright.errors import BrokenFile
-from netwright.evaluators.folds import HELD_OUT
+from netwright.evaluators.training.cross_validation import HELD_OUT
 from netwright.files.folder import Folder
 from netwright.pipelines.blend import tempered
 from netwright.pipelines.ensemble import GreedySelection, average, halves

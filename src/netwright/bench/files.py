@@ -22,7 +22,7 @@ from typing import Any
 from netwright.bench.protocol import Protocol
 from netwright.bench.race import Step
 from netwright.errors import BrokenFile, InputError, Phrase, RunError, expected, wording
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
 from netwright.interfaces.checks import name_of

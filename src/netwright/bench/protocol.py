@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected, wording
-from netwright.evaluators.table import TableBenchmark, nearest
+from netwright.evaluators.benchmarks.table import TableBenchmark, nearest
 from netwright.interfaces.evaluator import capabilities_of
 from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
 from netwright.space.candidate import Candidate

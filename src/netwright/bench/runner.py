@@ -14,7 +14,7 @@ from netwright.bench.files import Files, part_name, rows
 from netwright.bench.protocol import Judge, Protocol
 from netwright.bench.race import race
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
 from netwright.interfaces.checks import as_algorithm
 from netwright.interfaces.strategy import Algorithm

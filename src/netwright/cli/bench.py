@@ -20,8 +20,8 @@ from netwright.bench.summary import Summary, strategies_in, summarise
 from netwright.cli.bench_screen import Progress, closing, opening, say_wrapped
 from netwright.cli.screen import ERR, say
 from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected, plural
-from netwright.evaluators.nasbench import nas_bench_201_table
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
 from netwright.interfaces.strategy import Algorithm
 from netwright.study.executors import cores
@@ -51,10 +51,12 @@ class Table:
                 raise InputError(expected(option, rule, given, "It is for NAS-Bench-201's."))
         if file.suffix == ".tfrecord":
             return _shipped(
-                "netwright.evaluators.nasbench101:nas_bench_101_table", file, repetition
+                "netwright.evaluators.benchmarks.nas_bench_101_cells:nas_bench_101_table",
+                file,
+                repetition,
             )
         if self.name == "digits":
-            return _shipped("netwright.evaluators.digits:digits_table", repetition)
+            return _shipped("netwright.evaluators.benchmarks.digits:digits_table", repetition)
         if ":" in self.name:
             own = _own(self.name)
             return replace(own, repetition="one") if repetition == "one" else own

@@ -16,7 +16,7 @@ from netwright.bench.summary import Summary
 from netwright.cli import screen
 from netwright.cli.screen import ERR, OUT, say
 from netwright.errors import plural
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.trials.formats import clock, value
 
 

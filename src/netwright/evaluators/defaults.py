@@ -10,9 +10,9 @@ from typing import Any
 from netwright.data.task import Task
 from netwright.errors import InputError
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.folds import CrossValidate
 from netwright.evaluators.latency import Latency
-from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.training.cross_validation import CrossValidate
+from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import cascade, combine
 from netwright.interfaces.evaluator import Evaluator
 from netwright.space.space import Space

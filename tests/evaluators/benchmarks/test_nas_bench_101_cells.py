@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.nasbench import read_nas_bench_101
-from netwright.evaluators.nasbench101 import candidate_of, is_legal, nas_bench_101_table
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.nas_bench import read_nas_bench_101
+from netwright.evaluators.benchmarks.nas_bench_101_cells import (
+    candidate_of,
+    is_legal,
+    nas_bench_101_table,
+)
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.networks.build import build
 from netwright.space.candidate import Candidate
 from netwright.strategies.evolution.regularized import RegularizedEvolution
@@ -23,7 +27,7 @@ from netwright.study.study import Study
 from netwright.trials.objective import Objective
 
 PLACE = (
-    Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "nas"
+    Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "nas"
 )
 real = pytest.mark.skipif(not PLACE.is_dir(), reason="the NAS tables are not on this machine")
 

@@ -22,8 +22,8 @@ from netwright.errors import (
     check_whole,
     expected,
 )
-from netwright.evaluators.heritage import CANDIDATE, beside, candidate_in
-from netwright.evaluators.train import before, warm_up
+from netwright.evaluators.training.train_and_validate import before, warm_up
+from netwright.evaluators.training.weight_inheritance import CANDIDATE, beside, candidate_in
 from netwright.files.folder import Folder
 from netwright.interfaces.evaluator import Capabilities
 from netwright.pipelines.blend import fold_folder, fold_of, note_seconds, seconds_of

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from netwright.errors import InputError
-from netwright.evaluators.nasbench import nas_bench_201_table, read_nas_bench_101
+from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table, read_nas_bench_101
 
 PLACE = (
-    Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "nas"
+    Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "nas"
 )
 real = pytest.mark.skipif(not PLACE.is_dir(), reason="the NAS tables are not on this machine")
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.opened import Opened
-from netwright.evaluators.shared import InheritAndValidate
+from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
+from netwright.evaluators.one_shot.supernet_setup import Opened
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.build import build
 from netwright.networks.training import Examples

@@ -17,9 +17,9 @@ import pytest
 from netwright.data.task import Task
 from netwright.errors import InputError, SpaceError
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.sampled import Among, SampledWork
-from netwright.evaluators.supernet import SupernetSearch
-from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.one_shot.single_path_search import Among, SampledWork
+from netwright.evaluators.one_shot.supernet_search import SupernetSearch
+from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import cached, combine
 from netwright.interfaces.evaluator import capabilities_of
 from netwright.interfaces.preparation import Preparation, Shortlist

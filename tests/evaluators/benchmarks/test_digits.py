@@ -11,8 +11,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from netwright.errors import InfeasibleCandidate
-from netwright.evaluators.digits import EPOCHS, SEEDS, digits_table, digits_task
-from netwright.evaluators.table import TableBenchmark
+from netwright.evaluators.benchmarks.digits import EPOCHS, SEEDS, digits_table, digits_task
+from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.networks.costs import costs
 from netwright.networks.graph import Graph, canonical
 from netwright.space.candidate import Candidate
@@ -133,7 +133,7 @@ def test_validation_and_test_share_nothing_and_agree(
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    place = Path(__file__).parents[2] / "benchmarks" / "digits.py"
+    place = Path(__file__).parents[3] / "benchmarks" / "digits.py"
     spec = util.spec_from_file_location("digits_script", place)
     assert spec is not None
     assert spec.loader is not None

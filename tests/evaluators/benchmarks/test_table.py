@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space

@@ -24,8 +24,8 @@ from netwright.errors import (
     printable,
     shortened,
 )
-from netwright.evaluators.opened import Opened
-from netwright.evaluators.sampled import Among, Found, SampledWork
+from netwright.evaluators.one_shot.single_path_search import Among, Found, SampledWork
+from netwright.evaluators.one_shot.supernet_setup import Opened
 from netwright.oneshot.checkpoints import record_in
 from netwright.oneshot.conclusion import Conclusion, conclude
 from netwright.oneshot.derive import derived

@@ -13,7 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.shared import InheritAndValidate
+from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.interfaces.strategy import Problem
 from netwright.networks.blocks import Residual
 from netwright.networks.layers import Conv, GlobalPool, Linear, Network

@@ -10,7 +10,7 @@ import pytest
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.folds import HELD_OUT, CrossValidate
+from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
 from netwright.networks.layers import Linear
 from netwright.networks.tables import Columns
 from netwright.networks.training import Training

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from netwright.errors import InputError, closest, expected
-from netwright.evaluators.table import Decided, Measured, TableBenchmark, columns_of
+from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark, columns_of
 from netwright.networks.cells import nas_bench_201 as nas_bench_201_network
 from netwright.networks.costs import costs as costs_of_network
 from netwright.networks.layers import Network

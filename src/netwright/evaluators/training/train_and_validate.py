@@ -16,7 +16,7 @@ import torch
 
 from netwright.data.task import Task
 from netwright.errors import InputError, expected
-from netwright.evaluators.heritage import Heritage, begin, leave
+from netwright.evaluators.training.weight_inheritance import Heritage, begin, leave
 from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.training import Examples, Training, train
@@ -28,7 +28,7 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics
 
 if TYPE_CHECKING:
-    from netwright.evaluators.supernet import SupernetSearch
+    from netwright.evaluators.one_shot.supernet_search import SupernetSearch
     from netwright.space.candidate import Candidate
 
 _KEEPS = 20
@@ -90,8 +90,10 @@ class TrainAndValidate:
         objectives: Sequence[Objective], limits: Sequence[Limit], start: Candidate | None = None,
     ) -> SupernetSearch:  # fmt: skip
         """A search over shared weights, on this task's training rows; see `MakeSupernet`."""
-        from netwright.evaluators.sampled import Among
-        from netwright.evaluators.supernet import SupernetSearch  # few need it: loaded for them
+        from netwright.evaluators.one_shot.single_path_search import Among
+        from netwright.evaluators.one_shot.supernet_search import (
+            SupernetSearch,  # few need it: loaded for them
+        )
 
         among = Among(make, objectives, limits)
         return SupernetSearch(self.space, self.task, method, folder, seed, among, start)

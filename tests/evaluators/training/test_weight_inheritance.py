@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from netwright.data.task import Task
 from netwright.errors import InputError
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.heritage import Heritage, begin
-from netwright.evaluators.train import TrainAndValidate
+from netwright.evaluators.training.train_and_validate import TrainAndValidate
+from netwright.evaluators.training.weight_inheritance import Heritage, begin
 from netwright.evaluators.wrappers import combine
 from netwright.interfaces.evaluator import capabilities_of
 from netwright.networks.blocks import Residual

@@ -12,7 +12,7 @@ from netwright.data.assemble import task
 from netwright.data.builtin import load_builtin
 from netwright.data.splits import holdout
 from netwright.data.task import Images, Part, Task, fingerprint
-from netwright.evaluators.table import Decided, Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
 from netwright.networks.cells import relu_conv
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import (
