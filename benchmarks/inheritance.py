@@ -42,8 +42,8 @@ from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, fit, load
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.metrics import score
 from netwright.trials.trial import ABOUT, Trial
 

@@ -28,9 +28,9 @@ from netwright.automl.names import strategy as by_name
 from netwright.interfaces.strategy import Problem
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.study.identity import Identity
 from netwright.study.journal import Journal, Listener
-from netwright.study.store import Store
+from netwright.study.storage.run_manifest import Identity
+from netwright.study.storage.store import Store
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Candidate, Proposal, Status, Trial
 

@@ -44,8 +44,8 @@ from netwright.pipelines.pipeline import ImagePipeline
 from netwright.space.choices import OneOf, Repeat
 from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import MADE, Trial
 
 CLOCKS = ("latency", "seconds", "size")

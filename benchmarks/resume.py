@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from netwright.errors import RunError
-from netwright.study.store import Store
+from netwright.study.storage.store import Store
 from netwright.trials.trial import MADE
 
 CLOCKS = {"train_seconds"}

@@ -22,8 +22,8 @@ from netwright.strategies.bayesian.tpe import TPE
 from netwright.strategies.evolution.genetic import NSGA2
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.local import LocalSearch
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.testing import LOSS, StrategyCheck, check_strategy, strategy_checks
 from netwright.trials.trial import Job, Metrics, Proposal, Trial
 

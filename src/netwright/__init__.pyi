@@ -141,8 +141,8 @@ from .strategies.reinforcement.policy_gradient import PPO as PPO
 from .strategies.reinforcement.policy_gradient import Reinforce as Reinforce
 from .strategies.seeded import Seeded as Seeded
 from .strategies.bayesian.tpe import TPE as TPE
-from .study.executors import InProcess as InProcess
-from .study.executors import Supervised as Supervised
+from .study.workers.executors import InProcess as InProcess
+from .study.workers.executors import Supervised as Supervised
 from .study.study import Study as Study
 from .trials.objective import Limit as Limit
 from .trials.objective import Objective as Objective

@@ -28,7 +28,7 @@ from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
-from netwright.study.worker import describe
+from netwright.study.workers.worker import describe
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 

@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from netwright.automl.estimators import AutoClassifier, AutoRegressor
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
-from netwright.study.events import ModelDelivered, StageStarted, TrialEnded
+from netwright.study.progress.events import ModelDelivered, StageStarted, TrialEnded
 from task_tools import messy
 
 

@@ -20,7 +20,7 @@ from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.pipelines.blend import has_weights
-from netwright.study.executors import InProcess
+from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import ENSEMBLE, LIGHT, REFIT, Trial
 
 

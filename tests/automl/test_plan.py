@@ -28,7 +28,7 @@ from netwright.interfaces.checks import name_of
 from netwright.pipelines.pipeline import pruned
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.multi_fidelity.asha import ASHA
-from netwright.study.executors import InProcess
+from netwright.study.workers.executors import InProcess
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import score
 from netwright.trials.objective import Objective

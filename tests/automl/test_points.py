@@ -23,7 +23,7 @@ from netwright.deploy.model import load
 from netwright.errors import RunError
 from netwright.evaluators.training.cross_validation import HELD_OUT
 from netwright.space.candidate import Candidate
-from netwright.study.executors import InProcess
+from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import ENSEMBLE, REFIT, Proposal, Status, Trial
 

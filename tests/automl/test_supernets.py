@@ -23,8 +23,8 @@ from netwright.oneshot.settings import Gradient, Honesty, SinglePath
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforcement.policy_gradient import Reinforce
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
 QUICK = Honesty(networks=4, epochs=1)

@@ -14,7 +14,7 @@ from netwright.automl import delivery, families, plan
 from netwright.automl.plan import Effort, fit
 from netwright.data.assemble import task
 from netwright.data.task import Task
-from netwright.study.executors import InProcess
+from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import ENSEMBLE
 
 without = script("systems/_without")

@@ -17,7 +17,7 @@ from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Problem
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
-from netwright.study.executors import InProcess
+from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Status, Trial
 

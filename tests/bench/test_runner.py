@@ -25,7 +25,7 @@ from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.random import RandomSearch
-from netwright.study.executors import InProcess
+from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
 
 ACCURACY, TEST = Objective("accuracy", "max"), Objective("test_accuracy", "max")

@@ -23,7 +23,7 @@ import pytest
 
 import netwright
 from netwright.cli.app import main
-from netwright.study.store import Store
+from netwright.study.storage.store import Store
 from task_tools import messy
 
 

@@ -12,7 +12,7 @@ from netwright.cli.progress import Progress
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.study.events import (
+from netwright.study.progress.events import (
     RunningTrial,
     SearchStarted,
     StageStarted,

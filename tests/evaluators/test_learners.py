@@ -20,8 +20,8 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import Job, Proposal, Status
 
 NET = Training((Columns(), Linear(OneOf(4, 8)), Linear()), epochs=20)

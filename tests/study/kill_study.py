@@ -19,8 +19,8 @@ from pathlib import Path
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
-from netwright.study.schema import FILE
-from netwright.study.store import Store
+from netwright.study.storage.schema import FILE
+from netwright.study.storage.store import Store
 from netwright.study.study import Study
 from netwright.trials.objective import Objective
 

@@ -19,8 +19,8 @@ from netwright.space.space import Space
 from netwright.strategies.evolution.genetic import Genetic
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.oneshot import OneShot
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 

@@ -16,10 +16,10 @@ from netwright.interfaces.strategy import Problem
 from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.seeded import Seeded
-from netwright.study.events import Event, Prepared, Tick
-from netwright.study.executors import Executor, InProcess, Supervised
-from netwright.study.folders import clear
+from netwright.study.progress.events import Event, Prepared, Tick
+from netwright.study.storage.run_folder import clear
 from netwright.study.study import Study
+from netwright.study.workers.executors import Executor, InProcess, Supervised
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Proposal, Status, Trial
 

@@ -21,14 +21,14 @@ from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
-from netwright.study.events import Tick, TrialEnded, TrialStarted
-from netwright.study.executors import InProcess, Supervised
-from netwright.study.folders import clear
 from netwright.study.journal import trial_seed
-from netwright.study.schema import FILE
-from netwright.study.store import Store
+from netwright.study.progress.events import Tick, TrialEnded, TrialStarted
+from netwright.study.storage.run_folder import clear
+from netwright.study.storage.schema import FILE
+from netwright.study.storage.store import Store
 from netwright.study.study import Study
-from netwright.study.supervisor import Outcome
+from netwright.study.workers.executors import InProcess, Supervised
+from netwright.study.workers.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 

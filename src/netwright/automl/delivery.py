@@ -29,7 +29,7 @@ from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity
 from netwright.errors import RunError, wording
 from netwright.report.tables import Row, leaderboard
-from netwright.study.events import Callback, StageStarted, ignore
+from netwright.study.progress.events import Callback, StageStarted, ignore
 from netwright.study.study import Study
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import score

@@ -26,9 +26,9 @@ from netwright.data.missing import MissingMarks
 from netwright.data.task import Table, Task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
-from netwright.study.callbacks import Verbose, listening
-from netwright.study.events import Callback, StageStarted
-from netwright.study.executors import InProcess
+from netwright.study.progress.callbacks import Verbose, listening
+from netwright.study.progress.events import Callback, StageStarted
+from netwright.study.workers.executors import InProcess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,8 +198,8 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
 
     `verbose`: whether `fit` prints each new best, the time left and what is being done now on stderr;
     "auto": in terminals and notebooks. `callbacks`: one or several functions that take an event (see
-    `netwright.study.events`); one that raises is switched off with a warning. The logger "netwright"
-    has stages and trials at the level INFO.
+    `netwright.study.progress.events`); one that raises is switched off with a warning. The logger
+    "netwright" has stages and trials at the level INFO.
 
     After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`, and `notes_`: what
     was decided about the data, and what speaks against the scores, which is warned of, too.

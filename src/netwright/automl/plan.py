@@ -33,11 +33,11 @@ from netwright.interfaces.checks import is_strategy
 from netwright.report.tables import what
 from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
-from netwright.study.callbacks import Verbose, listening
-from netwright.study.events import Callback, ModelDelivered, ignore, short_name
-from netwright.study.executors import Executor, Supervised, cores
-from netwright.study.folders import clear
+from netwright.study.progress.callbacks import Verbose, listening
+from netwright.study.progress.events import Callback, ModelDelivered, ignore, short_name
+from netwright.study.storage.run_folder import clear
 from netwright.study.study import Study
+from netwright.study.workers.executors import Executor, Supervised, cores
 from netwright.trials.metrics import METRICS, default_metric, metric, score
 from netwright.trials.objective import Limit, Objective, limits, objectives
 from netwright.trials.trial import Metrics, Status, Trial

@@ -38,7 +38,7 @@ from netwright.pipelines.constant import fit_constant
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.report.tables import Row, row
 from netwright.space.candidate import Candidate
-from netwright.study.events import Callback, StageStarted, ignore
+from netwright.study.progress.events import Callback, StageStarted, ignore
 from netwright.study.study import Study
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.pareto import losses, nondominated

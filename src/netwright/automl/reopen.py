@@ -15,9 +15,9 @@ from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
 from netwright.report.tables import Row, leaderboard
 from netwright.space.space import Space
-from netwright.study.identity import new_run
-from netwright.study.rows import check_measured
-from netwright.study.store import Store
+from netwright.study.storage.rows import check_measured
+from netwright.study.storage.run_manifest import new_run
+from netwright.study.storage.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import MADE, Status, Trial

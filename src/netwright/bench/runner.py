@@ -21,8 +21,8 @@ from netwright.interfaces.strategy import Algorithm
 from netwright.space.candidate import Candidate
 from netwright.strategies.multi_fidelity.rungs import MultiFidelity
 from netwright.strategies.oneshot import OneShot
-from netwright.study.executors import Executor, Supervised
-from netwright.study.lock import FolderLock
+from netwright.study.storage.lock import FolderLock
+from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
 Watch = Callable[[int, int], None]

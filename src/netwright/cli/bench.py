@@ -24,7 +24,7 @@ from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
 from netwright.interfaces.strategy import Algorithm
-from netwright.study.executors import cores
+from netwright.study.workers.executors import cores
 from netwright.trials.objective import limits
 
 

@@ -16,11 +16,11 @@ from netwright.data.assemble import task
 from netwright.data.targets import RequestedKind
 from netwright.data.task import Task, summary
 from netwright.errors import plural
-from netwright.study.callbacks import listening
-from netwright.study.events import StageStarted
-from netwright.study.executors import cores
 from netwright.study.journal import counted
+from netwright.study.progress.callbacks import listening
+from netwright.study.progress.events import StageStarted
 from netwright.study.study import Study
+from netwright.study.workers.executors import cores
 from netwright.trials.formats import value
 from netwright.trials.metrics import metric
 from netwright.trials.objective import objectives

@@ -14,8 +14,8 @@ from netwright.cli import screen
 from netwright.cli.screen import say
 from netwright.errors import plural, shortened
 from netwright.report.tables import row
-from netwright.study.events import Event, Prepared, TrialEnded
-from netwright.study.search_state import SearchState
+from netwright.study.progress.events import Event, Prepared, TrialEnded
+from netwright.study.progress.search_state import SearchState
 from netwright.study.study import Study
 from netwright.trials.formats import clock, value
 from netwright.trials.trial import BASELINE, Status, Trial

@@ -17,7 +17,7 @@ from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import what
-from netwright.study.folders import trial_folder
+from netwright.study.storage.run_folder import trial_folder
 from netwright.trials.formats import count, size, value
 from netwright.trials.trial import ABOUT, CONSTANT, ENSEMBLE, Trial
 

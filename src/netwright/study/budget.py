@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netwright.errors import InputError, RunError, check_whole, expected, plural
-from netwright.study.identity import goes_on
+from netwright.study.storage.run_manifest import goes_on
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Status, Trial
 

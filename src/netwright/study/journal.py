@@ -13,8 +13,8 @@ from netwright.errors import RunError
 from netwright.interfaces.checks import check_has_both, proposed
 from netwright.interfaces.strategy import RNG, Strategy, breeders
 from netwright.space.space import Space
-from netwright.study.identity import new_run
-from netwright.study.store import Store
+from netwright.study.storage.run_manifest import new_run
+from netwright.study.storage.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.selection import violation

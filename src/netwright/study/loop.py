@@ -13,7 +13,10 @@ from netwright.interfaces.evaluator import Evaluator
 from netwright.interfaces.preparation import Preparation
 from netwright.space.candidate import Candidate
 from netwright.study.budget import Budget, Failures
-from netwright.study.events import (
+from netwright.study.journal import Journal
+from netwright.study.preparing import NUMBER as PREPARATION
+from netwright.study.preparing import Preparing
+from netwright.study.progress.events import (
     Callback,
     Prepared,
     RunningTrial,
@@ -23,13 +26,16 @@ from netwright.study.events import (
     TrialEnded,
     TrialStarted,
 )
-from netwright.study.executors import Executor
-from netwright.study.folders import empty, fresh_folder, path_of_trial, trial_folder, used_folders
-from netwright.study.journal import Journal
-from netwright.study.preparing import NUMBER as PREPARATION
-from netwright.study.preparing import Preparing
-from netwright.study.supervisor import Outcome
-from netwright.study.tally import Tally
+from netwright.study.progress.tally import Tally
+from netwright.study.storage.run_folder import (
+    empty,
+    fresh_folder,
+    path_of_trial,
+    trial_folder,
+    used_folders,
+)
+from netwright.study.workers.executors import Executor
+from netwright.study.workers.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import BASELINE, MADE, Job, Proposal, Status, Trial
 

@@ -11,8 +11,8 @@ from netwright.files.folder import Folder
 from netwright.interfaces.evaluator import Capabilities, Evaluator, capabilities_of
 from netwright.interfaces.preparation import Preparation
 from netwright.space.candidate import Candidate
-from netwright.study.executors import Executor
-from netwright.study.supervisor import Outcome
+from netwright.study.workers.executors import Executor
+from netwright.study.workers.supervisor import Outcome
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
 FOLDER = "supernet"

@@ -36,20 +36,25 @@ from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
 from netwright.study.budget import Budget
-from netwright.study.callbacks import Verbose, listening
 from netwright.study.checks import check_given
-from netwright.study.events import Callback, short_name
-from netwright.study.executors import Executor, Supervised
-from netwright.study.folders import fresh_folder, path_of_trial, temporary_folder, trial_folder
-from netwright.study.identity import Identity, new_run
 from netwright.study.journal import Journal, Listener, counted
-from netwright.study.lock import FolderLock
 from netwright.study.loop import Loop, SearchSetup, quickest
-from netwright.study.open_files import deleted
 from netwright.study.preparing import FOLDER as SUPERNET
-from netwright.study.rows import check_measured
-from netwright.study.schema import FILE
-from netwright.study.store import Store
+from netwright.study.progress.callbacks import Verbose, listening
+from netwright.study.progress.events import Callback, short_name
+from netwright.study.storage.lock import FolderLock
+from netwright.study.storage.open_files import deleted
+from netwright.study.storage.rows import check_measured
+from netwright.study.storage.run_folder import (
+    fresh_folder,
+    path_of_trial,
+    temporary_folder,
+    trial_folder,
+)
+from netwright.study.storage.run_manifest import Identity, new_run
+from netwright.study.storage.schema import FILE
+from netwright.study.storage.store import Store
+from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
@@ -188,7 +193,7 @@ class Study(Generic[D]):
 
         `verbose`: whether each new best, the time left and what is being done now are printed on
         stderr; "auto": in terminals and notebooks. `callbacks`: functions that take an event (see
-        `netwright.study.events`); one that raises is switched off with a warning.
+        `netwright.study.progress.events`); one that raises is switched off with a warning.
         """
         budget = self._budget(trials, seconds, until)
         self.interrupted = False

@@ -31,8 +31,8 @@ from netwright.pipelines.pipeline import TablePipeline, as_pipeline, load
 from netwright.space.choices import Float, Integer, OneOf, Repeat
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.metrics import METRICS
 from netwright.trials.trial import ABOUT, Job, Proposal
 

@@ -17,8 +17,8 @@ from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.multi_fidelity.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
 from netwright.strategies.multi_fidelity.rungs import MultiFidelity, rungs
 from netwright.strategies.random import RandomSearch
-from netwright.study.executors import InProcess
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial

@@ -15,8 +15,8 @@ from enum import Enum, auto
 import cloudpickle
 
 from netwright.errors import InputError, RunError, wording
-from netwright.study.process import WorkerProcess, environment
-from netwright.study.worker import GO
+from netwright.study.workers.process import WorkerProcess, environment
+from netwright.study.workers.worker import GO
 from netwright.trials.trial import Job, Metrics, Status
 
 _BEAT = 0.1

@@ -12,7 +12,7 @@ import sqlalchemy as sql
 
 from netwright.errors import BrokenFile, Phrase, expected, printable
 from netwright.files.folder import Folder
-from netwright.study.identity import new_run
+from netwright.study.storage.run_manifest import new_run
 
 FILE = "study.sqlite"
 """The store's name in a run folder."""

@@ -12,7 +12,7 @@ from threading import Event as Flag
 from threading import RLock, Thread
 
 from netwright.errors import plural, printable
-from netwright.study.events import (
+from netwright.study.progress.events import (
     Event,
     ModelDelivered,
     Prepared,
@@ -23,7 +23,7 @@ from netwright.study.events import (
     TrialEnded,
     TrialStarted,
 )
-from netwright.study.search_state import SearchState
+from netwright.study.progress.search_state import SearchState
 from netwright.trials.formats import clock, value
 from netwright.trials.trial import Status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from netwright.errors import RunError
-from netwright.study.identity import new_run
+from netwright.study.storage.run_manifest import new_run
 
 
 class OpenFiles:

@@ -18,10 +18,10 @@ from sqlalchemy.pool import NullPool, Pool, StaticPool
 
 from netwright.errors import BrokenFile, RunError, expected, wording
 from netwright.files.folder import Folder
-from netwright.study import rows
-from netwright.study.identity import Identity, goes_on, new_run, other_folder
-from netwright.study.open_files import OpenFiles
-from netwright.study.schema import (
+from netwright.study.storage import rows
+from netwright.study.storage.open_files import OpenFiles
+from netwright.study.storage.run_manifest import Identity, goes_on, new_run, other_folder
+from netwright.study.storage.schema import (
     FILE,
     STUDY,
     TABLES,

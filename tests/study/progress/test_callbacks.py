@@ -15,7 +15,7 @@ from netwright.errors import InputError
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.study.budget import Budget
-from netwright.study.events import (
+from netwright.study.progress.events import (
     RunningTrial,
     SearchStarted,
     StageStarted,
@@ -24,9 +24,9 @@ from netwright.study.events import (
     TrialStarted,
     short_name,
 )
-from netwright.study.executors import InProcess, Supervised
+from netwright.study.progress.tally import Tally
 from netwright.study.study import Study
-from netwright.study.tally import Tally
+from netwright.study.workers.executors import InProcess, Supervised
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import BASELINE, CONSTANT, ENSEMBLE, Proposal, Status, Trial
 

@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from netwright.errors import InputError, expected, printable, shortened
-from netwright.study.events import Callback, Event, Tick
-from netwright.study.progress import ProgressLines, is_watched, sentence
+from netwright.study.progress.events import Callback, Event, Tick
+from netwright.study.progress.lines import ProgressLines, is_watched, sentence
 
 Verbose: TypeAlias = bool | int | Literal["auto"]
 

@@ -15,10 +15,10 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
-from netwright.study.executors import InProcess
-from netwright.study.schema import FILE
-from netwright.study.store import Store
+from netwright.study.storage.schema import FILE
+from netwright.study.storage.store import Store
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
 SPACE = Space({"x": Integer(0, 99)})

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from netwright.errors import InfeasibleCandidate, OutOfTime
 from netwright.interfaces.evaluator import capabilities_of
-from netwright.study.pipes import read_message, write_message
+from netwright.study.workers.pipes import read_message, write_message
 from netwright.trials.trial import Job, Metrics, Status
 
 GO = b"go"

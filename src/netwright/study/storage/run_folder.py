@@ -15,10 +15,10 @@ from pathlib import Path
 
 from netwright.errors import RunError
 from netwright.files.folder import Folder
-from netwright.study.identity import goes_on
-from netwright.study.lock import FolderLock
 from netwright.study.preparing import FOLDER as SUPERNET
-from netwright.study.schema import BESIDE, FILE
+from netwright.study.storage.lock import FolderLock
+from netwright.study.storage.run_manifest import goes_on
+from netwright.study.storage.schema import BESIDE, FILE
 from netwright.trials.trial import ABOUT
 
 TRIALS = "trials"

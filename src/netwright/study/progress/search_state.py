@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from netwright.study.events import (
+from netwright.study.progress.events import (
     Event,
     ModelDelivered,
     RunningTrial,

@@ -17,8 +17,8 @@ from study_tools import Hill, wait_for
 
 from netwright.errors import InfeasibleCandidate
 from netwright.space.candidate import Candidate
-from netwright.study import progress
-from netwright.study.events import (
+from netwright.study.progress import lines as progress
+from netwright.study.progress.events import (
     ModelDelivered,
     Prepared,
     RunningTrial,
@@ -27,9 +27,9 @@ from netwright.study.events import (
     Tick,
     TrialEnded,
 )
-from netwright.study.executors import InProcess
-from netwright.study.progress import ProgressLines, is_watched
+from netwright.study.progress.lines import ProgressLines, is_watched
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
@@ -38,11 +38,11 @@ TRIAL = Trial(7, Proposal(Candidate({})), 0, Status.DONE, {"auc": 0.93241, "fold
 
 SCRIPT = f"""
 import multiprocessing, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from study_tools import Hill
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.study.executors import InProcess
+from netwright.study.workers.executors import InProcess
 from netwright.study.study import Study
 
 def search(trials):
@@ -139,7 +139,7 @@ def test_who_has_no_stderr_is_not_watched(
 
 def test_ipython_is_not_imported_to_find_out() -> None:
     code = (
-        "import sys; from netwright.study.progress import is_watched; is_watched(); "
+        "import sys; from netwright.study.progress.lines import is_watched; is_watched(); "
         "assert 'IPython' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,8 +15,8 @@ import psutil
 
 from netwright.errors import InputError, RunError, check_whole, expected, wording
 from netwright.interfaces.evaluator import Evaluator
-from netwright.study.supervisor import Outcome, Rules, Supervisor
-from netwright.study.worker import evaluate
+from netwright.study.workers.supervisor import Outcome, Rules, Supervisor
+from netwright.study.workers.worker import evaluate
 from netwright.trials.trial import Job, Status
 
 

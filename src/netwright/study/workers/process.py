@@ -16,15 +16,15 @@ from typing import Any
 
 import psutil
 
-from netwright.study import guard
-from netwright.study.guard import descendants
-from netwright.study.pipes import Mailbox
+from netwright.study.workers import guard
+from netwright.study.workers.guard import descendants
+from netwright.study.workers.pipes import Mailbox
 
 LOG_BYTES = 1 << 20
 """What a worker prints is kept up to here; then it starts anew."""
 
 _START = (
-    "import sys; sys.path[:] = {path!r}; from netwright.study.worker import main; "
+    "import sys; sys.path[:] = {path!r}; from netwright.study.workers.worker import main; "
     "main({requests}, {answers})"
 )
 _THREADS = (

@@ -12,10 +12,10 @@ import pytest
 
 from netwright.errors import RunError
 from netwright.space.candidate import Candidate
-from netwright.study.identity import Identity
-from netwright.study.rows import check_measured
-from netwright.study.schema import FILE
-from netwright.study.store import Store
+from netwright.study.storage.rows import check_measured
+from netwright.study.storage.run_manifest import Identity
+from netwright.study.storage.schema import FILE
+from netwright.study.storage.store import Store
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -221,7 +221,7 @@ def test_a_transaction_has_a_limit_on_its_steps(run: Path) -> None:
 def test_a_long_study_is_not_ended_by_the_limit_on_steps(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netwright.study.schema._FREE_STEPS", 60_000)
+    monkeypatch.setattr("netwright.study.storage.schema._FREE_STEPS", 60_000)
     with Store.write(run, IDENTITY) as store:
         for number in range(3, 2_000):
             store.start(Trial(number, Proposal(Candidate({"x": number})), 7), 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from netwright.errors import RunError
-from netwright.study.identity import other_folder
+from netwright.study.storage.run_manifest import other_folder
 
 
 class FolderLock:

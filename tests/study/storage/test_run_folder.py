@@ -10,9 +10,9 @@ import pytest
 from study_tools import Hill
 
 from netwright.errors import RunError
-from netwright.study.executors import InProcess
-from netwright.study.folders import clear, empty, fresh_folder, used_folders
+from netwright.study.storage.run_folder import clear, empty, fresh_folder, used_folders
 from netwright.study.study import Study
+from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
 from netwright.trials.trial import ABOUT, Status
 

@@ -15,8 +15,8 @@ from study_tools import Clocked, DiesAlone, Hill, Hostile, alive, wait_for
 
 from netwright.errors import InputError, RunError
 from netwright.space.candidate import Candidate
-from netwright.study.executors import InProcess, Supervised, machine_memory
-from netwright.study.supervisor import Outcome
+from netwright.study.workers.executors import InProcess, Supervised, machine_memory
+from netwright.study.workers.supervisor import Outcome
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
 LINUX = sys.platform.startswith("linux")
@@ -191,13 +191,13 @@ def test_what_a_finished_trial_left_running_is_ended_too(executor: Any, tmp_path
 @only_linux
 def test_two_seconds_after_kill_9_of_the_study_nothing_is_left(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "import sys; from pathlib import Path; sys.path[:0] = sys.argv[2:]\n"
         "from study_tools import Hostile; from test_supervisor import evaluate\n"
-        "from netwright.study.executors import Supervised\n"
+        "from netwright.study.workers.executors import Supervised\n"
         "place = Path(sys.argv[1])\n"
         "evaluate(Supervised(2), Hostile('orphan', place), place, 2, 4)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", code, str(tmp_path), *map(str, Path(__file__).parents[:2])]
     study = subprocess.Popen(command, start_new_session=True)
     wait_for(lambda: len(alive(tmp_path, "orphan")) == 2, seconds=20)
     assert len(alive(tmp_path, "worker")) == 2

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from netwright.errors import RunError
 from netwright.space.candidate import Candidate
-from netwright.study.identity import Identity
-from netwright.study.lock import FolderLock
-from netwright.study.schema import FILE
-from netwright.study.store import Store
+from netwright.study.storage.lock import FolderLock
+from netwright.study.storage.run_manifest import Identity
+from netwright.study.storage.schema import FILE
+from netwright.study.storage.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -53,7 +53,7 @@ def test_a_trial_comes_back_as_it_was(tmp_path: Path) -> None:
 @given(st.floats())
 @settings(max_examples=200, deadline=None)
 def test_every_float_survives(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
-    from netwright.study.rows import metrics_json
+    from netwright.study.storage.rows import metrics_json
 
     found = float(json.loads(metrics_json({"m": value}))["m"])
     assert found == value or (math.isnan(found) and math.isnan(value))
@@ -160,7 +160,8 @@ def test_a_folder_that_cannot_be_written_can_still_be_read(tmp_path: Path) -> No
 
 def test_a_second_writer_is_refused_until_the_first_one_dies(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from netwright.study.lock import FolderLock\n"
+        "import sys, time; from pathlib import Path\n"
+        "from netwright.study.storage.lock import FolderLock\n"
         "FolderLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
