@@ -39,7 +39,8 @@ from netwright.evaluators.benchmarks.digits import digits_table
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.networks.layers import Conv, GlobalPool, Linear
 from netwright.networks.training import Training
-from netwright.oneshot.settings import Gradient, SinglePath
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.single_path.settings import SinglePath
 from netwright.pipelines.pipeline import ImagePipeline
 from netwright.space.choices import OneOf, Repeat
 from netwright.space.space import Space

@@ -27,14 +27,15 @@ from torch.nn import functional as F
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.training import Examples
 from netwright.oneshot.epochs import Feed
-from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.samplers import Source
-from netwright.oneshot.samplers import Step as Draw
-from netwright.oneshot.sampling import Sampled, SampledSearch
-from netwright.oneshot.settings import UNWATCHED, Gradient
-from netwright.oneshot.sharing import SharedWeights
-from netwright.oneshot.steps import Steps
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.relaxations import DARTS
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.steps import Steps
+from netwright.oneshot.gradient.supernet import Supernet
+from netwright.oneshot.safeguards import UNWATCHED
+from netwright.oneshot.single_path.samplers import Source
+from netwright.oneshot.single_path.samplers import Step as Draw
+from netwright.oneshot.single_path.training import Sampled, SampledSearch
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 

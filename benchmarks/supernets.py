@@ -39,14 +39,15 @@ from netwright.networks.augment import Crop, Flip
 from netwright.networks.build import build
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.training import SGD, Examples, Training, train
-from netwright.oneshot.conclusion import conclude
 from netwright.oneshot.epochs import Feed, split
-from netwright.oneshot.judging import score
-from netwright.oneshot.sampling import Sampled, SampledSearch
-from netwright.oneshot.search import GradientSearch, halves
-from netwright.oneshot.settings import UNWATCHED, Gradient
-from netwright.oneshot.sharing import SharedWeights
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.finalize import conclude
+from netwright.oneshot.gradient.search import GradientSearch, halves
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.supernet import Supernet
+from netwright.oneshot.ranking import score
+from netwright.oneshot.safeguards import UNWATCHED
+from netwright.oneshot.single_path.training import Sampled, SampledSearch
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution

@@ -16,10 +16,12 @@ from netwright.automl.supernets import supernet_doubts
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.evaluators.one_shot.supernet_search import SupernetSearch
-from netwright.oneshot.relaxations import DrNAS
-from netwright.oneshot.samplers import ByPolicy
-from netwright.oneshot.sampling import Sampled
-from netwright.oneshot.settings import Gradient, Honesty, SinglePath
+from netwright.oneshot.gradient.relaxations import DrNAS
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.safeguards import Honesty
+from netwright.oneshot.single_path.samplers import ByPolicy
+from netwright.oneshot.single_path.settings import SinglePath
+from netwright.oneshot.single_path.training import Sampled
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforcement.policy_gradient import Reinforce

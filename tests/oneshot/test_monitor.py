@@ -10,6 +10,7 @@ from torch import Tensor
 from netwright.networks.augment import Flip
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool
+from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import (
     MIN_EIGENVALUE,
     Finding,
@@ -20,7 +21,6 @@ from netwright.oneshot.monitor import (
     sharpness,
     skips,
 )
-from netwright.oneshot.supernet import Supernet
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from netwright.oneshot import relaxations
-from netwright.oneshot.costs import CostTerm
-from netwright.oneshot.samplers import ByPolicy, Sandwich, StrictlyFair
-from netwright.oneshot.sampling import Sampled
-from netwright.oneshot.settings import ArchitectureSteps, Gradient, SinglePath
+from netwright.oneshot.gradient import relaxations
+from netwright.oneshot.gradient.costs import CostTerm
+from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient
+from netwright.oneshot.single_path.samplers import ByPolicy, Sandwich, StrictlyFair
+from netwright.oneshot.single_path.settings import SinglePath
+from netwright.oneshot.single_path.training import Sampled
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.reinforcement.policy_gradient import Reinforce
 

@@ -18,9 +18,9 @@ from netwright.interfaces.strategy import Problem
 from netwright.networks.blocks import Residual
 from netwright.networks.layers import Conv, GlobalPool, Linear, Network
 from netwright.networks.training import Examples
-from netwright.oneshot.samplers import Drawn, Sandwich
-from netwright.oneshot.sampling import Sampled, SampledSearch
-from netwright.oneshot.sharing import SharedWeights
+from netwright.oneshot.single_path.samplers import Drawn, Sandwich
+from netwright.oneshot.single_path.training import Sampled, SampledSearch
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space

@@ -27,17 +27,12 @@ from netwright.interfaces.strategy import Problem
 from netwright.networks.augment import Flip
 from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Pool, Skip
 from netwright.networks.training import Training
-from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.samplers import ByPolicy, Sandwich
-from netwright.oneshot.sampling import Sampled
-from netwright.oneshot.settings import (
-    UNWATCHED,
-    ArchitectureSteps,
-    Gradient,
-    Honesty,
-    SinglePath,
-    WeightSteps,
-)
+from netwright.oneshot.gradient.relaxations import DARTS
+from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient, WeightSteps
+from netwright.oneshot.safeguards import UNWATCHED, Honesty
+from netwright.oneshot.single_path.samplers import ByPolicy, Sandwich
+from netwright.oneshot.single_path.settings import SinglePath
+from netwright.oneshot.single_path.training import Sampled
 from netwright.pipelines.pipeline import TablePipeline
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf

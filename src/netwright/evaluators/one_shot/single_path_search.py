@@ -23,10 +23,10 @@ from netwright.networks.training import Examples
 from netwright.oneshot.epochs import split
 from netwright.oneshot.monitor import Finding
 from netwright.oneshot.ranking import Short, drawn_from, ranked
-from netwright.oneshot.samplers import ByPolicy, Drawn
-from netwright.oneshot.sampling import SampledEpoch, SampledSearch
-from netwright.oneshot.settings import SinglePath
-from netwright.oneshot.sharing import SharedWeights
+from netwright.oneshot.single_path.samplers import ByPolicy, Drawn
+from netwright.oneshot.single_path.settings import SinglePath
+from netwright.oneshot.single_path.training import SampledEpoch, SampledSearch
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import RNG
 from netwright.trials.metrics import default_metric, metric, score

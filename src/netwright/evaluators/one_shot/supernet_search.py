@@ -27,16 +27,17 @@ from netwright.errors import (
 from netwright.evaluators.one_shot.single_path_search import Among, Found, SampledWork
 from netwright.evaluators.one_shot.supernet_setup import Opened
 from netwright.oneshot.checkpoints import record_in
-from netwright.oneshot.conclusion import Conclusion, conclude
-from netwright.oneshot.derive import derived
-from netwright.oneshot.held import values_everywhere
-from netwright.oneshot.measuring import step_costs
+from netwright.oneshot.gradient.discretize import derived
+from netwright.oneshot.gradient.finalize import Conclusion, conclude
+from netwright.oneshot.gradient.held_decisions import values_everywhere
+from netwright.oneshot.gradient.relaxations import Relaxation
+from netwright.oneshot.gradient.search import STOPPED, EpochRecord, GradientSearch, halves
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.step_cost import step_costs
+from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import Finding, trusted
-from netwright.oneshot.relaxations import Relaxation
-from netwright.oneshot.sampling import Sampled, SampledEpoch
-from netwright.oneshot.search import STOPPED, EpochRecord, GradientSearch, halves
-from netwright.oneshot.settings import Gradient, SinglePath
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.single_path.settings import SinglePath
+from netwright.oneshot.single_path.training import Sampled, SampledEpoch
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics

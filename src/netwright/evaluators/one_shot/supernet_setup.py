@@ -20,7 +20,7 @@ from netwright.networks.layers import Network
 from netwright.networks.tables import Columns
 from netwright.networks.training import Examples, Training
 from netwright.oneshot.epochs import Feed
-from netwright.oneshot.held import parts_of, values_everywhere
+from netwright.oneshot.gradient.held_decisions import parts_of, values_everywhere
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.network import Standardise
 from netwright.pipelines.pipeline import (

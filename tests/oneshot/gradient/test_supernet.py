@@ -24,7 +24,7 @@ from netwright.networks.layers import (
     Pool,
     Skip,
 )
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
 from netwright.space.space import Space
 

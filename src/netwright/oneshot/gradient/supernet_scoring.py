@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.training import Examples
 from netwright.oneshot.epochs import Feed
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.supernet import Supernet
+from netwright.oneshot.ranking import chance, score
 
 _BATCH = 256
 _MOST = 2048
@@ -54,21 +55,6 @@ def judged(supernet: Supernet, weights: Mapping[str, Tensor], rows: Examples, fe
     except InfeasibleCandidate:
         return chance(rows.targets)
     return score(torch.cat(parts), rows.targets[:_MOST])
-
-
-def score(outputs: Tensor, targets: Tensor) -> float:
-    """Accuracy of (n, classes), or the share of the variance that (n, 1) explains."""
-    if targets.is_floating_point():
-        error = (outputs[:, 0] - targets).square().mean() / targets.var().clamp_min(1e-12)
-        return 1.0 - float(error)
-    return float((outputs.argmax(1) == targets).float().mean())
-
-
-def chance(targets: Tensor) -> float:
-    """The score of who always says the same."""
-    if targets.is_floating_point():
-        return 0.0
-    return float(torch.bincount(targets).max() / len(targets))
 
 
 def _batches(rows: Examples) -> Iterator[Examples]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole
 from netwright.networks.costs import costs
-from netwright.oneshot.sharing import SharedWeights
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
 from netwright.space.decision import Decision

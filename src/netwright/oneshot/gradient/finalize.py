@@ -13,11 +13,11 @@ from torch import nn
 from netwright.networks.training import Examples
 from netwright.oneshot import monitor
 from netwright.oneshot.epochs import half_cosine, seed_of
-from netwright.oneshot.judging import chance, judged
+from netwright.oneshot.gradient.perturbation import decisions_to_make, perturbed
+from netwright.oneshot.gradient.search import GradientSearch, pairs
+from netwright.oneshot.gradient.supernet_scoring import judged
 from netwright.oneshot.monitor import Finding, alarms
-from netwright.oneshot.perturbation import decisions_to_make, perturbed
-from netwright.oneshot.ranking import Short, drawn_from, ranked
-from netwright.oneshot.search import GradientSearch, pairs
+from netwright.oneshot.ranking import Short, chance, drawn_from, ranked
 from netwright.space.candidate import Candidate
 
 _FINAL = 2**31

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import OneOfChoice, RepeatChoice, SharedChoice, SubsetOfChoice
 from netwright.space.decisions import children, join

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from netwright.errors import InputError, check_whole, expected
 from netwright.networks.build import Built
-from netwright.oneshot.mixtures import Current, Depth, Gate, Mixed
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.mixed_ops import Current, Depth, Gate, Mixed
+from netwright.oneshot.gradient.supernet import Supernet
 
 _REPEATS = 9
 

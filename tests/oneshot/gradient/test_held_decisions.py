@@ -12,12 +12,13 @@ from oneshot_tools import stripes
 
 from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Network, Pool, Skip
 from netwright.networks.training import Training
-from netwright.oneshot.conclusion import conclude
-from netwright.oneshot.held import fixed_to_held, values_everywhere
-from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.search import GradientSearch, halves
-from netwright.oneshot.settings import UNWATCHED, Gradient
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.finalize import conclude
+from netwright.oneshot.gradient.held_decisions import fixed_to_held, values_everywhere
+from netwright.oneshot.gradient.relaxations import DARTS
+from netwright.oneshot.gradient.search import GradientSearch, halves
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.supernet import Supernet
+from netwright.oneshot.safeguards import UNWATCHED
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 from netwright.space.space import Space

@@ -15,7 +15,7 @@ from typing import Any
 
 from netwright.networks.graph import Node
 from netwright.networks.layers import Layer, Network
-from netwright.oneshot.mixtures import Current, Depth, Gate, Mixed, Partial, Pick
+from netwright.oneshot.gradient.mixed_ops import Current, Depth, Gate, Mixed, Partial, Pick
 from netwright.space.candidate import Value
 from netwright.space.choices import (
     NumberChoice,

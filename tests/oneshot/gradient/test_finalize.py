@@ -12,12 +12,13 @@ from oneshot_tools import stripes
 
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.layers import Conv, GlobalPool, Linear, Network, Pool, Skip
-from netwright.oneshot.conclusion import conclude
+from netwright.oneshot.gradient.finalize import conclude
+from netwright.oneshot.gradient.relaxations import DARTS
+from netwright.oneshot.gradient.search import DECAYED, STOPPED, EpochRecord, GradientSearch, halves
+from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient, WeightSteps
+from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import alarms
-from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.search import DECAYED, STOPPED, EpochRecord, GradientSearch, halves
-from netwright.oneshot.settings import UNWATCHED, ArchitectureSteps, Gradient, Honesty, WeightSteps
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.safeguards import UNWATCHED, Honesty
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 

@@ -12,11 +12,12 @@ from netwright.networks.build import build
 from netwright.networks.cells import nas_bench_201
 from netwright.networks.layers import Conv, GlobalPool, Linear, Network, Pool, Skip
 from netwright.networks.training import Examples
-from netwright.oneshot.costs import CostTerm, expected_cost, table
-from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.search import GradientSearch, halves
-from netwright.oneshot.settings import UNWATCHED, ArchitectureSteps, Gradient
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.costs import CostTerm, expected_cost, table
+from netwright.oneshot.gradient.relaxations import DARTS
+from netwright.oneshot.gradient.search import GradientSearch, halves
+from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient
+from netwright.oneshot.gradient.supernet import Supernet
+from netwright.oneshot.safeguards import UNWATCHED
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from netwright.oneshot.derive import derived
+from netwright.oneshot.gradient.discretize import derived
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
 

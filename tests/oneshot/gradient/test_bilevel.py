@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool
-from netwright.oneshot import bilevel
-from netwright.oneshot.bilevel import first_order, second_order
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient import bilevel
+from netwright.oneshot.gradient.bilevel import first_order, second_order
+from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import OneOf
 
 RATE = 0.3

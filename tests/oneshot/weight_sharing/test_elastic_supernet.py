@@ -38,8 +38,8 @@ from netwright.networks.layers import (
 )
 from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training import Training
-from netwright.oneshot import sharing
-from netwright.oneshot.sharing import SharedWeights, recalibrated
+from netwright.oneshot.weight_sharing import elastic_supernet as sharing
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrated
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
 from netwright.space.space import Space

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool, Skip
-from netwright.oneshot.perturbation import decisions_to_make, perturbed
-from netwright.oneshot.relaxations import DARTS
-from netwright.oneshot.settings import Gradient
-from netwright.oneshot.steps import Steps
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.perturbation import decisions_to_make, perturbed
+from netwright.oneshot.gradient.relaxations import DARTS
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.steps import Steps
+from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import OneOf, SubsetOf
 
 OPTIONS = {"pool": Pool("avg"), "conv": Conv(), "skip": Skip()}

@@ -16,17 +16,12 @@ from torch import Tensor
 from netwright.errors import InfeasibleCandidate, InputError, RunError
 from netwright.networks.graph import Graph, Node
 from netwright.networks.layers import Conv, GlobalPool, Linear, Pool, Skip, Zero
-from netwright.oneshot.costs import CostTerm
-from netwright.oneshot.relaxations import DARTS, GDAS, BetaDARTS, DrNAS, Relaxation
-from netwright.oneshot.search import GradientSearch, halves
-from netwright.oneshot.settings import (
-    UNWATCHED,
-    ArchitectureSteps,
-    Gradient,
-    Honesty,
-    WeightSteps,
-)
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient.costs import CostTerm
+from netwright.oneshot.gradient.relaxations import DARTS, GDAS, BetaDARTS, DrNAS, Relaxation
+from netwright.oneshot.gradient.search import GradientSearch, halves
+from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient, WeightSteps
+from netwright.oneshot.gradient.supernet import Supernet
+from netwright.oneshot.safeguards import UNWATCHED, Honesty
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 
@@ -185,7 +180,7 @@ def test_costs_are_found_with_as_many_rows_as_they_ask_for(monkeypatch: pytest.M
         seen.append(len(example))
         return {}
 
-    monkeypatch.setattr("netwright.oneshot.costs.table", table)
+    monkeypatch.setattr("netwright.oneshot.gradient.costs.table", table)
     search()
     assert seen == []  # no term, no look
     for rows in (8, 48):

@@ -26,9 +26,17 @@ from netwright.networks.layers import (
     Zero,
 )
 from netwright.networks.training import Examples, loss_of
-from netwright.oneshot.samplers import Drawn, Sampler, Sandwich, Source, Step, StrictlyFair, Uniform
-from netwright.oneshot.sampling import Sampled, SampledSearch, distillation
-from netwright.oneshot.sharing import SharedWeights
+from netwright.oneshot.single_path.samplers import (
+    Drawn,
+    Sampler,
+    Sandwich,
+    Source,
+    Step,
+    StrictlyFair,
+    Uniform,
+)
+from netwright.oneshot.single_path.training import Sampled, SampledSearch, distillation
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space

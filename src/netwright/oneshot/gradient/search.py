@@ -20,14 +20,14 @@ from torch import Tensor
 from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.training import Examples
 from netwright.oneshot.checkpoints import Checkpoint
-from netwright.oneshot.derive import derived
 from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled, split
-from netwright.oneshot.held import fixed_to_held
-from netwright.oneshot.judging import batch_statistics
+from netwright.oneshot.gradient.discretize import derived
+from netwright.oneshot.gradient.held_decisions import fixed_to_held
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.steps import Steps
+from netwright.oneshot.gradient.supernet import Supernet
+from netwright.oneshot.gradient.supernet_scoring import batch_statistics
 from netwright.oneshot.monitor import alarms, largest_eigenvalue, sharpness, skips
-from netwright.oneshot.settings import Gradient
-from netwright.oneshot.steps import Steps
-from netwright.oneshot.supernet import Supernet
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 

@@ -16,8 +16,8 @@ from netwright.errors import InfeasibleCandidate, InputError, check_whole, expec
 from netwright.networks.training import Examples, loss_of
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled
-from netwright.oneshot.samplers import Sampler, Source, Step, Uniform
-from netwright.oneshot.sharing import SharedWeights
+from netwright.oneshot.single_path.samplers import Sampler, Source, Step, Uniform
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.space import RNG, Space
 
 _DRAWS = 20

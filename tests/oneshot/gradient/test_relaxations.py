@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from netwright.errors import InputError
-from netwright.oneshot.relaxations import (
+from netwright.oneshot.gradient.relaxations import (
     DARTS,
     GDAS,
     SNAS,

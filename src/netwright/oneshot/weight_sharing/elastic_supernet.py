@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, InputError, InvalidCandidate, Phrase, expected
 from netwright.networks.build import assembled, build, with_given
 from netwright.networks.layers import Leaf, Network, Shape
-from netwright.oneshot.marks import Marking, nested, part_at
-from netwright.oneshot.places import places
-from netwright.oneshot.slices import (
+from netwright.oneshot.weight_sharing.choice_placeholders import Marking, nested, part_at
+from netwright.oneshot.weight_sharing.weight_slicing import (
     Form,
     Spec,
     Stand,
@@ -34,6 +33,7 @@ from netwright.oneshot.slices import (
     specs,
     without_weights,
 )
+from netwright.oneshot.weight_sharing.weight_slots import places
 from netwright.space.candidate import Candidate
 from netwright.space.decisions import join
 from netwright.space.space import Space

@@ -22,8 +22,8 @@ from netwright.errors import (
 )
 from netwright.networks.build import Built, build
 from netwright.networks.layers import Network, Shape
-from netwright.oneshot.mixtures import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
-from netwright.oneshot.relaxed import Relaxing, decisions_of
+from netwright.oneshot.gradient.mixed_ops import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
+from netwright.oneshot.gradient.relax import Relaxing, decisions_of
 from netwright.space.candidate import Candidate, Value
 from netwright.space.decision import Decision
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.training import Examples, loss_of
-from netwright.oneshot import costs
-from netwright.oneshot.bilevel import first_order, second_order
-from netwright.oneshot.settings import Gradient
-from netwright.oneshot.supernet import Supernet
+from netwright.oneshot.gradient import costs
+from netwright.oneshot.gradient.bilevel import first_order, second_order
+from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.supernet import Supernet
 
 _START = 1e-3
 """Deviation of architecture parameters at the start."""

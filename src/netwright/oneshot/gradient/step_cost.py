@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from netwright.networks.training import Examples
-from netwright.oneshot.judging import batch_statistics
-from netwright.oneshot.search import GradientSearch, pairs
+from netwright.oneshot.gradient.search import GradientSearch, pairs
+from netwright.oneshot.gradient.supernet_scoring import batch_statistics
 
 
 @dataclass(frozen=True)

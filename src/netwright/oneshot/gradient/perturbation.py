@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from netwright.oneshot.steps import Steps
+from netwright.oneshot.gradient.steps import Steps
 
 _SCALE = 0.02
 """Of accuracy: so much more lost makes an option e times as preferred, for the candidates after

@@ -1,0 +1,1 @@
+"""One set of weights for all candidates, as slices of the largest."""
