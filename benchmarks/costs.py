@@ -17,11 +17,9 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from netwright.networks.blocks import MBConv, Residual
 from netwright.networks.build import build
 from netwright.networks.costs import costs
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Conv,
     GlobalPool,
@@ -31,6 +29,8 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
+from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.layers.graph import Graph, Node
 
 SHAPE = (3, 32, 32)
 PASS_MS = 1.0

@@ -42,8 +42,9 @@ from netwright.evaluators.benchmarks.digits import (
 )
 from netwright.evaluators.latency import example_feeds, time_calls
 from netwright.networks.costs import costs
-from netwright.networks.graph import canonical
-from netwright.networks.training import Examples, Training
+from netwright.networks.layers.graph import canonical
+from netwright.networks.training.loop import Examples
+from netwright.networks.training.recipe import Training
 from netwright.pipelines import network as networks
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, prepared, target_of
 from netwright.space.candidate import Candidate

@@ -35,9 +35,9 @@ import torch
 from netwright.data.assemble import task
 from netwright.data.task import Task, fingerprint
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
-from netwright.networks.blocks import MBConv, Residual
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, fit, load
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from netwright.networks.cells import nas_bench_201
-from netwright.networks.training import Examples
+from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.epochs import Feed
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.settings import Gradient

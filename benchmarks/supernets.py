@@ -35,10 +35,12 @@ from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.interfaces.strategy import Problem
-from netwright.networks.augment import Crop, Flip
 from netwright.networks.build import build
-from netwright.networks.cells import nas_bench_201
-from netwright.networks.training import SGD, Examples, Training, train
+from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.training.augmentation import Crop, Flip
+from netwright.networks.training.loop import Examples, train
+from netwright.networks.training.optimizers import SGD
+from netwright.networks.training.recipe import Training
 from netwright.oneshot.epochs import Feed, split
 from netwright.oneshot.gradient.finalize import conclude
 from netwright.oneshot.gradient.search import GradientSearch, halves

@@ -45,10 +45,10 @@ from torch import nn
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.networks.build import build
-from netwright.networks.cells import nas_bench_201
 from netwright.networks.costs import costs
-from netwright.networks.probing import Probe
-from netwright.networks.proxies import MEASURES
+from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.zero_cost.probes import Probe
+from netwright.networks.zero_cost.scores import MEASURES
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from netwright.automl import families, spaces
-from netwright.networks import tabular
+from netwright.networks.tabular import recipes as tabular
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,8 +15,8 @@ from PIL import Image
 from netwright.cli.predict import for_spreadsheet, predictions, write
 from netwright.data.assemble import task
 from netwright.deploy.onnx import card_of, export
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import ImagePipeline, fit
 
 

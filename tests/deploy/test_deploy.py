@@ -15,10 +15,10 @@ from netwright.data.task import Task
 from netwright.deploy.model import KEY, Model, load
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import ExportError, InputError
-from netwright.networks.blocks import Recurrent, Rows
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.tables import Columns, Embedding, Periodic
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.blocks import Recurrent, Rows
+from netwright.networks.tabular.columns import Columns, Embedding, Periodic
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, TablePipeline, fit

@@ -14,8 +14,8 @@ from netwright.data.task import Images
 from netwright.deploy.model import KEY, Model
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import InputError
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import ImagePipeline, fit
 
 PIPELINE = ImagePipeline(Training((Conv(4), GlobalPool(), Linear()), epochs=1))

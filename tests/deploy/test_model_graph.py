@@ -134,8 +134,8 @@ def test_export_refuses_operators_outside_the_table(tmp_path: Path) -> None:
     from netwright.data.assemble import task
     from netwright.deploy.onnx import card_of, export
     from netwright.errors import ExportError
-    from netwright.networks.layers import Leaf, Linear, Shape
-    from netwright.networks.training import Training
+    from netwright.networks.layers.basic import Leaf, Linear, Shape
+    from netwright.networks.training.recipe import Training
     from netwright.pipelines.pipeline import TablePipeline, fit
 
     class Determinant(nn.Module):

@@ -11,8 +11,8 @@ import pytest
 import netwright
 from netwright.data.assemble import task
 from netwright.deploy.onnx import card_of, export
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import ImagePipeline, fit
 
 PREDICT = """
@@ -82,7 +82,7 @@ def test_a_large_damaged_file_is_refused(tmp_path: Path) -> None:
     """It is hashed while onnxruntime opens it."""
     from netwright.deploy.model import load
     from netwright.errors import InputError
-    from netwright.networks.tables import Columns
+    from netwright.networks.tabular.columns import Columns
     from netwright.pipelines.pipeline import TablePipeline
 
     x = np.random.default_rng(0).normal(size=(40, 3))

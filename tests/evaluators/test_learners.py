@@ -10,9 +10,9 @@ from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
-from netwright.networks.layers import Linear
-from netwright.networks.tables import Columns
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Linear
+from netwright.networks.tabular.columns import Columns
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.boosting import LightGBM
 from netwright.pipelines.linear import LinearModel
 from netwright.pipelines.pipeline import Pipeline, TablePipeline, fit

@@ -24,8 +24,8 @@ from netwright.evaluators.latency import Latency, time_calls
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import combine
 from netwright.networks.build import build
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.training.recipe import Training
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
 from netwright.trials.metrics import score

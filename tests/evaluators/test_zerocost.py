@@ -12,9 +12,9 @@ from netwright.data.task import Task
 from netwright.errors import InputError
 from netwright.evaluators.zerocost import ZeroCost
 from netwright.interfaces.strategy import Problem
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.proxies import MEASURES, ON_IMAGES
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.training.recipe import Training
+from netwright.networks.zero_cost.scores import MEASURES, ON_IMAGES
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.networks.costs import costs
-from netwright.networks.layers import Network, Shape
+from netwright.networks.layers.basic import Network, Shape
 
 
 def batch(shape: Shape, rows: int, cardinalities: tuple[int, ...] = ()) -> Tensor:

@@ -10,19 +10,9 @@ import torch
 from torch import nn
 
 from netwright.errors import InfeasibleCandidate, NetwrightError, SpaceError
-from netwright.networks.blocks import (
-    MBConv,
-    Recurrent,
-    Residual,
-    Rows,
-    SelfAttention,
-    SqueezeExcitation,
-    StochasticDepth,
-)
 from netwright.networks.build import build
 from netwright.networks.costs import costs
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Conv,
     Dropout,
@@ -35,7 +25,17 @@ from netwright.networks.layers import (
     Shape,
     Skip,
 )
-from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
+from netwright.networks.layers.blocks import (
+    MBConv,
+    Recurrent,
+    Residual,
+    Rows,
+    SelfAttention,
+    SqueezeExcitation,
+    StochasticDepth,
+)
+from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.space.choices import Integer, OneOf
 
 IMAGE, SEQUENCE, ROW = (4, 8, 8), (5, 4), (3,)

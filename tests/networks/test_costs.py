@@ -11,17 +11,9 @@ import pytest
 import torch
 from network_tools import batch, measured, memory
 
-from netwright.networks.blocks import (
-    MBConv,
-    Residual,
-    SelfAttention,
-    SqueezeExcitation,
-    StochasticDepth,
-)
 from netwright.networks.build import build, shape_after
 from netwright.networks.costs import costs
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Conv,
     Dropout,
@@ -36,8 +28,16 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
-from netwright.networks.realmlp import ParametricActivation, Scaling, TargetRange
-from netwright.networks.tables import Columns, OneHot, Periodic
+from netwright.networks.layers.blocks import (
+    MBConv,
+    Residual,
+    SelfAttention,
+    SqueezeExcitation,
+    StochasticDepth,
+)
+from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.tabular.columns import Columns, OneHot, Periodic
+from netwright.networks.tabular.realmlp_layers import ParametricActivation, Scaling, TargetRange
 
 PIXELS = 8 * 8
 IMAGE = (4, 8, 8)

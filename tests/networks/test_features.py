@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.blocks import MBConv, Residual
-from netwright.networks.cells import darts, nas_bench_201
 from netwright.networks.features import bags, networks_in, same
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Conv,
     GlobalPool,
@@ -25,7 +22,10 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
-from netwright.networks.training import Training
+from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.layers.cells import darts, nas_bench_201
+from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.training.recipe import Training
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from netwright.networks.training import Examples
+from netwright.networks.training.loop import Examples
 
 
 def stripes(number: int = 128) -> Examples:

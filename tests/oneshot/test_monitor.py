@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from netwright.networks.augment import Flip
-from netwright.networks.cells import nas_bench_201
-from netwright.networks.layers import Conv, GlobalPool, Linear, Pool
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool
+from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.training.augmentation import Flip
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import (
     MIN_EIGENVALUE,

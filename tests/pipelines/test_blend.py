@@ -10,9 +10,9 @@ import pytest
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.onnx import card_of, export, parity
-from netwright.networks.layers import Linear
-from netwright.networks.tables import Columns
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Linear
+from netwright.networks.tabular.columns import Columns
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.blend import Blend, blended, load_trial, tempered
 from netwright.pipelines.boosting import LightGBM
 from netwright.pipelines.linear import LinearModel

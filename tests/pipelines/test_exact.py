@@ -7,9 +7,9 @@ import pytest
 from netwright.data.assemble import task
 from netwright.data.task import Table
 from netwright.deploy.onnx import card_of, export, parity
-from netwright.networks.layers import Linear
-from netwright.networks.tables import Columns
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Linear
+from netwright.networks.tabular.columns import Columns
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.exact import ExactNumber, exact_numbers
 from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import TablePipeline, fit

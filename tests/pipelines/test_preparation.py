@@ -11,7 +11,7 @@ from step_tools import both, categories, dates, emitted, numbers, texts
 from netwright.data.assemble import task
 from netwright.data.task import Table, Task
 from netwright.errors import BrokenFile, InfeasibleCandidate
-from netwright.networks.training import Training
+from netwright.networks.training.recipe import Training
 from netwright.pipelines import pipeline as pipelines
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.distinct import distinct

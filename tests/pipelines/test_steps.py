@@ -8,7 +8,7 @@ from step_tools import categories, numbers, run
 
 from netwright.data.columns import MISSING_DATE
 from netwright.data.task import Column, Images, Table, Task
-from netwright.networks.training import Training
+from netwright.networks.training.recipe import Training
 from netwright.pipelines import pipeline
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.nodes import Nodes

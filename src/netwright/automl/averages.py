@@ -18,8 +18,8 @@ from netwright.automl.ensembles import Choice, mean_known
 from netwright.data.task import Task
 from netwright.errors import BrokenFile, RunError
 from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
-from netwright.networks.members import members_in
-from netwright.networks.training import Training
+from netwright.networks.tabular.batch_ensemble import members_in
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.blend import (
     Blend,
     blended,

@@ -11,10 +11,12 @@ from importlib.util import find_spec
 
 from netwright.automl.brief import Brief, epochs, patience
 from netwright.errors import InputError, closest, expected
-from netwright.networks.layers import Activation_, Dropout, Linear, Network, Skip
-from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
-from netwright.networks.tabular import realmlp, tabm
-from netwright.networks.training import AdamW, Cosine, OneCycle, Training
+from netwright.networks.layers.basic import Activation_, Dropout, Linear, Network, Skip
+from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
+from netwright.networks.tabular.recipes import realmlp, tabm
+from netwright.networks.training.optimizers import AdamW
+from netwright.networks.training.recipe import Training
+from netwright.networks.training.schedules import Cosine, OneCycle
 from netwright.pipelines.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.forests import ExtraTrees, RandomForest

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from netwright.automl.brief import Brief, epochs, patience
 from netwright.automl.families import families
-from netwright.networks.augment import Crop, Cutout, Flip
-from netwright.networks.blocks import MBConv, Residual
-from netwright.networks.layers import Activation_, Conv, Dropout, GlobalPool, Linear, Network
-from netwright.networks.training import AdamW, Cosine, OneCycle, Training
+from netwright.networks.layers.basic import Activation_, Conv, Dropout, GlobalPool, Linear, Network
+from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.training.augmentation import Crop, Cutout, Flip
+from netwright.networks.training.optimizers import AdamW
+from netwright.networks.training.recipe import Training
+from netwright.networks.training.schedules import Cosine, OneCycle
 from netwright.pipelines.pipeline import ImagePipeline, Pipeline
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 from netwright.space.space import Space

@@ -11,8 +11,9 @@ from netwright.cli import screen
 from netwright.cli.screen import say
 from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError
 from netwright.files.folder import Folder
-from netwright.networks.drawing import outline, svg
-from netwright.networks.training import Training
+from netwright.networks.drawing.outline import outline
+from netwright.networks.drawing.svg import svg
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary

@@ -9,7 +9,7 @@ from netwright.data.task import Task
 from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.costs import costs
-from netwright.networks.training import Training
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.space import Space

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.features import Bag, Bags, bags, networks_in, same
-from netwright.networks.graph import Graph
-from netwright.networks.layers import Layer
+from netwright.networks.layers.basic import Layer
+from netwright.networks.layers.graph import Graph
 from netwright.space.candidate import Candidate
 from netwright.space.decisions import children
 from netwright.space.space import Space

@@ -17,8 +17,8 @@ from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.build import build
-from netwright.networks.probing import Probe
-from netwright.networks.proxies import MEASURES, ON_IMAGES, measured
+from netwright.networks.zero_cost.probes import Probe
+from netwright.networks.zero_cost.scores import MEASURES, ON_IMAGES, measured
 from netwright.pipelines.models import Inputs
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, recipe_of, target_of
 from netwright.space.space import Space
@@ -34,10 +34,10 @@ _TABLES = ("nwot", "synflow", "flops")
 class ZeroCost:
     """Scores of a candidate's untrained network on one batch of training rows; the more the better.
 
-    `scores`: names of `netwright.networks.proxies.MEASURES`, and "parameters" or "flops"; empty:
-    those of AZ-NAS for images, "nwot", "synflow" and "flops" for tables. `rows`: of the batch, the
-    same for all candidates. Initial weights are drawn from the trial's seed. Raises InputError for
-    a score that is unknown, or that looks at pixels where there are none.
+    `scores`: names of `netwright.networks.zero_cost.scores.MEASURES`, and "parameters" or "flops";
+    empty: those of AZ-NAS for images, "nwot", "synflow" and "flops" for tables. `rows`: of the
+    batch, the same for all candidates. Initial weights are drawn from the trial's seed. Raises
+    InputError for a score that is unknown, or that looks at pixels where there are none.
     """
 
     space: Space[Any]

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.errors import NetwrightError
 from netwright.networks.build import composite, located, resolve
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     ACTIVATIONS,
     Composite,
     Conv,

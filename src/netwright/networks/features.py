@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from netwright.networks.blocks import Residual
-from netwright.networks.graph import Graph, canonical
-from netwright.networks.layers import Layer, Leaf, Network, Skip
+from netwright.networks.layers.basic import Layer, Leaf, Network, Skip
+from netwright.networks.layers.blocks import Residual
+from netwright.networks.layers.graph import Graph, canonical
 from netwright.space.decisions import children
 
 _MOST_PATHS = 300

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from netwright.errors import InputError, expected
-from netwright.networks.augment import Augmentation
-from netwright.networks.training import Examples
+from netwright.networks.training.augmentation import Augmentation
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.checkpoints import Checkpoint
 
 

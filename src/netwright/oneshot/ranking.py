@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import SpaceError, plural
-from netwright.networks.training import Examples, Training, train
+from netwright.networks.training.loop import Examples, train
+from netwright.networks.training.recipe import Training
 from netwright.oneshot import monitor
 from netwright.oneshot.epochs import Feed
 from netwright.oneshot.monitor import Finding

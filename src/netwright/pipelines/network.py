@@ -20,10 +20,11 @@ from netwright.errors import BrokenFile, ExportError, InfeasibleCandidate, Phras
 from netwright.files.arrays import read_tensors
 from netwright.files.folder import Folder
 from netwright.networks.build import build
-from netwright.networks.members import best_members, member_outputs, prune
-from netwright.networks.morphing import Inheritance, morph
-from netwright.networks.starting import start as start_from_data
-from netwright.networks.training import Curve, Examples, Training, outputs, train
+from netwright.networks.morphism.morph import Inheritance, morph
+from netwright.networks.tabular.batch_ensemble import best_members, member_outputs, prune
+from netwright.networks.training.data_dependent_init import start as start_from_data
+from netwright.networks.training.loop import Curve, Examples, outputs, train
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.models import Arrays, Inputs
 from netwright.pipelines.nodes import OPSET, Nodes
 

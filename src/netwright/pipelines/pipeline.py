@@ -23,8 +23,9 @@ from netwright.data.task import Features, Images, Table, Task
 from netwright.errors import BrokenFile, InputError, NetwrightError, Phrase, expected
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
-from netwright.networks.morphing import Inheritance
-from netwright.networks.training import Examples, Training
+from netwright.networks.morphism.morph import Inheritance
+from netwright.networks.training.loop import Examples
+from netwright.networks.training.recipe import Training
 from netwright.pipelines import network
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.distinct import distinct

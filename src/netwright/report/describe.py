@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from itertools import groupby
 from typing import Any
 
-from netwright.networks.training import Training
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.models import Learner
 from netwright.space.candidate import Candidate
 

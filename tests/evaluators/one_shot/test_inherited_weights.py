@@ -15,9 +15,9 @@ from sklearn.datasets import load_digits
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.interfaces.strategy import Problem
-from netwright.networks.blocks import Residual
-from netwright.networks.layers import Conv, GlobalPool, Linear, Network
-from netwright.networks.training import Examples
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Network
+from netwright.networks.layers.blocks import Residual
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.single_path.samplers import Drawn, Sandwich
 from netwright.oneshot.single_path.training import Sampled, SampledSearch
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights

@@ -24,9 +24,9 @@ from netwright.evaluators.wrappers import cached, combine
 from netwright.interfaces.evaluator import capabilities_of
 from netwright.interfaces.preparation import Preparation, Shortlist
 from netwright.interfaces.strategy import Problem
-from netwright.networks.augment import Flip
-from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Pool, Skip
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, Dropout, GlobalPool, Linear, Pool, Skip
+from netwright.networks.training.augmentation import Flip
+from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient, WeightSteps
 from netwright.oneshot.safeguards import UNWATCHED, Honesty
@@ -149,7 +149,7 @@ def test_numbers_and_tables_are_searched_as_well(number_task: Task, tmp_path: Pa
         OneOf({"none": (), "wide": Linear(16, activation="relu")}),
         Dropout(Float(0.0, 0.2)), Linear(),
     )  # fmt: skip
-    from netwright.networks.tables import Columns, OneHot
+    from netwright.networks.tabular.columns import Columns, OneHot
 
     space = Space(TablePipeline(Training((Columns(Skip(), OneHot()), *network))))
     with pytest.raises(SpaceError, match="open in a choice that can be mixed"):

@@ -11,9 +11,9 @@ from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
-from netwright.networks.layers import Linear
-from netwright.networks.tables import Columns
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Linear
+from netwright.networks.tabular.columns import Columns
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.boosting import LightGBM
 from netwright.pipelines.categories import Categories
 from netwright.pipelines.linear import LinearModel

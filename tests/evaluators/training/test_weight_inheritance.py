@@ -21,11 +21,11 @@ from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.training.weight_inheritance import Heritage, begin
 from netwright.evaluators.wrappers import combine
 from netwright.interfaces.evaluator import capabilities_of
-from netwright.networks.blocks import Residual
-from netwright.networks.layers import Conv, GlobalPool, Linear
-from netwright.networks.morphing import Inheritance
-from netwright.networks.tables import Columns
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.blocks import Residual
+from netwright.networks.morphism.morph import Inheritance
+from netwright.networks.tabular.columns import Columns
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import TablePipeline, as_pipeline, load
 from netwright.space.choices import Float, Integer, OneOf, Repeat

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.layers import Conv, GlobalPool, Linear, Pool
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool
 from netwright.oneshot.gradient import bilevel
 from netwright.oneshot.gradient.bilevel import first_order, second_order
 from netwright.oneshot.gradient.supernet import Supernet

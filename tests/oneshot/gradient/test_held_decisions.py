@@ -10,8 +10,8 @@ import pytest
 import torch
 from oneshot_tools import stripes
 
-from netwright.networks.layers import Conv, Dropout, GlobalPool, Linear, Network, Pool, Skip
-from netwright.networks.training import Training
+from netwright.networks.layers.basic import Conv, Dropout, GlobalPool, Linear, Network, Pool, Skip
+from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.finalize import conclude
 from netwright.oneshot.gradient.held_decisions import fixed_to_held, values_everywhere
 from netwright.oneshot.gradient.relaxations import DARTS

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from netwright.networks.blocks import Residual
 from netwright.networks.build import build
-from netwright.networks.cells import nas_bench_201
-from netwright.networks.layers import Conv, GlobalPool, Linear, Network, Pool, Skip
-from netwright.networks.training import Examples
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Network, Pool, Skip
+from netwright.networks.layers.blocks import Residual
+from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.gradient.costs import CostTerm, expected_cost, table
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.search import GradientSearch, halves

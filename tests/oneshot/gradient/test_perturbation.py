@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import Conv, GlobalPool, Linear, Pool, Skip
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool, Skip
+from netwright.networks.layers.graph import Graph, Node
 from netwright.oneshot.gradient.perturbation import decisions_to_make, perturbed
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.settings import Gradient

@@ -10,11 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InputError, InvalidCandidate, SpaceError
-from netwright.networks.blocks import MBConv, Residual
 from netwright.networks.build import build
-from netwright.networks.cells import darts, nas_bench_201
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Conv,
     Dropout,
@@ -24,6 +21,9 @@ from netwright.networks.layers import (
     Pool,
     Skip,
 )
+from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.layers.cells import darts, nas_bench_201
+from netwright.networks.layers.graph import Graph, Node
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
 from netwright.space.space import Space

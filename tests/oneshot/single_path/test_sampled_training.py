@@ -14,8 +14,7 @@ from oneshot_tools import stripes
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, RunError
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Conv,
     Dropout,
     GlobalPool,
@@ -25,7 +24,8 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
-from netwright.networks.training import Examples, loss_of
+from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.training.loop import Examples, loss_of
 from netwright.oneshot.single_path.samplers import (
     Drawn,
     Sampler,

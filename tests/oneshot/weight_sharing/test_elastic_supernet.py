@@ -14,12 +14,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.errors import InfeasibleCandidate, InputError, InvalidCandidate, SpaceError
-from netwright.networks.blocks import MBConv, Recurrent, Residual, Rows, SelfAttention
 from netwright.networks.build import build
-from netwright.networks.cells import darts, nas_bench_101, nas_bench_201
 from netwright.networks.costs import costs
-from netwright.networks.graph import Chain, Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Add,
     Composite,
@@ -36,8 +33,11 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
-from netwright.networks.tables import Columns, Embedding, OneHot, Periodic
-from netwright.networks.training import Training
+from netwright.networks.layers.blocks import MBConv, Recurrent, Residual, Rows, SelfAttention
+from netwright.networks.layers.cells import darts, nas_bench_101, nas_bench_201
+from netwright.networks.layers.graph import Chain, Graph, Node
+from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
+from netwright.networks.training.recipe import Training
 from netwright.oneshot.weight_sharing import elastic_supernet as sharing
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrated
 from netwright.space.candidate import Candidate

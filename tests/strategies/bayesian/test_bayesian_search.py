@@ -17,8 +17,8 @@ from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
 from netwright.interfaces.strategy import Problem
-from netwright.networks.cells import nas_bench_201_cell
 from netwright.networks.features import bags
+from netwright.networks.layers.cells import nas_bench_201_cell
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
@@ -458,7 +458,7 @@ def test_features_of_graphs_find_better_cells() -> None:
 
 def test_it_takes_a_model_of_two_kinds_of_networks() -> None:
     """None of the first trials has a cell in it: the first one must not break the model."""
-    from netwright.networks.layers import Conv, GlobalPool, Linear
+    from netwright.networks.layers.basic import Conv, GlobalPool, Linear
 
     plain: Any = Conv(OneOf(*range(8, 40)))
     space: Space[Any] = Space(

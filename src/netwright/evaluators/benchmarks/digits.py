@@ -13,9 +13,7 @@ from netwright.data.builtin import load_builtin
 from netwright.data.splits import holdout
 from netwright.data.task import Images, Part, Task, fingerprint
 from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
-from netwright.networks.cells import relu_conv
-from netwright.networks.graph import Graph, Node
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Conv,
     GlobalPool,
@@ -24,7 +22,9 @@ from netwright.networks.layers import (
     Skip,
     Zero,
 )
-from netwright.networks.training import Training
+from netwright.networks.layers.cells import relu_conv
+from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.training.recipe import Training
 from netwright.space.choices import OneOf, Shared
 from netwright.space.space import Space
 

@@ -9,7 +9,7 @@ import torch
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
 from netwright.interfaces.evaluator import Capabilities
-from netwright.networks.training import Examples, outputs
+from netwright.networks.training.loop import Examples, outputs
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrated
 from netwright.trials.metrics import METRICS, Kind, score
 from netwright.trials.trial import Job, Metrics

@@ -19,7 +19,7 @@ from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.evaluators.one_shot.supernet_setup import Opened
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.build import build
-from netwright.networks.training import Examples
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.epochs import split
 from netwright.oneshot.monitor import Finding
 from netwright.oneshot.ranking import Short, drawn_from, ranked

@@ -16,9 +16,10 @@ from netwright.data.task import Task
 from netwright.errors import BrokenFile, InputError, Phrase, expected
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
-from netwright.networks.layers import Network
-from netwright.networks.tables import Columns
-from netwright.networks.training import Examples, Training
+from netwright.networks.layers.basic import Network
+from netwright.networks.tabular.columns import Columns
+from netwright.networks.training.loop import Examples
+from netwright.networks.training.recipe import Training
 from netwright.oneshot.epochs import Feed
 from netwright.oneshot.gradient.held_decisions import parts_of, values_everywhere
 from netwright.pipelines.models import Inputs

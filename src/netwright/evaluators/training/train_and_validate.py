@@ -19,7 +19,8 @@ from netwright.errors import InputError, expected
 from netwright.evaluators.training.weight_inheritance import Heritage, begin, leave
 from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import MakeStrategy
-from netwright.networks.training import Examples, Training, train
+from netwright.networks.training.loop import Examples, train
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.network import FittedNetwork
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
@@ -47,7 +48,7 @@ class TrainAndValidate:
     nor `epochs`, and leaves files of its own in place of the weights.
 
     `inherit` above 0: a trial whose proposal names parents starts from the weights of the one that
-    gives it most of its own (`netwright.networks.morphing`). It trains the share `inherit` of its
+    gives it most of its own (`netwright.networks.morphism.morph`). It trains the share `inherit` of its
     epochs when it computes the parent's function, and more the more of its weights are new, up to
     all of them. What was inherited is the metric `inherited` and stands in `about.json`; where the
     parent's weights are gone that says so, and the trial trains from scratch. Off (0) by default:

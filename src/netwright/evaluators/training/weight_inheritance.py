@@ -13,8 +13,8 @@ from netwright.data.task import Task
 from netwright.errors import BrokenFile, InvalidCandidate
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
-from netwright.networks.morphing import Inheritance
-from netwright.networks.training import Training
+from netwright.networks.morphism.morph import Inheritance
+from netwright.networks.training.recipe import Training
 from netwright.pipelines.network import WEIGHTS
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, heir, load
 from netwright.space.candidate import Candidate

@@ -10,7 +10,7 @@ from math import inf, isfinite
 import torch
 from torch import nn
 
-from netwright.networks.training import Examples
+from netwright.networks.training.loop import Examples
 from netwright.oneshot import monitor
 from netwright.oneshot.epochs import half_cosine, seed_of
 from netwright.oneshot.gradient.perturbation import decisions_to_make, perturbed

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InputError, expected
-from netwright.networks.graph import is_dead
-from netwright.networks.layers import (
+from netwright.networks.layers.basic import (
     Activation,
     Add,
     Composite,
@@ -19,6 +18,7 @@ from netwright.networks.layers import (
     Pool,
     Shape,
 )
+from netwright.networks.layers.graph import is_dead
 
 Pick = tuple[tuple[str, int], ...]
 """Decisions and the places of their options, all of which have to be chosen."""

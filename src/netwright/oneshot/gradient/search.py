@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
-from netwright.networks.training import Examples
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled, split
 from netwright.oneshot.gradient.discretize import derived

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from netwright.networks.training import Examples
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.gradient.search import GradientSearch, pairs
 from netwright.oneshot.gradient.supernet_scoring import batch_statistics
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.training import Examples, loss_of
+from netwright.networks.training.loop import Examples, loss_of
 from netwright.oneshot.gradient import costs
 from netwright.oneshot.gradient.bilevel import first_order, second_order
 from netwright.oneshot.gradient.settings import Gradient

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.training import Examples
+from netwright.networks.training.loop import Examples
 from netwright.oneshot.epochs import Feed
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.ranking import chance, score

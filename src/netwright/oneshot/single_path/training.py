@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
-from netwright.networks.training import Examples, loss_of
+from netwright.networks.training.loop import Examples, loss_of
 from netwright.oneshot.checkpoints import Checkpoint
 from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled
 from netwright.oneshot.single_path.samplers import Sampler, Source, Step, Uniform

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.layers import Blocks, Leaf, Shape
+from netwright.networks.layers.basic import Blocks, Leaf, Shape
 
 Stand: TypeAlias = tuple[Leaf, Shape]
 """A leaf, and the shape that reaches it."""

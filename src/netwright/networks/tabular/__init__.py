@@ -1,0 +1,1 @@
+"""Networks for tables: columns in, embeddings of numbers, RealMLP, TabM."""

@@ -1,0 +1,210 @@
+"""Layers for tables: one row of numbers and category codes in, one vector out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate, expected, plural
+from netwright.networks.layers.basic import (
+    Add,
+    Blocks,
+    Composite,
+    Given,
+    Leaf,
+    Network,
+    Shape,
+    Skip,
+    need_positive,
+)
+
+CARDINALITIES = Given("cardinalities")
+
+
+class _OneHot(nn.Module):
+    """Whole-number codes (batch, columns) -> (batch, sum of cardinalities - 1)."""
+
+    column: Tensor
+    code: Tensor
+
+    def __init__(self, cardinalities: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = [(i, code) for i, n in enumerate(cardinalities) for code in range(1, n)]
+        self.register_buffer("column", torch.tensor([i for i, _ in pairs], dtype=torch.int64))
+        self.register_buffer("code", torch.tensor([code for _, code in pairs]).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.index_select(1, self.column) == self.code).float()
+
+
+@dataclass(frozen=True)
+class OneHot(Leaf):
+    """Category codes as one number for each known value; the unseen code 0 is all zeros."""
+
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _OneHot(_of_columns(self.cardinalities, shape))
+
+
+class _Embedding(nn.Module):
+    """Whole-number codes (batch, columns) -> (batch, columns x size)."""
+
+    start: Tensor
+
+    def __init__(self, cardinalities: tuple[int, ...], size: int) -> None:
+        super().__init__()
+        starts = [sum(cardinalities[:i]) for i in range(len(cardinalities))]
+        self.register_buffer("start", torch.tensor(starts, dtype=torch.int64))
+        self.table = nn.Embedding(sum(cardinalities), size)
+        with torch.no_grad():
+            self.table.weight.mul_(0.3)
+            self.table.weight[starts] = 0.0  # never seen in training: it says nothing
+
+    def forward(self, x: Tensor) -> Tensor:
+        vectors: Tensor = self.table(x.long() + self.start)  # (batch, columns, size)
+        return vectors.flatten(1)
+
+
+@dataclass(frozen=True)
+class Embedding(Leaf):
+    """Category codes as learnt vectors of `size`; the unseen code 0 is all zeros."""
+
+    size: int = 8
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _Embedding(_of_columns(self.cardinalities, shape), self.size)
+
+
+class _Codes(nn.Module):
+    """Whole-number codes (batch, columns): those of few values one-hot, then the others learnt."""
+
+    few: Tensor
+    many: Tensor
+
+    def __init__(self, cardinalities: tuple[int, ...], most: int, size: int) -> None:
+        super().__init__()
+        few = [i for i, n in enumerate(cardinalities) if n - 1 <= most]
+        many = [i for i, n in enumerate(cardinalities) if n - 1 > most]
+        self.register_buffer("few", torch.tensor(few, dtype=torch.int64))
+        self.register_buffer("many", torch.tensor(many, dtype=torch.int64))
+        self.onehot = _OneHot(tuple(cardinalities[i] for i in few))
+        self.embedding = _Embedding(tuple(cardinalities[i] for i in many), size) if many else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.embedding is None:
+            found: Tensor = self.onehot(x)
+            return found
+        vectors: Tensor = self.embedding(x.index_select(1, self.many))
+        if not len(self.onehot.column):
+            return vectors
+        return torch.cat([self.onehot(x.index_select(1, self.few)), vectors], 1)
+
+
+@dataclass(frozen=True)
+class Codes(Leaf):
+    """Category codes: `OneHot` for columns of at most `most` known values, else an `Embedding`."""
+
+    most: int = 9
+    size: int = 8
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def build(self, shape: Shape) -> nn.Module:
+        need_positive(self, "size")
+        return _Codes(_of_columns(self.cardinalities, shape), self.most, self.size)
+
+
+class _Periodic(nn.Module):
+    """Numbers (batch, columns) -> (batch, columns x size): Gorishniy et al. 2022, sec. 3.3."""
+
+    blocks: ClassVar[Blocks] = {"weight": (1, 2, 1)}  # for sines, for cosines
+
+    def __init__(self, columns: int, size: int, frequencies: int, sigma: float) -> None:
+        super().__init__()
+        self.frequency = nn.Parameter(torch.randn(columns, frequencies) * sigma)
+        bound = 1 / math.sqrt(2 * frequencies)
+        self.weight = nn.Parameter(
+            torch.empty(columns, 2 * frequencies, size).uniform_(-bound, bound)
+        )
+        self.bias = nn.Parameter(torch.empty(columns, size).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        angle = 2 * math.pi * self.frequency * x.unsqueeze(-1)  # (batch, columns, frequencies)
+        waves = torch.cat([angle.sin(), angle.cos()], -1)  # (batch, columns, 2 frequencies)
+        mixed = torch.matmul(waves.transpose(0, 1), self.weight).transpose(0, 1)
+        return torch.relu(mixed + self.bias).flatten(1)  # (batch, columns x size)
+
+
+@dataclass(frozen=True)
+class Periodic(Leaf):
+    """Each number as sines and cosines of learnt frequencies, then a dense layer of its own.
+
+    "PLR" of Gorishniy et al. 2022 (2203.05556): `size` numbers come out for each column; `sigma`
+    is the deviation from which the frequencies start.
+    """
+
+    size: int = 8
+    frequencies: int = 16
+    sigma: float = 0.3
+
+    def build(self, shape: Shape) -> nn.Module:
+        if len(shape) != 1:
+            raise InfeasibleCandidate(expected("input", "columns", shape))
+        need_positive(self, "size", "frequencies")
+        return _Periodic(shape[0], self.size, self.frequencies, self.sigma)
+
+
+@dataclass(frozen=True)
+class Columns(Composite):
+    """Splits a row into numbers and category codes, and puts what becomes of them side by side.
+
+    The last columns are the codes, as many as there are `cardinalities`; there may be none of
+    either kind. Codes are left out where none of their columns knows a value.
+    """
+
+    numeric: Network = Skip()  # noqa: RUF009  # frozen
+    categorical: Network = OneHot()  # frozen
+    cardinalities: tuple[int, ...] | Given = CARDINALITIES
+
+    def assemble(self, shape: Shape, add: Add) -> Shape:
+        codes = len(known(self.cardinalities))
+        if len(shape) != 1 or shape[0] < codes:
+            raise InfeasibleCandidate(
+                f"Columns takes rows of at least {plural(codes, 'column')}, got {shape}."
+            )
+        widths: list[int] = []
+        if numbers := shape[0] - codes:
+            widths += add("numeric", self.numeric, (numbers,))
+        if codes and max(known(self.cardinalities)) > 1:
+            widths += add("categorical", self.categorical, (codes,))
+        if not widths:
+            raise InfeasibleCandidate("Columns must have a number or a known category, got none.")
+        return (sum(widths),)
+
+    def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
+        numbers = x.shape[1] - len(known(self.cardinalities))
+        slices = {"numeric": x[:, :numbers], "categorical": x[:, numbers:]}
+        found = [parts[name](slices[name]) for name in ("numeric", "categorical") if name in parts]
+        return torch.cat(found, 1) if len(found) > 1 else found[0]
+
+
+def known(cardinalities: tuple[int, ...] | Given) -> tuple[int, ...]:
+    """The cardinalities, which `build` has been given by now."""
+    if isinstance(cardinalities, Given):
+        raise InfeasibleCandidate("cardinalities must be given to build. Pass cardinalities=().")
+    return cardinalities
+
+
+def _of_columns(cardinalities: tuple[int, ...] | Given, shape: Shape) -> tuple[int, ...]:
+    """The cardinalities, one for each column of code."""
+    found = known(cardinalities)
+    if shape != (len(found),):
+        raise InfeasibleCandidate(
+            expected("input", f"{plural(len(found), 'column')} of codes", shape)
+        )
+    return found

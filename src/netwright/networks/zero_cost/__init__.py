@@ -1,0 +1,1 @@
+"""What an untrained network tells after one batch."""

@@ -1,0 +1,238 @@
+"""Every layer: its costs are those of the module it builds, and the module runs as ONNX."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from itertools import product
+from typing import Any, get_args
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from network_tools import batch, measured
+from torch import nn
+
+from netwright.deploy.operators import OPERATORS
+from netwright.networks.build import build
+from netwright.networks.costs import costs
+from netwright.networks.layers.basic import (
+    Activation,
+    Activation_,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Linear,
+    Network,
+    Norm,
+    Pool,
+    Shape,
+    Skip,
+    Zero,
+)
+from netwright.networks.layers.blocks import (
+    MBConv,
+    Recurrent,
+    Residual,
+    Rows,
+    SelfAttention,
+    SqueezeExcitation,
+    StochasticDepth,
+)
+from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.tabular.batch_ensemble import MemberHeads, MemberLinear, Members
+from netwright.networks.tabular.columns import Codes, Columns, Embedding, OneHot, Periodic
+from netwright.networks.tabular.numeric_embeddings import PeriodicLinear, PiecewiseLinear
+from netwright.networks.tabular.realmlp_layers import (
+    NTKLinear,
+    ParametricActivation,
+    Scaling,
+    TargetRange,
+)
+from netwright.pipelines.network import _onnx_graph
+
+IMAGE, SEQUENCE, ROW = (8, 9, 12), (7, 8), (6,)
+CARDINALITIES = (4, 3)
+GIVEN: dict[str, Any] = {"outputs": 3, "cardinalities": CARDINALITIES}
+ACTIVATIONS = get_args(Activation_)
+
+CELL = Graph(
+    {
+        "a": Node({"in": Conv()}),
+        "b": Node({"in": Skip(), "a": Conv(kernel=1)}, then=Activation("gelu")),
+        "out": Node({"a": Pool("avg"), "b": Zero(), "in": Skip()}, combine="concat"),
+    }
+)
+
+IMAGES: tuple[Network, ...] = (
+    Conv(),
+    Conv(16, kernel=5),
+    Conv(6, kernel=1, activation="none"),
+    Conv(16, stride=2),
+    Conv(16, kernel=2, stride=2, padding=0),
+    Conv(16, kernel=4, padding=1),
+    Conv(dilation=2),
+    Conv(12, dilation=3, stride=2),
+    Conv(16, groups=4),
+    Conv(groups=8),
+    Conv(16, separable=True),
+    Conv(4, kernel=5, stride=2, separable=True, normalisation="none"),
+    Conv(separable=True, dilation=2, normalisation="group"),
+    Conv(16, groups=3, separable=True),
+    *(Conv(6, normalisation=kind) for kind in ("none", "batch", "layer", "group")),
+    *(Conv(activation=kind) for kind in ACTIVATIONS),
+    *(Norm(kind) for kind in ("none", "batch", "layer", "group")),
+    *(Pool(kind, 3, stride) for kind, stride in product(("max", "avg"), (1, 2))),
+    Pool("max", kernel=2, stride=2, padding=0),
+    Pool("avg", kernel=2, stride=2, padding=0),
+    GlobalPool(),
+    GlobalPool("max"),
+    (Flatten(), Linear(5)),
+    Dropout(0.5),
+    Zero(),
+    Skip(),
+    Rows(),
+    (Rows(), Recurrent(6)),
+    SqueezeExcitation(),
+    SqueezeExcitation(0.01),
+    SqueezeExcitation(2.0),
+    MBConv(),
+    MBConv(16, stride=2),
+    MBConv(expand=1, kernel=5),
+    MBConv(12, expand=6, squeeze=0.25, activation="silu", drop=0.1),
+    Residual((Conv(), Conv(activation="none"))),
+    Residual((Conv(12), Conv(16, stride=2))),
+    Residual((Norm("layer"), SelfAttention(2), StochasticDepth(0.2))),
+    SelfAttention(1),
+    SelfAttention(4),
+    CELL,
+)
+SEQUENCES: tuple[Network, ...] = (
+    Linear(5),
+    *(Linear(5, normalisation=kind) for kind in ("batch", "layer")),
+    *(Norm(kind) for kind in ("none", "batch", "layer")),
+    GlobalPool(),
+    GlobalPool("max"),
+    Flatten(),
+    *(Recurrent(6, kind, both) for kind, both in product(("gru", "lstm"), (False, True))),
+    SelfAttention(1),
+    SelfAttention(8),
+    Residual((Norm("layer"), Linear(16, activation="gelu"), Linear(8))),
+    Residual(Linear(5)),
+    Scaling(),
+    NTKLinear(5),
+    ParametricActivation(),
+    MemberLinear(5),
+    MemberLinear(5, "none", before=False),
+    MemberHeads(),
+    MemberHeads(1),
+    Graph({"out": Node({"in": Linear(4)}, combine="concat", then=Recurrent(3))}),
+)
+ROWS: tuple[Network, ...] = (
+    Linear(),
+    *(Linear(12, normalisation=kind) for kind in ("none", "batch", "layer", "group")),
+    *(Linear(5, activation=kind) for kind in ACTIVATIONS),
+    *(Norm(kind) for kind in ("none", "batch", "layer", "group")),
+    *(Activation(kind) for kind in ACTIVATIONS),
+    Periodic(),
+    Periodic(3, frequencies=5, sigma=1.0),
+    PeriodicLinear(),
+    PeriodicLinear(2, frequencies=5, sigma=1.0),
+    PiecewiseLinear(),
+    PiecewiseLinear(5, 3),
+    Scaling(),
+    NTKLinear(),
+    *(ParametricActivation(kind) for kind in ("selu", "mish", "none")),
+    (NTKLinear(1), TargetRange()),
+    (Members(4), MemberLinear(5), Dropout(0.1), MemberHeads(1), TargetRange()),
+    (Columns(PiecewiseLinear(4, 3), Codes(2, 3)), Members(3, "signs"), MemberHeads()),
+    Columns(),
+    Columns(categorical=Codes()),
+    Columns(categorical=Codes(most=0)),
+    Columns(numeric=Periodic(4), categorical=Embedding(3)),
+    Columns(cardinalities=()),
+    Columns(categorical=OneHot((3, 3, 4, 4, 2, 3)), cardinalities=(3, 3, 4, 4, 2, 3)),
+    (Columns(numeric=Norm("batch")), Residual((Linear(9), Linear(9))), Linear()),
+    Graph({"a": Node({"in": Linear(3)}), "b": Node({"in": Skip(), "a": Skip()}, "concat")}),
+)
+CASES = (
+    [(layer, IMAGE) for layer in IMAGES]
+    + [(layer, SEQUENCE) for layer in SEQUENCES]
+    + [(layer, ROW) for layer in ROWS]
+    + [
+        (OneHot(), (2,)),
+        (OneHot((2, 1)), (2,)),
+        (Codes(most=2), (2,)),
+        (Embedding(), (2,)),
+        (Embedding(5, (4, 2)), (2,)),
+    ]
+)
+NAMES = [f"{i}-{type(layer).__name__}" for i, (layer, _) in enumerate(CASES)]
+every_layer = pytest.mark.parametrize(("layer", "shape"), CASES, ids=NAMES)
+
+
+def codes_in(layer: Network) -> tuple[int, ...]:
+    """The cardinalities of the columns of a case that hold codes."""
+    first = layer[0] if isinstance(layer, tuple) else layer
+    if not isinstance(first, Columns | OneHot | Embedding | Codes):
+        return ()
+    return first.cardinalities if isinstance(first.cardinalities, tuple) else CARDINALITIES
+
+
+@every_layer
+def test_costs_are_those_of_the_built_module(layer: Network, shape: Shape) -> None:
+    module = build(layer, shape, **GIVEN)
+    said = costs(layer, shape, **GIVEN)
+    x = batch(shape, 1, codes_in(layer))
+    assert (said.shape, said.parameters, said.flops) == measured(module, x)
+
+
+def exported(module: nn.Module, x: torch.Tensor) -> onnxruntime.InferenceSession:
+    file = BytesIO()
+    axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": axes}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates this exporter; traces warn
+        torch.onnx.export(module.eval(), (x,), file, dynamo=False, opset_version=18, **names)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(file.getvalue(), options, ["CPUExecutionProvider"])
+
+
+@every_layer
+def test_the_module_runs_as_onnx_at_any_batch(layer: Network, shape: Shape) -> None:
+    module = build(layer, shape, **GIVEN)
+    module(batch(shape, 4, codes_in(layer)))  # in training: batch norms have seen something
+    session = exported(module, batch(shape, 2, codes_in(layer)))
+    for rows in (1, 5):
+        x = batch(shape, rows, codes_in(layer))
+        (found,) = session.run(["y"], {"x": x.numpy()})
+        with torch.no_grad():
+            wanted = module(x).numpy()
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@every_layer
+def test_operators_of_each_layer_are_in_the_table(layer: Network, shape: Shape) -> None:
+    graph = _onnx_graph(build(layer, shape, **GIVEN), shape)
+    assert {(node.domain, node.op_type) for node in graph.node} <= OPERATORS
+
+
+def multiply_adds(layer: Network, shape: Shape) -> int:
+    """FLOPs are 2 for each."""
+    return costs(layer, shape, **GIVEN).flops // 2
+
+
+def test_flops_are_twice_the_multiply_adds_counted_by_hand() -> None:
+    assert multiply_adds(Conv(16, kernel=5, stride=2), (8, 9, 12)) == (5 * 6) * 16 * 8 * 5 * 5
+    assert multiply_adds(Conv(16, groups=4), (8, 9, 12)) == (9 * 12) * 16 * (8 // 4) * 3 * 3
+    assert multiply_adds(Conv(16, separable=True), (8, 9, 12)) == (9 * 12) * (8 * 3 * 3 + 8 * 16)
+    assert multiply_adds(Linear(5), (7, 8)) == 7 * 8 * 5
+    queries_keys_values_out, scores_and_mixing = 7 * 8 * 8 * 4, 2 * 7 * 7 * 8
+    assert multiply_adds(SelfAttention(2), (7, 8)) == queries_keys_values_out + scores_and_mixing
+    both_ways, gates = 2, 4
+    assert multiply_adds(Recurrent(6, "lstm", True), (7, 8)) == both_ways * 7 * gates * 6 * (8 + 6)
+    assert multiply_adds((Norm(), Activation("gelu"), Pool()), (8, 9, 12)) == 0

@@ -1,0 +1,606 @@
+"""A child computes what its parent does, or says why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from network_tools import batch
+from torch import Tensor, nn
+
+from netwright.errors import InfeasibleCandidate, SpaceError
+from netwright.networks.build import build
+from netwright.networks.layers.basic import (
+    Activation,
+    Activation_,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Leaf,
+    Linear,
+    Network,
+    Norm,
+    Pool,
+    Shape,
+    Skip,
+    Zero,
+)
+from netwright.networks.layers.blocks import (
+    MBConv,
+    Recurrent,
+    Residual,
+    Rows,
+    SelfAttention,
+    SqueezeExcitation,
+)
+from netwright.networks.layers.cells import darts_cell, nas_bench_101_cell, nas_bench_201_cell
+from netwright.networks.layers.graph import Chain, Graph, Node
+from netwright.networks.morphism.morph import Inheritance, morph
+from netwright.networks.morphism.rules import HEIRS
+from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
+from netwright.space.choices import Integer, OneOf, Repeat, Shared
+from netwright.space.space import Space
+
+IMAGES = (3, 8, 8)
+HEAD: tuple[Network, ...] = (GlobalPool(), Linear())
+EXACT = 1e-5
+NOT_KNOWN = "it is not known what becomes of channels in"
+
+
+def trained(network: Network, shape: Shape, **given: Any) -> nn.Module:
+    """As after a training: no normalisation is as it was drawn."""
+    module = build(network, shape, **given)
+    with torch.no_grad():
+        for one in module.modules():
+            if isinstance(one, nn.modules.batchnorm._BatchNorm):
+                assert one.running_mean is not None
+                assert one.running_var is not None
+                one.running_mean.normal_(0, 0.3)
+                one.running_var.uniform_(0.5, 2)
+            if isinstance(one, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
+                one.weight.uniform_(0.5, 1.5)
+                one.bias.normal_(0, 0.3)
+    return module.eval()
+
+
+@dataclass
+class Pair:
+    parent: nn.Module
+    child: nn.Module
+    found: Inheritance
+    difference: float
+    """The largest, of outputs of about 1."""
+
+
+def inherited(
+    old: Network, new: Network, shape: Shape = IMAGES, seed: int = 3, noise: float = 0.0,
+    rows: Tensor | None = None, **given: Any,
+) -> Pair:  # fmt: skip
+    given = {"outputs": 5} | given
+    parent = trained(old, shape, **given)
+    child, found = morph(parent, old, new, shape, seed=seed, noise=noise, rows=rows, **given)
+    x = batch(shape, 6, given.get("cardinalities", ()))
+    with torch.no_grad():
+        difference = float((parent(x) - child.eval()(x)).abs().max())
+    assert np.isfinite(difference)
+    return Pair(parent, child, found, difference)
+
+
+def cell(*, a: Network = Conv(), b: Network = Conv(kernel=1), combine: Any = "add") -> Graph:  # noqa: B008  # frozen
+    """Two nodes that come together with what comes in."""
+    return Graph(
+        {
+            "a": Node({"in": a}),
+            "b": Node({"in": Skip(), "a": b}),
+            "out": Node({"in": Skip(), "a": Skip(), "b": Skip()}, combine, Conv(8, kernel=1)),
+        }
+    )
+
+
+def chain(width: int) -> Chain:
+    space = Space(Chain((darts_cell(width, False, nodes=2), darts_cell(width, True, nodes=2))))
+    return space.fill(space.sample(np.random.default_rng(4)))
+
+
+def widened(width: int) -> list[tuple[str, Network, Shape]]:
+    """Networks with one layer of a width of choice, before everything that reads it."""
+
+    def stem(**options: Any) -> Conv:
+        return Conv(width, **options)
+
+    attention = Residual((Norm("layer"), SelfAttention(2)))
+    two_inputs = Columns(Periodic(width, width // 2), Embedding(width))
+    return [
+        ("conv", (stem(), Conv(6), *HEAD), IMAGES),
+        ("no normalisation", (stem(normalisation="none"), Conv(6), *HEAD), IMAGES),
+        ("silu", (stem(activation="silu"), Conv(6), *HEAD), IMAGES),
+        ("stride", (stem(stride=2), Conv(6, 5, stride=2), *HEAD), IMAGES),
+        ("depthwise", (stem(), Conv(groups=width), *HEAD), IMAGES),
+        ("separable", (stem(separable=True), Conv(6, separable=True), *HEAD), IMAGES),
+        ("norm", (stem(), Norm(), Activation("gelu"), Conv(6), *HEAD), IMAGES),
+        ("pools", (stem(), Pool("max"), Pool("avg", 2, 2, 0), Dropout(), *HEAD), IMAGES),
+        ("residual", (stem(), Residual((Conv(10), Conv())), Residual(Conv()), *HEAD), IMAGES),
+        ("shortcut", (stem(), Residual((Conv(6, stride=2), Conv())), *HEAD), IMAGES),
+        ("inner", (Conv(6), Residual((stem(), Conv(6))), *HEAD), IMAGES),
+        ("squeeze", (stem(), SqueezeExcitation(0.5), Conv(6), *HEAD), IMAGES),
+        ("mbconv", (stem(), MBConv(expand=2, squeeze=0.25), *HEAD), IMAGES),
+        ("mbconv between", (Conv(6), MBConv(width, squeeze=0.5), Conv(6), *HEAD), IMAGES),
+        ("flat", (stem(), Flatten(), Linear()), IMAGES),
+        ("rows", (stem(), Rows(), Recurrent(6), GlobalPool(), Linear()), IMAGES),
+        ("add", (stem(), cell(), Residual(Conv()), *HEAD), IMAGES),
+        ("concat", (stem(), cell(combine="concat"), *HEAD), IMAGES),
+        ("after a concat", (cell(a=stem(), b=Conv(3, 1), combine="concat"), *HEAD), IMAGES),
+        ("chain", (stem(), chain(6), *HEAD), IMAGES),
+        ("in a chain", (Conv(6), chain(width), *HEAD), IMAGES),
+        ("attention", (stem(), attention, *HEAD), IMAGES),
+        ("linear", (Linear(width, "batch", "relu"), Linear(6), Linear()), (7,)),
+        ("sequence", (Linear(width, "batch", "silu"), GlobalPool(), Linear()), (5, 7)),
+        ("flat sequence", (Linear(width), Flatten(), Linear()), (5, 7)),
+        ("gru", (Recurrent(width), Recurrent(4), GlobalPool(), Linear()), (5, 7)),
+        ("lstm", (Recurrent(width, "lstm", both=True), GlobalPool(), Linear()), (5, 7)),
+        ("columns", (two_inputs, Linear()), (6,)),
+    ]
+
+
+WIDER = [(name, old, new, shape) for (name, old, shape), (_, new, _)
+         in zip(widened(8), widened(12), strict=True) if name != "attention"]  # fmt: skip
+TWICE = [(name, old, new, shape) for (name, old, shape), (_, new, _)
+         in zip(widened(8), widened(16), strict=True)]  # fmt: skip
+TWICE += [
+    ("layer norm", (Conv(8, normalisation="layer"), Norm("layer"), *HEAD),
+     (Conv(16, normalisation="layer"), Norm("layer"), *HEAD), IMAGES),
+    ("group norm", (Conv(16, normalisation="group"), *HEAD),
+     (Conv(32, normalisation="group"), *HEAD), IMAGES),
+    ("layer norm of columns", (Linear(8, "layer", "gelu"), Linear()),
+     (Linear(16, "layer", "gelu"), Linear()), (7,)),
+    ("groups", (Conv(8), Conv(8, groups=2), *HEAD), (Conv(16), Conv(16, groups=2), *HEAD), IMAGES),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shape"),
+    [pytest.param(*case, id=f"{name} {times}") for times, cases in (("wider", WIDER), ("twice", TWICE))
+     for name, *case in cases],
+)  # fmt: skip
+def test_a_wider_child_computes_what_its_parent_does(
+    old: Network, new: Network, shape: Shape
+) -> None:
+    pair = inherited(old, new, shape, cardinalities=(4, 3) if shape == (6,) else ())
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+    assert pair.found.share == 1
+    counts = [sum(p.numel() for p in one.parameters()) for one in (pair.parent, pair.child)]
+    assert counts[0] < counts[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_replicas_are_drawn_by_the_seed(seed: int) -> None:
+    old, new = (Conv(6), Residual(Conv()), *HEAD), (Conv(10), Residual(Conv()), *HEAD)
+    pair, again, other = (inherited(old, new, seed=s) for s in (seed, seed, seed + 1))
+    assert pair.difference < EXACT
+    scales = [
+        dict(one.child.named_buffers())["0.norm.running_mean"] for one in (pair, again, other)
+    ]
+    parents = [
+        dict(one.parent.named_buffers())["0.norm.running_mean"] for one in (pair, again, other)
+    ]
+    places = [
+        [mine.tolist().index(value) for value in scale.tolist()]
+        for scale, mine in zip(scales, parents, strict=True)
+    ]
+    assert places[0] == places[1] != places[2]
+
+
+def test_replicas_stay_alike_in_training_mode() -> None:
+    """Batches have the statistics of the parent's."""
+    pair = inherited((Conv(6), Conv(6), *HEAD), (Conv(10), Conv(9), *HEAD))
+    x = torch.randn(16, *IMAGES)
+    with torch.no_grad():
+        difference = (pair.parent.train()(x) - pair.child.train()(x)).abs().max()
+    assert difference < EXACT
+
+
+STEM: tuple[Network, ...] = (Conv(8),)
+DEEPER = {
+    "residual": Residual((Conv(), Conv(activation="none"))),
+    "residual with relu last": Residual(Conv()),
+    "residual with relu apart": Residual((Conv(activation="none"), Activation("relu"))),
+    "residual without normalisation": Residual(Conv(normalisation="none", activation="silu")),
+    "residual separable": Residual(Conv(separable=True, normalisation="none")),
+    "residual of layer norm": Residual(Conv(normalisation="layer", activation="gelu")),
+    "residual with squeeze": Residual((Conv(), SqueezeExcitation(), Dropout())),
+    "residual of a shortcut": Residual((Conv(16), Residual(Conv(8)))),
+    "residual that ends in a norm": Residual((Pool("avg"), Norm())),
+    "residual that ends in a cell": Residual(
+        Graph({"a": Node({"in": Conv()}), "b": Node({"in": Conv(), "a": Conv(kernel=1)})})
+    ),
+    "residual with a shortcut": Residual((Conv(16), Conv(12, activation="none"))),
+    "attention": Residual((Norm("layer"), SelfAttention(2))),
+    "mbconv": MBConv(squeeze=0.25, drop=0.1),
+    "conv": Conv(),
+    "conv wider": Conv(12, kernel=5),
+    "conv without activation": Conv(kernel=1, activation="none"),
+    "conv without normalisation": Conv(normalisation="none"),
+    "leaky conv": Conv(activation="leaky_relu"),
+    "separable": Conv(separable=True),
+    "grouped": Conv(groups=4),
+    "depthwise": Conv(groups=8, dilation=2),
+    "relu, conv": (Activation(), Conv(activation="none"), Dropout()),
+    "two": (Conv(), Residual(Conv())),
+    "nothing": (Skip(), Dropout()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [pytest.param(one, id=name) for name, one in DEEPER.items()])
+def test_a_deeper_child_computes_what_its_parent_does(block: Network) -> None:
+    pair = inherited((*STEM, Conv(8), *HEAD), (*STEM, block, Conv(8), *HEAD))
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+    weights = sum(p.numel() for p in pair.child.parameters())
+    mine = sum(p.numel() for p in pair.parent.parameters())
+    assert mine <= pair.found.share * weights * (1 + 1e-9) + 1e-6  # replicas count, insertions not
+
+
+def test_many_identities_do_not_add_up() -> None:
+    pair = inherited((*STEM, *HEAD), (*STEM, *[Conv()] * 30, *HEAD))
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Linear(8), Linear(12, "batch", "relu"), Linear(8, activation="leaky_relu"),
+        Residual((Linear(16, activation="gelu"), Linear(8))),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(7,), (5, 7)], ids=["columns", "sequences"])
+def test_a_dense_layer_can_be_inserted(layer: Network, shape: Shape) -> None:
+    first = Linear(8, "batch", "relu")
+    pair = inherited((first, *HEAD), (first, layer, *HEAD), shape)
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+
+
+def test_a_repeat_that_becomes_longer_goes_on_with_identities() -> None:
+    space = Space((Conv(8), Repeat(Residual(Conv()), Integer(0, 3)), *HEAD))
+    none, all_of_them = (space.fill(space.fix({"1.times": n}).default()) for n in (0, 3))
+    pair = inherited(none, all_of_them)
+    assert pair.found.is_preserved
+    assert pair.difference < EXACT
+    back = inherited(all_of_them, none)
+    assert back.found.losses == tuple(f"1.{i}: Residual is gone" for i in range(3))
+
+
+@pytest.mark.parametrize(
+    "block", [DEEPER[name] for name in ("residual with relu last", "residual with relu apart")]
+)
+def test_what_starts_silent_can_still_be_trained(block: Network) -> None:
+    """At 0 itself relu lets no gradient through, and the block would be dead for ever."""
+    pair = inherited((*STEM, *HEAD), (*STEM, block, *HEAD))
+    pair.child.train()(torch.randn(8, *IMAGES)).square().sum().backward()
+    norms = [one for name, one in pair.child.named_modules() if name.endswith("0.norm") or
+             name.endswith("body.norm")]  # fmt: skip
+    scale = norms[-1].weight
+    assert isinstance(scale, Tensor)
+    assert not scale.detach().any()  # it was silenced
+    assert scale.grad is not None
+    assert scale.grad.abs().min() > 0
+
+
+def test_larger_kernels_have_zeros_around_the_old_ones() -> None:
+    old = (Conv(8, 1), Conv(8, separable=True), Residual(Conv()), *HEAD)
+    new = (Conv(8, 3), Conv(8, 5, separable=True), Residual(Conv(kernel=7)), *HEAD)
+    pair = inherited(old, new)
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+
+
+def test_a_separable_convolution_becomes_a_plain_one() -> None:
+    pair = inherited((Conv(8, separable=True), *HEAD), (Conv(12, 5), *HEAD))
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+
+
+def test_groups_become_fewer() -> None:
+    pair = inherited((Conv(8), Conv(8, groups=8), *HEAD), (Conv(8), Conv(8, groups=2), *HEAD))
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+
+
+def test_an_edge_that_is_added_starts_silent() -> None:
+    pair = inherited((*STEM, cell(b=Zero()), *HEAD), (*STEM, cell(), *HEAD))
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+    skip = inherited((*STEM, cell(b=Zero()), *HEAD), (*STEM, cell(b=Skip()), *HEAD))
+    assert skip.found.losses == ("1.b<a: an inserted edge cannot start silent",)
+
+
+def test_what_is_put_beside_is_not_read_at_first() -> None:
+    def graph(*sources: str) -> Graph:
+        nodes = {"a": Node({"in": Conv()}), "b": Node({"in": Conv(4)})}
+        return Graph({**nodes, "out": Node(dict.fromkeys(sources, Skip()), "concat", Conv(8))})
+
+    pair = inherited((graph("a"), *HEAD), (graph("b", "a", "in"), *HEAD))
+    assert pair.found.losses == ()
+    assert pair.difference < EXACT
+    back = inherited((graph("a", "b"), *HEAD), (graph("a"), *HEAD))
+    assert back.found.losses == ("0.out: 3 of the parent's 7 channels are left",)
+
+
+def conv(**options: Any) -> tuple[Network, ...]:
+    return (Conv(8), Conv(8, **options), *HEAD)
+
+
+LOSSES: list[tuple[Network, Network, str]] = [
+    (conv(), (Conv(6), Conv(8), *HEAD), "0: 6 of the parent's 8 channels are left"),
+    (conv(kernel=5), conv(kernel=3), "1: kernel 3 in place of 5"),
+    (conv(), conv(stride=2), "1: stride 2 in place of 1"),
+    (conv(), conv(dilation=2), "1: dilation 2 in place of 1"),
+    (conv(), conv(padding=0), "1: another padding"),
+    (conv(), conv(activation="silu"), "1: activation silu in place of relu"),
+    (conv(), conv(normalisation="none"), "1: no normalisation in place of BatchNorm2d"),
+    (conv(), conv(separable=True), "1: Conv(channels=8, kernel=3, stride=1, padding=-1, dilation=1"),
+    (conv(), conv(groups=2), "1: its groups do not hold all channels that they held"),
+    (conv(), (Conv(8), Conv(8, activation="silu"), Conv(8), *HEAD),
+     "1: an inserted Conv cannot start as the identity"),
+    (conv(activation="silu"), (Conv(8), Conv(8, activation="silu"), Conv(8), *HEAD),
+     "2: an inserted Conv cannot start as the identity"),
+    (conv(), (Conv(8), Conv(8, normalisation="layer"), Conv(8), *HEAD),
+     "1: an inserted Conv cannot start as the identity"),
+    (conv(), (Conv(8), Conv(8), Conv(8, stride=2), *HEAD),
+     "2: an inserted Conv cannot start as the identity"),
+    (conv(activation="none"), (*conv(activation="none")[:2], Activation(), *HEAD),
+     "2: an inserted Activation cannot start as the identity"),
+    (conv(), (Conv(8), Residual(Conv(stride=2)), Conv(8), *HEAD),
+     "1: an inserted Residual cannot start as the identity"),
+    (conv(), (Conv(8), Residual(Pool()), Conv(8), *HEAD),
+     "1: an inserted Residual cannot start as the identity"),
+    (conv(), (Conv(8), MBConv(12), Conv(8), *HEAD),
+     "1: an inserted MBConv cannot start as the identity"),
+    (conv(), (Conv(8), MBConv(), *HEAD), "1: MBConv in place of Conv starts afresh"),
+    ((Conv(8), Pool("avg"), *HEAD), (Conv(8), Pool("max"), *HEAD), "1: Pool(kind='max'"),
+    ((Conv(8), Pool("avg"), *HEAD), (Conv(8), *HEAD), "1: Pool is gone"),
+    ((Conv(8, normalisation="layer"), *HEAD), (Conv(12, normalisation="layer"), *HEAD),
+     "0: it normalises over another mixture of channels"),
+    ((Conv(8), MBConv(), *HEAD), (Conv(8), MBConv(squeeze=0.5), *HEAD),
+     "1.body.2: an inserted SqueezeExcitation cannot start as the identity"),
+    ((Conv(8), MBConv(), *HEAD), (Conv(8), MBConv(16), *HEAD), "1: no skip, unlike before"),
+    ((Conv(8), MBConv(expand=4), *HEAD), (Conv(8), MBConv(expand=2), *HEAD),
+     "1.body.0: 16 of the parent's 32 channels are left"),
+    ((Conv(8), Residual(SelfAttention(4)), *HEAD), (Conv(8), Residual(SelfAttention(2)), *HEAD),
+     "1.body: SelfAttention(heads=2) in place of SelfAttention(heads=4) starts afresh"),
+    ((Conv(8), cell(), *HEAD), (Conv(8), cell(b=Zero()), *HEAD), "1.b: nothing flows here from a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "why"), LOSSES, ids=[why for *_, why in LOSSES])
+def test_what_cannot_be_kept_is_said(old: Network, new: Network, why: str) -> None:
+    pair = inherited(old, new)
+    assert pair.found.losses[0].startswith(why)
+    assert len(pair.found.losses) == 1
+    assert pair.difference > EXACT
+    assert not pair.found.is_preserved
+
+
+def test_a_narrower_layer_keeps_the_channels_that_matter_most() -> None:
+    old, new = ((Conv(n, normalisation=kind), *HEAD) for n, kind in ((4, "none"), (2, "none")))
+    parent = trained(old, IMAGES, outputs=5)
+    weights = parent.get_parameter("0.conv.weight")
+    with torch.no_grad():
+        weights[[0, 2]] *= 0.01
+    child, found = morph(parent, old, new, IMAGES, seed=0, outputs=5)
+    assert torch.equal(child.get_parameter("0.conv.weight"), weights[[1, 3]])
+    head = parent.get_parameter("2.linear.weight")
+    assert torch.equal(child.get_parameter("2.linear.weight"), head[:, [1, 3]])
+    assert found.share == 1
+
+
+def test_a_channel_matters_as_much_as_its_normalisation_makes_of_it() -> None:
+    old, new = (Conv(4), *HEAD), (Conv(2), *HEAD)
+    parent = trained(old, IMAGES, outputs=5)
+    with torch.no_grad():
+        parent.get_parameter("0.norm.weight")[[1, 3]] *= 0.01
+    child, _ = morph(parent, old, new, IMAGES, seed=0, outputs=5)
+    weights = parent.get_parameter("0.conv.weight")
+    assert torch.equal(child.get_parameter("0.conv.weight"), weights[[0, 2]])
+
+
+def test_both_branches_of_a_sum_keep_the_same_channels() -> None:
+    old = (Conv(8), Residual((Conv(12), Conv(8))), *HEAD)
+    new = (Conv(5), Residual((Conv(12), Conv(5))), *HEAD)
+    pair = inherited(old, new)
+    left = "5 of the parent's 8 channels are left"
+    assert pair.found.losses == (f"0: {left}", f"1.body.1: {left}")
+    last = "1.parts.body.1.norm.weight"
+    kept, scales = pair.child.get_parameter(last), pair.parent.get_parameter(last)
+    first = pair.child.get_parameter("0.norm.weight"), pair.parent.get_parameter("0.norm.weight")
+    assert torch.isin(scales, kept).tolist() == torch.isin(first[1], first[0]).tolist()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_noise_tells_replicas_apart(noise: float) -> None:
+    pair = inherited((Conv(4), Conv(6), *HEAD), (Conv(8), Conv(6), *HEAD), noise=noise)
+    weight = pair.child.get_parameter("0.conv.weight")
+    assert len(weight.flatten(1).unique(dim=0)) == (8 if noise else 4)
+    assert (pair.difference < EXACT) == (not noise)
+    assert pair.difference < 0.05
+    assert pair.found.is_preserved
+
+
+def test_an_inserted_normalisation_is_told_what_it_will_meet() -> None:
+    """So that it is nearly an identity on a batch's own statistics, too."""
+    old, new = (Conv(8), Conv(8), *HEAD), (Conv(8), Conv(8), Conv(8), *HEAD)
+    rows = torch.randn(64, *IMAGES)
+    differences = []
+    for seen in (None, rows):
+        torch.manual_seed(0)
+        pair = inherited(old, new, rows=seen)
+        assert pair.difference < EXACT
+        norms = [one for one in pair.child.modules() if isinstance(one, nn.BatchNorm2d)]
+        pair.child.eval()
+        norms[2].train()
+        with torch.no_grad():
+            differences.append(float((pair.parent(rows) - pair.child(rows)).abs().max()))
+    assert differences[1] < 1e-3 < 0.05 < differences[0]
+
+
+class _Halves(nn.Module):
+    """Mixes channels in a way of its own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.scale * x).flip(1)
+
+
+@dataclass(frozen=True)
+class Halves(Leaf):
+    factor: int = 1
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _Halves(shape[0])
+
+
+def test_a_layer_of_ones_own_is_copied_where_nothing_before_it_changed() -> None:
+    old = (Conv(8), Halves(), Conv(8), *HEAD)
+    pair = inherited(old, (Conv(8), Halves(), Conv(12), *HEAD))
+    assert pair.found.is_preserved
+    assert pair.difference < EXACT
+    assert pair.found.share == 1
+
+
+def test_everything_is_fresh_from_a_layer_on_that_is_not_known() -> None:
+    old, new = ((Conv(n), Halves(), Conv(8), *HEAD) for n in (8, 12))
+    pair = inherited(old, new)
+    assert pair.found.losses == (f"1: {NOT_KNOWN} Halves, fresh from there",)
+    first = sum(p.numel() for p in pair.child[0].parameters())  # type: ignore[index]  # a Sequential
+    assert pair.found.share == first / sum(p.numel() for p in pair.child.parameters())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        drawn = build(new, IMAGES, outputs=5)
+    for name in ("1.scale", "2.conv.weight", "4.linear.weight"):
+        assert torch.equal(pair.child.get_parameter(name), drawn.get_parameter(name))
+
+
+def test_every_layer_of_ours_is_known_but_codes_as_one_hot() -> None:
+    import netwright.networks as ours
+
+    kinds = {one for name in ours.__all__ if isinstance(one := getattr(ours, name), type)}
+    leaves = {one for one in kinds if issubclass(one, Leaf)} - {Leaf}
+    assert leaves - HEIRS.keys() == {OneHot}
+
+
+def test_settings_of_a_layer_of_ones_own_are_another_layer() -> None:
+    pair = inherited((Conv(8), Halves(), Conv(8), *HEAD), (Conv(8), Halves(2), Conv(8), *HEAD))
+    assert pair.found.losses == ("1: Halves(factor=2) in place of Halves(factor=1) starts afresh",)
+    assert pair.found.share > 0.9  # what comes after it is inherited
+
+
+def test_the_parent_stays_as_it_is_and_the_generator_too() -> None:
+    old, new = (Conv(4), Residual(Conv()), *HEAD), (Conv(8), Residual(Conv()), Conv(8), *HEAD)
+    parent = trained(old, IMAGES, outputs=5)
+    before = {name: one.clone() for name, one in parent.state_dict().items()}
+    rows, state = torch.randn(4, *IMAGES), torch.get_rng_state()
+    morph(parent, old, new, IMAGES, seed=0, rows=rows, outputs=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one, before[name]) for name, one in parent.state_dict().items())
+
+
+def test_a_candidate_that_cannot_be_built_is_refused_as_ever() -> None:
+    old: Network = (Conv(4), *HEAD)
+    parent = trained(old, IMAGES, outputs=5)
+    with pytest.raises(InfeasibleCandidate, match="kernel must be odd, got 4"):
+        morph(parent, old, (Conv(4, 4), *HEAD), IMAGES, seed=0, outputs=5)
+    with pytest.raises(SpaceError, match="must be filled before it is built"):
+        morph(parent, old, (Conv(OneOf(4, 8)), *HEAD), IMAGES, seed=0, outputs=5)
+
+
+def rich() -> Network:
+    """Many kinds of layers, each with options open, in rows, blocks and cells."""
+    activation: Activation_ = OneOf("relu", "silu")
+    block: Network = OneOf(
+        {
+            "residual": Residual(
+                (
+                    Conv(OneOf(0, 8), OneOf(1, 3), normalisation=OneOf("batch", "layer")),
+                    Conv(activation=OneOf("none", "relu")),
+                )
+            ),
+            "mbconv": MBConv(
+                OneOf(0, 16), OneOf(1, 2, 4), OneOf(3, 5), squeeze=OneOf(0.0, 0.25, 0.5),
+                activation=activation, drop=OneOf(0.0, 0.2),
+            ),
+            "separable": Residual(Conv(kernel=OneOf(3, 5), separable=OneOf(True, False))),
+            "conv": Conv(
+                OneOf(0, 12), OneOf(1, 3), groups=OneOf(1, 2),
+                normalisation=OneOf("batch", "none", "layer", "group"),
+            ),
+            "attention": Residual((Norm(OneOf("layer", "batch")), SelfAttention(OneOf(2, 4)))),
+            "nas_bench_201": Shared(nas_bench_201_cell(), "b201"),
+            "nas_bench_101": Shared(nas_bench_101_cell(3), "b101"),
+            "skip": Skip(),
+            "pool": Pool(OneOf("max", "avg")),
+        }
+    )  # fmt: skip
+    head = OneOf(
+        {
+            "pooled": GlobalPool(),
+            "flat": Flatten(),
+            "read": (Rows(), Recurrent(OneOf(8, 12), OneOf("gru", "lstm")), GlobalPool()),
+        }
+    )
+    dense = (
+        Linear(OneOf(8, 16, 24), OneOf("none", "batch", "layer"), "relu"),
+        Dropout(OneOf(0, 0.1)),
+    )
+    return (
+        Conv(OneOf(4, 6, 8, 12), OneOf(3, 5), activation=activation), Repeat(block, Integer(0, 3)),
+        Conv(OneOf(8, 16), stride=2), Repeat(block, Integer(0, 2)), head,
+        Repeat(dense, Integer(0, 2)), Linear(),
+    )  # fmt: skip
+
+
+def buildable(space: Space[Any], rng: np.random.Generator, edits: int) -> tuple[Network, Network]:
+    """A random candidate that can be built, and an edit of it that can be, too."""
+    while True:
+        candidate = space.sample(rng)
+        old = space.fill(candidate)
+        for _ in range(edits):
+            candidate = space.mutate(candidate, rng)
+        new = space.fill(candidate)
+        try:
+            for network in (old, new):
+                build(network, IMAGES, outputs=5)
+        except InfeasibleCandidate:
+            continue
+        return old, new
+
+
+@pytest.mark.parametrize("edits", [1, 3])
+def test_what_is_said_to_be_preserved_is(edits: int) -> None:
+    """Over random edits: those that are preserved, and those that are not, are both many."""
+    space, rng = Space(rich()), np.random.default_rng(edits)
+    preserved = []
+    for _ in range(100 if edits == 1 else 30):
+        old, new = buildable(space, rng, edits)
+        pair = inherited(old, new)
+        assert 0 <= pair.found.share <= 1
+        assert pair.difference < EXACT or pair.found.losses, (old, new)
+        preserved.append(pair.found.is_preserved)
+    assert sum(preserved) > (25 if edits == 1 else 0)
+    assert sum(preserved) < len(preserved)
+
+
+def test_codes_that_become_vectors_start_afresh_beside_what_is_kept() -> None:
+    old, new = ((Columns(Periodic(8), one), Linear()) for one in (OneHot(), Embedding(4)))
+    pair = inherited(old, new, (6,), cardinalities=(4, 3))
+    assert pair.found.losses == (f"0.categorical: {NOT_KNOWN} OneHot, fresh from there",)
+    assert 0.5 < pair.found.share < 1

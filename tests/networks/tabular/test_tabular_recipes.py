@@ -1,0 +1,121 @@
+"""The recipes for tables: open, with a default to trust; whole from rows to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from netwright.data.task import Task
+from netwright.deploy.onnx import card_of, export, parity
+from netwright.networks.costs import costs
+from netwright.networks.tabular.recipes import passes, realmlp, tabm
+from netwright.networks.training.recipe import Training
+from netwright.pipelines.network import FittedNetwork
+from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit, load
+from netwright.space.space import Space
+
+Recipe = Callable[..., Training]
+both = pytest.mark.parametrize("recipe", [realmlp, tabm])
+
+
+def default(recipe: Recipe, *, rows: int = 1000, regression: bool = False) -> Training:
+    space = Space(recipe(rows, regression=regression))
+    return space.fill(space.default())
+
+
+def pipeline(recipe: Recipe, regression: bool = False) -> TablePipeline:
+    short = replace(default(recipe, regression=regression), epochs=6)
+    return TablePipeline(short, Numeric(scale="robust"))
+
+
+@both
+@pytest.mark.parametrize("regression", [False, True])
+def test_every_candidate_can_be_built(recipe: Recipe, regression: bool) -> None:
+    space = Space(recipe(1000, regression=regression))
+    rng = np.random.default_rng(0)
+    outputs, found = 1 if regression else 3, set()
+    for _ in range(25):
+        filled = space.fill(space.sample(rng))
+        said = costs(filled.network, (7,), outputs=outputs, cardinalities=(4, 30))
+        assert said.shape == (outputs,)
+        found.add(said.flops)
+    assert len(found) > 10  # they differ in size
+
+
+def test_the_defaults_are_those_of_the_papers() -> None:
+    numbers, classes = default(realmlp, regression=True), default(realmlp)
+    assert (numbers.lr, classes.lr) == (0.2, 0.04)
+    assert (classes.optimizer.weight_decay, classes.optimizer.beta2) == (2e-2, 0.95)  # type: ignore[attr-defined]
+    assert default(realmlp).label_smoothing == default(tabm).label_smoothing == 0.0
+
+
+def test_epochs_by_rows() -> None:
+    assert passes(500, steps=2000, most=100) == 100
+    assert passes(10_000, steps=2000, most=100) == 51
+    assert passes(10**6, steps=2000, most=100) == 16
+    assert passes(0, steps=2000, most=100) == 100
+
+
+@both
+def test_a_default_learns_and_its_file_agrees(
+    recipe: Recipe, binary_task: Task, tmp_path: Path
+) -> None:
+    fitted = fit(pipeline(recipe), binary_task, seed=0)
+    curve = network_of(fitted).curve
+    assert curve is not None
+    assert curve.epochs[curve.best].score < curve.epochs[0].score
+    rows = binary_task.features
+    model = export(fitted, card_of(binary_task), tmp_path / "model.onnx")
+    assert parity(model, fitted, rows).difference < 1e-5
+
+
+@both
+def test_a_regressor_keeps_within_the_targets(
+    recipe: Recipe, number_task: Task, tmp_path: Path
+) -> None:
+    fitted = fit(pipeline(recipe, regression=True), number_task, seed=0)
+    seen = number_task.target[number_task.train]
+    far = network_of(fitted).outputs(
+        np.full((1, network_of(fitted).inputs.shape[0]), 1e3, np.float32)
+    )
+    value = fitted.target.predictions(far)
+    slack = 1e-5 * np.ptp(seen)
+    assert seen.min() - slack <= value <= seen.max() + slack
+    model = export(fitted, card_of(number_task), tmp_path / "model.onnx")
+    assert parity(model, fitted, number_task.features).difference < 1e-5
+
+
+@both
+def test_what_started_from_data_is_kept_and_repeats(
+    recipe: Recipe, binary_task: Task, tmp_path: Path
+) -> None:
+    of = pipeline(recipe)
+    fitted, again = fit(of, binary_task, seed=3), fit(of, binary_task, seed=3)
+    fitted.save(tmp_path)
+    wanted = fitted.predict(binary_task.features)
+    np.testing.assert_array_equal(again.predict(binary_task.features), wanted)
+    np.testing.assert_array_equal(load(of, tmp_path).predict(binary_task.features), wanted)
+    other = fit(of, binary_task, seed=4)
+    assert not np.array_equal(other.predict(binary_task.features), wanted)
+
+
+def test_bins_are_those_of_the_rows(binary_task: Task) -> None:
+    fitted = fit(pipeline(tabm), binary_task, seed=0)
+    module = network_of(fitted).module
+    low = next(one for name, one in module.named_buffers() if name.endswith("low"))
+    inputs = torch.from_numpy(
+        fitted.preparation.inputs(binary_task.features.take(binary_task.train))
+    )
+    numbers = inputs[:, : len(low)]
+    torch.testing.assert_close(low[:, 0], numbers.min(0).values)
+
+
+def network_of(fitted: FittedPipeline) -> FittedNetwork:
+    assert isinstance(fitted.model, FittedNetwork)
+    return fitted.model
