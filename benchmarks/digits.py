@@ -45,7 +45,7 @@ from netwright.networks.costs import costs
 from netwright.networks.layers.graph import canonical
 from netwright.networks.training.loop import Examples
 from netwright.networks.training.recipe import Training
-from netwright.pipelines import network as networks
+from netwright.pipelines.models import network as networks
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, prepared, target_of
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score

@@ -43,7 +43,7 @@ from netwright.automl.recipes import ALL, HAND_MADE, PLAIN
 from netwright.automl.schedule import pace
 from netwright.automl.spaces import space_for
 from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
-from netwright.pipelines.ensemble import greedy
+from netwright.pipelines.ensemble_selection import greedy
 from netwright.trials.losses import loss_of, predicted
 from netwright.trials.trial import Job, Proposal
 

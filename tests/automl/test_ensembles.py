@@ -19,7 +19,7 @@ from netwright.automl.ensembles import (
 )
 from netwright.evaluators.training.cross_validation import HELD_OUT
 from netwright.files.folder import Folder
-from netwright.pipelines.ensemble import GreedySelection, halves
+from netwright.pipelines.ensemble_selection import GreedySelection, halves
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
 from netwright.trials.trial import Proposal, Status, Trial

@@ -19,7 +19,7 @@ from netwright.automl.reopen import reopen
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
-from netwright.pipelines.blend import has_weights
+from netwright.pipelines.weighted_ensemble import has_weights
 from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import ENSEMBLE, LIGHT, REFIT, Trial
 

@@ -19,10 +19,10 @@ from netwright.networks.layers.basic import Conv, GlobalPool, Linear
 from netwright.networks.layers.blocks import Recurrent, Rows
 from netwright.networks.tabular.columns import Columns, Embedding, Periodic
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.categories import Categories
-from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, TablePipeline, fit
-from netwright.pipelines.text import Text
+from netwright.pipelines.preprocessing.categories import Categories
+from netwright.pipelines.preprocessing.numeric import Numeric
+from netwright.pipelines.preprocessing.text import Text
 from task_tools import messy
 
 TABLE = Training(

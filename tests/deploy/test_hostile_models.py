@@ -14,7 +14,7 @@ from netwright.data.assemble import task
 from netwright.deploy.model import Model, load
 from netwright.deploy.onnx import card_of, export
 from netwright.errors import InputError
-from netwright.pipelines.linear import LinearModel
+from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import TablePipeline, fit
 
 MODELS = benchmark_module("hostile", "models")

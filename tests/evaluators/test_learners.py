@@ -13,9 +13,9 @@ from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.networks.layers.basic import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.boosting import LightGBM
-from netwright.pipelines.linear import LinearModel
+from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import Pipeline, TablePipeline, fit
+from netwright.pipelines.trees.boosting import LightGBM
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space

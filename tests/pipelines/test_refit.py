@@ -10,11 +10,11 @@ import pytest
 
 from netwright.data.assemble import task
 from netwright.data.task import Task
-from netwright.pipelines.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
-from netwright.pipelines.forests import ExtraTrees, RandomForest
-from netwright.pipelines.linear import LinearModel
+from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit
 from netwright.pipelines.refit import Settles, all_rows, refit
+from netwright.pipelines.trees.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
+from netwright.pipelines.trees.forests import ExtraTrees, RandomForest
 
 
 def noisy(classes: int, n: int = 400, seed: int = 0) -> Task:

@@ -13,11 +13,11 @@ from onnx import TensorProto
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.onnx import card_of, export, parity
-from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
-from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.interfaces import FittedModel, Inputs, Judge, Learner, Rows
+from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, Nodes
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, load
 from netwright.pipelines.pipeline import fit as fit_pipeline
-from netwright.pipelines.trees import TreeEnsemble
+from netwright.pipelines.trees.tree_ensemble import TreeEnsemble
 
 COLUMNS = 5
 EXTREMES = np.float32([0, -0.0, 1e30, -1e30, 3e38, 1e-35, -1e-35, 1e-40, -1e-40, np.nan])

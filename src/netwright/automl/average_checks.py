@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from netwright.errors import BrokenFile, Phrase, expected
-from netwright.pipelines.blend import MAX_FOLDS
+from netwright.pipelines.weighted_ensemble import MAX_FOLDS
 from netwright.trials.trial import ENSEMBLE, LIGHT, MEMBERS, REFIT, Status, Trial
 
 MEMBER = "trial "

@@ -20,18 +20,18 @@ from netwright.errors import BrokenFile, RunError
 from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
 from netwright.networks.tabular.batch_ensemble import members_in
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.blend import (
-    Blend,
-    blended,
-    has_weights,
-    load_trial,
-    tempered,
-)
 from netwright.pipelines.pipeline import (
     FittedPipeline,
     Pipeline,
     as_pipeline,
     pruned,
+)
+from netwright.pipelines.weighted_ensemble import (
+    Blend,
+    blended,
+    has_weights,
+    load_trial,
+    tempered,
 )
 from netwright.space.candidate import Candidate
 from netwright.study.study import Study

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from netwright.data.task import Images, Kind, Task
 from netwright.errors import BrokenFile, expected
 from netwright.files.json_files import from_plain, parse
-from netwright.pipelines.blend import MAX_FOLDS
+from netwright.pipelines.weighted_ensemble import MAX_FOLDS
 
 FEW_ROWS = 3_000
 """Below, folds are cheap, estimates poor, and networks do well."""

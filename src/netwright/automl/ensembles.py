@@ -19,8 +19,8 @@ from netwright.data.task import Kind
 from netwright.errors import BrokenFile
 from netwright.evaluators.training.cross_validation import HELD_OUT
 from netwright.files.folder import Folder
-from netwright.pipelines.blend import tempered
-from netwright.pipelines.ensemble import GreedySelection, average, halves
+from netwright.pipelines.ensemble_selection import GreedySelection, average, halves
+from netwright.pipelines.weighted_ensemble import tempered
 from netwright.space.candidate import Candidate
 from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import OF_LABELS, Loss, Predictions, log_loss, loss_of, predicted

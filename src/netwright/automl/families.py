@@ -17,13 +17,13 @@ from netwright.networks.tabular.recipes import realmlp, tabm
 from netwright.networks.training.optimizers import AdamW
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Cosine, OneCycle
-from netwright.pipelines.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
-from netwright.pipelines.categories import Categories
-from netwright.pipelines.forests import ExtraTrees, RandomForest
-from netwright.pipelines.linear import LinearModel
-from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import TablePipeline
+from netwright.pipelines.preprocessing.categories import Categories
+from netwright.pipelines.preprocessing.numeric import Numeric
 from netwright.pipelines.targets import TargetScale
+from netwright.pipelines.trees.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
+from netwright.pipelines.trees.forests import ExtraTrees, RandomForest
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 
 NEEDS = {"catboost": "catboost", "xgboost": "xgboost"}

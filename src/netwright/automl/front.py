@@ -18,7 +18,7 @@ from netwright.automl.ensembles import Choice, Member, Truth, choose, members
 from netwright.automl.refits import choice_of, with_refits
 from netwright.data.task import Task
 from netwright.evaluators.latency import Latency
-from netwright.pipelines.blend import has_weights
+from netwright.pipelines.weighted_ensemble import has_weights
 from netwright.study.study import Study
 from netwright.trials.trial import Status, Trial
 

@@ -33,9 +33,9 @@ from netwright.errors import BrokenFile, NetwrightError, wording
 from netwright.evaluators.latency import example_feeds, measure
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
-from netwright.pipelines.blend import Predictor
 from netwright.pipelines.constant import fit_constant
 from netwright.pipelines.pipeline import FittedPipeline
+from netwright.pipelines.weighted_ensemble import Predictor
 from netwright.report.tables import Row, row
 from netwright.space.candidate import Candidate
 from netwright.study.progress.events import Callback, StageStarted, ignore

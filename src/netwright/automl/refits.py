@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 from netwright.automl.averages import cross_validation, known_average, pipeline_of
 from netwright.automl.ensembles import Choice
 from netwright.data.task import Task
-from netwright.pipelines.blend import fold_of, load_folds, seconds_of
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline
 from netwright.pipelines.refit import Settles, all_rows, refit
+from netwright.pipelines.weighted_ensemble import fold_of, load_folds, seconds_of
 from netwright.study.study import Study
 from netwright.trials.trial import Trial
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netwright.data.columns import Column
 from netwright.data.task import Images, Table, Task
 from netwright.errors import wording
-from netwright.pipelines.encoders import TargetMeans
+from netwright.pipelines.preprocessing.encoders import TargetMeans
 from netwright.trials.losses import auc, loss_of, predicted
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.trial import Metrics

@@ -14,7 +14,7 @@ from netwright.files.folder import Folder
 from netwright.networks.drawing.outline import outline
 from netwright.networks.drawing.svg import svg
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.models import Inputs
+from netwright.pipelines.interfaces import Inputs
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import what

@@ -20,8 +20,8 @@ from netwright.deploy.model import Model
 from netwright.deploy.wire import Damaged
 from netwright.errors import ExportError
 from netwright.files.folder import Folder
-from netwright.pipelines.blend import Predictor
-from netwright.pipelines.nodes import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.weighted_ensemble import Predictor
 
 TOLERANCE = 1e-4
 """The largest difference in a probability, or in a value as a share of the target's deviation;

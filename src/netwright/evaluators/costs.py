@@ -10,7 +10,7 @@ from netwright.evaluators.knowledge import NetworkKnowledge
 from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.costs import costs
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.models import Inputs
+from netwright.pipelines.interfaces import Inputs
 from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import ABOUT, Job, Metrics

@@ -14,8 +14,8 @@ from netwright.data.task import Images, Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import card_of, export
 from netwright.interfaces.evaluator import Capabilities
-from netwright.pipelines.blend import load_trial
 from netwright.pipelines.pipeline import as_pipeline
+from netwright.pipelines.weighted_ensemble import load_trial
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 

@@ -19,7 +19,7 @@ from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.build import build
 from netwright.networks.zero_cost.probes import Probe
 from netwright.networks.zero_cost.scores import MEASURES, ON_IMAGES, measured
-from netwright.pipelines.models import Inputs
+from netwright.pipelines.interfaces import Inputs
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, prepared, recipe_of, target_of
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Features, Table, Task
-from netwright.pipelines.nodes import Nodes
+from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.targets import Target, fit_target
 
 

@@ -26,18 +26,23 @@ from netwright.files.json_files import read_json
 from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.training.loop import Examples
 from netwright.networks.training.recipe import Training
-from netwright.pipelines import network
-from netwright.pipelines.categories import Categories
-from netwright.pipelines.distinct import distinct
-from netwright.pipelines.encoders import Aims
-from netwright.pipelines.models import FittedModel, Inputs, Judge, Learner, Rows
-from netwright.pipelines.nodes import Nodes
-from netwright.pipelines.numeric import Numeric
-from netwright.pipelines.pixels import Scale
-from netwright.pipelines.preparation import STEPS, ImageInputs, Preparation, TableInputs
-from netwright.pipelines.states import read, written
+from netwright.pipelines.interfaces import FittedModel, Inputs, Judge, Learner, Rows
+from netwright.pipelines.models import network
+from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.preprocessing.categories import Categories
+from netwright.pipelines.preprocessing.distinct import distinct
+from netwright.pipelines.preprocessing.encoders import Aims
+from netwright.pipelines.preprocessing.numeric import Numeric
+from netwright.pipelines.preprocessing.pixels import Scale
+from netwright.pipelines.preprocessing.preparation import (
+    STEPS,
+    ImageInputs,
+    Preparation,
+    TableInputs,
+)
+from netwright.pipelines.preprocessing.text import Text
+from netwright.pipelines.serialization import read, written
 from netwright.pipelines.targets import Target, TargetScale, fit_target
-from netwright.pipelines.text import Text
 from netwright.trials.losses import log_loss, loss_of
 from netwright.trials.metrics import default_metric
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Task
-from netwright.pipelines.models import Learner
+from netwright.pipelines.interfaces import Learner
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit
 
 _WATCHED = 1_000

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.pipelines.encoders import Aims, class_aims
-from netwright.pipelines.nodes import Nodes
+from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.preprocessing.encoders import Aims, class_aims
 
 TargetScale: TypeAlias = Literal["plain", "log"]
 

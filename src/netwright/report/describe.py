@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.models import Learner
+from netwright.pipelines.interfaces import Learner
 from netwright.space.candidate import Candidate
 
 _SILENT = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns", "Given"}

@@ -14,11 +14,11 @@ from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValida
 from netwright.networks.layers.basic import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.boosting import LightGBM
-from netwright.pipelines.categories import Categories
-from netwright.pipelines.linear import LinearModel
-from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import TablePipeline, as_pipeline, fit, load
+from netwright.pipelines.preprocessing.categories import Categories
+from netwright.pipelines.preprocessing.numeric import Numeric
+from netwright.pipelines.trees.boosting import LightGBM
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space

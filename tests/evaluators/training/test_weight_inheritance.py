@@ -26,8 +26,8 @@ from netwright.networks.layers.blocks import Residual
 from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.numeric import Numeric
 from netwright.pipelines.pipeline import TablePipeline, as_pipeline, load
+from netwright.pipelines.preprocessing.numeric import Numeric
 from netwright.space.choices import Float, Integer, OneOf, Repeat
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution

@@ -51,7 +51,7 @@ from netwright.networks.tabular.realmlp_layers import (
     Scaling,
     TargetRange,
 )
-from netwright.pipelines.network import _onnx_graph
+from netwright.pipelines.onnx.torch_export import onnx_graph
 
 IMAGE, SEQUENCE, ROW = (8, 9, 12), (7, 8), (6,)
 CARDINALITIES = (4, 3)
@@ -217,7 +217,7 @@ def test_the_module_runs_as_onnx_at_any_batch(layer: Network, shape: Shape) -> N
 
 @every_layer
 def test_operators_of_each_layer_are_in_the_table(layer: Network, shape: Shape) -> None:
-    graph = _onnx_graph(build(layer, shape, **GIVEN), shape)
+    graph = onnx_graph(build(layer, shape, **GIVEN), shape)
     assert {(node.domain, node.op_type) for node in graph.node} <= OPERATORS
 
 

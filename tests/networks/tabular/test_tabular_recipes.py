@@ -15,9 +15,9 @@ from netwright.deploy.onnx import card_of, export, parity
 from netwright.networks.costs import costs
 from netwright.networks.tabular.recipes import passes, realmlp, tabm
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.network import FittedNetwork
-from netwright.pipelines.numeric import Numeric
+from netwright.pipelines.models.network import FittedNetwork
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit, load
+from netwright.pipelines.preprocessing.numeric import Numeric
 from netwright.space.space import Space
 
 Recipe = Callable[..., Training]

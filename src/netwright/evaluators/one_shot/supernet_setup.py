@@ -22,8 +22,8 @@ from netwright.networks.training.loop import Examples
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.epochs import Feed
 from netwright.oneshot.gradient.held_decisions import parts_of, values_everywhere
-from netwright.pipelines.models import Inputs
-from netwright.pipelines.network import Standardise
+from netwright.pipelines.interfaces import Inputs
+from netwright.pipelines.models.network import Standardise
 from netwright.pipelines.pipeline import (
     Pipeline,
     as_pipeline,

@@ -26,8 +26,8 @@ from netwright.evaluators.training.train_and_validate import before, warm_up
 from netwright.evaluators.training.weight_inheritance import CANDIDATE, beside, candidate_in
 from netwright.files.folder import Folder
 from netwright.interfaces.evaluator import Capabilities
-from netwright.pipelines.blend import fold_folder, fold_of, note_seconds, seconds_of
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit, load
+from netwright.pipelines.weighted_ensemble import fold_folder, fold_of, note_seconds, seconds_of
 from netwright.space.space import Space
 from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import predicted

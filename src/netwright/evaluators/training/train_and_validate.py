@@ -21,7 +21,7 @@ from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.training.loop import Examples, train
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.network import FittedNetwork
+from netwright.pipelines.models.network import FittedNetwork
 from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
 from netwright.trials.metrics import default_metric, score, scored

@@ -15,7 +15,7 @@ from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
 from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.network import WEIGHTS
+from netwright.pipelines.models.network import WEIGHTS
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, heir, load
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space

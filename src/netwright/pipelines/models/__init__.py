@@ -1,0 +1,1 @@
+"""Models beside trees: networks, and linear ones."""

@@ -1,0 +1,1 @@
+"""What pipelines write their ONNX nodes with."""

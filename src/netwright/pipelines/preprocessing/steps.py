@@ -1,0 +1,57 @@
+"""Preparation: raw columns or pixels -> the one tensor a model takes. What all of its steps share.
+
+A step is a description (its fields may be open choices) with a `fit`; what was learnt is a frozen
+dataclass of plain values that can do the same thing twice: to arrays (`inputs`) and as ONNX nodes
+(`emit`). Both are written side by side, in float32 and in the same order, so that they agree.
+
+The steps: `numeric` (numbers and dates), `categories`, `text`, `pixels`; `distinct` says which
+columns they see, `states` keeps them as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.data.task import Table
+from netwright.pipelines.onnx.graph_builder import Nodes
+
+
+class FittedStep(Protocol):
+    """What a step learnt from the training rows of a table."""
+
+    @property
+    def outputs(self) -> int:
+        """How many columns it gives; it emits nothing where there are none."""
+        ...
+
+    def inputs(self, table: Table) -> NDArray[np.float32]:
+        """(rows, outputs), float32."""
+        ...
+
+    def emit(self, nodes: Nodes) -> str:
+        """The same as nodes, from the columns by their names; returns the matrix's name."""
+        ...
+
+
+def row(values: Iterable[float]) -> NDArray[np.float32]:
+    """(1, columns) float32."""
+    return np.array(tuple(values), np.float32)[None, :]
+
+
+def floats(values: NDArray[np.floating]) -> tuple[float, ...]:
+    """As float32 and back, so that what is saved is what was used."""
+    return tuple(float(value) for value in np.asarray(values, np.float32))
+
+
+def side_by_side(parts: list[NDArray[np.float32]], rows: int) -> NDArray[np.float32]:
+    """Matrices (rows, some) as one (rows, all); there may be none."""
+    return np.concatenate(parts, axis=1) if parts else np.zeros((rows, 0), np.float32)
+
+
+def joined(nodes: Nodes, parts: list[str]) -> str:
+    """The same of nodes, of which there is one at least."""
+    return nodes.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]

@@ -1,0 +1,1 @@
+"""Boosting and forests of several libraries, as trees in one neutral form."""

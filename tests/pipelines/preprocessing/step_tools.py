@@ -1,0 +1,74 @@
+"""Tables in one line, and a step's nodes as a model of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx.helper
+import onnxruntime
+from onnx import TensorProto
+
+from netwright.data.columns import as_text
+from netwright.data.task import Column, Table
+from netwright.deploy.operators import OPERATORS
+from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.preprocessing.steps import FittedStep
+
+TYPES = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
+
+
+def run(nodes: Nodes, output: str, table: Table) -> np.ndarray:
+    """The nodes as a model of their own, on the table's rows."""
+    assert {(node.domain, node.op_type) for node in nodes.nodes} <= OPERATORS
+    info = onnx.helper.make_tensor_value_info
+    inputs = [info(c.name, TYPES.get(c.kind, TensorProto.STRING), ["rows"]) for c in table.columns]
+    outputs = [info(output, TensorProto.FLOAT, None)]
+    graph = onnx.helper.make_graph(nodes.nodes, "test", inputs, outputs, nodes.constants)
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    return session.run(None, dict(table.arrays))[0]
+
+
+def emitted(step: FittedStep, table: Table) -> np.ndarray:
+    """What the step's nodes give for the table."""
+    nodes = Nodes()
+    return run(nodes, step.emit(nodes), table)
+
+
+def agree(step: FittedStep, *tables: Table) -> bool:
+    """Whether the step and its nodes give the same bits, for each table and for its rows alone."""
+    for table in tables:
+        here = step.inputs(table)
+        assert here.dtype == np.float32
+        assert here.shape == (len(table), step.outputs)
+        np.testing.assert_array_equal(emitted(step, table), here)
+        np.testing.assert_array_equal(emitted(step, table.take(np.array([0]))), here[:1])
+    return True
+
+
+def numbers(**columns: object) -> Table:
+    arrays = {name: np.asarray(values, np.float32) for name, values in columns.items()}
+    return Table(tuple(Column(name, "numeric") for name in arrays), arrays)
+
+
+def dates(**columns: object) -> Table:
+    arrays = {name: np.asarray(values, np.int64) for name, values in columns.items()}
+    return Table(tuple(Column(name, "date") for name in arrays), arrays)
+
+
+def categories(**columns: list[str]) -> Table:
+    arrays = {name: np.array(values, object) for name, values in columns.items()}
+    return Table(tuple(Column(name, "category") for name in arrays), arrays)
+
+
+def texts(**columns: list[str]) -> Table:
+    arrays = {name: as_text(values) for name, values in columns.items()}
+    return Table(tuple(Column(name, "text") for name in arrays), arrays)
+
+
+def both(*tables: Table) -> Table:
+    """Tables side by side."""
+    columns = tuple(column for table in tables for column in table.columns)
+    return Table(columns, {c.name: t.arrays[c.name] for t in tables for c in t.columns})
