@@ -25,7 +25,7 @@ from PIL import Image
 
 import netwright as nw
 from netwright.automl import names
-from netwright.automl.delivery import deliver
+from netwright.automl.export.delivery import deliver
 from netwright.study.workers.executors import Supervised
 
 OUT = Path(__file__).parent / "results" / "equal-time.csv"

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 import netwright as nw
-from netwright.automl import methods
+from netwright.automl import supernet_methods as methods
 from netwright.automl.names import BLACK_BOX, SUPERNETS, strategy
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.bench.protocol import Judge, Protocol, objective_of

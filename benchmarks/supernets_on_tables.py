@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from netwright.automl.names import SUPERNETS
-from netwright.automl.reopen import reopen
+from netwright.automl.saved_run import reopen
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
 RESULTS = Path(__file__).parent / "results" / "supernets-on-tables.csv"

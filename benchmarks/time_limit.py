@@ -222,7 +222,7 @@ def measure(name: str, seconds: int, busy: bool, door: str, work: Path) -> dict[
     }  # fmt: skip
     if code or not (run / "model.onnx").is_file():
         return line | {"delivered": "nothing"}
-    from netwright.automl.reopen import reopen
+    from netwright.automl.saved_run import reopen
 
     reopened = reopen(run)
     best = reopened.trial(None)

@@ -17,7 +17,7 @@ import pytest
 
 import netwright as nw
 from answers import Answer, Door, ask, ask_command_line, disagreements
-from netwright.automl import families, spaces
+from netwright.automl.tabular import families, spaces
 from netwright.evaluators import latency
 from random_images import N_IMAGE_SETS, RandomImages, random_images
 from random_tables import N_TABLES, RandomTable, parts, random_table

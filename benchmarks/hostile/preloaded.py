@@ -13,7 +13,8 @@ from pathlib import Path
 
 _IMPORTED = [
     "netwright.cli.fit", "netwright.cli.runs", "netwright.cli.predict", "netwright.cli.bench",
-    "netwright.automl.delivery", "onnx", "onnxruntime", "safetensors.torch", "sklearn.linear_model",
+    "netwright.automl.export.delivery", "onnx", "onnxruntime", "safetensors.torch",
+    "sklearn.linear_model",
 ]  # fmt: skip
 
 

@@ -26,8 +26,8 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import METRIC, MOST_ROWS, NOT_FEATURES, TABLES, plain
-from netwright.automl.averages import predictor
-from netwright.automl.delivery import Outcome
+from netwright.automl.ensembling.average_trials import predictor
+from netwright.automl.export.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.data.task import Table
 from netwright.deploy.model import Model

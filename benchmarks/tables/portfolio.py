@@ -8,7 +8,7 @@ keeps score, seconds and predictions of the held-out rows: killed, it goes on. `
 one, the configuration that makes the averages best: on each table those count that a search of so
 much time would come to fit on all folds, and what counts is the loss of their greedy average, scaled
 to 0 at the best that they reach together and 1 at the middle one of all alone. It writes
-``src/netwright/automl/portfolio.json``, for installations with the extra `boost` and without: the
+``src/netwright/automl/tabular/portfolio.json``, for installations with the extra `boost` and without: the
 list from all tables, and for each table the list made without it, which the harness uses so that no
 table is judged by itself.
 """
@@ -36,12 +36,12 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES, Kind
-from netwright.automl.brief import Brief
-from netwright.automl.families import NEEDS, known_families
 from netwright.automl.portfolio import completed
-from netwright.automl.recipes import ALL, HAND_MADE, PLAIN
-from netwright.automl.schedule import pace
 from netwright.automl.spaces import space_for
+from netwright.automl.tabular.default_configs import ALL, HAND_MADE, PLAIN
+from netwright.automl.tabular.families import NEEDS, known_families
+from netwright.automl.tabular.schedule import pace
+from netwright.automl.task_metadata import Brief
 from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
 from netwright.pipelines.ensemble_selection import greedy
 from netwright.trials.losses import loss_of, predicted

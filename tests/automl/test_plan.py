@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
-from netwright.automl.averages import cross_validation, held_out_of, members_of, predictor
-from netwright.automl.brief import Brief
-from netwright.automl.delivery import Outcome, deliver, has_unexported
+from netwright.automl.ensembling.average_trials import (
+    cross_validation,
+    held_out_of,
+    members_of,
+    predictor,
+)
+from netwright.automl.export.delivery import Outcome, deliver, has_unexported
 from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.portfolio import portfolio
-from netwright.automl.reopen import reopen
+from netwright.automl.saved_run import reopen
 from netwright.automl.spaces import space_for
+from netwright.automl.task_metadata import Brief
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load

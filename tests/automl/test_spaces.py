@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netwright.automl.brief import Brief, epochs
-from netwright.automl.families import NETWORKS
+from netwright.automl.image.space import stem_strides
 from netwright.automl.portfolio import portfolio
-from netwright.automl.spaces import space_for, stem_strides
+from netwright.automl.spaces import space_for
+from netwright.automl.tabular.families import NETWORKS
+from netwright.automl.task_metadata import Brief, epochs
 from netwright.networks.costs import costs
 
 SIDES = (1, 3, 4, 8, 15, 16, 28, 32, 33, 64, 96, 128, 224, 256)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from table_scripts import script
 
-from netwright.automl import delivery, families, plan
+from netwright.automl.export import delivery, families, plan
 from netwright.automl.plan import Effort, fit
 from netwright.data.assemble import task
 from netwright.data.task import Task

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from netwright.automl import families, spaces
+from netwright.automl.tabular import families, spaces
 from netwright.networks.tabular import recipes as tabular
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from netwright.automl import delivery, families, plan
-from netwright.automl.front import Wanted
+from netwright.automl.export import delivery, families, plan
+from netwright.automl.export.plan import Wanted
 from netwright.space.space import Space
 
 NETWORKS = families.NETWORKS

@@ -12,9 +12,9 @@ import pandas as pd
 from contract import Fitted, Job, features
 from netwright import AutoClassifier, AutoRegressor, Model
 from netwright.automl import plan
-from netwright.automl.families import NETWORKS
 from netwright.automl.portfolio import portfolio
-from netwright.automl.reopen import reopen
+from netwright.automl.saved_run import reopen
+from netwright.automl.tabular.families import NETWORKS
 from netwright.trials.trial import ENSEMBLE
 
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from netwright.automl.conventions import check_fit, check_predict, feature_names
-from netwright.automl.delivery import Outcome
+from netwright.automl.export.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
-from netwright.automl.trust import leaks
+from netwright.automl.score_warnings import leaks
+from netwright.automl.sklearn_validation import check_fit, check_predict, feature_names
 from netwright.data.assemble import task
 from netwright.data.labels import classes_array
 from netwright.data.missing import MissingMarks

@@ -13,20 +13,20 @@ from netwright.interfaces.checks import as_algorithm
 from netwright.interfaces.strategy import Algorithm
 
 SUPERNETS: Mapping[str, str] = {
-    "darts": "netwright.automl.methods:DARTS",
-    "darts2": "netwright.automl.methods:DARTS2",
-    "pcdarts": "netwright.automl.methods:PCDARTS",
-    "betadarts": "netwright.automl.methods:BETADARTS",
-    "gdas": "netwright.automl.methods:GDAS",
-    "snas": "netwright.automl.methods:SNAS",
-    "drnas": "netwright.automl.methods:DRNAS",
-    "fairdarts": "netwright.automl.methods:FAIRDARTS",
-    "fbnet": "netwright.automl.methods:FBNET",
-    "proxyless": "netwright.automl.methods:PROXYLESS",
-    "spos": "netwright.automl.methods:SPOS",
-    "fairnas": "netwright.automl.methods:FAIRNAS",
-    "sandwich": "netwright.automl.methods:SANDWICH",
-    "enas": "netwright.automl.methods:ENAS",
+    "darts": "netwright.automl.supernet_methods:DARTS",
+    "darts2": "netwright.automl.supernet_methods:DARTS2",
+    "pcdarts": "netwright.automl.supernet_methods:PCDARTS",
+    "betadarts": "netwright.automl.supernet_methods:BETADARTS",
+    "gdas": "netwright.automl.supernet_methods:GDAS",
+    "snas": "netwright.automl.supernet_methods:SNAS",
+    "drnas": "netwright.automl.supernet_methods:DRNAS",
+    "fairdarts": "netwright.automl.supernet_methods:FAIRDARTS",
+    "fbnet": "netwright.automl.supernet_methods:FBNET",
+    "proxyless": "netwright.automl.supernet_methods:PROXYLESS",
+    "spos": "netwright.automl.supernet_methods:SPOS",
+    "fairnas": "netwright.automl.supernet_methods:FAIRNAS",
+    "sandwich": "netwright.automl.supernet_methods:SANDWICH",
+    "enas": "netwright.automl.supernet_methods:ENAS",
 }
 """Those that train a network of shared weights first."""
 

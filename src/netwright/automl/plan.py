@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from netwright.automl import names
-from netwright.automl.average_checks import check_averages
-from netwright.automl.brief import Brief
-from netwright.automl.delivery import Outcome, deliver, load_libraries
-from netwright.automl.families import NETWORKS, check_families, family_names
+from netwright.automl.ensembling.checks import check_averages
+from netwright.automl.export.delivery import Outcome, deliver, load_libraries
 from netwright.automl.portfolio import portfolio
-from netwright.automl.reopen import kept_brief
-from netwright.automl.schedule import pace, schedule
+from netwright.automl.saved_run import kept_brief
 from netwright.automl.spaces import space_for
+from netwright.automl.tabular.families import NETWORKS, check_families, family_names
+from netwright.automl.tabular.schedule import pace, schedule
+from netwright.automl.task_metadata import Brief
 from netwright.data.task import Images, Task, summary
 from netwright.errors import InputError, check_whole, expected, plural
 from netwright.evaluators.defaults import evaluator_for

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from netwright.automl.brief import Brief, epochs, patience
-from netwright.automl.families import families
-from netwright.networks.layers.basic import Activation_, Conv, Dropout, GlobalPool, Linear, Network
-from netwright.networks.layers.blocks import MBConv, Residual
-from netwright.networks.training.augmentation import Crop, Cutout, Flip
-from netwright.networks.training.optimizers import AdamW
-from netwright.networks.training.recipe import Training
-from netwright.networks.training.schedules import Cosine, OneCycle
-from netwright.pipelines.pipeline import ImagePipeline, Pipeline
-from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
+from netwright.automl.image.space import image_description
+from netwright.automl.tabular.families import families
+from netwright.automl.task_metadata import Brief
+from netwright.pipelines.pipeline import Pipeline
+from netwright.space.choices import OneOf
 from netwright.space.space import Space
 
 
@@ -24,69 +19,3 @@ def table_description(brief: Brief) -> Pipeline:
     """One of the brief's families: a choice of whole pipelines."""
     found = families(brief)
     return OneOf(dict(found)) if len(found) > 1 else next(iter(found.values()))
-
-
-def image_description(brief: Brief) -> Pipeline:
-    """A convolutional network in stages, each half the size of the one before."""
-    assert brief.image is not None
-    side = min(brief.image[:2])
-    crop = max(1, side // 8)
-    passes = epochs(brief.rows, most=30)
-    recipe = Training(
-        image_network(side),
-        lr=Float(5e-4, 2e-2, log=True),
-        batch_size=OneOf(32, 64, 128),
-        epochs=passes,
-        optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 5e-2)),
-        schedule=OneOf(Cosine(), OneCycle()),
-        augment=OneOf(
-            {
-                "none": (),
-                "shift": (Crop(crop),),
-                "flip": (Crop(crop), Flip()),
-                "cutout": (Crop(crop), Cutout(2 * crop)),
-                "all": (Crop(crop), Flip(), Cutout(2 * crop)),
-            }
-        ),
-        label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05, 0.1),
-        patience=patience(passes),
-    )
-    return ImagePipeline(recipe)
-
-
-def image_network(side: int) -> Network:
-    """Stem, stages and head for images of `side` pixels: the last stage sees about 4 to 7.
-
-    The stem brings large images down to 12 to 32 pixels at once: what comes after it costs as
-    much as it has pixels.
-    """
-    activation: Activation_ = Shared(OneOf("relu", "silu", "hardswish", "gelu"), "activation")
-    block = OneOf(
-        {
-            "residual": Residual((Conv(activation=activation), Conv(activation="none"))),
-            "mbconv": MBConv(
-                expand=OneOf(2, 4), kernel=OneOf(3, 5), squeeze=OneOf(0.0, 0.25),
-                activation=activation,
-            ),
-            "separable": Residual(Conv(kernel=OneOf(3, 5), separable=True, activation=activation)),
-        }
-    )  # fmt: skip
-    strides = stem_strides(side)
-    kernels = (3, 5) if strides[-1] <= 2 else tuple(stride + 1 for stride in strides)
-    stages = max(1, min(3, (side // strides[0] // 4).bit_length() - 1))
-    stem = Conv(OneOf(8, 16, 24, 32), OneOf(*kernels), OneOf(*strides), activation=activation)
-    widths = [(16, 24, 32, 48, 64), (24, 32, 48, 64, 96), (32, 64, 96, 128)]
-    body: list[Network] = []
-    for i in range(stages):
-        down = Conv(OneOf(*widths[i]), kernel=3, stride=2, activation=activation)
-        body.append((down, Repeat(block, times=Integer(0, 3))))
-    head = (GlobalPool(), Dropout(OneOf(0.0, 0.1, 0.3)), Linear())
-    return (stem, *body, *head)
-
-
-def stem_strides(side: int) -> tuple[int, ...]:
-    """Strides that leave 12 to 32 pixels, the smallest first; 1 for images smaller than that."""
-    least = 1
-    while side > 32 * least:
-        least *= 2
-    return (least, 2 * least) if side >= 2 * least * 12 else (least,)

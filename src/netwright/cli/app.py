@@ -22,7 +22,7 @@ from netwright.errors import (
 )
 
 if TYPE_CHECKING:
-    from netwright.automl.delivery import Outcome
+    from netwright.automl.export.delivery import Outcome
 
 EXIT = """
 Exit codes: 0 done; 1 an error of netwright itself; 2 wrong input or options, one sentence on

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
-from netwright.automl.delivery import Outcome, has_unexported
+from netwright.automl.export.delivery import Outcome, has_unexported
 from netwright.automl.plan import Effort, Goal, carry_out, open_study
-from netwright.automl.trust import leaks, share_trained_on
+from netwright.automl.score_warnings import leaks, share_trained_on
 from netwright.cli import screen
 from netwright.cli.progress import Progress
 from netwright.cli.screen import ERR, say

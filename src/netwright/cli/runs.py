@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from netwright.automl.reopen import MODEL, Reopened, reopen
+from netwright.automl.saved_run import MODEL, Reopened, reopen
 from netwright.cli import screen
 from netwright.cli.screen import say
 from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError

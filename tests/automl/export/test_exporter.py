@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl import points
-from netwright.automl.average_checks import check_averages
-from netwright.automl.delivery import Outcome
+from netwright.automl.ensembling.checks import check_averages
+from netwright.automl.export import exporter as points
+from netwright.automl.export.delivery import Outcome
 from netwright.automl.plan import Effort, fit
-from netwright.automl.reopen import delivered
+from netwright.automl.saved_run import delivered
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load

@@ -8,8 +8,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from netwright.automl.brief import Brief
-from netwright.automl.families import NEEDS, check_families
+from netwright.automl.tabular.families import NEEDS, check_families
+from netwright.automl.task_metadata import Brief
 from netwright.space.candidate import Value
 
 Wishes = Mapping[str, Value]
@@ -87,7 +87,7 @@ def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
 @lru_cache(maxsize=1)
 def _made() -> Mapping[str, Any]:
     """What ``benchmarks/tables/portfolio.py`` has made."""
-    file = files("netwright.automl").joinpath("portfolio.json")
+    file = files("netwright.automl.tabular").joinpath("portfolio.json")
     found: Mapping[str, Any] = json.loads(file.read_text())
     return found
 

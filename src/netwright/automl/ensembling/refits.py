@@ -16,8 +16,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from netwright.automl.averages import cross_validation, known_average, pipeline_of
-from netwright.automl.ensembles import Choice
+from netwright.automl.ensembling.average_trials import cross_validation, known_average, pipeline_of
+from netwright.automl.ensembling.selection import Choice
 from netwright.data.task import Task
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline
 from netwright.pipelines.refit import Settles, all_rows, refit

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.average_checks import check_averages
-from netwright.automl.brief import Brief
+from netwright.automl.ensembling.checks import check_averages
 from netwright.automl.spaces import space_for
+from netwright.automl.task_metadata import Brief
 from netwright.errors import BrokenFile, RunError, expected, plural, wording
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json

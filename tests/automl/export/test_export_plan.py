@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl import front
-from netwright.automl.averages import predictor
-from netwright.automl.delivery import deliver
-from netwright.automl.ensembles import Choice
+from netwright.automl.ensembling.average_trials import predictor
+from netwright.automl.ensembling.refits import fit_again
+from netwright.automl.ensembling.selection import Choice
+from netwright.automl.export import plan as front
+from netwright.automl.export.delivery import deliver
 from netwright.automl.plan import Effort, fit
-from netwright.automl.refits import fit_again
-from netwright.automl.reopen import reopen
+from netwright.automl.saved_run import reopen
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
@@ -137,7 +137,7 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
 def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path: Path) -> None:
     found = steps_and_a_line()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("netwright.automl.points.fit_again", lambda *_: iter(()))
+        patch.setattr("netwright.automl.export.exporter.fit_again", lambda *_: iter(()))
         outcome = search(found, tmp_path / "run", 4, families=["extra_trees"])
     assert not valued(outcome.study.trials, REFIT)
     first = outcome.study.trials[0].id

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from netwright.automl.averages import (
+from netwright.automl.ensembling.average_trials import (
     cross_validation,
     few_members,
     judge_of,
     known_average,
     members_of,
 )
-from netwright.automl.ensembles import Choice, Member, Truth, choose, members
-from netwright.automl.refits import choice_of, with_refits
+from netwright.automl.ensembling.refits import choice_of, with_refits
+from netwright.automl.ensembling.selection import Choice, Member, Truth, choose, members
 from netwright.data.task import Task
 from netwright.evaluators.latency import Latency
 from netwright.pipelines.weighted_ensemble import has_weights

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl.delivery import Outcome
 from netwright.automl.estimators import AutoClassifier
+from netwright.automl.export.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
-from netwright.automl.supernets import supernet_doubts
+from netwright.automl.supernet_warnings import supernet_doubts
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.evaluators.one_shot.supernet_search import SupernetSearch

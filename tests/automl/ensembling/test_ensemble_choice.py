@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.automl.ensembles import (
+from netwright.automl.ensembling.selection import (
     Member,
     Truth,
     choose,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.automl.average_checks import MEMBER, TEMPERATURE, THRESHOLD
-from netwright.automl.ensembles import Choice, mean_known
+from netwright.automl.ensembling.checks import MEMBER, TEMPERATURE, THRESHOLD
+from netwright.automl.ensembling.selection import Choice, mean_known
 from netwright.data.task import Task
 from netwright.errors import BrokenFile, RunError
 from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate

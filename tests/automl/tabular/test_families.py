@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from netwright.automl.brief import Brief
-from netwright.automl.families import NETWORKS, check_families, families, known_families
 from netwright.automl.portfolio import completed, portfolio
-from netwright.automl.recipes import HAND_MADE, table_wishes
 from netwright.automl.spaces import space_for
+from netwright.automl.tabular.default_configs import HAND_MADE, table_wishes
+from netwright.automl.tabular.families import NETWORKS, check_families, families, known_families
+from netwright.automl.task_metadata import Brief
 from netwright.errors import InputError
 from netwright.report.describe import summary
 

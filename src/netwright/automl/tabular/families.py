@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
-from netwright.automl.brief import Brief, epochs, patience
+from netwright.automl.task_metadata import Brief, epochs, patience
 from netwright.errors import InputError, closest, expected
 from netwright.networks.layers.basic import Activation_, Dropout, Linear, Network, Skip
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netwright.automl.trust import interval, leaks, no_better, share_trained_on, trivial
+from netwright.automl.score_warnings import interval, leaks, no_better, share_trained_on, trivial
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.trials.metrics import score

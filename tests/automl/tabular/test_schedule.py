@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from netwright.automl.brief import Brief
-from netwright.automl.schedule import pace, schedule
+from netwright.automl.tabular.schedule import pace, schedule
+from netwright.automl.task_metadata import Brief
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from netwright.automl.brief import FEW_ROWS, Brief
+from netwright.automl.task_metadata import FEW_ROWS, Brief
 from netwright.interfaces.strategy import Algorithm
 from netwright.space.candidate import Candidate
 from netwright.strategies.multi_fidelity.asha import ASHA

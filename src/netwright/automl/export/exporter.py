@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.averages import (
+from netwright.automl.ensembling.average_trials import (
     BrokenTrial,
     average_of,
     candidate_of,
@@ -22,10 +22,10 @@ from netwright.automl.averages import (
     parents_of,
     predictor,
 )
-from netwright.automl.ensembles import Choice
-from netwright.automl.front import Offer
-from netwright.automl.refits import choice_of, fit_again
-from netwright.automl.reopen import DELIVERED, MODEL, Delivered, searched
+from netwright.automl.ensembling.refits import choice_of, fit_again
+from netwright.automl.ensembling.selection import Choice
+from netwright.automl.export.plan import Offer
+from netwright.automl.saved_run import DELIVERED, MODEL, Delivered, searched
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity

@@ -13,17 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.automl.averages import (
+from netwright.automl.ensembling.average_trials import (
     cross_validation,
     held_out_of,
     judging_rows,
     threshold_of,
 )
-from netwright.automl.front import Offer, Wanted, behind_front, faster, first, front, wanted_of
-from netwright.automl.points import Points, as_final
-from netwright.automl.reopen import delivered, searched
-from netwright.automl.supernets import supernet_doubts
-from netwright.automl.trust import interval, no_better
+from netwright.automl.export.exporter import Points, as_final
+from netwright.automl.export.plan import (
+    Offer,
+    Wanted,
+    behind_front,
+    faster,
+    first,
+    front,
+    wanted_of,
+)
+from netwright.automl.saved_run import delivered, searched
+from netwright.automl.score_warnings import interval, no_better
+from netwright.automl.supernet_warnings import supernet_doubts
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity

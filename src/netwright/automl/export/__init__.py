@@ -1,0 +1,1 @@
+"""From a finished search to files: what is delivered, exported, checked and measured."""

@@ -1,0 +1,1 @@
+"""Images: the space of networks, and those that are tried first."""

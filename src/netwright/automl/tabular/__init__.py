@@ -1,0 +1,1 @@
+"""Tables: families of models, strong configurations, folds and the order of trials."""
