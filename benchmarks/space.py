@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from netwright.space import Candidate, OneOf, Space, SubsetOf
+from netwright.space.candidate import Candidate
+from netwright.space.choices import OneOf, SubsetOf
+from netwright.space.space import Space
 
 OPERATIONS = ("skip", "max_3", "avg_3", "sep_3", "sep_5", "dil_3", "dil_5")
 ROWS = 256

@@ -5,7 +5,6 @@ import sys
 from sklearn.datasets import load_iris
 
 import netwright as nw
-from netwright.study import TrialEnded
 
 TRIALS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
 GOOD_ENOUGH = 0.9999
@@ -14,7 +13,7 @@ curve = []
 
 
 def follow(event):
-    if isinstance(event, TrialEnded) and event.is_best:
+    if isinstance(event, nw.TrialEnded) and event.is_best:
         curve.append((event.trial.id, event.trial.metrics["auc"]))
         if event.on_front and curve[-1][1] >= GOOD_ENOUGH:
             raise KeyboardInterrupt  # as Ctrl-C: the best so far is delivered

@@ -13,16 +13,16 @@ Embedding Evaluator ExportError ExtraTrees FairDARTS Flatten Flip Float GDAS Gen
 GlobalPool Gradient Graph GreedySelection HistogramBoosting Honesty Hyperband ImagePipeline
 InProcess InfeasibleCandidate InheritAndValidate Inheritance InputError Integer InvalidCandidate Job
 Knowledge Latency Layer Leaf LightGBM Limit Linear LinearModel LocalSearch MBConv Measured Metrics
-Model NSGA2 NetworkCosts NetwrightError Node Norm Npenas Numeric Objective OneCycle OneHot OneOf
-OneShot PPO Periodic Pool Problem Proposal ProxylessNAS RandomForest RandomSearch Recurrent
-RegularizedEvolution Reinforce Repeat Residual Rows RunError SGD SNAS Sampled Sandwich Scale Seeded
-SelfAttention Shared SharedWeights SinglePath Skip Space SpaceError SqueezeExcitation Status
-StochasticDepth Strategy StrictlyFair Study SubsetOf SuccessiveHalving Supernet Supervised TPE
-TableBenchmark TablePipeline Task Text TrainAndValidate Training Trial Uniform WeightSteps XGBoost
-Zero ZeroCost at_most_edges bench build cached canonical cascade combine costs darts darts_cell
-digits_table hypervolume load morph nas_bench_101 nas_bench_101_cell nas_bench_101_table
-nas_bench_201 nas_bench_201_cell nas_bench_201_table outline pareto_front read_nas_bench_101 realmlp
-svg tabm task testing
+Model ModelDelivered NSGA2 NetworkCosts NetwrightError Node Norm Npenas Numeric Objective OneCycle
+OneHot OneOf OneShot PPO Periodic Pool Problem Proposal ProxylessNAS RandomForest RandomSearch
+Recurrent RegularizedEvolution Reinforce Repeat Residual Rows RunError SGD SNAS Sampled Sandwich
+Scale SearchStarted Seeded SelfAttention Shared SharedWeights SinglePath Skip Space SpaceError
+SqueezeExcitation StageStarted Status StochasticDepth Strategy StrictlyFair Study SubsetOf
+SuccessiveHalving Supernet Supervised TPE TableBenchmark TablePipeline Task Text TrainAndValidate
+Training Trial TrialEnded TrialStarted Uniform WeightSteps XGBoost Zero ZeroCost at_most_edges bench
+build cached canonical cascade combine costs darts darts_cell digits_table hypervolume load morph
+nas_bench_101 nas_bench_101_cell nas_bench_101_table nas_bench_201 nas_bench_201_cell
+nas_bench_201_table outline pareto_front read_nas_bench_101 realmlp svg tabm task testing
 """
 NAMES = LISTED.split()
 

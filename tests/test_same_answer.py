@@ -17,7 +17,8 @@ import pytest
 
 import netwright as nw
 from answers import Answer, Door, ask, ask_command_line, disagreements
-from netwright.automl.tabular import families, spaces
+from netwright.automl.image import space as image_space
+from netwright.automl.tabular import families
 from netwright.evaluators import latency
 from random_images import N_IMAGE_SETS, RandomImages, random_images
 from random_tables import N_TABLES, RandomTable, parts, random_table
@@ -33,7 +34,7 @@ def quick() -> Iterator[None]:
     """Searches of these tests train little and time nothing: answers count, not scores."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(families, "LightGBM", partial(families.LightGBM, trees=30))
-        for place in (spaces, families):
+        for place in (image_space, families):
             patch.setattr(place, "epochs", lambda rows, most: 4)
         patch.setattr(latency, "time_calls", partial(latency.time_calls, seconds=1e-3))
         yield

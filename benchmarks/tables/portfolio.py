@@ -8,9 +8,9 @@ keeps score, seconds and predictions of the held-out rows: killed, it goes on. `
 one, the configuration that makes the averages best: on each table those count that a search of so
 much time would come to fit on all folds, and what counts is the loss of their greedy average, scaled
 to 0 at the best that they reach together and 1 at the middle one of all alone. It writes
-``src/netwright/automl/tabular/portfolio.json``, for installations with the extra `boost` and without: the
-list from all tables, and for each table the list made without it, which the harness uses so that no
-table is judged by itself.
+``src/netwright/automl/tabular/portfolio.json``, for installations with the extra `boost` and
+without: the list from all tables, and for each table the list made without it, which the harness uses
+so that no table is judged by itself.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from netwright.pipelines.ensemble_selection import greedy
 from netwright.trials.losses import loss_of, predicted
 from netwright.trials.trial import Job, Proposal
 
-OUT = Path(__file__).parents[2] / "src" / "netwright" / "automl" / "portfolio.json"
+OUT = Path(__file__).parents[2] / "src" / "netwright" / "automl" / "tabular" / "portfolio.json"
 SECONDS = 30.0
 """The most that one fit may take."""
 FOLDS = 5

@@ -141,6 +141,11 @@ from .strategies.reinforcement.policy_gradient import PPO as PPO
 from .strategies.reinforcement.policy_gradient import Reinforce as Reinforce
 from .strategies.seeded import Seeded as Seeded
 from .strategies.bayesian.tpe import TPE as TPE
+from .study.progress.events import ModelDelivered as ModelDelivered
+from .study.progress.events import SearchStarted as SearchStarted
+from .study.progress.events import StageStarted as StageStarted
+from .study.progress.events import TrialEnded as TrialEnded
+from .study.progress.events import TrialStarted as TrialStarted
 from .study.workers.executors import InProcess as InProcess
 from .study.workers.executors import Supervised as Supervised
 from .study.study import Study as Study

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from netwright.automl.tabular import families, spaces
+from netwright.automl.image import space as image_space
+from netwright.automl.tabular import families
 from netwright.networks.tabular import recipes as tabular
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    real = spaces.epochs
+    real = image_space.epochs
     with pytest.MonkeyPatch.context() as patch:
-        for place in (spaces, families):
+        for place in (image_space, families):
             patch.setattr(place, "epochs", lambda rows, most: min(40, real(rows, most)))
         patch.setattr(tabular, "passes", lambda rows, steps, most: 8)
         yield

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from table_scripts import script
 
-from netwright.automl.export import delivery, families, plan
+from netwright.automl import plan
+from netwright.automl.export import delivery
 from netwright.automl.plan import Effort, fit
+from netwright.automl.tabular import families
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.study.workers.executors import InProcess

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from netwright.space import Float, Integer, OneOf, Repeat, Shared, Space, SubsetOf, Value
+from netwright.space.candidate import Value
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
+from netwright.space.space import Space
 
 
 @dataclass(frozen=True)

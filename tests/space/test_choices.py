@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from space_tools import Conv, Net, Pool
 
 from netwright.errors import SpaceError
-from netwright.space import Float, Integer, OneOf, Repeat, Space, SubsetOf, label
-from netwright.space.choices import NumberChoice
+from netwright.space.choices import Float, Integer, NumberChoice, OneOf, Repeat, SubsetOf, label
+from netwright.space.space import Space
 
 
 def named() -> None: ...

@@ -27,7 +27,9 @@ from space_tools import (
 )
 
 from netwright.errors import SpaceError
-from netwright.space import Candidate, Float, Integer, OneOf, Repeat, Shared, Space, SubsetOf
+from netwright.space.candidate import Candidate
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
+from netwright.space.space import Space
 
 FAR_TAIL: dict[float, float] = {8: 26.1, 9: 27.9, 19: 43.8}
 """Degrees of freedom -> chi-square that one draw in a thousand exceeds."""

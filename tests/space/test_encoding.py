@@ -36,7 +36,9 @@ from space_tools import (
 )
 
 from netwright.errors import InvalidCandidate, SpaceError
-from netwright.space import Candidate, Float, Integer, OneOf, Space, SubsetOf, Value
+from netwright.space.candidate import Candidate, Value
+from netwright.space.choices import Float, Integer, OneOf, SubsetOf
+from netwright.space.space import Space
 
 FINITE_BUILDS = [build for build, _ in FINITE]
 each_finite = pytest.mark.parametrize("build", FINITE_BUILDS, ids=lambda build: build.__name__)

@@ -38,19 +38,9 @@ from space_tools import (
 )
 
 from netwright.errors import InputError, InvalidCandidate, SpaceError
-from netwright.space import (
-    Candidate,
-    Float,
-    Integer,
-    OneOf,
-    Repeat,
-    Shared,
-    Space,
-    SubsetOf,
-    Value,
-    inline,
-)
-from netwright.space.choices import is_open
+from netwright.space.candidate import Candidate, Value
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf, inline, is_open
+from netwright.space.space import Space
 
 SPACES = [build() for build in EVERY]
 NAMES = [build.__name__ for build in EVERY]

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from netwright.automl.export import delivery, families, plan
+from netwright.automl import plan
+from netwright.automl.export import delivery
 from netwright.automl.export.plan import Wanted
+from netwright.automl.tabular import families
 from netwright.space.space import Space
 
 NETWORKS = families.NETWORKS
