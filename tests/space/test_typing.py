@@ -18,7 +18,9 @@ follow_imports = skip
 SNIPPET = """
 from collections.abc import Mapping
 from dataclasses import dataclass
-from netwright.space import Candidate, Float, Integer, OneOf, Repeat, Shared, Space, SubsetOf
+from netwright.space.candidate import Candidate
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
+from netwright.space.space import Space
 
 @dataclass(frozen=True)
 class Conv:

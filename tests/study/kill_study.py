@@ -37,7 +37,7 @@ def study(folder: Path, kind: str) -> Study[dict[str, int]]:
     loss, cost = Objective("loss", "min"), Objective("cost", "min")
     if kind == "heirs":
         strategy = RegularizedEvolution(population=6)
-        heirs = Heirs(keeps=2, seconds=PACE)
+        heirs = Heirs(parents_kept=2, seconds=PACE)
         return Study(space, heirs, strategy=strategy, objectives=[loss], run=folder, seed=7)
     return Study(space, Hill(PACE), objectives=[loss, cost], run=folder, seed=7)
 

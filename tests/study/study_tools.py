@@ -49,10 +49,14 @@ class Restless(Hill):
 class Heirs:
     """Children go on from the number that their parent has left, if it is there."""
 
-    keeps: int = 0
+    parents_kept: int = 0
     seconds: float = 0.0
     metrics: tuple[str, ...] = ("loss", "inherited")
-    identity: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(keeps=self.parents_kept, fingerprint=self.settings)
 
     def __call__(self, job: Job) -> Metrics:
         x, y = (float(str(job.proposal.candidate.values[name])) for name in "xy")

@@ -175,7 +175,7 @@ def test_folders_that_a_kill_has_left_do_not_count(
 
 
 def test_a_folder_of_another_inheritance_is_refused(space: Space[Any], tmp_path: Path) -> None:
-    evaluators = [Heirs(2, identity={"inherit": share}) for share in ("0.3", "0.5")]
+    evaluators = [Heirs(2, settings={"inherit": share}) for share in ("0.3", "0.5")]
     settings: dict[str, Any] = {"objectives": [LOSS], "run": tmp_path, "executor": InProcess()}
     Study(space, evaluators[0], **settings).run(trials=3)
     with pytest.raises(RunError, match=r"inherit was 0\.3, is 0\.5"):

@@ -15,8 +15,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import numpy as np
-
 from netwright.automl import names
 from netwright.automl.ensembling.checks import check_averages
 from netwright.automl.export.delivery import Outcome, deliver, load_libraries
@@ -33,14 +31,21 @@ from netwright.interfaces.checks import is_strategy
 from netwright.report.tables import what
 from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
-from netwright.study.progress.callbacks import Verbose, listening
-from netwright.study.progress.events import Callback, ModelDelivered, ignore, short_name
+from netwright.study.progress.callbacks import Callbacks, Verbose, listening
+from netwright.study.progress.events import (
+    Callback,
+    Event,
+    ModelDelivered,
+    TrialStarted,
+    ignore,
+    short_name,
+)
 from netwright.study.storage.run_folder import clear
 from netwright.study.study import Study
 from netwright.study.workers.executors import Executor, Supervised, cores
-from netwright.trials.metrics import METRICS, default_metric, metric, score
+from netwright.trials.metrics import METRICS, default_metric, defined, metric
 from netwright.trials.objective import Limit, Objective, limits, objectives
-from netwright.trials.trial import Metrics, Status, Trial
+from netwright.trials.trial import Status, Trial
 
 LEAST_SECONDS = 5
 """Start-up of a worker, one short training and the export."""
@@ -60,9 +65,9 @@ class Goal:
 
     def of(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
         """Objectives and limits, checked against the task."""
-        defined = _defined(task)
+        known = defined(task.kind, task.target[task.validation], len(task.classes))
         name = default_metric(task.kind)
-        if name not in defined:  # auc, where a class is not among the validation rows
+        if name not in known:  # auc, where a class is not among the validation rows
             name = "log_loss"
         usual = (name, "parameters") if isinstance(task.features, Images) else (name,)
         given = self.objectives
@@ -71,7 +76,7 @@ class Goal:
         bounds = limits(() if self.limits is None else self.limits)
         for name in [*(one.metric for one in wanted), *(limit.metric for limit in bounds)]:
             _refuse_foreign(name, task)
-            _refuse_undefined(name, task, defined)
+            _refuse_undefined(name, task, known)
         return wanted, bounds
 
 
@@ -177,9 +182,15 @@ def carry_out(study: Study[Any], task: Task, effort: Effort, notify: Callback = 
     """Runs an opened study until the effort is spent, and delivers; `notify` hears of it."""
     already, before = study.over(**effort.budget), _ended(study)
     loading = Thread(target=load_libraries, daemon=True)
-    if effort.seconds is not None and not already:  # while workers start: at the end time is short
-        loading.start()
-    study.run(**effort.budget, verbose=False, callbacks=notify, since=effort.begun)
+
+    def heard(event: Event) -> None:
+        # at the end time is short; before the first trial it would keep the workers from starting
+        if isinstance(event, TrialStarted) and loading.ident is None and effort.seconds is not None:
+            loading.start()
+        notify(event)
+
+    callbacks = Callbacks([heard])  # `notify` has joined them with logging already
+    study.run(**effort.budget, verbose=False, callbacks=callbacks, since=effort.begun)
     if loading.ident is not None:
         loading.join()
     timed = effort.seconds is not None and not already and not study.interrupted
@@ -301,16 +312,9 @@ def default_run(
     return Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _defined(task: Task) -> Metrics:
-    """The metrics that the validation rows define, of a prediction that says nothing."""
-    truth = task.target[task.validation]
-    shape = (len(truth), len(task.classes)) if task.classes else (len(truth),)
-    return score(task.kind, truth, np.full(shape, 1 / max(1, len(task.classes))))
-
-
-def _refuse_undefined(name: str, task: Task, defined: Metrics) -> None:
+def _refuse_undefined(name: str, task: Task, known: Sequence[str]) -> None:
     """InputError when the validation rows do not say what the metric is: auc without a class."""
-    if METRICS[name].kinds and name not in defined:
+    if METRICS[name].kinds and name not in known:
         rows = "rows of every class" if task.classes else "rows of different values"
         fix = "log_loss" if task.classes else "rmse"
         raise InputError(

@@ -167,9 +167,11 @@ def _tells(orders: NDArray[np.float64], target: NDArray[Any], classes: int) -> b
         return False
     orders, target = orders[known], target[known]
     if not classes:
-        from scipy.stats import spearmanr
+        import pandas as pd
 
-        return abs(float(spearmanr(orders[:, 0], target).statistic)) > _GIVES_AWAY
+        # Spearman's correlation; scipy.stats would take a second to load before a search begins
+        ranks = pd.Series(orders[:, 0]).rank(), pd.Series(target).rank()
+        return abs(float(ranks[0].corr(ranks[1]))) > _GIVES_AWAY
     for number in range(classes):
         area = auc(orders[:, min(number, orders.shape[1] - 1)], (target == number).astype(np.int64))
         if max(area, 1 - area) <= _GIVES_AWAY:

@@ -197,21 +197,23 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Search, train and export a model for DATA. The same line again goes on."""
+    from netwright.cli.early_workers import early_workers
     from netwright.cli.screen import loading
 
-    with loading(quiet=as_json):
-        from netwright.automl.plan import Effort, Goal
-        from netwright.cli.fit import search
+    with early_workers(data, run, fresh, workers) as executor:
+        with loading(quiet=as_json):
+            from netwright.automl.plan import Effort, Goal
+            from netwright.cli.fit import search
 
-    budgeted = trials is not None or until
-    seconds = 60 if time is None and not budgeted else time
-    effort = Effort(seconds, trials, until or (), workers, begun=_begun(context))
-    goal = Goal(objective or (), limit or ())
-    outcome = search(
-        data, target, test, goal, effort, kind=_kind(kind), strategy=strategy,
-        families=families.split(",") if families else (), seed=seed, run=run, fresh=fresh,
-        quiet=as_json, missing_labels=missing_label or (),
-    )  # fmt: skip
+        budgeted = trials is not None or until
+        seconds = 60 if time is None and not budgeted else time
+        effort = Effort(seconds, trials, until or (), workers, begun=_begun(context))
+        goal = Goal(objective or (), limit or ())
+        outcome = search(
+            data, target, test, goal, effort, kind=_kind(kind), strategy=strategy,
+            families=families.split(",") if families else (), seed=seed, run=run, fresh=fresh,
+            quiet=as_json, missing_labels=missing_label or (), executor=executor,
+        )  # fmt: skip
     if as_json:
         _print_json(outcome)
 

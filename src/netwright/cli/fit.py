@@ -20,7 +20,7 @@ from netwright.study.journal import counted
 from netwright.study.progress.callbacks import listening
 from netwright.study.progress.events import StageStarted
 from netwright.study.study import Study
-from netwright.study.workers.executors import cores
+from netwright.study.workers.executors import Supervised, cores
 from netwright.trials.formats import value
 from netwright.trials.metrics import metric
 from netwright.trials.objective import objectives
@@ -42,8 +42,9 @@ def search(
     fresh: bool = False,
     quiet: bool = False,
     missing_labels: Sequence[str] = (),
+    executor: Supervised | None = None,
 ) -> Outcome:
-    """The whole command; `quiet` says nothing on stdout."""
+    """The whole command; `quiet` says nothing on stdout. Trials run in the `executor`, if any."""
     effort = effort.starting()
     progress = Progress(effort)
     with listening(() if quiet else progress, verbose=False) as notify:
@@ -55,7 +56,7 @@ def search(
             )  # fmt: skip
             study = open_study(
                 found, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
-                fresh=fresh,
+                fresh=fresh, executor=executor,
             )  # fmt: skip
         if not quiet:
             _opening(found, study, effort, study.over(**effort.budget))

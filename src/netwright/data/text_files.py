@@ -31,6 +31,7 @@ from netwright.data.text_layout import (
     blank_lines_at_end,
     from_header,
     layout_of,
+    may_hold_codes,
     missing_cells,
     refuse_large,
 )
@@ -181,7 +182,7 @@ def _parse(
 def _merged_codes(layout: Layout, frame: pd.DataFrame) -> list[str]:
     """A sentence on each column of numbers in which several texts are one number: 7 and 007."""
     numbers = [name for name in frame.columns if frame[name].dtype.kind in "iuf"]
-    if not numbers:
+    if not numbers or not (may_hold_codes(layout) or _holds_large(frame[numbers])):
         return []
     head = _parse(layout, numbers, [], _SAMPLE_ROWS, numbers)
     coded = [
@@ -195,6 +196,11 @@ def _merged_codes(layout: Layout, frame: pd.DataFrame) -> list[str]:
     every = head if len(frame) <= _SAMPLE_ROWS else _parse(layout, coded, [], None, coded)
     texts = {name: set(every[name].astype(str).str.strip().tolist()) for name in coded}
     return [note for name in coded for note in merged_numbers(name, texts[name])]
+
+
+def _holds_large(numbers: pd.DataFrame) -> bool:
+    """Whether there are numbers of which several texts may be one in double precision."""
+    return bool((numbers.select_dtypes("float").abs() >= EXACT_DOUBLE).to_numpy().any())
 
 
 def first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -253,6 +254,19 @@ def missing_cells(layout: Layout) -> int:
     lines += last != b"\n"
     short = lines * (len(layout.names) - 1) - separators
     return short - _blank_lines(layout) * (len(layout.names) - 1) if short > 0 else 0
+
+
+def may_hold_codes(layout: Layout) -> bool:
+    """Whether a cell may be a number that begins with a needless 0, such as 007.
+
+    True where it would take long to find out, or the bytes do not tell.
+    """
+    if layout.encoding == "utf-16" or layout.separator == WHOLE_LINE:
+        return True
+    before = re.escape(layout.separator.encode()) + rb"\s\"'"
+    code = re.compile(rb"(?:^|[" + before + rb"])[+-]?0[0-9]")
+    chunks = [*islice(_chunks(layout), 2)]
+    return len(chunks) != 1 or code.search(chunks[0]) is not None
 
 
 @contextmanager

@@ -132,6 +132,8 @@ def shape_after(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
 
 @lru_cache(maxsize=65536)
 def _leaf_shape(leaf: Leaf, shape: Shape) -> Shape:
+    if (known := leaf.known_shape(shape)) is not None:
+        return known
     # of vectors there is little to compute, and the meta device costs a second of imports
     device = torch.device("cpu" if leaf.light or len(shape) < 3 else "meta")
     # initial weights drawn here must not change those of the module that is built

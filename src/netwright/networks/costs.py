@@ -144,28 +144,16 @@ class _Peak:
         self.numbers = max(self.numbers, sum(t.numel() for t in tensors))
 
 
-def _named(layer: Conv | Linear) -> bool:
-    return layer.activation in ACTIVATIONS and layer.normalisation in get_args(Normalisation)
-
-
 def _norm_parameters(kind: str, channels: int) -> int:
     return 0 if kind == "none" else 2 * channels
 
 
 def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
     """The formula, for what the layer's own `build` would accept; None leaves it to that."""
-    if len(shape) != 3 or (layer.padding < 0 and layer.kernel % 2 == 0) or not _named(layer):
+    known = layer.known_shape(shape)
+    if known is None:
         return None
-    if min(layer.kernel, layer.stride, layer.dilation, layer.groups, layer.channels + 1) < 1:
-        return None
-    into, out = shape[0], layer.channels or shape[0]
-    if not layer.separable and (into % layer.groups or out % layer.groups):
-        return None
-    reach = layer.dilation * (layer.kernel - 1)
-    padding = reach // 2 if layer.padding < 0 else layer.padding
-    h, w = ((side + 2 * padding - reach - 1) // layer.stride + 1 for side in shape[1:])
-    if h < 1 or w < 1:
-        return None
+    into, (out, h, w) = shape[0], known
     window = layer.kernel**2
     if layer.separable:
         weights, seen, widest = (
@@ -186,7 +174,8 @@ def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
 
 def _linear(layer: Linear, shape: Shape, kept: bool) -> Costs | None:
     features = layer.features
-    if not isinstance(features, int) or features < 1 or len(shape) > 2 or not _named(layer):
+    named = layer.activation in ACTIVATIONS and layer.normalisation in get_args(Normalisation)
+    if not isinstance(features, int) or features < 1 or len(shape) > 2 or not named:
         return None
     if layer.normalisation == "group" and len(shape) == 2:
         return None

@@ -73,6 +73,20 @@ def scored(kind: Kind) -> tuple[str, ...]:
     return tuple(name for name, one in METRICS.items() if kind in one.kinds)
 
 
+def defined(kind: Kind, target: NDArray[Any], n_classes: int) -> tuple[str, ...]:
+    """The metrics that `score` gives for these rows, whatever the prediction is.
+
+    auc needs a row of every class, r2 targets that differ.
+    """
+    left_out = set()
+    if kind == "regression":
+        if not np.asarray(target, float).var() > 0:
+            left_out.add("r2")
+    elif not (np.bincount(target, minlength=n_classes) > 0).all():
+        left_out.add("auc")
+    return tuple(name for name in scored(kind) if name not in left_out)
+
+
 def score(
     kind: Kind, target: NDArray[Any], prediction: NDArray[Any], threshold: float = 0.5,
     weights: NDArray[np.floating] | None = None,

@@ -186,7 +186,7 @@ def test_a_failed_trial_is_named_in_one_line(
     assert "\x1b" not in err
     first, second, third = lines_of(err)
     assert first == "searching by loss for 3 trials"
-    assert second.startswith(r"trial 1: failed: OSError: no such\nfile \x1b[2J (test_progress.py")
+    assert second.startswith(r"trial 1: failed: OSError: no such\nfile \x1b[2J (test_lines.py")
     assert third.startswith("trial 3: loss 1, new best")
 
 

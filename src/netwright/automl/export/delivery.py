@@ -209,7 +209,7 @@ def has_unexported(study: Study[Any]) -> bool:
 
 def load_libraries() -> None:
     """What exporting and measuring need and a search does not."""
-    for name in ("onnx", "onnxruntime", "safetensors.torch"):
+    for name in ("sklearn.metrics", "onnx", "onnxruntime", "safetensors.torch"):
         import_module(name)
 
 

@@ -29,7 +29,7 @@ from netwright.oneshot.single_path.training import SampledEpoch, SampledSearch
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import RNG
-from netwright.trials.metrics import default_metric, metric, score
+from netwright.trials.metrics import default_metric, defined, metric
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
@@ -143,11 +143,10 @@ class SampledWork:
         return objectives, [one for one in self.among.limits if one.metric in known]
 
     @cached_property
-    def _defined(self) -> Metrics:
-        """The metrics that the judging rows define, of a prediction that says nothing."""
+    def _defined(self) -> tuple[str, ...]:
+        """The metrics that the judging rows define."""
         task, truth = self.opened.task, self.judges.take(slice(_JUDGES)).targets.numpy()
-        shape = (len(truth), len(task.classes)) if task.classes else (len(truth),)
-        return score(task.kind, truth, np.full(shape, 1 / max(1, len(task.classes))))
+        return defined(task.kind, truth, len(task.classes))
 
     @property
     def _usual(self) -> str:

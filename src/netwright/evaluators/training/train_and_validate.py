@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sklearn.metrics  # noqa: F401  # scores load it when needed: here, so that no trial pays for it
 import torch
 
 from netwright.data.task import Task
@@ -126,7 +125,10 @@ class TrainAndValidate:
 
 
 def warm_up() -> None:
-    """One step of gradient descent: much of torch is loaded by the first."""
+    """Load what no trial should pay for: much of torch with the first step of gradient descent, and
+    scikit-learn with the first score."""
+    import sklearn.metrics  # noqa: F401
+
     rows = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     module = torch.nn.Linear(2, 2)
     train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +60,13 @@ class Leaf(Layer, ABC):
 
         Where a tensor is several side by side, such as queries, keys and values, the module may say
         so in `blocks`: its name -> how many along each axis. Shared weights are sliced in each.
-        Learning rates and decay of its own are said as in `groups.py`, weights that start from data
-        as in `starting.py`.
+        Learning rates and decay of its own are said as in `param_groups.py`, weights that start from
+        data as in `data_dependent_init.py`.
         """
+
+    def known_shape(self, shape: Shape) -> Shape | None:
+        """The shape that comes out, where a formula says it; None: it is found by a run."""
+        return None
 
 
 class Composite(Layer, ABC):
@@ -173,6 +177,21 @@ class Conv(Leaf):
         module.add_module("norm", normalisation(self.normalisation, (out, *shape[1:])))
         module.add_module("act", activation(self.activation))
         return module
+
+    def known_shape(self, shape: Shape) -> Shape | None:
+        """None for what `build` would refuse: it says why."""
+        named = self.activation in ACTIVATIONS and self.normalisation in get_args(Normalisation)
+        if len(shape) != 3 or not named or (self.padding < 0 and self.kernel % 2 == 0):
+            return None
+        if min(self.kernel, self.stride, self.dilation, self.groups, self.channels + 1) < 1:
+            return None
+        into, out = shape[0], self.channels or shape[0]
+        if not self.separable and (into % self.groups or out % self.groups):
+            return None
+        reach = self.dilation * (self.kernel - 1)
+        padding = reach // 2 if self.padding < 0 else self.padding
+        h, w = ((side + 2 * padding - reach - 1) // self.stride + 1 for side in shape[1:])
+        return (out, h, w) if min(h, w) >= 1 else None
 
     @property
     def _bias(self) -> bool:

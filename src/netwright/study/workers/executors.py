@@ -131,9 +131,25 @@ class Supervised:
     def free(self) -> int:
         return self._supervisor.free if self._supervisor else 0
 
+    def start(self, warm_up: str = "") -> None:
+        """Starts the workers before the evaluator is known, so that they load what they need while
+        this process reads its data. Ended by `close`.
+
+        Args:
+            warm_up: ``module:function``, which they call meanwhile.
+        """
+        early = max(1, self.capacity - 1)  # this process has work of its own
+        self._supervisor = Supervisor(early, self.threads, self.rules, warm_up)
+
     def open(self, evaluator: Evaluator, most: int | None = None) -> None:
         workers = self.capacity if most is None else min(self.capacity, most)
-        self._supervisor = Supervisor(evaluator, workers, self.threads, self.rules)
+        if self._supervisor is None:
+            self._supervisor = Supervisor(0, self.threads, self.rules)
+        try:
+            self._supervisor.use(evaluator, workers)
+        except BaseException:
+            self.close()
+            raise
 
     def submit(
         self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf

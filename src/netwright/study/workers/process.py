@@ -25,7 +25,7 @@ LOG_BYTES = 1 << 20
 
 _START = (
     "import sys; sys.path[:] = {path!r}; from netwright.study.workers.worker import main; "
-    "main({requests}, {answers})"
+    "main({requests}, {answers}, {warm_up!r})"
 )
 _THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
@@ -42,13 +42,13 @@ def environment(threads: int) -> dict[str, str]:
 class WorkerProcess:
     """A guard, the worker below it, and the pipes to both."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], warm_up: str = "") -> None:
         requests, to_worker = os.pipe()
         from_worker, answers = os.pipe()
         lifeline, self._lifeline = os.pipe()
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115  # open as long as the worker
         self.mail = Mailbox(from_worker, to_worker)
-        start = _START.format(path=sys.path, requests=requests, answers=answers)
+        start = _START.format(path=sys.path, requests=requests, answers=answers, warm_up=warm_up)
         self._guard = subprocess.Popen(
             [
                 *_guard_command(), str(os.getpid()), str(lifeline), f"{requests},{answers}",

@@ -103,10 +103,14 @@ class Rules:
 
 
 class Supervisor:
-    """Starts workers, hands them jobs, and ends what breaks a rule."""
+    """Starts workers, hands them jobs, and ends what breaks a rule.
 
-    def __init__(self, evaluator: object, workers: int, threads: int, rules: Rules) -> None:
-        self._load = _pickled(evaluator)
+    `warm_up`: ``module:function`` that they call while the evaluator is still to come.
+    """
+
+    def __init__(self, workers: int, threads: int, rules: Rules, warm_up: str = "") -> None:
+        self._load: bytes | None = None
+        self._warm_up = warm_up
         self._environment = environment(threads)
         self._rules = rules
         self._selector = selectors.DefaultSelector()
@@ -115,8 +119,22 @@ class Supervisor:
         self._failed_starts = 0
         self._next_beat = 0.0
         self._next_look = 0.0
-        self._wanted = workers
+        self._wanted = self._places = workers
         self._workers: list[_Worker] = []
+        self._staff()
+
+    def use(self, evaluator: object, workers: int) -> None:
+        """Hands the evaluator to so many workers.
+
+        Those that are there already get it now; the others are hired once the first of those is
+        ready, which they would only keep from it.
+        """
+        self._load, self._places = _pickled(evaluator), workers
+        for worker in self._workers[workers:]:
+            self._dismiss(worker)
+        for worker in self._workers[:workers]:
+            self._send_evaluator(worker)
+        self._wanted = min(workers, len(self._workers)) or workers
         self._staff()
 
     @property
@@ -172,15 +190,20 @@ class Supervisor:
             self._hire()
 
     def _hire(self) -> None:
-        worker = _Worker(WorkerProcess(self._environment))
+        worker = _Worker(WorkerProcess(self._environment, self._warm_up))
         self._workers.append(worker)
         mail = worker.process.mail
         self._selector.register(mail.reading, selectors.EVENT_READ, (worker, self._hear))
         self._selector.register(
             worker.process.status_pipe, selectors.EVENT_READ, (worker, self._bury)
         )
-        mail.send(self._load)
-        self._watch_writing(worker)
+        self._send_evaluator(worker)
+
+    def _send_evaluator(self, worker: _Worker) -> None:
+        """Where it is known yet."""
+        if self._load is not None:
+            worker.process.mail.send(self._load)
+            self._watch_writing(worker)
 
     def _dismiss(self, worker: _Worker, outcome: Outcome | None = None) -> None:
         """Kills; the outcome follows when all is gone, so that nothing disturbs the next trial."""
@@ -218,6 +241,9 @@ class Supervisor:
         for kind, *rest in worker.process.messages():
             if kind == "ready":
                 worker.pid, worker.state, self._failed_starts = rest[0], _State.IDLE, 0
+                if self._wanted < self._places:
+                    self._wanted = self._places
+                    self._staff()
             elif kind == "broken":
                 raise RunError(f"the evaluator must load in a worker process, got {rest[0]}.")
             elif kind == "alone" and worker.state is _State.BUSY:

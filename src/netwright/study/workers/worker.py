@@ -7,13 +7,14 @@ Torch and the like are imported only by the evaluator itself.
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -72,8 +73,12 @@ class _Worker:
         self._requests, self._answers = requests, answers
         self._alone = 0
 
-    def run(self) -> None:
-        """Until the study closes the pipe."""
+    def run(self, warm_up: str = "") -> None:
+        """Until the study closes the pipe; `warm_up`: ``module:function``, called before all else."""
+        if warm_up:
+            with suppress(Exception):  # the evaluator will say what is wrong
+                module, _, function = warm_up.partition(":")
+                getattr(importlib.import_module(module), function)()
         load = read_message(self._requests)
         if load is None:
             return
@@ -107,11 +112,11 @@ class _Worker:
         write_message(self._answers, json.dumps(parts).encode())
 
 
-def main(requests: int, answers: int) -> None:
+def main(requests: int, answers: int, warm_up: str = "") -> None:
     """The worker's process: prints go to standard error, so that they cannot break the pipe."""
     os.set_inheritable(requests, False)
     os.set_inheritable(answers, False)
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a plain text stream
     faulthandler.enable()
-    _Worker(requests, answers).run()
+    _Worker(requests, answers).run(warm_up)
