@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from study_tools import Heirs
 
 import netwright.study.loop as module
 from netwright.errors import RunError
+from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import RNG, Problem
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -64,7 +66,11 @@ def kept(run: Path) -> set[int]:
 class Shortlisted(Heirs):
     """Prefers some candidates by weights that it does not share in earnest."""
 
-    def supernet(self, *_: Any) -> Any:
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, supernet=self._shortlist)
+
+    def _shortlist(self, *_: Any) -> Any:
         listed = [Candidate({"x": x, "y": 0}) for x in (90, 30, 5)]
         return SimpleNamespace(
             over=True, trusted=True, held={"y": "it is no part"}, shortfall="",
