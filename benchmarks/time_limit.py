@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import netwright as nw
+from netwright.trials.metrics import default_metric, score
 
 FIELDS = (
     "input", "time", "neighbour", "door", "wall_s", "late_s", "code", "delivered", "trials",
-    "loss", "constant_loss",
+    "loss", "constant_loss", "score", "constant_score",
 )  # fmt: skip
 
 
@@ -188,24 +189,29 @@ def by_estimator(data: Data, seconds: int, run: Path) -> tuple[float, int]:
     return (float(done.stdout.split()[-1]) if done.stdout else float("nan")), done.returncode
 
 
-def losses(data: Data, model: nw.Model) -> tuple[float, float]:
-    """Of the model and of the constant, on the test rows: log loss, or the root of squared errors."""
+def judged(data: Data, model: nw.Model) -> dict[str, float]:
+    """Of the model and of the constant, on the test rows: log loss and what a search improves (auc of
+    two classes, accuracy of more); of numbers the root of squared errors for both."""
     if not model.classes:
         value = np.asarray(model.predict(data.test), float)
         constant = np.full(len(value), data.y_train.mean())
-        return tuple(  # type: ignore[return-value]  # two
-            float(np.sqrt(np.mean((p - data.y_test) ** 2))) for p in (value, constant)
+        errors = [float(np.sqrt(np.mean((p - data.y_test) ** 2))) for p in (value, constant)]
+        return dict(
+            zip(("loss", "constant_loss", "score", "constant_score"), errors * 2, strict=True)
         )
     number = {str(label): i for i, label in enumerate(model.classes)}
     known = np.array([str(label) in number for label in data.y_test])
     truth = np.array([number.get(str(label), 0) for label in data.y_test])[known]
-    said = model.predict_proba(data.test)[known]
+    probabilities = model.predict_proba(data.test)[known]
     shares = np.array([np.mean(data.y_train.astype(str) == text) for text in number])
     constant = np.tile(shares / shares.sum(), (len(truth), 1))
-    rows = np.arange(len(truth))
-    return tuple(  # type: ignore[return-value]  # two
-        float(-np.log(p[rows, truth].clip(1e-15)).mean()) for p in (said, constant)
-    )
+    kind = "binary" if len(number) == 2 else "multiclass"
+    name = default_metric(kind)
+    scores = [score(kind, truth, p) for p in (probabilities, constant)]
+    return {
+        "loss": scores[0]["log_loss"], "constant_loss": scores[1]["log_loss"],
+        "score": scores[0].get(name, np.nan), "constant_score": scores[1].get(name, np.nan),
+    }  # fmt: skip
 
 
 def measure(name: str, seconds: int, busy: bool, door: str, work: Path) -> dict[str, object]:
@@ -229,10 +235,10 @@ def measure(name: str, seconds: int, busy: bool, door: str, work: Path) -> dict[
     reopened = reopen(run)
     best = reopened.trial(None)
     row = next(row for row in reopened.rows() if row.trial == best.id)
-    loss, constant = losses(data, nw.load(run))
     finished = sum(trial.status == "done" for trial in reopened.trials)
     line |= {"delivered": row.what[:60], "trials": finished}
-    return line | {"loss": round(loss, 4), "constant_loss": round(constant, 4)}
+    figures = judged(data, nw.load(run))
+    return line | {name: round(figure, 4) for name, figure in figures.items()}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from netwright.data.assemble import task
 from netwright.data.prediction import read_rows
 from netwright.data.tables import read_file, read_frame
 from netwright.data.task import Table
+from netwright.data.text_layout import layout_of, may_hold_codes
 from netwright.errors import InputError
 
 TEXT = "x,y\n1,a\n2,b\n"
@@ -220,3 +221,21 @@ def test_decimal_commas_stay_beside_a_column_of_truth_values(tmp_path: Path) -> 
     assert frame.to_dict("list") == {"x": ["1.5", "2.5"], "b": ["True", "False"]}
     path = write(tmp_path / "b.csv", "b\nTrue\nFalse\n\n")
     assert read_file(path, numbers=["b"]).frame["b"].tolist() == ["True", "False"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "codes"),
+    [
+        ("007", True), ("+01", True), ('"007"', True), (" 007", True), ("-007", True),
+        ("0.07", False), ("0", False), ("-0.5", False), ("100", False), ("2020-01-05", False),
+    ],
+)  # fmt: skip
+def test_a_look_at_the_bytes_tells_whether_there_may_be_codes(
+    cell: str, codes: bool, tmp_path: Path
+) -> None:
+    for where in (0, 1):
+        cells = ["5", "6"]
+        cells[where] = cell
+        (tmp_path / "t.csv").write_text(f"a,b\n1,2\n{','.join(cells)}\n3,4\n")
+        layout, _ = layout_of(tmp_path / "t.csv", ())
+        assert may_hold_codes(layout) is codes

@@ -1,9 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
 from netwright.errors import InputError
-from netwright.trials.metrics import METRICS, default_metric, metric, score
+from netwright.trials.metrics import METRICS, default_metric, defined, metric, score
 
 
 def chances(n: int, classes: int, seed: int) -> np.ndarray:
@@ -55,3 +57,13 @@ def test_an_unknown_metric_is_refused_with_the_nearest_name() -> None:
 def test_each_default_scores_its_own_task() -> None:
     for kind in ("binary", "multiclass", "regression"):
         assert kind in METRICS[default_metric(kind)].kinds
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("values", [[0, 0, 0], [0, 1, 1], [1, 1, 1], [0, 1, 2], [2, 2, 0]])
+def test_metrics_that_rows_define_are_those_of_a_score(kind: Any, values: list[int]) -> None:
+    classes = {"binary": 2, "multiclass": 3, "regression": 0}[kind]
+    target = np.array(values) % classes if classes else np.array(values, float)
+    shape = (3, classes) if classes else (3,)
+    scores = score(kind, target, np.full(shape, 1 / max(1, classes)))
+    assert set(defined(kind, target, classes)) == set(scores)

@@ -236,3 +236,21 @@ def test_flops_are_twice_the_multiply_adds_counted_by_hand() -> None:
     both_ways, gates = 2, 4
     assert multiply_adds(Recurrent(6, "lstm", True), (7, 8)) == both_ways * 7 * gates * 6 * (8 + 6)
     assert multiply_adds((Norm(), Activation("gelu"), Pool()), (8, 9, 12)) == 0
+
+
+def test_the_shape_of_a_convolution_by_formula_is_that_of_its_module() -> None:
+    rng, known = np.random.default_rng(0), 0
+    for _ in range(300):
+        layer = Conv(
+            int(rng.choice([0, 4, 6])), int(rng.integers(1, 6)), int(rng.integers(1, 4)),
+            padding=int(rng.choice([-1, 0, 2])), dilation=int(rng.integers(1, 3)),
+            groups=int(rng.choice([1, 2])), separable=bool(rng.integers(2)),
+            normalisation=str(rng.choice(["none", "batch", "layer", "group"])),  # type: ignore[arg-type]
+        )  # fmt: skip
+        shape = (int(rng.integers(1, 5)), int(rng.integers(1, 9)), int(rng.integers(1, 9)))
+        if (said := layer.known_shape(shape)) is None:
+            continue
+        known += 1
+        with torch.no_grad():
+            assert said == tuple(layer.build(shape).eval()(torch.zeros(1, *shape)).shape[1:])
+    assert known > 100

@@ -173,11 +173,22 @@ def _averages(
         points.fit_again(wanted.averages[0].shares, seconds)
     offers = chain([before] if before else [], _first(points, study, task, wanted))
     if not points.has_time(seconds):
-        offers = chain(wanted.best, offers)  # a single model is written sooner
+        offers = chain(_in_time(points, wanted), offers)
     others = points.first_of(offers)
     points.fit_again(wanted.singles, _TO_WRITE)
     points.rest_of(faster(study, task, wanted), _LESS)
     points.rest_of(others)
+
+
+def _in_time(points: Points, wanted: Wanted) -> list[Trial]:
+    """Single models, which are written sooner: the best of those for which there is time first,
+    then the smallest."""
+
+    def order(item: tuple[Trial, int]) -> int:
+        return 0 if points.has_time(_TO_WRITE + _A_BYTE * item[1]) else item[1]
+
+    singles = zip(wanted.best, wanted.single_bytes, strict=True)
+    return [trial for trial, _ in sorted(singles, key=order)]
 
 
 def _first(points: Points, study: Study[Any], task: Task, wanted: Wanted | None) -> Iterator[Offer]:

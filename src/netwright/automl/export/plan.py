@@ -39,12 +39,13 @@ Offer = Trial | Choice | Callable[[], Choice]
 class Wanted:
     """The averages of a search over folds, the best and perhaps a smaller one; the best candidates
     by themselves, one a family. `alone`: the one trial that the best average is of, if it is.
-    `bytes`: what the models of the best average take on disk."""
+    `bytes`: what the models of the best average take on disk; `single_bytes`: those of `best`."""
 
     averages: tuple[Choice, ...]
     best: tuple[Trial, ...]
     alone: Trial | None
     bytes: int
+    single_bytes: tuple[int, ...] = ()
 
     @property
     def singles(self) -> list[int]:
@@ -79,7 +80,9 @@ def wanted_of(
     averages = _worth_having(study, whole, small, {one.trial.id for one in full})
     size = sum(one.bytes for one in found if one.trial.id in averages[0].shares)
     best = _families(study, found)
-    return Wanted(averages, tuple(best), _alone(found, averages[0]), size)
+    bytes_of = {one.trial.id: one.bytes for one in found}
+    singles = tuple(bytes_of[trial.id] for trial in best)
+    return Wanted(averages, tuple(best), _alone(found, averages[0]), size, singles)
 
 
 def front(study: Study[Any]) -> Iterator[Offer]:
