@@ -19,7 +19,8 @@ from netwright.trials.trial import Job, Metrics, Proposal, Status
 
 def leave_a_sign() -> None:
     """What workers call before they know the evaluator."""
-    Path(os.environ["SIGN"]).open("a").write(f"{os.getpid()}\n")
+    with Path(os.environ["SIGN"]).open("a") as file:
+        file.write(f"{os.getpid()}\n")
 
 
 @dataclass(frozen=True)
