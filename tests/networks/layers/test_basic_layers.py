@@ -252,5 +252,5 @@ def test_the_shape_of_a_convolution_by_formula_is_that_of_its_module() -> None:
             continue
         known += 1
         with torch.no_grad():
-            assert said == tuple(layer.build(shape).eval()(torch.zeros(1, *shape)).shape[1:])
+            assert said == tuple(layer.build(shape).eval()(torch.zeros(2, *shape)).shape[1:])
     assert known > 100

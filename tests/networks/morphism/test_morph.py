@@ -491,7 +491,7 @@ def test_everything_is_fresh_from_a_layer_on_that_is_not_known() -> None:
 
 
 def test_every_layer_of_ours_is_known_but_codes_as_one_hot() -> None:
-    import netwright.networks as ours
+    import netwright as ours
 
     kinds = {one for name in ours.__all__ if isinstance(one := getattr(ours, name), type)}
     leaves = {one for one in kinds if issubclass(one, Leaf)} - {Leaf}
