@@ -138,7 +138,7 @@ class Supervised:
         Args:
             warm_up: ``module:function``, which they call meanwhile.
         """
-        early = max(1, self.capacity - 1)  # this process has work of its own
+        early = max(1, min(self.capacity, cores() - 1))  # this process has work of its own
         self._supervisor = Supervisor(early, self.threads, self.rules, warm_up)
 
     def open(self, evaluator: Evaluator, most: int | None = None) -> None:
