@@ -17,7 +17,7 @@ from typing import Any
 
 from netwright.automl import names
 from netwright.automl.ensembling.checks import check_averages
-from netwright.automl.export.delivery import Outcome, deliver, load_libraries
+from netwright.automl.export.delivery import Outcome, deliver, export_seconds, load_libraries
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import kept_brief
 from netwright.automl.spaces import space_for
@@ -49,6 +49,8 @@ from netwright.trials.trial import Status, Trial
 
 LEAST_SECONDS = 5
 """Start-up of a worker, one short training and the export."""
+_MAX_EXPORT_SHARE = 0.3
+"""Of the time, at most, for what a wide table takes to be exported beyond the usual."""
 _SHARES = 16
 """A trial may take this share of the search: enough trials to choose among."""
 
@@ -95,6 +97,8 @@ class Effort:
     memory: int = 0
     begun: float | None = None
     """From when the time counts, in seconds of `time.monotonic()`; None: from the call that uses it."""
+    export_seconds: float = 0.0
+    """What exporting a model of the task takes beyond the usual; see `of`."""
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not _is_time(self.seconds):
@@ -115,7 +119,12 @@ class Effort:
         """The time for trials: what starting, exporting and measuring will need is kept back."""
         if self.seconds is None:
             return None
-        return self.seconds - min(0.2 * self.seconds, 6 + 0.04 * self.seconds)
+        usual = min(0.2 * self.seconds, 6 + 0.04 * self.seconds)
+        return self.seconds - usual - min(self.export_seconds, _MAX_EXPORT_SHARE * self.seconds)
+
+    def of(self, task: Task) -> Effort:
+        """The same for a task, of which exporting a model may take longer."""
+        return replace(self, export_seconds=export_seconds(task))
 
     def starting(self) -> Effort:
         """The same, whose time counts from now, unless it counts already."""
@@ -169,7 +178,7 @@ def fit(
 
     `verbose` and `callbacks`: as for `Study.run`.
     """
-    effort = effort.starting()
+    effort = effort.starting().of(task)
     with listening(callbacks, verbose) as notify:
         study = open_study(
             task, goal, effort, strategy=strategy, families=families, seed=seed, run=run,

@@ -54,6 +54,7 @@ def search(
                 data, target, test=test, kind=kind or _kind_of(goal), seed=seed,
                 missing_labels=missing_labels,
             )  # fmt: skip
+            effort = effort.of(found)
             study = open_study(
                 found, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
                 fresh=fresh, executor=executor,
