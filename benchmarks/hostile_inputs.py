@@ -143,7 +143,12 @@ def judge(ended: Ended, untouched: bool) -> str:
     if ended.code == 0:
         return "read"
     lines = [line for line in ended.err.splitlines() if line.strip()]
-    if ended.code == 2 and lines and lines[-1].rstrip().endswith(".") and "Usage" not in ended.err:
+    if (
+        ended.code == 2
+        and lines
+        and lines[-1].rstrip().endswith((".", "?"))
+        and "Usage" not in ended.err
+    ):
         return "refused"
     return f"code {ended.code}"
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from netwright.data.assemble import task
 from netwright.data.columns import Column
 from netwright.data.moments import MISSING_DATE
 from netwright.data.tables import infer_table, read_file, read_frame, read_table
@@ -319,3 +320,12 @@ def test_what_is_odd_in_a_column_is_said() -> None:
     assert "Column 'a' has 2 infinite values, taken as missing." in notes
     assert "Column 'name' differs in nearly every row: drop it if it only names the row." in notes
     assert "Column 'none' is left out: no row has a value." in notes
+
+
+@pytest.mark.parametrize("target", ["rows.csv", "nowhere.csv"])
+def test_a_link_that_leads_to_no_file_is_named(target: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").symlink_to(tmp_path / target)
+    with pytest.raises(
+        InputError, match=r"got .*rows.csv, a link that leads to none. Give the file"
+    ):
+        task(tmp_path / "rows.csv", "y")

@@ -55,6 +55,9 @@ def existing(path: Path, known: Iterable[str] = ()) -> Path:
     if re.match(r"[a-z]+:/", str(path)):
         fix = "Download it first, and give the file."
         raise InputError(expected("data", "a file or folder on this machine", str(path), fix))
+    if path.is_symlink():
+        got = Phrase(f"{path}, a link that leads to none")
+        raise InputError(expected("data", "a file or folder", got, "Give the file itself."))
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     fix = closest(path.name, [*beside, *known]) or "Check its name and folder."
     raise InputError(expected("data", "a file or folder that exists", str(path), fix))
