@@ -26,6 +26,7 @@ from PIL import Image
 import netwright as nw
 from netwright.automl import names
 from netwright.automl.export.delivery import deliver
+from netwright.automl.finished_search import OpenedSearch
 from netwright.study.workers.executors import Supervised
 
 OUT = Path(__file__).parent / "results" / "equal-time.csv"
@@ -79,7 +80,7 @@ def run(data: Any, name: str, strategy: str, seconds: float) -> dict[str, Any]:
         trial_seconds=seconds / 6,
     )  # fmt: skip
     study.run(seconds=seconds)
-    found = deliver(study, data)
+    found = deliver(OpenedSearch(study, data))
     row = found.front[0].record()
     return {
         "data": name, "strategy": strategy, "seconds": round(study.seconds, 1),

@@ -81,8 +81,14 @@ def positions(space: Space[Any], trial: Trial) -> list[list[object]]:
 
 def made_of(trial: Trial) -> list[object]:
     """An average's numbers: shares in the order of its members, then the rest."""
-    values = [bits(value) for value in trial.candidate.values.values()]
-    return [list(trial.proposal.parents), *values]
+    spec = trial.ensemble
+    if spec is None:
+        return [list(trial.proposal.parents)]
+    flags = [bits(True)] * (spec.first_fold + spec.refit) + [bits(spec.n_members)] * (
+        spec.n_members > 0
+    )
+    numbers = [bits(weight) for _, weight in spec.weights]
+    return [list(spec.trials), *numbers, bits(spec.temperature), bits(spec.threshold), *flags]
 
 
 def line_of(space: Space[Any], trial: Trial) -> list[object]:

@@ -197,7 +197,7 @@ def _second_name(place: Path, rng: random.Random) -> None:
 def _cells() -> Iterator[tuple[str, Make]]:
     """Cells of a trial that hold what no trial has."""
     wrong: dict[str, tuple[object, ...]] = {
-        "candidate": ("", "[]", _DEEP, '{"": "forest"}', '{"model": {"a": 1}}', b"\xff", 7),
+        "candidate": ("", "[]", _DEEP, '{"family": "forest"}', '{"model": {"a": 1}}', b"\xff", 7),
         "fidelity": (0, -1, float("inf"), "all"),
         "parents": ("{}", "[true]", "[-1]", '["1"]', "[999999999999]", _DEEP),
         "note": ("[]", '{"rung": {}}', "null"),
@@ -228,18 +228,20 @@ def _averages() -> Iterator[tuple[str, Make]]:
     yield (
         "average: of itself",
         _sql(
-            f"UPDATE trials SET parents = '[' || id || ']', candidate = '{{\"trial ' || id || '\": 1.0,"
+            f"UPDATE trials SET parents = '[' || id || ']', "
+            f"ensemble = '{{\"weights\": [[' || id || ', 1.0]],"
             f' "temperature": 1.0, "threshold": 0.5}}\' WHERE {where}'
         ),
     )
     for name, text in {
         "nothing": "{}",
-        "no temperature": '{"trial 1": 1.0, "threshold": 0.5}',
-        "texts": '{"trial 1": "all", "temperature": 1.0, "threshold": 0.5}',
-        "unknown": '{"trial 77": 1.0, "temperature": 1.0, "threshold": 0.5}',
-        "cold": '{"trial 1": 1.0, "temperature": 0, "threshold": 0.5}',
+        "no trials": '{"weights": [], "temperature": 1.0, "threshold": 0.5}',
+        "texts": '{"weights": [[1, "all"]], "temperature": 1.0, "threshold": 0.5}',
+        "unknown": '{"weights": [[77, 1.0]], "temperature": 1.0, "threshold": 0.5}',
+        "cold": '{"weights": [[1, 1.0]], "temperature": 0, "threshold": 0.5}',
+        "deep": _DEEP,
     }.items():
-        yield f"average: {name}", _cell("candidate", text, where)
+        yield f"average: {name}", _cell("ensemble", text, where)
     yield "average: no parents", _cell("parents", "[]", where)
 
 

@@ -26,7 +26,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import METRIC, MOST_ROWS, NOT_FEATURES, TABLES, plain
-from netwright.automl.ensembling.average_trials import predictor
+from netwright.automl.ensembling.models import model_of
 from netwright.automl.export.delivery import Outcome
 from netwright.automl.plan import Effort, Goal, fit
 from netwright.data.task import Table
@@ -70,15 +70,13 @@ def disagreement(model: Model, made_from: Any, rows: Table) -> tuple[float, int]
 
 
 def compare(outcome: Outcome, rows: Table) -> Iterator[dict[str, Any]]:
-    study, task = outcome.study, outcome.task
-    trials = {trial.id: trial for trial in study.trials}
     strange = spoilt(rows, np.random.default_rng(0))
     for row in outcome.front:
-        path = study.trial_folder(row.trial) / "model.onnx"
+        path = outcome.study.trial_folder(row.trial) / "model.onnx"
         start = time.perf_counter()
         model = Model(path, threads=1)
         load = 1000 * (time.perf_counter() - start)
-        made_from = predictor(study, task, trials[row.trial])
+        made_from = model_of(outcome.search, outcome.search.by_id[row.trial])
         usual, nasty = (disagreement(model, made_from, one) for one in (rows, strange))
         yield {
             "trial": row.trial, "what": row.what[:24], "rows": len(rows),

@@ -13,12 +13,8 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
-from netwright.automl.ensembling.average_trials import (
-    cross_validation,
-    held_out_of,
-    members_of,
-    predictor,
-)
+from netwright.automl.ensembling.models import model_of
+from netwright.automl.ensembling.out_of_fold import n_members_of, predictions_of
 from netwright.automl.export.delivery import Outcome, deliver, has_unexported
 from netwright.automl.plan import Effort, Goal, default_run, fit
 from netwright.automl.portfolio import portfolio
@@ -37,7 +33,7 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.losses import loss_of
 from netwright.trials.metrics import score
 from netwright.trials.objective import Objective
-from netwright.trials.trial import CONSTANT, ENSEMBLE, MEMBERS, Job, Status, Trial
+from netwright.trials.trial import CONSTANT, ENSEMBLE, Job, Status, Trial
 
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
@@ -282,7 +278,8 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     best = first.best
     assert best in averages
     assert best.metrics["rmse"] < min(t.metrics["rmse"] for t in own if fully(t))
-    shares = [v for path, v in best.candidate.values.items() if path.startswith("trial ")]
+    assert best.ensemble is not None
+    shares = [weight for _, weight in best.ensemble.weights]
     assert sum(shares) == pytest.approx(1)
     assert len(shares) == len(best.proposal.parents) >= 2
     assert first.model.card["trial"] == best.id
@@ -339,15 +336,13 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     found = half_linear()
     outcome = search(found, tmp_path / "run", trials=2, families=["tabm"])
     trials = {trial.id: trial for trial in outcome.study.trials}
-    kept = {
-        t.candidate.values[MEMBERS]: t for t in trials.values() if MEMBERS in t.candidate.values
-    }
+    kept = {t.ensemble.n_members: t for t in trials.values() if t.ensemble and t.ensemble.n_members}
     assert set(kept) == {1, 2}
-    assert members_of(outcome.study, found, trials[kept[1].proposal.parents[0]]) == 8
+    assert n_members_of(outcome.search, trials[kept[1].proposal.parents[0]]) == 8
     of = trials[kept[1].proposal.parents[0]]
     assert of.proposal.fidelity == 1
     assert kept[1].metrics["size"] < kept[2].metrics["size"]
-    folds, whole = cross_validation(outcome.study), predictor(outcome.study, found, of)
+    folds, whole = outcome.search.folds, model_of(outcome.search, of)
     assert folds is not None
     said, loss = np.zeros(len(found.target)), loss_of("regression", "rmse")
     for part, one in zip(whole.parts, folds.tasks, strict=True):  # type: ignore[union-attr]
@@ -359,8 +354,9 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     wanted = loss(said[folds.rows], found.target[folds.rows])
     assert kept[1].metrics["rmse"] == pytest.approx(wanted, rel=1e-5)
     some = replace(of, metrics=of.metrics | {"folds": 2.0})  # no time was left for the others
-    assert members_of(outcome.study, found, some) == 0
-    held_out = held_out_of(outcome.study, found, kept[1])
+    assert n_members_of(outcome.search, some) == 0
+    held_out = predictions_of(outcome.search, kept[1])
+    assert held_out is not None
     assert np.allclose(held_out, said[folds.rows], rtol=1e-4)
     run = reopen(tmp_path / "run")
     said = {row.trial: row.what for row in run.rows()}
@@ -405,12 +401,12 @@ def test_validation_rows_without_a_class_are_judged_by_what_they_define() -> Non
 
 
 def test_the_best_is_delivered_though_the_time_is_up(digits: Outcome) -> None:
-    late = deliver(digits.study, digits.task, end=0.0)
+    late = deliver(digits.opened, end=0.0)
     assert late.best == digits.best
     assert len(late.front) == 1
     assert "more of the front is not exported: the time was up" in late.left_out[0]
     assert has_unexported(digits.study)
-    deliver(digits.study, digits.task, already=True)  # what a finished line does
+    deliver(digits.opened, already=True)  # what a finished line does
     assert not has_unexported(digits.study)
 
 

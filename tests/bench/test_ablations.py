@@ -28,7 +28,7 @@ def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def switch(name: str) -> None:
         for module, names in (
-            (delivery, ("_averages",)),
+            (delivery, ("next_step",)),
             (families, ("realmlp", "tabm", "_for_trees", "_for_forests", "_pairs")),
             (plan, ("portfolio",)),
         ):

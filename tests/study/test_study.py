@@ -29,6 +29,7 @@ from netwright.study.storage.store import Store
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess, Supervised
 from netwright.study.workers.supervisor import Outcome
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
@@ -225,7 +226,7 @@ class Patient(InProcess):
     def submit(
         self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
     ) -> None:
-        family = job.proposal.candidate.values.get("")
+        family = job.proposal.candidate.values.get("family")
         self.hangs.append((family, job.proposal.fidelity, hangs_after))
         super().submit(trial, job)
 
@@ -241,7 +242,8 @@ def test_a_trial_hangs_by_the_slowest_of_its_family() -> None:
             strategy.ask = lambda n, rng: [replace(p, fidelity=0.5) for p in ask(n, rng)]  # type: ignore[method-assign]
             return strategy
 
-    families = Space(OneOf({"tree": Integer(0, 99), "line": Integer(0, 99)}))
+    options = OneOf({"tree": Integer(0, 99), "line": Integer(0, 99)}, name="family")
+    families = Space(options)
     evaluator = lambda job: {"loss": 0.0}
     evaluator.metrics = ("loss",)  # type: ignore[attr-defined]
     patient = Patient()
@@ -591,9 +593,9 @@ def test_what_is_made_of_trials_is_a_trial_that_nobody_proposed(space: Any, tmp_
         (folder / "mixed.txt").write_text("made")
         return {"loss": -1.0, "cost": 3.0}
 
-    members = (alone,)
-    candidate = Candidate({f"trial {number}": 0.5 for number in members})
-    added = one.add(Proposal(candidate, origin="ensemble", parents=members), make)
+    spec = EnsembleSpec.of({alone: 1.0}, temperature=1.5)
+    added = one.add(Proposal(Candidate({}), origin="ensemble", parents=(alone,)), make, spec)
+    assert added.ensemble == spec
     assert (added.id, added.status, added.metrics["loss"]) == (7, Status.DONE, -1.0)
     assert one.best == added
     assert (one.trial_folder(7) / "mixed.txt").read_text() == "made"
@@ -616,5 +618,16 @@ def test_an_average_that_cannot_be_made_leaves_nothing(space: Any, tmp_path: Pat
         raise InputError("no")
 
     with pytest.raises(InputError):
-        one.add(Proposal(Candidate({"trial 1": 1.0}), origin="ensemble", parents=(1,)), make)
+        one.add(
+            Proposal(Candidate({}), origin="ensemble", parents=(1,)),
+            make,
+            EnsembleSpec.of({1: 1.0}),
+        )
     assert len(study(space, tmp_path).trials) == 3
+
+
+def test_an_ensemble_says_how_it_combines_trials(space: Any, tmp_path: Path) -> None:
+    one = study(space, tmp_path).run(trials=1)
+    for origin, spec in (("ensemble", None), ("constant", EnsembleSpec.of({1: 1.0}))):
+        with pytest.raises(InputError, match="given for the origin ensemble"):
+            one.add(Proposal(Candidate({}), origin=origin), lambda folder: {}, spec)

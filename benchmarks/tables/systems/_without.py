@@ -8,7 +8,7 @@ from typing import Any
 
 from netwright.automl import plan
 from netwright.automl.export import delivery
-from netwright.automl.export.plan import Wanted
+from netwright.automl.export.plan import Export
 from netwright.automl.tabular import families
 from netwright.space.space import Space
 
@@ -53,7 +53,12 @@ def no_portfolio() -> None:
 def no_averages() -> None:
     """The best candidate by itself: the average of its own folds, nothing fitted again."""
 
-    def alone(points: Any, study: Any, task: Any, wanted: Wanted, before: Any) -> None:
-        points.rest_of(points.first_of(iter(wanted.best)))
+    real = delivery.next_step
 
-    delivery._averages = alone
+    def alone(search: Any, ensembles: Any, progress: Any, seconds_left: float) -> Any:
+        if ensembles is None:
+            return real(search, ensembles, progress, seconds_left)
+        untried = [one for one in ensembles.best if one.id not in progress.attempted]
+        return Export(untried[0], "best") if untried else None
+
+    delivery.next_step = alone

@@ -15,7 +15,6 @@ from netwright.automl import plan
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import reopen
 from netwright.automl.tabular.families import NETWORKS
-from netwright.trials.trial import ENSEMBLE
 
 
 def fit(train: pd.DataFrame, job: Job, only: Sequence[str] = ()) -> Fitted:
@@ -55,26 +54,23 @@ def _made_of(run: Path, delivered: int, metric: str) -> dict[str, Any]:
     validation says of it."""
     trials = {one.id: one for one in reopen(run).trials}
     best = trials[delivered]
-    shares = {best.id: 1.0}
-    if best.proposal.origin == ENSEMBLE:
-        said = best.candidate.values
-        shares = {n: float(said[f"trial {n}"]) for n in best.proposal.parents}
+    shares = best.ensemble.weight_of if best.ensemble else {best.id: 1.0}
     families: dict[str, float] = {}
     searched = 0.0
     for number, share in shares.items():
         one = trials[number]
-        if one.proposal.origin == ENSEMBLE:  # fitted again on all rows
+        if one.ensemble:  # fitted again on all rows
             one = trials[one.proposal.parents[0]]
-        family = str(one.candidate.values.get("", ""))
+        family = one.family
         families[family] = families.get(family, 0.0) + share
         first = {t.proposal.origin for t in trials.values() if t.candidate == one.candidate}
         if family in NETWORKS and "portfolio" not in first:
             searched += share
-    done = [one for one in trials.values() if one.proposal.origin != ENSEMBLE]
+    done = [one for one in trials.values() if not one.ensemble]
     return {
         "validation": best.metrics.get(metric), "delivered": families,
         "networks": sum(families.get(name, 0.0) for name in NETWORKS),
         "searched_networks": searched, "trials": len(done),
         "whole_trials": sum(one.proposal.fidelity == 1 for one in done),
-        "families": sorted({str(one.candidate.values.get("", "")) for one in done}),
+        "families": sorted({one.family for one in done}),
     }  # fmt: skip

@@ -16,17 +16,18 @@ from threading import Thread
 from typing import Any
 
 from netwright.automl import names
-from netwright.automl.ensembling.checks import check_averages
-from netwright.automl.export.delivery import Outcome, deliver, export_seconds, load_libraries
+from netwright.automl.export.delivery import Outcome, deliver, load_libraries
+from netwright.automl.export.plan import wide_seconds
+from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.portfolio import portfolio
-from netwright.automl.saved_run import kept_brief
+from netwright.automl.saved_run import check_folds, kept_brief
 from netwright.automl.spaces import space_for
 from netwright.automl.tabular.families import NETWORKS, check_families, family_names
 from netwright.automl.tabular.schedule import pace, schedule
 from netwright.automl.task_metadata import Brief
 from netwright.data.task import Images, Task, summary
 from netwright.errors import InputError, check_whole, expected, plural
-from netwright.evaluators.defaults import evaluator_for
+from netwright.evaluators.defaults import cross_validation_for, evaluator_for
 from netwright.interfaces.checks import is_strategy
 from netwright.report.tables import what
 from netwright.space.space import Space
@@ -124,7 +125,7 @@ class Effort:
 
     def of(self, task: Task) -> Effort:
         """The same for a task, of which exporting a model may take longer."""
-        return replace(self, export_seconds=export_seconds(task))
+        return replace(self, export_seconds=wide_seconds(task))
 
     def starting(self) -> Effort:
         """The same, whose time counts from now, unless it counts already."""
@@ -180,15 +181,16 @@ def fit(
     """
     effort = effort.starting().of(task)
     with listening(callbacks, verbose) as notify:
-        study = open_study(
+        opened = open_study(
             task, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
             fresh=fresh, executor=executor,
         )  # fmt: skip
-        return carry_out(study, task, effort, notify)
+        return carry_out(opened, effort, notify)
 
 
-def carry_out(study: Study[Any], task: Task, effort: Effort, notify: Callback = ignore) -> Outcome:
-    """Runs an opened study until the effort is spent, and delivers; `notify` hears of it."""
+def carry_out(opened: OpenedSearch, effort: Effort, notify: Callback = ignore) -> Outcome:
+    """Runs an opened search until the effort is spent, and delivers; `notify` hears of it."""
+    study = opened.study
     already, before = study.over(**effort.budget), _ended(study)
     loading = Thread(target=load_libraries, daemon=True)
 
@@ -204,7 +206,7 @@ def carry_out(study: Study[Any], task: Task, effort: Effort, notify: Callback = 
         loading.join()
     timed = effort.seconds is not None and not already and not study.interrupted
     idle = timed and before == _ended(study) > 0
-    outcome = deliver(study, task, already, effort.end, effort.parallel, notify)
+    outcome = deliver(opened, already, effort.end, effort.parallel, notify)
     notify(ModelDelivered(outcome.best, study.describe(outcome.best)))
     if not idle:
         return outcome
@@ -227,8 +229,8 @@ def open_study(
     run: str | Path | None = None,
     fresh: bool = False,
     executor: Executor | None = None,
-) -> Study[Any]:
-    """The study that `fit` runs, with what earlier runs of its folder have found.
+) -> OpenedSearch:
+    """The search that `fit` runs, with what earlier runs of its folder have found.
 
     `executor`: where trials run; None: in supervised workers.
     """
@@ -249,10 +251,14 @@ def open_study(
     first = portfolio(space, brief)
     if isinstance(algorithm, OneShot):
         first = first[:1]  # an answer; the rest of the budget is for what the search prefers
+    fitting = None
+    if folds:
+        seconds = pacing.fold_seconds
+        fitting = cross_validation_for(space, task, wanted, folds, seconds)
     seeded = folds > 0 and not is_strategy(algorithm)
     study = Study(
         space,
-        evaluator_for(space, task, wanted, limits, folds=folds, fold_seconds=pacing.fold_seconds),
+        evaluator_for(space, task, wanted, limits, folds=fitting),
         strategy=schedule(algorithm, first, folds) if seeded else algorithm,
         objectives=wanted,
         limits=limits,
@@ -270,8 +276,8 @@ def open_study(
         trial_seconds=pacing.trial_seconds if folds else effort.trial_seconds,
         describe=partial(_few_words, space),
     )
-    check_averages(study.trials, folder)
-    return study
+    check_folds(study.trials, folder)
+    return OpenedSearch(study, task, fitting)
 
 
 def _few_words(space: Space[Any], trial: Trial) -> str:

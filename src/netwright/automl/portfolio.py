@@ -10,6 +10,7 @@ from netwright.automl.tabular.default_configs import table_wishes
 from netwright.automl.task_metadata import Brief
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
+from netwright.trials.trial import FAMILY
 
 
 def portfolio(space: Space[Any], brief: Brief, without: str = "") -> list[Candidate]:
@@ -30,9 +31,9 @@ _CHEAPEST = (
 
 def _cheapest_first(candidates: list[Candidate]) -> list[Candidate]:
     """With one of the cheapest family in front: however little time there is, there is an answer."""
-    families = {candidate.values.get("") for candidate in candidates}
+    families = {candidate.values.get(FAMILY) for candidate in candidates}
     cheapest = next((family for family in _CHEAPEST if family in families), None)
-    first = next((c for c in candidates if c.values.get("") == cheapest), candidates[0])
+    first = next((c for c in candidates if c.values.get(FAMILY) == cheapest), candidates[0])
     return [first, *(candidate for candidate in candidates if candidate is not first)]
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.ensembling.checks import check_averages
 from netwright.automl.spaces import space_for
 from netwright.automl.task_metadata import Brief
 from netwright.errors import BrokenFile, RunError, expected, plural, wording
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
+from netwright.pipelines.weighted_ensemble import MAX_FOLDS
 from netwright.report.tables import Row, leaderboard
 from netwright.space.space import Space
 from netwright.study.storage.rows import check_measured
@@ -110,6 +110,15 @@ def searched(trials: Iterable[Trial]) -> int:
     return sum(one.status is not Status.RUNNING for one in own)
 
 
+def check_folds(trials: Iterable[Trial], folder: Path) -> None:
+    """Raise RunError for a number of folds that no trial has: the log may be from a stranger."""
+    for trial in trials:
+        folds = trial.metrics.get("folds", 1.0)
+        if not 0 <= folds <= MAX_FOLDS:  # NaN is none of them
+            what = f"folds of trial {trial.id} of {folder}"
+            raise BrokenFile(expected(what, f"from 0 to {MAX_FOLDS}", folds))
+
+
 def kept_brief(folder: Path) -> Brief | None:
     """What a run folder was told of its task; None where there is no run of `fit` yet."""
     if not Store.begun(folder):
@@ -128,7 +137,7 @@ def reopen(folder: Path) -> Reopened:
         raise RunError(f"{folder} must be a run of netwright fit, got a study of another space.")
     brief = Brief.from_json(notes["brief"], str(folder))
     check_measured(trials, identity.objectives, folder)
-    check_averages(trials, folder)
+    check_folds(trials, folder)
     space = space_for(brief)
     if space.fingerprint != identity.space:
         raise RunError(

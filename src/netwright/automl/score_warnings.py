@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.automl.finished_search import FinishedSearch
 from netwright.data.columns import Column
 from netwright.data.task import Images, Table, Task
 from netwright.errors import wording
 from netwright.pipelines.preprocessing.encoders import TargetMeans
 from netwright.trials.losses import auc, loss_of, predicted
 from netwright.trials.metrics import METRICS, score
-from netwright.trials.trial import Metrics
+from netwright.trials.trial import CONSTANT, Metrics, Trial
 
 _GIVES_AWAY = 0.995
 """A column that tells classes apart, or orders numbers, so well is suspicious."""
@@ -38,6 +39,19 @@ def trivial(task: Task, rows: NDArray[np.int64]) -> Metrics:
         shares = np.bincount(known, weights, minlength=len(task.classes))
         said = np.tile(shares / shares.sum(), (len(truth), 1))
     return score(task.kind, truth, said, weights=task.weights_of(rows))
+
+
+def score_warnings(search: FinishedSearch, trial: Trial, rows: NDArray[np.int64]) -> list[str]:
+    """What speaks against the score of the delivered trial, judged by these rows."""
+    if trial.proposal.origin != CONSTANT:
+        return no_better(search.objectives[0].metric, trial.metrics, search.task, rows)
+    reasons = [one.error for one in search.trials if one.error]
+    last = f" (the last one says: {reasons[-1]})" if reasons else ""
+    longer = wording(python="Use a larger time.", shell="Use a larger --time.")
+    return [
+        f"No trial finished in time{last}: the model is a constant prediction, the same for every "
+        f"row. {longer}"
+    ]
 
 
 def no_better(name: str, found: Metrics, task: Task, rows: NDArray[np.int64]) -> list[str]:

@@ -8,6 +8,7 @@ from netwright.automl.task_metadata import Brief
 from netwright.pipelines.pipeline import Pipeline
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
+from netwright.trials.trial import FAMILY
 
 
 def space_for(brief: Brief) -> Space[Pipeline]:
@@ -18,4 +19,4 @@ def space_for(brief: Brief) -> Space[Pipeline]:
 def table_description(brief: Brief) -> Pipeline:
     """One of the brief's families: a choice of whole pipelines."""
     found = families(brief)
-    return OneOf(dict(found)) if len(found) > 1 else next(iter(found.values()))
+    return OneOf(dict(found), name=FAMILY) if len(found) > 1 else next(iter(found.values()))

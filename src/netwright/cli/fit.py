@@ -55,14 +55,15 @@ def search(
                 missing_labels=missing_labels,
             )  # fmt: skip
             effort = effort.of(found)
-            study = open_study(
+            opened = open_study(
                 found, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
                 fresh=fresh, executor=executor,
             )  # fmt: skip
+        study = opened.study
         if not quiet:
             _opening(found, study, effort, study.over(**effort.budget))
         with progress.of(study).shown(quiet):
-            outcome = carry_out(study, found, effort, notify)
+            outcome = carry_out(opened, effort, notify)
     if not quiet:
         _closing(outcome)
     return outcome

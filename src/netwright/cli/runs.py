@@ -19,6 +19,7 @@ from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
 from netwright.report.tables import what
 from netwright.study.storage.run_folder import trial_folder
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.formats import count, size, value
 from netwright.trials.trial import ABOUT, CONSTANT, ENSEMBLE, Trial
 
@@ -54,8 +55,8 @@ def show_trial(folder: Path, number: int | None) -> None:
         else f"{score} {value(score, trial.metrics)}"
     )
     say()
-    if trial.proposal.origin == ENSEMBLE:
-        _members(run, trial)
+    if trial.ensemble is not None:
+        _members(run, trial.ensemble)
         return
     if trial.proposal.origin == CONSTANT:
         say("the same prediction for every row: the shares of the classes, or the mean target")
@@ -68,7 +69,7 @@ def show_trial(folder: Path, number: int | None) -> None:
     say("\n recipe")
     for path, decision in sorted(trial.candidate.values.items()):
         if "model.network" not in path:
-            say(f"    {path or 'family':<36} {show_value(decision)}")
+            say(f"    {path:<36} {show_value(decision)}")
 
 
 def _network(run: Reopened, trial: Trial, pipeline: Pipeline) -> None:
@@ -84,20 +85,19 @@ def _network(run: Reopened, trial: Trial, pipeline: Pipeline) -> None:
     say(f"network: {summary(pipeline, 70)}")
 
 
-def _members(run: Reopened, trial: Trial) -> None:
+def _members(run: Reopened, ensemble: EnsembleSpec) -> None:
     """The share of each model in an average, and how it does alone."""
     score = run.objectives[0].metric
-    shares = trial.candidate.values
     width = max(12, len(score) + 2)
     say(f"{'share':>7}{'trial':>8}{score:>{width}}  what")
-    for number in trial.proposal.parents:
+    for number, share in ensemble.weights:
         member = run.trial(number)
-        share, alone = shares[f"trial {number}"], value(score, member.metrics)
+        alone = value(score, member.metrics)
         say(f"{share:>7.0%}{number:>8}{alone:>{width}}  {what(member, run.space.fill)}")
-    if shares["temperature"] != 1:
-        say(f"\ntemperature {shares['temperature']:.3g}: logarithms are divided by it")
-    if shares["threshold"] != 0.5:
-        say(f"\nlabelled as the second class from a probability of {shares['threshold']:.3g} on")
+    if ensemble.temperature != 1:
+        say(f"\ntemperature {ensemble.temperature:.3g}: logarithms are divided by it")
+    if ensemble.threshold != 0.5:
+        say(f"\nlabelled as the second class from a probability of {ensemble.threshold:.3g} on")
 
 
 def _origin(run: Reopened, trial: Trial) -> str:

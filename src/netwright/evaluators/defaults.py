@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,20 +20,18 @@ from netwright.trials.objective import Limit, Objective
 
 def evaluator_for(
     space: Space[Any], task: Task, objectives: Sequence[Objective], limits: Sequence[Limit] = (), *,
-    folds: int = 0, fold_seconds: float = math.inf,
+    folds: CrossValidate | None = None,
 ) -> Evaluator:  # fmt: skip
     """Costs first, then training, then latency where an objective or limit asks for it.
 
-    `folds` above 0: `CrossValidate` with so many, of which one may take `fold_seconds`. A candidate
-    whose known costs break a limit is refused before it is trained. The evaluator is handed the
-    task without its test part: a search cannot see what it does not have.
+    `folds`: what fits candidates, in place of the task's own split. A candidate whose known costs
+    break a limit is refused before it is trained. The evaluator is handed the task without its test
+    part: a search cannot see what it does not have.
     """
     task = replace(task, test=None)
     wanted = {one.metric for one in objectives} | {one.metric for one in limits}
-    costs, keep = NetworkCosts(space, task), _keep(objectives, task)
-    training: Evaluator = TrainAndValidate(space, task, keep)
-    if folds:
-        training = CrossValidate(space, task, folds, keep, fold_seconds)
+    costs = NetworkCosts(space, task)
+    training: Evaluator = folds or TrainAndValidate(space, task, _keep(objectives, task))
     latency = Latency(space, task)
     # a limit on what training measures refuses nothing: the trial is paid for, and says how far off
     sized = not folds or wanted & set(costs.metrics)  # many families have none of these figures
@@ -48,6 +45,14 @@ def evaluator_for(
             f"It has: {', '.join(name for stage in [*stages, latency] for name in stage.metrics)}."
         )
     return combine(*stages)
+
+
+def cross_validation_for(
+    space: Space[Any], task: Task, objectives: Sequence[Objective], folds: int, fold_seconds: float
+) -> CrossValidate:
+    """So many folds of the task without its test part, of which one may take `fold_seconds`."""
+    task = replace(task, test=None)
+    return CrossValidate(space, task, folds, _keep(objectives, task), fold_seconds)
 
 
 def _keep(objectives: Sequence[Objective], task: Task) -> str:

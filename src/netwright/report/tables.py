@@ -9,15 +9,12 @@ from typing import Any
 from netwright.errors import NetwrightError, plural
 from netwright.report.describe import summary
 from netwright.space.candidate import Candidate
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import (
     BASELINE,
     CONSTANT,
-    ENSEMBLE,
-    LIGHT,
-    MEMBERS,
-    REFIT,
     SUPERNET,
     Metrics,
     Status,
@@ -57,26 +54,31 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
     """
     if trial.proposal.origin == CONSTANT:
         return "constant prediction, the same for every row"
-    if trial.proposal.origin == ENSEMBLE:
-        members = ", ".join(map(str, trial.proposal.parents))
-        kind = "ensemble" if len(trial.proposal.parents) > 1 else "average"
-        if kept := trial.candidate.values.get(MEMBERS):
-            return f"one fold of {members}, {plural(int(str(kept)), 'member')}"
-        if trial.candidate.values.get(REFIT):
-            kind = "refit"
-        return f"{'one fold' if trial.candidate.values.get(LIGHT) else kind} of {members}"
+    if trial.ensemble is not None:
+        return _combined(trial.ensemble)
     try:
         words = summary(fill(trial.candidate))
     except NetwrightError:
         return "?"
-    family = trial.candidate.values.get("")
-    if isinstance(family, str) and not words.lower().startswith(family.replace("_", "")):
-        words = f"{family}: {words}"
+    if not words.lower().startswith(trial.family.replace("_", "")):
+        words = f"{trial.family}: {words}"
     if (share := min(fidelity, trial.proposal.fidelity)) < 1:
         return f"at {100 * share:.0f} %: {words}"
     origin = trial.proposal.origin
     known = next((name for name in (BASELINE, SUPERNET) if origin.startswith(name)), "")
     return f"{known}: {words}" if known else words
+
+
+def _combined(ensemble: EnsembleSpec) -> str:
+    """``ensemble of 3, 1``, ``refit of 3``, ``one fold of 3, 2 members``."""
+    trials = ", ".join(map(str, ensemble.trials))
+    if ensemble.n_members:
+        return f"one fold of {trials}, {plural(ensemble.n_members, 'member')}"
+    if ensemble.refit:
+        return f"refit of {trials}"
+    if ensemble.first_fold:
+        return f"one fold of {trials}"
+    return f"{'ensemble' if len(ensemble.weights) > 1 else 'average'} of {trials}"
 
 
 _UNFINISHED = (Status.INFEASIBLE, Status.FAILED, Status.RUNNING)

@@ -15,10 +15,11 @@ from netwright.interfaces.strategy import RNG, Strategy, breeders
 from netwright.space.space import Space
 from netwright.study.storage.run_manifest import new_run
 from netwright.study.storage.store import Store
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.selection import violation
-from netwright.trials.trial import BASELINE, ENSEMBLE, MADE, REFIT, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, MADE, Proposal, Status, Trial
 
 
 class Listener:
@@ -67,8 +68,7 @@ class Journal:
             _replay(listener, trial, store.folder)
         self.trials = {trial.id: trial for trial in events}
         self._last = max(self.trials, default=0)
-        averages = (one for one in events if one.proposal.origin == ENSEMBLE)
-        self._refits = [one for one in averages if REFIT in one.candidate.values]
+        self._refits = [one for one in events if one.ensemble and one.ensemble.refit]
         self.front = pareto_front(self.ordered(), objectives, limits)
         self._leader = pareto_front(self.ordered(), objectives[:1])
         for trial in self.ordered():
@@ -94,10 +94,12 @@ class Journal:
         rng = np.random.default_rng([self._seed, self._listener.tells])
         return self._listener.ask(n, rng)[:n]
 
-    def start(self, proposal: Proposal, seconds: float) -> Trial:
+    def start(
+        self, proposal: Proposal, seconds: float, ensemble: EnsembleSpec | None = None
+    ) -> Trial:
         """Records a trial before it is executed; `seconds`: used by the study so far."""
         number = self._last + 1
-        trial = Trial(number, proposal, trial_seed(self._seed, number))
+        trial = Trial(number, proposal, trial_seed(self._seed, number), ensemble=ensemble)
         self._store.start(trial, seconds)
         self._last = number
         self.trials[number] = trial
@@ -129,12 +131,11 @@ class Journal:
         running = [one for one in self.trials.values() if one.status is Status.RUNNING]
         parents = {parent for one in running for parent in one.proposal.parents}
         best = [*self.front, *self._leader]
-        averages = [one for one in best if one.proposal.origin == ENSEMBLE]
-        while averages:
-            found = averages.pop().proposal.parents
+        ensembles = [one for one in best if one.ensemble]
+        while ensembles:
+            found = ensembles.pop().proposal.parents
             parents.update(found)
-            known = (self.trials[number] for number in found)
-            averages += [one for one in known if one.proposal.origin == ENSEMBLE]
+            ensembles += [self.trials[n] for n in found if self.trials[n].ensemble]
         kept = parents | {one.id for one in [*best, *running, *self._best]}
         kept |= set(breeders(self._listener.strategy)) if self._keeps else set()
         return kept | {one.id for one in self._refits if kept.issuperset(one.proposal.parents)}

@@ -55,11 +55,12 @@ from netwright.study.storage.run_manifest import Identity, new_run
 from netwright.study.storage.schema import FILE
 from netwright.study.storage.store import Store
 from netwright.study.workers.executors import Executor, Supervised
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
-from netwright.trials.trial import BASELINE, MADE, Metrics, Proposal, Status, Trial
+from netwright.trials.trial import BASELINE, ENSEMBLE, MADE, Metrics, Proposal, Status, Trial
 
 D = TypeVar("D")
 
@@ -226,13 +227,19 @@ class Study(Generic[D]):
             self.objectives, self.limits, self.trial_seconds, self.describe,
         )  # fmt: skip
 
-    def add(self, proposal: Proposal, make: Callable[[Path], Metrics]) -> Trial:
-        """Records what was made of finished trials, such as an average, as a trial of its own.
+    def add(
+        self, proposal: Proposal, make: Callable[[Path], Metrics],
+        ensemble: EnsembleSpec | None = None,
+    ) -> Trial:  # fmt: skip
+        """Records what was made of finished trials, such as an `ensemble`, as a trial of its own.
 
         `make` fills the trial's folder and measures. The strategy does not hear of it, and budgets
         do not count it. Where `make` raises, nothing is recorded.
         """
         begun = time.monotonic()
+        if (proposal.origin == ENSEMBLE) != (ensemble is not None):
+            rule = f"given for the origin {ENSEMBLE}, and for no other"
+            raise InputError(expected("ensemble", rule, proposal.origin))
         self.check_kept()
         with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
             silent = Listener(self.strategy, self.space, lambda trial: False)  # no replay for it
@@ -240,7 +247,7 @@ class Study(Generic[D]):
             folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
             metrics = make(folder)
             trial_folder(self.folder, int(folder.name)).sync()
-            trial = journal.start(proposal, store.seconds)
+            trial = journal.start(proposal, store.seconds, ensemble)
             seconds = time.monotonic() - begun
             ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)
             journal.end(ended, store.seconds)
@@ -303,8 +310,10 @@ class Study(Generic[D]):
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
-        given = trial.proposal.origin in (BASELINE, *MADE)
-        return not given or self.space.holds(trial.candidate)
+        origin = trial.proposal.origin
+        if origin in MADE:
+            return False
+        return origin != BASELINE or self.space.holds(trial.candidate)
 
     def _open_journal(self, store: Store) -> Journal:
         """Replays the log; an object that knows a part of it already is told the rest."""

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from netwright.errors import expected
 from netwright.space.candidate import Candidate, Value
+from netwright.trials.ensemble import EnsembleSpec
 
 Metrics: TypeAlias = Mapping[str, float]
 """Metric name -> value; units are those of `netwright.trials.metrics`."""
@@ -33,17 +34,13 @@ BASELINE = "baseline"
 SUPERNET = "supernet"
 """The origin of trials that shared weights prefer; that of trials around the best of them begins so."""
 ENSEMBLE = "ensemble"
-"""The origin of averages: the candidate has a weight for each member's trial, its parents."""
+"""The origin of trials that combine others, their parents: see `EnsembleSpec`."""
 CONSTANT = "constant"
 """The origin of the constant prediction, which is delivered where no trial has finished in time."""
 MADE = (ENSEMBLE, CONSTANT)
 """The origins of trials that no search has proposed: budgets and strategies do not count them."""
-LIGHT = "light"
-"""True among the values of an average whose members are of one fold each."""
-REFIT = "refit"
-"""True among the values of an average of one trial that was fitted again, on all rows."""
-MEMBERS = "members"
-"""Among the values of such an average: so many are kept of a network of members."""
+FAMILY = "family"
+"""The path of the choice among families of models, at the root of a space of several."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +97,8 @@ class Trial:
     metrics: Metrics = field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
+    ensemble: EnsembleSpec | None = None
+    """How it combines other trials, where it does; its candidate is then empty."""
 
     @property
     def candidate(self) -> Candidate:
@@ -108,5 +107,5 @@ class Trial:
     @property
     def family(self) -> str:
         """The value of the decision at the root of the space, such as ``lightgbm``; else empty."""
-        root = self.candidate.values.get("")
+        root = self.candidate.values.get(FAMILY)
         return root if isinstance(root, str) else ""

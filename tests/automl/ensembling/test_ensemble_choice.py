@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from netwright.automl.ensembling.out_of_fold import members_of
 from netwright.automl.ensembling.selection import (
     Member,
     Truth,
@@ -15,21 +18,20 @@ from netwright.automl.ensembling.selection import (
     fit_temperature,
     fit_threshold,
     mean_known,
-    members,
 )
+from netwright.automl.finished_search import FinishedSearch
 from netwright.evaluators.training.cross_validation import HELD_OUT
-from netwright.files.folder import Folder
 from netwright.pipelines.ensemble_selection import GreedySelection, halves
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
-from netwright.trials.trial import Proposal, Status, Trial
+from netwright.trials.trial import FAMILY, Proposal, Status, Trial
 from task_tools import noisy
 
 N = 600
 
 
 def trial(number: int, folds: int = 5, name: str = "", status: Status = Status.DONE) -> Trial:
-    candidate = Candidate({"": name or f"c{number}"})
+    candidate = Candidate({FAMILY: name or f"c{number}"})
     return Trial(number, Proposal(candidate, folds / 5), 0, status, {"folds": float(folds)})
 
 
@@ -43,9 +45,9 @@ def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> N
     found = [Member(trial(i), 5, noisy(rng, truth, 2.0)) for i in range(1, 4)]
     found.append(Member(trial(4), 5, noisy(rng, truth, 9.0)))
     choice = choose(found, "binary", Truth(truth), "log_loss")
-    assert len(choice.shares) >= 2
-    assert sum(choice.shares.values()) == pytest.approx(1)
-    assert choice.shares.get(4, 0) < 0.2
+    assert len(choice.spec.weight_of) >= 2
+    assert sum(choice.spec.weight_of.values()) == pytest.approx(1)
+    assert choice.spec.weight_of.get(4, 0) < 0.2
     best = min(score("binary", truth, one.held_out)["log_loss"] for one in found)
     assert choice.metrics["log_loss"] < best
     assert choice.metrics["folds"] == 5
@@ -61,12 +63,12 @@ def test_what_would_make_the_file_too_large_is_left_out(rng: np.random.Generator
     free = choose(
         [Member(trial(i), 5, p) for i, p in enumerate(said)], "binary", Truth(truth), "log_loss"
     )
-    assert len(free.shares) == 5
+    assert len(free.spec.weight_of) == 5
     bound = choose(many, "binary", Truth(truth), "log_loss")
-    assert {3, 4} <= set(bound.shares)
-    assert sum(sizes[i] for i in bound.shares) <= 20_000_000
+    assert {3, 4} <= set(bound.spec.weight_of)
+    assert sum(sizes[i] for i in bound.spec.weight_of) <= 20_000_000
     alone = choose(many[2:3], "binary", Truth(truth), "log_loss")
-    assert set(alone.shares) == {2}  # there has to be one
+    assert set(alone.spec.weight_of) == {2}  # there has to be one
 
 
 def test_models_of_one_fold_do_not_drive_those_of_all_out_of_a_file_that_is_too_large(
@@ -77,11 +79,11 @@ def test_models_of_one_fold_do_not_drive_those_of_all_out_of_a_file_that_is_too_
     for one in said[2:]:
         one[N // 5 :] = np.nan
     free = [Member(trial(i), 5 if i < 2 else 1, said[i]) for i in range(4)]
-    assert len(choose(free, "binary", Truth(truth), "log_loss").shares) == 4
+    assert len(choose(free, "binary", Truth(truth), "log_loss").spec.weight_of) == 4
     large = [replace(one, bytes=15_000_000 if one.folds > 1 else 3_000_000) for one in free]
     bound = choose(large, "binary", Truth(truth), "log_loss")
     assert bound.metrics["folds"] == 5
-    assert len({0, 1} & set(bound.shares)) == 1
+    assert len({0, 1} & set(bound.spec.weight_of)) == 1
 
 
 def test_rows_of_one_group_are_on_one_side_where_a_choice_is_proven(
@@ -117,13 +119,13 @@ def test_clearly_better_means_the_same_for_metrics_that_rise() -> None:
     better[1_000:] = np.nan
     whole, some = (np.stack([1 - p, p], 1).astype(np.float32) for p in (second, better))
     found = [Member(trial(1), 5, whole), Member(trial(2), 1, some)]
-    assert set(choose(found, "binary", Truth(truth), "accuracy").shares) == {1, 2}
+    assert set(choose(found, "binary", Truth(truth), "accuracy").spec.weight_of) == {1, 2}
 
 
 def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 4.0 - i)) for i in (1, 2, 3)]
-    assert choose(found, "binary", Truth(truth), "auc", steps=1).shares == {3: 1.0}
+    assert choose(found, "binary", Truth(truth), "auc", steps=1).spec.weight_of == {3: 1.0}
 
 
 @pytest.mark.parametrize(("noise", "wins"), [(0.2, {9}), (1.9, {1, 2, 9}), (9.0, {1, 2})])
@@ -136,10 +138,10 @@ def test_a_model_of_one_fold_has_half_a_say_but_where_one_choice_is_clearly_bett
     partial[N // 5 :] = np.nan
     found.append(Member(trial(9, folds=1), 1, partial))
     choice = choose(found, "binary", Truth(truth), "log_loss")
-    assert set(choice.shares) == wins
-    assert sum(choice.shares.values()) == pytest.approx(1)
+    assert set(choice.spec.weight_of) == wins
+    assert sum(choice.spec.weight_of.values()) == pytest.approx(1)
     if wins == {1, 2, 9}:
-        assert choice.shares[9] <= 0.5
+        assert choice.spec.weight_of[9] <= 0.5
         alone = choose(found[:2], "binary", Truth(truth), "log_loss").metrics["log_loss"]
         assert choice.metrics["log_loss"] == pytest.approx(alone, rel=0.1)  # of all rows
         assert choice.metrics["folds"] == 5
@@ -164,10 +166,14 @@ def test_of_a_candidate_the_trial_with_most_folds_counts(tmp_path: Path) -> None
     ]  # fmt: skip
     for one in trials:
         if one.id != 4:  # its folder has been emptied
-            (tmp_path / str(one.id)).mkdir()
-            np.save(tmp_path / str(one.id) / HELD_OUT, np.zeros(3))
-    found, broken = members(
-        trials, lambda number: Folder(tmp_path) / str(number), lambda folds: np.ones(3, bool), 0
+            folder = tmp_path / "trials" / str(one.id)
+            folder.mkdir(parents=True)
+            np.save(folder / HELD_OUT, np.zeros(3))
+    folds: Any = SimpleNamespace(rows_known=lambda folds: np.ones(3, bool))
+    numbers: Any = SimpleNamespace(classes=())
+    space: Any = None
+    found, broken = members_of(
+        FinishedSearch(tmp_path, numbers, space, (), (), tuple(trials), folds)
     )
     assert not broken
     assert [one.trial.id for one in found] == [2, 3]
@@ -195,5 +201,5 @@ def test_the_threshold_follows_the_metric(rng: np.random.Generator) -> None:
     assert fit_threshold(second, Truth(truth), "accuracy") == pytest.approx(0.5, abs=0.08)
     assert fit_threshold(second[:100], Truth(truth[:100]), "f1") == 0.5  # too few rows to tell
     choice = choose([Member(trial(1), 5, both)], "binary", Truth(truth), "balanced_accuracy")
-    assert choice.threshold == found
+    assert choice.spec.threshold == found
     assert choice.metrics["balanced_accuracy"] == low

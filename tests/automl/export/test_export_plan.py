@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from netwright.automl.ensembling.average_trials import predictor
+from netwright.automl.ensembling.models import model_of
 from netwright.automl.ensembling.refits import fit_again
-from netwright.automl.ensembling.selection import Choice
-from netwright.automl.export import plan as front
+from netwright.automl.ensembling.selection import ProposedEnsemble
+from netwright.automl.export import plan
 from netwright.automl.export.delivery import deliver
 from netwright.automl.plan import Effort, fit
 from netwright.automl.saved_run import reopen
@@ -21,7 +22,8 @@ from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.pipelines.weighted_ensemble import has_weights
 from netwright.study.workers.executors import InProcess
-from netwright.trials.trial import ENSEMBLE, LIGHT, REFIT, Trial
+from netwright.trials.ensemble import EnsembleSpec
+from netwright.trials.trial import Trial
 
 
 def steps_and_a_line() -> Task:
@@ -37,29 +39,29 @@ def search(found: Task, run: Path, trials: int, **options: Any) -> Any:
     return fit(found, effort=Effort(trials=trials), run=run, executor=InProcess(), **few)
 
 
-def valued(trials: tuple[Trial, ...], name: str) -> list[Trial]:
-    return [
-        one for one in trials if one.proposal.origin == ENSEMBLE and name in one.candidate.values
-    ]
+def ensembles(trials: Sequence[Trial], **fields: Any) -> list[Trial]:
+    """Those that have these fields."""
+    some = [one for one in trials if one.ensemble]
+    return [one for one in some if all(getattr(one.ensemble, k) == v for k, v in fields.items())]
 
 
 def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
     found = steps_and_a_line()
     outcome = search(found, tmp_path / "run", 9, families=["extra_trees", "lightgbm"])
     trials = {one.id: one for one in outcome.study.trials}
-    again = valued(outcome.study.trials, REFIT)
-    families = {trials[one.proposal.parents[0]].candidate.values[""] for one in again}
+    again = ensembles(outcome.study.trials, refit=True)
+    families = {trials[one.proposal.parents[0]].family for one in again}
     assert families == {"extra_trees", "lightgbm"}
     for one in again:
         of = trials[one.proposal.parents[0]]
         assert one.metrics["rmse"] == of.metrics["rmse"]  # what is known of a fold's models
-        folds, single = predictor(outcome.study, found, of), predictor(outcome.study, found, one)
+        folds, single = model_of(outcome.search, of), model_of(outcome.search, one)
         many = [part.model.trees for part in folds.parts]  # type: ignore[union-attr]
         assert single.model.trees <= round(float(np.mean(many)))  # type: ignore[union-attr]
         file = load(outcome.run / "trials" / str(one.id) / "model.onnx")
         values = file.scores(found.features)
         assert np.allclose(values, single.predict(found.features), rtol=1e-5, atol=1e-5)
-        if of.candidate.values[""] == "extra_trees":  # each tree knows all rows by heart
+        if of.family == "extra_trees":  # each tree knows all rows by heart
             assert np.allclose(values, found.target, atol=1e-3)
             part = folds.parts[0].predict(found.features)  # type: ignore[union-attr]
             assert np.abs(part - found.target).max() > 0.3
@@ -69,16 +71,16 @@ def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
 
 def test_others_offer_the_model_of_a_fold(tmp_path: Path) -> None:
     trials = search(steps_and_a_line(), tmp_path / "run", 2, families=["linear"]).study.trials
-    assert not valued(trials, REFIT)
-    assert valued(trials, LIGHT)
+    assert not ensembles(trials, refit=True)
+    assert ensembles(trials, first_fold=True)
 
 
 def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> None:
     found = steps_and_a_line()
     outcome = search(found, tmp_path / "run", 9)
     trials = {one.id: one for one in outcome.study.trials}
-    singles = {one.id for one in valued(outcome.study.trials, REFIT)}
-    singles |= {one.id for one in valued(outcome.study.trials, LIGHT)}
+    singles = {one.id for one in ensembles(outcome.study.trials, refit=True)}
+    singles |= {one.id for one in ensembles(outcome.study.trials, first_fold=True)}
     averages = [
         one
         for one in outcome.study.trials
@@ -87,8 +89,9 @@ def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> No
     assert averages
     assert len({row.metrics["folds"] for row in outcome.front}) == 1  # figures of the same rows
     for one in averages:
-        parts = [predictor(outcome.study, found, trials[n]) for n in one.proposal.parents]
-        shares = [one.candidate.values[f"trial {n}"] for n in one.proposal.parents]
+        parts = [model_of(outcome.search, trials[n]) for n in one.proposal.parents]
+        assert one.ensemble is not None
+        shares = [weight for _, weight in one.ensemble.weights]
         mean = np.sum(
             [w * p.predict(found.features) for w, p in zip(shares, parts, strict=True)], axis=0
         )
@@ -101,14 +104,15 @@ def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> No
 
 def test_the_best_has_the_refits_of_its_members(tmp_path: Path) -> None:
     outcome = search(steps_and_a_line(), tmp_path / "run", 9)
-    again = {one.id: one.proposal.parents[0] for one in valued(outcome.study.trials, REFIT)}
+    again = {one.id: one.proposal.parents[0] for one in ensembles(outcome.study.trials, refit=True)}
     inside = set(outcome.best.proposal.parents) & set(again)
     assert inside
     for number in inside:
         of = again[number]
         assert of in outcome.best.proposal.parents
-        values = outcome.best.candidate.values
-        assert values[f"trial {of}"] == pytest.approx(2 * values[f"trial {number}"])
+        assert outcome.best.ensemble is not None
+        weights = outcome.best.ensemble.weight_of
+        assert weights[of] == pytest.approx(2 * weights[number])
 
 
 @pytest.mark.parametrize(("small", "left"), [(1.0, 1), (1.1, 2), (0.9, 1)])
@@ -117,21 +121,23 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
 ) -> None:
     """They are chosen on 5,000 rows, and judged on all."""
     found = steps_and_a_line()
-    study = search(found, tmp_path / "run", 9).study
-    full = [one.id for one in study.trials if one.metrics.get("folds") == 8][:3]
+    outcome = search(found, tmp_path / "run", 9)
+    full = [one.id for one in outcome.study.trials if one.metrics.get("folds") == 8][:3]
     assert len(full) == 3
     shares = dict.fromkeys(full, 1 / 3)
 
-    def chosen(_: Any, __: Any, ___: Any, ____: str, steps: int = 25) -> Choice:
+    def chosen(_: Any, __: Any, ___: Any, ____: str, steps: int = 25) -> ProposedEnsemble:
         if steps == 2:
-            return Choice({full[0]: 0.5, full[1]: 0.5}, 1.0, {"rmse": small, "folds": 8.0})
-        return Choice(shares, 1.0, {"rmse": 1.0, "folds": 8.0})
+            two = EnsembleSpec.of({full[0]: 0.5, full[1]: 0.5})
+            return ProposedEnsemble(two, {"rmse": small, "folds": 8.0}, two.trials)
+        three = EnsembleSpec.of(shares)
+        return ProposedEnsemble(three, {"rmse": 1.0, "folds": 8.0}, three.trials)
 
-    monkeypatch.setattr(front, "choose", chosen)
-    wanted = front.wanted_of(study, found, [])
+    monkeypatch.setattr(plan, "choose", chosen)
+    wanted = plan.ensembles_of(outcome.search, print)
     assert wanted is not None
     assert len(wanted.averages) == left
-    assert len(wanted.averages[0].shares) == (3 if small > 1 else 2)
+    assert len(wanted.averages[0].spec.weights) == (3 if small > 1 else 2)
 
 
 def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path: Path) -> None:
@@ -139,21 +145,23 @@ def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("netwright.automl.export.exporter.fit_again", lambda *_: iter(()))
         outcome = search(found, tmp_path / "run", 4, families=["extra_trees"])
-    assert not valued(outcome.study.trials, REFIT)
+    assert not ensembles(outcome.study.trials, refit=True)
     first = outcome.study.trials[0].id
-    assert not list(fit_again(outcome.study, found, [first], time.monotonic()))
+    assert not list(fit_again(outcome.search, [first], time.monotonic()))
     outcome.study.interrupted = True  # whoever has stopped it does not want to wait
-    deliver(outcome.study, found)
-    assert not valued(outcome.study.trials, REFIT)
+    deliver(outcome.opened)
+    assert not ensembles(outcome.study.trials, refit=True)
     again = search(found, tmp_path / "run", 4, families=["extra_trees"])
     assert again.already
     assert again.best == outcome.best  # what was delivered is delivered again
-    assert valued(again.study.trials, REFIT)  # and the front is made complete
+    assert ensembles(again.study.trials, refit=True)  # and the front is made complete
     third = search(found, tmp_path / "run", 4, families=["extra_trees"])
     assert third.best == outcome.best
     assert third.study.trials == again.study.trials
     more = search(found, tmp_path / "run", 5, families=["extra_trees"]).study
-    for one in valued(again.study.trials, REFIT):  # a study that goes on keeps what was fitted
+    for one in ensembles(
+        again.study.trials, refit=True
+    ):  # a study that goes on keeps what was fitted
         assert has_weights(more.trial_folder(one.id))
 
 
@@ -165,9 +173,9 @@ def test_classes_are_fitted_again(family: str, classes: int, tmp_path: Path) -> 
     y = (x[:, 0] + 0.3 * rng.normal(size=300) > 0).astype(int)
     y += (x[:, 1] > 1) * (classes > 2)
     found = task(x, [f"c{one}" for one in y], name="some")
-    study = search(found, tmp_path / "run", 3, families=[family]).study
-    again = valued(study.trials, REFIT)
+    outcome = search(found, tmp_path / "run", 3, families=[family])
+    again = ensembles(outcome.study.trials, refit=True)
     assert again
     for one in again:
-        said = predictor(study, found, one).predict(found.features)
+        said = model_of(outcome.search, one).predict(found.features)
         assert (said.argmax(1) == y).mean() > 0.85

@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from netwright.automl.ensembling.checks import check_averages
-from netwright.automl.export import exporter as points
+from netwright.automl.export import exporter
 from netwright.automl.export.delivery import Outcome
+from netwright.automl.export.exporter import best_of, front_of
+from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.plan import Effort, fit
-from netwright.automl.saved_run import delivered
+from netwright.automl.saved_run import check_folds, delivered
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import RunError
 from netwright.evaluators.training.cross_validation import HELD_OUT
+from netwright.report.tables import Row
 from netwright.space.candidate import Candidate
 from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Limit, Objective
-from netwright.trials.trial import ENSEMBLE, REFIT, Proposal, Status, Trial
+from netwright.trials.trial import Proposal, Status, Trial
 
 FAMILIES = ("extra_trees", "lightgbm", "linear")
 
@@ -63,8 +64,8 @@ def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
 ) -> None:
     first = search(line, tmp_path / "run", 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(points, "export", failing(points.export, 1, KeyboardInterrupt()))
-        patch.setattr(points, "fit_again", lambda *_: [])
+        patch.setattr(exporter, "export", failing(exporter.export, 1, KeyboardInterrupt()))
+        patch.setattr(exporter, "fit_again", lambda *_: [])
         with pytest.raises(KeyboardInterrupt):
             search(line, tmp_path / "run", 6)
     again = search(line, tmp_path / "run", 6)
@@ -86,8 +87,8 @@ def test_what_happens_after_the_best_does_not_cost_it(
     error: BaseException, sentence: str, line: Task, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(points, "fit_again", lambda *_: [])
-        patch.setattr(points, "export", failing(points.export, 2, error))
+        patch.setattr(exporter, "fit_again", lambda *_: [])
+        patch.setattr(exporter, "export", failing(exporter.export, 2, error))
         outcome = search(line, tmp_path / "run", 4)
     assert len(outcome.front) == 1
     assert any(sentence in said for said in outcome.left_out)
@@ -100,56 +101,55 @@ def test_what_happens_after_the_best_does_not_cost_it(
 
 def test_ctrl_c_while_trees_are_fitted_again_costs_these(line: Task, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(points, "fit_again", failing(points.fit_again, 1, KeyboardInterrupt()))
+        patch.setattr(exporter, "fit_again", failing(exporter.fit_again, 1, KeyboardInterrupt()))
         outcome = search(line, tmp_path / "run", 4)
-    assert not [one for one in outcome.study.trials if REFIT in one.candidate.values]
+    assert not [one for one in outcome.study.trials if one.ensemble and one.ensemble.refit]
     assert outcome.model.path.is_file()
 
 
 def test_a_disk_that_is_full_from_the_beginning_is_said(line: Task, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(points, "fit_again", lambda *_: [])
-        patch.setattr(points, "export", failing(points.export, 1, OSError(28, "No space left")))
+        patch.setattr(exporter, "fit_again", lambda *_: [])
+        patch.setattr(exporter, "export", failing(exporter.export, 1, OSError(28, "No space left")))
         with pytest.raises(OSError, match="No space left"):
             search(line, tmp_path / "run", 2)
     assert search(line, tmp_path / "run", 2).already  # and no trial is lost
 
 
-def test_where_the_best_breaks_a_limit_figures_of_more_rows_come_first(
-    line: Task, tmp_path: Path
-) -> None:
-    outcome = search(line, tmp_path / "run", 4)
-    found = points.Points(outcome.study, line, False, np.inf, 1)
-    a, b, c = (replace(outcome.front[0], trial=one.id) for one in outcome.study.trials[:3])
+def row(trial: int, **metrics: float) -> Row:
+    return Row(trial, "done", metrics, 1.0, "a model")
 
-    def figures(rmse: float, folds: float, size: float) -> dict[str, float]:
-        return a.metrics | {"rmse": rmse, "folds": folds, "size": size}
 
-    found.rows = {
-        a.trial: replace(a, metrics=figures(0.5, 8.0, 900.0)),
-        b.trial: replace(b, metrics=figures(0.6, 8.0, 90.0)),
-        c.trial: replace(c, metrics=figures(0.1, 1.0, 90.0)),
+def search_of(*objectives: Objective, limits: tuple[Limit, ...] = ()) -> FinishedSearch:
+    nothing: Any = None
+    return FinishedSearch(Path(), nothing, nothing, objectives, limits, ())
+
+
+RMSE, LATENCY = Objective("rmse", "min"), Objective("latency", "min")
+
+
+def test_where_the_best_breaks_a_limit_figures_of_more_rows_come_first() -> None:
+    rows = {
+        1: row(1, rmse=0.5, folds=8.0, size=900.0),
+        2: row(2, rmse=0.6, folds=8.0, size=90.0),
+        3: row(3, rmse=0.1, folds=1.0, size=90.0),
     }
-    found._chosen = a.trial
-    found._agreed = dict.fromkeys(found.rows, outcome.parity)
-    assert found.best() == (outcome.study.trials[0], outcome.parity)
-    outcome.study.limits = (Limit("size", at_most=100.0),)
-    assert found.best() == (outcome.study.trials[1], outcome.parity)
+    assert best_of(rows, search_of(RMSE), chosen=1) == 1
+    assert best_of(rows, search_of(RMSE, limits=(Limit("size", at_most=100.0),)), chosen=1) == 2
+    assert best_of(rows, search_of(RMSE, limits=(Limit("size", at_most=1.0),)), chosen=1) is None
 
 
-def test_of_several_objectives_the_front_is_what_nothing_beats(line: Task, tmp_path: Path) -> None:
-    outcome = search(line, tmp_path / "run", 4)
-    found = points.Points(outcome.study, line, False, np.inf, 1)
-    first = outcome.study.objectives[0]
-    outcome.study.objectives = (first, Objective("latency", "min"))
-    row = outcome.front[0]
-    best, equal, fast, worse = outcome.study.trials[:4]
-    for trial, rmse, latency in ((best, 1, 3), (equal, 1, 2), (fast, 2, 1), (worse, 3, 2)):
-        metrics = row.metrics | {first.metric: float(rmse), "latency": float(latency)}
-        found.rows[trial.id] = replace(row, trial=trial.id, metrics=metrics)
-    found._chosen = best.id
-    found._agreed = dict.fromkeys(found.rows, outcome.parity)
-    assert {row.trial for row in found.front()} == {best.id, equal.id, fast.id}
+def test_of_several_objectives_the_front_is_what_nothing_beats() -> None:
+    figures = {1: (1.0, 3.0), 2: (1.0, 2.0), 3: (2.0, 1.0), 4: (3.0, 2.0)}
+    rows = {n: row(n, rmse=rmse, latency=latency) for n, (rmse, latency) in figures.items()}
+    front = front_of(rows, search_of(RMSE, LATENCY), chosen=1)
+    assert {one.trial for one in front} == {1, 2, 3}  # what is delivered is among them
+
+
+def test_of_one_objective_the_front_is_whoever_is_faster() -> None:
+    figures = {1: (0.5, 9.0, 8.0), 2: (0.6, 5.0, 8.0), 3: (0.7, 6.0, 8.0), 4: (0.1, 1.0, 1.0)}
+    rows = {n: row(n, rmse=a, latency=b, folds=c) for n, (a, b, c) in figures.items()}
+    assert [one.trial for one in front_of(rows, search_of(RMSE), chosen=1)] == [1, 2]
 
 
 @pytest.fixture(scope="module")
@@ -224,32 +224,8 @@ def test_links_in_place_of_a_trial_and_its_files_are_not_followed(
     assert [path.read_text() for path in outside.iterdir()] == ["kept"]
 
 
-@pytest.mark.parametrize(
-    ("values", "parents", "sentence"),
-    [
-        ({"trial 1": 1.0, "threshold": 0.5}, (1,), "temperature in trial 2 .* must be a number"),
-        ({"trial 1": "all", "temperature": 1, "threshold": 0.5}, (1,), "trial 1 in trial 2"),
-        ({"trial 1": 1, "temperature": 0, "threshold": 0.5}, (1,), "must be above 0"),
-        ({"trial 1": 1, "temperature": 1, "threshold": 0.5}, (), "members of trial 2"),
-        ({"trial 2": 1, "temperature": 1, "threshold": 0.5}, (2,), "must be finished before it"),
-        ({"trial 9": 1, "temperature": 1, "threshold": 0.5}, (9,), "must be finished before it"),
-        (
-            {"trial 1": 1, "temperature": 1, "threshold": 0.5, "members": 0}, (1,),
-            "members of trial 2 .* must be a whole number",
-        ),
-    ],
-)  # fmt: skip
-def test_an_average_of_what_there_is_not_is_refused(
-    values: dict[str, Any], parents: tuple[int, ...], sentence: str
-) -> None:
-    whole = Trial(1, Proposal(Candidate({})), 0, Status.DONE, {"rmse": 1.0})
-    average = Proposal(Candidate(values), origin=ENSEMBLE, parents=parents)
-    with pytest.raises(RunError, match=sentence):
-        check_averages([whole, Trial(2, average, 0, Status.DONE)], Path("run"))
-
-
 @pytest.mark.parametrize("folds", [-1.0, 1e12, float("nan"), float("inf")])
 def test_a_number_of_folds_that_no_trial_has_is_refused(folds: float) -> None:
     trial = Trial(1, Proposal(Candidate({})), 0, Status.DONE, {"folds": folds})
     with pytest.raises(RunError, match="folds of trial 1 of run must be from 0 to 100"):
-        check_averages([trial], Path("run"))
+        check_folds([trial], Path("run"))

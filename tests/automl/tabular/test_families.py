@@ -13,6 +13,7 @@ from netwright.automl.tabular.families import NETWORKS, check_families, families
 from netwright.automl.task_metadata import Brief
 from netwright.errors import InputError
 from netwright.report.describe import summary
+from netwright.trials.trial import FAMILY
 
 BRIEFS = [
     Brief("binary", 500, columns=9, categorical=3, classes=2, folds=8),
@@ -35,7 +36,7 @@ def test_every_recipe_is_in_the_space_as_it_is_written(brief: Brief) -> None:
     assert len(candidates) >= 10
     for candidate in candidates:
         space.check(candidate)
-    tried = {candidate.values[""] for candidate in candidates}
+    tried = {candidate.values[FAMILY] for candidate in candidates}
     assert tried == set(known_families())
 
 
@@ -43,10 +44,10 @@ def test_the_first_candidates_are_those_that_were_measured() -> None:
     """A table like those of the development tables: nothing of what was chosen is lost."""
     brief = Brief("binary", 3_000, columns=10, categorical=4, classes=2, folds=5)
     candidates, wishes = portfolio(space_for(brief), brief), table_wishes(brief)
-    families = [wish[""] for wish in wishes]
-    cheapest = wishes.index(next(wish for wish in wishes if wish[""] == "linear"))
+    families = [wish[FAMILY] for wish in wishes]
+    cheapest = wishes.index(next(wish for wish in wishes if wish[FAMILY] == "linear"))
     ordered = [wishes[cheapest], *wishes[:cheapest], *wishes[cheapest + 1 :]]
-    assert sorted(map(str, families)) == sorted(str(one.values[""]) for one in candidates)
+    assert sorted(map(str, families)) == sorted(str(one.values[FAMILY]) for one in candidates)
     for candidate, wish in zip(candidates, ordered, strict=True):
         assert {path: candidate.values.get(path) for path in wish} == dict(wish)
     without = table_wishes(brief, "credit_g")

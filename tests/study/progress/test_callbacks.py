@@ -207,15 +207,15 @@ limit_ = Limit("loss", at_most=0)
 @pytest.mark.parametrize(
     ("values", "proposal", "name"),
     [
-        ({"": "lightgbm", "model.rate": 0.1}, {}, "lightgbm"),
-        ({"": "tabm"}, {"fidelity": 0.2}, "tabm at 20 %"),
-        ({"": "tabm"}, {"origin": BASELINE}, "baseline tabm"),
+        ({"family": "lightgbm", "model.rate": 0.1}, {}, "lightgbm"),
+        ({"family": "tabm"}, {"fidelity": 0.2}, "tabm at 20 %"),
+        ({"family": "tabm"}, {"origin": BASELINE}, "baseline tabm"),
         ({"network.0.channels": 32, "lr": 0.0065053435}, {}, "channels 32, lr 0.00651"),
         ({"network.0": 3}, {}, "network.0 3"),
         ({f"width{i}": i for i in range(9)}, {}, "width0 0, width1 1, width2 2, width…"),
         ({}, {}, "candidate"),
         ({}, {"origin": CONSTANT}, "constant prediction"),
-        ({"trial 3": 0.5}, {"origin": ENSEMBLE, "parents": (3, 4)}, "average of 3, 4"),
+        ({}, {"origin": ENSEMBLE, "parents": (3, 4)}, "average of 3, 4"),
     ],
 )
 def test_a_trial_has_a_short_name(

@@ -75,7 +75,7 @@ def test_nothing_is_added_to_a_run_that_is_gone(tmp_path: Path) -> None:
     searched = study(tmp_path / "run", Leaves()).run(trials=2)
     shutil.rmtree(tmp_path / "run")
     with pytest.raises(RunError, match=r"was deleted or replaced"):
-        searched.add(Proposal(Candidate({"x": 1}), origin="ensemble"), lambda folder: {"loss": 0.0})
+        searched.add(Proposal(Candidate({}), origin="constant"), lambda folder: {"loss": 0.0})
     assert not (tmp_path / "run").exists()
 
 

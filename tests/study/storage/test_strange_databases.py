@@ -135,9 +135,31 @@ def test_a_cell_that_no_trial_has_is_refused(
     refused(run, sentence)
 
 
-def test_an_average_of_unknown_trials_is_refused(run: Path) -> None:
-    change(run, "UPDATE trials SET origin = 'ensemble', parents = '[77]' WHERE id = 2")
-    refused(run, r"members of trial 2 .* must be trials that there are, got \(77,\)")
+ALONE = '{"weights": [[%d, 1.0]], "temperature": 1.0, "threshold": 0.5}'
+
+
+@pytest.mark.parametrize(
+    ("origin", "parents", "ensemble", "sentence"),
+    [
+        ("ensemble", "[1]", None, "ensemble of trial 2 .* must be given where its origin is ensemble"),
+        ("random", "[1]", ALONE % 1, "and nowhere else, got 'random'"),
+        ("ensemble", "[77]", ALONE % 77, r"parents of trial 2 .* must be finished before it"),
+        ("ensemble", "[2]", ALONE % 2, "must be finished before it"),
+        ("ensemble", "[]", ALONE % 1, "members of trial 2 .* must be its parents"),
+        ("ensemble", "[1]", "[]", "ensemble of trial 2 .* must be"),
+        ("ensemble", "[1]", '{"weights": [[1, "all"]]}', "must be a number, got 'all'"),
+        ("ensemble", "[1]", '{"weights": []}', "must be of 1 to 1,000 different trials"),
+        ("ensemble", "[1]", '{"weights": [[1, 1.0]], "temperature": 0}', "must be above 0"),
+        ("ensemble", "[1]", '{"weights": [[1, 1.0]], "n_members": -1}', "n_members"),
+        ("ensemble", "[1]", '{"weights": [[1, 1e999]]}', "weights of an ensemble must be finite"),
+    ],
+)  # fmt: skip
+def test_an_ensemble_of_what_there_is_not_is_refused(
+    origin: str, parents: str, ensemble: str | None, sentence: str, run: Path
+) -> None:
+    statement = "UPDATE trials SET origin = ?, parents = ?, ensemble = ? WHERE id = 2"
+    change(run, statement, values=[origin, parents, ensemble])
+    refused(run, sentence)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +168,7 @@ def test_an_average_of_unknown_trials_is_refused(run: Path) -> None:
         ("DELETE FROM study", "must be of one study, got 0"),
         ("INSERT INTO study SELECT * FROM study", "must be of one study, got 2"),
         ("UPDATE study SET version = 'new'", "study.version .* must be of type INTEGER"),
-        ("UPDATE study SET version = 2", "was written by another version"),
+        ("UPDATE study SET version = 99", "was written by another version"),
         ("UPDATE study SET seconds = -9e999", "must be at least 0, got -inf"),
         ("UPDATE study SET identity = '[]'", "must be an object with space, seed"),
         ("UPDATE study SET identity = replace(identity, '\"min\"', '7')", "direction must be 'min' or"),

@@ -12,17 +12,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from netwright.automl.ensembling.average_trials import cross_validation, known_average, pipeline_of
-from netwright.automl.ensembling.selection import Choice
+from netwright.automl.finished_search import FinishedSearch
 from netwright.data.task import Task
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline
 from netwright.pipelines.refit import Settles, all_rows, refit
 from netwright.pipelines.weighted_ensemble import fold_of, load_folds, seconds_of
-from netwright.study.study import Study
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Trial
 
 _UNSURE = 1.5
@@ -36,30 +34,25 @@ _SHARE = 1 / 3
 seven development tables: better than none in 13 of 15 cases, by up to 3 %."""
 
 
-def choice_of(trial: Trial) -> Choice:
+def refit_of(trial: Trial) -> EnsembleSpec:
     """The trial's candidate fitted again."""
-    return Choice({trial.id: 1.0}, 1.0, trial.metrics, refit=True)
+    return EnsembleSpec.of({trial.id: 1.0}, refit=True)
 
 
-def known_refit(study: Study[Any], trial: Trial) -> Trial | None:
-    """The trial that the refit has become already."""
-    return known_average(study, choice_of(trial))
-
-
-def with_refits(study: Study[Any], whole: Choice) -> Choice:
+def with_refits(search: FinishedSearch, whole: EnsembleSpec) -> EnsembleSpec:
     """The average with the refits of its members that there are."""
-    shares: dict[int, float] = {}
-    for number, share in whole.shares.items():
-        trial = _trial(study, number)
-        again = known_refit(study, trial)
+    weights: dict[int, float] = {}
+    for number, weight in whole.weights:
+        trial = search.by_id[number]
+        again = search.made(refit_of(trial))
         part = (_SHARE if trial.metrics["folds"] > 1 else 0.5) if again else 0.0
-        shares[number] = share * (1 - part)
-        shares |= {again.id: share * part} if again else {}
-    return replace(whole, shares=shares)
+        weights[number] = weight * (1 - part)
+        weights |= {again.id: weight * part} if again else {}
+    return whole.with_weights(weights)
 
 
 def fit_again(
-    study: Study[Any], task: Task, numbers: Iterable[int], end: float, threads: int = 1
+    search: FinishedSearch, numbers: Iterable[int], end: float, threads: int = 1
 ) -> list[tuple[Trial, FittedPipeline | str]]:
     """The trials with their candidates fitted on all rows, side by side, or a sentence why not.
 
@@ -68,9 +61,9 @@ def fit_again(
     """
     begun, expected = time.monotonic(), 0.0
     chosen: list[Trial] = []
-    for trial in (_trial(study, number) for number in numbers):
-        seconds = _seconds(study, task, trial)
-        if seconds is None or known_refit(study, trial):
+    for trial in (search.by_id[number] for number in numbers):
+        seconds = _seconds(search, trial)
+        if seconds is None or search.made(refit_of(trial)):
             continue
         needed = _UNSURE * max(seconds, (expected + seconds) / threads)
         if begun + needed + _TO_WRITE * len(chosen) <= end:
@@ -78,11 +71,10 @@ def fit_again(
             chosen.append(trial)
     if not chosen:
         return []
-    folds = cross_validation(study)
-    assert folds is not None
-    whole = all_rows(task, folds.rows)  # one, whose preparations are remembered
+    assert search.folds is not None
+    whole = all_rows(search.task, search.folds.rows)  # one, whose preparations are remembered
     with threadpool_limits(1), _pool(threads) as pool:
-        fitted = list(pool.map(lambda trial: _fitted(study, whole, trial, end), chosen))
+        fitted = list(pool.map(lambda trial: _fitted(search, whole, trial, end), chosen))
     return [(t, one) for t, one in zip(chosen, fitted, strict=True) if one is not None]
 
 
@@ -96,33 +88,27 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _seconds(study: Study[Any], task: Task, trial: Trial) -> float | None:
+def _seconds(search: FinishedSearch, trial: Trial) -> float | None:
     """About how long it takes; None where the trial's model cannot be fitted so."""
-    folds, many = cross_validation(study), round(trial.metrics.get("folds", 1))
-    if folds is None or len(folds.tasks) < 2:
+    many = round(trial.metrics.get("folds", 1))
+    if search.n_folds < 2 or not isinstance(search.pipeline(trial.id).model, Settles):
         return None
-    if not isinstance(pipeline_of(study, task, trial.id).model, Settles):
-        return None
-    folder = study.kept_folder(trial.id)
+    folder = search.trial_folder(trial.id)
     seconds = max((seconds_of(fold_of(folder, i)) for i in range(many)), default=0.0)
-    return seconds * len(folds.tasks) / (len(folds.tasks) - 1)
+    return seconds * search.n_folds / (search.n_folds - 1)
 
 
 def _fitted(
-    study: Study[Any], whole: Task, trial: Trial, end: float
+    search: FinishedSearch, whole: Task, trial: Trial, end: float
 ) -> FittedPipeline | str | None:
     """For as long as the folds' models; None where it is not on time."""
-    pipeline = pipeline_of(study, whole, trial.id)
+    pipeline = replace(search, task=whole).pipeline(trial.id)
     assert isinstance(pipeline, TablePipeline)
     begun = time.monotonic()
     try:
-        parts = load_folds(pipeline, study.kept_folder(trial.id)).parts
-        fitted = refit(pipeline, parts, whole, seed=study.seed % 2**31, deadline=end)
+        parts = load_folds(pipeline, search.trial_folder(trial.id)).parts
+        fitted = refit(pipeline, parts, whole, seed=search.seed % 2**31, deadline=end)
     except Exception as error:  # the best is delivered all the same
         return f"trial {trial.id} is not fitted again on all rows: {error}"
     late = math.isfinite(end) and time.monotonic() - begun > _ON_TIME * (end - begun)
     return None if late else fitted
-
-
-def _trial(study: Study[Any], number: int) -> Trial:
-    return next(one for one in study.trials if one.id == number)

@@ -8,7 +8,7 @@ a choice among all, on these rows, has half of the average.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Kind
-from netwright.errors import BrokenFile
-from netwright.evaluators.training.cross_validation import HELD_OUT
-from netwright.files.folder import Folder
 from netwright.pipelines.ensemble_selection import GreedySelection, average, halves
 from netwright.pipelines.weighted_ensemble import tempered
-from netwright.space.candidate import Candidate
-from netwright.trials.held_out import read_predictions
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.losses import OF_LABELS, Loss, Predictions, log_loss, loss_of, predicted
 from netwright.trials.metrics import labelled, score, score_labels
-from netwright.trials.trial import Metrics, Status, Trial
+from netwright.trials.trial import Metrics, Trial
 
 _LIBRARY = 16
 """The best so many take part."""
@@ -83,60 +79,23 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """An average: the share of each trial, what is done to the mean, and how it does on the
-    held-out rows."""
+class ProposedEnsemble:
+    """An ensemble, and how it does on the held-out rows.
 
-    shares: Mapping[int, float]
-    temperature: float
-    metrics: Metrics
-    threshold: float = 0.5
-    light: bool = False
-    """Of each member only the model of one fold. The metrics are right for this: each row is held
-    out of one fold. Of all folds' models the average is better than they say, and slower."""
-    members: int = 0
-    """So many are kept of a network of members; 0: all."""
-    refit: bool = False
-    """Of one trial: fitted again on all rows. The metrics are those of a fold's models, which have
-    learnt from fewer."""
-
-
-def members(
-    trials: Sequence[Trial], folder: Callable[[int], Folder], known_rows: Callable[[int], NDArray[Any]],
-    classes: int,
-) -> tuple[list[Member], list[str]]:  # fmt: skip
-    """The finished trials whose folders still hold their predictions, and sentences on broken ones.
-
-    Of a candidate that was tried on one fold, then on more, the last. `known_rows`: the rows
-    (bool) that a trial of so many folds predicts; `classes`: 0 for a regression.
+    With `first_fold` the metrics are right: each row is held out of one fold. Of all folds' models
+    the average is better than they say. Those of a refit are of a fold's models, which have learnt
+    from fewer rows.
     """
-    found: dict[Candidate, Member] = {}
-    broken: list[str] = []
-    for trial in trials:
-        place = folder(trial.id)
-        if trial.status is not Status.DONE or not place.has(HELD_OUT):
-            continue
-        folds, before = int(trial.metrics.get("folds", 1)), found.get(trial.candidate)
-        if before is not None and before.folds > folds:
-            continue
-        try:
-            predictions = read_predictions(place, HELD_OUT, known_rows(folds), classes)
-        except BrokenFile as error:
-            broken.append(f"trial {trial.id} takes no part in averages: {error}")
-            continue
-        found[trial.candidate] = Member(trial, folds, predictions, _bytes_in(place))
-    return list(found.values()), broken
 
-
-def _bytes_in(folder: Folder) -> int:
-    """Of the files in the folders of all folds."""
-    folds = [folder / name for name in folder.names() if name.startswith("fold-")]
-    return sum(fold.size(name) for fold in folds for name in fold.names())
+    spec: EnsembleSpec
+    metrics: Metrics
+    ranked: tuple[int, ...] = ()
+    """The members in the order in which they were chosen from: the best alone first."""
 
 
 def choose(
     found: Sequence[Member], kind: Kind, truth: Truth, metric: str, steps: int = 25
-) -> Choice:
+) -> ProposedEnsemble:
     """The average of at most `steps` models of each choice below; `truth`: of the members' rows.
 
     One is chosen among those of most folds, on all their rows; one among all, on the rows that all
@@ -263,7 +222,7 @@ def _of_size(chosen: list[Member], shares: Mapping[int, float]) -> list[Member]:
 
 def _judged(
     chosen: Sequence[Member], shares: Mapping[int, float], kind: Kind, judge: _Judge, metric: str
-) -> Choice:
+) -> ProposedEnsemble:
     """With its metrics: each row is judged by those of the members that know it."""
     mean = mean_known([one.held_out for one in chosen], [shares[one.trial.id] for one in chosen])
     rows = np.flatnonzero(predicted(mean))
@@ -279,7 +238,7 @@ def _judged(
             threshold = fit_threshold(sure[:, 1], truth, metric)
     metrics = score(kind, truth.target, mixed, threshold, truth.weights)
     metrics["folds"] = float(max(one.folds for one in chosen))
-    return Choice(shares, temperature, metrics, threshold)
+    return ProposedEnsemble(EnsembleSpec.of(shares, temperature, threshold), metrics, tuple(shares))
 
 
 def fit_temperature(probabilities: NDArray[np.float32], truth: Truth) -> float:

@@ -1,32 +1,23 @@
-"""The files of a run: what of its front was exported, checked and measured, one after another."""
+"""The files of a run: each exported, checked against what it was made of, and measured."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.ensembling.average_trials import (
-    BrokenTrial,
-    average_of,
-    candidate_of,
-    cross_validation,
-    judging_rows,
-    known_average,
-    parents_of,
-    predictor,
-)
-from netwright.automl.ensembling.refits import choice_of, fit_again
-from netwright.automl.ensembling.selection import Choice
-from netwright.automl.export.plan import Offer
+from netwright.automl.ensembling.models import BrokenTrial, ensemble_of, model_of
+from netwright.automl.ensembling.out_of_fold import few_members
+from netwright.automl.ensembling.refits import fit_again, refit_of
+from netwright.automl.ensembling.selection import ProposedEnsemble
+from netwright.automl.export.plan import FewMembers, Item, Phase, Progress, Refit, key_of
+from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.saved_run import DELIVERED, MODEL, Delivered, searched
-from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import BrokenFile, NetwrightError, wording
@@ -38,13 +29,14 @@ from netwright.pipelines.pipeline import FittedPipeline
 from netwright.pipelines.weighted_ensemble import Predictor
 from netwright.report.tables import Row, row
 from netwright.space.candidate import Candidate
-from netwright.study.progress.events import Callback, StageStarted, ignore
+from netwright.study.progress.events import Callback, StageStarted
 from netwright.study.study import Study
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.pareto import losses, nondominated
 from netwright.trials.trial import CONSTANT, ENSEMBLE, Metrics, Proposal, Status, Trial
 
-_CHECKED = 256
+_CHECKED_ROWS = 256
 """Held-out rows on which a file and what it was made from are compared."""
 _FREE = ("parameters", "flops", "memory", "train_seconds")
 """Costs that a constant prediction does not have."""
@@ -57,157 +49,137 @@ _MEASURED = frozenset({
 """What `measure` finds."""
 
 
-class Points:
-    """What has been exported so far."""
+class FrontExporter:
+    """Exports what the plan says, and keeps what came of it."""
 
     def __init__(
-        self, study: Study[Any], task: Task, already: bool, end: float, threads: int,
-        notify: Callback = ignore,
-    ) -> None:  # fmt: skip
-        self._study, self._task, self._already, self._end = study, task, already, end
-        self._threads, self._notify = threads, notify
-        self._tried: set[int] = set()
-        """Trials whose candidates were fitted again, or could not be."""
+        self, study: Study[Any], search: FinishedSearch, progress: Progress, notify: Callback
+    ) -> None:
+        self._study, self._notify = study, notify
+        self.search, self.progress = search, progress
         self._feeds: dict[str, Any] | None = None
-        self.rows: dict[int, Row] = {}
         self._agreed: dict[int, Parity] = {}
+        self.rows: dict[int, Row] = {}
+        """Trial id -> its row with the figures of its file."""
         self.left_out: list[str] = []
+        """Sentences on what could not be exported."""
         self.unexported = False
         """Whether time or patience ended before the front was exported."""
         self.broken: set[int] = set()
         """Trials of which a file could not be read."""
-        self._chosen: int | None = None
-        self._took = 0.0
-        """Seconds that the best took to be exported, checked and measured."""
-        self._stopped = False
 
-    def first_of(self, offers: Iterator[Offer]) -> Iterator[Offer]:
-        """Exports until one succeeds, which is the best and becomes the run's model; the others are
-        given back."""
+    def leave_unexported(self, why: str) -> None:
+        """Say once that there is more."""
+        self.unexported = True
+        line, call = "The same line exports it.", "With a run folder, the same call exports it."
+        fix = wording(python=call, shell=line)
+        self.note(f"more of the front is not exported: {why}. {fix}")
+
+    def stop(self) -> None:
+        """Export no more than the best: the user wants to go."""
+        self.progress = replace(self.progress, stopped=True)
+        self.leave_unexported("it was stopped")
+
+    def note(self, sentence: str) -> None:
+        """Say once what is left out."""
+        if sentence not in self.left_out:
+            self.left_out.append(sentence)
+
+    def export(self, item: Item, phase: Phase) -> None:
+        """Export one item; the first that succeeds becomes the model of the run."""
         begun = time.monotonic()
-        for offer in offers:
-            number = self._try(offer)
-            if number is not None:
-                self._chosen = number
-                if best := self.best():
-                    as_final(self._study, best[0], self.front(), unexported=True)
-                break
-        self._took = time.monotonic() - begun
-        return offers
-
-    def rest_of(self, offers: Iterator[Offer], part: float = 1.0) -> None:
-        """Exports them for as long as there is time: there always is where nothing else was to do.
-
-        `part`: of the time that the best took, what each of these is expected to take.
-        """
-        took = part * self._took
-        with self._stoppable():
-            for offer in offers:
-                if self.rows and self._late(took):
-                    self._leave_unexported("the time was up")
-                    return
-                begun = time.monotonic()
-                self._try(offer)
-                took = max(took / 2, time.monotonic() - begun)
-
-    def fit_again(self, numbers: Iterable[int], reserved: float) -> None:
-        """Fits the trials' candidates on all rows and exports them.
-
-        `reserved`: seconds for what comes after. Nothing is done where the study was stopped:
-        whoever stops it does not want to wait.
-        """
-        new = [number for number in dict.fromkeys(numbers) if number not in self._tried]
-        if self._stopped or self._study.interrupted:
+        number = self._try(item)
+        took = time.monotonic() - begun
+        progress, keys = self.progress, {key_of(item)} | ({number} if number else set())
+        seconds = {**progress.seconds, phase: (*progress.seconds.get(phase, ()), took)}
+        self.progress = progress = replace(
+            progress, attempted=progress.attempted | keys, seconds=seconds,
+            exported=progress.exported | ({number} if number else set()),
+        )  # fmt: skip
+        if progress.chosen is not None:
             return
-        end = self._end - reserved
-        if new:
+        best_seconds = progress.best_seconds + took
+        self.progress = replace(progress, chosen=number, best_seconds=best_seconds)
+        if number is not None and (best := self.best()):
+            self.as_final(best[0], self.front(), unexported=True)
+
+    def refit(self, step: Refit, end: float, threads: int) -> None:
+        """Fit the trials' candidates on all rows, and export them; over at `end`."""
+        self.progress = replace(self.progress, refits=self.progress.refits | {step.round})
+        tried = {key.trials[0] for key in self._refit_keys()}
+        numbers = [number for number in step.trials if number not in tried]
+        if numbers:
             self._notify(StageStarted("refitting", "on all rows"))
-        with self._stoppable():
-            for trial, fitted in fit_again(self._study, self._task, new, end, self._threads):
-                self._tried.add(trial.id)
-                if self._late(reserved):
-                    return
-                if isinstance(fitted, str):
-                    self.left_out.append(fitted)
-                else:
-                    self._try(choice_of(trial), fitted)
+        for trial, fitted in fit_again(self.search, numbers, end - step.reserved, threads):
+            spec = refit_of(trial)
+            self._attempted(spec)
+            if not self.progress.has_time(step.reserved, end - time.monotonic()):
+                return
+            if isinstance(fitted, str):
+                self.left_out.append(fitted)
+            elif number := self._try(ProposedEnsemble(spec, trial.metrics), fitted):
+                self._attempted(number)
+                exported = self.progress.exported | {number}
+                self.progress = replace(self.progress, exported=exported)
+
+    def _refit_keys(self) -> list[EnsembleSpec]:
+        return [
+            key for key in self.progress.attempted if isinstance(key, EnsembleSpec) and key.refit
+        ]
+
+    def _attempted(self, key: int | EnsembleSpec) -> None:
+        self.progress = replace(self.progress, attempted=self.progress.attempted | {key})
 
     def constant(self) -> None:
-        """Exports the constant prediction, where no trial has finished."""
-        study, task = self._study, self._task
-        model = fit_constant(task, study.objectives[0].metric)
-        rows = judging_rows(study, task)
+        """Export the constant prediction, where no trial has finished."""
+        search, task = self.search, self.search.task
+        model = fit_constant(task, search.objectives[0].metric)
+        rows = search.judging_rows
         predictions, truth = model.predict(task.features.take(rows)), task.target[rows]
         scores = score(task.kind, truth, predictions, weights=task.weights_of(rows))
         metrics = dict(scores) | dict.fromkeys(_FREE, 0.0)
         trial, measured = self._add(Proposal(Candidate({}), origin=CONSTANT), model, metrics)
-        self.rows[trial.id] = row(trial, study.space.fill, on_front=True, measured=measured)
-        self._chosen = trial.id
-        as_final(study, trial, self.front(), unexported=False)
+        self.rows[trial.id] = row(trial, search.space.fill, on_front=True, measured=measured)
+        self.progress = replace(self.progress, chosen=trial.id)
+        self.as_final(trial, self.front(), unexported=False)
 
-    @contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        """Ctrl-C costs what is made here, and what would come after the best."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self._stopped = True
-            self._leave_unexported("it was stopped")
-
-    def _leave_unexported(self, why: str) -> None:
-        """Said once."""
-        self.unexported = True
-        if (sentence := _unexported(why)) not in self.left_out:
-            self.left_out.append(sentence)
-
-    def has_time(self, seconds: float) -> bool:
-        """Whether so many are left until the end; always, where nothing was searched for."""
-        return self._already or time.monotonic() + seconds <= self._end
-
-    def _late(self, seconds: float) -> bool:
-        """Whether there is no time for so many more; there is none for whoever has stopped it."""
-        return self._stopped or not self.has_time(seconds)
-
-    def _try(self, offer: Offer, fitted: FittedPipeline | None = None) -> int | None:
+    def _try(self, item: Item, fitted: FittedPipeline | None = None) -> int | None:
         """The trial that was exported, checked and measured; None where the reason is noted."""
-        name = f"trial {offer.id}" if isinstance(offer, Trial) else "an average"
+        name = f"trial {item.id}" if isinstance(item, Trial) else "an average"
         try:
-            if callable(offer):
-                offer = offer()
-            if isinstance(offer, Choice):
-                offer = known_average(self._study, offer) or offer
-            if isinstance(offer, Choice):
-                trial, measured = self._record(offer, fitted)
-            elif offer.id in self.rows:
-                return offer.id
+            if isinstance(item, FewMembers):
+                item = few_members(self.search, self.search.by_id[item.trial], item.n_members)
+            if isinstance(item, ProposedEnsemble):
+                trial, measured = self._record(item, fitted)
             else:
-                trial, measured = offer, self._export(offer)
+                trial, measured = item, self._export(item)
         except Exception as error:  # a file's trouble costs this file alone
             if isinstance(error, OSError) and not self.rows:  # none can be written
                 raise
             if isinstance(error, BrokenTrial):
                 self.broken.add(error.trial)
             ours = isinstance(error, NetwrightError)
-            self.left_out.append(
-                f"{name} is left out: {'' if ours else type(error).__name__ + ': '}{error}"
-            )
+            kind = "" if ours else f"{type(error).__name__}: "
+            self.left_out.append(f"{name} is left out: {kind}{error}")
             return None
         if trial.status is not Status.DONE:
             return None
-        self.rows[trial.id] = row(trial, self._study.space.fill, on_front=True, measured=measured)
+        self.rows[trial.id] = row(trial, self.search.space.fill, on_front=True, measured=measured)
         return trial.id
 
-    def _record(self, choice: Choice, fitted: FittedPipeline | None) -> tuple[Trial, Metrics]:
-        """The average as a trial of the study; `fitted`: of a candidate fitted again."""
-        study, task = self._study, self._task
-        candidate = candidate_of(choice)
-        folds = cross_validation(study)
-        share = choice.metrics["folds"] / (len(folds.tasks) if folds else 1)
-        proposal = Proposal(candidate, share, ENSEMBLE, parents=parents_of(candidate))
-        model = fitted or average_of(study, task, candidate)
-        return self._add(proposal, model, choice.metrics)
+    def _record(
+        self, ensemble: ProposedEnsemble, fitted: FittedPipeline | None
+    ) -> tuple[Trial, Metrics]:
+        """The ensemble as a trial of the study; `fitted`: of a candidate fitted again."""
+        share = ensemble.metrics["folds"] / self.search.n_folds
+        proposal = Proposal(Candidate({}), share, ENSEMBLE, parents=ensemble.spec.trials)
+        model = fitted or ensemble_of(self.search, ensemble.spec)
+        return self._add(proposal, model, ensemble.metrics, ensemble.spec)
 
-    def _add(self, proposal: Proposal, model: Predictor, metrics: Metrics) -> tuple[Trial, Metrics]:
+    def _add(
+        self, proposal: Proposal, model: Predictor, metrics: Metrics,
+        ensemble: EnsembleSpec | None = None,
+    ) -> tuple[Trial, Metrics]:  # fmt: skip
         """What was made, as a trial of the study, and the figures of its file.
 
         Of models that are parts of other trials nothing but the file is kept.
@@ -220,40 +192,42 @@ class Points:
             measured.update(self._write(model, folder, int(folder.name), metrics))
             return dict(metrics) | measured
 
-        return self._study.add(proposal, make), measured
+        trial = self._study.add(proposal, make, ensemble)
+        self.search = self.search.with_trial(trial)
+        return trial, measured
 
     def _export(self, trial: Trial) -> Metrics:
         """The figures of the trial's file, which is written unless an earlier run has done so."""
-        kept = self._study.kept_folder(trial.id)
+        kept = self.search.trial_folder(trial.id)
         if known := _checked(kept):
             self._agreed[trial.id] = known.parity
-            if self._already:
+            if self.progress.is_resumed:
                 return dict(known.measured)
             kept.check(MODEL)
             return self._measured(Model(kept.path / MODEL), known.parity)
         model: Predictor
         if trial.proposal.origin == CONSTANT:
-            model = fit_constant(self._task, self._study.objectives[0].metric)
+            model = fit_constant(self.search.task, self.search.objectives[0].metric)
         else:
-            model = predictor(self._study, self._task, trial)
+            model = model_of(self.search, trial)
         kept.make(replaces_links=True)  # a study tidies those that can be made again
         return self._write(model, kept.path, trial.id, trial.metrics)
 
     def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
         """The file in the trial's folder; its latencies and size."""
-        task = self._task
+        task = self.search.task
         card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
         self._notify(StageStarted("exporting", f"trial {number}"))
         file = export(model, card, folder / MODEL)
         self._notify(StageStarted("checking", f"trial {number}"))
-        rows = task.validation[:_CHECKED]
+        rows = task.validation[:_CHECKED_ROWS]
         agreed = self._agreed[number] = parity(file, model, task.features.take(rows))
         return self._measured(file, agreed)
 
     def _measured(self, file: Model, agreed: Parity) -> Metrics:
         """Latencies and size, which are noted beside the file."""
         if self._feeds is None:
-            self._feeds = example_feeds(file, self._task)
+            self._feeds = example_feeds(file, self.search.task)
         self._notify(StageStarted("measuring", f"trial {file.path.parent.name}"))
         measured = measure(file, self._feeds)
         checked = _Checked(version("netwright"), agreed, measured)
@@ -266,51 +240,65 @@ class Points:
         Figures alone do not say it: some are of more rows than others, and those of most come
         first. None where all break limits.
         """
-        known = {trial.id: trial for trial in self._study.trials}
-        kept = self._kept()
-        if not kept:
-            return None
-        first = self._study.objectives[0]
-        number = min(
-            kept,
-            key=lambda n: (
-                n != self._chosen, -kept[n].metrics.get("folds", 0), first.loss(kept[n].metrics),
-            ),
-        )  # fmt: skip
-        return known[number], self._agreed[number]
-
-    def _kept(self) -> dict[int, Row]:
-        """What was exported and keeps the limits."""
-        limits = self._study.limits
-        return {n: r for n, r in self.rows.items() if all(one.keeps(r.metrics) for one in limits)}
+        number = best_of(self.rows, self.search, self.progress.chosen)
+        return None if number is None else (self.search.by_id[number], self._agreed[number])
 
     def front(self) -> list[Row]:
-        """Best first: those that nothing else beats in all objectives, as the files were measured.
+        """The rows of `front_of`."""
+        return front_of(self.rows, self.search, self.progress.chosen)
 
-        Of a single objective, in it and in latency: those of fewer folds are not among them, their
-        figures are of other rows. What is delivered is among them whatever the figures say.
+    def as_final(self, trial: Trial, front: Sequence[Row], unexported: bool) -> Model:
+        """The trial's file as that of the run; each write is whole or not at all, power cuts too.
+
+        `unexported`: more of the front may be worth exporting than there was time for.
         """
-        first, *others = self._study.objectives
-        rows = sorted(self._kept().values(), key=lambda row: first.loss(row.metrics))
-        best = self.best()
-        if best is None:
-            return rows
-        if others:
-            measured = losses([row.metrics for row in rows], self._study.objectives)
-            unbeaten = set(nondominated(measured))
-            return [r for i, r in enumerate(rows) if i in unbeaten or r.trial == best[0].id]
-        kept = [one for one in rows if one.trial == best[0].id]
-        folds = kept[0].metrics.get("folds")
-        for one in (one for one in rows if one.metrics.get("folds") == folds):
-            if one.metrics["latency"] < kept[-1].metrics["latency"]:
-                kept.append(one)
-        return kept
+        run = Folder(self.search.folder)
+        self.search.trial_folder(trial.id).copy(MODEL, run, MODEL, sync=True)
+        numbers = tuple(row.trial for row in front)
+        note = Delivered(trial.id, searched(self.search.trials), numbers, unexported)
+        run.write(DELIVERED, json.dumps(asdict(note)), sync=True)
+        return Model(run.path / MODEL)
 
 
-def _unexported(why: str) -> str:
-    line, call = "The same line exports it.", "With a run folder, the same call exports it."
-    fix = wording(python=call, shell=line)
-    return f"more of the front is not exported: {why}. {fix}"
+def _within_limits(rows: Mapping[int, Row], search: FinishedSearch) -> dict[int, Row]:
+    limits = search.limits
+    return {n: r for n, r in rows.items() if all(one.keeps(r.metrics) for one in limits)}
+
+
+def best_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None) -> int | None:
+    """The chosen trial; where its file breaks a limit, the best that breaks none."""
+    kept = _within_limits(rows, search)
+    first = search.objectives[0]
+
+    def order(number: int) -> tuple[bool, float, float]:
+        metrics = kept[number].metrics
+        return number != chosen, -metrics.get("folds", 0.0), first.loss(metrics)
+
+    return min(kept, key=order) if kept else None
+
+
+def front_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None) -> list[Row]:
+    """Best first: those that nothing else beats in all objectives, as the files were measured.
+
+    Of a single objective, in it and in latency: those of fewer folds are not among them, their
+    figures are of other rows. What is delivered is among them whatever the figures say.
+    """
+    first, *others = search.objectives
+    kept = _within_limits(rows, search)
+    ordered = sorted(kept.values(), key=lambda row: first.loss(row.metrics))
+    best = best_of(rows, search, chosen)
+    if best is None:
+        return ordered
+    if others:
+        measured = losses([row.metrics for row in ordered], search.objectives)
+        unbeaten = set(nondominated(measured))
+        return [r for i, r in enumerate(ordered) if i in unbeaten or r.trial == best]
+    front = [kept[best]]
+    folds = front[0].metrics.get("folds")
+    for one in (one for one in ordered if one.metrics.get("folds") == folds):
+        if one.metrics["latency"] < front[-1].metrics["latency"]:
+            front.append(one)
+    return front
 
 
 @dataclass(frozen=True)
@@ -334,19 +322,6 @@ def _checked(folder: Folder) -> _Checked | None:
         return None
     whole = noted.measured["size"] == folder.size(MODEL) > 0
     return noted if whole and noted.netwright == version("netwright") else None
-
-
-def as_final(study: Study[Any], trial: Trial, front: Sequence[Row], unexported: bool) -> Model:
-    """The trial's file as that of the run; each write is whole or not at all, power cuts included.
-
-    `unexported`: more of the front may be worth exporting than there was time for.
-    """
-    run = Folder(study.folder)
-    study.kept_folder(trial.id).copy(MODEL, run, MODEL, sync=True)
-    numbers = tuple(row.trial for row in front)
-    note = Delivered(trial.id, searched(study.trials), numbers, unexported)
-    run.write(DELIVERED, json.dumps(asdict(note)), sync=True)
-    return Model(run.path / MODEL)
 
 
 def scores_of(metrics: Metrics) -> dict[str, float]:

@@ -1,189 +1,388 @@
-"""What of a finished search is worth delivering: the best, and what is less good and faster."""
+"""What of a finished search is exported, and in which order: the best, then what is faster.
+
+The plan is a function of the search, of what was tried so far and of the seconds left: it looks at no
+clock, and `ensembles_of` alone reads files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
-from netwright.automl.ensembling.average_trials import (
-    cross_validation,
-    few_members,
-    judge_of,
-    known_average,
-    members_of,
-)
-from netwright.automl.ensembling.refits import choice_of, with_refits
-from netwright.automl.ensembling.selection import Choice, Member, Truth, choose, members
-from netwright.data.task import Task
+from netwright.automl.ensembling.out_of_fold import few_members_spec, members_of, n_members_of
+from netwright.automl.ensembling.refits import refit_of, with_refits
+from netwright.automl.ensembling.selection import Member, ProposedEnsemble, Truth, choose
+from netwright.automl.finished_search import FinishedSearch
+from netwright.data.task import Table, Task
 from netwright.evaluators.latency import Latency
-from netwright.pipelines.weighted_ensemble import has_weights
-from netwright.study.study import Study
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Status, Trial
 
-_FRONT = 24
+_MAX_FRONT = 24
 """So many members of the front are exported and measured; the best come first."""
-_ALONE = 3
+_MAX_SINGLES = 3
 """So many single candidates of a table are, beside the averages: one a family, the best."""
-_KEPT = (2, 1)
+_KEPT_MEMBERS = (2, 1)
 """Members that are kept of a network of members: faster in proportion."""
 _SMALL = 2
 """Models in the small average: faster than the large one."""
-
-Offer = Trial | Choice | Callable[[], Choice]
-"""What is to be delivered: a trial, or an average that is to become one, or to be made first."""
+EXPORT_SECONDS, EXPORT_SECONDS_PER_BYTE, EXPORT_SECONDS_PER_COLUMN = 1.0, 2.5e-7, 1e-3
+"""To write, check and measure a file; for each byte of what an average has fitted; and for each column
+of the table, which is an input with nodes of its own (2 s for 2,000 columns and one model)."""
+_SINGLE_SHARE = 0.25
+"""The part of the best's seconds that one model takes in place of one for each fold."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The averages of a search over folds, the best and perhaps a smaller one; the best candidates
-    by themselves, one a family. `alone`: the one trial that the best average is of, if it is.
-    `bytes`: what the models of the best average take on disk; `single_bytes`: those of `best`."""
+class FewMembers:
+    """An ensemble whose metrics are found when its turn comes: see `few_members`."""
 
-    averages: tuple[Choice, ...]
+    trial: int
+    n_members: int
+
+
+Item: TypeAlias = Trial | ProposedEnsemble | FewMembers
+Key: TypeAlias = int | EnsembleSpec
+"""What tells items apart: a trial's id, or how it combines others."""
+Phase: TypeAlias = Literal["best", "faster", "rest"]
+
+
+@dataclass(frozen=True)
+class Ensembles:
+    """The averages of a search over folds, and single candidates beside them.
+
+    Args:
+        averages: the best, and perhaps a smaller one.
+        best: the best trials by themselves, one a family.
+        alone: the one trial that the best average is of, if it is.
+        bytes: trial id -> what its models take on disk.
+        n_members: trial id -> members of its network, where some of them would do.
+        wide_seconds: what each file takes beyond the usual, see `wide_seconds`.
+    """
+
+    averages: tuple[ProposedEnsemble, ...]
     best: tuple[Trial, ...]
     alone: Trial | None
-    bytes: int
-    single_bytes: tuple[int, ...] = ()
+    bytes: Mapping[int, int] = field(default_factory=dict)
+    n_members: Mapping[int, int] = field(default_factory=dict)
+    wide_seconds: float = 0.0
 
     @property
     def singles(self) -> list[int]:
         """The candidates whose single models are worth having."""
-        return [*(one.id for one in self.best), *self.averages[-1].shares]
+        return [*(trial.id for trial in self.best), *self.averages[-1].ranked]
+
+    @property
+    def export_seconds(self) -> float:
+        """About how long it takes to write, check and measure the best average."""
+        return self.seconds_of(self.averages[0].spec.trials)
+
+    def seconds_of(self, trials: Iterable[int]) -> float:
+        """The same of the average of these trials."""
+        size = sum(self.bytes.get(trial, 0) for trial in trials)
+        return EXPORT_SECONDS + self.wide_seconds + EXPORT_SECONDS_PER_BYTE * size
 
 
-def wanted_of(
-    study: Study[Any], task: Task, notes: list[str], without: Collection[int] = ()
-) -> Wanted | None:
-    """None where there are no folds to choose by, or an objective is of networks: an average has no
-    such figure. It is the front alone then.
+def wide_seconds(task: Task) -> float:
+    """What exporting one model of a wide table takes beyond the usual."""
+    if isinstance(task.features, Table):
+        return EXPORT_SECONDS_PER_COLUMN * len(task.features.columns)
+    return 0.0
 
-    `notes` takes sentences on trials whose predictions cannot be read; trials `without` take no
-    part.
+
+@dataclass(frozen=True)
+class Progress:
+    """What was tried so far.
+
+    Args:
+        resumed: the trial that was delivered before, where nothing was searched for since.
+        is_resumed: whether nothing was searched for since; there is always time then.
+        attempted: keys of items that were exported or could not be.
+        exported: ids of trials that have a file.
+        chosen: the first of them: the best.
+        refits: the rounds of refits that are over.
+        stopped: whether the user wants no more than the best.
+        best_seconds: how long the best took.
+        seconds: how long each export of a phase took.
     """
-    folds = cross_validation(study)
-    if folds is None:
-        return None
-    trials = [trial for trial in study.trials if trial.id not in without]
-    found, broken = members(trials, study.kept_folder, folds.rows_known, len(task.classes))
-    notes += [sentence for sentence in broken if sentence not in notes]
-    known = {*folds.metrics, *Latency(study.space, task).metrics}
-    if not found or any(one.metric not in known for one in study.objectives):
-        return None
-    metric, target = judge_of(study, task), task.target[folds.rows]
-    truth = Truth(target, task.groups_of(folds.rows), task.weights_of(folds.rows))
-    whole = choose(found, task.kind, truth, metric)
-    most = max(one.folds for one in found)
-    full = [one for one in found if one.folds == most]
-    small = choose(full, task.kind, truth, metric, _SMALL)
-    averages = _worth_having(study, whole, small, {one.trial.id for one in full})
-    size = sum(one.bytes for one in found if one.trial.id in averages[0].shares)
-    best = _families(study, found)
-    bytes_of = {one.trial.id: one.bytes for one in found}
-    singles = tuple(bytes_of[trial.id] for trial in best)
-    return Wanted(averages, tuple(best), _alone(found, averages[0]), size, singles)
+
+    resumed: Trial | None = None
+    is_resumed: bool = False
+    attempted: frozenset[Key] = frozenset()
+    exported: frozenset[int] = frozenset()
+    chosen: int | None = None
+    refits: frozenset[str] = frozenset()
+    stopped: bool = False
+    best_seconds: float = 0.0
+    seconds: Mapping[Phase, tuple[float, ...]] = field(default_factory=dict)
+
+    def has_time(self, seconds: float, left: float) -> bool:
+        """Whether so many are left; always, where nothing was searched for."""
+        return self.is_resumed or seconds <= left
+
+    def expected_seconds(self, phase: Phase) -> float:
+        """How long the next export of the phase may take, by those before it."""
+        expected = self.best_seconds * (_SINGLE_SHARE if phase == "faster" else 1.0)
+        for seconds in self.seconds.get(phase, ()):
+            expected = max(expected / 2, seconds)
+        return expected
 
 
-def front(study: Study[Any]) -> Iterator[Offer]:
+@dataclass(frozen=True)
+class Refit:
+    """Fit these trials' candidates once more, on all rows, and export what comes of it.
+
+    `reserved`: seconds for what comes after.
+    """
+
+    round: Literal["best", "singles"]
+    trials: tuple[int, ...]
+    reserved: float
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write, check and measure one item."""
+
+    item: Item
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class Stop:
+    """There is more to export, and no time for it."""
+
+
+Step: TypeAlias = Refit | Export | Stop
+
+
+def next_step(
+    search: FinishedSearch, ensembles: Ensembles | None, progress: Progress, seconds_left: float
+) -> Step | None:
+    """What is done next; None where there is nothing left to do."""
+    if progress.chosen is None:
+        return _towards_the_best(search, ensembles, progress, seconds_left)
+    if ensembles and "singles" not in progress.refits and _may_refit(search, progress):
+        return Refit("singles", tuple(dict.fromkeys(ensembles.singles)), ensembles.seconds_of(()))
+    late = False
+    for phase, items in _after_the_best(search, ensembles, progress.chosen):
+        for item in _untried(search, items, progress):
+            seconds = progress.expected_seconds(phase)
+            if not progress.stopped and progress.has_time(seconds, seconds_left):
+                return Export(item, phase)
+            late = True
+            break
+    return Stop() if late else None
+
+
+def _towards_the_best(
+    search: FinishedSearch, ensembles: Ensembles | None, progress: Progress, seconds_left: float
+) -> Step | None:
+    """Refits of the best average's members, then items until one of them can be exported."""
+    due = not progress.is_resumed and "best" not in progress.refits
+    if ensembles and due and _may_refit(search, progress):
+        return Refit("best", ensembles.averages[0].ranked, ensembles.export_seconds)
+    items: list[Item] = [*_front(search), *_behind_front(search)]
+    if ensembles:
+        items = [*_best_items(search, ensembles), *_faster_items(search, ensembles)]
+        items = items if progress.resumed is None else [progress.resumed, *items]
+        if not progress.has_time(ensembles.export_seconds, seconds_left):
+            items = [*_in_time(ensembles, progress, seconds_left), *items]
+    return next((Export(item, "best") for item in _untried(search, items, progress)), None)
+
+
+def _in_time(ensembles: Ensembles, progress: Progress, seconds_left: float) -> list[Trial]:
+    """Single models, which are written sooner: the best of those for which there is time first,
+    then the smallest."""
+
+    def order(trial: Trial) -> int:
+        fits = progress.has_time(ensembles.seconds_of([trial.id]), seconds_left)
+        return 0 if fits else ensembles.bytes.get(trial.id, 0)
+
+    return sorted(ensembles.best, key=order)
+
+
+def _may_refit(search: FinishedSearch, progress: Progress) -> bool:
+    """Whoever stops a search does not want to wait."""
+    return not (progress.stopped or search.interrupted)
+
+
+def _after_the_best(
+    search: FinishedSearch, ensembles: Ensembles | None, chosen: int
+) -> Iterator[tuple[Phase, Iterable[Item]]]:
+    if ensembles is None:
+        yield "rest", _front(search)
+        return
+    yield "faster", _faster_items(search, ensembles)
+    ensemble, whole = search.by_id[chosen].ensemble, ensembles.averages[0].spec
+    is_whole = ensemble is not None and set(whole.trials) <= set(ensemble.trials)
+    yield "rest", _other_items(ensembles) if is_whole else _best_items(search, ensembles)
+
+
+def _untried(search: FinishedSearch, items: Iterable[Item], progress: Progress) -> Iterator[Item]:
+    for item in items:
+        key = key_of(item)
+        made = search.made(key) if isinstance(key, EnsembleSpec) else None
+        if key in progress.attempted or (made and made.id in progress.attempted):
+            continue
+        yield made or item
+
+
+def key_of(item: Item) -> Key:
+    """What tells an item apart."""
+    if isinstance(item, Trial):
+        return item.id
+    if isinstance(item, FewMembers):
+        return few_members_spec(item.trial, item.n_members)
+    return item.spec
+
+
+def _front(search: FinishedSearch) -> list[Trial]:
     """Of trials that have been measured each by itself."""
-    yield from study.front[:_FRONT]
+    return [*search.front[:_MAX_FRONT]]
 
 
-def behind_front(study: Study[Any]) -> Iterator[Offer]:
-    """The other finished trials that have left something, best first: where nothing of the front
-    can be read."""
-    ahead = {trial.id for trial in study.front[:_FRONT]}
-    done = [one for one in study.trials if one.status is Status.DONE and one.id not in ahead]
-    done = [one for one in done if all(limit.keeps(one.metrics) for limit in study.limits)]
-    for trial in sorted(done, key=lambda one: study.objectives[0].loss(one.metrics)):
-        if trial.proposal.fidelity == 1 and has_weights(study.kept_folder(trial.id)):
-            yield trial
+def _behind_front(search: FinishedSearch) -> list[Trial]:
+    """The other trials within the limits that have left a model, best first: where nothing of the
+    front can be read."""
+    ahead = {trial.id for trial in search.front[:_MAX_FRONT]}
+    left = [one for one in search.trials if one.id in search.with_model and one.id not in ahead]
+    left = [one for one in left if one.status is Status.DONE and one.proposal.fidelity == 1]
+    left = [one for one in left if all(limit.keeps(one.metrics) for limit in search.limits)]
+    return sorted(left, key=lambda one: search.objectives[0].loss(one.metrics))
 
 
-def first(study: Study[Any], wanted: Wanted) -> Iterator[Offer]:
-    """The best average, then what is delivered where it cannot be.
+def _best_items(search: FinishedSearch, ensembles: Ensembles) -> Iterator[Item]:
+    """The best average, then the others.
 
     It has the refits that there are beside the folds' models.
     """
-    whole, fuller = wanted.averages[0], with_refits(study, wanted.averages[0])
-    if fuller.shares != whole.shares:
+    whole = ensembles.averages[0]
+    fuller = replace(whole, spec=with_refits(search, whole.spec))
+    if fuller.spec != whole.spec:
         yield fuller
-    if fuller.shares == whole.shares or known_average(study, fuller) is None:
-        yield wanted.alone or whole
-    yield from wanted.best
-    yield from (one for one in wanted.averages[1:] if len(one.shares) > 1)
+    if fuller.spec == whole.spec or search.made(fuller.spec) is None:
+        yield ensembles.alone or whole
+    yield from _other_items(ensembles)
 
 
-def faster(study: Study[Any], task: Task, wanted: Wanted) -> Iterator[Offer]:
+def _other_items(ensembles: Ensembles) -> Iterator[Item]:
+    """What is delivered where the best average cannot be."""
+    yield from ensembles.best
+    yield from (one for one in ensembles.averages[1:] if len(one.spec.weights) > 1)
+
+
+def _faster_items(search: FinishedSearch, ensembles: Ensembles) -> Iterator[Item]:
     """One model of each candidate: fitted again on all rows, or that of a fold; averages of these;
     a few members of networks that are many."""
-    folds = cross_validation(study)
-    if folds is None or len(folds.tasks) < 2:
+    if search.n_folds < 2:
         return
-    singles: dict[int, Choice] = {}
-    known = {trial.id: trial for trial in study.trials}
+    singles: dict[int, ProposedEnsemble] = {}
 
-    def each(numbers: Iterable[int]) -> Iterator[Choice]:
+    def each(numbers: Iterable[int]) -> Iterator[ProposedEnsemble]:
         for number in numbers:
             if number not in singles:
-                singles[number] = _single(study, known[number])
+                singles[number] = _single(search, search.by_id[number])
                 yield singles[number]
 
-    *large, small = wanted.averages
-    yield from each(wanted.singles)
-    yield from _of_singles(study, small, singles)
-    for trial in wanted.best:
-        for keep in (k for k in _KEPT if k < members_of(study, task, trial)):
-            few = Choice({trial.id: 1.0}, 1.0, {}, light=True, members=keep)
-            yield known_average(study, few) or partial(few_members, study, task, trial, keep)
+    *large, small = ensembles.averages
+    yield from each(ensembles.singles)
+    yield from _of_singles(search, small, singles)
+    for trial in ensembles.best:
+        known = ensembles.n_members.get(trial.id, 0)
+        yield from (FewMembers(trial.id, keep) for keep in _KEPT_MEMBERS if keep < known)
     for whole in large:
-        yield from each(whole.shares)
-        yield from _of_singles(study, whole, singles)
+        yield from each(whole.ranked)
+        yield from _of_singles(search, whole, singles)
 
 
-def _of_singles(study: Study[Any], whole: Choice, singles: Mapping[int, Choice]) -> list[Choice]:
+def _single(search: FinishedSearch, trial: Trial) -> ProposedEnsemble:
+    """One model of the trial's candidate: of all rows where there is one."""
+    spec = refit_of(trial)
+    if not search.made(spec):
+        spec = EnsembleSpec.of({trial.id: 1.0}, first_fold=True)
+    return ProposedEnsemble(spec, trial.metrics)
+
+
+def _of_singles(
+    search: FinishedSearch, whole: ProposedEnsemble, singles: Mapping[int, ProposedEnsemble]
+) -> list[ProposedEnsemble]:
     """The average, of one model for each of its members; none where that is the single itself."""
-    made = {number: known_average(study, singles[number]) for number in whole.shares}
-    if len(made) == 1 and (whole.temperature, whole.threshold) == (1, 0.5):
+    made = {number: search.made(singles[number].spec) for number in whole.ranked}
+    plain = (whole.spec.temperature, whole.spec.threshold) == (1.0, 0.5)
+    if len(made) == 1 and plain:
         return []
     if not all(made.values()):  # one of them could not be made
-        return [replace(whole, light=True)]
-    return [replace(whole, shares={t.id: whole.shares[n] for n, t in made.items() if t})]
+        return [replace(whole, spec=replace(whole.spec, first_fold=True))]
+    weights = {t.id: whole.spec.weight_of[number] for number, t in made.items() if t}
+    return [replace(whole, spec=whole.spec.with_weights(weights))]
 
 
-def _single(study: Study[Any], trial: Trial) -> Choice:
-    """One model of the trial's candidate: of all rows where there is one."""
-    again = choice_of(trial)
-    return again if known_average(study, again) else replace(again, refit=False, light=True)
+# What reads files: the predictions that ensembles are chosen by
+
+
+def ensembles_of(
+    search: FinishedSearch, note: Callable[[str], None], without: Collection[int] = ()
+) -> Ensembles | None:
+    """The ensembles that are worth having.
+
+    None where there are no folds to choose by, or an objective is of networks: an average has no
+    such figure. It is the front alone then.
+
+    Args:
+        note: hears sentences on trials whose predictions cannot be read.
+        without: ids of trials that take no part.
+    """
+    if search.folds is None:
+        return None
+    members, broken = members_of(search, without)
+    for sentence in broken:
+        note(sentence)
+    known = {*search.folds.metrics, *Latency(search.space, search.task).metrics}
+    if not members or any(one.metric not in known for one in search.objectives):
+        return None
+    task, rows = search.task, search.folds.rows
+    truth = Truth(task.target[rows], task.groups_of(rows), task.weights_of(rows))
+    whole = choose(members, task.kind, truth, search.metric)
+    most = max(one.folds for one in members)
+    full = [one for one in members if one.folds == most]
+    small = choose(full, task.kind, truth, search.metric, _SMALL)
+    averages = _worth_having(search, whole, small, {one.trial.id for one in full})
+    sizes = {one.trial.id: one.bytes for one in members}
+    best = _best_of_families(search, full)
+    n_members = {trial.id: n_members_of(search, trial) for trial in best}
+    return Ensembles(
+        averages, tuple(best), _alone(members, averages[0]), sizes, n_members, wide_seconds(task)
+    )
 
 
 def _worth_having(
-    study: Study[Any], whole: Choice, small: Choice, full: set[int]
-) -> tuple[Choice, ...]:
-    """The best first. What is smaller and no worse on the same rows leaves nothing to the larger:
-    those are chosen on some of the rows."""
-    if len(small.shares) >= len(whole.shares):
+    search: FinishedSearch, whole: ProposedEnsemble, small: ProposedEnsemble, full: set[int]
+) -> tuple[ProposedEnsemble, ...]:
+    """The best first. The large one is dropped where the small one scores no worse on the same
+    rows: both are chosen on some of the rows."""
+    if len(small.spec.weights) >= len(whole.spec.weights):
         return (whole,)
-    loss = study.objectives[0].loss
-    no_worse = full >= whole.shares.keys() and loss(small.metrics) <= loss(whole.metrics)
+    loss = search.objectives[0].loss
+    same_rows = full.issuperset(whole.spec.trials)
+    no_worse = same_rows and loss(small.metrics) <= loss(whole.metrics)
     return (small,) if no_worse else (whole, small)
 
 
-def _alone(found: list[Member], choice: Choice) -> Trial | None:
+def _alone(members: list[Member], ensemble: ProposedEnsemble) -> Trial | None:
     """The trial, where the average is of one and changes nothing."""
-    if len(choice.shares) > 1 or (choice.temperature, choice.threshold) != (1, 0.5):
+    if not ensemble.spec.changes_nothing:
         return None
-    trial = next(one.trial for one in found if one.trial.id in choice.shares)
+    (number,) = ensemble.spec.trials
+    trial = next(one.trial for one in members if one.trial.id == number)
     return trial if trial.proposal.fidelity == 1 else None
 
 
-def _families(study: Study[Any], found: list[Member]) -> list[Trial]:
+def _best_of_families(search: FinishedSearch, full: list[Member]) -> list[Trial]:
     """The best trial of each of the best families, of full fidelity."""
-    first = study.objectives[0]
-    most = max(one.folds for one in found)
-    full = [one.trial for one in found if one.folds == most and one.trial.proposal.fidelity == 1]
-    best: dict[object, Trial] = {}
-    for trial in sorted(full, key=lambda one: first.loss(one.metrics)):
-        best.setdefault(trial.candidate.values.get(""), trial)
-    return list(best.values())[:_ALONE]
+    trials = [one.trial for one in full if one.trial.proposal.fidelity == 1]
+    best: dict[str, Trial] = {}
+    for trial in sorted(trials, key=lambda one: search.objectives[0].loss(one.metrics)):
+        best.setdefault(trial.family, trial)
+    return list(best.values())[:_MAX_SINGLES]

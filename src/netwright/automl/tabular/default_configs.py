@@ -11,6 +11,7 @@ from typing import Any
 from netwright.automl.tabular.families import NEEDS, check_families
 from netwright.automl.task_metadata import Brief
 from netwright.space.candidate import Value
+from netwright.trials.trial import FAMILY
 
 Wishes = Mapping[str, Value]
 
@@ -94,9 +95,11 @@ def _made() -> Mapping[str, Any]:
 
 def _wishes(name: str, wishes: Wishes, alone: bool) -> dict[str, Value]:
     """As decisions of the space: `alone` it is that of the one pipeline."""
-    return dict(wishes) if alone else {"": name, **_of_family(name, wishes)}
+    return dict(wishes) if alone else {FAMILY: name, **_of_family(name, wishes)}
 
 
 def _of_family(name: str, wishes: Wishes) -> dict[str, Value]:
-    """Paths begin with the family's name, but for choices that are shared and have their own."""
-    return {f"{name}.{path}" if "." in path else path: value for path, value in wishes.items()}
+    """Paths begin with the family, but for choices that are shared and have names of their own."""
+    return {
+        f"{FAMILY}.{name}.{path}" if "." in path else path: value for path, value in wishes.items()
+    }

@@ -22,7 +22,7 @@ from netwright.errors import (
     check_whole,
     expected,
 )
-from netwright.evaluators.training.train_and_validate import before, warm_up
+from netwright.evaluators.training.train_and_validate import before, load_scores, warm_up
 from netwright.evaluators.training.weight_inheritance import CANDIDATE, beside, candidate_in
 from netwright.files.folder import Folder
 from netwright.interfaces.evaluator import Capabilities
@@ -118,6 +118,7 @@ class CrossValidate:
         return replace(self.task, test=None, train=self.rows, validation=self.rows[:0])
 
     def __call__(self, job: Job) -> Metrics:
+        load_scores()
         begun = time.monotonic()
         candidate = job.proposal.candidate
         pipeline = as_pipeline(self.space.fill(candidate), self.task)

@@ -99,6 +99,7 @@ class TrainAndValidate:
         return SupernetSearch(self.space, self.task, method, folder, seed, among, start)
 
     def __call__(self, job: Job) -> Metrics:
+        load_scores()
         task = self.task
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), task)
         begun = time.monotonic()
@@ -124,11 +125,15 @@ class TrainAndValidate:
         return scores
 
 
-def warm_up() -> None:
-    """Load what no trial should pay for: much of torch with the first step of gradient descent, and
-    scikit-learn with the first score."""
+def load_scores() -> None:
+    """scikit-learn: before a training begins, and not when its time is up."""
     import sklearn.metrics  # noqa: F401
 
+
+def warm_up() -> None:
+    """Load what no trial should pay for: much of torch with the first step of gradient descent, and
+    what scores need."""
+    load_scores()
     rows = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     module = torch.nn.Linear(2, 2)
     train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)

@@ -10,6 +10,7 @@ from typing import Any
 from netwright.errors import BrokenFile, InvalidCandidate, Phrase, RunError, expected
 from netwright.files.json_files import parse
 from netwright.space.candidate import Candidate
+from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Objective
 from netwright.trials.trial import ENSEMBLE, Metrics, Proposal, Status, Trial
 
@@ -33,6 +34,7 @@ def row_of(trial: Trial) -> dict[str, Any]:
         "origin": proposal.origin,
         "parents": json.dumps(proposal.parents),
         "note": Candidate(proposal.note).json(),  # the same values as a candidate's
+        "ensemble": None if trial.ensemble is None else trial.ensemble.json(),
         "seed": trial.seed,
         "status": str(trial.status),
         "metrics": metrics_json(trial.metrics),
@@ -60,7 +62,8 @@ def events_of(rows: Sequence[Row], what: str) -> list[Trial]:
     """
     events: list[tuple[int, Trial]] = []
     for row, trial in _pairs(rows, what):
-        events.append((row["started"], Trial(trial.id, trial.proposal, trial.seed)))
+        start = Trial(trial.id, trial.proposal, trial.seed, ensemble=trial.ensemble)
+        events.append((row["started"], start))
         if row["ended"] is not None:
             events.append((row["ended"], trial))
     numbers = [number for number, _ in events]
@@ -80,14 +83,28 @@ def check_measured(trials: Iterable[Trial], objectives: Sequence[Objective], wha
 
 def _pairs(rows: Sequence[Row], what: str) -> Iterator[tuple[Row, Trial]]:
     _refuse_double([row["id"] for row in rows], f"the number of a trial in {what}")
-    known = {row["id"] for row in rows}
+    finished: set[int] = set()
     for row in rows:
-        trial = _trial(row, f"trial {row['id']} in {what}")
-        parents = trial.proposal.parents
-        if trial.proposal.origin == ENSEMBLE and not known.issuperset(parents):
-            name = f"members of trial {trial.id} in {what}"
-            raise BrokenFile(expected(name, "trials that there are", parents))
+        name = f"trial {row['id']} in {what}"
+        trial = _trial(row, name)
+        _check_ensemble(trial, finished, name)
+        if trial.status is Status.DONE:
+            finished.add(trial.id)
         yield row, trial
+
+
+def _check_ensemble(trial: Trial, finished: set[int], what: str) -> None:
+    """BrokenFile where a trial of the origin `ensemble` is none, or not of earlier trials."""
+    parents = trial.proposal.parents
+    if (trial.ensemble is not None) != (trial.proposal.origin == ENSEMBLE):
+        rule = f"given where its origin is {ENSEMBLE}, and nowhere else"
+        raise BrokenFile(expected(f"ensemble of {what}", rule, trial.proposal.origin))
+    if trial.ensemble is None:
+        return
+    if trial.ensemble.trials != parents:
+        raise BrokenFile(expected(f"members of {what}", "its parents", trial.ensemble.trials))
+    if not finished.issuperset(parents):
+        raise BrokenFile(expected(f"parents of {what}", "finished before it", parents))
 
 
 def _refuse_double(numbers: Sequence[int], name: str) -> None:
@@ -111,8 +128,12 @@ def _trial(row: Row, what: str) -> Trial:
     metrics = _metrics(row["metrics"], f"metrics of {what}")
     return Trial(
         row["id"], proposal, row["seed"], Status(row["status"]), metrics, float(row["seconds"]),
-        row["error"],
+        row["error"], _ensemble(row["ensemble"], f"ensemble of {what}"),
     )  # fmt: skip
+
+
+def _ensemble(text: str | None, what: str) -> EnsembleSpec | None:
+    return None if text is None else EnsembleSpec.from_json(text, what)
 
 
 def _check_numbers(row: Row, what: str) -> None:

@@ -37,6 +37,7 @@ TRIALS = sql.Table(
     sql.Column("origin", sql.Text, nullable=False),
     sql.Column("parents", sql.Text, nullable=False),
     sql.Column("note", sql.Text, nullable=False),
+    sql.Column("ensemble", sql.Text),  # how it combines other trials, where it does
     sql.Column("seed", sql.BigInteger, nullable=False),
     sql.Column("status", sql.Text, nullable=False),
     sql.Column("metrics", sql.Text, nullable=False),
