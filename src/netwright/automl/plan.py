@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +43,7 @@ from netwright.study.progress.events import (
 from netwright.study.storage.run_folder import clear
 from netwright.study.study import Study
 from netwright.study.workers.executors import Executor, Supervised, cores
+from netwright.trials.formats import folder_name
 from netwright.trials.metrics import METRICS, default_metric, defined, metric
 from netwright.trials.objective import Limit, Objective, limits, objectives
 from netwright.trials.trial import Status, Trial
@@ -323,7 +323,7 @@ def default_run(
     line = [task.name, task.kind, [one.metric for one in wanted], [str(one) for one in limits]]
     line += [sorted(families)] if families else []
     text = json.dumps([*line, str(strategy), seed])
-    name = re.sub(r"[^A-Za-z0-9]+", "-", task.name).strip("-").lower() or "run"
+    name = folder_name(task.name) or "run"
     return Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from netwright.study.workers.executors import Supervised, cores
+from netwright.trials.formats import folder_name
 
 _WARM_UP = "netwright.evaluators.training.cross_validation:warm_up"
 
@@ -43,5 +43,5 @@ def _may_be_there(data: str, run: str | None) -> bool:
     """Whether there is a run folder that the line may go on with."""
     if run:
         return Path(run).exists()
-    name = re.sub(r"[^a-z0-9]+", "-", Path(data).name.partition(".")[0].lower()).strip("-")
+    name = folder_name(Path(data).name.partition(".")[0])
     return any(folder.name.startswith(name) for folder in Path("runs").glob("*"))

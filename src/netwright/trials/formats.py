@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from netwright.trials.metrics import METRICS
@@ -49,3 +50,9 @@ def clock(seconds: float) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def folder_name(text: str) -> str:
+    """``Adult Income`` -> ``adult-income``: letters and digits of a name, fit for a folder's; may be
+    empty."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()

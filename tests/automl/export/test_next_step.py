@@ -144,7 +144,7 @@ def test_after_the_best_there_is_an_end_where_the_time_is_up() -> None:
     )
     assert isinstance(next_step(search_of(), ENSEMBLES, late, 1.1), Export)  # a quarter of the best
     assert next_step(search_of(), ENSEMBLES, late, 0.9) == Stop()
-    assert next_step(search_of(), ENSEMBLES, replace(late, is_resumed=True), 0.0) != Stop()
+    assert next_step(search_of(), ENSEMBLES, replace(late, resumed=TRIALS[0]), 0.0) != Stop()
     assert next_step(search_of(), ENSEMBLES, replace(late, stopped=True), LONG) == Stop()
 
 
@@ -157,7 +157,7 @@ def test_the_next_export_may_take_as_long_as_those_before() -> None:
 
 def test_what_was_delivered_is_delivered_again_and_the_front_completed() -> None:
     search = made(search_of(), BOTH.spec)
-    progress = Progress(resumed=search.trials[-1], is_resumed=True)
+    progress = Progress(resumed=search.trials[-1])
     steps = carried_out(search, ENSEMBLES, progress, seconds=0.0)
     assert steps[0] == Export(search.trials[-1], "best")
     assert isinstance(steps[1], Refit)

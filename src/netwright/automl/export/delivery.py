@@ -105,8 +105,7 @@ def deliver(
     study was stopped.
     """
     search = opened.finished()
-    before = _delivered(search) if already else None
-    progress = Progress(resumed=before, is_resumed=before is not None)
+    progress = Progress(resumed=_delivered(search) if already else None)
     exporter = FrontExporter(opened.study, search, progress, notify)
     _export_all(exporter, end, threads, notify)
     best = exporter.best()

@@ -92,14 +92,12 @@ class FrontExporter:
         took = time.monotonic() - begun
         progress, keys = self.progress, {key_of(item)} | ({number} if number else set())
         seconds = {**progress.seconds, phase: (*progress.seconds.get(phase, ()), took)}
-        self.progress = progress = replace(
-            progress, attempted=progress.attempted | keys, seconds=seconds,
-            exported=progress.exported | ({number} if number else set()),
-        )  # fmt: skip
+        attempted = progress.attempted | keys
+        self.progress = replace(progress, attempted=attempted, seconds=seconds)
         if progress.chosen is not None:
             return
         best_seconds = progress.best_seconds + took
-        self.progress = replace(progress, chosen=number, best_seconds=best_seconds)
+        self.progress = replace(self.progress, chosen=number, best_seconds=best_seconds)
         if number is not None and (best := self.best()):
             self.as_final(best[0], self.front(), unexported=True)
 
@@ -119,8 +117,6 @@ class FrontExporter:
                 self.left_out.append(fitted)
             elif number := self._try(ProposedEnsemble(spec, trial.metrics), fitted):
                 self._attempted(number)
-                exported = self.progress.exported | {number}
-                self.progress = replace(self.progress, exported=exported)
 
     def _refit_keys(self) -> list[EnsembleSpec]:
         return [

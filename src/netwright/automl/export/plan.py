@@ -97,10 +97,8 @@ class Progress:
 
     Args:
         resumed: the trial that was delivered before, where nothing was searched for since.
-        is_resumed: whether nothing was searched for since; there is always time then.
         attempted: keys of items that were exported or could not be.
-        exported: ids of trials that have a file.
-        chosen: the first of them: the best.
+        chosen: the first trial that was exported: the best.
         refits: the rounds of refits that are over.
         stopped: whether the user wants no more than the best.
         best_seconds: how long the best took.
@@ -108,14 +106,17 @@ class Progress:
     """
 
     resumed: Trial | None = None
-    is_resumed: bool = False
     attempted: frozenset[Key] = frozenset()
-    exported: frozenset[int] = frozenset()
     chosen: int | None = None
     refits: frozenset[str] = frozenset()
     stopped: bool = False
     best_seconds: float = 0.0
     seconds: Mapping[Phase, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether nothing was searched for since the last delivery."""
+        return self.resumed is not None
 
     def has_time(self, seconds: float, left: float) -> bool:
         """Whether so many are left; always, where nothing was searched for."""

@@ -1,4 +1,4 @@
-"""The trees of each library in the neutral form of `trees.py`.
+"""The trees of each library in the neutral form of `tree_ensemble.py`.
 
 `outputs`: scores a row. A library that has one score for two classes is read as scores (0, score).
 """
