@@ -28,6 +28,7 @@ from netwright.automl import names
 from netwright.automl.export.delivery import deliver
 from netwright.automl.finished_search import OpenedSearch
 from netwright.study.workers.executors import Supervised
+from netwright.trials.time_budget import TimeBudget
 
 OUT = Path(__file__).parent / "results" / "equal-time.csv"
 COLUMNS = (
@@ -77,7 +78,7 @@ def run(data: Any, name: str, strategy: str, seconds: float) -> dict[str, Any]:
     study = nw.Study(
         space(), task=data, strategy=names.strategy(strategy), objectives=["accuracy"],
         run=Path("runs") / f"equal-{name}-{strategy}", executor=Supervised(1),
-        trial_seconds=seconds / 6,
+        time=TimeBudget(trial=seconds / 6),
     )  # fmt: skip
     study.run(seconds=seconds)
     found = deliver(OpenedSearch(study, data))

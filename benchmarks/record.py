@@ -29,8 +29,10 @@ import pandas as pd
 
 import netwright as nw
 from netwright.automl import supernet_methods as methods
+from netwright.automl.effort import Effort
+from netwright.automl.goal import Goal
 from netwright.automl.names import BLACK_BOX, SUPERNETS, strategy
-from netwright.automl.plan import Effort, Goal, fit
+from netwright.automl.plan import fit
 from netwright.bench.protocol import Judge, Protocol, objective_of
 from netwright.bench.race import race
 from netwright.data.builtin import load_builtin

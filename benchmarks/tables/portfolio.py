@@ -33,6 +33,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from netwright.automl.task_metadata import Brief
+
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES, Kind
@@ -40,8 +42,7 @@ from netwright.automl.portfolio import completed
 from netwright.automl.spaces import space_for
 from netwright.automl.tabular.default_configs import ALL, HAND_MADE, PLAIN
 from netwright.automl.tabular.families import NEEDS, known_families
-from netwright.automl.tabular.schedule import pace
-from netwright.automl.task_metadata import Brief
+from netwright.automl.time_sharing import n_folds
 from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
 from netwright.pipelines.ensemble_selection import greedy
 from netwright.trials.losses import loss_of, predicted
@@ -258,7 +259,7 @@ def read(data: Path, work: Path) -> dict[str, Measured]:
         classes = said[0].shape[1] if said[0] is not None and said[0].ndim > 1 else 0
         columns = len(task_of(data, table).features.columns)
         brief = Brief(kind, 5 * len(target), columns=columns, classes=classes)
-        folds = pace(brief, 52.0, 2).folds
+        folds = n_folds(60, 2, brief)
         found[table] = Measured(folds, kind, target[some], said, seconds)
     return found
 

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from netwright.automl import names
+from netwright.automl.effort import Effort
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.ensembling.out_of_fold import n_members_of, predictions_of
 from netwright.automl.export.delivery import Outcome, deliver, has_unexported
-from netwright.automl.plan import Effort, Goal, default_run, fit
+from netwright.automl.goal import Goal
+from netwright.automl.plan import default_run, fit
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import reopen
 from netwright.automl.spaces import space_for

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netwright.automl.effort import Effort
 from netwright.automl.estimators import AutoClassifier
 from netwright.automl.export.delivery import Outcome
-from netwright.automl.plan import Effort, Goal, fit
+from netwright.automl.goal import Goal
+from netwright.automl.plan import fit
 from netwright.automl.supernet_warnings import supernet_doubts
 from netwright.data.assemble import task
 from netwright.data.task import Task

@@ -11,8 +11,9 @@ import pytest
 from table_scripts import script
 
 from netwright.automl import plan
+from netwright.automl.effort import Effort
 from netwright.automl.export import delivery
-from netwright.automl.plan import Effort, fit
+from netwright.automl.plan import fit
 from netwright.automl.tabular import families
 from netwright.data.assemble import task
 from netwright.data.task import Task

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netwright.automl.plan import Effort
+from netwright.automl.effort import Effort
 from netwright.cli.progress import Progress
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer

@@ -31,6 +31,7 @@ from netwright.study.workers.executors import InProcess, Supervised
 from netwright.study.workers.supervisor import Outcome
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
+from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
 LOSS, COST = Objective("loss", "min"), Objective("cost", "min")
@@ -210,7 +211,7 @@ def test_what_the_end_of_the_time_cuts_off_stays_unfinished(
 
 
 def test_its_own_time_is_the_candidates_fault(space: Any, tmp_path: Path) -> None:
-    options = {"executor": Supervised(grace=0.1), "trial_seconds": 1.0}
+    options = {"executor": Supervised(grace=0.1), "time": TimeBudget(trial=1.0)}
     one = study(space, tmp_path, evaluator=Sleeps(), **options).run(trials=4, seconds=60)
     assert one.trials[2].status is Status.INFEASIBLE
     assert one.trials[2].error == "took longer than 1 s"
@@ -273,7 +274,7 @@ def test_where_trials_are_counted_no_evaluator_sees_a_clock(space: Any) -> None:
             assert job.deadline == math.inf
             return super().__call__(job)
 
-    one = study(space, evaluator=Asks(), trial_seconds=5.0).run(trials=3)
+    one = study(space, evaluator=Asks(), time=TimeBudget(trial=5.0)).run(trials=3)
     assert [trial.status for trial in one.trials] == [Status.DONE] * 3
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from netwright.automl.effort import Effort
 from netwright.automl.export.delivery import Outcome
-from netwright.automl.plan import Effort, Goal, fit
+from netwright.automl.goal import Goal
+from netwright.automl.plan import fit
 from netwright.automl.score_warnings import leaks
 from netwright.automl.sklearn_validation import check_fit, check_predict, feature_names
 from netwright.data.assemble import task

@@ -22,6 +22,7 @@ from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.metrics import METRICS, default_metric
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
+from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import Status, Trial
 
 
@@ -35,6 +36,7 @@ class FinishedSearch:
         folds: what has fitted the candidates on folds; None where one split judges them.
         interrupted: whether the user has stopped the search.
         with_model: ids of the trials whose folders hold what they have fitted.
+        time: how its time was shared out.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class FinishedSearch:
     seed: int = 0
     interrupted: bool = False
     with_model: frozenset[int] = frozenset()
+    time: TimeBudget = TimeBudget()
 
     @classmethod
     def of(cls, study: Study[Any], task: Task, folds: CrossValidate | None) -> FinishedSearch:
@@ -55,7 +58,7 @@ class FinishedSearch:
         with_model = {one.id for one in trials if has_weights(study.kept_folder(one.id))}
         return cls(
             study.folder, task, study.space, tuple(study.objectives), tuple(study.limits), trials,
-            folds, study.seed, study.interrupted, frozenset(with_model),
+            folds, study.seed, study.interrupted, frozenset(with_model), study.time,
         )  # fmt: skip
 
     def with_trial(self, trial: Trial) -> FinishedSearch:

@@ -202,7 +202,8 @@ def fit(
 
     with early_workers(data, run, fresh, workers) as executor:
         with loading(quiet=as_json):
-            from netwright.automl.plan import Effort, Goal
+            from netwright.automl.effort import Effort
+            from netwright.automl.goal import Goal
             from netwright.cli.fit import search
 
         budgeted = trials is not None or until
@@ -224,7 +225,8 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
     from netwright.cli.screen import loading
 
     with loading(quiet=as_json):
-        from netwright.automl.plan import Effort, Goal
+        from netwright.automl.effort import Effort
+        from netwright.automl.goal import Goal
         from netwright.cli.fit import search
 
     outcome = search("digits", None, None, Goal(), Effort(60, begun=_begun(context)), quiet=as_json)

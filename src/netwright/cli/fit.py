@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
+from netwright.automl.effort import Effort
 from netwright.automl.export.delivery import Outcome, has_unexported
-from netwright.automl.plan import Effort, Goal, carry_out, open_study
+from netwright.automl.goal import Goal
+from netwright.automl.plan import carry_out, open_study
 from netwright.automl.score_warnings import leaks, share_trained_on
 from netwright.cli import screen
 from netwright.cli.progress import Progress
@@ -54,14 +56,13 @@ def search(
                 data, target, test=test, kind=kind or _kind_of(goal), seed=seed,
                 missing_labels=missing_labels,
             )  # fmt: skip
-            effort = effort.of(found)
             opened = open_study(
                 found, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
                 fresh=fresh, executor=executor,
             )  # fmt: skip
         study = opened.study
         if not quiet:
-            _opening(found, study, effort, study.over(**effort.budget))
+            _opening(found, study, effort, study.over(**effort.budget(study.time)))
         with progress.of(study).shown(quiet):
             outcome = carry_out(opened, effort, notify)
     if not quiet:

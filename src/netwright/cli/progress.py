@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from netwright.automl.plan import Effort
+from netwright.automl.effort import Effort
 from netwright.cli import screen
 from netwright.cli.screen import say
 from netwright.errors import plural, shortened

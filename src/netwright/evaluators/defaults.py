@@ -16,22 +16,26 @@ from netwright.evaluators.wrappers import cascade, combine
 from netwright.interfaces.evaluator import Evaluator
 from netwright.space.space import Space
 from netwright.trials.objective import Limit, Objective
+from netwright.trials.time_budget import PhaseShares, TimeBudget
 
 
 def evaluator_for(
     space: Space[Any], task: Task, objectives: Sequence[Objective], limits: Sequence[Limit] = (), *,
-    folds: CrossValidate | None = None,
+    folds: CrossValidate | None = None, phases: PhaseShares = PhaseShares(),
 ) -> Evaluator:  # fmt: skip
     """Costs first, then training, then latency where an objective or limit asks for it.
 
-    `folds`: what fits candidates, in place of the task's own split. A candidate whose known costs
+    `folds`: what fits candidates, in place of the task's own split; `phases`: how a trial, or a
+    supernet, divides its time. A candidate whose known costs
     break a limit is refused before it is trained. The evaluator is handed the task without its test
     part: a search cannot see what it does not have.
     """
     task = replace(task, test=None)
     wanted = {one.metric for one in objectives} | {one.metric for one in limits}
     costs = NetworkCosts(space, task)
-    training: Evaluator = folds or TrainAndValidate(space, task, _keep(objectives, task))
+    training: Evaluator = folds or TrainAndValidate(
+        space, task, _keep(objectives, task), phases=phases
+    )
     latency = Latency(space, task)
     # a limit on what training measures refuses nothing: the trial is paid for, and says how far off
     sized = not folds or wanted & set(costs.metrics)  # many families have none of these figures
@@ -48,11 +52,11 @@ def evaluator_for(
 
 
 def cross_validation_for(
-    space: Space[Any], task: Task, objectives: Sequence[Objective], folds: int, fold_seconds: float
+    space: Space[Any], task: Task, objectives: Sequence[Objective], folds: int, time: TimeBudget
 ) -> CrossValidate:
-    """So many folds of the task without its test part, of which one may take `fold_seconds`."""
+    """So many folds of the task without its test part, fitted within the time."""
     task = replace(task, test=None)
-    return CrossValidate(space, task, folds, _keep(objectives, task), fold_seconds)
+    return CrossValidate(space, task, folds, _keep(objectives, task), time.fold, time.phases)
 
 
 def _keep(objectives: Sequence[Objective], task: Task) -> str:

@@ -37,6 +37,7 @@ from netwright.study.storage.run_folder import (
 from netwright.study.workers.executors import Executor
 from netwright.study.workers.supervisor import Outcome
 from netwright.trials.objective import Limit, Objective
+from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import BASELINE, MADE, Job, Proposal, Status, Trial
 
 _GRACE, _GRACE_SHARE = 2.0, 0.05
@@ -57,7 +58,7 @@ class SearchSetup:
         folder: the run folder, which holds the folders of the trials.
         preparation: what the strategy needs done before it proposes; None for nothing.
         baselines: candidates that are evaluated before the strategy is asked.
-        trial_seconds: the longest that a trial may take.
+        time: the longest that a trial, and a preparation, may take.
         describe: a few words on a trial, for those who watch.
     """
 
@@ -68,7 +69,7 @@ class SearchSetup:
     baselines: Sequence[Candidate]
     objectives: Sequence[Objective]
     limits: Sequence[Limit]
-    trial_seconds: float
+    time: TimeBudget
     describe: Callable[[Trial], str]
 
 
@@ -176,7 +177,8 @@ class Loop:
             if not self._executor.free:
                 return False
             self._notify(StageStarted("preparing", "the strategy"))
-            self._preparing.start(self._executor, self._budget.seconds_left(self.used))
+            limit = self._setup.time.supernet_within(self._budget.seconds_left(self.used))
+            self._preparing.start(self._executor, limit)
         return False
 
     @property
@@ -221,7 +223,7 @@ class Loop:
         return [(journal.start(proposal, self.used), False) for proposal in proposals]
 
     def _submit(self, trial: Trial, again: bool) -> None:
-        limit, left = self._setup.trial_seconds, self._budget.seconds_left(self.used)
+        limit, left = self._setup.time.trial, self._budget.seconds_left(self.used)
         if left < limit:
             self._cut.add(trial.id)
         # where trials are counted no decision may look at a clock: the kill limit is outside

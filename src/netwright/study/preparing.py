@@ -20,8 +20,6 @@ FOLDER = "supernet"
 NUMBER = 0
 """In place of a trial's id, which begin at 1."""
 _ORIGIN = "preparation"
-_SHARE = 0.5
-"""Of the time that is left: the rest is for the trials that follow from it."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,9 @@ class Preparing:
         """Whether it should be started now."""
         return self._preparation is not None and not self.running and not self._preparation.over
 
-    def start(self, executor: Executor, seconds_left: float) -> None:
-        """Submits it, for its share of the time."""
+    def start(self, executor: Executor, limit: float) -> None:
+        """Submits it, for `limit` seconds."""
         (Folder(self._folder.parent) / self._folder.name).make()
-        limit = _SHARE * seconds_left
         deadline = time.monotonic() + limit if math.isfinite(limit) else math.inf
         job = Job(Proposal(Candidate({}), origin=_ORIGIN), self._seed, self._folder, deadline)
         executor.submit(NUMBER, job, limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +59,7 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.objective import limits as as_limits
 from netwright.trials.objective import objectives as as_objectives
 from netwright.trials.pareto import pareto_front
+from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import BASELINE, ENSEMBLE, MADE, Metrics, Proposal, Status, Trial
 
 D = TypeVar("D")
@@ -77,7 +77,7 @@ class Study(Generic[D]):
     `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
     `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
     strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
-    not compared. `trial_seconds`: the most that one trial may take. `describe`: a few words on a
+    not compared. `time`: the most that one trial, and a supernet, may take. `describe`: a few words on a
     trial, for progress lines and callbacks. With a budget
     of trials, the same seed and number of workers give the same study.
     """
@@ -99,7 +99,7 @@ class Study(Generic[D]):
         workers: int = 1,
         about: Mapping[str, str] | None = None,
         notes: Mapping[str, str] | None = None,
-        trial_seconds: float | None = None,
+        time: TimeBudget = TimeBudget(),
         describe: Callable[[Trial], str] = short_name,
     ) -> None:
         check_given(space, evaluator, task, baselines)
@@ -112,7 +112,7 @@ class Study(Generic[D]):
         self.baselines = tuple(baselines)
         self.seed = seed
         self.describe = describe
-        self.trial_seconds = math.inf if trial_seconds is None else trial_seconds
+        self.time = time
         self.interrupted = False
         self.folder = Path(run) if run is not None else temporary_folder(self)
         self._executor: Executor = executor or Supervised(workers)
@@ -224,7 +224,7 @@ class Study(Generic[D]):
     def _setup(self) -> SearchSetup:
         return SearchSetup(
             self.folder, self.seed, self.evaluator, preparation(self.strategy), self.baselines,
-            self.objectives, self.limits, self.trial_seconds, self.describe,
+            self.objectives, self.limits, self.time, self.describe,
         )  # fmt: skip
 
     def add(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netwright.automl.effort import Effort
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.ensembling.refits import fit_again
 from netwright.automl.ensembling.selection import ProposedEnsemble
 from netwright.automl.export import plan
 from netwright.automl.export.delivery import deliver
-from netwright.automl.plan import Effort, fit
+from netwright.automl.plan import fit
 from netwright.automl.saved_run import reopen
 from netwright.data.assemble import task
 from netwright.data.task import Task

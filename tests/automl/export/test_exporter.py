@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netwright.automl.effort import Effort
 from netwright.automl.export import exporter
 from netwright.automl.export.delivery import Outcome
 from netwright.automl.export.exporter import best_of, front_of
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.plan import Effort, fit
+from netwright.automl.plan import fit
 from netwright.automl.saved_run import check_folds, delivered
 from netwright.data.assemble import task
 from netwright.data.task import Task

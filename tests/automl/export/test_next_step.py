@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from netwright.automl.ensembling.selection import ProposedEnsemble
+from netwright.automl.export.ensembles import Ensembles
 from netwright.automl.export.plan import (
-    Ensembles,
     Export,
     FewMembers,
     Progress,

@@ -1,15 +1,10 @@
-"""Folds or a holdout, and who goes on to the other folds."""
+"""What is evaluated first, and who goes on to the other folds."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from itertools import pairwise
-
 import pytest
 
-from netwright.automl.tabular.schedule import pace, schedule
-from netwright.automl.task_metadata import Brief
+from netwright.automl.tabular.schedule import schedule
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float
@@ -20,40 +15,6 @@ from netwright.strategies.random import RandomSearch
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics
-
-SMALL = Brief("binary", 500, columns=10, classes=2)
-
-
-def test_folds_are_as_many_as_the_time_allows() -> None:
-    large = replace(SMALL, rows=20_000)
-    assert pace(SMALL, 50, 2).folds == 8
-    assert pace(large, 5, 2).folds == 1
-    some = [pace(large, seconds, 2).folds for seconds in (5, 50, 200, 3000)]
-    assert some == sorted(some)
-    assert some[-1] == 5
-    many = replace(large, classes=26, kind="multiclass")
-    assert pace(many, 50, 2).folds == 1  # each class costs a tree a round
-    assert pace(replace(SMALL, rows=10**6), 10**6, 2).folds == 1
-
-
-def test_four_times_the_time_is_for_twice_as_many_candidates_of_twice_the_cost() -> None:
-    """A holdout has no average of many: there, fits may take as much more."""
-    some = [pace(SMALL, 4 + seconds, 2) for seconds in (47.5, 190, 760)]
-    for one, more in pairwise(some):
-        assert more.trial_seconds == pytest.approx(2 * (one.trial_seconds or 0))
-        assert more.fold_seconds == pytest.approx(2 * one.fold_seconds)
-    huge = replace(SMALL, rows=10**6)
-    one, more = (pace(huge, 4 + seconds, 2) for seconds in (190, 760))
-    assert more.fold_seconds == pytest.approx(4 * one.fold_seconds)
-
-
-def test_without_a_limit_of_time_no_clock_counts() -> None:
-    found = pace(SMALL, None, 2)
-    assert (found.folds, found.fold_seconds, found.trial_seconds) == (8, math.inf, None)
-
-
-def test_a_run_that_goes_on_keeps_its_folds() -> None:
-    assert pace(SMALL, 1000, 2, folds=3).folds == 3
 
 
 @pytest.fixture

@@ -16,6 +16,11 @@ from dataclasses import replace
 from threadpoolctl import threadpool_limits
 
 from netwright.automl.finished_search import FinishedSearch
+from netwright.automl.time_sharing import (
+    REFIT_EXPORT_SECONDS,
+    REFIT_ON_TIME_SHARE,
+    REFIT_SAFETY,
+)
 from netwright.data.task import Task
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline
 from netwright.pipelines.refit import Settles, all_rows, refit
@@ -23,12 +28,6 @@ from netwright.pipelines.weighted_ensemble import fold_of, load_folds, seconds_o
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Trial
 
-_UNSURE = 1.5
-"""Times as long as expected: what a fit may take before there is no use in beginning it."""
-_ON_TIME = 0.8
-"""A fit that takes more of what it is given may have been cut short."""
-_TO_WRITE = 0.5
-"""Seconds until one is exported, checked and measured."""
 _SHARE = 1 / 3
 """Of a member's share: what its refit has beside the folds' models; beside one a half. Measured on
 seven development tables: better than none in 13 of 15 cases, by up to 3 %."""
@@ -65,8 +64,8 @@ def fit_again(
         seconds = _seconds(search, trial)
         if seconds is None or search.made(refit_of(trial)):
             continue
-        needed = _UNSURE * max(seconds, (expected + seconds) / threads)
-        if begun + needed + _TO_WRITE * len(chosen) <= end:
+        needed = REFIT_SAFETY * max(seconds, (expected + seconds) / threads)
+        if begun + needed + REFIT_EXPORT_SECONDS * len(chosen) <= end:
             expected += seconds
             chosen.append(trial)
     if not chosen:
@@ -110,5 +109,5 @@ def _fitted(
         fitted = refit(pipeline, parts, whole, seed=search.seed % 2**31, deadline=end)
     except Exception as error:  # the best is delivered all the same
         return f"trial {trial.id} is not fitted again on all rows: {error}"
-    late = math.isfinite(end) and time.monotonic() - begun > _ON_TIME * (end - begun)
+    late = math.isfinite(end) and time.monotonic() - begun > REFIT_ON_TIME_SHARE * (end - begun)
     return None if late else fitted

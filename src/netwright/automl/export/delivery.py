@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from netwright.automl.ensembling.out_of_fold import predictions_of
+from netwright.automl.export.ensembles import ensembles_of
 from netwright.automl.export.exporter import FrontExporter
-from netwright.automl.export.plan import Export, Progress, Refit, Stop, ensembles_of, next_step
+from netwright.automl.export.plan import Export, Progress, Refit, Stop, next_step
 from netwright.automl.finished_search import FinishedSearch, OpenedSearch
 from netwright.automl.saved_run import delivered, searched
 from netwright.automl.score_warnings import interval, score_warnings

@@ -1,37 +1,28 @@
 """What of a finished search is exported, and in which order: the best, then what is faster.
 
 The plan is a function of the search, of what was tried so far and of the seconds left: it looks at no
-clock, and `ensembles_of` alone reads files.
+clock, and reads no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from netwright.automl.ensembling.out_of_fold import few_members_spec, members_of, n_members_of
+from netwright.automl.ensembling.out_of_fold import few_members_spec
 from netwright.automl.ensembling.refits import refit_of, with_refits
-from netwright.automl.ensembling.selection import Member, ProposedEnsemble, Truth, choose
+from netwright.automl.ensembling.selection import ProposedEnsemble
+from netwright.automl.export.ensembles import Ensembles
 from netwright.automl.finished_search import FinishedSearch
-from netwright.data.task import Table, Task
-from netwright.evaluators.latency import Latency
+from netwright.automl.time_sharing import SINGLE_EXPORT_SHARE
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Status, Trial
 
 _MAX_FRONT = 24
 """So many members of the front are exported and measured; the best come first."""
-_MAX_SINGLES = 3
-"""So many single candidates of a table are, beside the averages: one a family, the best."""
 _KEPT_MEMBERS = (2, 1)
 """Members that are kept of a network of members: faster in proportion."""
-_SMALL = 2
-"""Models in the small average: faster than the large one."""
-EXPORT_SECONDS, EXPORT_SECONDS_PER_BYTE, EXPORT_SECONDS_PER_COLUMN = 1.0, 2.5e-7, 1e-3
-"""To write, check and measure a file; for each byte of what an average has fitted; and for each column
-of the table, which is an input with nodes of its own (2 s for 2,000 columns and one model)."""
-_SINGLE_SHARE = 0.25
-"""The part of the best's seconds that one model takes in place of one for each fold."""
 
 
 @dataclass(frozen=True)
@@ -46,49 +37,6 @@ Item: TypeAlias = Trial | ProposedEnsemble | FewMembers
 Key: TypeAlias = int | EnsembleSpec
 """What tells items apart: a trial's id, or how it combines others."""
 Phase: TypeAlias = Literal["best", "faster", "rest"]
-
-
-@dataclass(frozen=True)
-class Ensembles:
-    """The averages of a search over folds, and single candidates beside them.
-
-    Args:
-        averages: the best, and perhaps a smaller one.
-        best: the best trials by themselves, one a family.
-        alone: the one trial that the best average is of, if it is.
-        bytes: trial id -> what its models take on disk.
-        n_members: trial id -> members of its network, where some of them would do.
-        wide_seconds: what each file takes beyond the usual, see `wide_seconds`.
-    """
-
-    averages: tuple[ProposedEnsemble, ...]
-    best: tuple[Trial, ...]
-    alone: Trial | None
-    bytes: Mapping[int, int] = field(default_factory=dict)
-    n_members: Mapping[int, int] = field(default_factory=dict)
-    wide_seconds: float = 0.0
-
-    @property
-    def singles(self) -> list[int]:
-        """The candidates whose single models are worth having."""
-        return [*(trial.id for trial in self.best), *self.averages[-1].ranked]
-
-    @property
-    def export_seconds(self) -> float:
-        """About how long it takes to write, check and measure the best average."""
-        return self.seconds_of(self.averages[0].spec.trials)
-
-    def seconds_of(self, trials: Iterable[int]) -> float:
-        """The same of the average of these trials."""
-        size = sum(self.bytes.get(trial, 0) for trial in trials)
-        return EXPORT_SECONDS + self.wide_seconds + EXPORT_SECONDS_PER_BYTE * size
-
-
-def wide_seconds(task: Task) -> float:
-    """What exporting one model of a wide table takes beyond the usual."""
-    if isinstance(task.features, Table):
-        return EXPORT_SECONDS_PER_COLUMN * len(task.features.columns)
-    return 0.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +72,7 @@ class Progress:
 
     def expected_seconds(self, phase: Phase) -> float:
         """How long the next export of the phase may take, by those before it."""
-        expected = self.best_seconds * (_SINGLE_SHARE if phase == "faster" else 1.0)
+        expected = self.best_seconds * (SINGLE_EXPORT_SHARE if phase == "faster" else 1.0)
         for seconds in self.seconds.get(phase, ()):
             expected = max(expected / 2, seconds)
         return expected
@@ -318,72 +266,3 @@ def _of_singles(
         return [replace(whole, spec=replace(whole.spec, first_fold=True))]
     weights = {t.id: whole.spec.weight_of[number] for number, t in made.items() if t}
     return [replace(whole, spec=whole.spec.with_weights(weights))]
-
-
-# What reads files: the predictions that ensembles are chosen by
-
-
-def ensembles_of(
-    search: FinishedSearch, note: Callable[[str], None], without: Collection[int] = ()
-) -> Ensembles | None:
-    """The ensembles that are worth having.
-
-    None where there are no folds to choose by, or an objective is of networks: an average has no
-    such figure. It is the front alone then.
-
-    Args:
-        note: hears sentences on trials whose predictions cannot be read.
-        without: ids of trials that take no part.
-    """
-    if search.folds is None:
-        return None
-    members, broken = members_of(search, without)
-    for sentence in broken:
-        note(sentence)
-    known = {*search.folds.metrics, *Latency(search.space, search.task).metrics}
-    if not members or any(one.metric not in known for one in search.objectives):
-        return None
-    task, rows = search.task, search.folds.rows
-    truth = Truth(task.target[rows], task.groups_of(rows), task.weights_of(rows))
-    whole = choose(members, task.kind, truth, search.metric)
-    most = max(one.folds for one in members)
-    full = [one for one in members if one.folds == most]
-    small = choose(full, task.kind, truth, search.metric, _SMALL)
-    averages = _worth_having(search, whole, small, {one.trial.id for one in full})
-    sizes = {one.trial.id: one.bytes for one in members}
-    best = _best_of_families(search, full)
-    n_members = {trial.id: n_members_of(search, trial) for trial in best}
-    return Ensembles(
-        averages, tuple(best), _alone(members, averages[0]), sizes, n_members, wide_seconds(task)
-    )
-
-
-def _worth_having(
-    search: FinishedSearch, whole: ProposedEnsemble, small: ProposedEnsemble, full: set[int]
-) -> tuple[ProposedEnsemble, ...]:
-    """The best first. The large one is dropped where the small one scores no worse on the same
-    rows: both are chosen on some of the rows."""
-    if len(small.spec.weights) >= len(whole.spec.weights):
-        return (whole,)
-    loss = search.objectives[0].loss
-    same_rows = full.issuperset(whole.spec.trials)
-    no_worse = same_rows and loss(small.metrics) <= loss(whole.metrics)
-    return (small,) if no_worse else (whole, small)
-
-
-def _alone(members: list[Member], ensemble: ProposedEnsemble) -> Trial | None:
-    """The trial, where the average is of one and changes nothing."""
-    if not ensemble.spec.changes_nothing:
-        return None
-    (number,) = ensemble.spec.trials
-    trial = next(one.trial for one in members if one.trial.id == number)
-    return trial if trial.proposal.fidelity == 1 else None
-
-
-def _best_of_families(search: FinishedSearch, full: list[Member]) -> list[Trial]:
-    """The best trial of each of the best families, of full fidelity."""
-    trials = [one.trial for one in full if one.trial.proposal.fidelity == 1]
-    best: dict[str, Trial] = {}
-    for trial in sorted(trials, key=lambda one: search.objectives[0].loss(one.metrics)):
-        best.setdefault(trial.family, trial)
-    return list(best.values())[:_MAX_SINGLES]

@@ -32,6 +32,7 @@ from netwright.space.space import RNG
 from netwright.trials.metrics import default_metric, defined, metric
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
+from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
 _SHARE = 0.8
@@ -41,8 +42,6 @@ _JUDGES = 2000
 _RECALIBRATING = 20 * 64
 """Rows in whose batches running statistics are found; they are in random order already."""
 _LOG = "policy.json"
-_TRAINING, _SEARCHING = 0.6, 0.85
-"""When of the time the training is over, and the search among sub-networks."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class SampledWork:
     opened: Opened
     settings: SinglePath
     among: Among
+    phases: PhaseShares = PhaseShares()
     _log: list[tuple[int, Trial]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -111,22 +111,24 @@ class SampledWork:
         says: Callable[[str], None] = lambda text: None,
     ) -> Found:  # fmt: skip
         """At most `number` candidates; `says` hears what is done when no epoch ends."""
-        begun = time.monotonic()
+        begun, phases = time.monotonic(), self.phases
 
         def until(share: float) -> float:
             return begun + share * (deadline - begun) if isfinite(deadline) else inf
 
         def after(epoch: SampledEpoch) -> None:
             if self.by_policy:
-                self._judge_some(len(self.search.record), until(_SEARCHING))
+                self._judge_some(len(self.search.record), until(phases.sampled_search))
             watch(epoch)
 
         if self.by_policy and self.search.record:
-            self._judge_some(len(self.search.record), until(_SEARCHING))
-        self.search.train(until(_SEARCHING if self.by_policy else _TRAINING), after)
+            self._judge_some(len(self.search.record), until(phases.sampled_search))
+        self.search.train(
+            until(phases.sampled_search if self.by_policy else phases.sampled_training), after
+        )
         if not self.by_policy:
             says(f"trained, judging {self.settings.evaluations} sub-networks")
-            self._judge_more(self.settings.evaluations, 0, until(_SEARCHING))
+            self._judge_more(self.settings.evaluations, 0, until(phases.sampled_search))
         says("looking whether shared weights rank networks")
         findings = [self._ranking(until(1.0))] if self.settings.honesty.networks else []
         return Found(self._best(number), findings, self.search.record, len(self._log))

@@ -40,11 +40,9 @@ from netwright.oneshot.single_path.settings import SinglePath
 from netwright.oneshot.single_path.training import Sampled, SampledEpoch
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
+from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import Job, Metrics
 
-_TRAINING = 0.75
-"""Share of the time for training; the rest is for the end: what is watched, and remedies."""
-_RESERVE = 0.05
 _RESULT, _PROGRESS = "shortlist.json", "progress.json"
 _OUTSIDE = "it is no part of the network"
 _WORDS = 200
@@ -92,6 +90,7 @@ class SupernetSearch:
     seed: int = 0
     among: Among | None = None
     start: Candidate | None = None
+    phases: PhaseShares = PhaseShares()
 
     def __post_init__(self) -> None:
         assert self.held is not None  # refused now, not when a worker runs it
@@ -237,11 +236,11 @@ class SupernetSearch:
         begun = time.monotonic()
         left = job.deadline - begun
         search = self._search(settings)
-        watch = _Watch(self._opened, begun, begun + _TRAINING * left)
+        watch = _Watch(self._opened, begun, begun + self.phases.supernet_training * left)
         watch.says(str(step_costs(search)))
         search.train(watch.end, watch)
         watch.says("trained, looking at it")
-        conclusion = conclude(search, _MOST, job.deadline - _RESERVE * left)
+        conclusion = conclude(search, _MOST, job.deadline - self.phases.judging * left)
         cut = _cut(len(search.record), settings.epochs, search.record[-1].remedy == STOPPED)
         self._end_with(_of_gradient(search, conclusion) | {"shortfall": cut})
         last = search.record[-1]
@@ -252,9 +251,9 @@ class SupernetSearch:
         left = job.deadline - begun
         assert self.among is not None  # refused before
         watch = _Watch(self._opened, begun, job.deadline)
-        work = SampledWork(self._opened, settings, self.among)
+        work = SampledWork(self._opened, settings, self.among, self.phases)
         watch.says(f"shared weights: {sum(one.numel() for one in work.shared.parameters()):,}")
-        found = work.run(_MOST, job.deadline - _RESERVE * left, watch, watch.says)
+        found = work.run(_MOST, job.deadline - self.phases.judging * left, watch, watch.says)
         cut = _cut(len(found.epochs), settings.training.epochs)
         self._end_with(_of_paths(found) | {"shortfall": cut})
         last = found.epochs[-1]

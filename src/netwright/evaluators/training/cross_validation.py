@@ -32,6 +32,7 @@ from netwright.space.space import Space
 from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import default_metric, score, scored
+from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import ABOUT, Job, Metrics
 
 HELD_OUT = "held-out.npy"
@@ -61,6 +62,7 @@ class CrossValidate:
     folds: int = 5
     keep_best: str = ""
     fold_seconds: float = math.inf
+    phases: PhaseShares = PhaseShares()
 
     def __post_init__(self) -> None:
         check_whole("folds", self.folds, 1)
@@ -150,7 +152,7 @@ class CrossValidate:
         """Predictions of the fold's held-out rows, by a pipeline that is kept in the folder."""
         start = time.monotonic()
         # the first fold leaves time for the others; later ones have been seen to fit
-        deadline = before(job.deadline, 1 if i else wanted)
+        deadline = before(job.deadline, self.phases.judging, 1 if i else wanted)
         fitted = fit(
             pipeline, self.tasks[i], seed=(job.seed + i) % 2**31, seen=self._whole,
             deadline=self._limited(deadline, start),

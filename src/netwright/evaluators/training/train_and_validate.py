@@ -25,6 +25,7 @@ from netwright.pipelines.pipeline import as_pipeline, fit
 from netwright.space.space import Space
 from netwright.trials.metrics import default_metric, score, scored
 from netwright.trials.objective import Limit, Objective
+from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import Job, Metrics
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 _KEEPS = 20
 """Best trials whose weights stay, for children."""
-_RESERVE = 0.05
-"""The share of a trial's time kept for judging and saving."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,15 @@ class TrainAndValidate:
     all of them. What was inherited is the metric `inherited` and stands in `about.json`; where the
     parent's weights are gone that says so, and the trial trains from scratch. Off (0) by default:
     what is measured is then a function of the candidate and its ancestors, who trained for it.
+
+    `phases`: how a trial under a deadline, or a supernet, divides its time.
     """
 
     space: Space[Any]
     task: Task
     keep_best: str = ""
     inherit: float = 0.0
+    phases: PhaseShares = PhaseShares()
 
     def __post_init__(self) -> None:
         if not 0 <= self.inherit <= 1:
@@ -96,7 +98,9 @@ class TrainAndValidate:
         )
 
         among = Among(make, objectives, limits)
-        return SupernetSearch(self.space, self.task, method, folder, seed, among, start)
+        return SupernetSearch(
+            self.space, self.task, method, folder, seed, among, start, self.phases
+        )
 
     def __call__(self, job: Job) -> Metrics:
         load_scores()
@@ -107,7 +111,7 @@ class TrainAndValidate:
         fitted = fit(
             pipeline, task, seed=job.seed, start=heritage.module,
             fidelity=job.proposal.fidelity * heritage.effort(self.inherit),
-            deadline=before(job.deadline),
+            deadline=before(job.deadline, self.phases.judging),
             metric_name=self.keep_best or default_metric(task.kind),
         )  # fmt: skip
         predictions = fitted.predict(task.features.take(task.validation))
@@ -139,10 +143,10 @@ def warm_up() -> None:
     train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)
 
 
-def before(deadline: float, parts: int = 1) -> float:
-    """When a training has to end so that judging and saving do before the `deadline`; the first of
-    `parts` equal ones."""
+def before(deadline: float, judging: float, parts: int = 1) -> float:
+    """When a training has to end so that judging and saving, which take the share `judging`, do before
+    the `deadline`; the first of `parts` equal ones."""
     if math.isinf(deadline):
         return deadline
     now = time.monotonic()
-    return now + (deadline - now) / parts * (1 - _RESERVE)
+    return now + (deadline - now) / parts * (1 - judging)

@@ -1,0 +1,58 @@
+"""How a limit on wall time is shared out among the parts of a search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+_SUPERNET_SHARE = 0.5
+"""Of the search, where no budget says otherwise: as much time is left for the networks that the
+supernet proposes."""
+
+
+@dataclass(frozen=True)
+class PhaseShares:
+    """When the phases of one trial, or of one supernet, end: shares of its time.
+
+    Args:
+        judging: of a trial, kept back for scoring the validation rows and saving.
+        supernet_training: of a gradient-based search; what follows is ranking and discretization.
+        sampled_training: of a search over sampled sub-networks.
+        sampled_search: the same, until sub-networks have been searched as well; the rest checks how
+            well shared weights rank networks.
+    """
+
+    judging: float = 0.05
+    supernet_training: float = 0.75
+    sampled_training: float = 0.6
+    sampled_search: float = 0.85
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """Seconds of wall time, shared out; infinite where no clock is looked at.
+
+    Args:
+        search: for trials, and for the supernet before them.
+        trial: the most that one trial may take.
+        fold: the most that one fit of a fold may take.
+        supernet: of `search`, the most that training a supernet, or other work before the strategy
+            proposes, may take.
+        export: about what writing, checking and measuring one model takes, without the bytes of
+            what it has fitted.
+        reserve: kept back beside `search`, for starting and for delivering.
+        phases: how a trial or a supernet divides its own time.
+    """
+
+    search: float = math.inf
+    trial: float = math.inf
+    fold: float = math.inf
+    supernet: float = math.inf
+    export: float = 0.0
+    reserve: float = 0.0
+    phases: PhaseShares = PhaseShares()
+
+    def supernet_within(self, seconds_left: float) -> float:
+        """The part of what is left of the search that a supernet may take."""
+        share = _SUPERNET_SHARE if math.isinf(self.search) else self.supernet / self.search
+        return share * seconds_left

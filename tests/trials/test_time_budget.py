@@ -1,0 +1,19 @@
+"""What is left of a search, and the part of it that a supernet may take."""
+
+from __future__ import annotations
+
+import math
+
+from netwright.trials.time_budget import TimeBudget
+
+
+def test_a_supernet_takes_its_part_of_what_is_left() -> None:
+    budget = TimeBudget(search=100.0, supernet=60.0)
+    assert budget.supernet_within(100.0) == 60.0
+    assert budget.supernet_within(50.0) == 30.0
+
+
+def test_without_shares_a_supernet_takes_half_and_without_a_clock_all() -> None:
+    assert TimeBudget().supernet_within(80.0) == 40.0
+    assert TimeBudget().supernet_within(math.inf) == math.inf
+    assert TimeBudget(search=100.0, supernet=60.0).supernet_within(math.inf) == math.inf
