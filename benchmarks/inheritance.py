@@ -35,6 +35,7 @@ import torch
 from netwright.data.assemble import task
 from netwright.data.task import Task, fingerprint
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
+from netwright.files.run_layout import ABOUT
 from netwright.networks.layers.basic import Conv, GlobalPool, Linear
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.training.recipe import Training
@@ -45,7 +46,7 @@ from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.metrics import score
-from netwright.trials.trial import ABOUT, Trial
+from netwright.trials.trial import Trial
 
 RESULTS = Path(__file__).parent / "results"
 ARMS = (0.0, 0.25, 0.5, 1.0)

@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 
 from netwright.automl.task_metadata import Brief
+from netwright.files.run_layout import HELD_OUT
 
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
@@ -43,7 +44,7 @@ from netwright.automl.spaces import space_for
 from netwright.automl.tabular.default_configs import ALL, HAND_MADE, PLAIN
 from netwright.automl.tabular.families import NEEDS, known_families
 from netwright.automl.time_sharing import n_folds
-from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
+from netwright.evaluators.training.cross_validation import CrossValidate
 from netwright.pipelines.ensemble_selection import greedy
 from netwright.trials.losses import loss_of, predicted
 from netwright.trials.trial import Job, Proposal

@@ -23,6 +23,7 @@ from netwright.evaluators.defaults import evaluator_for
 from netwright.evaluators.latency import Latency, time_calls
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import combine
+from netwright.files.run_layout import ABOUT
 from netwright.networks.build import build
 from netwright.networks.layers.basic import Conv, GlobalPool, Linear
 from netwright.networks.training.recipe import Training
@@ -30,7 +31,7 @@ from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
 from netwright.trials.metrics import score
 from netwright.trials.objective import objectives, parse_limit
-from netwright.trials.trial import ABOUT, Job, Proposal
+from netwright.trials.trial import Job, Proposal
 
 NET = (Conv(OneOf(4, 8), normalisation="none"), Conv(8, stride=2), GlobalPool("max"), Linear())
 SPACE = Space(Training(NET, lr=0.02, batch_size=8, epochs=Integer(12, 1_000_000)))

@@ -16,10 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from netwright.files.run_layout import DATABASE
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
-from netwright.study.storage.schema import FILE
 from netwright.study.storage.store import Store
 from netwright.study.study import Study
 from netwright.trials.objective import Objective
@@ -79,7 +79,7 @@ def compare(kills: int, seed: int = 0, kind: str = "plain") -> tuple[int, int]:
         study(whole, kind).run(trials=trials)
         done = kill_and_go_on(killed, kind, trials, kills, seed)
         assert record(killed) == record(whole)
-        assert (killed / FILE).exists()
+        assert (killed / DATABASE).exists()
         return done, len(record(whole))
 
 

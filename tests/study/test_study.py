@@ -13,6 +13,7 @@ import pytest
 from study_tools import Hill, Infinite, Restless, Warmed
 
 from netwright.errors import InputError, OutOfTime, RunError
+from netwright.files.run_layout import DATABASE
 from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.knowledge import OnlyTheSpace
 from netwright.interfaces.strategy import Problem, Strategy
@@ -24,7 +25,6 @@ from netwright.strategies.random import RandomSearch
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Tick, TrialEnded, TrialStarted
 from netwright.study.storage.run_folder import clear
-from netwright.study.storage.schema import FILE
 from netwright.study.storage.store import Store
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess, Supervised
@@ -132,7 +132,7 @@ def test_where_trials_are_counted_chance_does_not_say_who_is_heard_of_first(
 
 def test_a_budget_that_is_used_up_does_nothing(space: Any, tmp_path: Path) -> None:
     one = study(space, tmp_path).run(trials=20)
-    before = (tmp_path / FILE).stat().st_mtime_ns, record(one)
+    before = (tmp_path / DATABASE).stat().st_mtime_ns, record(one)
     again = study(space, tmp_path)
     assert again.over(trials=20)
     assert not again.over(trials=21)
@@ -140,7 +140,7 @@ def test_a_budget_that_is_used_up_does_nothing(space: Any, tmp_path: Path) -> No
     again.run(trials=20, callbacks=seen.append)
     again.run(trials=5, callbacks=seen.append)
     assert not seen
-    assert ((tmp_path / FILE).stat().st_mtime_ns, record(again)) == before
+    assert ((tmp_path / DATABASE).stat().st_mtime_ns, record(again)) == before
 
 
 def test_seconds_count_over_all_runs(space: Any, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from netwright.data.missing import MissingMarks
 from netwright.data.task import Table, Task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
+from netwright.files.run_layout import MODEL
 from netwright.study.progress.callbacks import Verbose, listening
 from netwright.study.progress.events import Callback, StageStarted
 from netwright.study.workers.executors import InProcess
@@ -129,9 +130,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         study = outcome.study
         self.leaderboard_ = _frame([row.record() for row in outcome.leaderboard()])
         self.front_ = _frame([row.record() for row in outcome.front])
-        self._files = {
-            row.trial: study.kept_folder(row.trial).read("model.onnx") for row in outcome.front
-        }
+        self._files = {row.trial: study.kept_folder(row.trial).read(MODEL) for row in outcome.front}
         self.n_features_in_ = int(outcome.model.card.get("width", 1))
 
     @property

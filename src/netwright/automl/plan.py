@@ -26,6 +26,7 @@ from netwright.automl.time_sharing import n_folds, time_budget
 from netwright.data.task import Task, summary
 from netwright.errors import InputError, check_whole, expected
 from netwright.evaluators.defaults import cross_validation_for, evaluator_for
+from netwright.files.run_layout import MODEL
 from netwright.interfaces.checks import is_strategy
 from netwright.report.tables import what
 from netwright.space.space import Space
@@ -130,7 +131,7 @@ def open_study(
     folder = _folder(run) or default_run(task, wanted, limits, strategy, families, seed)
     if fresh:
         clear(folder)
-        (folder / "model.onnx").unlink(missing_ok=True)
+        (folder / MODEL).unlink(missing_ok=True)
     algorithm = names.strategy(strategy) if isinstance(strategy, str) else strategy
     brief = _brief(task, algorithm, families, [*wanted, *limits])
     kept = kept_brief(folder)

@@ -12,6 +12,7 @@ from netwright.automl.task_metadata import Brief
 from netwright.errors import BrokenFile, RunError, expected, plural, wording
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
+from netwright.files.run_layout import DELIVERED, MODEL
 from netwright.pipelines.weighted_ensemble import MAX_FOLDS
 from netwright.report.tables import Row, leaderboard
 from netwright.space.space import Space
@@ -22,10 +23,6 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import MADE, Status, Trial
 
-DELIVERED = "delivered.json"
-"""In a run folder: which trial its `MODEL` is of."""
-MODEL = "model.onnx"
-"""The delivered file in a run folder, and the exported one in a trial's."""
 _MAX_NOTE_BYTES = 1 << 20
 
 

@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-from netwright.automl.saved_run import MODEL, Reopened, reopen
+from netwright.automl.saved_run import Reopened, reopen
 from netwright.cli import screen
 from netwright.cli.screen import say
 from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError
 from netwright.files.folder import Folder
+from netwright.files.run_layout import ABOUT, MODEL
 from netwright.networks.drawing.outline import outline
 from netwright.networks.drawing.svg import svg
 from netwright.networks.training.recipe import Training
@@ -21,7 +22,7 @@ from netwright.report.tables import what
 from netwright.study.storage.run_folder import trial_folder
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.formats import count, size, value
-from netwright.trials.trial import ABOUT, CONSTANT, ENSEMBLE, Trial
+from netwright.trials.trial import CONSTANT, ENSEMBLE, Trial
 
 _MAX_ABOUT_BYTES = 1 << 20
 

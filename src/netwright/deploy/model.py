@@ -27,6 +27,7 @@ from netwright.deploy.sessions import is_out_of_memory, session
 from netwright.deploy.wire import Damaged
 from netwright.errors import InputError, Phrase, closest, expected
 from netwright.files.folder import Folder
+from netwright.files.run_layout import MODEL
 
 _BATCH = 1024
 _TOGETHER = 8
@@ -46,7 +47,7 @@ class Model:
     def __init__(
         self, source: str | Path | bytes, threads: int = 0, *, bounded: bool = False
     ) -> None:
-        self.path = Path("model.onnx") if isinstance(source, bytes) else Path(source)
+        self.path = Path(MODEL) if isinstance(source, bytes) else Path(source)
         data = source if isinstance(source, bytes) else read_model(self.path)
         self.card, self.session = _opened(data, self.path, threads, bounded)
         self._columns = columns_from_card(self.card) if "columns" in self.card else ()
@@ -155,8 +156,8 @@ def load(path: str | Path) -> Model:
     path = Path(path)
     if not path.is_dir():
         return Model(path, bounded=True)
-    Folder(path).check("model.onnx")  # a run folder may come from a stranger
-    return Model(path / "model.onnx", bounded=True)
+    Folder(path).check(MODEL)  # a run folder may come from a stranger
+    return Model(path / MODEL, bounded=True)
 
 
 def _opened(data: bytes, path: Path, threads: int, bounded: bool) -> tuple[Card, InferenceSession]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from netwright.data.task import Task
 from netwright.evaluators.knowledge import NetworkKnowledge
+from netwright.files.run_layout import ABOUT
 from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.costs import costs
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Inputs
 from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.space import Space
-from netwright.trials.trial import ABOUT, Job, Metrics
+from netwright.trials.trial import Job, Metrics
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from netwright.data.task import Images, Task
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import card_of, export
+from netwright.files.run_layout import MODEL
 from netwright.interfaces.evaluator import Capabilities
 from netwright.pipelines.pipeline import as_pipeline
 from netwright.pipelines.weighted_ensemble import load_trial
@@ -55,7 +56,7 @@ class Latency:
 
     def __call__(self, job: Job) -> Metrics:
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
-        path = job.folder / "model.onnx"
+        path = job.folder / MODEL
         model = export(load_trial(pipeline, job.folder), card_of(self.task), path)
         feeds = example_feeds(model, self.task)
         with job.alone():

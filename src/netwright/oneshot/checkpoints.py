@@ -15,10 +15,9 @@ from netwright.errors import BrokenFile, Phrase, RunError, expected
 from netwright.files.arrays import read_tensors
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, parse
+from netwright.files.run_layout import CHECKPOINT
 
 T = TypeVar("T")
-
-_FILE = "state.safetensors"
 
 
 def record_in(folder: Path, epoch: type[T]) -> list[T]:
@@ -26,9 +25,9 @@ def record_in(folder: Path, epoch: type[T]) -> list[T]:
 
     `epoch`: the named tuple of an epoch. Raises BrokenFile where the checkpoint is damaged.
     """
-    if not _in_run(folder).has(_FILE):
+    if not _in_run(folder).has(CHECKPOINT):
         return []
-    return _record(read_tensors(_in_run(folder), _FILE).metadata, folder, epoch)
+    return _record(read_tensors(_in_run(folder), CHECKPOINT).metadata, folder, epoch)
 
 
 def _in_run(folder: Path) -> Folder:
@@ -38,7 +37,7 @@ def _in_run(folder: Path) -> Folder:
 
 
 def _record(metadata: Mapping[str, str], folder: Path, epoch: type[T]) -> list[T]:
-    what = str(folder / _FILE)
+    what = str(folder / CHECKPOINT)
     if metadata.keys() != {"record", "search"}:
         raise BrokenFile(expected(what, "the checkpoint of a supernet", Phrase("something else")))
     return list(from_plain(parse(metadata["record"], what), tuple[epoch, ...], what))  # type: ignore[valid-type]  # a type made at run time
@@ -60,7 +59,7 @@ class Checkpoint:
 
     @property
     def exists(self) -> bool:
-        return _in_run(self.folder).has(_FILE)
+        return _in_run(self.folder).has(CHECKPOINT)
 
     def save(self, record: object) -> None:
         """In one step: the file is whole or not there at all."""
@@ -75,7 +74,7 @@ class Checkpoint:
         tensors = {name: one.detach().cpu().clone().contiguous() for name, one in tensors.items()}
         folder = _in_run(self.folder)
         folder.make()
-        folder.write(_FILE, save(tensors, metadata=text))
+        folder.write(CHECKPOINT, save(tensors, metadata=text))
 
     def load(self, epoch: type[T]) -> list[T]:
         """Put everything back where it was, and return the record, made of `epoch`.
@@ -84,7 +83,7 @@ class Checkpoint:
         """
         from safetensors.torch import load
 
-        file = read_tensors(_in_run(self.folder), _FILE)
+        file = read_tensors(_in_run(self.folder), CHECKPOINT)
         record, text = _record(file.metadata, self.folder, epoch), file.metadata
         if text["search"] != self.identity:
             raise RunError(
@@ -96,7 +95,7 @@ class Checkpoint:
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             rule = "the checkpoint of this supernet"
             got = Phrase("other tensors")
-            raise BrokenFile(expected(str(self.folder / _FILE), rule, got)) from error
+            raise BrokenFile(expected(str(self.folder / CHECKPOINT), rule, got)) from error
         return record
 
     def _put_back(self, tensors: Mapping[str, Tensor]) -> None:

@@ -23,6 +23,7 @@ from netwright.data.task import Features, Images, Table, Task
 from netwright.errors import BrokenFile, InputError, NetwrightError, Phrase, expected
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
+from netwright.files.run_layout import PIPELINE
 from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.training.loop import Examples
 from netwright.networks.training.recipe import Training
@@ -46,8 +47,6 @@ from netwright.pipelines.targets import Target, TargetScale, fit_target
 from netwright.trials.losses import log_loss, loss_of
 from netwright.trials.metrics import default_metric
 
-STATE = "pipeline.json"
-"""In a folder of what was fitted: what the steps have learnt."""
 _TIE = 1e-4
 """Of the log loss, in the score of an epoch: few rows give many epochs one accuracy, or auc 1."""
 
@@ -171,9 +170,9 @@ class FittedPipeline:
         return self.target.emit(nodes, self.model.emit(nodes, prepared))
 
     def save(self, folder: Path) -> None:
-        """`STATE` (what the steps learnt) and what the model saves beside it."""
+        """`PIPELINE` (what the steps learnt) and what the model saves beside it."""
         state = {"preparation": written(self.preparation), "target": written(self.target)}
-        Folder(folder).write(STATE, json.dumps(state))
+        Folder(folder).write(PIPELINE, json.dumps(state))
         self.model.save(folder)
 
 
@@ -267,7 +266,7 @@ def load(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline:
     Raises BrokenFile where a file is missing or damaged, or does not fit the description.
     """
     folder = Folder.of(place)
-    state, what = read_json(folder, STATE), str(folder.path / STATE)
+    state, what = read_json(folder, PIPELINE), str(folder.path / PIPELINE)
     if not isinstance(state, dict) or state.keys() != {"preparation", "target"}:
         raise BrokenFile(expected(what, "a preparation and a target", Phrase("something else")))
     preparation: Preparation = read(state["preparation"], STEPS, what)

@@ -20,8 +20,9 @@ from netwright.data.task import Features
 from netwright.errors import BrokenFile, Phrase, expected
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
+from netwright.files.run_layout import FOLD, PIPELINE, SECONDS
 from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.pipeline import STATE, FittedPipeline, Pipeline, load
+from netwright.pipelines.pipeline import FittedPipeline, Pipeline, load
 from netwright.pipelines.targets import Target
 
 _TINY = np.float32(1e-30)
@@ -118,7 +119,6 @@ def blended(
     return Blend(tuple(parts), tuple(weights), temperature, threshold)
 
 
-_SECONDS = "seconds.json"
 _MAX_SECONDS_BYTES = 1_000
 MAX_FOLDS = 100
 """Folders of folds that are looked at; a search has ten at most."""
@@ -126,20 +126,20 @@ MAX_FOLDS = 100
 
 def fold_folder(folder: Path, fold: int) -> Path:
     """Where a trial's folder keeps what was fitted without the fold."""
-    return folder / f"fold-{fold}"
+    return folder / f"{FOLD}{fold}"
 
 
 def note_seconds(folder: Path, seconds: float) -> None:
     """Says in a fold's folder how long it took."""
-    Folder(folder).write(_SECONDS, json.dumps(seconds))
+    Folder(folder).write(SECONDS, json.dumps(seconds))
 
 
 def seconds_of(folder: Folder) -> float:
     """What `note_seconds` has noted in a fold's folder; 0 where nothing, or no time, is noted."""
-    if not folder.has(_SECONDS):
+    if not folder.has(SECONDS):
         return 0.0
     with contextlib.suppress(BrokenFile):  # an estimate is all that depends on it
-        seconds = from_plain(read_json(folder, _SECONDS, _MAX_SECONDS_BYTES), float, _SECONDS)
+        seconds = from_plain(read_json(folder, SECONDS, _MAX_SECONDS_BYTES), float, SECONDS)
         return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
     return 0.0
 
@@ -165,7 +165,7 @@ def load_folds(pipeline: Pipeline, folder: Folder) -> Blend:
 def load_trial(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline | Blend:
     """What a trial's folder holds: one fitted pipeline, or one for each fold. Raises BrokenFile."""
     folder = Folder.of(place)
-    if folder.has(STATE):
+    if folder.has(PIPELINE):
         return load(pipeline, folder)
     return load_folds(pipeline, folder)
 
@@ -173,4 +173,4 @@ def load_trial(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline | Ble
 def has_weights(place: Path | Folder) -> bool:
     """Whether `load_trial` would find something, be it damaged."""
     folder = Folder.of(place)
-    return folder.has(STATE) or fold_of(folder, 0).is_there
+    return folder.has(PIPELINE) or fold_of(folder, 0).is_there

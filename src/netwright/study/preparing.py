@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netwright.files.folder import Folder
+from netwright.files.run_layout import SUPERNET
 from netwright.interfaces.evaluator import Capabilities, Evaluator, capabilities_of
 from netwright.interfaces.preparation import Preparation
 from netwright.space.candidate import Candidate
@@ -15,8 +16,6 @@ from netwright.study.workers.executors import Executor
 from netwright.study.workers.supervisor import Outcome
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
-FOLDER = "supernet"
-"""In the run folder, for what it leaves behind."""
 NUMBER = 0
 """In place of a trial's id, which begin at 1."""
 _ORIGIN = "preparation"
@@ -47,7 +46,7 @@ class Preparing:
     """Whether a strategy's preparation, if it has one, is to be done, runs, or is over."""
 
     def __init__(self, preparation: Preparation | None, folder: Path, seed: int) -> None:
-        self._preparation, self._folder, self._seed = preparation, folder / FOLDER, seed
+        self._preparation, self._folder, self._seed = preparation, folder / SUPERNET, seed
         self.running = False
 
     def evaluator(self, evaluator: Evaluator) -> Evaluator:

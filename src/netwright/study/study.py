@@ -19,6 +19,7 @@ from netwright.errors import (
     expected,
 )
 from netwright.files.folder import Folder
+from netwright.files.run_layout import DATABASE, SUPERNET
 from netwright.interfaces.checks import as_algorithm, is_strategy, name_of
 from netwright.interfaces.evaluator import Evaluator, capabilities_of
 from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
@@ -38,7 +39,6 @@ from netwright.study.budget import Budget
 from netwright.study.checks import check_given
 from netwright.study.journal import Journal, Listener, counted
 from netwright.study.loop import Loop, SearchSetup, quickest
-from netwright.study.preparing import FOLDER as SUPERNET
 from netwright.study.progress.callbacks import Verbose, listening
 from netwright.study.progress.events import Callback, short_name
 from netwright.study.storage.lock import FolderLock
@@ -51,7 +51,6 @@ from netwright.study.storage.run_folder import (
     trial_folder,
 )
 from netwright.study.storage.run_manifest import Identity, new_run
-from netwright.study.storage.schema import FILE
 from netwright.study.storage.store import Store
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.ensemble import EnsembleSpec
@@ -257,7 +256,7 @@ class Study(Generic[D]):
     def check_kept(self) -> None:
         """RunError where the log that this study has read or written is gone."""
         if self._trials and not Store.begun(self.folder):
-            raise deleted(self.folder / FILE)
+            raise deleted(self.folder / DATABASE)
 
     def close(self) -> None:
         """Ends the workers, if any; a study whose `run` has returned has none."""

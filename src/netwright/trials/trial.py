@@ -63,10 +63,6 @@ class Proposal:
             raise ValueError(expected("fidelity", "in (0, 1]", self.fidelity, "Use 1 for all."))
 
 
-ABOUT = "about.json"
-"""The one file of a trial's folder that stays when nothing needs the trial any more: keep it small."""
-
-
 @dataclass(frozen=True)
 class Job:
     """One evaluation to be done.

@@ -20,7 +20,7 @@ from netwright.automl.ensembling.selection import (
     mean_known,
 )
 from netwright.automl.finished_search import FinishedSearch
-from netwright.evaluators.training.cross_validation import HELD_OUT
+from netwright.files.run_layout import HELD_OUT
 from netwright.pipelines.ensemble_selection import GreedySelection, halves
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score

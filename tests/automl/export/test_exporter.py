@@ -22,7 +22,7 @@ from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import RunError
-from netwright.evaluators.training.cross_validation import HELD_OUT
+from netwright.files.run_layout import HELD_OUT
 from netwright.report.tables import Row
 from netwright.space.candidate import Candidate
 from netwright.study.workers.executors import InProcess

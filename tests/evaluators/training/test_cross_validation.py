@@ -10,7 +10,8 @@ import pytest
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.training.cross_validation import HELD_OUT, CrossValidate
+from netwright.evaluators.training.cross_validation import CrossValidate
+from netwright.files.run_layout import ABOUT, HELD_OUT
 from netwright.networks.layers.basic import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
@@ -23,7 +24,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.trials.metrics import score
-from netwright.trials.trial import ABOUT, Job, Proposal
+from netwright.trials.trial import Job, Proposal
 
 NET = (Columns(), Linear(OneOf(4, 8)), Linear())
 SPACE = Space(TablePipeline(Training(NET, epochs=2, batch_size=32)))

@@ -20,6 +20,7 @@ from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.training.weight_inheritance import Heritage, begin
 from netwright.evaluators.wrappers import combine
+from netwright.files.run_layout import ABOUT
 from netwright.interfaces.evaluator import capabilities_of
 from netwright.networks.layers.basic import Conv, GlobalPool, Linear
 from netwright.networks.layers.blocks import Residual
@@ -34,7 +35,7 @@ from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.metrics import METRICS
-from netwright.trials.trial import ABOUT, Job, Proposal
+from netwright.trials.trial import Job, Proposal
 
 NET = (
     Conv(OneOf(4, 6, 8)), Repeat(Residual(Conv()), Integer(0, 1)), Conv(8, OneOf(3, 5), stride=2),

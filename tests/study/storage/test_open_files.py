@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from netwright.errors import RunError
+from netwright.files.run_layout import DATABASE
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
-from netwright.study.storage.schema import FILE
 from netwright.study.storage.store import Store
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
@@ -46,7 +46,7 @@ def study(run: Path, evaluator: Leaves) -> Study[object]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [".", FILE, f"{FILE}-wal"])
+@pytest.mark.parametrize("name", [".", DATABASE, f"{DATABASE}-wal"])
 def test_a_file_deleted_during_the_search_ends_it(tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
 
@@ -64,10 +64,10 @@ def test_a_database_replaced_during_the_search_ends_it(tmp_path: Path) -> None:
 
     def replace(trial: int) -> None:
         if trial == 2:
-            shutil.copyfile(run / FILE, tmp_path / "copy")
-            (tmp_path / "copy").replace(run / FILE)
+            shutil.copyfile(run / DATABASE, tmp_path / "copy")
+            (tmp_path / "copy").replace(run / DATABASE)
 
-    with pytest.raises(RunError, match=rf"{FILE} was deleted or replaced"):
+    with pytest.raises(RunError, match=rf"{DATABASE} was deleted or replaced"):
         study(run, Leaves(replace)).run(trials=4)
 
 

@@ -10,11 +10,12 @@ import pytest
 from study_tools import Hill
 
 from netwright.errors import RunError
+from netwright.files.run_layout import ABOUT
 from netwright.study.storage.run_folder import clear, empty, fresh_folder, used_folders
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
-from netwright.trials.trial import ABOUT, Status
+from netwright.trials.trial import Status
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links are made")
 

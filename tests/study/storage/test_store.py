@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netwright.errors import RunError
+from netwright.files.run_layout import DATABASE
 from netwright.space.candidate import Candidate
 from netwright.study.storage.lock import FolderLock
 from netwright.study.storage.run_manifest import Identity
-from netwright.study.storage.schema import FILE
 from netwright.study.storage.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
@@ -96,7 +96,7 @@ def test_identity_survives_json() -> None:
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
     Store.write(tmp_path, IDENTITY).close()
-    with sqlite3.connect(tmp_path / FILE) as connection:
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
         connection.execute("UPDATE study SET version = 99")
     connection.close()
     for open_store in (lambda: Store.write(tmp_path, IDENTITY), lambda: Store.read(tmp_path)):
@@ -107,19 +107,19 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"the folder of a run, got one without study.sqlite"):
         Store.read(tmp_path)
-    (tmp_path / FILE).write_text("not a database, and long enough to have a header" * 9)
+    (tmp_path / DATABASE).write_text("not a database, and long enough to have a header" * 9)
     for open_store in (lambda: Store.write(tmp_path, IDENTITY), lambda: Store.read(tmp_path)):
         with pytest.raises(
             RunError, match=r"study.sqlite is not a database. Use another folder as run"
         ):
             open_store()
-    (tmp_path / FILE).unlink()
-    with sqlite3.connect(tmp_path / FILE) as connection:
+    (tmp_path / DATABASE).unlink()
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
         connection.execute("CREATE TABLE wine (name)")
     connection.close()
     with pytest.raises(RunError, match="must be a study of netwright, got table wine"):
         Store.write(tmp_path, IDENTITY)
-    with sqlite3.connect(tmp_path / FILE) as connection:
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("wine",)]
     connection.close()
 
@@ -194,16 +194,16 @@ def test_a_finished_store_is_one_file_and_reading_it_leaves_no_other(tmp_path: P
         assert len([*tmp_path.iterdir()]) == 3  # beside it, the log ahead of it
     with Store.read(tmp_path) as store:
         assert len(store.trials()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [DATABASE]
 
 
 def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path: Path) -> None:
     """Killed there, SQLite leaves a file with its settings and no table."""
     assert not Store.begun(tmp_path)
-    connection = sqlite3.connect(tmp_path / FILE)
+    connection = sqlite3.connect(tmp_path / DATABASE)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    assert (tmp_path / FILE).exists()
+    assert (tmp_path / DATABASE).exists()
     assert not Store.begun(tmp_path)
     with pytest.raises(RunError, match=r"was stopped before it began\. Run it again"):
         Store.read(tmp_path)
@@ -212,7 +212,7 @@ def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path:
 
 
 def test_a_file_of_others_is_not_taken_for_one_that_was_left(tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / FILE)
+    connection = sqlite3.connect(tmp_path / DATABASE)
     connection.execute("CREATE TABLE other (a)")
     connection.commit()
     connection.close()

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from netwright.errors import RunError
+from netwright.files.run_layout import DATABASE
 from netwright.space.candidate import Candidate
 from netwright.study.storage.rows import check_measured
 from netwright.study.storage.run_manifest import Identity
-from netwright.study.storage.schema import FILE
 from netwright.study.storage.store import Store
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Proposal, Status, Trial
@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def change(run: Path, *statements: str, values: Sequence[object] = ()) -> None:
-    with closing(sqlite3.connect(run / FILE, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(run / DATABASE, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement, values)
 
@@ -87,7 +87,7 @@ def test_a_database_with_anything_else_is_refused(
     ],
 )
 def test_a_table_with_other_rules_is_refused(old: str, new: str, run: Path) -> None:
-    with closing(sqlite3.connect(run / FILE, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(run / DATABASE, isolation_level=None)) as connection:
         connection.execute("PRAGMA writable_schema=ON")
         connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ?, ?)", (old, new))
     refused(run, "must be a study of netwright, got other columns in trials")
@@ -181,7 +181,9 @@ def test_a_study_that_is_none_is_refused(statement: str, sentence: str, run: Pat
         read(run)
 
 
-@pytest.mark.parametrize("name", [FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal"])
+@pytest.mark.parametrize(
+    "name", [DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal"]
+)
 @pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder"])
 def test_no_file_of_the_database_leads_outside(name: str, kind: str, run: Path) -> None:
     outside = run / "outside"
@@ -203,19 +205,19 @@ def test_no_file_of_the_database_leads_outside(name: str, kind: str, run: Path) 
 def test_a_journal_that_names_another_file_is_refused(run: Path) -> None:
     """SQLite would delete what such a journal names."""
     magic = bytes.fromhex("d9d505f920a163d7")
-    (run / f"{FILE}-journal").write_bytes(magic + bytes(600) + b"/precious" + magic)
+    (run / f"{DATABASE}-journal").write_bytes(magic + bytes(600) + b"/precious" + magic)
     refused(run, "must be a journal of this database alone, got one of several")
 
 
 def test_a_database_with_a_second_name_is_not_written(run: Path, tmp_path: Path) -> None:
-    os.link(run / FILE, tmp_path / "second")
+    os.link(run / DATABASE, tmp_path / "second")
     assert len(read(run)) == 2
     with pytest.raises(RunError, match="must be a file of its own, got one that has a second name"):
         Store.write(run, IDENTITY)
 
 
 def test_pages_that_lead_to_themselves_end(run: Path) -> None:
-    with closing(sqlite3.connect(run / FILE)) as connection:
+    with closing(sqlite3.connect(run / DATABASE)) as connection:
         query = "SELECT rootpage FROM sqlite_schema WHERE name = 'trials'"
         (root,) = connection.execute(query).fetchone()
     page, cells = bytearray(4096), 300
@@ -225,9 +227,9 @@ def test_pages_that_lead_to_themselves_end(run: Path) -> None:
         at = 4096 - 6 * cells + 6 * i
         page[12 + 2 * i : 14 + 2 * i] = at.to_bytes(2, "big")
         page[at : at + 5] = root.to_bytes(4, "big") + bytes([i % 100])
-    content = bytearray((run / FILE).read_bytes())
+    content = bytearray((run / DATABASE).read_bytes())
     content[4096 * (root - 1) : 4096 * root] = page
-    (run / FILE).write_bytes(content)
+    (run / DATABASE).write_bytes(content)
     refused(run, r"must be a study of netwright, got damage|is damaged")
 
 

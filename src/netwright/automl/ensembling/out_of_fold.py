@@ -12,8 +12,8 @@ from netwright.automl.ensembling.models import halves_of, model_of, with_members
 from netwright.automl.ensembling.selection import Member, ProposedEnsemble, mean_known
 from netwright.automl.finished_search import FinishedSearch
 from netwright.errors import BrokenFile
-from netwright.evaluators.training.cross_validation import HELD_OUT
 from netwright.files.folder import Folder
+from netwright.files.run_layout import FOLD, HELD_OUT, VALIDATION
 from netwright.networks.tabular.batch_ensemble import members_in
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.weighted_ensemble import Blend, tempered
@@ -61,7 +61,7 @@ def members_of(
 
 def _bytes_in(folder: Folder) -> int:
     """Of the files in the folders of all folds."""
-    folds = [folder / name for name in folder.names() if name.startswith("fold-")]
+    folds = [folder / name for name in folder.names() if name.startswith(FOLD)]
     return sum(fold.size(name) for fold in folds for name in fold.names())
 
 
@@ -77,7 +77,7 @@ def predictions_of(search: FinishedSearch, trial: Trial) -> NDArray[np.floating]
     folder, folds = search.trial_folder(trial.id), search.folds
     every = np.ones(len(search.task.validation), np.bool_)
     seen = folds.rows_known(int(trial.metrics.get("folds", 1))) if folds else every
-    for name in (HELD_OUT, "validation.npy"):
+    for name in (HELD_OUT, VALIDATION):
         if folder.has(name):
             with suppress(BrokenFile):  # as if it were gone
                 return read_predictions(folder, name, seen, len(search.task.classes))

@@ -17,13 +17,14 @@ from netwright.automl.ensembling.refits import fit_again, refit_of
 from netwright.automl.ensembling.selection import ProposedEnsemble
 from netwright.automl.export.plan import FewMembers, Item, Phase, Progress, Refit, key_of
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.saved_run import DELIVERED, MODEL, Delivered, searched
+from netwright.automl.saved_run import Delivered, searched
 from netwright.deploy.model import Model
 from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import BrokenFile, NetwrightError, wording
 from netwright.evaluators.latency import example_feeds, measure
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
+from netwright.files.run_layout import CHECKED, DELIVERED, MODEL
 from netwright.pipelines.constant import fit_constant
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.pipelines.weighted_ensemble import Predictor
@@ -40,8 +41,6 @@ _CHECKED_ROWS = 256
 """Held-out rows on which a file and what it was made from are compared."""
 _FREE = ("parameters", "flops", "memory", "train_seconds")
 """Costs that a constant prediction does not have."""
-_CHECKED_FILE = "checked.json"
-"""Beside a trial's `model.onnx`: what was found when it was checked and measured."""
 _MAX_NOTE_BYTES = 100_000
 _MEASURED = frozenset({
     "latency", "latency_spread", "latency_threads", "batch_latency", "batch_latency_threads", "size",
@@ -227,7 +226,7 @@ class FrontExporter:
         self._notify(StageStarted("measuring", f"trial {file.path.parent.name}"))
         measured = measure(file, self._feeds)
         checked = _Checked(version("netwright"), agreed, measured)
-        Folder(file.path.parent).write(_CHECKED_FILE, json.dumps(asdict(checked)))
+        Folder(file.path.parent).write(CHECKED, json.dumps(asdict(checked)))
         return measured
 
     def best(self) -> tuple[Trial, Parity] | None:
@@ -309,8 +308,8 @@ class _Checked:
 def _checked(folder: Folder) -> _Checked | None:
     """What this version has noted beside a trial's file; None where there is nothing to rely on."""
     try:
-        state = read_json(folder, _CHECKED_FILE, _MAX_NOTE_BYTES)
-        noted = from_plain(state, _Checked, str(folder.path / _CHECKED_FILE))
+        state = read_json(folder, CHECKED, _MAX_NOTE_BYTES)
+        noted = from_plain(state, _Checked, str(folder.path / CHECKED))
     except BrokenFile:
         return None
     numbers = [*noted.measured.values(), noted.parity.rows, noted.parity.difference]

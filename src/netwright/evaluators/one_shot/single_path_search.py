@@ -17,6 +17,7 @@ from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.evaluators.one_shot.supernet_setup import Opened
+from netwright.files.run_layout import POLICY
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.build import build
 from netwright.networks.training.loop import Examples
@@ -41,12 +42,11 @@ _JUDGES = 2000
 """Rows at most that do."""
 _RECALIBRATING = 20 * 64
 """Rows in whose batches running statistics are found; they are in random order already."""
-_LOG = "policy.json"
 
 
 @dataclass(frozen=True)
 class _Log:
-    """`_LOG`, as it is read back: for each sub-network the epoch, its candidate, how it ended and
+    """`POLICY`, as it is read back: for each sub-network the epoch, its candidate, how it ended and
     its metrics."""
 
     log: tuple[tuple[int, str, Literal["done", "infeasible"], Mapping[str, float]], ...]
@@ -188,7 +188,7 @@ class SampledWork:
         entries = [
             [at, one.candidate.json(), one.status, dict(one.metrics)] for at, one in self._log
         ]
-        self.opened.write(_LOG, {"log": entries})
+        self.opened.write(POLICY, {"log": entries})
 
     def _judge_more(self, number: int, epoch: int, deadline: float) -> None:
         for _ in range(number):
@@ -209,7 +209,7 @@ class SampledWork:
 
     def _replay(self) -> None:
         """What the strategy had been told by the end of the last epoch in the checkpoint."""
-        kept = self.opened.read_as(_LOG, _Log)
+        kept = self.opened.read_as(POLICY, _Log)
         for at, text, status, metrics in kept.log if kept else ():
             if at > len(self.search.record):
                 return

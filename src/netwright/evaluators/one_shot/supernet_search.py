@@ -26,6 +26,7 @@ from netwright.errors import (
 )
 from netwright.evaluators.one_shot.single_path_search import Among, Found, SampledWork
 from netwright.evaluators.one_shot.supernet_setup import Opened
+from netwright.files.run_layout import PROGRESS, SHORTLIST
 from netwright.oneshot.checkpoints import record_in
 from netwright.oneshot.gradient.discretize import derived
 from netwright.oneshot.gradient.finalize import Conclusion, conclude
@@ -43,7 +44,6 @@ from netwright.space.space import Space
 from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import Job, Metrics
 
-_RESULT, _PROGRESS = "shortlist.json", "progress.json"
 _OUTSIDE = "it is no part of the network"
 _WORDS = 200
 """Characters of what is said of the progress."""
@@ -204,14 +204,14 @@ class SupernetSearch:
 
     def progress(self) -> str:
         """How far it is, in a few words; empty before there is anything to say."""
-        return printable(shortened(str(self._opened.read(_PROGRESS).get("says", "")), _WORDS), "")
+        return printable(shortened(str(self._opened.read(PROGRESS).get("says", "")), _WORDS), "")
 
     @property
     def _result(self) -> _Result | None:
         """What it came to; None where that is not known yet, or the file is damaged or of another
         space: then it is done again."""
         if "_known" not in self.__dict__:
-            found = self._opened.read_as(_RESULT, _Result)
+            found = self._opened.read_as(SHORTLIST, _Result)
             if found is None or not self._is_of_space(found):
                 return None
             self.__dict__["_known"] = found
@@ -280,12 +280,12 @@ class SupernetSearch:
         )  # fmt: skip
 
     def _end_with(self, found: Mapping[str, Any]) -> None:
-        self._opened.write(_RESULT, {**found, "held": dict(self.held)})
+        self._opened.write(SHORTLIST, {**found, "held": dict(self.held)})
 
 
 @dataclass(frozen=True)
 class _Result:
-    """`_RESULT`, as it is read back."""
+    """`SHORTLIST`, as it is read back."""
 
     candidates: tuple[str, ...]
     trusted: bool
@@ -305,7 +305,7 @@ class _Watch:
         self.started: tuple[float, float] | None = None
 
     def says(self, text: str) -> None:
-        self.opened.write(_PROGRESS, {"says": text})
+        self.opened.write(PROGRESS, {"says": text})
 
     def __call__(self, epoch: EpochRecord | SampledEpoch) -> None:
         now = time.monotonic()

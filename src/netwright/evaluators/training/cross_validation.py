@@ -23,8 +23,9 @@ from netwright.errors import (
     expected,
 )
 from netwright.evaluators.training.train_and_validate import before, load_scores, warm_up
-from netwright.evaluators.training.weight_inheritance import CANDIDATE, beside, candidate_in
+from netwright.evaluators.training.weight_inheritance import beside, candidate_in
 from netwright.files.folder import Folder
+from netwright.files.run_layout import ABOUT, CANDIDATE, HELD_OUT
 from netwright.interfaces.evaluator import Capabilities
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit, load
 from netwright.pipelines.weighted_ensemble import fold_folder, fold_of, note_seconds, seconds_of
@@ -33,10 +34,8 @@ from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import default_metric, score, scored
 from netwright.trials.time_budget import PhaseShares
-from netwright.trials.trial import ABOUT, Job, Metrics
+from netwright.trials.trial import Job, Metrics
 
-HELD_OUT = "held-out.npy"
-"""In a trial's folder: a prediction for each row of `CrossValidate.rows`, NaN where there is none."""
 _KEEPS = 40
 """Best trials whose folds stay: for promotions, and for ensembles."""
 

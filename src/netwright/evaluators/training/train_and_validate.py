@@ -16,6 +16,7 @@ import torch
 from netwright.data.task import Task
 from netwright.errors import InputError, expected
 from netwright.evaluators.training.weight_inheritance import Heritage, begin, leave
+from netwright.files.run_layout import CURVE, VALIDATION
 from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.training.loop import Examples, train
@@ -116,12 +117,12 @@ class TrainAndValidate:
         )  # fmt: skip
         predictions = fitted.predict(task.features.take(task.validation))
         fitted.save(job.folder)
-        np.save(job.folder / "validation.npy", predictions)
+        np.save(job.folder / VALIDATION, predictions)
         rows = task.validation
         scores = score(task.kind, task.target[rows], predictions, weights=task.weights_of(rows))
         scores["train_seconds"] = time.monotonic() - begun
         if isinstance(fitted.model, FittedNetwork) and (curve := fitted.model.curve):
-            (job.folder / "curve.json").write_text(json.dumps(asdict(curve)))
+            (job.folder / CURVE).write_text(json.dumps(asdict(curve)))
             scores |= {"train_seconds": curve.seconds, "epochs": float(curve.epochs[-1].passes)}
         if self.inherit:
             leave(heritage, job)

@@ -13,16 +13,14 @@ from netwright.data.task import Task
 from netwright.errors import BrokenFile, InvalidCandidate
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
+from netwright.files.run_layout import ABOUT, CANDIDATE, WEIGHTS
 from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.models.network import WEIGHTS
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, heir, load
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.trials.trial import ABOUT, Job
+from netwright.trials.trial import Job
 
-CANDIDATE = "candidate.json"
-"""In a trial's folder, for those whose parent it is."""
 _MAX_CANDIDATE_BYTES = 1 << 20
 NOTHING = Inheritance(0.0)
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import BrokenFile, InfeasibleCandidate, Phrase, expected
+from netwright.files.run_layout import LINEAR
 from netwright.pipelines.interfaces import Arrays, Inputs, Judge, Rows, check_classes
 from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.serialization import read_fields
 
-_FILE = "linear.safetensors"
 _DTYPES = {"weights": "float32", "bias": "float32", "table": "float32", "starts": "int64"}
 _PATH = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 """Strengths that are tried where none is given, the simplest model first."""
@@ -69,7 +69,7 @@ class FittedLinear:
         """All arrays, as safetensors."""
         from safetensors.numpy import save_file
 
-        save_file({f.name: getattr(self, f.name) for f in fields(self)}, folder / _FILE)
+        save_file({f.name: getattr(self, f.name) for f in fields(self)}, folder / LINEAR)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class LinearModel:
 
     def load(self, inputs: Inputs, folder: Path) -> FittedLinear:
         """As `Learner.load`."""
-        fitted = FittedLinear(**read_fields(folder, _FILE, _DTYPES))
+        fitted = FittedLinear(**read_fields(folder, LINEAR, _DTYPES))
         cardinalities, outputs = inputs.given.get("cardinalities", ()), inputs.outputs
         shapes = {
             "weights": (inputs.shape[0] - len(cardinalities), outputs), "bias": (outputs,),
@@ -119,10 +119,10 @@ class LinearModel:
         }  # fmt: skip
         for name, shape in shapes.items():
             if getattr(fitted, name).shape != shape:
-                what, got = f"{name} in {folder / _FILE}", getattr(fitted, name).shape
+                what, got = f"{name} in {folder / LINEAR}", getattr(fitted, name).shape
                 raise BrokenFile(expected(what, f"of shape {shape}", got))
         if not np.array_equal(fitted.starts, _starts(cardinalities)):
-            raise BrokenFile(expected(f"starts in {folder / _FILE}", "sums", fitted.starts))
+            raise BrokenFile(expected(f"starts in {folder / LINEAR}", "sums", fitted.starts))
         return fitted
 
 

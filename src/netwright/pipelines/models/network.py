@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from netwright.errors import BrokenFile, InfeasibleCandidate, Phrase, expected
 from netwright.files.arrays import read_tensors
 from netwright.files.folder import Folder
+from netwright.files.run_layout import WEIGHTS
 from netwright.networks.build import build
 from netwright.networks.morphism.morph import Inheritance, morph
 from netwright.networks.tabular.batch_ensemble import best_members, member_outputs, prune
@@ -25,9 +26,6 @@ from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Arrays, Inputs
 from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.onnx.torch_export import onnx_graph
-
-WEIGHTS = "weights.safetensors"
-"""In a folder of what was fitted: the network's weights."""
 
 OTHERWISE = "its inputs are prepared otherwise"
 """Why a network may not compute what its parent did, though it could."""

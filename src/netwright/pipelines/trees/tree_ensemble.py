@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import BrokenFile, Phrase, expected
+from netwright.files.run_layout import TREES
 from netwright.pipelines.interfaces import Arrays, Inputs
 from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.serialization import read_fields
 
-_FILE = "trees.safetensors"
 _DTYPES = {
     "feature": "int32", "threshold": "float32", "left": "int32", "right": "int32",
     "missing_left": "bool", "values": "float32", "output": "int32", "starts": "int64",
@@ -241,13 +241,13 @@ class TreeEnsemble:
         from safetensors.numpy import save_file
 
         arrays = {f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self)}
-        save_file(arrays, folder / _FILE)
+        save_file(arrays, folder / TREES)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """What `save` left in `folder`. Raises BrokenFile where a row would find no leaf."""
-        what = str(folder / _FILE)
-        loaded = cls(**read_fields(folder, _FILE, _DTYPES))
+        what = str(folder / TREES)
+        loaded = cls(**read_fields(folder, TREES, _DTYPES))
         if reason := loaded._fault():
             raise BrokenFile(expected(what, "whole trees", Phrase(reason)))
         return loaded
@@ -303,7 +303,7 @@ class GrowsTrees:
         if columns > inputs.shape[0] or len(ensemble.base) != inputs.outputs:
             got = Phrase(f"{len(ensemble.base)} of {columns} columns")
             rule = f"trees of {inputs.outputs} outputs and at most {inputs.shape[0]} columns"
-            raise BrokenFile(expected(str(folder / _FILE), rule, got))
+            raise BrokenFile(expected(str(folder / TREES), rule, got))
         return ensemble
 
 

@@ -15,14 +15,11 @@ from pathlib import Path
 
 from netwright.errors import RunError
 from netwright.files.folder import Folder
-from netwright.study.preparing import FOLDER as SUPERNET
+from netwright.files.run_layout import ABOUT, DATABASE, SUPERNET, TRIALS
 from netwright.study.storage.lock import FolderLock
 from netwright.study.storage.run_manifest import goes_on
-from netwright.study.storage.schema import BESIDE, FILE
-from netwright.trials.trial import ABOUT
+from netwright.study.storage.schema import BESIDE
 
-TRIALS = "trials"
-"""In a run folder: a folder for each trial, named by its number."""
 _TRIAL = re.compile("[1-9][0-9]{0,7}")
 
 
@@ -59,7 +56,7 @@ def clear(run: str | Path) -> None:
     if not folder.exists():
         return
     with FolderLock(folder):
-        for name in (FILE, *BESIDE, TRIALS, SUPERNET):
+        for name in (DATABASE, *BESIDE, TRIALS, SUPERNET):
             Folder(folder).remove(name)
 
 

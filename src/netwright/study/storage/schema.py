@@ -12,11 +12,10 @@ import sqlalchemy as sql
 
 from netwright.errors import BrokenFile, Phrase, expected, printable
 from netwright.files.folder import Folder
+from netwright.files.run_layout import DATABASE
 from netwright.study.storage.run_manifest import new_run
 
-FILE = "study.sqlite"
-"""The store's name in a run folder."""
-BESIDE = (f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal")
+BESIDE = (f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 """What SQLite puts beside it while it writes."""
 
 TABLES = sql.MetaData()
@@ -73,19 +72,19 @@ def check_files(folder: Folder, writes: bool) -> None:
             names a further file; it is too large; or it has a second name, under which it would
             be changed too (`writes`).
     """
-    for name in (FILE, *BESIDE):
+    for name in (DATABASE, *BESIDE):
         folder.check(name)
-    if folder.size(FILE) > MAX_DATABASE_BYTES:
+    if folder.size(DATABASE) > MAX_DATABASE_BYTES:
         rule = f"at most {MAX_DATABASE_BYTES:,} bytes"
-        raise BrokenFile(expected(str(folder.path / FILE), rule, folder.size(FILE)))
-    journal = f"{FILE}-journal"
+        raise BrokenFile(expected(str(folder.path / DATABASE), rule, folder.size(DATABASE)))
+    journal = f"{DATABASE}-journal"
     if folder.size(journal) and folder.ends_with(journal, _JOURNAL_END):
         rule = "a journal of this database alone"
         raise BrokenFile(expected(str(folder.path / journal), rule, Phrase("one of several")))
-    if writes and folder.links(FILE) > 1:
+    if writes and folder.links(DATABASE) > 1:
         fix = "Copy the folder, and use the copy."
         got = Phrase("one that has a second name elsewhere (a hard link)")
-        raise BrokenFile(expected(str(folder.path / FILE), "a file of its own", got, fix))
+        raise BrokenFile(expected(str(folder.path / DATABASE), "a file of its own", got, fix))
 
 
 class StepLimit:
@@ -196,4 +195,4 @@ def checked_rows(
 
 def size_of(folder: Folder) -> int:
     """Bytes of the database and of what SQLite has beside it."""
-    return sum(folder.size(name) for name in (FILE, *BESIDE))
+    return sum(folder.size(name) for name in (DATABASE, *BESIDE))

@@ -18,11 +18,11 @@ from sqlalchemy.pool import NullPool, Pool, StaticPool
 
 from netwright.errors import BrokenFile, RunError, expected, wording
 from netwright.files.folder import Folder
+from netwright.files.run_layout import DATABASE
 from netwright.study.storage import rows
 from netwright.study.storage.open_files import OpenFiles
 from netwright.study.storage.run_manifest import Identity, goes_on, new_run, other_folder
 from netwright.study.storage.schema import (
-    FILE,
     STUDY,
     TABLES,
     TRIALS,
@@ -72,7 +72,7 @@ class Store:
             store._check_version()
             identity.refuse_other(store.identity, folder)
             store._events = store._count_events()
-            store._files.add(folder / FILE)
+            store._files.add(folder / DATABASE)
         except BaseException:
             store.close()
             raise
@@ -82,7 +82,7 @@ class Store:
     def begun(cls, folder: Path) -> bool:
         """Whether there is a study, or a file that is none of ours; not where a run was killed
         before its first transaction was whole, which leaves a file without any table."""
-        if not Folder(folder).has(FILE):
+        if not Folder(folder).has(DATABASE):
             return False
         check_files(Folder(folder), writes=False)
         store = cls(folder, _reading_engine(folder))
@@ -94,8 +94,8 @@ class Store:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Opens read-only, also while a study writes; RunError when there is no study."""
-        if not Folder(folder).has(FILE):
-            raise RunError(f"{folder} must be the folder of a run, got one without {FILE}.")
+        if not Folder(folder).has(DATABASE):
+            raise RunError(f"{folder} must be the folder of a run, got one without {DATABASE}.")
         check_files(Folder(folder), writes=False)
         store = cls(folder, _reading_engine(folder))
         try:
@@ -126,7 +126,7 @@ class Store:
     def identity(self) -> Identity:
         """What the study was when it was created."""
         with _refusing():
-            return Identity.from_json(self._study["identity"], str(self.folder / FILE))
+            return Identity.from_json(self._study["identity"], str(self.folder / DATABASE))
 
     @property
     def created(self) -> str:
@@ -136,17 +136,17 @@ class Store:
     @property
     def seconds(self) -> float:
         """Wall time used by all runs of this folder, up to the last trial that started or ended."""
-        return rows.check_used(self._study["seconds"], str(self.folder / FILE))
+        return rows.check_used(self._study["seconds"], str(self.folder / DATABASE))
 
     def trials(self) -> list[Trial]:
         """All trials as they stand now, by id."""
         with _refusing():
-            return rows.trials_of(self._rows(), str(self.folder / FILE))
+            return rows.trials_of(self._rows(), str(self.folder / DATABASE))
 
     def events(self) -> list[Trial]:
         """Every start (as RUNNING) and end, in the order in which they happened."""
         with _refusing():
-            return rows.events_of(self._rows(), str(self.folder / FILE))
+            return rows.events_of(self._rows(), str(self.folder / DATABASE))
 
     def start(self, trial: Trial, seconds: float) -> None:
         """Records a trial that is about to be executed."""
@@ -174,7 +174,7 @@ class Store:
         """One transaction that writes; RunError where the file or its log has been deleted."""
         with self._begin() as connection:
             yield connection
-        self._files.add(self.folder / f"{FILE}-wal")  # the first transaction has made it
+        self._files.add(self.folder / f"{DATABASE}-wal")  # the first transaction has made it
         self._files.check()
 
     def _rows(self) -> list[Mapping[str, Any]]:
@@ -187,14 +187,14 @@ class Store:
                 left -= sum(len(cell) for cell in row.values() if isinstance(cell, str))
                 if left < 0 or len(found) > rows.MAX_TRIAL_ID:
                     raise _sentence(self.folder, None, "SQLITE_CORRUPT")
-        return checked_rows(found, TRIALS, str(self.folder / FILE))
+        return checked_rows(found, TRIALS, str(self.folder / DATABASE))
 
     @property
     def _study(self) -> Mapping[str, Any]:
         """The one row about the study itself."""
         with self._begin() as connection:
             found = connection.execute(sql.select(STUDY).limit(2)).mappings().all()
-        what = str(self.folder / FILE)
+        what = str(self.folder / DATABASE)
         if len(found) != 1:
             raise BrokenFile(expected(what, "of one study", len(found)))
         return checked_rows([dict(found[0])], STUDY, what)[0]
@@ -212,7 +212,7 @@ class Store:
         if not self._has_tables():
             again = wording(python="Run it again.", shell="Run its line again.")
             raise RunError(f"{self.folder} was stopped before it began. {again}")
-        what = str(self.folder / FILE)
+        what = str(self.folder / DATABASE)
         with self._begin() as connection:
             check_entries(connection, what)
         version = self._study["version"]
@@ -260,7 +260,7 @@ def _create(connection: sql.Connection, identity: Identity) -> None:
 
 def _writing_engine(folder: Path) -> sql.Engine:
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(folder / FILE, timeout=30)
+        return sqlite3.connect(folder / DATABASE, timeout=30)
 
     engine = _engine(folder, connect, StaticPool, "BEGIN IMMEDIATE")
 
@@ -274,13 +274,13 @@ def _writing_engine(folder: Path) -> sql.Engine:
 
 def _reading_engine(folder: Path) -> sql.Engine:
     def connect() -> sqlite3.Connection:
-        place = (folder.resolve() / FILE).as_uri()
+        place = (folder.resolve() / DATABASE).as_uri()
         connection = sqlite3.connect(f"{place}?mode=ro", uri=True, timeout=30)
         try:
             connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
         except sqlite3.OperationalError:
             connection.close()
-            if Folder(folder).has(f"{FILE}-wal"):
+            if Folder(folder).has(f"{DATABASE}-wal"):
                 raise  # there is more than the file itself holds
             # a folder that is not writable, so nobody writes meanwhile
             connection = sqlite3.connect(f"{place}?mode=ro&immutable=1", uri=True)
@@ -309,13 +309,13 @@ def _engine(folder: Path, connect: Any, pool: type[Pool], begin: str) -> sql.Eng
 
 def _reason(name: str) -> str:
     """What SQLite's error of this (extended) name means, and what to do; empty where unknown."""
-    busy = f"another program holds {FILE}. Close that program."
-    damaged = f"{FILE} is damaged. {new_run()}"
+    busy = f"another program holds {DATABASE}. Close that program."
+    damaged = f"{DATABASE} is damaged. {new_run()}"
     read_only = f"it is not writable. Change that, or: {other_folder()}"
     reasons = {
         "SQLITE_FULL": f"the disk is full. Make room; {goes_on()}.",
         "SQLITE_IOERR": f"the disk cannot be written. Check it; {goes_on()}.",
-        "SQLITE_NOTADB": f"{FILE} is not a database. {new_run()}",
+        "SQLITE_NOTADB": f"{DATABASE} is not a database. {new_run()}",
         "SQLITE_CORRUPT": damaged,
         "SQLITE_INTERRUPT": damaged,  # it took more steps than a whole file of its size
         "SQLITE_TOOBIG": damaged,
@@ -331,5 +331,5 @@ def _sentence(folder: Path, error: BaseException | None, name: str = "") -> RunE
     """What went wrong, in words; `name`: of the error, where SQLite has raised none."""
     reason = _reason(name or getattr(error, "sqlite_errorname", ""))
     if "no such table" in str(error) or "no such column" in str(error):
-        reason = f"{FILE} is not a study of netwright. {new_run()}"
+        reason = f"{DATABASE} is not a study of netwright. {new_run()}"
     return RunError(f"{folder} cannot be used: {reason or f'{error}.'} Finished trials are kept.")

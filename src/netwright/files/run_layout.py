@@ -1,0 +1,46 @@
+"""The names of all files and folders in a run folder.
+
+RUN/
+  study.sqlite            the log: identity, trials, events
+  model.onnx              what was delivered, with its card
+  delivered.json          which trial that is of
+  trials/ID/              what a trial has left; kept for the front, ensembles and parents
+    candidate.json        the candidate, for children
+    about.json            what its network takes, and what it inherited
+    pipeline.json         what the preparation has learnt, beside
+                          weights., trees. or linear.safetensors, or the library's model.json
+    validation.npy        predictions for the validation rows, or over folds:
+    held-out.npy          a prediction for each row
+    fold-0/, fold-1/...   what each fold has fitted, and seconds.json
+    curve.json            losses by epoch
+    model.onnx            the exported file, and checked.json: how it was checked and measured
+  supernet/               checkpoints (state.safetensors), shortlist.json, progress.json, and
+                          policy.json: the sub-networks that a policy has proposed
+"""
+
+from __future__ import annotations
+
+DATABASE = "study.sqlite"
+MODEL = "model.onnx"
+DELIVERED = "delivered.json"
+TRIALS = "trials"
+SUPERNET = "supernet"
+
+CANDIDATE = "candidate.json"
+ABOUT = "about.json"
+PIPELINE = "pipeline.json"
+WEIGHTS = "weights.safetensors"
+TREES = "trees.safetensors"
+LINEAR = "linear.safetensors"
+VALIDATION = "validation.npy"
+HELD_OUT = "held-out.npy"
+FOLD = "fold-"
+"""Before the number of the fold."""
+SECONDS = "seconds.json"
+CURVE = "curve.json"
+CHECKED = "checked.json"
+
+CHECKPOINT = "state.safetensors"
+SHORTLIST = "shortlist.json"
+PROGRESS = "progress.json"
+POLICY = "policy.json"
