@@ -19,6 +19,9 @@ check: .venv/developing  ## style, types, floors, public names
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_public_names.py
 
+listings: .venv/developing  ## write what follows from the catalog: public names, docs/catalog.md
+	$(BIN)/python scripts/listings.py
+
 format: .venv/developing  ## write the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -37,4 +40,4 @@ clean:  ## remove what was installed and built here
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[parquet,boost,plots,peers,dev]'
 	touch $@
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check listings format clean

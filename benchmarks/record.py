@@ -28,7 +28,6 @@ import numpy as np
 import pandas as pd
 
 import netwright as nw
-from netwright.automl import supernet_methods as methods
 from netwright.automl.effort import Effort
 from netwright.automl.goal import Goal
 from netwright.automl.names import BLACK_BOX, SUPERNETS, strategy
@@ -225,7 +224,8 @@ def supernets() -> Iterator[tuple[str, Callable[[Path], Line]]]:
     space = Space(ImagePipeline(Training(network, lr=OneOf(0.003, 0.01), epochs=2, batch_size=50)))
 
     def search(name: str, run: Path) -> Line:
-        made: OneShot = getattr(methods, SUPERNETS[name].partition(":")[2])
+        made = strategy(name)
+        assert isinstance(made, OneShot)
         made = replace(made, candidates=2, method=shortened(made.method))
         study = Study(
             space, task=task_of("images"), strategy=made, objectives=("log_loss", "parameters"),

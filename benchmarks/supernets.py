@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netwright.automl import supernet_methods as methods
+from netwright.automl.names import strategy
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
@@ -81,7 +81,7 @@ class Setting:
 
 
 def named(name: str) -> Gradient:
-    found = getattr(methods, name.upper())
+    found = strategy(name)
     assert isinstance(found, OneShot)
     assert isinstance(found.method, Gradient)
     return found.method

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from netwright.trials.losses import auc, loss_of
+from netwright.trials.losses import loss_of
 from netwright.trials.metrics import Kind, score
+from netwright.trials.scores import area_of
 from task_tools import noisy
 
 
@@ -19,7 +20,7 @@ def rng() -> np.random.Generator:
 def test_the_area_is_that_of_scikit_learn(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=500)
     for ranked in (rng.normal(size=500), rng.integers(4, size=500), np.zeros(500)):
-        assert auc(ranked, truth) == pytest.approx(roc_auc_score(truth, ranked))
+        assert area_of(ranked, truth == 1) == pytest.approx(roc_auc_score(truth, ranked))
 
 
 @pytest.mark.parametrize("name", ["auc", "log_loss", "accuracy", "f1"])

@@ -1,64 +1,23 @@
-"""Strategies by name, for the command line; in Python, objects are passed."""
+"""Strategies and other things by name, for the command line; in Python, objects are passed."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from netwright import catalog
 from netwright.errors import InputError, closest, expected
 from netwright.interfaces.checks import as_algorithm
 from netwright.interfaces.strategy import Algorithm
 
-SUPERNETS: Mapping[str, str] = {
-    "darts": "netwright.automl.supernet_methods:DARTS",
-    "darts2": "netwright.automl.supernet_methods:DARTS2",
-    "pcdarts": "netwright.automl.supernet_methods:PCDARTS",
-    "betadarts": "netwright.automl.supernet_methods:BETADARTS",
-    "gdas": "netwright.automl.supernet_methods:GDAS",
-    "snas": "netwright.automl.supernet_methods:SNAS",
-    "drnas": "netwright.automl.supernet_methods:DRNAS",
-    "fairdarts": "netwright.automl.supernet_methods:FAIRDARTS",
-    "fbnet": "netwright.automl.supernet_methods:FBNET",
-    "proxyless": "netwright.automl.supernet_methods:PROXYLESS",
-    "spos": "netwright.automl.supernet_methods:SPOS",
-    "fairnas": "netwright.automl.supernet_methods:FAIRNAS",
-    "sandwich": "netwright.automl.supernet_methods:SANDWICH",
-    "enas": "netwright.automl.supernet_methods:ENAS",
-}
+SUPERNETS = tuple(row.name for row in catalog.SUPERNETS)
 """Those that train a network of shared weights first."""
-
-STRATEGIES: Mapping[str, str] = {
-    "bayesian": "netwright.strategies.bayesian.search:Bayesian",
-    "random": "netwright.strategies.random:RandomSearch",
-    "evolution": "netwright.strategies.evolution.regularized:RegularizedEvolution",
-    "genetic": "netwright.strategies.evolution.genetic:Genetic",
-    "nsga2": "netwright.strategies.evolution.genetic:NSGA2",
-    "differential": "netwright.strategies.evolution.differential:DifferentialEvolution",
-    "local": "netwright.strategies.local:LocalSearch",
-    "reinforce": "netwright.strategies.reinforcement.policy_gradient:Reinforce",
-    "ppo": "netwright.strategies.reinforcement.policy_gradient:PPO",
-    "tpe": "netwright.strategies.bayesian.tpe:TPE",
-    "bananas": "netwright.strategies.bayesian.bananas:Bananas",
-    "npenas": "netwright.strategies.bayesian.bananas:Npenas",
-    "halving": "netwright.strategies.multi_fidelity.halving:SuccessiveHalving",
-    "asha": "netwright.strategies.multi_fidelity.asha:ASHA",
-    "hyperband": "netwright.strategies.multi_fidelity.halving:Hyperband",
-    "bohb": "netwright.strategies.multi_fidelity.halving:BOHB",
-    "dehb": "netwright.strategies.multi_fidelity.halving:DEHB",
-    **SUPERNETS,
-}
-"""Name -> where the settings of the algorithm are; from here their defaults."""
-
-BLACK_BOX = tuple(name for name in STRATEGIES if name not in SUPERNETS)
+BLACK_BOX = tuple(row.name for row in catalog.BLACK_BOX)
 """Those that see candidates and results only: on tables, too."""
-
-WRAPPERS = ("halving", "asha", "hyperband")
-"""Those that take their candidates from another: ``asha+evolution``."""
-
-DEFAULT = "bayesian"
+STRATEGIES = {row.name: row.place for row in (*catalog.BLACK_BOX, *catalog.SUPERNETS)}
+"""Name -> where the settings of the algorithm are; from here their defaults."""
 
 
 def strategy(name: str) -> Algorithm:
@@ -70,18 +29,35 @@ def strategy(name: str) -> Algorithm:
     """
     outer, plus, inner = name.partition("+")
     if plus:
-        if outer not in WRAPPERS:
-            known = ", ".join(WRAPPERS)
+        if outer not in catalog.WRAPPERS:
+            known = ", ".join(catalog.WRAPPERS)
             raise InputError(f"strategy before + must be one of {known}, got {outer!r}.")
         if inner in SUPERNETS:
             rule = "one that needs no supernet"
             raise InputError(expected("strategy after +", rule, inner, "Try bayesian."))
-        return as_algorithm(imported(STRATEGIES[outer], "strategy")(strategy(inner)))
-    place = STRATEGIES.get(name, name)
-    if ":" not in place:
+        return as_algorithm(of_catalog(STRATEGIES[outer])(strategy(inner)))
+    if name in SUPERNETS:
+        return _one_shot(of_catalog(STRATEGIES[name]))
+    if name in STRATEGIES:
+        return as_algorithm(of_catalog(STRATEGIES[name]))
+    if ":" not in name:
         fix = closest(name, STRATEGIES) or f"Known: {', '.join(STRATEGIES)}; or module:Object."
         raise InputError(f"strategy must be a known name or module:Object, got {name!r}. {fix}")
-    return as_algorithm(imported(place, "strategy"))
+    return as_algorithm(imported(name, "strategy"))
+
+
+def _one_shot(method: Any) -> Algorithm:
+    """A strategy of shared weights: as it is, or from a relaxation or a sampler by itself."""
+    from netwright.evaluators.one_shot.supernet_search import settings_of
+    from netwright.strategies.oneshot import OneShot
+
+    return method if isinstance(method, OneShot) else OneShot(settings_of(method()))
+
+
+def of_catalog(place: str) -> Any:
+    """The object of a row of the catalog."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"netwright.{module}"), name)
 
 
 def imported(place: str, what: str) -> Any:

@@ -23,6 +23,7 @@ from netwright.automl.tabular.families import NETWORKS, check_families, family_n
 from netwright.automl.tabular.schedule import schedule
 from netwright.automl.task_metadata import Brief
 from netwright.automl.time_sharing import n_folds, time_budget
+from netwright.catalog import DEFAULT_STRATEGY
 from netwright.data.task import Task, summary
 from netwright.errors import InputError, check_whole, expected
 from netwright.evaluators.defaults import cross_validation_for, evaluator_for
@@ -53,7 +54,7 @@ def fit(
     goal: Goal = Goal(),
     effort: Effort = Effort(),
     *,
-    strategy: str | Any = names.DEFAULT,
+    strategy: str | Any = DEFAULT_STRATEGY,
     families: str | Sequence[str] = (),
     seed: int = 0,
     run: str | Path | None = None,
@@ -114,7 +115,7 @@ def open_study(
     goal: Goal,
     effort: Effort,
     *,
-    strategy: str | Any = names.DEFAULT,
+    strategy: str | Any = DEFAULT_STRATEGY,
     families: str | Sequence[str] = (),
     seed: int = 0,
     run: str | Path | None = None,

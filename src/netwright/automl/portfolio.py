@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from netwright import catalog
 from netwright.automl.image.portfolio import image_configs
 from netwright.automl.tabular.default_configs import table_wishes
 from netwright.automl.task_metadata import Brief
@@ -22,10 +23,7 @@ def portfolio(space: Space[Any], brief: Brief, without: str = "") -> list[Candid
     return _cheapest_first(list(dict.fromkeys(completed(space, wish) for wish in wishes)))
 
 
-_CHEAPEST = (
-    "linear", "lightgbm", "histogram", "xgboost", "extra_trees", "forest", "catboost", "network",
-    "tabm", "realmlp",
-)  # fmt: skip
+_CHEAPEST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: row.rank)]
 """Families by how soon a first model is there, on most tables."""
 
 

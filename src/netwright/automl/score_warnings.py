@@ -16,8 +16,9 @@ from netwright.data.columns import Column
 from netwright.data.task import Images, Table, Task
 from netwright.errors import wording
 from netwright.pipelines.preprocessing.encoders import TargetMeans
-from netwright.trials.losses import auc, loss_of, predicted
+from netwright.trials.losses import loss_of, predicted
 from netwright.trials.metrics import METRICS, score
+from netwright.trials.scores import area_of
 from netwright.trials.trial import CONSTANT, Metrics, Trial
 
 _GIVES_AWAY = 0.995
@@ -187,7 +188,7 @@ def _tells(orders: NDArray[np.float64], target: NDArray[Any], classes: int) -> b
         ranks = pd.Series(orders[:, 0]).rank(), pd.Series(target).rank()
         return abs(float(ranks[0].corr(ranks[1]))) > _GIVES_AWAY
     for number in range(classes):
-        area = auc(orders[:, min(number, orders.shape[1] - 1)], (target == number).astype(np.int64))
+        area = area_of(orders[:, min(number, orders.shape[1] - 1)], target == number)
         if max(area, 1 - area) <= _GIVES_AWAY:
             return False  # one class that it does not tell is enough
     return True

@@ -6,12 +6,15 @@ import json
 import signal
 import sys
 import time as clock
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import netwright
+from netwright import catalog
+from netwright.catalog import DEFAULT_STRATEGY
 from netwright.errors import (
     InputError,
     NetwrightError,
@@ -48,6 +51,10 @@ def _option(help_: str, *names: str) -> Any:
     return typer.Option(*names, help=help_, show_default=False)
 
 
+def _names(rows: Iterable[catalog.Entry | catalog.Family]) -> str:
+    return ", ".join(row.name for row in rows)
+
+
 Data = Annotated[
     str, typer.Argument(help="CSV, TSV, parquet, .npz, image folder, or a built-in name.")
 ]
@@ -74,17 +81,15 @@ StrategyName = Annotated[
     str,
     typer.Option(
         "--strategy",
-        help="bayesian, bananas, npenas, tpe, evolution, genetic, nsga2, differential, local, "
-        "reinforce, ppo, random, halving, asha, hyperband, bohb, dehb; asha+evolution: asha over "
-        "evolution; by supernet: darts, darts2, pcdarts, gdas, snas, drnas, betadarts, fairdarts, "
-        "proxyless, fbnet, spos, fairnas, sandwich, enas; or module:Object.",
+        help=f"{_names(catalog.BLACK_BOX)}; asha+evolution: asha over evolution; by supernet: "
+        f"{_names(catalog.SUPERNETS)}; or module:Object.",
     ),
 ]
 Families = Annotated[
     str | None,
     _option(
-        "For tables, joined by commas: lightgbm, catboost, xgboost, histogram, extra_trees, forest, "
-        "linear, realmlp, tabm, network.  [default: all that are installed]"
+        f"For tables, joined by commas: {_names(catalog.FAMILIES)}.  "
+        "[default: all that are installed]"
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
@@ -188,7 +193,7 @@ def fit(
     until: Until = None,
     kind: KindName = None,
     missing_label: MissingLabels = None,
-    strategy: StrategyName = "bayesian",
+    strategy: StrategyName = DEFAULT_STRATEGY,
     families: Families = None,
     seed: Seed = 0,
     workers: Workers = 0,
@@ -292,10 +297,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Compare strategies on a TABLE of evaluated candidates. The same line again goes on."""
-    from netwright.automl.names import DEFAULT
     from netwright.cli.bench import Place, Table, Terms, bench
 
-    default = ",".join(dict.fromkeys(("random", "evolution", DEFAULT)))
+    default = ",".join(dict.fromkeys(("random", "evolution", DEFAULT_STRATEGY)))
     terms = Terms(
         evaluations, clock_, fidelity, search or (), report or (), limit or (), reference or (),
         until_found,

@@ -19,8 +19,9 @@ from netwright.data.task import Kind
 from netwright.pipelines.ensemble_selection import GreedySelection, average, halves
 from netwright.pipelines.weighted_ensemble import tempered
 from netwright.trials.ensemble import EnsembleSpec
-from netwright.trials.losses import OF_LABELS, Loss, Predictions, log_loss, loss_of, predicted
-from netwright.trials.metrics import labelled, score, score_labels
+from netwright.trials.losses import Loss, log_loss, loss_of, predicted
+from netwright.trials.metrics import METRICS, score
+from netwright.trials.scores import Comparison, Predictions, labelled
 from netwright.trials.trial import Metrics, Trial
 
 _LIBRARY = 16
@@ -234,7 +235,7 @@ def _judged(
         if metric == "log_loss":
             temperature = fit_temperature(sure, truth)
         mixed = sure = tempered(sure, temperature)
-        if kind == "binary" and metric in OF_LABELS:
+        if kind == "binary" and METRICS[metric].of_labels:
             threshold = fit_threshold(sure[:, 1], truth, metric)
     metrics = score(kind, truth.target, mixed, threshold, truth.weights)
     metrics["folds"] = float(max(one.folds for one in chosen))
@@ -274,9 +275,13 @@ def fit_threshold(second: NDArray[np.float32], truth: Truth, metric: str) -> flo
     if n < _LEAST_ROWS:
         return 0.5
 
+    score_of = METRICS[metric].score
+    assert score_of  # it judges labels
+
     def value(rows: NDArray[np.int64], threshold: float) -> float:
-        some = truth.of(rows)
-        return score_labels(some.target, labelled(second[rows], threshold), 2, some.weights)[metric]
+        some, labels = truth.of(rows), labelled(second[rows], threshold)
+        none = np.empty((0, 2), np.float32)  # labels alone count
+        return score_of(Comparison(some.target, none, weights=some.weights, labels=labels))
 
     def best(rows: NDArray[np.int64]) -> float:
         ends = np.unique(np.quantile(second[rows], np.linspace(0.01, 0.99, _THRESHOLDS)))

@@ -80,7 +80,9 @@ def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
     extras = ALL if set(NEEDS) <= set(known) else PLAIN
     chosen = made["lists"][without if without in made["lists"] else ""][extras]
     found = [made["configs"][number] for number in chosen]
-    rest = [(name, HAND_MADE[name][0]) for name in known if name not in {f for f, _ in found}]
+    rest = [
+        (name, HAND_MADE.get(name, ({},))[0]) for name in known if name not in {f for f, _ in found}
+    ]
     found = [(name, wishes) for name, wishes in [*found, *rest] if name in known]
     return [_wishes(name, wishes, alone=len(known) == 1) for name, wishes in found]
 

@@ -6,14 +6,16 @@ Gorishniy et al. 2025 (2410.24210, appendix D), narrowed to what pays in minutes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
+from netwright import catalog
+from netwright.automl.names import of_catalog
 from netwright.automl.task_metadata import Brief, epochs, patience
 from netwright.errors import InputError, closest, expected
 from netwright.networks.layers.basic import Activation_, Dropout, Linear, Network, Skip
+from netwright.networks.tabular import recipes
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
-from netwright.networks.tabular.recipes import realmlp, tabm
 from netwright.networks.training.optimizers import AdamW
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Cosine, OneCycle
@@ -26,8 +28,10 @@ from netwright.pipelines.trees.boosting import CatBoost, HistogramBoosting, Ligh
 from netwright.pipelines.trees.forests import ExtraTrees, RandomForest
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 
-NEEDS = {"catboost": "catboost", "xgboost": "xgboost"}
-"""Families that an extra brings."""
+NEEDS = {row.name: row.needs for row in catalog.FAMILIES if row.needs}
+"""Families that an extra brings, and the module that it has."""
+NETWORKS = tuple(row.name for row in catalog.FAMILIES if row.searched)
+"""Families whose architecture is searched."""
 _TREES, _LEAVES = 200, 300_000
 """Trees of a forest, and leaves of them all; of one fitted on one of several folds twice its share:
 the average has all of them."""
@@ -35,7 +39,7 @@ the average has all of them."""
 
 def known_families() -> tuple[str, ...]:
     """The families that this installation has."""
-    return tuple(name for name in _FAMILIES if name not in NEEDS or find_spec(NEEDS[name]))
+    return tuple(row.name for row in catalog.FAMILIES if not row.needs or find_spec(row.needs))
 
 
 def family_names(given: object) -> tuple[str, ...]:
@@ -63,7 +67,8 @@ def check_families(wanted: Sequence[str]) -> tuple[str, ...]:
 
 def families(brief: Brief) -> Mapping[str, TablePipeline]:
     """A pipeline for each of the brief's families, every choice open."""
-    return {name: _FAMILIES[name](brief) for name in check_families(brief.families)}
+    places = {row.name: row.place for row in catalog.FAMILIES}
+    return {name: of_catalog(places[name])(brief) for name in check_families(brief.families)}
 
 
 def _for_trees(brief: Brief, model: object) -> TablePipeline:
@@ -122,7 +127,8 @@ def _target(brief: Brief) -> TargetScale:
     return OneOf("plain", "log") if brief.logs else "plain"
 
 
-def _lightgbm(brief: Brief) -> TablePipeline:
+def lightgbm(brief: Brief) -> TablePipeline:
+    """LightGBM: trees grown leaf by leaf."""
     return _for_trees(
         brief,
         LightGBM(
@@ -137,7 +143,8 @@ def _lightgbm(brief: Brief) -> TablePipeline:
     )
 
 
-def _catboost(brief: Brief) -> TablePipeline:
+def catboost(brief: Brief) -> TablePipeline:
+    """CatBoost: trees whose levels split alike."""
     return _for_trees(
         brief,
         CatBoost(
@@ -150,7 +157,8 @@ def _catboost(brief: Brief) -> TablePipeline:
     )
 
 
-def _xgboost(brief: Brief) -> TablePipeline:
+def xgboost(brief: Brief) -> TablePipeline:
+    """XGBoost: trees grown level by level."""
     return _for_trees(
         brief,
         XGBoost(
@@ -164,7 +172,8 @@ def _xgboost(brief: Brief) -> TablePipeline:
     )
 
 
-def _histogram(brief: Brief) -> TablePipeline:
+def histogram(brief: Brief) -> TablePipeline:
+    """scikit-learn's boosted trees."""
     return _for_trees(
         brief,
         HistogramBoosting(
@@ -173,12 +182,14 @@ def _histogram(brief: Brief) -> TablePipeline:
     )
 
 
-def _extra_trees(brief: Brief) -> TablePipeline:
+def extra_trees(brief: Brief) -> TablePipeline:
+    """Averaged trees with random thresholds."""
     shares = (0.7, 0.4, 1.0) if brief.kind == "regression" else (None, 0.4, 0.8)
     return _for_forests(brief, ExtraTrees, *shares)
 
 
-def _forest(brief: Brief) -> TablePipeline:
+def forest(brief: Brief) -> TablePipeline:
+    """Averaged trees."""
     shares = (0.4, 0.7) if brief.kind == "regression" else (None, 0.4, 0.8)
     return _for_forests(brief, RandomForest, *shares)
 
@@ -187,19 +198,22 @@ def _share(brief: Brief, whole: int) -> int:
     return round(whole * min(1.0, 2 / max(1, brief.folds)))
 
 
-def _linear(brief: Brief) -> TablePipeline:
+def linear(brief: Brief) -> TablePipeline:
+    """Logistic regression or ridge."""
     return _for_networks(brief, LinearModel())
 
 
-def _realmlp(brief: Brief) -> TablePipeline:
-    return _for_networks(brief, realmlp(brief.rows, regression=brief.kind == "regression"))
+def realmlp(brief: Brief) -> TablePipeline:
+    """RealMLP, with open width, dropout and embedding."""
+    return _for_networks(brief, recipes.realmlp(brief.rows, regression=brief.kind == "regression"))
 
 
-def _tabm(brief: Brief) -> TablePipeline:
-    return _for_networks(brief, tabm(brief.rows, regression=brief.kind == "regression"))
+def tabm(brief: Brief) -> TablePipeline:
+    """TabM: members that share most weights."""
+    return _for_networks(brief, recipes.tabm(brief.rows, regression=brief.kind == "regression"))
 
 
-def _network(brief: Brief) -> TablePipeline:
+def network(brief: Brief) -> TablePipeline:
     """Columns embedded or as they are, then dense layers: sizes and all open."""
     passes = epochs(brief.rows, most=100)
     recipe = Training(
@@ -225,12 +239,3 @@ def table_network() -> Network:
         Dropout(OneOf(0.0, 0.1, 0.25)),
     )
     return (Columns(numeric, coded), Repeat(layer, times=Integer(1, 4)), Linear())
-
-
-_FAMILIES: Mapping[str, Callable[[Brief], TablePipeline]] = {
-    "lightgbm": _lightgbm, "catboost": _catboost, "xgboost": _xgboost, "histogram": _histogram,
-    "extra_trees": _extra_trees, "forest": _forest, "linear": _linear, "realmlp": _realmlp,
-    "tabm": _tabm, "network": _network,
-}  # fmt: skip
-NETWORKS = ("realmlp", "tabm", "network")
-"""Families whose architecture is searched."""

@@ -71,6 +71,21 @@ class _Plan:
         return cls(len(supernet.options), held, values)
 
 
+def settings_of(method: Any) -> Gradient | SinglePath:
+    """A search over shared weights with its settings: a relaxation or a sampler by itself has the
+    usual ones. Raises InputError for anything else."""
+    if isinstance(method, Gradient | SinglePath):
+        return method
+    if isinstance(method, Sampled):
+        return SinglePath(method)
+    if hasattr(method, "penalty"):
+        return Gradient(method)
+    if hasattr(method, "step"):
+        return SinglePath(Sampled(method))
+    rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
+    raise InputError(expected("method", rule, Phrase(repr(method))))
+
+
 @dataclass(frozen=True)
 class SupernetSearch:
     """Trains a supernet of the space's network on the task's training rows, by `method`.
@@ -102,17 +117,7 @@ class SupernetSearch:
     @cached_property
     def settings(self) -> Gradient | SinglePath:
         """The method with its settings; a relaxation or a sampler by itself has the usual ones."""
-        method: Any = self.method
-        if isinstance(method, Gradient | SinglePath):
-            return method
-        if isinstance(method, Sampled):
-            return SinglePath(method)
-        if hasattr(method, "penalty"):
-            return Gradient(method)
-        if hasattr(method, "step"):
-            return SinglePath(Sampled(method))
-        rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
-        raise InputError(expected("method", rule, Phrase(repr(method))))
+        return settings_of(self.method)
 
     @cached_property
     def held(self) -> Mapping[str, str]:

@@ -1,0 +1,170 @@
+"""How each metric of predictions is computed: one function a metric, of a `Comparison`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Predictions = NDArray[np.floating]
+Weights = NDArray[np.floating] | None
+_EDGE = 1e-15
+"""Probabilities are not taken for less: one row cannot decide by itself."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Predictions beside the truth, with what several metrics need computed once.
+
+    Args:
+        target: (n,) class numbers, or values.
+        prediction: (n, classes) probabilities, or (n,) values.
+        threshold: of two classes, the probability from which on a row is labelled as the second.
+        weights: (n,) how much each row counts; None: all alike.
+        labels: (n,) class numbers in place of those that follow from the prediction.
+    """
+
+    target: NDArray[Any]
+    prediction: Predictions
+    threshold: float = 0.5
+    weights: Weights = None
+    labels: NDArray[np.int64] | None = None
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are; 0 for values."""
+        return self.prediction.shape[1] if self.prediction.ndim == 2 else 0
+
+    @cached_property
+    def label(self) -> NDArray[np.int64]:
+        """(n,) the class that each row is labelled as."""
+        if self.labels is not None:
+            return self.labels
+        if self.threshold != 0.5 and self.n_classes == 2:
+            return labelled(self.prediction[:, 1], self.threshold)
+        return self.prediction.argmax(1)
+
+    @cached_property
+    def confusion(self) -> NDArray[np.float64]:
+        """(truth, label) the rows of each pair, or their weight."""
+        pairs, k = self.target * self.n_classes + self.label, self.n_classes
+        return np.bincount(pairs, self.weights, minlength=k**2).reshape(k, k).astype(float)
+
+    @cached_property
+    def error(self) -> NDArray[np.floating]:
+        """(n,) what each value is too high."""
+        return np.asarray(self.prediction - self.target)
+
+    def mean(self, values: NDArray[Any]) -> float:
+        """By weight."""
+        return float(np.average(values, weights=self.weights))
+
+
+def labelled(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
+    """(rows,) 1 where the second class, of these probabilities, is the label."""
+    return (chance >= np.float32(threshold)).astype(np.int64)
+
+
+def accuracy(c: Comparison) -> float:
+    """Share of rows labelled right."""
+    return float(c.confusion.diagonal().sum() / c.confusion.sum())
+
+
+def balanced_accuracy(c: Comparison) -> float:
+    """Recall, averaged over the classes that there are."""
+    right, truth = c.confusion.diagonal(), c.confusion.sum(1)
+    present = truth > 0
+    return float((right[present] / truth[present]).mean())
+
+
+def f1(c: Comparison) -> float:
+    """F1, averaged over the classes that there are or that were predicted."""
+    right, truth, said = c.confusion.diagonal(), c.confusion.sum(1), c.confusion.sum(0)
+    present = truth > 0
+    found = 2 * right / np.where(truth + said > 0, truth + said, 1)
+    return float(found[present | (said > 0)].mean())
+
+
+def log_loss(c: Comparison) -> float:
+    """Mean negative log probability of the truth."""
+    truth_probability = c.prediction[np.arange(len(c.target)), c.target]
+    return c.mean(-np.log(np.clip(truth_probability, _EDGE, 1)))
+
+
+def auc(c: Comparison) -> float:
+    """Area under the ROC curve: one class against the rest, averaged."""
+    from sklearn.metrics import roc_auc_score
+
+    p, weights = np.asarray(c.prediction, float), c.weights
+    if not (np.bincount(c.target, weights, minlength=c.n_classes) > 0).all():
+        weights = None  # there is no area of a class that does not count
+    ranked = p[:, 1] if c.n_classes == 2 else p
+    if c.n_classes > 2:  # float32 rows may miss one by 1e-7, which scikit-learn refuses
+        ranked = ranked / ranked.sum(1, keepdims=True)
+    return float(roc_auc_score(c.target, ranked, multi_class="ovr", sample_weight=weights))
+
+
+def has_all_classes(target: NDArray[Any], n_classes: int, weights: Weights = None) -> bool:
+    """Whether there are rows of each class: else there is no area."""
+    return bool((np.bincount(target, minlength=n_classes) > 0).all())
+
+
+def rmse(c: Comparison) -> float:
+    """Root of the mean squared error."""
+    return float(np.sqrt(c.mean(c.error**2)))
+
+
+def mae(c: Comparison) -> float:
+    """Mean absolute error."""
+    return c.mean(np.abs(c.error))
+
+
+def r2(c: Comparison) -> float:
+    """Share of the variance explained."""
+    return 1.0 - c.mean(c.error**2) / _variance(c.target, c.weights)
+
+
+def varies(target: NDArray[Any], n_classes: int, weights: Weights = None) -> bool:
+    """Whether the values differ: else there is no variance to explain."""
+    return _variance(np.asarray(target, float), weights) > 0
+
+
+def _variance(values: NDArray[np.floating], weights: Weights) -> float:
+    mean = float(np.average(values, weights=weights))
+    return float(np.average((values - mean) ** 2, weights=weights))
+
+
+def auc_by_ranks(c: Comparison) -> float:
+    """Area under the ROC curve of two classes, from ranks.
+
+    A fast path for ensembles, which ask thousands of times: `auc` spends most of its time on checks.
+    """
+    return area_of(c.prediction[:, 1], c.target == 1, c.weights)
+
+
+def area_of(
+    ranked: NDArray[np.floating], positive: NDArray[np.bool_], weights: Weights = None
+) -> float:
+    """The chance that a positive row ranks above another, ties half; .5 where all are of one kind."""
+    many, others = int(positive.sum()), int((~positive).sum())
+    if not many or not others:
+        return 0.5
+    if weights is not None:
+        return _weighted_auc(ranked, positive, weights)
+    _, place, counts = np.unique(ranked, return_inverse=True, return_counts=True)
+    rank = np.cumsum(counts) - (counts - 1) / 2  # the middle of its ties
+    return float((rank[place[positive]].sum() - many * (many + 1) / 2) / (many * others))
+
+
+def _weighted_auc(
+    ranked: NDArray[np.floating], positive: NDArray[np.bool_], weights: NDArray[np.floating]
+) -> float:
+    """The weight of pairs in the right order, ties half, as a share of that of all pairs."""
+    _, place = np.unique(ranked, return_inverse=True)
+    low, high = (np.bincount(place, weights * of) for of in (~positive, positive))
+    pairs = low.sum() * high.sum()
+    below = np.cumsum(low) - low / 2
+    return float((high * below).sum() / pairs) if pairs > 0 else 0.5

@@ -1,0 +1,87 @@
+"""Each row of the catalog says where a thing is; help, docs and public names follow from the rows."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import netwright
+from netwright import catalog
+from netwright.automl.names import of_catalog
+from netwright.automl.tabular.families import known_families
+
+KINDS = (
+    catalog.BLACK_BOX, catalog.SUPERNETS, catalog.LAYERS, catalog.PREPROCESSING,
+    catalog.AUGMENTATIONS,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def listings() -> ModuleType:
+    path = Path(__file__).parent.parent / "scripts" / "listings.py"
+    spec = importlib.util.spec_from_file_location("listings", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def names(rows: Iterable[catalog.Entry | catalog.Family]) -> list[str]:
+    return [row.name for row in rows]
+
+
+@pytest.mark.parametrize("row", [row for rows in KINDS for row in rows], ids=lambda row: row.name)
+def test_a_row_names_an_object_and_its_public_name(row: catalog.Entry) -> None:
+    found = of_catalog(row.place)
+    if row.public:
+        assert getattr(netwright, row.place.partition(":")[2]) is found
+    assert row.help
+    assert not row.help.endswith(".")
+
+
+@pytest.mark.parametrize("row", catalog.FAMILIES, ids=lambda row: row.name)
+def test_a_family_has_a_pipeline_and_a_model(row: catalog.Family) -> None:
+    assert callable(of_catalog(row.place))
+    if row.model:
+        assert getattr(netwright, row.model.partition(":")[2]) is of_catalog(row.model)
+    assert row.name in known_families() or row.needs
+
+
+@pytest.mark.parametrize("rows", [*KINDS, catalog.FAMILIES])
+def test_names_are_unique(rows: tuple[catalog.Entry, ...]) -> None:
+    assert len(set(names(rows))) == len(rows)
+
+
+def test_no_two_families_are_as_soon_ready() -> None:
+    assert sorted(row.rank for row in catalog.FAMILIES) == list(range(1, len(catalog.FAMILIES) + 1))
+
+
+def test_wrappers_and_the_default_are_strategies() -> None:
+    assert {*catalog.WRAPPERS, catalog.DEFAULT_STRATEGY} <= set(names(catalog.BLACK_BOX))
+
+
+def test_public_names_and_the_page_are_those_of_the_rows(listings: ModuleType) -> None:
+    """When this fails: make listings."""
+    stub = Path(netwright.__file__).with_suffix(".pyi")
+    assert stub.read_text() == listings.public_names()
+    assert (listings.ROOT / "docs" / "catalog.md").read_text() == listings.page()
+
+
+def test_the_help_names_all_strategies_and_families(capsys: pytest.CaptureFixture[str]) -> None:
+    from netwright.cli.app import main
+
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    text = capsys.readouterr().out
+    words = set(text.replace(",", " ").replace(";", " ").replace(".", " ").split())
+    assert words.issuperset(names(catalog.BLACK_BOX) + names(catalog.SUPERNETS))
+    assert words.issuperset(names(catalog.FAMILIES))
+
+
+def test_a_bar_in_a_help_line_does_not_end_a_cell(listings: ModuleType) -> None:
+    assert listings.table(("a", "b"), [("x", "|w|")]).splitlines()[-1] == "| `x` | \\|w\\| |"
