@@ -29,9 +29,10 @@ import pandas as pd
 
 import netwright as nw
 from netwright.automl.effort import Effort
+from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
+from netwright.automl.method import Method
 from netwright.automl.names import BLACK_BOX, SUPERNETS, strategy
-from netwright.automl.plan import fit
 from netwright.bench.protocol import Judge, Protocol, objective_of
 from netwright.bench.race import race
 from netwright.data.builtin import load_builtin
@@ -199,8 +200,8 @@ def delivered(
 ) -> Line:
     """A whole search and its delivery."""
     outcome = fit(
-        task, goal or Goal(), Effort(trials=trials, workers=1), strategy=name, families=families,
-        run=run, verbose=False,
+        task, goal or Goal(), Effort(trials=trials, workers=1), Method(name, families), run=run,
+        verbose=False,
     )  # fmt: skip
     space = outcome.study.space
     rows = task.features.take(task.validation)

@@ -61,6 +61,9 @@ def page() -> str:
         ),
         "## Layers",
         entries("layer", catalog.LAYERS),
+        "## Spaces for images\n\n`--space` takes one of these, or `module:Object`: your own, also for "
+        "tables.",
+        table(("--space", "what it is"), ((row.name, row.help) for row in catalog.IMAGE_SPACES)),
         "## Preprocessing",
         entries("step", catalog.PREPROCESSING),
         "## Augmentation",

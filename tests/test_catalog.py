@@ -16,7 +16,7 @@ from netwright.automl.tabular.families import known_families
 
 KINDS = (
     catalog.BLACK_BOX, catalog.SUPERNETS, catalog.LAYERS, catalog.PREPROCESSING,
-    catalog.AUGMENTATIONS,
+    catalog.AUGMENTATIONS, catalog.IMAGE_SPACES,
 )  # fmt: skip
 
 

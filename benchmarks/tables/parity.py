@@ -29,8 +29,8 @@ from data import METRIC, MOST_ROWS, NOT_FEATURES, TABLES, plain
 from netwright.automl.effort import Effort
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.export.delivery import Outcome
+from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
-from netwright.automl.plan import fit
 from netwright.data.task import Table
 from netwright.deploy.model import Model
 

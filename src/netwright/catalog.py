@@ -196,6 +196,12 @@ LAYERS: tuple[Entry, ...] = (
           "of tables: sines and cosines of numbers"),
 )
 
+IMAGE_SPACES: tuple[Entry, ...] = (
+    Entry("convolutional", "automl.image.space:image_description",
+          "stages of residual, inverted-bottleneck or separable convolutions (the default)", False),
+)
+"""Spaces of networks for images: functions of what is known of a task."""
+
 PREPROCESSING: tuple[Entry, ...] = (
     Entry("Numeric", "pipelines.preprocessing.numeric:Numeric",
           "numbers: scale, missing values, arithmetic of two columns"),

@@ -12,8 +12,9 @@ import pytest
 from netwright.automl.effort import Effort
 from netwright.automl.estimators import AutoClassifier
 from netwright.automl.export.delivery import Outcome
+from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
-from netwright.automl.plan import fit
+from netwright.automl.method import Method
 from netwright.automl.supernet_warnings import supernet_doubts
 from netwright.data.assemble import task
 from netwright.data.task import Task
@@ -52,7 +53,7 @@ def table(rows: int = 90, **columns: Any) -> Task:
 
 def search(found: Task, run: Path, strategy: Any = DRNAS, trials: int = 5) -> Outcome:
     effort = Effort(None, trials, workers=1)
-    return fit(found, Goal(), effort, strategy=strategy, run=run, executor=InProcess())
+    return fit(found, Goal(), effort, Method(strategy), run=run, executor=InProcess())
 
 
 def of_supernet(outcome: Outcome) -> list[Trial]:
@@ -123,7 +124,7 @@ def test_epochs_that_there_was_no_time_for_are_said(tmp_path: Path) -> None:
     endless = replace(DRNAS, method=Gradient(DrNAS(), epochs=10**6, honesty=QUICK))
     found = table()
     effort = Effort(8, workers=1)
-    outcome = fit(found, Goal(), effort, strategy=endless, run=tmp_path, executor=InProcess())
+    outcome = fit(found, Goal(), effort, Method(endless), run=tmp_path, executor=InProcess())
     assert any("of 1000000 epochs: its share of the time was over." in s for s in outcome.doubts)
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from table_scripts import script
 
-from netwright.automl import plan
+from netwright.automl import fit as plan
 from netwright.automl.effort import Effort
 from netwright.automl.export import delivery
-from netwright.automl.plan import fit
+from netwright.automl.fit import fit
+from netwright.automl.goal import Goal
+from netwright.automl.method import Method
 from netwright.automl.tabular import families
 from netwright.data.assemble import task
 from netwright.data.task import Task
@@ -48,10 +50,8 @@ def mixed() -> Task:
 
 
 def search(found: Task, run: Path, *only: str) -> Any:
-    return fit(
-        found, effort=Effort(trials=3), run=run, families=only or ("lightgbm", "linear"),
-        executor=InProcess(),
-    )  # fmt: skip
+    method = Method(families=only or ("lightgbm", "linear"))
+    return fit(found, Goal(), Effort(trials=3), method, run=run, executor=InProcess())
 
 
 def origins(outcome: Any) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from netwright.automl import plan
+from netwright.automl import fit as plan
 from netwright.automl.export import delivery
 from netwright.automl.export.plan import Export
 from netwright.automl.tabular import families

@@ -11,7 +11,7 @@ import pandas as pd
 
 from contract import Fitted, Job, features
 from netwright import AutoClassifier, AutoRegressor, Model
-from netwright.automl import plan
+from netwright.automl import fit as plan
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import reopen
 from netwright.automl.tabular.families import NETWORKS

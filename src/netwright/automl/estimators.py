@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from netwright.automl.effort import Effort
 from netwright.automl.export.delivery import Outcome
+from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
-from netwright.automl.plan import fit
+from netwright.automl.method import Method
 from netwright.automl.score_warnings import leaks
 from netwright.automl.sklearn_validation import check_fit, check_predict, feature_names
 from netwright.data.assemble import task
@@ -57,6 +58,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         limits: str | Sequence[str] = (),
         strategy: Any = "bayesian",
         families: str | Sequence[str] = (),
+        space: Any = None,
         seed: int = 0,
         workers: int = 0,
         run: str | Path | None = None,
@@ -70,6 +72,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.limits = limits
         self.strategy = strategy
         self.families = families
+        self.space = space
         self.seed = seed
         self.workers = workers
         self.run = run
@@ -110,11 +113,11 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         goal = Goal(self.objectives, self.limits)
         seconds = 60 if self.time is None and self.trials is None else self.time
         effort = Effort(seconds, self.trials, workers=self.workers, begun=begun)
+        method = Method(self.strategy, self.families, self.space, self.seed)
         doubts = leaks(found)
         with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
             outcome = fit(
-                found, goal, effort, strategy=self.strategy, families=self.families, seed=self.seed,
-                run=self.run or Path(scratch) / "run",
+                found, goal, effort, method, run=self.run or Path(scratch) / "run",
                 callbacks=notify, executor=InProcess() if _small(found, effort) else None,
             )  # fmt: skip
             self._keep(outcome)
@@ -194,8 +197,9 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
     `time`: seconds in all, `trials`: how many candidates (60 seconds when neither is given);
     `objectives`: the name of a metric or several, the first decides what is delivered; `limits`: one
     or several such as ``"latency<=2"``; `families`: of models for a table, one or several such as
-    ``["lightgbm", "tabm"]``, all when empty; `workers` 0: one for each core; `missing_labels`: texts
-    of the target that stand for no label, such as "NA".
+    ``["lightgbm", "tabm"]``, all when empty; `space`: your own in place of the one that suits the
+    data, a `Space`, a description with open choices, or "module:Object"; `workers` 0: one for each
+    core; `missing_labels`: texts of the target that stand for no label, such as "NA".
 
     `verbose`: whether `fit` prints each new best, the time left and what is being done now on stderr;
     "auto": in terminals and notebooks. `callbacks`: one or several functions that take an event (see

@@ -17,8 +17,10 @@ from netwright.trials.trial import FAMILY
 def portfolio(space: Space[Any], brief: Brief, without: str = "") -> list[Candidate]:
     """Complete candidates of `space_for(brief)`: the cheapest, then by what they promise.
 
-    `without`: as `table_wishes`.
+    Of a space of the user's own its default. `without`: as `table_wishes`.
     """
+    if brief.space:
+        return [space.default()]
     wishes = image_configs(min(brief.image[:2])) if brief.image else table_wishes(brief, without)
     return _cheapest_first(list(dict.fromkeys(completed(space, wish) for wish in wishes)))
 

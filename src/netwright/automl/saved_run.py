@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.spaces import space_for
+from netwright.automl.spaces import IMAGE_SPACES, OWN, space_for
 from netwright.automl.task_metadata import Brief
 from netwright.errors import BrokenFile, RunError, expected, plural, wording
 from netwright.files.folder import Folder
@@ -86,6 +86,12 @@ class Reopened:
         return known[number]
 
 
+def _without_space(folder: Path, name: str) -> str:
+    name = "module:Object" if name == OWN else name
+    said = wording(python="Pass it on: reopen(folder, space).", shell=f"Say it: --space {name}")
+    return f"{folder} was searched in a space of its user's own. {said}"
+
+
 def _again() -> str:
     return wording(python="Run its search again.", shell="Run its fit line again.")
 
@@ -125,8 +131,12 @@ def kept_brief(folder: Path) -> Brief | None:
     return Brief.from_json(notes["brief"], str(folder)) if "brief" in notes else None
 
 
-def reopen(folder: Path) -> Reopened:
-    """Reads a run folder, also while its study runs. RunError when it is not one of `fit`."""
+def reopen(folder: Path, own_space: Any = None) -> Reopened:
+    """Reads a run folder, also while its study runs. RunError when it is not one of `fit`.
+
+    `own_space`: the space that was passed to the search, see `Method`: a run folder may come from a
+    stranger, and so what it names is not imported.
+    """
     with Store.read(folder) as store:
         identity, trials = store.identity, tuple(store.trials())
     notes = identity.notes
@@ -135,7 +145,11 @@ def reopen(folder: Path) -> Reopened:
     brief = Brief.from_json(notes["brief"], str(folder))
     check_measured(trials, identity.objectives, folder)
     check_folds(trials, folder)
-    space = space_for(brief)
+    if brief.space and own_space is None and brief.space not in IMAGE_SPACES:
+        raise RunError(_without_space(folder, brief.space))
+    space = space_for(brief, own_space)
+    if own_space is not None and space.fingerprint != identity.space:
+        raise RunError(f"{folder} was searched in another space than {own_space}.")
     if space.fingerprint != identity.space:
         raise RunError(
             f"{folder} was searched by another version of netwright, in a space that this one "

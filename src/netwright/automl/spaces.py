@@ -1,19 +1,89 @@
-"""The space that suits a task: preparation, model and recipe in one description."""
+"""The space that is searched: the one that suits the task, or the user's own."""
 
 from __future__ import annotations
 
-from netwright.automl.image.space import image_description
+from collections.abc import Callable
+from typing import Any
+
+from netwright import catalog
+from netwright.automl.names import imported, of_catalog
 from netwright.automl.tabular.families import families
 from netwright.automl.task_metadata import Brief
-from netwright.pipelines.pipeline import Pipeline
+from netwright.data.task import Images, Task
+from netwright.errors import InputError, Phrase, SpaceError, closest, expected
+from netwright.networks.training.recipe import Training
+from netwright.pipelines.pipeline import ImagePipeline, Pipeline, TablePipeline, as_pipeline
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.trials.trial import FAMILY
 
+OWN = "own"
+"""The name of a space that was passed as an object."""
+IMAGE_SPACES = {row.name: row.place for row in catalog.IMAGE_SPACES}
 
-def space_for(brief: Brief) -> Space[Pipeline]:
-    """The space searched when the user gives none."""
-    return Space(image_description(brief) if brief.image else table_description(brief))
+
+def name_of_space(given: Any) -> str:
+    """What the run notes of the space that was asked for; empty for the one that suits the task."""
+    if given is None or given == catalog.IMAGE_SPACES[0].name:
+        return ""
+    return given if isinstance(given, str) else OWN
+
+
+def space_for(brief: Brief, given: Any = None) -> Space[Pipeline]:
+    """The space to search.
+
+    Args:
+        brief: of the task; its `space` is taken where it is a name of the catalog.
+        given: see `Method`.
+
+    Raises:
+        InputError: when `given` is no description, or cannot be imported.
+    """
+    if isinstance(given, str):
+        given = _named(given, brief)
+    elif given is None and brief.space in IMAGE_SPACES:
+        given = _named(brief.space, brief)
+    if given is not None:
+        return given if isinstance(given, Space) else _space(given, brief)
+    if brief.image is None:
+        return Space(table_description(brief))
+    return Space(of_catalog(catalog.IMAGE_SPACES[0].place)(brief))
+
+
+def _named(name: str, brief: Brief) -> Any:
+    """A description of the catalog, or what ``module:Object`` is."""
+    if name in IMAGE_SPACES:
+        if brief.image is None:
+            raise InputError(expected("space", "one for tables", name, "Use module:Object."))
+        make: Callable[[Brief], Any] = of_catalog(IMAGE_SPACES[name])
+        return make(brief)
+    if ":" not in name:
+        fix = closest(name, IMAGE_SPACES) or f"Known for images: {', '.join(IMAGE_SPACES)}."
+        raise InputError(expected("space", "a known name or module:Object", name, fix))
+    return imported(name, "space")
+
+
+def _space(description: Any, brief: Brief) -> Space[Any]:
+    """Of a description; a bare `Training` gets the standard preparation."""
+    if isinstance(description, Training):
+        description = ImagePipeline(description) if brief.image else TablePipeline(description)
+    try:
+        return Space(description)
+    except (SpaceError, TypeError) as error:
+        rule = "a Space, or a description with open choices"
+        raise InputError(
+            f"space must be {rule}, got {type(description).__name__}: {error}"
+        ) from error
+
+
+def check_describes(space: Space[Any], task: Task) -> None:
+    """InputError where what the space describes cannot be fitted to the task's features."""
+    described = space.fill(space.default())
+    as_pipeline(described, task)
+    if isinstance(described, Training):
+        name = "ImagePipeline" if isinstance(task.features, Images) else "TablePipeline"
+        fix = f"Wrap its description: {name}(Training(...))."
+        raise InputError(expected("space", f"one of {name}s", Phrase("a bare Training"), fix))
 
 
 def table_description(brief: Brief) -> Pipeline:

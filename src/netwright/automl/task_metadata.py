@@ -28,8 +28,8 @@ class Brief:
 
     `rows`: training rows; `image`: height, width and channels, None for a table. Of a table:
     `columns`, how many are `categorical`, `classes` (0 for regression), whether logarithms of the
-    target are worth a try (`logs`), and what the search was told: `folds`, and `families`, empty
-    for all there are.
+    target are worth a try (`logs`), and what the search was told: `folds`, `families`, empty
+    for all there are, and `space`, a name of the user's own, empty for the one that suits the task.
     """
 
     kind: Kind
@@ -40,6 +40,7 @@ class Brief:
     classes: int = 0
     logs: bool = False
     folds: int = 0
+    space: str = ""
     families: tuple[str, ...] = ()
 
     @classmethod

@@ -92,6 +92,16 @@ Families = Annotated[
         "[default: all that are installed]"
     ),
 ]
+SpaceName = Annotated[
+    str | None,
+    _option(
+        "Your own space as module:Object, in place of the one that suits the data; for images also "
+        f"{_names(catalog.IMAGE_SPACES)}."
+    ),
+]
+RunSpace = Annotated[
+    str | None, _option("The run's space, where it is your own: module:Object.", "--space")
+]
 Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
 Workers = Annotated[int, typer.Option(help="Trials side by side; 0: one for each core.")]
 Run = Annotated[str | None, _option("Folder of the run.  [default: runs/NAME-HASH]")]
@@ -195,6 +205,7 @@ def fit(
     missing_label: MissingLabels = None,
     strategy: StrategyName = DEFAULT_STRATEGY,
     families: Families = None,
+    space: SpaceName = None,
     seed: Seed = 0,
     workers: Workers = 0,
     run: Run = None,
@@ -209,17 +220,16 @@ def fit(
         with loading(quiet=as_json):
             from netwright.automl.effort import Effort
             from netwright.automl.goal import Goal
-            from netwright.cli.fit import search
+            from netwright.automl.method import Method
+            from netwright.cli.fit import Place, Source, search
 
         budgeted = trials is not None or until
         seconds = 60 if time is None and not budgeted else time
         effort = Effort(seconds, trials, until or (), workers, begun=_begun(context))
         goal = Goal(objective or (), limit or ())
-        outcome = search(
-            data, target, test, goal, effort, kind=_kind(kind), strategy=strategy,
-            families=families.split(",") if families else (), seed=seed, run=run, fresh=fresh,
-            quiet=as_json, missing_labels=missing_label or (), executor=executor,
-        )  # fmt: skip
+        source = Source(data, target, test, _kind(kind), missing_label or ())
+        method = Method(strategy, families.split(",") if families else (), space, seed)
+        outcome = search(source, goal, effort, method, Place(run, fresh, as_json), executor)
     if as_json:
         _print_json(outcome)
 
@@ -232,9 +242,11 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
     with loading(quiet=as_json):
         from netwright.automl.effort import Effort
         from netwright.automl.goal import Goal
-        from netwright.cli.fit import search
+        from netwright.automl.method import Method
+        from netwright.cli.fit import Place, Source, search
 
-    outcome = search("digits", None, None, Goal(), Effort(60, begun=_begun(context)), quiet=as_json)
+    effort = Effort(60, begun=_begun(context))
+    outcome = search(Source("digits"), Goal(), effort, Method(), Place(quiet=as_json))
     if as_json:
         _print_json(outcome)
 
@@ -251,27 +263,29 @@ def predict(
 
 
 @app.command()
-def leaderboard(run: RunArgument, as_json: Json = False) -> None:
+def leaderboard(run: RunArgument, space: RunSpace = None, as_json: Json = False) -> None:
     """All trials of a run, best first."""
     from netwright.cli.runs import show_leaderboard
 
-    show_leaderboard(run, as_json)
+    show_leaderboard(run, as_json, space)
 
 
 @app.command()
-def show(run: RunArgument, trial: Trial = None) -> None:
+def show(run: RunArgument, trial: Trial = None, space: RunSpace = None) -> None:
     """The architecture of a trial, as a readable tree and a drawing in SVG."""
     from netwright.cli.runs import show_trial
 
-    show_trial(run, trial)
+    show_trial(run, trial, space)
 
 
 @app.command()
-def export(run: RunArgument, trial: FrontTrial = None, out: OnnxFile = None) -> None:
+def export(
+    run: RunArgument, trial: FrontTrial = None, out: OnnxFile = None, space: RunSpace = None
+) -> None:
     """Write a trial of the front as one ONNX file, checked against the trained model."""
     from netwright.cli.runs import export_trial
 
-    export_trial(run, trial, out)
+    export_trial(run, trial, out, space)
 
 
 @app.command()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
 from netwright.automl.effort import Effort
 from netwright.automl.export.delivery import Outcome, has_unexported
+from netwright.automl.fit import carry_out
 from netwright.automl.goal import Goal
-from netwright.automl.plan import carry_out, open_study
+from netwright.automl.method import Method
+from netwright.automl.open_search import open_search
 from netwright.automl.score_warnings import leaks, share_trained_on
 from netwright.cli import screen
 from netwright.cli.progress import Progress
@@ -29,37 +32,50 @@ from netwright.trials.objective import objectives
 from netwright.trials.trial import Status
 
 
+@dataclass(frozen=True)
+class Source:
+    """What is read, and how: see `netwright.task`."""
+
+    data: str
+    target: str | None = None
+    test: str | None = None
+    kind: RequestedKind = None
+    missing_labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run lies, and whether anything but JSON goes to stdout.
+
+    Args:
+        run: its folder; None: the usual one.
+        fresh: whether to forget what it holds.
+        quiet: whether nothing is said on stdout.
+    """
+
+    run: str | None = None
+    fresh: bool = False
+    quiet: bool = False
+
+
 def search(
-    data: str,
-    target: str | None,
-    test: str | None,
-    goal: Goal,
-    effort: Effort,
-    *,
-    kind: RequestedKind = None,
-    strategy: str = "bayesian",
-    families: Sequence[str] = (),
-    seed: int = 0,
-    run: str | None = None,
-    fresh: bool = False,
-    quiet: bool = False,
-    missing_labels: Sequence[str] = (),
+    source: Source, goal: Goal, effort: Effort, method: Method, place: Place,
     executor: Supervised | None = None,
-) -> Outcome:
-    """The whole command; `quiet` says nothing on stdout. Trials run in the `executor`, if any."""
+) -> Outcome:  # fmt: skip
+    """The whole command. Trials run in the `executor`, if any."""
+    quiet = place.quiet
     effort = effort.starting()
     progress = Progress(effort)
     with listening(() if quiet else progress, verbose=False) as notify:
         with progress.shown(quiet):
-            notify(StageStarted("reading", data))
+            notify(StageStarted("reading", source.data))
             found = task(
-                data, target, test=test, kind=kind or _kind_of(goal), seed=seed,
-                missing_labels=missing_labels,
+                source.data, source.target, test=source.test, kind=source.kind or _kind_of(goal),
+                seed=method.seed, missing_labels=source.missing_labels,
             )  # fmt: skip
-            opened = open_study(
-                found, goal, effort, strategy=strategy, families=families, seed=seed, run=run,
-                fresh=fresh, executor=executor,
-            )  # fmt: skip
+            opened = open_search(
+                found, goal, effort, method, run=place.run, fresh=place.fresh, executor=executor
+            )
         study = opened.study
         if not quiet:
             _opening(found, study, effort, study.over(**effort.budget(study.time)))

@@ -27,9 +27,9 @@ from netwright.trials.trial import CONSTANT, ENSEMBLE, Trial
 _MAX_ABOUT_BYTES = 1 << 20
 
 
-def show_leaderboard(folder: Path, as_json: bool) -> None:
+def show_leaderboard(folder: Path, as_json: bool, space: str | None = None) -> None:
     """Prints all trials, best first, and marks what was delivered (see `screen.legend`)."""
-    run = reopen(folder)
+    run = reopen(folder, space)
     rows = run.rows()
     if as_json:
         sys.stdout.write(json.dumps([row.record() for row in rows]) + "\n")
@@ -41,12 +41,12 @@ def show_leaderboard(folder: Path, as_json: bool) -> None:
         say(legend)
 
 
-def show_trial(folder: Path, number: int | None) -> None:
+def show_trial(folder: Path, number: int | None, space: str | None = None) -> None:
     """Prints the architecture as a tree, and draws it into ``trial-N.svg`` in the run folder.
 
     Of a model that is no network, its settings; of an average, its members.
     """
-    run = reopen(folder)
+    run = reopen(folder, space)
     trial = run.trial(number)
     score = run.objectives[0].metric
     say(f"trial {trial.id}: {_origin(run, trial)}")
@@ -150,9 +150,11 @@ def _inputs(run: Reopened, trial: Trial) -> Inputs | None:
     return Inputs.from_json(folder.read(ABOUT, _MAX_ABOUT_BYTES), str(folder.path / ABOUT))
 
 
-def export_trial(folder: Path, number: int | None, out: Path | None) -> None:
+def export_trial(
+    folder: Path, number: int | None, out: Path | None, space: str | None = None
+) -> None:
     """Copies the file that was checked when the run delivered its front."""
-    run = reopen(folder)
+    run = reopen(folder, space)
     trial = run.trial(number)
     source, name = trial_folder(folder, trial.id), f"trial {trial.id}"
     if number is None and Folder(folder).has(MODEL):  # whatever the figures say

@@ -45,7 +45,7 @@ class Comparison:
             return self.labels
         if self.threshold != 0.5 and self.n_classes == 2:
             return labelled(self.prediction[:, 1], self.threshold)
-        return self.prediction.argmax(1)
+        return np.asarray(self.prediction.argmax(1))
 
     @cached_property
     def confusion(self) -> NDArray[np.float64]:

@@ -16,8 +16,11 @@ from netwright.automl.ensembling.refits import fit_again
 from netwright.automl.ensembling.selection import ProposedEnsemble
 from netwright.automl.export import plan
 from netwright.automl.export.delivery import deliver
-from netwright.automl.plan import fit
+from netwright.automl.fit import fit
+from netwright.automl.goal import Goal
+from netwright.automl.method import Method
 from netwright.automl.saved_run import reopen
+from netwright.catalog import DEFAULT_STRATEGY
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
@@ -37,7 +40,8 @@ def steps_and_a_line() -> Task:
 
 def search(found: Task, run: Path, trials: int, **options: Any) -> Any:
     few = {"families": ["extra_trees", "linear"]} | options
-    return fit(found, effort=Effort(trials=trials), run=run, executor=InProcess(), **few)
+    method = Method(few.pop("strategy", DEFAULT_STRATEGY), few.pop("families"))
+    return fit(found, Goal(), Effort(trials=trials), method, run=run, executor=InProcess(), **few)
 
 
 def ensembles(trials: Sequence[Trial], **fields: Any) -> list[Trial]:

@@ -16,7 +16,9 @@ from netwright.automl.export import exporter
 from netwright.automl.export.delivery import Outcome
 from netwright.automl.export.exporter import best_of, front_of
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.plan import fit
+from netwright.automl.fit import fit
+from netwright.automl.goal import Goal
+from netwright.automl.method import Method
 from netwright.automl.saved_run import check_folds, delivered
 from netwright.data.assemble import task
 from netwright.data.task import Task
@@ -41,9 +43,8 @@ def line() -> Task:
 
 
 def search(found: Task, run: Path, trials: int) -> Outcome:
-    return fit(
-        found, effort=Effort(trials=trials), run=run, families=FAMILIES, executor=InProcess()
-    )
+    method = Method(families=FAMILIES)
+    return fit(found, Goal(), Effort(trials=trials), method, run=run, executor=InProcess())
 
 
 def failing(call: Callable[..., Any], from_: int, error: BaseException) -> Callable[..., Any]:

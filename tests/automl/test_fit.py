@@ -17,8 +17,10 @@ from netwright.automl.effort import Effort
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.ensembling.out_of_fold import n_members_of, predictions_of
 from netwright.automl.export.delivery import Outcome, deliver, has_unexported
+from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
-from netwright.automl.plan import default_run, fit
+from netwright.automl.method import Method
+from netwright.automl.open_search import default_run
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import reopen
 from netwright.automl.spaces import space_for
@@ -28,7 +30,10 @@ from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
 from netwright.interfaces.checks import name_of
-from netwright.pipelines.pipeline import pruned
+from netwright.pipelines.models.linear import LinearModel
+from netwright.pipelines.pipeline import TablePipeline, pruned
+from netwright.space.choices import Float
+from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.study.workers.executors import InProcess
@@ -37,12 +42,16 @@ from netwright.trials.metrics import score
 from netwright.trials.objective import Objective
 from netwright.trials.trial import CONSTANT, ENSEMBLE, Job, Status, Trial
 
+LINEAR = Method(families="linear")
+
 
 def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
     goal = Goal(options.pop("objectives", ()), options.pop("limits", ()))
     workers = options.pop("workers", 1)
     effort = Effort(None, trials, options.pop("until", ()), workers=workers)
-    return fit(found, goal, effort, run=run, **options)
+    of_method = ("strategy", "families", "space", "seed")
+    method = Method(**{name: options.pop(name) for name in of_method if name in options})
+    return fit(found, goal, effort, method, run=run, **options)
 
 
 @pytest.fixture(scope="module")
@@ -190,15 +199,16 @@ def test_an_effort_that_cannot_be(options: dict[str, Any], sentence: str) -> Non
 
 def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> None:
     wanted, limits = Goal().of(binary_task)
-    one = default_run(binary_task, wanted, limits, "evolution", (), 0)
+    method = Method("evolution")
+    one = default_run(binary_task, wanted, limits, method)
     assert one.parent == Path("runs")
     assert one.name.startswith("messy-")
-    assert one == default_run(binary_task, wanted, limits, "evolution", (), 0)
-    assert one != default_run(binary_task, wanted, limits, "evolution", (), 1)
-    assert one != default_run(
-        binary_task, [Objective("accuracy", "max")], limits, "evolution", (), 0
-    )
-    assert one != default_run(binary_task, wanted, limits, "evolution", ("tabm",), 0)
+    assert one == default_run(binary_task, wanted, limits, method)
+    assert one != default_run(binary_task, wanted, limits, replace(method, seed=1))
+    assert one != default_run(binary_task, [Objective("accuracy", "max")], limits, method)
+    assert one != default_run(binary_task, wanted, limits, replace(method, families=("tabm",)))
+    own = Space(TablePipeline(LinearModel(Float(0.1, 1.0))))
+    assert one != default_run(binary_task, wanted, limits, method, own)
 
 
 def test_users_modules_come_after_all_others(
@@ -437,19 +447,17 @@ def test_where_nothing_finished_in_time_a_constant_is_delivered(
 ) -> None:
     goal, run = Goal(), tmp_path / "run"
     begun = time.monotonic()
-    late = fit(binary_task, goal, Effort(5), families="linear", run=run, executor=Never())
+    late = fit(binary_task, goal, Effort(5), LINEAR, run=run, executor=Never())
     assert time.monotonic() - begun < 7
     (doubt,) = late.doubts
     assert "No trial finished in time: the model is a constant prediction" in doubt
     assert late.best.proposal.origin == CONSTANT
     said = load(run).scores(binary_task.features.take(binary_task.validation))
     assert len(np.unique(said, axis=0)) == 1
-    again = fit(binary_task, goal, Effort(5), families="linear", run=run, executor=Never())
+    again = fit(binary_task, goal, Effort(5), LINEAR, run=run, executor=Never())
     assert again.already
     assert again.best == late.best
-    more = fit(
-        binary_task, goal, Effort(60, trials=1), families="linear", run=run, executor=InProcess()
-    )
+    more = fit(binary_task, goal, Effort(60, trials=1), LINEAR, run=run, executor=InProcess())
     assert more.best.proposal.origin != CONSTANT
     assert late.best.id not in [row.trial for row in more.front]
     assert not any("constant" in doubt for doubt in more.doubts)
@@ -462,7 +470,7 @@ def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_pat
 
     with pytest.raises(RunError, match="no trial finished; the last one says"):
         fit(
-            binary_task, Goal(), Effort(trials=1), families="linear", run=tmp_path / "run",
+            binary_task, Goal(), Effort(trials=1), LINEAR, run=tmp_path / "run",
             executor=Fails(),
         )  # fmt: skip
 

@@ -1,0 +1,149 @@
+"""A space of one's own, in place of the one that suits the task: searched, delivered, opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netwright.automl.effort import Effort
+from netwright.automl.estimators import AutoClassifier
+from netwright.automl.fit import fit
+from netwright.automl.goal import Goal
+from netwright.automl.method import Method
+from netwright.automl.saved_run import reopen
+from netwright.automl.spaces import name_of_space, space_for
+from netwright.automl.task_metadata import Brief
+from netwright.cli.app import main
+from netwright.data.task import Task
+from netwright.deploy.model import load
+from netwright.errors import InputError, RunError
+from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.training.recipe import Training
+from netwright.pipelines.models.linear import LinearModel
+from netwright.pipelines.pipeline import ImagePipeline, TablePipeline
+from netwright.space.choices import Float, OneOf
+from netwright.space.space import Space
+from netwright.study.workers.executors import InProcess
+from task_tools import messy
+
+TABLE = TablePipeline(LinearModel(Float(0.01, 10.0, log=True)))
+IMAGES = ImagePipeline(Training((Conv(OneOf(4, 8)), GlobalPool(), Linear()), epochs=1))
+MODULE = """
+from netwright.networks.layers.basic import Linear
+from netwright.networks.tabular.columns import Columns
+from netwright.networks.training.recipe import Training
+from netwright.space.choices import OneOf
+
+small = Training((Columns(), Linear(OneOf(4, 8)), Linear()), epochs=2)
+number = 3
+"""
+
+
+def search(task: Task, space: Any, run: Path, **options: Any) -> Any:
+    return fit(
+        task, Goal(), Effort(trials=2), Method(space=space, **options), run=run,
+        executor=InProcess(),
+    )  # fmt: skip
+
+
+def test_a_tables_space_is_searched_on_folds(binary_task: Task, tmp_path: Path) -> None:
+    outcome = search(binary_task, TABLE, tmp_path / "run")
+    searched = [trial for trial in outcome.study.trials if not trial.ensemble]
+    assert {tuple(trial.candidate.values) for trial in searched} == {("model.l2",)}
+    assert searched[0].candidate == Space(TABLE).default()
+    assert outcome.study.trials[0].metrics["folds"] >= 1
+    assert load(tmp_path / "run").card["trial"] == outcome.best.id
+
+
+def test_an_image_space_is_searched(image_task: Task, tmp_path: Path) -> None:
+    outcome = search(image_task, Space(IMAGES), tmp_path / "run", strategy="random")
+    channels = {
+        trial.candidate.values["model.network.0.channels"] for trial in outcome.study.trials
+    }
+    assert channels == {4, 8}
+
+
+def test_a_run_is_opened_again_with_its_space_alone(binary_task: Task, tmp_path: Path) -> None:
+    search(binary_task, TABLE, tmp_path / "run")
+    with pytest.raises(RunError, match=r"in a space of its user's own\. Pass it on: reopen"):
+        reopen(tmp_path / "run")
+    assert reopen(tmp_path / "run", TABLE).rows()[0].what
+    other = TablePipeline(LinearModel(Float(0.01, 5.0, log=True)))
+    with pytest.raises(RunError, match="was searched in another space than"):
+        reopen(tmp_path / "run", other)
+    with pytest.raises(RunError, match="its search space is a different one"):
+        search(binary_task, other, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        (IMAGES, "description must be a Training or TablePipeline for tables, got ImagePipeline"),
+        ("convolutional", "space must be one for tables, got 'convolutional'"),
+        ("convolutonal", "got 'convolutonal'. Did you mean 'convolutional'"),
+        ("no_such_module:space", "cannot be imported: No module named 'no_such_module'"),
+        (Space(Training((Linear(OneOf(2, 4)),))), r"Wrap its description: TablePipeline\(Training"),
+        (3, "description must be a Training or TablePipeline for tables, got int"),
+    ],
+)
+def test_what_describes_nothing_to_fit_is_refused(
+    space: Any, sentence: str, binary_task: Task, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        search(binary_task, space, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_families_belong_to_the_usual_space() -> None:
+    with pytest.raises(InputError, match="families must be left out where the space is given"):
+        Method(space=TABLE, families="linear")
+
+
+def test_an_image_space_of_the_catalog_is_named_in_the_run() -> None:
+    brief = Brief("multiclass", 100, (8, 8, 3), classes=3)
+    usual = space_for(brief)
+    assert space_for(brief, "convolutional").fingerprint == usual.fingerprint
+    assert name_of_space("convolutional") == "" == name_of_space(None)
+    assert name_of_space("my:space") == "my:space"
+    assert name_of_space(TABLE) == "own"
+
+
+def test_the_estimator_takes_a_space() -> None:
+    rows = messy(120)
+    model = AutoClassifier(trials=1, space=TABLE).fit(rows.drop(columns="y"), rows["y"])
+    assert len(model.predict(rows.drop(columns="y"))) == 120
+
+
+def test_the_command_line_takes_module_and_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_spaces.py").write_text(MODULE)
+    messy(120).to_csv("rows.csv", index=False)
+    own = ["--space", "my_spaces:small"]
+    line = ["fit", "rows.csv", "--target", "y", "--trials", "1", "--workers", "1", "--run", "run"]
+
+    def said(*arguments: str) -> tuple[int, str, str]:
+        try:
+            main([*arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    code, out, err = said(*line, *own)
+    assert (code, err) == (0, "")
+    assert "model   run/model.onnx" in out
+    code, out, _ = said("show", "run", *own)
+    assert code == 0
+    assert "Linear" in out
+    code, _, err = said("show", "run")
+    assert code == 2
+    assert err == (
+        "run was searched in a space of its user's own. Say it: --space my_spaces:small\n"
+    )
+    code, _, err = said(*line, "--space", "my_spaces:number")
+    assert code == 2
+    assert "description must be a Training or TablePipeline for tables, got int" in err
