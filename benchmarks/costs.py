@@ -19,18 +19,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.networks.build import build
 from netwright.networks.costs import costs
-from netwright.networks.layers.basic import (
-    Activation,
-    Conv,
-    GlobalPool,
-    Linear,
-    Network,
-    Pool,
-    Skip,
-    Zero,
-)
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Activation, GlobalPool, Pool, Skip, Zero
 from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 
 SHAPE = (3, 32, 32)
 PASS_MS = 1.0

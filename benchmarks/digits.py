@@ -42,7 +42,7 @@ from netwright.evaluators.benchmarks.digits import (
 )
 from netwright.evaluators.latency import example_feeds, time_calls
 from netwright.networks.costs import costs
-from netwright.networks.layers.graph import canonical
+from netwright.networks.layers.canonical import canonical
 from netwright.networks.training.loop import Examples
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models import network as networks

@@ -36,8 +36,10 @@ from netwright.data.assemble import task
 from netwright.data.task import Task, fingerprint
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.files.run_layout import ABOUT
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, fit, load
 from netwright.space.choices import Integer, OneOf, Repeat

@@ -39,7 +39,9 @@ from netwright.data.builtin import load_builtin
 from netwright.data.task import Task
 from netwright.evaluators.benchmarks.digits import digits_table
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.settings import Gradient
 from netwright.oneshot.single_path.settings import SinglePath

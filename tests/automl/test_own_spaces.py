@@ -19,7 +19,9 @@ from netwright.cli.app import main
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import ImagePipeline, TablePipeline
@@ -31,7 +33,7 @@ from task_tools import messy
 TABLE = TablePipeline(LinearModel(Float(0.01, 10.0, log=True)))
 IMAGES = ImagePipeline(Training((Conv(OneOf(4, 8)), GlobalPool(), Linear()), epochs=1))
 MODULE = """
-from netwright.networks.layers.basic import Linear
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
 from netwright.space.choices import OneOf

@@ -15,7 +15,9 @@ from PIL import Image
 from netwright.cli.predict import for_spreadsheet, predictions, write
 from netwright.data.assemble import task
 from netwright.deploy.onnx import card_of, export
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import ImagePipeline, fit
 

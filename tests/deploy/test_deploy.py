@@ -15,8 +15,10 @@ from netwright.data.task import Task
 from netwright.deploy.model import KEY, Model, load
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import ExportError, InputError
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.blocks import Recurrent, Rows
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns, Embedding, Periodic
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, TablePipeline, fit

@@ -14,7 +14,9 @@ from netwright.data.task import Images
 from netwright.deploy.model import KEY, Model
 from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import InputError
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import ImagePipeline, fit
 

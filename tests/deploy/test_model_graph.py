@@ -134,7 +134,9 @@ def test_export_refuses_operators_outside_the_table(tmp_path: Path) -> None:
     from netwright.data.assemble import task
     from netwright.deploy.onnx import card_of, export
     from netwright.errors import ExportError
-    from netwright.networks.layers.basic import Leaf, Linear, Shape
+    from netwright.networks.interfaces.layer import Leaf
+    from netwright.networks.interfaces.shapes import Shape
+    from netwright.networks.layers.linear import Linear
     from netwright.networks.training.recipe import Training
     from netwright.pipelines.pipeline import TablePipeline, fit
 

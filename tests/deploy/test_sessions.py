@@ -11,7 +11,9 @@ import pytest
 import netwright
 from netwright.data.assemble import task
 from netwright.deploy.onnx import card_of, export
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import ImagePipeline, fit
 

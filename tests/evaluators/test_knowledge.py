@@ -17,9 +17,11 @@ from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.knowledge import INFEASIBLE, NetworkKnowledge
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool, Skip
+from netwright.networks.layers.basic import GlobalPool, Pool, Skip
 from netwright.networks.layers.cells import nas_bench_201, nas_bench_201_cell
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf

@@ -25,7 +25,9 @@ from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import combine
 from netwright.files.run_layout import ABOUT
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space

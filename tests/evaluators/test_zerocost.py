@@ -12,7 +12,9 @@ from netwright.data.task import Task
 from netwright.errors import InputError
 from netwright.evaluators.zerocost import ZeroCost
 from netwright.interfaces.strategy import Problem
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.networks.zero_cost.scores import MEASURES, ON_IMAGES
 from netwright.space.choices import OneOf

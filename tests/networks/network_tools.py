@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.networks.costs import costs
-from netwright.networks.layers.basic import Network, Shape
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.interfaces.shapes import Shape
 
 
 def batch(shape: Shape, rows: int, cardinalities: tuple[int, ...] = ()) -> Tensor:

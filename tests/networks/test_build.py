@@ -12,17 +12,15 @@ from torch import nn
 from netwright.errors import InfeasibleCandidate, NetwrightError, SpaceError
 from netwright.networks.build import build
 from netwright.networks.costs import costs
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import (
     Activation,
-    Conv,
     Dropout,
     Flatten,
     GlobalPool,
-    Linear,
-    Network,
     Norm,
     Pool,
-    Shape,
     Skip,
 )
 from netwright.networks.layers.blocks import (
@@ -34,7 +32,9 @@ from netwright.networks.layers.blocks import (
     SqueezeExcitation,
     StochasticDepth,
 )
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.space.choices import Integer, OneOf
 

@@ -13,18 +13,15 @@ from network_tools import batch, measured, memory
 
 from netwright.networks.build import build, shape_after
 from netwright.networks.costs import costs
+from netwright.networks.interfaces.layer import Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import (
     Activation,
-    Conv,
     Dropout,
     Flatten,
     GlobalPool,
-    Leaf,
-    Linear,
-    Network,
     Norm,
     Pool,
-    Shape,
     Skip,
     Zero,
 )
@@ -35,7 +32,9 @@ from netwright.networks.layers.blocks import (
     SqueezeExcitation,
     StochasticDepth,
 )
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns, OneHot, Periodic
 from netwright.networks.tabular.realmlp_layers import ParametricActivation, Scaling, TargetRange
 

@@ -10,21 +10,14 @@ import pytest
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.features import bags, networks_in, same
-from netwright.networks.layers.basic import (
-    Activation,
-    Conv,
-    GlobalPool,
-    Leaf,
-    Linear,
-    Norm,
-    Pool,
-    Shape,
-    Skip,
-    Zero,
-)
+from netwright.networks.interfaces.layer import Leaf
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.basic import Activation, GlobalPool, Norm, Pool, Skip, Zero
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.cells import darts, nas_bench_201
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.space.choices import OneOf
 from netwright.space.space import Space

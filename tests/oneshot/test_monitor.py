@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool
+from netwright.networks.layers.basic import GlobalPool, Pool
 from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.augmentation import Flip
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import (

@@ -10,7 +10,7 @@ import pytest
 from netwright.data.assemble import task
 from netwright.data.task import Task
 from netwright.deploy.onnx import card_of, export, parity
-from netwright.networks.layers.basic import Linear
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models.linear import LinearModel

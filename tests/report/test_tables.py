@@ -1,6 +1,6 @@
 import pytest
 
-from netwright.networks.layers.basic import Conv
+from netwright.networks.layers.conv import Conv
 from netwright.report.describe import summary
 from netwright.report.tables import leaderboard
 from netwright.space.candidate import Candidate

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.features import Bag, Bags, bags, networks_in, same
-from netwright.networks.layers.basic import Layer
+from netwright.networks.interfaces.layer import Layer
 from netwright.networks.layers.graph import Graph
 from netwright.space.candidate import Candidate
 from netwright.space.decisions import children

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, SpaceError
-from netwright.networks.layers.basic import Composite, Given, Layer, Leaf, Network, Shape
-from netwright.networks.layers.graph import FrozenDict
+from netwright.networks.interfaces.layer import Composite, Given, Layer, Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.frozen_dict import FrozenDict
 from netwright.space.choices import is_open
 from netwright.space.decisions import find
 

@@ -19,16 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.errors import NetwrightError
 from netwright.networks.build import composite, located, resolve
-from netwright.networks.layers.basic import (
-    ACTIVATIONS,
-    Composite,
-    Conv,
-    Leaf,
-    Linear,
-    Network,
-    Normalisation,
-    Shape,
-)
+from netwright.networks.interfaces.layer import Composite, Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.activations import ACTIVATIONS, Normalisation
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 
 _BYTES = 4
 

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from netwright.networks.layers.basic import Layer, Leaf, Network, Skip
+from netwright.networks.interfaces.layer import Layer, Leaf, Network
+from netwright.networks.layers.basic import Skip
 from netwright.networks.layers.blocks import Residual
-from netwright.networks.layers.graph import Graph, canonical
+from netwright.networks.layers.canonical import canonical
+from netwright.networks.layers.graph import Graph
 from netwright.space.decisions import children
 
 _MOST_PATHS = 300

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from netwright.errors import plural
-from netwright.networks.layers.basic import Layer, Skip
+from netwright.networks.interfaces.layer import Layer
+from netwright.networks.layers.basic import Skip
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOfChoice
 from netwright.space.space import Space

@@ -14,7 +14,8 @@ from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.benchmarks.digits import EPOCHS, SEEDS, digits_table, digits_task
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.networks.costs import costs
-from netwright.networks.layers.graph import Graph, canonical
+from netwright.networks.layers.canonical import canonical
+from netwright.networks.layers.graph import Graph
 from netwright.space.candidate import Candidate
 
 

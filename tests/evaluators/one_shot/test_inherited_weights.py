@@ -15,8 +15,11 @@ from sklearn.datasets import load_digits
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
 from netwright.interfaces.strategy import Problem
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Network
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.blocks import Residual
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.loop import Examples
 from netwright.oneshot.single_path.samplers import Drawn, Sandwich
 from netwright.oneshot.single_path.training import Sampled, SampledSearch

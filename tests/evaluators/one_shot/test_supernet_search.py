@@ -24,7 +24,9 @@ from netwright.evaluators.wrappers import cached, combine
 from netwright.interfaces.evaluator import capabilities_of
 from netwright.interfaces.preparation import Preparation, Shortlist
 from netwright.interfaces.strategy import Problem
-from netwright.networks.layers.basic import Conv, Dropout, GlobalPool, Linear, Pool, Skip
+from netwright.networks.layers.basic import Dropout, GlobalPool, Pool, Skip
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.augmentation import Flip
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.relaxations import DARTS

@@ -12,7 +12,7 @@ from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.training.cross_validation import CrossValidate
 from netwright.files.run_layout import ABOUT, HELD_OUT
-from netwright.networks.layers.basic import Linear
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models.linear import LinearModel

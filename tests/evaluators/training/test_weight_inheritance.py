@@ -22,8 +22,10 @@ from netwright.evaluators.training.weight_inheritance import Heritage, begin
 from netwright.evaluators.wrappers import combine
 from netwright.files.run_layout import ABOUT
 from netwright.interfaces.evaluator import capabilities_of
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.blocks import Residual
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training

@@ -8,18 +8,13 @@ from torch import Tensor, nn
 from netwright.networks.costs import costs
 from netwright.networks.drawing.outline import outline
 from netwright.networks.drawing.svg import svg
-from netwright.networks.layers.basic import (
-    Add,
-    Composite,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Linear,
-    Network,
-    Shape,
-)
+from netwright.networks.interfaces.layer import Add, Composite, Network
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.basic import Dropout, GlobalPool
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.cells import darts, nas_bench_201
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.space.space import Space
 

@@ -17,18 +17,16 @@ from torch import nn
 from netwright.deploy.operators import OPERATORS
 from netwright.networks.build import build
 from netwright.networks.costs import costs
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.activations import Activation_
 from netwright.networks.layers.basic import (
     Activation,
-    Activation_,
-    Conv,
     Dropout,
     Flatten,
     GlobalPool,
-    Linear,
-    Network,
     Norm,
     Pool,
-    Shape,
     Skip,
     Zero,
 )
@@ -41,7 +39,9 @@ from netwright.networks.layers.blocks import (
     SqueezeExcitation,
     StochasticDepth,
 )
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.batch_ensemble import MemberHeads, MemberLinear, Members
 from netwright.networks.tabular.columns import Codes, Columns, Embedding, OneHot, Periodic
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear, PiecewiseLinear

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Conv, Dropout, GlobalPool, Norm, Pool, Skip, Zero
+from netwright.networks.layers.basic import Dropout, GlobalPool, Norm, Pool, Skip, Zero
 from netwright.networks.layers.blocks import (
     MBConv,
     Recurrent,
@@ -19,6 +19,7 @@ from netwright.networks.layers.blocks import (
     SqueezeExcitation,
     StochasticDepth,
 )
+from netwright.networks.layers.conv import Conv
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 
 IMAGE = (4, 6, 6)

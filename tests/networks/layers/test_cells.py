@@ -5,7 +5,9 @@ import torch
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build
 from netwright.networks.costs import costs
-from netwright.networks.layers.basic import Conv, Network, Skip, Zero
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Skip, Zero
+from netwright.networks.layers.canonical import canonical
 from netwright.networks.layers.cells import (
     Reduction,
     at_most_edges,
@@ -16,7 +18,8 @@ from netwright.networks.layers.cells import (
     nas_bench_201,
     nas_bench_201_cell,
 )
-from netwright.networks.layers.graph import Chain, Graph, Node, canonical
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.graph import Chain, Graph, Node
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 

@@ -13,17 +13,12 @@ from network_tools import memory
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import Built, build
 from netwright.networks.costs import costs
-from netwright.networks.layers.basic import (
-    Activation,
-    Conv,
-    Linear,
-    Network,
-    Norm,
-    Pool,
-    Skip,
-    Zero,
-)
-from netwright.networks.layers.graph import Chain, Graph, Node, canonical
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Activation, Norm, Pool, Skip, Zero
+from netwright.networks.layers.canonical import canonical
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.graph import Chain, Graph, Node
+from netwright.networks.layers.linear import Linear
 
 OPERATIONS = {"skip": Skip(), "norm": Norm(), "pool": Pool()}
 

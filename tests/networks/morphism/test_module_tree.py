@@ -1,21 +1,15 @@
 import pytest
 
 from netwright.networks.build import build
-from netwright.networks.layers.basic import (
-    Activation,
-    Activation_,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Linear,
-    Network,
-    Norm,
-    Pool,
-    Shape,
-    Skip,
-)
+from netwright.networks.interfaces.inheritance import is_neutral, is_positive
+from netwright.networks.interfaces.layer import Network, Part
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.basic import Activation, Dropout, GlobalPool, Norm, Pool, Skip
 from netwright.networks.layers.blocks import Residual
-from netwright.networks.morphism.module_tree import Part, is_neutral, is_positive, opened, paired
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
+from netwright.networks.morphism.module_tree import opened, paired
 
 SHAPE = (3, 8, 8)
 

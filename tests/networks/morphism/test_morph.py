@@ -13,19 +13,17 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, SpaceError
 from netwright.networks.build import build
+from netwright.networks.interfaces.inheritance import inherit_channels
+from netwright.networks.interfaces.layer import Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.activations import Activation_
 from netwright.networks.layers.basic import (
     Activation,
-    Activation_,
-    Conv,
     Dropout,
     Flatten,
     GlobalPool,
-    Leaf,
-    Linear,
-    Network,
     Norm,
     Pool,
-    Shape,
     Skip,
     Zero,
 )
@@ -38,9 +36,10 @@ from netwright.networks.layers.blocks import (
     SqueezeExcitation,
 )
 from netwright.networks.layers.cells import darts_cell, nas_bench_101_cell, nas_bench_201_cell
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Chain, Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.morphism.morph import Inheritance, morph
-from netwright.networks.morphism.rules import HEIRS
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.space.choices import Integer, OneOf, Repeat, Shared
 from netwright.space.space import Space
@@ -495,7 +494,35 @@ def test_every_layer_of_ours_is_known_but_codes_as_one_hot() -> None:
 
     kinds = {one for name in ours.__all__ if isinstance(one := getattr(ours, name), type)}
     leaves = {one for one in kinds if issubclass(one, Leaf)} - {Leaf}
-    assert leaves - HEIRS.keys() == {OneHot}
+    assert {one for one in leaves if "inherit" not in vars(one)} == {OneHot}
+
+
+@dataclass(frozen=True)
+class Doubled(Leaf):
+    """Twice what comes in, channel by channel, and it says so."""
+
+    inherit = inherit_channels
+
+    def build(self, shape: Shape) -> nn.Module:
+        return _Doubled()
+
+
+class _Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+class Tripled(Doubled):
+    """A subclass may compute something else: it has no rule before it states one."""
+
+
+def test_a_layer_of_ones_own_may_state_its_rule() -> None:
+    pair = inherited((Conv(4), Doubled(), Conv(8), *HEAD), (Conv(8), Doubled(), Conv(8), *HEAD))
+    assert pair.found.is_preserved
+    pair = inherited((Conv(4), Tripled(), Conv(8), *HEAD), (Conv(8), Tripled(), Conv(8), *HEAD))
+    assert pair.found.losses == (
+        "1: it is not known what becomes of channels in Tripled, fresh from there",
+    )
 
 
 def test_settings_of_a_layer_of_ones_own_are_another_layer() -> None:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Dropout, Linear, Network
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Dropout
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.batch_ensemble import (
     MemberHeads,
     MemberLinear,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Network
+from netwright.networks.interfaces.layer import Network
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear, PiecewiseLinear
 from netwright.networks.training.data_dependent_init import start
 from netwright.networks.training.loop import Examples

@@ -10,7 +10,8 @@ from torch import nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Linear, Network
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.realmlp_layers import (
     NTKLinear,
     ParametricActivation,

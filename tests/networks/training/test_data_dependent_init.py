@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Dropout, Linear, Norm
+from netwright.networks.layers.basic import Dropout, Norm
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.realmlp_layers import NTKLinear
 from netwright.networks.training.data_dependent_init import start
 from netwright.networks.training.loop import Examples

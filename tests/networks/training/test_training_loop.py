@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Conv, Dropout, Flatten, GlobalPool, Linear, Norm
+from netwright.networks.layers.basic import Dropout, Flatten, GlobalPool, Norm
 from netwright.networks.layers.blocks import Recurrent
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Periodic
 from netwright.networks.training.augmentation import Crop, Flip
 from netwright.networks.training.loop import Curve, Epoch, Examples, loss_of, outputs, train

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool
+from netwright.networks.layers.basic import GlobalPool, Pool
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.oneshot.gradient import bilevel
 from netwright.oneshot.gradient.bilevel import first_order, second_order
 from netwright.oneshot.gradient.supernet import Supernet

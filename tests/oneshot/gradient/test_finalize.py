@@ -10,8 +10,11 @@ import pytest
 import torch
 from oneshot_tools import stripes
 
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Network, Pool, Skip
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import GlobalPool, Pool, Skip
 from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.oneshot.gradient.finalize import conclude
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.search import DECAYED, STOPPED, EpochRecord, GradientSearch, halves

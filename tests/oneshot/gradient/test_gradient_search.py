@@ -14,8 +14,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, RunError
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool, Skip, Zero
+from netwright.networks.layers.basic import GlobalPool, Pool, Skip, Zero
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.oneshot.gradient.costs import CostTerm
 from netwright.oneshot.gradient.relaxations import DARTS, GDAS, BetaDARTS, DrNAS, Relaxation
 from netwright.oneshot.gradient.search import GradientSearch, halves

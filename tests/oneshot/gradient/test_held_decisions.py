@@ -10,7 +10,10 @@ import pytest
 import torch
 from oneshot_tools import stripes
 
-from netwright.networks.layers.basic import Conv, Dropout, GlobalPool, Linear, Network, Pool, Skip
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Dropout, GlobalPool, Pool, Skip
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.finalize import conclude
 from netwright.oneshot.gradient.held_decisions import fixed_to_held, values_everywhere

@@ -8,9 +8,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.networks.build import build
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Network, Pool, Skip
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import GlobalPool, Pool, Skip
 from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.cells import nas_bench_201
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.loop import Examples
 from netwright.oneshot.gradient.costs import CostTerm, expected_cost, table
 from netwright.oneshot.gradient.relaxations import DARTS

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from netwright.networks.layers.basic import Conv, GlobalPool, Linear, Pool, Skip
+from netwright.networks.layers.basic import GlobalPool, Pool, Skip
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.oneshot.gradient.perturbation import decisions_to_make, perturbed
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.settings import Gradient

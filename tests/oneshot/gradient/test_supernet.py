@@ -11,19 +11,13 @@ from torch import Tensor, nn
 
 from netwright.errors import InputError, InvalidCandidate, SpaceError
 from netwright.networks.build import build
-from netwright.networks.layers.basic import (
-    Activation,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Linear,
-    Network,
-    Pool,
-    Skip,
-)
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Activation, Dropout, GlobalPool, Pool, Skip
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.cells import darts, nas_bench_201
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
 from netwright.space.space import Space

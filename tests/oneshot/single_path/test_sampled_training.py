@@ -14,17 +14,11 @@ from oneshot_tools import stripes
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, RunError
-from netwright.networks.layers.basic import (
-    Conv,
-    Dropout,
-    GlobalPool,
-    Linear,
-    Network,
-    Pool,
-    Skip,
-    Zero,
-)
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Dropout, GlobalPool, Pool, Skip, Zero
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.loop import Examples, loss_of
 from netwright.oneshot.single_path.samplers import (
     Drawn,

@@ -16,26 +16,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from netwright.errors import InfeasibleCandidate, InputError, InvalidCandidate, SpaceError
 from netwright.networks.build import build
 from netwright.networks.costs import costs
+from netwright.networks.interfaces.layer import Add, Composite, Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import (
     Activation,
-    Add,
-    Composite,
-    Conv,
     Dropout,
     Flatten,
     GlobalPool,
-    Leaf,
-    Linear,
-    Network,
     Norm,
     Pool,
-    Shape,
     Skip,
     Zero,
 )
 from netwright.networks.layers.blocks import MBConv, Recurrent, Residual, Rows, SelfAttention
 from netwright.networks.layers.cells import darts, nas_bench_101, nas_bench_201
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Chain, Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.weight_sharing import elastic_supernet as sharing

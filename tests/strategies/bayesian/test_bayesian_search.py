@@ -458,7 +458,9 @@ def test_features_of_graphs_find_better_cells() -> None:
 
 def test_it_takes_a_model_of_two_kinds_of_networks() -> None:
     """None of the first trials has a cell in it: the first one must not break the model."""
-    from netwright.networks.layers.basic import Conv, GlobalPool, Linear
+    from netwright.networks.layers.basic import GlobalPool
+    from netwright.networks.layers.conv import Conv
+    from netwright.networks.layers.linear import Linear
 
     plain: Any = Conv(OneOf(*range(8, 40)))
     space: Space[Any] = Space(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from netwright.automl.task_metadata import Brief, epochs, patience
-from netwright.networks.layers.basic import Activation_, Conv, Dropout, GlobalPool, Linear, Network
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.basic import Dropout, GlobalPool
 from netwright.networks.layers.blocks import MBConv, Residual
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.augmentation import Crop, Cutout, Flip
 from netwright.networks.training.optimizers import AdamW
 from netwright.networks.training.recipe import Training

@@ -13,7 +13,10 @@ from netwright import catalog
 from netwright.automl.names import of_catalog
 from netwright.automl.task_metadata import Brief, epochs, patience
 from netwright.errors import InputError, closest, expected
-from netwright.networks.layers.basic import Activation_, Dropout, Linear, Network, Skip
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.basic import Dropout, Skip
+from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular import recipes
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training.optimizers import AdamW

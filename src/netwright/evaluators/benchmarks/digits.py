@@ -13,17 +13,12 @@ from netwright.data.builtin import load_builtin
 from netwright.data.splits import holdout
 from netwright.data.task import Images, Part, Task, fingerprint
 from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
-from netwright.networks.layers.basic import (
-    Activation,
-    Conv,
-    GlobalPool,
-    Linear,
-    Network,
-    Skip,
-    Zero,
-)
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.basic import Activation, GlobalPool, Skip, Zero
 from netwright.networks.layers.cells import relu_conv
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.space.choices import OneOf, Shared
 from netwright.space.space import Space

@@ -16,7 +16,7 @@ from typing import Literal
 from netwright.errors import InputError, closest, expected
 from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark, columns_of
 from netwright.networks.costs import costs as costs_of_network
-from netwright.networks.layers.basic import Network
+from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.cells import nas_bench_201 as nas_bench_201_network
 from netwright.space.space import Space
 from netwright.trials.trial import Metrics

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from netwright.errors import InputError, expected
 from netwright.evaluators.benchmarks.nas_bench import Evaluation, read_nas_bench_101
 from netwright.evaluators.benchmarks.table import Decided, Fidelities, Measured, TableBenchmark
+from netwright.networks.layers.canonical import canonical
 from netwright.networks.layers.cells import at_most_edges, nas_bench_101, nas_bench_101_cell
-from netwright.networks.layers.graph import Graph, canonical
+from netwright.networks.layers.graph import Graph
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Shared
 from netwright.space.space import Space

@@ -16,7 +16,7 @@ from netwright.data.task import Task
 from netwright.errors import BrokenFile, InputError, Phrase, expected
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
-from netwright.networks.layers.basic import Network
+from netwright.networks.interfaces.layer import Network
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.loop import Examples
 from netwright.networks.training.recipe import Training

@@ -9,7 +9,8 @@ from typing import Any
 
 from netwright.networks.build import resolve
 from netwright.networks.costs import cost_of
-from netwright.networks.layers.basic import Composite, Layer, Network, Shape
+from netwright.networks.interfaces.layer import Composite, Layer, Network
+from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.graph import Chain, Graph
 
 _SIZES = ("channels", "features", "heads", "size", "p", "kind")

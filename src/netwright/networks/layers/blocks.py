@@ -9,19 +9,39 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.layers.basic import (
-    Activation_,
+from netwright.networks.interfaces.channel_map import (
+    NEW,
+    ChannelMap,
+    read,
+    replicated,
+    unknown,
+)
+from netwright.networks.interfaces.inheritance import (
+    all_ends,
+    ends_of,
+    inherit_channels,
+    insert_block,
+    is_positive,
+    items,
+    replaced,
+    sum_of,
+)
+from netwright.networks.interfaces.layer import (
     Add,
     Blocks,
     Composite,
-    Conv,
+    End,
     Leaf,
-    Linear,
     Network,
-    Shape,
-    need_images,
-    need_positive,
+    Part,
+    Walk,
 )
+from netwright.networks.interfaces.shapes import Shape, around, width
+from netwright.networks.interfaces.transfer import set_weights
+from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.checks import need_images, need_positive
+from netwright.networks.layers.conv import Conv
+from netwright.networks.layers.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,34 @@ class Residual(Composite):
         back: Tensor = parts["shortcut"](x) if "shortcut" in parts else x
         out: Tensor = parts["body"](x)
         return out + back
+
+    # Weights from a parent
+
+    def is_positive(self, part: Part, before: bool) -> bool:
+        return before and "shortcut" not in part.parts and is_positive(part.parts["body"], before)
+
+    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+        return all_ends(part.parts.values(), kinked) if "shortcut" in part.parts else None
+
+    def start_as_identity(
+        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap | None:
+        return insert_block(walk, new, flow, wanted)
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        """The skip says which channels the body has to put out."""
+        ours, theirs = old.parts.get("shortcut"), new.parts.get("shortcut")
+        body = [part.parts["body"] for part in (old, new)]
+        out = walk.part(body[0], body[1], flow, wanted if theirs else flow)
+        if theirs is None:
+            back = walk.removed(ours, flow) if ours else flow
+        elif ours is None:
+            back = walk.inserted(theirs, flow, out)
+        else:
+            back = walk.part(ours, theirs, flow, out)
+        return sum_of([back, out], old.out, new.out)
 
 
 def _shortcut(shape: Shape, out: Shape) -> Network:
@@ -82,6 +130,7 @@ class SqueezeExcitation(Leaf):
     """Scales the channels of images; `ratio` is the hidden share of the channels."""
 
     light = True
+    preserves_zero = True
 
     ratio: float = 0.25
 
@@ -90,6 +139,23 @@ class SqueezeExcitation(Leaf):
         if not self.ratio > 0:
             raise InfeasibleCandidate(expected("ratio", "above 0", self.ratio))
         return _SqueezeExcitation(shape[0], max(1, round(shape[0] * self.ratio)))
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        transfer, position = walk.transfer, new.position
+        squeeze, excite = (old.inner(name, nn.Conv2d) for name in ("squeeze", "excite"))
+        ours, theirs = (new.inner(name, nn.Conv2d) for name in ("squeeze", "excite"))
+        hidden, hidden_new = squeeze.out_channels, ours.out_channels
+        if hidden_new < hidden and flow.is_whole:
+            transfer.lose(position, f"{hidden_new} hidden channels in place of {hidden}")
+        importance = squeeze.weight.flatten(1).norm(dim=1) * excite.weight.flatten(1).norm(dim=0)
+        of = transfer.chosen(hidden, hidden_new, importance)
+        of = set_weights(transfer, position, flow, ours, squeeze.weight, 1, of, squeeze.bias)
+        between = ChannelMap((hidden,), (hidden_new,), of)
+        origin = flow.origin
+        set_weights(transfer, position, between, theirs, excite.weight, 1, origin, excite.bias)
+        return ChannelMap(old.out, new.out, origin)
 
 
 @dataclass(frozen=True)
@@ -129,6 +195,46 @@ class MBConv(Composite):
         out: Tensor = parts["body"](x)
         return out + x if out.shape == x.shape else out
 
+    # Weights from a parent
+
+    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+        return None if _has_skip(part) else ends_of(part.parts["body"], kinked)
+
+    def start_as_identity(
+        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap | None:
+        return insert_block(walk, new, flow, wanted) if _has_skip(new) else None
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        """Its parts by their roles."""
+        roles = [_roles(part) for part in (old, new)]
+        skips = [_has_skip(part) for part in (old, new)]
+        pairs = [(roles[0].get(role), roles[1].get(role)) for role in _ROLES]
+        out = walk.row(pairs, flow, flow if skips[1] else wanted)
+        if skips[0] != skips[1]:
+            what = "a" if skips[1] else "no"
+            walk.transfer.lose(new.position, f"{what} skip, unlike before")
+        return sum_of([flow, out], old.out, new.out) if all(skips) else out
+
+
+def _has_skip(part: Part) -> bool:
+    """Whether an `MBConv` adds what comes in to what goes out."""
+    return part.parts["body"].out == part.into
+
+
+_ROLES = ("expand", "filter", "squeeze", "project", "drop")
+
+
+def _roles(part: Part) -> dict[str, Part]:
+    """The layers of an `MBConv` by what they are for."""
+    layer = part.network
+    assert isinstance(layer, MBConv)
+    there = (layer.expand != 1, True, layer.squeeze > 0, True, True)
+    names = [role for role, is_there in zip(_ROLES, there, strict=True) if is_there]
+    return dict(zip(names, items(part.parts["body"]), strict=False))
+
 
 class _DropRows(nn.Module):
     def __init__(self, p: float) -> None:
@@ -155,6 +261,11 @@ class StochasticDepth(Leaf):
         if not 0 <= self.p < 1:
             raise InfeasibleCandidate(expected("p", "in [0, 1)", self.p))
         return _DropRows(self.p)
+
+    inherit = inherit_channels
+
+    def is_identity(self, positive: bool) -> bool:
+        return True
 
 
 class _Attention(nn.Module):
@@ -198,6 +309,41 @@ class SelfAttention(Leaf):
             )
         return _Attention(channels, self.heads)
 
+    # Weights from a parent
+
+    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+        return [End(part, kinked)]
+
+    def last_module(self, part: Part) -> nn.Module:
+        return part.module.get_submodule("out")
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        """Heads get wider, each from its own."""
+        transfer, before = walk.transfer, old.network
+        assert isinstance(before, SelfAttention)
+        c, c_new = width(old.out), width(new.out)
+        if before.heads != self.heads or c_new < c:
+            return replaced(transfer, old, new, flow, wanted)
+        d, d_new = c // self.heads, c_new // self.heads
+        of_head = replicated(d, d_new, transfer.seed)
+        inner = torch.cat([head * d + of_head for head in range(self.heads)])  # (c',)
+        ours, theirs = (part.inner("qkv", nn.Linear) for part in (old, new))
+        qkv = torch.cat([inner, inner + c, inner + 2 * c])
+        kernel = ours.weight[:, :, None, None]
+        of = set_weights(transfer, new.position, flow, theirs, kernel, 1, qkv, ours.bias)
+        # q k / sqrt(d) counts each replica, and is divided by another d
+        scale = (d_new / d) ** 0.5 / torch.bincount(inner)[inner]
+        theirs.weight[:c_new] *= scale[:, None]
+        theirs.bias[:c_new] *= scale
+        between = ChannelMap((c,), (c_new,), torch.where(of[:c_new] >= 0, inner, NEW))
+        ours, theirs = (part.inner("out", nn.Linear) for part in (old, new))
+        kernel = ours.weight[:, :, None, None]
+        out = transfer.chosen(c, c_new, torch.ones(c), flow, wanted)
+        out = set_weights(transfer, new.position, between, theirs, kernel, 1, out, ours.bias)
+        return ChannelMap(old.out, new.out, out)
+
 
 class _Recurrent(nn.Module):
     def __init__(self, cell: nn.Module) -> None:
@@ -224,6 +370,32 @@ class Recurrent(Leaf):
         cell = {"gru": nn.GRU, "lstm": nn.LSTM}[self.kind]
         return _Recurrent(cell(shape[1], self.features, batch_first=True, bidirectional=self.both))
 
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        transfer, before = walk.transfer, old.network
+        assert isinstance(before, Recurrent)
+        alike = (before.kind, before.both) == (self.kind, self.both)
+        if not alike or self.features < before.features:
+            return replaced(transfer, old, new, flow, wanted)
+        if not (flow.origin >= 0).any():
+            return unknown(old.out, new.out)
+        hidden = replicated(before.features, self.features, transfer.seed)
+        gates = {"gru": 3, "lstm": 4}[self.kind]
+        rows = torch.cat([gate * before.features + hidden for gate in range(gates)])
+        state = old.module.state_dict()
+        for name, mine in new.module.state_dict().items():
+            if "bias" in name:
+                mine.copy_(state[name][rows])
+            else:
+                source = flow.origin if "_ih_" in name else hidden
+                kernel = state[name][:, :, None, None]
+                mine.copy_(read(kernel, 1, source, rows, len(source), 1).weight[:, :, 0, 0])
+                transfer.disturb(mine, rows)
+            transfer.taken += mine.numel()
+        both = [hidden, hidden + before.features] if self.both else [hidden]
+        return ChannelMap(old.out, new.out, torch.cat(both))
+
 
 class _RowsOfImages(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
@@ -234,6 +406,19 @@ class _RowsOfImages(nn.Module):
 class Rows(Leaf):
     """Images (c, h, w) -> sequences (h, c w): each row of pixels is a step."""
 
+    preserves_zero = True
+
     def build(self, shape: Shape) -> nn.Module:
         need_images(shape)
         return _RowsOfImages()
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        """(c, h, w) -> (h, c w)."""
+        if around(old.into) != around(new.into):
+            return unknown(old.out, new.out)
+        w = old.into[2]
+        columns = flow.origin[:, None] * w + torch.arange(w)  # (c', w)
+        found = torch.where(flow.origin[:, None] >= 0, columns, NEW)
+        return ChannelMap(old.out, new.out, found.flatten())

@@ -7,23 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from netwright.networks.layers.basic import (
-    Activation,
-    Add,
-    Composite,
-    Conv,
-    GlobalPool,
-    Leaf,
-    Linear,
-    Network,
-    Norm,
-    Pool,
-    Shape,
-    Skip,
-    Zero,
-    need_images,
-)
+from netwright.networks.interfaces.layer import Add, Composite, Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.basic import Activation, GlobalPool, Norm, Pool, Skip, Zero
+from netwright.networks.layers.checks import need_images
+from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Chain, Graph, Node
+from netwright.networks.layers.linear import Linear
 from netwright.space.candidate import Value
 from netwright.space.choices import OneOf, Repeat, Shared, SubsetOf
 

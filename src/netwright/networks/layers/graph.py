@@ -1,39 +1,34 @@
-"""Graphs of layers: cells with named nodes, and a canonical form for equal ones."""
+"""Graphs of layers: cells with named nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, permutations, product
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.layers.basic import Add, Composite, Layer, Network, Shape, Skip
+from netwright.networks.interfaces.channel_map import ChannelMap
+from netwright.networks.interfaces.inheritance import (
+    all_ends,
+    ends_of,
+    is_positive,
+    keeps_zero,
+    replaced,
+)
+from netwright.networks.interfaces.layer import Add, Composite, End, Layer, Network, Part, Walk
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.basic import Skip
+from netwright.networks.layers.cell_inheritance import Cell, edge_name, inherit_cell
+from netwright.networks.layers.frozen_dict import FrozenDict
 from netwright.space.choices import inline
 
 T = TypeVar("T")
 
 INPUT = "in"
 """The name under which a graph's nodes find its input, where it has one."""
-
-
-class FrozenDict(dict[str, Any]):
-    """A mapping that hashes by value: layers are cached by what they are.
-
-    Its order counts, since the last node of a graph is its output.
-    """
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and [*self.items()] == [*other.items()]
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:  # type: ignore[override]  # dict says None
-        return hash(tuple(self.items()))
 
 
 @dataclass(frozen=True)
@@ -130,6 +125,26 @@ class Graph(Composite):
                 needed.update(flowing[name])
         return {name: edges for name, edges in flowing.items() if name in needed}
 
+    # Weights from a parent
+
+    def is_positive(self, part: Part, before: bool) -> bool:
+        return is_positive(part.parts[self.output], before=False)
+
+    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+        then = part.parts[self.output]
+        if not keeps_zero(then.network):
+            return ends_of(then, kinked)
+        edges = (edge_name(self.output, one) for one in self.live()[self.output])
+        has_kink = isinstance(then.network, Layer) and then.network.has_kink
+        return all_ends([part.parts[name] for name in edges], kinked or has_kink)
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        before = old.network
+        assert isinstance(before, Graph)
+        return inherit_cell(walk, Cell(before, old.parts), Cell(self, new.parts), [flow], wanted)
+
 
 @dataclass(frozen=True)
 class Chain(Composite):
@@ -162,6 +177,20 @@ class Chain(Composite):
             found.append(cell.run_from(latest(cell.inputs, found), part))
         return found[-1]
 
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        before = old.network
+        assert isinstance(before, Chain)
+        if [one.inputs for one in before.cells] != [one.inputs for one in self.cells]:
+            return replaced(walk.transfer, old, new, flow, wanted)
+        flows = [flow]
+        for i, (one, other) in enumerate(zip(before.cells, self.cells, strict=True)):
+            cells = Cell.of(old, i, one), Cell.of(new, i, other)
+            into = [*latest(other.inputs, flows).values()]
+            flows.append(inherit_cell(walk, *cells, into, wanted))
+        return flows[-1]
+
 
 def latest(names: Sequence[str], found: Sequence[T]) -> dict[str, T]:
     """The last of what was found, for each name; the first stands in for what is before it."""
@@ -174,71 +203,6 @@ def is_dead(network: Network) -> bool:
     if isinstance(network, tuple):
         return any(is_dead(layer) for layer in network)
     return isinstance(network, Layer) and network.dead
-
-
-def canonical(graph: Graph) -> str:
-    """One text for all graphs that are the same but for the names and the order of their nodes.
-
-    Dead parts are left out. Exact: among the orders that keep nodes of equal surroundings
-    together, the least text is taken.
-    """
-    live = graph.live()
-    names = [*live]
-    output = names.pop()
-    edges = {
-        (source, name): repr(graph.nodes[name].inputs[source])
-        for name, sources in live.items()
-        for source in sources
-    }
-    marks = {name: f"{graph.nodes[name].combine}|{graph.nodes[name].then!r}" for name in live}
-    marks |= {name: f"input {i}" for i, name in enumerate(graph.inputs)}
-    marks[output] = f"output|{marks[output]}"
-    colours = _refined(marks, edges)
-    inner = sorted(names, key=lambda name: colours[name])
-    classes = [list(same) for _, same in groupby(inner, key=lambda name: colours[name])]
-    texts = []
-    for orders in product(*(permutations(same) for same in classes)):
-        order = [*graph.inputs, *(name for part in orders for name in part), output]
-        texts.append(_text(order, marks, edges))
-    return min(texts)
-
-
-def _refined(marks: Mapping[str, str], edges: Mapping[tuple[str, str], str]) -> dict[str, int]:
-    """Nodes that differ in their surroundings get different colours (Weisfeiler & Leman 1968)."""
-    colours = _numbered(marks)
-    for _ in marks:
-        around = {
-            name: (
-                colours[name],
-                tuple(sorted((op, colours[a]) for (a, b), op in edges.items() if b == name)),
-                tuple(sorted((op, colours[b]) for (a, b), op in edges.items() if a == name)),
-            )
-            for name in marks
-        }
-        refined = _numbered(around)
-        if len(set(refined.values())) == len(set(colours.values())):
-            break
-        colours = refined
-    return colours
-
-
-def _numbered(keys: Mapping[str, Any]) -> dict[str, int]:
-    places = {key: place for place, key in enumerate(sorted(set(keys.values())))}
-    return {name: places[key] for name, key in keys.items()}
-
-
-def _text(
-    order: Sequence[str], marks: Mapping[str, str], edges: Mapping[tuple[str, str], str]
-) -> str:
-    place = {name: i for i, name in enumerate(order)}
-    lines = sorted((place[b], place[a], op) for (a, b), op in edges.items())
-    nodes = ";".join(marks[name] for name in order)
-    return nodes + "#" + ";".join(f"{a}>{b}:{op}" for b, a, op in lines)
-
-
-def edge_name(node: str, source: str) -> str:
-    """The name of the part on an edge; that of a node's `then` is the node's."""
-    return f"{node}<{source}"
 
 
 def _together(name: str, combine: str, shapes: Sequence[Shape]) -> Shape:

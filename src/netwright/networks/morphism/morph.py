@@ -8,39 +8,26 @@ channels between them; what cannot be kept is said, and starts afresh.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from netwright.networks.build import build, resolve
-from netwright.networks.layers.basic import Layer, Network, Shape
-from netwright.networks.layers.blocks import MBConv, Residual
-from netwright.networks.layers.graph import Chain, Graph, edge_name, latest
-from netwright.networks.morphism.channel_map import (
-    NEW,
-    Flow,
-    around,
-    shifted,
-    unchanged,
-    unknown,
-    width,
-)
-from netwright.networks.morphism.identity_init import ends_of, has_skip, settle, silence
-from netwright.networks.morphism.module_tree import (
-    Part,
+from netwright.networks.interfaces.channel_map import ChannelMap, unchanged, unknown
+from netwright.networks.interfaces.inheritance import (
     is_neutral,
     is_positive,
     items,
-    opened,
-    paired,
+    replaced,
+    settle,
 )
-from netwright.networks.morphism.rules import HEIRS, identity, replaced
-from netwright.networks.morphism.transfer import Transfer
-from netwright.networks.tabular.columns import Columns
+from netwright.networks.interfaces.layer import Layer, Network, Part
+from netwright.networks.interfaces.shapes import Shape, around, width
+from netwright.networks.interfaces.transfer import Transfer
+from netwright.networks.morphism.module_tree import opened, paired
 
 NOISE = 0.01
 """Of the deviation of a layer's weights: so much tells replicas apart, and changes next to nothing."""
@@ -107,94 +94,94 @@ class _Walk:
 
     transfer: Transfer
 
-    def part(self, old: Part, new: Part, flow: Flow, wanted: Flow | None = None) -> Flow:
+    def part(
+        self, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None = None
+    ) -> ChannelMap:
         """A part and its forerunner."""
-        said = len(self.transfer.losses)
+        n_losses = len(self.transfer.losses)
         if old.network == new.network and flow.is_same:
             new.module.load_state_dict(old.module.state_dict())
             self.transfer.taken += sum(one.numel() for one in new.module.parameters())
             out = unchanged(old.out, new.out)
         else:
             out = self._changed(old, new, flow, wanted)
-        return self._looked_at(new.position, [flow], self._signed(new, flow, out), said)
+        return self.compared(new.position, [flow], self._signed(new, flow, out), n_losses)
 
-    def _changed(self, old: Part, new: Part, flow: Flow, wanted: Flow | None) -> Flow:
+    def _changed(
+        self, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
         a, b = old.network, new.network
         if isinstance(a, tuple) or isinstance(b, tuple):
-            return self._row(paired(old, new), flow, wanted)
-        if not ((flow.is_same and old.out == new.out) or (_is_known(a) and _is_known(b))):
-            name = type(b if _is_known(a) else a).__name__
+            return self.row(paired(old, new), flow, wanted)
+        if not ((flow.is_same and old.out == new.out) or (_states_rule(a) and _states_rule(b))):
+            name = type(b if _states_rule(a) else a).__name__
             why = f"it is not known what becomes of channels in {name}, fresh from there"
             self.transfer.lose(new.position, why)
             return unknown(old.out, new.out)
         if type(a) is not type(b):
             if is_neutral(a, flow.positive):
-                return self._inserted(new, flow, wanted)
+                return self.inserted(new, flow, wanted)
             if is_neutral(b, flow.positive):
-                return self._removed(old, flow)
+                return self.removed(old, flow)
             return replaced(self.transfer, old, new, flow, wanted)
-        if heir := HEIRS.get(type(b)):
-            return heir(self.transfer, old, new, flow, wanted)
-        if step := _COMPOSITES.get(type(b)):
-            return step(self, old, new, flow, wanted)
+        if isinstance(b, Layer) and _states_rule(b):
+            return b.inherit(self, old, new, flow, wanted)
         return replaced(self.transfer, old, new, flow, wanted)
 
-    def _row(
-        self, pairs: Sequence[tuple[Part | None, Part | None]], flow: Flow, wanted: Flow | None
-    ) -> Flow:
+    def row(
+        self,
+        pairs: Sequence[tuple[Part | None, Part | None]],
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
+    ) -> ChannelMap:
         for old, new in pairs:
             if old is not None and new is not None:
                 flow = self.part(old, new, flow, wanted)
             elif new is not None:
-                flow = self._inserted(new, flow, wanted)
+                flow = self.inserted(new, flow, wanted)
             elif old is not None:
-                flow = self._removed(old, flow)
+                flow = self.removed(old, flow)
         return flow
 
-    def _inserted(self, new: Part, flow: Flow, wanted: Flow | None) -> Flow:
+    def inserted(self, new: Part, flow: ChannelMap, wanted: ChannelMap | None) -> ChannelMap:
         """A layer that the parent does not have: the identity, where it can be."""
-        said = len(self.transfer.losses)
+        n_losses = len(self.transfer.losses)
         if isinstance(new.network, tuple):
             out = flow
             for item in items(new):
-                out = self._inserted(item, out, wanted)
+                out = self.inserted(item, out, wanted)
             return out
         found = self._as_identity(new, flow, wanted)
         if found is None:
             name = type(new.network).__name__
             self.transfer.lose(new.position, f"an inserted {name} cannot start as the identity")
             found = self.transfer.carried(flow, flow.before, new.out, wanted)
-        return self._looked_at(new.position, [flow], self._signed(new, flow, found), said)
+        return self.compared(new.position, [flow], self._signed(new, flow, found), n_losses)
 
-    def _as_identity(self, new: Part, flow: Flow, wanted: Flow | None) -> Flow | None:
+    def _as_identity(
+        self, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap | None:
         if is_neutral(new.network, flow.positive):
             return flow
-        if isinstance(new.network, MBConv) and not has_skip(new):
-            return None
-        if isinstance(new.network, MBConv | Residual):
-            ends = ends_of(new.parts["body"])
-            shortcut = new.parts.get("shortcut")
-            if ends is None:
-                return None
-            back = identity(self.transfer, shortcut, flow, wanted) if shortcut else flow
-            silence(ends if back else [])
-            return back
-        return identity(self.transfer, new, flow, wanted)
+        assert isinstance(new.network, Layer)  # rows are inserted item by item
+        return new.network.start_as_identity(self, new, flow, wanted)
 
-    def _removed(self, old: Part, flow: Flow) -> Flow:
+    def removed(self, old: Part, flow: ChannelMap) -> ChannelMap:
         """A layer that the child does not have."""
         if is_neutral(old.network, flow.positive):
             return flow
         self.transfer.lose(old.position, f"{type(old.network).__name__} is gone")
         return self.transfer.carried(flow, old.out, flow.now)
 
-    def _signed(self, new: Part, flow: Flow, out: Flow) -> Flow:
+    def _signed(self, new: Part, flow: ChannelMap, out: ChannelMap) -> ChannelMap:
         """Says whether anything of it may be below 0."""
         return replace(out, positive=is_positive(new, flow.positive))
 
-    def _looked_at(self, position: str, flows: Sequence[Flow], out: Flow, said: int) -> Flow:
-        """Says what got lost between some flows and what became of them, unless something was."""
-        if len(self.transfer.losses) == said and all(flow.is_whole for flow in flows):
+    def compared(
+        self, position: str, flows: Sequence[ChannelMap], out: ChannelMap, n_losses: int
+    ) -> ChannelMap:
+        """Note what got lost between some flows and what became of them, unless something was."""
+        if len(self.transfer.losses) == n_losses and all(flow.is_whole for flow in flows):
             if not out.is_whole:
                 left, of = len(out.origin[out.origin >= 0].unique()), width(out.before)
                 self.transfer.lose(position, f"{left} of the parent's {of} channels are left")
@@ -205,197 +192,7 @@ class _Walk:
                 self.transfer.lose(position, f"its output has the size {sizes}")
         return out
 
-    # Composites
 
-    def residual(self, old: Part, new: Part, flow: Flow, wanted: Flow | None) -> Flow:
-        """The skip says which channels the body has to put out."""
-        ours, theirs = old.parts.get("shortcut"), new.parts.get("shortcut")
-        body = [part.parts["body"] for part in (old, new)]
-        out = self.part(body[0], body[1], flow, wanted if theirs else flow)
-        if theirs is None:
-            back = self._removed(ours, flow) if ours else flow
-        elif ours is None:
-            back = self._inserted(theirs, flow, wanted=out)
-        else:
-            back = self.part(ours, theirs, flow, wanted=out)
-        return _sum([back, out], old.out, new.out)
-
-    def mbconv(self, old: Part, new: Part, flow: Flow, wanted: Flow | None) -> Flow:
-        """Its parts by their roles."""
-        roles = [_roles(part) for part in (old, new)]
-        skips = [has_skip(part) for part in (old, new)]
-        pairs = [(roles[0].get(role), roles[1].get(role)) for role in _ROLES]
-        out = self._row(pairs, flow, flow if skips[1] else wanted)
-        if skips[0] != skips[1]:
-            self.transfer.lose(new.position, f"{'a' if skips[1] else 'no'} skip, unlike before")
-        return _sum([flow, out], old.out, new.out) if all(skips) else out
-
-    def graph(self, old: Part, new: Part, flow: Flow, wanted: Flow | None) -> Flow:
-        a, b = old.network, new.network
-        assert isinstance(a, Graph)
-        assert isinstance(b, Graph)
-        return self._cell(_Cell(a, old.parts), _Cell(b, new.parts), [flow], wanted)
-
-    def chain(self, old: Part, new: Part, flow: Flow, wanted: Flow | None) -> Flow:
-        a, b = old.network, new.network
-        assert isinstance(a, Chain)
-        assert isinstance(b, Chain)
-        if [one.inputs for one in a.cells] != [one.inputs for one in b.cells]:
-            return replaced(self.transfer, old, new, flow, wanted)
-        flows = [flow]
-        for i, (one, other) in enumerate(zip(a.cells, b.cells, strict=True)):
-            cells = _Cell.of(old, i, one), _Cell.of(new, i, other)
-            into = [*latest(other.inputs, flows).values()]
-            flows.append(self._cell(*cells, into, wanted))
-        return flows[-1]
-
-    def columns(self, old: Part, new: Part, flow: Flow, wanted: Flow | None) -> Flow:
-        """Numbers and codes go their own ways, and are put side by side again."""
-        if not flow.is_same or [*old.parts] != [*new.parts]:
-            return replaced(self.transfer, old, new, flow, wanted)
-        found = [
-            self.part(old.parts[name], part, unchanged(part.into, part.into))
-            for name, part in new.parts.items()
-        ]
-        starts = np.cumsum([0, *(width(one.before) for one in found)]).tolist()
-        origins = [shifted(one.origin, start) for one, start in zip(found, starts, strict=False)]
-        return Flow(old.out, new.out, torch.cat(origins))
-
-    # Graphs
-
-    def _cell(self, old: _Cell, new: _Cell, into: Sequence[Flow], wanted: Flow | None) -> Flow:
-        """Node by node, by their names."""
-        output = new.graph.output
-        flows = dict(zip(new.graph.inputs, into, strict=True))
-        if old.graph.inputs != new.graph.inputs or old.graph.output != output:
-            position = new.parts[output].position
-            self.transfer.lose(position, "a graph of other inputs, or of another output")
-            return unknown(old.parts[old.graph.output].out, new.parts[output].out)
-        before, now = old.graph.live(), new.graph.live()
-        for name in now:
-            if name in before:  # what is new is as it was drawn
-                nodes = _Place.of(name, old), _Place.of(name, new)
-                flows[name] = self._node(*nodes, flows, wanted if name == output else None)
-        return flows[output]
-
-    def _node(
-        self, old: _Place, new: _Place, flows: Mapping[str, Flow], wanted: Flow | None
-    ) -> Flow:
-        """What flows together, and what is done to it then."""
-        said, position = len(self.transfer.losses), new.then.position
-        both = [source for source in new.edges if source in old.edges]
-        shapes = old.then.into, new.then.into
-        if old.combine != new.combine or not both:
-            self.transfer.lose(position, "nothing flows together here as before")
-            mixed = self.transfer.carried(unchanged(shapes[0], shapes[0]), *shapes)
-        elif new.combine == "concat":
-            found = {one: self.part(old.edges[one], new.edges[one], flows[one]) for one in both}
-            mixed = _concatenated(old, new, found)
-        else:
-            last = wanted if is_neutral(new.then.network, positive=False) else None
-            mixed = self._added(old, new, both, flows, last)
-        mixed = self._looked_at(position, [flows[one] for one in both], mixed, said)
-        return self.part(old.then, new.then, mixed, wanted)
-
-    def _added(
-        self, old: _Place, new: _Place, both: Sequence[str], flows: Mapping[str, Flow],
-        wanted: Flow | None,
-    ) -> Flow:  # fmt: skip
-        """Edges that only hand channels on come first: the others can put out the same."""
-        for gone in (source for source in old.edges if source not in new.edges):
-            self.transfer.lose(new.then.position, f"nothing flows here from {gone} any more")
-        found: list[Flow] = []
-        for source in sorted(both, key=lambda one: _has_weights(new.edges[one])):
-            found.append(self.part(old.edges[source], new.edges[source], flows[source], wanted))
-            wanted = wanted or found[0]
-        added = [edge for source, edge in new.edges.items() if source not in old.edges]
-        for edge in added:
-            ends = ends_of(edge)
-            silence(ends or [])
-            if ends is None:
-                self.transfer.lose(edge.position, "an inserted edge cannot start silent")
-        mixed = _sum(found, old.then.into, new.then.into)
-        return replace(mixed, positive=not added and all(one.positive for one in found))
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A graph and its parts by their names in it."""
-
-    graph: Graph
-    parts: Mapping[str, Part]
-
-    @classmethod
-    def of(cls, chain: Part, place: int, graph: Graph) -> _Cell:
-        """The one at a place in a chain."""
-        mark = f"{place}/"
-        parts = {name: one for name, one in chain.parts.items() if name.startswith(mark)}
-        return cls(graph, {name.removeprefix(mark): one for name, one in parts.items()})
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A node of a graph: its live edges by their sources, and what is done then."""
-
-    combine: str
-    edges: Mapping[str, Part]
-    then: Part
-
-    @classmethod
-    def of(cls, name: str, cell: _Cell) -> _Place:
-        sources = cell.graph.live()[name]
-        edges = {source: cell.parts[edge_name(name, source)] for source in sources}
-        return cls(cell.graph.nodes[name].combine, edges, cell.parts[name])
-
-
-def _sum(flows: Sequence[Flow], before: Shape, now: Shape) -> Flow:
-    """Channels that are the same in all; the others are none of the parent's."""
-    if not all(flow.fits(width(before), width(now)) for flow in flows):
-        return unknown(before, now)
-    origin = flows[0].origin
-    for flow in flows:
-        origin = torch.where(flow.origin == origin, origin, NEW)
-    return Flow(before, now, origin, all(flow.positive for flow in flows))
-
-
-def _concatenated(old: _Place, new: _Place, found: Mapping[str, Flow]) -> Flow:
-    """Channels side by side; those of an inserted edge are new."""
-    widths = {source: width(edge.out) for source, edge in old.edges.items()}
-    starts = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
-    origins = [
-        shifted(found[source].origin, starts[source]) if source in found
-        else unknown(edge.out, edge.out).origin
-        for source, edge in new.edges.items()
-    ]  # fmt: skip
-    positive = len(found) == len(new.edges) and all(one.positive for one in found.values())
-    return Flow(old.then.into, new.then.into, torch.cat(origins), positive)
-
-
-def _is_known(network: Network) -> bool:
-    """Whether it is known how channels go through."""
-    return isinstance(network, tuple) or type(network) in HEIRS or type(network) in _COMPOSITES
-
-
-def _has_weights(part: Part) -> bool:
-    return any(isinstance(one, nn.Conv2d | nn.Linear) for one in part.module.modules())
-
-
-_ROLES = ("expand", "filter", "squeeze", "project", "drop")
-
-
-def _roles(part: Part) -> dict[str, Part]:
-    """The layers of an `MBConv` by what they are for."""
-    layer = part.network
-    assert isinstance(layer, MBConv)
-    there = (layer.expand != 1, True, layer.squeeze > 0, True, True)
-    names = [role for role, is_there in zip(_ROLES, there, strict=True) if is_there]
-    return dict(zip(names, items(part.parts["body"]), strict=False))
-
-
-_COMPOSITES: Mapping[type[Layer], Callable[[_Walk, Part, Part, Flow, Flow | None], Flow]] = {
-    Residual: _Walk.residual,
-    MBConv: _Walk.mbconv,
-    Graph: _Walk.graph,
-    Chain: _Walk.chain,
-    Columns: _Walk.columns,
-}
+def _states_rule(network: Network) -> bool:
+    """Whether it is known how channels go through: the layer's own class says it."""
+    return isinstance(network, tuple) or "inherit" in vars(type(network))

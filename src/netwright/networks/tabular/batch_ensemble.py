@@ -16,16 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
-from netwright.networks.layers.basic import (
-    OUTPUTS,
-    Activation_,
-    Given,
-    Leaf,
-    Shape,
-    activation,
-    need_positive,
-    whole,
-)
+from netwright.networks.interfaces.layer import Given, Leaf
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.activations import Activation_, activation
+from netwright.networks.layers.checks import need_positive, whole
+from netwright.networks.layers.linear import OUTPUTS
 from netwright.networks.training.loop import Score, outputs
 
 Scalings = Literal["ones", "normal", "signs"]

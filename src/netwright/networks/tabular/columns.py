@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected, plural
-from netwright.networks.layers.basic import (
+from netwright.networks.interfaces.channel_map import ChannelMap, shifted, unchanged
+from netwright.networks.interfaces.inheritance import replaced
+from netwright.networks.interfaces.layer import (
     Add,
     Blocks,
     Composite,
     Given,
     Leaf,
     Network,
-    Shape,
-    Skip,
-    need_positive,
+    Part,
+    Walk,
 )
+from netwright.networks.interfaces.shapes import Shape, width
+from netwright.networks.layers.basic import Skip
+from netwright.networks.layers.checks import need_positive
 
 CARDINALITIES = Given("cardinalities")
 
@@ -49,6 +54,9 @@ class OneHot(Leaf):
 
     def build(self, shape: Shape) -> nn.Module:
         return _OneHot(_of_columns(self.cardinalities, shape))
+
+    def is_positive(self, part: Part, before: bool) -> bool:
+        return True
 
 
 class _Embedding(nn.Module):
@@ -79,6 +87,19 @@ class Embedding(Leaf):
 
     def build(self, shape: Shape) -> nn.Module:
         return _Embedding(_of_columns(self.cardinalities, shape), self.size)
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        transfer, before = walk.transfer, old.network
+        assert isinstance(before, Embedding)
+        if not flow.is_same or before.cardinalities != self.cardinalities:
+            return replaced(transfer, old, new, flow, wanted)
+        ours, theirs = (part.inner("table", nn.Embedding).weight for part in (old, new))
+        size = transfer.chosen(before.size, self.size, importance=ours.norm(dim=0))
+        theirs.copy_(ours[:, size])
+        transfer.taken += theirs.numel()
+        return _of_each_column(old, new, before.size, size)
 
 
 class _Codes(nn.Module):
@@ -158,6 +179,35 @@ class Periodic(Leaf):
         need_positive(self, "size", "frequencies")
         return _Periodic(shape[0], self.size, self.frequencies, self.sigma)
 
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        transfer, before = walk.transfer, old.network
+        assert isinstance(before, Periodic)
+        if not flow.is_same:
+            return replaced(transfer, old, new, flow, wanted)
+        ours, theirs = old.module.state_dict(), new.module.state_dict()
+        weight = ours["weight"]  # (columns, 2 frequencies, size)
+        size = transfer.chosen(before.size, self.size, importance=weight.norm(dim=(0, 1)))
+        waves = weight.norm(dim=(0, 2)).view(2, -1).norm(dim=0)
+        wave = transfer.chosen(before.frequencies, self.frequencies, importance=waves)
+        if self.frequencies < before.frequencies:
+            what = f"{self.frequencies} frequencies in place of {before.frequencies}"
+            transfer.lose(new.position, what)
+        both = torch.cat([wave, wave + before.frequencies])  # sines, then cosines
+        replicas = torch.bincount(both, minlength=2 * before.frequencies)[both]
+        theirs["frequency"].copy_(ours["frequency"][:, wave])
+        theirs["weight"].copy_(weight[:, both][:, :, size] / replicas[:, None])
+        theirs["bias"].copy_(ours["bias"][:, size])
+        transfer.taken += sum(one.numel() for one in theirs.values())
+        return _of_each_column(old, new, before.size, size)
+
+
+def _of_each_column(old: Part, new: Part, before: int, size: Tensor) -> ChannelMap:
+    """Every column became `before` numbers, and becomes those of the origins `size`."""
+    starts = torch.arange(width(new.into))[:, None] * before
+    return ChannelMap(old.out, new.out, (starts + size).flatten())
+
 
 @dataclass(frozen=True)
 class Columns(Composite):
@@ -191,6 +241,20 @@ class Columns(Composite):
         slices = {"numeric": x[:, :numbers], "categorical": x[:, numbers:]}
         found = [parts[name](slices[name]) for name in ("numeric", "categorical") if name in parts]
         return torch.cat(found, 1) if len(found) > 1 else found[0]
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        """Numbers and codes go their own ways, and are put side by side again."""
+        if not flow.is_same or [*old.parts] != [*new.parts]:
+            return replaced(walk.transfer, old, new, flow, wanted)
+        found = [
+            walk.part(old.parts[name], part, unchanged(part.into, part.into))
+            for name, part in new.parts.items()
+        ]
+        starts = [*accumulate((width(one.before) for one in found), initial=0)]
+        origins = [shifted(one.origin, start) for one, start in zip(found, starts, strict=False)]
+        return ChannelMap(old.out, new.out, torch.cat(origins))
 
 
 def known(cardinalities: tuple[int, ...] | Given) -> tuple[int, ...]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.layers.basic import Leaf, Shape, need_positive
+from netwright.networks.interfaces.layer import Leaf
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.checks import need_positive
 
 
 class _PeriodicLinear(nn.Module):

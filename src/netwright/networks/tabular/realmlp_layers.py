@@ -11,15 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.layers.basic import (
-    OUTPUTS,
-    Activation_,
-    Given,
-    Leaf,
-    Shape,
-    activation,
-    whole,
-)
+from netwright.networks.interfaces.layer import Given, Leaf
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.activations import Activation_, activation
+from netwright.networks.layers.checks import whole
+from netwright.networks.layers.linear import OUTPUTS
 
 _HULL = 5
 """Rows whose mixture a neuron starts to bend at."""

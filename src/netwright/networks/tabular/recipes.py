@@ -7,7 +7,9 @@ Both want numbers in the "robust" scale. In some 10 s of one core RealMLP was th
 
 from __future__ import annotations
 
-from netwright.networks.layers.basic import Activation_, Dropout, Network
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.basic import Dropout
 from netwright.networks.tabular.batch_ensemble import MemberHeads, MemberLinear, Members
 from netwright.networks.tabular.columns import Codes, Columns
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear, PiecewiseLinear

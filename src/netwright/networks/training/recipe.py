@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netwright.networks.layers.basic import Network
+from netwright.networks.interfaces.layer import Network
 from netwright.networks.training.augmentation import Augmentation
 from netwright.networks.training.optimizers import AdamW, Optimizer
 from netwright.networks.training.schedules import Constant, Cosine, Schedule

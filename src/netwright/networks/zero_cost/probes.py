@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.layers.basic import ACTIVATIONS
+from netwright.networks.layers.activations import ACTIVATIONS
 from netwright.networks.training.loop import loss_of
 
 LEAST = 1e-30

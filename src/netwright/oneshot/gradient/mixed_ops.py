@@ -9,15 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InputError, expected
-from netwright.networks.layers.basic import (
-    Activation,
-    Add,
-    Composite,
-    Layer,
-    Network,
-    Pool,
-    Shape,
-)
+from netwright.networks.interfaces.layer import Add, Composite, Layer, Network
+from netwright.networks.interfaces.shapes import Shape
+from netwright.networks.layers.basic import Activation, Pool
 from netwright.networks.layers.graph import is_dead
 
 Pick = tuple[tuple[str, int], ...]

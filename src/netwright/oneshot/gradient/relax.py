@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from itertools import product
 from typing import Any
 
-from netwright.networks.layers.basic import Layer, Network
+from netwright.networks.interfaces.layer import Layer, Network
 from netwright.networks.layers.graph import Node
 from netwright.oneshot.gradient.mixed_ops import Current, Depth, Gate, Mixed, Partial, Pick
 from netwright.space.candidate import Value

@@ -21,7 +21,8 @@ from netwright.errors import (
     expected,
 )
 from netwright.networks.build import Built, build
-from netwright.networks.layers.basic import Network, Shape
+from netwright.networks.interfaces.layer import Network
+from netwright.networks.interfaces.shapes import Shape
 from netwright.oneshot.gradient.mixed_ops import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
 from netwright.oneshot.gradient.relax import Relaxing, decisions_of
 from netwright.space.candidate import Candidate, Value

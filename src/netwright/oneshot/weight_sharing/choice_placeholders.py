@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from netwright.errors import InfeasibleCandidate, Phrase, SpaceError, expected
-from netwright.networks.layers.basic import Layer, Network
+from netwright.networks.interfaces.layer import Layer, Network
 from netwright.networks.layers.graph import is_dead
 from netwright.space.candidate import Value
 from netwright.space.choices import (

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, InvalidCandidate, Phrase, expected
 from netwright.networks.build import assembled, build, with_given
-from netwright.networks.layers.basic import Leaf, Network, Shape
+from netwright.networks.interfaces.layer import Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
 from netwright.oneshot.weight_sharing.choice_placeholders import Marking, nested, part_at
 from netwright.oneshot.weight_sharing.weight_slicing import (
     Form,

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.layers.basic import Blocks, Leaf, Shape
+from netwright.networks.interfaces.layer import Blocks, Leaf
+from netwright.networks.interfaces.shapes import Shape
 
 Stand: TypeAlias = tuple[Leaf, Shape]
 """A leaf, and the shape that reaches it."""

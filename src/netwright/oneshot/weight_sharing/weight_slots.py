@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 from netwright.errors import InfeasibleCandidate, SpaceError
 from netwright.networks.build import composite, located, shape_after
-from netwright.networks.layers.basic import Composite, Leaf, Network, Shape
+from netwright.networks.interfaces.layer import Composite, Leaf, Network
+from netwright.networks.interfaces.shapes import Shape
 from netwright.oneshot.weight_sharing.choice_placeholders import MARK, Routes, Versions
 from netwright.oneshot.weight_sharing.weight_slicing import Stand, forms, specs
 from netwright.space.decisions import children, join

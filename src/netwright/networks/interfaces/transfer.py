@@ -7,19 +7,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.layers.basic import Shape
-from netwright.networks.morphism.channel_map import (
+from netwright.networks.interfaces.channel_map import (
     NEW,
-    Flow,
+    ChannelMap,
     keeps_statistics,
     read,
     repeated,
     replicated,
     unknown,
-    width,
 )
-from netwright.networks.morphism.identity_init import plain_norm
-from netwright.networks.morphism.module_tree import Part
+from netwright.networks.interfaces.shapes import Shape, width
+from netwright.networks.sequence_norm import plain_norm
 
 
 @dataclass
@@ -53,7 +51,7 @@ class Transfer:
 
     def chosen(
         self, old: int, new: int, importance: Tensor,
-        flow: Flow | None = None, wanted: Flow | None = None,
+        flow: ChannelMap | None = None, wanted: ChannelMap | None = None,
     ) -> Tensor:  # fmt: skip
         """(new,) origins of what a layer puts out that can put out any channels.
 
@@ -70,20 +68,23 @@ class Transfer:
             return replicated(old, new, self.seed)
         return importance.topk(new).indices.sort().values
 
-    def carried(self, flow: Flow, old: Shape, new: Shape, wanted: Flow | None = None) -> Flow:
+    def carried(
+        self, flow: ChannelMap, old: Shape, new: Shape, wanted: ChannelMap | None = None
+    ) -> ChannelMap:
         """Through what has no weights of the parent's: channel by channel, as they stand."""
         before, now = width(old), width(new)
         if len(old) != len(new) or not (flow.origin >= 0).any():
             return unknown(old, new)
         if flow.fits(before, now):
-            return Flow(old, new, flow.origin)
+            return ChannelMap(old, new, flow.origin)
         first = -torch.arange(before, dtype=torch.float)
-        return Flow(old, new, self.chosen(before, now, first, flow, wanted))
+        return ChannelMap(old, new, self.chosen(before, now, first, flow, wanted))
 
 
-def importance_of(part: Part, kernel: Tensor) -> Tensor:
-    """(o,) how much each channel of a layer matters: the norm of its weights, as it is scaled."""
-    norm = plain_norm(part.module.get_submodule("norm"))
+def importance_of(module: nn.Module, kernel: Tensor) -> Tensor:
+    """(o,) how much each channel of a layer matters: the norm of its weights, as it is scaled by the
+    submodule "norm"."""
+    norm = plain_norm(module.get_submodule("norm"))
     found: Tensor = kernel.flatten(1).norm(dim=1)
     if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
         found = found * norm.weight.abs() / (norm.running_var + norm.eps).sqrt()
@@ -91,7 +92,7 @@ def importance_of(part: Part, kernel: Tensor) -> Tensor:
 
 
 def set_weights(
-    transfer: Transfer, position: str, flow: Flow, module: nn.Conv2d | nn.Linear,
+    transfer: Transfer, position: str, flow: ChannelMap, module: nn.Conv2d | nn.Linear,
     kernel: Tensor, groups: int, out: Tensor, bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Sets a layer's weights from a `kernel` of the parent's, and says what comes out.
@@ -115,7 +116,7 @@ def set_weights(
 
 
 def set_norm(
-    transfer: Transfer, position: str, ours: nn.Module, theirs: nn.Module, flow: Flow
+    transfer: Transfer, position: str, ours: nn.Module, theirs: nn.Module, flow: ChannelMap
 ) -> None:
     """Sets a normalisation's weights and statistics from the parent's, where it is of one kind."""
     ours, theirs = plain_norm(ours), plain_norm(theirs)

@@ -15,24 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.networks.layers.basic import Shape
+from netwright.networks.interfaces.shapes import Shape, width
 
 NEW = -1
 """The origin of a channel that the parent does not have."""
 
 
-def width(shape: Shape) -> int:
-    """The channels of images (c, h, w), of sequences (t, c) and of columns (c,)."""
-    return shape[0] if len(shape) == 3 else shape[-1]
-
-
-def around(shape: Shape) -> Shape:
-    """All axes but that of the channels."""
-    return shape[1:] if len(shape) == 3 else shape[:-1]
-
-
 @dataclass(frozen=True, eq=False)
-class Flow:
+class ChannelMap:
     """A tensor of the child beside that of the parent at the same place.
 
     `before`, `now`: their shapes without the batch. `origin`: (channels of the child,) the parent's
@@ -60,14 +50,14 @@ class Flow:
         return (width(self.before), width(self.now)) == (old, new)
 
 
-def unchanged(before: Shape, now: Shape) -> Flow:
+def unchanged(before: Shape, now: Shape) -> ChannelMap:
     """The parent's own channels, in their order."""
-    return Flow(before, now, torch.arange(width(now)))
+    return ChannelMap(before, now, torch.arange(width(now)))
 
 
-def unknown(before: Shape, now: Shape) -> Flow:
+def unknown(before: Shape, now: Shape) -> ChannelMap:
     """Nothing of the parent's."""
-    return Flow(before, now, torch.full((width(now),), NEW))
+    return ChannelMap(before, now, torch.full((width(now),), NEW))
 
 
 def replicated(old: int, new: int, seed: int) -> Tensor:

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from netwright.networks.morphism.channel_map import (
+from netwright.networks.interfaces.channel_map import (
     NEW,
-    Flow,
+    ChannelMap,
     keeps_statistics,
     read,
     repeated,
@@ -87,8 +87,8 @@ def test_new_channels_stay_new_when_they_are_moved() -> None:
 
 
 def test_a_flow_is_whole_when_every_channel_of_the_parent_is_there() -> None:
-    def flow(*origin: int) -> Flow:
-        return Flow((3, 8, 8), (len(origin), 8, 8), torch.tensor(origin))
+    def flow(*origin: int) -> ChannelMap:
+        return ChannelMap((3, 8, 8), (len(origin), 8, 8), torch.tensor(origin))
 
     assert flow(0, 1, 2).is_same
     assert not flow(1, 0, 2).is_same

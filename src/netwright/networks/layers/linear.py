@@ -1,0 +1,90 @@
+"""A dense layer, also the head of a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from netwright.errors import InfeasibleCandidate
+from netwright.networks.interfaces.channel_map import ChannelMap
+from netwright.networks.interfaces.layer import End, Given, Leaf, Part, Walk
+from netwright.networks.interfaces.shapes import Shape, width
+from netwright.networks.interfaces.transfer import importance_of, set_weights
+from netwright.networks.layers.activations import (
+    Activation_,
+    Normalisation,
+    activation,
+    normalisation,
+)
+from netwright.networks.layers.checks import whole
+from netwright.networks.layers.scales import (
+    KINKED,
+    hands_on,
+    identity_weights,
+    inherit_scale,
+    last_scale,
+)
+
+OUTPUTS = Given("outputs")
+
+
+@dataclass(frozen=True)
+class Linear(Leaf):
+    """A dense layer on the last axis, with normalisation and activation after it.
+
+    Without `features` it is the head: as many as the task has outputs.
+    """
+
+    features: int | Given = OUTPUTS
+    normalisation: Normalisation = "none"
+    activation: Activation_ = "none"
+
+    def build(self, shape: Shape) -> nn.Module:
+        features = whole(self.features)
+        if len(shape) == 3:
+            raise InfeasibleCandidate(
+                "a Linear layer takes columns or sequences, got images. Put GlobalPool() or "
+                "Flatten() before it."
+            )
+        module = nn.Sequential()
+        module.add_module("linear", nn.Linear(shape[-1], features))
+        module.add_module("norm", normalisation(self.normalisation, (*shape[:-1], features)))
+        module.add_module("act", activation(self.activation))
+        return module
+
+    # Weights from a parent
+
+    @property
+    def has_kink(self) -> bool:
+        return self.activation in KINKED
+
+    def is_positive(self, part: Part, before: bool) -> bool:
+        return self.activation == "relu"
+
+    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+        return [End(part, kinked or self.has_kink)]
+
+    def last_module(self, part: Part) -> nn.Module:
+        return last_scale(part, "linear")
+
+    def inherit(
+        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap:
+        transfer = walk.transfer
+        ours, theirs = (part.inner("linear", nn.Linear) for part in (old, new))
+        kernel = ours.weight[:, :, None, None]
+        importance = importance_of(old.module, kernel)
+        out = transfer.chosen(ours.out_features, theirs.out_features, importance, flow, wanted)
+        out = set_weights(transfer, new.position, flow, theirs, kernel, 1, out, ours.bias)
+        return inherit_scale(transfer, old, new, out)
+
+    def start_as_identity(
+        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+    ) -> ChannelMap | None:
+        if not hands_on(self.normalisation, self.activation, flow):
+            return None
+        linear, taken = new.inner("linear", nn.Linear), walk.transfer.taken
+        kernel = torch.ones(width(flow.before), 1, 1, 1)  # each channel reads itself
+        return identity_weights(walk.transfer, new, linear, kernel, (flow, flow, wanted), taken)
