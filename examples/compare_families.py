@@ -18,10 +18,10 @@ space = nw.Space(
         {
             "boosting": nw.TablePipeline(
                 nw.LightGBM(learning_rate=nw.Float(0.03, 0.3, log=True), leaves=nw.OneOf(4, 8, 16)),
-                nw.Numeric(scale="none", missing="keep"),
+                {"numeric": nw.Numeric(scale="none", missing="keep")},
             ),
             "linear": nw.TablePipeline(
-                nw.LinearModel(), nw.Numeric(scale=nw.OneOf("robust", "quantile"))
+                nw.LinearModel(), {"numeric": nw.Numeric(scale=nw.OneOf("robust", "quantile"))}
             ),
             "network": nw.TablePipeline(nw.Training(network, epochs=15)),
         }

@@ -36,7 +36,7 @@ IMAGE = Training((Conv(4), GlobalPool(), Linear()), epochs=2)
 def fitted(found: Task) -> FittedPipeline:
     if found.name == "bars":
         return fit(ImagePipeline(IMAGE), found, seed=0)
-    return fit(TablePipeline(TABLE, Numeric("robust")), found, seed=0)
+    return fit(TablePipeline(TABLE, {"numeric": Numeric("robust")}), found, seed=0)
 
 
 @pytest.fixture(params=["binary_task", "number_task", "image_task"])
@@ -224,7 +224,7 @@ def test_dates_of_any_century_keep_their_order(tmp_path: Path) -> None:
     found = task(frame, np.arange(60) % 2, kind="classification")
     pipeline = fitted(found)
     days = pipeline.preparation.inputs(found.features)  # type: ignore[attr-defined]
-    column = pipeline.preparation.numeric.columns.index("until")  # type: ignore[attr-defined]
+    column = pipeline.preparation.steps["numeric"].columns.index("until")  # type: ignore[attr-defined]
     assert (np.diff(days[:4, column]) > 0).all()
     parity(export(pipeline, card_of(found), tmp_path / "model.onnx"), pipeline, found.features)
 

@@ -22,7 +22,7 @@ from netwright.pipelines.weighted_ensemble import Blend, blended, load_trial, te
 from task_tools import messy
 
 NETWORK = TablePipeline(Training((Columns(), Linear(8), Linear()), epochs=2))
-BOOSTING = TablePipeline(LightGBM(trees=10), Numeric(scale="none", missing="keep"))
+BOOSTING = TablePipeline(LightGBM(trees=10), {"numeric": Numeric(scale="none", missing="keep")})
 LINEAR = TablePipeline(LinearModel(l2=0.1))
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, SpaceError
 from netwright.networks.interfaces.layer import Composite, Given, Layer, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.frozen_dict import FrozenDict
 from netwright.space.choices import is_open
 from netwright.space.decisions import find
+from netwright.space.frozen_dict import FrozenDict
 
 MakeLeaf: TypeAlias = Callable[[Leaf, Shape, str], nn.Module]
 """The module of a leaf for an input shape, at a position."""

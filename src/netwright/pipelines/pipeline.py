@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,18 +32,20 @@ from netwright.pipelines.models import network
 from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.preprocessing.categories import Categories
 from netwright.pipelines.preprocessing.distinct import distinct
-from netwright.pipelines.preprocessing.encoders import Aims
 from netwright.pipelines.preprocessing.numeric import Numeric
 from netwright.pipelines.preprocessing.pixels import Scale
 from netwright.pipelines.preprocessing.preparation import (
-    STEPS,
     ImageInputs,
     Preparation,
     TableInputs,
+    kinds_of,
 )
+from netwright.pipelines.preprocessing.steps import Aims, Step
 from netwright.pipelines.preprocessing.text import Text
 from netwright.pipelines.serialization import read, written
 from netwright.pipelines.targets import Target, TargetScale, fit_target
+from netwright.space.choices import inline
+from netwright.space.frozen_dict import FrozenDict
 from netwright.trials.losses import log_loss, loss_of
 from netwright.trials.metrics import default_metric
 
@@ -51,19 +53,31 @@ _TIE = 1e-4
 """Of the log loss, in the score of an epoch: few rows give many epochs one accuracy, or auc 1."""
 
 
+DEFAULT_STEPS: Mapping[str, Step] = FrozenDict(
+    {"numeric": Numeric(), "text": Text(), "categories": Categories()}
+)
+"""What the columns of a table become, side by side, where a pipeline says nothing else."""
+
+
 @dataclass(frozen=True)
 class TablePipeline:
-    """Columns -> numbers filled and scaled, categories coded -> a network, or another learner.
+    """Columns -> steps side by side, such as numbers filled and scaled -> a network, or another
+    learner.
 
-    Columns that are constant in the training rows, or copies of others, are left out. `target`
-    "log" learns the logarithm of a target of positive numbers.
+    `steps`: by their names, beside or in place of `DEFAULT_STEPS`. Columns that are constant in the
+    training rows, or copies of others, are left out. `target` "log" learns the logarithm of a target
+    of positive numbers.
     """
 
     model: Training | Learner
-    numeric: Numeric = field(default_factory=Numeric)
-    categories: Categories = field(default_factory=Categories)
-    text: Text = field(default_factory=Text)
+    steps: Mapping[str, Step] = inline(default_factory=FrozenDict)
     target: TargetScale = "plain"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, Mapping):
+            fix = 'For example {"numeric": Numeric(scale="robust")}.'
+            raise InputError(expected("steps", "a mapping of names to steps", self.steps, fix))
+        object.__setattr__(self, "steps", FrozenDict({**DEFAULT_STEPS, **self.steps}))
 
 
 @dataclass(frozen=True)
@@ -89,12 +103,7 @@ def prepare(pipeline: Pipeline, features: Features, aims: Aims | None = None) ->
         assert isinstance(features, Images)
         return ImageInputs(pipeline.scale.fit(features), features.shape)
     assert isinstance(features, Table)
-    table = distinct(features)
-    return TableInputs(
-        pipeline.numeric.fit(table, aims),
-        pipeline.categories.fit(table, aims),
-        pipeline.text.fit(table, aims),
-    )
+    return TableInputs.fit(pipeline.steps, distinct(features), aims)
 
 
 def prepared(pipeline: Pipeline, task: Task, seen: Task | None = None) -> Preparation:
@@ -269,7 +278,11 @@ def load(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline:
     state, what = read_json(folder, PIPELINE), str(folder.path / PIPELINE)
     if not isinstance(state, dict) or state.keys() != {"preparation", "target"}:
         raise BrokenFile(expected(what, "a preparation and a target", Phrase("something else")))
-    preparation: Preparation = read(state["preparation"], STEPS, what)
+    steps = pipeline.steps if isinstance(pipeline, TablePipeline) else {}
+    preparation: Preparation = read(state["preparation"], kinds_of(steps.values()), what)
+    if isinstance(preparation, TableInputs) and set(preparation.steps) != set(steps):
+        got = Phrase(", ".join(preparation.steps) or "none")
+        raise BrokenFile(expected(f"steps in {what}", ", ".join(steps), got))
     target: Target = read(state["target"], [Target], what)
     try:
         inputs, model = preparation.for_network(target.outputs), pipeline.model

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.encoders import Aims, class_aims
+from netwright.pipelines.preprocessing.encoders import class_aims
+from netwright.pipelines.preprocessing.steps import Aims
 
 TargetScale: TypeAlias = Literal["plain", "log"]
 

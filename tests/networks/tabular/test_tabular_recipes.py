@@ -31,7 +31,7 @@ def default(recipe: Recipe, *, rows: int = 1000, regression: bool = False) -> Tr
 
 def pipeline(recipe: Recipe, regression: bool = False) -> TablePipeline:
     short = replace(default(recipe, regression=regression), epochs=6)
-    return TablePipeline(short, Numeric(scale="robust"))
+    return TablePipeline(short, {"numeric": Numeric(scale="robust")})
 
 
 @both

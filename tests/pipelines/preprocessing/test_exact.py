@@ -71,7 +71,9 @@ def test_the_file_takes_doubles_and_agrees(scale: str, tmp_path: Path) -> None:
     frame["hole"] = frame["unix"].where(frame.index % 7 > 0)
     found = task(frame, np.arange(N) % 2)
     network = Training((Columns(), Linear()), epochs=1)
-    pipeline = fit(TablePipeline(network, Numeric(scale=scale, parts=True)), found, seed=0)  # type: ignore[arg-type]
+    pipeline = fit(
+        TablePipeline(network, {"numeric": Numeric(scale=scale, parts=True)}), found, seed=0
+    )  # type: ignore[arg-type]
     model = export(pipeline, card_of(found), tmp_path / "m.onnx")
     assert parity(model, pipeline, found.features).difference < 1e-5
     kinds = {node.name: node.type for node in model.session.get_inputs()}

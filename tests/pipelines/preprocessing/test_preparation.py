@@ -14,23 +14,40 @@ from netwright.errors import BrokenFile, InfeasibleCandidate
 from netwright.networks.training.recipe import Training
 from netwright.pipelines import pipeline as pipelines
 from netwright.pipelines.interfaces import Inputs, Judge, Rows
-from netwright.pipelines.pipeline import TablePipeline, prepare, prepared, training_inputs
+from netwright.pipelines.pipeline import (
+    DEFAULT_STEPS,
+    TablePipeline,
+    prepare,
+    prepared,
+    training_inputs,
+)
 from netwright.pipelines.preprocessing.categories import Categories
 from netwright.pipelines.preprocessing.distinct import distinct
 from netwright.pipelines.preprocessing.numeric import Numeric
-from netwright.pipelines.preprocessing.preparation import STEPS, TableInputs
+from netwright.pipelines.preprocessing.preparation import TableInputs, kinds_of
 from netwright.pipelines.preprocessing.text import Text
 from netwright.pipelines.serialization import read, written
 
 ALL = [
     TablePipeline(Training(())),
     TablePipeline(
-        Training(()), Numeric("quantile", missing="keep", parts=True),
-        Categories(2, "target", bound=3), Text(20, grams=2, counts=True),
+        Training(()),
+        {
+            "numeric": Numeric("quantile", missing="keep", parts=True),
+            "categories": Categories(2, "target", bound=3),
+            "text": Text(20, grams=2, counts=True),
+        },
     ),
-    TablePipeline(Training(()), Numeric("none"), Categories(encode="onehot", bound=99)),
-    TablePipeline(Training(()), Numeric("robust"), Categories(encode="frequency")),
+    TablePipeline(
+        Training(()),
+        {"numeric": Numeric("none"), "categories": Categories(encode="onehot", bound=99)},
+    ),
+    TablePipeline(
+        Training(()), {"numeric": Numeric("robust"), "categories": Categories(encode="frequency")}
+    ),
 ]  # fmt: skip
+
+KINDS = kinds_of(DEFAULT_STEPS.values())
 
 
 def mixed(n: int = 120, seed: int = 0) -> Table:
@@ -54,23 +71,23 @@ def test_all_steps_together_agree_and_are_kept_as_json(steps: TablePipeline) -> 
     x = fitted.inputs(new)
     assert x.shape == (40, *fitted.for_network(2).shape)
     np.testing.assert_array_equal(emitted(fitted, new), x)  # type: ignore[arg-type]
-    again = read(json.loads(json.dumps(written(fitted))), STEPS)
+    again = read(json.loads(json.dumps(written(fitted))), KINDS)
     assert again == fitted
     np.testing.assert_array_equal(again.inputs(new), x)
     codes = fitted.for_network(2).given["cardinalities"]
     assert (x[:, x.shape[1] - len(codes) :] < codes).all()  # codes come last
     told = fitted.training_inputs(table, aims, 0)
     assert np.array_equal(told, fitted.inputs(table), equal_nan=True) == (
-        steps.categories.encode != "target"
+        steps.steps["categories"].encode != "target"
     )
 
 
 def test_names_that_states_use_may_be_columns() -> None:
     table = dates(map=[1, 2], has=[5, 5 * 10**18])
     fitted = Numeric(parts=True).fit(table)
-    assert read(json.loads(json.dumps(written(fitted))), STEPS) == fitted
+    assert read(json.loads(json.dumps(written(fitted))), KINDS) == fitted
     with pytest.raises(BrokenFile, match="must be made of TableInputs"):
-        read({"is": "Popen", "has": {}}, STEPS)
+        read({"is": "Popen", "has": {}}, KINDS)
 
 
 def test_constant_columns_and_copies_are_not_seen() -> None:
@@ -85,7 +102,7 @@ def test_constant_columns_and_copies_are_not_seen() -> None:
     assert names == ["a", "holed", "zero", "c", "two", "d", "t"]
     fitted = prepare(ALL[0], table)
     assert isinstance(fitted, TableInputs)
-    assert fitted.numeric.columns == ("a", "holed", "zero", "d")
+    assert fitted.steps["numeric"].columns == ("a", "holed", "zero", "d")
     np.testing.assert_array_equal(emitted(fitted, table), fitted.inputs(table))  # type: ignore[arg-type]
 
 
@@ -114,7 +131,7 @@ class Nosy:
 
 def test_a_model_learns_from_out_of_fold_means_and_is_judged_by_those_of_all_rows() -> None:
     found = coded_task()
-    described = TablePipeline(Nosy(), categories=Categories(encode="target"))  # type: ignore[arg-type]
+    described = TablePipeline(Nosy(), {"categories": Categories(encode="target")})  # type: ignore[arg-type]
     with pytest.raises(Seen) as given:
         pipelines.fit(described, found, seed=3)
     learnt, judged = given.value.args
@@ -124,7 +141,7 @@ def test_a_model_learns_from_out_of_fold_means_and_is_judged_by_those_of_all_row
     inside = full.inputs(found.features.take(found.train))
     differ = (learnt != inside).any(0)
     assert differ.tolist() == [False, True, False]  # n, the mean target, the code
-    plain = replace(described, categories=Categories())
+    plain = replace(described, steps={"categories": Categories()})
     np.testing.assert_array_equal(
         training_inputs(plain, found, seed=3),
         prepared(plain, found).inputs(found.features.take(found.train)),

@@ -103,8 +103,8 @@ def test_a_preparation_is_fitted_once_for_all_candidates_of_the_same_steps(
     real = pipeline.prepare
     monkeypatch.setattr(pipeline, "prepare", lambda *a: fitted.append(a[0]) or real(*a))
     found = replace(binary_task)  # a task that nobody has prepared yet
-    one = pipeline.TablePipeline(Training((), lr=0.1), Numeric("robust"))
-    other = pipeline.TablePipeline(Training((), lr=0.2), Numeric("robust"))
+    one = pipeline.TablePipeline(Training((), lr=0.1), {"numeric": Numeric("robust")})
+    other = pipeline.TablePipeline(Training((), lr=0.2), {"numeric": Numeric("robust")})
     assert pipeline.prepared(one, found) is pipeline.prepared(other, found)
-    pipeline.prepared(pipeline.TablePipeline(Training(()), Numeric("standard")), found)
+    pipeline.prepared(pipeline.TablePipeline(Training(()), {"numeric": Numeric("standard")}), found)
     assert len(fitted) == 2

@@ -78,8 +78,12 @@ def _for_trees(brief: Brief, model: object) -> TablePipeline:
     """Trees branch on missing values and need no scale."""
     return TablePipeline(
         model,  # type: ignore[arg-type]  # a learner with open choices
-        Numeric(scale="none", indicator=False, missing="keep", parts=True, pairs=_pairs(brief)),
-        _coded(brief),
+        {
+            "numeric": Numeric(
+                scale="none", indicator=False, missing="keep", parts=True, pairs=_pairs(brief)
+            ),
+            "categories": _coded(brief),
+        },
         target=_target(brief),
     )
 
@@ -96,8 +100,10 @@ def _for_forests(
     )
     return TablePipeline(
         model,
-        Numeric(scale="none", parts=True, pairs=_pairs(brief)),
-        _coded(brief),
+        {
+            "numeric": Numeric(scale="none", parts=True, pairs=_pairs(brief)),
+            "categories": _coded(brief),
+        },
         target=_target(brief),
     )
 
@@ -105,8 +111,10 @@ def _for_forests(
 def _for_networks(brief: Brief, model: Training | LinearModel) -> TablePipeline:
     return TablePipeline(
         model,
-        Numeric(scale=OneOf("robust", "quantile"), pairs=_pairs(brief)),
-        Categories(least=OneOf(1, 3, 10)) if brief.categorical else Categories(),
+        {
+            "numeric": Numeric(scale=OneOf("robust", "quantile"), pairs=_pairs(brief)),
+            "categories": Categories(least=OneOf(1, 3, 10)) if brief.categorical else Categories(),
+        },
         target=_target(brief),
     )
 

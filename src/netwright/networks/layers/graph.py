@@ -22,8 +22,8 @@ from netwright.networks.interfaces.layer import Add, Composite, End, Layer, Netw
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Skip
 from netwright.networks.layers.cell_inheritance import Cell, edge_name, inherit_cell
-from netwright.networks.layers.frozen_dict import FrozenDict
 from netwright.space.choices import inline
+from netwright.space.frozen_dict import FrozenDict
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.encoders import Aims
+from netwright.pipelines.preprocessing.steps import Aims
 
 _ROWS = 4_000
 """So many rows, drawn at random, are looked at."""

@@ -19,14 +19,8 @@ from netwright.pipelines.preprocessing.category_crosses import (
     emit_crosses,
     name_of,
 )
-from netwright.pipelines.preprocessing.encoders import (
-    Aims,
-    OneHots,
-    TargetMeans,
-    codes_of,
-    emit_codes,
-)
-from netwright.pipelines.preprocessing.steps import joined, side_by_side
+from netwright.pipelines.preprocessing.encoders import OneHots, TargetMeans, codes_of, emit_codes
+from netwright.pipelines.preprocessing.steps import Aims, FittedStep, joined, side_by_side
 
 
 @dataclass(frozen=True)
@@ -50,6 +44,11 @@ class Categories:
     alpha: float = 10.0
     folds: int = 5
     crosses: int = 0
+
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        """The classes that what it learns is made of."""
+        return (FittedCategories, OneHots, TargetMeans)
 
     def fit(self, table: Table, aims: Aims | None = None) -> FittedCategories:
         """`aims`: the target of the rows, which "target" and crosses need; InputError without."""
@@ -92,7 +91,7 @@ class Categories:
 
 
 @dataclass(frozen=True)
-class FittedCategories:
+class FittedCategories(FittedStep):
     """`columns` that have codes, and the values known of each; other columns are `hot`.
 
     The matrix: one-hot columns, mean targets, codes.
@@ -108,6 +107,11 @@ class FittedCategories:
     def cardinalities(self) -> tuple[int, ...]:
         """How many codes each column of codes has, the unseen one counted."""
         return tuple(len(values) + 1 for values in self.known)
+
+    @property
+    def supervised(self) -> bool:
+        """Means are those of the target, and crosses are chosen by it."""
+        return bool(self.means.columns or self.crosses)
 
     @property
     def outputs(self) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from netwright.data.columns import Column
 from netwright.data.task import Table
 from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.encoders import Aims
+from netwright.pipelines.preprocessing.steps import Aims
 
 Cross: TypeAlias = tuple[str, str]
 """The names of two columns."""

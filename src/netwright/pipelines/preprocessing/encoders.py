@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Table
 from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.steps import floats, joined, side_by_side
-
-Aims: TypeAlias = NDArray[np.float64]
-"""(rows, k): the target of the training rows at mean 0 and deviation 1; see `class_aims`."""
+from netwright.pipelines.preprocessing.steps import Aims, floats, joined, side_by_side
 
 MOST_AIMS = 10
 """Classes that have a mean of their own; beyond, only the most frequent ones do."""

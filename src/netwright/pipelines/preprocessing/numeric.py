@@ -27,10 +27,16 @@ from netwright.pipelines.preprocessing.dates import (
     parts_of,
     varying,
 )
-from netwright.pipelines.preprocessing.encoders import Aims
 from netwright.pipelines.preprocessing.exact import ExactNumber, exact_numbers
-from netwright.pipelines.preprocessing.scales import Scaling, quantiles, robust, standard
-from netwright.pipelines.preprocessing.steps import floats, row
+from netwright.pipelines.preprocessing.scales import (
+    Affine,
+    Quantiles,
+    Scaling,
+    quantiles,
+    robust,
+    standard,
+)
+from netwright.pipelines.preprocessing.steps import Aims, FittedStep, floats, row
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class Numeric:
     missing: Literal["fill", "keep"] = "fill"
     parts: bool = False
     pairs: int = 0
+
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        """The classes that what it learns is made of."""
+        return (FittedNumeric, Pair, Affine, Quantiles, ExactNumber)
 
     def fit(self, table: Table, aims: Aims | None = None) -> FittedNumeric:
         """`aims`: the target of the rows, which pairs need; InputError without."""
@@ -95,7 +106,7 @@ class Numeric:
 
 
 @dataclass(frozen=True)
-class FittedNumeric:
+class FittedNumeric(FittedStep):
     """`columns` in order, the `parts` of dates, remainders, then `pairs` of these; one number of
     `fill` and `scaling` for each.
 
@@ -116,6 +127,11 @@ class FittedNumeric:
     @property
     def outputs(self) -> int:
         return len(self.fill) + len(self.flagged)
+
+    @property
+    def supervised(self) -> bool:
+        """Pairs are chosen by the target."""
+        return bool(self.pairs)
 
     def inputs(self, table: Table) -> NDArray[np.float32]:
         """(rows, columns + parts + remainders + pairs + flagged), float32."""

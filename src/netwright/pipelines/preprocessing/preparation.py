@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,8 @@ from numpy.typing import NDArray
 from netwright.data.task import Images, Table
 from netwright.pipelines.interfaces import Inputs
 from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.arithmetic_features import Pair
-from netwright.pipelines.preprocessing.categories import FittedCategories
-from netwright.pipelines.preprocessing.encoders import Aims, OneHots, TargetMeans
-from netwright.pipelines.preprocessing.exact import ExactNumber
-from netwright.pipelines.preprocessing.numeric import FittedNumeric
 from netwright.pipelines.preprocessing.pixels import FittedScale
-from netwright.pipelines.preprocessing.scales import Affine, Quantiles
-from netwright.pipelines.preprocessing.steps import joined
-from netwright.pipelines.preprocessing.text import FittedText
-
-Groups: TypeAlias = NDArray[np.int64] | None
-"""(rows,): rows of one group belong together; see `Task.groups`."""
+from netwright.pipelines.preprocessing.steps import Aims, FittedStep, Groups, Step, joined
 
 
 class Preparation(Protocol):
@@ -61,49 +52,43 @@ class Preparation(Protocol):
 
 @dataclass(frozen=True)
 class TableInputs:
-    """Fitted preparation of a table: numbers, texts, then categories, whose codes come last."""
+    """Fitted preparation of a table: the matrices of its steps, side by side; codes come last."""
 
-    numeric: FittedNumeric
-    categories: FittedCategories
-    text: FittedText
+    steps: Mapping[str, FittedStep]
+
+    @classmethod
+    def fit(cls, steps: Mapping[str, Step], table: Table, aims: Aims | None) -> TableInputs:
+        """Each step on the same columns; `aims`: the targets of the rows."""
+        fitted = {name: step.fit(table, aims) for name, step in steps.items()}
+        in_order = sorted(fitted.items(), key=lambda item: bool(item[1].cardinalities))
+        return cls(dict(in_order))
 
     def inputs(self, features: Table) -> NDArray[np.float32]:
         """(rows, columns), float32."""
-        return self._matrix(features, self.categories.inputs(features))
+        return np.concatenate([step.inputs(features) for step in self.steps.values()], axis=1)
 
     def training_inputs(
         self, features: Table, aims: Aims, seed: int, groups: Groups = None
     ) -> NDArray[np.float32]:
-        coded = self.categories.training_inputs(features, aims, seed, groups)
-        return self._matrix(features, coded)
+        parts = [one.training_inputs(features, aims, seed, groups) for one in self.steps.values()]
+        return np.concatenate(parts, axis=1)
 
     @property
     def supervised(self) -> bool:
-        return bool(self._knowing)
+        return any(step.supervised for step in self.steps.values())
 
     def sharing(self, whole: TableInputs) -> TableInputs:
-        steps = {name: getattr(whole, name) for name in ("numeric", "categories", "text")}
-        return replace(self, **{n: one for n, one in steps.items() if n not in whole._knowing})
-
-    @property
-    def _knowing(self) -> set[str]:
-        """The steps that know targets: pairs, crosses and terms are chosen by them."""
-        coded = self.categories.means.columns or self.categories.crosses
-        knows = {"numeric": self.numeric.pairs, "categories": coded, "text": self.text.columns}
-        return {name for name, what in knows.items() if what}
-
-    def _matrix(self, features: Table, coded: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = [self.numeric.inputs(features), self.text.inputs(features), coded]
-        return np.concatenate(parts, axis=1)
+        shared = {name: one for name, one in whole.steps.items() if not one.supervised}
+        return TableInputs({**self.steps, **shared})
 
     def emit(self, nodes: Nodes) -> str:
-        steps = [step for step in (self.numeric, self.text, self.categories) if step.outputs]
+        steps = [step for step in self.steps.values() if step.outputs]
         return joined(nodes, [step.emit(nodes) for step in steps])
 
     def for_network(self, outputs: int) -> Inputs:
-        width = self.numeric.outputs + self.text.outputs + self.categories.outputs
-        given = {"outputs": outputs, "cardinalities": self.categories.cardinalities}
-        return Inputs((width,), given)
+        width = sum(step.outputs for step in self.steps.values())
+        codes = tuple(n for step in self.steps.values() for n in step.cardinalities)
+        return Inputs((width,), {"outputs": outputs, "cardinalities": codes})
 
 
 @dataclass(frozen=True)
@@ -138,8 +123,6 @@ class ImageInputs:
         return Inputs((c, h, w), {"outputs": outputs}, self.scale.mean, self.scale.std)
 
 
-STEPS = (
-    TableInputs, ImageInputs, FittedNumeric, Pair, Affine, Quantiles, FittedCategories, OneHots,
-    TargetMeans, FittedText, FittedScale, ExactNumber,
-)  # fmt: skip
-"""Everything that a kept preparation is made of."""
+def kinds_of(steps: Iterable[Step]) -> list[type]:
+    """Everything that a kept preparation of these steps, or of images, is made of."""
+    return [TableInputs, ImageInputs, FittedScale, *(kind for one in steps for kind in one.kinds())]

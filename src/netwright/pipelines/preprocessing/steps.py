@@ -10,8 +10,9 @@ columns they see, `states` keeps them as JSON.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +20,55 @@ from numpy.typing import NDArray
 from netwright.data.task import Table
 from netwright.pipelines.onnx.graph_builder import Nodes
 
+Aims: TypeAlias = NDArray[np.float64]
+"""(rows, k): the target of the training rows at mean 0 and deviation 1; see `class_aims`."""
+Groups: TypeAlias = NDArray[np.int64] | None
+"""(rows,): rows of one group belong together; see `Task.groups`."""
 
-class FittedStep(Protocol):
-    """What a step learnt from the training rows of a table."""
+
+class FittedStep(ABC):
+    """What a step learnt from the training rows of a table: a frozen dataclass of plain values."""
 
     @property
+    @abstractmethod
     def outputs(self) -> int:
         """How many columns it gives; it emits nothing where there are none."""
-        ...
 
+    @abstractmethod
     def inputs(self, table: Table) -> NDArray[np.float32]:
-        """(rows, outputs), float32."""
-        ...
+        """(rows, outputs), float32; for rows that were not learnt from."""
 
+    @abstractmethod
     def emit(self, nodes: Nodes) -> str:
         """The same as nodes, from the columns by their names; returns the matrix's name."""
+
+    def training_inputs(
+        self, table: Table, aims: Aims, seed: int, groups: Groups = None
+    ) -> NDArray[np.float32]:
+        """(rows, outputs), for the rows learnt from: no row is told its own target, or its group's."""
+        return self.inputs(table)
+
+    @property
+    def supervised(self) -> bool:
+        """Whether it knows the targets of the rows it was fitted on."""
+        return False
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Its last columns are codes of categories, with so many values each."""
+        return ()
+
+
+class Step(Protocol):
+    """A step of a pipeline for tables: a frozen dataclass, whose fields may be open choices."""
+
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        """The classes that what it learns is made of."""
+        ...
+
+    def fit(self, table: Table, aims: Aims | None = None) -> FittedStep:
+        """`aims`: the targets of the rows, for steps that look at them."""
         ...
 
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Table
 from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.encoders import Aims
 from netwright.pipelines.preprocessing.scales import Affine, standard
-from netwright.pipelines.preprocessing.steps import joined, side_by_side
+from netwright.pipelines.preprocessing.steps import Aims, FittedStep, joined, side_by_side
 
 _DIGITS = "0123456789"
 _LENGTHS = 8
@@ -45,6 +44,11 @@ class Text:
     grams: int = 1
     counts: bool = False
 
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        """The classes that what it learns is made of."""
+        return (FittedText, Affine)
+
     def fit(self, table: Table, aims: Aims | None = None) -> FittedText:
         """`aims`: the target of the rows."""
         columns = tuple(c.name for c in table.columns if c.kind == "text")
@@ -68,7 +72,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class FittedText:
+class FittedText(FittedStep):
     """For each of `columns` its terms, the lengths that are looked for, and the scale of its sizes.
 
     The matrix: for each column its terms, words, digits and length.
@@ -79,6 +83,11 @@ class FittedText:
     lengths: tuple[tuple[int, ...], ...]
     scaling: tuple[Affine, ...]
     counts: bool
+
+    @property
+    def supervised(self) -> bool:
+        """Terms are chosen by the target."""
+        return bool(self.columns)
 
     @property
     def outputs(self) -> int:

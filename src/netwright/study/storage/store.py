@@ -36,7 +36,7 @@ from netwright.study.storage.schema import (
 )
 from netwright.trials.trial import Trial
 
-VERSION = 2
+VERSION = 3
 """Of the tables below; a file of another version is refused."""
 _FREE_BYTES = 1 << 20
 """Text that rows may hold beyond what is on the disk: pages that are still in memory."""

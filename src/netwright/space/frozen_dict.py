@@ -1,4 +1,4 @@
-"""A mapping that can stand in a layer."""
+"""A mapping that hashes by value, for descriptions."""
 
 from __future__ import annotations
 

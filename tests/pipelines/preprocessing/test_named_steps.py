@@ -1,0 +1,110 @@
+"""Steps of a pipeline are a named mapping: others beside the usual ones, or in their place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from netwright.data.task import Table, Task
+from netwright.deploy.onnx import card_of, export, parity
+from netwright.errors import BrokenFile, InputError
+from netwright.files.run_layout import PIPELINE
+from netwright.pipelines.models.linear import LinearModel
+from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.pipeline import TablePipeline, fit, load, prepared
+from netwright.pipelines.preprocessing.categories import Categories
+from netwright.pipelines.preprocessing.numeric import Numeric
+from netwright.pipelines.preprocessing.steps import Aims, FittedStep
+from netwright.space.choices import Float, Integer, OneOf
+from netwright.space.space import Space
+
+
+@dataclass(frozen=True)
+class Powers:
+    """Numbers to a power, missing ones as 0."""
+
+    power: int = 2
+
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        return (FittedPowers,)
+
+    def fit(self, table: Table, aims: Aims | None = None) -> FittedPowers:
+        names = [one.name for one in table.columns if one.kind == "numeric"]
+        return FittedPowers(tuple(names), self.power)
+
+
+@dataclass(frozen=True)
+class FittedPowers(FittedStep):
+    columns: tuple[str, ...]
+    power: int
+
+    @property
+    def outputs(self) -> int:
+        return len(self.columns)
+
+    def inputs(self, table: Table) -> NDArray[np.float32]:
+        found = [table.arrays[name].astype(np.float32) for name in self.columns]
+        x = np.stack([np.where(np.isnan(one), np.float32(0), one) for one in found], axis=1)
+        powers: NDArray[np.float32] = x**self.power
+        return powers
+
+    def emit(self, nodes: Nodes) -> str:
+        x = nodes.columns([nodes.cast(name, np.float32) for name in self.columns])
+        zero = nodes.constant(np.float32(0))
+        known = nodes.add("Where", [nodes.add("IsNaN", [x]), zero, x])
+        return nodes.add("Pow", [known, nodes.constant(np.float32(self.power))])
+
+
+WITH_POWERS = TablePipeline(LinearModel(l2=1.0), {"powers": Powers()})
+
+
+def test_a_step_beside_the_usual_ones_is_fitted_kept_and_exported(
+    binary_task: Task, tmp_path: Path
+) -> None:
+    plain = prepared(TablePipeline(LinearModel()), binary_task).for_network(1)
+    fitted = fit(WITH_POWERS, binary_task, seed=0)
+    more = fitted.preparation.for_network(1)
+    numbers = sum(one.kind == "numeric" for one in binary_task.features.columns)  # type: ignore[union-attr]
+    assert more.shape == (plain.shape[0] + numbers,)
+    assert more.given["cardinalities"] == plain.given["cardinalities"]  # codes are last
+    fitted.save(tmp_path)
+    rows = binary_task.features.take(binary_task.validation)
+    np.testing.assert_array_equal(load(WITH_POWERS, tmp_path).predict(rows), fitted.predict(rows))
+    model = export(fitted, card_of(binary_task), tmp_path / "model.onnx")
+    assert parity(model, fitted, rows).difference < 1e-5
+
+
+def test_names_are_paths_of_the_space() -> None:
+    described = TablePipeline(
+        LinearModel(Float(0.1, 1.0)),
+        {"powers": Powers(Integer(2, 3)), "numeric": Numeric(scale=OneOf("robust", "none"))},
+    )
+    space = Space(described)
+    assert {one.path for one in space.decisions} == {"model.l2", "powers.power", "numeric.scale"}
+    filled = space.fill(space.default())
+    assert filled.steps["powers"] == Powers(2)
+    assert filled == replace(filled)  # what is left out is as usual
+    assert filled.steps["categories"] == Categories()
+
+
+def test_what_another_pipeline_has_kept_is_refused(binary_task: Task, tmp_path: Path) -> None:
+    fit(TablePipeline(LinearModel(l2=1.0)), binary_task, seed=0).save(tmp_path)
+    with pytest.raises(BrokenFile, match=r"steps in .* must be numeric, text, categories, powers"):
+        load(WITH_POWERS, tmp_path)
+    state = json.loads((tmp_path / PIPELINE).read_text())
+    steps = state["preparation"]["has"]["steps"]["map"]
+    steps["numeric"] = steps["numeric"]["has"]["scaling"] or {"is": "Affine", "has": {}}
+    (tmp_path / PIPELINE).write_text(json.dumps(state))
+    with pytest.raises(BrokenFile):
+        load(TablePipeline(LinearModel(l2=1.0)), tmp_path)
+
+
+def test_steps_are_a_mapping() -> None:
+    with pytest.raises(InputError, match=r"steps must be a mapping of names to steps"):
+        TablePipeline(LinearModel(), Numeric())  # type: ignore[arg-type]
