@@ -17,8 +17,8 @@ from netwright.networks.features import Bag, Bags, bags, networks_in, same
 from netwright.networks.interfaces.layer import Layer
 from netwright.networks.layers.graph import Graph
 from netwright.space.candidate import Candidate
-from netwright.space.decisions import children
 from netwright.space.space import Space
+from netwright.space.visitor import children
 from netwright.trials.trial import Metrics
 
 _REMEMBERED = 50_000

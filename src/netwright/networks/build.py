@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -16,6 +15,7 @@ from netwright.networks.interfaces.shapes import Shape
 from netwright.space.choices import is_open
 from netwright.space.decisions import find
 from netwright.space.frozen_dict import FrozenDict
+from netwright.space.visitor import mapped
 
 MakeLeaf: TypeAlias = Callable[[Leaf, Shape, str], nn.Module]
 """The module of a leaf for an input shape, at a position."""
@@ -77,22 +77,14 @@ _layer_is_open = lru_cache(maxsize=65536)(is_open)
 def _resolved(part: Any, given: Mapping[str, Any]) -> Any:
     if isinstance(part, Given):
         return given.get(part.name, part)
-    if isinstance(part, tuple):
-        return tuple(_resolved(item, given) for item in part)
-    if isinstance(part, Mapping):
-        return FrozenDict({name: _resolved(item, given) for name, item in part.items()})
-    if isinstance(part, Layer):
-        return _resolved_layer(part, given)
-    return _replaced(part, given) if is_dataclass(part) and not isinstance(part, type) else part
+    return _resolved_layer(part, given) if isinstance(part, Layer) else _inside(part, given)
 
 
-def _replaced(part: Any, given: Mapping[str, Any]) -> Any:
-    before = {one.name: getattr(part, one.name) for one in fields(part)}
-    after = {name: _resolved(value, given) for name, value in before.items()}
-    return replace(part, **after) if after != before else part
+def _inside(part: Any, given: Mapping[str, Any]) -> Any:
+    return mapped(part, lambda child: _resolved(child, given))
 
 
-_resolved_layer = lru_cache(maxsize=65536)(_replaced)
+_resolved_layer = lru_cache(maxsize=65536)(_inside)
 
 
 def _make(network: Network, shape: Shape, position: str, make: MakeLeaf) -> tuple[nn.Module, Shape]:

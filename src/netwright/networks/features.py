@@ -17,7 +17,7 @@ from netwright.networks.layers.basic import Skip
 from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.canonical import canonical
 from netwright.networks.layers.graph import Graph
-from netwright.space.decisions import children
+from netwright.space.visitor import children
 
 _MOST_PATHS = 300
 _HEIGHT = 2

@@ -1,8 +1,4 @@
-"""Finding every open choice of a description, naming it, and filling it in.
-
-A path joins field names, places in tuples and keys of mappings with dots; below an option comes
-its label. `name=` and `Shared` start a path anew, so that places of one name decide together.
-"""
+"""Finding every open choice of a description, naming it, and filling it in."""
 
 from __future__ import annotations
 
@@ -20,17 +16,25 @@ from netwright.space.choices import (
     RepeatChoice,
     SharedChoice,
     SubsetOfChoice,
-    given,
-    is_inline,
     is_open,
 )
 from netwright.space.decision import Decision, When
+from netwright.space.visitor import (
+    Visitor,
+    children,
+    copies_of,
+    count_path,
+    counts_by_value,
+    join,
+    options_of,
+    rebuilt,
+)
 
 
 def find(description: Any) -> tuple[Decision, ...]:
     """Every decision, each after those that switch it on."""
     found: dict[str, Decision] = {}
-    for decision in _walk(description, "", None):
+    for decision in _Finder().visit(description, "", None):
         before = found.get(decision.path)
         if before is None:
             found[decision.path] = decision
@@ -68,67 +72,47 @@ def _parents_first(found: Mapping[str, Decision]) -> tuple[Decision, ...]:
     return tuple(done.values())
 
 
-def _walk(part: Any, path: str, when: When | None) -> Iterator[Decision]:
-    if isinstance(part, SharedChoice):
-        yield from _walk(part.part, part.name, when)
-    elif isinstance(part, OneOfChoice):
-        path = part.name or path
-        yield Decision(path, part, when)
-        for option, name in zip(part.options, part.labels, strict=True):
-            yield from _walk(option, join(path, name), ((path, frozenset([name])),))
-    elif isinstance(part, SubsetOfChoice):
-        path = part.name or path
-        yield Decision(path, part, when)
-        for option, name in zip(part.options, part.labels, strict=True):
+class _Finder(Visitor[Iterator[Decision], When | None]):
+    """Each decision, with what switches it on; the same one for each place of a name."""
+
+    def is_open(self, part: Any) -> bool:
+        return True  # lists with choices in them are looked for everywhere
+
+    def one_of(self, part: OneOfChoice, path: str, context: When | None) -> Iterator[Decision]:
+        yield Decision(path, part, context)
+        for label, option, below in options_of(part, path):
+            yield from self.visit(option, below, ((path, frozenset([label])),))
+
+    def subset(self, part: SubsetOfChoice, path: str, context: When | None) -> Iterator[Decision]:
+        yield Decision(path, part, context)
+        for label, option, below in options_of(part, path):
             if is_open(option):
-                chosen = frozenset(subset for subset in part.subsets if name in subset)
-                yield from _walk(option, join(path, name), ((path, chosen),))
-    elif isinstance(part, NumberChoice):
-        yield Decision(part.name or path, part, when)
-    elif isinstance(part, RepeatChoice):
-        yield from _walk_repeat(part, part.name or path, when)
-    elif isinstance(part, list) and any(map(is_open, part)):
-        where = path or "the top"
-        raise SpaceError(f"a description must hold tuples, got a list with choices at {where}.")
-    else:
+                chosen = frozenset(subset for subset in part.subsets if label in subset)
+                yield from self.visit(option, below, ((path, chosen),))
+
+    def number(self, part: NumberChoice, path: str, context: When | None) -> Iterator[Decision]:
+        yield Decision(path, part, context)
+
+    def repeat(self, part: RepeatChoice, path: str, context: When | None) -> Iterator[Decision]:
+        if is_open(part.times):
+            yield from self.visit(part.times, join(path, "times"), context)
+        if not is_open(part.item):
+            return
+        count, counts = count_path(part, path), counts_by_value(part)
+        for i, below in enumerate(copies_of(part, path)):
+            enough = frozenset(value for value, times in counts if times > i)
+            switch = ((count, enough),) if is_open(part.times) else context
+            yield from self.visit(part.item, below, switch)
+
+    def inside(self, part: Any, path: str, context: When | None) -> Iterator[Decision]:
+        if isinstance(part, list) and any(map(is_open, part)):
+            where = path or "the top"
+            raise SpaceError(f"a description must hold tuples, got a list with choices at {where}.")
         for step, child in children(part):
-            yield from _walk(child, join(path, step), when)
+            yield from self.visit(child, join(path, step), context)
 
-
-def _walk_repeat(part: RepeatChoice, path: str, when: When | None) -> Iterator[Decision]:
-    if is_open(part.times):
-        yield from _walk(part.times, join(path, "times"), when)
-    if not is_open(part.item):
-        return
-    count = getattr(part.times, "name", None) or join(path, "times")
-    named: Sequence[Value] = (
-        part.times.labels if isinstance(part.times, OneOfChoice) else part.counts
-    )
-    for i in range(part.most):
-        enough = frozenset(
-            name for name, times in zip(named, part.counts, strict=True) if times > i
-        )
-        switch = ((count, enough),) if is_open(part.times) else when
-        yield from _walk(part.item, join(path, "each" if part.same else i), switch)
-
-
-def join(path: str, name: object) -> str:
-    """``network.1`` and ``times`` -> ``network.1.times``; an empty name adds nothing."""
-    return str(name) if not path else path if name == "" else f"{path}.{name}"
-
-
-def children(part: Any) -> Iterator[tuple[object, Any]]:
-    """The parts of a closed part, and what each adds to the path."""
-    if isinstance(part, tuple):
-        yield from enumerate(part)
-    elif isinstance(part, Mapping):
-        yield from part.items()
-    elif isinstance(part, partial):
-        yield from enumerate(part.args)
-        yield from part.keywords.items()
-    elif is_dataclass(part) and not isinstance(part, type):
-        for one in given(part):
-            yield "" if is_inline(one) else one.name, getattr(part, one.name)
+    def closed(self, part: Any, path: str, context: When | None) -> Iterator[Decision]:
+        raise AssertionError("every part is looked into")
 
 
 Filler: TypeAlias = Callable[[Mapping[str, Value], dict[int, Any]], Any]
@@ -141,37 +125,45 @@ def filler(description: Any) -> Filler:
     A shared part is filled once, and stands in all places of that one `Shared` as one object. Of
     functions and plain data, so that it pickles.
     """
-    return _filler(description, "", {})
+    return _Compiler().visit(description, "", {})
 
 
-def _filler(part: Any, path: str, known: dict[int, Filler]) -> Filler:
-    """`known`: fillers of shared parts, by the part's identity."""
-    if isinstance(part, SharedChoice):
-        if id(part) not in known:
-            known[id(part)] = partial(_fill_shared, _filler(part.part, part.name, known))
-        return known[id(part)]
-    if isinstance(part, OneOfChoice | SubsetOfChoice):
-        path = part.name or path
-        options = {
-            name: _filler(option, join(path, name), known)
-            for name, option in zip(part.labels, part.options, strict=True)
+class _Compiler(Visitor[Filler, "dict[int, Filler]"]):
+    """Fillers; the context: those of shared parts, by the part's identity."""
+
+    def shared(self, part: SharedChoice, context: dict[int, Filler]) -> Filler:
+        if id(part) not in context:
+            context[id(part)] = partial(_fill_shared, super().shared(part, context))
+        return context[id(part)]
+
+    def _options(self, part: Any, path: str, context: dict[int, Filler]) -> dict[Value, Filler]:
+        return {
+            label: self.visit(option, below, context)
+            for label, option, below in options_of(part, path)
         }
-        if isinstance(part, OneOfChoice):
-            return partial(_fill_one, path, options)
-        return partial(_fill_subset, path, options, part.mapping)
-    if isinstance(part, NumberChoice):
-        return partial(_fill_number, part.name or path)
-    if isinstance(part, RepeatChoice):
-        path = part.name or path
-        names = ("each" if part.same else i for i in range(part.most))
-        copies = tuple(_filler(part.item, join(path, name), known) for name in names)
-        return partial(_fill_repeat, _filler(part.times, join(path, "times"), known), copies)
-    if not is_open(part):
+
+    def one_of(self, part: OneOfChoice, path: str, context: dict[int, Filler]) -> Filler:
+        return partial(_fill_one, path, self._options(part, path, context))
+
+    def subset(self, part: SubsetOfChoice, path: str, context: dict[int, Filler]) -> Filler:
+        return partial(_fill_subset, path, self._options(part, path, context), part.mapping)
+
+    def number(self, part: NumberChoice, path: str, context: dict[int, Filler]) -> Filler:
+        return partial(_fill_number, path)
+
+    def repeat(self, part: RepeatChoice, path: str, context: dict[int, Filler]) -> Filler:
+        copies = tuple(self.visit(part.item, below, context) for below in copies_of(part, path))
+        times = self.visit(part.times, join(path, "times"), context)
+        return partial(_fill_repeat, times, copies)
+
+    def inside(self, part: Any, path: str, context: dict[int, Filler]) -> Filler:
+        parts = tuple(
+            self.visit(child, join(path, name), context) for name, child in children(part)
+        )
+        return partial(_fill_parts, part, parts)
+
+    def closed(self, part: Any, path: str, context: dict[int, Filler]) -> Filler:
         return partial(_closed, part)
-    inside = tuple(
-        (name, _filler(child, join(path, name), known)) for name, child in children(part)
-    )
-    return partial(_fill_parts, part, inside)
 
 
 def _closed(part: Any, values: Mapping[str, Value], done: dict[int, Any]) -> Any:
@@ -211,19 +203,9 @@ def _fill_repeat(
 
 
 def _fill_parts(
-    part: Any, inside: Sequence[tuple[object, Filler]],
-    values: Mapping[str, Value], done: dict[int, Any],
-) -> Any:  # fmt: skip
-    parts = [(name, child(values, done)) for name, child in inside]
-    if isinstance(part, tuple):
-        return tuple(child for _, child in parts)
-    if isinstance(part, Mapping):
-        return dict(parts)
-    if isinstance(part, partial):
-        n = len(part.args)
-        return partial(part.func, *(child for _, child in parts[:n]), **dict(parts[n:]))  # type: ignore[arg-type]  # keywords are texts
-    names = [one.name for one in given(part)]
-    return replace(part, **dict(zip(names, (child for _, child in parts), strict=True)))
+    part: Any, inside: Sequence[Filler], values: Mapping[str, Value], done: dict[int, Any]
+) -> Any:
+    return rebuilt(part, [child(values, done) for child in inside])
 
 
 def describe(part: Any) -> Any:

@@ -33,8 +33,8 @@ from netwright.pipelines.pipeline import (
     training_inputs,
 )
 from netwright.space.candidate import Candidate, Value
-from netwright.space.decisions import join
 from netwright.space.space import Space
+from netwright.space.visitor import join
 
 T = TypeVar("T")
 

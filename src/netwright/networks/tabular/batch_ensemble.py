@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -22,6 +22,7 @@ from netwright.networks.layers.activations import Activation_, activation
 from netwright.networks.layers.checks import need_positive, whole
 from netwright.networks.layers.linear import OUTPUTS
 from netwright.networks.training.loop import Score, outputs
+from netwright.space.visitor import children, mapped
 
 Scalings = Literal["ones", "normal", "signs"]
 N = TypeVar("N")
@@ -193,11 +194,7 @@ def members_in(part: Any) -> int:
     """The members that a network's description makes; 0 where it makes none."""
     if isinstance(part, Members):
         return part.members
-    if isinstance(part, tuple):
-        return max(map(members_in, part), default=0)
-    if not is_dataclass(part) or isinstance(part, type):
-        return 0
-    return max((members_in(getattr(part, one.name)) for one in fields(part)), default=0)
+    return max((members_in(child) for _, child in children(part)), default=0)
 
 
 def with_members(network: N, members: int) -> N:
@@ -209,13 +206,7 @@ def with_members(network: N, members: int) -> N:
 def _told(part: Any, members: int) -> Any:
     if isinstance(part, Members):
         return replace(part, members=members)
-    if isinstance(part, tuple):
-        return tuple(_told(one, members) for one in part)
-    if not is_dataclass(part) or isinstance(part, type):
-        return part
-    before = {one.name: getattr(part, one.name) for one in fields(part)}
-    after = {name: _told(value, members) for name, value in before.items()}
-    return replace(part, **after) if after != before else part
+    return mapped(part, lambda child: _told(child, members))
 
 
 def _scaling(members: int, columns: int, kind: Scalings) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import OneOfChoice, RepeatChoice, SharedChoice, SubsetOfChoice
-from netwright.space.decisions import children, join
 from netwright.space.space import Space
+from netwright.space.visitor import children, join
 
 
 def values_everywhere(

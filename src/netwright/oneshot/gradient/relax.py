@@ -28,7 +28,16 @@ from netwright.space.choices import (
     is_open,
 )
 from netwright.space.decision import Decision
-from netwright.space.decisions import find, join
+from netwright.space.decisions import find
+from netwright.space.visitor import (
+    Visitor,
+    children,
+    copies_of,
+    count_path,
+    join,
+    options_of,
+    rebuilt,
+)
 
 _MOST_VARIANTS = 16
 """Of one layer: each has weights of its own."""
@@ -44,8 +53,10 @@ def decisions_of(network: Network, prefix: str) -> dict[str, Decision]:
 
 
 @dataclass
-class Relaxing:
-    """What is being relaxed: the decisions held, and (found on the way) those that are mixed.
+class Relaxing(Visitor[Any, None]):
+    """The relaxed form of each part of an open network.
+
+    `held`: decisions that have one value; `mixed`: those that are mixed, found on the way.
 
     `share`: the part of the channels that goes through mixtures of layers is 1/share, but for the
     `whole` ones; `values`: those of decisions that are held, where they are not their defaults;
@@ -64,35 +75,25 @@ class Relaxing:
 
     def network(self, part: Any, path: str) -> Any:
         """The relaxed form of a part of an open network."""
-        if isinstance(part, SharedChoice):
-            return self.network(part.part, part.name)
-        if not is_open(part):
-            return part
-        if isinstance(part, OneOfChoice):
-            return self._one_of(part, part.name or path)
-        if isinstance(part, RepeatChoice):
-            return self._repeat(part, part.name or path)
-        if isinstance(part, NumberChoice):
-            return self._hold(part.name or path)
-        if isinstance(part, SubsetOfChoice):  # but for a node's inputs
-            return self._subset(part, part.name or path)
-        if isinstance(part, tuple):
-            return tuple(self.network(item, join(path, i)) for i, item in enumerate(part))
-        if isinstance(part, Mapping):
-            return {name: self.network(item, join(path, name)) for name, item in part.items()}
-        if isinstance(part, Node):
-            return self._node(part, path)
-        return self._layer(part, path)
+        return self.visit(part, path, None)
 
-    def _one_of(self, part: OneOfChoice, path: str) -> Any:
+    def closed(self, part: Any, path: str, context: None) -> Any:
+        return part
+
+    def number(self, part: NumberChoice, path: str, context: None) -> Any:
+        return self._hold(path)
+
+    def inside(self, part: Any, path: str, context: None) -> Any:
+        if isinstance(part, tuple | Mapping):
+            return rebuilt(part, [self.network(one, join(path, n)) for n, one in children(part)])
+        return self._node(part, path) if isinstance(part, Node) else self._layer(part, path)
+
+    def one_of(self, part: OneOfChoice, path: str, context: None) -> Any:
         if path in self.held or not all(map(_is_network, part.options)):
             value = self._hold(path)
             place = part.labels.index(value)
             return self.network(part.options[place], join(path, value))
-        options = tuple(
-            self.network(option, join(path, name))
-            for name, option in zip(part.labels, part.options, strict=True)
-        )
+        options = tuple(self.network(option, below) for _, option, below in options_of(part, path))
         mixed = self._mixed(options, tuple(((path, i),) for i in range(len(options))))
         return mixed if self.share == 1 or path in self.whole else Partial(mixed, self.share)
 
@@ -109,26 +110,25 @@ class Relaxing:
         self.held.setdefault(path, why)
         return self.held_value(path)
 
-    def _repeat(self, part: RepeatChoice, path: str) -> Any:
-        def copy(i: int) -> Any:
-            return self.network(part.item, join(path, "each" if part.same else i))
-
-        if not is_open(part.times):
-            return tuple(copy(i) for i in range(part.most))
-        count = getattr(part.times, "name", None) or join(path, "times")
-        if count in self.held:
+    def repeat(self, part: RepeatChoice, path: str, context: None) -> Any:
+        count, paths = count_path(part, path), copies_of(part, path)
+        is_held = is_open(part.times) and count in self.held
+        if is_held:
             (place,) = self.decisions[count].chosen(self.held_value(count))
-            return tuple(copy(i) for i in range(part.counts[place]))
-        self.mixed.add(count)
-        copies = tuple(copy(i) for i in range(part.most))
-        return Depth(copies, part.counts, count, self.current)
+            paths = paths[: part.counts[place]]
+        mixes = is_open(part.times) and not is_held
+        if mixes:
+            self.mixed.add(count)
+        copies = tuple(self.network(part.item, below) for below in paths)
+        return Depth(copies, part.counts, count, self.current) if mixes else copies
 
-    def _subset(self, part: SubsetOfChoice, path: str) -> Any:
+    def subset(self, part: SubsetOfChoice, path: str, context: None) -> Any:
+        """Held, but for a node's inputs."""
         value = self._hold(path)
         assert isinstance(value, tuple)  # of labels
         kept = {
-            name: self.network(option, join(path, name))
-            for name, option in zip(part.labels, part.options, strict=True)
+            name: self.network(option, below)
+            for name, option, below in options_of(part, path)
             if name in value
         }
         return kept if part.mapping else tuple(kept.values())
@@ -159,11 +159,11 @@ class Relaxing:
         if combine != "add":
             self._hold(path, "inputs put side by side would change the shape")
         if path in self.held:
-            return self._subset(inputs, path)
+            return self.subset(inputs, path, None)
         self.mixed.add(path)
         return {
-            name: Gate(self.network(option, join(path, name)), ((path, i),), self.current)
-            for i, (name, option) in enumerate(zip(inputs.labels, inputs.options, strict=True))
+            name: Gate(self.network(option, below), ((path, i),), self.current)
+            for i, (name, option, below) in enumerate(options_of(inputs, path))
         }
 
     def _layer(self, layer: Any, path: str) -> Any:

@@ -27,7 +27,16 @@ from netwright.space.choices import (
     is_open,
 )
 from netwright.space.decision import Decision
-from netwright.space.decisions import Filler, children, filler, find, join
+from netwright.space.decisions import Filler, filler, find
+from netwright.space.visitor import (
+    Visitor,
+    children,
+    copies_of,
+    count_path,
+    counts_by_value,
+    join,
+    options_of,
+)
 
 Values: TypeAlias = Mapping[str, Value]
 Route: TypeAlias = tuple[tuple[str, Network], ...]
@@ -78,7 +87,7 @@ class _Own(NamedTuple):
     """Path and short name of those that are no numbers."""
 
 
-class Marking:
+class Marking(Visitor[Any, "Values | None"]):
     """Puts the marks into an open network, for one candidate after the other."""
 
     def __init__(self, network: Network, prefix: str) -> None:
@@ -94,7 +103,7 @@ class Marking:
         Of a layer's own numbers there are then those that the shapes of weights may depend on: all
         of a few, the ends of many.
         """
-        marked: Network = self._marked(self._network, self._prefix, values)
+        marked: Network = self.visit(self._network, self._prefix, values)
         return marked
 
     def _kind(self, part: Any) -> _Kind:
@@ -103,47 +112,58 @@ class Marking:
             self._known_kind[key] = _kind_of(part)
         return self._known_kind[key]
 
-    def _marked(self, part: Any, path: str, values: Values | None) -> Any:
-        """A network's."""
-        if isinstance(part, SharedChoice):
-            return self._marked(part.part, part.name, values)
+    def is_open(self, part: Any) -> bool:
+        return self._kind(part) != "closed"
+
+    def closed(self, part: Any, path: str, context: Values | None) -> Any:
+        return part
+
+    def number(self, part: NumberChoice, path: str, context: Values | None) -> Any:
+        raise self._no_network(path)
+
+    def inside(self, part: Any, path: str, context: Values | None) -> Any:
         if isinstance(part, Layer):
-            return self._layer(part, path, values)
-        if self._kind(part) == "closed":
-            return part
-        if isinstance(part, tuple):
-            return tuple(self._marked(item, join(path, i), values) for i, item in enumerate(part))
+            return self._layer(part, path, context)
+        if not isinstance(part, tuple):
+            raise self._no_network(path)
+        return tuple(self.visit(item, join(path, i), context) for i, item in enumerate(part))
+
+    def one_of(self, part: OneOfChoice, path: str, context: Values | None) -> Any:
+        chosen = part.labels if context is None else (context[path],)
+        return self._routes(part, path, context, [(label,) for label in chosen])
+
+    def subset(self, part: SubsetOfChoice, path: str, context: Values | None) -> Any:
+        chosen: Any = part.subsets if context is None else (context[path],)
+        return self._routes(part, path, context, list(chosen))
+
+    def _routes(
+        self, part: OneOfChoice | SubsetOfChoice, path: str, values: Values | None,
+        rows: Sequence[Sequence[Value]],
+    ) -> Routes:  # fmt: skip
         if self._kind(part) != "network":
-            got = Phrase(f"another choice at {path or 'the top'}")
-            raise SpaceError(expected("a network", "made of layers and choices of layers", got))
-        path = part.name or path
-        if isinstance(part, RepeatChoice):
-            return self._repeat(part, path, values)
-        chosen: Sequence[Any] = [*part.subsets] if isinstance(part, SubsetOfChoice) else part.labels
-        if values is not None:
-            chosen = [values[path]]
-        rows = chosen if isinstance(part, SubsetOfChoice) else [(name,) for name in chosen]
-        parts = self._options(part, path, values, {name for row in rows for name in row})
+            raise self._no_network(path)
+        wanted = {name for row in rows for name in row}
+        parts = {
+            name: self.visit(option, below, values)
+            for name, option, below in options_of(part, path)
+            if name in wanted
+        }
         routes = (tuple((f"{MARK}{name}", parts[name]) for name in row) for row in rows)
         return Routes(tuple(routes), path)
 
-    def _options(
-        self, part: Any, path: str, values: Values | None, wanted: set[Value]
-    ) -> dict[Value, Any]:
-        return {
-            name: self._marked(option, join(path, name), values)
-            for name, option in zip(part.labels, part.options, strict=True)
-            if name in wanted
-        }
+    def _no_network(self, path: str) -> SpaceError:
+        got = Phrase(f"another choice at {path or 'the top'}")
+        return SpaceError(expected("a network", "made of layers and choices of layers", got))
 
-    def _repeat(self, part: RepeatChoice, path: str, values: Values | None) -> Any:
+    def repeat(self, part: RepeatChoice, path: str, context: Values | None) -> Any:
+        if self._kind(part) != "network":
+            raise self._no_network(path)
         counts = part.counts
-        if values is not None and self._kind(part.times) != "closed":
-            times = values[getattr(part.times, "name", None) or join(path, "times")]
-            named = part.times.labels if isinstance(part.times, OneOfChoice) else counts
-            counts = (counts[named.index(times)],)
-        names = ["each" if part.same else i for i in range(max(counts))]
-        copies = [self._marked(part.item, join(path, name), values) for name in names]
+        if context is not None and self._kind(part.times) != "closed":
+            times = context[count_path(part, path)]
+            counts = (dict(counts_by_value(part))[times],)
+        paths = copies_of(part, path)[: max(counts)]
+        copies = [self.visit(part.item, below, context) for below in paths]
         if len(counts) == 1:
             return tuple(copies)
         rows = (tuple((str(i), copies[i]) for i in range(count)) for count in counts)
@@ -190,7 +210,7 @@ class Marking:
             return layer
 
         def network(part: Any, at: str) -> Any:
-            marked = self._marked(part, at, values)
+            marked = self.visit(part, at, values)
             return Routes((((MARK, marked),),), at) if apart else marked
 
         def own(part: Any, at: str) -> Any:
@@ -202,8 +222,8 @@ class Marking:
         def edges(part: SubsetOfChoice, at: str) -> Mapping[Value, Any]:
             wanted: Any = part.labels if values is None else values[at]
             return {
-                name: network(option, join(at, name))
-                for name, option in zip(part.labels, part.options, strict=True)
+                name: network(option, below)
+                for name, option, below in options_of(part, at)
                 if name in wanted
             }
 

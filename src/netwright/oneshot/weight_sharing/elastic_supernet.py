@@ -36,8 +36,8 @@ from netwright.oneshot.weight_sharing.weight_slicing import (
 )
 from netwright.oneshot.weight_sharing.weight_slots import places
 from netwright.space.candidate import Candidate
-from netwright.space.decisions import join
 from netwright.space.space import Space
+from netwright.space.visitor import join
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from netwright.networks.interfaces.layer import Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.oneshot.weight_sharing.choice_placeholders import MARK, Routes, Versions
 from netwright.oneshot.weight_sharing.weight_slicing import Stand, forms, specs
-from netwright.space.decisions import children, join
+from netwright.space.visitor import children, join
 
 _VERSION = "~"
 """Begins the digest of what weights a version has."""
