@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from netwright.errors import InputError, expected
 from netwright.networks.training.augmentation import Augmentation
+from netwright.networks.training.clock import Clock
 from netwright.networks.training.loop import Examples
 from netwright.oneshot.checkpoints import Checkpoint
 
@@ -38,25 +38,6 @@ class Feed:
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return Examples(inputs, rows.targets.to(device))
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How much of a search is over: by steps, or by time where there is a deadline.
-
-    `before` was over when the clock started.
-    """
-
-    deadline: float = math.inf
-    before: float = 0.0
-    begun: float = field(default_factory=time.monotonic)
-
-    def progress(self, by_steps: float) -> float:
-        if math.isinf(self.deadline):  # no decision looks at a clock when trials are counted
-            return by_steps
-        length = max(self.deadline - self.begun, 1e-9)
-        share = (time.monotonic() - self.begun) / length
-        return max(by_steps, self.before + (1 - self.before) * share)
 
 
 class Ended(Protocol):

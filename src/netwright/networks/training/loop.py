@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
+from netwright.networks.training.clock import Clock
 from netwright.networks.training.param_groups import scale_rates, weights_of
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Constant
@@ -92,7 +93,7 @@ def train(
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.manual_seed(seed)
         end = deadline - 2 * _judging_seconds(module, held_out, deadline)
-        loop = _Loop(recipe, module, rows, seed, _Clock(start, end), fidelity)
+        loop = _Loop(recipe, module, rows, seed, Clock(end, begun=start), fidelity)
         curve: list[Epoch] = []
         best, best_state = 0, {}
         for loss, passes in loop:
@@ -143,21 +144,6 @@ def outputs(module: nn.Module, inputs: Tensor, batch_size: int = 512) -> Tensor:
     return torch.cat(list(batches))
 
 
-@dataclass(frozen=True)
-class _Clock:
-    """How much of the training is over, by steps or by time, whichever is further."""
-
-    start: float
-    deadline: float
-
-    def progress(self, step: int, steps: int) -> float:
-        by_steps = step / steps
-        if math.isinf(self.deadline):  # no decision looks at a clock when trials are counted
-            return by_steps
-        length = max(self.deadline - self.start, 1e-9)
-        return max(by_steps, (time.monotonic() - self.start) / length)
-
-
 _JUDGED = 0.02
 """Of the training, between two looks at the held-out rows: each costs, and says little more."""
 
@@ -171,7 +157,7 @@ class _Loop:
     module: nn.Module
     rows: Examples
     seed: int
-    clock: _Clock
+    clock: Clock
     fidelity: float
 
     def __iter__(self) -> Iterator[tuple[float, int]]:
@@ -189,7 +175,7 @@ class _Loop:
             self.module.train()
             order = torch.randperm(len(rows), generator=generator)
             for batch in order.tensor_split(epoch_steps):
-                progress = self.clock.progress(step, steps)
+                progress = self.clock.progress(step / steps)
                 if progress >= 1 and step > 0:
                     break
                 with _without_subnormals():

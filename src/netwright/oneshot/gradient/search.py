@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from netwright.errors import InfeasibleCandidate, InputError, expected
+from netwright.networks.training.clock import Clock
 from netwright.networks.training.loop import Examples
 from netwright.oneshot.checkpoints import Checkpoint
-from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled, split
+from netwright.oneshot.epochs import Feed, InEpochs, half_cosine, seed_of, shuffled, split
 from netwright.oneshot.gradient.discretize import derived
 from netwright.oneshot.gradient.held_decisions import fixed_to_held
 from netwright.oneshot.gradient.settings import Gradient

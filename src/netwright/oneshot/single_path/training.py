@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
+from netwright.networks.training.clock import Clock
 from netwright.networks.training.loop import Examples, loss_of
 from netwright.oneshot.checkpoints import Checkpoint
-from netwright.oneshot.epochs import Clock, Feed, InEpochs, half_cosine, seed_of, shuffled
+from netwright.oneshot.epochs import Feed, InEpochs, half_cosine, seed_of, shuffled
 from netwright.oneshot.single_path.samplers import Sampler, Source, Step, Uniform
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.space import RNG, Space

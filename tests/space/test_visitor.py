@@ -1,0 +1,106 @@
+"""The dispatch over kinds of parts, and paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+
+from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf, inline
+from netwright.space.space import Space
+from netwright.space.visitor import (
+    Visitor,
+    children,
+    copies_of,
+    count_path,
+    counts_by_value,
+    join,
+    mapped,
+    options_of,
+    rebuilt,
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    left: Any = 1
+    right: Any = 2
+    named: Any = inline(default_factory=dict)  # noqa: RUF009  # a field
+
+
+class Paths(Visitor[list[str], None]):
+    """Kind and path of every part, in the order met."""
+
+    def _options(self, kind: str, part: Any, path: str) -> list[str]:
+        found = [f"{kind} {path}"]
+        for _, option, below in options_of(part, path):
+            found += self.visit(option, below, None)
+        return found
+
+    def one_of(self, part: Any, path: str, context: None) -> list[str]:
+        return self._options("one", part, path)
+
+    def subset(self, part: Any, path: str, context: None) -> list[str]:
+        return self._options("some", part, path)
+
+    def number(self, part: Any, path: str, context: None) -> list[str]:
+        return [f"number {path}"]
+
+    def repeat(self, part: Any, path: str, context: None) -> list[str]:
+        found = [f"repeat {path}", f"count {count_path(part, path)}"]
+        for below in copies_of(part, path):
+            found += self.visit(part.item, below, None)
+        return found
+
+    def inside(self, part: Any, path: str, context: None) -> list[str]:
+        return [
+            line for name, child in children(part)
+            for line in self.visit(child, join(path, name), None)
+        ]  # fmt: skip
+
+    def closed(self, part: Any, path: str, context: None) -> list[str]:
+        return [f"closed {path}"]
+
+
+def test_every_kind_of_part_has_its_method_and_path() -> None:
+    described = (
+        Pair(OneOf("a", "b"), named={"x": Float(0, 1)}),
+        Repeat(Shared(Integer(1, 3), "width"), times=OneOf(1, 2)),
+        partial(Pair, SubsetOf("p", "q"), right=Integer(0, 9, name="mine")),
+    )
+    assert Paths().visit(described, "", None) == [
+        "one 0.left", "closed 0.left.a", "closed 0.left.b", "closed 0.right", "number 0.x",
+        "repeat 1", "count 1.times", "number width", "number width",
+        "some 2.0", "closed 2.0.p", "closed 2.0.q", "number mine",
+    ]  # fmt: skip
+
+
+def test_paths_are_those_of_the_space() -> None:
+    described = Pair(Repeat(Float(0, 1), times=Integer(1, 2)), OneOf(1, 2))
+    numbers = {line.partition(" ")[2] for line in Paths().visit(described, "", None)}
+    assert {one.path for one in Space(described).decisions} <= numbers
+
+
+def test_counts_go_with_the_values_of_their_decision() -> None:
+    assert counts_by_value(Repeat(1, times=OneOf({"few": 1, "many": 4}))) == [
+        ("few", 1),
+        ("many", 4),
+    ]  # type: ignore[arg-type, comparison-overlap]
+    assert counts_by_value(Repeat(1, times=Integer(1, 3))) == [(1, 1), (2, 2), (3, 3)]  # type: ignore[arg-type, comparison-overlap]
+
+
+@pytest.mark.parametrize(
+    "part", [(1, 2), {"a": 1, "b": 2}, Pair(3, 4, {"c": 5}), partial(Pair, 1, right=2)]
+)
+def test_a_part_is_rebuilt_from_its_children(part: Any) -> None:
+    again = rebuilt(part, [child for _, child in children(part)])
+    assert [*children(again)] == [*children(part)]
+    assert type(again) is type(part)
+
+
+def test_what_does_not_change_stays_the_same_object() -> None:
+    part = Pair((1, 2), field)
+    assert mapped(part, lambda child: child) is part
+    assert mapped(part, lambda child: 7 if child is field else child).right == 7
