@@ -45,6 +45,7 @@ from netwright.pipelines.pipeline import FittedPipeline, as_pipeline, fit, load
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.study.run_record import RunRecord
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.metrics import score
@@ -127,7 +128,7 @@ def search(of: Task, seed: int, inherit: float, work: Path, trials: int) -> Stud
         SPACE, TrainAndValidate(SPACE, replace(of, test=None), inherit=inherit),
         strategy=RegularizedEvolution(population=10, sample=3), objectives=["accuracy"],
         run=work / f"{seed}-{inherit}", seed=seed, executor=InProcess(),
-        about={"data": of.fingerprint},
+        record=RunRecord({"data": of.fingerprint}),
     )  # fmt: skip
     return study.run(trials=trials)
 

@@ -11,7 +11,6 @@ import pytest
 
 import netwright
 from netwright import catalog
-from netwright.automl.names import of_catalog
 from netwright.automl.tabular.families import known_families
 
 KINDS = (
@@ -37,7 +36,7 @@ def names(rows: Iterable[catalog.Entry | catalog.Family]) -> list[str]:
 
 @pytest.mark.parametrize("row", [row for rows in KINDS for row in rows], ids=lambda row: row.name)
 def test_a_row_names_an_object_and_its_public_name(row: catalog.Entry) -> None:
-    found = of_catalog(row.place)
+    found = catalog.load(row.place)
     if row.public:
         assert getattr(netwright, row.place.partition(":")[2]) is found
     assert row.help
@@ -46,9 +45,9 @@ def test_a_row_names_an_object_and_its_public_name(row: catalog.Entry) -> None:
 
 @pytest.mark.parametrize("row", catalog.FAMILIES, ids=lambda row: row.name)
 def test_a_family_has_a_pipeline_and_a_model(row: catalog.Family) -> None:
-    assert callable(of_catalog(row.place))
+    assert callable(catalog.load(row.place))
     if row.model:
-        assert getattr(netwright, row.model.partition(":")[2]) is of_catalog(row.model)
+        assert getattr(netwright, row.model.partition(":")[2]) is catalog.load(row.model)
     assert row.name in known_families() or row.needs
 
 

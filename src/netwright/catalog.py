@@ -8,7 +8,8 @@ thing is.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import importlib
+from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
@@ -325,6 +326,12 @@ MODULES = ("bench", "testing")
 """Modules of the public surface."""
 
 # fmt: on
+
+
+def load(place: str) -> Any:
+    """The object of a row, imported now."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"netwright.{module}"), name)
 
 
 def public_places() -> list[str]:

@@ -24,6 +24,7 @@ from netwright.evaluators.latency import Latency, time_calls
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import combine
 from netwright.files.run_layout import ABOUT
+from netwright.interfaces.evaluator import capabilities_of
 from netwright.networks.build import build
 from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.conv import Conv
@@ -31,7 +32,7 @@ from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.space.choices import Integer, OneOf
 from netwright.space.space import Space
-from netwright.trials.metrics import score
+from netwright.trials.metrics import METRICS, Metric, score
 from netwright.trials.objective import objectives, parse_limit
 from netwright.trials.trial import Job, Proposal
 
@@ -97,6 +98,38 @@ def test_costs_are_those_of_the_network_that_is_built(image_task: Task, tmp_path
     module = build(network, (1, 9, 8), outputs=3)
     assert metrics["parameters"] == sum(p.numel() for p in module.parameters())
     assert [path.name for path in tmp_path.iterdir()] == [ABOUT]  # nothing was trained
+
+
+def layers_of(network: Any, input_shape: tuple[int, ...], /, **given: Any) -> float:
+    """A cost of one's own: how many layers there are, and how many outputs."""
+    assert input_shape == (1, 9, 8)
+    return len(network) + given["outputs"] / 100
+
+
+def test_further_costs_are_predicted_from_the_network_and_the_shape(
+    image_task: Task, tmp_path: Path
+) -> None:
+    costs = NetworkCosts(SPACE, image_task, {"layers": layers_of})
+    n_layers = len(SPACE.fill(SPACE.fix(SHORT).default()).network)
+    assert costs(job(tmp_path))["layers"] == n_layers + 0.03
+    assert costs.metrics[-1] == "layers"
+    candidate = SPACE.fix(SHORT).default()
+    assert costs.capabilities.knowledge is not None
+    assert costs.capabilities.knowledge.metrics(candidate)["layers"] == n_layers + 0.03
+
+
+def test_a_metric_with_a_predictor_is_known_before_training(
+    image_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Metric("min", "ms", "a device's", predictor="networks.costs:weight_bytes")
+    monkeypatch.setitem(METRICS, "device", row)  # type: ignore[arg-type]  # a dict
+    monkeypatch.setattr("netwright.networks.costs.weight_bytes", layers_of, raising=False)
+    evaluator = evaluator_for(SPACE, image_task, objectives(["accuracy", "device"]))
+    assert "device" in evaluator.metrics
+    known = capabilities_of(evaluator).knowledge
+    assert known is not None
+    assert known.metrics(SPACE.default())["device"] > 0
+    assert "device" not in evaluator_for(SPACE, image_task, objectives(["accuracy"])).metrics
 
 
 def test_latency_times_the_exported_file_alone_on_the_machine(

@@ -24,6 +24,7 @@ from netwright.strategies.evolution.regularized import RegularizedEvolution
 from netwright.strategies.random import RandomSearch
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Tick, TrialEnded, TrialStarted
+from netwright.study.run_record import RunRecord
 from netwright.study.storage.run_folder import clear
 from netwright.study.storage.store import Store
 from netwright.study.study import Study
@@ -400,20 +401,24 @@ def test_those_who_watch_see_every_start_and_end(space: Any) -> None:
 
 
 def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> None:
-    about = {"data": "adult.csv, 39,073 rows"}
-    study(space, tmp_path, about=about).run(trials=1)
+    about = RunRecord({"data": "adult.csv, 39,073 rows"})
+    study(space, tmp_path, record=about).run(trials=1)
     other = Space({"x": Integer(0, 50), "y": Integer(0, 99)})
     cases: list[tuple[Any, dict[str, Any], str]] = [
-        (space, {"about": {"data": "120 rows"}}, "data was adult.csv, 39,073 rows, is 120 rows"),
-        (space, {"about": about, "seed": 3}, "seed was 0, is 3"),
-        (space, {"about": about, "objectives": [LOSS]}, "objectives was min loss, min cost, is"),
-        (space, {"about": about, "limits": ["flops<=9"]}, "limits was not given, is flops<=9"),
         (
             space,
-            {"about": about, "strategy": RandomSearch()},
+            {"record": RunRecord({"data": "120 rows"})},
+            "data was adult.csv, 39,073 rows, is 120 rows",
+        ),
+        (space, {"record": about, "seed": 3}, "seed was 0, is 3"),
+        (space, {"record": about, "objectives": [LOSS]}, "objectives was min loss, min cost, is"),
+        (space, {"record": about, "limits": ["flops<=9"]}, "limits was not given, is flops<=9"),
+        (
+            space,
+            {"record": about, "strategy": RandomSearch()},
             r"strategy was Bayesian.*, is Rand",
         ),
-        (other, {"about": about}, "search space is a different one"),
+        (other, {"record": about}, "search space is a different one"),
     ]
     for its_space, options, sentence in cases:
         evaluator = Hill(metrics=("loss", "cost", "flops"))

@@ -35,11 +35,11 @@ def strategy(name: str) -> Algorithm:
         if inner in SUPERNETS:
             rule = "one that needs no supernet"
             raise InputError(expected("strategy after +", rule, inner, "Try bayesian."))
-        return as_algorithm(of_catalog(STRATEGIES[outer])(strategy(inner)))
+        return as_algorithm(catalog.load(STRATEGIES[outer])(strategy(inner)))
     if name in SUPERNETS:
-        return _one_shot(of_catalog(STRATEGIES[name]))
+        return _one_shot(catalog.load(STRATEGIES[name]))
     if name in STRATEGIES:
-        return as_algorithm(of_catalog(STRATEGIES[name]))
+        return as_algorithm(catalog.load(STRATEGIES[name]))
     if ":" not in name:
         fix = closest(name, STRATEGIES) or f"Known: {', '.join(STRATEGIES)}; or module:Object."
         raise InputError(f"strategy must be a known name or module:Object, got {name!r}. {fix}")
@@ -52,12 +52,6 @@ def _one_shot(method: Any) -> Algorithm:
     from netwright.strategies.oneshot import OneShot
 
     return method if isinstance(method, OneShot) else OneShot(settings_of(method()))
-
-
-def of_catalog(place: str) -> Any:
-    """The object of a row of the catalog."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(f"netwright.{module}"), name)
 
 
 def imported(place: str, what: str) -> Any:

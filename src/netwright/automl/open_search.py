@@ -30,6 +30,7 @@ from netwright.report.tables import what
 from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
 from netwright.study.progress.events import short_name
+from netwright.study.run_record import RunRecord
 from netwright.study.storage.run_folder import clear
 from netwright.study.study import Study
 from netwright.study.workers.executors import Executor, Supervised
@@ -84,18 +85,23 @@ def open_search(
         run=folder,
         seed=method.seed,
         executor=executor or Supervised(effort.parallel, memory=effort.memory),
-        about={"data": task.fingerprint},
-        notes={
-            "data in words": summary(task),
-            "name": task.name,
-            "brief": brief.json(),
-            "data notes": "\n".join(task.notes),
-        },
         time=time,
-        describe=partial(_few_words, space),
+        record=RunRecord(
+            {"data": task.fingerprint}, _notes(task, brief), partial(_few_words, space)
+        ),
     )
     check_folds(study.trials, folder)
     return OpenedSearch(study, task, fitting)
+
+
+def _notes(task: Task, brief: Brief) -> dict[str, str]:
+    """What is kept of the task, so that the run can be read without its data."""
+    return {
+        "data in words": summary(task),
+        "name": task.name,
+        "brief": brief.json(),
+        "data notes": "\n".join(task.notes),
+    }
 
 
 def _few_words(space: Space[Any], trial: Trial) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netwright import catalog
-from netwright.automl.names import imported, of_catalog
+from netwright.automl.names import imported
 from netwright.automl.tabular.families import families
 from netwright.automl.task_metadata import Brief
 from netwright.data.task import Images, Task
@@ -47,7 +47,7 @@ def space_for(brief: Brief, given: Any = None) -> Space[Pipeline]:
         return given if isinstance(given, Space) else _space(given, brief)
     if brief.image is None:
         return Space(table_description(brief))
-    return Space(of_catalog(catalog.IMAGE_SPACES[0].place)(brief))
+    return Space(catalog.load(catalog.IMAGE_SPACES[0].place)(brief))
 
 
 def _named(name: str, brief: Brief) -> Any:
@@ -55,7 +55,7 @@ def _named(name: str, brief: Brief) -> Any:
     if name in IMAGE_SPACES:
         if brief.image is None:
             raise InputError(expected("space", "one for tables", name, "Use module:Object."))
-        make: Callable[[Brief], Any] = of_catalog(IMAGE_SPACES[name])
+        make: Callable[[Brief], Any] = catalog.load(IMAGE_SPACES[name])
         return make(brief)
     if ":" not in name:
         fix = closest(name, IMAGE_SPACES) or f"Known for images: {', '.join(IMAGE_SPACES)}."

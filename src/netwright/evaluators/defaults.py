@@ -8,7 +8,7 @@ from typing import Any
 
 from netwright.data.task import Task
 from netwright.errors import InputError
-from netwright.evaluators.costs import NetworkCosts
+from netwright.evaluators.costs import NetworkCosts, predictors_of
 from netwright.evaluators.latency import Latency
 from netwright.evaluators.training.cross_validation import CrossValidate
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
@@ -32,7 +32,7 @@ def evaluator_for(
     """
     task = replace(task, test=None)
     wanted = {one.metric for one in objectives} | {one.metric for one in limits}
-    costs = NetworkCosts(space, task)
+    costs = NetworkCosts(space, task, predictors_of(sorted(wanted)))
     training: Evaluator = folds or TrainAndValidate(
         space, task, _keep(objectives, task), phases=phases
     )

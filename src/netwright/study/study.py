@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -40,7 +40,8 @@ from netwright.study.checks import check_given
 from netwright.study.journal import Journal, Listener, counted
 from netwright.study.loop import Loop, SearchSetup, quickest
 from netwright.study.progress.callbacks import Verbose, listening
-from netwright.study.progress.events import Callback, short_name
+from netwright.study.progress.events import Callback
+from netwright.study.run_record import RunRecord
 from netwright.study.storage.lock import FolderLock
 from netwright.study.storage.open_files import deleted
 from netwright.study.storage.rows import check_measured
@@ -74,11 +75,10 @@ class Study(Generic[D]):
     `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
     a new object with `ask` and `tell`; Bayesian optimisation when None.
     `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
-    `baselines` are evaluated first. `about` says on which data: a folder of other data, space,
-    strategy, objectives, limits or seed is refused (RunError). `notes` are kept with the run and
-    not compared. `time`: the most that one trial, and a supernet, may take. `describe`: a few words on a
-    trial, for progress lines and callbacks. With a budget
-    of trials, the same seed and number of workers give the same study.
+    `baselines` are evaluated first. A folder of another space, strategy, seed, other objectives,
+    limits or data is refused (RunError). `time`: the most that one trial, and a supernet, may take.
+    `record`: what is kept with the run. With a budget of trials, the same seed and number of workers
+    give the same study.
     """
 
     def __init__(
@@ -96,10 +96,8 @@ class Study(Generic[D]):
         seed: int = 0,
         executor: Executor | None = None,
         workers: int = 1,
-        about: Mapping[str, str] | None = None,
-        notes: Mapping[str, str] | None = None,
         time: TimeBudget = TimeBudget(),
-        describe: Callable[[Trial], str] = short_name,
+        record: RunRecord = RunRecord(),
     ) -> None:
         check_given(space, evaluator, task, baselines)
         check_whole("seed", seed, 0)
@@ -110,7 +108,7 @@ class Study(Generic[D]):
         self.evaluator = _evaluator(self, evaluator, task)
         self.baselines = tuple(baselines)
         self.seed = seed
-        self.describe = describe
+        self.describe = record.describe
         self.time = time
         self.interrupted = False
         self.folder = Path(run) if run is not None else temporary_folder(self)
@@ -129,8 +127,8 @@ class Study(Generic[D]):
         of_task = {"data": task.fingerprint} if task else {}
         self._identity = Identity(
             space.fingerprint, seed, name_of(self._strategy or self._algorithm), self.objectives,
-            self.limits, {**of_task, **self._capabilities.fingerprint, **(about or {})},
-            dict(notes or {}),
+            self.limits, {**of_task, **self._capabilities.fingerprint, **record.about},
+            dict(record.notes),
         )  # fmt: skip
         self._trials: list[Trial] = []
         self._front: list[Trial] = []

@@ -48,6 +48,8 @@ class Metric:
         score: computes it; None for a cost.
         defined: whether rows of these targets have it, whatever the prediction is.
         fast: computes it faster for two classes, to rounding, for what asks thousands of times.
+        predictor: of a cost that is known before training, ``module:function`` below netwright: takes
+            a network, the shape of a row, and what `build` is given.
     """
 
     direction: Direction
@@ -57,6 +59,7 @@ class Metric:
     score: Score | None = None
     defined: Defined = _always
     fast: Score | None = None
+    predictor: str = ""
 
     @property
     def of_labels(self) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from netwright import catalog
-from netwright.automl.names import of_catalog
 from netwright.automl.task_metadata import Brief, epochs, patience
 from netwright.errors import InputError, closest, expected
 from netwright.networks.interfaces.layer import Network
@@ -71,7 +70,7 @@ def check_families(wanted: Sequence[str]) -> tuple[str, ...]:
 def families(brief: Brief) -> Mapping[str, TablePipeline]:
     """A pipeline for each of the brief's families, every choice open."""
     places = {row.name: row.place for row in catalog.FAMILIES}
-    return {name: of_catalog(places[name])(brief) for name in check_families(brief.families)}
+    return {name: catalog.load(places[name])(brief) for name in check_families(brief.families)}
 
 
 def _for_trees(brief: Brief, model: object) -> TablePipeline:
