@@ -17,6 +17,8 @@ from netwright.strategies.bayesian.gaussian_process import (
     _distances,
     _evidence,
     fit_kernel,
+    lower_factor,
+    squared_distances,
 )
 
 Array = NDArray[np.float64]
@@ -144,3 +146,26 @@ def test_equal_candidates_do_no_harm() -> None:
     )
     assert mean == pytest.approx(np.zeros(6), abs=1e-6)
     assert np.isfinite(deviation).all()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_columns_in_which_all_candidates_agree_change_nothing(seed: int) -> None:
+    """Rounding makes distances of them that are no distances; once they brought a search down."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(5, 30))
+    alike = View((np.tile(rng.normal(size=(1, 30)) * 10 ** rng.uniform(0, 3), (n, 1)),))
+    x, y = View((rng.integers(0, 3, size=(n, 3)).astype(float),)), rng.normal(size=n)
+    assert not squared_distances(alike.blocks[0], alike.blocks[0]).any()
+    kernel = fit_kernel([x, alike], y, ((0,), (1,)))
+    mean, deviation = Process(kernel, [x, alike], y, np.zeros(n)).predict([x, alike], np.zeros(n))
+    assert np.isfinite([*mean, *deviation]).all()
+
+
+def test_a_covariance_that_rounding_has_made_indefinite_gets_more_noise() -> None:
+    covariance = np.ones((4, 4)) - 1e-9 * np.diag([0.0, 1.0, 1.0, 1.0])
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(covariance)
+    factor = lower_factor(covariance)
+    assert np.allclose(factor @ factor.T, covariance, atol=1e-6)
+    with pytest.raises(np.linalg.LinAlgError):
+        lower_factor(-np.eye(3) * 1e9)

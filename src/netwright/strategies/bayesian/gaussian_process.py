@@ -9,9 +9,9 @@ it certain of anything. Targets are expected at mean 0 and variance about 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _JITTER = 1e-8
+_ROUNDING = 1e-12
+"""Of squared lengths: a squared distance below it may be rounding alone. Divided by its mean, which
+is no more, it would be noise of the size of a real distance, and no kernel."""
+_MAX_JITTER = 1.0
 _STEPS = 12
 _NOISE, _NOISE_SPREAD = math.log(0.15**2), 1.0
 """Prior of the logarithm of the noise's variance: the targets' deviation is about 1."""
@@ -117,11 +121,12 @@ def _evidence(
     kernel: Kernel, views: Views, distances: list[Array], y: Array
 ) -> tuple[float, Array]:
     """The negative logarithm of the marginal likelihood, and its gradient by theta."""
-    from scipy.linalg import cho_factor, cho_solve
+    from scipy.linalg import cho_solve, cholesky
 
     parts = _parts(kernel, views, distances)
     n = len(y)
-    factor = cho_factor(parts.total + (kernel.noise + _JITTER) * np.eye(n), lower=True)
+    covariance = parts.total + (kernel.noise + _JITTER) * np.eye(n)
+    factor = lower_factor(covariance, partial(cholesky, lower=True)), True
     alpha = cho_solve(factor, y)
     inverse = cho_solve(factor, np.eye(n))
     weight = 0.5 * (inverse - np.outer(alpha, alpha))  # (n, n)
@@ -137,6 +142,21 @@ def _evidence(
             )
     slope[-1] = kernel.noise * np.trace(weight)
     return value, slope
+
+
+def lower_factor(
+    covariance: Array, factorize: Callable[[Array], Array] = np.linalg.cholesky
+) -> Array:
+    """(n, n) the lower Cholesky factor; where rounding has made a covariance indefinite, of the one
+    with as much more noise as it takes."""
+    jitter = 0.0
+    while True:
+        try:
+            return np.asarray(factorize(covariance + jitter * np.eye(len(covariance))))
+        except np.linalg.LinAlgError:
+            jitter = max(10 * jitter, _JITTER)
+            if jitter > _MAX_JITTER * max(1.0, float(np.diag(covariance).max())):
+                raise
 
 
 def _parts(kernel: Kernel, views: Views, distances: list[Array]) -> _Parts:
@@ -186,9 +206,10 @@ def _distances(a: Views, b: Views) -> list[Array]:
 
 
 def squared_distances(x: Array, y: Array) -> Array:
-    """(n, m) between rows (n, d) and rows (m, d)."""
-    d = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :] - 2 * (x @ y.T)
-    return np.asarray(np.maximum(d, 0.0))
+    """(n, m) between rows (n, d) and rows (m, d); what rounding may have made of equal rows is 0."""
+    lengths = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :]
+    d = lengths - 2 * (x @ y.T)
+    return np.where(d > _ROUNDING * lengths, d, 0.0)
 
 
 @dataclass(frozen=True)
@@ -203,7 +224,7 @@ class Process:
     @cached_property
     def _factor(self) -> Array:
         """Lower Cholesky factor of the covariances with noise."""
-        return np.asarray(np.linalg.cholesky(self.kernel.of_targets(self.views)))
+        return lower_factor(self.kernel.of_targets(self.views))
 
     @cached_property
     def _alpha(self) -> Array:
