@@ -145,7 +145,7 @@ def _evidence(
 
 
 def lower_factor(
-    covariance: Array, factorize: Callable[[Array], Array] = np.linalg.cholesky
+    covariance: Array, factorize: Callable[..., Array] = np.linalg.cholesky
 ) -> Array:
     """(n, n) the lower Cholesky factor; where rounding has made a covariance indefinite, of the one
     with as much more noise as it takes."""
