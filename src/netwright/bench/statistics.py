@@ -60,13 +60,13 @@ def kaplan_meier(spent: Floats, reached: NDArray[np.bool_], share: float) -> flo
 
     Infinite where the estimate never comes to it.
     """
-    left = 1.0
-    for moment in np.unique(spent[reached]):
-        at_risk = int((spent >= moment).sum())
-        left *= 1 - int((spent[reached] == moment).sum()) / at_risk
-        if left <= 1 - share + 1e-12:
-            return float(moment)
-    return math.inf
+    from scipy.stats import CensoredData, ecdf
+
+    if not reached.any():
+        return math.inf
+    left = ecdf(CensoredData(spent[reached], right=spent[~reached])).sf  # the share that has not
+    there = np.flatnonzero(left.probabilities <= 1 - share + 1e-12)
+    return float(left.quantiles[there[0]]) if len(there) else math.inf
 
 
 def paired_test(below: Floats, above: Floats) -> float:
