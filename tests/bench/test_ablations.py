@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from table_scripts import script
 
-from netwright.automl import fit as plan
+from netwright.automl import open_search
 from netwright.automl.effort import Effort
 from netwright.automl.export import delivery
 from netwright.automl.fit import fit
@@ -32,8 +32,9 @@ def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def switch(name: str) -> None:
         for module, names in (
             (delivery, ("next_step",)),
-            (families, ("realmlp", "tabm", "_for_trees", "_for_forests", "_pairs")),
-            (plan, ("portfolio",)),
+            (families, ("_for_trees", "_for_forests", "_pairs")),
+            (families.recipes, ("realmlp", "tabm")),
+            (open_search, ("portfolio",)),
         ):
             for one in names:
                 monkeypatch.setattr(module, one, getattr(module, one))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from netwright.automl import fit as plan
+from netwright.automl import open_search
 from netwright.automl.export import delivery
 from netwright.automl.export.plan import Export
 from netwright.automl.tabular import families
@@ -26,7 +26,8 @@ def fixed_networks() -> None:
 
         return filled
 
-    families.realmlp, families.tabm = closed(families.realmlp), closed(families.tabm)
+    recipes = families.recipes
+    recipes.realmlp, recipes.tabm = closed(recipes.realmlp), closed(recipes.tabm)
 
 
 def no_features() -> None:
@@ -35,8 +36,8 @@ def no_features() -> None:
     def plain(make: Callable[..., Any]) -> Callable[..., Any]:
         def found(brief: Any, *more: Any) -> Any:
             pipeline = make(brief, *more)
-            coded = replace(pipeline.categories, crosses=0, encode="frequency")
-            return replace(pipeline, categories=coded)
+            coded = replace(pipeline.steps["categories"], crosses=0, encode="frequency")
+            return replace(pipeline, steps={**pipeline.steps, "categories": coded})
 
         return found
 
@@ -47,7 +48,7 @@ def no_features() -> None:
 
 def no_portfolio() -> None:
     """The strategy from the first trial on."""
-    plan.portfolio = lambda space, brief: []
+    open_search.portfolio = lambda space, brief: []
 
 
 def no_averages() -> None:

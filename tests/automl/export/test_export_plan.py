@@ -14,7 +14,7 @@ from netwright.automl.effort import Effort
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.ensembling.refits import fit_again
 from netwright.automl.ensembling.selection import ProposedEnsemble
-from netwright.automl.export import plan
+from netwright.automl.export import ensembles as worth_exporting
 from netwright.automl.export.delivery import deliver
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
@@ -138,8 +138,8 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
         three = EnsembleSpec.of(shares)
         return ProposedEnsemble(three, {"rmse": 1.0, "folds": 8.0}, three.trials)
 
-    monkeypatch.setattr(plan, "choose", chosen)
-    wanted = plan.ensembles_of(outcome.search, print)
+    monkeypatch.setattr(worth_exporting, "choose", chosen)
+    wanted = worth_exporting.ensembles_of(outcome.search, print)
     assert wanted is not None
     assert len(wanted.averages) == left
     assert len(wanted.averages[0].spec.weights) == (3 if small > 1 else 2)
