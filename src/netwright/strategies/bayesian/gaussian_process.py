@@ -144,9 +144,7 @@ def _evidence(
     return value, slope
 
 
-def lower_factor(
-    covariance: Array, factorize: Callable[..., Array] = np.linalg.cholesky
-) -> Array:
+def lower_factor(covariance: Array, factorize: Callable[..., Array] = np.linalg.cholesky) -> Array:
     """(n, n) the lower Cholesky factor; where rounding has made a covariance indefinite, of the one
     with as much more noise as it takes."""
     jitter = 0.0
