@@ -20,7 +20,7 @@ from netwright.automl.export.delivery import Outcome, deliver, has_unexported
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
-from netwright.automl.open_search import default_run
+from netwright.automl.open_search import default_run, open_search
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import reopen
 from netwright.automl.spaces import space_for
@@ -461,6 +461,22 @@ def test_where_nothing_finished_in_time_a_constant_is_delivered(
     assert more.best.proposal.origin != CONSTANT
     assert late.best.id not in [row.trial for row in more.front]
     assert not any("constant" in doubt for doubt in more.doubts)
+
+
+def test_a_run_that_goes_on_keeps_its_folds(binary_task: Task, tmp_path: Path) -> None:
+    """With more time there would be others, and scores of different folds are not compared."""
+    run = tmp_path / "run"
+    first = open_search(binary_task, Goal(), Effort(5), LINEAR, run=run, executor=InProcess())
+    assert first.folds is not None
+    first.study.run(trials=1, verbose=False)
+    longer = open_search(binary_task, Goal(), Effort(600), LINEAR, run=run, executor=InProcess())
+    assert longer.folds is not None
+    assert longer.folds.folds == first.folds.folds
+    anew = open_search(
+        binary_task, Goal(), Effort(600), LINEAR, run=tmp_path / "new", executor=InProcess()
+    )
+    assert anew.folds is not None
+    assert anew.folds.folds > first.folds.folds
 
 
 def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_path: Path) -> None:
