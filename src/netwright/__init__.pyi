@@ -35,7 +35,6 @@ from .networks.layers.basic import Norm as Norm
 from .networks.layers.basic import Activation as Activation
 from .networks.layers.basic import Dropout as Dropout
 from .networks.layers.basic import Flatten as Flatten
-from .networks.interfaces.layer import Given as Given
 from .networks.layers.basic import Skip as Skip
 from .networks.layers.basic import Zero as Zero
 from .networks.layers.blocks import MBConv as MBConv
@@ -68,6 +67,7 @@ from .pipelines.trees.forests import RandomForest as RandomForest
 from .pipelines.models.linear import LinearModel as LinearModel
 from .networks.tabular.recipes import realmlp as realmlp
 from .networks.tabular.recipes import tabm as tabm
+from .networks.interfaces.layer import Given as Given
 from .automl.estimators import AutoClassifier as AutoClassifier
 from .automl.estimators import AutoRegressor as AutoRegressor
 from .data.task import Task as Task
