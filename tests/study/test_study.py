@@ -400,6 +400,18 @@ def test_those_who_watch_see_every_start_and_end(space: Any) -> None:
     assert ticks == sorted(ticks)
 
 
+def test_the_time_of_a_study_is_a_budget_of_its_runs(space: Any) -> None:
+    timed = study(space, time=TimeBudget(search=0.5))
+    begun = time.monotonic()
+    timed.run()
+    assert timed.trials
+    assert time.monotonic() - begun < 30
+    assert timed.over()
+    assert not timed.over(seconds=1000.0)
+    with pytest.raises(InputError, match="a budget must have trials, seconds or until"):
+        study(space).run()
+
+
 def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> None:
     about = RunRecord({"data": "adult.csv, 39,073 rows"})
     study(space, tmp_path, record=about).run(trials=1)

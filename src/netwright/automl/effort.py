@@ -7,13 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any
 
 from netwright.automl.time_sharing import MIN_SECONDS
 from netwright.errors import InputError, check_whole, expected
 from netwright.study.workers.executors import cores
 from netwright.trials.objective import Limit
-from netwright.trials.time_budget import TimeBudget
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,6 @@ class Effort:
         if self.seconds is None or self.begun is None:
             return math.inf
         return self.begun + self.seconds
-
-    def budget(self, shared: TimeBudget) -> dict[str, Any]:
-        """As `Study.run` takes it, of time shared out so."""
-        seconds = shared.search if math.isfinite(shared.search) else None
-        return {"trials": self.trials, "seconds": seconds, "until": tuple(self.until)}
 
 
 def _is_time(seconds: object) -> bool:

@@ -56,8 +56,7 @@ def fit(
 def carry_out(opened: OpenedSearch, effort: Effort, notify: Callback = ignore) -> Outcome:
     """Runs an opened search until the effort is spent, and delivers; `notify` hears of it."""
     study = opened.study
-    budget = effort.budget(study.time)
-    already, before = study.over(**budget), _ended(study)
+    already, before = study.over(trials=effort.trials, until=effort.until), _ended(study)
     loading = Thread(target=load_libraries, daemon=True)
 
     def heard(event: Event) -> None:
@@ -67,7 +66,10 @@ def carry_out(opened: OpenedSearch, effort: Effort, notify: Callback = ignore) -
         notify(event)
 
     callbacks = Callbacks([heard])  # `notify` has joined them with logging already
-    study.run(**budget, verbose=False, callbacks=callbacks, since=effort.begun)
+    study.run(
+        trials=effort.trials, until=effort.until, verbose=False, callbacks=callbacks,
+        since=effort.begun,
+    )  # fmt: skip
     if loading.ident is not None:
         loading.join()
     timed = effort.seconds is not None and not already and not study.interrupted

@@ -78,7 +78,8 @@ def search(
             )
         study = opened.study
         if not quiet:
-            _opening(found, study, effort, study.over(**effort.budget(study.time)))
+            already = study.over(trials=effort.trials, until=effort.until)
+            _opening(found, study, effort, already)
         with progress.of(study).shown(quiet):
             outcome = carry_out(opened, effort, notify)
     if not quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -185,6 +186,8 @@ class Study(Generic[D]):
     ) -> Study[D]:
         """Goes on until the budget, counted over all runs of the folder, is used; returns itself.
 
+        `seconds`: those of the study's `time` when None, if these are bounded.
+
         `since`: from when this run counts, in seconds of `time.monotonic()`; now when None. Ctrl-C
         kills what runs and returns as well, with `interrupted` set; what ran is run again next
         time. Raises RunError when the folder cannot be used, or when too many trials fail.
@@ -266,6 +269,8 @@ class Study(Generic[D]):
     ) -> Budget:  # fmt: skip
         wanted = as_limits(until, "until", self.evaluator.metrics)
         self._check_metrics(wanted)
+        if seconds is None and math.isfinite(self.time.search):
+            seconds = self.time.search
         return Budget(trials, seconds, wanted)
 
     def _used_up(self, budget: Budget) -> bool:
