@@ -68,6 +68,13 @@ from .pipelines.models.linear import LinearModel as LinearModel
 from .networks.tabular.recipes import realmlp as realmlp
 from .networks.tabular.recipes import tabm as tabm
 from .networks.interfaces.layer import Given as Given
+from .networks.interfaces.layer import Part as Part
+from .networks.interfaces.layer import Walk as Walk
+from .networks.interfaces.channel_map import ChannelMap as ChannelMap
+from .pipelines.preprocessing.steps import Step as Step
+from .pipelines.preprocessing.steps import FittedStep as FittedStep
+from .trials.time_budget import TimeBudget as TimeBudget
+from .study.run_record import RunRecord as RunRecord
 from .automl.estimators import AutoClassifier as AutoClassifier
 from .automl.estimators import AutoRegressor as AutoRegressor
 from .data.task import Task as Task

@@ -130,8 +130,7 @@ SUPERNETS: tuple[Entry, ...] = (
           "as spos, where a policy draws the paths that train the weights it is judged by "
           "(1802.03268)", public=False),
 )
-"""Strategies that first train a network of shared weights: by a relaxation, a sampler, or "
-"settings."""
+"""Strategies that first train a network of shared weights: by a relaxation, a sampler or settings."""
 
 DEFAULT_STRATEGY = "bayesian"
 
@@ -227,6 +226,13 @@ AUGMENTATIONS: tuple[Entry, ...] = (
 
 API: tuple[str, ...] = (
     "networks.interfaces.layer:Given",
+    "networks.interfaces.layer:Part",
+    "networks.interfaces.layer:Walk",
+    "networks.interfaces.channel_map:ChannelMap",
+    "pipelines.preprocessing.steps:Step",
+    "pipelines.preprocessing.steps:FittedStep",
+    "trials.time_budget:TimeBudget",
+    "study.run_record:RunRecord",
     "automl.estimators:AutoClassifier",
     "automl.estimators:AutoRegressor",
     "data.task:Task",

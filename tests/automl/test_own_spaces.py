@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from netwright.automl.effort import Effort
@@ -96,6 +98,29 @@ def test_what_describes_nothing_to_fit_is_refused(
     with pytest.raises(InputError, match=sentence):
         search(binary_task, space, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_space_costs_no_finished_run(binary_task: Task, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    search(binary_task, TABLE, run)
+    before = sorted(one.name for one in run.iterdir())
+    with pytest.raises(InputError):
+        fit(
+            binary_task, Goal(), Effort(trials=1), Method(space=IMAGES), run=run, fresh=True,
+            executor=InProcess(),
+        )  # fmt: skip
+    assert sorted(one.name for one in run.iterdir()) == before
+
+
+def test_costs_of_networks_need_a_network(binary_task: Task, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="space must be one with a network where parameters count"):
+        fit(binary_task, Goal(["parameters"]), Effort(trials=1), Method(space=TABLE), run=tmp_path)
+
+
+@pytest.mark.parametrize("space", [np.zeros(3), pd.DataFrame({"a": [1]})])
+def test_data_is_no_space(space: Any, binary_task: Task, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="description must be a Training or TablePipeline"):
+        search(binary_task, space, tmp_path / "run")
 
 
 def test_families_belong_to_the_usual_space() -> None:

@@ -304,7 +304,7 @@ def test_raw_texts_and_dates_give_the_same_through_the_file(
 
     frame = reviewed().astype({"town": "category"})
     found = task(frame, "y")
-    described = TablePipeline(TABLE, **steps)
+    described = TablePipeline(TABLE, steps)
     pipeline = fit(described, found, seed=0)
     model = export(pipeline, card_of(found), tmp_path / "model.onnx")
     assert parity(model, pipeline, found.features).difference < 1e-5

@@ -35,6 +35,7 @@ from netwright.study.storage.run_folder import clear
 from netwright.study.study import Study
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.formats import folder_name
+from netwright.trials.metrics import network_costs
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Trial
 
@@ -57,6 +58,9 @@ def open_search(
     algorithm = method.algorithm
     brief = _brief(task, method, [*wanted, *limits])
     space = None if method.space is None else space_for(brief, method.space)
+    if space is not None:
+        metrics = [*(one.metric for one in wanted), *(limit.metric for limit in limits)]
+        check_describes(space, task, metrics)
     folder = _folder(run) or default_run(task, wanted, limits, method, space)
     if fresh:
         clear(folder)
@@ -68,7 +72,6 @@ def open_search(
         brief = replace(brief, folds=folds)
     if space is None:
         space = space_for(brief)
-    check_describes(space, task)
     time = time_budget(effort.seconds, effort.parallel, brief)
     first = portfolio(space, brief)
     if isinstance(algorithm, OneShot):
@@ -132,7 +135,7 @@ def _brief(task: Task, method: Method, wanted: Sequence[Objective | Limit]) -> B
             raise InputError(expected("families", rule, ", ".join(families)))
         return replace(brief, families=("network",))
     found = check_families(families)
-    if sized := {one.metric for one in wanted} & {"parameters", "flops", "memory"}:
+    if sized := network_costs(one.metric for one in wanted):
         if others := [name for name in families if name not in NETWORKS]:
             rule = f"networks ({', '.join(NETWORKS)}) where {min(sized)} counts"
             raise InputError(expected("families", rule, ", ".join(others)))

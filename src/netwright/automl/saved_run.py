@@ -149,7 +149,8 @@ def reopen(folder: Path, own_space: Any = None) -> Reopened:
         raise RunError(_without_space(folder, brief.space))
     space = space_for(brief, own_space)
     if own_space is not None and space.fingerprint != identity.space:
-        raise RunError(f"{folder} was searched in another space than {own_space}.")
+        given = own_space if isinstance(own_space, str) else "the one that was passed"
+        raise RunError(f"{folder} was searched in another space than {given}.")
     if space.fingerprint != identity.space:
         raise RunError(
             f"{folder} was searched by another version of netwright, in a space that this one "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from netwright import catalog
@@ -15,6 +15,8 @@ from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import ImagePipeline, Pipeline, TablePipeline, as_pipeline
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
+from netwright.space.visitor import children
+from netwright.trials.metrics import network_costs
 from netwright.trials.trial import FAMILY
 
 OWN = "own"
@@ -24,9 +26,9 @@ IMAGE_SPACES = {row.name: row.place for row in catalog.IMAGE_SPACES}
 
 def name_of_space(given: Any) -> str:
     """What the run notes of the space that was asked for; empty for the one that suits the task."""
-    if given is None or given == catalog.IMAGE_SPACES[0].name:
-        return ""
-    return given if isinstance(given, str) else OWN
+    if not isinstance(given, str):
+        return "" if given is None else OWN
+    return "" if given == catalog.IMAGE_SPACES[0].name else given
 
 
 def space_for(brief: Brief, given: Any = None) -> Space[Pipeline]:
@@ -76,14 +78,23 @@ def _space(description: Any, brief: Brief) -> Space[Any]:
         ) from error
 
 
-def check_describes(space: Space[Any], task: Task) -> None:
-    """InputError where what the space describes cannot be fitted to the task's features."""
+def check_describes(space: Space[Any], task: Task, metrics: Iterable[str]) -> None:
+    """InputError where what the space describes cannot be fitted to the task's features, or has no
+    network where one of the metrics is a cost of networks."""
+    if (costs := network_costs(metrics)) and not _holds_network(space.description):
+        rule = f"one with a network where {min(costs)} counts"
+        raise InputError(expected("space", rule, Phrase("one without")))
     described = space.fill(space.default())
     as_pipeline(described, task)
     if isinstance(described, Training):
         name = "ImagePipeline" if isinstance(task.features, Images) else "TablePipeline"
         fix = f"Wrap its description: {name}(Training(...))."
         raise InputError(expected("space", f"one of {name}s", Phrase("a bare Training"), fix))
+
+
+def _holds_network(part: Any) -> bool:
+    """Whether there is a network's recipe anywhere in an open description."""
+    return isinstance(part, Training) or any(_holds_network(one) for _, one in children(part))
 
 
 def table_description(brief: Brief) -> Pipeline:

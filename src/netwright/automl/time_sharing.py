@@ -46,6 +46,7 @@ _SHORT_SEARCH = 95.0
 geometric mean with it, so that more time is for more candidates, too."""
 _SUPERNET_SHARE = 0.5
 """As much is left for training the networks that it proposes."""
+# the defaults of `PhaseShares` and `TimeBudget` are those of a `Study` by itself
 _PHASES = PhaseShares(
     judging=0.05, supernet_training=0.75, sampled_training=0.6, sampled_search=0.85
 )

@@ -221,7 +221,7 @@ def fit(
             from netwright.automl.effort import Effort
             from netwright.automl.goal import Goal
             from netwright.automl.method import Method
-            from netwright.cli.fit import Place, Source, search
+            from netwright.cli.fit import RunLocation, Source, search
 
         budgeted = trials is not None or until
         seconds = 60 if time is None and not budgeted else time
@@ -229,7 +229,7 @@ def fit(
         goal = Goal(objective or (), limit or ())
         source = Source(data, target, test, _kind(kind), missing_label or ())
         method = Method(strategy, families.split(",") if families else (), space, seed)
-        outcome = search(source, goal, effort, method, Place(run, fresh, as_json), executor)
+        outcome = search(source, goal, effort, method, RunLocation(run, fresh, as_json), executor)
     if as_json:
         _print_json(outcome)
 
@@ -243,10 +243,10 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
         from netwright.automl.effort import Effort
         from netwright.automl.goal import Goal
         from netwright.automl.method import Method
-        from netwright.cli.fit import Place, Source, search
+        from netwright.cli.fit import RunLocation, Source, search
 
     effort = Effort(60, begun=_begun(context))
-    outcome = search(Source("digits"), Goal(), effort, Method(), Place(quiet=as_json))
+    outcome = search(Source("digits"), Goal(), effort, Method(), RunLocation(quiet=as_json))
     if as_json:
         _print_json(outcome)
 

@@ -44,7 +44,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Place:
+class RunLocation:
     """Where a run lies, and whether anything but JSON goes to stdout.
 
     Args:
@@ -59,7 +59,7 @@ class Place:
 
 
 def search(
-    source: Source, goal: Goal, effort: Effort, method: Method, place: Place,
+    source: Source, goal: Goal, effort: Effort, method: Method, place: RunLocation,
     executor: Supervised | None = None,
 ) -> Outcome:  # fmt: skip
     """The whole command. Trials run in the `executor`, if any."""

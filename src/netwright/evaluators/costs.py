@@ -18,7 +18,7 @@ from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Inputs
 from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
 from netwright.space.space import Space
-from netwright.trials.metrics import METRICS
+from netwright.trials.metrics import METRICS, NETWORK_COSTS
 from netwright.trials.trial import Job, Metrics
 
 
@@ -43,7 +43,7 @@ class NetworkCosts:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return ("parameters", "flops", "memory", *self.predictors)
+        return (*NETWORK_COSTS, *self.predictors)
 
     @property
     def knowledge(self) -> NetworkKnowledge:

@@ -44,7 +44,7 @@ from netwright.pipelines.preprocessing.steps import Aims, Step
 from netwright.pipelines.preprocessing.text import Text
 from netwright.pipelines.serialization import read, written
 from netwright.pipelines.targets import Target, TargetScale, fit_target
-from netwright.space.choices import inline
+from netwright.space.choices import inline, is_open
 from netwright.space.frozen_dict import FrozenDict
 from netwright.trials.losses import log_loss, loss_of
 from netwright.trials.metrics import default_metric
@@ -70,13 +70,19 @@ class TablePipeline:
     """
 
     model: Training | Learner
-    steps: Mapping[str, Step] = inline(default_factory=FrozenDict)
+    steps: Mapping[str, Step] = inline(default_factory=lambda: DEFAULT_STEPS)
     target: TargetScale = "plain"
 
     def __post_init__(self) -> None:
         if not isinstance(self.steps, Mapping):
             fix = 'For example {"numeric": Numeric(scale="robust")}.'
             raise InputError(expected("steps", "a mapping of names to steps", self.steps, fix))
+        for name, step in self.steps.items():
+            if not isinstance(name, str) or name in ("model", "target", ""):
+                raise InputError(expected("the name of a step", "a text of its own", name))
+            if not is_open(step) and (isinstance(step, type) or not isinstance(step, Step)):
+                rule = "made like Numeric(), with fit and kinds"
+                raise InputError(expected(f"step {name}", rule, step))
         object.__setattr__(self, "steps", FrozenDict({**DEFAULT_STEPS, **self.steps}))
 
 
@@ -280,7 +286,7 @@ def load(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline:
         raise BrokenFile(expected(what, "a preparation and a target", Phrase("something else")))
     steps = pipeline.steps if isinstance(pipeline, TablePipeline) else {}
     preparation: Preparation = read(state["preparation"], kinds_of(steps.values()), what)
-    if isinstance(preparation, TableInputs) and set(preparation.steps) != set(steps):
+    if isinstance(preparation, TableInputs) and [*preparation.steps] != [*steps]:
         got = Phrase(", ".join(preparation.steps) or "none")
         raise BrokenFile(expected(f"steps in {what}", ", ".join(steps), got))
     target: Target = read(state["target"], [Target], what)

@@ -240,6 +240,10 @@ def _settings(option: Any) -> list[tuple[str, Value]]:
     for one in given(option):
         value = getattr(option, one.name)
         default = one.default_factory() if one.default_factory is not MISSING else one.default
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            others = {name: part for name, part in value.items() if default.get(name) != part}
+            found += [(name, label(part)) for name, part in others.items() if not is_open(part)]
+            continue
         if not is_open(value) and value != default:
             found.append((one.name, label(value)))
     return found

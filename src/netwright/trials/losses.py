@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.trials.metrics import METRICS, Kind
-from netwright.trials.scores import Comparison, Predictions, Weights
+from netwright.trials.scores import Predictions, ScoredRows, Weights
 
 
 class Loss(Protocol):
@@ -33,7 +33,7 @@ def loss_of(kind: Kind, metric: str, threshold: float = 0.5) -> Loss:
     assert usual
 
     def loss(p: Predictions, truth: NDArray[Any], weights: Weights = None) -> float:
-        compared = Comparison(truth, p, threshold, weights)
+        compared = ScoredRows(truth, p, threshold, weights)
         if not fast and not row.defined(truth, compared.n_classes, weights):
             return usual(compared)
         value = score(compared)

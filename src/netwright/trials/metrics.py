@@ -6,7 +6,7 @@ function in `trials.scores` and a row here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from netwright.errors import InputError, closest
 from netwright.trials import scores
-from netwright.trials.scores import Comparison, Weights
+from netwright.trials.scores import ScoredRows, Weights
 
 Kind = Literal["binary", "multiclass", "regression"]
 Direction = Literal["min", "max"]
 
 
-Score = Callable[[Comparison], float]
+Score = Callable[[ScoredRows], float]
 
 
 class Defined(Protocol):
@@ -48,6 +48,7 @@ class Metric:
         score: computes it; None for a cost.
         defined: whether rows of these targets have it, whatever the prediction is.
         fast: computes it faster for two classes, to rounding, for what asks thousands of times.
+        of_labels: whether it looks at labels alone, and so depends on the threshold.
         predictor: of a cost that is known before training, ``module:function`` below netwright: takes
             a network, the shape of a row, and what `build` is given.
     """
@@ -59,23 +60,26 @@ class Metric:
     score: Score | None = None
     defined: Defined = _always
     fast: Score | None = None
+    of_labels: bool = False
     predictor: str = ""
-
-    @property
-    def of_labels(self) -> bool:
-        """Whether it looks at labels alone, and so depends on the threshold."""
-        return self.score in (scores.accuracy, scores.balanced_accuracy, scores.f1)
 
 
 _CLASSES: tuple[Kind, ...] = ("binary", "multiclass")
 _VALUES: tuple[Kind, ...] = ("regression",)
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric("max", "", "share of rows labelled right", _CLASSES, scores.accuracy),
-    "balanced_accuracy": Metric(
-        "max", "", "recall, averaged over the classes", _CLASSES, scores.balanced_accuracy
+    "accuracy": Metric(
+        "max", "", "share of rows labelled right", _CLASSES, scores.accuracy, of_labels=True
     ),
-    "f1": Metric("max", "", "F1, averaged over the classes", _CLASSES, scores.f1),
+    "balanced_accuracy": Metric(
+        "max",
+        "",
+        "recall, averaged over the classes",
+        _CLASSES,
+        scores.balanced_accuracy,
+        of_labels=True,
+    ),
+    "f1": Metric("max", "", "F1, averaged over the classes", _CLASSES, scores.f1, of_labels=True),
     "log_loss": Metric(
         "min", "nats", "mean negative log probability of the truth", _CLASSES, scores.log_loss
     ),
@@ -114,6 +118,15 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
+NETWORK_COSTS = ("parameters", "flops", "memory")
+
+
+def network_costs(names: Iterable[str]) -> set[str]:
+    """Those of the metrics that are costs of a network: a model of another kind has none of them."""
+    predicted = {name for name, row in METRICS.items() if row.predictor}
+    return set(names) & {*NETWORK_COSTS, *predicted}
+
+
 def default_metric(kind: Kind) -> str:
     """What is optimised when nothing is said: auc, accuracy or rmse."""
     return {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}[kind]
@@ -145,7 +158,7 @@ def score(
     prediction = np.asarray(prediction, float)
     if kind == "regression":
         target = np.asarray(target, float)
-    compared = Comparison(target, prediction, threshold, weights)
+    compared = ScoredRows(target, prediction, threshold, weights)
     classes = 0 if kind == "regression" else compared.n_classes
     found = {}
     for name in scored(kind):

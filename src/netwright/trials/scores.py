@@ -1,4 +1,4 @@
-"""How each metric of predictions is computed: one function a metric, of a `Comparison`."""
+"""How each metric of predictions is computed: one function a metric, of a `ScoredRows`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EDGE = 1e-15
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScoredRows:
     """Predictions beside the truth, with what several metrics need computed once.
 
     Args:
@@ -68,19 +68,19 @@ def labelled(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64
     return (chance >= np.float32(threshold)).astype(np.int64)
 
 
-def accuracy(c: Comparison) -> float:
+def accuracy(c: ScoredRows) -> float:
     """Share of rows labelled right."""
     return float(c.confusion.diagonal().sum() / c.confusion.sum())
 
 
-def balanced_accuracy(c: Comparison) -> float:
+def balanced_accuracy(c: ScoredRows) -> float:
     """Recall, averaged over the classes that there are."""
     right, truth = c.confusion.diagonal(), c.confusion.sum(1)
     present = truth > 0
     return float((right[present] / truth[present]).mean())
 
 
-def f1(c: Comparison) -> float:
+def f1(c: ScoredRows) -> float:
     """F1, averaged over the classes that there are or that were predicted."""
     right, truth, said = c.confusion.diagonal(), c.confusion.sum(1), c.confusion.sum(0)
     present = truth > 0
@@ -88,13 +88,13 @@ def f1(c: Comparison) -> float:
     return float(found[present | (said > 0)].mean())
 
 
-def log_loss(c: Comparison) -> float:
+def log_loss(c: ScoredRows) -> float:
     """Mean negative log probability of the truth."""
     truth_probability = c.prediction[np.arange(len(c.target)), c.target]
     return c.mean(-np.log(np.clip(truth_probability, _EDGE, 1)))
 
 
-def auc(c: Comparison) -> float:
+def auc(c: ScoredRows) -> float:
     """Area under the ROC curve: one class against the rest, averaged."""
     from sklearn.metrics import roc_auc_score
 
@@ -112,17 +112,17 @@ def has_all_classes(target: NDArray[Any], n_classes: int, weights: Weights = Non
     return bool((np.bincount(target, minlength=n_classes) > 0).all())
 
 
-def rmse(c: Comparison) -> float:
+def rmse(c: ScoredRows) -> float:
     """Root of the mean squared error."""
     return float(np.sqrt(c.mean(c.error**2)))
 
 
-def mae(c: Comparison) -> float:
+def mae(c: ScoredRows) -> float:
     """Mean absolute error."""
     return c.mean(np.abs(c.error))
 
 
-def r2(c: Comparison) -> float:
+def r2(c: ScoredRows) -> float:
     """Share of the variance explained."""
     return 1.0 - c.mean(c.error**2) / _variance(c.target, c.weights)
 
@@ -137,7 +137,7 @@ def _variance(values: NDArray[np.floating], weights: Weights) -> float:
     return float(np.average((values - mean) ** 2, weights=weights))
 
 
-def auc_by_ranks(c: Comparison) -> float:
+def auc_by_ranks(c: ScoredRows) -> float:
     """Area under the ROC curve of two classes, from ranks.
 
     A fast path for ensembles, which ask thousands of times: `auc` spends most of its time on checks.

@@ -75,11 +75,11 @@ def test_steps_that_know_the_target_are_fitted_without_the_fold(tmp_path: Path) 
     columns = {"c": names, "x": rng.normal(size=240)}
     noise = task(columns, rng.integers(2, size=240), name="noise")
     means = Categories(encode="target", bound=5, alpha=0.1)
-    space = Space(TablePipeline(LinearModel(l2=1e-4), categories=means))
+    space = Space(TablePipeline(LinearModel(l2=1e-4), {"categories": means}))
     found = CrossValidate(space, noise, folds=4)(job(tmp_path, 1, candidate=Candidate({})))
     assert 0.35 < found["auc"] < 0.62
     kept = [json.loads((tmp_path / "1" / f"fold-{i}" / "pipeline.json").read_text()) for i in "01"]
-    parts = [one["preparation"]["has"] for one in kept]
+    parts = [one["preparation"]["has"]["steps"]["map"] for one in kept]
     assert parts[0]["categories"] != parts[1]["categories"]
     assert parts[0]["numeric"] == parts[1]["numeric"]  # fitted once, on the rows of all folds
     plain = Space(TablePipeline(LinearModel(l2=1e-4)))

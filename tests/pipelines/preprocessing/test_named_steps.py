@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from netwright.pipelines.pipeline import TablePipeline, fit, load, prepared
 from netwright.pipelines.preprocessing.categories import Categories
 from netwright.pipelines.preprocessing.numeric import Numeric
 from netwright.pipelines.preprocessing.steps import Aims, FittedStep
+from netwright.pipelines.trees.boosting import LightGBM
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
 
@@ -61,6 +63,7 @@ class FittedPowers(FittedStep):
         return nodes.add("Pow", [known, nodes.constant(np.float32(self.power))])
 
 
+ROBUST = Numeric(scale="robust")
 WITH_POWERS = TablePipeline(LinearModel(l2=1.0), {"powers": Powers()})
 
 
@@ -105,6 +108,55 @@ def test_what_another_pipeline_has_kept_is_refused(binary_task: Task, tmp_path: 
         load(TablePipeline(LinearModel(l2=1.0)), tmp_path)
 
 
-def test_steps_are_a_mapping() -> None:
-    with pytest.raises(InputError, match=r"steps must be a mapping of names to steps"):
-        TablePipeline(LinearModel(), Numeric())  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        (Numeric(), "steps must be a mapping of names to steps"),
+        ({"numeric": "none"}, r"step numeric must be made like Numeric\(\), .* got 'none'"),
+        ({"text": None}, r"step text must be made like Numeric\(\), .* got None"),
+        ({"numeric": Numeric}, "step numeric must be made like Numeric"),
+        ({3: Categories()}, "the name of a step must be a text of its own, got 3"),
+        ({"model": Numeric()}, "the name of a step must be a text of its own, got 'model'"),
+    ],
+)
+def test_what_are_no_steps_is_refused_in_a_sentence(steps: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        TablePipeline(LinearModel(), steps)
+
+
+def test_pipelines_are_options_with_labels_of_their_own() -> None:
+    plain, scaled = TablePipeline(LinearModel()), TablePipeline(LinearModel(), {"numeric": ROBUST})
+    space = Space(OneOf(plain, scaled, TablePipeline(LightGBM())))
+    assert space.decisions[0].values == (
+        "TablePipeline(model=LinearModel)",
+        "TablePipeline(model=LinearModel, numeric=Numeric(scale=robust))",
+        "TablePipeline(model=LightGBM)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [("numeric", "more", "categories"), ("more", "categories")])
+def test_codes_of_several_steps_are_the_last_columns(
+    order: tuple[str, ...], binary_task: Task, tmp_path: Path
+) -> None:
+    steps = {"more": Categories(encode="target", bound=2), "numeric": Numeric()}
+    pipeline = TablePipeline(LinearModel(l2=1.0), {n: steps[n] for n in order if n in steps})
+    fitted = fit(pipeline, binary_task, seed=0)
+    codes = fitted.preparation.for_network(1).given["cardinalities"]
+    rows = binary_task.features.take(binary_task.validation)
+    last = fitted.preparation.inputs(rows)[:, -len(codes) :]
+    assert len(codes) == 2 * sum(c.kind in ("category", "boolean") for c in rows.columns)  # type: ignore[union-attr]
+    assert (last == last.round()).all()
+    assert (last < codes).all()
+    model = export(fitted, card_of(binary_task), tmp_path / "model.onnx")
+    assert parity(model, fitted, rows).difference < 1e-5
+
+
+def test_steps_in_another_order_are_refused(binary_task: Task, tmp_path: Path) -> None:
+    pipeline = TablePipeline(LinearModel(l2=1.0))
+    fit(pipeline, binary_task, seed=0).save(tmp_path)
+    state = json.loads((tmp_path / PIPELINE).read_text())
+    steps = state["preparation"]["has"]["steps"]["map"]
+    state["preparation"]["has"]["steps"]["map"] = dict(reversed(steps.items()))
+    (tmp_path / PIPELINE).write_text(json.dumps(state))
+    with pytest.raises(BrokenFile, match=r"steps in .* must be numeric, text, categories, got"):
+        load(pipeline, tmp_path)

@@ -21,7 +21,7 @@ from netwright.pipelines.weighted_ensemble import tempered
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.losses import Loss, log_loss, loss_of, predicted
 from netwright.trials.metrics import METRICS, score
-from netwright.trials.scores import Comparison, Predictions, labelled
+from netwright.trials.scores import Predictions, ScoredRows, labelled
 from netwright.trials.trial import Metrics, Trial
 
 _LIBRARY = 16
@@ -281,7 +281,7 @@ def fit_threshold(second: NDArray[np.float32], truth: Truth, metric: str) -> flo
     def value(rows: NDArray[np.int64], threshold: float) -> float:
         some, labels = truth.of(rows), labelled(second[rows], threshold)
         none = np.empty((0, 2), np.float32)  # labels alone count
-        return score_of(Comparison(some.target, none, weights=some.weights, labels=labels))
+        return score_of(ScoredRows(some.target, none, weights=some.weights, labels=labels))
 
     def best(rows: NDArray[np.int64]) -> float:
         ends = np.unique(np.quantile(second[rows], np.linspace(0.01, 0.99, _THRESHOLDS)))

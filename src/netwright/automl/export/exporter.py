@@ -33,14 +33,12 @@ from netwright.space.candidate import Candidate
 from netwright.study.progress.events import Callback, StageStarted
 from netwright.study.study import Study
 from netwright.trials.ensemble import EnsembleSpec
-from netwright.trials.metrics import METRICS, score
+from netwright.trials.metrics import METRICS, network_costs, score
 from netwright.trials.pareto import losses, nondominated
 from netwright.trials.trial import CONSTANT, ENSEMBLE, Metrics, Proposal, Status, Trial
 
 _CHECKED_ROWS = 256
 """Held-out rows on which a file and what it was made from are compared."""
-_FREE = ("parameters", "flops", "memory", "train_seconds")
-"""Costs that a constant prediction does not have."""
 _MAX_NOTE_BYTES = 100_000
 _MEASURED = frozenset({
     "latency", "latency_spread", "latency_threads", "batch_latency", "batch_latency_threads", "size",
@@ -132,7 +130,7 @@ class FrontExporter:
         rows = search.judging_rows
         predictions, truth = model.predict(task.features.take(rows)), task.target[rows]
         scores = score(task.kind, truth, predictions, weights=task.weights_of(rows))
-        metrics = dict(scores) | dict.fromkeys(_FREE, 0.0)
+        metrics = dict(scores) | dict.fromkeys([*network_costs(METRICS), "train_seconds"], 0.0)
         trial, measured = self._add(Proposal(Candidate({}), origin=CONSTANT), model, metrics)
         self.rows[trial.id] = row(trial, search.space.fill, on_front=True, measured=measured)
         self.progress = replace(self.progress, chosen=trial.id)

@@ -24,7 +24,7 @@ class Combining(Protocol):
         """How what flows in comes together."""
 
 
-class Nodes(Protocol):
+class GraphLike(Protocol):
     """A graph, as far as inheritance looks at it; see `Graph`."""
 
     @property
@@ -47,11 +47,11 @@ class Nodes(Protocol):
 class Cell:
     """A graph and its parts by their names in it."""
 
-    graph: Nodes
+    graph: GraphLike
     parts: Mapping[str, Part]
 
     @classmethod
-    def of(cls, chain: Part, place: int, graph: Nodes) -> Cell:
+    def of(cls, chain: Part, place: int, graph: GraphLike) -> Cell:
         """The one at a place in a chain."""
         mark = f"{place}/"
         parts = {name: one for name, one in chain.parts.items() if name.startswith(mark)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,26 +52,34 @@ class Preparation(Protocol):
 
 @dataclass(frozen=True)
 class TableInputs:
-    """Fitted preparation of a table: the matrices of its steps, side by side; codes come last."""
+    """Fitted preparation of a table: the matrices of its steps, side by side; the codes of all of
+    them come last."""
 
     steps: Mapping[str, FittedStep]
 
     @classmethod
     def fit(cls, steps: Mapping[str, Step], table: Table, aims: Aims | None) -> TableInputs:
         """Each step on the same columns; `aims`: the targets of the rows."""
-        fitted = {name: step.fit(table, aims) for name, step in steps.items()}
-        in_order = sorted(fitted.items(), key=lambda item: bool(item[1].cardinalities))
-        return cls(dict(in_order))
+        return cls({name: step.fit(table, aims) for name, step in steps.items()})
 
     def inputs(self, features: Table) -> NDArray[np.float32]:
         """(rows, columns), float32."""
-        return np.concatenate([step.inputs(features) for step in self.steps.values()], axis=1)
+        return self._matrix([step.inputs(features) for step in self.steps.values()])
 
     def training_inputs(
         self, features: Table, aims: Aims, seed: int, groups: Groups = None
     ) -> NDArray[np.float32]:
-        parts = [one.training_inputs(features, aims, seed, groups) for one in self.steps.values()]
-        return np.concatenate(parts, axis=1)
+        steps = self.steps.values()
+        return self._matrix([one.training_inputs(features, aims, seed, groups) for one in steps])
+
+    def _matrix(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The numbers of all steps, then the codes of all."""
+        numbers, codes = [], []
+        for part, step in zip(parts, self.steps.values(), strict=True):
+            first_code = part.shape[1] - len(step.cardinalities)
+            numbers.append(part[:, :first_code])
+            codes.append(part[:, first_code:])
+        return np.concatenate([*numbers, *codes], axis=1)
 
     @property
     def supervised(self) -> bool:
@@ -83,7 +91,16 @@ class TableInputs:
 
     def emit(self, nodes: Nodes) -> str:
         steps = [step for step in self.steps.values() if step.outputs]
-        return joined(nodes, [step.emit(nodes) for step in steps])
+        if not any(step.cardinalities for step in steps[:-1]):  # all codes are the last already
+            return joined(nodes, [step.emit(nodes) for step in steps])
+        numbers, codes = [], []
+        for step in steps:
+            matrix, first_code = step.emit(nodes), step.outputs - len(step.cardinalities)
+            if first_code:
+                numbers.append(_columns(nodes, matrix, 0, first_code))
+            if step.cardinalities:
+                codes.append(_columns(nodes, matrix, first_code, step.outputs))
+        return joined(nodes, [*numbers, *codes])
 
     def for_network(self, outputs: int) -> Inputs:
         width = sum(step.outputs for step in self.steps.values())
@@ -121,6 +138,12 @@ class ImageInputs:
     def for_network(self, outputs: int) -> Inputs:
         h, w, c = self.size
         return Inputs((c, h, w), {"outputs": outputs}, self.scale.mean, self.scale.std)
+
+
+def _columns(nodes: Nodes, matrix: str, start: int, end: int) -> str:
+    """Some columns of a matrix."""
+    ends = [nodes.constant(np.array([at], np.int64)) for at in (start, end)]
+    return nodes.add("Slice", [matrix, *ends, nodes.constant(np.array([1], np.int64))])
 
 
 def kinds_of(steps: Iterable[Step]) -> list[type]:

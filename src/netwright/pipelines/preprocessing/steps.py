@@ -5,14 +5,14 @@ dataclass of plain values that can do the same thing twice: to arrays (`inputs`)
 (`emit`). Both are written side by side, in float32 and in the same order, so that they agree.
 
 The steps: `numeric` (numbers and dates), `categories`, `text`, `pixels`; `distinct` says which
-columns they see, `states` keeps them as JSON.
+columns they see, `serialization` keeps them as JSON.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,7 @@ class FittedStep(ABC):
         return ()
 
 
+@runtime_checkable
 class Step(Protocol):
     """A step of a pipeline for tables: a frozen dataclass, whose fields may be open choices."""
 
