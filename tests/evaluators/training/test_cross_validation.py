@@ -99,9 +99,9 @@ def test_no_step_finds_anything_in_noise(encode: str, tmp_path: Path) -> None:
     columns |= {f"c{i}": rng.choice(list("abcd"), n) for i in range(3)}
     columns["name"] = np.array([f"v{i}" for i in rng.integers(n // 2, size=n)])
     noise = task(columns, rng.normal(size=n), kind="regression", name="noise")
-    steps = Numeric(scale="none", missing="keep", pairs=10)
     coded = Categories(encode=encode, bound=5, alpha=1.0, crosses=5)  # type: ignore[arg-type]
-    space = Space(TablePipeline(LightGBM(trees=60, min_rows=5), steps, coded))
+    steps = {"numeric": Numeric(scale="none", missing="keep", pairs=10), "categories": coded}
+    space = Space(TablePipeline(LightGBM(trees=60, min_rows=5), steps))
     evaluator = CrossValidate(space, noise, folds=4)
     found = evaluator(job(tmp_path, 1, candidate=Candidate({})))
     assert found["rmse"] > 0.985 * noise.target.std()

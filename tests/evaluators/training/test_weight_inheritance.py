@@ -212,7 +212,7 @@ def test_a_share_of_the_epochs_is_a_share(image_task: Task, inherit: float) -> N
 def test_inputs_that_are_prepared_otherwise_are_said(binary_task: Task, tmp_path: Path) -> None:
     recipe = Training((Columns(), Linear(8, activation="relu"), Linear()), epochs=2)
     flags, scales = (
-        Space(TablePipeline(recipe, numeric))
+        Space(TablePipeline(recipe, {"numeric": numeric}))
         for numeric in (
             Numeric(indicator=OneOf(True, False)), Numeric(scale=OneOf("standard", "robust")),
         )

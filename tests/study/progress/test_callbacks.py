@@ -25,6 +25,7 @@ from netwright.study.progress.events import (
     short_name,
 )
 from netwright.study.progress.tally import Tally
+from netwright.study.run_record import RunRecord
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess, Supervised
 from netwright.trials.objective import Limit, Objective
@@ -116,7 +117,11 @@ def test_events_come_in_the_order_of_the_search(space: Any) -> None:
 
 def test_ticks_say_what_runs_and_for_how_long(space: Any) -> None:
     events: list[Any] = []
-    settings = {"evaluator": Hill(0.6), "executor": Supervised(1), "describe": lambda trial: "hill"}
+    settings = {
+        "evaluator": Hill(0.6),
+        "executor": Supervised(1),
+        "record": RunRecord(describe=lambda trial: "hill"),
+    }
     study(space, **settings).run(seconds=60, trials=1, callbacks=events.append)
     running = [each for event in events if isinstance(event, Tick) for each in event.running]
     assert running

@@ -100,7 +100,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE study SET version = 99")
     connection.close()
     for open_store in (lambda: Store.write(tmp_path, IDENTITY), lambda: Store.read(tmp_path)):
-        with pytest.raises(RunError, match="its store has version 99, this one reads 2"):
+        with pytest.raises(RunError, match="its store has version 99, this one reads 3"):
             open_store()
 
 
