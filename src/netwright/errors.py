@@ -20,7 +20,7 @@ from __future__ import annotations
 import difflib
 import numbers
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 MAX_SENTENCE = 1_000
@@ -103,6 +103,14 @@ class Phrase(str):
 def expected(what: str, rule: str, got: object, fix: str = "") -> str:
     """The one sentence shape: ``kernel must be odd, got 4. Use 3 or 5.``"""
     return f"{what} must be {rule}, got {quoted(got)}." + (f" {fix}" if fix else "")
+
+
+def check_among(what: str, value: object, allowed: Sequence[str]) -> None:
+    """InputError unless a text is one of these; what is no text may be an open choice."""
+    if isinstance(value, str) and value not in allowed:
+        raise InputError(
+            expected(what, f"one of {', '.join(allowed)}", value, closest(value, allowed))
+        )
 
 
 def quoted(value: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +86,16 @@ def test_a_run_is_opened_again_with_its_space_alone(binary_task: Task, tmp_path:
 @pytest.mark.parametrize(
     ("space", "sentence"),
     [
-        (IMAGES, "description must be a Training or TablePipeline for tables, got ImagePipeline"),
+        (
+            IMAGES,
+            "space must be a Space or a description of TablePipelines, .* got one of ImagePipeline",
+        ),
         ("convolutional", "space must be one for tables, got 'convolutional'"),
         ("convolutonal", "got 'convolutonal'. Did you mean 'convolutional'"),
+        ("./my_space.py:table", r"space must be module:Object, .*\. Write my_space:table"),
         ("no_such_module:space", "cannot be imported: No module named 'no_such_module'"),
         (Space(Training((Linear(OneOf(2, 4)),))), r"Wrap its description: TablePipeline\(Training"),
-        (3, "description must be a Training or TablePipeline for tables, got int"),
+        (3, "space must be a Space or a description of TablePipelines, .* got one of int"),
     ],
 )
 def test_what_describes_nothing_to_fit_is_refused(
@@ -119,7 +125,9 @@ def test_costs_of_networks_need_a_network(binary_task: Task, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("space", [np.zeros(3), pd.DataFrame({"a": [1]})])
 def test_data_is_no_space(space: Any, binary_task: Task, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="description must be a Training or TablePipeline"):
+    with pytest.raises(
+        InputError, match="space must be a Space or a description of TablePipelines"
+    ):
         search(binary_task, space, tmp_path / "run")
 
 
@@ -143,6 +151,35 @@ def test_the_estimator_takes_a_space() -> None:
     assert len(model.predict(rows.drop(columns="y"))) == 120
 
 
+def test_a_module_that_fails_when_it_is_imported_is_said(
+    binary_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "failing_space.py").write_text("x = 1 / 0")
+    with pytest.raises(InputError, match="cannot be imported: ZeroDivisionError: division by zero"):
+        search(binary_task, "failing_space:x", tmp_path / "run")
+
+
+def test_workers_import_classes_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_learners.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from netwright.pipelines.models.linear import LinearModel\n"
+        "from netwright.pipelines.pipeline import TablePipeline\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(LinearModel): ...\n"
+        "space = TablePipeline(Mine(l2=1.0))\n"
+    )
+    messy(120).to_csv(tmp_path / "rows.csv", index=False)
+    line = [
+        sys.executable, "-m", "netwright", "fit", "rows.csv", "--target", "y", "--trials", "1",
+        "--workers", "1", "--run", "run", "--space", "my_learners:space",
+    ]  # fmt: skip
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_command_line_takes_module_and_object(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +200,7 @@ def test_the_command_line_takes_module_and_object(
     code, out, err = said(*line, *own)
     assert (code, err) == (0, "")
     assert "model   run/model.onnx" in out
+    assert "next    netwright show run --space my_spaces:small" in out
     code, out, _ = said("show", "run", *own)
     assert code == 0
     assert "Linear" in out
@@ -173,4 +211,4 @@ def test_the_command_line_takes_module_and_object(
     )
     code, _, err = said(*line, "--space", "my_spaces:number")
     assert code == 2
-    assert "description must be a Training or TablePipeline for tables, got int" in err
+    assert "space must be a Space or a description of TablePipelines" in err

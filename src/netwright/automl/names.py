@@ -61,10 +61,16 @@ def imported(place: str, what: str) -> Any:
     not stand for a module of Python or of a package. Raises InputError when it cannot be imported.
     """
     module, _, attribute = place.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        fix = f"Write {Path(module).stem}:{attribute}." if module.endswith(".py") else ""
+        raise InputError(expected(what, "module:Object, such as my_module:thing", place, fix))
     folder = str(Path.cwd())
     if not module.startswith("netwright.") and folder not in sys.path:
         sys.path.append(folder)
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError) as error:
         raise InputError(f"{what} {place!r} cannot be imported: {error}.") from error
+    except Exception as error:  # whatever the module does when it is imported
+        name = type(error).__name__
+        raise InputError(f"{what} {place!r} cannot be imported: {name}: {error}.") from error

@@ -81,13 +81,19 @@ def _space(description: Any, brief: Brief) -> Space[Any]:
 def check_describes(space: Space[Any], task: Task, metrics: Iterable[str]) -> None:
     """InputError where what the space describes cannot be fitted to the task's features, or has no
     network where one of the metrics is a cost of networks."""
+    described = space.fill(space.default())
+    images = isinstance(task.features, Images)
+    name = "ImagePipeline" if images else "TablePipeline"
+    try:
+        as_pipeline(described, task)
+    except InputError as error:
+        rule = f"a Space or a description of {name}s, or a Training, for {name[:5].lower()}s"
+        got = Phrase(f"one of {type(described).__name__}")
+        raise InputError(expected("space", rule, got)) from error
     if (costs := network_costs(metrics)) and not _holds_network(space.description):
         rule = f"one with a network where {min(costs)} counts"
         raise InputError(expected("space", rule, Phrase("one without")))
-    described = space.fill(space.default())
-    as_pipeline(described, task)
     if isinstance(described, Training):
-        name = "ImagePipeline" if isinstance(task.features, Images) else "TablePipeline"
         fix = f"Wrap its description: {name}(Training(...))."
         raise InputError(expected("space", f"one of {name}s", Phrase("a bare Training"), fix))
 

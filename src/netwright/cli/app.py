@@ -95,8 +95,8 @@ Families = Annotated[
 SpaceName = Annotated[
     str | None,
     _option(
-        "Your own space as module:Object, in place of the one that suits the data; for images also "
-        f"{_names(catalog.IMAGE_SPACES)}."
+        "Your own space as module:Object, in place of the one that suits the data and of --families; "
+        f"for images also {_names(catalog.IMAGE_SPACES)}. show, export and leaderboard take it again."
     ),
 ]
 RunSpace = Annotated[
@@ -216,7 +216,8 @@ def fit(
     from netwright.cli.early_workers import early_workers
     from netwright.cli.screen import loading
 
-    with early_workers(data, run, fresh, workers) as executor:
+    own_code = ":" in f"{strategy}{space or ''}"
+    with early_workers(data, run, fresh, workers, own_code) as executor:
         with loading(quiet=as_json):
             from netwright.automl.effort import Effort
             from netwright.automl.goal import Goal

@@ -15,7 +15,7 @@ _WARM_UP = "netwright.evaluators.training.cross_validation:warm_up"
 
 @contextmanager
 def early_workers(
-    data: str, run: str | None, fresh: bool, workers: int
+    data: str, run: str | None, fresh: bool, workers: int, own_code: bool = False
 ) -> Iterator[Supervised | None]:
     """The workers of a search that is to be opened; they end with the context.
 
@@ -23,12 +23,14 @@ def early_workers(
 
     Args:
         workers: how many; 0: one for each core.
+        own_code: whether modules of the working folder will be imported: a worker knows the import
+            path as it is when it starts.
 
     Yields:
         None where the line may have been run before, since a finished run needs no workers, and
         where there can be none: who opens the search says why.
     """
-    if os.name != "posix" or workers < 0 or (not fresh and _may_be_there(data, run)):
+    if os.name != "posix" or workers < 0 or own_code or (not fresh and _may_be_there(data, run)):
         yield None
         return
     executor = Supervised(workers or cores())

@@ -14,6 +14,7 @@ from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.score_warnings import leaks, share_trained_on
+from netwright.automl.spaces import IMAGE_SPACES, name_of_space
 from netwright.cli import screen
 from netwright.cli.progress import Progress
 from netwright.cli.screen import ERR, say
@@ -83,7 +84,7 @@ def search(
         with progress.of(study).shown(quiet):
             outcome = carry_out(opened, effort, notify)
     if not quiet:
-        _closing(outcome)
+        _closing(outcome, method)
     return outcome
 
 
@@ -147,7 +148,7 @@ def _board(outcome: Outcome, most: int = 8) -> None:
     say(screen.legend(best, study.objectives))
 
 
-def _closing(outcome: Outcome) -> None:
+def _closing(outcome: Outcome, method: Method) -> None:
     study = outcome.study
     if study.interrupted:
         say("\nstopped: this is the best so far; the same line goes on.")
@@ -178,7 +179,10 @@ def _closing(outcome: Outcome) -> None:
         test = f"test    {_test_scores(outcome)}   ({_test_rows(outcome.task)})"
         for line in wrap(test, 79, subsequent_indent=" " * 8):
             say(line)
-    say(f"next    netwright show {study.folder}")
+    own = (
+        f" --space {method.space}" if name_of_space(method.space) not in ("", *IMAGE_SPACES) else ""
+    )
+    say(f"next    netwright show {study.folder}{own}")
     say(f"        netwright predict {study.folder} DATA")
 
 

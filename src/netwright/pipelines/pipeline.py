@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from netwright.data.task import Features, Images, Table, Task
-from netwright.errors import BrokenFile, InputError, NetwrightError, Phrase, expected
+from netwright.errors import BrokenFile, InputError, NetwrightError, Phrase, check_among, expected
 from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
 from netwright.files.run_layout import PIPELINE
@@ -83,6 +83,7 @@ class TablePipeline:
             if not is_open(step) and (isinstance(step, type) or not isinstance(step, Step)):
                 rule = "made like Numeric(), with fit and kinds"
                 raise InputError(expected(f"step {name}", rule, step))
+        check_among("target", self.target, ("plain", "log"))
         object.__setattr__(self, "steps", FrozenDict({**DEFAULT_STEPS, **self.steps}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,32 @@ def test_what_another_pipeline_has_kept_is_refused(binary_task: Task, tmp_path: 
 def test_what_are_no_steps_is_refused_in_a_sentence(steps: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         TablePipeline(LinearModel(), steps)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Numeric(scale="robsut"), "scale must be one of .* got 'robsut'. Did you mean"),  # type: ignore[arg-type]
+        (lambda: Numeric(missing="drop"), "missing must be one of fill, keep, got 'drop'"),  # type: ignore[arg-type]
+        (lambda: Categories(encode="hash"), "encode must be one of codes, frequency, onehot"),  # type: ignore[arg-type]
+        (lambda: TablePipeline(LinearModel(), target="sqrt"), "target must be one of plain, log"),  # type: ignore[arg-type]
+    ],
+)
+def test_settings_that_there_are_not_are_refused(make: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        make()
+
+
+@dataclass(frozen=True)
+class Forgetful(Powers):
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        return ()
+
+
+def test_a_step_that_forgets_what_it_learns_is_refused_at_once(binary_task: Task) -> None:
+    with pytest.raises(InputError, match="kinds of step powers must be with FittedPowers"):
+        fit(TablePipeline(LinearModel(), {"powers": Forgetful()}), binary_task, seed=0)
 
 
 def test_pipelines_are_options_with_labels_of_their_own() -> None:

@@ -198,7 +198,7 @@ def _nothing(search: FinishedSearch, left_out: list[str]) -> str:
     if done and search.limits:
         limits = ", ".join(str(limit) for limit in search.limits)
         return f"no trial kept the limits {limits}. Loosen them, or give the search more time."
-    reasons = [trial.error for trial in search.trials if trial.error]
+    reasons = [trial.error.rstrip(".") for trial in search.trials if trial.error]
     if reasons and "is broken" in reasons[-1]:
         limits = ", ".join(str(limit) for limit in search.limits)
         return (

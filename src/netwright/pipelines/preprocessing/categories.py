@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Table
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InputError, Phrase, check_among, expected
 from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.preprocessing.category_crosses import (
     Cross,
@@ -44,6 +44,9 @@ class Categories:
     alpha: float = 10.0
     folds: int = 5
     crosses: int = 0
+
+    def __post_init__(self) -> None:
+        check_among("encode", self.encode, ("codes", "frequency", "onehot", "target"))
 
     @staticmethod
     def kinds() -> tuple[type, ...]:

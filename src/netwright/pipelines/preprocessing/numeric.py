@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Table
-from netwright.errors import InputError, Phrase, expected
+from netwright.errors import InputError, Phrase, check_among, expected
 from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.preprocessing.arithmetic_features import (
     Pair,
@@ -60,6 +60,10 @@ class Numeric:
     missing: Literal["fill", "keep"] = "fill"
     parts: bool = False
     pairs: int = 0
+
+    def __post_init__(self) -> None:
+        check_among("scale", self.scale, ("standard", "robust", "quantile", "none"))
+        check_among("missing", self.missing, ("fill", "keep"))
 
     @staticmethod
     def kinds() -> tuple[type, ...]:

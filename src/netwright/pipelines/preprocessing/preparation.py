@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Images, Table
+from netwright.errors import InputError, expected
 from netwright.pipelines.interfaces import Inputs
 from netwright.pipelines.onnx.graph_builder import Nodes
 from netwright.pipelines.preprocessing.pixels import FittedScale
@@ -60,7 +61,13 @@ class TableInputs:
     @classmethod
     def fit(cls, steps: Mapping[str, Step], table: Table, aims: Aims | None) -> TableInputs:
         """Each step on the same columns; `aims`: the targets of the rows."""
-        return cls({name: step.fit(table, aims) for name, step in steps.items()})
+        fitted = {name: step.fit(table, aims) for name, step in steps.items()}
+        for name, step in steps.items():
+            if (kind := type(fitted[name])) not in step.kinds():
+                raise InputError(
+                    expected(f"kinds of step {name}", f"with {kind.__name__}", step.kinds())
+                )
+        return cls(fitted)
 
     def inputs(self, features: Table) -> NDArray[np.float32]:
         """(rows, columns), float32."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, runtime_checkable
 
 from netwright.errors import InputError, Phrase, check_whole, expected
-from netwright.interfaces.checks import as_algorithm, name_of
+from netwright.interfaces.checks import as_algorithm, name_of, proposed
 from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.proposal_tracker import within
@@ -324,7 +324,11 @@ class Supply:
 
     def _of_strategy(self, k: int) -> Proposal | None:
         if k not in self._asked:
-            self._asked[k] = deque(self._ladder.rungs[k].strategy.ask(self._n, self._rng))
+            self._asked[k] = deque(
+                proposed(
+                    self._ladder.rungs[k].strategy, self._ladder.problem.space, self._n, self._rng
+                )
+            )
         while self._asked[k]:
             if (found := self._asked[k].popleft()).candidate not in self._known:
                 return found

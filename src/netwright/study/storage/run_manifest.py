@@ -69,7 +69,8 @@ class Identity:
                 yield from _changed(name, before, now)
         if stored.space != self.space:
             yield "its search space is a different one"
-        yield from _changed("strategy", stored.strategy, self.strategy)
+        else:  # the strategy's candidates follow from the space
+            yield from _changed("strategy", stored.strategy, self.strategy)
         yield from _changed("objectives", _words(stored.objectives), _words(self.objectives))
         yield from _changed("limits", _words(stored.limits), _words(self.limits))
         yield from _changed("seed", stored.seed, self.seed)
