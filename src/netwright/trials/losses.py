@@ -1,4 +1,4 @@
-"""A metric as a loss, by itself: for what asks again and again, where `score` computes all of them."""
+"""Single metrics as losses, for code that evaluates one metric many times."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def loss_of(kind: Kind, metric: str, threshold: float = 0.5) -> Loss:
         compared = ScoredRows(truth, p, threshold, weights)
         if not fast and not row.defined(truth, compared.n_classes, weights):
             return usual(compared)
-        value = score(compared)
-        return value if row.direction == "min" else 1 - value
+        metric_value = score(compared)
+        return metric_value if row.direction == "min" else 1 - metric_value
 
     return loss
 
@@ -46,6 +46,6 @@ log_loss = loss_of("multiclass", "log_loss")
 """Mean negative log probability of the truth; of (rows, classes) and (rows,) class numbers."""
 
 
-def predicted(said: Predictions) -> NDArray[np.bool_]:
-    """(rows,) those with a prediction: the others are NaN."""
-    return np.asarray(np.isfinite(said.reshape(len(said), -1)).all(1))
+def predicted(predictions: Predictions) -> NDArray[np.bool_]:
+    """(rows,) whether a row has a prediction; the others are NaN."""
+    return np.asarray(np.isfinite(predictions.reshape(len(predictions), -1)).all(1))

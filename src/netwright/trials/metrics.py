@@ -122,19 +122,19 @@ NETWORK_COSTS = ("parameters", "flops", "memory")
 
 
 def network_costs(names: Iterable[str]) -> set[str]:
-    """Those of the metrics that are costs of a network: a model of another kind has none of them."""
+    """Return those of the metrics that only a network has, such as its number of parameters."""
     predicted = {name for name, row in METRICS.items() if row.predictor}
     return set(names) & {*NETWORK_COSTS, *predicted}
 
 
 def default_metric(kind: Kind) -> str:
-    """What is optimised when nothing is said: auc, accuracy or rmse."""
+    """Return the metric optimised by default: auc, accuracy or rmse."""
     return {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}[kind]
 
 
 def scored(kind: Kind) -> tuple[str, ...]:
-    """The metrics that judge predictions of such a task."""
-    return tuple(name for name, one in METRICS.items() if kind in one.kinds)
+    """Return the names of the metrics that score predictions of this kind of task."""
+    return tuple(name for name, metric in METRICS.items() if kind in metric.kinds)
 
 
 def defined(kind: Kind, target: NDArray[Any], n_classes: int) -> tuple[str, ...]:
@@ -160,9 +160,9 @@ def score(
         target = np.asarray(target, float)
     compared = ScoredRows(target, prediction, threshold, weights)
     classes = 0 if kind == "regression" else compared.n_classes
-    found = {}
+    scores = {}
     for name in scored(kind):
-        row = METRICS[name]
-        if row.score and row.defined(target, classes, weights):
-            found[name] = row.score(compared)
-    return found
+        metric = METRICS[name]
+        if metric.score and metric.defined(target, classes, weights):
+            scores[name] = metric.score(compared)
+    return scores

@@ -1,4 +1,4 @@
-"""What a search is for: metrics to improve, and bounds to keep."""
+"""Objectives (metrics to optimise) and limits (bounds on metrics)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netwright.trials.trial import Metrics
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric and the direction in which it is better."""
+    """A metric to optimise, and whether to minimise or maximise it."""
 
     metric: str
     direction: Direction
@@ -26,16 +26,16 @@ class Objective:
             raise InputError(expected("direction", rule, self.direction))
 
     def loss(self, metrics: Metrics) -> float:
-        """The metric turned so that less is better; infinite when missing or NaN."""
-        value = metrics.get(self.metric, math.nan)
-        if math.isnan(value):
+        """Return the metric, negated if it is maximised; infinity if it is missing or NaN."""
+        metric = metrics.get(self.metric, math.nan)
+        if math.isnan(metric):
             return math.inf
-        return value if self.direction == "min" else -value
+        return metric if self.direction == "min" else -metric
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Bounds on a metric, an objective or not; both ends are allowed values."""
+    """Inclusive bounds on a metric, whether or not it is an objective."""
 
     metric: str
     at_most: float = math.inf
@@ -44,7 +44,7 @@ class Limit:
     def __post_init__(self) -> None:
         what = f"a limit on {self.metric}"
         bounds = (self.at_most, self.at_least)
-        if not all(isinstance(one, int | float) and not math.isnan(one) for one in bounds):
+        if not all(isinstance(bound, int | float) and not math.isnan(bound) for bound in bounds):
             raise InputError(expected(what, "bounded by numbers", bounds))
         if self.at_most == math.inf and self.at_least == -math.inf:
             fix = "Give at_most or at_least."
@@ -54,14 +54,14 @@ class Limit:
             raise InputError(expected(what, "one that some value keeps", got))
 
     def excess(self, metrics: Metrics) -> float:
-        """By how much the bounds are broken, 0 when kept; infinite when the metric is missing."""
-        value = metrics.get(self.metric, math.nan)
-        if math.isnan(value):
+        """Return how far the metric is outside the bounds: 0 inside, infinity if it is missing."""
+        metric = metrics.get(self.metric, math.nan)
+        if math.isnan(metric):
             return math.inf
-        return max(0.0, value - self.at_most, self.at_least - value)
+        return max(0.0, metric - self.at_most, self.at_least - metric)
 
     def keeps(self, metrics: Metrics) -> bool:
-        """Whether the bounds are kept."""
+        """Whether the metric lies within the bounds."""
         return self.excess(metrics) == 0.0
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class Limit:
 
 
 def _exact(bound: float) -> str:
-    """All its digits: two limits that differ must not read alike."""
+    """Format a bound with all digits, so that different limits never look the same."""
     return str(int(bound)) if float(bound).is_integer() and abs(bound) < 1e15 else repr(bound)
 
 
@@ -86,7 +86,7 @@ def objective(name: str | Objective, measured: Collection[str] = ()) -> Objectiv
     if not isinstance(name, str):
         rule = "an Objective, a metric's name, or one with its direction such as 'loss:min'"
         raise InputError(expected("an objective", rule, name))
-    plain, colon, direction = (part.strip() for part in name.partition(":"))
+    plain, colon, direction = (text.strip() for text in name.partition(":"))
     if plain not in measured:
         metric(plain)
     elif not colon and plain not in METRICS:
@@ -98,16 +98,17 @@ def objective(name: str | Objective, measured: Collection[str] = ()) -> Objectiv
 def objectives(
     names: str | Objective | Sequence[str | Objective], measured: Collection[str] = ()
 ) -> tuple[Objective, ...]:
-    """Several objectives by name, or one; at least one, none twice. `measured`: as in `objective`."""
+    """Parse one objective or several; at least one, and no metric twice. See `objective`."""
     several = [names] if isinstance(names, str | Objective) else names
     if not isinstance(several, Sequence):
         raise InputError(expected("objectives", "a list of metrics", names))
-    found = tuple(objective(name, measured) for name in several)
-    if not found:
+    parsed = tuple(objective(name, measured) for name in several)
+    if not parsed:
         raise InputError(expected("objectives", "at least one metric", list(several)))
-    if len({one.metric for one in found}) < len(found):
-        raise InputError(expected("objectives", "different metrics", [one.metric for one in found]))
-    return found
+    metrics = [objective.metric for objective in parsed]
+    if len(set(metrics)) < len(metrics):
+        raise InputError(expected("objectives", "different metrics", metrics))
+    return parsed
 
 
 _LIMIT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*$")
@@ -120,9 +121,9 @@ def parse_limit(text: str | Limit, what: str = "limit", measured: Collection[str
     """
     if isinstance(text, Limit):
         return text
-    found = _LIMIT.match(text) if isinstance(text, str) else None
+    match = _LIMIT.match(text) if isinstance(text, str) else None
     try:
-        name, sign, bound = found.group(1), found.group(2), float(found.group(3))  # type: ignore[union-attr]  # None is the error below
+        name, sign, bound = match.group(1), match.group(2), float(match.group(3))  # type: ignore[union-attr]  # None is the error below
     except (AttributeError, ValueError):
         raise InputError(
             expected(
@@ -140,8 +141,8 @@ def parse_limit(text: str | Limit, what: str = "limit", measured: Collection[str
 def limits(
     texts: str | Limit | Sequence[str | Limit], what: str = "limit", measured: Collection[str] = ()
 ) -> tuple[Limit, ...]:
-    """Several limits, or one, each as in `parse_limit`."""
+    """Parse one limit or several; see `parse_limit`."""
     several = [texts] if isinstance(texts, str | Limit) else texts
     if not isinstance(several, Sequence):
         raise InputError(expected(what, "a list of limits", texts))
-    return tuple(parse_limit(one, what, measured) for one in several)
+    return tuple(parse_limit(text, what, measured) for text in several)

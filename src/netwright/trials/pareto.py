@@ -13,7 +13,7 @@ from netwright.trials.trial import CONSTANT, Metrics, Status, Trial
 
 def losses(metrics: Sequence[Metrics], objectives: Sequence[Objective]) -> NDArray[np.float64]:
     """(n, m) losses of n results under m objectives; a missing metric is infinite."""
-    rows = [[objective.loss(one) for objective in objectives] for one in metrics]
+    rows = [[objective.loss(row) for objective in objectives] for row in metrics]
     return np.array(rows, dtype=np.float64).reshape(len(metrics), len(objectives))
 
 
@@ -26,13 +26,13 @@ def dominates(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
 def ranks(losses: NDArray[np.float64]) -> NDArray[np.int64]:
     """(n,) non-dominated ranks, 0 for the front (Deb et al. 2002, fast non-dominated sort)."""
     beats = dominates(losses)
-    result = np.full(len(losses), -1, dtype=np.int64)
+    rank_of = np.full(len(losses), -1, dtype=np.int64)
     rank = 0
-    while (left := result < 0).any():
-        front = left & ~(beats & left[:, None]).any(0)
-        result[front] = rank
+    while (unranked := rank_of < 0).any():
+        front = unranked & ~(beats & unranked[:, None]).any(0)
+        rank_of[front] = rank
         rank += 1
-    return result
+    return rank_of
 
 
 def pareto_front(
@@ -43,7 +43,7 @@ def pareto_front(
     Best first objective first. Of trials with equal losses the earliest stays. The constant
     prediction, which costs nothing, is on it only where there is nothing else.
     """
-    able = [
+    feasible = [
         trial
         for trial in trials
         if trial.status is Status.DONE
@@ -51,8 +51,10 @@ def pareto_front(
         and all(limit.keeps(trial.metrics) for limit in limits)
         and all(np.isfinite(objective.loss(trial.metrics)) for objective in objectives)
     ]
-    able = [trial for trial in able if trial.proposal.origin != CONSTANT] or able
-    return [able[i] for i in nondominated(losses([one.metrics for one in able], objectives))]
+    feasible = [t for t in feasible if t.proposal.origin != CONSTANT] or feasible
+    return [
+        feasible[i] for i in nondominated(losses([trial.metrics for trial in feasible], objectives))
+    ]
 
 
 def nondominated(losses: NDArray[np.float64]) -> list[int]:

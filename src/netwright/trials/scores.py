@@ -75,17 +75,17 @@ def accuracy(c: ScoredRows) -> float:
 
 def balanced_accuracy(c: ScoredRows) -> float:
     """Recall, averaged over the classes that there are."""
-    right, truth = c.confusion.diagonal(), c.confusion.sum(1)
-    present = truth > 0
-    return float((right[present] / truth[present]).mean())
+    correct, support = c.confusion.diagonal(), c.confusion.sum(1)
+    present = support > 0
+    return float((correct[present] / support[present]).mean())
 
 
 def f1(c: ScoredRows) -> float:
     """F1, averaged over the classes that there are or that were predicted."""
-    right, truth, said = c.confusion.diagonal(), c.confusion.sum(1), c.confusion.sum(0)
-    present = truth > 0
-    found = 2 * right / np.where(truth + said > 0, truth + said, 1)
-    return float(found[present | (said > 0)].mean())
+    correct, support, predicted = c.confusion.diagonal(), c.confusion.sum(1), c.confusion.sum(0)
+    total = support + predicted
+    by_class = 2 * correct / np.where(total > 0, total, 1)
+    return float(by_class[total > 0].mean())
 
 
 def log_loss(c: ScoredRows) -> float:
@@ -149,22 +149,23 @@ def area_of(
     ranked: NDArray[np.floating], positive: NDArray[np.bool_], weights: Weights = None
 ) -> float:
     """The chance that a positive row ranks above another, ties half; .5 where all are of one kind."""
-    many, others = int(positive.sum()), int((~positive).sum())
-    if not many or not others:
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
         return 0.5
     if weights is not None:
         return _weighted_auc(ranked, positive, weights)
-    _, place, counts = np.unique(ranked, return_inverse=True, return_counts=True)
+    _, index, counts = np.unique(ranked, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2  # the middle of its ties
-    return float((rank[place[positive]].sum() - many * (many + 1) / 2) / (many * others))
+    wins = rank[index[positive]].sum() - n_positive * (n_positive + 1) / 2
+    return float(wins / (n_positive * n_negative))
 
 
 def _weighted_auc(
     ranked: NDArray[np.floating], positive: NDArray[np.bool_], weights: NDArray[np.floating]
 ) -> float:
     """The weight of pairs in the right order, ties half, as a share of that of all pairs."""
-    _, place = np.unique(ranked, return_inverse=True)
-    low, high = (np.bincount(place, weights * of) for of in (~positive, positive))
+    _, index = np.unique(ranked, return_inverse=True)
+    low, high = (np.bincount(index, weights * of) for of in (~positive, positive))
     pairs = low.sum() * high.sum()
     below = np.cumsum(low) - low / 2
     return float((high * below).sum() / pairs) if pairs > 0 else 0.5

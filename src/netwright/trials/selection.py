@@ -1,4 +1,4 @@
-"""Who is better, who may breed and who stays: the operators that evolution is composed from.
+"""Selection operators of evolutionary search: tournaments, constrained ranks, crowding.
 
 Trials within the limits come before those outside, and of the latter those that break them least
 (constrained domination; Deb et al. 2002, NSGA-II, section VI). All losses are minimised.
@@ -18,12 +18,12 @@ from netwright.trials.trial import Metrics, Trial
 
 
 def violation(trial: Trial, limits: Sequence[Limit]) -> float:
-    """By how much a trial breaks its limits, each as a share of its bound; 0 when it keeps all."""
+    """Return a trial's total constraint violation, relative to the bounds; 0 within all limits."""
     return broken(trial.metrics, limits)
 
 
 def broken(metrics: Metrics, limits: Sequence[Limit]) -> float:
-    """The same for metrics; one that is missing breaks its limit without end."""
+    """Return the total constraint violation of metrics; infinite if a limited one is missing."""
     total = 0.0
     for limit in limits:
         bound = limit.at_most if limit.at_most < math.inf else limit.at_least
@@ -39,10 +39,10 @@ def winner(
 
 
 def better(
-    one: Trial, other: Trial, objectives: Sequence[Objective], limits: Sequence[Limit] = ()
+    trial: Trial, other: Trial, objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> bool:
-    """Whether `one` dominates `other`; equals and trade-offs are not better."""
-    return winner([other, one], objectives, limits) is one
+    """Whether `trial` dominates `other`; equals and trade-offs are not better."""
+    return winner([other, trial], objectives, limits) is trial
 
 
 def constrained_ranks(
@@ -50,17 +50,17 @@ def constrained_ranks(
 ) -> NDArray[np.int64]:
     """(n,) ranks from 0: the fronts of those within the limits, then the others one by one."""
     excess = np.array([violation(trial, limits) for trial in trials])
-    found = np.zeros(len(trials), np.int64)
+    rank_of = np.zeros(len(trials), np.int64)
     within = np.flatnonzero(excess == 0)
     values = losses([trials[int(i)].metrics for i in within], objectives)  # (within, objectives)
     if len(objectives) == 1:  # the same, without comparing each with each
-        found[within] = np.unique(values[:, 0], return_inverse=True)[1]
+        rank_of[within] = np.unique(values[:, 0], return_inverse=True)[1]
     else:
-        found[within] = ranks(values)
-    behind = found[within].max(initial=-1) + 1
+        rank_of[within] = ranks(values)
+    behind = rank_of[within].max(initial=-1) + 1
     levels = np.unique(excess[excess > 0], return_inverse=True)[1]
-    found[excess > 0] = behind + levels
-    return found
+    rank_of[excess > 0] = behind + levels
+    return rank_of
 
 
 def crowding(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,7 +83,7 @@ def crowding(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def crowded_order(
     trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> list[int]:
-    """Places of the trials, best first: by rank, within a rank the least crowded first.
+    """Return the indices of the trials, best first: by rank, then least crowded first.
 
     The crowded-comparison operator of Deb et al. 2002, section III-B.
     """
