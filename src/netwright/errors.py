@@ -92,7 +92,7 @@ class MissingExtra(NetwrightError, ImportError):
 
 
 class Phrase(str):
-    """Words about what came, not what came itself: `expected` shows them without quotes."""
+    """A description of a value rather than the value: `expected` shows it without quotes."""
 
     __slots__ = ()
 
@@ -101,12 +101,12 @@ class Phrase(str):
 
 
 def expected(what: str, rule: str, got: object, fix: str = "") -> str:
-    """The one sentence shape: ``kernel must be odd, got 4. Use 3 or 5.``"""
+    """Build an error message: ``kernel must be odd, got 4. Use 3 or 5.``"""
     return f"{what} must be {rule}, got {quoted(got)}." + (f" {fix}" if fix else "")
 
 
 def check_among(what: str, value: object, allowed: Sequence[str]) -> None:
-    """InputError unless a text is one of these; what is no text may be an open choice."""
+    """Raise InputError if a string is not among `allowed`; other types may be open choices."""
     if isinstance(value, str) and value not in allowed:
         raise InputError(
             expected(what, f"one of {', '.join(allowed)}", value, closest(value, allowed))
@@ -114,7 +114,7 @@ def check_among(what: str, value: object, allowed: Sequence[str]) -> None:
 
 
 def quoted(value: object) -> str:
-    """``repr`` of a value that came from outside, at most `MAX_QUOTED` characters."""
+    """Return the ``repr`` of a value from outside, shortened to `MAX_QUOTED` characters."""
     if isinstance(value, str) and not isinstance(value, Phrase):
         return repr(shortened(value, MAX_QUOTED))
     try:
@@ -125,7 +125,7 @@ def quoted(value: object) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, its middle left out where it is longer than `length` characters."""
+    """Shorten a text to at most `length` characters by leaving out its middle."""
     if len(text) <= length:
         return text
     half = (length - 3) // 2
@@ -133,9 +133,9 @@ def shortened(text: str, length: int) -> str:
 
 
 def printable(text: str, stays: str = "\n\t") -> str:
-    """The text with control characters written out: names of files may hold terminal commands.
+    """Escape control characters: file names may contain terminal commands.
 
-    Those in `stays` are left as they are, and so is everything that is only seen.
+    Characters in `stays`, and all visible ones, are kept.
     """
     if text.isprintable():
         return text
@@ -148,25 +148,28 @@ def printable(text: str, stays: str = "\n\t") -> str:
 
 
 def wording(*, python: str, shell: str) -> str:
-    """The advice in the words of who reads it: a parameter in Python, a flag on the command line."""
+    """Choose the wording for the reader: parameters in Python, flags on the command line."""
     return shell if _surface == "shell" else python
 
 
 def speak_to(surface: Literal["python", "shell"]) -> None:
-    """Say who reads messages from now on; the command line calls it once."""
+    """Set who reads messages from now on; the command line calls it once."""
     global _surface  # a process talks to one reader
     _surface = surface
 
 
-def plural(number: float, noun: str, several: str = "") -> str:
-    """``1 trial``, ``1,200 trials``; `several` is the plural where it is not the noun with an s."""
-    return f"{number:,.10g} {noun if number == 1 else several or noun + 's'}"
+def plural(n: float, noun: str, several: str = "") -> str:
+    """Format a count with its noun: ``1 trial``, ``1,200 trials``.
+
+    `several` is the plural if it is not the noun with an s.
+    """
+    return f"{n:,.10g} {noun if n == 1 else several or noun + 's'}"
 
 
 def closest(name: str, options: Iterable[object]) -> str:
-    """``Did you mean 'income'?`` for the option nearest to `name`, or nothing.
+    """Suggest the option most similar to `name`: ``Did you mean 'income'?``, or nothing.
 
-    Numbers have no misspellings: 9 is not what somebody means who asks for 99.
+    Numbers are never corrected: whoever asks for 99 does not mean 9.
     """
     if str(name).lstrip("+-").replace(".", "", 1).isdigit():
         return ""
@@ -174,10 +177,10 @@ def closest(name: str, options: Iterable[object]) -> str:
     return f"Did you mean {matches[0]!r}?" if matches else ""
 
 
-def check_whole(what: str, number: object, least: int, fix: str = "") -> None:
-    """InputError unless it is a whole number, and not below `least`: 10.0 and True are none."""
-    if not isinstance(number, numbers.Integral) or isinstance(number, bool):
-        rule = f"a whole number of at least {least}"
-        raise InputError(expected(what, rule, number, fix))
-    if int(number) < least:
-        raise InputError(expected(what, f"at least {least}", number, fix))
+def check_whole(what: str, given: object, minimum: int, fix: str = "") -> None:
+    """Raise InputError unless `given` is an integer of at least `minimum`; 10.0 and True are not."""
+    if not isinstance(given, numbers.Integral) or isinstance(given, bool):
+        rule = f"a whole number of at least {minimum}"
+        raise InputError(expected(what, rule, given, fix))
+    if int(given) < minimum:
+        raise InputError(expected(what, f"at least {minimum}", given, fix))

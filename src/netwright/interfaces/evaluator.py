@@ -96,34 +96,41 @@ class CapableEvaluator(Evaluator, Protocol):
 
 
 def capabilities_of(evaluator: Evaluator) -> Capabilities:
-    """What an evaluator says of itself; the defaults where it says nothing."""
-    found: Capabilities = getattr(evaluator, "capabilities", Capabilities())
-    return found
+    """Return an evaluator's capabilities, or the defaults if it declares none."""
+    declared: Capabilities = getattr(evaluator, "capabilities", Capabilities())
+    return declared
 
 
-def merged(parts: Iterable[Capabilities]) -> Capabilities:
-    """What several evaluators can do that measure the same candidate one after the other.
+def merged(capabilities: Iterable[Capabilities]) -> Capabilities:
+    """Merge the capabilities of evaluators that measure the same candidate one after the other.
 
-    Fidelities are those that all have which say theirs; knowledge and supernet are those of the
-    first that has some. Raises InputError where no fidelity is common to all.
+    Fidelities are those that all evaluators with declared fidelities share; knowledge and supernet
+    come from the first evaluator that has them.
+
+    Raises:
+        InputError: No fidelity is shared by all.
     """
-    parts = tuple(parts)
-    limited = [set(part.fidelities) for part in parts if part.fidelities]
+    capabilities = tuple(capabilities)
+    limited = [set(each.fidelities) for each in capabilities if each.fidelities]
     common = tuple(set.intersection(*limited)) if limited else ()
     if limited and not common:
         got = " and ".join(str(sorted(fidelities)) for fidelities in limited)
         raise InputError(expected("evaluators", "of fidelities in common", Phrase(got)))
 
     def warm_up() -> None:
-        for part in parts:
-            part.warm_up()
+        for each in capabilities:
+            each.warm_up()
 
     return Capabilities(
         fidelities=common,
-        knowledge=next((part.knowledge for part in parts if part.knowledge is not None), None),
-        supernet=next((part.supernet for part in parts if part.supernet is not None), None),
-        leaves_files=any(part.leaves_files for part in parts),
-        keeps=max((part.keeps for part in parts), default=0),
-        fingerprint={name: text for part in parts for name, text in part.fingerprint.items()},
+        knowledge=next(
+            (each.knowledge for each in capabilities if each.knowledge is not None), None
+        ),
+        supernet=next((each.supernet for each in capabilities if each.supernet is not None), None),
+        leaves_files=any(each.leaves_files for each in capabilities),
+        keeps=max((each.keeps for each in capabilities), default=0),
+        fingerprint={
+            name: text for each in capabilities for name, text in each.fingerprint.items()
+        },
         warm_up=warm_up,
     )

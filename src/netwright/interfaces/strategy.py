@@ -57,15 +57,15 @@ class PreparedStrategy(Strategy, Protocol):
 
 
 def breeders(strategy: Strategy) -> Iterable[int]:
-    """The trials that a strategy may still propose children of, as far as it says."""
-    found: Iterable[int] = getattr(strategy, "breeders", ())  # isinstance would ask for it twice
-    return found
+    """Return the ids of trials that a strategy may still choose as parents, if it declares them."""
+    ids: Iterable[int] = getattr(strategy, "breeders", ())  # isinstance would ask for it twice
+    return ids
 
 
 def preparation(strategy: Strategy) -> Preparation | None:
-    """The work that a strategy needs done before it proposes; None where there is none."""
-    found: Preparation | None = getattr(strategy, "preparation", None)
-    return found
+    """Return the work that a strategy needs done before it proposes, or None."""
+    declared: Preparation | None = getattr(strategy, "preparation", None)
+    return declared
 
 
 MakeStrategy: TypeAlias = "Callable[[Space[Any], Sequence[Objective], Sequence[Limit]], Strategy]"

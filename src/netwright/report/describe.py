@@ -1,4 +1,4 @@
-"""A network in a few words, and what a mutation changed."""
+"""Describe networks in a few words, and what a mutation changed."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def _words(network: object) -> Iterator[str]:
         for layer in network.values():
             yield from _words(layer)
     elif is_dataclass(network) and type(network).__name__ == "Columns":
-        for part in fields(network):
-            yield from (w for w in _words(getattr(network, part.name)) if w not in ("skip",))
+        for field in fields(network):
+            yield from (word for word in _words(getattr(network, field.name)) if word != "skip")
     elif is_dataclass(network) and (name := type(network).__name__) not in _SILENT:
-        sizes = [getattr(network, field) for field in _SIZES if hasattr(network, field)]
-        numbers = [str(size) for size in sizes[:1] if isinstance(size, int) and size]
-        yield " ".join([name.lower(), *numbers])
+        sizes = [getattr(network, attribute) for attribute in _SIZES if hasattr(network, attribute)]
+        first_size = [str(size) for size in sizes[:1] if isinstance(size, int) and size]
+        yield " ".join([name.lower(), *first_size])
     elif type(network).__name__ == "Linear" and isinstance(getattr(network, "features", 0), int):
         yield f"linear {network.features}"  # type: ignore[attr-defined]  # just asked
 
@@ -68,10 +68,10 @@ def changes(parent: Candidate, child: Candidate) -> Iterator[str]:
             yield f"{path} {show_value(before[path])} -> {show_value(after[path])}"
 
 
-def show_value(value: Any) -> str:
-    """A decision as a person would write it: three digits are enough."""
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, tuple):
-        return "{" + ", ".join(map(show_value, value)) + "}"
-    return str(value)
+def show_value(decision: Any) -> str:
+    """Format a decision for people: floats with three significant digits, subsets in braces."""
+    if isinstance(decision, float):
+        return f"{decision:.3g}"
+    if isinstance(decision, tuple):
+        return "{" + ", ".join(map(show_value, decision)) + "}"
+    return str(decision)

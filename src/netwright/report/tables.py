@@ -65,8 +65,8 @@ def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
     if (share := min(fidelity, trial.proposal.fidelity)) < 1:
         return f"at {100 * share:.0f} %: {words}"
     origin = trial.proposal.origin
-    known = next((name for name in (BASELINE, SUPERNET) if origin.startswith(name)), "")
-    return f"{known}: {words}" if known else words
+    label = next((name for name in (BASELINE, SUPERNET) if origin.startswith(name)), "")
+    return f"{label}: {words}" if label else words
 
 
 def _combined(ensemble: EnsembleSpec) -> str:
@@ -99,12 +99,12 @@ def leaderboard(
         delivered: the trial that the run's `model.onnx` is of, if any.
         front: trials to be marked; None: the Pareto front of the search.
     """
-    most = max((trial.metrics.get("folds", 1.0) for trial in trials), default=1.0)
+    n_folds = max((trial.metrics.get("folds", 1.0) for trial in trials), default=1.0)
     if front is None:
         front = {trial.id for trial in pareto_front(trials, objectives, limits)}
 
     def fidelity(trial: Trial) -> float:
-        return min(trial.proposal.fidelity, trial.metrics.get("folds", most) / most)
+        return min(trial.proposal.fidelity, trial.metrics.get("folds", n_folds) / n_folds)
 
     def group(trial: Trial) -> int:
         if trial.status is not Status.DONE:
