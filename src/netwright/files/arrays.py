@@ -1,4 +1,4 @@
-"""Arrays in files that may come from a stranger: ``.npy`` and safetensors, never a pickle."""
+"""Read arrays from untrusted files: ``.npy`` and safetensors, never a pickle."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def read_tensors(folder: Folder, name: str, max_bytes: int = MAX_FILE_BYTES) -> 
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise BrokenFile(expected(what, "a safetensors file", Phrase("other metadata")))
     ends = sorted(_span(entry, f"{what}: {key}") for key, entry in header.items())
-    place = 0
+    offset = 0
     for start, end in ends:
-        if start != place:
+        if start != offset:
             raise BrokenFile(expected(what, "tensors one behind the other", Phrase("gaps")))
-        place = end
-    if place != len(content) - 8 - length:
+        offset = end
+    if offset != len(content) - 8 - length:
         got = Phrase(f"{len(content) - 8 - length:,}")
-        raise BrokenFile(expected(what, f"{place:,} bytes of tensors", got))
+        raise BrokenFile(expected(what, f"{offset:,} bytes of tensors", got))
     return Tensors(content, metadata)
 
 
@@ -111,7 +111,7 @@ def _span(entry: Any, what: str) -> tuple[int, int]:
     return start, end
 
 
-def _is_wholes(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(
-        isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in value
+def _is_wholes(numbers: Any) -> TypeGuard[list[int]]:
+    return isinstance(numbers, list) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers
     )

@@ -1,4 +1,4 @@
-"""Files below a folder that may come from a stranger: no link below it is ever followed.
+"""Access to files below an untrusted folder: no link below it is ever followed.
 
 Paths are resolved name by name relative to a descriptor of the folder (``openat``), each name with
 ``O_NOFOLLOW``; only regular files are read. Where the system has no such calls (Windows), links are
@@ -73,9 +73,9 @@ class Folder:
     below: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, place: Path | Folder) -> Folder:
-        """The same, where it is one; a path as the root of one."""
-        return place if isinstance(place, Folder) else cls(place)
+    def of(cls, path_or_folder: Path | Folder) -> Folder:
+        """Return a folder as it is, and a path as the root of one."""
+        return path_or_folder if isinstance(path_or_folder, Folder) else cls(path_or_folder)
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(self.root, (*self.below, _plain(name)))
@@ -105,30 +105,30 @@ class Folder:
 
     def has_file(self, name: str) -> bool:
         """Whether `name` is a regular file."""
-        found = self._look(name)
-        return found is not None and stat.S_ISREG(found.st_mode)
+        status = self._look(name)
+        return status is not None and stat.S_ISREG(status.st_mode)
 
     def names(self) -> list[str]:
-        """What is in it, sorted; nothing where the folder is missing or a link."""
+        """Return the sorted names in it; none if the folder is missing or a link."""
         try:
             with self._opened() as opened:
-                found = opened.list()
+                entries = opened.list()
         except OSError:
             return []
-        if len(found) > MAX_NAMES:
+        if len(entries) > MAX_NAMES:
             rule = f"a folder of at most {MAX_NAMES:,} files"
             raise BrokenFile(expected(str(self), rule, Phrase("more")))
-        return sorted(found)
+        return sorted(entries)
 
     def size(self, name: str) -> int:
-        """Bytes of a regular file; 0 where there is none."""
-        found = self._look(name)
-        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else 0
+        """Return the size of a regular file in bytes; 0 if there is none."""
+        status = self._look(name)
+        return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else 0
 
     def links(self, name: str) -> int:
-        """How many names a regular file has; 0 where there is none."""
-        found = self._look(name)
-        return found.st_nlink if found is not None and stat.S_ISREG(found.st_mode) else 0
+        """Return the number of hard links to a regular file; 0 if there is none."""
+        status = self._look(name)
+        return status.st_nlink if status is not None and stat.S_ISREG(status.st_mode) else 0
 
     def ends_with(self, name: str, ending: bytes) -> bool:
         """Whether a regular file ends with these bytes. Raises BrokenFile as `read` does."""
@@ -138,9 +138,9 @@ class Folder:
 
     def check(self, name: str) -> None:
         """Raise BrokenFile unless `name` is absent or a regular file."""
-        found = self._look(name)
-        if found is not None:
-            self._refuse(name, found.st_mode)
+        status = self._look(name)
+        if status is not None:
+            self._refuse(name, status.st_mode)
 
     # Reading
 
@@ -207,8 +207,8 @@ class Folder:
 
         `sync`: it is on the disk when this returns.
         """
-        data = content.encode() if isinstance(content, str) else content
-        self.write_with(name, lambda file: file.write(data), sync=sync)
+        encoded = content.encode() if isinstance(content, str) else content
+        self.write_with(name, lambda file: file.write(encoded), sync=sync)
 
     def write_with(
         self, name: str, fill: Callable[[BinaryIO], object], *, sync: bool = False
@@ -239,7 +239,7 @@ class Folder:
             self._sync_names()
 
     def sync(self) -> None:
-        """Have all that is in it on the disk, and its own name; links are not followed.
+        """Flush all files in it to disk, and its own name; links are not followed.
 
         An empty folder has nothing to lose, and costs no wait.
         """
@@ -269,7 +269,7 @@ class Folder:
     # Deleting
 
     def remove(self, name: str) -> None:
-        """Delete what is called `name`, folders with all that is in them, links themselves only."""
+        """Delete an entry: a folder with its contents, a link itself but not its target."""
         with contextlib.suppress(FileNotFoundError), self._opened() as opened:
             if stat.S_ISDIR(opened.look(name).st_mode):
                 shutil.rmtree(opened.at(name), ignore_errors=True, dir_fd=opened.descriptor)
@@ -277,7 +277,7 @@ class Folder:
                 os.unlink(opened.at(name), dir_fd=opened.descriptor)
 
     def clear(self, keep: Collection[str] = ()) -> None:
-        """Delete all that is in it, but for the names to `keep`; a link is left alone."""
+        """Delete everything in it except the names in `keep`; do nothing if it is a link."""
         for name in self.names():
             if name not in keep:
                 self.remove(name)

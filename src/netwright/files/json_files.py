@@ -1,4 +1,4 @@
-"""JSON that may come from a stranger: bounded when parsed, checked against the types of its reader.
+"""Read untrusted JSON: bounded while parsing, checked against annotated types.
 
 The annotations of a dataclass or a named tuple are the schema: `from_plain` builds one from parsed
 JSON, or says which part does not fit.
@@ -41,15 +41,15 @@ def parse(text: bytes | str, what: str) -> Any:
     if len(text) > MAX_JSON_BYTES:
         raise BrokenFile(expected(what, f"at most {MAX_JSON_BYTES:,} bytes", len(text)))
     try:
-        value = json.loads(text if isinstance(text, str) else text.decode())
+        node = json.loads(text if isinstance(text, str) else text.decode())
     except UnicodeDecodeError as error:
         raise BrokenFile(expected(what, "text in UTF-8", Phrase("other bytes"))) from error
     except RecursionError as error:
         raise BrokenFile(_too_deep(what)) from error
     except ValueError as error:  # a number of thousands of digits is one, too
         raise BrokenFile(expected(what, "JSON", Phrase("something else"))) from error
-    _check_bounds(value, what)
-    return value
+    _check_bounds(node, what)
+    return node
 
 
 def read_json(folder: Folder, name: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
@@ -57,7 +57,7 @@ def read_json(folder: Folder, name: str, max_bytes: int = MAX_JSON_BYTES) -> Any
     return parse(folder.read(name, max_bytes), str(folder.path / name))
 
 
-def from_plain(value: Any, kind: type[T], what: str) -> T:
+def from_plain(node: Any, kind: type[T], what: str) -> T:
     """Return parsed JSON as the annotated type `kind`: objects as dataclasses, lists as tuples
     where it says so.
 
@@ -66,21 +66,21 @@ def from_plain(value: Any, kind: type[T], what: str) -> T:
     Raises:
         BrokenFile: A part is of another type, missing, unknown, or refused by the class itself.
     """
-    built: T = _built(value, kind, what)
+    built: T = _built(node, kind, what)
     return built
 
 
-def _check_bounds(value: Any, what: str) -> None:
+def _check_bounds(node: Any, what: str) -> None:
     """BrokenFile for nesting and numbers that later code would stumble over."""
-    level: list[Any] = [value]
+    level: list[Any] = [node]
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
-        for part in level:
-            if isinstance(part, dict):
-                deeper += part.values()
-            elif isinstance(part, list):
-                deeper += part
-            elif isinstance(part, int) and abs(part) > _MAX_WHOLE:
+        for node_below in level:
+            if isinstance(node_below, dict):
+                deeper += node_below.values()
+            elif isinstance(node_below, list):
+                deeper += node_below
+            elif isinstance(node_below, int) and abs(node_below) > _MAX_WHOLE:
                 raise BrokenFile(expected(what, "of numbers below 1e300", Phrase("a larger one")))
         if not deeper:
             return
@@ -92,90 +92,90 @@ def _too_deep(what: str) -> str:
     return expected(what, f"nested at most {MAX_DEPTH} deep", Phrase("more"))
 
 
-def _built(value: Any, hint: Any, what: str) -> Any:
+def _built(node: Any, hint: Any, what: str) -> Any:
     if hint is Any or hint is object:
-        return value
+        return node
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return _one_of(value, parts, what)
+        return _one_of(node, parts, what)
     if origin is Literal:
-        if value in parts and type(value) in map(type, parts):
-            return value
-        raise BrokenFile(expected(what, " or ".join(map(repr, parts)), value))
+        if node in parts and type(node) in map(type, parts):
+            return node
+        raise BrokenFile(expected(what, " or ".join(map(repr, parts)), node))
     if origin is tuple:
-        return _tuple(value, parts, what)
+        return _tuple(node, parts, what)
     if origin is not None and issubclass(origin, Mapping):
-        return _mapping(value, parts, what)
+        return _mapping(node, parts, what)
     if origin is not None and issubclass(origin, Sequence):
-        return list(_tuple(value, (parts[0], ...), what))
+        return list(_tuple(node, (parts[0], ...), what))
     if isinstance(hint, type) and (is_dataclass(hint) or hasattr(hint, "_fields")):
-        return _record(value, hint, what)
-    return _plain(value, hint, what)
+        return _record(node, hint, what)
+    return _plain(node, hint, what)
 
 
-def _plain(value: Any, hint: Any, what: str) -> Any:
+def _plain(node: Any, hint: Any, what: str) -> Any:
     """A number, a text, a truth value, None; or an object that is built already."""
     if hint is None or hint is type(None):
-        if value is None:
+        if node is None:
             return None
-        raise BrokenFile(expected(what, "null", value))
+        raise BrokenFile(expected(what, "null", node))
     if getattr(hint, "_is_protocol", False):
-        if is_dataclass(value):
-            return value
-        raise BrokenFile(expected(what, f"a {hint.__name__}", value))
+        if is_dataclass(node):
+            return node
+        raise BrokenFile(expected(what, f"a {hint.__name__}", node))
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(node, int | float) and not isinstance(node, bool)
     if hint is float and is_number:
-        return float(value)
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if is_whole if hint is int else isinstance(value, hint):
-        return value
-    raise BrokenFile(expected(what, names.get(hint, f"a {hint.__name__}"), value))
+        return float(node)
+    is_whole = isinstance(node, int) and not isinstance(node, bool)
+    if is_whole if hint is int else isinstance(node, hint):
+        return node
+    raise BrokenFile(expected(what, names.get(hint, f"a {hint.__name__}"), node))
 
 
-def _one_of(value: Any, hints: Sequence[Any], what: str) -> Any:
+def _one_of(node: Any, hints: Sequence[Any], what: str) -> Any:
     errors: list[BrokenFile] = []
     for hint in hints:
         try:
-            return _built(value, hint, what)
+            return _built(node, hint, what)
         except BrokenFile as error:
             errors.append(error)
-    raise errors[-1] if value is None else errors[0]
+    raise errors[-1] if node is None else errors[0]
 
 
-def _tuple(value: Any, parts: Sequence[Any], what: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise BrokenFile(expected(what, "a list", value))
+def _tuple(node: Any, parts: Sequence[Any], what: str) -> tuple[Any, ...]:
+    if not isinstance(node, list | tuple):
+        raise BrokenFile(expected(what, "a list", node))
     if len(parts) == 2 and parts[1] is Ellipsis:
-        return tuple(_built(item, parts[0], f"{what}[{i}]") for i, item in enumerate(value))
-    if len(value) != len(parts):
-        raise BrokenFile(expected(what, f"a list of {len(parts)}", value))
-    pairs = enumerate(zip(value, parts, strict=True))
-    return tuple(_built(item, hint, f"{what}[{i}]") for i, (item, hint) in pairs)
+        return tuple(_built(child, parts[0], f"{what}[{i}]") for i, child in enumerate(node))
+    if len(node) != len(parts):
+        raise BrokenFile(expected(what, f"a list of {len(parts)}", node))
+    pairs = enumerate(zip(node, parts, strict=True))
+    return tuple(_built(child, hint, f"{what}[{i}]") for i, (child, hint) in pairs)
 
 
-def _mapping(value: Any, parts: Sequence[Any], what: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BrokenFile(expected(what, "an object", value))
-    return {name: _built(item, parts[1], f"{what}.{name}") for name, item in value.items()}
+def _mapping(node: Any, parts: Sequence[Any], what: str) -> dict[str, Any]:
+    if not isinstance(node, Mapping):
+        raise BrokenFile(expected(what, "an object", node))
+    return {name: _built(child, parts[1], f"{what}.{name}") for name, child in node.items()}
 
 
-def _record(value: Any, kind: Any, what: str) -> Any:
+def _record(node: Any, kind: Any, what: str) -> Any:
     """A dataclass from an object, a named tuple from a list."""
-    if isinstance(value, kind):
-        return value
+    if isinstance(node, kind):
+        return node
     hints, needed = _fields(kind)
-    if isinstance(value, list | tuple) and not is_dataclass(kind):
-        value = dict(zip(hints, value, strict=False)) if len(value) <= len(hints) else None
-    if not isinstance(value, Mapping):
-        raise BrokenFile(expected(what, f"an object with {', '.join(hints)}", value))
-    for name in value:
+    if isinstance(node, list | tuple) and not is_dataclass(kind):
+        node = dict(zip(hints, node, strict=False)) if len(node) <= len(hints) else None
+    if not isinstance(node, Mapping):
+        raise BrokenFile(expected(what, f"an object with {', '.join(hints)}", node))
+    for name in node:
         if name not in hints:
             raise BrokenFile(expected(f"{what}.{name}", f"one of {', '.join(hints)}", name))
     for name in needed:
-        if name not in value:
+        if name not in node:
             raise BrokenFile(expected(f"{what}.{name}", "given", Phrase("nothing")))
-    has = {name: _built(item, hints[name], f"{what}.{name}") for name, item in value.items()}
+    has = {name: _built(child, hints[name], f"{what}.{name}") for name, child in node.items()}
     try:
         return kind(**has)
     except (ValueError, TypeError, ArithmeticError) as error:
