@@ -59,3 +59,8 @@ def normalisation(name: str, shape: Shape) -> nn.Module:
 def passes_positive(activation: str) -> bool:
     """Whether an activation leaves alone what is not below 0."""
     return activation in ("none", "relu", "leaky_relu")
+
+
+def has_kink(activation: str) -> bool:
+    """Whether an activation has a kink at 0."""
+    return activation in ("relu", "leaky_relu")

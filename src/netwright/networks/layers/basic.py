@@ -18,6 +18,7 @@ from netwright.networks.layers.activations import (
     Activation_,
     Normalisation,
     activation,
+    has_kink,
     normalisation,
     passes_positive,
 )
@@ -129,7 +130,7 @@ class Activation(Leaf):
 
     @property
     def has_kink(self) -> bool:
-        return self.kind in ("relu", "leaky_relu")
+        return has_kink(self.kind)
 
     def is_identity(self, positive: bool) -> bool:
         return self.kind == "none" or (positive and passes_positive(self.kind))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.channel_map import ChannelMap, resized
 from netwright.networks.interfaces.inheritance import replaced
-from netwright.networks.interfaces.layer import End, Leaf, Part, Walk
+from netwright.networks.interfaces.layer import Part, Walk
 from netwright.networks.interfaces.shapes import Shape, width
 from netwright.networks.interfaces.transfer import Transfer, importance_of, set_weights
 from netwright.networks.layers.activations import (
@@ -23,7 +23,7 @@ from netwright.networks.layers.activations import (
 )
 from netwright.networks.layers.checks import need_images, need_odd, need_positive
 from netwright.networks.layers.scales import (
-    KINKED,
+    ScaledLeaf,
     hands_on,
     identity_weights,
     inherit_scale,
@@ -32,7 +32,7 @@ from netwright.networks.layers.scales import (
 
 
 @dataclass(frozen=True)
-class Conv(Leaf):
+class Conv(ScaledLeaf):
     """Convolution, normalisation, activation, on images (c, h, w).
 
     `channels` 0 keeps the number that comes in. `padding` -1 keeps the size at stride 1 (the
@@ -94,16 +94,6 @@ class Conv(Leaf):
         return nn.Conv2d(into, out, kernel, self.stride, padding, self.dilation, groups, bias)
 
     # Weights from a parent
-
-    @property
-    def has_kink(self) -> bool:
-        return self.activation in KINKED
-
-    def is_positive(self, part: Part, before: bool) -> bool:
-        return self.activation == "relu"
-
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
-        return [End(part, kinked or self.has_kink)]
 
     def last_module(self, part: Part) -> nn.Module:
         return last_scale(part, "pointwise", "conv")

@@ -9,7 +9,7 @@ from torch import nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.interfaces.channel_map import ChannelMap
-from netwright.networks.interfaces.layer import End, Given, Leaf, Part, Walk
+from netwright.networks.interfaces.layer import Given, Part, Walk
 from netwright.networks.interfaces.shapes import Shape, width
 from netwright.networks.interfaces.transfer import importance_of, set_weights
 from netwright.networks.layers.activations import (
@@ -20,7 +20,7 @@ from netwright.networks.layers.activations import (
 )
 from netwright.networks.layers.checks import whole
 from netwright.networks.layers.scales import (
-    KINKED,
+    ScaledLeaf,
     hands_on,
     identity_weights,
     inherit_scale,
@@ -31,7 +31,7 @@ OUTPUTS = Given("outputs")
 
 
 @dataclass(frozen=True)
-class Linear(Leaf):
+class Linear(ScaledLeaf):
     """A dense layer on the last axis, with normalisation and activation after it.
 
     Without `features` it is the head: as many as the task has outputs.
@@ -55,16 +55,6 @@ class Linear(Leaf):
         return module
 
     # Weights from a parent
-
-    @property
-    def has_kink(self) -> bool:
-        return self.activation in KINKED
-
-    def is_positive(self, part: Part, before: bool) -> bool:
-        return self.activation == "relu"
-
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
-        return [End(part, kinked or self.has_kink)]
 
     def last_module(self, part: Part) -> nn.Module:
         return last_scale(part, "linear")

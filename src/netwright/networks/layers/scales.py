@@ -7,14 +7,27 @@ from torch import Tensor, nn
 
 from netwright.networks.interfaces.channel_map import ChannelMap
 from netwright.networks.interfaces.inheritance import identity_norm
-from netwright.networks.interfaces.layer import Part
+from netwright.networks.interfaces.layer import End, Leaf, Part
 from netwright.networks.interfaces.shapes import width
 from netwright.networks.interfaces.transfer import Transfer, set_norm, set_weights
-from netwright.networks.layers.activations import passes_positive
+from netwright.networks.layers.activations import Activation_, has_kink, passes_positive
 from netwright.networks.sequence_norm import plain_norm
 
-KINKED = ("relu", "leaky_relu")
-"""Activations with a kink at 0."""
+
+class ScaledLeaf(Leaf):
+    """A layer of weights, then a normalisation, then an activation."""
+
+    activation: Activation_
+
+    @property
+    def has_kink(self) -> bool:
+        return has_kink(self.activation)
+
+    def is_positive(self, part: Part, before: bool) -> bool:
+        return self.activation == "relu"
+
+    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+        return [End(part, kinked or self.has_kink)]
 
 
 def inherit_scale(transfer: Transfer, old: Part, new: Part, out: Tensor) -> ChannelMap:
