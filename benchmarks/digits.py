@@ -29,8 +29,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from netwright.deploy.export import export_onnx, make_card
 from netwright.deploy.model import Model
-from netwright.deploy.onnx import card_of, export
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.benchmarks.digits import (
     EPOCHS,
@@ -43,10 +43,15 @@ from netwright.evaluators.benchmarks.digits import (
 from netwright.evaluators.latency import example_feeds, time_calls
 from netwright.networks.costs import costs
 from netwright.networks.layers.canonical import canonical
-from netwright.networks.training.loop import Examples
+from netwright.networks.training.loop import LabelledData
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models import network as networks
-from netwright.pipelines.pipeline import FittedPipeline, ImagePipeline, prepared, target_of
+from netwright.pipelines.pipeline import (
+    FittedPipeline,
+    ImagePipeline,
+    cached_preprocessor,
+    target_transform_of,
+)
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
 
@@ -124,16 +129,19 @@ class Fitted(NamedTuple):
 def fit(candidate: Candidate, seed: int, epochs: int) -> Fitted:
     """Trained for `epochs` of a whole schedule; the last epoch is kept, none is picked."""
     recipe = SPACE.fill(candidate)
-    preparation, target = prepared(ImagePipeline(recipe), TASK), target_of(TASK)
-    learn = TASK.features.take(TASK.train)
-    rows = Examples(
-        torch.from_numpy(preparation.inputs(learn)), target.examples(TASK.target[TASK.train])
+    preparation, target = (
+        cached_preprocessor(ImagePipeline(recipe), TASK),
+        target_transform_of(TASK),
     )
-    one_image = preparation.inputs(learn.take(np.zeros(1, np.int64)))
+    learn = TASK.features.take(TASK.train)
+    rows = LabelledData(
+        torch.from_numpy(preparation.transform(learn)), target.to_tensor(TASK.target[TASK.train])
+    )
+    one_image = preparation.transform(learn.take(np.zeros(1, np.int64)))
     later = itertools.count(0, -1)  # a later epoch always counts as the better one
     start = time.process_time()
     model = networks.fit(
-        recipe, preparation.for_network(target.outputs), rows, one_image,
+        recipe, preparation.input_spec(target.n_outputs), rows, one_image,
         lambda outputs: next(later), seed=seed, fidelity=epochs / EPOCHS[-1],
     )  # fmt: skip
     return Fitted(FittedPipeline(preparation, model, target), time.process_time() - start)
@@ -163,15 +171,18 @@ def train_row(name: str, seed: int, epochs: int) -> dict[str, float]:
 def latency_row(name: str) -> dict[str, float]:
     """In ms: one image, one thread. The weights do not matter, so they are the first drawn."""
     recipe: Training = SPACE.fill(named(name))
-    preparation, target = prepared(ImagePipeline(recipe), TASK), target_of(TASK)
-    inputs = preparation.for_network(target.outputs)
-    network = networks.FittedNetwork(networks.assemble(recipe, inputs).eval(), inputs)
+    preparation, target = (
+        cached_preprocessor(ImagePipeline(recipe), TASK),
+        target_transform_of(TASK),
+    )
+    inputs = preparation.input_spec(target.n_outputs)
+    network = networks.FittedNetwork(networks.build_module(recipe, inputs).eval(), inputs)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "model.onnx"
-        model = export(FittedPipeline(preparation, network, target), card_of(TASK), path)
+        model = export_onnx(FittedPipeline(preparation, network, target), make_card(TASK), path)
         one = {name: array[:1] for name, array in example_feeds(model, TASK).items()}
         single = Model(path, threads=1)
-        timing = time_calls(lambda: single.session.run(None, one), seconds=0.3, most=5000)
+        timing = time_calls(lambda: single.session.run(None, one), seconds=0.3, max_calls=5000)
     return {"latency": timing.median * 1e3}
 
 

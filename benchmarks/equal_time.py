@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import netwright as nw
-from netwright.automl import names
+from netwright.automl import name_resolution
 from netwright.automl.export.delivery import deliver
 from netwright.automl.finished_search import OpenedSearch
 from netwright.study.workers.executors import Supervised
@@ -76,7 +76,7 @@ def arrays(file: Any, part: str, side: int) -> tuple[NDArray[np.uint8], NDArray[
 
 def run(data: Any, name: str, strategy: str, seconds: float) -> dict[str, Any]:
     study = nw.Study(
-        space(), task=data, strategy=names.strategy(strategy), objectives=["accuracy"],
+        space(), task=data, strategy=name_resolution.strategy_by_name(strategy), objectives=["accuracy"],
         run=Path("runs") / f"equal-{name}-{strategy}", executor=Supervised(1),
         time=TimeBudget(trial=seconds / 6),
     )  # fmt: skip

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task, fingerprint
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.files.run_layout import ABOUT
@@ -126,7 +126,7 @@ def search(of: Task, seed: int, inherit: float, work: Path, trials: int) -> Stud
     """Goes on with what is in its folder."""
     study = Study(
         SPACE, TrainAndValidate(SPACE, replace(of, test=None), inherit=inherit),
-        strategy=RegularizedEvolution(population=10, sample=3), objectives=["accuracy"],
+        strategy=RegularizedEvolution(population=10, tournament_size=3), objectives=["accuracy"],
         run=work / f"{seed}-{inherit}", seed=seed, executor=InProcess(),
         record=RunRecord({"data": of.fingerprint}),
     )  # fmt: skip

@@ -27,14 +27,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from netwright.automl.names import BLACK_BOX
-from netwright.automl.names import strategy as by_name
-from netwright.bench.statistics import paired_test
+from netwright.automl.name_resolution import BLACK_BOX_NAMES
+from netwright.automl.name_resolution import strategy_by_name as by_name
+from netwright.bench.statistics import wilcoxon_p
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
-from netwright.testing import best, simulate
+from netwright.testing import best_loss, simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics
 
@@ -102,7 +102,7 @@ def run(data: str, name: str, seed: int, evaluations: int) -> float:
         return {"loss": error(data, candidate)}
 
     log = simulate(by_name(name)(Problem(SPACE, (LOSS,))), measure, evaluations, seed=seed)
-    return float(best(log))
+    return float(best_loss(log))
 
 
 def main() -> None:
@@ -113,8 +113,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/mixed.csv")
     told = parser.parse_args()
     names = ["random", *(n for n in told.strategies.split(",") if n != "random")]
-    if unknown := set(names) - set(BLACK_BOX):
-        parser.error(f"strategies must be among {', '.join(BLACK_BOX)}, got {unknown}")
+    if unknown := set(names) - set(BLACK_BOX_NAMES):
+        parser.error(f"strategies must be among {', '.join(BLACK_BOX_NAMES)}, got {unknown}")
     rows = []
     with ProcessPoolExecutor() as pool:
         for data in DATA:
@@ -124,8 +124,8 @@ def main() -> None:
             for name, losses in found.items():
                 better = worse = float("nan")
                 if name != "random":
-                    better = paired_test(losses, found["random"])
-                    worse = paired_test(found["random"], losses)
+                    better = wilcoxon_p(losses, found["random"])
+                    worse = wilcoxon_p(found["random"], losses)
                 rows.append([data, name, losses.mean(), losses.std(), better, worse])
                 print(
                     f"{data:10} {name:12} {losses.mean():.4f} +- {losses.std():.4f}   "

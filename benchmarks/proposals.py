@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from netwright.automl.names import BLACK_BOX
-from netwright.automl.names import strategy as by_name
+from netwright.automl.name_resolution import BLACK_BOX_NAMES
+from netwright.automl.name_resolution import strategy_by_name as by_name
 from netwright.interfaces.strategy import Problem
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
-from netwright.study.journal import Journal, Listener
-from netwright.study.storage.run_manifest import Identity
+from netwright.study.journal import Journal, ReplayableStrategy
+from netwright.study.storage.run_manifest import RunManifest
 from netwright.study.storage.store import Store
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Candidate, Proposal, Status, Trial
@@ -37,7 +37,7 @@ from netwright.trials.trial import Candidate, Proposal, Status, Trial
 OPTIONS = tuple("abcde")
 SPACE = Space({f"x{i}": OneOf(*OPTIONS) for i in range(6)})
 LOSS = Objective("loss", "min")
-IDENTITY = Identity(SPACE.fingerprint, 0, "any", (LOSS,))
+IDENTITY = RunManifest(SPACE.fingerprint, 0, "any", (LOSS,))
 PROPOSALS = 50
 HEAD = ["who", "storage", "trials", "median_ms", "p90_ms"]
 
@@ -60,12 +60,12 @@ def random_candidates(number: int) -> list[Candidate]:
 
 def fill(folder: Path, candidates: list[Candidate]) -> None:
     folder.mkdir()
-    with Store.write(folder, IDENTITY) as store:
+    with Store.open_writable(folder, IDENTITY) as store:
         for number, candidate in enumerate(candidates, start=1):
             trial = Trial(number, Proposal(candidate), number)
-            store.start(trial, 0.0)
+            store.record_start(trial, 0.0)
             metrics = {"loss": loss_of(candidate)}
-            store.end(Trial(number, trial.proposal, number, Status.DONE, metrics, 1.0), 0.0)
+            store.record_end(Trial(number, trial.proposal, number, Status.DONE, metrics, 1.0), 0.0)
 
 
 def ours(name: str, filled: Path) -> list[float]:
@@ -74,16 +74,18 @@ def ours(name: str, filled: Path) -> list[float]:
         folder = Path(place) / "run"
         shutil.copytree(filled, folder)
         strategy = by_name(name)(Problem(SPACE, (LOSS,)))
-        with Store.write(folder, IDENTITY) as store:
-            journal = Journal(store, Listener(strategy, SPACE, lambda trial: True), 0, (LOSS,), ())
+        with Store.open_writable(folder, IDENTITY) as store:
+            journal = Journal(
+                store, ReplayableStrategy(strategy, SPACE, lambda trial: True), 0, (LOSS,), ()
+            )
             return [_timed(lambda: _step(journal)) for _ in range(PROPOSALS)]
 
 
 def _step(journal: Journal) -> None:
     (proposal,) = journal.ask(1)
-    trial = journal.start(proposal, 0.0)
+    trial = journal.record_start(proposal, 0.0)
     metrics = {"loss": loss_of(proposal.candidate)}
-    journal.end(Trial(trial.id, proposal, trial.seed, Status.DONE, metrics, 1.0), 0.0)
+    journal.record_end(Trial(trial.id, proposal, trial.seed, Status.DONE, metrics, 1.0), 0.0)
 
 
 def optunas(sampler: str, storage: str, candidates: list[Candidate]) -> list[float]:
@@ -158,7 +160,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--sizes", default="100,1000,10000")
-    parser.add_argument("--strategies", default=",".join(BLACK_BOX))
+    parser.add_argument("--strategies", default=",".join(BLACK_BOX_NAMES))
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results" / "proposals.csv"
     )

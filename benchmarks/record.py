@@ -28,14 +28,14 @@ import numpy as np
 import pandas as pd
 
 import netwright as nw
-from netwright.automl.effort import Effort
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
-from netwright.automl.names import BLACK_BOX, SUPERNETS, strategy
-from netwright.bench.protocol import Judge, Protocol, objective_of
-from netwright.bench.race import race
-from netwright.data.builtin import load_builtin
+from netwright.automl.name_resolution import BLACK_BOX_NAMES, SUPERNET_NAMES, strategy_by_name
+from netwright.automl.search_budget import SearchBudget
+from netwright.bench.settings import ComparisonSettings, TableOracle, parse_objective
+from netwright.bench.single_run import run_strategy
+from netwright.data.builtin_datasets import load_builtin
 from netwright.data.task import Task
 from netwright.evaluators.benchmarks.digits import digits_table
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
@@ -43,8 +43,8 @@ from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
-from netwright.oneshot.gradient.settings import Gradient
-from netwright.oneshot.single_path.settings import SinglePath
+from netwright.oneshot.gradient.settings import DifferentiableNAS
+from netwright.oneshot.single_path.settings import SinglePathNAS
 from netwright.pipelines.pipeline import ImagePipeline
 from netwright.space.choices import OneOf, Repeat
 from netwright.space.space import Space
@@ -79,7 +79,7 @@ def positions(space: Space[Any], trial: Trial) -> list[list[object]]:
             pairs.append([-1, str(value)])
             continue
         decision = space.decisions[places[path]]
-        pairs.append([places[path], decision.place(value) if decision.values else bits(value)])
+        pairs.append([places[path], decision.index(value) if decision.values else bits(value)])
     return sorted(pairs, key=str)
 
 
@@ -113,13 +113,13 @@ def black_box() -> Iterator[tuple[str, Callable[[Path], Line]]]:
     def study(name: str, run: Path) -> Line:
         table = digits_table()
         made = Study(
-            table.space, table, strategy=strategy(name), objectives="accuracy", run=run,
+            table.space, table, strategy=strategy_by_name(name), objectives="accuracy", run=run,
             executor=InProcess(),
         )  # fmt: skip
         made.run(trials=20, verbose=False)
         return {"trials": [line_of(table.space, trial) for trial in made.trials]}
 
-    for name in BLACK_BOX:
+    for name in BLACK_BOX_NAMES:
         yield f"digits-table-{name}", lambda run, name=name: study(name, run)
 
 
@@ -202,12 +202,12 @@ def delivered(
 ) -> Line:
     """A whole search and its delivery."""
     outcome = fit(
-        task, goal or Goal(), Effort(trials=trials, workers=1), Method(name, families), run=run,
+        task, goal or Goal(), SearchBudget(trials=trials, workers=1), Method(name, families), run=run,
         verbose=False,
     )  # fmt: skip
     space = outcome.study.space
     rows = task.features.take(task.validation)
-    scores, threshold = outcome.model.scores(rows), outcome.model.card.get("threshold")
+    scores, threshold = outcome.model.predict_scores(rows), outcome.model.card.get("threshold")
     return {
         "trials": [line_of(space, trial) for trial in outcome.study.trials],
         "best": outcome.best.id,
@@ -216,7 +216,7 @@ def delivered(
         "some": [bits(float(value)) for value in np.ravel(scores)[:6]],
         "threshold": bits(threshold),
         "left out": len(outcome.left_out),
-        "doubts": list(outcome.doubts),
+        "doubts": list(outcome.warnings),
     }
 
 
@@ -227,7 +227,7 @@ def supernets() -> Iterator[tuple[str, Callable[[Path], Line]]]:
     space = Space(ImagePipeline(Training(network, lr=OneOf(0.003, 0.01), epochs=2, batch_size=50)))
 
     def search(name: str, run: Path) -> Line:
-        made = strategy(name)
+        made = strategy_by_name(name)
         assert isinstance(made, OneShot)
         made = replace(made, candidates=2, method=shortened(made.method))
         study = Study(
@@ -237,14 +237,14 @@ def supernets() -> Iterator[tuple[str, Callable[[Path], Line]]]:
         study.run(trials=4, verbose=False)
         return {"trials": [line_of(space, trial) for trial in study.trials]}
 
-    for name in SUPERNETS:
+    for name in SUPERNET_NAMES:
         yield f"supernet-{name}", lambda run, name=name: search(name, run)
 
 
-def shortened(method: Gradient | SinglePath) -> Gradient | SinglePath:
+def shortened(method: DifferentiableNAS | SinglePathNAS) -> DifferentiableNAS | SinglePathNAS:
     """Two epochs of it, and what is watched kept short; latencies, which a clock measures, not used."""
-    honesty = replace(method.honesty, networks=2, epochs=1)
-    if isinstance(method, SinglePath):
+    honesty = replace(method.safeguards, networks=2, epochs=1)
+    if isinstance(method, SinglePathNAS):
         training = replace(method.training, epochs=2)
         return replace(method, training=training, evaluations=8, honesty=honesty)
     steps = method.architecture
@@ -257,12 +257,12 @@ def oracles(table: Path) -> Iterator[tuple[str, Callable[[Path], Line]]]:
     """NAS-Bench-201's optimum on CIFAR-10: evaluations until it is found, ten seeds."""
 
     def search(name: str) -> Line:
-        wanted = (objective_of("test_accuracy"),)
-        terms = Protocol(wanted, wanted, evaluations=200, until_found=True)
-        judge = Judge(nas_bench_201_table(table, "cifar10"), terms)
+        wanted = (parse_objective("test_accuracy"),)
+        terms = ComparisonSettings(wanted, wanted, evaluations=200, until_found=True)
+        judge = TableOracle(nas_bench_201_table(table, "cifar10"), terms)
         runs = []
         for seed in range(10):
-            steps = list(race(strategy(name), judge, seed))
+            steps = list(run_strategy(strategy_by_name(name), judge, seed))
             runs.append([len(steps), bits(sum(step.metrics["accuracy"] for step in steps))])
         return {"runs": runs}
 

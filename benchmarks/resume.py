@@ -105,7 +105,7 @@ def ended(run: Path) -> int:
 def record(run: Path) -> Record:
     """Everything of each trial of the search but what a clock measured."""
     try:
-        with Store.read(run) as store:
+        with Store.open_read_only(run) as store:
             trials = store.trials()
     except RunError:  # not begun yet
         return []

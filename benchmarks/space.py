@@ -67,7 +67,7 @@ def _cell() -> Cell:
 
 
 def _node(place: int) -> tuple[Input, ...]:
-    return SubsetOf(*(Input(i, OneOf(*OPERATIONS)) for i in range(place)), least=2, most=2)
+    return SubsetOf(*(Input(i, OneOf(*OPERATIONS)) for i in range(place)), min_size=2, max_size=2)
 
 
 def per_second(act: Callable[[], object], seconds: float) -> float:

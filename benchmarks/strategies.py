@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
-from netwright.evaluators.benchmarks.table import Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import MetricColumns, TableBenchmark
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -30,7 +30,7 @@ FIDELITIES = "random,halving,asha,hyperband,bohb,dehb,asha+evolution,evolution,t
 def _elsewhere(task: str) -> TableBenchmark:
     """Searched on CIFAR-10, reported on another data set, as the paper of NAS-Bench-201 does."""
     table = nas_bench_201_table(os.environ[TABLE], "cifar10")
-    other = Measured.of(f"{task}_test_acc_200", scale=0.01)
+    other = MetricColumns.of(f"{task}_test_acc_200", scale=0.01)
     fidelities = {at: {**of, "test_accuracy": other} for at, of in table.fidelities.items()}
     return replace(table, fidelities=fidelities)
 

@@ -25,16 +25,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netwright.networks.layers.cells import nas_bench_201
-from netwright.networks.training.loop import Examples
-from netwright.oneshot.epochs import Feed
+from netwright.networks.training.loop import LabelledData
+from netwright.oneshot.epoch_trainer import BatchTransform
+from netwright.oneshot.gradient.alternating_optimizer import AlternatingOptimizer
 from netwright.oneshot.gradient.relaxations import DARTS
-from netwright.oneshot.gradient.settings import Gradient
-from netwright.oneshot.gradient.steps import Steps
+from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.safeguards import UNWATCHED
-from netwright.oneshot.single_path.samplers import Source
-from netwright.oneshot.single_path.samplers import Step as Draw
-from netwright.oneshot.single_path.training import Sampled, SampledSearch
+from netwright.oneshot.safeguards import NO_SAFEGUARDS
+from netwright.oneshot.single_path.samplers import PathBatch as Draw
+from netwright.oneshot.single_path.samplers import SamplingContext
+from netwright.oneshot.single_path.training import SampledPathTraining, SharedWeightsTrainer
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -50,11 +50,11 @@ class Size(argparse.Namespace):
     rows: int
 
 
-def batches(size: Size) -> tuple[Examples, Examples]:
+def batches(size: Size) -> tuple[LabelledData, LabelledData]:
     random = torch.Generator().manual_seed(0)
     images = torch.randn(2, size.rows, 3, size.side, size.side, generator=random)
     targets = torch.randint(10, (2, size.rows), generator=random)
-    return Examples(images[0], targets[0]), Examples(images[1], targets[1])
+    return LabelledData(images[0], targets[0]), LabelledData(images[1], targets[1])
 
 
 # The plain implementation: a module for each mixed edge, as in the code that came with DARTS
@@ -190,13 +190,13 @@ def our_step(size: Size) -> Step:
     network = nas_bench_201(size.channels, size.cells)
     shape = (3, size.side, size.side)
     supernet = Supernet(network, shape, "", affine=False, outputs=10)
-    steps = Steps(supernet, Gradient(DARTS(), honesty=UNWATCHED), 0)
-    train, valid = (Feed()(rows, steps.device) for rows in batches(size))
+    steps = AlternatingOptimizer(supernet, DifferentiableNAS(DARTS(), safeguards=NO_SAFEGUARDS), 0)
+    train, valid = (BatchTransform()(rows, steps.device) for rows in batches(size))
     random = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        steps.of_architecture(train, valid, 0.0, random)
-        steps.of_weights(train, 0.0, random)
+        steps.architecture_step(train, valid, 0.0, random)
+        steps.weight_step(train, 0.0, random)
 
     return step
 
@@ -230,7 +230,7 @@ class Always:
 
     candidate: Candidate
 
-    def step(self, source: Source, random: np.random.Generator) -> Draw:
+    def step(self, source: SamplingContext, random: np.random.Generator) -> Draw:
         return Draw((self.candidate,))
 
 
@@ -240,10 +240,10 @@ def path_step(size: Size) -> Step:
     shared = SharedWeights(space.description, (3, size.side, size.side), "", outputs=10)
     paths = [decision.path for decision in space.decisions]
     cell = Candidate(dict(zip(paths, CELL, strict=True)))
-    settings = Sampled(Always(cell), epochs=1_000_000, batch_size=size.rows)
+    settings = SampledPathTraining(Always(cell), epochs=1_000_000, batch_size=size.rows)
     train, _ = batches(size)
-    search = SampledSearch(space, shared, train, settings, 0)
-    return lambda: search.train_to(len(search.record) + 1)  # an epoch of one batch
+    search = SharedWeightsTrainer(space, shared, train, settings, 0)
+    return lambda: search.train_to(len(search.history) + 1)  # an epoch of one batch
 
 
 STEPS = {

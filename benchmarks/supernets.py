@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netwright.automl.names import strategy
+from netwright.automl.name_resolution import strategy_by_name
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
@@ -38,17 +38,17 @@ from netwright.interfaces.strategy import Problem
 from netwright.networks.build import build
 from netwright.networks.layers.cells import nas_bench_201
 from netwright.networks.training.augmentation import Crop, Flip
-from netwright.networks.training.loop import Examples, train
+from netwright.networks.training.loop import LabelledData, train
 from netwright.networks.training.optimizers import SGD
 from netwright.networks.training.recipe import Training
-from netwright.oneshot.epochs import Feed, split
-from netwright.oneshot.gradient.finalize import conclude
-from netwright.oneshot.gradient.search import GradientSearch, halves
-from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.epoch_trainer import BatchTransform, random_split
+from netwright.oneshot.gradient.finalize import finalize_search
+from netwright.oneshot.gradient.search import GradientSearch, split_in_halves
+from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.ranking import score
-from netwright.oneshot.safeguards import UNWATCHED
-from netwright.oneshot.single_path.training import Sampled, SampledSearch
+from netwright.oneshot.ranking import validation_score
+from netwright.oneshot.safeguards import NO_SAFEGUARDS
+from netwright.oneshot.single_path.training import SampledPathTraining, SharedWeightsTrainer
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -59,7 +59,7 @@ from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Metrics, Proposal
 
 RESULTS = Path(__file__).parent / "results"
-FEED = Feed((Crop(2), Flip()))
+FEED = BatchTransform((Crop(2), Flip()))
 ALONE = 4
 """Epochs of training a cell by itself, to pick among candidates."""
 PICKED = 5
@@ -80,15 +80,15 @@ class Setting:
     alpha_lr: float
 
 
-def named(name: str) -> Gradient:
-    found = strategy(name)
+def named(name: str) -> DifferentiableNAS:
+    found = strategy_by_name(name)
     assert isinstance(found, OneShot)
-    assert isinstance(found.method, Gradient)
+    assert isinstance(found.method, DifferentiableNAS)
     return found.method
 
 
 @lru_cache(maxsize=1)
-def images(setting: Setting) -> tuple[Examples, Examples]:
+def images(setting: Setting) -> tuple[LabelledData, LabelledData]:
     """Rows to search with, and as many more to judge cells that were trained by themselves."""
     with np.load(setting.images) as file:
         number = 2 * setting.rows
@@ -111,7 +111,7 @@ def images(setting: Setting) -> tuple[Examples, Examples]:
     small = torch.nn.functional.adaptive_avg_pool2d(pixels, setting.side)
     small = (small - small.mean((0, 2, 3), keepdim=True)) / small.std((0, 2, 3), keepdim=True)
     half = setting.rows
-    return Examples(small[:half], y[:half]), Examples(small[half:], y[half:])
+    return LabelledData(small[:half], y[:half]), LabelledData(small[half:], y[half:])
 
 
 @lru_cache(maxsize=1)
@@ -135,8 +135,10 @@ def alone(setting: Setting, candidate: Candidate, seed: int) -> float:
         (), lr=0.1, batch_size=64, epochs=ALONE, optimizer=SGD(), augment=FEED.augment
     )
     judge = valid.inputs[:4000], valid.targets[:4000]
-    curve = train(recipe, module, rows, judge[0], lambda out: -score(out, judge[1]), seed=seed)
-    return -curve.epochs[-1].score
+    curve = train(
+        recipe, module, rows, judge[0], lambda out: -validation_score(out, judge[1]), seed=seed
+    )
+    return -curve.points[-1].validation_loss
 
 
 def pick(setting: Setting, candidates: Sequence[Candidate], seed: int) -> Candidate:
@@ -165,7 +167,7 @@ def run(setting: Setting, name: str, seed: int) -> dict[str, Any]:
 
 def leads(setting: Setting, space: Space[Any], candidate: Candidate) -> bool:
     supernet = Supernet(space.description, (3, setting.side, setting.side), "", outputs=10)
-    return supernet.leads_through(candidate)
+    return supernet.is_feasible(candidate)
 
 
 def searched(setting: Setting, name: str, seed: int, space: Space[Any]) -> dict[str, Any]:
@@ -173,28 +175,30 @@ def searched(setting: Setting, name: str, seed: int, space: Space[Any]) -> dict[
     steps = replace(settings.architecture, lr=setting.alpha_lr)
     settings = replace(settings, architecture=steps)
     if not setting.watched:
-        settings = replace(settings, honesty=replace(UNWATCHED, every=1))
+        settings = replace(settings, honesty=replace(NO_SAFEGUARDS, every=1))
     torch.manual_seed(seed)
     shape = (3, setting.side, setting.side)
     supernet = Supernet(
-        space.description, shape, "", partial=settings.partial,
+        space.description, shape, "", channel_divisor=settings.channel_divisor,
         affine=settings.weights.affine, outputs=10,
     )  # fmt: skip
     rows, _ = images(setting)
-    search = GradientSearch(space, supernet, halves(rows, seed), settings, seed, feed=FEED)
+    search = GradientSearch(
+        space, supernet, split_in_halves(rows, seed), settings, seed, transform=FEED
+    )
     search.train()
-    came_to = conclude(search, PICKED)
+    came_to = finalize_search(search, PICKED)
     of = lookup(setting.table)
     first = came_to.candidates[0]
     found: dict[str, Any] = {
         "first": of(first),
         "cell": " ".join(str(value) for value in first.values.values()),
-        "skips": skips_of(first), "by": came_to.by, "epochs": len(search.record),
-        "says": "; ".join(one.says for one in came_to.findings if one.alarm),
+        "skips": skips_of(first), "by": came_to.selected_by, "epochs": len(search.history),
+        "says": "; ".join(one.message for one in came_to.findings if one.alarm),
         "skips_by_epoch": " ".join(str(skips_of(one)) for one in firsts(search)),
         "accuracy_by_epoch": " ".join(f"{of(one):.2f}" for one in firsts(search)),
-        "eigenvalues": " ".join(f"{one.eigenvalue or 0:.3g}" for one in search.record),
-        "loss": search.record[-1].train_loss,
+        "eigenvalues": " ".join(f"{one.eigenvalue or 0:.3g}" for one in search.history),
+        "loss": search.history[-1].train_loss,
     }  # fmt: skip
     if setting.watched:
         found["picked"] = of(pick(setting, came_to.candidates, seed))
@@ -207,14 +211,14 @@ def by_paths(setting: Setting, seed: int, space: Space[Any]) -> dict[str, Any]:
     shape = (3, setting.side, setting.side)
     torch.manual_seed(seed)
     shared = SharedWeights(space.description, shape, "", outputs=10)
-    train_rows, judges = split(rows, 0.5, seed)
-    search = SampledSearch(
-        space, shared, train_rows, Sampled(epochs=setting.epochs), seed, feed=FEED
+    train_rows, judges = random_split(rows, 0.5, seed)
+    search = SharedWeightsTrainer(
+        space, shared, train_rows, SampledPathTraining(epochs=setting.epochs), seed, transform=FEED
     )
     search.train()
-    judge = InheritAndValidate(shared, "multiclass", train_rows, judges, batches=20)
+    judge = InheritAndValidate(shared, "multiclass", train_rows, judges, recalibration_batches=20)
     problem = Problem(space, (Objective("accuracy", "max"),))
-    strategy = RegularizedEvolution(population=20, sample=5)(problem)
+    strategy = RegularizedEvolution(population=20, tournament_size=5)(problem)
 
     def measure(candidate: Candidate) -> Metrics:
         try:
@@ -229,14 +233,14 @@ def by_paths(setting: Setting, seed: int, space: Space[Any]) -> dict[str, Any]:
     found = {
         "first": of(best[0]), "cell": " ".join(map(str, best[0].values.values())),
         "skips": skips_of(best[0]), "by": "inherited accuracy", "epochs": setting.epochs,
-        "loss": search.record[-1].loss,
+        "loss": search.history[-1].loss,
     }  # fmt: skip
     return found | ({"picked": of(pick(setting, best, seed))} if setting.watched else {})
 
 
 def firsts(search: GradientSearch) -> list[Candidate]:
     """What was preferred after each epoch."""
-    return [search.preferred(one.scores, 1)[0] for one in search.record]
+    return [search.top_candidates(one.scores, 1)[0] for one in search.history]
 
 
 def skips_of(candidate: Candidate) -> int:

@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.names import SUPERNETS
-from netwright.automl.saved_run import reopen
+from netwright.automl.name_resolution import SUPERNET_NAMES
+from netwright.automl.saved_run import load_run
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
 RESULTS = Path(__file__).parent / "results" / "supernets-on-tables.csv"
@@ -61,7 +61,7 @@ def main() -> None:
     )
     parser.add_argument("tables", nargs="+", metavar="TABLE:TARGET")
     parser.add_argument("--time", type=float, default=60)
-    parser.add_argument("--methods", default=",".join(SUPERNETS))
+    parser.add_argument("--methods", default=",".join(SUPERNET_NAMES))
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="make lines anew")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -114,7 +114,7 @@ class Log:
 
     @classmethod
     def of(cls, run: Path) -> Log:
-        study = reopen(run)
+        study = load_run(run)
         return cls(study.objectives[0].metric, study.trials)
 
 

@@ -230,9 +230,9 @@ def measure(name: str, seconds: int, busy: bool, door: str, work: Path) -> dict[
     }  # fmt: skip
     if code or not (run / "model.onnx").is_file():
         return line | {"delivered": "nothing"}
-    from netwright.automl.saved_run import reopen
+    from netwright.automl.saved_run import load_run
 
-    reopened = reopen(run)
+    reopened = load_run(run)
     best = reopened.trial(None)
     row = next(row for row in reopened.rows() if row.trial == best.id)
     finished = sum(trial.status == "done" for trial in reopened.trials)

@@ -47,16 +47,23 @@ from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.networks.build import build
 from netwright.networks.costs import costs
 from netwright.networks.layers.cells import nas_bench_201
-from netwright.networks.zero_cost.probes import Probe
-from netwright.networks.zero_cost.scores import MEASURES
+from netwright.networks.zero_cost.probes import ProbeBatch
+from netwright.networks.zero_cost.scores import ZERO_COST_SCORES
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 
 SHAPE, CLASSES = (3, 32, 32), 10
 COSTS = ("parameters", "flops")
-SCORES = (*MEASURES, *COSTS)
+SCORES = (*ZERO_COST_SCORES, *COSTS)
 AZ_NAS = ("az_expressivity", "az_progressivity", "az_trainability", "flops")
-HEAD = ("cell", "seed", "accuracy", "test_accuracy", *SCORES, *(f"ms_{name}" for name in MEASURES))
+HEAD = (
+    "cell",
+    "seed",
+    "accuracy",
+    "test_accuracy",
+    *SCORES,
+    *(f"ms_{name}" for name in ZERO_COST_SCORES),
+)
 RESAMPLES = 1000
 
 
@@ -151,7 +158,7 @@ def drawn(space: Space[object], number: int) -> list[Candidate]:
     return list(found)
 
 
-def scores(network: object, probe: Probe, seed: int) -> dict[str, float]:
+def scores(network: object, probe: ProbeBatch, seed: int) -> dict[str, float]:
     """Every score, and the milliseconds of each; none where nothing gets through."""
     torch.manual_seed(seed)
     try:
@@ -160,18 +167,18 @@ def scores(network: object, probe: Probe, seed: int) -> dict[str, float]:
         return {}
     known = costs(network, SHAPE, outputs=CLASSES)
     found = {"parameters": float(known.parameters), "flops": float(known.flops)}
-    for name in MEASURES:
+    for name in ZERO_COST_SCORES:
         found[name], found[f"ms_{name}"] = timed(name, module, probe)
     return found
 
 
-def timed(name: str, module: nn.Module, probe: Probe) -> tuple[float, float]:
+def timed(name: str, module: nn.Module, probe: ProbeBatch) -> tuple[float, float]:
     start = time.process_time()
-    value = MEASURES[name](module, probe)
+    value = ZERO_COST_SCORES[name](module, probe)
     return value, 1000 * (time.process_time() - start)
 
 
-def batch(file: Path, rows: int, seed: int) -> Probe:
+def batch(file: Path, rows: int, seed: int) -> ProbeBatch:
     """Training images (rows, 3, 32, 32), scaled by the mean and deviation of each channel."""
     stored = np.load(file)
     offsets, packed = stored["offset_train"], stored["jpeg_train"]
@@ -180,7 +187,7 @@ def batch(file: Path, rows: int, seed: int) -> Probe:
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(one)), np.float32) for one in files])
     scaled = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))  # (n, 32, 32, 3)
     x = torch.from_numpy(scaled[:rows].transpose(0, 3, 1, 2).copy())
-    return Probe(x, torch.from_numpy(stored["y_train"][places[:rows]].astype(np.int64)), seed)
+    return ProbeBatch(x, torch.from_numpy(stored["y_train"][places[:rows]].astype(np.int64)), seed)
 
 
 def short(value: object) -> str:
@@ -213,7 +220,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     draws = rng.integers(len(means), size=(RESAMPLES, len(means)))
     truth = {name: means[name].to_numpy() for name in ("accuracy", "test_accuracy")}
     found = []
-    for name in (*MEASURES, "az_nas", *COSTS):
+    for name in (*ZERO_COST_SCORES, "az_nas", *COSTS):
         score, known = ranks[name].to_numpy(), PUBLISHED[name]
         spearman = agreement("spearman", score, truth["accuracy"], draws)
         kendall = agreement("kendall", score, truth["test_accuracy"], draws)
@@ -247,7 +254,7 @@ def correlation(kind: str, a: np.ndarray, b: np.ndarray) -> float:
 def milliseconds(rows: pd.DataFrame, name: str) -> float:
     """The merge of AZ-NAS needs its parts; costs are known in less than one."""
     parts: Sequence[str] = AZ_NAS if name == "az_nas" else (name,)
-    return float(sum(rows[f"ms_{part}"].median() for part in parts if part in MEASURES))
+    return float(sum(rows[f"ms_{part}"].median() for part in parts if part in ZERO_COST_SCORES))
 
 
 if __name__ == "__main__":

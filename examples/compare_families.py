@@ -17,7 +17,9 @@ space = nw.Space(
     nw.OneOf(
         {
             "boosting": nw.TablePipeline(
-                nw.LightGBM(learning_rate=nw.Float(0.03, 0.3, log=True), leaves=nw.OneOf(4, 8, 16)),
+                nw.LightGBM(
+                    learning_rate=nw.Float(0.03, 0.3, log=True), num_leaves=nw.OneOf(4, 8, 16)
+                ),
                 {"numeric": nw.Numeric(scale="none", missing="keep")},
             ),
             "linear": nw.TablePipeline(
@@ -29,7 +31,7 @@ space = nw.Space(
 )
 folds = nw.CrossValidate(space, task, folds=5)
 # candidates start on one fold; the better half is judged on all of them, without fitting one twice
-strategy = nw.ASHA(nw.RegularizedEvolution(population=6), eta=4, least=0.2)
+strategy = nw.ASHA(nw.RegularizedEvolution(population=6), eta=4, min_fidelity=0.2)
 
 with TemporaryDirectory() as place:
     study = nw.Study(

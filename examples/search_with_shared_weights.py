@@ -27,11 +27,15 @@ def main(seconds: float) -> None:
         nw.Linear(),
     )
     space = nw.Space(nw.Training(network, lr=nw.Float(1e-3, 1e-1, log=True), epochs=8))
-    supernet = nw.Gradient(nw.DrNAS(), epochs=8, honesty=nw.Honesty(networks=4, epochs=1))
+    supernet = nw.DifferentiableNAS(
+        nw.DrNAS(),
+        epochs=8,
+        safeguards=nw.SupernetSafeguards(n_ranking_networks=4, ranking_epochs=1),
+    )
     study = nw.Study(
         space,
         task=nw.task("digits"),
-        strategy=nw.OneShot(supernet, candidates=3),
+        strategy=nw.OneShot(supernet, n_candidates=3),
         objectives=["accuracy"],
     )
     study.run(seconds=max(seconds, 20.0))

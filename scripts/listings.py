@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from netwright import catalog
-from netwright.networks.zero_cost.scores import MEASURES
+from netwright.networks.zero_cost.scores import ZERO_COST_SCORES
 from netwright.trials.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,7 @@ def public_names() -> str:
     """The text of ``__init__.pyi``: each name with its place, in the order of the rows."""
     lines = ["__version__: str", ""]
     lines += [f"from . import {name} as {name}" for name in catalog.MODULES]
-    for place in catalog.public_places():
+    for place in catalog.public_import_paths():
         module, _, name = place.partition(":")
         lines.append(f"from .{module} import {name} as {name}")
     return "\n".join(lines) + "\n"
@@ -54,7 +54,7 @@ def page() -> str:
                 (
                     row.name,
                     object_of(row.model),
-                    row.help + (" (extra `boost`)" if row.needs else ""),
+                    row.help + (" (extra `boost`)" if row.requires else ""),
                 )
                 for row in catalog.FAMILIES
             ),
@@ -79,7 +79,7 @@ def page() -> str:
         "## Zero-cost scores\n\nHigher is better in all.",
         table(
             ("score", "what it is"),
-            ((name, first_paragraph(one)) for name, one in MEASURES.items()),
+            ((name, first_paragraph(one)) for name, one in ZERO_COST_SCORES.items()),
         ),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 import numpy as np
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from task_tools import messy
 

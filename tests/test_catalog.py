@@ -11,7 +11,7 @@ import pytest
 
 import netwright
 from netwright import catalog
-from netwright.automl.tabular.families import known_families
+from netwright.automl.tabular.families import installed_families
 
 KINDS = (
     catalog.BLACK_BOX, catalog.SUPERNETS, catalog.LAYERS, catalog.PREPROCESSING,
@@ -36,19 +36,19 @@ def names(rows: Iterable[catalog.Entry | catalog.Family]) -> list[str]:
 
 @pytest.mark.parametrize("row", [row for rows in KINDS for row in rows], ids=lambda row: row.name)
 def test_a_row_names_an_object_and_its_public_name(row: catalog.Entry) -> None:
-    found = catalog.load(row.place)
+    found = catalog.load(row.import_path)
     if row.public:
-        assert getattr(netwright, row.place.partition(":")[2]) is found
+        assert getattr(netwright, row.import_path.partition(":")[2]) is found
     assert row.help
     assert not row.help.endswith(".")
 
 
 @pytest.mark.parametrize("row", catalog.FAMILIES, ids=lambda row: row.name)
 def test_a_family_has_a_pipeline_and_a_model(row: catalog.Family) -> None:
-    assert callable(catalog.load(row.place))
+    assert callable(catalog.load(row.import_path))
     if row.model:
         assert getattr(netwright, row.model.partition(":")[2]) is catalog.load(row.model)
-    assert row.name in known_families() or row.needs
+    assert row.name in installed_families() or row.requires
 
 
 @pytest.mark.parametrize("rows", [*KINDS, catalog.FAMILIES])
@@ -57,7 +57,9 @@ def test_names_are_unique(rows: tuple[catalog.Entry, ...]) -> None:
 
 
 def test_no_two_families_are_as_soon_ready() -> None:
-    assert sorted(row.rank for row in catalog.FAMILIES) == list(range(1, len(catalog.FAMILIES) + 1))
+    assert sorted(row.speed_rank for row in catalog.FAMILIES) == list(
+        range(1, len(catalog.FAMILIES) + 1)
+    )
 
 
 def test_wrappers_and_the_default_are_strategies() -> None:

@@ -49,8 +49,8 @@ def test_users_can_catch_by_meaning() -> None:
 
 def test_a_missing_extra_names_the_line_that_installs_it() -> None:
     with pytest.raises(errors.MissingExtra, match=r"pip install 'netwright\[parquet\]'"):
-        _optional.require("no_such_module_here", "parquet", "reading parquet")
-    assert _optional.require("json", "parquet", "reading parquet").loads("1") == 1
+        _optional.import_optional("no_such_module_here", "parquet", "reading parquet")
+    assert _optional.import_optional("json", "parquet", "reading parquet").loads("1") == 1
 
 
 def test_messages_show_control_characters_and_have_an_end() -> None:

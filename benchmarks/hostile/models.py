@@ -18,7 +18,7 @@ import numpy as np
 
 from hostile.case import Case
 from netwright.deploy.card import KEY, card_text, with_checksum
-from netwright.deploy.graph import read_graph
+from netwright.deploy.graph_reader import read_graph
 
 PREDICT = ("predict", "model.onnx", "table.csv")
 _CARD_BYTES = 3_000

@@ -26,11 +26,11 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import METRIC, MOST_ROWS, NOT_FEATURES, TABLES, plain
-from netwright.automl.effort import Effort
 from netwright.automl.ensembling.models import model_of
-from netwright.automl.export.delivery import Outcome
+from netwright.automl.export.delivery import FitResult
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
+from netwright.automl.search_budget import SearchBudget
 from netwright.data.task import Table
 from netwright.deploy.model import Model
 
@@ -53,12 +53,12 @@ def spoilt(table: Table, rng: np.random.Generator) -> Table:
             strange = STRANGE if column.kind == "numeric" else np.array(UNSEEN, object)
             array[cells] = rng.choice(np.asarray(strange, array.dtype), len(cells))
         arrays[column.name] = array
-    return Table(table.columns, arrays, table.width)
+    return Table(table.columns, arrays, table.n_source_columns)
 
 
 def disagreement(model: Model, made_from: Any, rows: Table) -> tuple[float, int]:
     """The largest difference, and labels that differ beyond ties."""
-    here, there = made_from.predict(rows), model.scores(rows)
+    here, there = made_from.predict(rows), model.predict_scores(rows)
     if not (np.isfinite(here).all() and np.isfinite(there).all()):
         same = np.isfinite(here) == np.isfinite(there)
         if not same.all() or not made_from.target.classes:
@@ -71,7 +71,7 @@ def disagreement(model: Model, made_from: Any, rows: Table) -> tuple[float, int]
     return difference, int((sure & (here.argmax(1) != there.argmax(1))).sum())
 
 
-def compare(outcome: Outcome, rows: Table) -> Iterator[dict[str, Any]]:
+def compare(outcome: FitResult, rows: Table) -> Iterator[dict[str, Any]]:
     strange = spoilt(rows, np.random.default_rng(0))
     for row in outcome.front:
         path = outcome.study.trial_folder(row.trial) / "model.onnx"
@@ -111,7 +111,7 @@ def main() -> None:
         task = task_of(told.data, name)
         with tempfile.TemporaryDirectory() as scratch:
             goal = Goal((METRIC[TABLES[name]],))
-            outcome = fit(task, goal, Effort(told.seconds), run=Path(scratch) / "run")
+            outcome = fit(task, goal, SearchBudget(told.seconds), run=Path(scratch) / "run")
             chosen = np.random.default_rng(0).permutation(len(task.features))[:ROWS]
             for row in compare(outcome, task.features.take(chosen)):
                 found.append({"table": name} | row)

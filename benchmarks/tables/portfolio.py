@@ -33,19 +33,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from netwright.automl.task_metadata import Brief
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.files.run_layout import HELD_OUT
 
 sys.path.insert(0, str(Path(__file__).parent))
 import netwright as nw
 from data import DEVELOPMENT, METRIC, MOST_ROWS, NOT_FEATURES, Kind
-from netwright.automl.portfolio import completed
+from netwright.automl.portfolio import complete_candidate
 from netwright.automl.spaces import space_for
-from netwright.automl.tabular.default_configs import ALL, HAND_MADE, PLAIN
-from netwright.automl.tabular.families import NEEDS, known_families
-from netwright.automl.time_sharing import n_folds
+from netwright.automl.tabular.default_configs import DEFAULT_CONFIGS, WITH_EXTRAS, WITHOUT_EXTRAS
+from netwright.automl.tabular.families import REQUIRED_MODULES, installed_families
+from netwright.automl.time_allocation import n_folds
 from netwright.evaluators.training.cross_validation import CrossValidate
-from netwright.pipelines.ensemble_selection import greedy
+from netwright.pipelines.ensemble_selection import greedy_selection
 from netwright.trials.losses import loss_of, predicted
 from netwright.trials.trial import Job, Proposal
 
@@ -90,14 +90,14 @@ def configs() -> list[Config]:
     """The hand-made ones, then random ones: the same for every table."""
     found = [
         Config(family, tuple(sorted(wishes.items())))
-        for family, recipes in HAND_MADE.items()
+        for family, recipes in DEFAULT_CONFIGS.items()
         for wishes in recipes
-        if family in known_families()
+        if family in installed_families()
     ]
     for family, many in RANDOM.items():
-        if family not in known_families():
+        if family not in installed_families():
             continue
-        brief = Brief(
+        brief = TaskMetadata(
             "binary", 3000, columns=10, categorical=4, classes=2, folds=FOLDS, families=(family,)
         )
         space, rng = space_for(brief), np.random.default_rng(7)
@@ -124,9 +124,9 @@ def measure_one(data: Path, work: Path, table: str, number: int) -> dict[str, An
 
     torch.set_num_threads(1)
     config, task = configs()[number], task_of(data, table)
-    brief = replace(Brief.of(task), folds=FOLDS, families=(config.family,))
+    brief = replace(TaskMetadata.of(task), folds=FOLDS, families=(config.family,))
     space = space_for(brief)
-    candidate = completed(space, dict(config.wishes))
+    candidate = complete_candidate(space, dict(config.wishes))
     metric = METRIC[DEVELOPMENT[table]]
     evaluator = CrossValidate(space, task, FOLDS, metric)
     folder = work / "fits" / table / str(number)
@@ -239,7 +239,7 @@ class Measured:
         if not chosen:
             return 10 * self.loss(np.full_like(self.said[0], self.said[0].mean()), self.target)
         library = [self.said[i].astype(np.float64) for i in chosen]
-        weights = greedy(library, lambda p: self.loss(p, self.target), 15)
+        weights = greedy_selection(library, lambda p: self.loss(p, self.target), 15)
         mixed = np.sum([w * one for w, one in zip(weights, library, strict=True)], axis=0)
         return float(self.loss(mixed, self.target))
 
@@ -259,7 +259,7 @@ def read(data: Path, work: Path) -> dict[str, Measured]:
         seconds = [float(mine["seconds"].get(config.key, 1e9)) for config in known]
         classes = said[0].shape[1] if said[0] is not None and said[0].ndim > 1 else 0
         columns = len(task_of(data, table).features.columns)
-        brief = Brief(kind, 5 * len(target), columns=columns, classes=classes)
+        brief = TaskMetadata(kind, 5 * len(target), columns=columns, classes=classes)
         folds = n_folds(60, 2, brief)
         found[table] = Measured(folds, kind, target[some], said, seconds)
     return found
@@ -267,7 +267,7 @@ def read(data: Path, work: Path) -> dict[str, Measured]:
 
 def safe() -> list[int]:
     """The places of `SAFE` among the configurations."""
-    wanted = [Config(name, tuple(sorted(HAND_MADE[name][i].items()))) for name, i in SAFE]
+    wanted = [Config(name, tuple(sorted(DEFAULT_CONFIGS[name][i].items()))) for name, i in SAFE]
     return [configs().index(one) for one in wanted]
 
 
@@ -286,8 +286,8 @@ def cover(tables: Sequence[Measured], allowed: Sequence[int]) -> list[int]:
 def choose(data: Path, work: Path) -> None:
     tables, known = read(data, work), configs()
     allowed = {
-        ALL: [*range(len(known))],
-        PLAIN: [i for i, one in enumerate(known) if one.family not in NEEDS],
+        WITH_EXTRAS: [*range(len(known))],
+        WITHOUT_EXTRAS: [i for i, one in enumerate(known) if one.family not in REQUIRED_MODULES],
     }
     jobs = [(without, extras) for extras in allowed for without in ("", *tables)]
     lists: dict[str, dict[str, list[int]]] = {}

@@ -8,7 +8,7 @@ from types import ModuleType
 from netwright.errors import MissingExtra
 
 
-def require(module: str, extra: str, purpose: str) -> ModuleType:
+def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
     """Import `module`, or raise MissingExtra: ``reading parquet needs pyarrow. Install ...``"""
     try:
         return importlib.import_module(module)

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     """
 
     name: str
-    place: str
+    import_path: str
     help: str
     public: bool = True
 
@@ -42,12 +42,12 @@ class Family(NamedTuple):
     """
 
     name: str
-    place: str
+    import_path: str
     model: str
     help: str
-    rank: int
-    needs: str = ""
-    searched: bool = False
+    speed_rank: int
+    requires: str = ""
+    searches_architecture: bool = False
 
 
 # fmt: off
@@ -99,10 +99,10 @@ WRAPPERS = ("halving", "asha", "hyperband")
 SUPERNETS: tuple[Entry, ...] = (
     Entry("darts", "oneshot.gradient.relaxations:DARTS",
           "a supernet whose architecture is trained by gradient, first order (1806.09055)"),
-    Entry("darts2", "automl.supernet_methods:DARTS2",
+    Entry("darts2", "automl.supernet_presets:DARTS2",
           "DARTS of second order: the gradient goes through a training step of the "
           "weights", public=False),
-    Entry("pcdarts", "automl.supernet_methods:PCDARTS",
+    Entry("pcdarts", "automl.supernet_presets:PCDARTS",
           "DARTS on a quarter of the channels, with weights for edges and a warm-up "
           "(1907.05737)", public=False),
     Entry("gdas", "oneshot.gradient.relaxations:GDAS",
@@ -117,16 +117,16 @@ SUPERNETS: tuple[Entry, ...] = (
           "DARTS with a sigmoid for each operation, so that none competes (1911.12126)"),
     Entry("proxyless", "oneshot.gradient.relaxations:ProxylessNAS",
           "DARTS with two sampled paths at a time (1812.00332)"),
-    Entry("fbnet", "automl.supernet_methods:FBNET",
+    Entry("fbnet", "automl.supernet_presets:FBNET",
           "SNAS with the latency measured on this machine in the loss (1812.03443)", public=False),
-    Entry("spos", "oneshot.single_path.samplers:Uniform",
+    Entry("spos", "oneshot.single_path.samplers:UniformSampler",
           "weights shared by slices, trained by uniformly sampled paths, then evolution among "
           "the sub-networks, widths and depths included (1904.00420)"),
-    Entry("fairnas", "oneshot.single_path.samplers:StrictlyFair",
+    Entry("fairnas", "oneshot.single_path.samplers:StrictlyFairSampler",
           "as spos, each option sampled as often as any other (1907.01845)"),
-    Entry("sandwich", "oneshot.single_path.samplers:Sandwich",
+    Entry("sandwich", "oneshot.single_path.samplers:SandwichSampler",
           "as spos, with the largest, the smallest and two others in each step (1903.05134)"),
-    Entry("enas", "automl.supernet_methods:ENAS",
+    Entry("enas", "automl.supernet_presets:ENAS",
           "as spos, where a policy draws the paths that train the weights it is judged by "
           "(1802.03268)", public=False),
 )
@@ -138,9 +138,9 @@ FAMILIES: tuple[Family, ...] = (
     Family("lightgbm", "automl.tabular.families:lightgbm", "pipelines.trees.boosting:LightGBM",
            "boosted trees, grown leaf by leaf", 2),
     Family("catboost", "automl.tabular.families:catboost", "pipelines.trees.boosting:CatBoost",
-           "boosted trees, all leaves of a level split alike", 7, needs="catboost"),
+           "boosted trees, all leaves of a level split alike", 7, requires="catboost"),
     Family("xgboost", "automl.tabular.families:xgboost", "pipelines.trees.boosting:XGBoost",
-           "boosted trees, grown level by level", 4, needs="xgboost"),
+           "boosted trees, grown level by level", 4, requires="xgboost"),
     Family("histogram", "automl.tabular.families:histogram",
            "pipelines.trees.boosting:HistogramBoosting", "scikit-learn's boosted trees", 3),
     Family("extra_trees", "automl.tabular.families:extra_trees", "pipelines.trees.forests:ExtraTrees",
@@ -149,12 +149,12 @@ FAMILIES: tuple[Family, ...] = (
            "averaged trees", 6),
     Family("linear", "automl.tabular.families:linear", "pipelines.models.linear:LinearModel",
            "logistic regression or ridge", 1),
-    Family("realmlp", "automl.tabular.families:realmlp", "networks.tabular.recipes:realmlp",
-           "a tuned network: RealMLP", 10, searched=True),
-    Family("tabm", "automl.tabular.families:tabm", "networks.tabular.recipes:tabm",
-           "a network of members that share most weights: TabM", 9, searched=True),
+    Family("realmlp", "automl.tabular.families:realmlp", "networks.tabular.realmlp_and_tabm:realmlp",
+           "a tuned network: RealMLP", 10, searches_architecture=True),
+    Family("tabm", "automl.tabular.families:tabm", "networks.tabular.realmlp_and_tabm:tabm",
+           "a network of members that share most weights: TabM", 9, searches_architecture=True),
     Family("network", "automl.tabular.families:network", "",
-           "a searched network: embeddings, widths, depths, activations", 8, searched=True),
+           "a searched network: embeddings, widths, depths, activations", 8, searches_architecture=True),
 )
 """In their usual order."""
 
@@ -212,7 +212,7 @@ PREPROCESSING: tuple[Entry, ...] = (
           "categories: rare values merged; frequency, target or one-hot encoding; crosses"),
     Entry("Text", "pipelines.preprocessing.text:Text",
           "texts: presence or counts of words and word pairs, and lengths"),
-    Entry("Scale", "pipelines.preprocessing.pixels:Scale",
+    Entry("Scale", "pipelines.preprocessing.channel_scaling:Scale",
           "images: pixels standardised by channel"),
 )
 
@@ -226,8 +226,8 @@ AUGMENTATIONS: tuple[Entry, ...] = (
 
 API: tuple[str, ...] = (
     "networks.interfaces.layer:Given",
-    "networks.interfaces.layer:Part",
-    "networks.interfaces.layer:Walk",
+    "networks.interfaces.layer:BuiltNetwork",
+    "networks.interfaces.layer:Morphism",
     "networks.interfaces.channel_map:ChannelMap",
     "pipelines.preprocessing.steps:Step",
     "pipelines.preprocessing.steps:FittedStep",
@@ -236,7 +236,7 @@ API: tuple[str, ...] = (
     "automl.estimators:AutoClassifier",
     "automl.estimators:AutoRegressor",
     "data.task:Task",
-    "data.assemble:task",
+    "data.make_task:task",
     "deploy.model:Model",
     "deploy.model:load",
     "errors:ExportError",
@@ -258,12 +258,12 @@ API: tuple[str, ...] = (
     "evaluators.benchmarks.nas_bench:read_nas_bench_101",
     "evaluators.benchmarks.nas_bench_101_cells:nas_bench_101_table",
     "evaluators.one_shot.inherited_weights:InheritAndValidate",
-    "evaluators.benchmarks.table:Decided",
-    "evaluators.benchmarks.table:Measured",
+    "evaluators.benchmarks.table:DecisionColumn",
+    "evaluators.benchmarks.table:MetricColumns",
     "evaluators.benchmarks.table:TableBenchmark",
     "evaluators.training.cross_validation:CrossValidate",
     "evaluators.training.train_and_validate:TrainAndValidate",
-    "evaluators.zerocost:ZeroCost",
+    "evaluators.zero_cost:ZeroCost",
     "networks.build:build",
     "networks.layers.cells:at_most_edges",
     "networks.layers.cells:darts",
@@ -288,14 +288,14 @@ API: tuple[str, ...] = (
     "networks.training.schedules:Cosine",
     "networks.training.schedules:OneCycle",
     "networks.training.recipe:Training",
-    "oneshot.gradient.costs:CostTerm",
-    "oneshot.single_path.samplers:ByPolicy",
-    "oneshot.single_path.training:Sampled",
-    "oneshot.gradient.settings:ArchitectureSteps",
-    "oneshot.gradient.settings:Gradient",
-    "oneshot.safeguards:Honesty",
-    "oneshot.single_path.settings:SinglePath",
-    "oneshot.gradient.settings:WeightSteps",
+    "oneshot.gradient.expected_cost:CostTerm",
+    "oneshot.single_path.samplers:PolicySampler",
+    "oneshot.single_path.training:SampledPathTraining",
+    "oneshot.gradient.settings:ArchitectureTraining",
+    "oneshot.gradient.settings:DifferentiableNAS",
+    "oneshot.safeguards:SupernetSafeguards",
+    "oneshot.single_path.settings:SinglePathNAS",
+    "oneshot.gradient.settings:WeightTraining",
     "oneshot.weight_sharing.elastic_supernet:SharedWeights",
     "oneshot.gradient.supernet:Supernet",
     "pipelines.ensemble_selection:GreedySelection",
@@ -314,7 +314,7 @@ API: tuple[str, ...] = (
     "interfaces.strategy:Problem",
     "interfaces.strategy:Strategy",
     "strategies.oneshot:OneShot",
-    "strategies.seeded:Seeded",
+    "strategies.initial_candidates:InitialCandidates",
     "study.progress.events:ModelDelivered",
     "study.progress.events:SearchStarted",
     "study.progress.events:StageStarted",
@@ -341,15 +341,15 @@ MODULES = ("bench", "testing")
 # fmt: on
 
 
-def load(place: str) -> Any:
+def load(import_path: str) -> Any:
     """The object of a row, imported now."""
-    module, _, name = place.partition(":")
+    module, _, name = import_path.partition(":")
     return getattr(importlib.import_module(f"netwright.{module}"), name)
 
 
-def public_places() -> list[str]:
+def public_import_paths() -> list[str]:
     """Where the public names are: ``module:Object`` below netwright, each name once."""
     rows = (*BLACK_BOX, *SUPERNETS, *LAYERS, *PREPROCESSING, *AUGMENTATIONS)
-    places = [row.place for row in rows if row.public]
+    places = [row.import_path for row in rows if row.public]
     places += [row.model for row in FAMILIES if row.model]
     return list(dict.fromkeys([*places, *API]))

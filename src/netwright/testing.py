@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from netwright.errors import InputError
-from netwright.interfaces.checks import as_algorithm, check_has_both, proposed
+from netwright.interfaces.checks import as_algorithm, check_strategy_methods, checked_proposals
 from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
 from netwright.strategies.random import RandomSearch
-from netwright.study.workers.worker import describe
+from netwright.study.workers.worker import describe_error
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
@@ -56,7 +56,9 @@ class StrategyCheck:
         except InputError as error:
             raise AssertionError(f"{self.name}: {error}"[:_LONGEST]) from error
         except Exception as error:  # the strategy's own code
-            raise AssertionError(f"{self.name}: it raised {describe(error)}"[:_LONGEST]) from error
+            raise AssertionError(
+                f"{self.name}: it raised {describe_error(error)}"[:_LONGEST]
+            ) from error
 
     def __str__(self) -> str:
         return self.name
@@ -86,7 +88,7 @@ def _mixed() -> Space[Any]:
         {
             "kind": inner,
             "layers": Repeat(OneOf("a", "b", "c"), times=Integer(0, 3)),
-            "some": SubsetOf("p", "q", "r", least=1),
+            "some": SubsetOf("p", "q", "r", min_size=1),
             "rate": Float(-1.0, 1.0),
         }
     )
@@ -140,7 +142,7 @@ class _Checked:
         self.strategy, self.space = strategy, space
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
-        return proposed(self.strategy, self.space, n, rng)
+        return checked_proposals(self.strategy, self.space, n, rng)
 
     def tell(self, trial: Trial) -> None:
         self.strategy.tell(trial)
@@ -151,13 +153,13 @@ def _make(
     objectives: Sequence[Objective] = (LOSS, COST),
 ) -> Strategy:  # fmt: skip
     strategy = algorithm(Problem(space, objectives, limits))
-    check_has_both(strategy)
+    check_strategy_methods(strategy)
     return _Checked(strategy, space)
 
 
 def simulate(
-    strategy: Strategy, measure: Measure, trials: int, *,
-    workers: int = 1, seed: int = 0, cost: float = math.inf,
+    strategy: Strategy, measure: Measure, n_trials: int, *,
+    workers: int = 1, seed: int = 0, max_cost: float = math.inf,
 ) -> list[Trial]:  # fmt: skip
     """A study without processes: the events (starts and ends) that the strategy was told.
 
@@ -170,7 +172,7 @@ def simulate(
     started, ended, spent = 0, 0, 0.0
     order = np.random.default_rng([seed, 99])
     while True:
-        room = min(workers - len(running), trials - started) if spent < cost else 0
+        room = min(workers - len(running), n_trials - started) if spent < max_cost else 0
         rng = np.random.default_rng([seed, len(events)])
         for proposal in list(strategy.ask(room, rng))[:room] if room else ():
             started += 1
@@ -207,7 +209,7 @@ def _blurred(metrics: Metrics, fidelity: float) -> Metrics:
     return {**metrics, "loss": float(loss + rng.normal(0, fidelity**-0.5 - 1))}
 
 
-def best(events: Sequence[Trial]) -> float:
+def best_loss(events: Sequence[Trial]) -> float:
     """The least loss of the trials that were done at full fidelity."""
     return min((t.metrics["loss"] for t in events if _is_result(t)), default=np.inf)
 
@@ -377,7 +379,7 @@ def _limits_are_respected(algorithm: Algorithm) -> None:
     for seed in range(4):
         strategy = _make(algorithm, _cells(), [limit], (LOSS,))
         done = list(
-            filter(_is_result, simulate(strategy, _dear_metrics, 1200, seed=seed, cost=120))
+            filter(_is_result, simulate(strategy, _dear_metrics, 1200, seed=seed, max_cost=120))
         )
         done = done[len(done) // 2 :]
         kept += [limit.keeps(t.metrics) for t in done]
@@ -397,10 +399,10 @@ def _it_beats_random_search(algorithm: Algorithm) -> None:
     ours, random = [], []
     for seed in range(16):
         strategies = [_make(one, _cells(), (), (LOSS,)) for one in (algorithm, RandomSearch())]
-        log = simulate(strategies[0], _cell_metrics, 10 * cost, seed=seed, cost=cost)
-        ours.append(best(log))
+        log = simulate(strategies[0], _cell_metrics, 10 * cost, seed=seed, max_cost=cost)
+        ours.append(best_loss(log))
         assert np.isfinite(ours[-1]), "some trials must have full fidelity, got none"
-        random.append(best(simulate(strategies[1], _cell_metrics, cost, seed=seed)))
+        random.append(best_loss(simulate(strategies[1], _cell_metrics, cost, seed=seed)))
         p = _chance(ours, random) if seed in (7, 15) else 1.0
         if p < 0.005:
             return

@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl import names
-from netwright.automl.effort import Effort
+from netwright.automl import name_resolution
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.ensembling.out_of_fold import n_members_of, predictions_of
-from netwright.automl.export.delivery import Outcome, deliver, has_unexported
+from netwright.automl.export.delivery import FitResult, deliver, has_unexported
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import default_run, open_search
 from netwright.automl.portfolio import portfolio
-from netwright.automl.saved_run import reopen
+from netwright.automl.saved_run import load_run
+from netwright.automl.search_budget import SearchBudget
 from netwright.automl.spaces import space_for
-from netwright.automl.task_metadata import Brief
-from netwright.data.assemble import task
+from netwright.automl.task_metadata import TaskMetadata
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import InputError, RunError
 from netwright.interfaces.checks import name_of
 from netwright.pipelines.models.linear import LinearModel
-from netwright.pipelines.pipeline import TablePipeline, pruned
+from netwright.pipelines.pipeline import TablePipeline, prune_members
 from netwright.space.choices import Float
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
@@ -45,22 +45,22 @@ from netwright.trials.trial import CONSTANT, ENSEMBLE, Job, Status, Trial
 LINEAR = Method(families="linear")
 
 
-def search(found: Task, run: Path, trials: int = 4, **options: Any) -> Outcome:
+def search(found: Task, run: Path, trials: int = 4, **options: Any) -> FitResult:
     goal = Goal(options.pop("objectives", ()), options.pop("limits", ()))
     workers = options.pop("workers", 1)
-    effort = Effort(None, trials, options.pop("until", ()), workers=workers)
+    effort = SearchBudget(None, trials, options.pop("until", ()), workers=workers)
     of_method = ("strategy", "families", "space", "seed")
     method = Method(**{name: options.pop(name) for name in of_method if name in options})
     return fit(found, goal, effort, method, run=run, **options)
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     """x."""
     return search(task("digits"), tmp_path_factory.mktemp("digits") / "run")
 
 
-def test_a_search_delivers_a_front_of_checked_files(digits: Outcome) -> None:
+def test_a_search_delivers_a_front_of_checked_files(digits: FitResult) -> None:
     assert len(digits.study.trials) == 4
     assert [trial.proposal.origin for trial in digits.study.trials[:3]] == ["baseline"] * 3
     assert [row.trial for row in digits.front] == [trial.id for trial in digits.study.front]
@@ -73,12 +73,12 @@ def test_a_search_delivers_a_front_of_checked_files(digits: Outcome) -> None:
         assert row.metrics["latency"] > 0  # measured afresh, though it was no objective
 
 
-def test_the_delivered_file_predicts_the_test_part_as_reported(digits: Outcome) -> None:
+def test_the_delivered_file_predicts_the_test_part_as_reported(digits: FitResult) -> None:
     test = digits.task.test
     assert test is not None
     model = load(digits.run)
     assert model.path == digits.run / "model.onnx"
-    said = score("multiclass", test.target, model.scores(test.features))
+    said = score("multiclass", test.target, model.predict_scores(test.features))
     assert said == digits.test
     assert said["accuracy"] > 0.9
     assert model.card["validation"]["accuracy"] == digits.best.metrics["accuracy"]
@@ -89,19 +89,19 @@ def test_the_same_line_answers_at_once_and_a_larger_budget_goes_on(
 ) -> None:
     first = search(binary_task, tmp_path / "run", trials=3)
     again = search(binary_task, tmp_path / "run", trials=3)
-    assert (first.already, again.already) == (False, True)
+    assert (first.already_finished, again.already_finished) == (False, True)
     assert again.study.trials == first.study.trials
     assert again.front == first.front  # with its latencies: nothing is written or measured again
     assert again.parity == first.parity
     more = search(binary_task, tmp_path / "run", trials=5)
-    assert not more.already
+    assert not more.already_finished
     assert more.study.trials[: len(first.study.trials)] == first.study.trials
     assert (len(own(first)), len(own(more))) == (3, 5)
     anew = search(binary_task, tmp_path / "run", trials=3, fresh=True)
     assert len(own(anew)) == 3
 
 
-def own(outcome: Outcome) -> list[Trial]:
+def own(outcome: FitResult) -> list[Trial]:
     """The trials that were evaluated, without the averages made of them."""
     return [trial for trial in outcome.study.trials if trial.proposal.origin != ENSEMBLE]
 
@@ -140,12 +140,14 @@ def test_a_reached_goal_ends_the_search(image_task: Task, tmp_path: Path) -> Non
 
 
 def test_one_limit_may_be_a_text(binary_task: Task) -> None:
-    assert Goal(limits="latency<=2").of(binary_task) == Goal(limits=["latency<=2"]).of(binary_task)
+    assert Goal(limits="latency<=2").resolve(binary_task) == Goal(limits=["latency<=2"]).resolve(
+        binary_task
+    )
 
 
 def test_time_alone_is_a_budget(image_task: Task, tmp_path: Path) -> None:
     begun = time.monotonic()
-    outcome = fit(image_task, effort=Effort(10, workers=1), run=tmp_path / "run")
+    outcome = fit(image_task, effort=SearchBudget(10, workers=1), run=tmp_path / "run")
     assert outcome.study.seconds < 14  # the worker's start included
     assert outcome.front
     assert time.monotonic() - begun < 16  # ten, on a machine that does much besides
@@ -157,13 +159,13 @@ def test_a_table_is_delivered_within_the_time(tmp_path: Path) -> None:
     x = rng.normal(size=(3_000, 12))
     y = x[:, 0] * x[:, 1] + x[:, 2] + rng.normal(size=3_000)
     found, begun = task(x, y, kind="regression", name="some"), time.monotonic()
-    outcome = fit(found, effort=Effort(10), run=tmp_path / "run")
+    outcome = fit(found, effort=SearchBudget(10), run=tmp_path / "run")
     assert time.monotonic() - begun < 15
     assert outcome.front
 
 
-def test_a_run_is_read_without_its_data(digits: Outcome) -> None:
-    run = reopen(digits.run)
+def test_a_run_is_read_without_its_data(digits: FitResult) -> None:
+    run = load_run(digits.run)
     assert run.name == "digits"
     assert [trial.id for trial in run.front] == [trial.id for trial in digits.study.front]
     assert run.trial(None) == digits.best
@@ -194,11 +196,11 @@ def test_metrics_of_another_kind_are_refused_before_anything_runs(
 )
 def test_an_effort_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        Effort(**options)
+        SearchBudget(**options)
 
 
 def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> None:
-    wanted, limits = Goal().of(binary_task)
+    wanted, limits = Goal().resolve(binary_task)
     method = Method("evolution")
     one = default_run(binary_task, wanted, limits, method)
     assert one.parent == Path("runs")
@@ -218,21 +220,21 @@ def test_users_modules_come_after_all_others(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = list(sys.path)
-    for name in names.STRATEGIES:
-        names.strategy(name)
+    for name in name_resolution.STRATEGY_REFERENCES:
+        name_resolution.strategy_by_name(name)
     assert sys.path == before
     (tmp_path / "my_random_search.py").write_text("from netwright.strategies.random import *")
-    names.strategy("my_random_search:RandomSearch")
+    name_resolution.strategy_by_name("my_random_search:RandomSearch")
     assert sys.path == [*before, str(tmp_path)]
 
 
 def test_strategies_are_found_by_name_or_in_users_own_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert names.strategy("evolution") == RegularizedEvolution()
-    for name in names.STRATEGIES:
-        assert "0x" not in name_of(names.strategy(name))
-    assert names.strategy("asha+evolution") == ASHA(RegularizedEvolution())
+    assert name_resolution.strategy_by_name("evolution") == RegularizedEvolution()
+    for name in name_resolution.STRATEGY_REFERENCES:
+        assert "0x" not in name_of(name_resolution.strategy_by_name(name))
+    assert name_resolution.strategy_by_name("asha+evolution") == ASHA(RegularizedEvolution())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_search.py").write_text(
         "class Mine:\n"
@@ -243,7 +245,7 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
         "    def __init__(self, space, objectives, limits): ...\n"
         "number = 3\n"
     )
-    assert names.strategy("my_search:Mine").__qualname__ == "Mine"  # type: ignore[attr-defined]
+    assert name_resolution.strategy_by_name("my_search:Mine").__qualname__ == "Mine"  # type: ignore[attr-defined]
     for name, sentence in (
         ("evolutoin", "got 'evolutoin'. Did you mean 'evolution'"),
         ("my_search:Yours", "cannot be imported: .*Yours"),
@@ -255,7 +257,7 @@ def test_strategies_are_found_by_name_or_in_users_own_modules(
         ("my_search:number", "strategy must be an object with ask and tell, .* got int"),
     ):
         with pytest.raises(InputError, match=sentence):
-            names.strategy(name)
+            name_resolution.strategy_by_name(name)
 
 
 def test_candidates_of_equal_seeds_are_equal(image_task: Task, tmp_path: Path) -> None:
@@ -295,7 +297,7 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert sum(shares) == pytest.approx(1)
     assert len(shares) == len(best.proposal.parents) >= 2
     assert first.model.card["trial"] == best.id
-    assert first.judged == len(found.train) + len(found.validation)
+    assert first.n_validation_rows == len(found.train) + len(found.validation)
     quickest = [row.metrics["latency"] for row in first.front]
     assert quickest == sorted(quickest, reverse=True)  # whoever is worse is faster
     single = {one.id: one.proposal.parents[0] for one in averages if len(one.proposal.parents) == 1}
@@ -307,14 +309,14 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert same.metrics["rmse"] == best.metrics["rmse"]
     assert same.metrics["size"] < best.metrics["size"] / 4  # of 8 folds one
     again = search(found, tmp_path / "run", trials=9, **few)
-    assert again.already
+    assert again.already_finished
     assert again.study.trials == study.trials
     room = best.metrics["size"] / 3
     bound = search(found, tmp_path / "bound", trials=9, limits=[f"size<={room}"], **few)
     assert (bound.run / "model.onnx").stat().st_size <= room
     more = search(found, tmp_path / "run", trials=11, **few)
     assert len([t for t in more.study.trials if t.proposal.origin != ENSEMBLE]) == 11
-    run = reopen(tmp_path / "run")
+    run = load_run(tmp_path / "run")
     assert (
         f"ensemble of {best.proposal.parents[0]}" in {r.trial: r.what for r in run.rows()}[best.id]
     )
@@ -357,11 +359,11 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     folds, whole = outcome.search.folds, model_of(outcome.search, of)
     assert folds is not None
     said, loss = np.zeros(len(found.target)), loss_of("regression", "rmse")
-    for part, one in zip(whole.parts, folds.tasks, strict=True):  # type: ignore[union-attr]
+    for part, one in zip(whole.members, folds.fold_tasks, strict=True):  # type: ignore[union-attr]
         for half in (0, 1):  # chosen on one half, judged on the other
             here, there = one.validation[half::2], one.validation[1 - half :: 2]
             truth, rows = found.target[here], found.features.take(here)
-            small = pruned(part, rows, partial(lambda truth, p: loss(p, truth), truth), 1)
+            small = prune_members(part, rows, partial(lambda truth, p: loss(p, truth), truth), 1)
             said[there] = small.predict(found.features.take(there))
     wanted = loss(said[folds.rows], found.target[folds.rows])
     assert kept[1].metrics["rmse"] == pytest.approx(wanted, rel=1e-5)
@@ -370,7 +372,7 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     held_out = predictions_of(outcome.search, kept[1])
     assert held_out is not None
     assert np.allclose(held_out, said[folds.rows], rtol=1e-4)
-    run = reopen(tmp_path / "run")
+    run = load_run(tmp_path / "run")
     said = {row.trial: row.what for row in run.rows()}
     assert said[kept[1].id] == f"one fold of {of.id}, 1 member"
 
@@ -380,8 +382,8 @@ def test_limits_on_tables_are_kept_or_refused(tmp_path: Path) -> None:
     networks: dict[str, Any] = {"families": ["realmlp"], "limits": ["parameters<=90000"]}
     sized = search(found, tmp_path / "sized", trials=3, **networks)
     assert sized.best.metrics["parameters"] <= 90_000
-    assert sized.judged == 400
-    assert sized.sure() is not None
+    assert sized.n_validation_rows == 400
+    assert sized.confidence_interval() is not None
     with pytest.raises(RunError, match=r"no trial kept the limits latency<=1e-06\. Loosen them"):
         search(
             found, tmp_path / "never", trials=2, limits=["latency<=0.000001"], families=["linear"]
@@ -395,7 +397,7 @@ def fully(trial: Trial) -> bool:
 def test_regression_delivers_values(number_task: Task, tmp_path: Path) -> None:
     outcome = search(number_task, tmp_path / "run", trials=3)
     assert [one.metric for one in outcome.study.objectives] == ["rmse"]
-    said = outcome.model.scores(number_task.features)
+    said = outcome.model.predict_scores(number_task.features)
     assert said.shape == number_task.target.shape
     assert np.isfinite(said).all()
 
@@ -406,32 +408,32 @@ def test_validation_rows_without_a_class_are_judged_by_what_they_define() -> Non
     whole = task("breast_cancer")
     only = np.flatnonzero(whole.target == 0)
     found = replace(whole, validation=only[:40], train=np.setdiff1d(whole.train, only[:40]))
-    wanted, _ = Goal().of(found)
+    wanted, _ = Goal().resolve(found)
     assert wanted[0].metric == "log_loss"
     with pytest.raises(InputError, match="auc needs rows of every class for validation, got 40"):
-        Goal(["auc"]).of(found)
+        Goal(["auc"]).resolve(found)
 
 
-def test_the_best_is_delivered_though_the_time_is_up(digits: Outcome) -> None:
-    late = deliver(digits.opened, end=0.0)
+def test_the_best_is_delivered_though_the_time_is_up(digits: FitResult) -> None:
+    late = deliver(digits.opened, deadline=0.0)
     assert late.best == digits.best
     assert len(late.front) == 1
     assert "more of the front is not exported: the time was up" in late.left_out[0]
     assert has_unexported(digits.study)
-    deliver(digits.opened, already=True)  # what a finished line does
+    deliver(digits.opened, already_finished=True)  # what a finished line does
     assert not has_unexported(digits.study)
 
 
 def test_time_counts_from_the_call_that_uses_it_however_old_the_effort_is() -> None:
-    effort = Effort(60)
-    assert effort.end == np.inf
-    first, second = effort.starting(), effort.starting()
-    assert first.begun is not None
-    assert second.begun is not None
-    assert second.begun >= first.begun
-    assert first.starting() is first
-    assert first.end == first.begun + 60
-    assert Effort(60, begun=5.0).starting().end == 65.0
+    effort = SearchBudget(60)
+    assert effort.deadline == np.inf
+    first, second = effort.started(), effort.started()
+    assert first.start_time is not None
+    assert second.start_time is not None
+    assert second.start_time >= first.start_time
+    assert first.started() is first
+    assert first.deadline == first.start_time + 60
+    assert SearchBudget(60, start_time=5.0).started().deadline == 65.0
 
 
 class Never(InProcess):
@@ -447,33 +449,35 @@ def test_where_nothing_finished_in_time_a_constant_is_delivered(
 ) -> None:
     goal, run = Goal(), tmp_path / "run"
     begun = time.monotonic()
-    late = fit(binary_task, goal, Effort(5), LINEAR, run=run, executor=Never())
+    late = fit(binary_task, goal, SearchBudget(5), LINEAR, run=run, executor=Never())
     assert time.monotonic() - begun < 7
-    (doubt,) = late.doubts
+    (doubt,) = late.warnings
     assert "No trial finished in time: the model is a constant prediction" in doubt
     assert late.best.proposal.origin == CONSTANT
-    said = load(run).scores(binary_task.features.take(binary_task.validation))
+    said = load(run).predict_scores(binary_task.features.take(binary_task.validation))
     assert len(np.unique(said, axis=0)) == 1
-    again = fit(binary_task, goal, Effort(5), LINEAR, run=run, executor=Never())
-    assert again.already
+    again = fit(binary_task, goal, SearchBudget(5), LINEAR, run=run, executor=Never())
+    assert again.already_finished
     assert again.best == late.best
-    more = fit(binary_task, goal, Effort(60, trials=1), LINEAR, run=run, executor=InProcess())
+    more = fit(binary_task, goal, SearchBudget(60, trials=1), LINEAR, run=run, executor=InProcess())
     assert more.best.proposal.origin != CONSTANT
     assert late.best.id not in [row.trial for row in more.front]
-    assert not any("constant" in doubt for doubt in more.doubts)
+    assert not any("constant" in doubt for doubt in more.warnings)
 
 
 def test_a_run_that_goes_on_keeps_its_folds(binary_task: Task, tmp_path: Path) -> None:
     """With more time there would be others, and scores of different folds are not compared."""
     run = tmp_path / "run"
-    first = open_search(binary_task, Goal(), Effort(5), LINEAR, run=run, executor=InProcess())
+    first = open_search(binary_task, Goal(), SearchBudget(5), LINEAR, run=run, executor=InProcess())
     assert first.folds is not None
     first.study.run(trials=1, verbose=False)
-    longer = open_search(binary_task, Goal(), Effort(600), LINEAR, run=run, executor=InProcess())
+    longer = open_search(
+        binary_task, Goal(), SearchBudget(600), LINEAR, run=run, executor=InProcess()
+    )
     assert longer.folds is not None
     assert longer.folds.folds == first.folds.folds
     anew = open_search(
-        binary_task, Goal(), Effort(600), LINEAR, run=tmp_path / "new", executor=InProcess()
+        binary_task, Goal(), SearchBudget(600), LINEAR, run=tmp_path / "new", executor=InProcess()
     )
     assert anew.folds is not None
     assert anew.folds.folds > first.folds.folds
@@ -486,7 +490,7 @@ def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_pat
 
     with pytest.raises(RunError, match="no trial finished; the last one says"):
         fit(
-            binary_task, Goal(), Effort(trials=1), LINEAR, run=tmp_path / "run",
+            binary_task, Goal(), SearchBudget(trials=1), LINEAR, run=tmp_path / "run",
             executor=Fails(),
         )  # fmt: skip
 
@@ -494,7 +498,7 @@ def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_pat
 @pytest.mark.parametrize("name", ["linear", "lightgbm", "realmlp"])
 def test_the_cheapest_of_the_allowed_families_is_tried_first(binary_task: Task, name: str) -> None:
     families = tuple({"realmlp", name})
-    brief = replace(Brief.of(binary_task), families=families)
+    brief = replace(TaskMetadata.of(binary_task), families=families)
     space = space_for(brief)
     first, *others = portfolio(space, brief)
     assert first.values.get("", name) == name

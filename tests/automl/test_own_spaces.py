@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.automl.effort import Effort
 from netwright.automl.estimators import AutoClassifier
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
-from netwright.automl.saved_run import reopen
+from netwright.automl.saved_run import load_run
+from netwright.automl.search_budget import SearchBudget
 from netwright.automl.spaces import name_of_space, space_for
-from netwright.automl.task_metadata import Brief
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.cli.app import main
 from netwright.data.task import Task
 from netwright.deploy.model import load
@@ -49,7 +49,7 @@ number = 3
 
 def search(task: Task, space: Any, run: Path, **options: Any) -> Any:
     return fit(
-        task, Goal(), Effort(trials=2), Method(space=space, **options), run=run,
+        task, Goal(), SearchBudget(trials=2), Method(space=space, **options), run=run,
         executor=InProcess(),
     )  # fmt: skip
 
@@ -74,11 +74,11 @@ def test_an_image_space_is_searched(image_task: Task, tmp_path: Path) -> None:
 def test_a_run_is_opened_again_with_its_space_alone(binary_task: Task, tmp_path: Path) -> None:
     search(binary_task, TABLE, tmp_path / "run")
     with pytest.raises(RunError, match=r"in a space of its user's own\. Pass it on: reopen"):
-        reopen(tmp_path / "run")
-    assert reopen(tmp_path / "run", TABLE).rows()[0].what
+        load_run(tmp_path / "run")
+    assert load_run(tmp_path / "run", TABLE).rows()[0].what
     other = TablePipeline(LinearModel(Float(0.01, 5.0, log=True)))
     with pytest.raises(RunError, match="was searched in another space than"):
-        reopen(tmp_path / "run", other)
+        load_run(tmp_path / "run", other)
     with pytest.raises(RunError, match="its search space is a different one"):
         search(binary_task, other, tmp_path / "run")
 
@@ -112,7 +112,7 @@ def test_a_refused_space_costs_no_finished_run(binary_task: Task, tmp_path: Path
     before = sorted(one.name for one in run.iterdir())
     with pytest.raises(InputError):
         fit(
-            binary_task, Goal(), Effort(trials=1), Method(space=IMAGES), run=run, fresh=True,
+            binary_task, Goal(), SearchBudget(trials=1), Method(space=IMAGES), run=run, fresh=True,
             executor=InProcess(),
         )  # fmt: skip
     assert sorted(one.name for one in run.iterdir()) == before
@@ -120,7 +120,13 @@ def test_a_refused_space_costs_no_finished_run(binary_task: Task, tmp_path: Path
 
 def test_costs_of_networks_need_a_network(binary_task: Task, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="space must be one with a network where parameters count"):
-        fit(binary_task, Goal(["parameters"]), Effort(trials=1), Method(space=TABLE), run=tmp_path)
+        fit(
+            binary_task,
+            Goal(["parameters"]),
+            SearchBudget(trials=1),
+            Method(space=TABLE),
+            run=tmp_path,
+        )
 
 
 @pytest.mark.parametrize("space", [np.zeros(3), pd.DataFrame({"a": [1]})])
@@ -137,7 +143,7 @@ def test_families_belong_to_the_usual_space() -> None:
 
 
 def test_an_image_space_of_the_catalog_is_named_in_the_run() -> None:
-    brief = Brief("multiclass", 100, (8, 8, 3), classes=3)
+    brief = TaskMetadata("multiclass", 100, (8, 8, 3), classes=3)
     usual = space_for(brief)
     assert space_for(brief, "convolutional").fingerprint == usual.fingerprint
     assert name_of_space("convolutional") == "" == name_of_space(None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netwright.automl.score_warnings import interval, leaks, no_better, share_trained_on, trivial
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.trials.metrics import score
 

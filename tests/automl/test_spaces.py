@@ -8,8 +8,8 @@ import pytest
 from netwright.automl.image.space import stem_strides
 from netwright.automl.portfolio import portfolio
 from netwright.automl.spaces import space_for
-from netwright.automl.tabular.families import NETWORKS
-from netwright.automl.task_metadata import Brief, epochs
+from netwright.automl.tabular.families import NETWORK_FAMILIES
+from netwright.automl.task_metadata import TaskMetadata, epochs
 from netwright.networks.costs import costs
 
 SIDES = (1, 3, 4, 8, 15, 16, 28, 32, 33, 64, 96, 128, 224, 256)
@@ -17,7 +17,7 @@ SIDES = (1, 3, 4, 8, 15, 16, 28, 32, 33, 64, 96, 128, 224, 256)
 
 @pytest.mark.parametrize("side", SIDES)
 def test_images_of_any_size_have_networks(side: int) -> None:
-    brief = Brief("multiclass", 1000, (side, side + side // 2, 3))
+    brief = TaskMetadata("multiclass", 1000, (side, side + side // 2, 3))
     space = space_for(brief)
     rng = np.random.default_rng(side)
     candidates = [*portfolio(space, brief), space.default()]
@@ -33,7 +33,7 @@ def test_images_of_any_size_have_networks(side: int) -> None:
 def test_tables_of_any_columns_have_networks(
     numbers: int, codes: tuple[int, ...], kind: str
 ) -> None:
-    brief = Brief(kind, 1000, families=NETWORKS)  # type: ignore[arg-type]  # one of the kinds
+    brief = TaskMetadata(kind, 1000, families=NETWORK_FAMILIES)  # type: ignore[arg-type]  # one of the kinds
     space = space_for(brief)
     rng = np.random.default_rng(0)
     for candidate in [*portfolio(space, brief), *(space.sample(rng) for _ in range(40))]:
@@ -44,7 +44,7 @@ def test_tables_of_any_columns_have_networks(
 
 
 def test_the_baselines_are_different_networks_and_the_first_is_the_smallest() -> None:
-    brief = Brief("multiclass", 1000, (28, 28, 1))
+    brief = TaskMetadata("multiclass", 1000, (28, 28, 1))
     space = space_for(brief)
     sizes = [
         costs(space.fill(one).model.network, (1, 28, 28), outputs=2).parameters
@@ -70,6 +70,9 @@ def test_epochs_shrink_with_the_rows_within_bounds() -> None:
 
 
 def test_a_brief_survives_json() -> None:
-    for brief in (Brief("binary", 7), Brief("regression", 9, (4, 5, 3))):
-        assert Brief.from_json(brief.json()) == brief
-        assert space_for(Brief.from_json(brief.json())).fingerprint == space_for(brief).fingerprint
+    for brief in (TaskMetadata("binary", 7), TaskMetadata("regression", 9, (4, 5, 3))):
+        assert TaskMetadata.from_json(brief.json()) == brief
+        assert (
+            space_for(TaskMetadata.from_json(brief.json())).fingerprint
+            == space_for(brief).fingerprint
+        )

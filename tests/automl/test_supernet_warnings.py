@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl.effort import Effort
 from netwright.automl.estimators import AutoClassifier
-from netwright.automl.export.delivery import Outcome
+from netwright.automl.export.delivery import FitResult
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
+from netwright.automl.search_budget import SearchBudget
 from netwright.automl.supernet_warnings import supernet_doubts
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.evaluators.one_shot.supernet_search import SupernetSearch
 from netwright.oneshot.gradient.relaxations import DrNAS
-from netwright.oneshot.gradient.settings import Gradient
-from netwright.oneshot.safeguards import Honesty
-from netwright.oneshot.single_path.samplers import ByPolicy
-from netwright.oneshot.single_path.settings import SinglePath
-from netwright.oneshot.single_path.training import Sampled
+from netwright.oneshot.gradient.settings import DifferentiableNAS
+from netwright.oneshot.safeguards import SupernetSafeguards
+from netwright.oneshot.single_path.samplers import PolicySampler
+from netwright.oneshot.single_path.settings import SinglePathNAS
+from netwright.oneshot.single_path.training import SampledPathTraining
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforcement.policy_gradient import Reinforce
@@ -32,13 +32,17 @@ from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
-QUICK = Honesty(networks=4, epochs=1)
-DRNAS = OneShot(Gradient(DrNAS(), epochs=2, honesty=QUICK), candidates=3, then=RandomSearch())
+QUICK = SupernetSafeguards(n_ranking_networks=4, ranking_epochs=1)
+DRNAS = OneShot(
+    DifferentiableNAS(DrNAS(), epochs=2, safeguards=QUICK), n_candidates=3, then=RandomSearch()
+)
 SPOS = OneShot(
-    SinglePath(Sampled(epochs=2), evaluations=6, honesty=QUICK), candidates=3, then=RandomSearch()
+    SinglePathNAS(SampledPathTraining(epochs=2), evaluations=6, safeguards=QUICK),
+    n_candidates=3,
+    then=RandomSearch(),
 )
 ENAS = OneShot(
-    SinglePath(Sampled(ByPolicy(), epochs=2), evaluations=6, honesty=QUICK), candidates=3,
+    SinglePathNAS(SampledPathTraining(PolicySampler(), epochs=2), evaluations=6, safeguards=QUICK), n_candidates=3,
     search=Reinforce(), then=RandomSearch(),
 )  # fmt: skip
 
@@ -51,12 +55,12 @@ def table(rows: int = 90, **columns: Any) -> Task:
     return task({**found, "c": rng.choice(["x", "y", "z"], rows), **columns}, y)
 
 
-def search(found: Task, run: Path, strategy: Any = DRNAS, trials: int = 5) -> Outcome:
-    effort = Effort(None, trials, workers=1)
+def search(found: Task, run: Path, strategy: Any = DRNAS, trials: int = 5) -> FitResult:
+    effort = SearchBudget(None, trials, workers=1)
     return fit(found, Goal(), effort, Method(strategy), run=run, executor=InProcess())
 
 
-def of_supernet(outcome: Outcome) -> list[Trial]:
+def of_supernet(outcome: FitResult) -> list[Trial]:
     return [one for one in outcome.study.trials if one.proposal.origin.startswith(SUPERNET)]
 
 
@@ -71,12 +75,12 @@ def test_a_supernet_of_a_table_is_trained_and_its_networks_are_named(
     rows = {row.trial: row.what for row in outcome.leaderboard()}
     assert all(rows[trial.id].startswith("supernet: ") for trial in trials)
     assert rows[1].startswith("baseline: ")
-    assert not any("did not finish" in one or "nothing" in one for one in outcome.doubts)
+    assert not any("did not finish" in one or "nothing" in one for one in outcome.warnings)
     own = outcome.best.proposal.origin.startswith(SUPERNET)
-    assert own != any("The model delivered is the baseline" in one for one in outcome.doubts)
+    assert own != any("The model delivered is the baseline" in one for one in outcome.warnings)
     again = search(table(), tmp_path / "run", strategy)
-    assert again.already
-    assert again.doubts == outcome.doubts
+    assert again.already_finished
+    assert again.warnings == outcome.warnings
 
 
 def test_what_a_supernet_holds_is_as_in_the_baseline(tmp_path: Path) -> None:
@@ -104,7 +108,7 @@ def test_trials_that_end_before_the_supernet_are_said(tmp_path: Path) -> None:
     outcome = search(table(), tmp_path / "run", trials=1)
     assert [one.proposal.origin for one in outcome.study.trials] == [BASELINE]
     sentence = "No supernet was trained: the search was over before. Give it more time or trials."
-    assert sentence in outcome.doubts
+    assert sentence in outcome.warnings
 
 
 def test_a_supernet_that_fails_is_said_with_its_reason(
@@ -117,15 +121,15 @@ def test_a_supernet_that_fails_is_said_with_its_reason(
     outcome = search(table(), tmp_path / "run", trials=2)
     assert not of_supernet(outcome)
     reason = "The supernet came to nothing: ValueError: the code is at fault"
-    assert any(one.startswith(reason) for one in outcome.doubts)
+    assert any(one.startswith(reason) for one in outcome.warnings)
 
 
 def test_epochs_that_there_was_no_time_for_are_said(tmp_path: Path) -> None:
-    endless = replace(DRNAS, method=Gradient(DrNAS(), epochs=10**6, honesty=QUICK))
+    endless = replace(DRNAS, method=DifferentiableNAS(DrNAS(), epochs=10**6, safeguards=QUICK))
     found = table()
-    effort = Effort(8, workers=1)
+    effort = SearchBudget(8, workers=1)
     outcome = fit(found, Goal(), effort, Method(endless), run=tmp_path, executor=InProcess())
-    assert any("of 1000000 epochs: its share of the time was over." in s for s in outcome.doubts)
+    assert any("of 1000000 epochs: its share of the time was over." in s for s in outcome.warnings)
 
 
 def test_networks_of_a_supernet_that_cannot_be_trained_are_said(
@@ -203,5 +207,5 @@ def test_odd_tables_are_searched_by_shared_weights(
     columns, target = ODD[name]
     outcome = search(task(columns, target), tmp_path / "run", strategy, trials=3)
     assert [one.status for one in of_supernet(outcome)] == [Status.DONE] * 2
-    assert not any("came to nothing" in sentence for sentence in outcome.doubts)
+    assert not any("came to nothing" in sentence for sentence in outcome.warnings)
     assert len(outcome.model.predict(columns)) == len(target)

@@ -8,23 +8,23 @@ from itertools import pairwise
 
 import pytest
 
-from netwright.automl import time_sharing
-from netwright.automl.task_metadata import Brief
-from netwright.automl.time_sharing import n_folds, search_seconds, time_budget
+from netwright.automl import time_allocation
+from netwright.automl.task_metadata import TaskMetadata
+from netwright.automl.time_allocation import n_folds, search_seconds, time_budget
 from netwright.trials.time_budget import TimeBudget
 
-SMALL = Brief("binary", 500, columns=10, classes=2)
-TABLE = Brief("binary", 1_000, columns=20, classes=2)
-IMAGES = Brief("multiclass", 5_000, image=(32, 32, 3), classes=10)
+SMALL = TaskMetadata("binary", 500, columns=10, classes=2)
+TABLE = TaskMetadata("binary", 1_000, columns=20, classes=2)
+IMAGES = TaskMetadata("multiclass", 5_000, image=(32, 32, 3), classes=10)
 
 
 def rows_of_table() -> list[list[float]]:
     """The figures of the module's docstring."""
-    lines = (line.split() for line in (time_sharing.__doc__ or "").splitlines())
+    lines = (line.split() for line in (time_allocation.__doc__ or "").splitlines())
     return [[float(word) for word in line] for line in lines if line and line[0].isdigit()]
 
 
-def shared(brief: Brief, seconds: float) -> tuple[int, TimeBudget]:
+def shared(brief: TaskMetadata, seconds: float) -> tuple[int, TimeBudget]:
     folds = n_folds(seconds, 2, brief) if brief.columns else 0
     return folds, time_budget(seconds, 2, replace(brief, folds=folds))
 
@@ -47,7 +47,7 @@ def test_the_table_is_of_four_times() -> None:
 
 @pytest.mark.parametrize("seconds", [5, 10, 60, 300, 3600])
 @pytest.mark.parametrize("brief", [TABLE, IMAGES, replace(TABLE, columns=5_000)])
-def test_no_part_is_larger_than_the_whole(brief: Brief, seconds: float) -> None:
+def test_no_part_is_larger_than_the_whole(brief: TaskMetadata, seconds: float) -> None:
     _, budget = shared(brief, seconds)
     assert budget.search + budget.reserve == pytest.approx(seconds)
     assert 0 < budget.trial <= budget.search
@@ -73,7 +73,7 @@ def test_folds_are_as_many_as_the_time_allows() -> None:
     assert n_folds(10**6, 2, replace(SMALL, rows=10**6)) == 1
 
 
-def within(brief: Brief, search: float) -> TimeBudget:
+def within(brief: TaskMetadata, search: float) -> TimeBudget:
     """The budget whose search takes so many seconds, workers started."""
     return time_budget((4 + search + 6) / 0.96, 2, brief)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 
@@ -35,12 +35,12 @@ def write(folder: Path) -> Path:
 
 def make(file: Path, repetition: str = "mean") -> TableBenchmark:
     full = {
-        "accuracy": Measured.of("valid", "valid_2"), "test_accuracy": Measured.of("test"),
-        "latency": Measured.of("ms"), "train_seconds": Measured.of("seconds"),
+        "accuracy": MetricColumns.of("valid", "valid_2"), "test_accuracy": MetricColumns.of("test"),
+        "latency": MetricColumns.of("ms"), "train_seconds": MetricColumns.of("seconds"),
     }  # fmt: skip
     short = {
-        "accuracy": Measured.of("short"), "latency": Measured.of("ms"),
-        "train_seconds": Measured.of("short_seconds"),
+        "accuracy": MetricColumns.of("short"), "latency": MetricColumns.of("ms"),
+        "train_seconds": MetricColumns.of("short_seconds"),
     }  # fmt: skip
-    decisions = {name: Decided(name) for name in "abc"}
+    decisions = {name: DecisionColumn(name) for name in "abc"}
     return TableBenchmark(SPACE, file, decisions, {0.25: short, 1.0: full}, repetition)  # type: ignore[arg-type]

@@ -11,13 +11,13 @@ import pytest
 from table_scripts import script
 
 from netwright.automl import open_search
-from netwright.automl.effort import Effort
 from netwright.automl.export import delivery
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
+from netwright.automl.search_budget import SearchBudget
 from netwright.automl.tabular import families
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import ENSEMBLE
@@ -52,7 +52,7 @@ def mixed() -> Task:
 
 def search(found: Task, run: Path, *only: str) -> Any:
     method = Method(families=only or ("lightgbm", "linear"))
-    return fit(found, Goal(), Effort(trials=3), method, run=run, executor=InProcess())
+    return fit(found, Goal(), SearchBudget(trials=3), method, run=run, executor=InProcess())
 
 
 def origins(outcome: Any) -> set[str]:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.bench.peers import PEERS, missing, peer
-from netwright.bench.protocol import Protocol
+from netwright.bench.peers import PEERS, missing_packages, peer
 from netwright.bench.runner import Comparison, compare
+from netwright.bench.settings import ComparisonSettings
 from netwright.errors import InputError, MissingExtra
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Problem
@@ -78,7 +78,7 @@ def test_limits_are_refused(name: str) -> None:
 
 def test_it_runs_beside_ours(name: str, table: TableBenchmark, tmp_path: Path) -> None:
     accuracy = Objective("accuracy", "max")
-    terms = Protocol((accuracy,), (accuracy,), evaluations=12)
+    terms = ComparisonSettings((accuracy,), (accuracy,), evaluations=12)
     algorithm = peer(name, 12)
     runs = compare(
         Comparison(table, {name: algorithm}, terms, range(2)), tmp_path, executor=InProcess()
@@ -111,4 +111,4 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingExtra, match=r"pip install 'netwright\[peers\]'"):
         peer("smac", 10)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pymoo" else name)
-    assert missing() == ["pymoo"]
+    assert missing_packages() == ["pymoo"]

@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from netwright.bench.plot import _regret, _spread, draw
-from netwright.bench.protocol import Protocol
-from netwright.bench.statistics import Reached
-from netwright.bench.summary import Curve, Result, Summary
+from netwright.bench.plot import _regret, _spread, plot_regret
+from netwright.bench.settings import ComparisonSettings
+from netwright.bench.statistics import TimeToTarget
+from netwright.bench.summary import Curve, StrategySummary, Summary
 from netwright.errors import MissingExtra
 from netwright.trials.objective import Objective
 
@@ -27,21 +27,23 @@ def summary(names: int, touching: bool = False) -> Summary:
         if touching and i == 0:
             mean[20:] = 0.9
         curves[f"name{i}"] = Curve(grid, mean, mean - 0.01, np.minimum(mean + 0.01, 0.9))
-        optimum = Reached(0, np.inf, np.inf, np.inf)
-        results.append(Result(f"name{i}", 3, *[0.5] * 6, None, np.inf, optimum, 1.0, 1.0, 0.0, 40))
-    terms = Protocol((ACCURACY,), (ACCURACY,), evaluations=40)
+        optimum = TimeToTarget(0, np.inf, np.inf, np.inf)
+        results.append(
+            StrategySummary(f"name{i}", 3, *[0.5] * 6, None, np.inf, optimum, 1.0, 1.0, 0.0, 40)
+        )
+    terms = ComparisonSettings((ACCURACY,), (ACCURACY,), evaluations=40)
     return Summary(terms, 0.9, "name0", results, curves)
 
 
 @pytest.mark.parametrize(("names", "touching"), [(1, False), (3, True), (20, False)])
 def test_every_strategy_is_drawn_and_named(tmp_path: Path, names: int, touching: bool) -> None:
     pytest.importorskip("matplotlib")
-    draw(summary(names, touching), tmp_path / "a.svg", "a title")
+    plot_regret(summary(names, touching), tmp_path / "a.svg", "a title")
     text = (tmp_path / "a.svg").read_text()
     ElementTree.fromstring(text)
     for i in range(names):
         assert f"<!-- name{i} -->" in text
-    draw(summary(names, touching), tmp_path / "a.png", "a title")
+    plot_regret(summary(names, touching), tmp_path / "a.png", "a title")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
@@ -50,7 +52,7 @@ def test_without_matplotlib_the_sentence_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r"pip install 'netwright\[plots\]'"):
-        draw(summary(2), tmp_path / "a.svg", "a title")
+        plot_regret(summary(2), tmp_path / "a.svg", "a title")
 
 
 @pytest.mark.parametrize("places", [[0.5] * 9, [0.99, 1.0, 0.98, 0.1], [0.0, 0.01, 0.02], []])
@@ -64,10 +66,10 @@ def test_names_are_spread_in_order(places: list[float]) -> None:
 
 
 def drawn(curve: Curve, file: Path) -> str:
-    optimum = Reached(0, np.inf, np.inf, np.inf)
-    results = [Result("one", 3, *[0.5] * 6, None, np.inf, optimum, 1.0, 1.0, 0.0, 40)]
-    terms = Protocol((ACCURACY,), (ACCURACY,), clock=40.0)
-    draw(Summary(terms, 0.9, "one", results, {"one": curve}), file, "a title")
+    optimum = TimeToTarget(0, np.inf, np.inf, np.inf)
+    results = [StrategySummary("one", 3, *[0.5] * 6, None, np.inf, optimum, 1.0, 1.0, 0.0, 40)]
+    terms = ComparisonSettings((ACCURACY,), (ACCURACY,), clock=40.0)
+    plot_regret(Summary(terms, 0.9, "one", results, {"one": curve}), file, "a title")
     return file.read_text()
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from bench_table import frame, make, write
 
-from netwright.bench.protocol import Judge, Protocol, objective_of
-from netwright.bench.race import Step, problem_of, race
+from netwright.bench.settings import ComparisonSettings, TableOracle, parse_objective
+from netwright.bench.single_run import Evaluation, make_problem, run_strategy
 from netwright.errors import InputError
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Problem
@@ -27,9 +27,9 @@ ACCURACY, TEST = Objective("accuracy", "max"), Objective("test_accuracy", "max")
 LATENCY = Objective("latency", "min")
 
 
-def protocol(**terms: Any) -> Protocol:
+def protocol(**terms: Any) -> ComparisonSettings:
     given = {"search": (ACCURACY,), "report": (TEST,), "evaluations": 27} | terms
-    return Protocol(**given)
+    return ComparisonSettings(**given)
 
 
 class Listed:
@@ -55,11 +55,13 @@ class Listed:
         self.told.append(trial)
 
 
-def run(table: TableBenchmark, terms: Protocol, *proposals: Any, seed: int = 0) -> list[Step]:
-    return list(race(Listed(*proposals), Judge(table, terms), seed))
+def run(
+    table: TableBenchmark, terms: ComparisonSettings, *proposals: Any, seed: int = 0
+) -> list[Evaluation]:
+    return list(run_strategy(Listed(*proposals), TableOracle(table, terms), seed))
 
 
-def reported(steps: Sequence[Step]) -> list[float]:
+def reported(steps: Sequence[Evaluation]) -> list[float]:
     return [step.reported for step in steps]
 
 
@@ -73,12 +75,12 @@ def test_the_incumbent_is_chosen_on_validation_alone(table: TableBenchmark) -> N
 
 
 def test_a_search_of_everything_finds_the_optimum(table: TableBenchmark) -> None:
-    judge = Judge(table, protocol())
-    steps = list(race(RandomSearch(), judge, 3))
+    judge = TableOracle(table, protocol())
+    steps = list(run_strategy(RandomSearch(), judge, 3))
     assert len(steps) == 27
     assert judge.optimum == pytest.approx(frame()["test"].max())
     first = next(i for i, step in enumerate(steps) if step.reached)
-    assert steps[first].metrics["accuracy"] == pytest.approx(table.column("accuracy").max())
+    assert steps[first].metrics["accuracy"] == pytest.approx(table.mean_metric("accuracy").max())
     assert [step.reached for step in steps] == [i >= first for i in range(27)]
     assert not any(step.repeated for step in steps)
 
@@ -99,7 +101,7 @@ def test_the_highest_fidelity_seen_decides_the_incumbent(table: TableBenchmark) 
 
 def test_everything_at_one_fidelity_is_a_problem_of_one(table: TableBenchmark) -> None:
     listed = Listed(((2, 1, 2), 1.0), ((2, 2, 2), 1.0))
-    steps = list(race(listed, Judge(table, protocol(fidelity=0.25)), 0))
+    steps = list(run_strategy(listed, TableOracle(table, protocol(fidelity=0.25)), 0))
     assert listed.problem is not None
     assert listed.problem.fidelities == (1.0,)
     assert [step.fidelity for step in steps] == [0.25, 0.25]
@@ -118,10 +120,10 @@ def test_what_would_end_after_the_clock_does_not_count(table: TableBenchmark) ->
 
 
 def test_a_run_is_a_function_of_its_seed(table: TableBenchmark) -> None:
-    judge = Judge(table, protocol(evaluations=20))
+    judge = TableOracle(table, protocol(evaluations=20))
 
     def found(seed: int) -> list[Any]:
-        steps = race(RegularizedEvolution(population=5), judge, seed)
+        steps = run_strategy(RegularizedEvolution(population=5), judge, seed)
         return [(step.metrics, step.reported, step.reached) for step in steps]
 
     assert found(4) == found(4)
@@ -129,10 +131,10 @@ def test_a_run_is_a_function_of_its_seed(table: TableBenchmark) -> None:
 
 
 def test_strategies_that_begin_alike_begin_with_the_same_candidates(table: TableBenchmark) -> None:
-    judge = Judge(table, protocol(evaluations=5))
+    judge = TableOracle(table, protocol(evaluations=5))
     one, other = (
-        [step.metrics for step in race(algorithm, judge, 7)]
-        for algorithm in (RandomSearch(), RegularizedEvolution(population=5, sample=2))
+        [step.metrics for step in run_strategy(algorithm, judge, 7)]
+        for algorithm in (RandomSearch(), RegularizedEvolution(population=5, tournament_size=2))
     )
     assert one == other
 
@@ -151,7 +153,7 @@ def test_what_is_not_in_the_table_is_infeasible_and_counts(tmp_path: Path) -> No
     file = tmp_path / "table.csv"
     frame().query("a < 2").to_csv(file, index=False)
     listed = Listed(((2, 0, 0), 1.0), ((1, 0, 0), 1.0))
-    steps = list(race(listed, Judge(make(file), protocol()), 0))
+    steps = list(run_strategy(listed, TableOracle(make(file), protocol()), 0))
     assert [step.cost for step in steps] == [1, 2]
     assert math.isnan(steps[0].reported)
     assert listed.told[1].status is Status.INFEASIBLE
@@ -159,7 +161,7 @@ def test_what_is_not_in_the_table_is_infeasible_and_counts(tmp_path: Path) -> No
 
 def test_limits_bind_the_incumbent_and_the_optimum(table: TableBenchmark) -> None:
     terms = protocol(limits=(Limit("latency", at_most=2.0),))
-    judge = Judge(table, terms)
+    judge = TableOracle(table, terms)
     allowed = frame().query("ms <= 2")
     assert judge.optimum == pytest.approx(allowed["test"].max())
     steps = run(
@@ -172,10 +174,10 @@ def test_limits_bind_the_incumbent_and_the_optimum(table: TableBenchmark) -> Non
 
 def test_the_whole_table_has_all_of_its_hypervolume(table: TableBenchmark) -> None:
     terms = protocol(search=(ACCURACY, LATENCY), report=(TEST, LATENCY))
-    steps = list(race(RandomSearch(), Judge(table, terms), 0))
+    steps = list(run_strategy(RandomSearch(), TableOracle(table, terms), 0))
     assert all(a <= b + 1e-12 for a, b in zip(reported(steps), reported(steps)[1:], strict=False))
     same = protocol(search=(TEST, LATENCY), report=(TEST, LATENCY))
-    steps = list(race(RandomSearch(), Judge(table, same), 0))
+    steps = list(run_strategy(RandomSearch(), TableOracle(table, same), 0))
     assert steps[-1].reported == pytest.approx(1.0)
     assert steps[-1].reached
     assert 0 < steps[2].reported < 1
@@ -185,13 +187,13 @@ def test_the_hypervolume_is_bounded_by_the_references(table: TableBenchmark) -> 
     terms = protocol(
         search=(TEST, LATENCY), report=(TEST, LATENCY), references={"latency": 3.0, "test_accuracy": 0.5}
     )  # fmt: skip
-    judge = Judge(table, terms)
+    judge = TableOracle(table, terms)
     one = run(table, terms, ((1, 0, 0), 1.0))  # test .59, 2 ms
     front = {1.0: 0.53 - 0.002, 1.5: 0.58 - 0.002, 2.0: 0.63 - 0.002, 2.5: 0.68 - 0.001}
     whole = sum(0.5 * (accuracy - 0.5) for accuracy in front.values())
     assert one[0].reported == pytest.approx((0.59 - 0.5) * 1.0 / whole)
     assert judge.references == {"test_accuracy": 0.5, "latency": 3.0}
-    plain = Judge(table, protocol(search=(TEST, LATENCY), report=(TEST, LATENCY)))
+    plain = TableOracle(table, protocol(search=(TEST, LATENCY), report=(TEST, LATENCY)))
     assert plain.references["latency"] == pytest.approx(np.quantile(frame()["ms"], 0.98))
 
 
@@ -211,7 +213,7 @@ def test_what_the_table_lacks_is_said(
     table: TableBenchmark, terms: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):
-        _ = Judge(table, protocol(**terms)).optimum
+        _ = TableOracle(table, protocol(**terms)).optimum
 
 
 def test_terms_that_do_not_fit_are_refused() -> None:
@@ -227,15 +229,15 @@ def test_terms_that_do_not_fit_are_refused() -> None:
 
 
 def test_metrics_have_directions() -> None:
-    assert objective_of("latency") == LATENCY
-    assert objective_of("test_accuracy") == TEST
-    assert objective_of("error:min") == Objective("error", "min")
+    assert parse_objective("latency") == LATENCY
+    assert parse_objective("test_accuracy") == TEST
+    assert parse_objective("error:min") == Objective("error", "min")
     with pytest.raises(InputError, match="say which way is better: eror:max or eror:min"):
-        objective_of("eror")
+        parse_objective("eror")
 
 
 def test_strategies_are_told_of_the_fidelities_and_the_knowledge(table: TableBenchmark) -> None:
-    problem = problem_of(Judge(table, protocol()))
+    problem = make_problem(TableOracle(table, protocol()))
     assert problem.fidelities == (0.25, 1.0)
     assert problem.knowledge.metrics(table.space.default()) == {}
 
@@ -252,7 +254,7 @@ def test_a_front_is_found_by_what_is_searched(table: TableBenchmark) -> None:
     terms = protocol(
         search=(ACCURACY, LATENCY), report=(TEST, LATENCY), references={"latency": 5.0}
     )
-    steps = list(race(RandomSearch(), Judge(table, terms), 0))
+    steps = list(run_strategy(RandomSearch(), TableOracle(table, terms), 0))
     assert steps[-1].reported < 1  # the best on validation is not the best in the test
     assert steps[-1].reached
     (first, *_) = (i for i, step in enumerate(steps) if step.reached)
@@ -266,32 +268,32 @@ def test_a_bound_that_nothing_searched_is_within_is_only_for_the_report(
     table: TableBenchmark,
 ) -> None:
     both = {"search": (ACCURACY, LATENCY), "report": (TEST, LATENCY), "fidelity": 0.25}
-    judge = Judge(table, protocol(**both, references={"test_accuracy": 0.75}))
-    assert table.column("accuracy", 0.25).max() < 0.75
+    judge = TableOracle(table, protocol(**both, references={"test_accuracy": 0.75}))
+    assert table.mean_metric("accuracy", 0.25).max() < 0.75
     judge.check()
-    assert list(race(RandomSearch(), judge, 0))[-1].reached
+    assert list(run_strategy(RandomSearch(), judge, 0))[-1].reached
 
 
 def test_a_metric_that_nobody_asks_for_may_be_missing(tmp_path: Path) -> None:
     holed = without(tmp_path, "ms", "a == 2 and b == 2 and c == 2")
     steps = run(holed, protocol(report=(ACCURACY,)), ((2, 2, 2), 1.0))
     assert steps[0].reached
-    assert steps[0].reported == Judge(holed, protocol(report=(ACCURACY,))).optimum
+    assert steps[0].reported == TableOracle(holed, protocol(report=(ACCURACY,))).optimum
 
 
 def test_the_best_is_one_that_can_be_evaluated(tmp_path: Path) -> None:
     holed = without(tmp_path, "ms", "a == 2 and b == 2")
     limited = protocol(report=(ACCURACY,), limits=(Limit("latency", at_most=9.0),))
-    judge = Judge(holed, limited)
+    judge = TableOracle(holed, limited)
     best = frame().query("a < 2 or b < 2")["valid"].max() + 0.002
     assert (-judge.target, judge.optimum) == pytest.approx((best, best))
-    assert list(race(RandomSearch(), judge, 0))[-1].reached
+    assert list(run_strategy(RandomSearch(), judge, 0))[-1].reached
     far = frame().assign(a=lambda rows: rows["a"].replace(2, 7))  # of no candidate
     far.to_csv(tmp_path / "far.csv", index=False)
-    judge = Judge(make(tmp_path / "far.csv"), protocol())
+    judge = TableOracle(make(tmp_path / "far.csv"), protocol())
     assert judge.optimum == pytest.approx(frame().query("a < 2")["test"].max())
     with pytest.raises(InputError, match=r"holed\.csv must be a table with latency of some cand"):
-        Judge(without(tmp_path, "ms", "a < 3"), protocol(report=(LATENCY,))).check()
+        TableOracle(without(tmp_path, "ms", "a < 3"), protocol(report=(LATENCY,))).check()
 
 
 def test_an_incumbent_that_the_report_lacks_is_left_out_of_the_front(tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ def test_an_incumbent_that_the_report_lacks_is_left_out_of_the_front(tmp_path: P
 
 def test_a_fidelity_without_what_is_searched_is_not_offered(table: TableBenchmark) -> None:
     listed = Listed(((2, 1, 2), 0.25))
-    (step,) = race(listed, Judge(table, protocol(search=(TEST,))), 0)
+    (step,) = run_strategy(listed, TableOracle(table, protocol(search=(TEST,))), 0)
     assert listed.problem is not None
     assert listed.problem.fidelities == (1.0,)
     assert (step.fidelity, step.cost) == (1, 1)
@@ -331,5 +333,7 @@ def test_terms_that_mean_nothing_are_refused(terms: dict[str, Any], sentence: st
 
 
 def test_metrics_may_be_given_by_name() -> None:
-    assert Protocol(("accuracy",), ["test_accuracy"], evaluations=27) == protocol()  # type: ignore[arg-type]
-    assert Protocol("error:min", "error:min", evaluations=2).search == (Objective("error", "min"),)  # type: ignore[arg-type]
+    assert ComparisonSettings(("accuracy",), ["test_accuracy"], evaluations=27) == protocol()  # type: ignore[arg-type]
+    assert ComparisonSettings("error:min", "error:min", evaluations=2).search == (
+        Objective("error", "min"),
+    )  # type: ignore[arg-type]

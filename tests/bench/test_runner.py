@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from bench_table import frame
 
-from netwright.bench.files import default_folder
-from netwright.bench.protocol import Judge, Protocol
+from netwright.bench.comparison_folder import default_folder
 from netwright.bench.runner import Comparison, compare
-from netwright.bench.summary import Summary, grid_of, strategies_in, summarise
+from netwright.bench.settings import ComparisonSettings, TableOracle
+from netwright.bench.summary import Summary, completed_strategies, curve_grid, summarise
 from netwright.errors import InputError, RunError
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.interfaces.strategy import Algorithm, Problem, Strategy
@@ -29,10 +29,10 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
 
 ACCURACY, TEST = Objective("accuracy", "max"), Objective("test_accuracy", "max")
-TERMS = Protocol((ACCURACY,), (TEST,), evaluations=15)
+TERMS = ComparisonSettings((ACCURACY,), (TEST,), evaluations=15)
 ENTRANTS: Mapping[str, Algorithm] = {
     "random": RandomSearch(),
-    "evolution": RegularizedEvolution(population=4, sample=2),
+    "evolution": RegularizedEvolution(population=4, tournament_size=2),
 }
 
 
@@ -52,7 +52,7 @@ def test_every_evaluation_has_a_row(table: TableBenchmark, tmp_path: Path) -> No
     heard: list[tuple[int, int]] = []
     runs = compare(
         comparison(table), tmp_path / "new", executor=InProcess(),
-        watch=lambda done, of: heard.append((done, of)),
+        on_progress=lambda done, of: heard.append((done, of)),
     )  # fmt: skip
     found = pd.read_csv(runs.file)
     assert len(found) == 2 * 5 * 15
@@ -60,7 +60,7 @@ def test_every_evaluation_has_a_row(table: TableBenchmark, tmp_path: Path) -> No
     assert (found["overhead_ms"] > 0).all()
     assert heard[0] == (0, 10)
     assert heard[-1] == (10, 10)
-    assert set(found["search_accuracy"].round(6)) <= set(table.column("accuracy").round(6))
+    assert set(found["search_accuracy"].round(6)) <= set(table.mean_metric("accuracy").round(6))
     assert {one.name for one in (tmp_path / "new").iterdir()} == {"runs.csv", "protocol.json"}
 
 
@@ -76,7 +76,7 @@ def test_stopped_after_any_run_it_goes_on_to_the_same_end(
 
         folder = tmp_path / f"cut-{cut}"
         with pytest.raises(Stop):
-            compare(comparison(table), folder, executor=InProcess(), watch=stop)
+            compare(comparison(table), folder, executor=InProcess(), on_progress=stop)
         assert len(read(folder / "runs.csv")) == cut * 15
         runs = compare(comparison(table), folder, executor=InProcess())
         pd.testing.assert_frame_equal(read(runs.file), whole)
@@ -95,7 +95,9 @@ def test_what_a_kill_leaves_behind_is_taken_in_or_thrown_away(
     (tmp_path / "parts" / "aa-2.writing").write_text(lines[30][:20])
     whole.write_text(head + "".join(lines[15:30] + lines[45:]))
     heard: list[int] = []
-    compare(comparison(table), tmp_path, executor=InProcess(), watch=lambda d, of: heard.append(d))
+    compare(
+        comparison(table), tmp_path, executor=InProcess(), on_progress=lambda d, of: heard.append(d)
+    )
     assert heard[0] == 9
     assert read(whole).equals(read_text(tmp_path, text))
 
@@ -120,11 +122,11 @@ def test_more_seeds_and_strategies_join_and_fresh_forgets_its_own(
     def watch(done: int, of: int) -> None:
         heard.append(done)
 
-    compare(comparison(table, 4), tmp_path, executor=InProcess(), watch=watch)
+    compare(comparison(table, 4), tmp_path, executor=InProcess(), on_progress=watch)
     assert heard[0] == 4
     only = Comparison(table, {"random": RandomSearch()}, TERMS, range(3))
     heard.clear()
-    file = compare(only, tmp_path, executor=InProcess(), watch=watch, fresh=True).file
+    file = compare(only, tmp_path, executor=InProcess(), on_progress=watch, fresh=True).file
     assert heard[0] == 0
     assert pd.read_csv(file).groupby("strategy")["seed"].nunique().to_dict() == {
         "evolution": 4,
@@ -191,21 +193,23 @@ class First:
 def summary(table: TableBenchmark, folder: Path, **entrants: Algorithm) -> Summary:
     whole = Comparison(table, {**ENTRANTS, **entrants}, TERMS, range(8))
     runs = compare(whole, folder, executor=InProcess())
-    return summarise(runs.file, Judge(table, TERMS), [*whole.entrants], range(8))
+    return summarise(runs.file, TableOracle(table, TERMS), [*whole.algorithms], range(8))
 
 
 def test_a_summary_says_how_everyone_did(table: TableBenchmark, tmp_path: Path) -> None:
     found = summary(table, tmp_path, first=First)  # type: ignore[arg-type]  # it proposes a list
     assert found.reference == "random"
     assert found.optimum == pytest.approx(frame()["test"].max())
-    by_name = {one.strategy: one for one in found.results}
+    by_name = {one.strategy: one for one in found.strategies}
     assert by_name["random"].p is None
     first = by_name["first"]
     assert (first.optimum.share, first.optimum.expected, first.optimum.p90) == (1, 1, 1)
     assert first.mean == pytest.approx(0.6)  # the first is best there, whatever comes after
     assert first.regret == pytest.approx(found.optimum - 0.6)
     assert (first.low, first.high) == pytest.approx((0.6, 0.6))
-    assert [one.regret for one in found.results] == sorted(one.regret for one in found.results)
+    assert [one.regret for one in found.strategies] == sorted(
+        one.regret for one in found.strategies
+    )
     random = by_name["random"]
     assert random.low <= random.mean <= random.high
     assert random.matches <= 15
@@ -222,17 +226,17 @@ def test_a_run_without_an_incumbent_counts_as_the_worst(
     terms = replace(TERMS, evaluations=3, limits=(Limit("latency", at_most=1.0),))
     whole = Comparison(table, {"random": RandomSearch()}, terms, range(6))
     runs = compare(whole, tmp_path, executor=InProcess())
-    found = summarise(runs.file, Judge(table, terms), ["random"], range(6))
+    found = summarise(runs.file, TableOracle(table, terms), ["random"], range(6))
     last = pd.read_csv(runs.file).query("evaluation == 3")["reported"]
     assert last.isna().any()
-    assert found.results[0].mean == pytest.approx(last.fillna(frame()["test"].min()).mean())
+    assert found.strategies[0].mean == pytest.approx(last.fillna(frame()["test"].min()).mean())
 
 
 def test_the_grid_of_a_clock_is_even() -> None:
-    grid = grid_of(Protocol((ACCURACY,), (TEST,), clock=1000))
+    grid = curve_grid(ComparisonSettings((ACCURACY,), (TEST,), clock=1000))
     assert grid[-1] == 1000
     assert np.allclose(np.diff(grid), 5)
-    assert grid_of(replace(TERMS, evaluations=2.5)).tolist() == [1, 2, 2.5]
+    assert curve_grid(replace(TERMS, evaluations=2.5)).tolist() == [1, 2, 2.5]
 
 
 def test_the_grid_follows_what_was_spent_and_not_the_budget(
@@ -240,10 +244,10 @@ def test_the_grid_follows_what_was_spent_and_not_the_budget(
 ) -> None:
     long = replace(TERMS, evaluations=1e9)  # the table has 27
     runs = compare(Comparison(table, {"random": RandomSearch()}, long, [3]), tmp_path / "a")
-    found = summarise(runs.file, Judge(table, long), ["random"], [3])
+    found = summarise(runs.file, TableOracle(table, long), ["random"], [3])
     assert found.curves["random"].grid.tolist() == [*range(1, 28), 1e9]
-    assert grid_of(long, 2.25).tolist() == [1, 2, 3, 1e9]
-    assert grid_of(TERMS, 15).tolist() == grid_of(TERMS).tolist()
+    assert curve_grid(long, 2.25).tolist() == [1, 2, 3, 1e9]
+    assert curve_grid(TERMS, 15).tolist() == curve_grid(TERMS).tolist()
 
 
 def test_a_changed_file_is_noticed_inside_a_composition(
@@ -292,8 +296,8 @@ def test_what_is_wrong_in_python_is_one_sentence(table: TableBenchmark, tmp_path
     a_class = Comparison(table, {"evolution": RegularizedEvolution}, TERMS, np.arange(2))  # type: ignore[dict-item,arg-type]
     runs = compare(a_class, str(tmp_path / "a"), executor=InProcess())
     assert not runs.failures
-    judge = Judge(table, TERMS)
-    assert summarise(str(runs.file), judge, ["evolution"], [0, 1]).results[0].seeds == 2
+    judge = TableOracle(table, TERMS)
+    assert summarise(str(runs.file), judge, ["evolution"], [0, 1]).strategies[0].seeds == 2
     for names, seeds, sentence in (
         (["evolution"], [0, 7], "got none of evolution with seed 7"),
         (["other"], [0], "got none of other with seed 0"),
@@ -316,7 +320,7 @@ def test_several_fidelities_are_missed_in_one_sentence(
         folder = tmp_path / str(terms.fidelity)
         runs = compare(Comparison(table, entrants, terms, [0]), folder, executor=InProcess())
         assert runs.failures == {"asha": f"it tries candidates at several fidelities, and {reason}"}
-        assert strategies_in(runs.file, [0]) == ["random"]
+        assert completed_strategies(runs.file, [0]) == ["random"]
 
 
 def test_the_strategies_of_a_folder_are_those_with_every_seed(
@@ -325,8 +329,8 @@ def test_the_strategies_of_a_folder_are_those_with_every_seed(
     compare(comparison(table, 2), tmp_path, executor=InProcess())
     third = Comparison(table, {"third": RandomSearch()}, TERMS, range(3))
     file = compare(third, tmp_path, executor=InProcess()).file
-    assert strategies_in(file, range(2)) == ["evolution", "random", "third"]
-    assert strategies_in(file, range(3)) == ["third"]
+    assert completed_strategies(file, range(2)) == ["evolution", "random", "third"]
+    assert completed_strategies(file, range(3)) == ["third"]
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "protocol.json"])

@@ -8,7 +8,7 @@ import pytest
 
 from netwright.automl.image import space as image_space
 from netwright.automl.tabular import families
-from netwright.networks.tabular import recipes as tabular
+from netwright.networks.tabular import realmlp_and_tabm as tabular
 
 
 @pytest.fixture(scope="module", autouse=True)

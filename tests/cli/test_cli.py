@@ -235,8 +235,8 @@ def test_a_run_and_its_json_keep_the_notes_on_the_data(
     notes = json.loads(Said(capsys, *tested_on_itself, "--json").out)["notes"]
     assert any(note.startswith("100% of the test rows stand among") for note in notes)
     assert any("id" in note for note in notes)
-    with Store.read(folder / "odd-run") as store:
-        kept = store.identity.notes["data notes"].splitlines()
+    with Store.open_read_only(folder / "odd-run") as store:
+        kept = store.manifest.notes["data notes"].splitlines()
     assert kept
     assert {*kept} <= {*notes}
 

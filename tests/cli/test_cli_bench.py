@@ -270,7 +270,7 @@ def test_long_names_stay_different(capsys: pytest.CaptureFixture[str], folder: P
 
 
 def test_names_are_cut_in_the_middle() -> None:
-    from netwright.cli.bench_screen import cut
+    from netwright.cli.bench_terminal import cut
 
     assert cut("evolution", 9) == "evolution"
     assert cut("halving+evolution", 12) == "halvi..ution"

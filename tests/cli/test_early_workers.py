@@ -58,10 +58,12 @@ def test_a_worker_warms_up_before_it_knows_the_evaluator(sign: Path, tmp_path: P
         executor.start("test_early_workers:leave_a_sign")
         (warm,) = wait_for(sign)  # one less than there will be: the command itself works, too
         executor.open(WhoAmI())
-        executor.submit(1, Job(Proposal(Candidate({})), 0, tmp_path)) if executor.free else None
+        executor.submit(
+            1, Job(Proposal(Candidate({})), 0, tmp_path)
+        ) if executor.free_slots else None
         outcomes = list(executor.poll(20))
         while not outcomes:
-            if executor.free == 2:
+            if executor.free_slots == 2:
                 executor.submit(1, Job(Proposal(Candidate({})), 0, tmp_path))
             outcomes = list(executor.poll(20))
         assert outcomes[0].status is Status.DONE
@@ -77,12 +79,12 @@ def test_workers_that_are_not_needed_end(sign: Path, tmp_path: Path) -> None:
     try:
         executor.start("test_early_workers:leave_a_sign")
         executor.open(WhoAmI(), 1)
-        while not executor.free:
+        while not executor.free_slots:
             executor.poll(20)
         executor.submit(1, Job(Proposal(Candidate({})), 0, tmp_path))
         (outcome,) = executor.poll(20)
         assert outcome.status is Status.DONE
-        assert executor.free <= 1
+        assert executor.free_slots <= 1
     finally:
         executor.close()
 
@@ -92,7 +94,7 @@ def test_a_warm_up_that_fails_is_no_trouble(tmp_path: Path) -> None:
     try:
         executor.start("no_such_module:function")
         executor.open(WhoAmI())
-        while not executor.free:
+        while not executor.free_slots:
             executor.poll(20)
     finally:
         executor.close()

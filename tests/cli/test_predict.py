@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from netwright.cli.predict import for_spreadsheet, predictions, write
-from netwright.data.assemble import task
-from netwright.deploy.onnx import card_of, export
+from netwright.data.make_task import task
+from netwright.deploy.export import export_onnx, make_card
 from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
@@ -61,7 +61,7 @@ def test_names_of_files_that_are_no_text_are_shown(
     found = task(np.arange(20 * 16).reshape(20, 4, 4) % 256, np.arange(20) % 2)
     layers = (Conv(2), GlobalPool(), Linear())
     pipeline = fit(ImagePipeline(Training(layers, epochs=1)), found, seed=0)
-    export(pipeline, card_of(found), tmp_path / "model.onnx")
+    export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
     write(predictions(tmp_path / "model.onnx", str(tmp_path)), None)
     header, row = capsys.readouterr().out.splitlines()
     assert header == "file,prediction,p(0),p(1)"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netwright.cli.screen import ERR, legend, lines, say
+from netwright.cli.terminal import ERR, legend, lines, say
 from netwright.report.tables import Row
 from netwright.trials.objective import Objective
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.data.archives import npz_names, read_npz
-from netwright.data.assemble import task
+from netwright.data.make_task import task
+from netwright.data.npz_files import npz_names, read_npz
 from netwright.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (20, 4, 4), dtype=np.uint8)

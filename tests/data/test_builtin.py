@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from netwright.data.assemble import task
-from netwright.data.builtin import builtin_names
+from netwright.data.builtin_datasets import builtin_names
+from netwright.data.make_task import task
 from netwright.data.task import Images, Table
 
 

@@ -17,10 +17,10 @@ from netwright.data.columns import (
     as_date,
     as_numbers,
     canonical,
-    convert,
+    convert_column,
 )
-from netwright.data.missing import MISSING_MARKS
-from netwright.data.moments import MISSING_DATE
+from netwright.data.datetimes import MISSING_DATE
+from netwright.data.na_values import DEFAULT_NA_VALUES
 from netwright.errors import InputError
 
 DAY = 86_400 * 10**9
@@ -75,7 +75,7 @@ def test_a_whole_column_that_turned_to_floats_keeps_its_categories() -> None:
 def test_missing_words_are_those_of_pandas_and_the_question_mark() -> None:
     from pandas._libs.parsers import STR_NA_VALUES
 
-    assert STR_NA_VALUES | {"?"} == MISSING_MARKS.texts
+    assert STR_NA_VALUES | {"?"} == DEFAULT_NA_VALUES.texts
 
 
 def test_numbers_come_from_numbers_booleans_durations_and_texts() -> None:
@@ -88,8 +88,8 @@ def test_numbers_come_from_numbers_booleans_durations_and_texts() -> None:
 
 def test_a_number_beyond_float32_is_infinite() -> None:
     column = Column("a", "numeric")
-    assert list(convert(column, np.array([1e300, -1e300]))) == [np.inf, -np.inf]
-    assert list(convert(column, [10**400, -(10**400)])) == [np.inf, -np.inf]
+    assert list(convert_column(column, np.array([1e300, -1e300]))) == [np.inf, -np.inf]
+    assert list(convert_column(column, [10**400, -(10**400)])) == [np.inf, -np.inf]
 
 
 @pytest.mark.parametrize("text", ["abc", "1_000", "12 kg", "1,5"])

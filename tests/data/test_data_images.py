@@ -107,7 +107,7 @@ def test_the_range_of_deep_files_is_decided_once(tmp_path: Path) -> None:
     for path, image in zip(paths, values, strict=True):
         Image.fromarray(image).save(path)
     images, notes = read_images(described(*paths))
-    assert (images.format.low, images.format.high) == ((0.0,), (4095.0,))
+    assert (images.pixel_format.low, images.pixel_format.high) == ((0.0,), (4095.0,))
     assert notes == (
         "The pixels of 6 images with more than 8 bits are taken as 0 to 4,095, mapped onto 256 "
         "levels.",
@@ -125,14 +125,14 @@ def test_icons_stay_visible_on_their_background(
     levels: list[int], background: int, name: str, tmp_path: Path
 ) -> None:
     images, notes = read_images(icons(tmp_path, levels * 4))
-    assert images.format.background == background
+    assert images.pixel_format.background == background
     assert all(len(np.unique(image)) > 20 for image in images.pixels)
     assert f"{4 * len(levels)} images have an alpha channel and are laid over {name}." in notes
 
 
 def test_without_alpha_the_corners_decide_the_background(draw: Draw) -> None:
-    assert read_images(described(draw("1.png", 250)))[0].format.background == 255
-    assert read_images(described(draw("2.png", 5)))[0].format.background == 0
+    assert read_images(described(draw("1.png", 250)))[0].pixel_format.background == 255
+    assert read_images(described(draw("2.png", 5)))[0].pixel_format.background == 0
 
 
 def test_frames_and_colours_that_are_not_read_are_said(draw: Draw, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.assemble import task
-from netwright.data.prediction import read_rows
+from netwright.data.make_task import task
+from netwright.data.new_rows import read_rows
 from netwright.data.task import Images, Table
 
 _ROW = r"^\| `(\w+)` \| (\d+) \| \d+ \| (\w+) \| (\S+) \| (\d+)/(\d+) \| (\d+)"
@@ -30,7 +30,7 @@ def test_all_tables_are_typed_as_their_list_says(shared: Path) -> None:
         assert len(kinds) == int(numeric) + int(others), name
         assert kinds.count("date") == DATES.get(name, 0), name
         if name not in NONE_IS_A_WORD:
-            assert found.features.missing == int(missing), name
+            assert found.features.n_missing == int(missing), name
 
 
 def test_adult_is_read_alike_from_csv(shared: Path, tmp_path: Path) -> None:

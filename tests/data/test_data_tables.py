@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.assemble import task
 from netwright.data.columns import Column
-from netwright.data.moments import MISSING_DATE
+from netwright.data.datetimes import MISSING_DATE
+from netwright.data.make_task import task
 from netwright.data.tables import infer_table, read_file, read_frame, read_table
 from netwright.errors import InputError, MissingExtra
 
@@ -27,7 +27,7 @@ def test_every_kind_is_found_and_holes_are_kept(people: pd.DataFrame) -> None:
     assert np.isnan(table["age"][3])
     assert table["job"][4] == ""
     assert table["since"][5] == MISSING_DATE
-    assert table.missing == 3
+    assert table.n_missing == 3
     assert set(table["member"]) == {"true", "false"}
     assert [table[name].dtype for name in found] == [np.float32, object, object, np.int64, object]
     assert notes == ()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Images, Table, Task, fingerprint, summary
 from netwright.errors import InputError
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from netwright.data.assemble import task
-from netwright.data.drift import drifted, seen
+from netwright.data.drift import drift_warnings, reference_distribution
+from netwright.data.make_task import task
 from netwright.data.task import Table
 
 
@@ -25,22 +25,22 @@ def table(seed: int, n: int = 400, shift: float = 0.0, town: str = "abc") -> Tab
 
 
 def test_rows_of_the_same_kind_have_not_shifted() -> None:
-    known = json.loads(json.dumps(seen(table(0))))  # as a card keeps it
+    known = json.loads(json.dumps(reference_distribution(table(0))))  # as a card keeps it
     assert set(known) == {"size", "holes", "town"}
-    assert all(drifted(table(seed), known) == [] for seed in range(1, 8))
+    assert all(drift_warnings(table(seed), known) == [] for seed in range(1, 8))
 
 
 def test_shifted_columns_are_named_the_furthest_first() -> None:
-    known = seen(table(0))
-    (sentence,) = drifted(table(1, shift=1.0), known)
+    known = reference_distribution(table(0))
+    (sentence,) = drift_warnings(table(1, shift=1.0), known)
     assert sentence.startswith("1 column has shifted since the model learnt ('size')")
-    (sentence,) = drifted(table(1, shift=0.7, town="ddda"), known)
+    (sentence,) = drift_warnings(table(1, shift=0.7, town="ddda"), known)
     assert "('town', 'size')" in sentence
-    assert drifted(table(1, n=60, shift=9.0), known) == []  # too few rows to tell
+    assert drift_warnings(table(1, n=60, shift=9.0), known) == []  # too few rows to tell
 
 
 def test_missing_values_are_a_part_of_their_own() -> None:
-    known, new = seen(table(0)), table(1)
+    known, new = reference_distribution(table(0)), table(1)
     gone = dict(new.arrays) | {"holes": np.full(len(new), np.nan, np.float32)}
-    (sentence,) = drifted(Table(new.columns, gone), known)
+    (sentence,) = drift_warnings(Table(new.columns, gone), known)
     assert "'holes'" in sentence

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from netwright.data.folders import Folder, image_files, read_folder, refuse_one_class
+from netwright.data.image_folders import Folder, image_files, read_folder, refuse_one_class
 from netwright.errors import InputError
 
 Draw = Callable[..., Path]

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from netwright.data import memory
-from netwright.data.folders import image_files, read_folder
 from netwright.data.image_files import FORMATS, decode, describe, is_image, scan
+from netwright.data.image_folders import image_files, read_folder
 from netwright.data.image_headers import channel_bits
 from netwright.data.pixels import EIGHT_BITS, PixelFormat
 from netwright.errors import InputError

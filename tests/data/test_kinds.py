@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.kinds import infer_format
+from netwright.data.column_inference import infer_format
 from netwright.data.number_formats import NumberFormat
 from netwright.data.tables import infer_table, read_table
 

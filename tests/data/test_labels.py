@@ -5,14 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.assemble import task
 from netwright.data.labels import (
     classes_array,
-    file_labels,
-    given_labels,
     label_dtype,
+    onnx_labels,
     plain_labels,
+    restore_labels,
 )
+from netwright.data.make_task import task
 from netwright.data.targets import LabelSource, read_same, read_target
 from netwright.errors import InputError
 
@@ -54,8 +54,8 @@ def test_texts_are_numbers_where_plainly_written(texts: Any, labels: Any) -> Non
 def test_labels_come_back_in_the_type_in_which_they_were_given(y: Any) -> None:
     target = read_target(y, "y", "classification")
     card = {"classes": list(target.classes), "label_dtype": target.label_dtype}
-    in_file = file_labels(target.classes)[target.values]
-    back = given_labels(in_file, card)
+    in_file = onnx_labels(target.classes)[target.values]
+    back = restore_labels(in_file, card)
     assert back.dtype == y.dtype
     assert back.tolist() == y.tolist()
     assert list(map(type, back.tolist())) == list(map(type, y.tolist()))
@@ -64,7 +64,7 @@ def test_labels_come_back_in_the_type_in_which_they_were_given(y: Any) -> None:
 
 def test_models_from_before_labels_had_types_give_what_the_file_gives() -> None:
     predicted = np.array([1, 2])
-    assert given_labels(predicted, {"classes": [1, 2]}) is predicted
+    assert restore_labels(predicted, {"classes": [1, 2]}) is predicted
 
 
 def test_lists_have_the_type_of_their_labels() -> None:
@@ -177,15 +177,15 @@ def test_bytes_that_are_no_text_stay_apart() -> None:
     y = np.array([b"caf\xe9", b"caf\xe8", b"caf\xe9"])
     target = read_target(y, "y")
     card = {"classes": list(target.classes), "label_dtype": target.label_dtype}
-    assert given_labels(file_labels(target.classes)[target.values], card).tolist() == y.tolist()
+    assert restore_labels(onnx_labels(target.classes)[target.values], card).tolist() == y.tolist()
 
 
 def test_half_a_pair_of_surrogates_in_a_label_comes_back() -> None:
     target = read_target(["\udcff", "b"], "y")
     card = {"classes": list(target.classes), "label_dtype": target.label_dtype}
-    in_file = file_labels(target.classes)
+    in_file = onnx_labels(target.classes)
     assert all(text.encode() for text in in_file)
-    assert given_labels(in_file[target.values], card).tolist() == ["\udcff", "b"]
+    assert restore_labels(in_file[target.values], card).tolist() == ["\udcff", "b"]
 
 
 def test_numbers_can_stand_for_no_label() -> None:

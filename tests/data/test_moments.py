@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.columns import Column, convert, number
-from netwright.data.moments import moment, seconds_array, seconds_of
+from netwright.data.columns import Column, convert_column, number
+from netwright.data.datetimes import moment, seconds_array, seconds_of
 
 
 @pytest.mark.parametrize("freq", ["D", "W", "M", "Q", "h", "min", "s"])
@@ -15,7 +15,7 @@ def test_a_period_is_a_date_in_a_frame_and_in_its_csv(freq: str) -> None:
     assert [moment(period) for period in periods] == starts
     assert [moment(str(period)) for period in periods] == starts
     column = Column("p", "date")
-    assert convert(column, np.asarray(pd.Series(periods))).tolist() == starts
+    assert convert_column(column, np.asarray(pd.Series(periods))).tolist() == starts
 
 
 def test_a_yearly_period_is_the_number_of_its_csv() -> None:

@@ -63,7 +63,7 @@ def test_a_schema_comes_back_from_its_card() -> None:
         PixelFormat((0.0, 1.0), (9.0, 2.0), 128),
     ):
         schema = ImageSchema((8, 9, len(own.low)), own)
-        assert ImageSchema.from_card(schema.card()) == schema
+        assert ImageSchema.from_card(schema.to_card()) == schema
 
 
 def test_a_card_without_a_range_is_of_an_older_version() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
+from netwright.data.new_rows import read_rows, read_test_set, schema_from_card
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
-from netwright.data.prediction import part, read_rows, schema_from
 from netwright.data.sources import open_raw
 from netwright.data.task import Images, Table
 from netwright.errors import InputError
@@ -43,11 +43,11 @@ def test_a_card_says_the_schema(people: pd.DataFrame) -> None:
     table, images = task(people, "income").features, task("digits").features
     assert isinstance(table, Table)
     columns = [{"name": column.name, "kind": column.kind} for column in table.columns]
-    assert schema_from({"columns": columns}) == table.columns
+    assert schema_from_card({"columns": columns}) == table.columns
     assert isinstance(images, Images)
-    card = {"image": images.schema.card()}
-    assert schema_from(card) == images.schema == ImageSchema((8, 8, 1), EIGHT_BITS)
-    assert len(read_rows("digits", schema_from(card))[0]) == 1797
+    card = {"image": images.schema.to_card()}
+    assert schema_from_card(card) == images.schema == ImageSchema((8, 8, 1), EIGHT_BITS)
+    assert len(read_rows("digits", schema_from_card(card))[0]) == 1797
     assert len(read_rows("iris", task("iris").features)[0]) == 150
 
 
@@ -109,13 +109,13 @@ def test_a_held_out_file_gives_class_numbers(people: pd.DataFrame, tmp_path: Pat
     found = task(people, "income")
     truth = (people["income"] == "low").astype(int).tolist()
     people.to_csv(tmp_path / "held.csv", index=False)
-    assert part(tmp_path / "held.csv", found).target.tolist() == truth
+    assert read_test_set(tmp_path / "held.csv", found).target.tolist() == truth
     x, y = people.drop(columns="income"), people["income"]
-    assert part(x, found, y).target.tolist() == truth
+    assert read_test_set(x, found, y).target.tolist() == truth
     renamed = people.rename(columns={"income": "earns"})
-    assert part(renamed, found, "earns").target.tolist() == truth
+    assert read_test_set(renamed, found, "earns").target.tolist() == truth
     holed = people.assign(income=people["income"].where(people.index > 1, None))
-    held = part(holed, found)
+    held = read_test_set(holed, found)
     assert len(held) == len(held.features) == 58
     assert held.notes == ("2 rows have no 'income' and are left out.",)
 
@@ -123,22 +123,22 @@ def test_a_held_out_file_gives_class_numbers(people: pd.DataFrame, tmp_path: Pat
 def test_held_out_rows_without_a_known_target_are_refused(people: pd.DataFrame) -> None:
     found = task(people, "income")
     with pytest.raises(InputError, match="must be one of the 2 classes learnt, got 'lwo'"):
-        part(people.replace("low", "lwo"), found)
+        read_test_set(people.replace("low", "lwo"), found)
     with pytest.raises(InputError, match="target must be one of the columns, got 'income'"):
-        part(people.drop(columns="income"), found)
+        read_test_set(people.drop(columns="income"), found)
     with pytest.raises(InputError, match="one value for each of the 60 rows, got 1"):
-        part(people, found, ["low"])
+        read_test_set(people, found, ["low"])
 
 
 def test_held_out_arrays_and_folders(draw: Callable[..., Path], tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
-    assert part(x[:5], task(x, y), y[:5]).target.tolist() == y[:5].tolist()
+    assert read_test_set(x[:5], task(x, y), y[:5]).target.tolist() == y[:5].tolist()
     for label, level in (("ant", 10), ("bee", 200)):
         for i in range(4):
             draw(f"all/{label}/{i}.png", level)
     found = task(tmp_path / "all")
     draw("more/bee/1.png", 200, size=(20, 20))
-    held = part(tmp_path / "more", found)
+    held = read_test_set(tmp_path / "more", found)
     assert held.target.tolist() == [1]
     assert np.asarray(held.features).shape == (1, 6, 8, 3)
     assert "brought to 6 x 8" in held.notes[0]
@@ -151,8 +151,8 @@ def test_validation_images_of_an_npz_do_not_move_the_range(tmp_path: Path) -> No
     np.savez(tmp_path / "x.npz", x_train=train, y_train=y, x_val=validation, y_val=y[:6])
     raw = open_raw(tmp_path / "x.npz")
     assert isinstance(raw.features, Images)
-    assert raw.features.schema.format == replace(
-        PixelFormat((0.0,), (1.0,)), background=raw.features.schema.format.background
+    assert raw.features.schema.pixel_format == replace(
+        PixelFormat((0.0,), (1.0,)), background=raw.features.schema.pixel_format.background
     )
     np.testing.assert_array_equal(
         raw.features.pixels[:20], np.rint(train * 255).astype(np.uint8)[..., None]

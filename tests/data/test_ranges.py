@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from netwright.data.images import read_array
+from netwright.data.pixel_ranges import corner_background
 from netwright.data.pixels import PixelFormat
-from netwright.data.ranges import corner_background
 
 RNG = np.random.default_rng(0)
 UNIT = RNG.uniform(0, 1, (30, 6, 6))
@@ -21,7 +21,7 @@ STANDARD = [
 @pytest.mark.parametrize(("values", "expected"), STANDARD)
 def test_common_ranges_are_recognised(values: np.ndarray, expected: tuple[int, int]) -> None:
     images, _ = read_array(values)
-    assert (images.format.low, images.format.high) == ((expected[0],), (expected[1],))
+    assert (images.pixel_format.low, images.pixel_format.high) == ((expected[0],), (expected[1],))
 
 
 OWN = [
@@ -33,7 +33,7 @@ OWN = [
 @pytest.mark.parametrize("values", OWN)
 def test_other_values_have_the_range_that_they_fill(values: np.ndarray) -> None:
     images, notes = read_array(values)
-    assert (images.format.low[0], images.format.high[0]) == (values.min(), values.max())
+    assert (images.pixel_format.low[0], images.pixel_format.high[0]) == (values.min(), values.max())
     assert len(np.unique(images.pixels)) > 200
     assert any("this range is mapped onto 256 levels" in note for note in notes)
 
@@ -49,14 +49,14 @@ def test_channels_of_other_units_get_ranges_of_their_own() -> None:
     depth = RNG.integers(0, 65536, (20, 8, 8, 1))
     colours = RNG.integers(0, 256, (20, 8, 8, 3))
     images, notes = read_array(np.concatenate([colours, depth], 3).astype(np.uint16))
-    assert images.format.high == (255.0, 255.0, 255.0, 65535.0)
+    assert images.pixel_format.high == (255.0, 255.0, 255.0, 65535.0)
     np.testing.assert_array_equal(images.pixels[..., :3], colours)
     assert "differ by channel" in notes[0]
 
 
 def test_channels_of_one_unit_share_a_range() -> None:
     images, _ = read_array(RNG.uniform(0, 1, (20, 8, 8, 5)) * [1, 0.9, 0.8, 1, 0.7])
-    assert images.format == PixelFormat((0.0,), (1.0,), images.format.background)
+    assert images.pixel_format == PixelFormat((0.0,), (1.0,), images.pixel_format.background)
 
 
 def test_lost_levels_are_said() -> None:

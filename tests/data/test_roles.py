@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netwright.data.assemble import task
-from netwright.data.columns import as_text
+from netwright.data.columns import normalize_text
+from netwright.data.make_task import task
 from netwright.data.tables import infer_table
 from netwright.data.task import Table, summary
 from netwright.errors import InputError
@@ -96,13 +96,18 @@ def test_a_copy_of_a_number_is_said() -> None:
     ],
 )  # fmt: skip
 def test_a_text_is_words_and_marks_with_one_blank_between(value: object, text: str) -> None:
-    assert as_text([value]).tolist() == [text]
+    assert normalize_text([value]).tolist() == [text]
 
 
 @given(st.text())
 def test_a_text_once_read_stays_as_it_is(value: str) -> None:
-    once = as_text([value])
-    assert as_text(once).tolist() == once.tolist() or once[0].upper() in ("NA", "?", "NULL", "NAN")
+    once = normalize_text([value])
+    assert normalize_text(once).tolist() == once.tolist() or once[0].upper() in (
+        "NA",
+        "?",
+        "NULL",
+        "NAN",
+    )
     assert once[0] == " ".join(once[0].split())
 
 
@@ -110,6 +115,6 @@ def test_a_table_with_text_is_summed_up_and_told_apart() -> None:
     found = task({"said": SAID, "y": [0, 1] * (N // 2)}, "y")
     assert "1 column (1 text)" in summary(found)
     assert isinstance(found.features, Table)
-    assert found.features.missing == 0
+    assert found.features.n_missing == 0
     other = task({"said": [*SAID[:-1], SAID[-1] + " more"], "y": [0, 1] * (N // 2)}, "y")
     assert found.fingerprint != other.fingerprint

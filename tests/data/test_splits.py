@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netwright.data.splits import folds, holdout, validation_share
+from netwright.data.splits import holdout, k_fold_splits, validation_fraction
 from netwright.errors import InputError
 
 labels = st.lists(st.integers(0, 3), min_size=8, max_size=120).filter(
@@ -12,9 +12,9 @@ labels = st.lists(st.integers(0, 3), min_size=8, max_size=120).filter(
 
 
 def test_large_data_needs_a_smaller_share() -> None:
-    assert validation_share(100) == validation_share(5_000) == pytest.approx(0.2)
-    assert 0.1 < validation_share(20_000) < 0.2
-    assert validation_share(50_000) == validation_share(10**6) == pytest.approx(0.1)
+    assert validation_fraction(100) == validation_fraction(5_000) == pytest.approx(0.2)
+    assert 0.1 < validation_fraction(20_000) < 0.2
+    assert validation_fraction(50_000) == validation_fraction(10**6) == pytest.approx(0.1)
 
 
 @given(labels, st.integers(0, 99))
@@ -54,7 +54,7 @@ def test_one_row_cannot_be_split() -> None:
 @settings(deadline=None)
 def test_each_row_is_judged_in_one_fold(found: list[int], k: int, seed: int) -> None:
     target = np.array(found)
-    made = folds(target, k, seed)
+    made = k_fold_splits(target, k, seed)
     assert sorted(np.concatenate([held for _, held in made])) == list(range(len(target)))
     for train, held in made:
         assert not set(train) & set(held)
@@ -63,20 +63,20 @@ def test_each_row_is_judged_in_one_fold(found: list[int], k: int, seed: int) -> 
 
 def test_folds_are_stratified_and_of_even_size() -> None:
     target = np.repeat([0, 1], [80, 23])
-    sizes = [np.bincount(target[held]).tolist() for _, held in folds(target, 5, 0)]
+    sizes = [np.bincount(target[held]).tolist() for _, held in k_fold_splits(target, 5, 0)]
     assert {zeros for zeros, _ in sizes} == {16}
     assert {ones for _, ones in sizes} == {4, 5}
-    assert {len(held) for _, held in folds(np.repeat([0, 1, 2], 7), 5, 0)} == {4, 5}
+    assert {len(held) for _, held in k_fold_splits(np.repeat([0, 1, 2], 7), 5, 0)} == {4, 5}
 
 
 def test_folds_shrink_to_the_smallest_class_but_not_below_two() -> None:
-    assert len(folds(np.array([0] * 20 + [1] * 3), 5, 0)) == 3
-    assert len(folds(np.array([0] * 20 + [1]), 5, 0)) == 2
+    assert len(k_fold_splits(np.array([0] * 20 + [1] * 3), 5, 0)) == 3
+    assert len(k_fold_splits(np.array([0] * 20 + [1]), 5, 0)) == 2
 
 
 def test_less_than_two_folds_are_refused() -> None:
     with pytest.raises(InputError, match="folds must be at least 2, got 1"):
-        folds(np.array([0, 0, 1, 1]), 1, 0)
+        k_fold_splits(np.array([0, 0, 1, 1]), 1, 0)
 
 
 @given(st.integers(3, 12), st.integers(0, 9), st.booleans())
@@ -86,7 +86,7 @@ def test_rows_of_a_group_stay_together(count: int, seed: int, classes: bool) -> 
     groups = np.repeat(np.arange(count), rng.integers(4, 12, count))
     target = rng.permutation(np.arange(len(groups)) % 2)
     target = target if classes else target + 0.5
-    splits = list(folds(target, 3, seed, groups=groups))
+    splits = list(k_fold_splits(target, 3, seed, groups=groups))
     if not classes:
         splits.append(holdout(target, seed, groups=groups))
     for train, held in splits:

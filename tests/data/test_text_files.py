@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from netwright.data import memory, text_layout
-from netwright.data.assemble import task
-from netwright.data.prediction import read_rows
+from netwright.data.make_task import task
+from netwright.data.new_rows import read_rows
 from netwright.data.tables import read_file, read_frame
 from netwright.data.task import Table
 from netwright.data.text_layout import layout_of, may_hold_codes

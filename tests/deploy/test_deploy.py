@@ -9,11 +9,11 @@ import onnxruntime
 import pandas as pd
 import pytest
 
-from netwright.data.assemble import task
-from netwright.data.prediction import read_rows
+from netwright.data.make_task import task
+from netwright.data.new_rows import read_rows
 from netwright.data.task import Task
+from netwright.deploy.export import check_parity, export_onnx, make_card
 from netwright.deploy.model import KEY, Model, load
-from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import ExportError, InputError
 from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.blocks import Recurrent, Rows
@@ -47,8 +47,8 @@ def any_task(request: pytest.FixtureRequest) -> Task:
 
 def test_the_file_agrees_with_the_pipeline_on_every_row(any_task: Task, tmp_path: Path) -> None:
     pipeline = fitted(any_task)
-    model = export(pipeline, card_of(any_task), tmp_path / "model.onnx")
-    found = parity(model, pipeline, any_task.features)
+    model = export_onnx(pipeline, make_card(any_task), tmp_path / "model.onnx")
+    found = check_parity(model, pipeline, any_task.features)
     assert found.rows == len(any_task.target)
     assert found.difference < 1e-5
     assert found.labels == 0
@@ -58,14 +58,14 @@ def test_the_file_agrees_with_the_pipeline_on_every_row(any_task: Task, tmp_path
 def test_parity_refuses_a_file_of_another_network(image_task: Task, tmp_path: Path) -> None:
     pipeline = fitted(image_task)
     other = fit(ImagePipeline(IMAGE), image_task, seed=1)
-    model = export(other, card_of(image_task), tmp_path / "model.onnx")
+    model = export_onnx(other, make_card(image_task), tmp_path / "model.onnx")
     with pytest.raises(ExportError, match="must agree with the trained model to"):
-        parity(model, pipeline, image_task.features)
+        check_parity(model, pipeline, image_task.features)
 
 
 def test_raw_rows_with_all_that_can_be_wrong_go_through(binary_task: Task, tmp_path: Path) -> None:
     pipeline = fitted(binary_task)
-    model = export(pipeline, card_of(binary_task), tmp_path / "model.onnx")
+    model = export_onnx(pipeline, make_card(binary_task), tmp_path / "model.onnx")
     rows = messy(7, seed=5).drop(columns="y")
     rows["size"] = [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, 5.0]
     rows["colour"] = ["red", None, "never seen", "", "größer", "blue", "red"]
@@ -86,7 +86,7 @@ def test_labels_come_back_in_their_own_type(tmp_path: Path) -> None:
         y = np.array(values)[np.arange(40) % 2]
         found = task(x, y, kind="classification")
         pipeline = fit(TablePipeline(Training((Columns(), Linear()), epochs=1)), found, seed=0)
-        model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+        model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
         labels = model.predict(x)
         assert set(labels.tolist()) <= set(values)
         assert {type(label) for label in labels.tolist()} == {type(values[0])}
@@ -95,12 +95,12 @@ def test_labels_come_back_in_their_own_type(tmp_path: Path) -> None:
 def test_columns_called_like_the_outputs_are_no_trouble(tmp_path: Path) -> None:
     frame = messy().rename(columns={"size": "label", "noise": "probabilities", "new": "value"})
     found = task(frame, "y")
-    model = export(fitted(found), card_of(found), tmp_path / "model.onnx")
+    model = export_onnx(fitted(found), make_card(found), tmp_path / "model.onnx")
     assert len(model.predict(frame)) == len(frame)
 
 
 def test_the_card_says_what_a_user_must_know(any_task: Task, tmp_path: Path) -> None:
-    export(fitted(any_task), card_of(any_task) | {"trial": 7}, tmp_path / "model.onnx")
+    export_onnx(fitted(any_task), make_card(any_task) | {"trial": 7}, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     card = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
     assert card["kind"] == any_task.kind
@@ -114,7 +114,7 @@ def test_the_card_says_what_a_user_must_know(any_task: Task, tmp_path: Path) -> 
 
 
 def test_a_model_is_used_by_hand_with_onnxruntime_alone(binary_task: Task, tmp_path: Path) -> None:
-    model = export(fitted(binary_task), card_of(binary_task), tmp_path / "model.onnx")
+    model = export_onnx(fitted(binary_task), make_card(binary_task), tmp_path / "model.onnx")
     frame = messy(5, seed=3).drop(columns="y")
     feeds = {
         "size": frame["size"].to_numpy(np.float32),
@@ -128,7 +128,7 @@ def test_a_model_is_used_by_hand_with_onnxruntime_alone(binary_task: Task, tmp_p
 
 
 def test_predicting_needs_no_torch(any_task: Task, tmp_path: Path) -> None:
-    model = export(fitted(any_task), card_of(any_task), tmp_path / "model.onnx")
+    model = export_onnx(fitted(any_task), make_card(any_task), tmp_path / "model.onnx")
     if any_task.name == "bars":
         np.save(tmp_path / "rows.npy", any_task.features.pixels)  # type: ignore[union-attr]
         rows = "np.load('rows.npy')"
@@ -163,7 +163,7 @@ def test_wrong_files_and_rows_are_refused(binary_task: Task, tmp_path: Path) -> 
         InputError, match=r"must be a model of netwright, got .* it is no ONNX file"
     ):
         load(tmp_path / "text.onnx")
-    model = export(fitted(binary_task), card_of(binary_task), tmp_path / "model.onnx")
+    model = export_onnx(fitted(binary_task), make_card(binary_task), tmp_path / "model.onnx")
     with pytest.raises(InputError, match=r"must have the column 'colour', .* Did you mean 'color'"):
         model.predict(messy(3).rename(columns={"colour": "color"}))
     with pytest.raises(InputError, match=r"got an array of shape \(3, 2\)"):
@@ -174,17 +174,19 @@ def test_wrong_files_and_rows_are_refused(binary_task: Task, tmp_path: Path) -> 
 
 def test_a_file_of_a_later_version_is_refused(binary_task: Task, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must have format 3 or less, got 99\. Update netwright"):
-        export(fitted(binary_task), card_of(binary_task) | {"format": 99}, tmp_path / "m.onnx")
+        export_onnx(
+            fitted(binary_task), make_card(binary_task) | {"format": 99}, tmp_path / "m.onnx"
+        )
 
 
 def test_images_of_another_size_are_refused_with_the_size(image_task: Task, tmp_path: Path) -> None:
-    model = export(fitted(image_task), card_of(image_task), tmp_path / "model.onnx")
+    model = export_onnx(fitted(image_task), make_card(image_task), tmp_path / "model.onnx")
     with pytest.raises(InputError, match=r"rows must be images of 9 x 8 x 1, got \(5, 5, 1\)"):
         model.predict(np.zeros((2, 5, 5), np.uint8))
 
 
 def test_regression_models_have_no_probabilities(number_task: Task, tmp_path: Path) -> None:
-    model = export(fitted(number_task), card_of(number_task), tmp_path / "model.onnx")
+    model = export_onnx(fitted(number_task), make_card(number_task), tmp_path / "model.onnx")
     values = model.predict(messy(20).drop(columns="y"))
     assert values.dtype == np.float64
     assert abs(values.mean() - number_task.target.mean()) < 3 * number_task.target.std()
@@ -195,7 +197,7 @@ def test_regression_models_have_no_probabilities(number_task: Task, tmp_path: Pa
 def test_bytes_make_the_same_model_and_none_rows_give_none(
     image_task: Task, tmp_path: Path
 ) -> None:
-    model = export(fitted(image_task), card_of(image_task), tmp_path / "model.onnx")
+    model = export_onnx(fitted(image_task), make_card(image_task), tmp_path / "model.onnx")
     again = Model(model.path.read_bytes())
     assert (again.predict(image_task.features) == model.predict(image_task.features)).all()
     assert len(again.predict(np.zeros((0, 9, 8), np.uint8))) == 0
@@ -223,17 +225,21 @@ def test_dates_of_any_century_keep_their_order(tmp_path: Path) -> None:
     frame = pd.DataFrame({"until": texts, "n": np.arange(60) % 7})
     found = task(frame, np.arange(60) % 2, kind="classification")
     pipeline = fitted(found)
-    days = pipeline.preparation.inputs(found.features)  # type: ignore[attr-defined]
-    column = pipeline.preparation.steps["numeric"].columns.index("until")  # type: ignore[attr-defined]
+    days = pipeline.preprocessor.transform(found.features)  # type: ignore[attr-defined]
+    column = pipeline.preprocessor.steps["numeric"].columns.index("until")  # type: ignore[attr-defined]
     assert (np.diff(days[:4, column]) > 0).all()
-    parity(export(pipeline, card_of(found), tmp_path / "model.onnx"), pipeline, found.features)
+    check_parity(
+        export_onnx(pipeline, make_card(found), tmp_path / "model.onnx"), pipeline, found.features
+    )
 
 
 def test_targets_far_from_zero_keep_their_digits(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(300, 2))
     found = task(x, 1.7e9 + 300 * x[:, 0], kind="regression")
     recipe = Training((Columns(), Linear()), lr=0.05, epochs=60)
-    model = export(fit(TablePipeline(recipe), found, seed=0), card_of(found), tmp_path / "m.onnx")
+    model = export_onnx(
+        fit(TablePipeline(recipe), found, seed=0), make_card(found), tmp_path / "m.onnx"
+    )
     said = model.predict(x)
     assert said.dtype == np.float64
     assert len(np.unique(said)) == 300
@@ -245,7 +251,7 @@ def test_no_rows_give_no_predictions_whatever_the_network(tmp_path: Path) -> Non
     found = task(x, np.arange(40) % 2)
     net = (Rows(), Recurrent(4), GlobalPool(), Linear())
     pipeline = fit(ImagePipeline(Training(net, epochs=1)), found, seed=0)
-    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
     assert model.predict(x[:0]).shape == (0,)
     assert model.predict_proba(x[:0]).shape == (0, 2)
 
@@ -254,7 +260,7 @@ def test_common_spellings_are_understood_by_the_bare_file(tmp_path: Path) -> Non
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"flag": rng.random(80) < 0.5, "size": rng.integers(1, 4, 80).astype(str)})
     found = task(frame.astype({"size": "category"}), np.where(frame["flag"], "a", "b"))
-    model = export(fitted(found), card_of(found), tmp_path / "model.onnx")
+    model = export_onnx(fitted(found), make_card(found), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     canonical = {name: found.features[name] for name in ("flag", "size")}  # type: ignore[index]
     others = {
@@ -269,7 +275,7 @@ def test_common_spellings_are_understood_by_the_bare_file(tmp_path: Path) -> Non
 def test_names_with_blanks_around_them_are_found_again(tmp_path: Path) -> None:
     frame = messy(60).rename(columns={"size": " size "})
     found = task(frame, "y")
-    model = export(fitted(found), card_of(found), tmp_path / "model.onnx")
+    model = export_onnx(fitted(found), make_card(found), tmp_path / "model.onnx")
     assert len(model.predict(frame)) == 60
 
 
@@ -291,8 +297,14 @@ def reviewed(n: int = 200) -> pd.DataFrame:
 
 
 STEPS = [
-    {"numeric": Numeric("quantile", parts=True), "categories": Categories(2, "target", bound=5)},
-    {"categories": Categories(encode="onehot", bound=99), "text": Text(30, 2, counts=True)},
+    {
+        "numeric": Numeric("quantile", date_parts=True),
+        "categories": Categories(2, "target", one_hot_max_size=5),
+    },
+    {
+        "categories": Categories(encode="onehot", one_hot_max_size=99),
+        "text": Text(30, 2, counts=True),
+    },
 ]
 
 
@@ -306,8 +318,8 @@ def test_raw_texts_and_dates_give_the_same_through_the_file(
     found = task(frame, "y")
     described = TablePipeline(TABLE, steps)
     pipeline = fit(described, found, seed=0)
-    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
-    assert parity(model, pipeline, found.features).difference < 1e-5
+    model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
+    assert check_parity(model, pipeline, found.features).difference < 1e-5
     rows = frame.iloc[:7].astype(object).drop(columns="y")
     rows["said"] = ["great", "", None, "never SEEN", "\x00\u3000", "Great! great", "1" * 2000]
     rows["when"] = ["2024-02-29 23:59", None, "", "1677-09-22", "2262-04-11", pd.NaT, "2000-03-01"]
@@ -318,7 +330,7 @@ def test_raw_texts_and_dates_give_the_same_through_the_file(
     assert "words" in model.card
     pipeline.save(tmp_path)
     again = load_pipeline(described, tmp_path)
-    assert again.preparation == pipeline.preparation
+    assert again.preprocessor == pipeline.preprocessor
     assert (again.predict(found.features) == pipeline.predict(found.features)).all()
 
 
@@ -338,8 +350,8 @@ def test_a_target_of_logarithms_comes_back_as_itself(tmp_path: Path) -> None:
     recipe = Training((Columns(), Linear()), lr=0.05, epochs=60)
     described = TablePipeline(recipe, target="log")
     pipeline = fit(described, found, seed=0)
-    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
-    assert parity(model, pipeline, found.features).difference < 1e-6
+    model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
+    assert check_parity(model, pipeline, found.features).difference < 1e-6
     said = model.predict(x)
     assert np.abs(np.log(said) - np.log(found.target)).max() < 0.5  # a sixth of its deviation
     furthest = found.target.max() * np.exp(pipeline.target.std)
@@ -363,7 +375,7 @@ def test_columns_taken_together_are_what_each_is(tmp_path: Path) -> None:
     frame.loc[::7, [name for name in frame if name.startswith(("0", "2", "3", "5"))]] = None
     found = task(frame.assign(y=np.arange(40) % 2), "y")
     pipeline = fit(TablePipeline(Training((Columns(), Linear()), epochs=1)), found, seed=0)
-    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
     alone = {str(name): frame[name] for name in frame}
     for rows in (frame, frame[frame.columns[::-1]].assign(more=1), frame.add_prefix(" ")):
         for many in (40, 1):
@@ -387,6 +399,6 @@ def test_tables_of_other_libraries_are_taken_by_name(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
     found = task(pd.DataFrame({"a": np.arange(40.0), "b": np.arange(40.0) ** 2}), np.arange(40) % 2)
     pipeline = fit(TablePipeline(Training((Columns(), Linear()), epochs=1)), found, seed=0)
-    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
     feeds = model.feeds(pa.table({"b": [4.0], "a": [2.0]}))
     assert (feeds["a"].tolist(), feeds["b"].tolist()) == ([2], [4])

@@ -7,12 +7,12 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
+from netwright.data.new_rows import read_rows, schema_from_card
 from netwright.data.pixels import ImageSchema
-from netwright.data.prediction import read_rows, schema_from
 from netwright.data.task import Images
+from netwright.deploy.export import check_parity, export_onnx, make_card
 from netwright.deploy.model import KEY, Model
-from netwright.deploy.onnx import card_of, export, parity
 from netwright.errors import InputError
 from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.conv import Conv
@@ -28,8 +28,8 @@ def learnt(values: Any, path: Path) -> Model:
     """A model of images, exported; its file agrees with the pipeline."""
     found = task(values, LABELS)
     pipeline = fit(PIPELINE, found, seed=0)
-    model = export(pipeline, card_of(found), path / "model.onnx")
-    parity(model, pipeline, found.features)
+    model = export_onnx(pipeline, make_card(found), path / "model.onnx")
+    check_parity(model, pipeline, found.features)
     return model
 
 
@@ -54,11 +54,11 @@ def test_an_image_has_one_answer_through_every_door(
         first = model.predict_proba(batch)[0]
         row = next(i for i in range(20) if np.array_equal(values[i], np.asarray(batch)[0]))
         assert np.abs(first - answers[row]).max() < 1e-6
-    rows, notes = read_rows(values, schema_from(model.card))
+    rows, notes = read_rows(values, schema_from_card(model.card))
     assert notes == ()
     np.testing.assert_array_equal(model.predict_proba(rows), answers)
     np.savez(tmp_path / "new.npz", x=values)
-    rows, _ = read_rows(tmp_path / "new.npz", schema_from(model.card))
+    rows, _ = read_rows(tmp_path / "new.npz", schema_from_card(model.card))
     np.testing.assert_array_equal(model.predict_proba(rows), answers)
 
 
@@ -90,30 +90,30 @@ def test_files_follow_the_range_of_the_training_files(tmp_path: Path) -> None:
         Image.fromarray(image).save(tmp_path / "scans" / "ab"[i % 2] / f"{i:02}.png")
     found = task(tmp_path / "scans")
     pipeline = fit(PIPELINE, found, seed=0)
-    model = export(pipeline, card_of(found), tmp_path / "model.onnx")
+    model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
     assert model.card["image"]["high"] == 4095
-    rows, _ = read_rows(tmp_path / "scans", schema_from(model.card))
+    rows, _ = read_rows(tmp_path / "scans", schema_from_card(model.card))
     assert isinstance(rows, Images)
     order = [int(Path(file).stem) for file in rows.files]
     answers = model.predict_proba(values[order])
     np.testing.assert_array_equal(model.predict_proba(rows), answers)
-    alone, _ = read_rows(tmp_path / "scans" / "a" / "00.png", schema_from(model.card))
+    alone, _ = read_rows(tmp_path / "scans" / "a" / "00.png", schema_from_card(model.card))
     assert np.abs(model.predict_proba(alone)[0] - answers[order.index(0)]).max() < 1e-6
 
 
 def test_a_file_of_an_older_version_predicts_as_it_did(tmp_path: Path) -> None:
     found = task(raw(3, 0, 255).astype(np.uint8), LABELS)
-    card = card_of(found)
+    card = make_card(found)
     card["image"] = {"height": 7, "width": 6, "channels": 3, "range": "uint8, 0 to 255"}
-    model = export(fit(PIPELINE, found, seed=0), card, tmp_path / "old.onnx")
-    assert ImageSchema.from_card(model.card["image"]).format is None
+    model = export_onnx(fit(PIPELINE, found, seed=0), card, tmp_path / "old.onnx")
+    assert ImageSchema.from_card(model.card["image"]).pixel_format is None
     levels = np.asarray(found.features)
     answers = model.predict_proba(levels)
     shares = model.predict_proba(levels / np.float32(255))
     np.testing.assert_array_equal(shares, answers)
     with_alpha = np.concatenate([levels, levels[..., :1]], 3)
     np.testing.assert_array_equal(model.predict_proba(with_alpha), answers)
-    rows, notes = read_rows(levels / 255, schema_from(model.card))
+    rows, notes = read_rows(levels / 255, schema_from_card(model.card))
     np.testing.assert_array_equal(np.asarray(rows), levels)
     assert notes == ()
 

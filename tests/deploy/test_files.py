@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from netwright.deploy.files import read_model
+from netwright.deploy.model_file import read_model
 from netwright.errors import InputError
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from benchmark_scripts import benchmark_module
-from netwright.data.assemble import task
+from netwright.data.make_task import task
+from netwright.deploy.export import export_onnx, make_card
 from netwright.deploy.model import Model, load
-from netwright.deploy.onnx import card_of, export
 from netwright.errors import InputError
 from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import TablePipeline, fit
@@ -33,7 +33,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Model:
     frame = table()
     data = task(frame.assign(y=np.where(frame["a"] + frame["b"] > 0, "p", "q")), "y")
     path = tmp_path_factory.mktemp("good") / "model.onnx"
-    return export(fit(TablePipeline(LinearModel(0.1)), data, seed=0), card_of(data), path)
+    return export_onnx(fit(TablePipeline(LinearModel(0.1)), data, seed=0), make_card(data), path)
 
 
 def spoiled(name: str, good: Model, folder: Path, seed: int) -> Path:

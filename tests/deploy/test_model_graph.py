@@ -12,10 +12,10 @@ import onnx.helper
 import pytest
 from onnx import TensorProto
 
-from netwright.deploy import wire
-from netwright.deploy.graph import TensorType, read_graph
+from netwright.deploy import protobuf
+from netwright.deploy.graph_reader import TensorType, read_graph
 from netwright.deploy.model import KEY
-from netwright.deploy.wire import Damaged
+from netwright.deploy.protobuf import InvalidModelFile
 
 EDGES = [0, 1, -1, 63, 64, 127, 128, 8191, 8192, 8255, 2**14, 2**21 - 1, 2**31, 2**63 - 1, -(2**63)]
 """Numbers of one to ten bytes; 8192 ends with the byte that is also the tag."""
@@ -51,25 +51,25 @@ def test_runs_of_numbers_end_with_their_attribute(repeats: int) -> None:
     numbers = [int(value) for value in rng.permutation(EDGES * repeats)]
     data = attribute(ints=numbers)
     start = data.index(b"@")
-    number, kind, _, after_first = wire.field(data, start, len(data))
-    assert (number, kind) == (8, wire.VARINT)
+    number, kind, _, after_first = protobuf.field(data, start, len(data))
+    assert (number, kind) == (8, protobuf.VARINT)
     type_field = b"\xa0\x01\x07"  # what onnx writes last: the attribute's type
-    assert wire.after_varints(data, after_first, len(data)) == len(data) - len(type_field)
+    assert protobuf.after_varints(data, after_first, len(data)) == len(data) - len(type_field)
 
 
 def test_runs_of_floats_end_with_their_attribute() -> None:
     data = attribute(floats=[1.5, float.fromhex("0x1.7a7a7ap+3")] * 300)
     start = data.index(b"=")
-    assert wire.after_floats(data, start, len(data)) == len(data) - 3
+    assert protobuf.after_floats(data, start, len(data)) == len(data) - 3
 
 
 def test_modes_of_trees_are_skipped_until_another_text() -> None:
     modes = ["LEAF", "BRANCH_LEQ", "BRANCH_LEQ", "LEAF"] * 50
     data = attribute(nodes_modes=modes)
     start = data.index(b"J")
-    assert wire.after_tree_modes(data, start, len(data)) == len(data) - 3
+    assert protobuf.after_tree_modes(data, start, len(data)) == len(data) - 3
     other = attribute(nodes_modes=[*modes, "BRANCH_GT", *modes])
-    assert wire.after_tree_modes(other, start, len(other)) == start  # then one by one
+    assert protobuf.after_tree_modes(other, start, len(other)) == start  # then one by one
     assert read_graph(model(with_attribute(other)), KEY).outputs
 
 
@@ -83,7 +83,7 @@ def test_a_graph_hidden_behind_numbers_is_found() -> None:
     inner = onnx.helper.make_graph([], "inner", [], [])
     hidden = onnx.helper.make_attribute("ints", [8192] * 400)
     hidden.g.CopyFrom(inner)
-    with pytest.raises(Damaged, match="a graph or a type of their own"):
+    with pytest.raises(InvalidModelFile, match="a graph or a type of their own"):
         read_graph(model(with_attribute(hidden.SerializeToString())), KEY)
 
 
@@ -91,7 +91,7 @@ def test_tags_of_two_bytes_end_a_run_of_numbers() -> None:
     numbers = attribute(ints=[1] * 400)[:-3]
     data = numbers + b"\xb2\x40\x05" + b"@\x01@\x01@"  # the field 1030, of five bytes
     start = data.index(b"@")
-    assert wire.after_varints(data, start, len(data)) == len(numbers)
+    assert protobuf.after_varints(data, start, len(data)) == len(numbers)
 
 
 def test_bytes_beyond_the_end_of_a_message_are_refused() -> None:
@@ -103,8 +103,8 @@ def test_bytes_beyond_the_end_of_a_message_are_refused() -> None:
         b"\x02\x00",
         b"\x08" + b"\xff" * 11,
     ):
-        with pytest.raises((Damaged, IndexError)):
-            wire.field(data, 0, len(data))
+        with pytest.raises((InvalidModelFile, IndexError)):
+            protobuf.field(data, 0, len(data))
 
 
 def test_sizes_that_are_computed_from_shapes_are_plausible() -> None:
@@ -121,18 +121,18 @@ def test_sizes_that_are_computed_from_shapes_are_plausible() -> None:
 def test_every_size_of_an_operator_has_a_bound() -> None:
     for name in ("n_targets", "hidden_size"):
         node = onnx.helper.make_node("Identity", ["x"], ["y"], **{name: 2**40})
-        with pytest.raises(Damaged, match=f"the size {name}"):
+        with pytest.raises(InvalidModelFile, match=f"the size {name}"):
             read_graph(model(node), KEY)
     node = onnx.helper.make_node("Identity", ["x"], ["y"], ngram_indexes=[1, 2, 2**40, 3])
-    with pytest.raises(Damaged, match="the size ngram_indexes"):
+    with pytest.raises(InvalidModelFile, match="the size ngram_indexes"):
         read_graph(model(node), KEY)
 
 
 def test_export_refuses_operators_outside_the_table(tmp_path: Path) -> None:
     from torch import nn
 
-    from netwright.data.assemble import task
-    from netwright.deploy.onnx import card_of, export
+    from netwright.data.make_task import task
+    from netwright.deploy.export import export_onnx, make_card
     from netwright.errors import ExportError
     from netwright.networks.interfaces.layer import Leaf
     from netwright.networks.interfaces.shapes import Shape
@@ -153,5 +153,5 @@ def test_export_refuses_operators_outside_the_table(tmp_path: Path) -> None:
     data = task(x, np.arange(40) % 2, kind="classification")
     pipeline = fit(TablePipeline(Training((Volume(), Linear()), epochs=1)), data, seed=0)
     with pytest.raises(ExportError, match=r"the operator ai\.onnx\.Det, which netwright does not"):
-        export(pipeline, card_of(data), tmp_path / "model.onnx")
+        export_onnx(pipeline, make_card(data), tmp_path / "model.onnx")
     assert not [*tmp_path.iterdir()]

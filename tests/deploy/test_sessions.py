@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import netwright
-from netwright.data.assemble import task
-from netwright.deploy.onnx import card_of, export
+from netwright.data.make_task import task
+from netwright.deploy.export import export_onnx, make_card
 from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
@@ -49,7 +49,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = task(x[:40], np.arange(40) % 2)
     network = (Conv(8), GlobalPool(), Linear())
     pipeline = fit(ImagePipeline(Training(network, epochs=1)), data, seed=0)
-    model = export(pipeline, card_of(data), folder / "model.onnx")
+    model = export_onnx(pipeline, make_card(data), folder / "model.onnx")
     np.save(folder / "x.npy", x)
     np.save(folder / "expected.npy", model.predict_proba(x))
     return folder
@@ -92,7 +92,7 @@ def test_a_large_damaged_file_is_refused(tmp_path: Path) -> None:
     network = (Columns(), Linear(400), Linear(400), Linear())
     pipeline = fit(TablePipeline(Training(network, epochs=1)), data, seed=0)
     path = tmp_path / "model.onnx"
-    export(pipeline, card_of(data), path)
+    export_onnx(pipeline, make_card(data), path)
     whole = path.read_bytes()
     assert len(whole) > 500_000
     assert len(load(path).predict(x)) == 40

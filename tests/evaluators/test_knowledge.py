@@ -14,9 +14,9 @@ import pytest
 
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.knowledge import INFEASIBLE, NetworkKnowledge
+from netwright.evaluators.network_knowledge import INFEASIBLE, NetworkKnowledge
 from netwright.networks.layers.basic import GlobalPool, Pool, Skip
 from netwright.networks.layers.cells import nas_bench_201, nas_bench_201_cell
 from netwright.networks.layers.conv import Conv
@@ -216,10 +216,10 @@ def table(folder: Path, **options: Any) -> TableBenchmark:
         (OneOf({"a": Conv(4), "b": Conv(8), "c": Skip(), "d": Pool()}), GlobalPool())
     )
     metrics = {
-        name: Measured.of(column)
+        name: MetricColumns.of(column)
         for name, column in (("accuracy", "accuracy"), ("parameters", "params"))
     }
-    decisions: Mapping[str, Decided] = {"0": Decided("op", ("a", "b", "c"))}
+    decisions: Mapping[str, DecisionColumn] = {"0": DecisionColumn("op", ("a", "b", "c"))}
     return TableBenchmark(space, folder / "t.csv", decisions, {1.0: metrics}, **options)
 
 

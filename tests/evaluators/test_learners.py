@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
@@ -29,7 +29,7 @@ SPACE: Space[Pipeline] = Space(
     OneOf(
         {
             "network": TablePipeline(NET),
-            "boosting": TablePipeline(LightGBM(leaves=OneOf(4, 8), trees=20)),
+            "boosting": TablePipeline(LightGBM(num_leaves=OneOf(4, 8), n_estimators=20)),
             "linear": TablePipeline(LinearModel(l2=OneOf(0.01, 1.0))),
         }
     )

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.deploy.model import Model
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.defaults import evaluator_for
+from netwright.evaluators.default_evaluators import default_evaluator
 from netwright.evaluators.latency import Latency, time_calls
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import combine
@@ -86,7 +86,7 @@ def test_training_ends_by_itself_before_the_deadline(image_task: Task, tmp_path:
 def test_the_epoch_kept_is_the_best_in_the_metric_asked_for(
     image_task: Task, tmp_path: Path
 ) -> None:
-    metrics = TrainAndValidate(SPACE, image_task, keep_best="log_loss")(job(tmp_path))
+    metrics = TrainAndValidate(SPACE, image_task, monitor="log_loss")(job(tmp_path))
     curve = json.loads((tmp_path / "curve.json").read_text())
     best = min(epoch["score"] for epoch in curve["epochs"])
     assert best == pytest.approx(metrics["log_loss"], rel=1e-3)
@@ -124,12 +124,12 @@ def test_a_metric_with_a_predictor_is_known_before_training(
     row = Metric("min", "ms", "a device's", predictor="networks.costs:weight_bytes")
     monkeypatch.setitem(METRICS, "device", row)  # type: ignore[arg-type]  # a dict
     monkeypatch.setattr("netwright.networks.costs.weight_bytes", layers_of, raising=False)
-    evaluator = evaluator_for(SPACE, image_task, objectives(["accuracy", "device"]))
+    evaluator = default_evaluator(SPACE, image_task, objectives(["accuracy", "device"]))
     assert "device" in evaluator.metrics
     known = capabilities_of(evaluator).knowledge
     assert known is not None
     assert known.metrics(SPACE.default())["device"] > 0
-    assert "device" not in evaluator_for(SPACE, image_task, objectives(["accuracy"])).metrics
+    assert "device" not in default_evaluator(SPACE, image_task, objectives(["accuracy"])).metrics
 
 
 def test_latency_times_the_exported_file_alone_on_the_machine(
@@ -148,7 +148,9 @@ def test_latency_times_the_exported_file_alone_on_the_machine(
     assert alone == ["in", "out"]
     assert metrics["size"] == (tmp_path / "model.onnx").stat().st_size
     assert min(metrics[name] for name in Latency(SPACE, image_task).metrics) > 0
-    said = Model(tmp_path / "model.onnx").scores(image_task.features.take(image_task.validation))
+    said = Model(tmp_path / "model.onnx").predict_scores(
+        image_task.features.take(image_task.validation)
+    )
     assert np.abs(said - np.load(tmp_path / "validation.npy")).max() < 1e-5
 
 
@@ -170,7 +172,7 @@ def test_a_search_is_handed_no_test_part(tmp_path: Path) -> None:
     found = task("digits")
     assert found.test is not None
     pixels = found.test.features.pixels[:40].tobytes()  # type: ignore[union-attr]  # images
-    evaluator = evaluator_for(SPACE, found, objectives(["accuracy", "latency"]))
+    evaluator = default_evaluator(SPACE, found, objectives(["accuracy", "latency"]))
     assert pixels in pickle.dumps(found, protocol=5)
     assert pixels not in pickle.dumps(evaluator, protocol=5)
 
@@ -179,15 +181,15 @@ def test_a_candidate_that_costs_too_much_is_refused_before_it_is_trained(
     image_task: Task, tmp_path: Path
 ) -> None:
     limits = [parse_limit("parameters<=100")]
-    evaluator = evaluator_for(SPACE, image_task, objectives(["accuracy"]), limits)
+    evaluator = default_evaluator(SPACE, image_task, objectives(["accuracy"]), limits)
     with pytest.raises(InfeasibleCandidate, match="parameters<=100 is broken: "):
         evaluator(job(tmp_path))
     assert not (tmp_path / "weights.safetensors").exists()
 
 
 def test_latency_is_measured_only_where_it_is_asked_for(image_task: Task) -> None:
-    plain = evaluator_for(SPACE, image_task, objectives(["accuracy"]))
-    timed = evaluator_for(
+    plain = default_evaluator(SPACE, image_task, objectives(["accuracy"]))
+    timed = default_evaluator(
         SPACE, image_task, objectives(["accuracy"]), [parse_limit("batch_latency<=2")]
     )
     assert "latency" not in plain.metrics
@@ -196,7 +198,7 @@ def test_latency_is_measured_only_where_it_is_asked_for(image_task: Task) -> Non
 
 def test_a_metric_of_another_kind_of_task_is_refused(image_task: Task) -> None:
     with pytest.raises(InputError, match="must be metrics of a multiclass task, got 'rmse'"):
-        evaluator_for(SPACE, image_task, objectives(["rmse"]))
+        default_evaluator(SPACE, image_task, objectives(["rmse"]))
 
 
 def test_a_description_for_other_features_is_refused(binary_task: Task, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from netwright.data.task import Task
 from netwright.errors import InputError
-from netwright.evaluators.zerocost import ZeroCost
+from netwright.evaluators.zero_cost import ZeroCost
 from netwright.interfaces.strategy import Problem
 from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
-from netwright.networks.zero_cost.scores import MEASURES, ON_IMAGES
+from netwright.networks.zero_cost.scores import IMAGE_SCORES, ZERO_COST_SCORES
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
@@ -34,9 +34,9 @@ def job(space: Space[Training], folder: Path, seed: int = 0, **values: int) -> J
 
 
 def test_a_task_of_images_has_every_score(image_task: Task, tmp_path: Path) -> None:
-    every = ZeroCost(IMAGES, image_task, scores=(*MEASURES, "parameters", "flops"), rows=8)
+    every = ZeroCost(IMAGES, image_task, scores=(*ZERO_COST_SCORES, "parameters", "flops"), rows=8)
     found = every(job(IMAGES, tmp_path))
-    assert tuple(found) == every.metrics == (*MEASURES, "parameters", "flops")
+    assert tuple(found) == every.metrics == (*ZERO_COST_SCORES, "parameters", "flops")
     assert all(math.isfinite(value) for value in found.values())
     assert every(job(IMAGES, tmp_path)) == found
     assert every(job(IMAGES, tmp_path, seed=1)) != found
@@ -47,11 +47,11 @@ def test_tables_have_those_that_need_no_pixels(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     task = request.getfixturevalue(name)
-    scores = tuple(one for one in MEASURES if one not in ON_IMAGES)
+    scores = tuple(one for one in ZERO_COST_SCORES if one not in IMAGE_SCORES)
     found = ZeroCost(COLUMNS, task, scores=scores)(job(COLUMNS, tmp_path))
     assert all(math.isfinite(value) for value in found.values())
     assert ZeroCost(COLUMNS, task).metrics == ("nwot", "synflow", "flops")
-    for one in ON_IMAGES:  # they would be the same for all candidates
+    for one in IMAGE_SCORES:  # they would be the same for all candidates
         with pytest.raises(InputError, match=f"need no pixels, got '{one}'\\. Use nwot"):
             ZeroCost(COLUMNS, task, scores=(one,))
 
@@ -78,7 +78,7 @@ def test_a_search_is_told_them_as_hints(image_task: Task) -> None:
     assert knowledge.scores(large)["flops"] == knowledge.metrics(large)["flops"]
     assert knowledge.scores(large)["nwot"] > knowledge.scores(small)["nwot"]
     problem = Problem(IMAGES, (Objective("accuracy", "max"),), knowledge=knowledge)
-    log = simulate(Bayesian(initial=2)(problem), lambda one: {"accuracy": 0.5}, 3)
+    log = simulate(Bayesian(n_startup_trials=2)(problem), lambda one: {"accuracy": 0.5}, 3)
     assert {trial.proposal.origin for trial in log[:2]} == {"initial"}
     assert problem.knowledge is knowledge
 

@@ -14,24 +14,24 @@ from netwright.errors import InputError
 from netwright.evaluators.wrappers import cached, cascade, combine
 from netwright.interfaces.checks import check_evaluator
 from netwright.interfaces.evaluator import Capabilities, Evaluator, capabilities_of, merged
-from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.interfaces.preparation import Preparation
 from netwright.interfaces.strategy import (
     RNG,
     Algorithm,
     Problem,
     Strategy,
-    breeders,
+    potential_parents,
     preparation,
 )
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
+from netwright.strategies.initial_candidates import InitialCandidates
 from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.multi_fidelity.halving import Hyperband, SuccessiveHalving
 from netwright.strategies.oneshot import OneShot
-from netwright.strategies.seeded import Seeded
-from netwright.study.preparing import WithPreparation
+from netwright.study.preparation_job import EvaluatorWithPreparation
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Job, Metrics, Proposal, Trial
 
@@ -49,7 +49,7 @@ def warm_up() -> None:
 
 WARMED: list[int] = []
 OTHER = Capabilities(
-    fidelities=(0.5, 1.0), knowledge=OnlyTheSpace(), supernet=make_supernet, leaves_files=True,
+    fidelities=(0.5, 1.0), knowledge=DefaultKnowledge(), supernet=make_supernet, leaves_files=True,
     keeps=3, fingerprint={"inherit": "0.5"}, warm_up=warm_up,
 )  # fmt: skip
 """None of its fields is the default."""
@@ -69,7 +69,7 @@ WRAPPERS: dict[str, Callable[[Evaluator], Evaluator]] = {
     "cached": cached,
     "cascade": lambda inner: cascade(PLAIN, inner),
     "combine": lambda inner: combine(inner, PLAIN),
-    "preparation": lambda inner: WithPreparation(inner, PREPARATION),
+    "preparation": lambda inner: EvaluatorWithPreparation(inner, PREPARATION),
 }
 NAMES = [field.name for field in fields(Capabilities)]
 
@@ -170,11 +170,11 @@ class List:
 
 
 PROBLEM = Problem(
-    SPACE, (Objective("loss", "min"),), (Limit("cost", at_most=3.0),), OnlyTheSpace(), (0.5, 1.0),
+    SPACE, (Objective("loss", "min"),), (Limit("cost", at_most=3.0),), DefaultKnowledge(), (0.5, 1.0),
     lambda method, make: List(),  # type: ignore[arg-type, return-value]  # as far as it matters
 )  # fmt: skip
 CHANGED: dict[str, tuple[Algorithm, set[str]]] = {
-    "Seeded": (Seeded(Inner), set()),
+    "Seeded": (InitialCandidates(Inner), set()),
     "OneShot": (OneShot("a method", then=Inner), {"supernet"}),
     "ASHA": (ASHA(Inner), {"fidelities", "supernet"}),
     "SuccessiveHalving": (SuccessiveHalving(Inner), {"fidelities", "supernet"}),
@@ -197,7 +197,7 @@ def test_breeders_of_an_inner_strategy_are_handed_on(name: str, tmp_path: Path) 
     strategy = CHANGED[name][0](PROBLEM)
     if name == "OneShot":  # who follows a list is asked once the list has ended
         end_the_list(strategy)
-    assert 7 in set(breeders(strategy))
+    assert 7 in set(potential_parents(strategy))
 
 
 def end_the_list(strategy: Strategy) -> None:
@@ -207,7 +207,7 @@ def end_the_list(strategy: Strategy) -> None:
 
 
 def test_the_preparation_of_a_seeded_strategy_is_done() -> None:
-    assert preparation(Seeded(Inner, (SPACE.default(),))(PROBLEM)) is PREPARATION
+    assert preparation(InitialCandidates(Inner, (SPACE.default(),))(PROBLEM)) is PREPARATION
 
 
 @pytest.mark.parametrize("outer", [ASHA, SuccessiveHalving, Hyperband])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from network_tools import batch, measured, memory
 
-from netwright.networks.build import build, shape_after
+from netwright.networks.build import build, infer_output_shape
 from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
@@ -36,7 +36,11 @@ from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns, OneHot, Periodic
-from netwright.networks.tabular.realmlp_layers import ParametricActivation, Scaling, TargetRange
+from netwright.networks.tabular.realmlp_layers import (
+    ClampToTargetRange,
+    ParametricActivation,
+    Scaling,
+)
 
 PIXELS = 8 * 8
 IMAGE = (4, 8, 8)
@@ -136,7 +140,7 @@ LIGHT: tuple[tuple[Leaf, Shape], ...] = (
     (Norm(), IMAGE), (Norm("layer"), (6, 5)), (Norm("group"), (16,)), (Norm("batch"), (6, 5)),
     (Activation("mish"), IMAGE), (Dropout(), (5,)), (Flatten(), IMAGE), (Skip(), (6, 5)),
     (Zero(), IMAGE), (StochasticDepth(), IMAGE), (Scaling(), (9,)),
-    (ParametricActivation(), (6, 5)), (TargetRange(), (1,)),
+    (ParametricActivation(), (6, 5)), (ClampToTargetRange(), (1,)),
 )  # fmt: skip
 
 
@@ -175,7 +179,7 @@ def test_costs_and_shapes_draw_from_nobodys_random_numbers() -> None:
     leaf = SqueezeExcitation(0.37)  # of no other test: nothing is remembered of it
     before = torch.random.get_rng_state()
     costs(leaf, (11, 6, 6))
-    shape_after(leaf, (11, 6, 6))
+    infer_output_shape(leaf, (11, 6, 6))
     assert torch.equal(torch.random.get_rng_state(), before)
 
     def weights() -> list[torch.Tensor]:

@@ -16,12 +16,12 @@ from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import (
     MIN_EIGENVALUE,
     Finding,
-    alarms,
-    gap,
+    discretization_gap,
+    eigenvalue_growth,
+    find_alarms,
     largest_eigenvalue,
-    ranking,
-    sharpness,
-    skips,
+    rank_correlation,
+    skip_dominance,
 )
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
@@ -33,20 +33,20 @@ def test_a_faithful_ranking_is_trusted_and_a_shuffled_one_is_not() -> None:
     for _ in range(100):
         alone = rng.normal(size=10)
         faithful = alone + 0.3 * rng.normal(size=10)
-        missed += not ranking(rng.permutation(faithful).tolist(), alone.tolist()).alarm
-        heard += ranking(faithful.tolist(), alone.tolist()).alarm
+        missed += not rank_correlation(rng.permutation(faithful).tolist(), alone.tolist()).alarm
+        heard += rank_correlation(faithful.tolist(), alone.tolist()).alarm
     assert missed <= 12  # one in twenty is expected
     assert heard <= 3
-    assert ranking([1, 1, 1, 1], [1, 2, 3, 4]).alarm  # equal for all: ranks nothing
-    assert ranking([1, 2], [1, 2]).alarm  # two networks prove nothing
-    assert "do not choose by shared weights" in ranking([3, 2, 1, 0], [0, 1, 2, 3]).says
+    assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).alarm  # equal for all: ranks nothing
+    assert rank_correlation([1, 2], [1, 2]).alarm  # two networks prove nothing
+    assert "do not choose by shared weights" in rank_correlation([3, 2, 1, 0], [0, 1, 2, 3]).message
 
 
 def test_a_gap_is_an_alarm_when_half_of_what_was_learnt_is_gone() -> None:
-    assert not gap(0.8, 0.7, 0.1).alarm
-    assert gap(0.8, 0.2, 0.1).alarm
-    assert not gap(0.5, 0.55, 0.1).alarm  # better alone
-    assert gap(0.8, 0.2, 0.1).value == pytest.approx(0.6)
+    assert not discretization_gap(0.8, 0.7, 0.1).alarm
+    assert discretization_gap(0.8, 0.2, 0.1).alarm
+    assert not discretization_gap(0.5, 0.55, 0.1).alarm  # better alone
+    assert discretization_gap(0.8, 0.2, 0.1).value == pytest.approx(0.6)
 
 
 def test_skips_are_counted_where_they_were_a_choice() -> None:
@@ -55,42 +55,42 @@ def test_skips_are_counted_where_they_were_a_choice() -> None:
 
     def with_skips(number: int) -> Finding:
         ops = ["skip_connect"] * number + ["nor_conv_3x3"] * (6 - number)
-        finding = skips(space, space.fix(dict(zip(paths, ops, strict=True))).default())
+        finding = skip_dominance(space, space.fix(dict(zip(paths, ops, strict=True))).default())
         assert finding is not None
         return finding
 
     assert [with_skips(n).value for n in (0, 3, 6)] == [0, 3, 6]
     assert [with_skips(n).alarm for n in (0, 3, 4, 6)] == [False, False, True, True]
-    assert "4 of 6" in with_skips(4).says
+    assert "4 of 6" in with_skips(4).message
     recipe = Space({"network": OneOf({"conv": Conv(), "none": ()}),
                     "augment": OneOf({"none": (), "flip": (Flip(),)})})  # fmt: skip
     none = recipe.fix({"network": "none"}).default()
-    one = skips(recipe, none)
+    one = skip_dominance(recipe, none)
     assert one is not None
-    assert one.says == "1 of 1 choice is a skip"  # no augmentation is no skip
+    assert one.message == "1 of 1 choice is a skip"  # no augmentation is no skip
 
 
 def test_nothing_is_said_of_skips_that_were_no_choice() -> None:
     space = Space({"network": OneOf(Conv(8), Conv(16))})
-    assert skips(space, space.default()) is None
+    assert skip_dominance(space, space.default()) is None
 
 
 def test_sharpness_speaks_when_it_has_grown_over_five_epochs() -> None:
-    assert not sharpness([0.1] * 9).alarm
-    assert not sharpness([0.1] * 10).alarm
-    assert not sharpness([0.3] * 5 + [0.1] * 5).alarm
-    risen = sharpness([0.1] * 5 + [0.14] * 5)
+    assert not eigenvalue_growth([0.1] * 9).alarm
+    assert not eigenvalue_growth([0.1] * 10).alarm
+    assert not eigenvalue_growth([0.3] * 5 + [0.1] * 5).alarm
+    risen = eigenvalue_growth([0.1] * 5 + [0.14] * 5)
     assert risen.alarm
     assert risen.value == pytest.approx(1.4)
-    assert alarms([risen, sharpness([])]) == [risen]
+    assert find_alarms([risen, eigenvalue_growth([])]) == [risen]
 
 
 def test_a_tiny_eigenvalue_that_has_grown_is_no_alarm() -> None:
-    tiny = sharpness([1e-9] * 5 + [1e-6] * 5)
+    tiny = eigenvalue_growth([1e-9] * 5 + [1e-6] * 5)
     assert not tiny.alarm
-    assert tiny.says.endswith("times what it was")
-    assert not sharpness([0.0] * 5 + [MIN_EIGENVALUE * 0.99] * 5).alarm
-    assert sharpness([0.0] * 5 + [MIN_EIGENVALUE] * 5).alarm
+    assert tiny.message.endswith("times what it was")
+    assert not eigenvalue_growth([0.0] * 5 + [MIN_EIGENVALUE * 0.99] * 5).alarm
+    assert eigenvalue_growth([0.0] * 5 + [MIN_EIGENVALUE] * 5).alarm
 
 
 def test_the_largest_eigenvalue_is_that_of_the_hessian() -> None:

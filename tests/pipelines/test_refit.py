@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.pipelines.models.linear import LinearModel
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit
-from netwright.pipelines.refit import Settles, all_rows, refit
+from netwright.pipelines.refit import RefittableLearner, refit, with_all_rows
 from netwright.pipelines.trees.boosting import CatBoost, HistogramBoosting, LightGBM, XGBoost
 from netwright.pipelines.trees.forests import ExtraTrees, RandomForest
 
@@ -36,7 +36,7 @@ def in_halves(pipeline: TablePipeline, found: Task) -> list[FittedPipeline]:
 
 
 def whole(found: Task) -> Task:
-    return all_rows(found, np.arange(len(found.target)))
+    return with_all_rows(found, np.arange(len(found.target)))
 
 
 @pytest.mark.parametrize("kind", [LightGBM, XGBoost, CatBoost, HistogramBoosting])
@@ -69,8 +69,10 @@ def test_forests_keep_their_trees_and_know_all_rows(kind: Any, classes: int) -> 
 
 
 def test_what_is_chosen_on_held_out_rows_is_not_fitted_without_them() -> None:
-    assert isinstance(LightGBM(), Settles)
-    assert not isinstance(LinearModel(), Settles)  # its strength would be chosen on what it knows
+    assert isinstance(LightGBM(), RefittableLearner)
+    assert not isinstance(
+        LinearModel(), RefittableLearner
+    )  # its strength would be chosen on what it knows
 
 
 def _loss(fitted: FittedPipeline, found: Task) -> float:

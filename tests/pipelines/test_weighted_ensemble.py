@@ -7,22 +7,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
-from netwright.deploy.onnx import card_of, export, parity
+from netwright.deploy.export import check_parity, export_onnx, make_card
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models.linear import LinearModel
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit
 from netwright.pipelines.preprocessing.numeric import Numeric
 from netwright.pipelines.trees.boosting import LightGBM
-from netwright.pipelines.weighted_ensemble import Blend, blended, load_trial, tempered
+from netwright.pipelines.weighted_ensemble import (
+    WeightedEnsemble,
+    apply_temperature,
+    flatten_ensembles,
+    load_trial_model,
+)
 from task_tools import messy
 
 NETWORK = TablePipeline(Training((Columns(), Linear(8), Linear()), epochs=2))
-BOOSTING = TablePipeline(LightGBM(trees=10), {"numeric": Numeric(scale="none", missing="keep")})
+BOOSTING = TablePipeline(
+    LightGBM(n_estimators=10), {"numeric": Numeric(scale="none", missing="keep")}
+)
 LINEAR = TablePipeline(LinearModel(l2=0.1))
 
 
@@ -42,17 +49,17 @@ def test_it_is_the_weighted_mean_and_its_file_says_the_same(
     rows = data.features.take(data.validation)
     by_hand = sum(w * one.predict(rows) for w, one in zip((0.5, 0.3, 0.2), parts, strict=True))
     for temperature in (1.0, 1.7, 0.6):
-        mixed = Blend(tuple(parts), (0.5, 0.3, 0.2), temperature)
+        mixed = WeightedEnsemble(tuple(parts), (0.5, 0.3, 0.2), temperature)
         wanted = by_hand ** (1 / temperature)
         wanted /= wanted.sum(1, keepdims=True)
         assert mixed.predict(rows) == pytest.approx(wanted, abs=1e-6)
-        file = export(mixed, card_of(data), tmp_path / "model.onnx")
-        assert parity(file, mixed, rows).difference < 1e-6
+        file = export_onnx(mixed, make_card(data), tmp_path / "model.onnx")
+        assert check_parity(file, mixed, rows).difference < 1e-6
 
 
 def test_above_1_a_temperature_makes_less_sure() -> None:
     p = np.float32([[0.9, 0.1], [0.5, 0.5], [0.0, 1.0]])
-    warm = tempered(p, 2.0)
+    warm = apply_temperature(p, 2.0)
     assert 0.5 < warm[0, 0] < 0.9
     assert warm[1].tolist() == [0.5, 0.5]
     assert np.isfinite(warm).all()
@@ -67,32 +74,32 @@ def test_numbers_on_different_scales_are_averaged_as_numbers(tmp_path: Path) -> 
     logs = TablePipeline(LinearModel(), target="log")
     found = [fit(one, data, seed=0) for one in (LINEAR, logs)]
     rows = data.features.take(data.validation)
-    mixed = Blend(tuple(found), (0.25, 0.75))
+    mixed = WeightedEnsemble(tuple(found), (0.25, 0.75))
     by_hand = 0.25 * found[0].predict(rows) + 0.75 * found[1].predict(rows)
     assert mixed.predict(rows) == pytest.approx(by_hand)
-    assert mixed.target.log is None
-    file = export(mixed, card_of(data), tmp_path / "model.onnx")
-    assert file.scores(rows) == pytest.approx(by_hand, rel=1e-7)
+    assert mixed.target.log_range is None
+    file = export_onnx(mixed, make_card(data), tmp_path / "model.onnx")
+    assert file.predict_scores(rows) == pytest.approx(by_hand, rel=1e-7)
 
 
 def test_parts_that_prepare_alike_share_their_nodes(
     data: Task, parts: list[FittedPipeline]
 ) -> None:
     def count(*found: FittedPipeline) -> int:
-        nodes = Nodes()
-        Blend(found, (1 / len(found),) * len(found)).emit(nodes)
+        nodes = OnnxGraphBuilder()
+        WeightedEnsemble(found, (1 / len(found),) * len(found)).to_onnx(nodes)
         return len(nodes.nodes)
 
     other = fit(TablePipeline(LinearModel(l2=1.0)), data, seed=0)
-    assert other.preparation == parts[2].preparation
+    assert other.preprocessor == parts[2].preprocessor
     alone = count(parts[2])
     assert count(parts[2], other) - alone < alone / 3  # the model's own nodes, and its share
 
 
 def test_averages_of_averages_are_one(data: Task, parts: list[FittedPipeline]) -> None:
-    pair = Blend(tuple(parts[:2]), (0.5, 0.5))
-    flat = blended([(0.6, pair), (0.4, parts[2])])
-    assert flat.parts == tuple(parts)
+    pair = WeightedEnsemble(tuple(parts[:2]), (0.5, 0.5))
+    flat = flatten_ensembles([(0.6, pair), (0.4, parts[2])])
+    assert flat.members == tuple(parts)
     assert flat.weights == pytest.approx((0.3, 0.3, 0.4))
 
 
@@ -103,16 +110,17 @@ def test_folds_come_back_as_their_average(data: Task, tmp_path: Path) -> None:
         one.save(tmp_path / f"fold-{i}")
     rows = data.features.take(data.validation)
     mean = (fitted[0].predict(rows) + fitted[1].predict(rows)) / 2
-    assert load_trial(LINEAR, tmp_path).predict(rows) == pytest.approx(mean)
+    assert load_trial_model(LINEAR, tmp_path).predict(rows) == pytest.approx(mean)
 
 
 def test_a_threshold_moves_labels_and_no_probabilities(
     data: Task, parts: list[FittedPipeline], tmp_path: Path
 ) -> None:
     rows = data.features.take(data.validation)
-    plain, eager = (Blend(tuple(parts), (0.5, 0.3, 0.2), 1.0, t) for t in (0.5, 0.2))
+    plain, eager = (WeightedEnsemble(tuple(parts), (0.5, 0.3, 0.2), 1.0, t) for t in (0.5, 0.2))
     files = [
-        export(one, card_of(data), tmp_path / f"{i}.onnx") for i, one in enumerate([plain, eager])
+        export_onnx(one, make_card(data), tmp_path / f"{i}.onnx")
+        for i, one in enumerate([plain, eager])
     ]
     first, second = (one.predict(rows) for one in files)
     chances = files[1].predict_proba(rows)

@@ -10,11 +10,17 @@ import onnx.helper
 import onnxruntime
 from onnx import TensorProto
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
-from netwright.deploy.onnx import card_of, export, parity
-from netwright.pipelines.interfaces import FittedModel, Inputs, Judge, Learner, Rows
-from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, Nodes
+from netwright.deploy.export import check_parity, export_onnx, make_card
+from netwright.pipelines.interfaces import (
+    FittedModel,
+    InputSpec,
+    Learner,
+    PreparedRows,
+    ValidationLoss,
+)
+from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, OnnxGraphBuilder
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, load
 from netwright.pipelines.pipeline import fit as fit_pipeline
 from netwright.pipelines.trees.tree_ensemble import TreeEnsemble
@@ -23,7 +29,7 @@ COLUMNS = 5
 EXTREMES = np.float32([0, -0.0, 1e30, -1e30, 3e38, 1e-35, -1e-35, 1e-40, -1e-40, np.nan])
 
 
-def examples(outputs: int, n: int = 800, *, seed: int = 0, holes: bool = True) -> Rows:
+def examples(outputs: int, n: int = 800, *, seed: int = 0, holes: bool = True) -> PreparedRows:
     """Column 0 says most, 4 has few values, 3 has none below 0; column 1 has holes."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, COLUMNS)).astype(np.float32)
@@ -33,9 +39,9 @@ def examples(outputs: int, n: int = 800, *, seed: int = 0, holes: bool = True) -
     if holes:
         x[rng.random(n) < 0.15, 1] = np.nan
     if outputs == 1:
-        return Rows(x, ((score - score.mean()) / score.std()).astype(np.float32))
+        return PreparedRows(x, ((score - score.mean()) / score.std()).astype(np.float32))
     cuts = np.quantile(score, np.linspace(0, 1, outputs + 1)[1:-1])
-    return Rows(x, np.digitize(score, cuts).astype(np.int64))
+    return PreparedRows(x, np.digitize(score, cuts).astype(np.int64))
 
 
 def nasty(ensemble: TreeEnsemble) -> np.ndarray:
@@ -61,12 +67,12 @@ def leaves(ensemble: TreeEnsemble, x: np.ndarray) -> np.ndarray:
 
 def by_onnx(model: FittedModel, x: np.ndarray) -> np.ndarray:
     """(rows, outputs) scores of the model's nodes."""
-    nodes = Nodes()
-    output = model.emit(nodes, "x")
+    nodes = OnnxGraphBuilder()
+    output = model.to_onnx(nodes, "x")
     info = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         nodes.nodes, "test", [info("x", TensorProto.FLOAT, ["rows", x.shape[1]])],
-        [info(output, TensorProto.FLOAT, ["rows", "outputs"])], nodes.constants,
+        [info(output, TensorProto.FLOAT, ["rows", "outputs"])], nodes.initializers,
     )  # fmt: skip
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
     file = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
@@ -77,7 +83,7 @@ def by_onnx(model: FittedModel, x: np.ndarray) -> np.ndarray:
     return scores
 
 
-def judge_of(rows: Rows) -> Judge:
+def judge_of(rows: PreparedRows) -> ValidationLoss:
     """Log loss or mean squared error for these rows."""
 
     def judge(scores: np.ndarray) -> float:
@@ -91,11 +97,11 @@ def judge_of(rows: Rows) -> Judge:
 
 
 def fit(
-    learner: Learner, rows: Rows, held_out: Rows, outputs: int, *, seed: int = 0,
+    learner: Learner, rows: PreparedRows, held_out: PreparedRows, outputs: int, *, seed: int = 0,
     fidelity: float = 1.0, deadline: float = math.inf,
 ) -> FittedModel:  # fmt: skip
     """As a pipeline fits, judged by the loss."""
-    given = Inputs((rows.inputs.shape[1],), {"outputs": outputs, "cardinalities": ()})
+    given = InputSpec((rows.inputs.shape[1],), {"outputs": outputs, "cardinalities": ()})
     return learner.fit(
         given, rows, held_out, judge_of(held_out), seed=seed, fidelity=fidelity, deadline=deadline
     )
@@ -105,11 +111,11 @@ def whole_way(learner: Learner, found: Task, folder: Path) -> FittedPipeline:
     """A pipeline of this learner, fitted, kept, loaded and exported: all agree on all rows."""
     pipeline = TablePipeline(learner)
     fitted = fit_pipeline(pipeline, found, seed=0)
-    model = export(fitted, card_of(found), folder / "model.onnx")
+    model = export_onnx(fitted, make_card(found), folder / "model.onnx")
     fitted.save(folder)
     again = load(pipeline, folder).predict(found.features)
     assert np.array_equal(again, fitted.predict(found.features))
-    agreed = parity(model, fitted, found.features)
+    agreed = check_parity(model, fitted, found.features)
     assert agreed.difference < 1e-5
     assert agreed.labels == 0
     return fitted

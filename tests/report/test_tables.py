@@ -4,7 +4,7 @@ from netwright.networks.layers.conv import Conv
 from netwright.report.describe import summary
 from netwright.report.tables import leaderboard
 from netwright.space.candidate import Candidate
-from netwright.trials.formats import value
+from netwright.trials.formats import format_metric
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -26,11 +26,11 @@ from netwright.trials.trial import Proposal, Status, Trial
     ],
 )
 def test_values_read_as_a_person_would_write_them(name: str, number: float, text: str) -> None:
-    assert value(name, {name: number}) == text
+    assert format_metric(name, {name: number}) == text
 
 
 def test_a_missing_value_is_blank() -> None:
-    assert value("accuracy", {}) == ""
+    assert format_metric("accuracy", {}) == ""
 
 
 ACCURACY = Objective("accuracy", "max")

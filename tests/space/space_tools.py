@@ -66,7 +66,7 @@ def shared() -> Space[Net]:
 def subsets() -> Space[Net]:
     """1 or 2 of three parts, one of them with two kernels: 4 + 5 = 9 candidates."""
     parts: Any = {"conv": Conv(kernel=OneOf(3, 5)), "pool": Pool(), "skip": None}
-    return Space(Net(SubsetOf(parts, least=1, most=2)))
+    return Space(Net(SubsetOf(parts, min_size=1, max_size=2)))
 
 
 def numbers() -> Space[Mapping[str, Any]]:

@@ -110,9 +110,9 @@ def test_a_label_lets_anything_be_an_option() -> None:
         (lambda: Integer(False, 3), r"Integer must be bounded by whole numbers, got False"),
         (lambda: Integer(0, 8, log=True), r"low must be above 0 on a logarithmic scale, got 0"),
         (lambda: Float(-1.0, 8.0, log=True), r"low must be above 0 .*, got -1\.0"),
-        (lambda: SubsetOf(1, 2, least=2, most=1), r"0 <= least <= most <= 2, got \(2, 1\)"),
-        (lambda: SubsetOf(1, 2, least=-1), r"0 <= least <= most <= 2, got \(-1, 2\)"),
-        (lambda: SubsetOf(1, 2, most=3), r"0 <= least <= most <= 2, got \(0, 3\)"),
+        (lambda: SubsetOf(1, 2, min_size=2, max_size=1), r"0 <= least <= most <= 2, got \(2, 1\)"),
+        (lambda: SubsetOf(1, 2, min_size=-1), r"0 <= least <= most <= 2, got \(-1, 2\)"),
+        (lambda: SubsetOf(1, 2, max_size=3), r"0 <= least <= most <= 2, got \(0, 3\)"),
         (lambda: SubsetOf(*range(12)), r"at most 4,000 subsets, got 4,096\. Use one OneOf\(True"),
         (lambda: Repeat(Conv(), -1), r"times must be a whole number from 0 on.*, got -1"),
         (lambda: Repeat(Conv(), Integer(-2, 3)), r"times must be a whole number .*, got -2"),
@@ -139,8 +139,8 @@ bounds = st.tuples(st.integers(-50, 50), st.integers(0, 60)).map(lambda b: (b[0]
 def test_every_whole_number_is_at_its_own_place(ends: tuple[int, int], log: bool) -> None:
     low, high = (ends[0] + 51, ends[1] + 51) if log else ends
     number = NumberChoice(low, high, log=log, integer=True)
-    units = [number.unit(value) for value in range(low, high + 1)]
-    assert [number.at(unit) for unit in units] == list(range(low, high + 1))
+    units = [number.to_unit(value) for value in range(low, high + 1)]
+    assert [number.from_unit(unit) for unit in units] == list(range(low, high + 1))
     assert all(0 <= unit < 1 for unit in units)
     assert units == sorted(units)
 
@@ -151,32 +151,32 @@ def test_every_place_gives_a_number_within_the_bounds(
     low: float, factor: float, log: bool, unit: float
 ) -> None:
     number = NumberChoice(low, low * factor, log=log)
-    value = number.at(unit)
-    assert number.holds(value)
-    assert number.at(number.unit(value)) == pytest.approx(value)
+    value = number.from_unit(unit)
+    assert number.contains(value)
+    assert number.from_unit(number.to_unit(value)) == pytest.approx(value)
 
 
 def test_whole_numbers_share_their_range_equally() -> None:
     number = NumberChoice(1, 4, integer=True)
-    drawn = Counter(number.at((i + 0.5) / 4000) for i in range(4000))
+    drawn = Counter(number.from_unit((i + 0.5) / 4000) for i in range(4000))
     assert drawn == {1: 1000, 2: 1000, 3: 1000, 4: 1000}
 
 
 def test_a_logarithmic_float_has_its_geometric_mean_in_the_middle() -> None:
-    assert NumberChoice(1e-4, 1.0, log=True).at(0.5) == pytest.approx(1e-2)
+    assert NumberChoice(1e-4, 1.0, log=True).from_unit(0.5) == pytest.approx(1e-2)
 
 
 @pytest.mark.parametrize(
     ("value", "held"), [(3, True), (1, True), (4, True), (0, False), (5, False), (3.0, False)]
 )
 def test_a_whole_number_holds_its_bounds_and_no_fraction(value: float, held: bool) -> None:
-    assert NumberChoice(1, 4, integer=True).holds(value) is held
+    assert NumberChoice(1, 4, integer=True).contains(value) is held
 
 
 @pytest.mark.parametrize("value", [True, "3", None, (3,), math.nan])
 def test_no_number_choice_holds_what_is_not_a_number(value: object) -> None:
-    assert not NumberChoice(0, 4, integer=True).holds(value)
-    assert not NumberChoice(0.0, 4.0).holds(value)
+    assert not NumberChoice(0, 4, integer=True).contains(value)
+    assert not NumberChoice(0.0, 4.0).contains(value)
 
 
 def test_a_float_with_whole_bounds_decides_floats() -> None:

@@ -163,11 +163,11 @@ def test_a_point_with_another_number_of_coordinates_is_refused() -> None:
 def test_the_best_of_its_own_weights_is_the_candidate(build: Build) -> None:
     space = build()
     for one in list(space)[:300]:
-        assert space.argmax(space.weights(one)) == one
+        assert space.argmax(space.one_hot(one)) == one
 
 
 def test_weights_are_one_hot_for_options_and_multi_hot_for_subsets() -> None:
-    found = subsets().weights(Candidate({"stem": ("conv", "skip"), "stem.conv.kernel": 5}))
+    found = subsets().one_hot(Candidate({"stem": ("conv", "skip"), "stem.conv.kernel": 5}))
     assert {path: w.tolist() for path, w in found.items()} == {
         "stem": [1, 0, 1], "stem.conv.kernel": [0, 1],
     }  # fmt: skip
@@ -186,7 +186,7 @@ def test_whole_numbers_are_scored_value_by_value() -> None:
     assert one.values["stem.times"] == 2
     assert one.values["stem.1.kernel"] == 5
     space.check(one)
-    assert "stem.times" not in space.weights(one)
+    assert "stem.times" not in space.one_hot(one)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_whole_numbers_are_scored_value_by_value() -> None:
 def test_a_subset_takes_the_best_above_zero_within_its_size(
     scores: list[float], kept: tuple[str, ...]
 ) -> None:
-    space = Space({"ops": SubsetOf("a", "b", "c", "d", least=1, most=2)})
+    space = Space({"ops": SubsetOf("a", "b", "c", "d", min_size=1, max_size=2)})
     assert space.argmax({"ops": scores}).values == {"ops": kept}
 
 
@@ -286,7 +286,7 @@ def test_each_part_of_a_space_is_in_its_fingerprint() -> None:
         conv(), conv(width=8), conv(OneOf(3, 7)), conv(OneOf(5, 3)), conv(OneOf(3, 5, 7)),
         conv(OneOf({"3": 3, "five": 5})), conv(OneOf(3, 5, name="kernel")), conv(Integer(3, 5)),
         conv(Integer(3, 5, log=True)), conv(Float(3, 5)), conv(SubsetOf(3, 5)),
-        conv(SubsetOf(3, 5, least=1)), conv(3), conv(True), conv(1), conv(1.0),
+        conv(SubsetOf(3, 5, min_size=1)), conv(3), conv(True), conv(1), conv(1.0),
         conv().fix({"stem.kernel": 3}), conv().fix({"stem.kernel": 5}),
         Space(Net(Conv(OneOf(3, 5)), Pool())), Space(Net(Pool(OneOf(3, 5)))),
         Space({"stem": Conv(OneOf(3, 5))}),
@@ -348,7 +348,7 @@ def test_what_no_space_holds_can_be_asked_about() -> None:
     assert odd in {odd}
     assert odd == Candidate({"x": [1, 2]})  # type: ignore[dict-item]  # what is tested
     assert odd != Candidate({"x": (1, 2)})
-    assert not Space({"x": OneOf(1, 2)}).holds(odd)
+    assert not Space({"x": OneOf(1, 2)}).contains(odd)
 
 
 def test_the_hash_of_a_candidate_does_not_travel() -> None:

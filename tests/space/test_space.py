@@ -72,7 +72,7 @@ def legal(space: Space[Any], candidate: Candidate) -> None:
 
 
 def parents(space: Space[Any]) -> dict[str, set[str]]:
-    return {one.path: {path for path, _ in one.when or ()} for one in space.decisions}
+    return {one.path: {path for path, _ in one.conditions or ()} for one in space.decisions}
 
 
 def below(space: Space[Any], path: str) -> set[str]:
@@ -278,7 +278,7 @@ def test_inner_choices_follow_their_option() -> None:
             {"times": 3, "0.size": 3, "1.size": 3, "2.size": 3},
         ),
         (
-            Space({"ops": SubsetOf({"x": Net(OneOf(1, 2), OneOf(1, 2)), "y": None}, least=1)}),
+            Space({"ops": SubsetOf({"x": Net(OneOf(1, 2), OneOf(1, 2)), "y": None}, min_size=1)}),
             {"ops": ("x",), "ops.x.stem": 1, "ops.x.body": 1},
             {"ops": ("x", "y"), "ops.x.stem": 2, "ops.x.body": 2},
         ),
@@ -513,7 +513,7 @@ def test_distinct_candidates_fill_distinct_descriptions() -> None:
 def test_a_subset_of_a_mapping_is_a_mapping_and_of_options_a_tuple() -> None:
     pool = Candidate({"stem": ("pool", "skip")})
     assert subsets().fill(pool).stem == {"pool": Pool(), "skip": None}
-    plain = Space({"ops": SubsetOf(Conv(OneOf(3, 5)), Pool(), least=2)})
+    plain = Space({"ops": SubsetOf(Conv(OneOf(3, 5)), Pool(), min_size=2)})
     assert plain.fill(plain.default()) == {"ops": (Conv(3), Pool())}
 
 
@@ -660,9 +660,9 @@ def test_a_fixed_real_number_is_real() -> None:
 
 def test_a_space_holds_what_it_would_let_pass() -> None:
     space = Space({"x": Integer(0, 9)}, rule=lambda values: values["x"] != 3)
-    assert space.holds(Candidate({"x": 4}))
-    assert not space.holds(Candidate({"x": 3}))
-    assert not space.holds(Candidate({"y": 4}))
+    assert space.contains(Candidate({"x": 4}))
+    assert not space.contains(Candidate({"x": 3}))
+    assert not space.contains(Candidate({"y": 4}))
 
 
 # What is made once for many candidates
@@ -719,7 +719,7 @@ def test_where_a_rule_forbids_every_single_edit_more_decisions_change() -> None:
     parent = Candidate({"a": 1, "b": 2, "c": 3})
     children = [space.mutate(parent, rng(seed)) for seed in range(30)]
     changed = {sum(child.values[p] != parent.values[p] for p in "abc") for child in children}
-    assert all(space.holds(child) for child in children)
+    assert all(space.contains(child) for child in children)
     assert changed == {2}
     again = Space(space.description, rule=adds_up)  # what was found out before does not show
     assert children == [again.mutate(parent, rng(seed)) for seed in range(30)]
@@ -751,14 +751,16 @@ def test_what_is_no_generator_is_refused(wrong: Any) -> None:
 def test_some_of_very_many_neighbours_are_drawn_from_every_decision() -> None:
     space = Space({"n": Integer(0, 10**15), "a": OneOf("x", "y", "z"), "r": Float(0, 1)})
     here = Candidate({"n": 5, "a": "x", "r": 0.5})
-    assert space.edits(here) == 10**15 + 2 + 2
-    found = space.nearby(here, 30, rng())
+    assert space.n_neighbours(here) == 10**15 + 2 + 2
+    found = space.sample_neighbours(here, 30, rng())
     assert len(set(found)) == len(found) == 30
     changed = [[p for p in here.values if one.values[p] != here.values[p]] for one in found]
     assert {tuple(one) for one in changed} == {("n",), ("a",), ("r",)}
-    assert found == space.nearby(here, 30, rng())
+    assert found == space.sample_neighbours(here, 30, rng())
     small = bench201()
-    assert set(small.nearby(small.default(), 99, rng())) == set(small.neighbours(small.default()))
+    assert set(small.sample_neighbours(small.default(), 99, rng())) == set(
+        small.neighbours(small.default())
+    )
 
 
 def test_a_space_shows_its_decisions() -> None:

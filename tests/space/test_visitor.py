@@ -13,13 +13,13 @@ from netwright.space.space import Space
 from netwright.space.visitor import (
     Visitor,
     children,
-    copies_of,
+    copy_paths,
     count_path,
     counts_by_value,
-    join,
-    mapped,
-    options_of,
-    rebuilt,
+    join_path,
+    labelled_options,
+    map_children,
+    with_children,
 )
 
 
@@ -35,32 +35,32 @@ class Paths(Visitor[list[str], None]):
 
     def _options(self, kind: str, part: Any, path: str) -> list[str]:
         found = [f"{kind} {path}"]
-        for _, option, below in options_of(part, path):
+        for _, option, below in labelled_options(part, path):
             found += self.visit(option, below, None)
         return found
 
-    def one_of(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_one_of(self, part: Any, path: str, context: None) -> list[str]:
         return self._options("one", part, path)
 
-    def subset(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_subset(self, part: Any, path: str, context: None) -> list[str]:
         return self._options("some", part, path)
 
-    def number(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_number(self, part: Any, path: str, context: None) -> list[str]:
         return [f"number {path}"]
 
-    def repeat(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_repeat(self, part: Any, path: str, context: None) -> list[str]:
         found = [f"repeat {path}", f"count {count_path(part, path)}"]
-        for below in copies_of(part, path):
+        for below in copy_paths(part, path):
             found += self.visit(part.item, below, None)
         return found
 
-    def inside(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_container(self, part: Any, path: str, context: None) -> list[str]:
         return [
             line for name, child in children(part)
-            for line in self.visit(child, join(path, name), None)
+            for line in self.visit(child, join_path(path, name), None)
         ]  # fmt: skip
 
-    def closed(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_constant(self, part: Any, path: str, context: None) -> list[str]:
         return [f"closed {path}"]
 
 
@@ -95,12 +95,12 @@ def test_counts_go_with_the_values_of_their_decision() -> None:
     "part", [(1, 2), {"a": 1, "b": 2}, Pair(3, 4, {"c": 5}), partial(Pair, 1, right=2)]
 )
 def test_a_part_is_rebuilt_from_its_children(part: Any) -> None:
-    again = rebuilt(part, [child for _, child in children(part)])
+    again = with_children(part, [child for _, child in children(part)])
     assert [*children(again)] == [*children(part)]
     assert type(again) is type(part)
 
 
 def test_what_does_not_change_stays_the_same_object() -> None:
     part = Pair((1, 2), field)
-    assert mapped(part, lambda child: child) is part
-    assert mapped(part, lambda child: 7 if child is field else child).right == 7
+    assert map_children(part, lambda child: child) is part
+    assert map_children(part, lambda child: 7 if child is field else child).right == 7

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
+from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, potential_parents
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
@@ -42,7 +42,7 @@ class Witness:
         self.proposed = 0
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        said = set(breeders(self.strategy))
+        said = set(potential_parents(self.strategy))
         found = list(self.strategy.ask(n, rng))
         self.proposed += sum(bool(one.parents) for one in found)
         self.outside += [(one, said) for one in found if not {*one.parents} <= said]
@@ -58,7 +58,7 @@ class Witness:
     [
         RegularizedEvolution(), Genetic(population=8), NSGA2(population=8), LocalSearch(),
         DifferentialEvolution(population=8), Bayesian(), Bananas(), ASHA(RegularizedEvolution()),
-        Hyperband(DifferentialEvolution(), random=0), SuccessiveHalving(),
+        Hyperband(DifferentialEvolution(), random_fraction=0), SuccessiveHalving(),
     ],
     ids=str,
 )  # fmt: skip
@@ -72,11 +72,11 @@ def test_parents_are_among_those_who_were_said_to_breed(algorithm: Algorithm, wo
 def test_evolution_forgets_who_breeds_no_more() -> None:
     strategy = RegularizedEvolution(population=5)(PROBLEM)
     simulate(strategy, measure, 30)
-    assert set(breeders(strategy)) == {26, 27, 28, 29, 30}
+    assert set(potential_parents(strategy)) == {26, 27, 28, 29, 30}
 
 
 def test_a_strategy_need_not_say_anything() -> None:
-    assert set(breeders(RandomSearch()(PROBLEM))) == set()
+    assert set(potential_parents(RandomSearch()(PROBLEM))) == set()
 
 
 def started(algorithm: Algorithm, space: Space[Any], trials: int) -> list[Trial]:

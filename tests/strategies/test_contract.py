@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from netwright.errors import InputError
-from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.interfaces.strategy import Algorithm, Problem
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Integer, OneOf
@@ -17,13 +17,13 @@ from netwright.strategies.bayesian.tpe import TPE
 from netwright.strategies.evolution.differential import DifferentialEvolution
 from netwright.strategies.evolution.genetic import NSGA2, Genetic
 from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.strategies.initial_candidates import InitialCandidates
 from netwright.strategies.local import LocalSearch
 from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.multi_fidelity.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
 from netwright.strategies.oneshot import OneShot
 from netwright.strategies.random import RandomSearch
 from netwright.strategies.reinforcement.policy_gradient import PPO, Reinforce
-from netwright.strategies.seeded import Seeded
 from netwright.testing import LOSS, StrategyCheck, simulate, strategy_checks
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Metrics, Status
@@ -32,7 +32,7 @@ ALGORITHMS = [
     RandomSearch(), RegularizedEvolution(), Genetic(), NSGA2(), LocalSearch(),
     DifferentialEvolution(), Reinforce(), PPO(), Reinforce("recurrent"),
     PPO("recurrent"), TPE(), Bayesian(), Bananas(), Npenas(),
-    SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB, Seeded(RegularizedEvolution()),
+    SuccessiveHalving(), ASHA(), Hyperband(), BOHB, DEHB, InitialCandidates(RegularizedEvolution()),
 ]  # fmt: skip
 CHECKS = [(a, check) for a in ALGORITHMS for check in strategy_checks(a)]
 
@@ -78,7 +78,7 @@ def test_settings_that_count_are_whole_numbers(settings: Any, name: str, wrong: 
         settings(**given, **{name: wrong})
 
 
-class KnowsTheCost(OnlyTheSpace):
+class KnowsTheCost(DefaultKnowledge):
     """The cost is known beforehand: 0 to 6 of the dear options."""
 
     def metrics(self, candidate: Candidate) -> Metrics:

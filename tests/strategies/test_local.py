@@ -28,7 +28,7 @@ def here(strategy: Any) -> set[tuple[int, ...]]:
 
 
 def test_it_starts_from_the_best_of_the_first_and_moves_to_what_is_better() -> None:
-    strategy = LocalSearch(initial=3)(Problem(SPACE, [LOSS]))
+    strategy = LocalSearch(n_startup_trials=3)(Problem(SPACE, [LOSS]))
     for number, loss in enumerate([5.0, 3.0, 4.0]):
         strategy.tell(done(number, number, number, loss, "random"))
     assert here(strategy) == {(1,)}
@@ -39,7 +39,7 @@ def test_it_starts_from_the_best_of_the_first_and_moves_to_what_is_better() -> N
 
 
 def test_neighbours_differ_in_one_decision_and_come_in_random_order() -> None:
-    strategy = LocalSearch(initial=1)(Problem(SPACE, [LOSS]))
+    strategy = LocalSearch(n_startup_trials=1)(Problem(SPACE, [LOSS]))
     strategy.tell(done(0, 4, 4, 1.0))
     asked = strategy.ask(18, np.random.default_rng(0))
     assert len({one.candidate for one in asked}) == 18
@@ -61,17 +61,17 @@ def test_it_starts_anew_where_no_neighbour_is_left() -> None:
             return {"loss": 0.0, "cost": 0.0}
         return {"loss": 1.0 + sum(map(float, candidate.values.values())), "cost": 0.0}  # type: ignore[arg-type]
 
-    log = simulate(LocalSearch(initial=1)(Problem(space, [LOSS])), measure, 16)
+    log = simulate(LocalSearch(n_startup_trials=1)(Problem(space, [LOSS])), measure, 16)
     assert any(one.proposal.origin == "restart" for one in log)
     assert min(one.metrics["loss"] for one in log if one.metrics) == 0.0
-    strategy = LocalSearch(initial=1)(Problem(space, [LOSS]))
+    strategy = LocalSearch(n_startup_trials=1)(Problem(space, [LOSS]))
     for trial in log:
         strategy.tell(trial)
     assert strategy.ask(1, np.random.default_rng(0)) == []
 
 
 def test_with_several_objectives_a_move_must_dominate() -> None:
-    strategy = LocalSearch(initial=1)(Problem(SPACE, [LOSS, COST]))
+    strategy = LocalSearch(n_startup_trials=1)(Problem(SPACE, [LOSS, COST]))
     strategy.tell(done(0, 4, 4, loss=2.0, cost=2.0))
     strategy.tell(done(1, 4, 5, loss=1.0, cost=3.0))
     assert here(strategy) == {(0,)}
@@ -81,7 +81,7 @@ def test_with_several_objectives_a_move_must_dominate() -> None:
 
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(InputError, match="initial must be at least 1, got 0"):
-        LocalSearch(initial=0)
+        LocalSearch(n_startup_trials=0)
 
 
 def test_of_very_many_neighbours_some_are_tried() -> None:
@@ -90,7 +90,7 @@ def test_of_very_many_neighbours_some_are_tried() -> None:
     def measure(candidate: Candidate) -> Metrics:
         return {"loss": float(ord(str(candidate.values["a"])[0]))}
 
-    events = simulate(LocalSearch(initial=2)(Problem(space, (LOSS,))), measure, 60)
+    events = simulate(LocalSearch(n_startup_trials=2)(Problem(space, (LOSS,))), measure, 60)
     started = [trial.candidate for trial in events if trial.status is Status.RUNNING]
     assert len(set(started)) == 60
     moved = [trial for trial in events if trial.proposal.origin == "mutation"]

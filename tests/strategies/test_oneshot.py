@@ -11,8 +11,8 @@ import pytest
 
 from netwright.errors import InputError
 from netwright.interfaces.checks import as_algorithm
-from netwright.interfaces.knowledge import OnlyTheSpace
-from netwright.interfaces.strategy import Problem, Strategy, breeders
+from netwright.interfaces.knowledge import DefaultKnowledge
+from netwright.interfaces.strategy import Problem, Strategy, potential_parents
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
 from netwright.space.space import Space
@@ -92,7 +92,7 @@ class Run:
             self.end(self.start(self.ask()[0]), loss)
 
 
-class OnlyTheFirst(OnlyTheSpace):
+class OnlyTheFirst(DefaultKnowledge):
     """Knows that b makes no difference."""
 
     def canonical(self, candidate: Candidate) -> str:
@@ -104,7 +104,7 @@ def test_the_same_network_under_another_writing_is_trained_once() -> None:
         SPACE, (Objective("loss", "min"),), knowledge=OnlyTheFirst(),
         supernet=lambda method, make: List([LISTED[0], LISTED[3], *LISTED[1:3]]),
     )  # fmt: skip
-    run = Run(OneShot("any", candidates=3)(problem))
+    run = Run(OneShot("any", n_candidates=3)(problem))
     assert [one.candidate.values["a"] for one in run.ask(9)] == ["x", "z", "y"]
 
 
@@ -133,7 +133,7 @@ def test_the_rest_is_searched_around_the_best_once_all_have_ended() -> None:
 
 
 def test_what_goes_on_hears_of_the_best_and_of_all_that_follows() -> None:
-    then = RegularizedEvolution(population=3, sample=3)
+    then = RegularizedEvolution(population=3, tournament_size=3)
     run = Run(strategy(List(LISTED), then=then))
     run.do(0.5, 0.1, 0.3, 0.4, 0.6, 0.7)
     assert run.ask()[0].origin == "supernet, mutation"
@@ -161,22 +161,25 @@ def test_who_goes_on_knows_its_trials_by_the_origins_it_gave_them() -> None:
 
 
 def test_everyone_may_have_children_until_it_is_known_who_goes_on() -> None:
-    then = RegularizedEvolution(population=2, sample=2)
+    then = RegularizedEvolution(population=2, tournament_size=2)
     run = Run(strategy(List(LISTED), then=then))
     first, second, third = (run.start(one) for one in run.ask(3))
     run.end(first, 0.5)
     run.end(third, None)
-    assert set(breeders(run.strategy)) == {1}
+    assert set(potential_parents(run.strategy)) == {1}
     run.end(second, 0.1)
-    assert set(breeders(run.strategy)) == {1, 2}  # of the whole space; the best of it is held alone
+    assert set(potential_parents(run.strategy)) == {
+        1,
+        2,
+    }  # of the whole space; the best of it is held alone
     run.do(0.4, 0.3)
-    assert set(breeders(run.strategy)) == {4, 5}
+    assert set(potential_parents(run.strategy)) == {4, 5}
     (proposal,) = run.ask()
     assert set(proposal.parents) <= {4, 5}
 
 
 def test_nobody_is_said_to_breed_before_there_are_trials() -> None:
-    assert set(breeders(strategy(List(LISTED, over=False)))) == set()
+    assert set(potential_parents(strategy(List(LISTED, over=False)))) == set()
 
 
 def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:
@@ -240,7 +243,7 @@ def test_without_networks_to_train_it_is_refused() -> None:
     with pytest.raises(InputError, match=sentence):  # nobody would prepare it in there
         ASHA(OneShot("any"))(problem)
     with pytest.raises(InputError, match="candidates must be at least 1, got 0"):
-        OneShot("any", candidates=0)
+        OneShot("any", n_candidates=0)
 
 
 def test_what_goes_on_is_an_algorithm_or_the_class_of_its_settings() -> None:

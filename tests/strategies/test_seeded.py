@@ -7,8 +7,8 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.evolution.regularized import RegularizedEvolution
+from netwright.strategies.initial_candidates import InitialCandidates
 from netwright.strategies.multi_fidelity.asha import ASHA
-from netwright.strategies.seeded import Seeded
 from netwright.testing import simulate
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Metrics, Status, Trial
@@ -30,7 +30,9 @@ def loss(candidate: Candidate) -> Metrics:
 
 
 def test_they_come_first_in_their_order_and_none_twice() -> None:
-    strategy = Seeded(RegularizedEvolution(population=4, sample=2), (*FIRST, FIRST[0]))
+    strategy = InitialCandidates(
+        RegularizedEvolution(population=4, tournament_size=2), (*FIRST, FIRST[0])
+    )
     log = ended(simulate(strategy(Problem(SPACE, [LOSS])), loss, 30, seed=1))
     assert tuple(trial.candidate for trial in log[:3]) == FIRST
     assert {trial.proposal.origin for trial in log[:3]} == {"portfolio"}
@@ -39,13 +41,13 @@ def test_they_come_first_in_their_order_and_none_twice() -> None:
 
 def test_the_algorithm_hears_of_them() -> None:
     """Children of a seed prove it: evolution of four members breeds from what it was told."""
-    strategy = Seeded(RegularizedEvolution(population=4, sample=4), FIRST)
+    strategy = InitialCandidates(RegularizedEvolution(population=4, tournament_size=4), FIRST)
     log = ended(simulate(strategy(Problem(SPACE, [LOSS])), loss, 5, seed=0))
     assert log[4].proposal.parents == (log[1].id,)  # x 3, y 6: the best of the first four
 
 
 def test_at_most_as_many_as_asked_for_and_asking_changes_nothing() -> None:
-    strategy = Seeded(candidates=FIRST)(Problem(SPACE, [LOSS]))
+    strategy = InitialCandidates(candidates=FIRST)(Problem(SPACE, [LOSS]))
     for _ in range(2):
         asked = strategy.ask(2, np.random.default_rng(0))
         assert tuple(one.candidate for one in asked) == FIRST[:2]
@@ -63,12 +65,12 @@ def test_one_that_is_known_to_break_a_limit_is_left_out() -> None:
             return {"x": float(candidate.values["x"])}  # type: ignore[arg-type]
 
     problem = Problem(SPACE, [LOSS], [Limit("x", at_most=5)], Sums())  # type: ignore[arg-type]
-    asked = Seeded(candidates=FIRST)(problem).ask(3, np.random.default_rng(0))
+    asked = InitialCandidates(candidates=FIRST)(problem).ask(3, np.random.default_rng(0))
     assert tuple(one.candidate for one in asked) == FIRST[1:]
 
 
 def test_inside_of_asha_they_are_the_first_of_the_lowest_fidelity() -> None:
-    strategy = ASHA(Seeded(candidates=FIRST), random=0.0)(
+    strategy = ASHA(InitialCandidates(candidates=FIRST), random_fraction=0.0)(
         Problem(SPACE, [LOSS], fidelities=(0.25, 1.0))
     )
     log = ended(simulate(strategy, loss, 12, seed=0))
@@ -79,13 +81,15 @@ def test_inside_of_asha_they_are_the_first_of_the_lowest_fidelity() -> None:
 
 
 def test_its_name_tells_other_candidates_apart() -> None:
-    assert repr(Seeded(candidates=FIRST)) != repr(Seeded(candidates=FIRST[:2]))
-    assert repr(Seeded(candidates=FIRST)) == repr(Seeded(candidates=FIRST))
-    assert len(repr(Seeded(candidates=FIRST))) < 80
+    assert repr(InitialCandidates(candidates=FIRST)) != repr(
+        InitialCandidates(candidates=FIRST[:2])
+    )
+    assert repr(InitialCandidates(candidates=FIRST)) == repr(InitialCandidates(candidates=FIRST))
+    assert len(repr(InitialCandidates(candidates=FIRST))) < 80
 
 
 def test_what_is_no_candidate_or_of_another_space_is_refused() -> None:
     with pytest.raises(InputError, match="candidates must be Candidates, got 'x'"):
-        Seeded(candidates=("x",))  # type: ignore[arg-type]
+        InitialCandidates(candidates=("x",))  # type: ignore[arg-type]
     with pytest.raises(InvalidCandidate):
-        Seeded(candidates=(Candidate({"z": 1}),))(Problem(SPACE, [LOSS]))
+        InitialCandidates(candidates=(Candidate({"z": 1}),))(Problem(SPACE, [LOSS]))

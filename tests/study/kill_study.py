@@ -44,7 +44,7 @@ def study(folder: Path, kind: str) -> Study[dict[str, int]]:
 
 def record(folder: Path) -> list[tuple[object, ...]]:
     """All that must be bit-equal: everything but the seconds."""
-    with Store.read(folder) as store:
+    with Store.open_read_only(folder) as store:
         return [
             (one.id, one.proposal, one.seed, one.status, dict(one.metrics), one.error)
             for one in store.trials()

@@ -80,7 +80,7 @@ class Shortlisted(Heirs):
 
 def test_children_after_a_supernet_find_their_parents(space: Space[Any], tmp_path: Path) -> None:
     """Those who go on from the shortlist breed from trials that are neither new nor the best."""
-    strategy = OneShot("any", candidates=3, then=RegularizedEvolution(12, 2))
+    strategy = OneShot("any", n_candidates=3, then=RegularizedEvolution(12, 2))
     one = Study(
         space, Shortlisted(1), strategy=strategy, objectives=[LOSS], run=tmp_path,
         executor=InProcess(),

@@ -14,10 +14,10 @@ from study_tools import Hill, Steps
 
 from netwright.interfaces.strategy import Problem
 from netwright.space.space import Space
+from netwright.strategies.initial_candidates import InitialCandidates
 from netwright.strategies.random import RandomSearch
-from netwright.strategies.seeded import Seeded
-from netwright.study.progress.events import Event, Prepared, Tick
-from netwright.study.storage.run_folder import clear
+from netwright.study.progress.events import Event, PreparationEnded, Tick
+from netwright.study.storage.run_folder import delete_run
 from netwright.study.study import Study
 from netwright.study.workers.executors import Executor, InProcess, Supervised
 from netwright.trials.objective import Objective
@@ -44,7 +44,7 @@ def study(space: Space[Any], place: Path, *of: Any, **more: Any) -> Study[Any]:
     def algorithm(problem: Problem) -> Prepares:
         return Prepares(problem, Steps(place, *of))
 
-    more = {"executor": Supervised(memory=3e8), "run": place / "run", **more}
+    more = {"executor": Supervised(memory_limit=3e8), "run": place / "run", **more}
     return Study(space, Hill(), strategy=algorithm, objectives=[Objective("loss", "min")], **more)
 
 
@@ -58,7 +58,7 @@ def test_after_given_candidates_it_is_done_and_the_search_goes_on(
         return Prepares(problem, Steps(tmp_path))
 
     one = Study(
-        space, Hill(), strategy=Seeded(inner, (first,)), objectives=[Objective("loss", "min")],
+        space, Hill(), strategy=InitialCandidates(inner, (first,)), objectives=[Objective("loss", "min")],
         executor=InProcess(), run=tmp_path / "run",
     )  # fmt: skip
     one.run(trials=4)
@@ -79,16 +79,16 @@ def test_it_runs_after_the_baselines_and_before_the_first_proposal(
     events = heard(one, trials=4)
     assert [trial.proposal.origin for trial in one.trials] == ["baseline", *["random"] * 3]
     assert {trial.status for trial in one.trials} == {Status.DONE}
-    (prepared,) = (event for event in events if isinstance(event, Prepared))
-    assert prepared.says == ("ten steps",)
+    (prepared,) = (event for event in events if isinstance(event, PreparationEnded))
+    assert prepared.report == ("ten steps",)
     (call,) = (tmp_path / "calls").read_text().splitlines()
     assert call == f"{tmp_path / 'run' / 'supernet'} {math.inf}"
-    ticks = [event.preparing for event in events if isinstance(event, Tick)]
+    ticks = [event.preparation_progress for event in events if isinstance(event, Tick)]
     if make is Supervised:
         assert len({tick for tick in ticks if tick}) > 2
     assert ticks[-1] == ""
     assert not heard(study(space, tmp_path, baselines=[space.default()]), trials=4)
-    clear(tmp_path / "run")
+    delete_run(tmp_path / "run")
     assert not (tmp_path / "run" / "supernet").exists()
 
 
@@ -105,18 +105,18 @@ def test_where_it_fails_the_study_goes_on_and_says_so(
     space: Any, tmp_path: Path, what: str, sentence: str
 ) -> None:
     one = study(space, tmp_path, what)
-    (prepared,) = (event for event in heard(one, trials=3) if isinstance(event, Prepared))
-    assert prepared.says[0].startswith(sentence)
+    (prepared,) = (event for event in heard(one, trials=3) if isinstance(event, PreparationEnded))
+    assert prepared.report[0].startswith(sentence)
     assert [trial.status for trial in one.trials] == [Status.DONE] * 3
 
 
 def test_it_gets_half_of_the_time_that_is_left_and_is_killed_beyond(
     space: Any, tmp_path: Path
 ) -> None:
-    executor = Supervised(grace=0.2)
+    executor = Supervised(grace_period=0.2)
     one = study(space, tmp_path, "sleep", executor=executor, baselines=[space.default()])
-    (prepared,) = (event for event in heard(one, seconds=5) if isinstance(event, Prepared))
-    (seconds,) = re.findall(r"^given up: took longer than ([0-9.]+) s", prepared.says[0])
+    (prepared,) = (event for event in heard(one, seconds=5) if isinstance(event, PreparationEnded))
+    (seconds,) = re.findall(r"^given up: took longer than ([0-9.]+) s", prepared.report[0])
     assert 1.0 < float(seconds) < 2.5  # starting the worker has taken some of the 5
     assert one.seconds < 7
     assert len(one.trials) > 1
@@ -124,7 +124,7 @@ def test_it_gets_half_of_the_time_that_is_left_and_is_killed_beyond(
 
 def test_a_study_that_was_stopped_goes_on_with_it(space: Any, tmp_path: Path) -> None:
     def stop(event: Event) -> None:
-        if isinstance(event, Tick) and event.preparing not in ("", "step 0", "step 1"):
+        if isinstance(event, Tick) and event.preparation_progress not in ("", "step 0", "step 1"):
             raise KeyboardInterrupt
 
     one = study(space, tmp_path, "", 0.2)
@@ -132,8 +132,8 @@ def test_a_study_that_was_stopped_goes_on_with_it(space: Any, tmp_path: Path) ->
     assert one.interrupted
     assert not one.trials
     again = study(space, tmp_path)
-    (prepared,) = (event for event in heard(again, trials=3) if isinstance(event, Prepared))
-    assert prepared.says == ("ten steps",)
+    (prepared,) = (event for event in heard(again, trials=3) if isinstance(event, PreparationEnded))
+    assert prepared.report == ("ten steps",)
     assert len((tmp_path / "calls").read_text().splitlines()) == 2
     assert len(again.trials) == 3
 

@@ -15,7 +15,7 @@ from study_tools import Hill, Infinite, Restless, Warmed
 from netwright.errors import InputError, OutOfTime, RunError
 from netwright.files.run_layout import DATABASE
 from netwright.interfaces.evaluator import Capabilities
-from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf
@@ -25,11 +25,11 @@ from netwright.strategies.random import RandomSearch
 from netwright.study.journal import trial_seed
 from netwright.study.progress.events import Tick, TrialEnded, TrialStarted
 from netwright.study.run_record import RunRecord
-from netwright.study.storage.run_folder import clear
+from netwright.study.storage.run_folder import delete_run
 from netwright.study.storage.store import Store
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess, Supervised
-from netwright.study.workers.supervisor import Outcome
+from netwright.study.workers.supervisor import JobResult
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.time_budget import TimeBudget
@@ -135,8 +135,8 @@ def test_a_budget_that_is_used_up_does_nothing(space: Any, tmp_path: Path) -> No
     one = study(space, tmp_path).run(trials=20)
     before = (tmp_path / DATABASE).stat().st_mtime_ns, record(one)
     again = study(space, tmp_path)
-    assert again.over(trials=20)
-    assert not again.over(trials=21)
+    assert again.is_budget_used(trials=20)
+    assert not again.is_budget_used(trials=21)
     seen: list[object] = []
     again.run(trials=20, callbacks=seen.append)
     again.run(trials=5, callbacks=seen.append)
@@ -205,14 +205,14 @@ def test_what_the_end_of_the_time_cuts_off_stays_unfinished(
     assert time.monotonic() - begun < 8
     assert first.trials[2].status is Status.RUNNING
     assert [trial.status for trial in told if trial.id == 3] == [Status.RUNNING]
-    assert search(evaluator).over(seconds=5)
+    assert search(evaluator).is_budget_used(seconds=5)
     again = search(Hill(0.2)).run(trials=4)
     assert again.trials[2].status is Status.DONE
     assert again.trials[2].candidate == first.trials[2].candidate
 
 
 def test_its_own_time_is_the_candidates_fault(space: Any, tmp_path: Path) -> None:
-    options = {"executor": Supervised(grace=0.1), "time": TimeBudget(trial=1.0)}
+    options = {"executor": Supervised(grace_period=0.1), "time": TimeBudget(trial=1.0)}
     one = study(space, tmp_path, evaluator=Sleeps(), **options).run(trials=4, seconds=60)
     assert one.trials[2].status is Status.INFEASIBLE
     assert one.trials[2].error == "took longer than 1 s"
@@ -232,7 +232,7 @@ class Patient(InProcess):
         self.hangs.append((family, job.proposal.fidelity, hangs_after))
         super().submit(trial, job)
 
-    def poll(self, timeout: float) -> list[Outcome]:
+    def poll(self, timeout: float) -> list[JobResult]:
         return [replace(outcome, seconds=100.0) for outcome in super().poll(timeout)]
 
 
@@ -284,7 +284,7 @@ def test_until_ends_the_study_at_the_trial_that_reaches_it(space: Any, tmp_path:
     one = study(space, tmp_path).run(trials=500, until=wanted)
     met = [all(limit.keeps(trial.metrics) for limit in wanted) for trial in one.trials]
     assert met.index(True) == len(met) - 1 < 400
-    assert study(space, tmp_path).over(until=wanted)
+    assert study(space, tmp_path).is_budget_used(until=wanted)
     assert len(study(space, tmp_path).run(until=wanted, trials=500).trials) == len(met)
 
 
@@ -366,14 +366,14 @@ def test_ctrl_c_leaves_what_ran_to_be_run_again(space: Any, tmp_path: Path) -> N
     one = study(space, tmp_path, evaluator=Interrupted())
     assert one.run(trials=12).interrupted
     assert [trial.status for trial in one.trials][-2:] == [Status.DONE, Status.RUNNING]
-    assert not one.over(trials=5)
+    assert not one.is_budget_used(trials=5)
     Interrupted.at = 0
     events: list[object] = []
     one.run(trials=12, callbacks=events.append)
     assert not one.interrupted
     assert record(one) == record(whole)
     started = [event for event in events if isinstance(event, TrialStarted)]
-    assert [event.again for event in started] == [True] + [False] * 7
+    assert [event.is_rerun for event in started] == [True] + [False] * 7
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")
@@ -406,8 +406,8 @@ def test_the_time_of_a_study_is_a_budget_of_its_runs(space: Any) -> None:
     timed.run()
     assert timed.trials
     assert time.monotonic() - begun < 30
-    assert timed.over()
-    assert not timed.over(seconds=1000.0)
+    assert timed.is_budget_used()
+    assert not timed.is_budget_used(seconds=1000.0)
     with pytest.raises(InputError, match="a budget must have trials, seconds or until"):
         study(space).run()
 
@@ -436,7 +436,7 @@ def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> N
         evaluator = Hill(metrics=("loss", "cost", "flops"))
         with pytest.raises(RunError, match=f"{sentence}.*or delete this one to start anew"):
             study(its_space, tmp_path, evaluator=evaluator, **options)
-    clear(tmp_path)
+    delete_run(tmp_path)
     assert study(other, tmp_path).run(trials=2).trials[1].status is Status.DONE
 
 
@@ -476,7 +476,7 @@ def test_seeds_of_trials_differ_and_depend_on_the_study_alone() -> None:
 
 def test_front_after_front_is_the_front_of_all(space: Any, tmp_path: Path) -> None:
     one = study(space, tmp_path, strategy=RandomSearch()).run(trials=80)
-    with Store.read(tmp_path) as store:
+    with Store.open_read_only(tmp_path) as store:
         assert store.trials() == one.trials
     assert study(space, tmp_path, strategy=RandomSearch()).front == one.front
 
@@ -493,7 +493,7 @@ def test_a_proposal_of_less_than_full_fidelity_is_never_delivered(space: Any) ->
 
     one = study(space, strategy=Halves).run(trials=5)
     assert one.front == []
-    assert not one.over(until=[Limit("loss", at_most=1e9)])
+    assert not one.is_budget_used(until=[Limit("loss", at_most=1e9)])
 
 
 def test_a_worker_is_warm_before_its_first_job(space: Any, tmp_path: Path) -> None:
@@ -503,7 +503,7 @@ def test_a_worker_is_warm_before_its_first_job(space: Any, tmp_path: Path) -> No
 
 
 def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> None:
-    own, given_to_study = OnlyTheSpace(), OnlyTheSpace()
+    own, given_to_study = DefaultKnowledge(), DefaultKnowledge()
 
     class Knowing(Hill):
         capabilities = Capabilities(fidelities=(1.0, 0.1), knowledge=own)  # in any order
@@ -612,12 +612,12 @@ def test_what_is_made_of_trials_is_a_trial_that_nobody_proposed(space: Any, tmp_
         return {"loss": -1.0, "cost": 3.0}
 
     spec = EnsembleSpec.of({alone: 1.0}, temperature=1.5)
-    added = one.add(Proposal(Candidate({}), origin="ensemble", parents=(alone,)), make, spec)
+    added = one.add_trial(Proposal(Candidate({}), origin="ensemble", parents=(alone,)), make, spec)
     assert added.ensemble == spec
     assert (added.id, added.status, added.metrics["loss"]) == (7, Status.DONE, -1.0)
     assert one.best == added
     assert (one.trial_folder(7) / "mixed.txt").read_text() == "made"
-    assert one.over(trials=6)
+    assert one.is_budget_used(trials=6)
     again = study(space, tmp_path, objectives=[LOSS])
     assert again.trials == one.trials
     again.run(trials=9)  # goes on without a word of it to the strategy
@@ -636,7 +636,7 @@ def test_an_average_that_cannot_be_made_leaves_nothing(space: Any, tmp_path: Pat
         raise InputError("no")
 
     with pytest.raises(InputError):
-        one.add(
+        one.add_trial(
             Proposal(Candidate({}), origin="ensemble", parents=(1,)),
             make,
             EnsembleSpec.of({1: 1.0}),
@@ -648,4 +648,4 @@ def test_an_ensemble_says_how_it_combines_trials(space: Any, tmp_path: Path) -> 
     one = study(space, tmp_path).run(trials=1)
     for origin, spec in (("ensemble", None), ("constant", EnsembleSpec.of({1: 1.0}))):
         with pytest.raises(InputError, match="given for the origin ensemble"):
-            one.add(Proposal(Candidate({}), origin=origin), lambda folder: {}, spec)
+            one.add_trial(Proposal(Candidate({}), origin=origin), lambda folder: {}, spec)

@@ -8,12 +8,12 @@ from typing import Any
 
 from netwright.automl import open_search
 from netwright.automl.export import delivery
-from netwright.automl.export.plan import Export
+from netwright.automl.export.plan import ExportStep
 from netwright.automl.tabular import families
 from netwright.space.space import Space
 
-NETWORKS = families.NETWORKS
-TREES = tuple(name for name in families.known_families() if name not in NETWORKS)
+NETWORKS = families.NETWORK_FAMILIES
+TREES = tuple(name for name in families.installed_families() if name not in NETWORKS)
 
 
 def fixed_networks() -> None:
@@ -60,6 +60,6 @@ def no_averages() -> None:
         if ensembles is None:
             return real(search, ensembles, progress, seconds_left)
         untried = [one for one in ensembles.best if one.id not in progress.attempted]
-        return Export(untried[0], "best") if untried else None
+        return ExportStep(untried[0], "best") if untried else None
 
     delivery.next_step = alone

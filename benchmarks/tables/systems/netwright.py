@@ -13,14 +13,14 @@ from contract import Fitted, Job, features
 from netwright import AutoClassifier, AutoRegressor, Model
 from netwright.automl import fit as plan
 from netwright.automl.portfolio import portfolio
-from netwright.automl.saved_run import reopen
-from netwright.automl.tabular.families import NETWORKS
+from netwright.automl.saved_run import load_run
+from netwright.automl.tabular.families import NETWORK_FAMILIES
 
 
 def fit(train: pd.DataFrame, job: Job, only: Sequence[str] = ()) -> Fitted:
     """`only`: these families."""
     if plan.portfolio is portfolio:  # the one that was made without this table
-        plan.portfolio = partial(portfolio, without=job.table)
+        plan.portfolio = partial(portfolio, leave_out_dataset=job.table)
     kind = AutoRegressor if job.regression else AutoClassifier
     run = job.folder / "run"
     model = kind(
@@ -52,7 +52,7 @@ def _one(model: Model, content: bytes, job: Job) -> Fitted:
 def _made_of(run: Path, delivered: int, metric: str) -> dict[str, Any]:
     """Shares of families in what is delivered, and of networks that the search has proposed; what
     validation says of it."""
-    trials = {one.id: one for one in reopen(run).trials}
+    trials = {one.id: one for one in load_run(run).trials}
     best = trials[delivered]
     shares = best.ensemble.weight_of if best.ensemble else {best.id: 1.0}
     families: dict[str, float] = {}
@@ -64,12 +64,12 @@ def _made_of(run: Path, delivered: int, metric: str) -> dict[str, Any]:
         family = one.family
         families[family] = families.get(family, 0.0) + share
         first = {t.proposal.origin for t in trials.values() if t.candidate == one.candidate}
-        if family in NETWORKS and "portfolio" not in first:
+        if family in NETWORK_FAMILIES and "portfolio" not in first:
             searched += share
     done = [one for one in trials.values() if not one.ensemble]
     return {
         "validation": best.metrics.get(metric), "delivered": families,
-        "networks": sum(families.get(name, 0.0) for name in NETWORKS),
+        "networks": sum(families.get(name, 0.0) for name in NETWORK_FAMILIES),
         "searched_networks": searched, "trials": len(done),
         "whole_trials": sum(one.proposal.fidelity == 1 for one in done),
         "families": sorted({one.family for one in done}),

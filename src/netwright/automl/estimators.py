@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from netwright.automl.effort import Effort
-from netwright.automl.export.delivery import Outcome
+from netwright.automl.export.delivery import FitResult
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.score_warnings import leaks
+from netwright.automl.search_budget import SearchBudget
 from netwright.automl.sklearn_validation import check_fit, check_predict, feature_names
-from netwright.data.assemble import task
 from netwright.data.labels import classes_array
-from netwright.data.missing import MissingMarks
+from netwright.data.make_task import task
+from netwright.data.na_values import NaValues
 from netwright.data.task import Table, Task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
 from netwright.files.run_layout import MODEL
-from netwright.study.progress.callbacks import Verbose, listening
+from netwright.study.progress.callbacks import Verbose, open_callbacks
 from netwright.study.progress.events import Callback, StageStarted
 from netwright.study.workers.executors import InProcess
 
@@ -97,7 +97,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):  # of an earlier fit
             del self.feature_names_in_
-        with listening(self.callbacks, self.verbose) as notify:
+        with open_callbacks(self.callbacks, self.verbose) as notify:
             notify(StageStarted("reading", str(X) if isinstance(X, str | Path) else "the data"))
             found = self._task(X, y, weights=sample_weight, groups=groups)
             doubts = self._search(found, begun, notify)
@@ -112,7 +112,7 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         """Keeps what the search came to; what speaks against it, in sentences."""
         goal = Goal(self.objectives, self.limits)
         seconds = 60 if self.time is None and self.trials is None else self.time
-        effort = Effort(seconds, self.trials, workers=self.workers, begun=begun)
+        effort = SearchBudget(seconds, self.trials, workers=self.workers, start_time=begun)
         method = Method(self.strategy, self.families, self.space, self.seed)
         doubts = leaks(found)
         with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
@@ -121,19 +121,19 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 callbacks=notify, executor=InProcess() if _small(found, effort) else None,
             )  # fmt: skip
             self._keep(outcome)
-        doubts += outcome.doubts
+        doubts += outcome.warnings
         doubts += [_STOPPED] if outcome.study.interrupted else []
         self.notes_ = [*found.notes, *doubts, *outcome.left_out]
         return doubts
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _keep(self, outcome: FitResult) -> None:
         """The fitted state: the model's bytes, and tables. Nothing of it needs the run folder."""
         _OPEN.pop(self, None)  # of an earlier fit
         self.model_bytes_ = outcome.model.path.read_bytes()
         study = outcome.study
         self.leaderboard_ = _frame([row.record() for row in outcome.leaderboard()])
         self.front_ = _frame([row.record() for row in outcome.front])
-        self._files = {row.trial: study.kept_folder(row.trial).read(MODEL) for row in outcome.front}
+        self._files = {row.trial: study.trial_files(row.trial).read(MODEL) for row in outcome.front}
         self.n_features_in_ = int(outcome.model.card.get("width", 1))
 
     @property
@@ -177,9 +177,9 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         check_predict(type(self).__name__, X, 0 if "image" in card else width, used)
         if not isinstance(X, str | Path):
             return X
-        from netwright.data.prediction import read_rows, schema_from
+        from netwright.data.new_rows import read_rows, schema_from_card
 
-        rows, notes = read_rows(X, schema_from(card), MissingMarks.from_card(card))
+        rows, notes = read_rows(X, schema_from_card(card), NaValues.from_card(card))
         for note in notes:
             warnings.warn(note, UserWarning, stacklevel=3)
         return rows
@@ -214,7 +214,7 @@ class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-le
         missing = self.missing_labels
         return task(X, y, seed=self.seed, kind="classification", missing_labels=missing, **rows)
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _keep(self, outcome: FitResult) -> None:
         super()._keep(outcome)
         self.classes_ = classes_array(outcome.model.card)
 
@@ -231,7 +231,7 @@ class AutoRegressor(RegressorMixin, _Auto):  # type: ignore[misc]  # scikit-lear
         return task(X, y, seed=self.seed, kind="regression", missing_labels=missing, **rows)
 
 
-def _small(task: Task, effort: Effort) -> bool:
+def _small(task: Task, effort: SearchBudget) -> bool:
     """Whether starting workers would take longer than the trials: these run in this process then."""
     features = task.features
     each = len(features.columns) if isinstance(features, Table) else math.prod(features.shape)

@@ -14,7 +14,7 @@ from netwright.data.task import Task
 from netwright.evaluators.training.cross_validation import CrossValidate
 from netwright.files.folder import Folder
 from netwright.pipelines.pipeline import Pipeline, as_pipeline
-from netwright.pipelines.weighted_ensemble import has_weights
+from netwright.pipelines.weighted_ensemble import has_fitted_model
 from netwright.space.space import Space
 from netwright.study.storage.run_folder import trial_folder
 from netwright.study.study import Study
@@ -55,7 +55,7 @@ class FinishedSearch:
     def of(cls, study: Study[Any], task: Task, folds: CrossValidate | None) -> FinishedSearch:
         """The study as it stands."""
         trials = tuple(study.trials)
-        with_model = {one.id for one in trials if has_weights(study.kept_folder(one.id))}
+        with_model = {one.id for one in trials if has_fitted_model(study.trial_files(one.id))}
         return cls(
             study.folder, task, study.space, tuple(study.objectives), tuple(study.limits), trials,
             folds, study.seed, study.interrupted, frozenset(with_model), study.time,
@@ -63,7 +63,7 @@ class FinishedSearch:
 
     def with_trial(self, trial: Trial) -> FinishedSearch:
         """The same search with one trial more."""
-        found = {trial.id} if has_weights(self.trial_folder(trial.id)) else set()
+        found = {trial.id} if has_fitted_model(self.trial_folder(trial.id)) else set()
         return replace(self, trials=(*self.trials, trial), with_model=self.with_model | found)
 
     @cached_property
@@ -89,14 +89,14 @@ class FinishedSearch:
         return name if judges else default_metric(self.task.kind)
 
     @property
-    def judging_rows(self) -> NDArray[np.int64]:
+    def validation_rows(self) -> NDArray[np.int64]:
         """The rows of the task that judge trials: of all folds, or those held out."""
         return self.folds.rows if self.folds else self.task.validation
 
     @property
     def n_folds(self) -> int:
         """How many folds there are; 1 for a single split."""
-        return len(self.folds.tasks) if self.folds else 1
+        return len(self.folds.fold_tasks) if self.folds else 1
 
     def trial_folder(self, trial: int) -> Folder:
         """Where a trial has left its files."""
@@ -106,7 +106,7 @@ class FinishedSearch:
         """The description of what a trial has fitted."""
         return as_pipeline(self.space.fill(self.by_id[trial].candidate), self.task)
 
-    def made(self, ensemble: EnsembleSpec) -> Trial | None:
+    def find_ensemble_trial(self, ensemble: EnsembleSpec) -> Trial | None:
         """The trial that the ensemble has become already; of a refit one that has its model still."""
         for trial in self.trials:
             gone = ensemble.refit and trial.id not in self.with_model

@@ -21,7 +21,7 @@ class Goal:
     objectives: str | Objective | Sequence[str | Objective] | None = ()
     limits: str | Limit | Sequence[str | Limit] | None = ()
 
-    def of(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
+    def resolve(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
         """Objectives and limits, checked against the task."""
         known = defined(task.kind, task.target[task.validation], len(task.classes))
         name = default_metric(task.kind)

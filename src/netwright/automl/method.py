@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from netwright.automl import names
+from netwright.automl import name_resolution
 from netwright.automl.tabular.families import family_names
 from netwright.catalog import DEFAULT_STRATEGY
 from netwright.errors import InputError, check_whole, expected
@@ -39,7 +39,11 @@ class Method:
     @cached_property
     def algorithm(self) -> Any:
         """The strategy's settings, or the strategy itself. InputError where there is none."""
-        return names.strategy(self.strategy) if isinstance(self.strategy, str) else self.strategy
+        return (
+            name_resolution.strategy_by_name(self.strategy)
+            if isinstance(self.strategy, str)
+            else self.strategy
+        )
 
     @cached_property
     def family_names(self) -> tuple[str, ...]:

@@ -10,28 +10,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.effort import Effort
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.portfolio import portfolio
-from netwright.automl.saved_run import check_folds, kept_brief
+from netwright.automl.saved_run import check_folds, saved_metadata
+from netwright.automl.search_budget import SearchBudget
 from netwright.automl.spaces import check_describes, name_of_space, space_for
-from netwright.automl.tabular.families import NETWORKS, check_families
-from netwright.automl.tabular.schedule import schedule
-from netwright.automl.task_metadata import Brief
-from netwright.automl.time_sharing import n_folds, time_budget
+from netwright.automl.tabular.families import NETWORK_FAMILIES, check_families
+from netwright.automl.tabular.portfolio_then_halving import portfolio_then_halving
+from netwright.automl.task_metadata import TaskMetadata
+from netwright.automl.time_allocation import n_folds, time_budget
 from netwright.data.task import Task, summary
 from netwright.errors import InputError, expected
-from netwright.evaluators.defaults import cross_validation_for, evaluator_for
+from netwright.evaluators.default_evaluators import default_cross_validation, default_evaluator
 from netwright.files.run_layout import MODEL
 from netwright.interfaces.checks import is_strategy
-from netwright.report.tables import what
+from netwright.report.tables import describe_trial
 from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
 from netwright.study.progress.events import short_name
 from netwright.study.run_record import RunRecord
-from netwright.study.storage.run_folder import clear
+from netwright.study.storage.run_folder import delete_run
 from netwright.study.study import Study
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.formats import folder_name
@@ -43,7 +43,7 @@ from netwright.trials.trial import Trial
 def open_search(
     task: Task,
     goal: Goal,
-    effort: Effort,
+    effort: SearchBudget,
     method: Method = Method(),
     *,
     run: str | Path | None = None,
@@ -54,7 +54,7 @@ def open_search(
 
     `executor`: where trials run; None: in supervised workers.
     """
-    wanted, limits = goal.of(task)
+    wanted, limits = goal.resolve(task)
     algorithm = method.algorithm
     brief = _brief(task, method, [*wanted, *limits])
     space = None if method.space is None else space_for(brief, method.space)
@@ -63,31 +63,33 @@ def open_search(
         check_describes(space, task, metrics)
     folder = _folder(run) or default_run(task, wanted, limits, method, space)
     if fresh:
-        clear(folder)
+        delete_run(folder)
         (folder / MODEL).unlink(missing_ok=True)
     if brief.columns and not isinstance(algorithm, OneShot):
-        kept = kept_brief(folder)
+        kept = saved_metadata(folder)
         kept_folds = kept.folds if kept else 0
-        folds = kept_folds or n_folds(effort.seconds, effort.parallel, brief)
+        folds = kept_folds or n_folds(effort.seconds, effort.n_workers, brief)
         brief = replace(brief, folds=folds)
     if space is None:
         space = space_for(brief)
-    time = time_budget(effort.seconds, effort.parallel, brief)
+    time = time_budget(effort.seconds, effort.n_workers, brief)
     first = portfolio(space, brief)
     if isinstance(algorithm, OneShot):
         first = first[:1]  # an answer; the rest of the budget is for what the search prefers
-    fitting = cross_validation_for(space, task, wanted, brief.folds, time) if brief.folds else None
+    fitting = (
+        default_cross_validation(space, task, wanted, brief.folds, time) if brief.folds else None
+    )
     seeded = fitting is not None and not is_strategy(algorithm)
     study = Study(
         space,
-        evaluator_for(space, task, wanted, limits, folds=fitting, phases=time.phases),
-        strategy=schedule(algorithm, first, brief.folds) if seeded else algorithm,
+        default_evaluator(space, task, wanted, limits, folds=fitting, phases=time.phases),
+        strategy=portfolio_then_halving(algorithm, first, brief.folds) if seeded else algorithm,
         objectives=wanted,
         limits=limits,
         baselines=() if seeded else first,
         run=folder,
         seed=method.seed,
-        executor=executor or Supervised(effort.parallel, memory=effort.memory),
+        executor=executor or Supervised(effort.n_workers, memory_limit=effort.memory),
         time=time,
         record=RunRecord(
             {"data": task.fingerprint}, _notes(task, brief), partial(_few_words, space)
@@ -97,7 +99,7 @@ def open_search(
     return OpenedSearch(study, task, fitting)
 
 
-def _notes(task: Task, brief: Brief) -> dict[str, str]:
+def _notes(task: Task, brief: TaskMetadata) -> dict[str, str]:
     """What is kept of the task, so that the run can be read without its data."""
     return {
         "data in words": summary(task),
@@ -109,7 +111,7 @@ def _notes(task: Task, brief: Brief) -> dict[str, str]:
 
 def _few_words(space: Space[Any], trial: Trial) -> str:
     """The trial's family of models, or its model where the space is of one family."""
-    return short_name(trial) if trial.family else what(trial, space.fill)
+    return short_name(trial) if trial.family else describe_trial(trial, space.fill)
 
 
 def _folder(run: object) -> Path | None:
@@ -119,9 +121,9 @@ def _folder(run: object) -> Path | None:
     return Path(run) if run else None
 
 
-def _brief(task: Task, method: Method, wanted: Sequence[Objective | Limit]) -> Brief:
+def _brief(task: Task, method: Method, wanted: Sequence[Objective | Limit]) -> TaskMetadata:
     """The task's, with the families that can be searched by the strategy and have the metrics."""
-    brief = replace(Brief.of(task), space=name_of_space(method.space))
+    brief = replace(TaskMetadata.of(task), space=name_of_space(method.space))
     families = method.family_names
     if brief.image:
         if families:
@@ -136,10 +138,10 @@ def _brief(task: Task, method: Method, wanted: Sequence[Objective | Limit]) -> B
         return replace(brief, families=("network",))
     found = check_families(families)
     if sized := network_costs(one.metric for one in wanted):
-        if others := [name for name in families if name not in NETWORKS]:
-            rule = f"networks ({', '.join(NETWORKS)}) where {min(sized)} counts"
+        if others := [name for name in families if name not in NETWORK_FAMILIES]:
+            rule = f"networks ({', '.join(NETWORK_FAMILIES)}) where {min(sized)} counts"
             raise InputError(expected("families", rule, ", ".join(others)))
-        found = tuple(name for name in found if name in NETWORKS)
+        found = tuple(name for name in found if name in NETWORK_FAMILIES)
     return replace(brief, families=found)
 
 

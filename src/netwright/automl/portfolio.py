@@ -6,26 +6,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from netwright import catalog
-from netwright.automl.image.portfolio import image_configs
-from netwright.automl.tabular.default_configs import table_wishes
-from netwright.automl.task_metadata import Brief
+from netwright.automl.image.default_configs import image_configs
+from netwright.automl.tabular.default_configs import table_configs
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 from netwright.trials.trial import FAMILY
 
 
-def portfolio(space: Space[Any], brief: Brief, without: str = "") -> list[Candidate]:
+def portfolio(
+    space: Space[Any], brief: TaskMetadata, leave_out_dataset: str = ""
+) -> list[Candidate]:
     """Complete candidates of `space_for(brief)`: the cheapest, then by what they promise.
 
     Of a space of the user's own its default. `without`: as `table_wishes`.
     """
     if brief.space:
         return [space.default()]
-    wishes = image_configs(min(brief.image[:2])) if brief.image else table_wishes(brief, without)
-    return _cheapest_first(list(dict.fromkeys(completed(space, wish) for wish in wishes)))
+    wishes = (
+        image_configs(min(brief.image[:2]))
+        if brief.image
+        else table_configs(brief, leave_out_dataset)
+    )
+    return _cheapest_first(list(dict.fromkeys(complete_candidate(space, wish) for wish in wishes)))
 
 
-_CHEAPEST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: row.rank)]
+_CHEAPEST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: row.speed_rank)]
 """Families by how soon a first model is there, on most tables."""
 
 
@@ -37,10 +43,10 @@ def _cheapest_first(candidates: list[Candidate]) -> list[Candidate]:
     return [first, *(candidate for candidate in candidates if candidate is not first)]
 
 
-def completed(space: Space[Any], wishes: Mapping[str, Value]) -> Candidate:
+def complete_candidate(space: Space[Any], config: Mapping[str, Value]) -> Candidate:
     """The default candidate with these decisions, where they are active and legal."""
     values: dict[str, Value] = {}
     for decision in space.decisions:
-        if decision.path in wishes and decision.holds(wishes[decision.path]):
-            values[decision.path] = wishes[decision.path]
+        if decision.path in config and decision.contains(config[decision.path]):
+            values[decision.path] = config[decision.path]
     return space.fix(values).default()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netwright.automl.spaces import IMAGE_SPACES, OWN, space_for
-from netwright.automl.task_metadata import Brief
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.errors import BrokenFile, RunError, expected, plural, wording
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
@@ -16,8 +16,8 @@ from netwright.files.run_layout import DELIVERED, MODEL
 from netwright.pipelines.weighted_ensemble import MAX_FOLDS
 from netwright.report.tables import Row, leaderboard
 from netwright.space.space import Space
-from netwright.study.storage.rows import check_measured
-from netwright.study.storage.run_manifest import new_run
+from netwright.study.storage.rows import check_objective_values
+from netwright.study.storage.run_manifest import new_run_hint
 from netwright.study.storage.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
@@ -27,7 +27,7 @@ _MAX_NOTE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Delivered:
+class DeliveryRecord:
     """What a run's `model.onnx` is: the file of a trial, the best of so many that were searched.
 
     `front`: all that was delivered with it; `unexported`: there was no time for more of it.
@@ -40,12 +40,12 @@ class Delivered:
 
 
 @dataclass(frozen=True)
-class Reopened:
+class SavedRun:
     """What `leaderboard`, `show` and `export` need of a run."""
 
     folder: Path
     name: str
-    brief: Brief
+    metadata: TaskMetadata
     space: Space[Any]
     trials: tuple[Trial, ...]
     objectives: tuple[Objective, ...]
@@ -58,8 +58,8 @@ class Reopened:
     def rows(self) -> list[Row]:
         """All trials, best first; on the front is what was exported, where nothing was searched
         for since."""
-        noted = delivered(self.folder)
-        current = noted is not None and noted.searched == searched(self.trials)
+        noted = read_delivery_record(self.folder)
+        current = noted is not None and noted.searched == n_searched(self.trials)
         return leaderboard(
             self.trials, self.objectives, self.limits, self.space.fill,
             delivered=noted.trial if noted else None,
@@ -72,7 +72,7 @@ class Reopened:
         RunError when there is none.
         """
         known = {trial.id: trial for trial in self.trials}
-        noted = delivered(self.folder)
+        noted = read_delivery_record(self.folder)
         if number is None and noted and noted.trial in known:
             return known[noted.trial]
         if number is None:
@@ -96,18 +96,18 @@ def _again() -> str:
     return wording(python="Run its search again.", shell="Run its fit line again.")
 
 
-def delivered(folder: Path) -> Delivered | None:
+def read_delivery_record(folder: Path) -> DeliveryRecord | None:
     """What the run's `model.onnx` is; None where that is not known."""
     run = Folder(folder)
     try:
         state = read_json(run, DELIVERED, _MAX_NOTE_BYTES)
-        found = from_plain(state, Delivered, str(folder / DELIVERED))
+        found = from_plain(state, DeliveryRecord, str(folder / DELIVERED))
     except BrokenFile:
         return None
     return found if run.has_file(MODEL) else None
 
 
-def searched(trials: Iterable[Trial]) -> int:
+def n_searched(trials: Iterable[Trial]) -> int:
     """How many trials a search has ended: what is made of them is not counted."""
     own = (one for one in trials if one.proposal.origin not in MADE)
     return sum(one.status is not Status.RUNNING for one in own)
@@ -122,41 +122,41 @@ def check_folds(trials: Iterable[Trial], folder: Path) -> None:
             raise BrokenFile(expected(what, f"from 0 to {MAX_FOLDS}", folds))
 
 
-def kept_brief(folder: Path) -> Brief | None:
+def saved_metadata(folder: Path) -> TaskMetadata | None:
     """What a run folder was told of its task; None where there is no run of `fit` yet."""
-    if not Store.begun(folder):
+    if not Store.has_study(folder):
         return None
-    with Store.read(folder) as store:
-        notes = store.identity.notes
-    return Brief.from_json(notes["brief"], str(folder)) if "brief" in notes else None
+    with Store.open_read_only(folder) as store:
+        notes = store.manifest.notes
+    return TaskMetadata.from_json(notes["brief"], str(folder)) if "brief" in notes else None
 
 
-def reopen(folder: Path, own_space: Any = None) -> Reopened:
+def load_run(folder: Path, space: Any = None) -> SavedRun:
     """Reads a run folder, also while its study runs. RunError when it is not one of `fit`.
 
     `own_space`: the space that was passed to the search, see `Method`: a run folder may come from a
     stranger, and so what it names is not imported.
     """
-    with Store.read(folder) as store:
-        identity, trials = store.identity, tuple(store.trials())
+    with Store.open_read_only(folder) as store:
+        identity, trials = store.manifest, tuple(store.trials())
     notes = identity.notes
     if "brief" not in notes:
         raise RunError(f"{folder} must be a run of netwright fit, got a study of another space.")
-    brief = Brief.from_json(notes["brief"], str(folder))
-    check_measured(trials, identity.objectives, folder)
+    brief = TaskMetadata.from_json(notes["brief"], str(folder))
+    check_objective_values(trials, identity.objectives, folder)
     check_folds(trials, folder)
-    if brief.space and own_space is None and brief.space not in IMAGE_SPACES:
+    if brief.space and space is None and brief.space not in IMAGE_SPACES:
         raise RunError(_without_space(folder, brief.space))
-    space = space_for(brief, own_space)
-    if own_space is not None and space.fingerprint != identity.space:
-        given = own_space if isinstance(own_space, str) else "the one that was passed"
+    space = space_for(brief, space)
+    if space is not None and space.fingerprint != identity.space:
+        given = space if isinstance(space, str) else "the one that was passed"
         raise RunError(f"{folder} was searched in another space than {given}.")
     if space.fingerprint != identity.space:
         raise RunError(
             f"{folder} was searched by another version of netwright, in a space that this one "
-            f"does not know. Install that version. {new_run()}"
+            f"does not know. Install that version. {new_run_hint()}"
         )
-    return Reopened(
+    return SavedRun(
         folder, notes.get("name", folder.name), brief, space, trials, identity.objectives,
         identity.limits,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from netwright.automl.finished_search import FinishedSearch
 from netwright.data.columns import Column
 from netwright.data.task import Images, Table, Task
 from netwright.errors import wording
-from netwright.pipelines.preprocessing.encoders import TargetMeans
+from netwright.pipelines.preprocessing.encoders import TargetEncoder
 from netwright.trials.losses import loss_of, predicted
 from netwright.trials.metrics import METRICS, score
 from netwright.trials.scores import area_of
@@ -168,7 +168,7 @@ def _means(
     """(rows, k): of each value the share of each class, or the mean target, in other rows."""
     aims = np.eye(classes)[target] if classes else target[:, None].astype(np.float64)
     one, known = Table((column,), {column.name: values}, 1), tuple(sorted(set(values.tolist())))
-    means = TargetMeans.learn(one, [column.name], [known], aims, alpha=1.0, folds=5)
+    means = TargetEncoder.fit(one, [column.name], [known], aims, alpha=1.0, folds=5)
     return means.out_of_fold(one, aims, 0, groups).astype(np.float64)
 
 

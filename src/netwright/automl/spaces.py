@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from netwright import catalog
-from netwright.automl.names import imported
-from netwright.automl.tabular.families import families
-from netwright.automl.task_metadata import Brief
+from netwright.automl.name_resolution import import_object
+from netwright.automl.tabular.families import family_pipelines
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.data.task import Images, Task
 from netwright.errors import InputError, Phrase, SpaceError, closest, expected
 from netwright.networks.training.recipe import Training
@@ -21,7 +21,7 @@ from netwright.trials.trial import FAMILY
 
 OWN = "own"
 """The name of a space that was passed as an object."""
-IMAGE_SPACES = {row.name: row.place for row in catalog.IMAGE_SPACES}
+IMAGE_SPACES = {row.name: row.import_path for row in catalog.IMAGE_SPACES}
 
 
 def name_of_space(given: Any) -> str:
@@ -31,7 +31,7 @@ def name_of_space(given: Any) -> str:
     return "" if given == catalog.IMAGE_SPACES[0].name else given
 
 
-def space_for(brief: Brief, given: Any = None) -> Space[Pipeline]:
+def space_for(brief: TaskMetadata, given: Any = None) -> Space[Pipeline]:
     """The space to search.
 
     Args:
@@ -49,23 +49,23 @@ def space_for(brief: Brief, given: Any = None) -> Space[Pipeline]:
         return given if isinstance(given, Space) else _space(given, brief)
     if brief.image is None:
         return Space(table_description(brief))
-    return Space(catalog.load(catalog.IMAGE_SPACES[0].place)(brief))
+    return Space(catalog.load(catalog.IMAGE_SPACES[0].import_path)(brief))
 
 
-def _named(name: str, brief: Brief) -> Any:
+def _named(name: str, brief: TaskMetadata) -> Any:
     """A description of the catalog, or what ``module:Object`` is."""
     if name in IMAGE_SPACES:
         if brief.image is None:
             raise InputError(expected("space", "one for tables", name, "Use module:Object."))
-        make: Callable[[Brief], Any] = catalog.load(IMAGE_SPACES[name])
+        make: Callable[[TaskMetadata], Any] = catalog.load(IMAGE_SPACES[name])
         return make(brief)
     if ":" not in name:
         fix = closest(name, IMAGE_SPACES) or f"Known for images: {', '.join(IMAGE_SPACES)}."
         raise InputError(expected("space", "a known name or module:Object", name, fix))
-    return imported(name, "space")
+    return import_object(name, "space")
 
 
-def _space(description: Any, brief: Brief) -> Space[Any]:
+def _space(description: Any, brief: TaskMetadata) -> Space[Any]:
     """Of a description; a bare `Training` gets the standard preparation."""
     if isinstance(description, Training):
         description = ImagePipeline(description) if brief.image else TablePipeline(description)
@@ -103,7 +103,7 @@ def _holds_network(part: Any) -> bool:
     return isinstance(part, Training) or any(_holds_network(one) for _, one in children(part))
 
 
-def table_description(brief: Brief) -> Pipeline:
+def table_description(brief: TaskMetadata) -> Pipeline:
     """One of the brief's families: a choice of whole pipelines."""
-    found = families(brief)
+    found = family_pipelines(brief)
     return OneOf(dict(found), name=FAMILY) if len(found) > 1 else next(iter(found.values()))

@@ -9,7 +9,7 @@ from netwright.errors import plural, wording
 from netwright.interfaces.preparation import Shortlist
 from netwright.interfaces.strategy import preparation
 from netwright.study.study import Study
-from netwright.trials.formats import value
+from netwright.trials.formats import format_metric
 from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
 _MAX_LISTED = 100
@@ -63,7 +63,7 @@ def _compared(study: Study[Any], done: Sequence[Trial], delivered: Trial) -> str
     first = study.objectives[0]
     best = min(done, key=lambda trial: first.loss(trial.metrics))
     kind = "the baseline" if delivered.proposal.origin == BASELINE else "another network"
-    scores = [value(first.metric, trial.metrics) for trial in (best, delivered)]
+    scores = [format_metric(first.metric, trial.metrics) for trial in (best, delivered)]
     return (
         f"the model delivered is {kind}, trial {delivered.id}, with {first.metric} {scores[1]}: the "
         f"best network of the supernet, trial {best.id}, has {scores[0]}"

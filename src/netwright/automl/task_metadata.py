@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.task import Images, Kind, Task
+from netwright.data.task import Images, Task, TaskKind
 from netwright.errors import BrokenFile, expected
 from netwright.files.json_files import from_plain, parse
 from netwright.pipelines.weighted_ensemble import MAX_FOLDS
 
-FEW_ROWS = 3_000
+SMALL_TABLE_ROWS = 3_000
 """Below, folds are cheap, estimates poor, and networks do well."""
 _SKEWED = 1.0
 _MAX_COUNT = 10**12
@@ -23,7 +23,7 @@ _MAX_SIDE = 65_535
 
 
 @dataclass(frozen=True)
-class Brief:
+class TaskMetadata:
     """What a space and a schedule need to know of a task; kept with the run, to be read alone.
 
     `rows`: training rows; `image`: height, width and channels, None for a table. Of a table:
@@ -32,7 +32,7 @@ class Brief:
     for all there are, and `space`, a name of the user's own, empty for the one that suits the task.
     """
 
-    kind: Kind
+    kind: TaskKind
     rows: int
     image: tuple[int, int, int] | None = None
     columns: int = 0
@@ -44,7 +44,7 @@ class Brief:
     families: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, task: Task) -> Brief:
+    def of(cls, task: Task) -> TaskMetadata:
         if isinstance(task.features, Images):
             return cls(task.kind, len(task.train), task.features.shape)
         kinds = [column.kind for column in task.features.columns]
@@ -58,7 +58,7 @@ class Brief:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str, what: str = "the run") -> Brief:
+    def from_json(cls, text: str, what: str = "the run") -> TaskMetadata:
         """The inverse of `json`. Raises RunError, which names `what`, for anything else."""
         name = f"the task of {what}"
         brief = from_plain(parse(text, name), cls, name)

@@ -1,5 +1,5 @@
-from .protocol import Judge as Judge
-from .protocol import Protocol as Protocol
+from .settings import TableOracle as TableOracle
+from .settings import ComparisonSettings as ComparisonSettings
 from .runner import Comparison as Comparison
 from .runner import compare as compare
 from .summary import summarise as summarise

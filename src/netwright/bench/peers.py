@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from netwright._optional import require
+from netwright._optional import import_optional
 from netwright.errors import InputError, expected
 from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate, Value
@@ -54,7 +54,7 @@ class Peer:
         if problem.limits:
             what = f"the problem of {self.name}"
             raise InputError(expected(what, "without limits", str(problem.limits[0])))
-        conditional = [one.path for one in problem.space.decisions if one.when is not None]
+        conditional = [one.path for one in problem.space.decisions if one.conditions is not None]
         if conditional and not PEERS[self.name].conditional:
             rule = "without conditional decisions"
             fix = "It cannot express them."
@@ -101,7 +101,7 @@ class _Optuna:
     """Optuna's define-by-run: a decision is suggested when those before it ask for it."""
 
     def __init__(self, problem: Problem, sampler: Any) -> None:
-        optuna = require("optuna", "peers", "comparing with Optuna")
+        optuna = import_optional("optuna", "peers", "comparing with Optuna")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         directions = ["minimize"] * len(problem.objectives)
         self.study = optuna.create_study(directions=directions, sampler=sampler)
@@ -111,7 +111,7 @@ class _Optuna:
         self.trial = self.study.ask()
         values: Values = {}
         for one in self.decisions:
-            if one.is_asked(values):
+            if one.is_active(values):
                 values[one.path] = self._suggest(one)
         return values
 
@@ -131,7 +131,7 @@ class _Optuna:
 
 def _optuna(sampler: str, **options: Any) -> Callable[[Problem, int, int], Engine]:
     def make(problem: Problem, seed: int, evaluations: int) -> Engine:
-        samplers = require("optuna.samplers", "peers", "comparing with Optuna")
+        samplers = import_optional("optuna.samplers", "peers", "comparing with Optuna")
         return _Optuna(problem, getattr(samplers, sampler)(seed=seed, **options))
 
     return make
@@ -141,7 +141,7 @@ class _Smac:
     """SMAC with its random forest (HyperparameterOptimizationFacade), one seed a configuration."""
 
     def __init__(self, problem: Problem, seed: int, evaluations: int) -> None:
-        smac = require("smac", "peers", "comparing with SMAC")
+        smac = import_optional("smac", "peers", "comparing with SMAC")
         self.value = importlib.import_module("smac.runhistory").TrialValue
         self.decisions = problem.space.decisions
         self.names = {one.path: f"d{i}" for i, one in enumerate(self.decisions)}
@@ -164,7 +164,7 @@ class _Smac:
         decisions = {one.path: one for one in self.decisions}
         for one in self.decisions:
             parts = []
-            for path, switching in one.when or ():
+            for path, switching in one.conditions or ():
                 values = [_code(decisions[path], value) for value in switching]
                 parts.append(space_of.InCondition(made[one.path], made[path], values))
             if parts:
@@ -204,7 +204,7 @@ class _Nevergrad:
     """One of Nevergrad's optimizers, told the budget that it plans with."""
 
     def __init__(self, problem: Problem, seed: int, evaluations: int, optimizer: str) -> None:
-        ng = require("nevergrad", "peers", "comparing with Nevergrad")
+        ng = import_optional("nevergrad", "peers", "comparing with Nevergrad")
         self.decisions = problem.space.decisions
         space = ng.p.Dict(**{str(i): self._part(ng, one) for i, one in enumerate(self.decisions)})
         space.random_state = np.random.RandomState(seed)  # what it takes
@@ -243,7 +243,7 @@ class _Pymoo:
     """
 
     def __init__(self, problem: Problem, seed: int, evaluations: int) -> None:
-        require("pymoo", "peers", "comparing with pymoo")
+        import_optional("pymoo", "peers", "comparing with pymoo")
         load = importlib.import_module
         self.decisions, m = problem.space.decisions, len(problem.objectives)
         kinds = load("pymoo.core.variable")
@@ -286,7 +286,7 @@ class _Pymoo:
     def _value(one: Decision, found: Any) -> Value:
         number = _number(one)
         if number is not None and number.log and not number.integer:
-            return float(number.at(float(found)))
+            return float(number.from_unit(float(found)))
         return _decode(one, found)
 
     def hear(self, losses: Sequence[float]) -> None:
@@ -301,7 +301,7 @@ def _number(one: Decision) -> NumberChoice | None:
 
 def _code(one: Decision, value: Value) -> Any:
     """A decided value as it is written for a peer: a number, or the place of an option."""
-    return value if _number(one) else one.place(value)
+    return value if _number(one) else one.index(value)
 
 
 def _decode(one: Decision, found: Any) -> Value:
@@ -312,7 +312,7 @@ def _decode(one: Decision, found: Any) -> Value:
 
 
 @dataclass(frozen=True)
-class Kind:
+class PeerSpec:
     """How a peer is made: the package to install, and whether it knows conditional decisions."""
 
     package: str
@@ -320,27 +320,27 @@ class Kind:
     conditional: bool = False
 
 
-PEERS: Mapping[str, Kind] = {
-    "optuna-random": Kind("optuna", _optuna("RandomSampler"), conditional=True),
-    "optuna-tpe": Kind("optuna", _optuna("TPESampler", multivariate=False), conditional=True),
-    "optuna-mtpe": Kind("optuna", _optuna("TPESampler", multivariate=True), conditional=True),
-    "optuna-gp": Kind("optuna", _optuna("GPSampler"), conditional=True),
-    "optuna-nsga2": Kind("optuna", _optuna("NSGAIISampler"), conditional=True),
-    "smac": Kind("smac", _Smac, conditional=True),
-    "nevergrad-ngopt": Kind("nevergrad", _nevergrad("NGOpt")),
-    "nevergrad-1plus1": Kind("nevergrad", _nevergrad("DiscreteOnePlusOne")),
-    "pymoo-ga": Kind("pymoo", _Pymoo),
+PEERS: Mapping[str, PeerSpec] = {
+    "optuna-random": PeerSpec("optuna", _optuna("RandomSampler"), conditional=True),
+    "optuna-tpe": PeerSpec("optuna", _optuna("TPESampler", multivariate=False), conditional=True),
+    "optuna-mtpe": PeerSpec("optuna", _optuna("TPESampler", multivariate=True), conditional=True),
+    "optuna-gp": PeerSpec("optuna", _optuna("GPSampler"), conditional=True),
+    "optuna-nsga2": PeerSpec("optuna", _optuna("NSGAIISampler"), conditional=True),
+    "smac": PeerSpec("smac", _Smac, conditional=True),
+    "nevergrad-ngopt": PeerSpec("nevergrad", _nevergrad("NGOpt")),
+    "nevergrad-1plus1": PeerSpec("nevergrad", _nevergrad("DiscreteOnePlusOne")),
+    "pymoo-ga": PeerSpec("pymoo", _Pymoo),
 }
 """Name -> how it is made."""
 
 
 def peer(name: str, evaluations: int) -> Peer:
     """The peer of that name. MissingExtra when its package is not installed."""
-    require(PEERS[name].package, "peers", f"the peer {name}")
+    import_optional(PEERS[name].package, "peers", f"the peer {name}")
     return Peer(name, importlib.metadata.version(PEERS[name].package), evaluations)
 
 
-def missing() -> list[str]:
+def missing_packages() -> list[str]:
     """The packages of peers that are not installed, by the names that pip knows."""
     packages = dict.fromkeys(kind.package for kind in PEERS.values())
     return [name for name in packages if importlib.util.find_spec(name) is None]

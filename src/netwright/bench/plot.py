@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright._optional import require
+from netwright._optional import import_optional
 from netwright.bench.summary import Curve, Summary
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -23,12 +23,12 @@ _MOST_BANDS = 8
 """With more strategies the intervals would hide the curves; they are in the table."""
 
 
-def draw(summary: Summary, file: Path, title: str) -> None:
+def plot_regret(summary: Summary, file: Path, title: str) -> None:
     """Writes an SVG or PNG, by the file's ending. MissingExtra without matplotlib.
 
     The regret is on a logarithmic scale where it stays above 0; bands are the 95 % intervals.
     """
-    require("matplotlib", "plots", "a picture of the comparison")
+    import_optional("matplotlib", "plots", "a picture of the comparison")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -55,7 +55,7 @@ def draw(summary: Summary, file: Path, title: str) -> None:
 def _regret(summary: Summary, curve: Curve) -> tuple[NDArray[np.float64], ...]:
     """Mean and both ends of the interval, as distances to the best; never below 0, and 0 where only
     sums in another order differ."""
-    signs = 1.0 if summary.rises else -1.0
+    signs = 1.0 if summary.higher_is_better else -1.0
     found = [signs * (summary.optimum - values) for values in (curve.mean, curve.low, curve.high)]
     noise = _NOISE * max(1.0, abs(summary.optimum))
     return tuple(np.where(one <= noise, 0.0, one) for one in found)  # NaN stays

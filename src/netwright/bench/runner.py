@@ -10,9 +10,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from netwright.bench.files import Files, part_name, rows
-from netwright.bench.protocol import Judge, Protocol
-from netwright.bench.race import race
+from netwright.bench.comparison_folder import ComparisonFolder, part_name, rows
+from netwright.bench.settings import ComparisonSettings, TableOracle
+from netwright.bench.single_run import run_strategy
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
@@ -25,7 +25,7 @@ from netwright.study.storage.lock import FolderLock
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
-Watch = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Hears how many runs are done, and of how many."""
 Pair = tuple[str, int]
 """An entrant and a seed."""
@@ -40,17 +40,17 @@ class Comparison:
     """Who runs on which table, on what terms, with which seeds."""
 
     table: TableBenchmark
-    entrants: Mapping[str, Algorithm]
-    protocol: Protocol
+    algorithms: Mapping[str, Algorithm]
+    protocol: ComparisonSettings
     seeds: Sequence[int]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.entrants, Mapping):
-            got = Phrase(type(self.entrants).__name__)
+        if not isinstance(self.algorithms, Mapping):
+            got = Phrase(type(self.algorithms).__name__)
             raise InputError(expected("strategies", "a mapping of names to algorithms", got))
-        if not self.entrants:
+        if not self.algorithms:
             raise InputError(expected("strategies", "at least one", []))
-        for name in self.entrants:
+        for name in self.algorithms:
             if (
                 not isinstance(name, str)
                 or not name.strip()
@@ -58,7 +58,7 @@ class Comparison:
             ):
                 rule = "a text without commas, quotes and line breaks"
                 raise InputError(expected("a strategy's name", rule, name))
-        made = {name: as_algorithm(one) for name, one in self.entrants.items()}
+        made = {name: as_algorithm(one) for name, one in self.algorithms.items()}
         object.__setattr__(self, "entrants", made)
         object.__setattr__(self, "seeds", _seeds(self.seeds))
 
@@ -93,7 +93,7 @@ def compare(
     *,
     workers: int = 1,
     fresh: bool = False,
-    watch: Watch = lambda done, of: None,
+    on_progress: ProgressCallback = lambda done, of: None,
     executor: Executor | None = None,
 ) -> Runs:
     """Makes the runs that the folder does not hold yet.
@@ -105,28 +105,32 @@ def compare(
     table do not fit, RunError when the folder is of another comparison or in use.
     """
     folder = Path(folder)
-    judge = Judge(comparison.table, comparison.protocol)
+    judge = TableOracle(comparison.table, comparison.protocol)
     judge.check()  # what is wrong is said before all else
-    failures = left_out(comparison.entrants, judge)
-    able = [name for name in comparison.entrants if name not in failures]
+    failures = incompatible_algorithms(comparison.algorithms, judge)
+    able = [name for name in comparison.algorithms if name not in failures]
     wanted = [(name, seed) for seed in comparison.seeds for name in able]
     with FolderLock(folder):
-        files = Files(folder, comparison.table, comparison.protocol, comparison.entrants)
+        files = ComparisonFolder(
+            folder, comparison.table, comparison.protocol, comparison.algorithms
+        )
         files.open(fresh)
         done = files.pairs()
         todo = [pair for pair in wanted if pair not in done]
-        watch(len(wanted) - len(todo), len(wanted))
+        on_progress(len(wanted) - len(todo), len(wanted))
         try:
             racing = _Racing(comparison, files.parts)
-            chosen = executor or Supervised(workers, threads=1, jobs=1_000_000)
+            chosen = executor or Supervised(workers, threads=1, max_jobs_per_worker=1_000_000)
             for left in _run(chosen, racing, todo, failures):
-                watch(len(wanted) - left, len(wanted))
+                on_progress(len(wanted) - left, len(wanted))
         finally:
             files.close()
     return Runs(files.file, failures)
 
 
-def left_out(entrants: Mapping[str, Algorithm], judge: Judge) -> dict[str, str]:
+def incompatible_algorithms(
+    entrants: Mapping[str, Algorithm], judge: TableOracle
+) -> dict[str, str]:
     """Those that could not run on these terms -> why."""
     absent = {name: _NOTHING_TO_TRAIN for name, one in entrants.items() if isinstance(one, OneShot)}
     if len(judge.fidelities) > 1:
@@ -151,13 +155,13 @@ def _run(
         executor.open(racing, len(waiting))
     try:
         while waiting or running:
-            while waiting and executor.free and len(running) < executor.capacity:
+            while waiting and executor.free_slots and len(running) < executor.capacity:
                 number, pair = next(numbers), waiting.popleft()
                 running[number] = pair
                 proposal = Proposal(Candidate({"strategy": pair[0]}))
                 executor.submit(number, Job(proposal, pair[1], Path()))
             for outcome in executor.poll(1.0):
-                name, _ = running.pop(outcome.trial)
+                name, _ = running.pop(outcome.trial_id)
                 if outcome.status is not Status.DONE:
                     failures.setdefault(name, outcome.error)
                     waiting = deque(pair for pair in waiting if pair[0] != name)
@@ -172,14 +176,14 @@ class _Racing:
 
     comparison: Comparison
     parts: Path
-    judges: list[Judge] = field(default_factory=list, compare=False)
+    judges: list[TableOracle] = field(default_factory=list, compare=False)
     metrics: tuple[str, ...] = ("evaluations",)
 
     def __call__(self, job: Job) -> Metrics:
         if not self.judges:
-            self.judges.append(Judge(self.comparison.table, self.comparison.protocol))
+            self.judges.append(TableOracle(self.comparison.table, self.comparison.protocol))
         name = str(job.proposal.candidate.values["strategy"])
-        steps = list(race(self.comparison.entrants[name], self.judges[0], job.seed))
+        steps = list(run_strategy(self.comparison.algorithms[name], self.judges[0], job.seed))
         if not steps:
             raise InfeasibleCandidate("it proposed nothing that the budget allows")
         parts = Folder(self.parts.parent) / self.parts.name

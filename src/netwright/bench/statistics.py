@@ -14,7 +14,7 @@ _BLOCK = 1024
 """Points of a curve that are resampled at once."""
 
 
-def bootstrap(
+def bootstrap_interval(
     values: Floats, rng: np.random.Generator, level: float = 0.95, resamples: int = 2000
 ) -> tuple[Floats, Floats]:
     """Both ends of the percentile bootstrap interval of the mean over seeds (Efron & Tibshirani 1993).
@@ -33,7 +33,7 @@ def bootstrap(
 
 
 @dataclass(frozen=True)
-class Reached:
+class TimeToTarget:
     """How soon runs reach a goal, those that never did counted as what they are: censored.
 
     `share` of the runs; `expected` running time (ERT): what all runs spent, by the runs that
@@ -47,15 +47,15 @@ class Reached:
     p90: float
 
 
-def time_to_reach(spent: Floats, reached: NDArray[np.bool_]) -> Reached:
+def time_to_target(spent: Floats, reached: NDArray[np.bool_]) -> TimeToTarget:
     """`spent` (runs,): until the goal, or in all where it was not `reached` (runs,)."""
     share = float(reached.mean())
     expected = float(spent.sum() / reached.sum()) if reached.any() else math.inf
-    median, p90 = (kaplan_meier(spent, reached, share=goal) for goal in (0.5, 0.9))
-    return Reached(share, expected, median, p90)
+    median, p90 = (kaplan_meier_quantile(spent, reached, share=goal) for goal in (0.5, 0.9))
+    return TimeToTarget(share, expected, median, p90)
 
 
-def kaplan_meier(spent: Floats, reached: NDArray[np.bool_], share: float) -> float:
+def kaplan_meier_quantile(spent: Floats, reached: NDArray[np.bool_], share: float) -> float:
     """When that share of runs has reached the goal, by the product-limit estimate (1958).
 
     Infinite where the estimate never comes to it.
@@ -69,7 +69,7 @@ def kaplan_meier(spent: Floats, reached: NDArray[np.bool_], share: float) -> flo
     return float(left.quantiles[there[0]]) if len(there) else math.inf
 
 
-def paired_test(below: Floats, above: Floats) -> float:
+def wilcoxon_p(below: Floats, above: Floats) -> float:
     """p of the one-sided Wilcoxon signed-rank test (1945) that `below` (seeds,) lies below `above`.
 
     Seeds where both are equal say nothing and are left out; 1 where all are.
@@ -83,7 +83,7 @@ def paired_test(below: Floats, above: Floats) -> float:
     return float(wilcoxon(differences, alternative="greater").pvalue)
 
 
-def holm(p: Mapping[str, float]) -> dict[str, float]:
+def holm_correction(p: Mapping[str, float]) -> dict[str, float]:
     """p-values as they are after asking several questions at once (Holm 1979)."""
     adjusted, highest = {}, 0.0
     for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
@@ -92,13 +92,13 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p}
 
 
-def first_at_most(curve: Floats, grid: Floats, goal: float) -> float:
+def first_reaching(curve: Floats, grid: Floats, goal: float) -> float:
     """Where on the grid a curve (points,) first falls to the goal; infinite where it does not."""
     there = np.flatnonzero(curve <= goal + 1e-12)
     return float(grid[there[0]]) if len(there) else math.inf
 
 
-def on_grid(
+def resample(
     spent: Sequence[float] | Floats, values: Sequence[float] | Floats, grid: Floats
 ) -> Floats:
     """(points,) the latest value at each point of the grid; NaN before the first."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.bench import statistics
-from netwright.bench.protocol import Judge, Protocol
-from netwright.bench.statistics import Reached
+from netwright.bench.settings import ComparisonSettings, TableOracle
+from netwright.bench.statistics import TimeToTarget
 from netwright.errors import InputError, Phrase, expected
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Result:
+class StrategySummary:
     """One strategy at the end of the budget; everything over the same seeds.
 
     `regret`: how far `mean` is from the best in the table by what is reported, which a search by
@@ -60,7 +60,7 @@ class Result:
     regret_p90: float
     p: float | None
     matches: float
-    optimum: Reached
+    optimum: TimeToTarget
     overhead: float
     overhead_mean: float
     repeated: float
@@ -81,19 +81,19 @@ class Result:
 class Summary:
     """All strategies, best mean first, against a reference; and what the table's best is."""
 
-    protocol: Protocol
+    protocol: ComparisonSettings
     optimum: float
     reference: str
-    results: Sequence[Result]
+    strategies: Sequence[StrategySummary]
     curves: Mapping[str, Curve]
 
     @property
-    def rises(self) -> bool:
+    def higher_is_better(self) -> bool:
         """Whether more of what is reported is better."""
         return _rises(self.protocol)
 
 
-def strategies_in(file: str | Path, seeds: Sequence[int]) -> list[str]:
+def completed_strategies(file: str | Path, seeds: Sequence[int]) -> list[str]:
     """Those that have run with each of these seeds, by name."""
     pairs = _frame(file)[["strategy", "seed"]].drop_duplicates()
     counts = pairs[pairs["seed"].isin(list(seeds))]["strategy"].value_counts()
@@ -101,7 +101,7 @@ def strategies_in(file: str | Path, seeds: Sequence[int]) -> list[str]:
 
 
 def summarise(
-    file: str | Path, judge: Judge, names: Sequence[str], seeds: Sequence[int]
+    file: str | Path, judge: TableOracle, names: Sequence[str], seeds: Sequence[int]
 ) -> Summary:
     """Reads `runs.csv`; the reference is random search where it is among the names, else the first.
 
@@ -118,16 +118,16 @@ def summarise(
         raise InputError(expected(str(file), "of every strategy with every seed", got))
     if not names or not len(seeds):
         raise InputError(expected("a summary", "of at least one strategy and seed", Phrase("none")))
-    grid = grid_of(judge.protocol, float(frame[judge.protocol.axis].max()))
+    grid = curve_grid(judge.protocol, float(frame[judge.protocol.axis].max()))
     runs = {name: _Strategy(frame[frame["strategy"] == name], judge, grid) for name in names}
     reference = "random" if "random" in runs else names[0]
     yardstick = runs[reference]
     p = {
-        name: statistics.paired_test(run.final, yardstick.final)
+        name: statistics.wilcoxon_p(run.final, yardstick.final)
         for name, run in runs.items()
         if name != reference
     }
-    p = statistics.holm(p)
+    p = statistics.holm_correction(p)
     results = [run.result(name, p.get(name), yardstick) for name, run in runs.items()]
     results.sort(key=lambda one: one.regret)
     curves = {one.strategy: runs[one.strategy].curve() for one in results}
@@ -145,7 +145,7 @@ def _frame(file: str | Path) -> pd.DataFrame:
 class _Strategy:
     """The runs of one strategy as arrays: regrets (seeds, points) and times."""
 
-    def __init__(self, frame: pd.DataFrame, judge: Judge, grid: Floats) -> None:
+    def __init__(self, frame: pd.DataFrame, judge: TableOracle, grid: Floats) -> None:
         protocol = judge.protocol
         self.frame, self.optimum = frame, judge.optimum
         self.sign = -1.0 if _rises(protocol) else 1.0  # regret = sign * (reported - optimum)
@@ -154,7 +154,7 @@ class _Strategy:
         spent = [one[protocol.axis].to_numpy(float) for one in rows]
         reported = [one["reported"].to_numpy(float) for one in rows]
         self.values = np.stack(
-            [statistics.on_grid(s, r, self.grid) for s, r in zip(spent, reported, strict=True)]
+            [statistics.resample(s, r, self.grid) for s, r in zip(spent, reported, strict=True)]
         )
         last = self.values[:, -1]
         last[np.isnan(last)] = judge.worst
@@ -166,13 +166,13 @@ class _Strategy:
             [s[hit.argmax()] if hit.any() else s[-1] for s, hit in zip(spent, hits, strict=True)]
         )
 
-    def result(self, name: str, p: float | None, reference: _Strategy) -> Result:
+    def result(self, name: str, p: float | None, reference: _Strategy) -> StrategySummary:
         final = self.values[:, -1]
-        low, high = statistics.bootstrap(final[:, None], np.random.default_rng(0))
+        low, high = statistics.bootstrap_interval(final[:, None], np.random.default_rng(0))
         goal = float(reference.final.mean())
         mean_regret = self.sign * (self.values.mean(0) - self.optimum)
         counts = self.frame.groupby("seed").size()
-        return Result(
+        return StrategySummary(
             name,
             len(final),
             float(final.mean()),
@@ -182,8 +182,8 @@ class _Strategy:
             float(self.final.mean()),
             float(np.quantile(self.final, 0.9)),
             p,
-            statistics.first_at_most(mean_regret, self.grid, goal),
-            statistics.time_to_reach(self.spent, self.reached),
+            statistics.first_reaching(mean_regret, self.grid, goal),
+            statistics.time_to_target(self.spent, self.reached),
             float(self.frame["overhead_ms"].median()),
             float(self.frame["overhead_ms"].mean()),
             float(self.frame["repeated"].mean()),
@@ -191,11 +191,11 @@ class _Strategy:
         )
 
     def curve(self) -> Curve:
-        low, high = statistics.bootstrap(self.values, np.random.default_rng(0))
+        low, high = statistics.bootstrap_interval(self.values, np.random.default_rng(0))
         return Curve(self.grid, self.values.mean(0), low, high)
 
 
-def grid_of(protocol: Protocol, spent: float = math.inf) -> Floats:
+def curve_grid(protocol: ComparisonSettings, spent: float = math.inf) -> Floats:
     """Where curves are read: after each evaluation, or at even times.
 
     After what was `spent` at most nothing changes until the end of the budget.
@@ -206,5 +206,5 @@ def grid_of(protocol: Protocol, spent: float = math.inf) -> Floats:
     return np.linspace(protocol.budget / _POINTS, protocol.budget, _POINTS)
 
 
-def _rises(protocol: Protocol) -> bool:
+def _rises(protocol: ComparisonSettings) -> bool:
     return len(protocol.report) > 1 or protocol.report[0].direction == "max"

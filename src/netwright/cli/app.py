@@ -25,7 +25,7 @@ from netwright.errors import (
 )
 
 if TYPE_CHECKING:
-    from netwright.automl.export.delivery import Outcome
+    from netwright.automl.export.delivery import FitResult
 
 EXIT = """
 Exit codes: 0 done; 1 an error of netwright itself; 2 wrong input or options, one sentence on
@@ -214,19 +214,19 @@ def fit(
 ) -> None:
     """Search, train and export a model for DATA. The same line again goes on."""
     from netwright.cli.early_workers import early_workers
-    from netwright.cli.screen import loading
+    from netwright.cli.terminal import loading
 
     own_code = ":" in f"{strategy}{space or ''}"
     with early_workers(data, run, fresh, workers, own_code) as executor:
         with loading(quiet=as_json):
-            from netwright.automl.effort import Effort
             from netwright.automl.goal import Goal
             from netwright.automl.method import Method
+            from netwright.automl.search_budget import SearchBudget
             from netwright.cli.fit import RunLocation, Source, search
 
         budgeted = trials is not None or until
         seconds = 60 if time is None and not budgeted else time
-        effort = Effort(seconds, trials, until or (), workers, begun=_begun(context))
+        effort = SearchBudget(seconds, trials, until or (), workers, start_time=_begun(context))
         goal = Goal(objective or (), limit or ())
         source = Source(data, target, test, _kind(kind), missing_label or ())
         method = Method(strategy, families.split(",") if families else (), space, seed)
@@ -238,15 +238,15 @@ def fit(
 @app.command()
 def demo(context: typer.Context, as_json: Json = False) -> None:
     """Design a network for the built-in digits in under a minute and a half."""
-    from netwright.cli.screen import loading
+    from netwright.cli.terminal import loading
 
     with loading(quiet=as_json):
-        from netwright.automl.effort import Effort
         from netwright.automl.goal import Goal
         from netwright.automl.method import Method
+        from netwright.automl.search_budget import SearchBudget
         from netwright.cli.fit import RunLocation, Source, search
 
-    effort = Effort(60, begun=_begun(context))
+    effort = SearchBudget(60, start_time=_begun(context))
     outcome = search(Source("digits"), Goal(), effort, Method(), RunLocation(quiet=as_json))
     if as_json:
         _print_json(outcome)
@@ -343,7 +343,7 @@ def _begun(context: typer.Context) -> float | None:
     return clock.monotonic() - max(0.0, clock.time() - psutil.Process().create_time())
 
 
-def _print_json(outcome: Outcome) -> None:
+def _print_json(outcome: FitResult) -> None:
     from netwright.cli.fit import as_object
 
     sys.stdout.write(json.dumps(as_object(outcome)) + "\n")

@@ -11,20 +11,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from netwright.automl import names
-from netwright.bench.files import default_folder
-from netwright.bench.peers import PEERS, missing, peer
-from netwright.bench.protocol import Judge, Protocol, objective_of, reported_of
-from netwright.bench.runner import Comparison, Runs, compare, left_out
-from netwright.bench.summary import Summary, strategies_in, summarise
-from netwright.cli.bench_screen import Progress, closing, opening, say_wrapped
-from netwright.cli.screen import ERR, say
+from netwright.automl import name_resolution
+from netwright.bench.comparison_folder import default_folder
+from netwright.bench.peers import PEERS, missing_packages, peer
+from netwright.bench.runner import Comparison, Runs, compare, incompatible_algorithms
+from netwright.bench.settings import (
+    ComparisonSettings,
+    TableOracle,
+    parse_objective,
+    reported_objective,
+)
+from netwright.bench.summary import Summary, completed_strategies, summarise
+from netwright.cli.bench_terminal import Progress, closing, opening, say_wrapped
+from netwright.cli.terminal import ERR, say
 from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected, plural
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.files.folder import Folder
 from netwright.interfaces.strategy import Algorithm
-from netwright.study.workers.executors import cores
+from netwright.study.workers.executors import available_cores
 from netwright.trials.objective import limits
 
 
@@ -90,12 +95,12 @@ def _repetition(name: str) -> Literal["mean", "one"]:
 
 def _shipped(place: str, *arguments: object) -> TableBenchmark:
     """By name, so that no table's code is loaded for another."""
-    table: TableBenchmark = names.imported(place, "table")(*arguments)
+    table: TableBenchmark = name_resolution.import_object(place, "table")(*arguments)
     return table
 
 
 def _own(place: str) -> TableBenchmark:
-    found = names.imported(place, "table")
+    found = name_resolution.import_object(place, "table")
     rule = "a TableBenchmark, or a function without arguments that returns one"
     if callable(found) and not isinstance(found, TableBenchmark):
         signature = inspect.signature(found)
@@ -123,16 +128,16 @@ class Terms:
     references: Sequence[str] = field(default_factory=tuple)
     until_found: bool = False
 
-    def protocol(self, table: TableBenchmark) -> Protocol:
+    def protocol(self, table: TableBenchmark) -> ComparisonSettings:
         """With what is left out taken from the table."""
-        search = tuple(objective_of(name) for name in self.search or table.metrics[:1])
-        report = tuple(objective_of(name) for name in self.report)
+        search = tuple(parse_objective(name) for name in self.search or table.metrics[:1])
+        report = tuple(parse_objective(name) for name in self.report)
         evaluations = self.evaluations
         if evaluations is None:
             evaluations = math.inf if self.clock is not None else 60
-        return Protocol(
+        return ComparisonSettings(
             search,
-            report or tuple(reported_of(one, table) for one in search),
+            report or tuple(reported_objective(one, table) for one in search),
             evaluations,
             math.inf if self.clock is None else self.clock,
             self.fidelity,
@@ -151,17 +156,23 @@ def _reference(text: str) -> tuple[str, float]:
         raise InputError(expected("reference", "METRIC=NUMBER", text, fix)) from None
 
 
-def entrants(wanted: str, with_peers: bool, judge: Judge) -> dict[str, Algorithm]:
+def entrants(wanted: str, with_peers: bool, judge: TableOracle) -> dict[str, Algorithm]:
     """``all`` or names joined by commas, peers among them -> algorithms by name."""
-    given = names.BLACK_BOX if wanted == "all" else map(str.strip, wanted.split(","))
+    given = (
+        name_resolution.BLACK_BOX_NAMES if wanted == "all" else map(str.strip, wanted.split(","))
+    )
     chosen = [name for name in given if name]
     if twice := [name for name in chosen if chosen.count(name) > 1]:
         raise InputError(expected("strategies", "different ones", twice[0]))
     found: dict[str, Algorithm] = {}
     for name in chosen:
-        found[name] = peer(name, judge.evaluations) if name in PEERS else names.strategy(name)
+        found[name] = (
+            peer(name, judge.evaluations)
+            if name in PEERS
+            else name_resolution.strategy_by_name(name)
+        )
     if with_peers:
-        absent = missing()
+        absent = missing_packages()
         for name, kind in PEERS.items():
             if kind.package not in absent:
                 found[name] = peer(name, judge.evaluations)
@@ -190,25 +201,29 @@ def bench(
         raise InputError(expected("workers", "at least 0", place.workers))
     opened = table.open()
     protocol = terms.protocol(opened)
-    judge = Judge(opened, protocol)
+    judge = TableOracle(opened, protocol)
     judge.check()
     algorithms = entrants(strategies, peers, judge)
     folder = Path(place.run) if place.run else default_folder(table.stem, opened, protocol)
     comparison = Comparison(opened, algorithms, protocol, range(seeds))
-    absent = left_out(comparison.entrants, judge)
+    absent = incompatible_algorithms(comparison.algorithms, judge)
     if len(absent) == len(algorithms):
         raise InputError(f"{next(iter(absent))} cannot run here: {next(iter(absent.values()))}.")
     if not place.quiet:
         opening(table.title, judge, seeds, folder)
     try:
         with Progress(place.quiet) as progress:
-            workers = place.workers or cores()
-            runs = compare(comparison, folder, workers=workers, fresh=place.fresh, watch=progress)
+            workers = place.workers or available_cores()
+            runs = compare(
+                comparison, folder, workers=workers, fresh=place.fresh, on_progress=progress
+            )
     except KeyboardInterrupt:
         say("stopped: the same line goes on.", ERR)
         raise SystemExit(130) from None
     _say_failures(runs, algorithms)
-    everyone = strategies_in(runs.file, range(seeds))  # of other lines on the same terms, too
+    everyone = completed_strategies(
+        runs.file, range(seeds)
+    )  # of other lines on the same terms, too
     chosen = [*algorithms, *(name for name in everyone if name not in algorithms)]
     chosen = [name for name in chosen if name not in runs.failures]
     summary = summarise(runs.file, judge, chosen, range(seeds))
@@ -241,7 +256,7 @@ def _write(summary: Summary, folder: Path) -> None:
     import pandas as pd
 
     kept = Folder(folder)
-    results = pd.DataFrame([one.record() for one in summary.results])
+    results = pd.DataFrame([one.record() for one in summary.strategies])
     kept.write("summary.csv", results.to_csv(index=False))
     curves = [
         pd.DataFrame({
@@ -255,16 +270,16 @@ def _write(summary: Summary, folder: Path) -> None:
 
 def _draw(summary: Summary, file: Path, title: str) -> str:
     """Draws where that is possible; else how to make it so."""
-    from netwright.bench.plot import draw
+    from netwright.bench.plot import plot_regret
 
     try:
-        draw(summary, file, title)
+        plot_regret(summary, file, title)
     except MissingExtra as error:
         return str(error)
     return ""
 
 
-def _as_object(summary: Summary, judge: Judge, seeds: int, folder: Path) -> dict[str, Any]:
+def _as_object(summary: Summary, judge: TableOracle, seeds: int, folder: Path) -> dict[str, Any]:
     """What `--json` prints."""
     protocol = summary.protocol
     return {
@@ -279,5 +294,5 @@ def _as_object(summary: Summary, judge: Judge, seeds: int, folder: Path) -> dict
         "seeds": seeds,
         "optimum": summary.optimum,
         "reference": summary.reference,
-        "strategies": [one.record() for one in summary.results],
+        "strategies": [one.record() for one in summary.strategies],
     }

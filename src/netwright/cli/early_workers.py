@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from netwright.study.workers.executors import Supervised, cores
+from netwright.study.workers.executors import Supervised, available_cores
 from netwright.trials.formats import folder_name
 
 _WARM_UP = "netwright.evaluators.training.cross_validation:warm_up"
@@ -33,7 +33,7 @@ def early_workers(
     if os.name != "posix" or workers < 0 or own_code or (not fresh and _may_be_there(data, run)):
         yield None
         return
-    executor = Supervised(workers or cores())
+    executor = Supervised(workers or available_cores())
     executor.start(_WARM_UP)
     try:
         yield executor

@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from netwright.automl.effort import Effort
-from netwright.automl.export.delivery import Outcome, has_unexported
+from netwright.automl.export.delivery import FitResult, has_unexported
 from netwright.automl.fit import carry_out
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.score_warnings import leaks, share_trained_on
+from netwright.automl.search_budget import SearchBudget
 from netwright.automl.spaces import IMAGE_SPACES, name_of_space
-from netwright.cli import screen
+from netwright.cli import terminal
 from netwright.cli.progress import Progress
-from netwright.cli.screen import ERR, say
-from netwright.data.assemble import task
-from netwright.data.targets import RequestedKind
+from netwright.cli.terminal import ERR, say
+from netwright.data.make_task import task
+from netwright.data.targets import RequestedTaskKind
 from netwright.data.task import Task, summary
 from netwright.errors import plural
-from netwright.study.journal import counted
-from netwright.study.progress.callbacks import listening
+from netwright.study.journal import n_budgeted_trials
+from netwright.study.progress.callbacks import open_callbacks
 from netwright.study.progress.events import StageStarted
 from netwright.study.study import Study
-from netwright.study.workers.executors import Supervised, cores
-from netwright.trials.formats import value
+from netwright.study.workers.executors import Supervised, available_cores
+from netwright.trials.formats import format_metric
 from netwright.trials.metrics import metric
 from netwright.trials.objective import objectives
 from netwright.trials.trial import Status
@@ -40,7 +40,7 @@ class Source:
     data: str
     target: str | None = None
     test: str | None = None
-    kind: RequestedKind = None
+    kind: RequestedTaskKind = None
     missing_labels: Sequence[str] = ()
 
 
@@ -60,14 +60,14 @@ class RunLocation:
 
 
 def search(
-    source: Source, goal: Goal, effort: Effort, method: Method, place: RunLocation,
+    source: Source, goal: Goal, effort: SearchBudget, method: Method, place: RunLocation,
     executor: Supervised | None = None,
-) -> Outcome:  # fmt: skip
+) -> FitResult:  # fmt: skip
     """The whole command. Trials run in the `executor`, if any."""
     quiet = place.quiet
-    effort = effort.starting()
+    effort = effort.started()
     progress = Progress(effort)
-    with listening(() if quiet else progress, verbose=False) as notify:
+    with open_callbacks(() if quiet else progress, verbose=False) as notify:
         with progress.shown(quiet):
             notify(StageStarted("reading", source.data))
             found = task(
@@ -79,7 +79,7 @@ def search(
             )
         study = opened.study
         if not quiet:
-            already = study.over(trials=effort.trials, until=effort.until)
+            already = study.is_budget_used(trials=effort.trials, until=effort.until)
             _opening(found, study, effort, already)
         with progress.of(study).shown(quiet):
             outcome = carry_out(opened, effort, notify)
@@ -88,7 +88,7 @@ def search(
     return outcome
 
 
-def _kind_of(goal: Goal) -> RequestedKind:
+def _kind_of(goal: Goal) -> RequestedTaskKind:
     """The kind that the objectives settle: regression, or classes, where all agree."""
     if not goal.objectives:
         return None
@@ -99,7 +99,7 @@ def _kind_of(goal: Goal) -> RequestedKind:
     return "regression" if regression.pop() else "classification"
 
 
-def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> None:
+def _opening(found: Task, study: Study[Any], effort: SearchBudget, already: bool) -> None:
     for line in wrap(summary(found), 79, subsequent_indent="    "):
         say(line)
     for note in (*found.notes, *(leaks(found) if not already else ())):
@@ -113,7 +113,7 @@ def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> N
     wanted = [f"time {effort.seconds:g} s"] if effort.seconds else []
     wanted += [plural(effort.trials, "trial")] if effort.trials else []
     wanted += [f"until {one}" for one in effort.until]
-    workers = f"{effort.parallel} of {plural(cores(), 'core')}"
+    workers = f"{effort.n_workers} of {plural(available_cores(), 'core')}"
     say(f"{', '.join(wanted)}, {workers} -> {study.folder}")
     say("Ctrl-C stops with the best so far; the same line goes on.")
     if ended := [trial for trial in study.trials if trial.status is not Status.RUNNING]:
@@ -121,8 +121,8 @@ def _opening(found: Task, study: Study[Any], effort: Effort, already: bool) -> N
     say()
 
 
-def _spent(study: Study[Any], effort: Effort) -> str:
-    done = counted(study.trials)
+def _spent(study: Study[Any], effort: SearchBudget) -> str:
+    done = n_budgeted_trials(study.trials)
     if effort.trials is not None and done >= effort.trials:
         return f"{plural(done, 'trial')} done"
     if effort.seconds is not None:
@@ -130,44 +130,44 @@ def _spent(study: Study[Any], effort: Effort) -> str:
     return "the goal is reached"
 
 
-def _more(effort: Effort) -> str:
+def _more(effort: SearchBudget) -> str:
     if effort.trials is not None:
         return f"--trials {2 * effort.trials}"
     return f"--time {2 * effort.seconds:g}" if effort.seconds else "A further --until"
 
 
-def _board(outcome: Outcome, most: int = 8) -> None:
+def _board(outcome: FitResult, most: int = 8) -> None:
     """The best trials, and the delivered one wherever it stands."""
     study, rows = outcome.study, outcome.leaderboard()
     best = [row for i, row in enumerate(rows) if i < most or row.delivered]
     beyond = ", and the delivered one" * (len(best) > most)
     shown = f"the best {min(most, len(rows))} of {plural(len(rows), 'trial')}{beyond}"
     say(f"\nLeaderboard, {shown}")
-    for line in screen.lines(best, screen.columns(study.objectives, {}), study.objectives):
+    for line in terminal.lines(best, terminal.columns(study.objectives, {}), study.objectives):
         say(line)
-    say(screen.legend(best, study.objectives))
+    say(terminal.legend(best, study.objectives))
 
 
-def _closing(outcome: Outcome, method: Method) -> None:
+def _closing(outcome: FitResult, method: Method) -> None:
     study = outcome.study
     if study.interrupted:
         say("\nstopped: this is the best so far; the same line goes on.")
     _board(outcome)
     names = " x ".join(one.metric for one in study.objectives)
     names += " x latency" if len(study.objectives) == 1 else ""
-    say(f"\nPareto front, {names} (validation, {plural(outcome.judged, 'row')})")
-    metrics = screen.columns(study.objectives, outcome.front[0].metrics)
-    for line in screen.lines(outcome.front, metrics, study.objectives, star=False):
+    say(f"\nPareto front, {names} (validation, {plural(outcome.n_validation_rows, 'row')})")
+    metrics = terminal.columns(study.objectives, outcome.front[0].metrics)
+    for line in terminal.lines(outcome.front, metrics, study.objectives, star=False):
         say(line)
     if any(row.what.startswith("one fold of") for row in outcome.front):
         say("one fold of N: the score of N is that of single folds; all together are better")
     if any(row.what.startswith("refit of") for row in outcome.front):
         say("refit of N: one model of all rows; its score is that of models of N's folds")
-    if sure := outcome.sure():
+    if sure := outcome.confidence_interval():
         first = study.objectives[0].metric
-        low, high = (value(first, {first: end}) for end in sure)
+        low, high = (format_metric(first, {first: end}) for end in sure)
         say(f"{first} of the best: 95 % within {low} to {high}, by rows drawn again")
-    for sentence in (*outcome.left_out, *outcome.doubts):
+    for sentence in (*outcome.left_out, *outcome.warnings):
         for line in wrap(sentence, 79):
             say(line, ERR)
     say()
@@ -190,10 +190,10 @@ _TEST = ("accuracy", "auc", "log_loss", "rmse", "r2")
 """Metrics of the test line, after the first objective."""
 
 
-def _test_scores(outcome: Outcome) -> str:
+def _test_scores(outcome: FitResult) -> str:
     names = dict.fromkeys([outcome.study.objectives[0].metric, *_TEST])
     return ", ".join(
-        f"{name} {value(name, outcome.test)}" for name in names if name in outcome.test
+        f"{name} {format_metric(name, outcome.test)}" for name in names if name in outcome.test
     )
 
 
@@ -205,7 +205,7 @@ def _test_rows(task: Task) -> str:
     return f"{plural(len(task.test), 'test row')}{seen}"
 
 
-def as_object(outcome: Outcome) -> dict[str, Any]:
+def as_object(outcome: FitResult) -> dict[str, Any]:
     """What `--json` prints."""
     best = outcome.best
     known = {"validation": dict(best.metrics)}
@@ -214,10 +214,10 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
     return {
         "run": str(outcome.run),
         "seconds": round(outcome.study.seconds, 3),
-        "trials": counted(outcome.study.trials),
+        "trials": n_budgeted_trials(outcome.study.trials),
         "best": {"trial": best.id, "metrics": known},
         "front": [one.record() for one in outcome.front],
         "model": str(outcome.model.path),
         "interrupted": outcome.study.interrupted,
-        "notes": [*outcome.task.notes, *leaks(outcome.task), *outcome.left_out, *outcome.doubts],
+        "notes": [*outcome.task.notes, *leaks(outcome.task), *outcome.left_out, *outcome.warnings],
     }

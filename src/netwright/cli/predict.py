@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netwright.cli.screen import ERR, say
-from netwright.data.drift import drifted
-from netwright.data.missing import MissingMarks
-from netwright.data.prediction import read_rows, schema_from
+from netwright.cli.terminal import ERR, say
+from netwright.data.drift import drift_warnings
+from netwright.data.na_values import NaValues
+from netwright.data.new_rows import read_rows, schema_from_card
 from netwright.data.task import Images, Table
 from netwright.deploy.model import load
 from netwright.errors import InputError, plural, printable
@@ -27,9 +27,9 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     import pandas as pd
 
     loaded = load(model)
-    rows, notes = read_rows(data, schema_from(loaded.card), MissingMarks.from_card(loaded.card))
+    rows, notes = read_rows(data, schema_from_card(loaded.card), NaValues.from_card(loaded.card))
     if isinstance(rows, Table):
-        notes += tuple(drifted(rows, loaded.card.get("seen", {})))
+        notes += tuple(drift_warnings(rows, loaded.card.get("seen", {})))
     for note in notes:
         say(note, ERR)
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})

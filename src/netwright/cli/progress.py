@@ -9,15 +9,15 @@ from typing import Any
 
 from rich.text import Text
 
-from netwright.automl.effort import Effort
-from netwright.cli import screen
-from netwright.cli.screen import say
+from netwright.automl.search_budget import SearchBudget
+from netwright.cli import terminal
+from netwright.cli.terminal import say
 from netwright.errors import plural, shortened
 from netwright.report.tables import row
-from netwright.study.progress.events import Event, Prepared, TrialEnded
+from netwright.study.progress.events import Event, PreparationEnded, TrialEnded
 from netwright.study.progress.search_state import SearchState
 from netwright.study.study import Study
-from netwright.trials.formats import clock, value
+from netwright.trials.formats import format_duration, format_metric
 from netwright.trials.trial import BASELINE, Status, Trial
 
 _WIDTH = 79
@@ -29,7 +29,7 @@ _NAME_WIDTH = 40
 class Progress:
     """Prints trials that advance the front, above a bar with the best so far and the time left."""
 
-    def __init__(self, effort: Effort) -> None:
+    def __init__(self, effort: SearchBudget) -> None:
         self._estimated = effort.seconds is None
         """Whether the time left is no more than an estimate."""
         self._study: Study[Any] | None = None
@@ -43,12 +43,12 @@ class Progress:
 
     def shown(self, quiet: bool = False) -> AbstractContextManager[None]:
         """While this lasts, the bar stands below what is printed, if that is a terminal."""
-        return nullcontext() if quiet else screen.status(self._bar)
+        return nullcontext() if quiet else terminal.status(self._bar)
 
     def __call__(self, event: Event) -> None:
         self._state(event)
-        if isinstance(event, Prepared):
-            for sentence in event.says:
+        if isinstance(event, PreparationEnded):
+            for sentence in event.report:
                 for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
                     say(line)
         elif isinstance(event, TrialEnded):
@@ -61,7 +61,7 @@ class Progress:
         assert self._study is not None  # its trial has ended
         objectives = self._study.objectives
         shown = row(trial, self._study.space.fill, on_front)
-        lines = screen.lines([shown], screen.columns(objectives, {}), objectives)
+        lines = terminal.lines([shown], terminal.columns(objectives, {}), objectives)
         for line in lines if not self._headed else lines[1:]:
             say(line)
         self._headed = True
@@ -69,35 +69,37 @@ class Progress:
     def _bar(self) -> Text:
         """The stage and for how long; of a search the share that is done, and what runs now."""
         state, stage, best = self._state, self._state.stage, self._best_so_far()
-        if state.preparing:
-            return Text(shortened(f" supernet   {state.preparing}{best}", _WIDTH))
+        if state.preparation_progress:
+            return Text(shortened(f" supernet   {state.preparation_progress}{best}", _WIDTH))
         if stage is None:
             return Text()
         if stage.stage != "searching" or self._study is None:
             line = f" {stage.stage:<11}{stage.detail}"
-            seconds = f"  {time.monotonic() - state.stage_begun:.0f} s"
+            seconds = f"  {time.monotonic() - state.stage_started_at:.0f} s"
             return Text(shortened(line, _WIDTH - len(seconds)) + seconds)
-        begin, end = " searching  ", f"  {plural(state.ended, 'trial')}{best}{self._left()}"
+        begin, end = " searching  ", f"  {plural(state.n_ended, 'trial')}{best}{self._left()}"
         width = max(_BAR_WIDTHS[0], min(_BAR_WIDTHS[1], _WIDTH - len(begin) - len(end)))
-        return Text("\n".join([f"{begin}{screen.bar(state.share, width)}{end}", *self._now()]))
+        return Text(
+            "\n".join([f"{begin}{terminal.bar(state.fraction_done, width)}{end}", *self._now()])
+        )
 
     def _best_so_far(self) -> str:
         if self._state.best is None or self._study is None:
             return ""
         name = self._study.objectives[0].metric
-        return f", best {name} {value(name, self._state.best.metrics)}"
+        return f", best {name} {format_metric(name, self._state.best.metrics)}"
 
     def _left(self) -> str:
         left = self._state.seconds_left
         if left is None:
             return ""
-        return f", {'about ' if self._estimated else ''}{clock(left)} left"
+        return f", {'about ' if self._estimated else ''}{format_duration(left)} left"
 
     def _now(self) -> list[str]:
         """``now: trial 7 lightgbm 4 s``: as many trials as a line has room for."""
         line = ""
         for each in self._state.running:
-            name = shortened(each.what, _NAME_WIDTH)
+            name = shortened(each.trial_name, _NAME_WIDTH)
             part = f"trial {each.trial.id} {name} {each.seconds:.0f} s"
             if line and len(line) + len(part) > _WIDTH - 2:
                 break

@@ -6,22 +6,22 @@ import json
 import sys
 from pathlib import Path
 
-from netwright.automl.saved_run import Reopened, reopen
-from netwright.cli import screen
-from netwright.cli.screen import say
+from netwright.automl.saved_run import SavedRun, load_run
+from netwright.cli import terminal
+from netwright.cli.terminal import say
 from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError
 from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, MODEL
 from netwright.networks.drawing.outline import outline
 from netwright.networks.drawing.svg import svg
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.interfaces import Inputs
+from netwright.pipelines.interfaces import InputSpec
 from netwright.pipelines.pipeline import Pipeline, recipe_of
 from netwright.report.describe import changes, show_value, summary
-from netwright.report.tables import what
+from netwright.report.tables import describe_trial
 from netwright.study.storage.run_folder import trial_folder
 from netwright.trials.ensemble import EnsembleSpec
-from netwright.trials.formats import count, size, value
+from netwright.trials.formats import format_bytes, format_count, format_metric
 from netwright.trials.trial import CONSTANT, ENSEMBLE, Trial
 
 _MAX_ABOUT_BYTES = 1 << 20
@@ -29,15 +29,15 @@ _MAX_ABOUT_BYTES = 1 << 20
 
 def show_leaderboard(folder: Path, as_json: bool, space: str | None = None) -> None:
     """Prints all trials, best first, and marks what was delivered (see `screen.legend`)."""
-    run = reopen(folder, space)
+    run = load_run(folder, space)
     rows = run.rows()
     if as_json:
         sys.stdout.write(json.dumps([row.record() for row in rows]) + "\n")
         return
     known = rows[0].metrics if rows else {}
-    for line in screen.lines(rows, screen.columns(run.objectives, known), run.objectives):
+    for line in terminal.lines(rows, terminal.columns(run.objectives, known), run.objectives):
         say(line)
-    if legend := screen.legend(rows, run.objectives):
+    if legend := terminal.legend(rows, run.objectives):
         say(legend)
 
 
@@ -46,14 +46,14 @@ def show_trial(folder: Path, number: int | None, space: str | None = None) -> No
 
     Of a model that is no network, its settings; of an average, its members.
     """
-    run = reopen(folder, space)
+    run = load_run(folder, space)
     trial = run.trial(number)
     score = run.objectives[0].metric
     say(f"trial {trial.id}: {_origin(run, trial)}")
     say(
         f"{trial.status}: {trial.error}"
         if trial.error
-        else f"{score} {value(score, trial.metrics)}"
+        else f"{score} {format_metric(score, trial.metrics)}"
     )
     say()
     if trial.ensemble is not None:
@@ -73,7 +73,7 @@ def show_trial(folder: Path, number: int | None, space: str | None = None) -> No
             say(f"    {path:<36} {show_value(decision)}")
 
 
-def _network(run: Reopened, trial: Trial, pipeline: Pipeline) -> None:
+def _network(run: SavedRun, trial: Trial, pipeline: Pipeline) -> None:
     """The tree and the drawing, where what the network takes is known and fits it."""
     try:
         inputs = _inputs(run, trial)
@@ -86,22 +86,22 @@ def _network(run: Reopened, trial: Trial, pipeline: Pipeline) -> None:
     say(f"network: {summary(pipeline, 70)}")
 
 
-def _members(run: Reopened, ensemble: EnsembleSpec) -> None:
+def _members(run: SavedRun, ensemble: EnsembleSpec) -> None:
     """The share of each model in an average, and how it does alone."""
     score = run.objectives[0].metric
     width = max(12, len(score) + 2)
     say(f"{'share':>7}{'trial':>8}{score:>{width}}  what")
     for number, share in ensemble.weights:
         member = run.trial(number)
-        alone = value(score, member.metrics)
-        say(f"{share:>7.0%}{number:>8}{alone:>{width}}  {what(member, run.space.fill)}")
+        alone = format_metric(score, member.metrics)
+        say(f"{share:>7.0%}{number:>8}{alone:>{width}}  {describe_trial(member, run.space.fill)}")
     if ensemble.temperature != 1:
         say(f"\ntemperature {ensemble.temperature:.3g}: logarithms are divided by it")
     if ensemble.threshold != 0.5:
         say(f"\nlabelled as the second class from a probability of {ensemble.threshold:.3g} on")
 
 
-def _origin(run: Reopened, trial: Trial) -> str:
+def _origin(run: SavedRun, trial: Trial) -> str:
     """``mutation of 4: network.1.times 2 -> 3``, or how else it came about."""
     origin, parents = trial.proposal.origin or "proposed", trial.proposal.parents
     if not parents or origin == ENSEMBLE:
@@ -111,19 +111,19 @@ def _origin(run: Reopened, trial: Trial) -> str:
     return f"{origin} of {', '.join(map(str, parents))}" + (f": {changed}" if changed else "")
 
 
-def _tree(run: Reopened, trial: Trial, recipe: Training, inputs: Inputs) -> None:
+def _tree(run: SavedRun, trial: Trial, recipe: Training, inputs: InputSpec) -> None:
     rows = outline(recipe.network, inputs.shape, **inputs.given)
     say(f" input      {' x '.join(map(str, inputs.shape))}")
     for row in rows:
         shape = " x ".join(map(str, row.shape)) if row.shape else ""
-        costs = (count(row.parameters) if row.parameters else "", _flops(row.flops))
+        costs = (format_count(row.parameters) if row.parameters else "", _flops(row.flops))
         text = "  " * row.depth + row.text
         say(f" {row.position:<8}{text:<36.36} {shape:<14}{costs[0]:>9} {costs[1]:>10}".rstrip())
     metrics = trial.metrics
     if "parameters" in metrics:
         say(
-            f" {count(metrics['parameters'])} parameters, {_flops(metrics['flops'])}, "
-            f"{size(metrics['memory'])} of activations a row"
+            f" {format_count(metrics['parameters'])} parameters, {_flops(metrics['flops'])}, "
+            f"{format_bytes(metrics['memory'])} of activations a row"
         )
     path = run.folder / f"trial-{trial.id}.svg"
     title = f"{run.name}, trial {trial.id}"
@@ -142,19 +142,19 @@ def _flops(number: float) -> str:
     return f"{number:.0f} FLOP"
 
 
-def _inputs(run: Reopened, trial: Trial) -> Inputs | None:
+def _inputs(run: SavedRun, trial: Trial) -> InputSpec | None:
     """What the trial's network takes; None where it ended before that was known."""
     folder = trial_folder(run.folder, trial.id)
     if not folder.has(ABOUT):
         return None
-    return Inputs.from_json(folder.read(ABOUT, _MAX_ABOUT_BYTES), str(folder.path / ABOUT))
+    return InputSpec.from_json(folder.read(ABOUT, _MAX_ABOUT_BYTES), str(folder.path / ABOUT))
 
 
 def export_trial(
     folder: Path, number: int | None, out: Path | None, space: str | None = None
 ) -> None:
     """Copies the file that was checked when the run delivered its front."""
-    run = reopen(folder, space)
+    run = load_run(folder, space)
     trial = run.trial(number)
     source, name = trial_folder(folder, trial.id), f"trial {trial.id}"
     if number is None and Folder(folder).has(MODEL):  # whatever the figures say
@@ -170,4 +170,4 @@ def export_trial(
     if not target.parent.is_dir():
         raise NetwrightError(f"--out must be in a folder that exists, got {target}.")
     source.copy(MODEL, Folder(target.parent), target.name)
-    say(f"{name} -> {target}  ({size(target.stat().st_size)})")
+    say(f"{name} -> {target}  ({format_bytes(target.stat().st_size)})")

@@ -63,7 +63,7 @@ def existing(path: Path, known: Iterable[str] = ()) -> Path:
     raise InputError(expected("data", "a file or folder that exists", str(path), fix))
 
 
-def is_records(data: Any) -> bool:
+def is_list_of_dicts(data: Any) -> bool:
     """Whether this is a list of dicts, a row each."""
     return (
         isinstance(data, list | tuple)

@@ -19,16 +19,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.missing import MISSING_MARKS, MissingMarks, is_missing
-from netwright.data.moments import (
+from netwright.data.datetimes import (
     MISSING_DATE,
-    First,
+    DateOrder,
     moment,
     nanoseconds,
     seconds_array,
     seconds_of,
     year_of_period,
 )
+from netwright.data.na_values import DEFAULT_NA_VALUES, NaValues, is_missing
 from netwright.data.number_formats import BARE, NumberFormat
 from netwright.errors import InputError, quoted
 
@@ -47,7 +47,7 @@ class Column:
 
     name: str
     kind: ColumnKind
-    first: First = ""
+    first: DateOrder = ""
     """Whether day or month comes first in dates such as 31/12/2024."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of numbers: float64 where float32 would merge identifiers or unix seconds."""
@@ -78,8 +78,8 @@ class Column:
         }
 
 
-def convert(
-    column: Column, values: Any, marks: MissingMarks = MISSING_MARKS
+def convert_column(
+    column: Column, values: Any, na_values: NaValues = DEFAULT_NA_VALUES
 ) -> NDArray[Any]:  # fmt: skip
     """(n,) what a model's file takes for raw values of this column.
 
@@ -93,7 +93,7 @@ def convert(
         case "numeric":
             array = _array(values, name)
             if array.dtype.kind not in "biuf":
-                array = as_numbers(array, name, column.number_format, marks)
+                array = as_numbers(array, name, column.number_format, na_values)
             with np.errstate(
                 over="ignore"
             ):  # beyond float32 is infinite: models take it as missing
@@ -101,20 +101,20 @@ def convert(
         case "category" if column.as_written:
             return _texts(each(_array(values, name).astype(object), as_written, name))
         case "category":
-            return as_category(values, name, marks)
+            return as_category(values, name, na_values)
         case "boolean":
-            return as_boolean(values, name, marks)
+            return as_boolean(values, name, na_values)
         case "date":
-            return as_date(values, name, column.first, marks)
+            return as_date(values, name, column.first, na_values)
         case "text":
-            return as_text(values, name, marks)
+            return normalize_text(values, name, na_values)
 
 
 def as_numbers(
     values: Any,
     name: str = "",
     number_format: NumberFormat = BARE,
-    marks: MissingMarks = MISSING_MARKS,
+    marks: NaValues = DEFAULT_NA_VALUES,
 ) -> NDArray[np.float64]:
     """(n,) float64, NaN where missing: from numbers, booleans, durations (s) or their texts.
 
@@ -135,7 +135,7 @@ def as_numbers(
 
 
 def as_category(
-    values: Any, name: str = "", marks: MissingMarks = MISSING_MARKS
+    values: Any, name: str = "", marks: NaValues = DEFAULT_NA_VALUES
 ) -> NDArray[np.object_]:
     """(n,) object array of str, "" where missing: the canonical text of each value."""
     array = _array(values, name)
@@ -156,7 +156,7 @@ def _date_text(value: np.datetime64) -> str:
 
 
 def as_boolean(
-    values: Any, name: str = "", marks: MissingMarks = MISSING_MARKS
+    values: Any, name: str = "", marks: NaValues = DEFAULT_NA_VALUES
 ) -> NDArray[np.object_]:
     """Like `as_category`, and 1 and 0 are "true" and "false"."""
     words = {"1": "true", "0": "false"}
@@ -164,7 +164,7 @@ def as_boolean(
 
 
 def as_date(
-    values: Any, name: str = "", first: First = "", marks: MissingMarks = MISSING_MARKS
+    values: Any, name: str = "", first: DateOrder = "", marks: NaValues = DEFAULT_NA_VALUES
 ) -> NDArray[np.int64]:
     """(n,) int64 nanoseconds since 1970-01-01 (UTC), `MISSING_DATE` where missing.
 
@@ -203,8 +203,8 @@ def _refuse_other_dates(array: NDArray[Any], name: str) -> None:
         )
 
 
-def as_text(
-    values: Any, name: str = "", marks: MissingMarks = MISSING_MARKS
+def normalize_text(
+    values: Any, name: str = "", na_values: NaValues = DEFAULT_NA_VALUES
 ) -> NDArray[np.object_]:
     """(n,) object array of str, "" where missing: words and marks in lower case, one blank between.
 
@@ -212,7 +212,7 @@ def as_text(
     blanks, so that the rest is done here, for training and for the delivered model alike.
     """
     return _texts(
-        each(_array(values, name).astype(object), lambda value: _words(value, marks), name)
+        each(_array(values, name).astype(object), lambda value: _words(value, na_values), name)
     )
 
 
@@ -226,7 +226,7 @@ def _encodable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def canonical(value: Any, marks: MissingMarks = MISSING_MARKS) -> str:
+def canonical(value: Any, marks: NaValues = DEFAULT_NA_VALUES) -> str:
     """One text a category: ``3``, ``3.0``, "3" and "03" are "3"; True is "true"; missing is "".
 
     Whole columns turn from whole numbers to floats with the first missing cell, and from texts to
@@ -254,7 +254,7 @@ def canonical(value: Any, marks: MissingMarks = MISSING_MARKS) -> str:
 
 
 def number(
-    value: Any, number_format: NumberFormat = BARE, marks: MissingMarks = MISSING_MARKS
+    value: Any, number_format: NumberFormat = BARE, marks: NaValues = DEFAULT_NA_VALUES
 ) -> float | None:
     """The value as a number: NaN when it is missing, None when it is no number."""
     if isinstance(value, str):
@@ -273,7 +273,7 @@ def number(
         return np.inf if value > 0 else -np.inf  # type: ignore[operator]  # an int or a fraction
 
 
-def _number_of_text(text: str, number_format: NumberFormat, marks: MissingMarks) -> float | None:
+def _number_of_text(text: str, number_format: NumberFormat, marks: NaValues) -> float | None:
     parsed = None
     if number_format != BARE:
         parsed = number_format.parse(text)
@@ -288,16 +288,14 @@ def _number_of_text(text: str, number_format: NumberFormat, marks: MissingMarks)
     return parsed
 
 
-def _number_reader(
-    number_format: NumberFormat, marks: MissingMarks
-) -> Callable[[Any], float | None]:
+def _number_reader(number_format: NumberFormat, marks: NaValues) -> Callable[[Any], float | None]:
     def read(value: Any) -> float | None:
         return number(value, number_format, marks)
 
     return read
 
 
-def _words(value: Any, marks: MissingMarks) -> str:
+def _words(value: Any, marks: NaValues) -> str:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     text = value if isinstance(value, str) else canonical(value, marks)

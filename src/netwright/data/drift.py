@@ -20,7 +20,7 @@ _SHIFTED = 0.25
 _LEAST = 1e-4
 
 
-def seen(table: Table) -> dict[str, Any]:
+def reference_distribution(table: Table) -> dict[str, Any]:
     """What a card keeps of the rows learnt from: for each column its parts, and their shares.
 
     Numbers: up to nine cuts between ten parts, and the share without a value. Categories: the ten
@@ -44,13 +44,13 @@ def seen(table: Table) -> dict[str, Any]:
     return found
 
 
-def drifted(table: Table, known: Mapping[str, Any]) -> list[str]:
+def drift_warnings(table: Table, reference: Mapping[str, Any]) -> list[str]:
     """A sentence on the columns whose values have shifted since; none for fewer than 100 rows."""
     if len(table) < _FEW_ROWS:
         return []
     shifts = {
         name: _index(_shares(table.arrays[name], told["parts"]), np.array(told["shares"]))
-        for name, told in known.items()
+        for name, told in reference.items()
         if name in table.arrays
     }
     far = sorted((name for name in shifts if shifts[name] > _SHIFTED), key=lambda n: -shifts[n])

@@ -24,6 +24,14 @@ from netwright.data.image_files import (
     some_names,
 )
 from netwright.data.memory import memory_allowance, readable
+from netwright.data.pixel_ranges import (
+    RawValues,
+    choose_range,
+    corner_background,
+    identical_note,
+    range_notes,
+    raw_values,
+)
 from netwright.data.pixels import (
     EIGHT_BITS,
     ImageSchema,
@@ -31,16 +39,8 @@ from netwright.data.pixels import (
     Pixels,
     Size,
     batch_of,
-    by,
     numeric_array,
-)
-from netwright.data.ranges import (
-    RawValues,
-    choose_range,
-    corner_background,
-    identical_note,
-    range_notes,
-    raw_values,
+    size_text,
 )
 from netwright.data.task import Images
 from netwright.errors import InputError, Phrase, expected
@@ -76,11 +76,11 @@ def follow_images(
     _refuse_channels(schema.size)
     _refuse_grey(files, schema)
     _refuse_set(len(files), schema.size)
-    pixels, n_clipped = read_files(files, schema.size, schema.format)
+    pixels, n_clipped = read_files(files, schema.size, schema.pixel_format)
     deep = sum(file.height * file.width for file in files if file.is_deep)
     notes = _resize_notes(files, schema.size) + _kinds_notes(files, schema.size)
     names = tuple(str(file.path) for file in files)
-    images = Images(pixels, schema.format or EIGHT_BITS, names)
+    images = Images(pixels, schema.pixel_format or EIGHT_BITS, names)
     return images, notes + _bits_notes(files, schema) + schema.format_notes(n_clipped, deep)
 
 
@@ -104,9 +104,11 @@ def follow_array(values: Any, schema: ImageSchema) -> tuple[Images, tuple[str, .
     """An array of images read as a model's training images were, resized to them, and notes."""
     pixels, notes = schema.read(values)
     if pixels.shape[1:] != schema.size:
-        notes += (f"The images are {by(pixels.shape[1:])} and are brought to {by(schema.size)}.",)
+        notes += (
+            f"The images are {size_text(pixels.shape[1:])} and are brought to {size_text(schema.size)}.",
+        )
     _refuse_set(len(pixels), schema.size)
-    return Images(resized(pixels, schema.size), schema.format or EIGHT_BITS), notes
+    return Images(resized(pixels, schema.size), schema.pixel_format or EIGHT_BITS), notes
 
 
 def with_validation(train: Images, x_val: Any) -> tuple[Images, tuple[str, ...]]:
@@ -274,7 +276,7 @@ def _bits_notes(files: Sequence[ImageFile], schema: ImageSchema) -> tuple[str, .
 
     Shares have none: levels of 0 to 255 divided by 255 are what they mean.
     """
-    own = schema.format
+    own = schema.pixel_format
     if own is None or (own.low, own.high) in (((0.0,), (255.0,)), ((0.0,), (1.0,))):
         return ()
     if any(file.is_deep for file in files):
@@ -288,7 +290,7 @@ def _bits_notes(files: Sequence[ImageFile], schema: ImageSchema) -> tuple[str, .
 def _refuse_grey(files: Sequence[ImageFile], schema: ImageSchema) -> None:
     """InputError for grey files where each channel of the model has a range of its own."""
     grey = [file.path for file in files if file.is_grey]
-    if grey and schema.format is not None and len(schema.format.low) > 1:
+    if grey and schema.pixel_format is not None and len(schema.pixel_format.low) > 1:
         got = Phrase(f"grey ones ({some_names(grey)})")
         fix = "Pass the channels that it was trained on."
         raise InputError(expected("images", f"of {schema.size[2]} channels", got, fix))
@@ -299,8 +301,8 @@ def _resize_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
     sizes = {(file.height, file.width) for file in files}
     if sizes <= {size[:2]}:
         return ()
-    have = f"have {len(sizes):,} sizes" if len(sizes) > 1 else f"are {by(next(iter(sizes)))}"
-    return (f"The images {have} and are brought to {by(size[:2])}.",)
+    have = f"have {len(sizes):,} sizes" if len(sizes) > 1 else f"are {size_text(next(iter(sizes)))}"
+    return (f"The images {have} and are brought to {size_text(size[:2])}.",)
 
 
 def _refuse_channels(size: Size) -> None:
@@ -315,7 +317,7 @@ def _refuse_set(n_images: int, size: Size) -> None:
     if needed > memory_allowance():
         raise InputError(
             f"images must fit into {readable(memory_allowance())} (a quarter of the memory), got "
-            f"{n_images:,} of {by(size)}. Predict them in several parts."
+            f"{n_images:,} of {size_text(size)}. Predict them in several parts."
         )
 
 

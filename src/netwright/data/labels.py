@@ -85,7 +85,7 @@ def label_key(label: Value) -> tuple[str, Value]:
     return ("text", label) if isinstance(label, str) else ("number", label)
 
 
-def file_labels(classes: Sequence[Value]) -> NDArray[Any]:
+def onnx_labels(classes: Sequence[Value]) -> NDArray[Any]:
     """(classes,) labels as a model file holds them: bool, int64, uint64, float64, or texts.
 
     Texts where labels are of several types; those that would be written alike are written as
@@ -109,7 +109,7 @@ def _in_file(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def given_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[Any]:
+def restore_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[Any]:
     """(n,) what the file predicts, as the labels that were given; `card`: the model's.
 
     Models written before labels had a type give what the file gives.
@@ -119,7 +119,7 @@ def given_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[An
         return predicted
     classes = card["classes"]
     if predicted.dtype == object:
-        label_of = dict(zip(file_labels(classes).tolist(), classes, strict=True))
+        label_of = dict(zip(onnx_labels(classes).tolist(), classes, strict=True))
         return _as_given([label_of[text] for text in predicted.tolist()], dtype)
     return predicted.astype(dtype, copy=False)
 

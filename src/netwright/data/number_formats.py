@@ -97,7 +97,7 @@ _WRITTEN = re.compile(
     rf"\s*(?P<after>{_alternatives(_UNIT_OF)})?(?P<close>\))?"
 )
 _PLAIN = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-MARKS = (
+DECIMAL_AND_THOUSANDS = (
     (".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"),
 )  # fmt: skip
 """(decimal mark, thousands separator), the likelier first."""
@@ -115,7 +115,7 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{whole}{fraction}{alone})(?:[eE][+-]?[0-9]+)?")
 
 
-_PATTERNS = {marks: _pattern(*marks) for marks in MARKS}
+_PATTERNS = {marks: _pattern(*marks) for marks in DECIMAL_AND_THOUSANDS}
 
 
 def _split(text: str) -> _Parts | None:
@@ -154,7 +154,9 @@ def infer_number_format(texts: Iterable[str], decimal_comma: bool = False) -> Nu
             return None
     if not digits:
         return None
-    possible = [marks for marks in MARKS if all(map(_PATTERNS[marks].fullmatch, digits))]
+    possible = [
+        marks for marks in DECIMAL_AND_THOUSANDS if all(map(_PATTERNS[marks].fullmatch, digits))
+    ]
     if (",", "") in possible and (".", ",") in possible:
         marks = _comma_meaning(digits, decimal_comma, bool(units & _CURRENCIES.keys()))
         possible = [marks] if marks else []

@@ -92,7 +92,7 @@ class ImageSchema:
     """
 
     size: Size
-    format: PixelFormat | None = EIGHT_BITS
+    pixel_format: PixelFormat | None = EIGHT_BITS
 
     @classmethod
     def from_card(cls, image: Mapping[str, Any]) -> ImageSchema:
@@ -103,16 +103,16 @@ class ImageSchema:
         low, high = (tuple(map(float, np.atleast_1d(image[end]))) for end in ("low", "high"))
         return cls(size, PixelFormat(low, high, int(image["background"])))
 
-    def card(self) -> dict[str, Any]:
+    def to_card(self) -> dict[str, Any]:
         """The entry "image" of a model's card; plain JSON."""
         height, width, channels = self.size
         card: dict[str, Any] = {
             "height": height, "width": width, "channels": channels, "range": "uint8, 0 to 255",
         }  # fmt: skip
-        if self.format is not None:
-            pair = ("low", self.format.low), ("high", self.format.high)
+        if self.pixel_format is not None:
+            pair = ("low", self.pixel_format.low), ("high", self.pixel_format.high)
             card |= {end: number[0] if len(number) == 1 else list(number) for end, number in pair}
-            card["background"] = self.format.background
+            card["background"] = self.pixel_format.background
         return card
 
     def read(self, values: Any) -> tuple[Pixels, tuple[str, ...]]:
@@ -120,26 +120,26 @@ class ImageSchema:
 
         Raises InputError where they are no batch of images with as many channels as the model's.
         """
-        if (ready := self.ready(values)) is not None:
+        if (ready := self.as_is(values)) is not None:
             return ready, ()
         array = numeric_array(values)
-        if self.format is None:
+        if self.pixel_format is None:
             return levels_by_batch(array), ()
-        array = batch_of(array, self.size, own_ranges=len(self.format.low) > 1)
-        pixels, n_clipped = self.format.levels(array)
+        array = batch_of(array, self.size, own_ranges=len(self.pixel_format.low) > 1)
+        pixels, n_clipped = self.pixel_format.levels(array)
         return pixels, (
             *self.format_notes(n_clipped, array.size),
-            *_scale_doubts(array, self.format),
+            *_scale_doubts(array, self.pixel_format),
         )
 
-    def ready(self, values: Any) -> Pixels | None:
+    def as_is(self, values: Any) -> Pixels | None:
         """Images (n, h, w, c) that are levels of the right size already, else None.
 
         What a single image costs beside its network is mostly the checks that these need not pass.
         """
         if type(values) is not np.ndarray or values.dtype != np.uint8:
             return None
-        if self.format is None or not self.format.is_eight_bit:
+        if self.pixel_format is None or not self.pixel_format.is_eight_bit:
             return None
         if values.ndim == 3 and self.size[2] == 1:
             values = values[..., None]
@@ -147,13 +147,13 @@ class ImageSchema:
 
     def format_notes(self, n_clipped: int, n_values: int) -> tuple[str, ...]:
         """Note on values outside the range that was trained on."""
-        if not n_clipped or self.format is None:
+        if not n_clipped or self.pixel_format is None:
             return ()
         are = "lies" if n_clipped == 1 else "lie"
         clipped = "is" if n_clipped == 1 else "are"
         return (
             f"{n_clipped:,} of {n_values:,} pixel values {are} outside the range trained on "
-            f"({self.format.range_text}) and {clipped} clipped.",
+            f"({self.pixel_format.range_text}) and {clipped} clipped.",
         )
 
 
@@ -260,7 +260,7 @@ def levels_by_batch(array: NDArray[Any]) -> Pixels:
     return pixels
 
 
-def by(size: Sequence[int]) -> str:
+def size_text(size: Sequence[int]) -> str:
     """``32 x 32 x 3``."""
     return " x ".join(map(str, size))
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from netwright.data.columns import Column
 
-EXACT_SINGLE = 2**24
+MAX_EXACT_FLOAT32 = 2**24
 """Whole numbers up to here are themselves in float32."""
-EXACT_DOUBLE = 2**53
+MAX_EXACT_FLOAT64 = 2**53
 """Whole numbers up to here are themselves in float64."""
-MERGED_SHARE = 0.01
+MAX_MERGED_FRACTION = 0.01
 """Of decimals: random ones near 0 lose a third of this to float32 in a sample, those far from 0 for
 how little they vary (unix seconds with fractions) nearly all."""
 _MAX_DIGITS = 300
@@ -31,16 +31,16 @@ def needs_double(values: NDArray[np.float64]) -> bool:
     sample = values[:: max(1, len(values) // _SAMPLE)]
     sample = sample[np.isfinite(sample)]
     if (sample != np.rint(sample)).any():
-        return merged_share(sample) > MERGED_SHARE
+        return merged_fraction(sample) > MAX_MERGED_FRACTION
     finite = values[np.isfinite(values)]
     with np.errstate(over="ignore"):
         single = finite.astype(np.float32).astype(np.float64)
     if np.array_equal(single, finite):
         return False
-    return bool((finite == np.rint(finite)).all()) or merged_share(finite) > MERGED_SHARE
+    return bool((finite == np.rint(finite)).all()) or merged_fraction(finite) > MAX_MERGED_FRACTION
 
 
-def merged_share(values: NDArray[np.float64]) -> float:
+def merged_fraction(values: NDArray[np.float64]) -> float:
     """Share of the distinct values of a sample that float32 does not tell apart."""
     sample = values[:: max(1, len(values) // _SAMPLE)]
     distinct = len(np.unique(sample))
@@ -52,7 +52,7 @@ def double_precision_note(
     column: Column, raw: NDArray[Any], values: NDArray[Any]
 ) -> list[str]:  # fmt: skip
     """A sentence where even double precision merges whole numbers; `raw`: as they came."""
-    if column.kind != "numeric" or not (np.abs(values) >= EXACT_DOUBLE).any():
+    if column.kind != "numeric" or not (np.abs(values) >= MAX_EXACT_FLOAT64).any():
         return []
     before = _whole_numbers(raw)
     after = {float(number) for number in before}

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from netwright.data.archives import npz_names, read_npz
-from netwright.data.builtin import builtin_names, load_builtin
+from netwright.data.builtin_datasets import builtin_names, load_builtin
 from netwright.data.checks import (
     existing,
-    is_records,
+    is_list_of_dicts,
     listed,
     naming,
     no_target,
@@ -21,6 +20,7 @@ from netwright.data.checks import (
     unknown_column,
     vector,
 )
+from netwright.data.npz_files import npz_names, read_npz
 from netwright.data.pixels import ImageSchema, refuse_masked
 from netwright.data.targets import MEMORY, LabelSource
 from netwright.data.task import Features, Images
@@ -129,7 +129,7 @@ def _image_pair(data: Any, target: Any, schema: ImageSchema) -> tuple[Pair, tupl
     if not path.is_dir():
         rule = "a folder with one folder of images for each class, or an .npz file"
         raise InputError(expected("held-out images", rule, path.name))
-    from netwright.data.folders import read_folder
+    from netwright.data.image_folders import read_folder
     from netwright.data.images import classes_of, follow_images
 
     folder = read_folder(path)
@@ -175,7 +175,7 @@ def _what_it_holds(folder: Path) -> str:
 
 
 def _folder(path: Path, test: Any) -> Raw:
-    from netwright.data.folders import read_folder, refuse_one_class
+    from netwright.data.image_folders import read_folder, refuse_one_class
     from netwright.data.images import classes_of, follow_images, read_images
 
     folder = read_folder(path)
@@ -400,7 +400,7 @@ def _is_frame(data: Any) -> bool:
     if isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape")):
         return True
     series = hasattr(data, "to_frame") and getattr(data, "ndim", 0) == 1
-    return series or is_records(data)
+    return series or is_list_of_dicts(data)
 
 
 def _leave_out(given: Any, what: str, where: str) -> None:

@@ -17,7 +17,7 @@ Fold: TypeAlias = tuple[Rows, Rows]
 _SMALL = 5_000
 
 
-def validation_share(rows: int) -> float:
+def validation_fraction(rows: int) -> float:
     """Share of the rows held out: 20 % up to 5,000 rows, falling to 10 % at 50,000 and above."""
     falling = 0.2 * float((_SMALL / max(rows, 1)) ** math.log10(2))
     return min(0.2, max(0.1, falling))
@@ -27,7 +27,7 @@ def holdout(
     target: NDArray[Any],
     seed: int,
     *,
-    share: float | None = None,
+    held_out_fraction: float | None = None,
     groups: NDArray[Any] | None = None,
 ) -> Fold:
     """One split; `target` of whole numbers is stratified, of floats it is not.
@@ -38,15 +38,15 @@ def holdout(
     n = len(target)
     if n < 2:
         raise InputError(f"data must have at least 2 rows to be split, got {n}.")
-    share = validation_share(n) if share is None else share
+    held_out_fraction = validation_fraction(n) if held_out_fraction is None else held_out_fraction
     if groups is not None:
-        return _group_holdout(target, groups, seed, share)
+        return _group_holdout(target, groups, seed, held_out_fraction)
     rng = np.random.default_rng(seed)
-    out = [_some(rng, rows, share) for rows in _strata(target)]
+    out = [_some(rng, rows, held_out_fraction) for rows in _strata(target)]
     return _fold(n, np.concatenate(out))
 
 
-def folds(
+def k_fold_splits(
     target: NDArray[Any], k: int, seed: int, *, groups: NDArray[Any] | None = None
 ) -> tuple[Fold, ...]:
     """`k` folds, stratified like `holdout`; each row is judged once.

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from netwright._optional import require
-from netwright.data.checks import existing, has_rows, is_records, listed, unique
-from netwright.data.columns import Column, canonical, convert, number
-from netwright.data.kinds import ColumnFormat, infer_format
+from netwright._optional import import_optional
+from netwright.data.checks import existing, has_rows, is_list_of_dicts, listed, unique
+from netwright.data.column_inference import ColumnFormat, infer_format
+from netwright.data.column_roles import merged_texts, oddities, role_of
+from netwright.data.columns import Column, canonical, convert_column, number
 from netwright.data.memory import refuse_if_larger
-from netwright.data.missing import MISSING_MARKS, MissingMarks, is_missing
+from netwright.data.na_values import DEFAULT_NA_VALUES, NaValues, is_missing
 from netwright.data.precision import double_precision_note, needs_double
-from netwright.data.roles import merged_texts, oddities, role_of
 from netwright.data.task import Table
 from netwright.data.text_files import TextTable, read_text
 from netwright.data.text_layout import COMPRESSIONS, SEPARATORS, text_suffix
@@ -61,7 +61,7 @@ def read_file(
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    parquet = require("pyarrow.parquet", "parquet", "reading parquet")
+    parquet = import_optional("pyarrow.parquet", "parquet", "reading parquet")
     try:
         about = parquet.read_metadata(path)
         groups = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
@@ -114,7 +114,7 @@ def read_frame(
         frame = data.to_frame("x" if data.name is None else data.name)
     elif isinstance(data, Mapping):
         frame = _from_mapping(data)
-    elif is_records(data):
+    elif is_list_of_dicts(data):
         frame = pd.DataFrame(list(data))
     elif hasattr(data, "to_pandas"):  # polars, pyarrow
         frame = pd.DataFrame(data.to_pandas())
@@ -245,7 +245,7 @@ def _column(
         return None
     texts_declared = declared and kind == "category" and _written_like_others(values)
     if kind == "category" and not shown.note:
-        texts = convert(Column(name, "category", as_written=texts_declared), values)
+        texts = convert_column(Column(name, "category", as_written=texts_declared), values)
         role = role_of(texts, declared)
         if role == "name":
             left_out.naming.append(name)
@@ -260,9 +260,9 @@ def _column(
 def _converted(column: Column, values: NDArray[Any]) -> tuple[Column, NDArray[Any]]:
     """The values as the file takes them, in double precision where single would merge some."""
     if column.kind != "numeric":
-        return column, convert(column, values)
+        return column, convert_column(column, values)
     exact = replace(column, dtype="float64")
-    array = convert(exact, values)
+    array = convert_column(exact, values)
     if needs_double(array):
         return exact, array
     with np.errstate(over="ignore"):
@@ -279,7 +279,7 @@ def _written_like_others(values: NDArray[Any]) -> bool:
 
 
 def read_table(
-    frame: pd.DataFrame, columns: Sequence[Column], marks: MissingMarks = MISSING_MARKS
+    frame: pd.DataFrame, columns: Sequence[Column], marks: NaValues = DEFAULT_NA_VALUES
 ) -> Table:
     """The same columns from another frame; others are ignored, a missing one is an InputError.
 
@@ -297,7 +297,9 @@ def read_table(
             f"the table must have the columns learnt from: {absent[0]!r}{more} missing, "
             f"got {listed(frame.columns)}.{' ' * bool(fix)}{fix}"
         )
-    arrays = {column.name: convert(column, _plain(frame[column.name]), marks) for column in columns}
+    arrays = {
+        column.name: convert_column(column, _plain(frame[column.name]), marks) for column in columns
+    }
     return Table(tuple(columns), arrays)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.checks import listed, vector
+from netwright.data.column_inference import reading
 from netwright.data.columns import canonical, each, number
-from netwright.data.kinds import reading
+from netwright.data.datetimes import seconds_array
 from netwright.data.labels import (
     BYTES_ENCODING,
     Value,
@@ -21,13 +22,12 @@ from netwright.data.labels import (
     plain_labels,
     sorted_labels,
 )
-from netwright.data.missing import MISSING_MARKS, is_missing
-from netwright.data.moments import seconds_array
+from netwright.data.na_values import DEFAULT_NA_VALUES, is_missing
 from netwright.data.number_formats import BARE, NumberFormat, infer_number_format
-from netwright.data.task import Kind
+from netwright.data.task import TaskKind
 from netwright.errors import InputError, closest, expected, plural, quoted, wording
 
-RequestedKind: TypeAlias = Kind | Literal["classification"] | None
+RequestedTaskKind: TypeAlias = TaskKind | Literal["classification"] | None
 
 _MOST_CLASSES = 20
 _LEAST_ROWS = 3
@@ -63,7 +63,7 @@ class Target:
     `label_dtype`: the numpy type in which predictions give labels back.
     """
 
-    kind: Kind
+    kind: TaskKind
     classes: tuple[Value, ...]
     values: NDArray[Any]
     rows: NDArray[np.int64]
@@ -76,7 +76,7 @@ class Target:
 
 
 def read_target(
-    raw: Any, name: str, kind: RequestedKind = None, source: LabelSource = MEMORY
+    raw: Any, name: str, kind: RequestedTaskKind = None, source: LabelSource = MEMORY
 ) -> Target:
     """The target of a task. Raises InputError when nothing can be learnt from it."""
     check_kind(kind)
@@ -96,12 +96,12 @@ def read_target(
     classes, values = _numbered([label for label in labels if label is not None])
     _check_classes(classes, name, shown)
     notes += dropped_note(len(labels) - len(rows), name)
-    task_kind: Kind = "binary" if len(classes) == 2 else "multiclass"
+    task_kind: TaskKind = "binary" if len(classes) == 2 else "multiclass"
     dtype = label_dtype(classes, given)
     return Target(task_kind, classes, values, rows, notes, doubt, dtype)
 
 
-def check_kind(kind: RequestedKind) -> None:
+def check_kind(kind: RequestedTaskKind) -> None:
     """InputError where it is none of the kinds of tasks."""
     if kind not in (None, "binary", "multiclass", "regression", "classification"):
         raise InputError(expected("kind", "binary, multiclass or regression", kind))
@@ -140,7 +140,7 @@ def read_same(raw: Any, name: str, like: Target, source: LabelSource = MEMORY) -
 
 def looks_like(
     labels: Sequence[Value], name: str = "y", source: LabelSource = MEMORY
-) -> tuple[Kind, str]:
+) -> tuple[TaskKind, str]:
     """The kind that a target looks like, and a sentence where one may see it otherwise.
 
     Texts, booleans and categories are classes, unless every text is a number: then the numbers
@@ -150,7 +150,7 @@ def looks_like(
     such as ``01``, ``1E5`` and ``5 kg``, which are no plain numbers, where they are as few.
     """
     distinct = set(labels)
-    classes: Kind = "binary" if len(distinct) <= 2 else "multiclass"
+    classes: TaskKind = "binary" if len(distinct) <= 2 else "multiclass"
     numbers = _as_numbers(distinct, source)
     if any(isinstance(label, bool) for label in distinct) or not numbers:
         return classes, ""
@@ -278,7 +278,7 @@ def _label_notes(
     others = {type(value).__name__ for value in distinct if not _is_label(value)}
     if texts and others:
         notes.append(f"Labels of type {', '.join(sorted(others))} in {name!r} are kept as texts.")
-    marks = sorted(texts & MISSING_MARKS.texts)
+    marks = sorted(texts & DEFAULT_NA_VALUES.texts)
     if marks and source.csv:
         flag = wording(python=f"missing_labels={marks[0]!r}", shell=f"--missing-label {marks[0]}")
         rows = sum(label in marks for label in labels)
@@ -321,7 +321,7 @@ def _numbered(labels: Sequence[Value]) -> tuple[tuple[Value, ...], NDArray[np.in
     return classes, np.array([place[key] for key in keys], np.int64)
 
 
-def _check_classes(classes: Sequence[Value], name: str, shown: RequestedKind) -> None:
+def _check_classes(classes: Sequence[Value], name: str, shown: RequestedTaskKind) -> None:
     if len(classes) < 2:
         raise InputError(
             f"target {name!r} must have at least two classes, got one: {quoted(classes[0])}. "
@@ -366,7 +366,7 @@ def _leading_zero(label: Value) -> bool:
 def _plainly_written(labels: Iterable[Value], source: LabelSource) -> bool:
     """Whether texts among labels are written as numbers usually are: 2.5 or, in a column, 2.50."""
     texts = [label for label in labels if isinstance(label, str)]
-    texts = [text for text in texts if text not in MISSING_MARKS.texts]
+    texts = [text for text in texts if text not in DEFAULT_NA_VALUES.texts]
     texts = [text.replace(",", ".") if source.decimal_comma else text for text in texts]
     if not texts or not isinstance(plain_labels(texts)[0], str):
         return True
@@ -436,7 +436,7 @@ def _written_format(raw: Any, name: str, source: LabelSource) -> NumberFormat:
         return BARE
     texts = [value for value in dict.fromkeys(array.tolist()) if isinstance(value, str)]
     present = [text for text in texts if text not in source.missing]
-    present = [text for text in present if text.strip().casefold() not in MISSING_MARKS.numbers]
+    present = [text for text in present if text.strip().casefold() not in DEFAULT_NA_VALUES.numbers]
     if all(number(text) is not None for text in present):
         return BARE
     return infer_number_format(present, source.decimal_comma) or BARE

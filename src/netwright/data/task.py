@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.columns import Column, ColumnKind
+from netwright.data.datetimes import MISSING_DATE
 from netwright.data.labels import Value
-from netwright.data.moments import MISSING_DATE
 from netwright.data.number_formats import BARE, NumberFormat
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
 from netwright.errors import plural
 
-Kind = Literal["binary", "multiclass", "regression"]
+TaskKind = Literal["binary", "multiclass", "regression"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Table:
 
     columns: tuple[Column, ...]
     arrays: Mapping[str, NDArray[Any]]
-    width: int = 0
+    n_source_columns: int = 0
     """Columns of the source, those left out counted; 0 where nobody counted them."""
 
     def __len__(self) -> int:
@@ -52,10 +52,10 @@ class Table:
     def take(self, rows: NDArray[np.int64]) -> Table:
         """These rows, in this order."""
         taken = {name: array[rows] for name, array in self.arrays.items()}
-        return Table(self.columns, taken, self.width)
+        return Table(self.columns, taken, self.n_source_columns)
 
     @property
-    def missing(self) -> int:
+    def n_missing(self) -> int:
         """How many cells have no value."""
         return sum(_missing(column.kind, self.arrays[column.name]) for column in self.columns)
 
@@ -69,7 +69,7 @@ class Images:
     """
 
     pixels: NDArray[np.uint8]
-    format: PixelFormat = EIGHT_BITS
+    pixel_format: PixelFormat = EIGHT_BITS
     files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Images:
     def take(self, rows: NDArray[np.int64]) -> Images:
         """These images, in this order."""
         files = tuple(self.files[row] for row in rows) if self.files else ()
-        return Images(self.pixels[rows], self.format, files)
+        return Images(self.pixels[rows], self.pixel_format, files)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,14 +93,14 @@ class Images:
     @property
     def schema(self) -> ImageSchema:
         """What a model of these images takes."""
-        return ImageSchema(self.shape, self.format)
+        return ImageSchema(self.shape, self.pixel_format)
 
 
 Features: TypeAlias = Table | Images
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class TestSet:
     """Rows kept aside, with their targets: int64 class numbers, or float64."""
 
     features: Features
@@ -123,13 +123,13 @@ class Task:
     """
 
     name: str
-    kind: Kind
+    kind: TaskKind
     features: Features
     target: NDArray[Any]
     classes: tuple[Value, ...]
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
-    test: Part | None = None
+    test: TestSet | None = None
     notes: tuple[str, ...] = ()
     groups: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
@@ -163,7 +163,7 @@ def summary(task: Task) -> str:
         parts = [
             f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(sorted(kinds, key=_place))
         ]
-        parts += [f"{features.missing:,} missing"] if features.missing else []
+        parts += [f"{features.n_missing:,} missing"] if features.n_missing else []
         columns = f"{plural(len(kinds), 'column')} ({', '.join(parts)})"
         what = f"{plural(len(features), 'row')}, {columns}"
     if task.test is not None:
@@ -187,8 +187,8 @@ def fingerprint(task: Task) -> str:
         arrays += [features.arrays[column.name] for column in features.columns]
     else:
         arrays.append(features.pixels)
-        if not features.format.is_eight_bit:
-            head.append((features.format.low, features.format.high))
+        if not features.pixel_format.is_eight_bit:
+            head.append((features.pixel_format.low, features.pixel_format.high))
     for extra in (task.groups, task.weights):
         head.append(extra is not None)
         arrays += [] if extra is None else [extra]

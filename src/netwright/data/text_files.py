@@ -21,9 +21,9 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from netwright.data.checks import has_rows
-from netwright.data.missing import MISSING_MARKS
-from netwright.data.precision import EXACT_DOUBLE
-from netwright.data.roles import CODE, merged_numbers
+from netwright.data.column_roles import CODE, merged_numbers
+from netwright.data.na_values import DEFAULT_NA_VALUES
+from netwright.data.precision import MAX_EXACT_FLOAT64
 from netwright.data.text_layout import (
     COMPRESSIONS,
     WHOLE_LINE,
@@ -164,7 +164,7 @@ def _parse(
                 nrows=rows, keep_default_na=False,
                 skip_blank_lines=layout.separator != WHOLE_LINE,
                 dtype=dict.fromkeys((name for name in names if name in texts), str),
-                na_values=dict.fromkeys(guessed, sorted(MISSING_MARKS.texts)),
+                na_values=dict.fromkeys(guessed, sorted(DEFAULT_NA_VALUES.texts)),
             )  # fmt: skip
     except UnicodeDecodeError:
         raise
@@ -189,7 +189,7 @@ def _merged_codes(layout: Layout, frame: pd.DataFrame) -> list[str]:
         name
         for name in numbers
         if any(map(CODE.fullmatch, set(head[name].astype(str).str.strip().tolist())))
-        or (frame[name].dtype.kind == "f" and (frame[name].abs() >= EXACT_DOUBLE).any())
+        or (frame[name].dtype.kind == "f" and (frame[name].abs() >= MAX_EXACT_FLOAT64).any())
     ]
     if not coded:
         return []
@@ -200,7 +200,7 @@ def _merged_codes(layout: Layout, frame: pd.DataFrame) -> list[str]:
 
 def _holds_large(numbers: pd.DataFrame) -> bool:
     """Whether there are numbers of which several texts may be one in double precision."""
-    return bool((numbers.select_dtypes("float").abs() >= EXACT_DOUBLE).to_numpy().any())
+    return bool((numbers.select_dtypes("float").abs() >= MAX_EXACT_FLOAT64).to_numpy().any())
 
 
 def first_line(error: Exception) -> str:

@@ -18,11 +18,11 @@ from typing import Any, Final, TypeAlias, get_args
 import numpy as np
 
 from netwright.data.columns import Column, ColumnKind
-from netwright.data.labels import classes_array, file_labels, label_key
-from netwright.data.moments import First
-from netwright.data.number_formats import MARKS
+from netwright.data.datetimes import DateOrder
+from netwright.data.labels import classes_array, label_key, onnx_labels
+from netwright.data.number_formats import DECIMAL_AND_THOUSANDS
 from netwright.data.pixels import MAX_CHANNELS
-from netwright.deploy.wire import Damaged
+from netwright.deploy.protobuf import InvalidModelFile
 
 KEY = "netwright"
 """The metadata entry that holds the card, as JSON."""
@@ -46,7 +46,7 @@ Card: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[Any], bool]
 
 
-class LaterFormat(Damaged):
+class LaterFormat(InvalidModelFile):
     """The file was written by a later version of netwright."""
 
     def __init__(self, version: int) -> None:
@@ -74,11 +74,11 @@ def read_card(data: bytes, span: tuple[int, int]) -> Card:
     card = _parse(text)
     version: Any = card.get("format")
     if not _whole(version) or version < 1:
-        raise Damaged("its card must have a version under 'format'")
+        raise InvalidModelFile("its card must have a version under 'format'")
     if version > FORMAT:
         raise LaterFormat(version)
     if ("crc32" in card or version >= CHECKED_FORMAT) and _START.match(text) is None:
-        raise Damaged("the checksum of its card is missing")
+        raise InvalidModelFile("the checksum of its card is missing")
     check_card(card)
     return card
 
@@ -106,28 +106,28 @@ def checksum_check(data: bytes, span: tuple[int, int]) -> Callable[[], None]:
 
 def _compare(stated: str, digits: str) -> None:
     if stated != digits:
-        raise Damaged("its checksum does not match: the file was damaged or changed")
+        raise InvalidModelFile("its checksum does not match: the file was damaged or changed")
 
 
 def check_card(card: Mapping[str, Any]) -> None:
     """Damaged, naming the entry, where a card has a value of the wrong type or none."""
     for name, (check, rule) in _SCHEMA.items():
         if (name in card or name in _REQUIRED) and not check(card.get(name)):
-            raise Damaged(f"its card must have {rule} under {name!r}")
+            raise InvalidModelFile(f"its card must have {rule} under {name!r}")
     if ("columns" in card) == ("image" in card):
-        raise Damaged("its card must have either columns or an image")
+        raise InvalidModelFile("its card must have either columns or an image")
     _check_classes(card)
     names = card["outputs"]
     for name in ("label", "probabilities") if card["classes"] else ("value",):
         if not isinstance(names.get(name), str):
-            raise Damaged(f"its card must name the output {name!r}")
+            raise InvalidModelFile(f"its card must name the output {name!r}")
     for column in card.get("columns", ()):
         _check_column(column)
     columns = [column["name"] for column in card.get("columns", ())]
     if len(set(columns)) < len(columns):
-        raise Damaged("its card must name each column once")
+        raise InvalidModelFile("its card must name each column once")
     if "width" in card and card["width"] < len(columns):
-        raise Damaged("its card must have a width of at least its columns")
+        raise InvalidModelFile("its card must have a width of at least its columns")
     _check_seen(card)
     if "image" in card:
         _check_image(card["image"])
@@ -149,9 +149,9 @@ def _parse(text: bytes) -> Card:
     try:
         card = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise Damaged("its card must be JSON with each name once") from error
+        raise InvalidModelFile("its card must be JSON with each name once") from error
     if not isinstance(card, dict):
-        raise Damaged("its card must be a JSON object")
+        raise InvalidModelFile("its card must be a JSON object")
     return card
 
 
@@ -167,27 +167,27 @@ def _check_classes(card: Mapping[str, Any]) -> None:
     classes, kind = card["classes"], card["kind"]
     n_classes = {"regression": (0, 0), "binary": (2, 2), "multiclass": (2, math.inf)}[kind]
     if not n_classes[0] <= len(classes) <= n_classes[1]:
-        raise Damaged(f"its card must have the classes of a {kind} task")
+        raise InvalidModelFile(f"its card must have the classes of a {kind} task")
     if len(set(map(label_key, classes))) < len(classes):
-        raise Damaged("its card must have labels that differ")
+        raise InvalidModelFile("its card must have labels that differ")
     try:
         dtype = np.dtype(card.get("label_dtype", "object"))
         if dtype.kind not in "biufUSO" or dtype.itemsize > _MAX_LABEL_BYTES:
-            raise Damaged("its card must have labels of a plausible type")
-        file_labels(classes)
+            raise InvalidModelFile("its card must have labels of a plausible type")
+        onnx_labels(classes)
         classes_array(card)
     except (TypeError, ValueError, OverflowError) as error:
-        raise Damaged("its card must have labels that fit their type") from error
+        raise InvalidModelFile("its card must have labels that fit their type") from error
 
 
 def _check_column(column: Any) -> None:
     if not isinstance(column, dict) or not set(column) <= _NAMES_OF_COLUMNS:
-        raise Damaged("its card must describe columns by what columns have")
+        raise InvalidModelFile("its card must describe columns by what columns have")
     for name, (check, rule) in _COLUMN.items():
         if (name in column or name in ("name", "kind")) and not check(column.get(name)):
-            raise Damaged(f"its card must have {rule} under {name!r} of each column")
-    if (column.get("decimal", "."), column.get("thousands", "")) not in MARKS:
-        raise Damaged("its card must have marks of numbers that can be told apart")
+            raise InvalidModelFile(f"its card must have {rule} under {name!r} of each column")
+    if (column.get("decimal", "."), column.get("thousands", "")) not in DECIMAL_AND_THOUSANDS:
+        raise InvalidModelFile("its card must have marks of numbers that can be told apart")
 
 
 def _check_seen(card: Mapping[str, Any]) -> None:
@@ -198,24 +198,26 @@ def _check_seen(card: Mapping[str, Any]) -> None:
         parts, shares = seen.get("parts"), seen.get("shares")
         fits = _listed(_number if is_number else _text)(parts) and _listed(_number)(shares)
         if not fits or len(shares) != len(parts) + (2 if is_number else 1):
-            raise Damaged(f"its card must have the shares of each part of the column {name[:40]!r}")
+            raise InvalidModelFile(
+                f"its card must have the shares of each part of the column {name[:40]!r}"
+            )
 
 
 def _check_image(image: Any) -> None:
     for name, largest in (("height", _MAX_SIDE), ("width", _MAX_SIDE), ("channels", MAX_CHANNELS)):
         if not _whole(image.get(name)) or not 1 <= image[name] <= largest:
-            raise Damaged(f"its card must have an image whose {name} is 1 to {largest}")
+            raise InvalidModelFile(f"its card must have an image whose {name} is 1 to {largest}")
     if "low" not in image:  # before format 2
         return
     ends = [image[end] if isinstance(image.get(end), list) else [image.get(end)] for end in _ENDS]
     if not all(_number(value) for end in ends for value in end):
-        raise Damaged("its card must have a range of pixels that is finite")
+        raise InvalidModelFile("its card must have a range of pixels that is finite")
     if len(ends[0]) != len(ends[1]) or len(ends[0]) not in (1, image["channels"]):
-        raise Damaged("its card must have a range of pixels for all channels or for each")
+        raise InvalidModelFile("its card must have a range of pixels for all channels or for each")
     if not all(low < high for low, high in zip(*ends, strict=True)):
-        raise Damaged("its card must have a range of pixels from low to high")
+        raise InvalidModelFile("its card must have a range of pixels from low to high")
     if not _whole(image.get("background")) or not 0 <= image["background"] <= 255:
-        raise Damaged("its card must have a background of 0 to 255")
+        raise InvalidModelFile("its card must have a background of 0 to 255")
 
 
 _ENDS = ("low", "high")
@@ -281,7 +283,7 @@ _REQUIRED = ("kind", "classes", "outputs")
 _COLUMN: Mapping[str, tuple[Check, str]] = {
     "name": (_text, "a text"),
     "kind": (_either(*get_args(ColumnKind)), "a kind"),
-    "first": (_either(*get_args(First)), "day or month"),
+    "first": (_either(*get_args(DateOrder)), "day or month"),
     "dtype": (_either("float32", "float64"), "float32 or float64"),
     "unit": (_text, "a text"),
     "decimal": (_text, "a text"),

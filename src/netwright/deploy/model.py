@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from netwright.data.checks import is_records
-from netwright.data.columns import columns_from_card, convert
-from netwright.data.labels import classes_array, given_labels
-from netwright.data.missing import MissingMarks
-from netwright.data.pixels import ImageSchema, by
+from netwright.data.checks import is_list_of_dicts
+from netwright.data.columns import columns_from_card, convert_column
+from netwright.data.labels import classes_array, restore_labels
+from netwright.data.na_values import NaValues
+from netwright.data.pixels import ImageSchema, size_text
 from netwright.data.task import Images
 from netwright.deploy.card import FORMAT as FORMAT
 from netwright.deploy.card import KEY as KEY
 from netwright.deploy.card import Card, LaterFormat, checksum_check, read_card
-from netwright.deploy.files import read_model
-from netwright.deploy.graph import read_graph
-from netwright.deploy.interface import check_interface
-from netwright.deploy.sessions import is_out_of_memory, session
-from netwright.deploy.wire import Damaged
+from netwright.deploy.graph_reader import read_graph
+from netwright.deploy.model_file import read_model
+from netwright.deploy.protobuf import InvalidModelFile
+from netwright.deploy.sessions import is_out_of_memory, make_session
+from netwright.deploy.signature import check_interface
 from netwright.errors import InputError, Phrase, closest, expected
 from netwright.files.folder import Folder
 from netwright.files.run_layout import MODEL
@@ -45,14 +45,14 @@ class Model:
     """
 
     def __init__(
-        self, source: str | Path | bytes, threads: int = 0, *, bounded: bool = False
+        self, source: str | Path | bytes, threads: int = 0, *, limit_memory: bool = False
     ) -> None:
         self.path = Path(MODEL) if isinstance(source, bytes) else Path(source)
         data = source if isinstance(source, bytes) else read_model(self.path)
-        self.card, self.session = _opened(data, self.path, threads, bounded)
+        self.card, self.session = _open_session(data, self.path, threads, limit_memory)
         self._columns = columns_from_card(self.card) if "columns" in self.card else ()
         self._images = ImageSchema.from_card(self.card["image"]) if "image" in self.card else None
-        self._marks = MissingMarks.from_card(self.card)
+        self._marks = NaValues.from_card(self.card)
 
     @property
     def kind(self) -> str:
@@ -78,7 +78,7 @@ class Model:
         # files with a threshold that were written before format 2 give (n, 1)
         labels = self._run(self.feeds(rows), "label").reshape(-1)
         try:
-            return given_labels(labels, self.card)
+            return restore_labels(labels, self.card)
         except (KeyError, ValueError, TypeError) as error:
             raise self._unusable("it gives labels that its card does not have") from error
 
@@ -88,7 +88,7 @@ class Model:
             raise InputError(f"{self.path} predicts numbers: it has no probabilities. Use predict.")
         return self._run(self.feeds(rows), "probabilities")
 
-    def scores(self, features: Any) -> NDArray[np.float32]:
+    def predict_scores(self, features: Any) -> NDArray[np.float32]:
         """Probabilities (n, classes) or values (n,) of a task's own `Table` or `Images`."""
         feeds = {"image": features.pixels} if "image" in self.card else dict(features.arrays)
         return self._run(feeds, "probabilities" if self.card["classes"] else "value")
@@ -96,7 +96,7 @@ class Model:
     def feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
         """What onnxruntime takes, from raw rows: an array for each input of the file."""
         if self._images is not None:
-            if (ready := self._images.ready(rows)) is not None:
+            if (ready := self._images.as_is(rows)) is not None:
                 return {"image": ready}
             pixels, notes = _pixels(rows, self._images)
             for note in notes:
@@ -105,7 +105,8 @@ class Model:
         names = [column.name for column in self._columns]
         raw = _columns(rows, names, int(self.card.get("width", len(names))))
         return {
-            column.name: convert(column, raw[column.name], self._marks) for column in self._columns
+            column.name: convert_column(column, raw[column.name], self._marks)
+            for column in self._columns
         }
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
@@ -155,12 +156,14 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     if not path.is_dir():
-        return Model(path, bounded=True)
+        return Model(path, limit_memory=True)
     Folder(path).check(MODEL)  # a run folder may come from a stranger
-    return Model(path / MODEL, bounded=True)
+    return Model(path / MODEL, limit_memory=True)
 
 
-def _opened(data: bytes, path: Path, threads: int, bounded: bool) -> tuple[Card, InferenceSession]:
+def _open_session(
+    data: bytes, path: Path, threads: int, bounded: bool
+) -> tuple[Card, InferenceSession]:
     """The card and session of a file. InputError unless it is whole, and all of it may be run."""
     try:
         graph = read_graph(data, KEY)
@@ -169,14 +172,14 @@ def _opened(data: bytes, path: Path, threads: int, bounded: bool) -> tuple[Card,
         check_interface(graph, card)
         check = checksum_check(data, span)
         try:
-            opened = session(data, threads, bounded=bounded)
+            opened = make_session(data, threads, limit_memory=bounded)
         finally:
             check()  # what it says goes before what onnxruntime makes of damage
     except LaterFormat as error:
         raise InputError(
             f"{path} must have format {FORMAT} or less, got {error.version}. Update netwright."
         ) from error
-    except Damaged as error:
+    except InvalidModelFile as error:
         raise InputError(
             f"{path} must be a model of netwright, got one that cannot be used: {error}."
         ) from error
@@ -236,7 +239,7 @@ def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
 
 def _as_columns(rows: Any, names: list[str]) -> Any:
     """A list of records, a row or a column (both a Series) as columns by name; others as they are."""
-    if is_records(rows):
+    if is_list_of_dicts(rows):
         record_names = dict.fromkeys(name for row in rows for name in row)
         return {name: _column_of([row.get(name) for row in rows]) for name in record_names}
     if hasattr(rows, "to_frame") and getattr(rows, "ndim", 0) == 1:
@@ -287,5 +290,7 @@ def _pixels(rows: Any, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[st
         fix = "Resize them first."
         if pixels.shape[3] != schema.size[2]:
             fix = "Repeat the channel first." if schema.size[2] > 1 else "Turn them grey first."
-        raise InputError(expected("rows", f"images of {by(schema.size)}", pixels.shape[1:], fix))
+        raise InputError(
+            expected("rows", f"images of {size_text(schema.size)}", pixels.shape[1:], fix)
+        )
     return pixels, notes

@@ -16,8 +16,8 @@ _MEMORY_SHARE = 0.25
 onnxruntime.disable_telemetry_events()  # of who imported onnxruntime before netwright
 
 
-def session(
-    data: bytes, threads: int = 0, *, bounded: bool = False
+def make_session(
+    data: bytes, threads: int = 0, *, limit_memory: bool = False
 ) -> onnxruntime.InferenceSession:
     """A session of a file's bytes; `threads` 0 takes all cores.
 
@@ -26,10 +26,10 @@ def session(
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 4 if bounded else 3  # errors only; refusals are told by us
+    options.log_severity_level = 4 if limit_memory else 3  # errors only; refusals are told by us
     if threads == 1:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    if bounded:
+    if limit_memory:
         _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -8,15 +8,15 @@ from typing import Any, Protocol
 
 from netwright import catalog
 from netwright.data.task import Task
-from netwright.evaluators.knowledge import NetworkKnowledge
+from netwright.evaluators.network_knowledge import NetworkKnowledge
 from netwright.files.run_layout import ABOUT
 from netwright.interfaces.evaluator import Capabilities
 from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.interfaces import Inputs
-from netwright.pipelines.pipeline import as_pipeline, prepared, target_of
+from netwright.pipelines.interfaces import InputSpec
+from netwright.pipelines.pipeline import as_pipeline, cached_preprocessor, target_transform_of
 from netwright.space.space import Space
 from netwright.trials.metrics import METRICS, NETWORK_COSTS
 from netwright.trials.trial import Job, Metrics
@@ -59,11 +59,13 @@ class NetworkCosts:
         (job.folder / ABOUT).write_text(inputs.json())
         return metrics
 
-    def about(self, description: object) -> tuple[Inputs, Metrics]:
+    def about(self, description: object) -> tuple[InputSpec, Metrics]:
         """What the model of a filled description takes, and what it costs where it is a network:
         what another learner comes to is not known before it has learnt."""
         pipeline = as_pipeline(description, self.task)
-        inputs = prepared(pipeline, self.task).for_network(target_of(self.task, pipeline).outputs)
+        inputs = cached_preprocessor(pipeline, self.task).input_spec(
+            target_transform_of(self.task, pipeline).n_outputs
+        )
         if not isinstance(pipeline.model, Training):
             return inputs, {}
         found = costs(pipeline.model.network, inputs.shape, **inputs.given)

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Images, Task
+from netwright.deploy.export import export_onnx, make_card
 from netwright.deploy.model import Model
-from netwright.deploy.onnx import card_of, export
 from netwright.files.run_layout import MODEL
 from netwright.interfaces.evaluator import Capabilities
 from netwright.pipelines.pipeline import as_pipeline
-from netwright.pipelines.weighted_ensemble import load_trial
+from netwright.pipelines.weighted_ensemble import load_trial_model
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 
-BATCH = {"table": 256, "images": 64}
+BATCH_ROWS = {"table": 256, "images": 64}
 """Rows of a batch in the batch latencies."""
 
 
@@ -57,23 +57,23 @@ class Latency:
     def __call__(self, job: Job) -> Metrics:
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), self.task)
         path = job.folder / MODEL
-        model = export(load_trial(pipeline, job.folder), card_of(self.task), path)
+        model = export_onnx(load_trial_model(pipeline, job.folder), make_card(self.task), path)
         feeds = example_feeds(model, self.task)
         with job.alone():
-            return measure(model, feeds)
+            return measure_latency(model, feeds)
 
 
 def example_feeds(model: Model, task: Task) -> dict[str, NDArray[Any]]:
     """A batch of real rows, repeated where the task has fewer."""
     images = isinstance(task.features, Images)
     features = task.features.take(
-        np.resize(task.validation, BATCH["images" if images else "table"])
+        np.resize(task.validation, BATCH_ROWS["images" if images else "table"])
     )
     arrays = {"image": features.pixels} if isinstance(features, Images) else features.arrays
     return {name: arrays[name] for name in (one.name for one in model.session.get_inputs())}
 
 
-def measure(threaded: Model, feeds: dict[str, NDArray[Any]]) -> Metrics:
+def measure_latency(threaded: Model, feeds: dict[str, NDArray[Any]]) -> Metrics:
     """The latencies (ms) and size (bytes) of a model's file, loaded with all threads.
 
     The caller keeps the machine quiet.
@@ -96,7 +96,7 @@ def measure(threaded: Model, feeds: dict[str, NDArray[Any]]) -> Metrics:
 
 
 def time_calls(
-    call: Callable[[], object], *, seconds: float = 0.05, least: int = 5, most: int = 200
+    call: Callable[[], object], *, seconds: float = 0.05, min_calls: int = 5, max_calls: int = 200
 ) -> Timing:
     """Times `call` after two warm-up calls, for `seconds` or `least` calls, whichever is later.
 
@@ -106,9 +106,9 @@ def time_calls(
     call()  # the first call allocates, the second fills the caches
     start = clock()
     call()
-    least = least if clock() - start < seconds else min(least, 2)
+    min_calls = min_calls if clock() - start < seconds else min(min_calls, 2)
     end = clock() + seconds
-    while len(taken) < least or (clock() < end and len(taken) < most):
+    while len(taken) < min_calls or (clock() < end and len(taken) < max_calls):
         start = clock()
         call()
         taken.append(clock() - start)

@@ -21,7 +21,7 @@ def is_strategy(given: object) -> TypeGuard[Strategy]:
     return callable(getattr(given, "ask", None)) and not isinstance(given, type)
 
 
-def check_has_both(strategy: object) -> None:
+def check_strategy_methods(strategy: object) -> None:
     """InputError unless it has `ask` and `tell`."""
     missing = [name for name in ("ask", "tell") if not callable(getattr(strategy, name, None))]
     if missing:
@@ -29,7 +29,7 @@ def check_has_both(strategy: object) -> None:
         raise InputError(expected("a strategy", "an object with ask and tell", got))
 
 
-def proposed(strategy: Strategy, space: Space[Any], n: int, rng: RNG) -> list[Proposal]:
+def checked_proposals(strategy: Strategy, space: Space[Any], n: int, rng: RNG) -> list[Proposal]:
     """What a strategy proposes when asked for `n`: legal candidates of the space.
 
     Raises InputError for anything else.

@@ -53,7 +53,7 @@ class MakeSupernet(Protocol):
         ...
 
 
-def nothing() -> None:
+def no_warm_up() -> None:
     """No warm-up."""
 
 
@@ -78,7 +78,7 @@ class Capabilities:
     leaves_files: bool = False
     keeps: int = 0
     fingerprint: Mapping[str, str] = field(default_factory=dict)
-    warm_up: Callable[[], None] = nothing
+    warm_up: Callable[[], None] = no_warm_up
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fidelities", tuple(sorted(self.fidelities)))

@@ -33,7 +33,7 @@ class Knowledge(Protocol):
         ...
 
 
-class OnlyTheSpace:
+class DefaultKnowledge:
     """The knowledge of one who knows the space and nothing else."""
 
     def canonical(self, candidate: Candidate) -> str:

@@ -63,6 +63,6 @@ class Shortlist(Preparation, Protocol):
         """Why the work did not come to its end, in a sentence; empty where it did."""
         ...
 
-    def candidates(self, number: int) -> Sequence[Candidate]:
+    def candidates(self, n: int) -> Sequence[Candidate]:
         """At most `number` of them; none where the work was given up and nothing is known."""
         ...

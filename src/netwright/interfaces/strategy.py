@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge, Knowledge
 from netwright.interfaces.preparation import Preparation, Shortlist
 from netwright.space.space import Space
 from netwright.trials.objective import Limit, Objective
@@ -38,11 +38,11 @@ class Strategy(Protocol):
         ...
 
 
-class Breeder(Strategy, Protocol):
+class StrategyWithParents(Strategy, Protocol):
     """An optional part of a strategy: which trials its children may start from."""
 
     @property
-    def breeders(self) -> Iterable[int]:
+    def potential_parents(self) -> Iterable[int]:
         """The ids of the trials that the next proposals may have as parents."""
         ...
 
@@ -56,7 +56,7 @@ class PreparedStrategy(Strategy, Protocol):
         ...
 
 
-def breeders(strategy: Strategy) -> Iterable[int]:
+def potential_parents(strategy: Strategy) -> Iterable[int]:
     """Return the ids of trials that a strategy may still choose as parents, if it declares them."""
     ids: Iterable[int] = getattr(strategy, "breeders", ())  # isinstance would ask for it twice
     return ids
@@ -85,7 +85,7 @@ class Problem:
     space: Space[Any]
     objectives: Sequence[Objective]
     limits: Sequence[Limit] = ()
-    knowledge: Knowledge = OnlyTheSpace()  # noqa: RUF009  # it has no state
+    knowledge: Knowledge = DefaultKnowledge()  # noqa: RUF009  # it has no state
     fidelities: Sequence[float] = ()
     supernet: MakeShortlist | None = None
 

@@ -13,15 +13,15 @@ from netwright.errors import InfeasibleCandidate, SpaceError
 from netwright.networks.interfaces.layer import Composite, Given, Layer, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.space.choices import is_open
-from netwright.space.decisions import find
+from netwright.space.description import find_decisions
 from netwright.space.frozen_dict import FrozenDict
-from netwright.space.visitor import mapped
+from netwright.space.visitor import map_children
 
 MakeLeaf: TypeAlias = Callable[[Leaf, Shape, str], nn.Module]
 """The module of a leaf for an input shape, at a position."""
 
 
-class Built(nn.Module):
+class CompositeModule(nn.Module):
     """A composite with its parts."""
 
     def __init__(self, layer: Composite, parts: Mapping[str, nn.Module]) -> None:
@@ -40,25 +40,27 @@ def build(network: Network, input_shape: Shape, **given: Any) -> nn.Module:
     drawn from torch's global generator. Raises InfeasibleCandidate, naming the layer's position,
     when a layer cannot take what reaches it; SpaceError when a choice is still open.
     """
-    return assembled(resolve(network, given), input_shape)
+    return build_resolved(resolve(network, given), input_shape)
 
 
-def assembled(
-    network: Network, input_shape: Shape, make: MakeLeaf = lambda leaf, shape, _: leaf.build(shape)
+def build_resolved(
+    network: Network,
+    input_shape: Shape,
+    build_leaf: MakeLeaf = lambda leaf, shape, _: leaf.build(shape),
 ) -> nn.Module:
     """As `build`, of a resolved network; `make` makes the modules of its leaves."""
-    return _make(network, input_shape, "", make)[0]
+    return _make(network, input_shape, "", build_leaf)[0]
 
 
-def resolve(network: Network, given: Mapping[str, Any]) -> Network:
+def resolve(network: Network, task_numbers: Mapping[str, Any]) -> Network:
     """The network with every `Given` replaced; refuses open choices."""
     if _open(network):
-        paths = ", ".join(decision.path for decision in find(network)[:3])
+        paths = ", ".join(decision.path for decision in find_decisions(network)[:3])
         raise SpaceError(f"a network must be filled before it is built, got open choices: {paths}.")
-    return with_given(network, given)
+    return replace_given(network, task_numbers)
 
 
-def with_given(network: Network, given: Mapping[str, Any]) -> Network:
+def replace_given(network: Network, given: Mapping[str, Any]) -> Network:
     """The network with every `Given` replaced, open or not."""
     told: Network = _resolved(network, FrozenDict(given))
     return told
@@ -81,7 +83,7 @@ def _resolved(part: Any, given: Mapping[str, Any]) -> Any:
 
 
 def _inside(part: Any, given: Mapping[str, Any]) -> Any:
-    return mapped(part, lambda child: _resolved(child, given))
+    return map_children(part, lambda child: _resolved(child, given))
 
 
 _resolved_layer = lru_cache(maxsize=65536)(_inside)
@@ -95,20 +97,20 @@ def _make(network: Network, shape: Shape, position: str, make: MakeLeaf) -> tupl
             modules.add_module(str(i), module)
         return modules, shape
     if isinstance(network, Leaf):
-        out = shape_after(network, shape, position)
+        out = infer_output_shape(network, shape, position)
         return make(network, shape, position), out
-    layer = composite(network, position)
+    layer = as_composite(network, position)
     parts: dict[str, nn.Module] = {}
 
     def add(name: str, part: Network, of: Shape) -> Shape:
         parts[name], out = _make(part, of, _at(position, name), make)
         return out
 
-    out = located(position, layer, shape, lambda: layer.assemble(shape, add))
-    return Built(layer, parts), out
+    out = with_position(position, layer, shape, lambda: layer.assemble(shape, add))
+    return CompositeModule(layer, parts), out
 
 
-def composite(network: Network, position: str) -> Composite:
+def as_composite(network: Network, position: str) -> Composite:
     """What is neither a tuple nor a leaf; refuses what is no layer."""
     if not isinstance(network, Composite):
         raise SpaceError(
@@ -117,10 +119,10 @@ def composite(network: Network, position: str) -> Composite:
     return network
 
 
-def shape_after(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
+def infer_output_shape(leaf: Leaf, shape: Shape, position: str = "") -> Shape:
     """The shape that comes out of a leaf, by running it on two rows: of images on the meta device,
     where it is not light."""
-    return located(position, leaf, shape, lambda: _leaf_shape(leaf, shape))
+    return with_position(position, leaf, shape, lambda: _leaf_shape(leaf, shape))
 
 
 @lru_cache(maxsize=65536)
@@ -135,7 +137,7 @@ def _leaf_shape(leaf: Leaf, shape: Shape) -> Shape:
     return tuple(out.shape[1:])
 
 
-def located(position: str, layer: Layer, shape: Shape, run: Callable[[], Shape]) -> Shape:
+def with_position(position: str, layer: Layer, shape: Shape, run: Callable[[], Shape]) -> Shape:
     """`run`, whose refusal is told with the layer's position; no axis may come out empty."""
     try:
         out = run()

@@ -18,10 +18,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.errors import NetwrightError
-from netwright.networks.build import composite, located, resolve
+from netwright.networks.build import as_composite, resolve, with_position
 from netwright.networks.interfaces.layer import Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import ACTIVATIONS, Normalisation
+from netwright.networks.layers.activations import ACTIVATIONS, NormName
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 
@@ -56,9 +56,9 @@ def cost_of(network: Network, shape: Shape, position: str, kept: bool = False) -
             found.append(_leaf(network, shape, kept))
             return found[0].shape
 
-        located(position, network, shape, cost)
+        with_position(position, network, shape, cost)
         return found[0]
-    layer = composite(network, position)
+    layer = as_composite(network, position)
     try:
         return _known(layer, shape)
     except NetwrightError:  # never remembered: told once more, now with its position
@@ -95,7 +95,7 @@ def _composite(network: Composite, shape: Shape, position: str) -> Costs:
         parts.append(one)
         return one.shape
 
-    out = located(position, network, shape, lambda: network.assemble(shape, add))
+    out = with_position(position, network, shape, lambda: network.assemble(shape, add))
     memory = max(memory, held + (prod(out) * _BYTES if len(parts) > 1 else 0))
     return Costs(out, sum(p.parameters for p in parts), sum(p.flops for p in parts), memory)
 
@@ -169,7 +169,7 @@ def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
 
 def _linear(layer: Linear, shape: Shape, kept: bool) -> Costs | None:
     features = layer.features
-    named = layer.activation in ACTIVATIONS and layer.normalisation in get_args(Normalisation)
+    named = layer.activation in ACTIVATIONS and layer.normalisation in get_args(NormName)
     if not isinstance(features, int) or features < 1 or len(shape) > 2 or not named:
         return None
     if layer.normalisation == "group" and len(shape) == 2:

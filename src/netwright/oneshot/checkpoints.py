@@ -20,7 +20,7 @@ from netwright.files.run_layout import CHECKPOINT
 T = TypeVar("T")
 
 
-def record_in(folder: Path, epoch: type[T]) -> list[T]:
+def read_history(folder: Path, epoch: type[T]) -> list[T]:
     """The record of the checkpoint in a folder, without its numbers; empty where there is none.
 
     `epoch`: the named tuple of an epoch. Raises BrokenFile where the checkpoint is damaged.
@@ -55,7 +55,7 @@ class Checkpoint:
     identity: str
     module: nn.Module
     optimizers: Mapping[str, torch.optim.Optimizer]
-    more: Mapping[str, Tensor] = field(default_factory=dict)
+    extra_tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:
@@ -66,7 +66,7 @@ class Checkpoint:
         from safetensors.torch import save
 
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
-        tensors |= self.more
+        tensors |= self.extra_tensors
         for name, optimizer in self.optimizers.items():
             for i, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"{name}.{i}.{k}": v for k, v in state.items() if v is not None}
@@ -102,7 +102,7 @@ class Checkpoint:
         module = {k.removeprefix("module."): v for k, v in tensors.items() if k[:7] == "module."}
         self.module.load_state_dict(module)
         with torch.no_grad():
-            for name, parameter in self.more.items():
+            for name, parameter in self.extra_tensors.items():
                 if parameter.shape != tensors[name].shape:
                     raise ValueError(name)
                 parameter.copy_(tensors[name])

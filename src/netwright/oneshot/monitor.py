@@ -44,21 +44,21 @@ class Finding:
 
     name: str
     value: float
-    says: str
+    message: str
     alarm: bool
 
 
-def alarms(findings: Iterable[Finding]) -> list[Finding]:
+def find_alarms(findings: Iterable[Finding]) -> list[Finding]:
     """Those that speak against the shared weights."""
     return [one for one in findings if one.alarm]
 
 
-def trusted(findings: Iterable[Finding]) -> bool:
+def is_trusted(findings: Iterable[Finding]) -> bool:
     """Whether no alarm says that the shared weights know nothing, so that they may choose."""
-    return not any(one.name in OF_TRUST for one in alarms(findings))
+    return not any(one.name in OF_TRUST for one in find_alarms(findings))
 
 
-def ranking(shared: Sequence[float], alone: Sequence[float]) -> Finding:
+def rank_correlation(shared: Sequence[float], alone: Sequence[float]) -> Finding:
     """Whether networks that shared weights find better are better when trained by themselves.
 
     Kendall's rank correlation of the two scores (networks,), higher better in both. An alarm unless
@@ -78,7 +78,7 @@ def ranking(shared: Sequence[float], alone: Sequence[float]) -> Finding:
     return Finding("ranking", tau, says, alarm)
 
 
-def gap(mixture: float, alone: float, chance: float) -> Finding:
+def discretization_gap(mixture: float, alone: float, chance: float) -> Finding:
     """How much accuracy is lost when only the preferred options are kept, with their weights.
 
     `chance`: what guessing gives. An alarm when more than half of what was above it is gone; where
@@ -95,7 +95,7 @@ def gap(mixture: float, alone: float, chance: float) -> Finding:
     return Finding("gap", mixture - alone, says, alarm)
 
 
-def skips(space: Space[Any], candidate: Candidate) -> Finding | None:
+def skip_dominance(space: Space[Any], candidate: Candidate) -> Finding | None:
     """How many of the candidate's choices that could be a skip are one; more than half: an alarm.
 
     None where no choice could be a skip.
@@ -125,7 +125,7 @@ def _is_layer(option: object) -> bool:
     return isinstance(option, Layer) or (isinstance(option, tuple) and any(map(_is_layer, option)))
 
 
-def sharpness(eigenvalues: Sequence[float]) -> Finding:
+def eigenvalue_growth(eigenvalues: Sequence[float]) -> Finding:
     """Whether the validation loss bends ever more with the architecture (eigenvalues of epochs).
 
     The mean of the last five over that of the five before: above 1.3 what is derived will fall far

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import SpaceError, plural
-from netwright.networks.training.loop import Examples, train
+from netwright.networks.training.loop import LabelledData, train
 from netwright.networks.training.recipe import Training
 from netwright.oneshot import monitor
-from netwright.oneshot.epochs import Feed
+from netwright.oneshot.epoch_trainer import BatchTransform
 from netwright.oneshot.monitor import Finding
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
@@ -27,16 +27,16 @@ _DRAWS = 20
 
 
 @dataclass(frozen=True)
-class Short:
+class ShortTraining:
     """How a network is trained by itself, for a while."""
 
     epochs: int
     batch_size: int
-    feed: Feed
+    feed: BatchTransform
     seed: int
 
     def __call__(
-        self, module: nn.Module, rows: Examples, valid: Examples, deadline: float = inf
+        self, module: nn.Module, rows: LabelledData, valid: LabelledData, deadline: float = inf
     ) -> float:
         """The best score on `valid` of the module, trained on `rows`."""
         recipe = Training(
@@ -44,15 +44,15 @@ class Short:
         )
         curve = train(
             recipe, _Scaled(self.feed, module), rows, valid.inputs,
-            lambda out: -score(out, valid.targets), seed=self.seed, deadline=deadline,
+            lambda out: -validation_score(out, valid.targets), seed=self.seed, deadline=deadline,
         )  # fmt: skip
-        return -curve.epochs[curve.best].score
+        return -curve.points[curve.best_index].validation_loss
 
 
 class _Scaled(nn.Module):
     """A network behind the scaling of its inputs."""
 
-    def __init__(self, feed: Feed, network: nn.Module) -> None:
+    def __init__(self, feed: BatchTransform, network: nn.Module) -> None:
         super().__init__()
         self.scale, self.network = feed.scale, network
 
@@ -61,7 +61,7 @@ class _Scaled(nn.Module):
         return out
 
 
-def score(outputs: Tensor, targets: Tensor) -> float:
+def validation_score(outputs: Tensor, targets: Tensor) -> float:
     """Accuracy of (n, classes), or the share of the variance that (n, 1) explains."""
     if targets.is_floating_point():
         error = (outputs[:, 0] - targets).square().mean() / targets.var().clamp_min(1e-12)
@@ -69,15 +69,15 @@ def score(outputs: Tensor, targets: Tensor) -> float:
     return float((outputs.argmax(1) == targets).float().mean())
 
 
-def chance(targets: Tensor) -> float:
+def constant_prediction_score(targets: Tensor) -> float:
     """The score of who always says the same."""
     if targets.is_floating_point():
         return 0.0
     return float(torch.bincount(targets).max() / len(targets))
 
 
-def drawn_from(
-    space: Space[Any], leads: Callable[[Candidate], bool], number: int, seed: int
+def sample_feasible(
+    space: Space[Any], is_feasible: Callable[[Candidate], bool], n_candidates: int, seed: int
 ) -> list[Candidate]:
     """So many different candidates through which something leads, or fewer where there are few.
 
@@ -85,20 +85,20 @@ def drawn_from(
     """
     rng = np.random.default_rng([seed, 2**31])
     found: dict[Candidate, None] = {}
-    for _ in range(_DRAWS * number):
+    for _ in range(_DRAWS * n_candidates):
         try:
             candidate = space.sample(rng)
         except SpaceError:
             break
-        new = len(found) < number and candidate not in found
-        if new and leads(candidate):
+        new = len(found) < n_candidates and candidate not in found
+        if new and is_feasible(candidate):
             found[candidate] = None
     return [*found]
 
 
-def ranked(
+def check_ranking(
     candidates: Sequence[Candidate], shared: Callable[[Candidate], float],
-    module: Callable[[Candidate], nn.Module], rows: tuple[Examples, Examples], short: Short,
+    module: Callable[[Candidate], nn.Module], rows: tuple[LabelledData, LabelledData], short: ShortTraining,
     deadline: float = inf,
 ) -> Finding:  # fmt: skip
     """The finding on these candidates: what shared weights say, and what training alone says.
@@ -120,4 +120,4 @@ def ranked(
         trained = plural(len(scores), "network")
         says = f"only {trained} trained alone: whether shared weights rank is not known"
         return Finding("ranking", 0.0, says, alarm=True)
-    return monitor.ranking(*zip(*scores, strict=True))
+    return monitor.rank_correlation(*zip(*scores, strict=True))

@@ -8,7 +8,7 @@ from netwright.errors import InputError, check_whole, expected
 
 
 @dataclass(frozen=True)
-class Honesty:
+class SupernetSafeguards:
     """What is watched while a supernet trains, and what an alarm switches on.
 
     `every`: epochs between two looks at the eigenvalue, 0 for none; `power`: steps of its power
@@ -20,22 +20,28 @@ class Honesty:
     for `epochs`, to see whether shared weights rank them; 0 for none.
     """
 
-    every: int = 1
-    power: int = 8
-    stop: bool = True
-    decay: float = 3.0
-    perturb: float = 2.0
-    networks: int = 8
-    epochs: int = 2
+    eigenvalue_interval: int = 1
+    power_iterations: int = 8
+    stop_on_eigenvalue_growth: bool = True
+    weight_decay_factor: float = 3.0
+    perturbation_epochs: float = 2.0
+    n_ranking_networks: int = 8
+    ranking_epochs: int = 2
 
     def __post_init__(self) -> None:
         for name, least in (("every", 0), ("networks", 0), ("power", 1), ("epochs", 1)):
             check_whole(name, getattr(self, name), least)
-        if not self.decay >= 1:
-            raise InputError(expected("decay", "at least 1", self.decay))
-        if not self.perturb >= 0:
-            raise InputError(expected("perturb", "0 or more", self.perturb))
+        if not self.weight_decay_factor >= 1:
+            raise InputError(expected("decay", "at least 1", self.weight_decay_factor))
+        if not self.perturbation_epochs >= 0:
+            raise InputError(expected("perturb", "0 or more", self.perturbation_epochs))
 
 
-UNWATCHED = Honesty(every=0, stop=False, decay=1.0, perturb=0.0, networks=0)
+NO_SAFEGUARDS = SupernetSafeguards(
+    eigenvalue_interval=0,
+    stop_on_eigenvalue_growth=False,
+    weight_decay_factor=1.0,
+    perturbation_epochs=0.0,
+    n_ranking_networks=0,
+)
 """Nothing is measured and nothing is done: the bare algorithms of the papers."""

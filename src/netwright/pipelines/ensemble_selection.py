@@ -38,17 +38,17 @@ class GreedySelection:
     """
 
     steps: int = 25
-    bags: int = 0
-    share: float = 0.5
-    halves: int = 4
-    margin: float = 1.0
+    n_bags: int = 0
+    bag_fraction: float = 0.5
+    n_repeats: int = 4
+    min_standard_errors: float = 1.0
 
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 1)
         for name in ("bags", "halves"):
             check_whole(name, getattr(self, name), 0)
-        if not 0 < self.share <= 1:
-            raise InputError(expected("share", "above 0 and at most 1", self.share))
+        if not 0 < self.bag_fraction <= 1:
+            raise InputError(expected("share", "above 0 and at most 1", self.bag_fraction))
 
     def __call__(
         self, library: Sequence[Predictions], loss: Loss, rng: np.random.Generator,
@@ -74,12 +74,12 @@ class GreedySelection:
     ) -> NDArray[np.float64]:  # fmt: skip
         """Averaged over the bags."""
         n = len(library)
-        size = max(1, round(self.share * n))
-        subsets = [np.sort(rng.permutation(n)[:size]) for _ in range(self.bags)] or [np.arange(n)]
+        size = max(1, round(self.bag_fraction * n))
+        subsets = [np.sort(rng.permutation(n)[:size]) for _ in range(self.n_bags)] or [np.arange(n)]
         total = np.zeros(n)
         for subset in subsets:
             chosen = [library[i][rows] for i in subset]
-            total[subset] += greedy(chosen, lambda one: loss(one, rows), self.steps)
+            total[subset] += greedy_selection(chosen, lambda one: loss(one, rows), self.steps)
         weights: NDArray[np.float64] = total / total.sum()
         return weights
 
@@ -88,19 +88,19 @@ class GreedySelection:
         groups: NDArray[Any] | None,
     ) -> bool:  # fmt: skip
         gains = []
-        for here, there in halves(len(library[0]), self.halves, rng, groups):
+        for here, there in repeated_two_fold(len(library[0]), self.n_repeats, rng, groups):
             weights = self._select(library, loss, here, rng)
             best = int(np.argmin([loss(one[here], here) for one in library]))
-            blended = average([one[there] for one in library], weights)
+            blended = weighted_average([one[there] for one in library], weights)
             gains.append(loss(library[best][there], there) - loss(blended, there))
         if not gains:
-            return not self.halves
+            return not self.n_repeats
         error = float(np.std(gains)) / np.sqrt(len(gains))
-        return bool(np.mean(gains) > self.margin * error)
+        return bool(np.mean(gains) > self.min_standard_errors * error)
 
 
-def halves(
-    n: int, times: int, rng: np.random.Generator, groups: NDArray[Any] | None = None
+def repeated_two_fold(
+    n: int, n_repeats: int, rng: np.random.Generator, groups: NDArray[Any] | None = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Numbers of n rows in random halves, so many times, each pair also the other way round.
 
@@ -110,7 +110,7 @@ def halves(
     many = int(of.max(initial=-1)) + 1
     if n < _LEAST or many < 2:
         return
-    for _ in range(times):
+    for _ in range(n_repeats):
         order = rng.permutation(many)
         here, there = order[::2], order[1::2]
         if groups is not None:
@@ -118,7 +118,7 @@ def halves(
         yield from ((here, there), (there, here))
 
 
-def greedy(
+def greedy_selection(
     library: Sequence[Predictions], loss: Callable[[Predictions], float], steps: int
 ) -> NDArray[np.float64]:
     """(models,) shares of the best of the averages on the way; of equals, the one of fewer models."""
@@ -138,7 +138,7 @@ def greedy(
     return weights
 
 
-def average(
+def weighted_average(
     library: Sequence[Predictions], weights: Sequence[float] | NDArray[np.float64]
 ) -> Predictions:
     """The weighted mean, in float64; models without weight are not looked at."""

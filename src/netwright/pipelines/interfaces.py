@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from netwright.errors import BrokenFile, InfeasibleCandidate, Phrase, expected
 from netwright.files.json_files import from_plain, parse
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 
 Arrays: TypeAlias = NDArray[Any]
 
-Judge: TypeAlias = Callable[[Arrays], float]
+ValidationLoss: TypeAlias = Callable[[Arrays], float]
 """Raw scores (rows, outputs) for the held-out rows -> a number of which less is better."""
 
 
 @dataclass(frozen=True)
-class Inputs:
+class InputSpec:
     """What a model is told of its inputs: the shape of one row, and the task's given numbers.
 
     `given` holds "outputs" (1 for regression, else the number of classes) and, for tables,
@@ -41,7 +41,7 @@ class Inputs:
     std: tuple[float, ...] = ()
 
     @property
-    def outputs(self) -> int:
+    def n_outputs(self) -> int:
         """Raw scores a row: 1 for regression, else the number of classes."""
         return int(self.given["outputs"])
 
@@ -50,7 +50,7 @@ class Inputs:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str | bytes, what: str = "inputs") -> Inputs:
+    def from_json(cls, text: str | bytes, what: str = "inputs") -> InputSpec:
         """The inverse of `json`; what others have noted beside it is ignored.
 
         Raises BrokenFile, which names `what`, for what cannot be the inputs of a network.
@@ -90,7 +90,7 @@ _MAX_SIZE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Rows:
+class PreparedRows:
     """Prepared rows.
 
     `inputs` (n, columns) float32, or pixels; `targets` (n,) int64 class numbers, or float32 at mean
@@ -105,7 +105,7 @@ class Rows:
         return len(self.targets)
 
 
-def check_classes(rows: Rows, outputs: int) -> None:
+def check_classes(rows: PreparedRows, outputs: int) -> None:
     """InfeasibleCandidate when the rows are all of one class: there is nothing to tell apart."""
     if outputs > 1 and (rows.targets == rows.targets[0]).all():
         rule = "of at least two classes"
@@ -119,7 +119,7 @@ class FittedModel(Protocol):
         """(rows, outputs): log-probabilities up to a constant a row, or (rows, 1) scaled values."""
         ...
 
-    def emit(self, nodes: Nodes, name: str) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
         """The same as nodes, from the float32 matrix `name`; returns the name of the scores."""
         ...
 
@@ -133,7 +133,7 @@ class Learner(Protocol):
     """A description of a model that is no network; its fields may be open choices."""
 
     def fit(
-        self, inputs: Inputs, rows: Rows, held_out: Rows, judge: Judge, *,
+        self, inputs: InputSpec, rows: PreparedRows, held_out: PreparedRows, judge: ValidationLoss, *,
         seed: int, fidelity: float, deadline: float,
     ) -> FittedModel:  # fmt: skip
         """Learns from `rows`; may stop early by what `judge` says of its scores for `held_out`.
@@ -145,6 +145,6 @@ class Learner(Protocol):
         """
         ...
 
-    def load(self, inputs: Inputs, folder: Path) -> FittedModel:
+    def load(self, inputs: InputSpec, folder: Path) -> FittedModel:
         """What `FittedModel.save` left in `folder`."""
         ...

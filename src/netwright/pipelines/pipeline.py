@@ -25,25 +25,31 @@ from netwright.files.folder import Folder
 from netwright.files.json_files import read_json
 from netwright.files.run_layout import PIPELINE
 from netwright.networks.morphism.morph import Inheritance
-from netwright.networks.training.loop import Examples
+from netwright.networks.training.loop import LabelledData
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.interfaces import FittedModel, Inputs, Judge, Learner, Rows
+from netwright.pipelines.interfaces import (
+    FittedModel,
+    InputSpec,
+    Learner,
+    PreparedRows,
+    ValidationLoss,
+)
 from netwright.pipelines.models import network
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.preprocessing.categories import Categories
-from netwright.pipelines.preprocessing.distinct import distinct
+from netwright.pipelines.preprocessing.channel_scaling import Scale
 from netwright.pipelines.preprocessing.numeric import Numeric
-from netwright.pipelines.preprocessing.pixels import Scale
-from netwright.pipelines.preprocessing.preparation import (
-    ImageInputs,
-    Preparation,
-    TableInputs,
+from netwright.pipelines.preprocessing.preprocessor import (
+    ImagePreprocessor,
+    Preprocessor,
+    TablePreprocessor,
     kinds_of,
 )
-from netwright.pipelines.preprocessing.steps import Aims, Step
+from netwright.pipelines.preprocessing.redundant_columns import distinct
+from netwright.pipelines.preprocessing.steps import Step, TargetMatrix
 from netwright.pipelines.preprocessing.text import Text
 from netwright.pipelines.serialization import read, written
-from netwright.pipelines.targets import Target, TargetScale, fit_target
+from netwright.pipelines.target_transform import TargetScale, TargetTransform, fit_target_transform
 from netwright.space.choices import inline, is_open
 from netwright.space.frozen_dict import FrozenDict
 from netwright.trials.losses import log_loss, loss_of
@@ -100,35 +106,39 @@ Pipeline: TypeAlias = TablePipeline | ImagePipeline
 _SEEN = 256
 """Rows that tell what an inserted layer will meet."""
 _NO_MODEL = Training(())
-_PREPARED: WeakKeyDictionary[Task, dict[Pipeline, Preparation]] = WeakKeyDictionary()
+_PREPARED: WeakKeyDictionary[Task, dict[Pipeline, Preprocessor]] = WeakKeyDictionary()
 """Few settings of steps, many candidates: each would fit the same again."""
 
 
-def prepare(pipeline: Pipeline, features: Features, aims: Aims | None = None) -> Preparation:
+def fit_preprocessor(
+    pipeline: Pipeline, features: Features, aims: TargetMatrix | None = None
+) -> Preprocessor:
     """The pipeline's preparation, fitted on these rows; `aims`: their targets, for some steps."""
     if isinstance(pipeline, ImagePipeline):
         assert isinstance(features, Images)
-        return ImageInputs(pipeline.scale.fit(features), features.shape)
+        return ImagePreprocessor(pipeline.scale.fit(features), features.shape)
     assert isinstance(features, Table)
-    return TableInputs.fit(pipeline.steps, distinct(features), aims)
+    return TablePreprocessor.fit(pipeline.steps, distinct(features), aims)
 
 
-def prepared(pipeline: Pipeline, task: Task, seen: Task | None = None) -> Preparation:
+def cached_preprocessor(
+    pipeline: Pipeline, task: Task, unsupervised_task: Task | None = None
+) -> Preprocessor:
     """The preparation fitted on the task's training rows; remembered as long as the task lives.
 
     `seen`: a task whose training rows may be looked at by steps that know no target: the folds of
     one table then share one preparation.
     """
-    if seen is not None:
-        whole = prepared(pipeline, seen)
+    if unsupervised_task is not None:
+        whole = cached_preprocessor(pipeline, unsupervised_task)
         if not whole.supervised:
             return whole
-        return prepared(pipeline, task).sharing(whole)
+        return cached_preprocessor(pipeline, task).sharing(whole)
     steps: Pipeline = replace(pipeline, model=_NO_MODEL)
     known = _PREPARED.setdefault(task, {})
     if steps not in known:
-        aims = target_of(task, pipeline).aims(task.target[task.train])
-        known[steps] = prepare(steps, task.features.take(task.train), aims)
+        aims = target_transform_of(task, pipeline).to_matrix(task.target[task.train])
+        known[steps] = fit_preprocessor(steps, task.features.take(task.train), aims)
     return known[steps]
 
 
@@ -137,15 +147,15 @@ def training_inputs(
 ) -> NDArray[Any]:
     """The prepared training rows. Where a step knows targets, no row is told its own."""
     train = task.features.take(task.train)
-    aims = target_of(task, pipeline).aims(task.target[task.train])
+    aims = target_transform_of(task, pipeline).to_matrix(task.target[task.train])
     groups = None if task.groups is None else task.groups[task.train]
-    return prepared(pipeline, task, seen).training_inputs(train, aims, seed, groups)
+    return cached_preprocessor(pipeline, task, seen).transform_training(train, aims, seed, groups)
 
 
-def target_of(task: Task, pipeline: Pipeline | None = None) -> Target:
+def target_transform_of(task: Task, pipeline: Pipeline | None = None) -> TargetTransform:
     """Fitted on the training rows, on the pipeline's scale."""
     scale = pipeline.target if isinstance(pipeline, TablePipeline) else "plain"
-    return fit_target(task, scale)
+    return fit_target_transform(task, scale)
 
 
 def as_pipeline(description: object, task: Task) -> Pipeline:
@@ -167,9 +177,9 @@ def as_pipeline(description: object, task: Task) -> Pipeline:
 class FittedPipeline:
     """Preparation, model and target, fitted."""
 
-    preparation: Preparation
+    preprocessor: Preprocessor
     model: FittedModel
-    target: Target
+    target: TargetTransform
 
     @property
     def threshold(self) -> float:
@@ -178,16 +188,16 @@ class FittedPipeline:
 
     def predict(self, features: Features) -> NDArray[np.floating]:
         """(rows, classes) probabilities, or (rows,) values."""
-        return self.target.predictions(self.model.outputs(self.preparation.inputs(features)))
+        return self.target.predictions(self.model.outputs(self.preprocessor.transform(features)))
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         """`predict` as nodes, from the columns or the image by their names."""
-        prepared = nodes.cast(self.preparation.emit(nodes), np.float32)
-        return self.target.emit(nodes, self.model.emit(nodes, prepared))
+        prepared = nodes.cast(self.preprocessor.to_onnx(nodes), np.float32)
+        return self.target.to_onnx(nodes, self.model.to_onnx(nodes, prepared))
 
     def save(self, folder: Path) -> None:
         """`PIPELINE` (what the steps learnt) and what the model saves beside it."""
-        state = {"preparation": written(self.preparation), "target": written(self.target)}
+        state = {"preparation": written(self.preprocessor), "target": written(self.target)}
         Folder(folder).write(PIPELINE, json.dumps(state))
         self.model.save(folder)
 
@@ -200,8 +210,8 @@ def fit(
     fidelity: float = 1.0,
     deadline: float = math.inf,
     metric_name: str = "",
-    start: torch.nn.Module | None = None,
-    seen: Task | None = None,
+    initial_module: torch.nn.Module | None = None,
+    unsupervised_task: Task | None = None,
 ) -> FittedPipeline:
     """Fits on the task's training rows, keeping the epoch that scores best on its validation rows.
 
@@ -209,29 +219,34 @@ def fit(
     `prepared`.
     """
     truth = task.target[task.validation]
-    preparation, target = prepared(pipeline, task, seen), target_of(task, pipeline)
-    inputs = training_inputs(pipeline, task, seed=seed, seen=seen)
+    preparation, target = (
+        cached_preprocessor(pipeline, task, unsupervised_task),
+        target_transform_of(task, pipeline),
+    )
+    inputs = training_inputs(pipeline, task, seed=seed, seen=unsupervised_task)
     weights = task.weights_of(task.validation)
-    rows = Rows(inputs, target.scaled(task.target[task.train]), task.weights_of(task.train))
-    held_out = preparation.inputs(task.features.take(task.validation))
-    judged = Rows(held_out, target.scaled(truth), weights)
+    rows = PreparedRows(
+        inputs, target.transform(task.target[task.train]), task.weights_of(task.train)
+    )
+    held_out = preparation.transform(task.features.take(task.validation))
+    judged = PreparedRows(held_out, target.transform(truth), weights)
     name = metric_name or default_metric(task.kind)
 
     loss = loss_of(task.kind, name)
 
     def judge(outputs: NDArray[np.float32]) -> float:
         said = target.predictions(outputs)
-        tie = _TIE * log_loss(said, truth, weights) if target.classes else 0.0
+        tie = _TIE * log_loss(said, truth, weights) if target.n_classes else 0.0
         return loss(said, truth, weights) + tie
 
     model = _learn(
-        pipeline.model, preparation.for_network(target.outputs), rows, judged, judge, seed=seed,
-        fidelity=fidelity, deadline=deadline, start=start,
+        pipeline.model, preparation.input_spec(target.n_outputs), rows, judged, judge, seed=seed,
+        fidelity=fidelity, deadline=deadline, start=initial_module,
     )  # fmt: skip
     return FittedPipeline(preparation, model, target)
 
 
-def pruned(
+def prune_members(
     fitted: FittedPipeline, features: Features, loss: Callable[[NDArray[Any]], float], keep: int
 ) -> FittedPipeline:
     """With `keep` members of its network, those that together have the least loss on the rows.
@@ -241,13 +256,13 @@ def pruned(
     model, target = fitted.model, fitted.target
     if not isinstance(model, network.FittedNetwork):
         raise InputError(expected("model", "a network", Phrase(type(model).__name__)))
-    rows = fitted.preparation.inputs(features)
-    smaller = network.pruned(model, rows, lambda out: loss(target.predictions(out)), keep)
+    rows = fitted.preprocessor.transform(features)
+    smaller = network.prune_members(model, rows, lambda out: loss(target.predictions(out)), keep)
     return replace(fitted, model=smaller)
 
 
 def _learn(
-    model: Training | Learner, inputs: Inputs, rows: Rows, judged: Rows, judge: Judge, *,
+    model: Training | Learner, inputs: InputSpec, rows: PreparedRows, judged: PreparedRows, judge: ValidationLoss, *,
     seed: int, fidelity: float, deadline: float, start: torch.nn.Module | None,
 ) -> FittedModel:  # fmt: skip
     """By gradient descent or otherwise."""
@@ -255,24 +270,26 @@ def _learn(
     if not isinstance(model, Training):
         return model.fit(inputs, rows, judged, judge, **effort)
     weights = None if rows.weights is None else torch.from_numpy(rows.weights).float()
-    examples = Examples(torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets), weights)
-    return network.fit(model, inputs, examples, judged.inputs, judge, start=start, **effort)
+    examples = LabelledData(torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets), weights)
+    return network.fit(
+        model, inputs, examples, judged.inputs, judge, initial_module=start, **effort
+    )
 
 
-def heir(
+def inherit_weights(
     pipeline: Pipeline, task: Task, old: Pipeline, parent: FittedPipeline, *, seed: int
 ) -> tuple[torch.nn.Module, Inheritance]:
     """The pipeline's untrained module with the weights of `parent`, which `old` became."""
-    preparation = prepared(pipeline, task)
-    inputs = preparation.for_network(target_of(task, pipeline).outputs)
-    some = preparation.inputs(task.features.take(task.train[:_SEEN]))
+    preparation = cached_preprocessor(pipeline, task)
+    inputs = preparation.input_spec(target_transform_of(task, pipeline).n_outputs)
+    some = preparation.transform(task.features.take(task.train[:_SEEN]))
     known = parent.model
     if not isinstance(known, network.FittedNetwork):
         raise InputError(expected("parent", "a network", Phrase(type(known).__name__)))
     recipes = recipe_of(pipeline), recipe_of(old)
     module, found = network.inherit(recipes[0], inputs, recipes[1], known, some, seed=seed)
-    if found.share and preparation != parent.preparation:
-        found = replace(found, losses=(*found.losses, network.OTHERWISE))
+    if found.inherited_share and preparation != parent.preprocessor:
+        found = replace(found, changes=(*found.changes, network.OTHERWISE))
     return module, found
 
 
@@ -286,13 +303,13 @@ def load(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline:
     if not isinstance(state, dict) or state.keys() != {"preparation", "target"}:
         raise BrokenFile(expected(what, "a preparation and a target", Phrase("something else")))
     steps = pipeline.steps if isinstance(pipeline, TablePipeline) else {}
-    preparation: Preparation = read(state["preparation"], kinds_of(steps.values()), what)
-    if isinstance(preparation, TableInputs) and [*preparation.steps] != [*steps]:
+    preparation: Preprocessor = read(state["preparation"], kinds_of(steps.values()), what)
+    if isinstance(preparation, TablePreprocessor) and [*preparation.steps] != [*steps]:
         got = Phrase(", ".join(preparation.steps) or "none")
         raise BrokenFile(expected(f"steps in {what}", ", ".join(steps), got))
-    target: Target = read(state["target"], [Target], what)
+    target: TargetTransform = read(state["target"], [TargetTransform], what)
     try:
-        inputs, model = preparation.for_network(target.outputs), pipeline.model
+        inputs, model = preparation.input_spec(target.n_outputs), pipeline.model
         if isinstance(model, Training):
             return FittedPipeline(preparation, network.load(model, inputs, folder.path), target)
         return FittedPipeline(preparation, model.load(inputs, folder.path), target)

@@ -23,15 +23,15 @@ _WATCHED = 1_000
 
 
 @runtime_checkable
-class Settles(Protocol):
+class RefittableLearner(Protocol):
     """A learner that can tell from what it has fitted how long to go on where nothing is held out."""
 
-    def settled(self, fitted: Sequence[Any]) -> Learner:
+    def for_refit(self, fitted: Sequence[Any]) -> Learner:
         """The learner that goes on for as long as those have on average."""
         ...
 
 
-def all_rows(task: Task, rows: NDArray[np.int64]) -> Task:
+def with_all_rows(task: Task, rows: NDArray[np.int64]) -> Task:
     """The task with all of `rows` to learn from; some of them are watched, for learners ask so."""
     watched = rows[np.linspace(0, len(rows) - 1, min(len(rows), _WATCHED)).astype(int)]
     return replace(task, train=rows, validation=watched, test=None)
@@ -45,8 +45,8 @@ def refit(
 
     The pipeline's model is one that `Settles`.
     """
-    assert isinstance(pipeline.model, Settles)
-    model = pipeline.model.settled([one.model for one in folds])
+    assert isinstance(pipeline.model, RefittableLearner)
+    model = pipeline.model.for_refit([one.model for one in folds])
     return fit(
         replace(pipeline, model=model), whole, seed=seed, deadline=deadline,
         metric_name="log_loss" if whole.classes else "rmse",

@@ -21,9 +21,9 @@ from netwright.errors import BrokenFile, Phrase, expected
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
 from netwright.files.run_layout import FOLD, PIPELINE, SECONDS
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.pipeline import FittedPipeline, Pipeline, load
-from netwright.pipelines.targets import Target
+from netwright.pipelines.target_transform import TargetTransform
 
 _TINY = np.float32(1e-30)
 
@@ -32,7 +32,7 @@ class Predictor(Protocol):
     """What can be delivered: one pipeline, or several."""
 
     @property
-    def target(self) -> Target: ...
+    def target(self) -> TargetTransform: ...
 
     @property
     def threshold(self) -> float:
@@ -43,13 +43,13 @@ class Predictor(Protocol):
         """(rows, classes) probabilities in float32, or (rows,) values in float64."""
         ...
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         """The same as nodes; returns the tensor's name."""
         ...
 
 
 @dataclass(frozen=True)
-class Blend:
+class WeightedEnsemble:
     """The average of `parts` by `weights`, which sum to 1.
 
     `temperature`: probabilities are raised to its inverse and scaled to sum to 1: above 1 they are
@@ -57,38 +57,39 @@ class Blend:
     as in `Predictor`.
     """
 
-    parts: tuple[FittedPipeline, ...]
+    members: tuple[FittedPipeline, ...]
     weights: tuple[float, ...]
     temperature: float = 1.0
     threshold: float = 0.5
 
     @property
-    def target(self) -> Target:
+    def target(self) -> TargetTransform:
         """On the plain scale, unless all parts have learnt logarithms."""
-        targets = [part.target for part in self.parts]
-        return next((one for one in targets if one.log is None), targets[0])
+        targets = [part.target for part in self.members]
+        return next((one for one in targets if one.log_range is None), targets[0])
 
     def predict(self, features: Features) -> NDArray[np.floating]:
         """As `Predictor.predict`."""
-        if not self.target.classes:
+        if not self.target.n_classes:
             values = [w * one.predict(features) for w, one in self._pairs]
             mean: NDArray[np.float64] = np.sum(values, axis=0)
             return mean
         shares = [np.float32(w) * one.predict(features) for w, one in self._pairs]
-        return tempered(np.sum(shares, axis=0, dtype=np.float32), self.temperature)
+        return apply_temperature(np.sum(shares, axis=0, dtype=np.float32), self.temperature)
 
     @property
     def _pairs(self) -> list[tuple[float, FittedPipeline]]:
-        return list(zip(self.weights, self.parts, strict=True))
+        return list(zip(self.weights, self.members, strict=True))
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         """As `Predictor.emit`."""
-        kind = np.float32 if self.target.classes else np.float64
+        kind = np.float32 if self.target.n_classes else np.float64
         shares = [
-            nodes.add("Mul", [one.emit(nodes), nodes.constant(kind(w))]) for w, one in self._pairs
+            nodes.add("Mul", [one.to_onnx(nodes), nodes.constant(kind(w))])
+            for w, one in self._pairs
         ]
         mean = nodes.add("Sum", shares) if len(shares) > 1 else shares[0]
-        if not self.target.classes or self.temperature == 1:
+        if not self.target.n_classes or self.temperature == 1:
             return mean
         power = nodes.constant(np.float32(1 / self.temperature))
         raised = nodes.add("Pow", [nodes.add("Max", [mean, nodes.constant(_TINY)]), power])
@@ -96,7 +97,9 @@ class Blend:
         return nodes.add("Div", [raised, total])
 
 
-def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+def apply_temperature(
+    probabilities: NDArray[np.float32], temperature: float
+) -> NDArray[np.float32]:
     """(rows, classes): p^(1/T), scaled to sum to 1."""
     if temperature == 1:
         return probabilities
@@ -105,18 +108,18 @@ def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[
     return found
 
 
-def blended(
-    pairs: Sequence[tuple[float, FittedPipeline | Blend]], temperature: float = 1.0,
+def flatten_ensembles(
+    pairs: Sequence[tuple[float, FittedPipeline | WeightedEnsemble]], temperature: float = 1.0,
     threshold: float = 0.5,
-) -> Blend:  # fmt: skip
+) -> WeightedEnsemble:  # fmt: skip
     """The average of pipelines and of averages (whose own temperature is 1) as one average."""
     parts: list[FittedPipeline] = []
     weights: list[float] = []
     for weight, one in pairs:
-        own = one.weights if isinstance(one, Blend) else (1.0,)
-        parts += one.parts if isinstance(one, Blend) else (one,)
+        own = one.weights if isinstance(one, WeightedEnsemble) else (1.0,)
+        parts += one.members if isinstance(one, WeightedEnsemble) else (one,)
         weights += [weight * share for share in own]
-    return Blend(tuple(parts), tuple(weights), temperature, threshold)
+    return WeightedEnsemble(tuple(parts), tuple(weights), temperature, threshold)
 
 
 _MAX_SECONDS_BYTES = 1_000
@@ -124,17 +127,17 @@ MAX_FOLDS = 100
 """Folders of folds that are looked at; a search has ten at most."""
 
 
-def fold_folder(folder: Path, fold: int) -> Path:
+def fold_path(folder: Path, fold: int) -> Path:
     """Where a trial's folder keeps what was fitted without the fold."""
     return folder / f"{FOLD}{fold}"
 
 
-def note_seconds(folder: Path, seconds: float) -> None:
+def write_fit_seconds(folder: Path, seconds: float) -> None:
     """Says in a fold's folder how long it took."""
     Folder(folder).write(SECONDS, json.dumps(seconds))
 
 
-def seconds_of(folder: Folder) -> float:
+def read_fit_seconds(folder: Folder) -> float:
     """What `note_seconds` has noted in a fold's folder; 0 where nothing, or no time, is noted."""
     if not folder.has(SECONDS):
         return 0.0
@@ -144,33 +147,33 @@ def seconds_of(folder: Folder) -> float:
     return 0.0
 
 
-def fold_of(folder: Folder, fold: int) -> Folder:
+def fold_folder(folder: Folder, fold: int) -> Folder:
     """As `fold_folder`, for what is read back."""
-    return folder / fold_folder(folder.path, fold).name
+    return folder / fold_path(folder.path, fold).name
 
 
-def load_folds(pipeline: Pipeline, folder: Folder) -> Blend:
+def load_fold_ensemble(pipeline: Pipeline, folder: Folder) -> WeightedEnsemble:
     """The plain average of the folds that lie in a trial's folder.
 
     Raises BrokenFile where one of them is damaged, or there is none.
     """
     found: list[FittedPipeline] = []
-    while (place := fold_of(folder, len(found))).is_there and len(found) < MAX_FOLDS:
+    while (place := fold_folder(folder, len(found))).is_there and len(found) < MAX_FOLDS:
         found.append(load(pipeline, place))
     if not found:
         raise BrokenFile(expected(str(folder), "the folder of a fitted model", Phrase("none")))
-    return Blend(tuple(found), (1 / len(found),) * len(found))
+    return WeightedEnsemble(tuple(found), (1 / len(found),) * len(found))
 
 
-def load_trial(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline | Blend:
+def load_trial_model(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline | WeightedEnsemble:
     """What a trial's folder holds: one fitted pipeline, or one for each fold. Raises BrokenFile."""
     folder = Folder.of(place)
     if folder.has(PIPELINE):
         return load(pipeline, folder)
-    return load_folds(pipeline, folder)
+    return load_fold_ensemble(pipeline, folder)
 
 
-def has_weights(place: Path | Folder) -> bool:
+def has_fitted_model(place: Path | Folder) -> bool:
     """Whether `load_trial` would find something, be it damaged."""
     folder = Folder.of(place)
-    return folder.has(PIPELINE) or fold_of(folder, 0).is_there
+    return folder.has(PIPELINE) or fold_folder(folder, 0).is_there

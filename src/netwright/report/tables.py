@@ -47,7 +47,7 @@ class Row:
         return head | marks | how | dict(self.metrics)
 
 
-def what(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
+def describe_trial(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
     """A few words on a trial: its model, or "?" when its candidate no longer fits the space.
 
     `fidelity`: as in `row`.
@@ -129,7 +129,7 @@ def row(
     """A trial as a row; `measured` metrics are newer than the trial's own, `fidelity` is less than
     was asked for where there was no time."""
     metrics, share = dict(trial.metrics) | dict(measured or {}), trial.proposal.fidelity
-    words = what(trial, fill, fidelity)
+    words = describe_trial(trial, fill, fidelity)
     return Row(
         trial.id, str(trial.status), metrics, trial.seconds, words, on_front,
         error=trial.error, fidelity=min(fidelity, share), delivered=delivered,

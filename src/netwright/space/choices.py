@@ -43,14 +43,14 @@ class OneOfChoice(Options):
 class SubsetOfChoice(Options):
     """Some of the options, in their order; `mapping`: filled as a mapping of label to option."""
 
-    least: int = 0
-    most: int = 0
+    min_size: int = 0
+    max_size: int = 0
     mapping: bool = False
 
     @property
     def subsets(self) -> tuple[tuple[Value, ...], ...]:
         """Every legal subset, smaller ones first."""
-        sizes = range(self.least, self.most + 1)
+        sizes = range(self.min_size, self.max_size + 1)
         return tuple(subset for size in sizes for subset in combinations(self.labels, size))
 
 
@@ -64,20 +64,20 @@ class NumberChoice:
     integer: bool = False
     name: str | None = None
 
-    def at(self, unit: float) -> int | float:
+    def from_unit(self, u: float) -> int | float:
         """The number at a place in [0, 1): whole numbers share it equally, or by their logarithm."""
-        if not 0 < unit < 1:  # exact ends: their logarithm and back is a little off
-            return self.low if unit <= 0 else self.high
+        if not 0 < u < 1:  # exact ends: their logarithm and back is a little off
+            return self.low if u <= 0 else self.high
         low, high = (self.low, self.high + 1) if self.integer else (self.low, self.high)
         if self.log:
-            value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+            value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
         else:
-            value = low + unit * (high - low)
+            value = low + u * (high - low)
         if self.integer:
             return int(min(max(math.floor(value + 1e-12), self.low), self.high))
         return min(max(value, self.low), self.high)
 
-    def unit(self, value: float) -> float:
+    def to_unit(self, value: float) -> float:
         """A place in [0, 1] that `at` maps back to the value."""
         low, high = (self.low, self.high + 1) if self.integer else (self.low, self.high)
         shift = 0.5 if self.integer else 0.0
@@ -87,7 +87,7 @@ class NumberChoice:
             return (math.log(value + shift) - math.log(low)) / (math.log(high) - math.log(low))
         return (value + shift - low) / (high - low)
 
-    def holds(self, value: object) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether the value is one of these numbers."""
         right = isinstance(value, int) if self.integer else isinstance(value, int | float)
         return right and not isinstance(value, bool) and self.low <= cast(float, value) <= self.high
@@ -97,18 +97,18 @@ class NumberChoice:
 class RepeatChoice:
     """Copies of an item; `times` may be an open choice of whole numbers."""
 
-    item: Any
+    block: Any
     times: Any
     same: bool = False
     name: str | None = None
 
     @property
-    def most(self) -> int:
+    def max_times(self) -> int:
         """The largest number of copies."""
-        return max(self.counts)
+        return max(self.possible_times)
 
     @property
-    def counts(self) -> tuple[int, ...]:
+    def possible_times(self) -> tuple[int, ...]:
         """Every number of copies that may be chosen."""
         if isinstance(self.times, NumberChoice) and self.times.integer:
             return tuple(range(int(self.times.low), int(self.times.high) + 1))
@@ -119,7 +119,7 @@ class RepeatChoice:
 class SharedChoice:
     """A part whose decisions are those of every other part of the same name."""
 
-    part: Any
+    description: Any
     name: str
 
 
@@ -138,29 +138,34 @@ def OneOf(*options: Any, name: str | None = None) -> Any:  # noqa: N802  # reads
 
 @overload
 def SubsetOf(  # type: ignore[overload-overlap]  # one mapping is always labelled options
-    options: Mapping[str, T], /, *, least: int = 0, most: int | None = None, name: str | None = None
+    options: Mapping[str, T],
+    /,
+    *,
+    min_size: int = 0,
+    max_size: int | None = None,
+    name: str | None = None,
 ) -> Mapping[str, T]: ...
 @overload
 def SubsetOf(
-    *options: T, least: int = 0, most: int | None = None, name: str | None = None
+    *options: T, min_size: int = 0, max_size: int | None = None, name: str | None = None
 ) -> tuple[T, ...]: ...
 def SubsetOf(  # noqa: N802  # as OneOf
-    *options: Any, least: int = 0, most: int | None = None, name: str | None = None
+    *options: Any, min_size: int = 0, max_size: int | None = None, name: str | None = None
 ) -> Any:
-    """`least` to `most` of the options, in their order; of a mapping: a mapping."""
+    """Choose `min_size` to `max_size` of the options, in their order; of a mapping: a mapping."""
     parts, labels = _labelled(options)
-    most = len(parts) if most is None else most
-    if not 0 <= least <= most <= len(parts):
-        rule = f"0 <= least <= most <= {len(parts)}"
-        raise SpaceError(expected("SubsetOf", rule, (least, most), "Count the options."))
-    count = sum(math.comb(len(parts), size) for size in range(least, most + 1))
+    max_size = len(parts) if max_size is None else max_size
+    if not 0 <= min_size <= max_size <= len(parts):
+        rule = f"0 <= min_size <= max_size <= {len(parts)}"
+        raise SpaceError(expected("SubsetOf", rule, (min_size, max_size), "Count the options."))
+    count = sum(math.comb(len(parts), size) for size in range(min_size, max_size + 1))
     if count > _MOST_SUBSETS:
         raise SpaceError(
             f"SubsetOf must have at most {_MOST_SUBSETS:,} subsets, got {count:,}. "
-            "Use one OneOf(True, False) for each option, or a smaller `most`."
+            "Use one OneOf(True, False) for each option, or a smaller `max_size`."
         )
     mapping = len(options) == 1 and isinstance(options[0], Mapping)
-    return SubsetOfChoice(parts, labels, name, least, most, mapping)
+    return SubsetOfChoice(parts, labels, name, min_size, max_size, mapping)
 
 
 def Integer(low: int, high: int, *, log: bool = False, name: str | None = None) -> int:  # noqa: N802  # as OneOf
@@ -182,19 +187,19 @@ def Float(low: float, high: float, *, log: bool = False, name: str | None = None
     return cast(float, _number(float(low), float(high), log, integer=False, name=name))
 
 
-def Repeat(item: T, times: int, *, same: bool = False, name: str | None = None) -> tuple[T, ...]:  # noqa: N802  # as OneOf
+def Repeat(block: T, times: int, *, same: bool = False, name: str | None = None) -> tuple[T, ...]:  # noqa: N802  # as OneOf
     """`times` copies; each decides for itself unless `same`."""
-    repeat = RepeatChoice(item, times, same, name)
-    for count in repeat.counts:
+    repeat = RepeatChoice(block, times, same, name)
+    for count in repeat.possible_times:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             rule = "a whole number from 0 on, or OneOf or Integer of such"
             raise SpaceError(expected("times", rule, count))
     return cast("tuple[T, ...]", repeat)
 
 
-def Shared(part: T, name: str) -> T:  # noqa: N802  # as OneOf
+def Shared(description: T, name: str) -> T:  # noqa: N802  # as OneOf
     """Every place with this name makes the same decisions. Their weights stay separate."""
-    return cast(T, SharedChoice(part, name))
+    return cast(T, SharedChoice(description, name))
 
 
 def inline(**options: Any) -> Any:
@@ -202,12 +207,12 @@ def inline(**options: Any) -> Any:
     return field(**options, metadata={"inline": True})
 
 
-def is_inline(one: Field[Any]) -> bool:
+def is_inline(field: Field[Any]) -> bool:
     """Whether a field was made by `inline`."""
-    return bool(one.metadata.get("inline"))
+    return bool(field.metadata.get("inline"))
 
 
-def given(part: Any) -> list[Field[Any]]:
+def init_fields(part: Any) -> list[Field[Any]]:
     """The fields a dataclass is made with: the others follow from them."""
     return [one for one in fields(part) if one.init]
 
@@ -237,7 +242,7 @@ def label(option: Any) -> Value:
 def _settings(option: Any) -> list[tuple[str, Value]]:
     """The closed fields that are not the default."""
     found = []
-    for one in given(option):
+    for one in init_fields(option):
         value = getattr(option, one.name)
         default = one.default_factory() if one.default_factory is not MISSING else one.default
         if isinstance(value, Mapping) and isinstance(default, Mapping):
@@ -260,7 +265,7 @@ def is_open(part: Any) -> bool:
     if isinstance(part, partial):
         return any(is_open(item) for item in (*part.args, *part.keywords.values()))
     if is_dataclass(part) and not isinstance(part, type):
-        return any(is_open(getattr(part, one.name)) for one in given(part))
+        return any(is_open(getattr(part, one.name)) for one in init_fields(part))
     return False
 
 

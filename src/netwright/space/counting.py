@@ -78,12 +78,12 @@ class Counter:
         return groups
 
     def _active(self, decision: Decision, state: State) -> bool:
-        if decision.when is None:
+        if decision.conditions is None:
             return True
         known = dict(state)
         return any(
             path in known and known[path][self._conditions[path].index(values)]
-            for path, values in decision.when
+            for path, values in decision.conditions
         )
 
     def _after(self, step: _Step, state: State, answer: tuple[bool, ...] | None) -> State:
@@ -132,7 +132,7 @@ def _conditions(decisions: Sequence[Decision]) -> dict[str, tuple[frozenset[Valu
     """Path -> the different sets of its values that switch something on."""
     found: dict[str, dict[frozenset[Value], None]] = {}
     for decision in decisions:
-        for path, values in decision.when or ():
+        for path, values in decision.conditions or ():
             found.setdefault(path, {})[values] = None
     return {path: tuple(sets) for path, sets in found.items()}
 
@@ -141,6 +141,6 @@ def _last_asked(decisions: Sequence[Decision]) -> dict[str, int]:
     """Path -> the place of the last decision that depends on it."""
     last = {one.path: -1 for one in decisions}
     for i, decision in enumerate(decisions):
-        for path, _ in decision.when or ():
+        for path, _ in decision.conditions or ():
             last[path] = i
     return last

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from netwright.space.candidate import Value
 from netwright.space.choices import Choice, NumberChoice, OneOfChoice, Options, SubsetOfChoice
 
-When = tuple[tuple[str, frozenset[Value]], ...]
+Conditions = tuple[tuple[str, frozenset[Value]], ...]
 """Any of these switches a decision on: a parent's path, and the values that do it."""
 
 
@@ -26,7 +26,7 @@ class Decision:
 
     path: str
     choice: Choice
-    when: When | None = None
+    conditions: Conditions | None = None
     fixed: tuple[Value, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -47,66 +47,66 @@ class Decision:
         return (self.choice.low,) if self.choice.low == self.choice.high else ()
 
     @cached_property
-    def places(self) -> Mapping[Value, int]:
+    def index_of(self) -> Mapping[Value, int]:
         """Value -> its place in `values`."""
         return {value: i for i, value in enumerate(self.values)}
 
-    def place(self, value: Value) -> int:
+    def index(self, value: Value) -> int:
         """The value's place in `values`."""
         if isinstance(self.values, tuple):
-            return self.places[value]
+            return self.index_of[value]
         return self.values.index(value)  # a range, maybe too long for `places`
 
     @property
-    def options(self) -> int:
+    def n_options(self) -> int:
         """How many options there are: of a subset, its possible members."""
         return len(self.choice.labels) if isinstance(self.choice, Options) else len(self.values)
 
     @property
-    def most(self) -> int:
+    def max_chosen(self) -> int:
         """How many options may be chosen at once."""
-        return self.choice.most if isinstance(self.choice, SubsetOfChoice) else 1
+        return self.choice.max_size if isinstance(self.choice, SubsetOfChoice) else 1
 
-    def chosen(self, value: Value) -> tuple[int, ...]:
+    def option_indices(self, value: Value) -> tuple[int, ...]:
         """The places of the options that a value chooses: several, where it is a subset."""
         if not isinstance(self.choice, Options):
-            return (self.place(value),)
+            return (self.index(value),)
         names = value if isinstance(self.choice, SubsetOfChoice) else (value,)
         assert isinstance(names, tuple)  # legal
         return tuple(self.choice.labels.index(name) for name in names)
 
-    def at(self, unit: float) -> Value:
+    def from_unit(self, unit: float) -> Value:
         """The value at a place in [0, 1): options share it equally."""
         if self.fixed:
             return self.fixed[0]
         if isinstance(self.choice, NumberChoice):
-            return self.choice.at(unit)
+            return self.choice.from_unit(unit)
         return self.values[min(int(unit * len(self.values)), len(self.values) - 1)]
 
-    def unit(self, value: Value) -> float:
+    def to_unit(self, value: Value) -> float:
         """The middle of the value's share of [0, 1]."""
         if not self.fixed and isinstance(self.choice, NumberChoice):
-            return self.choice.unit(value)  # type: ignore[arg-type]  # checked candidates hold numbers here
-        return (self.places[value] + 0.5) / len(self.values)
+            return self.choice.to_unit(value)  # type: ignore[arg-type]  # checked candidates hold numbers here
+        return (self.index_of[value] + 0.5) / len(self.values)
 
-    def holds(self, value: Value) -> bool:
+    def contains(self, value: Value) -> bool:
         """Whether the value is legal."""
         if not self.fixed and isinstance(self.choice, NumberChoice):
-            return self.choice.holds(value)
+            return self.choice.contains(value)
         try:
-            place = self.places.get(value)
+            place = self.index_of.get(value)
         except TypeError:  # a list
             return False
         # 1 == True and 1 == 1.0 in Python; labels tell them apart
         return place is not None and type(self.values[place]) is type(value)
 
-    def is_asked(self, values: Mapping[str, Value]) -> bool:
+    def is_active(self, values: Mapping[str, Value]) -> bool:
         """Whether the decision is active, given those before it."""
-        return self.when is None or any(
-            path in values and values[path] in switching for path, switching in self.when
+        return self.conditions is None or any(
+            path in values and values[path] in switching for path, switching in self.conditions
         )
 
-    def legal(self) -> str:
+    def describe_values(self) -> str:
         """The legal values in words."""
         if not self.fixed and isinstance(self.choice, NumberChoice):
             what = "a whole number" if self.choice.integer else "a number"
@@ -117,41 +117,41 @@ class Decision:
 
     # Other values
 
-    def other(self, value: Value, rng: np.random.Generator) -> Value:
+    def random_other(self, value: Value, rng: np.random.Generator) -> Value:
         """Another legal value, each equally likely; of a real number, any."""
         if not self.values:
-            return self.at(rng.random())
+            return self.from_unit(rng.random())
         place = int(rng.integers(len(self.values) - 1))
-        return self.values[place + (place >= self.place(value))]
+        return self.values[place + (place >= self.index(value))]
 
-    def others(self, value: Value) -> Iterator[Value]:
+    def neighbours(self, value: Value) -> Iterator[Value]:
         """All other legal values; of a real number, a tenth of its range up and down."""
         if self.values:
             yield from (other for other in self.values if other != value)
             return
-        unit = self.unit(value)
+        unit = self.to_unit(value)
         for step in (unit - 0.1, unit + 0.1):
             if 0 <= step <= 1:
-                yield self.at(step)
+                yield self.from_unit(step)
 
-    def neighbour(self, value: Value, rng: np.random.Generator) -> Value:
+    def random_neighbour(self, value: Value, rng: np.random.Generator) -> Value:
         """One of `others`, each equally likely."""
         if self.values:
-            return self.other(value, rng)
-        others = list(self.others(value))
+            return self.random_other(value, rng)
+        others = list(self.neighbours(value))
         return others[int(rng.integers(len(others)))]
 
-    def best(self, scores: Sequence[float] | NDArray[np.float64] | None) -> Value:
+    def argmax(self, scores: Sequence[float] | NDArray[np.float64] | None) -> Value:
         """The value of the highest score; the default without scores."""
         if scores is None or len(self.values) < 2:
-            return self.at(0.0)
+            return self.from_unit(0.0)
         choice = self.choice
         if isinstance(choice, SubsetOfChoice):  # the best `most`, at least `least` of those above 0
             order = sorted(range(len(choice.labels)), key=lambda i: -scores[i])
             kept = [
                 i
-                for rank, i in enumerate(order[: choice.most])
-                if scores[i] > 0 or rank < choice.least
+                for rank, i in enumerate(order[: choice.max_size])
+                if scores[i] > 0 or rank < choice.min_size
             ]
             return tuple(choice.labels[i] for i in sorted(kept))
         return self.values[max(range(len(self.values)), key=lambda i: scores[i])]

@@ -44,5 +44,5 @@ class Encoder:
                         row[places[name]] = 1.0
             for path, column, decision in self._numbers:
                 if path in values:
-                    row[column] = decision.unit(values[path])
+                    row[column] = decision.to_unit(values[path])
         return rows

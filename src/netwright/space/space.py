@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import InputError, InvalidCandidate, SpaceError, closest, expected
-from netwright.space import decisions as tree
+from netwright.space import description as tree
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, Options
 from netwright.space.counting import Counter, is_real, size
-from netwright.space.decision import Decision, When
+from netwright.space.decision import Conditions, Decision
 from netwright.space.encoding import Encoder
 
 D = TypeVar("D")
@@ -51,12 +51,12 @@ class Space(Generic[D]):
         self.description = description
         self._valid, self._rule = valid, rule
         self._fixed = dict(_fixed or {})
-        found = tree.find(description)
+        found = tree.find_decisions(description)
         self.decisions: tuple[Decision, ...] = tuple(self._narrowed(one) for one in found)
         self._of = {one.path: one for one in self.decisions}
-        self._compiled = [(one.path, one, one.when) for one in self.decisions]
+        self._compiled = [(one.path, one, one.conditions) for one in self.decisions]
         self._encoder = Encoder(self.decisions)
-        self._filler = tree.filler(description)
+        self._filler = tree.compile_filler(description)
         self._alone: set[Candidate] = set()
 
     def __repr__(self) -> str:
@@ -104,14 +104,14 @@ class Space(Generic[D]):
         values: dict[str, Value] = {}
         for place, (path, decision, when) in zip(u, self._compiled, strict=True):
             if when is None or _switched_on(when, values):
-                values[path] = decision.at(float(place))
+                values[path] = decision.from_unit(float(place))
         return Candidate(values)
 
     def to_unit(self, candidate: Candidate) -> NDArray[np.float64]:
         """(decisions,) a point that `from_unit` maps back; 0.5 where nothing is decided."""
         values = candidate.values
         units = [
-            one.unit(values[one.path]) if one.path in values else 0.5 for one in self.decisions
+            one.to_unit(values[one.path]) if one.path in values else 0.5 for one in self.decisions
         ]
         return np.array(units)
 
@@ -140,7 +140,7 @@ class Space(Generic[D]):
                 chosen = [able[int(rng.integers(len(able)))]]
             else:
                 chosen = [able[i] for i in rng.choice(len(able), number, replace=False)]
-            others = {one.path: one.other(values[one.path], rng) for one in chosen}
+            others = {one.path: one.random_other(values[one.path], rng) for one in chosen}
             return self._decide(rng, {**values, **others})
 
         if found := self._edited_once(parent, able, lambda: edited(1), rng):
@@ -151,7 +151,7 @@ class Space(Generic[D]):
         kept = {path: value for path, value in values.items() if not _below(path, under)}
         return self._until_valid(lambda: self._decide(rng, kept))
 
-    def crossover(self, a: Candidate, b: Candidate, rng: RNG) -> Candidate:
+    def crossover(self, parent: Candidate, other: Candidate, rng: RNG) -> Candidate:
         """Each decision from a or b; an option's inner choices follow the option."""
         _check_generator(rng)
 
@@ -162,22 +162,22 @@ class Space(Generic[D]):
             for coin, (path, decision, when) in zip(coins, self._compiled, strict=True):
                 if when is not None and not _switched_on(when, values):
                     continue
-                both = path in a.values and path in b.values
-                chosen = a if coin else b
+                both = path in parent.values and path in other.values
+                chosen = parent if coin else other
                 if when is not None:
                     chosen = next((source[p] for p, _ in when if p in source), chosen)
                 if path not in chosen.values:
-                    chosen = b if chosen is a else a
+                    chosen = other if chosen is parent else parent
                 if path in chosen.values:
                     values[path] = chosen.values[path]
-                    if not both or a.values[path] != b.values[path]:
+                    if not both or parent.values[path] != other.values[path]:
                         source[path] = chosen
                     elif when is not None and (
                         inherited := [source[p] for p, _ in when if p in source]
                     ):
                         source[path] = inherited[0]
                 else:
-                    values[path] = decision.at(rng.random())
+                    values[path] = decision.from_unit(rng.random())
             return values
 
         return self._until_valid(child)
@@ -190,17 +190,17 @@ class Space(Generic[D]):
         for path, decision, _ in self._compiled:
             if path not in candidate.values:
                 continue
-            for value in decision.others(candidate.values[path]):
+            for value in decision.neighbours(candidate.values[path]):
                 values = self._complete({**candidate.values, path: value})
                 if self._is_valid(values):
                     yield Candidate(values)
 
-    def edits(self, candidate: Candidate) -> int:
+    def n_neighbours(self, candidate: Candidate) -> int:
         """How many neighbours there are, before `valid` and `rule`."""
         active = (one for one in self.decisions if one.path in candidate.values)
         return sum(len(one.values) - 1 if one.values else 2 for one in active)
 
-    def nearby(self, candidate: Candidate, number: int, rng: RNG) -> list[Candidate]:
+    def sample_neighbours(self, candidate: Candidate, n: int, rng: RNG) -> list[Candidate]:
         """At most `number` different ones of many neighbours, without listing them all.
 
         The decision is drawn first, so that a wide number does not leave the others out.
@@ -209,13 +209,13 @@ class Space(Generic[D]):
             one for one in self.decisions if one.path in candidate.values and len(one.values) != 1
         ]
         found: dict[Candidate, None] = {}
-        for _ in range(_DRAWS * number if active else 0):
+        for _ in range(_DRAWS * n if active else 0):
             chosen = active[int(rng.integers(len(active)))]
-            value = chosen.neighbour(candidate.values[chosen.path], rng)
+            value = chosen.random_neighbour(candidate.values[chosen.path], rng)
             values = self._complete({**candidate.values, chosen.path: value})
             if self._is_valid(values):
                 found[Candidate(values)] = None
-            if len(found) == number:
+            if len(found) == n:
                 break
         return list(found)
 
@@ -240,16 +240,16 @@ class Space(Generic[D]):
         values: dict[str, Value] = {}
         for path, decision, when in self._compiled:
             if when is None or _switched_on(when, values):
-                values[path] = decision.best(scores.get(path))
+                values[path] = decision.argmax(scores.get(path))
         return Candidate(values)
 
-    def weights(self, candidate: Candidate) -> dict[str, NDArray[np.float64]]:
+    def one_hot(self, candidate: Candidate) -> dict[str, NDArray[np.float64]]:
         """The inverse of `argmax`: one-hot (for SubsetOf multi-hot) scores of each decided option."""
         found = {}
         for one in self.decisions:
             if one.path in candidate.values and isinstance(one.choice, Options):
-                found[one.path] = np.zeros(one.options)
-                found[one.path][[*one.chosen(candidate.values[one.path])]] = 1.0
+                found[one.path] = np.zeros(one.n_options)
+                found[one.path][[*one.option_indices(candidate.values[one.path])]] = 1.0
         return found
 
     def fill(self, candidate: Candidate) -> D:
@@ -262,8 +262,10 @@ class Space(Generic[D]):
         """Fewer open choices under the same paths: its candidates stay legal here."""
         fixed = dict(self._fixed)
         for path, value in values.items():
-            if not (decision := self._known(path)).holds(value):
-                raise InvalidCandidate(expected(path, decision.legal(), value), path, value)
+            if not (decision := self._known(path)).contains(value):
+                raise InvalidCandidate(
+                    expected(path, decision.describe_values(), value), path, value
+                )
             real = isinstance(decision.choice, NumberChoice) and not decision.choice.integer
             fixed[path] = float(value) if real else value  # type: ignore[arg-type]  # it holds
         return Space(self.description, self._valid, rule=self._rule, _fixed=fixed)
@@ -276,7 +278,7 @@ class Space(Generic[D]):
                 "the candidate must pass the space's rule, got one that does not."
             )
 
-    def holds(self, candidate: Candidate) -> bool:
+    def contains(self, candidate: Candidate) -> bool:
         """Whether `check` lets the candidate pass."""
         try:
             self.check(candidate)
@@ -293,7 +295,7 @@ class Space(Generic[D]):
             active = when is None or _switched_on(when, values)
             if active and path not in values:
                 raise InvalidCandidate(
-                    f"{path} must be decided, got nothing. Use {decision.legal()}.", path
+                    f"{path} must be decided, got nothing. Use {decision.describe_values()}.", path
                 )
             if not active and path in values:
                 parents = " or ".join(parent for parent, _ in when or ())
@@ -301,9 +303,9 @@ class Space(Generic[D]):
                     f"{path} must be left out, got {values[path]!r}: {parents} does not ask for it.",
                     path, values[path],
                 )  # fmt: skip
-            if active and not decision.holds(values[path]):
+            if active and not decision.contains(values[path]):
                 raise InvalidCandidate(
-                    expected(path, decision.legal(), values[path]), path, values[path]
+                    expected(path, decision.describe_values(), values[path]), path, values[path]
                 )
 
     @cached_property
@@ -337,14 +339,14 @@ class Space(Generic[D]):
         units = rng.random(len(self._compiled)).tolist()
         for unit, (path, decision, when) in zip(units, self._compiled, strict=True):
             if when is None or _switched_on(when, values):
-                values[path] = given[path] if path in given else decision.at(unit)
+                values[path] = given[path] if path in given else decision.from_unit(unit)
         return values
 
     def _complete(self, given: Values) -> dict[str, Value]:
         values: dict[str, Value] = {}
         for path, decision, when in self._compiled:
             if when is None or _switched_on(when, values):
-                values[path] = given[path] if path in given else decision.at(0.0)
+                values[path] = given[path] if path in given else decision.from_unit(0.0)
         return values
 
     def _listed(self, place: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:
@@ -418,7 +420,7 @@ def _check_generator(rng: object) -> None:
         raise InputError(expected("rng", "a numpy.random.Generator", rng, fix))
 
 
-def _switched_on(when: When, values: Values) -> bool:
+def _switched_on(when: Conditions, values: Values) -> bool:
     for path, switching in when:
         if path in values and values[path] in switching:
             return True

@@ -19,7 +19,7 @@ from netwright.space.choices import (
     RepeatChoice,
     SharedChoice,
     SubsetOfChoice,
-    given,
+    init_fields,
     is_inline,
     is_open,
 )
@@ -37,77 +37,79 @@ class Visitor(ABC, Generic[R, C]):
     def visit(self, part: Any, path: str, context: C) -> R:
         """The result of a part at a path."""
         if isinstance(part, SharedChoice):
-            return self.shared(part, context)
+            return self.visit_shared(part, context)
         if isinstance(part, OneOfChoice):
-            return self.one_of(part, part.name or path, context)
+            return self.visit_one_of(part, part.name or path, context)
         if isinstance(part, SubsetOfChoice):
-            return self.subset(part, part.name or path, context)
+            return self.visit_subset(part, part.name or path, context)
         if isinstance(part, NumberChoice):
-            return self.number(part, part.name or path, context)
+            return self.visit_number(part, part.name or path, context)
         if isinstance(part, RepeatChoice):
-            return self.repeat(part, part.name or path, context)
+            return self.visit_repeat(part, part.name or path, context)
         if self.is_open(part):
-            return self.inside(part, path, context)
-        return self.closed(part, path, context)
+            return self.visit_container(part, path, context)
+        return self.visit_constant(part, path, context)
 
     def is_open(self, part: Any) -> bool:
         """Whether a part that is no choice has one in it."""
         return is_open(part)
 
-    def shared(self, part: SharedChoice, context: C) -> R:
+    def visit_shared(self, part: SharedChoice, context: C) -> R:
         """A part that decides as all others of its name."""
-        return self.visit(part.part, part.name, context)
+        return self.visit(part.description, part.name, context)
 
     @abstractmethod
-    def one_of(self, part: OneOfChoice, path: str, context: C) -> R:
+    def visit_one_of(self, part: OneOfChoice, path: str, context: C) -> R:
         """A choice of one option."""
 
     @abstractmethod
-    def subset(self, part: SubsetOfChoice, path: str, context: C) -> R:
+    def visit_subset(self, part: SubsetOfChoice, path: str, context: C) -> R:
         """A choice of some options."""
 
     @abstractmethod
-    def number(self, part: NumberChoice, path: str, context: C) -> R:
+    def visit_number(self, part: NumberChoice, path: str, context: C) -> R:
         """A choice of a number."""
 
     @abstractmethod
-    def repeat(self, part: RepeatChoice, path: str, context: C) -> R:
+    def visit_repeat(self, part: RepeatChoice, path: str, context: C) -> R:
         """Copies."""
 
     @abstractmethod
-    def inside(self, part: Any, path: str, context: C) -> R:
+    def visit_container(self, part: Any, path: str, context: C) -> R:
         """A tuple, mapping, call or dataclass with choices in it; see `children`."""
 
     @abstractmethod
-    def closed(self, part: Any, path: str, context: C) -> R:
+    def visit_constant(self, part: Any, path: str, context: C) -> R:
         """A part without choices."""
 
 
-def join(path: str, name: object) -> str:
+def join_path(path: str, name: object) -> str:
     """``network.1`` and ``times`` -> ``network.1.times``; an empty name adds nothing."""
     return str(name) if not path else path if name == "" else f"{path}.{name}"
 
 
-def options_of(part: OneOfChoice | SubsetOfChoice, path: str) -> Iterator[tuple[Value, Any, str]]:
+def labelled_options(
+    part: OneOfChoice | SubsetOfChoice, path: str
+) -> Iterator[tuple[Value, Any, str]]:
     """Label, option and the path below it."""
     for label, option in zip(part.labels, part.options, strict=True):
-        yield label, option, join(path, label)
+        yield label, option, join_path(path, label)
 
 
-def copies_of(part: RepeatChoice, path: str) -> list[str]:
+def copy_paths(part: RepeatChoice, path: str) -> list[str]:
     """The path of each copy that there may be."""
-    return [join(path, "each" if part.same else i) for i in range(part.most)]
+    return [join_path(path, "each" if part.same else i) for i in range(part.max_times)]
 
 
 def count_path(part: RepeatChoice, path: str) -> str:
     """The path of the decision on how many copies there are."""
-    return getattr(part.times, "name", None) or join(path, "times")
+    return getattr(part.times, "name", None) or join_path(path, "times")
 
 
 def counts_by_value(part: RepeatChoice) -> list[tuple[Value, int]]:
     """The values of that decision, and how many copies each means."""
-    named = part.times.labels if isinstance(part.times, OneOfChoice) else part.counts
-    return list(zip(named, part.counts, strict=True))
+    named = part.times.labels if isinstance(part.times, OneOfChoice) else part.possible_times
+    return list(zip(named, part.possible_times, strict=True))
 
 
 def children(part: Any) -> Iterator[tuple[object, Any]]:
@@ -120,11 +122,11 @@ def children(part: Any) -> Iterator[tuple[object, Any]]:
         yield from enumerate(part.args)
         yield from part.keywords.items()
     elif is_dataclass(part) and not isinstance(part, type):
-        for one in given(part):
+        for one in init_fields(part):
             yield "" if is_inline(one) else one.name, getattr(part, one.name)
 
 
-def rebuilt(part: Any, parts: list[Any]) -> Any:
+def with_children(part: Any, parts: list[Any]) -> Any:
     """A part with these in place of its `children`, in their order."""
     if isinstance(part, tuple):
         return tuple(parts)
@@ -133,14 +135,14 @@ def rebuilt(part: Any, parts: list[Any]) -> Any:
     if isinstance(part, partial):
         n = len(part.args)
         return partial(part.func, *parts[:n], **dict(zip(part.keywords, parts[n:], strict=True)))
-    names = [one.name for one in given(part)]
+    names = [one.name for one in init_fields(part)]
     return replace(part, **dict(zip(names, parts, strict=True)))
 
 
-def mapped(part: Any, change: Callable[[Any], Any]) -> Any:
+def map_children(part: Any, change: Callable[[Any], Any]) -> Any:
     """A part whose children are changed; the same object where none of them is."""
     before = [child for _, child in children(part)]
     after = [change(child) for child in before]
     if all(new is old for new, old in zip(after, before, strict=True)):
         return part
-    return rebuilt(part, after)
+    return with_children(part, after)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from netwright.errors import check_whole
 from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import better, winner
 from netwright.trials.trial import Proposal, Trial
 
@@ -32,10 +32,10 @@ class LocalSearch:
     on from a new random candidate.
     """
 
-    initial: int = 10
+    n_startup_trials: int = 10
 
     def __post_init__(self) -> None:
-        check_whole("initial", self.initial, 1)
+        check_whole("initial", self.n_startup_trials, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Climb(self, problem)
@@ -45,11 +45,11 @@ class _Climb:
     """The strategy of `LocalSearch`; `_here` is where it stands."""
 
     def __init__(self, settings: LocalSearch, problem: Problem) -> None:
-        self.space, self.initial = problem.space, settings.initial
+        self.space, self.initial = problem.space, settings.n_startup_trials
         self.objectives, self.limits = problem.objectives, problem.limits
         self._here: Trial | None = None
         self._first = 0
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         ahead = self._neighbours(self._told.known, rng)
@@ -57,16 +57,16 @@ class _Climb:
         def one(known: Set[Candidate], asked: int) -> Proposal | None:
             started = self._first + len(self._told.running) + asked
             if self._here is None or started < self.initial:
-                return stranger(self.space, known, rng)
+                return propose_unseen(self.space, known, rng)
             while ahead:
                 if (candidate := ahead.pop()) not in known:
                     return Proposal(candidate, origin="mutation", parents=(self._here.id,))
-            return stranger(self.space, known, rng, _RESTART)
+            return propose_unseen(self.space, known, rng, _RESTART)
 
         return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        if not self._told.hear(trial):
+        if not self._told.record(trial):
             return
         if self._first < self.initial:
             self._first += 1
@@ -80,7 +80,7 @@ class _Climb:
             self._here = trial
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Where it stands."""
         return {self._here.id} if self._here else set()
 
@@ -89,7 +89,9 @@ class _Climb:
         if self._here is None:
             return []
         here = self._here.candidate
-        if self.space.edits(here) > _LISTED:
-            return [one for one in self.space.nearby(here, _SOME, rng) if one not in known]
+        if self.space.n_neighbours(here) > _LISTED:
+            return [
+                one for one in self.space.sample_neighbours(here, _SOME, rng) if one not in known
+            ]
         found = [one for one in self.space.neighbours(here) if one not in known]
         return [found[i] for i in rng.permutation(len(found))]

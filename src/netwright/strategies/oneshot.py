@@ -10,7 +10,7 @@ from typing import Any
 
 from netwright.errors import InputError, check_whole
 from netwright.interfaces.checks import as_algorithm
-from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
+from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, potential_parents
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
@@ -39,12 +39,12 @@ class OneShot:
     """
 
     method: Any
-    candidates: int = 5
-    search: Algorithm = RegularizedEvolution(population=50, sample=10)  # noqa: RUF009  # frozen
+    n_candidates: int = 5
+    search: Algorithm = RegularizedEvolution(population=50, tournament_size=10)  # noqa: RUF009  # frozen
     then: Algorithm = Bayesian()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
-        check_whole("candidates", self.candidates, 1)
+        check_whole("candidates", self.n_candidates, 1)
         for name in ("search", "then"):
             object.__setattr__(self, name, as_algorithm(getattr(self, name)))
         if isinstance(self.method, type):  # a class of settings: their defaults
@@ -108,14 +108,14 @@ class _OneShot:
         return Candidate({path: v for path, v in candidate.values.items() if path not in held})
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Who may have children: any trial, until it is known who goes on from the list."""
         if not self._is_list_over:
             return {one.id for one in self._trials.values() if one.status is Status.DONE}
         found: set[int] = set()
         for follower in self._followers:
             follower.hear(self._log)
-            found.update(breeders(follower.strategy))
+            found.update(potential_parents(follower.strategy))
         return found
 
     @property
@@ -133,9 +133,9 @@ class _OneShot:
         """Different networks: what is the same under another writing is trained once."""
         canonical = self._problem.knowledge.canonical
         different: dict[str, Candidate] = {}
-        for candidate in self.preparation.candidates(_LOOKED_AT * self._settings.candidates):
+        for candidate in self.preparation.candidates(_LOOKED_AT * self._settings.n_candidates):
             different.setdefault(canonical(candidate), candidate)
-            if len(different) == self._settings.candidates:
+            if len(different) == self._settings.n_candidates:
                 break  # a canonical form takes a while
         return [*different.values()]
 
@@ -152,7 +152,7 @@ class _OneShot:
             around = self._architecture(best).values
             if len(around) < len(best.values):
                 space = space.fix(around)
-                most = inf if self.preparation.trusted else self._settings.candidates
+                most = inf if self.preparation.trusted else self._settings.n_candidates
                 strategy = then(replace(self._problem, space=space))
                 followers.insert(0, _Follower(strategy, space, most))
         return followers
@@ -197,7 +197,7 @@ class _Follower:
     def hear(self, log: Sequence[Trial]) -> None:
         """What of the log it has not heard: state that only repeats the log."""
         for trial in log[self._heard :]:
-            if self._space.holds(trial.candidate):
+            if self._space.contains(trial.candidate):
                 origin = trial.proposal.origin
                 if origin.startswith(_AROUND):
                     self._followed.add(trial.id)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Set
 
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
-from netwright.trials.selection import broken
+from netwright.trials.selection import constraint_violation
 from netwright.trials.trial import Proposal, Status, Trial
 
 One = Callable[[Set[Candidate], int], Proposal | None]
@@ -14,7 +14,7 @@ One = Callable[[Set[Candidate], int], Proposal | None]
 _TRIES = 100
 
 
-class Told:
+class ProposalTracker:
     """The candidates that were started, and the trials that run.
 
     With a `problem`, batches hold nothing that is known to break its limits while there is other.
@@ -25,7 +25,7 @@ class Told:
         self.known: set[Candidate] = set()
         self.running: set[int] = set()
 
-    def hear(self, trial: Trial) -> bool:
+    def record(self, trial: Trial) -> bool:
         """Takes note of a start or an end; whether the trial was done, so that there is a result."""
         self.known.add(trial.candidate)
         if trial.status is Status.RUNNING:
@@ -84,4 +84,4 @@ def foreseen(problem: Problem, candidate: Candidate) -> float:
     if not problem.limits:
         return 0.0
     metrics = problem.knowledge.metrics(candidate)
-    return broken(metrics, [one for one in problem.limits if one.metric in metrics])
+    return constraint_violation(metrics, [one for one in problem.limits if one.metric in metrics])

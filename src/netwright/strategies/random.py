@@ -11,7 +11,7 @@ import numpy as np
 from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.proposal_tracker import Told
+from netwright.strategies.proposal_tracker import ProposalTracker
 from netwright.trials.trial import Proposal, Trial
 
 _TRIES = 100
@@ -31,24 +31,26 @@ class _Draws:
 
     def __init__(self, problem: Problem) -> None:
         self.space = problem.space
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
-        return self._told.batch(n, lambda known, _: stranger(self.space, known, rng))
+        return self._told.batch(n, lambda known, _: propose_unseen(self.space, known, rng))
 
     def tell(self, trial: Trial) -> None:
-        self._told.hear(trial)
+        self._told.record(trial)
 
 
-def stranger(
+def propose_unseen(
     space: Space[Any], known: Set[Candidate], rng: np.random.Generator, origin: str = "random"
 ) -> Proposal | None:
     """A proposal of a random candidate that is not known; None when there seems to be no other."""
-    candidate = unseen(space, known, rng)
+    candidate = sample_unseen(space, known, rng)
     return None if candidate is None else Proposal(candidate, origin=origin)
 
 
-def unseen(space: Space[Any], known: Set[Candidate], rng: np.random.Generator) -> Candidate | None:
+def sample_unseen(
+    space: Space[Any], known: Set[Candidate], rng: np.random.Generator
+) -> Candidate | None:
     """A random candidate that is not among the `known`; None when there seems to be no other.
 
     Draws a bounded number of times; a space of at most 10,000 candidates is then listed, so that

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netwright.errors import InputError, RunError, check_whole, expected, plural
-from netwright.study.storage.run_manifest import goes_on
+from netwright.study.storage.run_manifest import resume_hint
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Status, Trial
 
@@ -82,5 +82,5 @@ class Failures:
         count += " in a row" if in_a_row else ""
         raise RunError(
             f"{count} failed, the last one (trial {trial.id}) with {trial.error!r}. "
-            f"Nothing that finished is lost: mend it, and {goes_on()}."
+            f"Nothing that finished is lost: mend it, and {resume_hint()}."
         )

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from netwright.errors import RunError
-from netwright.interfaces.checks import check_has_both, proposed
-from netwright.interfaces.strategy import RNG, Strategy, breeders
+from netwright.interfaces.checks import check_strategy_methods, checked_proposals
+from netwright.interfaces.strategy import RNG, Strategy, potential_parents
 from netwright.space.space import Space
-from netwright.study.storage.run_manifest import new_run
+from netwright.study.storage.run_manifest import new_run_hint
 from netwright.study.storage.store import Store
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Limit, Objective
@@ -22,27 +22,27 @@ from netwright.trials.selection import violation
 from netwright.trials.trial import BASELINE, MADE, Proposal, Status, Trial
 
 
-class Listener:
+class ReplayableStrategy:
     """A strategy and how many events of the log it knows, so that a later run tells it the rest."""
 
     def __init__(
-        self, strategy: Strategy, space: Space[Any], hears: Callable[[Trial], bool]
+        self, strategy: Strategy, space: Space[Any], should_tell: Callable[[Trial], bool]
     ) -> None:
-        check_has_both(strategy)
+        check_strategy_methods(strategy)
         self.strategy, self._space = strategy, space
-        self._hears = hears
-        self.events = 0
-        self.tells = 0
+        self._hears = should_tell
+        self.n_events = 0
+        self.n_tells = 0
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         """What the strategy proposes, checked."""
-        return proposed(self.strategy, self._space, n, rng)
+        return checked_proposals(self.strategy, self._space, n, rng)
 
     def tell(self, trial: Trial) -> None:
         """One more event of the log; what is not of the strategy's space is not passed on."""
-        self.events += 1
+        self.n_events += 1
         if self._hears(trial):
-            self.tells += 1
+            self.n_tells += 1
             self.strategy.tell(trial)
 
 
@@ -54,7 +54,7 @@ class Journal:
     """
 
     def __init__(
-        self, store: Store, listener: Listener, seed: int,
+        self, store: Store, listener: ReplayableStrategy, seed: int,
         objectives: Sequence[Objective], limits: Sequence[Limit], keeps: int = 0,
     ) -> None:  # fmt: skip
         self._store = store
@@ -64,7 +64,7 @@ class Journal:
         self._keeps = keeps
         self._best: list[Trial] = []
         events = store.events()
-        for trial in events[listener.events :]:
+        for trial in events[listener.n_events :]:
             _replay(listener, trial, store.folder)
         self.trials = {trial.id: trial for trial in events}
         self._last = max(self.trials, default=0)
@@ -76,7 +76,7 @@ class Journal:
         self.unfinished = [one for one in self.ordered() if one.status is Status.RUNNING]
         for one in [one for one in self.unfinished if one.proposal.origin in MADE]:
             error = "stopped before it was recorded"
-            self.end(replace(one, status=Status.INFEASIBLE, error=error), store.seconds)
+            self.record_end(replace(one, status=Status.INFEASIBLE, error=error), store.seconds)
             self.unfinished.remove(one)
         self.baselines = sum(one.proposal.origin == BASELINE for one in self.trials.values())
 
@@ -85,31 +85,31 @@ class Journal:
         return [self.trials[number] for number in sorted(self.trials)]
 
     @property
-    def counted(self) -> int:
+    def n_budgeted_trials(self) -> int:
         """The trials that a budget counts: averages of others cost no evaluation."""
-        return counted(self.trials.values())
+        return n_budgeted_trials(self.trials.values())
 
     def ask(self, n: int) -> list[Proposal]:
         """The strategy's next proposals, from the seed and what it has been told alone."""
-        rng = np.random.default_rng([self._seed, self._listener.tells])
+        rng = np.random.default_rng([self._seed, self._listener.n_tells])
         return self._listener.ask(n, rng)[:n]
 
-    def start(
+    def record_start(
         self, proposal: Proposal, seconds: float, ensemble: EnsembleSpec | None = None
     ) -> Trial:
         """Records a trial before it is executed; `seconds`: used by the study so far."""
         number = self._last + 1
         trial = Trial(number, proposal, trial_seed(self._seed, number), ensemble=ensemble)
-        self._store.start(trial, seconds)
+        self._store.record_start(trial, seconds)
         self._last = number
         self.trials[number] = trial
         self._listener.tell(trial)
         return trial
 
-    def end(self, trial: Trial, seconds: float) -> bool:
+    def record_end(self, trial: Trial, seconds: float) -> bool:
         """Records how a trial ended; whether it is on the front now."""
         trial = self._judged(trial)
-        self._store.end(trial, seconds)
+        self._store.record_end(trial, seconds)
         self.trials[trial.id] = trial
         # dominance is transitive: who was not on the front before will never be on it again
         rivals = sorted([*self.front, trial], key=lambda one: one.id)
@@ -137,7 +137,7 @@ class Journal:
             parents.update(found)
             ensembles += [self.trials[n] for n in found if self.trials[n].ensemble]
         kept = parents | {one.id for one in [*best, *running, *self._best]}
-        kept |= set(breeders(self._listener.strategy)) if self._keeps else set()
+        kept |= set(potential_parents(self._listener.strategy)) if self._keeps else set()
         return kept | {one.id for one in self._refits if kept.issuperset(one.proposal.parents)}
 
     def _compare(self, trial: Trial) -> None:
@@ -167,7 +167,7 @@ class Journal:
         return trial
 
 
-def _replay(listener: Listener, trial: Trial, folder: Path) -> None:
+def _replay(listener: ReplayableStrategy, trial: Trial, folder: Path) -> None:
     """Tells an event of the log; RunError where the strategy cannot be told: others changed it."""
     try:
         listener.tell(trial)
@@ -175,11 +175,11 @@ def _replay(listener: Listener, trial: Trial, folder: Path) -> None:
         name = type(listener.strategy).__name__
         raise RunError(
             f"{name} cannot be told trial {trial.id} of {folder} "
-            f"({type(error).__name__}: {error}). {new_run()}"
+            f"({type(error).__name__}: {error}). {new_run_hint()}"
         ) from error
 
 
-def counted(trials: Iterable[Trial]) -> int:
+def n_budgeted_trials(trials: Iterable[Trial]) -> int:
     """How many of the trials a budget counts."""
     return sum(one.proposal.origin not in MADE for one in trials)
 

@@ -14,11 +14,11 @@ from netwright.interfaces.preparation import Preparation
 from netwright.space.candidate import Candidate
 from netwright.study.budget import Budget, Failures
 from netwright.study.journal import Journal
-from netwright.study.preparing import NUMBER as PREPARATION
-from netwright.study.preparing import Preparing
+from netwright.study.preparation_job import NUMBER as PREPARATION
+from netwright.study.preparation_job import Preparing
 from netwright.study.progress.events import (
     Callback,
-    Prepared,
+    PreparationEnded,
     RunningTrial,
     SearchStarted,
     StageStarted,
@@ -35,7 +35,7 @@ from netwright.study.storage.run_folder import (
     used_folders,
 )
 from netwright.study.workers.executors import Executor
-from netwright.study.workers.supervisor import Outcome
+from netwright.study.workers.supervisor import JobResult
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.time_budget import TimeBudget
 from netwright.trials.trial import BASELINE, MADE, Job, Proposal, Status, Trial
@@ -90,7 +90,7 @@ class Loop:
         self._running: dict[int, Trial] = {}
         self._submitted: dict[int, tuple[float, str]] = {}
         """When, on the clock of `time.monotonic()`, and a few words on the candidate."""
-        self._back: dict[int, Outcome] = {}
+        self._back: dict[int, JobResult] = {}
         self._queue: list[tuple[Trial, bool]] = []
         self._in_order = budget.seconds is None
         self._failures = Failures()
@@ -111,7 +111,7 @@ class Loop:
 
     def run(self) -> None:
         """Until the budget is used, or nothing runs and the strategy has nothing to propose."""
-        most = self._budget.trials_left(self._journal.counted) + len(self._again)
+        most = self._budget.trials_left(self._journal.n_budgeted_trials) + len(self._again)
         evaluator = self._preparing.evaluator(self._setup.evaluator)
         self._announce()
         self._executor.open(evaluator, None if math.isinf(most) else int(most))
@@ -119,16 +119,16 @@ class Loop:
         while not self._reached and not self._out_of_time():
             may_start = self._may_start()
             idle = may_start and self._fill()
-            while self._queue and self._executor.free:
+            while self._queue and self._executor.free_slots:
                 self._submit(*self._queue.pop(0))
             if not self._running and not self._preparing.running and (idle or not may_start):
                 break
             for outcome in self._executor.poll(_TICK):
-                if outcome.trial == PREPARATION:
-                    self._notify(Prepared(self._preparing.end(outcome)))
+                if outcome.trial_id == PREPARATION:
+                    self._notify(PreparationEnded(self._preparing.end(outcome)))
                     self._notify(StageStarted("searching"))
                 else:
-                    self._back[outcome.trial] = outcome
+                    self._back[outcome.trial_id] = outcome
             self._record()
             self._notify(self._tick())
 
@@ -153,7 +153,9 @@ class Loop:
 
     @property
     def _seconds_left(self) -> float | None:
-        return self._tally.seconds_left(self.used, self._journal.counted, len(self._running))
+        return self._tally.seconds_left(
+            self.used, self._journal.n_budgeted_trials, len(self._running)
+        )
 
     def _out_of_time(self) -> bool:
         """Whether what still runs is cut off: it stays unfinished, and more time runs it again."""
@@ -161,7 +163,7 @@ class Loop:
         return self._budget.seconds_left(self.used) < -grace
 
     def _may_start(self) -> bool:
-        left = self._budget.trials_left(self._journal.counted) > 0 or bool(self._again)
+        left = self._budget.trials_left(self._journal.n_budgeted_trials) > 0 or bool(self._again)
         return left and not self._budget.too_late(self.used, self._quickest)
 
     def _fill(self) -> bool:
@@ -174,7 +176,7 @@ class Loop:
                 continue
             if not (self._may_start() and self._preparing.due):
                 return True
-            if not self._executor.free:
+            if not self._executor.free_slots:
                 return False
             self._notify(StageStarted("preparing", "the strategy"))
             limit = self._setup.time.supernet_within(self._budget.seconds_left(self.used))
@@ -186,7 +188,7 @@ class Loop:
         """Places for a trial; in order, a trial keeps its own until it is recorded."""
         if self._in_order:
             return self._executor.capacity - len(self._running)
-        return self._executor.free - len(self._queue)
+        return self._executor.free_slots - len(self._queue)
 
     def _record(self) -> None:
         """Ends the trials that have come back.
@@ -215,12 +217,12 @@ class Loop:
             return [(self._again.pop(0), True)]
         # in order one by one: what is proposed then depends on the log alone, wherever it was cut
         free = min(free, 1) if self._in_order else free
-        room = int(min(free, self._budget.trials_left(journal.counted)))
+        room = int(min(free, self._budget.trials_left(journal.n_budgeted_trials)))
         baselines = self._setup.baselines[journal.baselines :][:room]
         journal.baselines += len(baselines)
         proposals = [Proposal(one, origin=BASELINE) for one in baselines]
         proposals = proposals or (journal.ask(room) if room else [])
-        return [(journal.start(proposal, self.used), False) for proposal in proposals]
+        return [(journal.record_start(proposal, self.used), False) for proposal in proposals]
 
     def _submit(self, trial: Trial, again: bool) -> None:
         limit, left = self._setup.time.trial, self._budget.seconds_left(self.used)
@@ -253,14 +255,14 @@ class Loop:
             full = trial.seconds / trial.proposal.fidelity
             self._slowest[trial.family] = max(full, self._slowest.get(trial.family, 0.0))
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: JobResult) -> None:
         trial = self._keep(outcome)
         if trial is not None:
             self._failures.count(trial)
 
-    def _keep(self, outcome: Outcome) -> Trial | None:
+    def _keep(self, outcome: JobResult) -> Trial | None:
         """Records how a trial has ended; None where the end of the study's time has cut it off."""
-        trial, status = self._running.pop(outcome.trial), outcome.status
+        trial, status = self._running.pop(outcome.trial_id), outcome.status
         if status is Status.RUNNING:  # it saw that its time would not do
             if trial.id in self._cut:
                 return None
@@ -271,7 +273,7 @@ class Loop:
         )  # fmt: skip
         if status is Status.DONE:
             trial_folder(self._setup.folder, trial.id).sync()  # before there is a record of it
-        on_front = self._journal.end(ended, self.used)
+        on_front = self._journal.record_end(ended, self.used)
         ended = self._journal.trials[ended.id]
         self._time(ended)
         self._tidy()

@@ -20,6 +20,6 @@ class RunRecord:
         describe: a few words on a trial, for progress lines and callbacks.
     """
 
-    about: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     describe: Callable[[Trial], str] = short_name

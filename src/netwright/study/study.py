@@ -23,7 +23,7 @@ from netwright.files.folder import Folder
 from netwright.files.run_layout import DATABASE, SUPERNET
 from netwright.interfaces.checks import as_algorithm, is_strategy, name_of
 from netwright.interfaces.evaluator import Evaluator, capabilities_of
-from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge, Knowledge
 from netwright.interfaces.preparation import Shortlist
 from netwright.interfaces.strategy import (
     Algorithm,
@@ -38,21 +38,21 @@ from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
 from netwright.study.budget import Budget
 from netwright.study.checks import check_given
-from netwright.study.journal import Journal, Listener, counted
+from netwright.study.journal import Journal, ReplayableStrategy, n_budgeted_trials
 from netwright.study.loop import Loop, SearchSetup, quickest
-from netwright.study.progress.callbacks import Verbose, listening
+from netwright.study.progress.callbacks import Verbose, open_callbacks
 from netwright.study.progress.events import Callback
 from netwright.study.run_record import RunRecord
+from netwright.study.storage.deletion_watch import deleted
 from netwright.study.storage.lock import FolderLock
-from netwright.study.storage.open_files import deleted
-from netwright.study.storage.rows import check_measured
+from netwright.study.storage.rows import check_objective_values
 from netwright.study.storage.run_folder import (
     fresh_folder,
     path_of_trial,
     temporary_folder,
     trial_folder,
 )
-from netwright.study.storage.run_manifest import Identity, new_run
+from netwright.study.storage.run_manifest import RunManifest, new_run_hint
 from netwright.study.storage.store import Store
 from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.ensemble import EnsembleSpec
@@ -118,7 +118,7 @@ class Study(Generic[D]):
         self._capabilities = capabilities_of(self.evaluator)
         self._problem = Problem(
             space, self.objectives, self.limits,
-            knowledge or self._capabilities.knowledge or OnlyTheSpace(),
+            knowledge or self._capabilities.knowledge or DefaultKnowledge(),
             self._capabilities.fidelities, self._supernets(),
         )  # fmt: skip
         strategy = strategy or Bayesian()
@@ -126,9 +126,9 @@ class Study(Generic[D]):
         self._algorithm: Algorithm | None = None if self._strategy else as_algorithm(strategy)
         self._listener = self._listen()
         of_task = {"data": task.fingerprint} if task else {}
-        self._identity = Identity(
+        self._identity = RunManifest(
             space.fingerprint, seed, name_of(self._strategy or self._algorithm), self.objectives,
-            self.limits, {**of_task, **self._capabilities.fingerprint, **record.about},
+            self.limits, {**of_task, **self._capabilities.fingerprint, **record.fingerprint},
             dict(record.notes),
         )  # fmt: skip
         self._trials: list[Trial] = []
@@ -160,11 +160,11 @@ class Study(Generic[D]):
         """Where the trial's evaluator left its files; kept for the front, the best and parents."""
         return path_of_trial(self.folder, trial)
 
-    def kept_folder(self, trial: int) -> Folder:
+    def trial_files(self, trial: int) -> Folder:
         """The same, for reading back: a run folder may come from a stranger."""
         return trial_folder(self.folder, trial)
 
-    def over(
+    def is_budget_used(
         self,
         *,
         trials: int | None = None,
@@ -182,7 +182,7 @@ class Study(Generic[D]):
         until: str | Limit | Sequence[str | Limit] = (),
         verbose: Verbose = "auto",
         callbacks: Callback | Sequence[Callback] | None = (),
-        since: float | None = None,
+        started_at: float | None = None,
     ) -> Study[D]:
         """Goes on until the budget, counted over all runs of the folder, is used; returns itself.
 
@@ -198,13 +198,13 @@ class Study(Generic[D]):
         """
         budget = self._budget(trials, seconds, until)
         self.interrupted = False
-        with listening(callbacks, verbose) as notify:
+        with open_callbacks(callbacks, verbose) as notify:
             if not self._used_up(budget):
-                self._run(budget, time.monotonic() if since is None else since, notify)
+                self._run(budget, time.monotonic() if started_at is None else started_at, notify)
         return self
 
     def _run(self, budget: Budget, begun: float, notify: Callback) -> None:
-        with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
+        with FolderLock(self.folder), Store.open_writable(self.folder, self._identity) as store:
             before = store.seconds
             journal = self._open_journal(store)
             if self._used_up(budget):  # by another process, since this study was made
@@ -219,7 +219,7 @@ class Study(Generic[D]):
                 loop.record_all()
                 self._trials, self._front = journal.ordered(), journal.front
                 self.seconds = loop.used
-            store.spend(self.seconds)
+            store.record_seconds(self.seconds)
 
     def _setup(self) -> SearchSetup:
         return SearchSetup(
@@ -227,8 +227,8 @@ class Study(Generic[D]):
             self.objectives, self.limits, self.time, self.describe,
         )  # fmt: skip
 
-    def add(
-        self, proposal: Proposal, make: Callable[[Path], Metrics],
+    def add_trial(
+        self, proposal: Proposal, evaluate: Callable[[Path], Metrics],
         ensemble: EnsembleSpec | None = None,
     ) -> Trial:  # fmt: skip
         """Records what was made of finished trials, such as an `ensemble`, as a trial of its own.
@@ -240,23 +240,25 @@ class Study(Generic[D]):
         if (proposal.origin == ENSEMBLE) != (ensemble is not None):
             rule = f"given for the origin {ENSEMBLE}, and for no other"
             raise InputError(expected("ensemble", rule, proposal.origin))
-        self.check_kept()
-        with FolderLock(self.folder), Store.write(self.folder, self._identity) as store:
-            silent = Listener(self.strategy, self.space, lambda trial: False)  # no replay for it
+        self.check_log_exists()
+        with FolderLock(self.folder), Store.open_writable(self.folder, self._identity) as store:
+            silent = ReplayableStrategy(
+                self.strategy, self.space, lambda trial: False
+            )  # no replay for it
             journal = Journal(store, silent, self.seed, self.objectives, self.limits)
             folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
-            metrics = make(folder)
+            metrics = evaluate(folder)
             trial_folder(self.folder, int(folder.name)).sync()
-            trial = journal.start(proposal, store.seconds, ensemble)
+            trial = journal.record_start(proposal, store.seconds, ensemble)
             seconds = time.monotonic() - begun
             ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)
-            journal.end(ended, store.seconds)
+            journal.record_end(ended, store.seconds)
             self._trials, self._front = journal.ordered(), journal.front
         return self._trials[-1]
 
-    def check_kept(self) -> None:
+    def check_log_exists(self) -> None:
         """RunError where the log that this study has read or written is gone."""
-        if self._trials and not Store.begun(self.folder):
+        if self._trials and not Store.has_study(self.folder):
             raise deleted(self.folder / DATABASE)
 
     def close(self) -> None:
@@ -275,7 +277,7 @@ class Study(Generic[D]):
 
     def _used_up(self, budget: Budget) -> bool:
         ended = all(trial.status is not Status.RUNNING for trial in self._trials)
-        started = ended and budget.trials_left(counted(self._trials)) == 0
+        started = ended and budget.trials_left(n_budgeted_trials(self._trials)) == 0
         late = budget.too_late(self.seconds, quickest(self._trials))
         return started or late or budget.reached(self._trials)
 
@@ -298,28 +300,28 @@ class Study(Generic[D]):
         folder = (self.folder / SUPERNET).absolute()
 
         def shortlist(method: Any, searcher: MakeStrategy) -> Shortlist:
-            start = next(filter(self.space.holds, self.baselines), None)
+            start = next(filter(self.space.contains, self.baselines), None)
             return make(method, folder, self.seed, searcher, self.objectives, self.limits, start)
 
         return shortlist
 
-    def _listen(self) -> Listener:
+    def _listen(self) -> ReplayableStrategy:
         """A strategy that has heard nothing yet, if the study can make one."""
         strategy = self._strategy
         if self._algorithm:
             strategy = self._algorithm(self._problem)
-        return Listener(cast("Strategy", strategy), self.space, self._is_of_space)
+        return ReplayableStrategy(cast("Strategy", strategy), self.space, self._is_of_space)
 
     def _is_of_space(self, trial: Trial) -> bool:
         """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
         origin = trial.proposal.origin
         if origin in MADE:
             return False
-        return origin != BASELINE or self.space.holds(trial.candidate)
+        return origin != BASELINE or self.space.contains(trial.candidate)
 
     def _open_journal(self, store: Store) -> Journal:
         """Replays the log; an object that knows a part of it already is told the rest."""
-        if self._algorithm and self._listener.events:
+        if self._algorithm and self._listener.n_events:
             self._listener = self._listen()
         journal = Journal(
             store, self._listener, self.seed, self.objectives, self.limits, self._capabilities.keeps
@@ -329,7 +331,7 @@ class Study(Generic[D]):
 
     def _refuse_foreign(self, trials: Sequence[Trial]) -> None:
         """RunError where a log that was changed by others holds what this study cannot have."""
-        check_measured(trials, self.objectives, self.folder)
+        check_objective_values(trials, self.objectives, self.folder)
         for trial in trials:
             if trial.proposal.origin in (BASELINE, *MADE):
                 continue
@@ -337,15 +339,15 @@ class Study(Generic[D]):
                 self.space.check(trial.candidate)
             except (InvalidCandidate, TypeError) as error:
                 raise RunError(
-                    f"trial {trial.id} of {self.folder} is not of its space: {error} {new_run()}"
+                    f"trial {trial.id} of {self.folder} is not of its space: {error} {new_run_hint()}"
                 ) from error
 
     def _load(self) -> None:
         """What earlier runs have found; refuses another study's folder before anything starts."""
-        if not Store.begun(self.folder):
+        if not Store.has_study(self.folder):
             return
-        with Store.read(self.folder) as store:
-            self._identity.refuse_other(store.identity, self.folder)
+        with Store.open_read_only(self.folder) as store:
+            self._identity.check_same_study(store.manifest, self.folder)
             self._trials, self.seconds = store.trials(), store.seconds
         self._refuse_foreign(self._trials)
         self._front = pareto_front(self._trials, self.objectives, self.limits)
@@ -358,6 +360,6 @@ def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None
         raise InputError(expected("a study", "given an evaluator or a task", Phrase(got)))
     if evaluator is not None:
         return evaluator
-    from netwright.evaluators.defaults import evaluator_for  # torch loads with it
+    from netwright.evaluators.default_evaluators import default_evaluator  # torch loads with it
 
-    return evaluator_for(study.space, cast("Task", task), study.objectives, study.limits)
+    return default_evaluator(study.space, cast("Task", task), study.objectives, study.limits)

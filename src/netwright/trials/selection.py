@@ -19,10 +19,10 @@ from netwright.trials.trial import Metrics, Trial
 
 def violation(trial: Trial, limits: Sequence[Limit]) -> float:
     """Return a trial's total constraint violation, relative to the bounds; 0 within all limits."""
-    return broken(trial.metrics, limits)
+    return constraint_violation(trial.metrics, limits)
 
 
-def broken(metrics: Metrics, limits: Sequence[Limit]) -> float:
+def constraint_violation(metrics: Metrics, limits: Sequence[Limit]) -> float:
     """Return the total constraint violation of metrics; infinite if a limited one is missing."""
     total = 0.0
     for limit in limits:

@@ -13,7 +13,7 @@ import pytest
 from netwright.automl.ensembling.out_of_fold import members_of
 from netwright.automl.ensembling.selection import (
     Member,
-    Truth,
+    ScoringTargets,
     choose,
     fit_temperature,
     fit_threshold,
@@ -21,7 +21,7 @@ from netwright.automl.ensembling.selection import (
 )
 from netwright.automl.finished_search import FinishedSearch
 from netwright.files.run_layout import HELD_OUT
-from netwright.pipelines.ensemble_selection import GreedySelection, halves
+from netwright.pipelines.ensemble_selection import GreedySelection, repeated_two_fold
 from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
 from netwright.trials.trial import FAMILY, Proposal, Status, Trial
@@ -44,7 +44,7 @@ def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> N
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 2.0)) for i in range(1, 4)]
     found.append(Member(trial(4), 5, noisy(rng, truth, 9.0)))
-    choice = choose(found, "binary", Truth(truth), "log_loss")
+    choice = choose(found, "binary", ScoringTargets(truth), "log_loss")
     assert len(choice.spec.weight_of) >= 2
     assert sum(choice.spec.weight_of.values()) == pytest.approx(1)
     assert choice.spec.weight_of.get(4, 0) < 0.2
@@ -61,13 +61,16 @@ def test_what_would_make_the_file_too_large_is_left_out(rng: np.random.Generator
         Member(trial(i), 5, p, size) for i, (p, size) in enumerate(zip(said, sizes, strict=True))
     ]
     free = choose(
-        [Member(trial(i), 5, p) for i, p in enumerate(said)], "binary", Truth(truth), "log_loss"
+        [Member(trial(i), 5, p) for i, p in enumerate(said)],
+        "binary",
+        ScoringTargets(truth),
+        "log_loss",
     )
     assert len(free.spec.weight_of) == 5
-    bound = choose(many, "binary", Truth(truth), "log_loss")
+    bound = choose(many, "binary", ScoringTargets(truth), "log_loss")
     assert {3, 4} <= set(bound.spec.weight_of)
     assert sum(sizes[i] for i in bound.spec.weight_of) <= 20_000_000
-    alone = choose(many[2:3], "binary", Truth(truth), "log_loss")
+    alone = choose(many[2:3], "binary", ScoringTargets(truth), "log_loss")
     assert set(alone.spec.weight_of) == {2}  # there has to be one
 
 
@@ -79,9 +82,9 @@ def test_models_of_one_fold_do_not_drive_those_of_all_out_of_a_file_that_is_too_
     for one in said[2:]:
         one[N // 5 :] = np.nan
     free = [Member(trial(i), 5 if i < 2 else 1, said[i]) for i in range(4)]
-    assert len(choose(free, "binary", Truth(truth), "log_loss").spec.weight_of) == 4
+    assert len(choose(free, "binary", ScoringTargets(truth), "log_loss").spec.weight_of) == 4
     large = [replace(one, bytes=15_000_000 if one.folds > 1 else 3_000_000) for one in free]
-    bound = choose(large, "binary", Truth(truth), "log_loss")
+    bound = choose(large, "binary", ScoringTargets(truth), "log_loss")
     assert bound.metrics["folds"] == 5
     assert len({0, 1} & set(bound.spec.weight_of)) == 1
 
@@ -103,10 +106,10 @@ def test_rows_of_one_group_are_on_one_side_where_a_choice_is_proven(
     parts = [rows for rows in seen if len(rows) < N]
     assert parts
     assert all(np.isin(groups, groups[rows]).sum() == len(rows) for rows in parts)
-    pairs = list(halves(N, 2, rng, groups))
+    pairs = list(repeated_two_fold(N, 2, rng, groups))
     assert len(pairs) == 4
     assert all(not set(groups[a]) & set(groups[b]) for a, b in pairs)
-    assert not list(halves(N, 2, rng, np.zeros(N)))  # one group cannot prove anything
+    assert not list(repeated_two_fold(N, 2, rng, np.zeros(N)))  # one group cannot prove anything
 
 
 def test_clearly_better_means_the_same_for_metrics_that_rise() -> None:
@@ -119,13 +122,13 @@ def test_clearly_better_means_the_same_for_metrics_that_rise() -> None:
     better[1_000:] = np.nan
     whole, some = (np.stack([1 - p, p], 1).astype(np.float32) for p in (second, better))
     found = [Member(trial(1), 5, whole), Member(trial(2), 1, some)]
-    assert set(choose(found, "binary", Truth(truth), "accuracy").spec.weight_of) == {1, 2}
+    assert set(choose(found, "binary", ScoringTargets(truth), "accuracy").spec.weight_of) == {1, 2}
 
 
 def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 4.0 - i)) for i in (1, 2, 3)]
-    assert choose(found, "binary", Truth(truth), "auc", steps=1).spec.weight_of == {3: 1.0}
+    assert choose(found, "binary", ScoringTargets(truth), "auc", steps=1).spec.weight_of == {3: 1.0}
 
 
 @pytest.mark.parametrize(("noise", "wins"), [(0.2, {9}), (1.9, {1, 2, 9}), (9.0, {1, 2})])
@@ -137,12 +140,12 @@ def test_a_model_of_one_fold_has_half_a_say_but_where_one_choice_is_clearly_bett
     partial = noisy(rng, truth, noise)
     partial[N // 5 :] = np.nan
     found.append(Member(trial(9, folds=1), 1, partial))
-    choice = choose(found, "binary", Truth(truth), "log_loss")
+    choice = choose(found, "binary", ScoringTargets(truth), "log_loss")
     assert set(choice.spec.weight_of) == wins
     assert sum(choice.spec.weight_of.values()) == pytest.approx(1)
     if wins == {1, 2, 9}:
         assert choice.spec.weight_of[9] <= 0.5
-        alone = choose(found[:2], "binary", Truth(truth), "log_loss").metrics["log_loss"]
+        alone = choose(found[:2], "binary", ScoringTargets(truth), "log_loss").metrics["log_loss"]
         assert choice.metrics["log_loss"] == pytest.approx(alone, rel=0.1)  # of all rows
         assert choice.metrics["folds"] == 5
 
@@ -184,22 +187,26 @@ def test_the_temperature_of_sure_and_of_honest_probabilities(rng: np.random.Gene
     truth = (rng.random(4000) < p).astype(int)
     honest = np.stack([1 - p, p], 1).astype(np.float32)
     sure = honest**3 / (honest**3).sum(1, keepdims=True)
-    assert fit_temperature(honest, Truth(truth)) == pytest.approx(1, abs=0.06)
-    assert fit_temperature(sure, Truth(truth)) == pytest.approx(3, rel=0.1)
-    assert fit_temperature(sure[:100], Truth(truth[:100])) == 1  # too few to tell
+    assert fit_temperature(honest, ScoringTargets(truth)) == pytest.approx(1, abs=0.06)
+    assert fit_temperature(sure, ScoringTargets(truth)) == pytest.approx(3, rel=0.1)
+    assert fit_temperature(sure[:100], ScoringTargets(truth[:100])) == 1  # too few to tell
 
 
 def test_the_threshold_follows_the_metric(rng: np.random.Generator) -> None:
     p = rng.beta(1, 6, size=3000)  # a rare class
     truth = (rng.random(3000) < p).astype(int)
     second = p.astype(np.float32)
-    found = fit_threshold(second, Truth(truth), "balanced_accuracy")
+    found = fit_threshold(second, ScoringTargets(truth), "balanced_accuracy")
     assert found == pytest.approx(truth.mean(), abs=0.06)  # where both classes weigh alike
     both = np.stack([1 - second, second], 1)
     low, plain = (score("binary", truth, both, t)["balanced_accuracy"] for t in (found, 0.5))
     assert low > plain + 0.1
-    assert fit_threshold(second, Truth(truth), "accuracy") == pytest.approx(0.5, abs=0.08)
-    assert fit_threshold(second[:100], Truth(truth[:100]), "f1") == 0.5  # too few rows to tell
-    choice = choose([Member(trial(1), 5, both)], "binary", Truth(truth), "balanced_accuracy")
+    assert fit_threshold(second, ScoringTargets(truth), "accuracy") == pytest.approx(0.5, abs=0.08)
+    assert (
+        fit_threshold(second[:100], ScoringTargets(truth[:100]), "f1") == 0.5
+    )  # too few rows to tell
+    choice = choose(
+        [Member(trial(1), 5, both)], "binary", ScoringTargets(truth), "balanced_accuracy"
+    )
     assert choice.spec.threshold == found
     assert choice.metrics["balanced_accuracy"] == low

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl.effort import Effort
 from netwright.automl.ensembling.models import model_of
 from netwright.automl.ensembling.refits import fit_again
 from netwright.automl.ensembling.selection import ProposedEnsemble
@@ -19,12 +18,13 @@ from netwright.automl.export.delivery import deliver
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
-from netwright.automl.saved_run import reopen
+from netwright.automl.saved_run import load_run
+from netwright.automl.search_budget import SearchBudget
 from netwright.catalog import DEFAULT_STRATEGY
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
-from netwright.pipelines.weighted_ensemble import has_weights
+from netwright.pipelines.weighted_ensemble import has_fitted_model
 from netwright.study.workers.executors import InProcess
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Trial
@@ -41,7 +41,9 @@ def steps_and_a_line() -> Task:
 def search(found: Task, run: Path, trials: int, **options: Any) -> Any:
     few = {"families": ["extra_trees", "linear"]} | options
     method = Method(few.pop("strategy", DEFAULT_STRATEGY), few.pop("families"))
-    return fit(found, Goal(), Effort(trials=trials), method, run=run, executor=InProcess(), **few)
+    return fit(
+        found, Goal(), SearchBudget(trials=trials), method, run=run, executor=InProcess(), **few
+    )
 
 
 def ensembles(trials: Sequence[Trial], **fields: Any) -> list[Trial]:
@@ -61,16 +63,16 @@ def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
         of = trials[one.proposal.parents[0]]
         assert one.metrics["rmse"] == of.metrics["rmse"]  # what is known of a fold's models
         folds, single = model_of(outcome.search, of), model_of(outcome.search, one)
-        many = [part.model.trees for part in folds.parts]  # type: ignore[union-attr]
+        many = [part.model.trees for part in folds.members]  # type: ignore[union-attr]
         assert single.model.trees <= round(float(np.mean(many)))  # type: ignore[union-attr]
         file = load(outcome.run / "trials" / str(one.id) / "model.onnx")
-        values = file.scores(found.features)
+        values = file.predict_scores(found.features)
         assert np.allclose(values, single.predict(found.features), rtol=1e-5, atol=1e-5)
         if of.family == "extra_trees":  # each tree knows all rows by heart
             assert np.allclose(values, found.target, atol=1e-3)
-            part = folds.parts[0].predict(found.features)  # type: ignore[union-attr]
+            part = folds.members[0].predict(found.features)  # type: ignore[union-attr]
             assert np.abs(part - found.target).max() > 0.3
-    said = {row.trial: row.what for row in reopen(outcome.run).rows()}
+    said = {row.trial: row.what for row in load_run(outcome.run).rows()}
     assert said[again[0].id] == f"refit of {again[0].proposal.parents[0]}"
 
 
@@ -101,7 +103,7 @@ def test_averages_are_offered_of_one_model_for_each_member(tmp_path: Path) -> No
             [w * p.predict(found.features) for w, p in zip(shares, parts, strict=True)], axis=0
         )
         file = load(outcome.run / "trials" / str(one.id) / "model.onnx")
-        assert np.allclose(file.scores(found.features), mean, rtol=1e-4, atol=1e-4)
+        assert np.allclose(file.predict_scores(found.features), mean, rtol=1e-4, atol=1e-4)
         of = {trials[n].proposal.parents[0] for n in one.proposal.parents}
         same = next(t for t in trials.values() if set(t.proposal.parents) - singles == of)
         assert one.metrics["rmse"] == same.metrics["rmse"]
@@ -167,7 +169,7 @@ def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path
     for one in ensembles(
         again.study.trials, refit=True
     ):  # a study that goes on keeps what was fitted
-        assert has_weights(more.trial_folder(one.id))
+        assert has_fitted_model(more.trial_folder(one.id))
 
 
 @pytest.mark.parametrize("classes", [2, 3])

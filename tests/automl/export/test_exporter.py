@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl.effort import Effort
 from netwright.automl.export import exporter
-from netwright.automl.export.delivery import Outcome
+from netwright.automl.export.delivery import FitResult
 from netwright.automl.export.exporter import best_of, front_of
 from netwright.automl.finished_search import FinishedSearch
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
-from netwright.automl.saved_run import check_folds, delivered
-from netwright.data.assemble import task
+from netwright.automl.saved_run import check_folds, read_delivery_record
+from netwright.automl.search_budget import SearchBudget
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.deploy.model import load
 from netwright.errors import RunError
@@ -42,9 +42,9 @@ def line() -> Task:
     return task(x, y, kind="regression", name="line")
 
 
-def search(found: Task, run: Path, trials: int) -> Outcome:
+def search(found: Task, run: Path, trials: int) -> FitResult:
     method = Method(families=FAMILIES)
-    return fit(found, Goal(), Effort(trials=trials), method, run=run, executor=InProcess())
+    return fit(found, Goal(), SearchBudget(trials=trials), method, run=run, executor=InProcess())
 
 
 def failing(call: Callable[..., Any], from_: int, error: BaseException) -> Callable[..., Any]:
@@ -66,14 +66,14 @@ def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
 ) -> None:
     first = search(line, tmp_path / "run", 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "export", failing(exporter.export, 1, KeyboardInterrupt()))
+        patch.setattr(exporter, "export", failing(exporter.export_onnx, 1, KeyboardInterrupt()))
         patch.setattr(exporter, "fit_again", lambda *_: [])
         with pytest.raises(KeyboardInterrupt):
             search(line, tmp_path / "run", 6)
     again = search(line, tmp_path / "run", 6)
-    assert again.already
+    assert again.already_finished
     assert again.best.metrics["rmse"] < first.best.metrics["rmse"]  # of the longer search
-    noted = delivered(tmp_path / "run")
+    noted = read_delivery_record(tmp_path / "run")
     assert noted is not None
     assert noted.trial == again.best.id
 
@@ -90,12 +90,12 @@ def test_what_happens_after_the_best_does_not_cost_it(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "fit_again", lambda *_: [])
-        patch.setattr(exporter, "export", failing(exporter.export, 2, error))
+        patch.setattr(exporter, "export", failing(exporter.export_onnx, 2, error))
         outcome = search(line, tmp_path / "run", 4)
     assert len(outcome.front) == 1
     assert any(sentence in said for said in outcome.left_out)
     whole = load(tmp_path / "run" / "model.onnx")
-    assert np.isfinite(whole.scores(line.features)).all()
+    assert np.isfinite(whole.predict_scores(line.features)).all()
     again = search(line, tmp_path / "run", 4)
     assert again.best == outcome.best
     assert len(again.front) > 1
@@ -112,10 +112,12 @@ def test_ctrl_c_while_trees_are_fitted_again_costs_these(line: Task, tmp_path: P
 def test_a_disk_that_is_full_from_the_beginning_is_said(line: Task, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "fit_again", lambda *_: [])
-        patch.setattr(exporter, "export", failing(exporter.export, 1, OSError(28, "No space left")))
+        patch.setattr(
+            exporter, "export", failing(exporter.export_onnx, 1, OSError(28, "No space left"))
+        )
         with pytest.raises(OSError, match="No space left"):
             search(line, tmp_path / "run", 2)
-    assert search(line, tmp_path / "run", 2).already  # and no trial is lost
+    assert search(line, tmp_path / "run", 2).already_finished  # and no trial is lost
 
 
 def row(trial: int, **metrics: float) -> Row:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from netwright.automl.ensembling.selection import ProposedEnsemble
-from netwright.automl.export.ensembles import Ensembles
+from netwright.automl.export.ensembles import EnsemblesToExport
 from netwright.automl.export.plan import (
-    Export,
+    ExportProgress,
+    ExportStep,
     FewMembers,
-    Progress,
-    Refit,
-    Step,
-    Stop,
+    NoTimeLeft,
+    PlanStep,
+    RefitStep,
     key_of,
     next_step,
 )
@@ -51,7 +51,7 @@ def proposed(weights: dict[int, float]) -> ProposedEnsemble:
 
 
 BOTH = proposed({1: 0.6, 2: 0.4})
-ENSEMBLES = Ensembles((BOTH,), TRIALS[:2], None, {1: 8_000_000, 2: 100_000})
+ENSEMBLES = EnsemblesToExport((BOTH,), TRIALS[:2], None, {1: 8_000_000, 2: 100_000})
 
 
 def made(search: FinishedSearch, spec: EnsembleSpec) -> FinishedSearch:
@@ -64,19 +64,22 @@ def made(search: FinishedSearch, spec: EnsembleSpec) -> FinishedSearch:
 
 
 def carried_out(
-    search: FinishedSearch, ensembles: Ensembles | None, progress: Progress, seconds: float = LONG
-) -> list[Step]:
+    search: FinishedSearch,
+    ensembles: EnsemblesToExport | None,
+    progress: ExportProgress,
+    seconds: float = LONG,
+) -> list[PlanStep]:
     """All steps, each of which succeeds at once; refits become trials."""
-    steps: list[Step] = []
+    steps: list[PlanStep] = []
     while (step := next_step(search, ensembles, progress, seconds)) and len(steps) < 50:
         steps.append(step)
-        if isinstance(step, Stop):
+        if isinstance(step, NoTimeLeft):
             break
-        if isinstance(step, Refit):
+        if isinstance(step, RefitStep):
             progress = replace(progress, refits=progress.refits | {step.round})
             for number in step.trials:
                 spec = EnsembleSpec.of({number: 1.0}, refit=True)
-                if not search.made(spec):
+                if not search.find_ensemble_trial(spec):
                     search = made(search, spec)
                     tried = progress.attempted | {spec, search.trials[-1].id}
                     progress = replace(progress, attempted=tried)
@@ -91,14 +94,14 @@ def carried_out(
     return steps
 
 
-def keys(steps: list[Step]) -> list[Any]:
-    return [key_of(step.item) for step in steps if isinstance(step, Export)]
+def keys(steps: list[PlanStep]) -> list[Any]:
+    return [key_of(step.item) for step in steps if isinstance(step, ExportStep)]
 
 
 def test_the_best_average_has_its_refits_and_comes_first() -> None:
-    first, best, *_ = carried_out(search_of(), ENSEMBLES, Progress())
-    assert first == Refit("best", (1, 2), ENSEMBLES.export_seconds)
-    assert isinstance(best, Export)
+    first, best, *_ = carried_out(search_of(), ENSEMBLES, ExportProgress())
+    assert first == RefitStep("best", (1, 2), ENSEMBLES.export_seconds)
+    assert isinstance(best, ExportStep)
     spec = key_of(best.item)
     assert isinstance(spec, EnsembleSpec)
     assert set(spec.trials) == {1, 2, 4, 5}  # the refits are trials 4 and 5
@@ -107,84 +110,88 @@ def test_the_best_average_has_its_refits_and_comes_first() -> None:
 
 
 def test_every_item_is_exported_once_and_then_there_is_nothing_to_do() -> None:
-    steps = carried_out(search_of(), ENSEMBLES, Progress())
+    steps = carried_out(search_of(), ENSEMBLES, ExportProgress())
     exported = keys(steps)
     assert len(set(exported)) == len(exported)
     assert {1, 2} <= set(exported)  # single candidates
-    assert [step.round for step in steps if isinstance(step, Refit)] == ["best", "singles"]
-    assert not [step for step in steps if isinstance(step, Stop)]
+    assert [step.round for step in steps if isinstance(step, RefitStep)] == ["best", "singles"]
+    assert not [step for step in steps if isinstance(step, NoTimeLeft)]
 
 
 def test_a_user_who_has_stopped_the_search_waits_for_no_refit() -> None:
-    steps = carried_out(search_of(interrupted=True), ENSEMBLES, Progress())
-    assert not [step for step in steps if isinstance(step, Refit)]
+    steps = carried_out(search_of(interrupted=True), ENSEMBLES, ExportProgress())
+    assert not [step for step in steps if isinstance(step, RefitStep)]
     assert keys(steps)[0] == BOTH.spec
 
 
 def test_where_time_is_short_the_best_single_model_that_fits_is_written() -> None:
-    assert keys(carried_out(search_of(interrupted=True), ENSEMBLES, Progress(), 2.0))[0] == 2
+    assert keys(carried_out(search_of(interrupted=True), ENSEMBLES, ExportProgress(), 2.0))[0] == 2
     small = replace(ENSEMBLES, bytes={1: 2_000_000, 2: 2_000_000})
-    assert keys(carried_out(search_of(interrupted=True), small, Progress(), 1.6))[0] == 1
-    assert keys(carried_out(search_of(interrupted=True), small, Progress(), 0.1))[0] == 1
+    assert keys(carried_out(search_of(interrupted=True), small, ExportProgress(), 1.6))[0] == 1
+    assert keys(carried_out(search_of(interrupted=True), small, ExportProgress(), 0.1))[0] == 1
 
 
 def test_what_cannot_be_exported_makes_way_for_the_next() -> None:
     tried: frozenset[Any] = frozenset({BOTH.spec})
-    step = next_step(search_of(interrupted=True), ENSEMBLES, Progress(attempted=tried), LONG)
-    assert step == Export(TRIALS[0], "best")
+    step = next_step(search_of(interrupted=True), ENSEMBLES, ExportProgress(attempted=tried), LONG)
+    assert step == ExportStep(TRIALS[0], "best")
     tried |= {1, 2}
-    step = next_step(search_of(interrupted=True), ENSEMBLES, Progress(attempted=tried), LONG)
-    assert isinstance(step, Export)
+    step = next_step(search_of(interrupted=True), ENSEMBLES, ExportProgress(attempted=tried), LONG)
+    assert isinstance(step, ExportStep)
     assert key_of(step.item) == EnsembleSpec.of({1: 1.0}, first_fold=True)
 
 
 def test_after_the_best_there_is_an_end_where_the_time_is_up() -> None:
-    late = Progress(
+    late = ExportProgress(
         chosen=1, attempted=frozenset({1}), best_seconds=4.0, refits=frozenset({"singles"})
     )
-    assert isinstance(next_step(search_of(), ENSEMBLES, late, 1.1), Export)  # a quarter of the best
-    assert next_step(search_of(), ENSEMBLES, late, 0.9) == Stop()
-    assert next_step(search_of(), ENSEMBLES, replace(late, resumed=TRIALS[0]), 0.0) != Stop()
-    assert next_step(search_of(), ENSEMBLES, replace(late, stopped=True), LONG) == Stop()
+    assert isinstance(
+        next_step(search_of(), ENSEMBLES, late, 1.1), ExportStep
+    )  # a quarter of the best
+    assert next_step(search_of(), ENSEMBLES, late, 0.9) == NoTimeLeft()
+    assert next_step(search_of(), ENSEMBLES, replace(late, resumed=TRIALS[0]), 0.0) != NoTimeLeft()
+    assert next_step(search_of(), ENSEMBLES, replace(late, stopped=True), LONG) == NoTimeLeft()
 
 
 def test_the_next_export_may_take_as_long_as_those_before() -> None:
-    progress = Progress(best_seconds=8.0, seconds={"faster": (1.0, 0.2, 3.0)})
-    assert Progress(best_seconds=8.0).expected_seconds("faster") == 2.0
+    progress = ExportProgress(best_seconds=8.0, seconds={"faster": (1.0, 0.2, 3.0)})
+    assert ExportProgress(best_seconds=8.0).expected_seconds("faster") == 2.0
     assert progress.expected_seconds("faster") == 3.0
     assert progress.expected_seconds("rest") == 8.0
 
 
 def test_what_was_delivered_is_delivered_again_and_the_front_completed() -> None:
     search = made(search_of(), BOTH.spec)
-    progress = Progress(resumed=search.trials[-1])
+    progress = ExportProgress(resumed=search.trials[-1])
     steps = carried_out(search, ENSEMBLES, progress, seconds=0.0)
-    assert steps[0] == Export(search.trials[-1], "best")
-    assert isinstance(steps[1], Refit)
-    assert not [step for step in steps if isinstance(step, Stop)]
+    assert steps[0] == ExportStep(search.trials[-1], "best")
+    assert isinstance(steps[1], RefitStep)
+    assert not [step for step in steps if isinstance(step, NoTimeLeft)]
 
 
 def test_some_members_of_a_network_are_offered_where_it_has_more() -> None:
     ensembles = replace(ENSEMBLES, n_members={2: 8})
     items = [
         one.item
-        for one in carried_out(search_of(), ensembles, Progress())
-        if isinstance(one, Export)
+        for one in carried_out(search_of(), ensembles, ExportProgress())
+        if isinstance(one, ExportStep)
     ]
     assert [one for one in items if isinstance(one, FewMembers)] == [
         FewMembers(2, 2),
         FewMembers(2, 1),
     ]
     few = [
-        one for one in carried_out(search_of(), ENSEMBLES, Progress()) if isinstance(one, Export)
+        one
+        for one in carried_out(search_of(), ENSEMBLES, ExportProgress())
+        if isinstance(one, ExportStep)
     ]
     assert not [one for one in few if isinstance(one.item, FewMembers)]
 
 
 def test_without_folds_the_front_is_exported_and_where_it_is_broken_what_is_behind() -> None:
     search = search_of(None, with_model=frozenset({1, 2, 3}))
-    assert keys(carried_out(search, None, Progress())) == [1]  # it dominates the others
-    step = next_step(search, None, Progress(attempted=frozenset({1})), LONG)
-    assert step == Export(TRIALS[1], "best")
+    assert keys(carried_out(search, None, ExportProgress())) == [1]  # it dominates the others
+    step = next_step(search, None, ExportProgress(attempted=frozenset({1})), LONG)
+    assert step == ExportStep(TRIALS[1], "best")
     nothing: frozenset[Any] = frozenset({1, 2, 3})
-    assert next_step(search, None, Progress(attempted=nothing), LONG) is None
+    assert next_step(search, None, ExportProgress(attempted=nothing), LONG) is None

@@ -6,29 +6,34 @@ from dataclasses import replace
 
 import pytest
 
-from netwright.automl.portfolio import completed, portfolio
+from netwright.automl.portfolio import complete_candidate, portfolio
 from netwright.automl.spaces import space_for
-from netwright.automl.tabular.default_configs import HAND_MADE, table_wishes
-from netwright.automl.tabular.families import NETWORKS, check_families, families, known_families
-from netwright.automl.task_metadata import Brief
+from netwright.automl.tabular.default_configs import DEFAULT_CONFIGS, table_configs
+from netwright.automl.tabular.families import (
+    NETWORK_FAMILIES,
+    check_families,
+    family_pipelines,
+    installed_families,
+)
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.errors import InputError
 from netwright.report.describe import summary
 from netwright.trials.trial import FAMILY
 
 BRIEFS = [
-    Brief("binary", 500, columns=9, categorical=3, classes=2, folds=8),
-    Brief("multiclass", 20_000, columns=9, classes=7, folds=1),
-    Brief("regression", 5_000, columns=9, categorical=1, logs=True, folds=5),
+    TaskMetadata("binary", 500, columns=9, categorical=3, classes=2, folds=8),
+    TaskMetadata("multiclass", 20_000, columns=9, classes=7, folds=1),
+    TaskMetadata("regression", 5_000, columns=9, categorical=1, logs=True, folds=5),
 ]
 
 
 @pytest.mark.parametrize("brief", BRIEFS, ids=lambda brief: brief.kind)
-def test_every_recipe_is_in_the_space_as_it_is_written(brief: Brief) -> None:
+def test_every_recipe_is_in_the_space_as_it_is_written(brief: TaskMetadata) -> None:
     space = space_for(brief)
-    for name, recipes in HAND_MADE.items():
-        for recipe in recipes if name in known_families() else ():
+    for name, recipes in DEFAULT_CONFIGS.items():
+        for recipe in recipes if name in installed_families() else ():
             alone = space_for(replace(brief, families=(name,)))
-            candidate = completed(alone, recipe)
+            candidate = complete_candidate(alone, recipe)
             known = {p: v for p, v in recipe.items() if brief.categorical or "encode" not in p}
             assert {path: candidate.values.get(path) for path in known} == known
             alone.check(candidate)
@@ -37,51 +42,54 @@ def test_every_recipe_is_in_the_space_as_it_is_written(brief: Brief) -> None:
     for candidate in candidates:
         space.check(candidate)
     tried = {candidate.values[FAMILY] for candidate in candidates}
-    assert tried == set(known_families())
+    assert tried == set(installed_families())
 
 
 def test_the_first_candidates_are_those_that_were_measured() -> None:
     """A table like those of the development tables: nothing of what was chosen is lost."""
-    brief = Brief("binary", 3_000, columns=10, categorical=4, classes=2, folds=5)
-    candidates, wishes = portfolio(space_for(brief), brief), table_wishes(brief)
+    brief = TaskMetadata("binary", 3_000, columns=10, categorical=4, classes=2, folds=5)
+    candidates, wishes = portfolio(space_for(brief), brief), table_configs(brief)
     families = [wish[FAMILY] for wish in wishes]
     cheapest = wishes.index(next(wish for wish in wishes if wish[FAMILY] == "linear"))
     ordered = [wishes[cheapest], *wishes[:cheapest], *wishes[cheapest + 1 :]]
     assert sorted(map(str, families)) == sorted(str(one.values[FAMILY]) for one in candidates)
     for candidate, wish in zip(candidates, ordered, strict=True):
         assert {path: candidate.values.get(path) for path in wish} == dict(wish)
-    without = table_wishes(brief, "credit_g")
+    without = table_configs(brief, "credit_g")
     assert without != wishes
-    assert table_wishes(brief, "no such table") == wishes
+    assert table_configs(brief, "no such table") == wishes
 
 
-@pytest.mark.parametrize("name", known_families())
+@pytest.mark.parametrize("name", installed_families())
 def test_a_family_can_be_searched_alone(name: str) -> None:
-    brief = Brief("binary", 500, columns=9, categorical=3, classes=2, folds=8, families=(name,))
+    brief = TaskMetadata(
+        "binary", 500, columns=9, categorical=3, classes=2, folds=8, families=(name,)
+    )
     space = space_for(brief)
     candidates = portfolio(space, brief)
     assert candidates
-    for candidate, wish in zip(candidates, table_wishes(brief), strict=True):
+    for candidate, wish in zip(candidates, table_configs(brief), strict=True):
         assert {path: candidate.values.get(path) for path in wish} == dict(wish)
         assert summary(space.fill(candidate))
 
 
 def test_names_are_checked_and_kept_in_order() -> None:
     assert check_families(("tabm", "lightgbm")) == ("lightgbm", "tabm")
-    assert set(NETWORKS) <= set(check_families(()))
+    assert set(NETWORK_FAMILIES) <= set(check_families(()))
     with pytest.raises(InputError, match="families must be known ones, got 'lightbgm'"):
         check_families(("lightbgm",))
 
 
 def test_a_target_that_is_positive_and_skewed_may_be_learnt_as_logarithms() -> None:
     with_logs, without = (
-        families(Brief("regression", 500, columns=3, logs=logs)) for logs in (True, False)
+        family_pipelines(TaskMetadata("regression", 500, columns=3, logs=logs))
+        for logs in (True, False)
     )
     assert without["linear"].target == "plain" != with_logs["linear"].target
 
 
 def test_a_brief_comes_back_as_itself() -> None:
     for brief in BRIEFS:
-        assert Brief.from_json(brief.json()) == brief
+        assert TaskMetadata.from_json(brief.json()) == brief
     old = '{"kind": "binary", "rows": 5, "image": null}'
-    assert Brief.from_json(old) == Brief("binary", 5)
+    assert TaskMetadata.from_json(old) == TaskMetadata("binary", 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netwright.automl.tabular.schedule import schedule
+from netwright.automl.tabular.portfolio_then_halving import portfolio_then_halving
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float
@@ -29,8 +29,8 @@ def test_the_portfolio_comes_first_and_the_better_half_goes_on(space: Space[floa
     def measure(candidate: Candidate) -> Metrics:
         return {"loss": float(candidate.values[""])}  # type: ignore[arg-type]
 
-    strategy = schedule(RandomSearch(), first, folds=5)(problem)
-    events = simulate(strategy, measure, trials=12)
+    strategy = portfolio_then_halving(RandomSearch(), first, folds=5)(problem)
+    events = simulate(strategy, measure, n_trials=12)
     trials = list({one.id: one for one in events}.values())
     low = [one.candidate for one in trials if one.proposal.fidelity < 1]
     full = [one.candidate for one in trials if one.proposal.fidelity == 1]
@@ -43,6 +43,6 @@ def test_the_portfolio_comes_first_and_the_better_half_goes_on(space: Space[floa
 
 def test_a_strategy_with_fidelities_of_its_own_keeps_them() -> None:
     own = ASHA(RegularizedEvolution(), eta=3)
-    found = schedule(own, [], folds=5)
+    found = portfolio_then_halving(own, [], folds=5)
     assert isinstance(found, ASHA)
-    assert (found.eta, found.promote) == (3, 0.0)
+    assert (found.eta, found.promotion_rate) == (3, 0.0)

@@ -109,7 +109,7 @@ def test_epochs_are_fidelities_and_trainings_repetitions(file: Path) -> None:
     assert table.look_up(straight, 4 / 108)["train_seconds"] == 240
     seen = {round(one.look_up(straight, 1, seed)["accuracy"], 6) for seed in range(6)}
     assert seen == {0.9, 0.92}
-    assert sorted(table.column("accuracy")) == pytest.approx([0.80, 0.91])
+    assert sorted(table.mean_metric("accuracy")) == pytest.approx([0.80, 0.91])
     assert "energy" not in table.metrics
 
 
@@ -126,7 +126,7 @@ def test_the_space_has_the_legal_cells_of_the_files_size(file: Path) -> None:
     cells = list(space)
     assert space.size == 2 * 3 * 4 * 3 * 7
     assert all(is_legal(one.values) for one in cells)
-    assert not space.holds(four((), "conv1x1", ("1",), "conv3x3", ("2",)))
+    assert not space.contains(four((), "conv1x1", ("1",), "conv3x3", ("2",)))
     ten = {f"cell.{j}": tuple(map(str, range(j))) for j in (1, 2, 3, 4)}
     assert not is_legal(ten | {"cell.out": ("4",)} | {"cell.5": ()})
     module = build(space.fill(cells[-1]), (3, 8, 8), outputs=10)
@@ -168,9 +168,9 @@ def ec_nas() -> TableBenchmark:
 @real
 def test_the_legal_cells_of_four_vertices_are_those_of_ec_nas(ec_nas: TableBenchmark) -> None:
     found = {tuple(ec_nas.look_up(candidate).items()) for candidate in ec_nas.space}
-    assert len(found) == len(ec_nas.column("accuracy")) == 91
-    assert ec_nas.column("accuracy").mean() == pytest.approx(0.8995, abs=1e-4)
-    assert ec_nas.column("energy").mean() == pytest.approx(0.412, abs=1e-3)
+    assert len(found) == len(ec_nas.mean_metric("accuracy")) == 91
+    assert ec_nas.mean_metric("accuracy").mean() == pytest.approx(0.8995, abs=1e-4)
+    assert ec_nas.mean_metric("energy").mean() == pytest.approx(0.412, abs=1e-3)
     assert sorted(ec_nas.fidelities) == pytest.approx([4 / 108, 12 / 108, 36 / 108, 1])
     assert set(ec_nas.metrics) == {
         "accuracy", "test_accuracy", "parameters", "train_seconds", "energy",
@@ -191,7 +191,7 @@ def test_every_training_of_ec_nas_is_found_under_its_cell(ec_nas: TableBenchmark
 @real
 def test_cells_of_five_vertices_are_found_in_any_order() -> None:
     table = nas_bench_101_table(PLACE / "ecnas_5v_4epochs.tfrecord")
-    assert len(table.column("accuracy")) == 2532
+    assert len(table.mean_metric("accuracy")) == 2532
     rng = np.random.default_rng(0)
     accuracies = [table.look_up(table.space.sample(rng))["accuracy"] for _ in range(200)]
     assert 0.3 < np.mean(accuracies) < 0.6

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
@@ -16,8 +16,11 @@ from netwright.trials.trial import Job, Proposal
 
 SPACE = Space({"a": OneOf("x", "y"), "b": OneOf(1, 2)})
 FIDELITIES = {
-    0.5: {"accuracy": Measured.of("short", scale=0.01)},
-    1.0: {"accuracy": Measured.of("one", "two", scale=0.01), "latency": Measured.of("ms")},
+    0.5: {"accuracy": MetricColumns.of("short", scale=0.01)},
+    1.0: {
+        "accuracy": MetricColumns.of("one", "two", scale=0.01),
+        "latency": MetricColumns.of("ms"),
+    },
 }
 
 
@@ -34,7 +37,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def benchmark(file: Path, **options: object) -> TableBenchmark:
-    decisions = {"a": Decided("op", ("x", "y")), "b": Decided("b")}
+    decisions = {"a": DecisionColumn("op", ("x", "y")), "b": DecisionColumn("b")}
     return TableBenchmark(SPACE, file, decisions, FIDELITIES, filter={"set": "s"}, **options)  # type: ignore[arg-type]
 
 
@@ -47,8 +50,8 @@ def test_candidates_are_looked_up(table: Path) -> None:
     assert evaluator.metrics == ("accuracy", "latency")
     assert evaluator(job("x", 1)) == {"accuracy": pytest.approx(0.52), "latency": 1.0}
     assert evaluator(job("x", 2)) == {"accuracy": pytest.approx(0.60), "latency": 2.0}
-    assert evaluator.column("accuracy") == pytest.approx([0.52, 0.6, 0.71])
-    short = evaluator.column("accuracy", 0.5)  # the third has none
+    assert evaluator.mean_metric("accuracy") == pytest.approx([0.52, 0.6, 0.71])
+    short = evaluator.mean_metric("accuracy", 0.5)  # the third has none
     assert short == pytest.approx([0.1, 0.2, np.nan], nan_ok=True)
 
 
@@ -61,10 +64,10 @@ def test_one_repetition_is_that_of_the_seed(table: Path) -> None:
 
 def test_averaged_is_the_same_table_without_the_noise(table: Path) -> None:
     noisy = benchmark(table, repetition="one")
-    found = {noisy.averaged()(job("x", 1, seed=seed))["accuracy"] for seed in range(8)}
+    found = {noisy.with_mean_repetitions()(job("x", 1, seed=seed))["accuracy"] for seed in range(8)}
     assert [*found] == [pytest.approx(0.52)]
     mean = benchmark(table)
-    assert mean.averaged() is mean
+    assert mean.with_mean_repetitions() is mean
 
 
 def test_a_fidelity_is_the_nearest_below(table: Path) -> None:
@@ -93,7 +96,7 @@ def test_many_candidates_may_share_a_row_of_a_file_with_its_own_reader(tmp_path:
     path = tmp_path / "table.txt"
     path.write_text("name;score\ny;0.5\n")
     evaluator = TableBenchmark(
-        SPACE, path, {"letter": Decided("name")}, {1.0: {"accuracy": Measured.of("score")}},
+        SPACE, path, {"letter": DecisionColumn("name")}, {1.0: {"accuracy": MetricColumns.of("score")}},
         identify=either, reader=semicolons,
     )  # fmt: skip
     assert evaluator(job("y", 1)) == evaluator(job("y", 2)) == {"accuracy": 0.5}
@@ -115,33 +118,36 @@ def test_it_is_read_when_used_and_pickles_without_what_was_read(table: Path) -> 
 
 
 def test_a_wrong_description_is_refused(table: Path) -> None:
-    decisions = {"a": Decided("op", ("x", "y")), "b": Decided("b")}
+    decisions = {"a": DecisionColumn("op", ("x", "y")), "b": DecisionColumn("b")}
     with pytest.raises(InputError, match="fidelities must be such that 1 is one"):
         TableBenchmark(SPACE, table, decisions, {0.5: FIDELITIES[0.5]})
     with pytest.raises(InputError, match="decisions must be a column for each of the space"):
-        TableBenchmark(SPACE, table, {"a": Decided("op")}, FIDELITIES)
+        TableBenchmark(SPACE, table, {"a": DecisionColumn("op")}, FIDELITIES)
     with pytest.raises(InputError, match="repetition must be mean or one, got 'median'"):
         benchmark(table, repetition="median")
     with pytest.raises(InputError, match="a column must be given as a Decided, got 'op'"):
         small(table, decisions={"a": "op", "b": "b"})
     for given, rule in (
         ("one", "a column must be given as a Measured, got 'one'"),
-        (Measured("one"), r"must be a tuple of at least one, got 'one'\. Use Measured\.of"),  # type: ignore[arg-type]
-        (Measured.of(), r"must be a tuple of at least one, got \(\)"),
+        (MetricColumns("one"), r"must be a tuple of at least one, got 'one'\. Use Measured\.of"),  # type: ignore[arg-type]
+        (MetricColumns.of(), r"must be a tuple of at least one, got \(\)"),
     ):
         with pytest.raises(InputError, match=rule):
             small(table, fidelities={1.0: {"accuracy": given}})
-    wrong = {1.0: {"accuracy": Measured.of("onee")}}
+    wrong = {1.0: {"accuracy": MetricColumns.of("onee")}}
     with pytest.raises(InputError, match=r"must have the column 'onee'\. Did you mean 'one'"):
         TableBenchmark(SPACE, table, decisions, wrong)(job("x", 1))
     with pytest.raises(InputError, match=r"metric must be one of table\.csv, got 'acuracy'"):
-        benchmark(table).column("acuracy")
+        benchmark(table).mean_metric("acuracy")
 
 
 def small(file: Path, space: Space[Any] = SPACE, **options: Any) -> TableBenchmark:
     """Columns a, b and metrics as they are."""
-    metrics = {"accuracy": Measured.of("accuracy"), "latency": Measured.of("latency")}
-    given = {"decisions": {"a": Decided("a"), "b": Decided("b")}, "fidelities": {1.0: metrics}}
+    metrics = {"accuracy": MetricColumns.of("accuracy"), "latency": MetricColumns.of("latency")}
+    given = {
+        "decisions": {"a": DecisionColumn("a"), "b": DecisionColumn("b")},
+        "fidelities": {1.0: metrics},
+    }
     return TableBenchmark(space, file, **given | options)
 
 
@@ -160,19 +166,19 @@ def test_only_what_is_needed_makes_a_candidate_infeasible(tmp_path: Path) -> Non
     evaluator = small(written(tmp_path, "x,1,.5,", "y,1,.6,inf", "y,2,.7,3"))
     for a in "xy":
         candidate = Candidate({"a": a, "b": 1})
-        assert [*evaluator.look_up(candidate, needed=["accuracy"])] == ["accuracy"]
+        assert [*evaluator.look_up(candidate, required=["accuracy"])] == ["accuracy"]
         for needed in (["latency"], None):
             with pytest.raises(InfeasibleCandidate, match="has no latency at fidelity 1"):
-                evaluator.look_up(candidate, needed=needed)
-    assert evaluator.column("latency") == pytest.approx([np.nan, np.nan, 3.0], nan_ok=True)
+                evaluator.look_up(candidate, required=needed)
+    assert evaluator.mean_metric("latency") == pytest.approx([np.nan, np.nan, 3.0], nan_ok=True)
 
 
 def test_codes_outside_are_refused(tmp_path: Path) -> None:
-    decisions = {"a": Decided("a", ("x", "y")), "b": Decided("b")}
+    decisions = {"a": DecisionColumn("a", ("x", "y")), "b": DecisionColumn("b")}
     for code in ("-1", "2", "0.5", "x", ""):
         evaluator = small(written(tmp_path, "0,1,.5,1", f"{code},2,.5,1"), decisions=decisions)
         if not code:  # nobody's row
-            assert evaluator.matched.tolist() == [True, False]
+            assert evaluator.rows_in_space.tolist() == [True, False]
             continue
         with pytest.raises(
             InputError, match=r"column 'a' must be whole numbers from 0 to 1, for 'a'"
@@ -186,7 +192,7 @@ def test_two_rows_of_one_candidate_are_refused(tmp_path: Path) -> None:
         evaluator(job("y", 1))
     foreign = small(written(tmp_path, "x,1,.5,1", "z,1,.5,1", "z,1,.9,1"))
     assert foreign(job("x", 1))["accuracy"] == 0.5  # rows of no candidate may be as they like
-    assert foreign.matched.tolist() == [True, False, False]
+    assert foreign.rows_in_space.tolist() == [True, False, False]
 
 
 def test_a_table_that_no_candidate_matches_is_refused(tmp_path: Path) -> None:
@@ -198,7 +204,7 @@ def test_a_table_that_no_candidate_matches_is_refused(tmp_path: Path) -> None:
         InputError, match=r"among listed values .* where 'b' is decided, got any real"
     ):
         small(tmp_path / "small.csv", Space({"a": OneOf("x"), "b": Float(0, 1)}))
-    more = {"a": Decided("a"), "b": Decided("b"), "bb": Decided("b")}
+    more = {"a": DecisionColumn("a"), "b": DecisionColumn("b"), "bb": DecisionColumn("b")}
     with pytest.raises(
         InputError, match="decisions must be those of the space, no others, got 'bb'"
     ):
@@ -207,7 +213,7 @@ def test_a_table_that_no_candidate_matches_is_refused(tmp_path: Path) -> None:
 
 def test_cells_of_decisions_that_are_not_asked_are_empty(tmp_path: Path) -> None:
     space = Space({"a": OneOf({"x": "plain", "y": (Integer(1, 3),)})})
-    decisions = {"a": Decided("a"), "a.y.0": Decided("b")}
+    decisions = {"a": DecisionColumn("a"), "a.y.0": DecisionColumn("b")}
     evaluator = small(written(tmp_path, "x,,.5,1", "y,2,.6,2"), space, decisions=decisions)
     assert evaluator.look_up(Candidate({"a": "x"}))["accuracy"] == 0.5
     assert evaluator.look_up(Candidate({"a": "y", "a.y.0": 2}))["accuracy"] == 0.6

@@ -20,9 +20,9 @@ from netwright.networks.layers.basic import GlobalPool
 from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.loop import Examples
-from netwright.oneshot.single_path.samplers import Drawn, Sandwich
-from netwright.oneshot.single_path.training import Sampled, SampledSearch
+from netwright.networks.training.loop import LabelledData
+from netwright.oneshot.single_path.samplers import SandwichSampler, StrategySampler
+from netwright.oneshot.single_path.training import SampledPathTraining, SharedWeightsTrainer
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer, OneOf, Repeat
@@ -42,21 +42,21 @@ SPACE = Space({"network": NETWORK})
 GOAL = (Objective("accuracy", "max"),)
 
 
-def digits(first: int, last: int) -> Examples:
+def digits(first: int, last: int) -> LabelledData:
     found = load_digits()
     images = torch.tensor(found.images[first:last], dtype=torch.float32)[:, None] / 16
-    return Examples(images, torch.tensor(found.target[first:last]))
+    return LabelledData(images, torch.tensor(found.target[first:last]))
 
 
 def job(candidate: Candidate) -> Job:
     return Job(Proposal(candidate), seed=0, folder=Path())
 
 
-def search(seed: int = 0, **settings: object) -> SampledSearch:
+def search(seed: int = 0, **settings: object) -> SharedWeightsTrainer:
     torch.manual_seed(seed)
     shared = SharedWeights(NETWORK, (1, 8, 8), outputs=10)
-    chosen = Sampled(Sandwich(1), epochs=6, **settings)  # type: ignore[arg-type]  # numbers
-    return SampledSearch(SPACE, shared, digits(0, 900), chosen, seed)
+    chosen = SampledPathTraining(SandwichSampler(1), epochs=6, **settings)  # type: ignore[arg-type]  # numbers
+    return SharedWeightsTrainer(SPACE, shared, digits(0, 900), chosen, seed)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_its_metrics_are_those_of_the_task(evaluator: InheritAndValidate) -> Non
     torch.manual_seed(0)
     number = SharedWeights((Conv(OneOf(2, 4)), GlobalPool(), Linear()), (1, 8, 8), outputs=1)
     rows = digits(0, 100)
-    rows = Examples(rows.inputs, rows.targets.float())
+    rows = LabelledData(rows.inputs, rows.targets.float())
     numbers = InheritAndValidate(number, "regression", rows, rows)
     found = numbers(job(Candidate({"network.0.channels": 4})))
     assert set(found) == set(numbers.metrics) == {"rmse", "mae", "r2"}
@@ -100,11 +100,13 @@ def test_statistics_are_found_afresh(evaluator: InheritAndValidate) -> None:
         if "running" in name:
             buffer.fill_(7.0)
     assert spoilt(job(good)) == before
-    module = spoilt.shared.alone(good).eval()
+    module = spoilt.shared.build_standalone(good).eval()
     with torch.no_grad():
-        said = module(spoilt.judge.inputs).argmax(1)
-    assert float((said == spoilt.judge.targets).float().mean()) < before["accuracy"] - 0.2
-    dark = replace(evaluator, train=Examples(evaluator.train.inputs * 0.1, evaluator.train.targets))
+        said = module(spoilt.validation.inputs).argmax(1)
+    assert float((said == spoilt.validation.targets).float().mean()) < before["accuracy"] - 0.2
+    dark = replace(
+        evaluator, train=LabelledData(evaluator.train.inputs * 0.1, evaluator.train.targets)
+    )
     assert dark(job(good))["accuracy"] < before["accuracy"]
 
 
@@ -126,7 +128,7 @@ def test_single_path_search_is_evolution_over_it(evaluator: InheritAndValidate) 
 
 
 def test_enas_is_a_policy_that_trains_what_it_draws_and_learns_by_it() -> None:
-    strategy = Reinforce(batch=4, lr=0.3)(Problem(SPACE, GOAL))
+    strategy = Reinforce(batch_size=4, lr=0.3)(Problem(SPACE, GOAL))
     drawn: list[Candidate] = []
 
     def draw(rng: np.random.Generator) -> Candidate:
@@ -134,7 +136,7 @@ def test_enas_is_a_policy_that_trains_what_it_draws_and_learns_by_it() -> None:
         return drawn[-1]
 
     found = search()
-    found.settings = replace(found.settings, sampler=Drawn(draw, "reinforce"))
+    found.settings = replace(found.settings, sampler=StrategySampler(draw, "reinforce"))
     evaluator = InheritAndValidate(found.shared, "multiclass", digits(0, 900), digits(900, 1300), 5)
     rng, shares, ended = np.random.default_rng(0), [], 0
     for epoch in range(1, 7):

@@ -30,11 +30,15 @@ from netwright.networks.layers.linear import Linear
 from netwright.networks.training.augmentation import Flip
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.relaxations import DARTS
-from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient, WeightSteps
-from netwright.oneshot.safeguards import UNWATCHED, Honesty
-from netwright.oneshot.single_path.samplers import ByPolicy, Sandwich
-from netwright.oneshot.single_path.settings import SinglePath
-from netwright.oneshot.single_path.training import Sampled
+from netwright.oneshot.gradient.settings import (
+    ArchitectureTraining,
+    DifferentiableNAS,
+    WeightTraining,
+)
+from netwright.oneshot.safeguards import NO_SAFEGUARDS, SupernetSafeguards
+from netwright.oneshot.single_path.samplers import PolicySampler, SandwichSampler
+from netwright.oneshot.single_path.settings import SinglePathNAS
+from netwright.oneshot.single_path.training import SampledPathTraining
 from netwright.pipelines.pipeline import TablePipeline
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, OneOf
@@ -51,9 +55,9 @@ NET = (
     Linear(),
 )
 SPACE = Space(Training(NET, lr=Float(1e-3, 1e-1), batch_size=OneOf(8, 16), augment=(Flip(),)))
-METHOD = Gradient(
-    DARTS(), 6, 16, weights=WeightSteps(lr=0.1), architecture=ArchitectureSteps(lr=0.05),
-    honesty=UNWATCHED,
+METHOD = DifferentiableNAS(
+    DARTS(), 6, 16, weights=WeightTraining(lr=0.1), architecture=ArchitectureTraining(lr=0.05),
+    safeguards=NO_SAFEGUARDS,
 )  # fmt: skip
 
 
@@ -78,7 +82,7 @@ def test_it_learns_derives_and_says_what_it_could_not_search(
     assert found.over
     candidates = found.candidates(3)
     assert len(candidates) == 3 == len({*candidates})
-    assert all(SPACE.holds(one) for one in candidates)
+    assert all(SPACE.contains(one) for one in candidates)
     assert any("held at their defaults, and searched from here on: lr" in s for s in found.report())
     assert found.shortfall == ""
     assert "loss" in found.progress() or "looking" in found.progress()
@@ -168,7 +172,7 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(image_task: Task, tmp_
         InputError, match=r"description must be a Training, or a pipeline around one"
     ):
         search(image_task, tmp_path, Space({"network": NET}))
-    assert search(image_task, tmp_path, method=DARTS()).settings == Gradient(DARTS())
+    assert search(image_task, tmp_path, method=DARTS()).settings == DifferentiableNAS(DARTS())
     with pytest.raises(InputError, match=r"method must be the settings of a search .* got 3"):
         search(image_task, tmp_path, method=3)
     only_numbers = Space(Training((Conv(4), GlobalPool(), Linear()), lr=Float(0.1, 1)))
@@ -176,8 +180,10 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(image_task: Task, tmp_
         search(image_task, tmp_path, only_numbers)
 
 
-PATHS = SinglePath(
-    Sampled(epochs=6, batch_size=16, lr=0.1), evaluations=12, honesty=Honesty(networks=4, epochs=1)
+PATHS = SinglePathNAS(
+    SampledPathTraining(epochs=6, batch_size=16, lr=0.1),
+    evaluations=12,
+    safeguards=SupernetSafeguards(n_ranking_networks=4, ranking_epochs=1),
 )
 WIDE = Space(
     Training(
@@ -196,12 +202,12 @@ def by_paths(task: Task, folder: Path, method: Any = PATHS, **more: Any) -> Supe
     return SupernetSearch(WIDE, task, method, folder, among=Among(make, wanted))
 
 
-BY_POLICY = replace(PATHS, training=replace(PATHS.training, sampler=ByPolicy()))
+BY_POLICY = replace(PATHS, training=replace(PATHS.training, sampler=PolicySampler()))
 
 
 @pytest.mark.parametrize("method", [PATHS, BY_POLICY])
 def test_paths_train_the_weights_and_a_strategy_searches_among_them(
-    image_task: Task, tmp_path: Path, method: SinglePath
+    image_task: Task, tmp_path: Path, method: SinglePathNAS
 ) -> None:
     found: Shortlist = by_paths(image_task, tmp_path, method, algorithm=Reinforce())
     assert {*found.held} == {"lr"}  # widths are searched as well
@@ -210,7 +216,7 @@ def test_paths_train_the_weights_and_a_strategy_searches_among_them(
     assert metrics["supernet_loss"] > 0
     candidates = found.candidates(20)
     assert 2 <= len(candidates) <= 4  # of 2 widths and 2 layers
-    assert all(WIDE.holds(one) for one in candidates)
+    assert all(WIDE.contains(one) for one in candidates)
     assert {one.values["lr"] for one in candidates} == {1e-3}
     assert "sub-networks judged" in found.report()[0]
     assert any("rank correlation" in one for one in found.report())
@@ -218,7 +224,7 @@ def test_paths_train_the_weights_and_a_strategy_searches_among_them(
 
 @pytest.mark.parametrize("method", [PATHS, BY_POLICY])
 def test_a_search_by_paths_goes_on_where_it_was_killed(
-    image_task: Task, tmp_path: Path, method: SinglePath
+    image_task: Task, tmp_path: Path, method: SinglePathNAS
 ) -> None:
 
     def killed_in(epoch: int) -> None:
@@ -226,7 +232,7 @@ def test_a_search_by_paths_goes_on_where_it_was_killed(
         work = SampledWork(search._opened, method, search.among)  # type: ignore[arg-type]
 
         def stop(_: object) -> None:
-            if len(work.search.record) == epoch:
+            if len(work.search.history) == epoch:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -243,5 +249,9 @@ def test_a_search_by_paths_goes_on_where_it_was_killed(
 def test_a_single_path_needs_someone_to_search(image_task: Task, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a search must be given who searches among sub-networks"):
         SupernetSearch(WIDE, image_task, PATHS, tmp_path)
-    assert by_paths(image_task, tmp_path, Sandwich()).settings == SinglePath(Sampled(Sandwich()))
-    assert by_paths(image_task, tmp_path, Sampled(lr=0.3)).settings == SinglePath(Sampled(lr=0.3))
+    assert by_paths(image_task, tmp_path, SandwichSampler()).settings == SinglePathNAS(
+        SampledPathTraining(SandwichSampler())
+    )
+    assert by_paths(image_task, tmp_path, SampledPathTraining(lr=0.3)).settings == SinglePathNAS(
+        SampledPathTraining(lr=0.3)
+    )

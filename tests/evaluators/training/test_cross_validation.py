@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.training.cross_validation import CrossValidate
@@ -54,10 +54,10 @@ def test_every_row_is_judged_by_the_fold_that_has_not_seen_it(data: Task, tmp_pa
     pipeline = as_pipeline(SPACE.fill(SMALL), data)
     seen: list[int] = []
     whole = replace(data, train=evaluator.rows)
-    for i, part in enumerate(evaluator.tasks):
+    for i, part in enumerate(evaluator.fold_tasks):
         assert not {*part.train} & {*part.validation}
         seen += [*part.validation]
-        by_hand = fit(pipeline, part, seed=7 + i, metric_name="auc", seen=whole)
+        by_hand = fit(pipeline, part, seed=7 + i, metric_name="auc", unsupervised_task=whole)
         expected = by_hand.predict(data.features.take(part.validation))
         assert held_out[np.searchsorted(evaluator.rows, part.validation)] == pytest.approx(expected)
         kept = load(pipeline, tmp_path / "1" / f"fold-{i}")
@@ -74,7 +74,7 @@ def test_steps_that_know_the_target_are_fitted_without_the_fold(tmp_path: Path) 
     names = np.array([f"v{i}" for i in rng.integers(60, size=240)])
     columns = {"c": names, "x": rng.normal(size=240)}
     noise = task(columns, rng.integers(2, size=240), name="noise")
-    means = Categories(encode="target", bound=5, alpha=0.1)
+    means = Categories(encode="target", one_hot_max_size=5, alpha=0.1)
     space = Space(TablePipeline(LinearModel(l2=1e-4), {"categories": means}))
     found = CrossValidate(space, noise, folds=4)(job(tmp_path, 1, candidate=Candidate({})))
     assert 0.35 < found["auc"] < 0.62
@@ -99,9 +99,12 @@ def test_no_step_finds_anything_in_noise(encode: str, tmp_path: Path) -> None:
     columns |= {f"c{i}": rng.choice(list("abcd"), n) for i in range(3)}
     columns["name"] = np.array([f"v{i}" for i in rng.integers(n // 2, size=n)])
     noise = task(columns, rng.normal(size=n), kind="regression", name="noise")
-    coded = Categories(encode=encode, bound=5, alpha=1.0, crosses=5)  # type: ignore[arg-type]
-    steps = {"numeric": Numeric(scale="none", missing="keep", pairs=10), "categories": coded}
-    space = Space(TablePipeline(LightGBM(trees=60, min_rows=5), steps))
+    coded = Categories(encode=encode, one_hot_max_size=5, alpha=1.0, crosses=5)  # type: ignore[arg-type]
+    steps = {
+        "numeric": Numeric(scale="none", missing="keep", arithmetic_features=10),
+        "categories": coded,
+    }
+    space = Space(TablePipeline(LightGBM(n_estimators=60, min_child_samples=5), steps))
     evaluator = CrossValidate(space, noise, folds=4)
     found = evaluator(job(tmp_path, 1, candidate=Candidate({})))
     assert found["rmse"] > 0.985 * noise.target.std()
@@ -115,7 +118,7 @@ def test_the_fidelity_is_a_number_of_folds_and_a_promotion_fits_only_the_rest(
     assert evaluator(job(tmp_path, 1, fidelity=0.5))["folds"] == 2
     first = np.load(tmp_path / "1" / HELD_OUT)
     known = np.isfinite(first).all(1)
-    assert known.sum() == sum(len(part.validation) for part in evaluator.tasks[:2])
+    assert known.sum() == sum(len(part.validation) for part in evaluator.fold_tasks[:2])
     found = evaluator(job(tmp_path, 2, seed=99, fidelity=1.0, parents=(1,)))
     assert found["folds"] == 4
     second = np.load(tmp_path / "2" / HELD_OUT)
@@ -184,7 +187,7 @@ def test_rows_of_a_group_are_never_apart(tmp_path: Path) -> None:
     groups = np.repeat(np.arange(12), 5)
     grouped = task(x, np.tile(["a", "b"], 30), groups=groups)
     assert grouped.groups is not None
-    for part in CrossValidate(SPACE, grouped, folds=3).tasks:
+    for part in CrossValidate(SPACE, grouped, folds=3).fold_tasks:
         assert not {*grouped.groups[part.train]} & {*grouped.groups[part.validation]}
 
 

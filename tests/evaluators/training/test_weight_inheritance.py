@@ -102,9 +102,9 @@ def test_the_module_to_be_trained_computes_what_the_parent_does(
         for one in (job(tmp_path, 1, SMALL), deeper)
     )
     heritage = begin(SPACE, image_task, new, deeper)
-    assert heritage.found.losses == ()
+    assert heritage.found.changes == ()
     parent = load(old, tmp_path / "1")
-    pixels = torch.from_numpy(parent.preparation.inputs(image_task.features))
+    pixels = torch.from_numpy(parent.preprocessor.transform(image_task.features))
     assert heritage.module is not None
     with torch.no_grad():
         ours, theirs = parent.model.module(pixels), heritage.module.eval()(pixels)
@@ -214,7 +214,7 @@ def test_inputs_that_are_prepared_otherwise_are_said(binary_task: Task, tmp_path
     flags, scales = (
         Space(TablePipeline(recipe, {"numeric": numeric}))
         for numeric in (
-            Numeric(indicator=OneOf(True, False)), Numeric(scale=OneOf("standard", "robust")),
+            Numeric(add_indicator=OneOf(True, False)), Numeric(scale=OneOf("standard", "robust")),
         )
     )  # fmt: skip
     for space, name, values, share in (

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from netwright.networks.costs import costs
 from netwright.networks.drawing.outline import outline
 from netwright.networks.drawing.svg import svg
-from netwright.networks.interfaces.layer import Add, Composite, Network
+from netwright.networks.interfaces.layer import AddPart, Composite, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Dropout, GlobalPool
 from netwright.networks.layers.blocks import MBConv, Residual
@@ -72,7 +72,7 @@ class Wrapped(Composite):
 
     inside: Network
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         return add("inside", self.inside, shape)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:

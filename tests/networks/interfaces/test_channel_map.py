@@ -90,7 +90,7 @@ def test_a_flow_is_whole_when_every_channel_of_the_parent_is_there() -> None:
     def flow(*origin: int) -> ChannelMap:
         return ChannelMap((3, 8, 8), (len(origin), 8, 8), torch.tensor(origin))
 
-    assert flow(0, 1, 2).is_same
-    assert not flow(1, 0, 2).is_same
-    assert flow(2, 1, 0, NEW).is_whole
-    assert not flow(0, 1, 1, NEW).is_whole
+    assert flow(0, 1, 2).is_identity
+    assert not flow(1, 0, 2).is_identity
+    assert flow(2, 1, 0, NEW).is_complete
+    assert not flow(0, 1, 1, NEW).is_complete

@@ -19,7 +19,7 @@ from netwright.networks.build import build
 from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.activations import ActivationName
 from netwright.networks.layers.basic import (
     Activation,
     Dropout,
@@ -42,21 +42,31 @@ from netwright.networks.layers.blocks import (
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.linear import Linear
-from netwright.networks.tabular.batch_ensemble import MemberHeads, MemberLinear, Members
-from netwright.networks.tabular.columns import Codes, Columns, Embedding, OneHot, Periodic
+from netwright.networks.tabular.batch_ensemble import (
+    LinearBatchEnsemble,
+    LinearEnsemble,
+    ScaleEnsemble,
+)
+from netwright.networks.tabular.columns import (
+    Columns,
+    Embedding,
+    OneHot,
+    OneHotOrEmbedding,
+    Periodic,
+)
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear, PiecewiseLinear
 from netwright.networks.tabular.realmlp_layers import (
+    ClampToTargetRange,
     NTKLinear,
     ParametricActivation,
     Scaling,
-    TargetRange,
 )
 from netwright.pipelines.onnx.torch_export import onnx_graph
 
 IMAGE, SEQUENCE, ROW = (8, 9, 12), (7, 8), (6,)
 CARDINALITIES = (4, 3)
 GIVEN: dict[str, Any] = {"outputs": 3, "cardinalities": CARDINALITIES}
-ACTIVATIONS = get_args(Activation_)
+ACTIVATIONS = get_args(ActivationName)
 
 CELL = Graph(
     {
@@ -124,10 +134,10 @@ SEQUENCES: tuple[Network, ...] = (
     Scaling(),
     NTKLinear(5),
     ParametricActivation(),
-    MemberLinear(5),
-    MemberLinear(5, "none", before=False),
-    MemberHeads(),
-    MemberHeads(1),
+    LinearBatchEnsemble(5),
+    LinearBatchEnsemble(5, "none", scale_inputs=False),
+    LinearEnsemble(),
+    LinearEnsemble(1),
     Graph({"out": Node({"in": Linear(4)}, combine="concat", then=Recurrent(3))}),
 )
 ROWS: tuple[Network, ...] = (
@@ -145,12 +155,22 @@ ROWS: tuple[Network, ...] = (
     Scaling(),
     NTKLinear(),
     *(ParametricActivation(kind) for kind in ("selu", "mish", "none")),
-    (NTKLinear(1), TargetRange()),
-    (Members(4), MemberLinear(5), Dropout(0.1), MemberHeads(1), TargetRange()),
-    (Columns(PiecewiseLinear(4, 3), Codes(2, 3)), Members(3, "signs"), MemberHeads()),
+    (NTKLinear(1), ClampToTargetRange()),
+    (
+        ScaleEnsemble(4),
+        LinearBatchEnsemble(5),
+        Dropout(0.1),
+        LinearEnsemble(1),
+        ClampToTargetRange(),
+    ),
+    (
+        Columns(PiecewiseLinear(4, 3), OneHotOrEmbedding(2, 3)),
+        ScaleEnsemble(3, "signs"),
+        LinearEnsemble(),
+    ),
     Columns(),
-    Columns(categorical=Codes()),
-    Columns(categorical=Codes(most=0)),
+    Columns(categorical=OneHotOrEmbedding()),
+    Columns(categorical=OneHotOrEmbedding(max_cat_to_onehot=0)),
     Columns(numeric=Periodic(4), categorical=Embedding(3)),
     Columns(cardinalities=()),
     Columns(categorical=OneHot((3, 3, 4, 4, 2, 3)), cardinalities=(3, 3, 4, 4, 2, 3)),
@@ -164,7 +184,7 @@ CASES = (
     + [
         (OneHot(), (2,)),
         (OneHot((2, 1)), (2,)),
-        (Codes(most=2), (2,)),
+        (OneHotOrEmbedding(max_cat_to_onehot=2), (2,)),
         (Embedding(), (2,)),
         (Embedding(5, (4, 2)), (2,)),
     ]
@@ -176,7 +196,7 @@ every_layer = pytest.mark.parametrize(("layer", "shape"), CASES, ids=NAMES)
 def codes_in(layer: Network) -> tuple[int, ...]:
     """The cardinalities of the columns of a case that hold codes."""
     first = layer[0] if isinstance(layer, tuple) else layer
-    if not isinstance(first, Columns | OneHot | Embedding | Codes):
+    if not isinstance(first, Columns | OneHot | Embedding | OneHotOrEmbedding):
         return ()
     return first.cardinalities if isinstance(first.cardinalities, tuple) else CARDINALITIES
 

@@ -145,7 +145,7 @@ def test_a_recurrent_layer_reads_forwards_or_both_ways() -> None:
     changed[:, 3] += 1
 
     def seen(both: bool) -> list[bool]:
-        layer = build(Recurrent(4, both=both), (6, 3))
+        layer = build(Recurrent(4, bidirectional=both), (6, 3))
         return ((layer(changed) - layer(x)).abs().amax((0, 2)) > 0).tolist()
 
     assert seen(both=False) == [False] * 3 + [True] * 3

@@ -11,7 +11,7 @@ import torch
 from network_tools import memory
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.build import Built, build
+from netwright.networks.build import CompositeModule, build
 from netwright.networks.costs import costs
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.basic import Activation, Norm, Pool, Skip, Zero
@@ -25,7 +25,7 @@ OPERATIONS = {"skip": Skip(), "norm": Norm(), "pool": Pool()}
 
 def parts(graph: Graph) -> set[str]:
     module = build(graph, (4, 6, 6))
-    assert isinstance(module, Built)
+    assert isinstance(module, CompositeModule)
     return set(module.parts)
 
 

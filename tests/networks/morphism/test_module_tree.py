@@ -1,10 +1,10 @@
 import pytest
 
 from netwright.networks.build import build
-from netwright.networks.interfaces.inheritance import is_neutral, is_positive
-from netwright.networks.interfaces.layer import Network, Part
+from netwright.networks.interfaces.layer import BuiltNetwork, Network
+from netwright.networks.interfaces.morphism_rules import is_neutral, is_positive
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.activations import ActivationName
 from netwright.networks.layers.basic import Activation, Dropout, GlobalPool, Norm, Pool, Skip
 from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.conv import Conv
@@ -14,7 +14,7 @@ from netwright.networks.morphism.module_tree import opened, paired
 SHAPE = (3, 8, 8)
 
 
-def part(network: Network, shape: Shape = SHAPE) -> Part:
+def part(network: Network, shape: Shape = SHAPE) -> BuiltNetwork:
     return opened(network, build(network, shape), shape)
 
 
@@ -23,10 +23,10 @@ def test_parts_have_the_modules_shapes_and_positions_of_the_builder() -> None:
     found = part(net)
     inner = found.parts["1"].parts["body"].parts["0"]
     assert inner.position == "1.body.0"
-    assert (inner.into, inner.out) == ((8, 4, 4), (16, 4, 4))
+    assert (inner.input_shape, inner.output_shape) == ((8, 4, 4), (16, 4, 4))
     assert inner.module is found.module[1].parts["body"][0]  # type: ignore[index]  # a Sequential
     assert found.parts["1"].parts["shortcut"].network == Conv(16, 1, activation="none")
-    assert found.out == (5,)
+    assert found.output_shape == (5,)
 
 
 def names(old: tuple[Network, ...], new: tuple[Network, ...]) -> list[tuple[str, str]]:
@@ -89,5 +89,5 @@ def test_whether_anything_is_below_0(network: Network, before: bool, after: bool
 
 
 def test_relu_is_named_among_the_activations_alone() -> None:
-    only: tuple[Activation_, ...] = ("none", "gelu", "silu", "mish", "hardswish", "selu", "tanh")
+    only: tuple[ActivationName, ...] = ("none", "gelu", "silu", "mish", "hardswish", "selu", "tanh")
     assert not any(is_positive(part(Activation(kind)), before=False) for kind in only)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, SpaceError
 from netwright.networks.build import build
-from netwright.networks.interfaces.inheritance import inherit_channels
 from netwright.networks.interfaces.layer import Leaf, Network
+from netwright.networks.interfaces.morphism_rules import inherit_channels
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.activations import ActivationName
 from netwright.networks.layers.basic import (
     Activation,
     Dropout,
@@ -81,7 +81,9 @@ def inherited(
 ) -> Pair:  # fmt: skip
     given = {"outputs": 5} | given
     parent = trained(old, shape, **given)
-    child, found = morph(parent, old, new, shape, seed=seed, noise=noise, rows=rows, **given)
+    child, found = morph(
+        parent, old, new, shape, seed=seed, noise=noise, calibration_rows=rows, **given
+    )
     x = batch(shape, 6, given.get("cardinalities", ()))
     with torch.no_grad():
         difference = float((parent(x) - child.eval()(x)).abs().max())
@@ -140,7 +142,7 @@ def widened(width: int) -> list[tuple[str, Network, Shape]]:
         ("sequence", (Linear(width, "batch", "silu"), GlobalPool(), Linear()), (5, 7)),
         ("flat sequence", (Linear(width), Flatten(), Linear()), (5, 7)),
         ("gru", (Recurrent(width), Recurrent(4), GlobalPool(), Linear()), (5, 7)),
-        ("lstm", (Recurrent(width, "lstm", both=True), GlobalPool(), Linear()), (5, 7)),
+        ("lstm", (Recurrent(width, "lstm", bidirectional=True), GlobalPool(), Linear()), (5, 7)),
         ("columns", (two_inputs, Linear()), (6,)),
     ]
 
@@ -169,9 +171,9 @@ def test_a_wider_child_computes_what_its_parent_does(
     old: Network, new: Network, shape: Shape
 ) -> None:
     pair = inherited(old, new, shape, cardinalities=(4, 3) if shape == (6,) else ())
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
-    assert pair.found.share == 1
+    assert pair.found.inherited_share == 1
     counts = [sum(p.numel() for p in one.parameters()) for one in (pair.parent, pair.child)]
     assert counts[0] < counts[1]
 
@@ -237,16 +239,18 @@ DEEPER = {
 @pytest.mark.parametrize("block", [pytest.param(one, id=name) for name, one in DEEPER.items()])
 def test_a_deeper_child_computes_what_its_parent_does(block: Network) -> None:
     pair = inherited((*STEM, Conv(8), *HEAD), (*STEM, block, Conv(8), *HEAD))
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
     weights = sum(p.numel() for p in pair.child.parameters())
     mine = sum(p.numel() for p in pair.parent.parameters())
-    assert mine <= pair.found.share * weights * (1 + 1e-9) + 1e-6  # replicas count, insertions not
+    assert (
+        mine <= pair.found.inherited_share * weights * (1 + 1e-9) + 1e-6
+    )  # replicas count, insertions not
 
 
 def test_many_identities_do_not_add_up() -> None:
     pair = inherited((*STEM, *HEAD), (*STEM, *[Conv()] * 30, *HEAD))
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
 
 
@@ -262,7 +266,7 @@ def test_many_identities_do_not_add_up() -> None:
 def test_a_dense_layer_can_be_inserted(layer: Network, shape: Shape) -> None:
     first = Linear(8, "batch", "relu")
     pair = inherited((first, *HEAD), (first, layer, *HEAD), shape)
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
 
 
@@ -270,10 +274,10 @@ def test_a_repeat_that_becomes_longer_goes_on_with_identities() -> None:
     space = Space((Conv(8), Repeat(Residual(Conv()), Integer(0, 3)), *HEAD))
     none, all_of_them = (space.fill(space.fix({"1.times": n}).default()) for n in (0, 3))
     pair = inherited(none, all_of_them)
-    assert pair.found.is_preserved
+    assert pair.found.preserves_function
     assert pair.difference < EXACT
     back = inherited(all_of_them, none)
-    assert back.found.losses == tuple(f"1.{i}: Residual is gone" for i in range(3))
+    assert back.found.changes == tuple(f"1.{i}: Residual is gone" for i in range(3))
 
 
 @pytest.mark.parametrize(
@@ -296,28 +300,28 @@ def test_larger_kernels_have_zeros_around_the_old_ones() -> None:
     old = (Conv(8, 1), Conv(8, separable=True), Residual(Conv()), *HEAD)
     new = (Conv(8, 3), Conv(8, 5, separable=True), Residual(Conv(kernel=7)), *HEAD)
     pair = inherited(old, new)
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
 
 
 def test_a_separable_convolution_becomes_a_plain_one() -> None:
     pair = inherited((Conv(8, separable=True), *HEAD), (Conv(12, 5), *HEAD))
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
 
 
 def test_groups_become_fewer() -> None:
     pair = inherited((Conv(8), Conv(8, groups=8), *HEAD), (Conv(8), Conv(8, groups=2), *HEAD))
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
 
 
 def test_an_edge_that_is_added_starts_silent() -> None:
     pair = inherited((*STEM, cell(b=Zero()), *HEAD), (*STEM, cell(), *HEAD))
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
     skip = inherited((*STEM, cell(b=Zero()), *HEAD), (*STEM, cell(b=Skip()), *HEAD))
-    assert skip.found.losses == ("1.b<a: an inserted edge cannot start silent",)
+    assert skip.found.changes == ("1.b<a: an inserted edge cannot start silent",)
 
 
 def test_what_is_put_beside_is_not_read_at_first() -> None:
@@ -326,10 +330,10 @@ def test_what_is_put_beside_is_not_read_at_first() -> None:
         return Graph({**nodes, "out": Node(dict.fromkeys(sources, Skip()), "concat", Conv(8))})
 
     pair = inherited((graph("a"), *HEAD), (graph("b", "a", "in"), *HEAD))
-    assert pair.found.losses == ()
+    assert pair.found.changes == ()
     assert pair.difference < EXACT
     back = inherited((graph("a", "b"), *HEAD), (graph("a"), *HEAD))
-    assert back.found.losses == ("0.out: 3 of the parent's 7 channels are left",)
+    assert back.found.changes == ("0.out: 3 of the parent's 7 channels are left",)
 
 
 def conv(**options: Any) -> tuple[Network, ...]:
@@ -381,10 +385,10 @@ LOSSES: list[tuple[Network, Network, str]] = [
 @pytest.mark.parametrize(("old", "new", "why"), LOSSES, ids=[why for *_, why in LOSSES])
 def test_what_cannot_be_kept_is_said(old: Network, new: Network, why: str) -> None:
     pair = inherited(old, new)
-    assert pair.found.losses[0].startswith(why)
-    assert len(pair.found.losses) == 1
+    assert pair.found.changes[0].startswith(why)
+    assert len(pair.found.changes) == 1
     assert pair.difference > EXACT
-    assert not pair.found.is_preserved
+    assert not pair.found.preserves_function
 
 
 def test_a_narrower_layer_keeps_the_channels_that_matter_most() -> None:
@@ -397,7 +401,7 @@ def test_a_narrower_layer_keeps_the_channels_that_matter_most() -> None:
     assert torch.equal(child.get_parameter("0.conv.weight"), weights[[1, 3]])
     head = parent.get_parameter("2.linear.weight")
     assert torch.equal(child.get_parameter("2.linear.weight"), head[:, [1, 3]])
-    assert found.share == 1
+    assert found.inherited_share == 1
 
 
 def test_a_channel_matters_as_much_as_its_normalisation_makes_of_it() -> None:
@@ -415,7 +419,7 @@ def test_both_branches_of_a_sum_keep_the_same_channels() -> None:
     new = (Conv(5), Residual((Conv(12), Conv(5))), *HEAD)
     pair = inherited(old, new)
     left = "5 of the parent's 8 channels are left"
-    assert pair.found.losses == (f"0: {left}", f"1.body.1: {left}")
+    assert pair.found.changes == (f"0: {left}", f"1.body.1: {left}")
     last = "1.parts.body.1.norm.weight"
     kept, scales = pair.child.get_parameter(last), pair.parent.get_parameter(last)
     first = pair.child.get_parameter("0.norm.weight"), pair.parent.get_parameter("0.norm.weight")
@@ -429,7 +433,7 @@ def test_noise_tells_replicas_apart(noise: float) -> None:
     assert len(weight.flatten(1).unique(dim=0)) == (8 if noise else 4)
     assert (pair.difference < EXACT) == (not noise)
     assert pair.difference < 0.05
-    assert pair.found.is_preserved
+    assert pair.found.preserves_function
 
 
 def test_an_inserted_normalisation_is_told_what_it_will_meet() -> None:
@@ -471,17 +475,17 @@ class Halves(Leaf):
 def test_a_layer_of_ones_own_is_copied_where_nothing_before_it_changed() -> None:
     old = (Conv(8), Halves(), Conv(8), *HEAD)
     pair = inherited(old, (Conv(8), Halves(), Conv(12), *HEAD))
-    assert pair.found.is_preserved
+    assert pair.found.preserves_function
     assert pair.difference < EXACT
-    assert pair.found.share == 1
+    assert pair.found.inherited_share == 1
 
 
 def test_everything_is_fresh_from_a_layer_on_that_is_not_known() -> None:
     old, new = ((Conv(n), Halves(), Conv(8), *HEAD) for n in (8, 12))
     pair = inherited(old, new)
-    assert pair.found.losses == (f"1: {NOT_KNOWN} Halves, fresh from there",)
+    assert pair.found.changes == (f"1: {NOT_KNOWN} Halves, fresh from there",)
     first = sum(p.numel() for p in pair.child[0].parameters())  # type: ignore[index]  # a Sequential
-    assert pair.found.share == first / sum(p.numel() for p in pair.child.parameters())
+    assert pair.found.inherited_share == first / sum(p.numel() for p in pair.child.parameters())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         drawn = build(new, IMAGES, outputs=5)
@@ -518,17 +522,17 @@ class Tripled(Doubled):
 
 def test_a_layer_of_ones_own_may_state_its_rule() -> None:
     pair = inherited((Conv(4), Doubled(), Conv(8), *HEAD), (Conv(8), Doubled(), Conv(8), *HEAD))
-    assert pair.found.is_preserved
+    assert pair.found.preserves_function
     pair = inherited((Conv(4), Tripled(), Conv(8), *HEAD), (Conv(8), Tripled(), Conv(8), *HEAD))
-    assert pair.found.losses == (
+    assert pair.found.changes == (
         "1: it is not known what becomes of channels in Tripled, fresh from there",
     )
 
 
 def test_settings_of_a_layer_of_ones_own_are_another_layer() -> None:
     pair = inherited((Conv(8), Halves(), Conv(8), *HEAD), (Conv(8), Halves(2), Conv(8), *HEAD))
-    assert pair.found.losses == ("1: Halves(factor=2) in place of Halves(factor=1) starts afresh",)
-    assert pair.found.share > 0.9  # what comes after it is inherited
+    assert pair.found.changes == ("1: Halves(factor=2) in place of Halves(factor=1) starts afresh",)
+    assert pair.found.inherited_share > 0.9  # what comes after it is inherited
 
 
 def test_the_parent_stays_as_it_is_and_the_generator_too() -> None:
@@ -536,7 +540,7 @@ def test_the_parent_stays_as_it_is_and_the_generator_too() -> None:
     parent = trained(old, IMAGES, outputs=5)
     before = {name: one.clone() for name, one in parent.state_dict().items()}
     rows, state = torch.randn(4, *IMAGES), torch.get_rng_state()
-    morph(parent, old, new, IMAGES, seed=0, rows=rows, outputs=5)
+    morph(parent, old, new, IMAGES, seed=0, calibration_rows=rows, outputs=5)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(one, before[name]) for name, one in parent.state_dict().items())
 
@@ -552,7 +556,7 @@ def test_a_candidate_that_cannot_be_built_is_refused_as_ever() -> None:
 
 def rich() -> Network:
     """Many kinds of layers, each with options open, in rows, blocks and cells."""
-    activation: Activation_ = OneOf("relu", "silu")
+    activation: ActivationName = OneOf("relu", "silu")
     block: Network = OneOf(
         {
             "residual": Residual(
@@ -619,9 +623,9 @@ def test_what_is_said_to_be_preserved_is(edits: int) -> None:
     for _ in range(100 if edits == 1 else 30):
         old, new = buildable(space, rng, edits)
         pair = inherited(old, new)
-        assert 0 <= pair.found.share <= 1
-        assert pair.difference < EXACT or pair.found.losses, (old, new)
-        preserved.append(pair.found.is_preserved)
+        assert 0 <= pair.found.inherited_share <= 1
+        assert pair.difference < EXACT or pair.found.changes, (old, new)
+        preserved.append(pair.found.preserves_function)
     assert sum(preserved) > (25 if edits == 1 else 0)
     assert sum(preserved) < len(preserved)
 
@@ -629,5 +633,5 @@ def test_what_is_said_to_be_preserved_is(edits: int) -> None:
 def test_codes_that_become_vectors_start_afresh_beside_what_is_kept() -> None:
     old, new = ((Columns(Periodic(8), one), Linear()) for one in (OneHot(), Embedding(4)))
     pair = inherited(old, new, (6,), cardinalities=(4, 3))
-    assert pair.found.losses == (f"0.categorical: {NOT_KNOWN} OneHot, fresh from there",)
-    assert 0.5 < pair.found.share < 1
+    assert pair.found.changes == (f"0.categorical: {NOT_KNOWN} OneHot, fresh from there",)
+    assert 0.5 < pair.found.inherited_share < 1

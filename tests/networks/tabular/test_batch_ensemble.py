@@ -14,21 +14,27 @@ from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.basic import Dropout
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.batch_ensemble import (
-    MemberHeads,
-    MemberLinear,
-    Members,
-    best_members,
+    LinearBatchEnsemble,
+    LinearEnsemble,
+    ScaleEnsemble,
     combined,
-    member_outputs,
-    prune,
-    with_members,
+    predict_members,
+    prune_members,
+    replace_n_members,
+    select_members,
 )
-from netwright.networks.training.loop import Examples, loss_of, outputs, train
+from netwright.networks.training.loop import LabelledData, predict, train, training_loss
 from netwright.networks.training.recipe import Training
 
 K, CLASSES = 4, 3
-TABM = (Members(K), MemberLinear(8, before=False), Dropout(0.2), MemberLinear(6), MemberHeads(3))
-MINI = (Members(K, "signs"), Linear(8, activation="relu"), Linear(6), MemberHeads(3))
+TABM = (
+    ScaleEnsemble(K),
+    LinearBatchEnsemble(8, scale_inputs=False),
+    Dropout(0.2),
+    LinearBatchEnsemble(6),
+    LinearEnsemble(3),
+)
+MINI = (ScaleEnsemble(K, "signs"), Linear(8, activation="relu"), Linear(6), LinearEnsemble(3))
 X, Y = torch.randn(50, 5, generator=torch.Generator().manual_seed(1)), torch.arange(50) % CLASSES
 
 
@@ -40,12 +46,17 @@ def trained(network: Network, epochs: int = 8) -> nn.Module:
     torch.manual_seed(2)
     module = build(network, (5,))
     recipe = Training(network, lr=1e-2, epochs=epochs, batch_size=25)
-    train(recipe, module, Examples(X, Y), X, negative_log_likelihood, seed=0)
+    train(recipe, module, LabelledData(X, Y), X, negative_log_likelihood, seed=0)
     return module
 
 
 def test_equal_members_are_the_plain_network() -> None:
-    network = (Members(K, "ones"), MemberLinear(8), MemberLinear(6, "none"), MemberHeads(CLASSES))
+    network = (
+        ScaleEnsemble(K, "ones"),
+        LinearBatchEnsemble(8),
+        LinearBatchEnsemble(6, "none"),
+        LinearEnsemble(CLASSES),
+    )
     plain = (Linear(8, activation="relu"), Linear(6), Linear(CLASSES))
     ours, theirs = build(network, (5,)), build(plain, (5,))
     with torch.no_grad():
@@ -62,7 +73,7 @@ def test_equal_members_are_the_plain_network() -> None:
 
 
 def test_scalings_and_biases_are_those_of_batch_ensembles() -> None:
-    layer, x = build(MemberLinear(4, "none"), (K, 5)), torch.randn(7, K, 5)
+    layer, x = build(LinearBatchEnsemble(4, "none"), (K, 5)), torch.randn(7, K, 5)
     with torch.no_grad():
         for each in (layer.r, layer.s, layer.bias):
             each.normal_()
@@ -72,12 +83,12 @@ def test_scalings_and_biases_are_those_of_batch_ensembles() -> None:
 
 
 def test_members_start_apart_by_the_first_scaling_alone() -> None:
-    layer = build(MemberLinear(4), (K, 5))
+    layer = build(LinearBatchEnsemble(4), (K, 5))
     assert (layer.r == 1).all()
     assert (layer.s == 1).all()
     assert (layer.bias == layer.bias[0]).all()
-    assert build(Members(50), (20,)).scaling.std().item() == pytest.approx(1, abs=0.1)
-    signs = build(Members(50, "signs"), (20,)).scaling
+    assert build(ScaleEnsemble(50), (20,)).scaling.std().item() == pytest.approx(1, abs=0.1)
+    signs = build(ScaleEnsemble(50, "signs"), (20,)).scaling
     assert set(signs.unique().tolist()) == {-1.0, 1.0}
     assert abs(signs.mean().item()) < 0.15
 
@@ -93,31 +104,31 @@ def test_predictions_are_mean_probabilities_and_not_mean_scores() -> None:
 def test_the_loss_is_the_mean_of_losses_and_not_the_loss_of_the_mean() -> None:
     each, y = torch.randn(20, K, CLASSES) * 5, torch.arange(20) % CLASSES
     losses = torch.stack([nn.functional.cross_entropy(one, y) for one in each.unbind(1)])
-    torch.testing.assert_close(loss_of(each, y), losses.mean())
-    assert loss_of(combined(each), y) < loss_of(each, y) - 0.1
+    torch.testing.assert_close(training_loss(each, y), losses.mean())
+    assert training_loss(combined(each), y) < training_loss(each, y) - 0.1
     numbers, z = torch.randn(20, K, 1), torch.randn(20)
     errors = torch.stack([nn.functional.mse_loss(one[:, 0], z) for one in numbers.unbind(1)])
-    torch.testing.assert_close(loss_of(numbers, z), errors.mean())
-    assert loss_of(combined(numbers), z) < loss_of(numbers, z) - 0.1
+    torch.testing.assert_close(training_loss(numbers, z), errors.mean())
+    assert training_loss(combined(numbers), z) < training_loss(numbers, z) - 0.1
 
 
 def test_a_row_weighs_the_same_in_every_member() -> None:
     each, y, weights = torch.randn(20, K, CLASSES), torch.arange(20) % CLASSES, torch.rand(20)
-    losses = [loss_of(one, y, weights=weights) for one in each.unbind(1)]
-    torch.testing.assert_close(loss_of(each, y, weights=weights), torch.stack(losses).mean())
+    losses = [training_loss(one, y, weights=weights) for one in each.unbind(1)]
+    torch.testing.assert_close(training_loss(each, y, weights=weights), torch.stack(losses).mean())
 
 
 @pytest.mark.parametrize("network", [TABM, MINI], ids=["tabm", "mini"])
 def test_members_are_trained_apart_and_judged_together(network: Network) -> None:
     module = trained(network)
-    each = member_outputs(module, X)
-    torch.testing.assert_close(outputs(module, X), combined(each))
+    each = predict_members(module, X)
+    torch.testing.assert_close(predict(module, X), combined(each))
     assert each.std(1).mean() > 0.01
     alone = [negative_log_likelihood(one) for one in each.unbind(1)]
-    assert negative_log_likelihood(outputs(module, X)) < sum(alone) / K
+    assert negative_log_likelihood(predict(module, X)) < sum(alone) / K
     untrained = build(network, (5,))
-    assert negative_log_likelihood(outputs(module, X)) < negative_log_likelihood(
-        outputs(untrained, X)
+    assert negative_log_likelihood(predict(module, X)) < negative_log_likelihood(
+        predict(untrained, X)
     )
 
 
@@ -125,22 +136,22 @@ def test_members_are_trained_apart_and_judged_together(network: Network) -> None
 @pytest.mark.parametrize("kept", [(2,), (0, 3), (0, 1, 2, 3)])
 def test_what_is_pruned_is_the_mean_of_those_kept(network: Network, kept: tuple[int, ...]) -> None:
     module = trained(network, epochs=2)
-    each = member_outputs(module, X)
-    prune(module, kept)
-    torch.testing.assert_close(outputs(module, X), combined(each[:, list(kept)]))
-    smaller = build(with_members(network, len(kept)), (5,))
+    each = predict_members(module, X)
+    prune_members(module, kept)
+    torch.testing.assert_close(predict(module, X), combined(each[:, list(kept)]))
+    smaller = build(replace_n_members(network, len(kept)), (5,))
     smaller.load_state_dict(module.state_dict())
-    assert torch.equal(outputs(smaller, X), outputs(module, X))
+    assert torch.equal(predict(smaller, X), predict(module, X))
 
 
 def test_members_are_chosen_by_what_they_say_together() -> None:
     right = torch.eye(CLASSES)[Y] * 4
     each = torch.stack([-right, right, right.roll(1, 1), right * 0.5], 1)
-    assert best_members(each, 1, negative_log_likelihood) == (1,)
-    assert best_members(each, 2, negative_log_likelihood) == (1, 3)
-    assert best_members(each, 4, negative_log_likelihood) == (0, 1, 2, 3)
+    assert select_members(each, 1, negative_log_likelihood) == (1,)
+    assert select_members(each, 2, negative_log_likelihood) == (1, 3)
+    assert select_members(each, 4, negative_log_likelihood) == (0, 1, 2, 3)
     noisy = torch.randn(50, 5, CLASSES) + right[:, None] * 0.2
-    found = best_members(noisy, 3, negative_log_likelihood)
+    found = select_members(noisy, 3, negative_log_likelihood)
     scores = [
         negative_log_likelihood(combined(noisy[:, list(some)]))
         for some in combinations(range(5), 3)
@@ -157,15 +168,15 @@ def test_a_seed_repeats_members() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InfeasibleCandidate, match="input must be columns"):
-        build(Members(), (3, 4))
+        build(ScaleEnsemble(), (3, 4))
     with pytest.raises(InfeasibleCandidate, match="members must be at least 1, got 0"):
-        build(Members(0), (3,))
+        build(ScaleEnsemble(0), (3,))
     with pytest.raises(InfeasibleCandidate, match="scaling must be ones, normal or signs"):
-        build(Members(2, "zeros"), (3,))  # type: ignore[arg-type]
-    for layer in (MemberLinear(3), MemberHeads(3)):
+        build(ScaleEnsemble(2, "zeros"), (3,))  # type: ignore[arg-type]
+    for layer in (LinearBatchEnsemble(3), LinearEnsemble(3)):
         with pytest.raises(InfeasibleCandidate, match="Put Members\\(\\) before it"):
             build(layer, (3,))
     with pytest.raises(InputError, match="must have members"):
-        member_outputs(build(Linear(3), (5,)), X)
+        predict_members(build(Linear(3), (5,)), X)
     with pytest.raises(InputError, match="keep must be from 1 to 4, got 5"):
-        best_members(torch.randn(50, 4, 3), 5, negative_log_likelihood)
+        select_members(torch.randn(50, 4, 3), 5, negative_log_likelihood)

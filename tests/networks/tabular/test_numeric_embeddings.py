@@ -12,13 +12,13 @@ from netwright.errors import InfeasibleCandidate
 from netwright.networks.build import build
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear, PiecewiseLinear
-from netwright.networks.training.data_dependent_init import start
-from netwright.networks.training.loop import Examples
+from netwright.networks.training.data_dependent_init import initialize_from_data
+from netwright.networks.training.loop import LabelledData
 
 
 def shown(layer: Network, x: Tensor) -> torch.nn.Module:
     module = build(layer, (x.shape[1],))
-    start(module, Examples(x, torch.zeros(len(x))), seed=0)
+    initialize_from_data(module, LabelledData(x, torch.zeros(len(x))), seed=0)
     return module
 
 

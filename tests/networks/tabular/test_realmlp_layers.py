@@ -13,13 +13,13 @@ from netwright.networks.build import build
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.realmlp_layers import (
+    ClampToTargetRange,
     NTKLinear,
     ParametricActivation,
     Scaling,
-    TargetRange,
 )
-from netwright.networks.training.data_dependent_init import start
-from netwright.networks.training.loop import Examples
+from netwright.networks.training.data_dependent_init import initialize_from_data
+from netwright.networks.training.loop import LabelledData
 
 TARGETS = torch.zeros(500, dtype=torch.int64)
 
@@ -41,7 +41,7 @@ def test_outputs_have_one_size_at_any_width(columns: int) -> None:
 
 def test_weights_from_data_give_deviation_1_and_a_zero_among_the_rows() -> None:
     layer, x = build(NTKLinear(200), (3,)), torch.randn(500, 3) * 5 + 100
-    start(layer, Examples(x, TARGETS), seed=0)
+    initialize_from_data(layer, LabelledData(x, TARGETS), seed=0)
     with torch.no_grad():
         out = layer(x)
     torch.testing.assert_close(out.std(0, correction=0), torch.ones(200))
@@ -53,16 +53,16 @@ def test_weights_from_data_give_deviation_1_and_a_zero_among_the_rows() -> None:
 
 def test_other_starts_do_not_look_at_data() -> None:
     for kind in ("normal", "zeros"):
-        layer = build(NTKLinear(20, start=kind), (3,))
+        layer = build(NTKLinear(20, init=kind), (3,))
         before = {name: value.clone() for name, value in layer.state_dict().items()}
-        start(layer, Examples(torch.randn(500, 3) * 9, TARGETS), seed=0)
+        initialize_from_data(layer, LabelledData(torch.randn(500, 3) * 9, TARGETS), seed=0)
         assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
         assert (kind == "zeros") == (not any(value.any() for value in before.values()))
 
 
 def test_equal_rows_leave_finite_weights() -> None:
     layer = build(NTKLinear(20), (3,))
-    start(layer, Examples(torch.ones(500, 3), TARGETS), seed=0)
+    initialize_from_data(layer, LabelledData(torch.ones(500, 3), TARGETS), seed=0)
     assert all(torch.isfinite(value).all() for value in layer.state_dict().values())
 
 
@@ -85,24 +85,28 @@ def test_scaling_is_neutral_at_first_and_acts_on_each_column() -> None:
 
 
 def test_predictions_end_where_the_targets_do() -> None:
-    layer, x = build(TargetRange(), (1,)), torch.tensor([[-9.0], [0.5], [9.0]])
+    layer, x = build(ClampToTargetRange(), (1,)), torch.tensor([[-9.0], [0.5], [9.0]])
     assert torch.equal(layer.eval()(x), x)  # nothing was shown yet
-    start(layer, Examples(torch.zeros(3, 1), torch.tensor([-1.0, 2.0, 0.0])), seed=0)
+    initialize_from_data(
+        layer, LabelledData(torch.zeros(3, 1), torch.tensor([-1.0, 2.0, 0.0])), seed=0
+    )
     assert layer.eval()(x).tolist() == [[-1.0], [0.5], [2.0]]
     assert torch.equal(layer.train()(x), x)
 
 
 def test_classes_have_no_range() -> None:
-    layer, x = build((NTKLinear(1), TargetRange()), (2,)), torch.randn(500, 2)
-    start(layer, Examples(x, TARGETS), seed=0)
+    layer, x = build((NTKLinear(1), ClampToTargetRange()), (2,)), torch.randn(500, 2)
+    initialize_from_data(layer, LabelledData(x, TARGETS), seed=0)
     assert layer[1].high.item() == math.inf
-    assert isinstance(build(TargetRange(), (3,)), nn.Identity)
+    assert isinstance(build(ClampToTargetRange(), (3,)), nn.Identity)
 
 
 IMAGE = (3, 8, 8)
 
 
-@pytest.mark.parametrize("layer", [Scaling(), NTKLinear(3), ParametricActivation(), TargetRange()])
+@pytest.mark.parametrize(
+    "layer", [Scaling(), NTKLinear(3), ParametricActivation(), ClampToTargetRange()]
+)
 def test_images_are_refused(layer: Network) -> None:
     with pytest.raises(InfeasibleCandidate, match=r"columns or a sequence.*GlobalPool"):
         build(layer, IMAGE)
@@ -110,4 +114,4 @@ def test_images_are_refused(layer: Network) -> None:
 
 def test_an_unknown_start_is_refused() -> None:
     with pytest.raises(InfeasibleCandidate, match="start must be data, normal or zeros, got 'he'"):
-        build(NTKLinear(3, start="he"), (2,))  # type: ignore[arg-type]
+        build(NTKLinear(3, init="he"), (2,))  # type: ignore[arg-type]

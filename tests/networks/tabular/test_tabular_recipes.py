@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from netwright.data.task import Task
-from netwright.deploy.onnx import card_of, export, parity
+from netwright.deploy.export import check_parity, export_onnx, make_card
 from netwright.networks.costs import costs
-from netwright.networks.tabular.recipes import passes, realmlp, tabm
+from netwright.networks.tabular.realmlp_and_tabm import passes, realmlp, tabm
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models.network import FittedNetwork
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit, load
@@ -69,10 +69,10 @@ def test_a_default_learns_and_its_file_agrees(
     fitted = fit(pipeline(recipe), binary_task, seed=0)
     curve = network_of(fitted).curve
     assert curve is not None
-    assert curve.epochs[curve.best].score < curve.epochs[0].score
+    assert curve.points[curve.best_index].validation_loss < curve.points[0].validation_loss
     rows = binary_task.features
-    model = export(fitted, card_of(binary_task), tmp_path / "model.onnx")
-    assert parity(model, fitted, rows).difference < 1e-5
+    model = export_onnx(fitted, make_card(binary_task), tmp_path / "model.onnx")
+    assert check_parity(model, fitted, rows).difference < 1e-5
 
 
 @both
@@ -87,8 +87,8 @@ def test_a_regressor_keeps_within_the_targets(
     value = fitted.target.predictions(far)
     slack = 1e-5 * np.ptp(seen)
     assert seen.min() - slack <= value <= seen.max() + slack
-    model = export(fitted, card_of(number_task), tmp_path / "model.onnx")
-    assert parity(model, fitted, number_task.features).difference < 1e-5
+    model = export_onnx(fitted, make_card(number_task), tmp_path / "model.onnx")
+    assert check_parity(model, fitted, number_task.features).difference < 1e-5
 
 
 @both
@@ -110,7 +110,7 @@ def test_bins_are_those_of_the_rows(binary_task: Task) -> None:
     module = network_of(fitted).module
     low = next(one for name, one in module.named_buffers() if name.endswith("low"))
     inputs = torch.from_numpy(
-        fitted.preparation.inputs(binary_task.features.take(binary_task.train))
+        fitted.preprocessor.transform(binary_task.features.take(binary_task.train))
     )
     numbers = inputs[:, : len(low)]
     torch.testing.assert_close(low[:, 0], numbers.min(0).values)

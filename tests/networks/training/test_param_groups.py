@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from netwright.networks.build import build
-from netwright.networks.tabular.batch_ensemble import MemberHeads, MemberLinear, Members
+from netwright.networks.tabular.batch_ensemble import (
+    LinearBatchEnsemble,
+    LinearEnsemble,
+    ScaleEnsemble,
+)
 from netwright.networks.tabular.numeric_embeddings import PeriodicLinear
 from netwright.networks.tabular.realmlp_layers import NTKLinear, ParametricActivation, Scaling
-from netwright.networks.training.loop import Examples, train
+from netwright.networks.training.loop import LabelledData, train
 from netwright.networks.training.optimizers import SGD, AdamW, Optimizer
 from netwright.networks.training.param_groups import groups, scale_rates, weights_of
 from netwright.networks.training.recipe import Training
 
 NET = (
-    PeriodicLinear(3, lr=0.2),
-    Scaling(lr=5.0),
+    PeriodicLinear(3, lr_factor=0.2),
+    Scaling(lr_factor=5.0),
     NTKLinear(4),
     ParametricActivation(),
     NTKLinear(2),
@@ -48,7 +52,7 @@ def test_every_parameter_is_in_one_group_with_its_own_factor() -> None:
 
 
 def test_what_tells_members_apart_is_not_decayed() -> None:
-    module = build((Members(2), MemberLinear(3), MemberHeads(2)), (4,))
+    module = build((ScaleEnsemble(2), LinearBatchEnsemble(3), LinearEnsemble(2)), (4,))
     decayed = {name for name, (_, decay) in factors(module, groups(module, 0.5)).items() if decay}
     assert decayed == {"1.weight", "2.weight"}
     assert {id(one) for one in weights_of(module)} == {id(module[1].weight), id(module[2].weight)}
@@ -81,12 +85,12 @@ def test_a_training_heeds_the_factors() -> None:
     """One step of gradient descent on equal layers but for their factor."""
 
     def moved(bias_lr: float) -> Tensor:
-        network = NTKLinear(1, start="normal", bias_lr=bias_lr)
+        network = NTKLinear(1, init="normal", bias_lr_factor=bias_lr)
         torch.manual_seed(0)
         module = build(network, (3,))
         before = module.bias.detach().clone()
-        rows = Examples(torch.ones(8, 3), torch.full((8,), 100.0))
-        recipe = Training(network, lr=0.1, epochs=1, optimizer=SGD(0.0, 0.0), clip=0.0)
+        rows = LabelledData(torch.ones(8, 3), torch.full((8,), 100.0))
+        recipe = Training(network, lr=0.1, epochs=1, optimizer=SGD(0.0, 0.0), max_grad_norm=0.0)
         train(recipe, module, rows, rows.inputs, lambda out: 0.0, seed=0)
         return (module.bias - before).detach()
 

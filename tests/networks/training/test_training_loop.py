@@ -20,7 +20,14 @@ from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Periodic
 from netwright.networks.training.augmentation import Crop, Flip
-from netwright.networks.training.loop import Curve, Epoch, Examples, loss_of, outputs, train
+from netwright.networks.training.loop import (
+    CurvePoint,
+    LabelledData,
+    LearningCurve,
+    predict,
+    train,
+    training_loss,
+)
 from netwright.networks.training.optimizers import SGD, AdamW, Optimizer
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Constant, Cosine, OneCycle, Schedule
@@ -29,17 +36,17 @@ NET = (Linear(16, activation="relu"), Dropout(0.1), Linear(2))
 RECIPE = Training(NET, lr=1e-2, batch_size=16, epochs=4)
 
 
-def blobs(n: int = 200) -> Examples:
+def blobs(n: int = 200) -> LabelledData:
     """Two classes, 4 deviations apart."""
     draws = torch.Generator().manual_seed(3)
     classes = torch.arange(n) % 2
     numbers = torch.randn(n, 3, generator=draws) + 4.0 * classes[:, None]
-    return Examples(numbers, classes)
+    return LabelledData(numbers, classes)
 
 
-def line(n: int = 128) -> Examples:
+def line(n: int = 128) -> LabelledData:
     x = torch.linspace(-1, 1, n)[:, None]
-    return Examples(x, 2 * x[:, 0] - 1)
+    return LabelledData(x, 2 * x[:, 0] - 1)
 
 
 def fresh(recipe: Training, shape: tuple[int, ...] = (3,)) -> nn.Module:
@@ -51,13 +58,13 @@ def vector(module: nn.Module) -> Tensor:
     return nn.utils.parameters_to_vector(module.parameters()).detach().clone()
 
 
-def cross_entropy(rows: Examples) -> Callable[[Tensor], float]:
+def cross_entropy(rows: LabelledData) -> Callable[[Tensor], float]:
     return lambda out: nn.functional.cross_entropy(out, rows.targets).item()
 
 
 def trained(
-    recipe: Training, rows: Examples | None = None, *, seed: int = 0, **options: Any
-) -> tuple[nn.Module, Curve]:
+    recipe: Training, rows: LabelledData | None = None, *, seed: int = 0, **options: Any
+) -> tuple[nn.Module, LearningCurve]:
     rows = rows or blobs()
     module = fresh(recipe, tuple(rows.inputs.shape[1:]))
     options = {"score": cross_entropy(rows), **options}
@@ -76,19 +83,21 @@ def test_a_seed_repeats_a_training_bit_by_bit() -> None:
     again, same = trained(RECIPE, seed=1)
     other, _ = trained(RECIPE, seed=2)
     assert torch.equal(vector(first), vector(again))
-    assert (curve.epochs, curve.best) == (same.epochs, same.best)
+    assert (curve.points, curve.best_index) == (same.points, same.best_index)
     assert not torch.equal(vector(first), vector(other))
 
 
 def test_a_seed_draws_the_dropout_too() -> None:
-    rows = Examples(torch.ones(32, 3), torch.zeros(32, dtype=torch.int64))  # any order is the same
+    rows = LabelledData(
+        torch.ones(32, 3), torch.zeros(32, dtype=torch.int64)
+    )  # any order is the same
     first, again, other = (vector(trained(RECIPE, rows, seed=seed)[0]) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_a_seed_repeats_a_training_with_augmentation() -> None:
-    rows = Examples(torch.randn(32, 2, 6, 6), torch.arange(32) % 2)
+    rows = LabelledData(torch.randn(32, 2, 6, 6), torch.arange(32) % 2)
     net = (Conv(4), GlobalPool(), Linear(2))
     recipe = Training(net, batch_size=8, epochs=2, augment=(Flip(), Crop(1)))
     (first, _), (again, _), (plain, _) = (
@@ -99,7 +108,7 @@ def test_a_seed_repeats_a_training_with_augmentation() -> None:
 
 
 def test_weights_lie_in_memory_as_they_were_built() -> None:
-    rows = Examples(torch.randn(8, 2, 6, 6), torch.arange(8) % 2)
+    rows = LabelledData(torch.randn(8, 2, 6, 6), torch.arange(8) % 2)
     recipe = Training((Conv(4), GlobalPool(), Linear(2)), epochs=1)
     module, _ = trained(recipe, rows)
     assert all(value.is_contiguous() for value in module.state_dict().values())
@@ -124,8 +133,8 @@ def test_the_weights_of_the_best_epoch_are_kept(best: int) -> None:
         return said(out)
 
     curve = train(RECIPE, module, rows, rows.inputs, score, seed=0)
-    assert curve.best == best
-    assert [epoch.score for epoch in curve.epochs] == scores
+    assert curve.best_index == best
+    assert [epoch.validation_loss for epoch in curve.points] == scores
     kept = module.state_dict()
     assert [all(torch.equal(kept[k], v) for k, v in one.items()) for one in seen] == [
         epoch == best for epoch in range(4)
@@ -143,24 +152,24 @@ def test_the_score_sees_outputs_in_evaluation_mode_on_the_held_out_rows() -> Non
 
     module, _ = trained(RECIPE, rows)
     train(RECIPE, module, rows, held_out, score, seed=0)
-    assert torch.equal(seen[-1], outputs(module, held_out, batch_size=512))
+    assert torch.equal(seen[-1], predict(module, held_out, batch_size=512))
     assert torch.allclose(seen[-1], module(held_out), atol=1e-6)
 
 
 def test_patience_ends_a_training_that_gets_no_better() -> None:
     recipe = replace(RECIPE, epochs=50, patience=3)
     _, curve = trained(recipe, score=scripted([5, 4, 3, 3, 3, 3, 3, 3]))
-    assert (len(curve.epochs), curve.best) == (6, 2)
+    assert (len(curve.points), curve.best_index) == (6, 2)
     _, patient = trained(replace(RECIPE, epochs=7), score=scripted([1.0] * 7))
-    assert (len(patient.epochs), patient.best) == (7, 0)
+    assert (len(patient.points), patient.best_index) == (7, 0)
 
 
 def test_fidelity_scales_the_epochs_and_each_is_watched() -> None:
-    seen: list[Epoch] = []
+    seen: list[CurvePoint] = []
     _, curve = trained(replace(RECIPE, epochs=10), fidelity=0.3, watch=seen.append)
-    assert len(curve.epochs) == 3
-    assert tuple(seen) == curve.epochs
-    assert len(trained(RECIPE, fidelity=1e-3)[1].epochs) == 1
+    assert len(curve.points) == 3
+    assert tuple(seen) == curve.points
+    assert len(trained(RECIPE, fidelity=1e-3)[1].points) == 1
 
 
 @dataclass(frozen=True)
@@ -201,14 +210,14 @@ def test_a_deadline_cuts_the_training_short_and_the_schedule_runs_its_whole_cour
     assert 0.3 < time.monotonic() - start < 3
     assert schedule.seen == sorted(schedule.seen)
     assert 0.8 < schedule.seen[-1] <= 1
-    assert len(curve.epochs) > 1
+    assert len(curve.points) > 1
 
 
 def test_a_deadline_that_has_passed_still_yields_a_model() -> None:
     start = time.monotonic()
     module, curve = trained(replace(RECIPE, epochs=10**6), deadline=start - 1)
     assert time.monotonic() - start < 2
-    assert len(curve.epochs) == 1
+    assert len(curve.points) == 1
     assert torch.isfinite(vector(module)).all()
     assert not module.training
 
@@ -281,12 +290,12 @@ def test_l1_shrinks_the_weights_and_is_part_of_the_loss() -> None:
         return sum(p.abs().sum().item() for p in module.parameters() if p.dim() > 1)
 
     assert size(sparse) < 0.7 * size(plain)
-    assert curve.epochs[-1].loss > 0.05 * size(sparse) * 0.5
+    assert curve.points[-1].loss > 0.05 * size(sparse) * 0.5
 
 
 def test_l1_adds_the_absolute_weights_without_the_biases() -> None:
     recipe = Training(Linear(2), lr=0.0, batch_size=200, epochs=1)
-    plain, sparse = (trained(replace(recipe, l1=l1))[1].epochs[0].loss for l1 in (0.0, 0.1))
+    plain, sparse = (trained(replace(recipe, l1=l1))[1].points[0].loss for l1 in (0.0, 0.1))
     weights = fresh(recipe).linear.weight.abs().sum().item()
     assert sparse - plain == pytest.approx(0.1 * weights, rel=1e-3)
 
@@ -295,12 +304,15 @@ def test_a_row_of_weight_2_counts_as_two_and_one_of_weight_0_not_at_all() -> Non
     out, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
     weights = torch.tensor([2.0, 0.0, 1.0, 1.0])
     twice = torch.tensor([0, 0, 2, 3])
-    wanted = loss_of(out[twice], targets[twice])
-    torch.testing.assert_close(loss_of(out, targets, weights=weights), wanted)
+    wanted = training_loss(out[twice], targets[twice])
+    torch.testing.assert_close(training_loss(out, targets, weights=weights), wanted)
     numbers = targets.float()
-    wanted = loss_of(out[twice, :1], numbers[twice])
-    torch.testing.assert_close(loss_of(out[:, :1], numbers, weights=weights), wanted)
-    smoothed = loss_of(out, targets, 0.1, weights), loss_of(out[twice], targets[twice], 0.1)
+    wanted = training_loss(out[twice, :1], numbers[twice])
+    torch.testing.assert_close(training_loss(out[:, :1], numbers, weights=weights), wanted)
+    smoothed = (
+        training_loss(out, targets, 0.1, weights),
+        training_loss(out[twice], targets[twice], 0.1),
+    )
     torch.testing.assert_close(*smoothed)
 
 
@@ -312,7 +324,7 @@ def test_weights_decide_what_is_learnt_and_their_unit_does_not() -> None:
     recipe = Training(Linear(1), lr=0.05, batch_size=20, epochs=30)
 
     def slope(weights: Tensor) -> float:
-        rows = Examples(x, targets, weights)
+        rows = LabelledData(x, targets, weights)
         last = scripted(range(0, -30, -1))
         return trained(recipe, rows, score=last)[0].linear.weight.item()
 
@@ -380,16 +392,16 @@ def test_easing_is_a_factor_of_dropout_and_weight_decay() -> None:
 def test_long_trainings_are_judged_fifty_times_and_say_how_many_passes_were_made() -> None:
     recipe = replace(RECIPE, epochs=200, batch_size=200)
     _, curve = trained(recipe, score=scripted(range(0, -200, -1)))
-    assert [epoch.passes for epoch in curve.epochs] == list(range(4, 201, 4))
+    assert [epoch.epochs for epoch in curve.points] == list(range(4, 201, 4))
     _, short = trained(replace(recipe, epochs=40))
-    assert [epoch.passes for epoch in short.epochs] == list(range(1, 41))
+    assert [epoch.epochs for epoch in short.points] == list(range(1, 41))
 
 
 def test_patience_is_in_epochs_however_many_are_judged() -> None:
     recipe = replace(RECIPE, epochs=200, batch_size=200, patience=10)
     _, curve = trained(recipe, score=scripted([3, 2, 5, 5, 5, 5, 5]))
-    assert curve.best == 1
-    assert [epoch.passes for epoch in curve.epochs] == [4, 8, 12, 16, 20]
+    assert curve.best_index == 1
+    assert [epoch.epochs for epoch in curve.points] == [4, 8, 12, 16, 20]
 
 
 def test_subnormal_numbers_count_again_after_a_training() -> None:
@@ -429,7 +441,7 @@ def test_label_smoothing_is_that_of_the_loss() -> None:
     # one step at learning rate 0: the loss of the weights as they were drawn
     recipe = Training(Linear(2), lr=0.0, batch_size=200, epochs=1)
     rows = blobs()
-    losses = [trained(replace(recipe, label_smoothing=s), rows)[1].epochs[0].loss for s in (0, 0.2)]
+    losses = [trained(replace(recipe, label_smoothing=s), rows)[1].points[0].loss for s in (0, 0.2)]
     out = fresh(recipe)(rows.inputs)
     wanted = [
         nn.functional.cross_entropy(out, rows.targets, label_smoothing=s).item() for s in (0, 0.2)
@@ -488,9 +500,9 @@ def test_a_classifier_learns_what_can_be_told_apart(optimizer: Optimizer, lr: fl
     recipe = replace(RECIPE, epochs=15, optimizer=optimizer, lr=lr)
     module, curve = trained(recipe)
     rows = blobs(300)
-    right = outputs(module, rows.inputs).argmax(1) == rows.targets
+    right = predict(module, rows.inputs).argmax(1) == rows.targets
     assert right.float().mean() > 0.95
-    assert curve.epochs[-1].loss < curve.epochs[0].loss
+    assert curve.points[-1].loss < curve.points[0].loss
     assert curve.seconds > 0
 
 
@@ -506,7 +518,7 @@ def test_a_regressor_learns_a_line() -> None:
 
 def test_a_batch_larger_than_the_rows_is_all_of_them() -> None:
     _, curve = trained(replace(RECIPE, batch_size=10_000, epochs=3))
-    assert len(curve.epochs) == 3
+    assert len(curve.points) == 3
 
 
 @pytest.mark.parametrize(("n", "size"), [(127, 64), (255, 128), (500, 256), (95, 64), (10, 64)])
@@ -524,7 +536,7 @@ def test_every_row_is_seen_once_an_epoch_in_batches_of_nearly_one_size(n: int, s
             out: Tensor = self.linear(x)
             return out
 
-    rows = Examples(torch.arange(float(n))[:, None], torch.arange(n) % 2)
+    rows = LabelledData(torch.arange(float(n))[:, None], torch.arange(n) % 2)
     recipe = Training((), batch_size=size, epochs=1)
     train(recipe, Sees(), rows, rows.inputs, lambda out: 0.0, seed=0)
     assert sorted(torch.cat(seen).tolist()) == list(range(n))
@@ -534,7 +546,7 @@ def test_every_row_is_seen_once_an_epoch_in_batches_of_nearly_one_size(n: int, s
 
 
 def test_a_batch_of_one_row_cannot_be_normalised() -> None:
-    rows = Examples(torch.randn(5, 3), torch.arange(5) % 2)
+    rows = LabelledData(torch.randn(5, 3), torch.arange(5) % 2)
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     with pytest.raises(InfeasibleCandidate, match="batches of at least 2 rows, got 1"):
         train(Training((), batch_size=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)

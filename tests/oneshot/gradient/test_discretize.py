@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from netwright.oneshot.gradient.discretize import derived
+from netwright.oneshot.gradient.discretize import discretize
 from netwright.space.choices import Float, Integer, OneOf, Repeat, SubsetOf
 from netwright.space.space import Space
 
@@ -16,7 +16,7 @@ SPACE = Space((OneOf("a", "b", "c"), OneOf("x", "y"), OneOf(1, 2, 3)))
 
 
 def test_they_come_in_the_order_of_what_they_lose() -> None:
-    found = derived(SPACE, SCORES, 18)
+    found = discretize(SPACE, SCORES, 18)
     assert len(found) == len(set(found)) == 18
     places = [("a", "b", "c"), ("x", "y"), (1, 2, 3)]
     by_hand = sorted(
@@ -36,22 +36,22 @@ def test_the_first_is_that_of_argmax() -> None:
         scores = {
             one.path: rng.dirichlet(np.ones(len(one.values))).tolist() for one in space.decisions
         }
-        assert derived(space, scores, 1) == [space.argmax(scores)]
+        assert discretize(space, scores, 1) == [space.argmax(scores)]
 
 
 def test_having_more_decisions_costs_nothing() -> None:
     space = Space(Repeat(OneOf("a", "b"), times=Integer(1, 3)))
     even = {f"{i}": [0.5, 0.5] for i in range(3)}
-    (best,) = derived(space, {"times": [0.3, 0.3, 0.4], **even}, 1)
+    (best,) = discretize(space, {"times": [0.3, 0.3, 0.4], **even}, 1)
     assert best.values["times"] == 3
 
 
 def test_subsets_are_those_of_the_best_members() -> None:
-    space = Space(SubsetOf("a", "b", "c", least=1, most=2))
-    found = [one.values[""] for one in derived(space, {"": [0.6, 0.1, 0.3]}, 3)]
+    space = Space(SubsetOf("a", "b", "c", min_size=1, max_size=2))
+    found = [one.values[""] for one in discretize(space, {"": [0.6, 0.1, 0.3]}, 3)]
     assert found == [("a",), ("a", "c"), ("c",)]
-    exactly = Space(SubsetOf("a", "b", "c", least=2, most=2))
-    assert [one.values[""] for one in derived(exactly, {"": [0.6, 0.1, 0.3]}, 1)] == [("a", "c")]
+    exactly = Space(SubsetOf("a", "b", "c", min_size=2, max_size=2))
+    assert [one.values[""] for one in discretize(exactly, {"": [0.6, 0.1, 0.3]}, 1)] == [("a", "c")]
 
 
 def test_rules_are_kept_and_what_has_no_scores_has_its_default() -> None:
@@ -59,5 +59,5 @@ def test_rules_are_kept_and_what_has_no_scores_has_its_default() -> None:
         (OneOf("a", "b", "c"), OneOf("x", "y"), Float(0.5, 1.0)),
         rule=lambda values: values["0"] != "b",
     )
-    (best,) = derived(space, {"0": SCORES["0"]}, 1)
+    (best,) = discretize(space, {"0": SCORES["0"]}, 1)
     assert best.values == {"0": "c", "1": "x", "2": 0.5}

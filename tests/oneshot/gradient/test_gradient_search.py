@@ -18,39 +18,49 @@ from netwright.networks.layers.basic import GlobalPool, Pool, Skip, Zero
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.linear import Linear
-from netwright.oneshot.gradient.costs import CostTerm
+from netwright.oneshot.gradient.expected_cost import CostTerm
 from netwright.oneshot.gradient.relaxations import DARTS, GDAS, BetaDARTS, DrNAS, Relaxation
-from netwright.oneshot.gradient.search import GradientSearch, halves
-from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient, WeightSteps
+from netwright.oneshot.gradient.search import GradientSearch, split_in_halves
+from netwright.oneshot.gradient.settings import (
+    ArchitectureTraining,
+    DifferentiableNAS,
+    WeightTraining,
+)
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.safeguards import UNWATCHED, Honesty
+from netwright.oneshot.safeguards import NO_SAFEGUARDS, SupernetSafeguards
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 
 OPTIONS = {"pool": Pool("avg"), "conv": Conv(), "skip": Skip()}
 NETWORK = (Conv(6, kernel=1), OneOf(OPTIONS), GlobalPool("max"), Linear())
 SPACE = Space({"network": NETWORK})
-STEPS = ArchitectureSteps(lr=0.05)
-FAST = Gradient(DARTS(), 8, 16, 1, WeightSteps(lr=0.1), STEPS, UNWATCHED)
+STEPS = ArchitectureTraining(lr=0.05)
+FAST = DifferentiableNAS(DARTS(), 8, 16, 1, WeightTraining(lr=0.1), STEPS, NO_SAFEGUARDS)
 
 
-def search(settings: Gradient = FAST, seed: int = 0, **more: Any) -> GradientSearch:
+def search(settings: DifferentiableNAS = FAST, seed: int = 0, **more: Any) -> GradientSearch:
     torch.manual_seed(seed)
     network = more.pop("network", NETWORK)
     supernet = Supernet(network, (1, 6, 6), outputs=2)
     space = Space({"network": network})
-    return GradientSearch(space, supernet, halves(stripes(), 0), settings, seed, **more)
+    return GradientSearch(space, supernet, split_in_halves(stripes(), 0), settings, seed, **more)
 
 
 @pytest.mark.parametrize(
-    "relaxation", [DARTS(), BetaDARTS(most=0.1), GDAS(first=3, last=0.5), DrNAS()]
+    "relaxation",
+    [
+        DARTS(),
+        BetaDARTS(max_coefficient=0.1),
+        GDAS(initial_temperature=3, final_temperature=0.5),
+        DrNAS(),
+    ],
 )
 @pytest.mark.parametrize("order", [1, 2])
 def test_the_only_operation_that_can_tell_is_found(relaxation: Relaxation, order: int) -> None:
     found = search(replace(FAST, relaxation=relaxation, architecture=replace(STEPS, order=order)))
     (best,) = found.candidates(8)
     assert best.values["network.1"] == "conv"
-    assert found.record[-1].train_loss < 0.62 < found.record[0].train_loss
+    assert found.history[-1].train_loss < 0.62 < found.history[0].train_loss
 
 
 def state(found: GradientSearch) -> list[Tensor]:
@@ -66,9 +76,9 @@ def test_killed_between_epochs_it_goes_on_bit_for_bit(
     straight.train_to(4)
     for epoch in (1, 3, 4):  # three lives, one folder
         alive = search(settings, folder=tmp_path)
-        assert len(alive.record) == {1: 0, 3: 1, 4: 3}[epoch]
+        assert len(alive.history) == {1: 0, 3: 1, 4: 3}[epoch]
         alive.train_to(epoch)
-    assert alive.record == straight.record
+    assert alive.history == straight.history
     assert all(torch.equal(a, b) for a, b in zip(state(alive), state(straight), strict=True))
 
 
@@ -76,10 +86,10 @@ def test_what_is_preferred_after_an_epoch_does_not_depend_on_how_far_it_is_by_no
     ahead, asked = search(), search()
     ahead.train_to(5)
     assert [ahead.candidates(n) for n in range(6)] == [asked.candidates(n) for n in range(6)]
-    assert ahead.record[1] == asked.record[1]
+    assert ahead.history[1] == asked.history[1]
     other = search(seed=1)
     other.train_to(1)
-    assert other.record[0] != ahead.record[0]
+    assert other.history[0] != ahead.history[0]
 
 
 @pytest.mark.parametrize("spoil", ["empty", "cut", "link", "tensors", "record"])
@@ -109,7 +119,7 @@ def test_a_checkpoint_of_another_search_is_refused(tmp_path: Path) -> None:
     for other in ({"network": deeper}, {"seed": 1}, {"settings": replace(FAST, batch_size=8)}):
         with pytest.raises(RunError, match=r"must hold a checkpoint of .* Use another folder\."):
             search(**other, folder=tmp_path)  # type: ignore[arg-type]  # any of them
-    assert len(search(folder=tmp_path).record) == 1
+    assert len(search(folder=tmp_path).history) == 1
 
 
 def test_what_is_preferred_but_dead_is_left_out() -> None:
@@ -136,7 +146,7 @@ def test_the_order_of_the_gradient_counts() -> None:
     first, second = search(), search(replace(FAST, architecture=replace(STEPS, order=2)))
     first.train_to(1)
     second.train_to(1)
-    assert first.record != second.record
+    assert first.history != second.history
 
 
 def test_a_path_that_leads_nowhere_is_drawn_again() -> None:
@@ -157,13 +167,21 @@ def test_a_path_that_leads_nowhere_is_drawn_again() -> None:
 
 def test_settings_and_epochs_are_checked() -> None:
     for make, settings, sentence in (
-        (ArchitectureSteps, {"order": 3}, "order must be 1 or 2, got 3"),
-        (Gradient, {"relaxation": "darts"}, "relaxation must be a relaxation, such as DrNAS"),
-        (Gradient, {"epochs": 0}, "epochs must be at least 1, got 0"),
-        (ArchitectureSteps, {"warm_up": 1.0}, "warm_up must be from 0 to below 1, got 1.0"),
-        (Honesty, {"networks": -1}, "networks must be at least 0, got -1"),
-        (Honesty, {"networks": 2.5}, "networks must be a whole number of at least 0, got 2.5"),
-        (Honesty, {"power": 0}, "power must be at least 1, got 0"),
+        (ArchitectureTraining, {"order": 3}, "order must be 1 or 2, got 3"),
+        (
+            DifferentiableNAS,
+            {"relaxation": "darts"},
+            "relaxation must be a relaxation, such as DrNAS",
+        ),
+        (DifferentiableNAS, {"epochs": 0}, "epochs must be at least 1, got 0"),
+        (ArchitectureTraining, {"warm_up": 1.0}, "warm_up must be from 0 to below 1, got 1.0"),
+        (SupernetSafeguards, {"networks": -1}, "networks must be at least 0, got -1"),
+        (
+            SupernetSafeguards,
+            {"networks": 2.5},
+            "networks must be a whole number of at least 0, got 2.5",
+        ),
+        (SupernetSafeguards, {"power": 0}, "power must be at least 1, got 0"),
         (CostTerm, {"metric": "size"}, "metric must be latency or flops, got 'size'"),
     ):
         wrong: Any = settings
@@ -172,7 +190,7 @@ def test_settings_and_epochs_are_checked() -> None:
     with pytest.raises(InputError, match="epoch must be from 0 to the 8 of the settings, got 9"):
         search().candidates(9)
     with pytest.raises(InputError, match="rows must be at least 4, got 2"):
-        halves(stripes(2), 0)
+        split_in_halves(stripes(2), 0)
 
 
 def test_costs_are_found_with_as_many_rows_as_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,10 +200,10 @@ def test_costs_are_found_with_as_many_rows_as_they_ask_for(monkeypatch: pytest.M
         seen.append(len(example))
         return {}
 
-    monkeypatch.setattr("netwright.oneshot.gradient.costs.table", table)
+    monkeypatch.setattr("netwright.oneshot.gradient.expected_cost.table", table)
     search()
     assert seen == []  # no term, no look
     for rows in (8, 48):
-        steps = replace(STEPS, cost=CostTerm("flops", rows=rows))
+        steps = replace(STEPS, cost=CostTerm("flops", batch_size=rows))
         search(replace(FAST, architecture=steps))
     assert seen == [8, 48]

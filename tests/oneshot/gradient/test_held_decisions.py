@@ -15,13 +15,13 @@ from netwright.networks.layers.basic import Dropout, GlobalPool, Pool, Skip
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
-from netwright.oneshot.gradient.finalize import conclude
-from netwright.oneshot.gradient.held_decisions import fixed_to_held, values_everywhere
+from netwright.oneshot.gradient.finalize import finalize_search
+from netwright.oneshot.gradient.held_decisions import all_decision_values, fixed_to_held
 from netwright.oneshot.gradient.relaxations import DARTS
-from netwright.oneshot.gradient.search import GradientSearch, halves
-from netwright.oneshot.gradient.settings import Gradient
+from netwright.oneshot.gradient.search import GradientSearch, split_in_halves
+from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.safeguards import UNWATCHED
+from netwright.oneshot.safeguards import NO_SAFEGUARDS
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 from netwright.space.space import Space
@@ -52,7 +52,7 @@ def test_whatever_is_drawn_is_a_network_of_the_supernet(name: str) -> None:
     held, rng = fixed_to_held(space, supernet), np.random.default_rng(0)
     drawn = {held.sample(rng) for _ in range(40)}
     assert len(drawn) > 1
-    assert all(space.holds(candidate) for candidate in drawn)
+    assert all(space.contains(candidate) for candidate in drawn)
     for candidate in drawn:
         assert supernet(torch.zeros(1, 1, 6, 6), supernet.one_hot(candidate)).shape == (1, 2)
 
@@ -61,14 +61,16 @@ def test_whatever_is_drawn_is_a_network_of_the_supernet(name: str) -> None:
 def test_networks_of_any_depth_are_ranked_at_the_end(name: str) -> None:
     space, network = opened(name)
     torch.manual_seed(0)
-    settings = Gradient(DARTS(), 1, 16, honesty=replace(UNWATCHED, networks=6, epochs=1))
+    settings = DifferentiableNAS(
+        DARTS(), 1, 16, safeguards=replace(NO_SAFEGUARDS, networks=6, epochs=1)
+    )
     supernet = Supernet(network, (1, 6, 6), outputs=2)
-    search = GradientSearch(space, supernet, halves(stripes(32), 0), settings)
+    search = GradientSearch(space, supernet, split_in_halves(stripes(32), 0), settings)
     search.train_to(1)
-    found = conclude(search, 8)
+    found = finalize_search(search, 8)
     assert any(one.name == "ranking" for one in found.findings)
     assert found.candidates
-    assert all(space.holds(candidate) for candidate in found.candidates)
+    assert all(space.contains(candidate) for candidate in found.candidates)
     assert len({candidate.values["lr"] for candidate in found.candidates}) == 1
 
 
@@ -77,7 +79,7 @@ def test_a_copy_that_is_not_there_has_the_values_of_the_copy_before() -> None:
     start = Candidate(
         {"network.1.times": 1, "network.1.0.0.channels": 8, "network.1.0.1.p": 0.2, "lr": 0.01}
     )
-    values = values_everywhere(space, start)
+    values = all_decision_values(space, start)
     assert {values[f"network.1.{i}.0.channels"] for i in range(3)} == {8}
     assert {values[f"network.1.{i}.1.p"] for i in range(3)} == {0.2}
     supernet = Supernet(network, (1, 6, 6), outputs=2, held_values=values)
@@ -90,22 +92,24 @@ def test_a_copy_that_is_not_there_has_the_values_of_the_copy_before() -> None:
 def test_nested_copies_have_the_values_of_the_outer_copy_before() -> None:
     space, _ = opened("nested")
     start = space.fix({"network.1.0.times": 2, "network.1.0.1.channels": 8}).default()
-    values = values_everywhere(space, start)
+    values = all_decision_values(space, start)
     assert [values[f"network.1.{i}.{j}.channels"] for i in range(3) for j in range(2)] == [4, 8] * 3
-    assert values_everywhere(space, space.default())["network.1.2.times"] == 1
+    assert all_decision_values(space, space.default())["network.1.2.times"] == 1
 
 
 def test_a_rule_that_no_held_candidate_passes_is_no_error() -> None:
     network = (Conv(OneOf(4, 8)), OneOf({"conv": Conv(), "skip": Skip()}), GlobalPool(), Linear())
     space = Space(Training(network), rule=lambda values: values["network.0.channels"] == 8)
-    settings = Gradient(DARTS(), 1, 16, honesty=replace(UNWATCHED, networks=4, decay=3.0))
+    settings = DifferentiableNAS(
+        DARTS(), 1, 16, safeguards=replace(NO_SAFEGUARDS, networks=4, decay=3.0)
+    )
     supernet = Supernet(network, (1, 6, 6), outputs=2)
-    search = GradientSearch(space, supernet, halves(stripes(32), 0), settings)
+    search = GradientSearch(space, supernet, split_in_halves(stripes(32), 0), settings)
     search.train_to(1)
-    found = conclude(search, 3)
+    found = finalize_search(search, 3)
     assert found.candidates == ()
-    assert any("only 0 networks trained alone" in one.says for one in found.findings)
+    assert any("only 0 networks trained alone" in one.message for one in found.findings)
     allowed = Supernet(network, (1, 6, 6), outputs=2, held_values={"network.0.channels": 8})
-    search = GradientSearch(space, allowed, halves(stripes(32), 0), settings)
+    search = GradientSearch(space, allowed, split_in_halves(stripes(32), 0), settings)
     search.train_to(1)
-    assert len(conclude(search, 3).candidates) == 2
+    assert len(finalize_search(search, 3).candidates) == 2

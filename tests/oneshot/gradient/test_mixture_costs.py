@@ -14,13 +14,13 @@ from netwright.networks.layers.blocks import Residual
 from netwright.networks.layers.cells import nas_bench_201
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
-from netwright.networks.training.loop import Examples
-from netwright.oneshot.gradient.costs import CostTerm, expected_cost, table
+from netwright.networks.training.loop import LabelledData
+from netwright.oneshot.gradient.expected_cost import CostTerm, expected_cost, table
 from netwright.oneshot.gradient.relaxations import DARTS
-from netwright.oneshot.gradient.search import GradientSearch, halves
-from netwright.oneshot.gradient.settings import ArchitectureSteps, Gradient
+from netwright.oneshot.gradient.search import GradientSearch, split_in_halves
+from netwright.oneshot.gradient.settings import ArchitectureTraining, DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.safeguards import UNWATCHED
+from netwright.oneshot.safeguards import NO_SAFEGUARDS
 from netwright.space.choices import Integer, OneOf, Repeat
 from netwright.space.space import Space
 
@@ -44,7 +44,7 @@ def test_under_one_hot_weights_it_is_what_the_candidate_costs() -> None:
     draw, seen = np.random.default_rng(0), 0
     while seen < 5:
         candidate = space.sample(draw)
-        if not supernet.leads_through(candidate) or "none" in candidate.values.values():
+        if not supernet.is_feasible(candidate) or "none" in candidate.values.values():
             continue  # what is dead is built no more, and so is what it alone feeds
         seen += 1
         module = build(space.fill(candidate)["network"], (3, 8, 8), outputs=5)
@@ -88,15 +88,17 @@ def test_where_the_loss_is_indifferent_the_term_decides() -> None:
         GlobalPool(), Linear(),
     )  # fmt: skip
     random = torch.Generator().manual_seed(0)
-    rows = Examples(torch.randn(64, 1, 6, 6, generator=random), torch.arange(64) % 2)
+    rows = LabelledData(torch.randn(64, 1, 6, 6, generator=random), torch.arange(64) % 2)
 
     def preferred(term: CostTerm | None) -> float:
         torch.manual_seed(0)
-        steps = ArchitectureSteps(lr=0.05, cost=term)
-        settings = Gradient(DARTS(), 6, 16, architecture=steps, honesty=UNWATCHED)
+        steps = ArchitectureTraining(lr=0.05, cost=term)
+        settings = DifferentiableNAS(DARTS(), 6, 16, architecture=steps, safeguards=NO_SAFEGUARDS)
         supernet = Supernet(network, (1, 6, 6), outputs=2)
-        search = GradientSearch(Space({"network": network}), supernet, halves(rows, 0), settings)
+        search = GradientSearch(
+            Space({"network": network}), supernet, split_in_halves(rows, 0), settings
+        )
         search.train_to(6)
-        return next(iter(search.record[-1].scores.values()))[1]
+        return next(iter(search.history[-1].scores.values()))[1]
 
     assert preferred(CostTerm("flops")) > preferred(None) + 0.05

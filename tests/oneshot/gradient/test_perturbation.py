@@ -11,10 +11,10 @@ from netwright.networks.layers.basic import GlobalPool, Pool, Skip
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.linear import Linear
+from netwright.oneshot.gradient.alternating_optimizer import AlternatingOptimizer
 from netwright.oneshot.gradient.perturbation import decisions_to_make, perturbed
 from netwright.oneshot.gradient.relaxations import DARTS
-from netwright.oneshot.gradient.settings import Gradient
-from netwright.oneshot.gradient.steps import Steps
+from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.choices import OneOf, SubsetOf
 
@@ -23,9 +23,9 @@ NETWORK = (Conv(4), OneOf(OPTIONS), OneOf(OPTIONS), GlobalPool(), Linear())
 FIRST, SECOND = "network.1", "network.2"
 
 
-def steps_of(network: object = NETWORK) -> Steps:
+def steps_of(network: object = NETWORK) -> AlternatingOptimizer:
     supernet = Supernet(network, (1, 6, 6), outputs=2)  # type: ignore[arg-type]  # a network
-    return Steps(supernet, Gradient(DARTS()), 0)
+    return AlternatingOptimizer(supernet, DifferentiableNAS(DARTS()), 0)
 
 
 def needs(place: int) -> object:
@@ -72,7 +72,7 @@ def test_when_it_is_late_what_is_left_is_not_decided() -> None:
 def test_of_inputs_as_many_are_kept_as_a_candidate_has() -> None:
     inputs = {"in": Conv(3), "1": Skip(), "2": Skip()}
     nodes = {"1": Node({"in": Conv(3)}), "2": Node({"in": Skip()})}
-    graph = Graph({**nodes, "3": Node(SubsetOf(inputs, least=2, most=2))})
+    graph = Graph({**nodes, "3": Node(SubsetOf(inputs, min_size=2, max_size=2))})
     steps = steps_of((Conv(3), graph, GlobalPool(), Linear()))
     (path,) = steps.alpha
 

@@ -85,7 +85,9 @@ def test_gdas_has_the_gradient_of_its_temperature() -> None:
 
     def slope(tau: float) -> Tensor:
         alpha = parameters()
-        weights = GDAS(first=tau, last=tau).weights(alpha, KEPT, 0.0, random(1))
+        weights = GDAS(initial_temperature=tau, final_temperature=tau).weights(
+            alpha, KEPT, 0.0, random(1)
+        )
         (weights["one"] * torch.arange(4.0)).sum().backward()
         assert alpha["one"].grad is not None
         return alpha["one"].grad
@@ -148,9 +150,9 @@ def test_fair_darts_lets_options_grow_apart_from_each_other_towards_0_or_1() -> 
 
 def test_temperatures_are_above_0() -> None:
     with pytest.raises(InputError, match="last must be above 0, got 0"):
-        GDAS(last=0)
+        GDAS(final_temperature=0)
     with pytest.raises(InputError, match="first must be above 0, got -1"):
-        SNAS(first=-1)
+        SNAS(initial_temperature=-1)
 
 
 def test_proxyless_opens_one_of_two_gates_and_only_those_two_learn() -> None:

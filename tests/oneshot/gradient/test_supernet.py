@@ -46,8 +46,8 @@ SPACES: dict[str, Network] = {
     ),
     "then": (
         Graph({
-            "1": Node(SubsetOf({"in": OneOf(Conv(3), Pool())}, least=1), then=BLOCK),
-            "2": Node(SubsetOf({"in": Skip(), "1": Conv(3)}, least=1)),
+            "1": Node(SubsetOf({"in": OneOf(Conv(3), Pool())}, min_size=1), then=BLOCK),
+            "2": Node(SubsetOf({"in": Skip(), "1": Conv(3)}, min_size=1)),
         }),
         GlobalPool(), Linear(),
     ),
@@ -150,7 +150,7 @@ def test_what_cannot_be_mixed_is_held_with_its_reason() -> None:
 
 
 def test_inputs_put_side_by_side_are_held() -> None:
-    node = Node(SubsetOf({"in": Skip(), "1": Skip()}, least=1), "concat", Conv(4))
+    node = Node(SubsetOf({"in": Skip(), "1": Skip()}, min_size=1), "concat", Conv(4))
     network = (Graph({"1": Node({"in": BLOCK}), "2": node}), GlobalPool(), Linear())
     ours = supernet(network)
     assert "side by side" in ours.held["network.0.2"]
@@ -187,7 +187,7 @@ def test_two_supernets_of_one_network_do_not_share_their_weights() -> None:
 
 def test_what_one_of_its_places_cannot_mix_is_held_in_all() -> None:
     """One decision for two nodes, of which one puts its inputs side by side."""
-    inputs = Shared(SubsetOf({"in": Skip(), "1": Skip()}, least=1), "pick")
+    inputs = Shared(SubsetOf({"in": Skip(), "1": Skip()}, min_size=1), "pick")
     network = (
         Graph({
             "1": Node({"in": BLOCK}),
@@ -224,10 +224,10 @@ def test_weights_that_do_not_fit_are_refused_in_a_sentence() -> None:
 
 def test_a_dead_candidate_is_known_as_one() -> None:
     ours, space = supernet(SPACES["cell"]), space_of(SPACES["cell"])
-    assert not ours.leads_through(space.default())  # none everywhere
+    assert not ours.is_feasible(space.default())  # none everywhere
     through = space.fix(dict.fromkeys(ours.options, "skip_connect")).default()
     before = {name: value.clone() for name, value in ours.state_dict().items()}
-    assert ours.leads_through(through)
+    assert ours.is_feasible(through)
     assert ours.training
     assert all(torch.equal(before[name], value) for name, value in ours.state_dict().items())
 
@@ -235,7 +235,7 @@ def test_a_dead_candidate_is_known_as_one() -> None:
 def test_edges_that_pool_or_rectify_the_same_tensor_share_one_run_of_it() -> None:
     network = nas_bench_201(channels=4, cells=1)
     ours = supernet(network).train()
-    weights = {path: w.requires_grad_() for path, w in ours.even().items()}
+    weights = {path: w.requires_grad_() for path, w in ours.uniform_weights().items()}
     runs: list[nn.Module] = []
     hooks = [
         one.register_forward_hook(lambda module, *_: runs.append(module))
@@ -273,15 +273,15 @@ class Reference(nn.Module):
 def test_partial_channels_go_through_the_mixture_and_the_rest_past_it() -> None:
     network = (Conv(8), BLOCK, GlobalPool(), Linear())
     torch.manual_seed(0)
-    ours = Supernet(network, IMAGE, partial=4, outputs=5).eval()
-    weights = ours.even()
+    ours = Supernet(network, IMAGE, channel_divisor=4, outputs=5).eval()
+    weights = ours.uniform_weights()
     partial: Any = ours.module[1]  # type: ignore[index]
     assert {p.shape[0] for p in partial.parameters()} == {2}  # of 8 channels
     seen: list[tuple[Tensor, Tensor]] = []
     hook = partial.register_forward_hook(lambda _, inputs, out: seen.append((inputs[0], out)))
     ours(rows(), weights)
     ((x, out),) = seen
-    with ours.under(weights):
+    with ours.with_weights(weights):
         torch.testing.assert_close(out, Reference(partial.parts["body"], 4)(x))
     hook.remove()
     with pytest.raises(InputError, match="weights must be of whole channels to be inherited"):
@@ -289,22 +289,26 @@ def test_partial_channels_go_through_the_mixture_and_the_rest_past_it() -> None:
 
 
 def test_partial_channels_weigh_edges_and_leave_alone_what_changes_the_channels() -> None:
-    cell = Supernet(nas_bench_201(channels=8, cells=1), IMAGE, "", partial=4, outputs=5)
+    cell = Supernet(nas_bench_201(channels=8, cells=1), IMAGE, "", channel_divisor=4, outputs=5)
     edges = {path: size for path, size in cell.options.items() if path.endswith("edges")}
-    assert {path: cell.kept[path] for path in edges} == edges
+    assert {path: cell.n_chosen[path] for path in edges} == edges
     assert sorted(edges.values()) == [2, 3]  # one edge alone needs no weight
     space = Space(nas_bench_201(channels=8, cells=1))
     assert cell.one_hot(space.default()).keys() >= edges.keys()
-    even, odd = cell.even(), cell.even()
+    even, odd = cell.uniform_weights(), cell.uniform_weights()
     (path, *_) = edges
     odd[path] = torch.tensor([2.0, *[0.0] * (edges[path] - 1)])
     assert not torch.equal(cell.eval()(rows(), even), cell(rows(), odd))
     wide: Network = (Conv(8), OneOf(Conv(16), Conv(16, kernel=1)), GlobalPool(), Linear())
-    assert Supernet(wide, IMAGE, partial=4, outputs=5)(rows(), {"network.1": torch.ones(2)}).shape
+    assert Supernet(wide, IMAGE, channel_divisor=4, outputs=5)(
+        rows(), {"network.1": torch.ones(2)}
+    ).shape
     halved: Network = (
         Conv(8), OneOf(Conv(stride=2), Pool(stride=2)), GlobalPool(), Linear()
     )  # fmt: skip
-    assert Supernet(halved, IMAGE, partial=4, outputs=5)(rows(), {"network.1": torch.ones(2)}).shape
+    assert Supernet(halved, IMAGE, channel_divisor=4, outputs=5)(
+        rows(), {"network.1": torch.ones(2)}
+    ).shape
 
 
 def test_without_affine_only_the_weights_say_how_much_there_is_of_an_option() -> None:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from netwright.errors import InfeasibleCandidate, InputError, InvalidCandidate, SpaceError
 from netwright.networks.build import build
 from netwright.networks.costs import costs
-from netwright.networks.interfaces.layer import Add, Composite, Leaf, Network
+from netwright.networks.interfaces.layer import AddPart, Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import (
     Activation,
@@ -36,7 +36,7 @@ from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns, Embedding, OneHot, Periodic
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.weight_sharing import elastic_supernet as sharing
-from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrated
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrate_batch_norm
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared, SubsetOf
 from netwright.space.space import Space
@@ -79,7 +79,7 @@ class Stage(Composite):
     act: str = "relu"
     stride: int = 1
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         first = add("first", (Conv(self.width, stride=self.stride), Activation(self.act)), shape)  # type: ignore[arg-type]  # a name
         out = add("body", self.body, first)
         return (first[0] + out[0], *out[1:])
@@ -123,7 +123,7 @@ SPACES: dict[str, Network] = {
     ),
     "sequences": (
         Conv(OneOf(2, 3)), Rows(),
-        Recurrent(OneOf(4, 8), kind=OneOf("gru", "lstm"), both=OneOf(True, False)), *HEAD,
+        Recurrent(OneOf(4, 8), kind=OneOf("gru", "lstm"), bidirectional=OneOf(True, False)), *HEAD,
     ),
     "a row of some": (Conv(4), SubsetOf(Conv(), Conv(6), Residual(Conv(OneOf(4, 8)))), *HEAD),
     "same and shared": (
@@ -132,8 +132,8 @@ SPACES: dict[str, Network] = {
     ),
     "an open node": (
         Graph({
-            "1": Node(SubsetOf({"in": OneOf(Conv(3), Pool(), Zero())}, least=1), then=BLOCK),
-            "2": Node(SubsetOf({"in": Skip(), "1": Conv(3)}, least=1), OneOf("add", "concat")),
+            "1": Node(SubsetOf({"in": OneOf(Conv(3), Pool(), Zero())}, min_size=1), then=BLOCK),
+            "2": Node(SubsetOf({"in": Skip(), "1": Conv(3)}, min_size=1), OneOf("add", "concat")),
         }), *HEAD,
     ),
     "a user's own": (
@@ -168,7 +168,7 @@ def candidates(network: Network, ours: SharedWeights, number: int = 25) -> list[
     space, rng = space_of(network), np.random.default_rng(0)
     found = []
     for candidate in (space.sample(rng) for _ in range(number)):
-        if ours.leads_through(candidate):
+        if ours.is_feasible(candidate):
             found.append(candidate)
             continue
         with pytest.raises(InfeasibleCandidate):
@@ -456,7 +456,7 @@ def test_equal_seeds_give_equal_weights_and_running_draws_nothing() -> None:
     some = candidates(network, one)
     before = torch.random.get_rng_state()
     outs = [one(rows(), candidate) for candidate in some]
-    one.alone(some[0])
+    one.build_standalone(some[0])
     assert torch.equal(before, torch.random.get_rng_state())
     again = [other(rows(), candidate) for candidate in reversed(some)][::-1]
     assert all(torch.equal(a, b) for a, b in zip(outs, again, strict=True))
@@ -492,13 +492,13 @@ def test_recalibrated_statistics_are_those_of_the_batches_and_its_own() -> None:
         ours(10 * rows() + 5, space.fix({"network.0.channels": value}).default())
     before = {name: one.clone() for name, one in ours.state_dict().items()}
     batches = [rows()[:3], rows()[3:] + 1, 2 * rows()[:3]]
-    module = recalibrated(ours, space.default(), batches)
+    module = recalibrate_batch_norm(ours, space.default(), batches)
     seen = [module[0].conv(batch) for batch in batches]
     mean = torch.stack([one.mean((0, 2, 3)) for one in seen]).mean(0)
     variance = torch.stack([one.var((0, 2, 3)) for one in seen]).mean(0)
     assert torch.allclose(module[0].norm.running_mean, mean, atol=1e-6)
     assert torch.allclose(module[0].norm.running_var, variance, atol=1e-6)
-    once = recalibrated(ours, space.default(), batches[:1])
+    once = recalibrate_batch_norm(ours, space.default(), batches[:1])
     reaches = once[2].conv(by_the_batch(once[0], batches[0]))  # nothing is dropped on the way
     assert torch.allclose(once[2].norm.running_mean, reaches.mean((0, 2, 3)), atol=1e-5)
     assert not module.training

@@ -11,11 +11,11 @@ from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, whole
 
 from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate
-from netwright.pipelines.interfaces import Inputs, Learner, Rows
+from netwright.pipelines.interfaces import InputSpec, Learner, PreparedRows
 from netwright.pipelines.models.linear import LinearModel
 
 
-def full(outputs: int, n: int = 800, seed: int = 0) -> Rows:
+def full(outputs: int, n: int = 800, seed: int = 0) -> PreparedRows:
     return examples(outputs, n, seed=seed, holes=False)
 
 
@@ -37,7 +37,7 @@ def test_it_says_what_scikit_learn_says_and_so_do_its_nodes(outputs: int, tmp_pa
         assert np.abs(ours - chances).max() < 1e-3
     assert np.abs(by_onnx(model, x) - scores).max() < 1e-5
     model.save(tmp_path)
-    given = Inputs((COLUMNS,), {"outputs": outputs})
+    given = InputSpec((COLUMNS,), {"outputs": outputs})
     assert np.array_equal(learner.load(given, tmp_path).outputs(x), scores)
 
 
@@ -50,8 +50,8 @@ def test_each_known_value_of_a_category_has_a_weight() -> None:
     for first in (0, 1):  # with a number before the codes, and without
         columns = x[:, first:]
         target = y - first * x[:, 0]
-        given = Inputs((columns.shape[1],), {"outputs": 1, "cardinalities": (4, 4)})
-        rows = Rows(columns, target)
+        given = InputSpec((columns.shape[1],), {"outputs": 1, "cardinalities": (4, 4)})
+        rows = PreparedRows(columns, target)
         model = LinearModel(l2=1e-6).fit(
             given, rows, rows, judge_of(rows), seed=0, fidelity=1.0, deadline=np.inf
         )
@@ -66,9 +66,9 @@ def test_each_known_value_of_a_category_has_a_weight() -> None:
 def test_the_held_out_rows_choose_the_strength() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 60)).astype(np.float32)
-    noise = Rows(x[:80], (x[:80, 0] + 3 * rng.normal(size=80)).astype(np.float32))
-    clear = Rows(x[:80], x[:80, 0])
-    held_out = Rows(x[100:], x[100:, 0])
+    noise = PreparedRows(x[:80], (x[:80, 0] + 3 * rng.normal(size=80)).astype(np.float32))
+    clear = PreparedRows(x[:80], x[:80, 0])
+    held_out = PreparedRows(x[100:], x[100:, 0])
     for rows, strongest in ((noise, True), (clear, False)):
         losses = {}
         for l2 in (1.0, 1e-5):
@@ -85,11 +85,11 @@ def test_rows_of_no_weight_do_not_count() -> None:
         x = np.concatenate([rows.inputs, wrong.inputs])
         flipped = -wrong.targets if outputs == 1 else 1 - wrong.targets
         y = np.concatenate([rows.targets, flipped])
-        weighted = Rows(x, y, np.repeat([1.0, 1e-9], len(rows)))
+        weighted = PreparedRows(x, y, np.repeat([1.0, 1e-9], len(rows)))
         model, alone = (fit(LinearModel(0.01), r, held_out, outputs) for r in (weighted, rows))
         difference = model.outputs(held_out.inputs) - alone.outputs(held_out.inputs)
         assert np.abs(difference).max() < 0.02
-        even = fit(LinearModel(0.01), Rows(x, y), held_out, outputs)
+        even = fit(LinearModel(0.01), PreparedRows(x, y), held_out, outputs)
         assert np.abs(even.outputs(held_out.inputs) - alone.outputs(held_out.inputs)).max() > 0.5
 
 
@@ -104,7 +104,7 @@ def test_what_is_missing_is_refused() -> None:
 @pytest.mark.parametrize("seconds", [-1.0, 0.5])
 def test_the_deadline_is_kept_with_what_there_is(seconds: float) -> None:
     rng = np.random.default_rng(0)
-    rows = Rows(rng.normal(size=(4000, 50)).astype(np.float32), rng.integers(30, size=4000))
+    rows = PreparedRows(rng.normal(size=(4000, 50)).astype(np.float32), rng.integers(30, size=4000))
     began = time.monotonic()
     model = fit(LinearModel(), rows, rows, 30, deadline=began + seconds)
     assert time.monotonic() - began < max(seconds, 0) + 3
@@ -115,7 +115,7 @@ def test_a_class_without_training_rows_is_unlikely() -> None:
     all_rows = full(4)
     for seen in ([0, 1, 3], [1, 3]):
         some = np.isin(all_rows.targets, seen)
-        rows = Rows(all_rows.inputs[some], all_rows.targets[some])
+        rows = PreparedRows(all_rows.inputs[some], all_rows.targets[some])
         scores = fit(LinearModel(), rows, rows, 4).outputs(rows.inputs)
         assert (scores.argmax(1) == rows.targets).mean() > 0.6
         assert set(scores.argmax(1)) == set(seen)

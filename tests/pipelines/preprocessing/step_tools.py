@@ -7,22 +7,22 @@ import onnx.helper
 import onnxruntime
 from onnx import TensorProto
 
-from netwright.data.columns import as_text
+from netwright.data.columns import normalize_text
 from netwright.data.task import Column, Table
 from netwright.deploy.operators import OPERATORS
-from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, Nodes
+from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, OnnxGraphBuilder
 from netwright.pipelines.preprocessing.steps import FittedStep
 
 TYPES = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
 
 
-def run(nodes: Nodes, output: str, table: Table) -> np.ndarray:
+def run(nodes: OnnxGraphBuilder, output: str, table: Table) -> np.ndarray:
     """The nodes as a model of their own, on the table's rows."""
     assert {(node.domain, node.op_type) for node in nodes.nodes} <= OPERATORS
     info = onnx.helper.make_tensor_value_info
     inputs = [info(c.name, TYPES.get(c.kind, TensorProto.STRING), ["rows"]) for c in table.columns]
     outputs = [info(output, TensorProto.FLOAT, None)]
-    graph = onnx.helper.make_graph(nodes.nodes, "test", inputs, outputs, nodes.constants)
+    graph = onnx.helper.make_graph(nodes.nodes, "test", inputs, outputs, nodes.initializers)
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
     options = onnxruntime.SessionOptions()
@@ -33,16 +33,16 @@ def run(nodes: Nodes, output: str, table: Table) -> np.ndarray:
 
 def emitted(step: FittedStep, table: Table) -> np.ndarray:
     """What the step's nodes give for the table."""
-    nodes = Nodes()
-    return run(nodes, step.emit(nodes), table)
+    nodes = OnnxGraphBuilder()
+    return run(nodes, step.to_onnx(nodes), table)
 
 
 def agree(step: FittedStep, *tables: Table) -> bool:
     """Whether the step and its nodes give the same bits, for each table and for its rows alone."""
     for table in tables:
-        here = step.inputs(table)
+        here = step.transform(table)
         assert here.dtype == np.float32
-        assert here.shape == (len(table), step.outputs)
+        assert here.shape == (len(table), step.n_columns)
         np.testing.assert_array_equal(emitted(step, table), here)
         np.testing.assert_array_equal(emitted(step, table.take(np.array([0]))), here[:1])
     return True
@@ -64,7 +64,7 @@ def categories(**columns: list[str]) -> Table:
 
 
 def texts(**columns: list[str]) -> Table:
-    arrays = {name: as_text(values) for name, values in columns.items()}
+    arrays = {name: normalize_text(values) for name, values in columns.items()}
     return Table(tuple(Column(name, "text") for name in arrays), arrays)
 
 

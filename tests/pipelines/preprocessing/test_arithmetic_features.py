@@ -8,7 +8,11 @@ from step_tools import agree, numbers
 
 from netwright.data.task import Table
 from netwright.errors import InputError
-from netwright.pipelines.preprocessing.arithmetic_features import Pair, best_pairs, paired
+from netwright.pipelines.preprocessing.arithmetic_features import (
+    ArithmeticFeature,
+    best_pairs,
+    paired,
+)
 from netwright.pipelines.preprocessing.numeric import Numeric
 
 N = 1500
@@ -62,17 +66,17 @@ def test_the_file_makes_the_same_numbers(
     target = standard(x[:, 0] * x[:, 3] + x[:, 1] * x[:, 2])
     x[rng.random((N, 4)) < 0.05] = np.nan
     table = numbers(**{f"c{i}": x[:, i] for i in range(4)})
-    fitted = Numeric(scale, missing=missing, pairs=4).fit(table, target)  # type: ignore[arg-type]
-    assert fitted.pairs
-    assert fitted.outputs == 8 + len(fitted.pairs)
+    fitted = Numeric(scale, missing=missing, arithmetic_features=4).fit(table, target)  # type: ignore[arg-type]
+    assert fitted.arithmetic_features
+    assert fitted.n_columns == 8 + len(fitted.arithmetic_features)
     nasty = numbers(c0=[1, 0, np.inf, 3e38, -0.0], c1=[0, 0, 1, 3e38, 1], c2=[2] * 5, c3=[0] * 5)
     assert agree(fitted, table, nasty)
 
 
 def test_dividing_by_nothing_is_missing() -> None:
     raw = np.float32([[1, 0], [0, 0], [np.nan, 1], [4, 2]])
-    quotient = paired(raw, [Pair("/", 0, 1)])[:, 0]
+    quotient = paired(raw, [ArithmeticFeature("/", 0, 1)])[:, 0]
     assert np.isfinite(quotient).tolist() == [False, False, False, True]
     table: Table = numbers(a=raw[:, 0], b=raw[:, 1])
     with pytest.raises(InputError, match="the target must be given to pairs of columns"):
-        Numeric(pairs=2).fit(table)
+        Numeric(arithmetic_features=2).fit(table)

@@ -8,7 +8,7 @@ from step_tools import agree, both, categories, numbers
 
 from netwright.data.task import Table
 from netwright.errors import InputError
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.preprocessing.categories import Categories
 from netwright.pipelines.preprocessing.category_crosses import best_crosses, crossed, name_of
 
@@ -56,10 +56,10 @@ def test_the_file_joins_the_same_values(encode: str, rng: np.random.Generator) -
     assert fitted.crosses == (("c0", "c1"),)
     unseen = both(categories(c0=["a", "", "zz"], c1=["", "x", "y"]), numbers(n=[1, 2, 3]))
     assert agree(fitted, table, unseen)
-    nodes = Nodes()
-    fitted.emit(nodes)
+    nodes = OnnxGraphBuilder()
+    fitted.to_onnx(nodes)
     many = len(nodes.nodes)
-    fitted.emit(nodes)  # of another part of an average
+    fitted.to_onnx(nodes)  # of another part of an average
     assert sum(name_of(("c0", "c1")) in node.output for node in nodes.nodes) == 1
     assert len(nodes.nodes) == many
 

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Table
-from netwright.deploy.onnx import card_of, export, parity
+from netwright.deploy.export import check_parity, export_onnx, make_card
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.pipeline import TablePipeline, fit
-from netwright.pipelines.preprocessing.exact import ExactNumber, exact_numbers
+from netwright.pipelines.preprocessing.float32_split import Float32Split, exact_numbers
 from netwright.pipelines.preprocessing.numeric import Numeric
 
 N = 120
@@ -36,7 +36,7 @@ def table() -> Table:
 @pytest.mark.parametrize("name", WIDE)
 def test_no_two_values_meet(name: str) -> None:
     features = table()
-    inputs = Numeric(scale="none").fit(features).inputs(features)
+    inputs = Numeric(scale="none").fit(features).transform(features)
     columns = [column.name for column in features.columns]
     place = columns.index(name)
     parts = [inputs[:, place]]
@@ -60,7 +60,7 @@ def test_a_narrow_range_needs_an_offset_alone() -> None:
 
 def test_the_parts_add_up_to_the_number() -> None:
     values = np.array([0.0, 2**53 - 1, 2**40 + 1, -(2**33) - 1, np.nan, np.inf])
-    parts = ExactNumber(5.0, 2).split(values)
+    parts = Float32Split(5.0, 2).split(values)
     assert sum(part.astype(np.float64) for part in parts)[:4].tolist() == (values[:4] - 5).tolist()
     assert not np.isfinite(sum(parts)[4:]).any()
 
@@ -72,10 +72,10 @@ def test_the_file_takes_doubles_and_agrees(scale: str, tmp_path: Path) -> None:
     found = task(frame, np.arange(N) % 2)
     network = Training((Columns(), Linear()), epochs=1)
     pipeline = fit(
-        TablePipeline(network, {"numeric": Numeric(scale=scale, parts=True)}), found, seed=0
+        TablePipeline(network, {"numeric": Numeric(scale=scale, date_parts=True)}), found, seed=0
     )  # type: ignore[arg-type]
-    model = export(pipeline, card_of(found), tmp_path / "m.onnx")
-    assert parity(model, pipeline, found.features).difference < 1e-5
+    model = export_onnx(pipeline, make_card(found), tmp_path / "m.onnx")
+    assert check_parity(model, pipeline, found.features).difference < 1e-5
     kinds = {node.name: node.type for node in model.session.get_inputs()}
     assert kinds["unix"] == kinds["hole"] == "tensor(double)"
     assert kinds["when"] == "tensor(int64)"

@@ -13,15 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from netwright.data.task import Table, Task
-from netwright.deploy.onnx import card_of, export, parity
+from netwright.deploy.export import check_parity, export_onnx, make_card
 from netwright.errors import BrokenFile, InputError
 from netwright.files.run_layout import PIPELINE
 from netwright.pipelines.models.linear import LinearModel
-from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.pipeline import TablePipeline, fit, load, prepared
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
+from netwright.pipelines.pipeline import TablePipeline, cached_preprocessor, fit, load
 from netwright.pipelines.preprocessing.categories import Categories
 from netwright.pipelines.preprocessing.numeric import Numeric
-from netwright.pipelines.preprocessing.steps import Aims, FittedStep
+from netwright.pipelines.preprocessing.steps import FittedStep, TargetMatrix
 from netwright.pipelines.trees.boosting import LightGBM
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
@@ -37,7 +37,7 @@ class Powers:
     def kinds() -> tuple[type, ...]:
         return (FittedPowers,)
 
-    def fit(self, table: Table, aims: Aims | None = None) -> FittedPowers:
+    def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedPowers:
         names = [one.name for one in table.columns if one.kind == "numeric"]
         return FittedPowers(tuple(names), self.power)
 
@@ -57,8 +57,8 @@ class FittedPowers(FittedStep):
         powers: NDArray[np.float32] = x**self.power
         return powers
 
-    def emit(self, nodes: Nodes) -> str:
-        x = nodes.columns([nodes.cast(name, np.float32) for name in self.columns])
+    def emit(self, nodes: OnnxGraphBuilder) -> str:
+        x = nodes.stack_columns([nodes.cast(name, np.float32) for name in self.columns])
         zero = nodes.constant(np.float32(0))
         known = nodes.add("Where", [nodes.add("IsNaN", [x]), zero, x])
         return nodes.add("Pow", [known, nodes.constant(np.float32(self.power))])
@@ -71,17 +71,17 @@ WITH_POWERS = TablePipeline(LinearModel(l2=1.0), {"powers": Powers()})
 def test_a_step_beside_the_usual_ones_is_fitted_kept_and_exported(
     binary_task: Task, tmp_path: Path
 ) -> None:
-    plain = prepared(TablePipeline(LinearModel()), binary_task).for_network(1)
+    plain = cached_preprocessor(TablePipeline(LinearModel()), binary_task).input_spec(1)
     fitted = fit(WITH_POWERS, binary_task, seed=0)
-    more = fitted.preparation.for_network(1)
+    more = fitted.preprocessor.input_spec(1)
     numbers = sum(one.kind == "numeric" for one in binary_task.features.columns)  # type: ignore[union-attr]
     assert more.shape == (plain.shape[0] + numbers,)
     assert more.given["cardinalities"] == plain.given["cardinalities"]  # codes are last
     fitted.save(tmp_path)
     rows = binary_task.features.take(binary_task.validation)
     np.testing.assert_array_equal(load(WITH_POWERS, tmp_path).predict(rows), fitted.predict(rows))
-    model = export(fitted, card_of(binary_task), tmp_path / "model.onnx")
-    assert parity(model, fitted, rows).difference < 1e-5
+    model = export_onnx(fitted, make_card(binary_task), tmp_path / "model.onnx")
+    assert check_parity(model, fitted, rows).difference < 1e-5
 
 
 def test_names_are_paths_of_the_space() -> None:
@@ -165,17 +165,17 @@ def test_pipelines_are_options_with_labels_of_their_own() -> None:
 def test_codes_of_several_steps_are_the_last_columns(
     order: tuple[str, ...], binary_task: Task, tmp_path: Path
 ) -> None:
-    steps = {"more": Categories(encode="target", bound=2), "numeric": Numeric()}
+    steps = {"more": Categories(encode="target", one_hot_max_size=2), "numeric": Numeric()}
     pipeline = TablePipeline(LinearModel(l2=1.0), {n: steps[n] for n in order if n in steps})
     fitted = fit(pipeline, binary_task, seed=0)
-    codes = fitted.preparation.for_network(1).given["cardinalities"]
+    codes = fitted.preprocessor.input_spec(1).given["cardinalities"]
     rows = binary_task.features.take(binary_task.validation)
-    last = fitted.preparation.inputs(rows)[:, -len(codes) :]
+    last = fitted.preprocessor.transform(rows)[:, -len(codes) :]
     assert len(codes) == 2 * sum(c.kind in ("category", "boolean") for c in rows.columns)  # type: ignore[union-attr]
     assert (last == last.round()).all()
     assert (last < codes).all()
-    model = export(fitted, card_of(binary_task), tmp_path / "model.onnx")
-    assert parity(model, fitted, rows).difference < 1e-5
+    model = export_onnx(fitted, make_card(binary_task), tmp_path / "model.onnx")
+    assert check_parity(model, fitted, rows).difference < 1e-5
 
 
 def test_steps_in_another_order_are_refused(binary_task: Task, tmp_path: Path) -> None:

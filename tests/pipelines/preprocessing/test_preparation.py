@@ -8,23 +8,23 @@ import pandas as pd
 import pytest
 from step_tools import both, categories, dates, emitted, numbers, texts
 
-from netwright.data.assemble import task
+from netwright.data.make_task import task
 from netwright.data.task import Table, Task
 from netwright.errors import BrokenFile, InfeasibleCandidate
 from netwright.networks.training.recipe import Training
 from netwright.pipelines import pipeline as pipelines
-from netwright.pipelines.interfaces import Inputs, Judge, Rows
+from netwright.pipelines.interfaces import InputSpec, PreparedRows, ValidationLoss
 from netwright.pipelines.pipeline import (
     DEFAULT_STEPS,
     TablePipeline,
-    prepare,
-    prepared,
+    cached_preprocessor,
+    fit_preprocessor,
     training_inputs,
 )
 from netwright.pipelines.preprocessing.categories import Categories
-from netwright.pipelines.preprocessing.distinct import distinct
 from netwright.pipelines.preprocessing.numeric import Numeric
-from netwright.pipelines.preprocessing.preparation import TableInputs, kinds_of
+from netwright.pipelines.preprocessing.preprocessor import TablePreprocessor, kinds_of
+from netwright.pipelines.preprocessing.redundant_columns import distinct
 from netwright.pipelines.preprocessing.text import Text
 from netwright.pipelines.serialization import read, written
 
@@ -33,14 +33,14 @@ ALL = [
     TablePipeline(
         Training(()),
         {
-            "numeric": Numeric("quantile", missing="keep", parts=True),
-            "categories": Categories(2, "target", bound=3),
+            "numeric": Numeric("quantile", missing="keep", date_parts=True),
+            "categories": Categories(2, "target", one_hot_max_size=3),
             "text": Text(20, grams=2, counts=True),
         },
     ),
     TablePipeline(
         Training(()),
-        {"numeric": Numeric("none"), "categories": Categories(encode="onehot", bound=99)},
+        {"numeric": Numeric("none"), "categories": Categories(encode="onehot", one_hot_max_size=99)},
     ),
     TablePipeline(
         Training(()), {"numeric": Numeric("robust"), "categories": Categories(encode="frequency")}
@@ -66,25 +66,25 @@ def mixed(n: int = 120, seed: int = 0) -> Table:
 @pytest.mark.parametrize("steps", ALL)
 def test_all_steps_together_agree_and_are_kept_as_json(steps: TablePipeline) -> None:
     table, aims = mixed(), np.random.default_rng(1).normal(size=(120, 2))
-    fitted = prepare(steps, table, aims)
+    fitted = fit_preprocessor(steps, table, aims)
     new = mixed(40, seed=5)
-    x = fitted.inputs(new)
-    assert x.shape == (40, *fitted.for_network(2).shape)
+    x = fitted.transform(new)
+    assert x.shape == (40, *fitted.input_spec(2).shape)
     np.testing.assert_array_equal(emitted(fitted, new), x)  # type: ignore[arg-type]
     again = read(json.loads(json.dumps(written(fitted))), KINDS)
     assert again == fitted
     np.testing.assert_array_equal(again.inputs(new), x)
-    codes = fitted.for_network(2).given["cardinalities"]
+    codes = fitted.input_spec(2).given["cardinalities"]
     assert (x[:, x.shape[1] - len(codes) :] < codes).all()  # codes come last
-    told = fitted.training_inputs(table, aims, 0)
-    assert np.array_equal(told, fitted.inputs(table), equal_nan=True) == (
+    told = fitted.transform_training(table, aims, 0)
+    assert np.array_equal(told, fitted.transform(table), equal_nan=True) == (
         steps.steps["categories"].encode != "target"
     )
 
 
 def test_names_that_states_use_may_be_columns() -> None:
     table = dates(map=[1, 2], has=[5, 5 * 10**18])
-    fitted = Numeric(parts=True).fit(table)
+    fitted = Numeric(date_parts=True).fit(table)
     assert read(json.loads(json.dumps(written(fitted))), KINDS) == fitted
     with pytest.raises(BrokenFile, match="must be made of TableInputs"):
         read({"is": "Popen", "has": {}}, KINDS)
@@ -100,15 +100,17 @@ def test_constant_columns_and_copies_are_not_seen() -> None:
     )
     names = [column.name for column in distinct(table).columns]
     assert names == ["a", "holed", "zero", "c", "two", "d", "t"]
-    fitted = prepare(ALL[0], table)
-    assert isinstance(fitted, TableInputs)
+    fitted = fit_preprocessor(ALL[0], table)
+    assert isinstance(fitted, TablePreprocessor)
     assert fitted.steps["numeric"].columns == ("a", "holed", "zero", "d")
-    np.testing.assert_array_equal(emitted(fitted, table), fitted.inputs(table))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(emitted(fitted, table), fitted.transform(table))  # type: ignore[arg-type]
 
 
 def test_where_nothing_varies_one_column_is_left() -> None:
     assert [c.name for c in distinct(numbers(a=[1, 1], b=[2, 2])).columns] == ["a"]
-    assert prepare(ALL[0], numbers(a=[1], b=[2])).inputs(numbers(a=[1], b=[2])).shape == (1, 1)
+    assert fit_preprocessor(ALL[0], numbers(a=[1], b=[2])).transform(
+        numbers(a=[1], b=[2])
+    ).shape == (1, 1)
 
 
 def coded_task() -> Task:
@@ -125,7 +127,14 @@ class Seen(Exception):
 class Nosy:
     """A learner that hands on what it is given."""
 
-    def fit(self, inputs: Inputs, rows: Rows, held_out: Rows, judge: Judge, **_: object) -> None:
+    def fit(
+        self,
+        inputs: InputSpec,
+        rows: PreparedRows,
+        held_out: PreparedRows,
+        judge: ValidationLoss,
+        **_: object,
+    ) -> None:
         raise Seen(rows.inputs, held_out.inputs)
 
 
@@ -135,30 +144,30 @@ def test_a_model_learns_from_out_of_fold_means_and_is_judged_by_those_of_all_row
     with pytest.raises(Seen) as given:
         pipelines.fit(described, found, seed=3)
     learnt, judged = given.value.args
-    full = prepared(described, found)
-    np.testing.assert_array_equal(judged, full.inputs(found.features.take(found.validation)))
+    full = cached_preprocessor(described, found)
+    np.testing.assert_array_equal(judged, full.transform(found.features.take(found.validation)))
     np.testing.assert_array_equal(learnt, training_inputs(described, found, seed=3))
-    inside = full.inputs(found.features.take(found.train))
+    inside = full.transform(found.features.take(found.train))
     differ = (learnt != inside).any(0)
     assert differ.tolist() == [False, True, False]  # n, the mean target, the code
     plain = replace(described, steps={"categories": Categories()})
     np.testing.assert_array_equal(
         training_inputs(plain, found, seed=3),
-        prepared(plain, found).inputs(found.features.take(found.train)),
+        cached_preprocessor(plain, found).transform(found.features.take(found.train)),
     )
 
 
 def test_a_logarithm_is_refused_where_there_is_none() -> None:
     found = task({"x": list(range(40))}, np.arange(40) - 1.5, kind="regression")
     with pytest.raises(InfeasibleCandidate, match=r"positive for its logarithm .* got -1\.5"):
-        prepared(TablePipeline(Training(()), target="log"), found)
+        cached_preprocessor(TablePipeline(Training(()), target="log"), found)
 
 
 def test_predictions_of_logarithms_stay_near_what_was_seen() -> None:
     y = np.exp(np.random.default_rng(0).normal(5, 2, 100))
     found = task({"x": list(range(100))}, y, kind="regression")
-    target = pipelines.target_of(found, TablePipeline(Training(()), target="log"))
-    scaled = target.scaled(found.target[found.train])
+    target = pipelines.target_transform_of(found, TablePipeline(Training(()), target="log"))
+    scaled = target.transform(found.target[found.train])
     assert scaled.mean() == pytest.approx(0, abs=1e-5)
     assert scaled.std() == pytest.approx(1, abs=1e-5)
     back = target.predictions(scaled[:, None])
@@ -166,4 +175,4 @@ def test_predictions_of_logarithms_stay_near_what_was_seen() -> None:
     wild = target.predictions(np.array([[1e6], [-1e6]], np.float32))
     seen = found.target[found.train]
     assert wild == pytest.approx([seen.max() * np.exp(target.std), seen.min() / np.exp(target.std)])
-    assert target.difference(back, back * np.exp(0.5 * target.std)) == pytest.approx(0.5)
+    assert target.max_difference(back, back * np.exp(0.5 * target.std)) == pytest.approx(0.5)

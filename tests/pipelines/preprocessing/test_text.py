@@ -40,10 +40,10 @@ def test_the_terms_that_go_with_the_target_come_first() -> None:
     found, aims = reviews(400)
     told = Text(terms=1).fit(texts(a=found), aims)
     assert told.terms == (("good",),)
-    x = told.inputs(texts(a=["Good!", "goods", "not GOOD, good"]))
+    x = told.transform(texts(a=["Good!", "goods", "not GOOD, good"]))
     assert x[:, 0].tolist() == [1, 0, 1]
     counted = Text(terms=1, counts=True).fit(texts(a=found), aims)
-    assert counted.inputs(texts(a=["not GOOD, good"]))[0, 0] == 2
+    assert counted.transform(texts(a=["not GOOD, good"]))[0, 0] == 2
 
 
 def test_pairs_of_neighbours_are_terms_where_they_are_wanted() -> None:
@@ -64,7 +64,7 @@ def test_without_a_target_terms_tell_rows_apart() -> None:
 def test_sizes_are_words_digits_and_length() -> None:
     found = [f"{'word ' * n}{10**n}" for n in range(1, 9)]
     fitted = Text(terms=0).fit(texts(a=found))
-    x = fitted.inputs(texts(a=found))
+    x = fitted.transform(texts(a=found))
     assert x.shape == (8, 3)
     for size in x.T:
         assert (np.diff(size) > 0).all()
@@ -77,4 +77,4 @@ def test_sizes_are_words_digits_and_length() -> None:
 def test_any_text_agrees(found: list[str], grams: int) -> None:
     table = texts(a=found * 3)  # so that each term is in three rows
     fitted = Text(grams=grams).fit(table)
-    np.testing.assert_array_equal(emitted(fitted, table), fitted.inputs(table))
+    np.testing.assert_array_equal(emitted(fitted, table), fitted.transform(table))

@@ -13,8 +13,14 @@ import pytest
 from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, nasty, whole_way
 
 from netwright.errors import InfeasibleCandidate
-from netwright.pipelines.interfaces import Inputs, Learner, Rows
-from netwright.pipelines.trees.boosting import CatBoost, HistogramBoosting, LightGBM, Watch, XGBoost
+from netwright.pipelines.interfaces import InputSpec, Learner, PreparedRows
+from netwright.pipelines.trees.boosting import (
+    CatBoost,
+    EarlyStopping,
+    HistogramBoosting,
+    LightGBM,
+    XGBoost,
+)
 
 SOME: dict[type, str] = {XGBoost: "xgboost", CatBoost: "catboost"}
 
@@ -37,7 +43,7 @@ def test_it_learns_and_its_node_says_the_same(learner: Any, outputs: int, tmp_pa
     x = nasty(model)
     assert np.abs(model.outputs(x) - by_onnx(model, x)).max() < 1e-5
     model.save(tmp_path)
-    given = Inputs((COLUMNS,), {"outputs": outputs})
+    given = InputSpec((COLUMNS,), {"outputs": outputs})
     assert np.array_equal(learner.load(given, tmp_path).outputs(x), model.outputs(x))
 
 
@@ -57,8 +63,10 @@ def test_rows_of_no_weight_do_not_count(learner: Any) -> None:
     held_out = examples(2, 500, seed=1)
     weights = np.repeat([1.0, 1e-6], len(rows))
     judge = judge_of(held_out)
-    weighted = judge(fit(learner, Rows(x, y, weights), held_out, 2).outputs(held_out.inputs))
-    even = judge(fit(learner, Rows(x, y), held_out, 2).outputs(held_out.inputs))
+    weighted = judge(
+        fit(learner, PreparedRows(x, y, weights), held_out, 2).outputs(held_out.inputs)
+    )
+    even = judge(fit(learner, PreparedRows(x, y), held_out, 2).outputs(held_out.inputs))
     assert weighted < 0.35
     assert even > 0.6
 
@@ -66,7 +74,7 @@ def test_rows_of_no_weight_do_not_count(learner: Any) -> None:
 def test_it_ends_early_where_nothing_is_gained(learner: Any) -> None:
     rng = np.random.default_rng(0)
     rows, held_out = (
-        Rows(rng.normal(size=(n, 3)).astype(np.float32), rng.integers(2, size=n))
+        PreparedRows(rng.normal(size=(n, 3)).astype(np.float32), rng.integers(2, size=n))
         for n in (30_000, 300)
     )
     model = fit(replace(learner, trees=400), rows, held_out, 2)
@@ -95,7 +103,7 @@ def test_the_deadline_is_kept_with_what_there_is(learner: Any, seconds: float) -
 def test_a_class_without_training_rows_is_unlikely_not_an_error(learner: Any) -> None:
     all_rows, held_out = examples(4), examples(4, 300, seed=1)
     seen = all_rows.targets != 2
-    rows = Rows(all_rows.inputs[seen], all_rows.targets[seen])
+    rows = PreparedRows(all_rows.inputs[seen], all_rows.targets[seen])
     scores = fit(learner, rows, held_out, 4).outputs(held_out.inputs)
     assert scores.shape == (300, 4)
     chances = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
@@ -105,7 +113,7 @@ def test_a_class_without_training_rows_is_unlikely_not_an_error(learner: Any) ->
 
 
 def test_one_class_alone_cannot_be_learnt(learner: Any) -> None:
-    rows = Rows(examples(2).inputs, np.ones(800, np.int64))
+    rows = PreparedRows(examples(2).inputs, np.ones(800, np.int64))
     with pytest.raises(InfeasibleCandidate, match="must be of at least two classes"):
         fit(learner, rows, rows, 2)
 
@@ -113,7 +121,7 @@ def test_one_class_alone_cannot_be_learnt(learner: Any) -> None:
 def test_the_judge_chooses_among_the_rounds_near_the_best(learner: Any) -> None:
     rows, held_out = examples(1), examples(1, 300, seed=1)
     slow = replace(learner, learning_rate=0.01)
-    given = Inputs((COLUMNS,), {"outputs": 1})
+    given = InputSpec((COLUMNS,), {"outputs": 1})
     seen: list[float] = []
 
     def spread(scores: np.ndarray) -> float:  # the fewer rounds, the less
@@ -139,7 +147,7 @@ def test_a_whole_pipeline_to_its_file_and_back(learner: Any, name: str, tmp_path
 
 def test_patience_grows_shorter_with_the_rows_and_longer_with_the_rounds() -> None:
     def rounds(rows: int, gaining: int) -> int:
-        watch = Watch(rows, math.inf)
+        watch = EarlyStopping(rows, math.inf)
         while not watch.over(-min(watch.rounds, gaining - 1)):
             pass
         assert watch.best_round == gaining

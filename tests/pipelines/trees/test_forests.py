@@ -12,7 +12,7 @@ import pytest
 from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, nasty, whole_way
 
 from netwright.errors import InfeasibleCandidate
-from netwright.pipelines.interfaces import Inputs, Learner, Rows
+from netwright.pipelines.interfaces import InputSpec, Learner, PreparedRows
 from netwright.pipelines.trees.forests import ExtraTrees, RandomForest
 
 
@@ -42,7 +42,7 @@ def test_it_says_what_scikit_learn_says_and_so_does_its_node(
         assert np.abs(np.exp(scores) - chances).max() < 1e-6
     assert np.abs(scores - by_onnx(model, x)).max() < 1e-5
     model.save(tmp_path)
-    given = Inputs((COLUMNS,), {"outputs": outputs})
+    given = InputSpec((COLUMNS,), {"outputs": outputs})
     assert np.array_equal(learner.load(given, tmp_path).outputs(x), scores)
 
 
@@ -73,10 +73,10 @@ def test_rows_of_no_weight_do_not_count(learner: Any) -> None:
     rows, wrong, held_out = examples(2), examples(2, seed=9), examples(2, 500, seed=1)
     x = np.concatenate([rows.inputs, wrong.inputs])
     y = np.concatenate([rows.targets, 1 - wrong.targets])
-    weighted = Rows(x, y, np.repeat([1.0, 1e-9], len(rows)))
+    weighted = PreparedRows(x, y, np.repeat([1.0, 1e-9], len(rows)))
     judge, leafy = judge_of(held_out), replace(learner, min_rows=10)
     assert judge(fit(leafy, weighted, held_out, 2).outputs(held_out.inputs)) < 0.45
-    assert judge(fit(leafy, Rows(x, y), held_out, 2).outputs(held_out.inputs)) > 0.6
+    assert judge(fit(leafy, PreparedRows(x, y), held_out, 2).outputs(held_out.inputs)) > 0.6
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.7])
@@ -104,12 +104,12 @@ def test_a_forest_is_never_larger_than_its_bound(learner: Any) -> None:
 def test_a_class_without_training_rows_is_unlikely(learner: Any) -> None:
     all_rows = examples(4)
     seen = all_rows.targets != 2
-    rows = Rows(all_rows.inputs[seen], all_rows.targets[seen])
+    rows = PreparedRows(all_rows.inputs[seen], all_rows.targets[seen])
     scores = fit(learner, rows, rows, 4).outputs(rows.inputs)
     assert np.exp(scores[:, 2]).max() < 1e-4
     assert (scores.argmax(1) == rows.targets).mean() > 0.9
     with pytest.raises(InfeasibleCandidate, match="must be of at least two classes"):
-        fit(learner, Rows(rows.inputs, np.zeros(len(rows), np.int64)), rows, 4)
+        fit(learner, PreparedRows(rows.inputs, np.zeros(len(rows), np.int64)), rows, 4)
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "diabetes", "wine"])

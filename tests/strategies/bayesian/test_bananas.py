@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 import netwright.strategies.bayesian.bananas as module
 from netwright.errors import InputError
-from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
@@ -117,12 +117,12 @@ def test_an_ensemble_is_trained_once_a_batch(monkeypatch: pytest.MonkeyPatch) ->
         return plain(train, y, pool, seed)
 
     monkeypatch.setattr(module, "predictions", counting)
-    losses(Bananas(initial=8, batch=5), 14, 0)
+    losses(Bananas(n_startup_trials=8, batch_size=5), 14, 0)
     assert sizes == [8, 13]
 
 
 def test_what_is_proposed_is_a_mutant_of_one_of_the_best() -> None:
-    strategy = Npenas(parents=3)(Problem(SPACE, (LOSS,)))
+    strategy = Npenas(n_parents=3)(Problem(SPACE, (LOSS,)))
     log = simulate(strategy, measure, 20)
     done = {t.id: t for t in log if t.status is Status.DONE}
     first = sorted(list(done.values())[:10], key=lambda t: t.metrics["loss"])
@@ -138,7 +138,7 @@ def test_what_is_proposed_is_a_mutant_of_one_of_the_best() -> None:
 
 
 def test_a_network_is_paid_for_once() -> None:
-    class Upper(OnlyTheSpace):
+    class Upper(DefaultKnowledge):
         """Only the first five letters count."""
 
         def canonical(self, candidate: Candidate) -> str:
@@ -189,7 +189,7 @@ def test_settings_that_make_no_sense_are_refused(
 
 def test_what_failed_is_counted_and_not_learnt_from() -> None:
     problem = Problem(SPACE, (LOSS,))
-    strategy = Bananas(initial=4)(problem)
+    strategy = Bananas(n_startup_trials=4)(problem)
     rng = np.random.default_rng(0)
     for number in range(6):
         proposal = strategy.ask(1, rng)[0]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 import netwright.strategies.bayesian.search as module
 from netwright.errors import InfeasibleCandidate, InputError
-from netwright.evaluators.knowledge import NetworkKnowledge
-from netwright.interfaces.knowledge import Knowledge, OnlyTheSpace
+from netwright.evaluators.network_knowledge import NetworkKnowledge
+from netwright.interfaces.knowledge import DefaultKnowledge, Knowledge
 from netwright.interfaces.strategy import Problem
-from netwright.networks.features import bags
+from netwright.networks.architecture_features import network_features
 from netwright.networks.layers.cells import nas_bench_201_cell
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import Float, Integer, OneOf
@@ -25,7 +25,7 @@ from netwright.space.space import Space
 from netwright.strategies.bayesian import candidate_pools as pools
 from netwright.strategies.bayesian.posterior import Posterior
 from netwright.strategies.bayesian.search import Bayesian
-from netwright.testing import best, simulate
+from netwright.testing import best_loss, simulate
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import hypervolume
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
@@ -38,7 +38,7 @@ NUMBERS = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
 Of = Callable[[Mapping[str, Value]], Any]
 
 
-class Fake(OnlyTheSpace):
+class Fake(DefaultKnowledge):
     """Knows what these functions of the decisions say."""
 
     def __init__(
@@ -87,7 +87,7 @@ def run(
     knowledge: Knowledge | None = None, objectives: Sequence[Objective] = (LOSS,),
     limits: Sequence[Limit] = (), seed: int = 0, workers: int = 1, **settings: Any,
 ) -> list[Trial]:  # fmt: skip
-    problem = Problem(space, objectives, limits, knowledge or OnlyTheSpace())
+    problem = Problem(space, objectives, limits, knowledge or DefaultKnowledge())
     return simulate(Bayesian(**settings)(problem), measure, trials, seed=seed, workers=workers)
 
 
@@ -204,7 +204,7 @@ def test_a_limit_on_what_is_known_is_never_broken() -> None:
     for seed in range(2):
         log = run(big_is_good, 40, knowledge=Fake(metrics=known_total), limits=[limit], seed=seed)
         assert all(limit.keeps(known_total(trial.candidate.values)) for trial in started(log))
-        assert best(log) < -6.5  # and the best stand at it
+        assert best_loss(log) < -6.5  # and the best stand at it
 
 
 UNKNOWN = Limit("cost", at_most=7)
@@ -414,7 +414,7 @@ def test_searches_go_on_after_trials_were_forgotten(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Posterior, "worth", counting)
     log = run(away, 60)
     assert max(sizes) <= 20
-    assert best(log) == 0.0
+    assert best_loss(log) == 0.0
 
 
 # What is known of networks
@@ -426,7 +426,7 @@ CELLS: Space[Any] = Space(nas_bench_201_cell())
 def by_paths(candidate: Candidate) -> Metrics | None:
     """Made up: each way through the cell has a worth of its own."""
     try:
-        found = bags(CELLS.fill(candidate)).paths
+        found = network_features(CELLS.fill(candidate)).paths
     except InfeasibleCandidate:
         return None
     return {"loss": -sum(number * worth_of(path) for path, number in found.items())}
@@ -441,7 +441,7 @@ def worth_of(path: str) -> float:
 def test_features_of_graphs_find_better_cells() -> None:
     known = NetworkKnowledge(CELLS, lambda candidate, description: {})
 
-    class Forms(OnlyTheSpace):
+    class Forms(DefaultKnowledge):
         """Knows which cells are the same, and nothing of what they look like."""
 
         def canonical(self, candidate: Candidate) -> str:
@@ -451,7 +451,7 @@ def test_features_of_graphs_find_better_cells() -> None:
         logs = [run(by_paths, 25, space=CELLS, knowledge=knowledge, seed=s) for s in range(3)]
         return float(np.mean([np.sort([t.metrics["loss"] for t in done(log)])[:5] for log in logs]))
 
-    with_features, forms, space = mean(known), mean(Forms()), mean(OnlyTheSpace())
+    with_features, forms, space = mean(known), mean(Forms()), mean(DefaultKnowledge())
     assert with_features < forms - 0.5
     assert with_features < space - 0.5
 
@@ -476,4 +476,4 @@ def test_it_takes_a_model_of_two_kinds_of_networks() -> None:
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InputError, match="initial must be at least 1, got 0"):
-        Bayesian(initial=0)
+        Bayesian(n_startup_trials=0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata, spearmanr
 
-from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.space.candidate import Candidate
 from netwright.strategies.bayesian.prior import (
     Prior,
@@ -73,7 +73,7 @@ def test_without_trials_or_differences_there_is_no_slope() -> None:
     assert slope(np.ones(20), np.arange(20.0)) == 0.0
 
 
-class Scored(OnlyTheSpace):
+class Scored(DefaultKnowledge):
     """Two scores and, of some candidates, none."""
 
     def scores(self, candidate: Candidate) -> Metrics:
@@ -122,7 +122,7 @@ def test_what_has_no_score_is_expected_last() -> None:
 
 
 def test_nothing_is_expected_where_no_score_is_known() -> None:
-    prior = Prior.of(OnlyTheSpace(), at(*GRID))
+    prior = Prior.of(DefaultKnowledge(), at(*GRID))
     assert not prior
     assert prior.of_candidates(at((1, 1), (2, 2))) == pytest.approx([0, 0])
 

@@ -10,7 +10,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Float, Integer, OneOf
 from netwright.space.space import Space
 from netwright.strategies.bayesian.tpe import TPE, Density
-from netwright.testing import best, simulate
+from netwright.testing import best_loss, simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
@@ -76,7 +76,7 @@ def test_a_decision_that_was_not_asked_is_as_in_the_prior() -> None:
 
 
 def test_it_prefers_what_is_likely_among_the_good_and_unlikely_among_the_rest() -> None:
-    strategy = TPE(initial=10, good=0.3, candidates=64)(Problem(PEAKS, [LOSS]))
+    strategy = TPE(n_startup_trials=10, gamma=0.3, n_ei_candidates=64)(Problem(PEAKS, [LOSS]))
     rng = np.random.default_rng(3)
     for number in range(40):
         option = "a" if number < 12 else "b"
@@ -91,7 +91,7 @@ def test_it_prefers_what_is_likely_among_the_good_and_unlikely_among_the_rest() 
 
 def mean(trials: int, **settings: Any) -> float:
     runs = [TPE(**settings)(Problem(PEAKS, [LOSS])) for _ in range(8)]
-    found = [best(simulate(run, peaks, trials, seed=s)) for s, run in enumerate(runs)]
+    found = [best_loss(simulate(run, peaks, trials, seed=s)) for s, run in enumerate(runs)]
     return float(np.mean(found))
 
 

@@ -9,7 +9,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Float
 from netwright.space.space import Space
 from netwright.strategies.evolution.differential import DifferentialEvolution
-from netwright.testing import best, simulate
+from netwright.testing import best_loss, simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
@@ -36,7 +36,9 @@ def told(strategy: Any, points: np.ndarray, losses: list[float]) -> None:
 
 def test_a_child_is_a_point_plus_the_scaled_difference_of_two_others() -> None:
     points = np.random.default_rng(1).uniform(0.3, 0.7, (5, 5))
-    strategy = DifferentialEvolution(population=5, scale=0.4, crossover=1.0)(Problem(CUBE, [LOSS]))
+    strategy = DifferentialEvolution(population=5, mutation_factor=0.4, crossover=1.0)(
+        Problem(CUBE, [LOSS])
+    )
     told(strategy, points, [1.0] * 5)
     for seed in range(20):
         (child,) = strategy.ask(1, np.random.default_rng(seed))
@@ -82,14 +84,18 @@ def test_a_child_takes_its_rivals_place_unless_the_rival_is_better() -> None:
 def test_differences_find_the_valley_and_their_absence_does_not() -> None:
     def found(**settings: float) -> float:
         runs = [DifferentialEvolution(**settings)(Problem(CUBE, [LOSS])) for _ in range(3)]  # type: ignore[arg-type]
-        return float(np.mean([best(simulate(r, valley, 400, seed=s)) for s, r in enumerate(runs)]))
+        return float(
+            np.mean([best_loss(simulate(r, valley, 400, seed=s)) for s, r in enumerate(runs)])
+        )
 
     assert found(crossover=0.9) < found(scale=1e-9, crossover=0.9) / 4
 
 
 def test_what_leaves_the_cube_is_drawn_anew() -> None:
     points = np.array([[0.0] * 5, [1.0] * 5, [0.0, 1, 0, 1, 0], [1.0, 0, 1, 0, 1], [0.5] * 5])
-    strategy = DifferentialEvolution(population=5, scale=1.0, crossover=1.0)(Problem(CUBE, [LOSS]))
+    strategy = DifferentialEvolution(population=5, mutation_factor=1.0, crossover=1.0)(
+        Problem(CUBE, [LOSS])
+    )
     told(strategy, points, [1.0] * 5)
     children = [strategy.ask(1, np.random.default_rng(seed))[0] for seed in range(40)]
     values = np.array([one.note["point"] for one in children])

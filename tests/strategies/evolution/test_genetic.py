@@ -9,7 +9,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
 from netwright.strategies.evolution.genetic import NSGA2, Genetic, mutated
-from netwright.testing import best, simulate
+from netwright.testing import best_loss, simulate
 from netwright.trials import selection
 from netwright.trials.objective import Objective
 from netwright.trials.pareto import hypervolume
@@ -75,7 +75,9 @@ def test_elites_stay_whatever_their_children_are() -> None:
 
 
 def test_children_have_each_decision_from_a_parent_but_for_mutations() -> None:
-    strategy = Genetic(population=2, sample=1, crossover=1.0, elites=0)(Problem(LONG, [LOSS]))
+    strategy = Genetic(population=2, tournament_size=1, crossover=1.0, elites=0)(
+        Problem(LONG, [LOSS])
+    )
     mother, father = done(0, 1.0), done(3, 2.0)
     strategy.tell(mother)
     strategy.tell(father)
@@ -91,7 +93,9 @@ def test_children_have_each_decision_from_a_parent_but_for_mutations() -> None:
 def test_crossover_puts_together_what_parents_found() -> None:
     def found(crossover: float) -> float:
         makers = [Genetic(crossover=crossover)(Problem(LONG, [LOSS])) for _ in range(8)]
-        return float(np.mean([best(simulate(m, total, 240, seed=s)) for s, m in enumerate(makers)]))
+        return float(
+            np.mean([best_loss(simulate(m, total, 240, seed=s)) for s, m in enumerate(makers)])
+        )
 
     assert found(0.9) < found(0.0) - 1
 
@@ -120,7 +124,7 @@ def test_workers_beyond_a_generation_breed_from_the_same_parents() -> None:
         (lambda: Genetic(population=1), "population must be at least 2, got 1"),
         (lambda: Genetic(population=4, elites=4), r"elites must be below the population"),
         (lambda: Genetic(crossover=1.5), "crossover must be from 0 to 1, got 1.5"),
-        (lambda: Genetic(sample=0), "sample must be at least 1, got 0"),
+        (lambda: Genetic(tournament_size=0), "sample must be at least 1, got 0"),
         (lambda: NSGA2(population=0), "population must be at least 2"),
     ],
 )

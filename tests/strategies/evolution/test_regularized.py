@@ -44,7 +44,7 @@ def parents(strategy: RegularizedEvolution, seeds: int = 60) -> set[int]:
 
 
 def test_the_oldest_leaves_even_when_it_is_the_best(space: Space[Any]) -> None:
-    strategy = RegularizedEvolution(population=4, sample=4)(Problem(space, [LOSS]))
+    strategy = RegularizedEvolution(population=4, tournament_size=4)(Problem(space, [LOSS]))
     strategy.tell(done(1, loss=0.0))
     for number in (2, 3, 4):
         strategy.tell(done(number, loss=float(number)))
@@ -55,7 +55,7 @@ def test_the_oldest_leaves_even_when_it_is_the_best(space: Space[Any]) -> None:
 
 
 def test_the_better_of_a_sample_is_the_parent(space: Space[Any]) -> None:
-    strategy = RegularizedEvolution(population=10, sample=5)(Problem(space, [LOSS]))
+    strategy = RegularizedEvolution(population=10, tournament_size=5)(Problem(space, [LOSS]))
     for number in range(10):
         strategy.tell(done(number, loss=float(number)))
     asked = [strategy.ask(1, np.random.default_rng(seed))[0] for seed in range(400)]
@@ -91,7 +91,7 @@ def test_children_differ_from_their_parent_in_one_decision(space: Space[Any], se
 
 
 def test_the_first_population_is_random_and_running_trials_count(space: Space[Any]) -> None:
-    strategy = RegularizedEvolution(population=5, sample=2)(Problem(space, [LOSS]))
+    strategy = RegularizedEvolution(population=5, tournament_size=2)(Problem(space, [LOSS]))
     assert [one.origin for one in strategy.ask(9, np.random.default_rng(0))] == ["random"] * 5
     for number in range(5):
         strategy.tell(Trial(number, Proposal(Candidate({"x": number, "y": 0})), 0))
@@ -102,7 +102,7 @@ def test_the_first_population_is_random_and_running_trials_count(space: Space[An
 
 def test_infeasible_trials_take_no_place_and_are_not_proposed_again() -> None:
     tiny = Space({"x": Integer(0, 9)})
-    strategy = RegularizedEvolution(population=3, sample=1)(Problem(tiny, [LOSS]))
+    strategy = RegularizedEvolution(population=3, tournament_size=1)(Problem(tiny, [LOSS]))
     for x in range(4):
         status = Status.INFEASIBLE if x else Status.DONE
         strategy.tell(Trial(x, Proposal(Candidate({"x": x})), 0, status, {"loss": 1.0}))
@@ -133,13 +133,13 @@ def test_settings_that_cannot_be() -> None:
     with pytest.raises(InputError, match="population must be at least 1, got 0"):
         RegularizedEvolution(population=0)
     with pytest.raises(InputError, match=r"sample must be at most the population \(3\), got 4"):
-        RegularizedEvolution(population=3, sample=4)
+        RegularizedEvolution(population=3, tournament_size=4)
 
 
 def test_a_space_of_one_candidate_is_searched_and_over(search: Any) -> None:
     one = Space({"x": Integer(3, 3)})
     log = search(
-        RegularizedEvolution(population=1, sample=1)(Problem(one, [LOSS])),
+        RegularizedEvolution(population=1, tournament_size=1)(Problem(one, [LOSS])),
         lambda t: {"loss": 1.0},
         9,
     )

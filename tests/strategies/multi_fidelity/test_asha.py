@@ -143,7 +143,7 @@ def test_every_rung_gets_about_the_same_effort(workers: int) -> None:
 
 
 def test_the_share_that_is_promoted_can_be_said() -> None:
-    half = ASHA(promote=0.5)(Problem(SPACE, [LOSS]))
+    half = ASHA(promotion_rate=0.5)(Problem(SPACE, [LOSS]))
     usual = made()
     for strategy in (half, usual):
         hear(strategy, 999, fidelity=1.0, loss=50.0)
@@ -152,4 +152,4 @@ def test_the_share_that_is_promoted_can_be_said() -> None:
     assert [x for x, _, _ in promoted(half)] == [0, 1, 2]
     assert [x for x, _, _ in promoted(usual)] == [0, 1]
     with pytest.raises(InputError, match="promote must be from 0 to 1, got 2"):
-        ASHA(promote=2)
+        ASHA(promotion_rate=2)

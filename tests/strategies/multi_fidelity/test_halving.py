@@ -17,7 +17,7 @@ from netwright.strategies.multi_fidelity.halving import (
     bracket,
 )
 from netwright.strategies.multi_fidelity.rungs import rungs
-from netwright.testing import best, simulate
+from netwright.testing import best_loss, simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
@@ -136,7 +136,7 @@ def told(strategy: Any, points: np.ndarray, losses: list[float]) -> list[Trial]:
 
 def test_a_mutant_comes_from_the_pool_and_its_rival_from_the_own_sub_population() -> None:
     rng = np.random.default_rng(1)
-    settings = DifferentialEvolution(scale=0.4, crossover=0.5)
+    settings = DifferentialEvolution(mutation_factor=0.4, crossover=0.5)
     strategy = settings.sub_population(Problem(CUBE, [LOSS]), 5)
     own, below = rng.uniform(0.3, 0.7, (5, 4)), rng.uniform(0.3, 0.7, (3, 4))
     pool = [
@@ -199,7 +199,7 @@ def test_first_rungs_are_promoted_later_ones_bred_from_the_best_below() -> None:
 def test_a_model_beats_hyperbands_own_random_candidates(algorithm: Any, factor: float) -> None:
     def found(settings: Any) -> float:
         problem = Problem(CUBE, [LOSS])
-        logs = [simulate(settings(problem), bowl, 900, seed=s, cost=50) for s in range(6)]
-        return float(np.mean([best(log) for log in logs]))
+        logs = [simulate(settings(problem), bowl, 900, seed=s, max_cost=50) for s in range(6)]
+        return float(np.mean([best_loss(log) for log in logs]))
 
     assert found(algorithm) < factor * found(Hyperband())

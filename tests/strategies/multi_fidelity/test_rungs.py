@@ -79,7 +79,7 @@ def test_where_there_is_no_lower_fidelity_it_says_so() -> None:
     with pytest.raises(InputError, match=r"fidelities must be such that one lies from least"):
         ASHA()(Problem(LINE, [LOSS], fidelities=(0.01, 1.0)))
     with pytest.raises(InputError, match=r"least must be .* got 0.5. Use a least below 0.333"):
-        ASHA(least=0.5)(Problem(LINE, [LOSS]))
+        ASHA(min_fidelity=0.5)(Problem(LINE, [LOSS]))
 
 
 @pytest.mark.parametrize("settings", EVERY)
@@ -102,7 +102,9 @@ def test_results_of_different_fidelities_are_never_mixed(settings: type[MultiFid
 
 def test_new_candidates_come_from_the_highest_fidelity_with_enough_results() -> None:
     spies = Spies()
-    log = simulate(ASHA(spies, random=0, enough=6)(Problem(LINE, [LOSS])), x, 150)
+    log = simulate(
+        ASHA(spies, random_fraction=0, min_trials_for_model=6)(Problem(LINE, [LOSS])), x, 150
+    )
     counts = dict.fromkeys((1 / 9, 1 / 3, 1.0), 0)
     asked = set()
     for trial in log:
@@ -118,7 +120,7 @@ def test_new_candidates_come_from_the_highest_fidelity_with_enough_results() -> 
 
 def test_a_share_of_the_new_candidates_is_random() -> None:
     def share(random: float) -> float:
-        log = simulate(ASHA(Spies(), random=random)(Problem(LINE, [LOSS])), x, 300)
+        log = simulate(ASHA(Spies(), random_fraction=random)(Problem(LINE, [LOSS])), x, 300)
         new = [t.proposal.origin for t in log if t.proposal.origin != "promotion"]
         return new.count("random") / len(new)
 
@@ -205,7 +207,9 @@ def test_settings_are_written_without_addresses_and_checked() -> None:
     def mine(problem: Problem) -> Strategy:
         return RandomSearch()(problem)
 
-    assert name_of(ASHA(mine, least=0.1)).startswith("ASHA(algorithm=test_settings_are_written")
+    assert name_of(ASHA(mine, min_fidelity=0.1)).startswith(
+        "ASHA(algorithm=test_settings_are_written"
+    )
     assert "0x" not in name_of(ASHA(mine))
     assert Hyperband(RandomSearch) == Hyperband()  # type: ignore[arg-type]  # its defaults
     for settings, sentence in [

@@ -25,7 +25,10 @@ from netwright.trials.trial import Proposal, Status, Trial
 
 LOSS = Objective("loss", "min")
 NESTED = Space(
-    {"a": OneOf({"x": Integer(0, 2), "y": OneOf("p", "q")}), "b": SubsetOf("u", "v", "w", least=1)}
+    {
+        "a": OneOf({"x": Integer(0, 2), "y": OneOf("p", "q")}),
+        "b": SubsetOf("u", "v", "w", min_size=1),
+    }
 )
 PAIR = Space({"a": OneOf(0, 1), "b": OneOf(0, 1)})
 
@@ -232,7 +235,7 @@ def test_numbers_are_drawn_from_shares_of_their_range() -> None:
     [
         (lambda: Reinforce("lstm"), "controller must be independent or recurrent, got 'lstm'"),  # type: ignore[arg-type]
         (lambda: Reinforce(lr=0.0), "lr must be above 0"),
-        (lambda: PPO(batch=0), "batch must be at least 1"),
+        (lambda: PPO(batch_size=0), "batch must be at least 1"),
         (lambda: PPO(entropy=-1.0), "entropy must be at least 0"),
         (lambda: PPO(clip=1.0), "clip must be between 0 and 1"),
         (lambda: PPO(epochs=0), "epochs must be at least 1"),
@@ -244,6 +247,6 @@ def test_settings_that_cannot_be(make: Any, sentence: str) -> None:
 
 
 def test_a_batch_larger_than_what_is_ranked_is_learnt_from(space: Any) -> None:
-    strategy = Reinforce(batch=520)(Problem(space, (LOSS,)))
+    strategy = Reinforce(batch_size=520)(Problem(space, (LOSS,)))
     events = simulate(strategy, lambda c: {"loss": float(str(c.values["x"]))}, 540)
     assert len(events) == 1080

@@ -20,7 +20,7 @@ from netwright.space.candidate import Candidate
 from netwright.study.progress import lines as progress
 from netwright.study.progress.events import (
     ModelDelivered,
-    Prepared,
+    PreparationEnded,
     RunningTrial,
     SearchStarted,
     StageStarted,
@@ -221,10 +221,10 @@ def test_a_stage_that_lasts_is_named_once(fast: Fast, capsys: pytest.CaptureFixt
     fast.lines(StageStarted("starting", "2 workers"))
     fast.until("starting 2 workers\n")
     fast.lines(StageStarted("searching"))
-    fast.lines(Tick(5.0, (RunningTrial(TRIAL, "lightgbm", 4.2),), ended=3, seconds_left=35.0))
+    fast.lines(Tick(5.0, (RunningTrial(TRIAL, "lightgbm", 4.2),), n_ended=3, seconds_left=35.0))
     fast.until("now: lightgbm 4 s\n")
     fast.lines(TrialEnded(TRIAL, "lightgbm", True, True, 35.0))
-    fast.lines(Prepared(("The supernet is trained.",)))
+    fast.lines(PreparationEnded(("The supernet is trained.",)))
     fast.lines(StageStarted("exporting", "trial 7"))
     fast.until("exporting trial 7\n")
     fast.lines(ModelDelivered(TRIAL, "lightgbm"))
@@ -246,9 +246,9 @@ def test_a_silence_is_broken_by_what_runs_now(fast: Fast, monkeypatch: pytest.Mo
     fast.lines(SearchStarted((AUC,), None, 9, best=TRIAL))
     fast.lines(StageStarted("searching"))
     running = (RunningTrial(TRIAL, "tabm", 2.0), RunningTrial(TRIAL, "lightgbm", 61.0))
-    fast.lines(Tick(5.0, running[:1], ended=1))
+    fast.lines(Tick(5.0, running[:1], n_ended=1))
     fast.until("1 trial, best auc .9324, now: tabm 2 s\n")
-    fast.lines(Tick(5.0, (), "epoch 3 of 50", ended=1))
+    fast.lines(Tick(5.0, (), "epoch 3 of 50", n_ended=1))
     fast.until("epoch 3 of 50, 1 trial, best auc .9324\n")
     assert progress.named(running * 2) == "lightgbm 61 s, lightgbm 61 s, tabm 2 s, ..."
 

@@ -75,7 +75,7 @@ def test_nothing_is_added_to_a_run_that_is_gone(tmp_path: Path) -> None:
     searched = study(tmp_path / "run", Leaves()).run(trials=2)
     shutil.rmtree(tmp_path / "run")
     with pytest.raises(RunError, match=r"was deleted or replaced"):
-        searched.add(Proposal(Candidate({}), origin="constant"), lambda folder: {"loss": 0.0})
+        searched.add_trial(Proposal(Candidate({}), origin="constant"), lambda folder: {"loss": 0.0})
     assert not (tmp_path / "run").exists()
 
 
@@ -92,7 +92,7 @@ def test_files_reach_the_disk_before_their_trial_is_recorded(
         happened.append(f"{trial.status}")
         record(store, trial, seconds)
 
-    run, record = tmp_path / "run", Store.end
+    run, record = tmp_path / "run", Store.record_end
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Store, "end", end)
     study(run, Leaves()).run(trials=1)

@@ -11,7 +11,7 @@ from study_tools import Hill
 
 from netwright.errors import RunError
 from netwright.files.run_layout import ABOUT
-from netwright.study.storage.run_folder import clear, empty, fresh_folder, used_folders
+from netwright.study.storage.run_folder import delete_run, empty, fresh_folder, used_folders
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
@@ -55,7 +55,7 @@ def test_a_link_in_place_of_all_trials_is_refused(
     with pytest.raises(RunError, match=r"run/trials must be a folder, got a link. Remove it"):
         study(space, run).run(trials=2)
     assert [path.name for path in outside.iterdir()] == ["precious"]
-    clear(run)
+    delete_run(run)
     assert not (run / "trials").is_symlink()
     assert study(space, run).run(trials=2).trials[1].status is Status.DONE
 

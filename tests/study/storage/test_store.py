@@ -14,12 +14,12 @@ from netwright.errors import RunError
 from netwright.files.run_layout import DATABASE
 from netwright.space.candidate import Candidate
 from netwright.study.storage.lock import FolderLock
-from netwright.study.storage.run_manifest import Identity
+from netwright.study.storage.run_manifest import RunManifest
 from netwright.study.storage.store import Store
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
-IDENTITY = Identity(
+IDENTITY = RunManifest(
     "f1", 3, "random", (Objective("loss", "min"),), (Limit("size", at_most=9.5),), {"data": "a.csv"}
 )
 
@@ -38,14 +38,14 @@ def started(number: int) -> Trial:
 
 def test_a_trial_comes_back_as_it_was(tmp_path: Path) -> None:
     trial = ended(1, loss=0.1 + 0.2, worst=math.inf, least=-math.inf)
-    with Store.write(tmp_path, IDENTITY) as store:
-        store.start(started(1), 0.5)
-        store.end(trial, 2.5)
-        store.start(started(2), 3.5)
-    with Store.write(tmp_path, IDENTITY) as store:
+    with Store.open_writable(tmp_path, IDENTITY) as store:
+        store.record_start(started(1), 0.5)
+        store.record_end(trial, 2.5)
+        store.record_start(started(2), 3.5)
+    with Store.open_writable(tmp_path, IDENTITY) as store:
         assert store.trials() == [trial, started(2)]
         assert store.seconds == 3.5
-        store.end(ended(2, loss=math.nan), 4.0)
+        store.record_end(ended(2, loss=math.nan), 4.0)
         assert math.isnan(store.trials()[1].metrics["loss"])
         assert store.events()[-1].id == 2
 
@@ -62,53 +62,59 @@ def test_every_float_survives(tmp_path_factory: pytest.TempPathFactory, value: f
 
 
 def test_events_come_in_the_order_in_which_they_happened(tmp_path: Path) -> None:
-    with Store.write(tmp_path, IDENTITY) as store:
-        store.start(started(1), 0)
-        store.start(started(2), 0)
-        store.end(ended(2), 0)
-    with Store.write(tmp_path, IDENTITY) as store:  # the numbering goes on
-        store.start(started(3), 0)
-        store.end(ended(1), 0)
+    with Store.open_writable(tmp_path, IDENTITY) as store:
+        store.record_start(started(1), 0)
+        store.record_start(started(2), 0)
+        store.record_end(ended(2), 0)
+    with Store.open_writable(tmp_path, IDENTITY) as store:  # the numbering goes on
+        store.record_start(started(3), 0)
+        store.record_end(ended(1), 0)
         order = [(trial.id, trial.status.value) for trial in store.events()]
     begin, done = "running", "done"
     assert order == [(1, begin), (2, begin), (2, done), (3, begin), (1, done)]
 
 
 def test_it_can_be_read_while_it_is_written_and_never_written_by_a_reader(tmp_path: Path) -> None:
-    with Store.write(tmp_path, IDENTITY) as writer:
-        writer.start(started(1), 0)
-        with Store.read(tmp_path) as reader:
+    with Store.open_writable(tmp_path, IDENTITY) as writer:
+        writer.record_start(started(1), 0)
+        with Store.open_read_only(tmp_path) as reader:
             assert reader.trials() == [started(1)]
-            writer.end(ended(1), 0)
+            writer.record_end(ended(1), 0)
             assert reader.trials() == [ended(1)]
-            assert reader.identity == IDENTITY
+            assert reader.manifest == IDENTITY
             with pytest.raises(RunError, match="not writable"):
-                reader.start(started(2), 0)
-    with Store.read(tmp_path) as reader:  # nobody writes
+                reader.record_start(started(2), 0)
+    with Store.open_read_only(tmp_path) as reader:  # nobody writes
         assert reader.trials() == [ended(1)]
-        assert reader.created.endswith("+00:00")
+        assert reader.created_at.endswith("+00:00")
 
 
 def test_identity_survives_json() -> None:
-    assert Identity.from_json(IDENTITY.json()) == IDENTITY
+    assert RunManifest.from_json(IDENTITY.json()) == IDENTITY
     json.loads(IDENTITY.json(), parse_constant=lambda name: pytest.fail(name))
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
-    Store.write(tmp_path, IDENTITY).close()
+    Store.open_writable(tmp_path, IDENTITY).close()
     with sqlite3.connect(tmp_path / DATABASE) as connection:
         connection.execute("UPDATE study SET version = 99")
     connection.close()
-    for open_store in (lambda: Store.write(tmp_path, IDENTITY), lambda: Store.read(tmp_path)):
+    for open_store in (
+        lambda: Store.open_writable(tmp_path, IDENTITY),
+        lambda: Store.open_read_only(tmp_path),
+    ):
         with pytest.raises(RunError, match="its store has version 99, this one reads 3"):
             open_store()
 
 
 def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"the folder of a run, got one without study.sqlite"):
-        Store.read(tmp_path)
+        Store.open_read_only(tmp_path)
     (tmp_path / DATABASE).write_text("not a database, and long enough to have a header" * 9)
-    for open_store in (lambda: Store.write(tmp_path, IDENTITY), lambda: Store.read(tmp_path)):
+    for open_store in (
+        lambda: Store.open_writable(tmp_path, IDENTITY),
+        lambda: Store.open_read_only(tmp_path),
+    ):
         with pytest.raises(
             RunError, match=r"study.sqlite is not a database. Use another folder as run"
         ):
@@ -118,22 +124,22 @@ def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE wine (name)")
     connection.close()
     with pytest.raises(RunError, match="must be a study of netwright, got table wine"):
-        Store.write(tmp_path, IDENTITY)
+        Store.open_writable(tmp_path, IDENTITY)
     with sqlite3.connect(tmp_path / DATABASE) as connection:
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("wine",)]
     connection.close()
 
 
 def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
-    with Store.write(tmp_path, IDENTITY) as store:
-        store.start(started(1), 0)
-        store.end(ended(1), 0)
+    with Store.open_writable(tmp_path, IDENTITY) as store:
+        store.record_start(started(1), 0)
+        store.record_end(ended(1), 0)
         with store._begin() as connection:  # SQLite says the same as on a full disk
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
         with pytest.raises(RunError, match=r"the disk is full. Make room; .* trials are kept"):
             fill(store)
         kept = store.trials()
-    with Store.read(tmp_path) as reader:
+    with Store.open_read_only(tmp_path) as reader:
         assert reader.trials() == kept
     assert kept[0] == ended(1)
     assert len(kept) < 1999
@@ -141,19 +147,19 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
 
 def fill(store: Store) -> None:
     for number in range(2, 2000):
-        store.start(started(number), 0)
+        store.record_start(started(number), 0)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
 def test_a_folder_that_cannot_be_written_can_still_be_read(tmp_path: Path) -> None:
-    with Store.write(tmp_path, IDENTITY) as store:
-        store.start(started(1), 0)
+    with Store.open_writable(tmp_path, IDENTITY) as store:
+        store.record_start(started(1), 0)
     tmp_path.chmod(0o500)
     try:
-        with Store.read(tmp_path) as reader:
+        with Store.open_read_only(tmp_path) as reader:
             assert reader.trials() == [started(1)]
         with pytest.raises(RunError, match="not writable"):
-            Store.write(tmp_path, IDENTITY)
+            Store.open_writable(tmp_path, IDENTITY)
     finally:
         tmp_path.chmod(0o700)
 
@@ -189,26 +195,26 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_finished_store_is_one_file_and_reading_it_leaves_no_other(tmp_path: Path) -> None:
-    with Store.write(tmp_path, IDENTITY) as store:
-        store.start(started(1), 1.0)
+    with Store.open_writable(tmp_path, IDENTITY) as store:
+        store.record_start(started(1), 1.0)
         assert len([*tmp_path.iterdir()]) == 3  # beside it, the log ahead of it
-    with Store.read(tmp_path) as store:
+    with Store.open_read_only(tmp_path) as store:
         assert len(store.trials()) == 1
     assert [path.name for path in tmp_path.iterdir()] == [DATABASE]
 
 
 def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path: Path) -> None:
     """Killed there, SQLite leaves a file with its settings and no table."""
-    assert not Store.begun(tmp_path)
+    assert not Store.has_study(tmp_path)
     connection = sqlite3.connect(tmp_path / DATABASE)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
     assert (tmp_path / DATABASE).exists()
-    assert not Store.begun(tmp_path)
+    assert not Store.has_study(tmp_path)
     with pytest.raises(RunError, match=r"was stopped before it began\. Run it again"):
-        Store.read(tmp_path)
-    Store.write(tmp_path, IDENTITY).close()
-    assert Store.begun(tmp_path)
+        Store.open_read_only(tmp_path)
+    Store.open_writable(tmp_path, IDENTITY).close()
+    assert Store.has_study(tmp_path)
 
 
 def test_a_file_of_others_is_not_taken_for_one_that_was_left(tmp_path: Path) -> None:
@@ -216,4 +222,4 @@ def test_a_file_of_others_is_not_taken_for_one_that_was_left(tmp_path: Path) -> 
     connection.execute("CREATE TABLE other (a)")
     connection.commit()
     connection.close()
-    assert Store.begun(tmp_path)
+    assert Store.has_study(tmp_path)

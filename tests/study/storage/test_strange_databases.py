@@ -13,24 +13,24 @@ import pytest
 from netwright.errors import RunError
 from netwright.files.run_layout import DATABASE
 from netwright.space.candidate import Candidate
-from netwright.study.storage.rows import check_measured
-from netwright.study.storage.run_manifest import Identity
+from netwright.study.storage.rows import check_objective_values
+from netwright.study.storage.run_manifest import RunManifest
 from netwright.study.storage.store import Store
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Proposal, Status, Trial
 
-IDENTITY = Identity("f1", 3, "random", (Objective("loss", "min"),))
+IDENTITY = RunManifest("f1", 3, "random", (Objective("loss", "min"),))
 LOOP = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A folder with two trials that have ended."""
-    with Store.write(tmp_path, IDENTITY) as store:
+    with Store.open_writable(tmp_path, IDENTITY) as store:
         for number in (1, 2):
             proposal = Proposal(Candidate({"x": number}), note={"rung": 1}, parents=(1,))
-            store.start(Trial(number, proposal, 7), 0)
-            store.end(Trial(number, proposal, 7, Status.DONE, {"loss": 0.5}, 1.0), 1.0)
+            store.record_start(Trial(number, proposal, 7), 0)
+            store.record_end(Trial(number, proposal, 7, Status.DONE, {"loss": 0.5}, 1.0), 1.0)
     return tmp_path
 
 
@@ -41,8 +41,8 @@ def change(run: Path, *statements: str, values: Sequence[object] = ()) -> None:
 
 
 def read(run: Path) -> list[Trial]:
-    with Store.read(run) as store:
-        assert store.identity.seed == 3
+    with Store.open_read_only(run) as store:
+        assert store.manifest.seed == 3
         assert store.seconds >= 0
         assert store.events()
         return store.trials()
@@ -50,7 +50,7 @@ def read(run: Path) -> list[Trial]:
 
 def refused(run: Path, sentence: str) -> None:
     """By readers and by writers alike."""
-    for open_store in (lambda: read(run), lambda: Store.write(run, IDENTITY).events()):
+    for open_store in (lambda: read(run), lambda: Store.open_writable(run, IDENTITY).events()):
         with pytest.raises(RunError, match=sentence) as caught:
             open_store()
         assert str(caught.value).count("\n") == 0
@@ -198,7 +198,7 @@ def test_no_file_of_the_database_leads_outside(name: str, kind: str, run: Path) 
         (run / name).symlink_to(outside / ("precious" if kind == "link" else "new"))
     refused(run, f"{name} must be a file, got a (link|pipe|folder)")
     with pytest.raises(RunError, match="must be a file"):
-        Store.begun(run)
+        Store.has_study(run)
     assert [path.read_text() for path in outside.iterdir()] == ["kept"]
 
 
@@ -213,7 +213,7 @@ def test_a_database_with_a_second_name_is_not_written(run: Path, tmp_path: Path)
     os.link(run / DATABASE, tmp_path / "second")
     assert len(read(run)) == 2
     with pytest.raises(RunError, match="must be a file of its own, got one that has a second name"):
-        Store.write(run, IDENTITY)
+        Store.open_writable(run, IDENTITY)
 
 
 def test_pages_that_lead_to_themselves_end(run: Path) -> None:
@@ -235,7 +235,7 @@ def test_pages_that_lead_to_themselves_end(run: Path) -> None:
 
 def test_a_transaction_has_a_limit_on_its_steps(run: Path) -> None:
     with (
-        Store.read(run) as store,
+        Store.open_read_only(run) as store,
         pytest.raises(RunError, match=r"study\.sqlite is damaged"),
         store._begin() as connection,
     ):
@@ -246,15 +246,15 @@ def test_a_long_study_is_not_ended_by_the_limit_on_steps(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("netwright.study.storage.schema._FREE_STEPS", 60_000)
-    with Store.write(run, IDENTITY) as store:
+    with Store.open_writable(run, IDENTITY) as store:
         for number in range(3, 2_000):
-            store.start(Trial(number, Proposal(Candidate({"x": number})), 7), 0)
+            store.record_start(Trial(number, Proposal(Candidate({"x": number})), 7), 0)
         assert len(store.trials()) == 1_999
 
 
 def test_a_finished_trial_has_its_objectives() -> None:
     trial = Trial(3, Proposal(Candidate({})), 7, Status.DONE, {"loss": float("nan")})
     running = Trial(4, Proposal(Candidate({})), 7)
-    check_measured([running], IDENTITY.objectives, "run")
+    check_objective_values([running], IDENTITY.objectives, "run")
     with pytest.raises(RunError, match="loss of trial 3 in run must be a number, got nan"):
-        check_measured([running, trial], IDENTITY.objectives, "run")
+        check_objective_values([running, trial], IDENTITY.objectives, "run")

@@ -16,7 +16,7 @@ from study_tools import Clocked, DiesAlone, Hill, Hostile, alive, wait_for
 from netwright.errors import InputError, RunError
 from netwright.space.candidate import Candidate
 from netwright.study.workers.executors import InProcess, Supervised, machine_memory
-from netwright.study.workers.supervisor import Outcome
+from netwright.study.workers.supervisor import JobResult
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
 LINUX = sys.platform.startswith("linux")
@@ -31,11 +31,11 @@ def job(place: Path, trial: int, x: int) -> Job:
 
 def evaluate(
     executor: Any, evaluator: Any, place: Path, *xs: int, limit: float = math.inf
-) -> list[Outcome]:
+) -> list[JobResult]:
     """The outcomes of trials 1, 2, ... by id; the executor stays open."""
     executor.open(evaluator)
     waiting = list(enumerate(xs, start=1))
-    outcomes: list[Outcome] = []
+    outcomes: list[JobResult] = []
     end = time.monotonic() + 60
     while len(outcomes) < len(xs):
         assert time.monotonic() < end
@@ -43,12 +43,12 @@ def evaluate(
             trial, x = waiting.pop(0)
             executor.submit(trial, job(place, trial, x), limit)
         outcomes += executor.poll(0.1)
-    return sorted(outcomes, key=lambda outcome: outcome.trial)
+    return sorted(outcomes, key=lambda outcome: outcome.trial_id)
 
 
 @pytest.fixture
 def executor() -> Any:
-    made = Supervised(memory=300e6, grace=0.2)
+    made = Supervised(memory_limit=300e6, grace_period=0.2)
     yield made
     made.close()
 
@@ -83,12 +83,12 @@ def test_whatever_a_trial_does_the_next_one_runs(
     bad, good = evaluate(executor, Hostile(what, tmp_path), tmp_path, 2, 3, limit=limit)
     assert bad.status is status
     assert re.search(error, bad.error)
-    assert good == Outcome(2, Status.DONE, {"loss": 3.0}, good.seconds)
+    assert good == JobResult(2, Status.DONE, {"loss": 3.0}, good.seconds)
     assert good.seconds < 1
 
 
 def test_a_worker_stays_warm_and_is_replaced_after_its_share_of_jobs(tmp_path: Path) -> None:
-    executor = Supervised(jobs=3)
+    executor = Supervised(max_jobs_per_worker=3)
     outcomes = evaluate(executor, Hostile("sleep", tmp_path), tmp_path, 1, 3, 5, 7, 9, 11, 13)
     executor.close()
     assert [outcome.metrics["loss"] for outcome in outcomes] == [1, 3, 5, 7, 9, 11, 13]
@@ -97,7 +97,7 @@ def test_a_worker_stays_warm_and_is_replaced_after_its_share_of_jobs(tmp_path: P
 
 
 def test_a_trial_that_uses_no_processor_time_hangs(tmp_path: Path) -> None:
-    executor = Supervised(idle=1.0)
+    executor = Supervised(idle_timeout=1.0)
     bad, good = evaluate(executor, Hostile("sleep", tmp_path), tmp_path, 2, 3)
     executor.close()
     assert bad.status is Status.FAILED
@@ -107,20 +107,20 @@ def test_a_trial_that_uses_no_processor_time_hangs(tmp_path: Path) -> None:
 
 
 def test_a_stopped_trial_hangs(tmp_path: Path) -> None:
-    executor = Supervised(idle=1.0)
+    executor = Supervised(idle_timeout=1.0)
     executor.open(Spinning())
-    wait_for(lambda: executor.poll(0.05) or executor.free)
+    wait_for(lambda: executor.poll(0.05) or executor.free_slots)
     executor.submit(1, job(tmp_path, 1, 60))
     wait_for((tmp_path / "1" / "pid").exists)
     os.kill(int((tmp_path / "1" / "pid").read_text()), signal.SIGSTOP)
-    outcomes: list[Outcome] = []
+    outcomes: list[JobResult] = []
     wait_for(lambda: outcomes.extend(executor.poll(0.05)) or outcomes)
     executor.close()
     assert outcomes[0].status is Status.FAILED
 
 
 def test_a_trial_that_works_does_not_hang(tmp_path: Path) -> None:
-    executor = Supervised(idle=0.5)
+    executor = Supervised(idle_timeout=0.5)
     (outcome,) = evaluate(executor, Spinning(), tmp_path, 2)
     executor.close()
     assert outcome.status is Status.DONE
@@ -129,9 +129,9 @@ def test_a_trial_that_works_does_not_hang(tmp_path: Path) -> None:
 def test_a_trial_that_works_for_too_long_has_failed(tmp_path: Path) -> None:
     executor = Supervised()
     executor.open(Spinning())
-    wait_for(lambda: executor.poll(0.05) or executor.free)
-    executor.submit(1, job(tmp_path, 1, 60), hangs_after=1.0)
-    outcomes: list[Outcome] = []
+    wait_for(lambda: executor.poll(0.05) or executor.free_slots)
+    executor.submit(1, job(tmp_path, 1, 60), hang_timeout=1.0)
+    outcomes: list[JobResult] = []
     wait_for(lambda: outcomes.extend(executor.poll(0.05)) or outcomes)
     executor.close()
     assert outcomes[0].status is Status.FAILED
@@ -139,7 +139,7 @@ def test_a_trial_that_works_for_too_long_has_failed(tmp_path: Path) -> None:
 
 
 def test_waiting_to_run_alone_is_no_hang(tmp_path: Path) -> None:
-    executor = Supervised(2, idle=0.5)
+    executor = Supervised(2, idle_timeout=0.5)
     outcomes = evaluate(executor, Measuring(), tmp_path, 1, 2)
     executor.close()
     assert [outcome.status for outcome in outcomes] == [Status.DONE] * 2
@@ -213,14 +213,14 @@ def test_a_worker_dies_with_its_guard(executor: Any, tmp_path: Path) -> None:
     executor.submit(1, job(tmp_path, 1, 2))
     wait_for(lambda: alive(tmp_path, "worker"))
     os.kill(executor._supervisor._workers[0].process.pid, signal.SIGKILL)
-    outcomes: list[Outcome] = []
+    outcomes: list[JobResult] = []
     wait_for(lambda: outcomes.extend(executor.poll(0.05)) or outcomes)
     assert outcomes[0].status is Status.FAILED
     wait_for(lambda: not alive(tmp_path, "worker"))
 
 
 def test_alone_all_other_workers_stand_still(tmp_path: Path) -> None:
-    executor = Supervised(3, grace=0.2)
+    executor = Supervised(3, grace_period=0.2)
     outcomes = evaluate(executor, Clocked(tmp_path), tmp_path, 1, 2, 3, limit=30)
     executor.close()
     assert [outcome.status for outcome in outcomes] == [Status.DONE] * 3
@@ -229,16 +229,16 @@ def test_alone_all_other_workers_stand_still(tmp_path: Path) -> None:
 
 
 def test_being_paused_costs_a_trial_none_of_its_time(tmp_path: Path) -> None:
-    executor = Supervised(2, grace=0.0)
+    executor = Supervised(2, grace_period=0.0)
     executor.open(Pausing(tmp_path))
-    wait_for(lambda: executor.poll(0.05) or executor.free == 2)
-    executor.submit(1, job(tmp_path, 1, 0), limit=30)
-    executor.submit(2, job(tmp_path, 2, 0), limit=1.0)  # takes 0.5 s and is paused for 1.5 s
-    outcomes: list[Outcome] = []
+    wait_for(lambda: executor.poll(0.05) or executor.free_slots == 2)
+    executor.submit(1, job(tmp_path, 1, 0), time_limit=30)
+    executor.submit(2, job(tmp_path, 2, 0), time_limit=1.0)  # takes 0.5 s and is paused for 1.5 s
+    outcomes: list[JobResult] = []
     wait_for(lambda: outcomes.extend(executor.poll(0.05)) or len(outcomes) == 2)
     executor.close()
     assert [outcome.status for outcome in outcomes] == [Status.DONE] * 2
-    (second,) = (outcome for outcome in outcomes if outcome.trial == 2)
+    (second,) = (outcome for outcome in outcomes if outcome.trial_id == 2)
     assert second.metrics["wall"] > 1.5
     assert second.seconds < 1.0
 
@@ -375,10 +375,10 @@ class Large:
 
 def test_no_more_workers_start_than_there_are_jobs(tmp_path: Path) -> None:
     executor = Supervised(8)
-    executor.open(Hill(), most=2)
-    wait_for(lambda: executor.poll(0.05) or executor.free == 2)
+    executor.open(Hill(), max_jobs=2)
+    wait_for(lambda: executor.poll(0.05) or executor.free_slots == 2)
     executor.close()
-    assert executor.free == 0
+    assert executor.free_slots == 0
 
 
 def test_in_process_gives_the_same_outcomes(tmp_path: Path) -> None:

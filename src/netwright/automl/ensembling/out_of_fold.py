@@ -14,9 +14,9 @@ from netwright.automl.finished_search import FinishedSearch
 from netwright.errors import BrokenFile
 from netwright.files.folder import Folder
 from netwright.files.run_layout import FOLD, HELD_OUT, VALIDATION
-from netwright.networks.tabular.batch_ensemble import members_in
+from netwright.networks.tabular.batch_ensemble import count_members
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.weighted_ensemble import Blend, tempered
+from netwright.pipelines.weighted_ensemble import WeightedEnsemble, apply_temperature
 from netwright.space.candidate import Candidate
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.held_out import read_predictions
@@ -49,7 +49,7 @@ def members_of(
         n_folds, before = int(trial.metrics.get("folds", 1)), members.get(trial.candidate)
         if before is not None and before.folds > n_folds:
             continue
-        rows = search.folds.rows_known(n_folds)
+        rows = search.folds.held_out_mask(n_folds)
         try:
             predictions = read_predictions(folder, HELD_OUT, rows, len(search.task.classes))
         except BrokenFile as error:
@@ -76,7 +76,7 @@ def predictions_of(search: FinishedSearch, trial: Trial) -> NDArray[np.floating]
         return _of_ensemble(search, trial.ensemble)
     folder, folds = search.trial_folder(trial.id), search.folds
     every = np.ones(len(search.task.validation), np.bool_)
-    seen = folds.rows_known(int(trial.metrics.get("folds", 1))) if folds else every
+    seen = folds.held_out_mask(int(trial.metrics.get("folds", 1))) if folds else every
     for name in (HELD_OUT, VALIDATION):
         if folder.has(name):
             with suppress(BrokenFile):  # as if it were gone
@@ -92,7 +92,9 @@ def _of_ensemble(search: FinishedSearch, ensemble: EnsembleSpec) -> NDArray[np.f
     if len(known) < len(predictions):
         return None
     mean = mean_known(known, [weight for _, weight in ensemble.weights])
-    return mean if mean.ndim == 1 else tempered(mean.astype(np.float32), ensemble.temperature)
+    return (
+        mean if mean.ndim == 1 else apply_temperature(mean.astype(np.float32), ensemble.temperature)
+    )
 
 
 def n_members_of(search: FinishedSearch, trial: Trial) -> int:
@@ -104,11 +106,11 @@ def n_members_of(search: FinishedSearch, trial: Trial) -> int:
     model, folds = search.pipeline(trial.id).model, search.folds
     if folds is None or not isinstance(model, Training):
         return 0
-    whole = trial.metrics["folds"] == len(folds.tasks)
-    halves = [half for one in folds.tasks for half in halves_of(search.task, one.validation)]
+    whole = trial.metrics["folds"] == len(folds.fold_tasks)
+    halves = [half for one in folds.fold_tasks for half in halves_of(search.task, one.validation)]
     if not whole or min(map(len, halves)) < _MIN_ROWS_TO_CHOOSE // 2:
         return 0
-    return members_in(model.network)
+    return count_members(model.network)
 
 
 def few_members_spec(trial: int, n_members: int) -> EnsembleSpec:
@@ -134,10 +136,10 @@ def _of_few_members(search: FinishedSearch, trial: Trial, n_members: int) -> NDA
     """Predictions for the judging rows, each by members that were chosen without the row."""
     task, folds, whole = search.task, search.folds, model_of(search, trial)
     assert folds is not None
-    assert isinstance(whole, Blend)
+    assert isinstance(whole, WeightedEnsemble)
     shape = (len(folds.rows), *((len(task.classes),) if task.classes else ()))
     found = np.full(shape, np.nan, np.float32 if task.classes else np.float64)
-    for part, of in zip(whole.parts, folds.tasks, strict=True):
+    for part, of in zip(whole.members, folds.fold_tasks, strict=True):
         a, b = halves_of(task, of.validation)
         for here, rows in ((a, b), (b, a)):
             chosen = with_members(search, part, n_members, here)

@@ -16,15 +16,15 @@ from dataclasses import replace
 from threadpoolctl import threadpool_limits
 
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.time_sharing import (
+from netwright.automl.time_allocation import (
     REFIT_EXPORT_SECONDS,
     REFIT_ON_TIME_SHARE,
     REFIT_SAFETY,
 )
 from netwright.data.task import Task
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline
-from netwright.pipelines.refit import Settles, all_rows, refit
-from netwright.pipelines.weighted_ensemble import fold_of, load_folds, seconds_of
+from netwright.pipelines.refit import RefittableLearner, refit, with_all_rows
+from netwright.pipelines.weighted_ensemble import fold_folder, load_fold_ensemble, read_fit_seconds
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Trial
 
@@ -43,7 +43,7 @@ def with_refits(search: FinishedSearch, whole: EnsembleSpec) -> EnsembleSpec:
     weights: dict[int, float] = {}
     for number, weight in whole.weights:
         trial = search.by_id[number]
-        again = search.made(refit_of(trial))
+        again = search.find_ensemble_trial(refit_of(trial))
         part = (_SHARE if trial.metrics["folds"] > 1 else 0.5) if again else 0.0
         weights[number] = weight * (1 - part)
         weights |= {again.id: weight * part} if again else {}
@@ -62,7 +62,7 @@ def fit_again(
     chosen: list[Trial] = []
     for trial in (search.by_id[number] for number in numbers):
         seconds = _seconds(search, trial)
-        if seconds is None or search.made(refit_of(trial)):
+        if seconds is None or search.find_ensemble_trial(refit_of(trial)):
             continue
         needed = REFIT_SAFETY * max(seconds, (expected + seconds) / threads)
         if begun + needed + REFIT_EXPORT_SECONDS * len(chosen) <= end:
@@ -71,7 +71,7 @@ def fit_again(
     if not chosen:
         return []
     assert search.folds is not None
-    whole = all_rows(search.task, search.folds.rows)  # one, whose preparations are remembered
+    whole = with_all_rows(search.task, search.folds.rows)  # one, whose preparations are remembered
     with threadpool_limits(1), _pool(threads) as pool:
         fitted = list(pool.map(lambda trial: _fitted(search, whole, trial, end), chosen))
     return [(t, one) for t, one in zip(chosen, fitted, strict=True) if one is not None]
@@ -90,10 +90,10 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 def _seconds(search: FinishedSearch, trial: Trial) -> float | None:
     """About how long it takes; None where the trial's model cannot be fitted so."""
     many = round(trial.metrics.get("folds", 1))
-    if search.n_folds < 2 or not isinstance(search.pipeline(trial.id).model, Settles):
+    if search.n_folds < 2 or not isinstance(search.pipeline(trial.id).model, RefittableLearner):
         return None
     folder = search.trial_folder(trial.id)
-    seconds = max((seconds_of(fold_of(folder, i)) for i in range(many)), default=0.0)
+    seconds = max((read_fit_seconds(fold_folder(folder, i)) for i in range(many)), default=0.0)
     return seconds * search.n_folds / (search.n_folds - 1)
 
 
@@ -105,7 +105,7 @@ def _fitted(
     assert isinstance(pipeline, TablePipeline)
     begun = time.monotonic()
     try:
-        parts = load_folds(pipeline, search.trial_folder(trial.id)).parts
+        parts = load_fold_ensemble(pipeline, search.trial_folder(trial.id)).members
         fitted = refit(pipeline, parts, whole, seed=search.seed % 2**31, deadline=end)
     except Exception as error:  # the best is delivered all the same
         return f"trial {trial.id} is not fitted again on all rows: {error}"

@@ -15,9 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.task import Kind
-from netwright.pipelines.ensemble_selection import GreedySelection, average, halves
-from netwright.pipelines.weighted_ensemble import tempered
+from netwright.data.task import TaskKind
+from netwright.pipelines.ensemble_selection import (
+    GreedySelection,
+    repeated_two_fold,
+    weighted_average,
+)
+from netwright.pipelines.weighted_ensemble import apply_temperature
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.losses import Loss, log_loss, loss_of, predicted
 from netwright.trials.metrics import METRICS, score
@@ -47,20 +51,20 @@ _THRESHOLDS = 49
 
 
 @dataclass(frozen=True)
-class Truth:
+class ScoringTargets:
     """Of the rows that members are judged by: their targets, their groups, how much they count."""
 
     target: NDArray[Any]
     groups: NDArray[Any] | None = None
     weights: NDArray[np.floating] | None = None
 
-    def of(self, rows: NDArray[np.int64]) -> Truth:
+    def of(self, rows: NDArray[np.int64]) -> ScoringTargets:
         """Of some of the rows. They count alike where none of them counts."""
         groups = None if self.groups is None else self.groups[rows]
         weights = None if self.weights is None else self.weights[rows]
         if weights is not None and not weights.any():
             weights = None
-        return Truth(self.target[rows], groups, weights)
+        return ScoringTargets(self.target[rows], groups, weights)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class ProposedEnsemble:
 
 
 def choose(
-    found: Sequence[Member], kind: Kind, truth: Truth, metric: str, steps: int = 25
+    found: Sequence[Member], kind: TaskKind, truth: ScoringTargets, metric: str, steps: int = 25
 ) -> ProposedEnsemble:
     """The average of at most `steps` models of each choice below; `truth`: of the members' rows.
 
@@ -133,7 +137,7 @@ class _Judge:
     """What averages are judged by."""
 
     loss: Loss
-    truth: Truth
+    truth: ScoringTargets
 
     def __call__(self, said: Predictions, rows: NDArray[np.int64]) -> float:
         """The loss of what is said of these rows."""
@@ -144,7 +148,7 @@ class _Judge:
         self, rows: NDArray[np.int64], times: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         groups = self.truth.of(rows).groups
-        for here, there in halves(len(rows), times, np.random.default_rng(0), groups):
+        for here, there in repeated_two_fold(len(rows), times, np.random.default_rng(0), groups):
             yield rows[here], rows[there]
 
 
@@ -177,7 +181,7 @@ def _loss(
     found: Sequence[Member], shares: Mapping[int, float], rows: NDArray[np.int64], judge: _Judge
 ) -> float:
     known = {one.trial.id: one.held_out[rows] for one in found}
-    return judge(average([known[n] for n in shares], [*shares.values()]), rows)
+    return judge(weighted_average([known[n] for n in shares], [*shares.values()]), rows)
 
 
 def _shares(
@@ -191,7 +195,9 @@ def _shares(
     def by_rows(p: Predictions, some: NDArray[np.int64]) -> float:
         return judge(p, rows[some])
 
-    greedy = GreedySelection(steps, halves=4 if len(rows) < _PROVES else 0, margin=0)
+    greedy = GreedySelection(
+        steps, n_repeats=4 if len(rows) < _PROVES else 0, min_standard_errors=0
+    )
     said, rng = [one.held_out[rows] for one in library], np.random.default_rng(0)
     weights = greedy(said, by_rows, rng, judge.truth.of(rows).groups)
     return {one.trial.id: float(w) for one, w in zip(library, weights, strict=True) if w > 0}
@@ -222,7 +228,11 @@ def _of_size(chosen: list[Member], shares: Mapping[int, float]) -> list[Member]:
 
 
 def _judged(
-    chosen: Sequence[Member], shares: Mapping[int, float], kind: Kind, judge: _Judge, metric: str
+    chosen: Sequence[Member],
+    shares: Mapping[int, float],
+    kind: TaskKind,
+    judge: _Judge,
+    metric: str,
 ) -> ProposedEnsemble:
     """With its metrics: each row is judged by those of the members that know it."""
     mean = mean_known([one.held_out for one in chosen], [shares[one.trial.id] for one in chosen])
@@ -234,7 +244,7 @@ def _judged(
         sure = mixed.astype(np.float32)
         if metric == "log_loss":
             temperature = fit_temperature(sure, truth)
-        mixed = sure = tempered(sure, temperature)
+        mixed = sure = apply_temperature(sure, temperature)
         if kind == "binary" and METRICS[metric].of_labels:
             threshold = fit_threshold(sure[:, 1], truth, metric)
     metrics = score(kind, truth.target, mixed, threshold, truth.weights)
@@ -242,7 +252,7 @@ def _judged(
     return ProposedEnsemble(EnsembleSpec.of(shares, temperature, threshold), metrics, tuple(shares))
 
 
-def fit_temperature(probabilities: NDArray[np.float32], truth: Truth) -> float:
+def fit_temperature(probabilities: NDArray[np.float32], truth: ScoringTargets) -> float:
     """The temperature of least log loss; 1 where that does not prove better on other rows."""
     from scipy.optimize import minimize_scalar
 
@@ -252,7 +262,9 @@ def fit_temperature(probabilities: NDArray[np.float32], truth: Truth) -> float:
 
     def loss(rows: NDArray[np.int64], temperature: float) -> float:
         some = truth.of(rows)
-        return log_loss(tempered(probabilities[rows], temperature), some.target, some.weights)
+        return log_loss(
+            apply_temperature(probabilities[rows], temperature), some.target, some.weights
+        )
 
     def best(rows: NDArray[np.int64]) -> float:
         def of_log(log_t: float) -> float:
@@ -261,12 +273,12 @@ def fit_temperature(probabilities: NDArray[np.float32], truth: Truth) -> float:
         return float(np.exp(minimize_scalar(of_log, bounds=(-1.5, 1.5), method="bounded").x))
 
     gain = 0.0
-    for here, there in halves(n, 1, np.random.default_rng(0), truth.groups):
+    for here, there in repeated_two_fold(n, 1, np.random.default_rng(0), truth.groups):
         gain += loss(there, 1.0) - loss(there, best(here))
     return best(np.arange(n)) if gain > 0 else 1.0
 
 
-def fit_threshold(second: NDArray[np.float32], truth: Truth, metric: str) -> float:
+def fit_threshold(second: NDArray[np.float32], truth: ScoringTargets, metric: str) -> float:
     """The probability of the second class from which on the labels score best.
 
     .5 where another one does not prove better on rows that it was not chosen on, or rows are few.
@@ -290,7 +302,7 @@ def fit_threshold(second: NDArray[np.float32], truth: Truth, metric: str) -> flo
 
     rows, gain = _some(np.arange(n)), 0.0
     groups = truth.of(rows).groups
-    for here, there in halves(len(rows), 1, np.random.default_rng(0), groups):
+    for here, there in repeated_two_fold(len(rows), 1, np.random.default_rng(0), groups):
         gain += value(rows[there], best(rows[here])) - value(rows[there], 0.5)
     return best(rows) if gain > 0 else 0.5
 

@@ -12,17 +12,23 @@ from typing import Any
 from netwright.automl.ensembling.out_of_fold import predictions_of
 from netwright.automl.export.ensembles import ensembles_of
 from netwright.automl.export.exporter import FrontExporter
-from netwright.automl.export.plan import Export, Progress, Refit, Stop, next_step
+from netwright.automl.export.plan import (
+    ExportProgress,
+    ExportStep,
+    NoTimeLeft,
+    RefitStep,
+    next_step,
+)
 from netwright.automl.finished_search import FinishedSearch, OpenedSearch
-from netwright.automl.saved_run import delivered, searched
+from netwright.automl.saved_run import n_searched, read_delivery_record
 from netwright.automl.score_warnings import interval, score_warnings
 from netwright.automl.supernet_warnings import supernet_doubts
 from netwright.data.task import Task
+from netwright.deploy.export import Parity
 from netwright.deploy.model import Model
-from netwright.deploy.onnx import Parity
 from netwright.errors import RunError, wording
 from netwright.report.tables import Row, leaderboard
-from netwright.study.progress.events import Callback, StageStarted, ignore
+from netwright.study.progress.events import Callback, StageStarted, ignore_event
 from netwright.study.study import Study
 from netwright.trials.losses import predicted
 from netwright.trials.metrics import score
@@ -30,7 +36,7 @@ from netwright.trials.trial import Metrics, Status, Trial
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitResult:
     """What a search came to; everything in it is on disk in the run folder.
 
     Args:
@@ -50,10 +56,10 @@ class Outcome:
     model: Model
     parity: Parity
     test: Metrics
-    already: bool
-    judged: int
+    already_finished: bool
+    n_validation_rows: int
     left_out: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def run(self) -> Path:
@@ -78,7 +84,7 @@ class Outcome:
             delivered=self.best.id, front=front,
         )  # fmt: skip
 
-    def sure(self) -> tuple[float, float] | None:
+    def confidence_interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the best's first objective, where that judges predictions.
 
         Counted when it is asked for: 200 scores of all rows.
@@ -89,13 +95,13 @@ class Outcome:
         ensemble = self.best.ensemble
         threshold = 0.5 if ensemble is None else ensemble.threshold
         name = self.search.objectives[0].metric
-        return interval(self.task, self.search.judging_rows, predictions, name, threshold)
+        return interval(self.task, self.search.validation_rows, predictions, name, threshold)
 
 
 def deliver(
-    opened: OpenedSearch, already: bool = False, end: float = math.inf, threads: int = 1,
-    notify: Callback = ignore,
-) -> Outcome:  # fmt: skip
+    opened: OpenedSearch, already_finished: bool = False, deadline: float = math.inf, n_threads: int = 1,
+    notify: Callback = ignore_event,
+) -> FitResult:  # fmt: skip
     """Exports and measures the front, and writes its best as `model.onnx` in the run folder.
 
     Of a search over folds also averages of trials are made and recorded. A member that cannot be
@@ -106,11 +112,11 @@ def deliver(
     study was stopped.
     """
     search = opened.finished()
-    progress = Progress(resumed=_delivered(search) if already else None)
+    progress = ExportProgress(resumed=_delivered(search) if already_finished else None)
     exporter = FrontExporter(opened.study, search, progress, notify)
-    _export_all(exporter, end, threads, notify)
+    _export_all(exporter, deadline, n_threads, notify)
     best = exporter.best()
-    hopeless = math.isfinite(end) and not exporter.search.has_finished_trial
+    hopeless = math.isfinite(deadline) and not exporter.search.has_finished_trial
     if best is None and hopeless and not search.interrupted:
         exporter.constant()
         best = exporter.best()
@@ -121,15 +127,15 @@ def deliver(
     trial, agreed = best
     rows_of_front = [replace(row, delivered=row.trial == trial.id) for row in exporter.front()]
     model = exporter.as_final(trial, rows_of_front, exporter.unexported)
-    opened.study.check_kept()
-    rows, held_out = search.judging_rows, predictions_of(exporter.search, trial)
+    opened.study.check_log_exists()
+    rows, held_out = search.validation_rows, predictions_of(exporter.search, trial)
     if held_out is not None:  # those of some folds only, where it was fitted on no others
         rows = rows[predicted(held_out)]
     doubts = [*score_warnings(exporter.search, trial, rows), *supernet_doubts(opened.study, trial)]
-    return Outcome(
+    return FitResult(
         opened, exporter.search, trial, rows_of_front, model, agreed,
         score_part(model, opened.task),
-        already, len(rows), tuple(exporter.left_out), tuple(doubts),
+        already_finished, len(rows), tuple(exporter.left_out), tuple(doubts),
     )  # fmt: skip
 
 
@@ -144,17 +150,17 @@ def _export_all(exporter: FrontExporter, end: float, threads: int, notify: Callb
         step = next_step(exporter.search, ensembles, exporter.progress, left)
         if step is None:
             return
-        if isinstance(step, Stop):
+        if isinstance(step, NoTimeLeft):
             if not exporter.progress.stopped:
                 exporter.leave_unexported("the time was up")
             return
         try:
-            if isinstance(step, Refit):
+            if isinstance(step, RefitStep):
                 exporter.refit(step, end, threads)
             else:
                 exporter.export(step.item, step.phase)
         except KeyboardInterrupt:
-            if isinstance(step, Export) and exporter.progress.chosen is None:
+            if isinstance(step, ExportStep) and exporter.progress.chosen is None:
                 raise
             exporter.stop()
         if exporter.progress.chosen is None and len(exporter.broken) > n_broken:
@@ -164,16 +170,16 @@ def _export_all(exporter: FrontExporter, end: float, threads: int, notify: Callb
 
 def _delivered(search: FinishedSearch) -> Trial | None:
     """What the folder's `model.onnx` is of, where that is known and nothing was found since."""
-    noted = delivered(search.folder)
-    if noted is None or noted.searched != searched(search.trials):
+    noted = read_delivery_record(search.folder)
+    if noted is None or noted.searched != n_searched(search.trials):
         return None
     return search.by_id.get(noted.trial)
 
 
 def has_unexported(study: Study[Any]) -> bool:
     """Whether a finished run still has to export what there was no time for."""
-    noted = delivered(study.folder)
-    return noted is None or noted.unexported or noted.searched != searched(study.trials)
+    noted = read_delivery_record(study.folder)
+    return noted is None or noted.unexported or noted.searched != n_searched(study.trials)
 
 
 def load_libraries() -> None:
@@ -186,7 +192,7 @@ def score_part(model: Model, task: Task) -> Metrics:
     """The delivered file on the task's test part; empty when there is none."""
     if task.test is None:
         return {}
-    scores, threshold = model.scores(task.test.features), model.card.get("threshold", 0.5)
+    scores, threshold = model.predict_scores(task.test.features), model.card.get("threshold", 0.5)
     return score(task.kind, task.test.target, scores, threshold)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netwright.automl.ensembling.out_of_fold import members_of, n_members_of
-from netwright.automl.ensembling.selection import Member, ProposedEnsemble, Truth, choose
+from netwright.automl.ensembling.selection import Member, ProposedEnsemble, ScoringTargets, choose
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.time_sharing import export_seconds
+from netwright.automl.time_allocation import export_seconds
 from netwright.evaluators.latency import Latency
 from netwright.trials.trial import Trial
 
@@ -19,7 +19,7 @@ _SMALL = 2
 
 
 @dataclass(frozen=True)
-class Ensembles:
+class EnsemblesToExport:
     """The averages of a search over folds, and single candidates beside them.
 
     Args:
@@ -32,7 +32,7 @@ class Ensembles:
     """
 
     averages: tuple[ProposedEnsemble, ...]
-    best: tuple[Trial, ...]
+    best_singles: tuple[Trial, ...]
     alone: Trial | None
     bytes: Mapping[int, int] = field(default_factory=dict)
     n_members: Mapping[int, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Ensembles:
     @property
     def singles(self) -> list[int]:
         """The candidates whose single models are worth having."""
-        return [*(trial.id for trial in self.best), *self.averages[-1].ranked]
+        return [*(trial.id for trial in self.best_singles), *self.averages[-1].ranked]
 
     @property
     def export_seconds(self) -> float:
@@ -56,7 +56,7 @@ class Ensembles:
 
 def ensembles_of(
     search: FinishedSearch, note: Callable[[str], None], without: Collection[int] = ()
-) -> Ensembles | None:
+) -> EnsemblesToExport | None:
     """The ensembles that are worth having.
 
     None where there are no folds to choose by, or an objective is of networks: an average has no
@@ -75,7 +75,7 @@ def ensembles_of(
     if not members or any(one.metric not in known for one in search.objectives):
         return None
     task, rows = search.task, search.folds.rows
-    truth = Truth(task.target[rows], task.groups_of(rows), task.weights_of(rows))
+    truth = ScoringTargets(task.target[rows], task.groups_of(rows), task.weights_of(rows))
     whole = choose(members, task.kind, truth, search.metric)
     most = max(one.folds for one in members)
     full = [one for one in members if one.folds == most]
@@ -84,7 +84,7 @@ def ensembles_of(
     sizes = {one.trial.id: one.bytes for one in members}
     best = _best_of_families(search, full)
     n_members = {trial.id: n_members_of(search, trial) for trial in best}
-    return Ensembles(
+    return EnsemblesToExport(
         averages, tuple(best), _alone(members, averages[0]), sizes, n_members, search.time.export
     )
 

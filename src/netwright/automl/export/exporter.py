@@ -15,17 +15,24 @@ from netwright.automl.ensembling.models import BrokenTrial, ensemble_of, model_o
 from netwright.automl.ensembling.out_of_fold import few_members
 from netwright.automl.ensembling.refits import fit_again, refit_of
 from netwright.automl.ensembling.selection import ProposedEnsemble
-from netwright.automl.export.plan import FewMembers, Item, Phase, Progress, Refit, key_of
+from netwright.automl.export.plan import (
+    ExportItem,
+    ExportPhase,
+    ExportProgress,
+    FewMembers,
+    RefitStep,
+    key_of,
+)
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.saved_run import Delivered, searched
+from netwright.automl.saved_run import DeliveryRecord, n_searched
+from netwright.deploy.export import Parity, check_parity, export_onnx, make_card
 from netwright.deploy.model import Model
-from netwright.deploy.onnx import Parity, card_of, export, parity
 from netwright.errors import BrokenFile, NetwrightError, wording
-from netwright.evaluators.latency import example_feeds, measure
+from netwright.evaluators.latency import example_feeds, measure_latency
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
 from netwright.files.run_layout import CHECKED, DELIVERED, MODEL
-from netwright.pipelines.constant import fit_constant
+from netwright.pipelines.constant_predictor import fit_constant_predictor
 from netwright.pipelines.pipeline import FittedPipeline
 from netwright.pipelines.weighted_ensemble import Predictor
 from netwright.report.tables import Row, row
@@ -50,7 +57,7 @@ class FrontExporter:
     """Exports what the plan says, and keeps what came of it."""
 
     def __init__(
-        self, study: Study[Any], search: FinishedSearch, progress: Progress, notify: Callback
+        self, study: Study[Any], search: FinishedSearch, progress: ExportProgress, notify: Callback
     ) -> None:
         self._study, self._notify = study, notify
         self.search, self.progress = search, progress
@@ -82,7 +89,7 @@ class FrontExporter:
         if sentence not in self.left_out:
             self.left_out.append(sentence)
 
-    def export(self, item: Item, phase: Phase) -> None:
+    def export(self, item: ExportItem, phase: ExportPhase) -> None:
         """Export one item; the first that succeeds becomes the model of the run."""
         begun = time.monotonic()
         number = self._try(item)
@@ -98,7 +105,7 @@ class FrontExporter:
         if number is not None and (best := self.best()):
             self.as_final(best[0], self.front(), unexported=True)
 
-    def refit(self, step: Refit, end: float, threads: int) -> None:
+    def refit(self, step: RefitStep, end: float, threads: int) -> None:
         """Fit the trials' candidates on all rows, and export them; over at `end`."""
         self.progress = replace(self.progress, refits=self.progress.refits | {step.round})
         tried = {key.trials[0] for key in self._refit_keys()}
@@ -126,8 +133,8 @@ class FrontExporter:
     def constant(self) -> None:
         """Export the constant prediction, where no trial has finished."""
         search, task = self.search, self.search.task
-        model = fit_constant(task, search.objectives[0].metric)
-        rows = search.judging_rows
+        model = fit_constant_predictor(task, search.objectives[0].metric)
+        rows = search.validation_rows
         predictions, truth = model.predict(task.features.take(rows)), task.target[rows]
         scores = score(task.kind, truth, predictions, weights=task.weights_of(rows))
         metrics = dict(scores) | dict.fromkeys([*network_costs(METRICS), "train_seconds"], 0.0)
@@ -136,7 +143,7 @@ class FrontExporter:
         self.progress = replace(self.progress, chosen=trial.id)
         self.as_final(trial, self.front(), unexported=False)
 
-    def _try(self, item: Item, fitted: FittedPipeline | None = None) -> int | None:
+    def _try(self, item: ExportItem, fitted: FittedPipeline | None = None) -> int | None:
         """The trial that was exported, checked and measured; None where the reason is noted."""
         name = f"trial {item.id}" if isinstance(item, Trial) else "an average"
         try:
@@ -185,7 +192,7 @@ class FrontExporter:
             measured.update(self._write(model, folder, int(folder.name), metrics))
             return dict(metrics) | measured
 
-        trial = self._study.add(proposal, make, ensemble)
+        trial = self._study.add_trial(proposal, make, ensemble)
         self.search = self.search.with_trial(trial)
         return trial, measured
 
@@ -200,7 +207,7 @@ class FrontExporter:
             return self._measured(Model(kept.path / MODEL), known.parity)
         model: Predictor
         if trial.proposal.origin == CONSTANT:
-            model = fit_constant(self.search.task, self.search.objectives[0].metric)
+            model = fit_constant_predictor(self.search.task, self.search.objectives[0].metric)
         else:
             model = model_of(self.search, trial)
         kept.make(replaces_links=True)  # a study tidies those that can be made again
@@ -209,12 +216,12 @@ class FrontExporter:
     def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
         """The file in the trial's folder; its latencies and size."""
         task = self.search.task
-        card = card_of(task) | {"trial": number, "validation": scores_of(metrics)}
+        card = make_card(task) | {"trial": number, "validation": scores_of(metrics)}
         self._notify(StageStarted("exporting", f"trial {number}"))
-        file = export(model, card, folder / MODEL)
+        file = export_onnx(model, card, folder / MODEL)
         self._notify(StageStarted("checking", f"trial {number}"))
         rows = task.validation[:_CHECKED_ROWS]
-        agreed = self._agreed[number] = parity(file, model, task.features.take(rows))
+        agreed = self._agreed[number] = check_parity(file, model, task.features.take(rows))
         return self._measured(file, agreed)
 
     def _measured(self, file: Model, agreed: Parity) -> Metrics:
@@ -222,7 +229,7 @@ class FrontExporter:
         if self._feeds is None:
             self._feeds = example_feeds(file, self.search.task)
         self._notify(StageStarted("measuring", f"trial {file.path.parent.name}"))
-        measured = measure(file, self._feeds)
+        measured = measure_latency(file, self._feeds)
         checked = _Checked(version("netwright"), agreed, measured)
         Folder(file.path.parent).write(CHECKED, json.dumps(asdict(checked)))
         return measured
@@ -248,7 +255,7 @@ class FrontExporter:
         run = Folder(self.search.folder)
         self.search.trial_folder(trial.id).copy(MODEL, run, MODEL, sync=True)
         numbers = tuple(row.trial for row in front)
-        note = Delivered(trial.id, searched(self.search.trials), numbers, unexported)
+        note = DeliveryRecord(trial.id, n_searched(self.search.trials), numbers, unexported)
         run.write(DELIVERED, json.dumps(asdict(note)), sync=True)
         return Model(run.path / MODEL)
 

@@ -13,9 +13,9 @@ from typing import Literal, TypeAlias
 from netwright.automl.ensembling.out_of_fold import few_members_spec
 from netwright.automl.ensembling.refits import refit_of, with_refits
 from netwright.automl.ensembling.selection import ProposedEnsemble
-from netwright.automl.export.ensembles import Ensembles
+from netwright.automl.export.ensembles import EnsemblesToExport
 from netwright.automl.finished_search import FinishedSearch
-from netwright.automl.time_sharing import SINGLE_EXPORT_SHARE
+from netwright.automl.time_allocation import SINGLE_EXPORT_SHARE
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Status, Trial
 
@@ -33,14 +33,14 @@ class FewMembers:
     n_members: int
 
 
-Item: TypeAlias = Trial | ProposedEnsemble | FewMembers
-Key: TypeAlias = int | EnsembleSpec
+ExportItem: TypeAlias = Trial | ProposedEnsemble | FewMembers
+ExportKey: TypeAlias = int | EnsembleSpec
 """What tells items apart: a trial's id, or how it combines others."""
-Phase: TypeAlias = Literal["best", "faster", "rest"]
+ExportPhase: TypeAlias = Literal["best", "faster", "rest"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class ExportProgress:
     """What was tried so far.
 
     Args:
@@ -54,12 +54,12 @@ class Progress:
     """
 
     resumed: Trial | None = None
-    attempted: frozenset[Key] = frozenset()
+    attempted: frozenset[ExportKey] = frozenset()
     chosen: int | None = None
     refits: frozenset[str] = frozenset()
     stopped: bool = False
     best_seconds: float = 0.0
-    seconds: Mapping[Phase, tuple[float, ...]] = field(default_factory=dict)
+    seconds: Mapping[ExportPhase, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def is_resumed(self) -> bool:
@@ -70,7 +70,7 @@ class Progress:
         """Whether so many are left; always, where nothing was searched for."""
         return self.is_resumed or seconds <= left
 
-    def expected_seconds(self, phase: Phase) -> float:
+    def expected_seconds(self, phase: ExportPhase) -> float:
         """How long the next export of the phase may take, by those before it."""
         expected = self.best_seconds * (SINGLE_EXPORT_SHARE if phase == "faster" else 1.0)
         for seconds in self.seconds.get(phase, ()):
@@ -79,7 +79,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Refit:
+class RefitStep:
     """Fit these trials' candidates once more, on all rows, and export what comes of it.
 
     `reserved`: seconds for what comes after.
@@ -91,57 +91,67 @@ class Refit:
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportStep:
     """Write, check and measure one item."""
 
-    item: Item
-    phase: Phase
+    item: ExportItem
+    phase: ExportPhase
 
 
 @dataclass(frozen=True)
-class Stop:
+class NoTimeLeft:
     """There is more to export, and no time for it."""
 
 
-Step: TypeAlias = Refit | Export | Stop
+PlanStep: TypeAlias = RefitStep | ExportStep | NoTimeLeft
 
 
 def next_step(
-    search: FinishedSearch, ensembles: Ensembles | None, progress: Progress, seconds_left: float
-) -> Step | None:
+    search: FinishedSearch,
+    ensembles: EnsemblesToExport | None,
+    progress: ExportProgress,
+    seconds_left: float,
+) -> PlanStep | None:
     """What is done next; None where there is nothing left to do."""
     if progress.chosen is None:
         return _towards_the_best(search, ensembles, progress, seconds_left)
     if ensembles and "singles" not in progress.refits and _may_refit(search, progress):
-        return Refit("singles", tuple(dict.fromkeys(ensembles.singles)), ensembles.seconds_of(()))
+        return RefitStep(
+            "singles", tuple(dict.fromkeys(ensembles.singles)), ensembles.seconds_of(())
+        )
     late = False
     for phase, items in _after_the_best(search, ensembles, progress.chosen):
         for item in _untried(search, items, progress):
             seconds = progress.expected_seconds(phase)
             if not progress.stopped and progress.has_time(seconds, seconds_left):
-                return Export(item, phase)
+                return ExportStep(item, phase)
             late = True
             break
-    return Stop() if late else None
+    return NoTimeLeft() if late else None
 
 
 def _towards_the_best(
-    search: FinishedSearch, ensembles: Ensembles | None, progress: Progress, seconds_left: float
-) -> Step | None:
+    search: FinishedSearch,
+    ensembles: EnsemblesToExport | None,
+    progress: ExportProgress,
+    seconds_left: float,
+) -> PlanStep | None:
     """Refits of the best average's members, then items until one of them can be exported."""
     due = not progress.is_resumed and "best" not in progress.refits
     if ensembles and due and _may_refit(search, progress):
-        return Refit("best", ensembles.averages[0].ranked, ensembles.export_seconds)
-    items: list[Item] = [*_front(search), *_behind_front(search)]
+        return RefitStep("best", ensembles.averages[0].ranked, ensembles.export_seconds)
+    items: list[ExportItem] = [*_front(search), *_behind_front(search)]
     if ensembles:
         items = [*_best_items(search, ensembles), *_faster_items(search, ensembles)]
         items = items if progress.resumed is None else [progress.resumed, *items]
         if not progress.has_time(ensembles.export_seconds, seconds_left):
             items = [*_in_time(ensembles, progress, seconds_left), *items]
-    return next((Export(item, "best") for item in _untried(search, items, progress)), None)
+    return next((ExportStep(item, "best") for item in _untried(search, items, progress)), None)
 
 
-def _in_time(ensembles: Ensembles, progress: Progress, seconds_left: float) -> list[Trial]:
+def _in_time(
+    ensembles: EnsemblesToExport, progress: ExportProgress, seconds_left: float
+) -> list[Trial]:
     """Single models, which are written sooner: the best of those for which there is time first,
     then the smallest."""
 
@@ -149,17 +159,17 @@ def _in_time(ensembles: Ensembles, progress: Progress, seconds_left: float) -> l
         fits = progress.has_time(ensembles.seconds_of([trial.id]), seconds_left)
         return 0 if fits else ensembles.bytes.get(trial.id, 0)
 
-    return sorted(ensembles.best, key=order)
+    return sorted(ensembles.best_singles, key=order)
 
 
-def _may_refit(search: FinishedSearch, progress: Progress) -> bool:
+def _may_refit(search: FinishedSearch, progress: ExportProgress) -> bool:
     """Whoever stops a search does not want to wait."""
     return not (progress.stopped or search.interrupted)
 
 
 def _after_the_best(
-    search: FinishedSearch, ensembles: Ensembles | None, chosen: int
-) -> Iterator[tuple[Phase, Iterable[Item]]]:
+    search: FinishedSearch, ensembles: EnsemblesToExport | None, chosen: int
+) -> Iterator[tuple[ExportPhase, Iterable[ExportItem]]]:
     if ensembles is None:
         yield "rest", _front(search)
         return
@@ -169,16 +179,18 @@ def _after_the_best(
     yield "rest", _other_items(ensembles) if is_whole else _best_items(search, ensembles)
 
 
-def _untried(search: FinishedSearch, items: Iterable[Item], progress: Progress) -> Iterator[Item]:
+def _untried(
+    search: FinishedSearch, items: Iterable[ExportItem], progress: ExportProgress
+) -> Iterator[ExportItem]:
     for item in items:
         key = key_of(item)
-        made = search.made(key) if isinstance(key, EnsembleSpec) else None
+        made = search.find_ensemble_trial(key) if isinstance(key, EnsembleSpec) else None
         if key in progress.attempted or (made and made.id in progress.attempted):
             continue
         yield made or item
 
 
-def key_of(item: Item) -> Key:
+def key_of(item: ExportItem) -> ExportKey:
     """What tells an item apart."""
     if isinstance(item, Trial):
         return item.id
@@ -202,7 +214,7 @@ def _behind_front(search: FinishedSearch) -> list[Trial]:
     return sorted(left, key=lambda one: search.objectives[0].loss(one.metrics))
 
 
-def _best_items(search: FinishedSearch, ensembles: Ensembles) -> Iterator[Item]:
+def _best_items(search: FinishedSearch, ensembles: EnsemblesToExport) -> Iterator[ExportItem]:
     """The best average, then the others.
 
     It has the refits that there are beside the folds' models.
@@ -211,18 +223,18 @@ def _best_items(search: FinishedSearch, ensembles: Ensembles) -> Iterator[Item]:
     fuller = replace(whole, spec=with_refits(search, whole.spec))
     if fuller.spec != whole.spec:
         yield fuller
-    if fuller.spec == whole.spec or search.made(fuller.spec) is None:
+    if fuller.spec == whole.spec or search.find_ensemble_trial(fuller.spec) is None:
         yield ensembles.alone or whole
     yield from _other_items(ensembles)
 
 
-def _other_items(ensembles: Ensembles) -> Iterator[Item]:
+def _other_items(ensembles: EnsemblesToExport) -> Iterator[ExportItem]:
     """What is delivered where the best average cannot be."""
-    yield from ensembles.best
+    yield from ensembles.best_singles
     yield from (one for one in ensembles.averages[1:] if len(one.spec.weights) > 1)
 
 
-def _faster_items(search: FinishedSearch, ensembles: Ensembles) -> Iterator[Item]:
+def _faster_items(search: FinishedSearch, ensembles: EnsemblesToExport) -> Iterator[ExportItem]:
     """One model of each candidate: fitted again on all rows, or that of a fold; averages of these;
     a few members of networks that are many."""
     if search.n_folds < 2:
@@ -238,7 +250,7 @@ def _faster_items(search: FinishedSearch, ensembles: Ensembles) -> Iterator[Item
     *large, small = ensembles.averages
     yield from each(ensembles.singles)
     yield from _of_singles(search, small, singles)
-    for trial in ensembles.best:
+    for trial in ensembles.best_singles:
         known = ensembles.n_members.get(trial.id, 0)
         yield from (FewMembers(trial.id, keep) for keep in _KEPT_MEMBERS if keep < known)
     for whole in large:
@@ -249,7 +261,7 @@ def _faster_items(search: FinishedSearch, ensembles: Ensembles) -> Iterator[Item
 def _single(search: FinishedSearch, trial: Trial) -> ProposedEnsemble:
     """One model of the trial's candidate: of all rows where there is one."""
     spec = refit_of(trial)
-    if not search.made(spec):
+    if not search.find_ensemble_trial(spec):
         spec = EnsembleSpec.of({trial.id: 1.0}, first_fold=True)
     return ProposedEnsemble(spec, trial.metrics)
 
@@ -258,7 +270,7 @@ def _of_singles(
     search: FinishedSearch, whole: ProposedEnsemble, singles: Mapping[int, ProposedEnsemble]
 ) -> list[ProposedEnsemble]:
     """The average, of one model for each of its members; none where that is the single itself."""
-    made = {number: search.made(singles[number].spec) for number in whole.ranked}
+    made = {number: search.find_ensemble_trial(singles[number].spec) for number in whole.ranked}
     plain = (whole.spec.temperature, whole.spec.threshold) == (1.0, 0.5)
     if len(made) == 1 and plain:
         return []

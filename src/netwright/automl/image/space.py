@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netwright.automl.task_metadata import Brief, epochs, patience
+from netwright.automl.task_metadata import TaskMetadata, epochs, patience
 from netwright.networks.interfaces.layer import Network
-from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.activations import ActivationName
 from netwright.networks.layers.basic import Dropout, GlobalPool
 from netwright.networks.layers.blocks import MBConv, Residual
 from netwright.networks.layers.conv import Conv
@@ -17,7 +17,7 @@ from netwright.pipelines.pipeline import ImagePipeline, Pipeline
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 
 
-def image_description(brief: Brief) -> Pipeline:
+def image_description(brief: TaskMetadata) -> Pipeline:
     """A convolutional network in stages, each half the size of the one before."""
     assert brief.image is not None
     side = min(brief.image[:2])
@@ -51,7 +51,7 @@ def image_network(side: int) -> Network:
     The stem brings large images down to 12 to 32 pixels at once: what comes after it costs as
     much as it has pixels.
     """
-    activation: Activation_ = Shared(OneOf("relu", "silu", "hardswish", "gelu"), "activation")
+    activation: ActivationName = Shared(OneOf("relu", "silu", "hardswish", "gelu"), "activation")
     block = OneOf(
         {
             "residual": Residual((Conv(activation=activation), Conv(activation="none"))),

@@ -8,45 +8,45 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from netwright.automl.tabular.families import NEEDS, check_families
-from netwright.automl.task_metadata import Brief
+from netwright.automl.tabular.families import REQUIRED_MODULES, check_families
+from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Value
 from netwright.trials.trial import FAMILY
 
-Wishes = Mapping[str, Value]
+PartialCandidate = Mapping[str, Value]
 
-ALL, PLAIN = "all", "plain"
+WITH_EXTRAS, WITHOUT_EXTRAS = "all", "plain"
 """Lists that were chosen with the families that an extra brings, and without them."""
 
 _LIGHTGBM: dict[str, Value] = {
-    "model.learning_rate": 0.05, "model.leaves": 31, "model.min_rows": 20,
-    "model.feature_share": 0.8, "model.row_share": 0.8, "model.l2": 0.1,
+    "model.learning_rate": 0.05, "model.num_leaves": 31, "model.min_child_samples": 20,
+    "model.colsample_bytree": 0.8, "model.subsample": 0.8, "model.reg_lambda": 0.1,
 }  # fmt: skip
-HAND_MADE: Mapping[str, Sequence[Wishes]] = {
+DEFAULT_CONFIGS: Mapping[str, Sequence[PartialCandidate]] = {
     "lightgbm": [
         _LIGHTGBM,
-        _LIGHTGBM | {"model.extra_trees": True, "model.leaves": 63, "model.min_rows": 5},
-        _LIGHTGBM | {"model.leaves": 128, "model.learning_rate": 0.03, "model.min_rows": 3},
-        _LIGHTGBM | {"model.leaves": 8, "model.min_rows": 5, "model.feature_share": 0.5},
+        _LIGHTGBM | {"model.extra_trees": True, "model.num_leaves": 63, "model.min_child_samples": 5},
+        _LIGHTGBM | {"model.num_leaves": 128, "model.learning_rate": 0.03, "model.min_child_samples": 3},
+        _LIGHTGBM | {"model.num_leaves": 8, "model.min_child_samples": 5, "model.colsample_bytree": 0.5},
     ],
     "catboost": [
         {
-            "model.learning_rate": 0.08, "model.depth": 6, "model.l2": 3.0, "model.row_share": 0.8,
+            "model.learning_rate": 0.08, "model.depth": 6, "model.l2_leaf_reg": 3.0, "model.subsample": 0.8,
             "model.random_strength": 1.0,
         },
         {
-            "model.learning_rate": 0.06, "model.depth": 7, "model.l2": 5.0, "model.row_share": 0.8,
+            "model.learning_rate": 0.06, "model.depth": 7, "model.l2_leaf_reg": 5.0, "model.subsample": 0.8,
             "model.random_strength": 1.0, "categories.encode": "target",
         },
     ],
     "xgboost": [
         {
-            "model.learning_rate": 0.06, "model.depth": 6, "model.min_weight": 1.0,
-            "model.feature_share": 0.8, "model.row_share": 0.8, "model.l2": 1.0,
+            "model.learning_rate": 0.06, "model.max_depth": 6, "model.min_child_weight": 1.0,
+            "model.colsample_bytree": 0.8, "model.subsample": 0.8, "model.reg_lambda": 1.0,
         },
     ],
-    "histogram": [{"model.learning_rate": 0.08, "model.leaves": 31}],
-    "extra_trees": [{}, {"model.min_rows": 2, "model.feature_share": 0.4}],
+    "histogram": [{"model.learning_rate": 0.08, "model.max_leaf_nodes": 31}],
+    "extra_trees": [{}, {"model.min_samples_leaf": 2, "model.max_features": 0.4}],
     "forest": [{}],
     "linear": [{"numeric.scale": "robust"}, {"numeric.scale": "quantile"}],
     "realmlp": [
@@ -71,17 +71,19 @@ HAND_MADE: Mapping[str, Sequence[Wishes]] = {
 a family begins with that has no other."""
 
 
-def table_wishes(brief: Brief, without: str = "") -> list[Wishes]:
+def table_configs(brief: TaskMetadata, leave_out_dataset: str = "") -> list[PartialCandidate]:
     """Decisions for candidates of the table's space, the first to be tried first.
 
     `without`: a development table; what is chosen then was chosen without it.
     """
     known, made = check_families(brief.families), _made()
-    extras = ALL if set(NEEDS) <= set(known) else PLAIN
-    chosen = made["lists"][without if without in made["lists"] else ""][extras]
+    extras = WITH_EXTRAS if set(REQUIRED_MODULES) <= set(known) else WITHOUT_EXTRAS
+    chosen = made["lists"][leave_out_dataset if leave_out_dataset in made["lists"] else ""][extras]
     found = [made["configs"][number] for number in chosen]
     rest = [
-        (name, HAND_MADE.get(name, ({},))[0]) for name in known if name not in {f for f, _ in found}
+        (name, DEFAULT_CONFIGS.get(name, ({},))[0])
+        for name in known
+        if name not in {f for f, _ in found}
     ]
     found = [(name, wishes) for name, wishes in [*found, *rest] if name in known]
     return [_wishes(name, wishes, alone=len(known) == 1) for name, wishes in found]
@@ -95,12 +97,12 @@ def _made() -> Mapping[str, Any]:
     return found
 
 
-def _wishes(name: str, wishes: Wishes, alone: bool) -> dict[str, Value]:
+def _wishes(name: str, wishes: PartialCandidate, alone: bool) -> dict[str, Value]:
     """As decisions of the space: `alone` it is that of the one pipeline."""
     return dict(wishes) if alone else {FAMILY: name, **_of_family(name, wishes)}
 
 
-def _of_family(name: str, wishes: Wishes) -> dict[str, Value]:
+def _of_family(name: str, wishes: PartialCandidate) -> dict[str, Value]:
     """Paths begin with the family, but for choices that are shared and have names of their own."""
     return {
         f"{FAMILY}.{name}.{path}" if "." in path else path: value for path, value in wishes.items()

@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from netwright.data.assemble import task
-from netwright.data.builtin import load_builtin
+from netwright.data.builtin_datasets import load_builtin
+from netwright.data.make_task import task
 from netwright.data.splits import holdout
-from netwright.data.task import Images, Part, Task, fingerprint
-from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark
+from netwright.data.task import Images, Task, TestSet, fingerprint
+from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.basic import Activation, GlobalPool, Skip, Zero
-from netwright.networks.layers.cells import relu_conv
+from netwright.networks.layers.cells import relu_conv_bn
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Graph, Node
 from netwright.networks.layers.linear import Linear
@@ -40,7 +40,7 @@ def digits_space() -> Space[Training]:
     to node 2. The edges into nodes 1 and 2 are "none", "conv1x1" or "conv3x3", those into the
     output node 3 may also be "skip".
     """
-    convolutions: dict[str, Network] = {"conv1x1": relu_conv(1), "conv3x3": relu_conv(3)}
+    convolutions: dict[str, Network] = {"conv1x1": relu_conv_bn(1), "conv3x3": relu_conv_bn(3)}
     inner: Network = OneOf({"none": Zero(), **convolutions})
     last: Network = OneOf({"none": Zero(), "skip": Skip(), **convolutions})
     nodes = {str(j): Node({str(i): inner for i in range(j)}) for j in (1, 2)}
@@ -55,12 +55,12 @@ def digits_task() -> Task:
     """The digits as the table's networks saw them: few images to learn from, many to judge by."""
     source = load_builtin("digits")
     labels = source.target
-    rest, train = holdout(labels, _SPLIT_SEED, share=_TRAIN / len(labels))
-    test, validation = holdout(labels[rest], _SPLIT_SEED, share=_VALIDATION / len(rest))
+    rest, train = holdout(labels, _SPLIT_SEED, held_out_fraction=_TRAIN / len(labels))
+    test, validation = holdout(labels[rest], _SPLIT_SEED, held_out_fraction=_VALIDATION / len(rest))
     found = replace(
         task(source.features, labels, name="digits"),
         train=np.asarray(train, np.int64), validation=np.asarray(rest[validation], np.int64),
-        test=Part(Images(source.features[rest[test]]), labels[rest[test]]),
+        test=TestSet(Images(source.features[rest[test]]), labels[rest[test]]),
     )  # fmt: skip
     return replace(found, fingerprint=fingerprint(found))
 
@@ -76,13 +76,13 @@ def digits_table(repetition: Literal["mean", "one"] = "mean") -> TableBenchmark:
     infeasible. Made by `benchmarks/digits.py`.
     """
     space = digits_space()
-    decisions = {one.path: Decided(one.path, tuple(one.values)) for one in space.decisions}
+    decisions = {one.path: DecisionColumn(one.path, tuple(one.values)) for one in space.decisions}
     fidelities = {epochs / EPOCHS[-1]: _metrics(epochs) for epochs in EPOCHS}
     costs = ("parameters", "flops", "latency")
     return TableBenchmark(space, FILE, decisions, fidelities, repetition, costs=costs)
 
 
-def _metrics(epochs: int) -> dict[str, Measured]:
-    found = {name: Measured(tuple(f"{name}_{epochs}_{s}" for s in SEEDS)) for name in SCORES}
-    costs = {name: Measured.of(name) for name in ("parameters", "flops", "latency")}
-    return found | costs | {"train_seconds": Measured.of(f"train_seconds_{epochs}")}
+def _metrics(epochs: int) -> dict[str, MetricColumns]:
+    found = {name: MetricColumns(tuple(f"{name}_{epochs}_{s}" for s in SEEDS)) for name in SCORES}
+    costs = {name: MetricColumns.of(name) for name in ("parameters", "flops", "latency")}
+    return found | costs | {"train_seconds": MetricColumns.of(f"train_seconds_{epochs}")}

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from netwright.errors import InputError, closest, expected
-from netwright.evaluators.benchmarks.table import Decided, Measured, TableBenchmark, columns_of
+from netwright.evaluators.benchmarks.table import (
+    DecisionColumn,
+    MetricColumns,
+    TableBenchmark,
+    columns_of,
+)
 from netwright.networks.costs import costs as costs_of_network
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.layers.cells import nas_bench_201 as nas_bench_201_network
@@ -59,7 +64,9 @@ def nas_bench_201_table(
         )
     if dataset in _NAS_BENCH_360:
         column = f"{dataset}_acc_nb360"
-        full = {"accuracy": Measured.of(column, scale=_NAS_BENCH_360[dataset])} | _latency(device)
+        full = {"accuracy": MetricColumns.of(column, scale=_NAS_BENCH_360[dataset])} | _latency(
+            device
+        )
         fidelities = {1.0: full}
     else:
         full = _metrics(dataset, 200) | _latency(device)
@@ -67,14 +74,22 @@ def nas_bench_201_table(
     if repetition == "one":
         part = "valid" if dataset == "cifar10" else "valtest"
         names = [f"{dataset}_{part}_acc_200_seed{seed}" for seed in _SEEDS]
-        full["accuracy"] = Measured.of(*names, scale=0.01)
+        full["accuracy"] = MetricColumns.of(*names, scale=0.01)
     decisions = {
-        f"cell.{j}.{i}": Decided(f"op_{i}_{j}", _OPERATIONS) for j in (1, 2, 3) for i in range(j)
+        f"cell.{j}.{i}": DecisionColumn(f"op_{i}_{j}", _OPERATIONS)
+        for j in (1, 2, 3)
+        for i in range(j)
     }
     space = Space(nas_bench_201_network())
     costs = tuple(name for name in ("parameters", "flops", "latency") if name in full)
     return TableBenchmark(
-        space, Path(file), decisions, fidelities, repetition, costs=costs, sizes=_live_parameters
+        space,
+        Path(file),
+        decisions,
+        fidelities,
+        repetition,
+        costs=costs,
+        prior_scores=_live_parameters,
     )
 
 
@@ -83,13 +98,13 @@ def _live_parameters(network: Network) -> Metrics:
     return {"parameters": float(costs_of_network(network, (3, 32, 32), outputs=10).parameters)}
 
 
-def _metrics(dataset: str, epochs: int) -> dict[str, Measured]:
+def _metrics(dataset: str, epochs: int) -> dict[str, MetricColumns]:
     return {
-        "accuracy": Measured.of(f"{dataset}_valid_acc_{epochs}", scale=0.01),
-        "test_accuracy": Measured.of(f"{dataset}_test_acc_{epochs}", scale=0.01),
-        "parameters": Measured.of(f"{dataset}_params"),
-        "flops": Measured.of(f"{dataset}_mflops", scale=2e6),
-        "train_seconds": Measured.of(f"{dataset}_train_seconds_{epochs}"),
+        "accuracy": MetricColumns.of(f"{dataset}_valid_acc_{epochs}", scale=0.01),
+        "test_accuracy": MetricColumns.of(f"{dataset}_test_acc_{epochs}", scale=0.01),
+        "parameters": MetricColumns.of(f"{dataset}_params"),
+        "flops": MetricColumns.of(f"{dataset}_mflops", scale=2e6),
+        "train_seconds": MetricColumns.of(f"{dataset}_train_seconds_{epochs}"),
     }
 
 
@@ -103,9 +118,9 @@ def _check_device(device: str, file: Path) -> None:
         raise InputError(expected("device", rule, device, closest(device, known)))
 
 
-def _latency(device: str) -> dict[str, Measured]:
+def _latency(device: str) -> dict[str, MetricColumns]:
     """Of the network for CIFAR-10, whatever the data set."""
-    return {"latency": Measured.of(f"{_LATENCY}{device}")} if device else {}
+    return {"latency": MetricColumns.of(f"{_LATENCY}{device}")} if device else {}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from netwright.errors import InputError, expected
 from netwright.evaluators.benchmarks.nas_bench import Evaluation, read_nas_bench_101
-from netwright.evaluators.benchmarks.table import Decided, Fidelities, Measured, TableBenchmark
+from netwright.evaluators.benchmarks.table import (
+    DecisionColumn,
+    Fidelities,
+    MetricColumns,
+    TableBenchmark,
+)
 from netwright.networks.layers.canonical import canonical
 from netwright.networks.layers.cells import at_most_edges, nas_bench_101, nas_bench_101_cell
 from netwright.networks.layers.graph import Graph
@@ -49,7 +54,7 @@ def nas_bench_101_table(
     inner = int(frame["vertices"].max()) - 2
     space = Space(nas_bench_101(inner=inner), rule=is_legal)
     return TableBenchmark(
-        space, path, {"cell": Decided("cell")}, _fidelities(frame), repetition,
+        space, path, {"cell": DecisionColumn("cell")}, _fidelities(frame), repetition,
         identify=partial(cell_text, inner), reader=_read, costs=("parameters",),
     )  # fmt: skip
 
@@ -128,10 +133,10 @@ def _fidelities(frame: pd.DataFrame) -> Fidelities:
     return {one / epochs[-1]: _metrics(frame, one) for one in epochs}
 
 
-def _metrics(frame: pd.DataFrame, epochs: int) -> dict[str, Measured]:
+def _metrics(frame: pd.DataFrame, epochs: int) -> dict[str, MetricColumns]:
     found = {}
     for name in _METRICS:
         columns = [c for c in frame.columns if c.startswith(f"{name}_{epochs}_")]
         if name != "energy" or (frame[columns] > 0).any(axis=None):
-            found[name] = Measured(tuple(columns))
-    return found | {"parameters": Measured.of("parameters")}
+            found[name] = MetricColumns(tuple(columns))
+    return found | {"parameters": MetricColumns.of("parameters")}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright._optional import require
+from netwright._optional import import_optional
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected
 from netwright.interfaces.evaluator import Capabilities
 from netwright.space.candidate import Candidate, Value
@@ -26,11 +26,11 @@ from netwright.trials.trial import Job, Metrics
 if TYPE_CHECKING:
     import pandas as pd
 
-    from netwright.evaluators.knowledge import NetworkKnowledge
+    from netwright.evaluators.network_knowledge import NetworkKnowledge
 
 
 @dataclass(frozen=True)
-class Decided:
+class DecisionColumn:
     """The column that holds a decision: its values as they are, or whole numbers into `codes`.
 
     Where a decision is not asked its cell is empty.
@@ -41,7 +41,7 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricColumns:
     """The columns that hold a metric, one for each repetition; a value times `scale` is the metric.
 
     An empty cell, or one that is not finite, is a repetition that the table does not have.
@@ -51,11 +51,11 @@ class Measured:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, *columns: str, scale: float = 1.0) -> Measured:
+    def of(cls, *columns: str, scale: float = 1.0) -> MetricColumns:
         return cls(columns, scale)
 
 
-Fidelities = Mapping[float, Mapping[str, Measured]]
+Fidelities = Mapping[float, Mapping[str, MetricColumns]]
 """Fidelity in (0, 1] -> metric -> its columns; 1 has to be there."""
 
 
@@ -73,14 +73,14 @@ class TableBenchmark:
 
     space: Space[Any]
     file: str | Path
-    decisions: Mapping[str, Decided]
+    decisions: Mapping[str, DecisionColumn]
     fidelities: Fidelities
     repetition: Literal["mean", "one"] = "mean"
     filter: Mapping[str, Value] = field(default_factory=dict)
     """Only rows where these columns have these values."""
     costs: tuple[str, ...] = ()
     """Metrics that one knows without an evaluation, such as parameters: strategies may see them."""
-    sizes: Callable[[Any], Metrics] | None = None
+    prior_scores: Callable[[Any], Metrics] | None = None
     """Of a filled description: see `NetworkKnowledge`."""
     identify: Callable[[Candidate], Mapping[str, Value]] | None = None
     """What the keys of `decisions` are for a candidate, where they are not its own decisions: many
@@ -94,7 +94,7 @@ class TableBenchmark:
         if self.repetition not in ("mean", "one"):
             raise InputError(expected("repetition", "mean or one", self.repetition))
         measured = [one for metrics in self.fidelities.values() for one in metrics.values()]
-        for kind, given in ((Measured, measured), (Decided, self.decisions.values())):
+        for kind, given in ((MetricColumns, measured), (DecisionColumn, self.decisions.values())):
             if wrong := [one for one in given if not isinstance(one, kind)]:
                 raise InputError(expected("a column", f"given as a {kind.__name__}", wrong[0]))
         if wrong := [one for one in measured if isinstance(one.columns, str) or not one.columns]:
@@ -129,9 +129,9 @@ class TableBenchmark:
     @property
     def knowledge(self) -> NetworkKnowledge:
         """The networks' features and canonical forms, and the `costs`; a new memory at each call."""
-        from netwright.evaluators.knowledge import NetworkKnowledge  # torch loads with it
+        from netwright.evaluators.network_knowledge import NetworkKnowledge  # torch loads with it
 
-        return NetworkKnowledge(self.space, self._costs_of, self.sizes)
+        return NetworkKnowledge(self.space, self._costs_of, self.prior_scores)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -140,11 +140,11 @@ class TableBenchmark:
     def _costs_of(self, candidate: Candidate, description: object) -> Metrics:
         if not self.costs:
             return {}
-        found = self.look_up(candidate, needed=self.costs)
+        found = self.look_up(candidate, required=self.costs)
         return {name: found[name] for name in self.costs}
 
     def __call__(self, job: Job) -> Metrics:
-        fidelity = self.nearest(job.proposal.fidelity)
+        fidelity = self.nearest_fidelity(job.proposal.fidelity)
         return self.look_up(job.proposal.candidate, fidelity, job.seed)
 
     def look_up(
@@ -152,7 +152,7 @@ class TableBenchmark:
         candidate: Candidate,
         fidelity: float = 1.0,
         seed: int = 0,
-        needed: Collection[str] | None = None,
+        required: Collection[str] | None = None,
     ) -> Metrics:
         """The metrics that the table has of a candidate at one of its fidelities.
 
@@ -168,21 +168,21 @@ class TableBenchmark:
                     repeated[seed % len(repeated)] if self.repetition == "one" else repeated.mean()
                 )
                 found[name] = float(one)
-        for name in self.fidelities[fidelity] if needed is None else needed:
+        for name in self.fidelities[fidelity] if required is None else required:
             if name not in found:
                 at = f"at fidelity {fidelity:g}"
                 raise InfeasibleCandidate(f"{self.path.name} has no {name} {at}")
         return found
 
-    def nearest(self, fidelity: float) -> float:
+    def nearest_fidelity(self, fidelity: float) -> float:
         """The fidelity of the table that stands for this one."""
-        return nearest(fidelity, [*self.fidelities])
+        return nearest_fidelity(fidelity, [*self.fidelities])
 
-    def averaged(self) -> TableBenchmark:
+    def with_mean_repetitions(self) -> TableBenchmark:
         """The same table with the mean of the repetitions: what one training only hints at."""
         return self if self.repetition == "mean" else replace(self, repetition="mean")
 
-    def column(self, metric: str, fidelity: float = 1.0) -> NDArray[np.float64]:
+    def mean_metric(self, metric: str, fidelity: float = 1.0) -> NDArray[np.float64]:
         """(rows,) means of a metric's repetitions over the whole table, for optima and references;
         NaN where a row has none."""
         if metric not in self.metrics:
@@ -195,7 +195,7 @@ class TableBenchmark:
         return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
     @property
-    def matched(self) -> NDArray[np.bool_]:
+    def rows_in_space(self) -> NDArray[np.bool_]:
         """(rows,) which are of candidates of the space, as far as its rules are not asked; all of
         them where candidates are told by `identify`."""
         found = np.zeros(len(self._frame), bool)
@@ -279,7 +279,7 @@ class TableBenchmark:
             for fidelity, metrics in self.fidelities.items()
         }
 
-    def _numbers(self, measured: Measured) -> NDArray[np.float64]:
+    def _numbers(self, measured: MetricColumns) -> NDArray[np.float64]:
         import pandas as pd
 
         cells = self._frame[list(measured.columns)]
@@ -301,7 +301,7 @@ class TableBenchmark:
         return {name: value for name, value in self.__dict__.items() if name not in read}
 
 
-def nearest(fidelity: float, among: Collection[float]) -> float:
+def nearest_fidelity(fidelity: float, among: Collection[float]) -> float:
     """The nearest below it, or the lowest."""
     below = [one for one in among if one <= fidelity + 1e-9]
     return max(below) if below else min(among)
@@ -311,10 +311,10 @@ def _legal(decision: Decision, column: Sequence[Value | None]) -> list[bool]:
     """(rows,) whether a value is one of the decision's; none is, where it is not always asked."""
 
     def holds(value: Value | None) -> bool:
-        if value is None and decision.when is not None:
+        if value is None and decision.conditions is not None:
             return True
         if not isinstance(decision.values, range):
-            return value in decision.places
+            return value in decision.index_of
         whole = isinstance(value, int | float) and float(value).is_integer()
         return whole and int(value) in decision.values  # type: ignore[arg-type]  # a number
 
@@ -353,7 +353,7 @@ def columns_of(file: Path) -> list[str]:
         raise InputError(expected("table", "a file that exists", str(file)))
     try:
         if _is_parquet(file):
-            parquet = require("pyarrow.parquet", "parquet", "reading parquet")
+            parquet = import_optional("pyarrow.parquet", "parquet", "reading parquet")
             return list(parquet.read_schema(file).names)
         return list(pd.read_csv(file, nrows=0).columns)
     except (ValueError, OSError) as error:

@@ -9,8 +9,8 @@ import torch
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
 from netwright.interfaces.evaluator import Capabilities
-from netwright.networks.training.loop import Examples, outputs
-from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrated
+from netwright.networks.training.loop import LabelledData, predict
+from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights, recalibrate_batch_norm
 from netwright.trials.metrics import METRICS, Kind, score
 from netwright.trials.trial import Job, Metrics
 
@@ -31,9 +31,9 @@ class InheritAndValidate:
 
     shared: SharedWeights = field(repr=False)
     kind: Kind
-    train: Examples = field(repr=False)
-    judge: Examples = field(repr=False)
-    batches: int = 20
+    train: LabelledData = field(repr=False)
+    validation: LabelledData = field(repr=False)
+    recalibration_batches: int = 20
     batch_size: int = 64
     seed: int = 0
 
@@ -54,13 +54,13 @@ class InheritAndValidate:
         return Capabilities(fidelities=(1.0,))
 
     def __call__(self, job: Job) -> Metrics:
-        module = recalibrated(self.shared, job.proposal.candidate, self._batches())
-        found = outputs(module, self.judge.inputs)  # (n, outputs)
+        module = recalibrate_batch_norm(self.shared, job.proposal.candidate, self._batches())
+        found = predict(module, self.validation.inputs)  # (n, outputs)
         if not torch.isfinite(found).all():
             raise InfeasibleCandidate(
                 "the outputs under shared weights are not finite. Train those with a lower lr."
             )
-        truth = self.judge.targets.cpu().numpy()
+        truth = self.validation.targets.cpu().numpy()
         if self.kind == "regression":
             return score(self.kind, truth.astype(np.float64), found[:, 0].double().numpy())
         return score(self.kind, truth, found.softmax(1).numpy())
@@ -68,6 +68,6 @@ class InheritAndValidate:
     def _batches(self) -> list[torch.Tensor]:
         random = torch.Generator().manual_seed(self.seed)
         rows = torch.randperm(len(self.train), generator=random)
-        rows = rows[: self.batches * self.batch_size]
+        rows = rows[: self.recalibration_batches * self.batch_size]
         parts = rows.tensor_split(max(1, len(rows) // self.batch_size))  # of nearly one size
         return [self.train.inputs[part].to(self.shared.device) for part in parts]

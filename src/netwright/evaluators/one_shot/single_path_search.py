@@ -20,13 +20,13 @@ from netwright.evaluators.one_shot.supernet_setup import Opened
 from netwright.files.run_layout import POLICY
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.build import build
-from netwright.networks.training.loop import Examples
-from netwright.oneshot.epochs import split
+from netwright.networks.training.loop import LabelledData
+from netwright.oneshot.epoch_trainer import random_split
 from netwright.oneshot.monitor import Finding
-from netwright.oneshot.ranking import Short, drawn_from, ranked
-from netwright.oneshot.single_path.samplers import ByPolicy, Drawn
-from netwright.oneshot.single_path.settings import SinglePath
-from netwright.oneshot.single_path.training import SampledEpoch, SampledSearch
+from netwright.oneshot.ranking import ShortTraining, check_ranking, sample_feasible
+from netwright.oneshot.single_path.samplers import PolicySampler, StrategySampler
+from netwright.oneshot.single_path.settings import SinglePathNAS
+from netwright.oneshot.single_path.training import SampledEpoch, SharedWeightsTrainer
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
 from netwright.space.space import RNG
@@ -76,7 +76,7 @@ class SampledWork:
     """Trains, searches and checks; everything but the search after training goes on after a kill."""
 
     opened: Opened
-    settings: SinglePath
+    settings: SinglePathNAS
     among: Among
     phases: PhaseShares = PhaseShares()
     _log: list[tuple[int, Trial]] = field(default_factory=list)
@@ -89,17 +89,17 @@ class SampledWork:
                 opened.network, opened.inputs.shape, opened.prefix, **opened.inputs.given
             )
         self.shared.to(opened.device)
-        self.rows, self.judges = split(opened.rows(), _SHARE, opened.seed)
+        self.rows, self.judges = random_split(opened.rows(), _SHARE, opened.seed)
         self.space = opened.space.fix({**opened.outside(), **opened.idle})
         self._objectives, self._limits = self._measurable()
         self.searcher = self.among.make(self.space, self._objectives, self._limits)
         self._judge = self._evaluator()
         sampler = self.settings.training.sampler
-        self.by_policy = isinstance(sampler, ByPolicy)
+        self.by_policy = isinstance(sampler, PolicySampler)
         if self.by_policy:
-            sampler = Drawn(self._draw, "the strategy that searches")
+            sampler = StrategySampler(self._draw, "the strategy that searches")
         training = replace(self.settings.training, sampler=sampler)
-        self.search = SampledSearch(
+        self.search = SharedWeightsTrainer(
             self.space, self.shared, self.rows, training, opened.seed, opened.folder,
             opened.feed(),
         )  # fmt: skip
@@ -118,11 +118,11 @@ class SampledWork:
 
         def after(epoch: SampledEpoch) -> None:
             if self.by_policy:
-                self._judge_some(len(self.search.record), until(phases.sampled_search))
+                self._judge_some(len(self.search.history), until(phases.sampled_search))
             watch(epoch)
 
-        if self.by_policy and self.search.record:
-            self._judge_some(len(self.search.record), until(phases.sampled_search))
+        if self.by_policy and self.search.history:
+            self._judge_some(len(self.search.history), until(phases.sampled_search))
         self.search.train(
             until(phases.sampled_search if self.by_policy else phases.sampled_training), after
         )
@@ -130,8 +130,10 @@ class SampledWork:
             says(f"trained, judging {self.settings.evaluations} sub-networks")
             self._judge_more(self.settings.evaluations, 0, until(phases.sampled_search))
         says("looking whether shared weights rank networks")
-        findings = [self._ranking(until(1.0))] if self.settings.honesty.networks else []
-        return Found(self._best(number), findings, self.search.record, len(self._log))
+        findings = (
+            [self._ranking(until(1.0))] if self.settings.safeguards.n_ranking_networks else []
+        )
+        return Found(self._best(number), findings, self.search.history, len(self._log))
 
     # What sub-networks are judged by
 
@@ -164,7 +166,7 @@ class SampledWork:
             self._scaled(judges), seed=self.opened.seed,
         )  # fmt: skip
 
-    def _scaled(self, rows: Examples) -> Examples:
+    def _scaled(self, rows: LabelledData) -> LabelledData:
         return self.opened.feed()(rows, self.shared.device)
 
     def _measured(self, candidate: Candidate) -> Metrics:
@@ -211,7 +213,7 @@ class SampledWork:
         """What the strategy had been told by the end of the last epoch in the checkpoint."""
         kept = self.opened.read_as(POLICY, _Log)
         for at, text, status, metrics in kept.log if kept else ():
-            if at > len(self.search.record):
+            if at > len(self.search.history):
                 return
             candidate = Candidate.from_json(text)
             self.space.check(candidate)
@@ -233,16 +235,20 @@ class SampledWork:
         return [*found][:number]
 
     def _ranking(self, deadline: float) -> Finding:
-        honesty, opened = self.settings.honesty, self.opened
+        honesty, opened = self.settings.safeguards, self.opened
         name = self._usual
         sign = -1.0 if metric(name).direction == "min" else 1.0
 
         def module(candidate: Candidate) -> nn.Module:
-            return build(self.shared.filled(candidate), opened.inputs.shape)
+            return build(self.shared.network_of(candidate), opened.inputs.shape)
 
-        drawn = drawn_from(self.space, self.shared.leads_through, honesty.networks, opened.seed)
-        short = Short(honesty.epochs, self.settings.training.batch_size, opened.feed(), opened.seed)
-        return ranked(
+        drawn = sample_feasible(
+            self.space, self.shared.is_feasible, honesty.n_ranking_networks, opened.seed
+        )
+        short = ShortTraining(
+            honesty.ranking_epochs, self.settings.training.batch_size, opened.feed(), opened.seed
+        )
+        return check_ranking(
             drawn, lambda one: sign * self._measured(one)[name], module,
             (self.rows, self.judges), short, deadline,
         )  # fmt: skip

@@ -27,18 +27,18 @@ from netwright.errors import (
 from netwright.evaluators.one_shot.single_path_search import Among, Found, SampledWork
 from netwright.evaluators.one_shot.supernet_setup import Opened
 from netwright.files.run_layout import PROGRESS, SHORTLIST
-from netwright.oneshot.checkpoints import record_in
-from netwright.oneshot.gradient.discretize import derived
-from netwright.oneshot.gradient.finalize import Conclusion, conclude
-from netwright.oneshot.gradient.held_decisions import values_everywhere
+from netwright.oneshot.checkpoints import read_history
+from netwright.oneshot.gradient.discretize import discretize
+from netwright.oneshot.gradient.finalize import SupernetResult, finalize_search
+from netwright.oneshot.gradient.held_decisions import all_decision_values
 from netwright.oneshot.gradient.relaxations import Relaxation
-from netwright.oneshot.gradient.search import STOPPED, EpochRecord, GradientSearch, halves
-from netwright.oneshot.gradient.settings import Gradient
-from netwright.oneshot.gradient.step_cost import step_costs
+from netwright.oneshot.gradient.search import STOPPED, EpochRecord, GradientSearch, split_in_halves
+from netwright.oneshot.gradient.settings import DifferentiableNAS
+from netwright.oneshot.gradient.step_cost import measure_step_cost
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.monitor import Finding, trusted
-from netwright.oneshot.single_path.settings import SinglePath
-from netwright.oneshot.single_path.training import Sampled, SampledEpoch
+from netwright.oneshot.monitor import Finding, is_trusted
+from netwright.oneshot.single_path.settings import SinglePathNAS
+from netwright.oneshot.single_path.training import SampledEpoch, SampledPathTraining
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 from netwright.trials.time_budget import PhaseShares
@@ -71,17 +71,17 @@ class _Plan:
         return cls(len(supernet.options), held, values)
 
 
-def settings_of(method: Any) -> Gradient | SinglePath:
+def as_one_shot_settings(method: Any) -> DifferentiableNAS | SinglePathNAS:
     """A search over shared weights with its settings: a relaxation or a sampler by itself has the
     usual ones. Raises InputError for anything else."""
-    if isinstance(method, Gradient | SinglePath):
+    if isinstance(method, DifferentiableNAS | SinglePathNAS):
         return method
-    if isinstance(method, Sampled):
-        return SinglePath(method)
+    if isinstance(method, SampledPathTraining):
+        return SinglePathNAS(method)
     if hasattr(method, "penalty"):
-        return Gradient(method)
+        return DifferentiableNAS(method)
     if hasattr(method, "step"):
-        return SinglePath(Sampled(method))
+        return SinglePathNAS(SampledPathTraining(method))
     rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
     raise InputError(expected("method", rule, Phrase(repr(method))))
 
@@ -100,7 +100,7 @@ class SupernetSearch:
 
     space: Space[Any]
     task: Task
-    method: Gradient | SinglePath | Relaxation | Sampled
+    method: DifferentiableNAS | SinglePathNAS | Relaxation | SampledPathTraining
     folder: Path
     seed: int = 0
     among: Among | None = None
@@ -115,14 +115,14 @@ class SupernetSearch:
         return ("supernet_epochs", "supernet_loss")
 
     @cached_property
-    def settings(self) -> Gradient | SinglePath:
+    def settings(self) -> DifferentiableNAS | SinglePathNAS:
         """The method with its settings; a relaxation or a sampler by itself has the usual ones."""
-        return settings_of(self.method)
+        return as_one_shot_settings(self.method)
 
     @cached_property
     def held(self) -> Mapping[str, str]:
         """Paths of decisions that have one value while the supernet trains -> why."""
-        if isinstance(self.settings, SinglePath):
+        if isinstance(self.settings, SinglePathNAS):
             if self.among is None:
                 rule = "given who searches among sub-networks, for such a method"
                 raise InputError(expected("a search", rule, Phrase("nobody"), "Use OneShot."))
@@ -136,8 +136,8 @@ class SupernetSearch:
         opened, space = self._opened, self.space
         values = [opened.values]
         if self.start is not None:
-            alike = values_everywhere(space, self.start, alike=True)
-            defaults = values_everywhere(space, space.default())
+            alike = all_decision_values(space, self.start, same_in_copies=True)
+            defaults = all_decision_values(space, space.default())
             values += [found | opened.outside() for found in (alike, defaults)]
         plans: list[_Plan] = []
         for held_values in values:
@@ -166,10 +166,10 @@ class SupernetSearch:
         """Whether it is done, or was given up."""
         return self._result is not None
 
-    def candidates(self, number: int) -> list[Candidate]:
+    def candidates(self, n: int) -> list[Candidate]:
         """At most `number` of those found, best first. None where it was given up."""
         result = self._result
-        return [] if result is None else [*map(Candidate.from_json, result.candidates[:number])]
+        return [] if result is None else [*map(Candidate.from_json, result.candidates[:n])]
 
     @property
     def trusted(self) -> bool:
@@ -196,12 +196,12 @@ class SupernetSearch:
     def give_up(self, reason: str) -> None:
         """Ends it where it is: with what was preferred after the last epoch, where that is known."""
         record: list[EpochRecord] = []
-        if isinstance(self.settings, Gradient):
+        if isinstance(self.settings, DifferentiableNAS):
             with contextlib.suppress(BrokenFile):  # the reason says it
-                record = record_in(self.folder, EpochRecord)
+                record = read_history(self.folder, EpochRecord)
         candidates, says = [], f"the supernet came to nothing: {reason}"
         if record:
-            candidates = derived(self._searched, record[-1].scores, _MOST)
+            candidates = discretize(self._searched, record[-1].scores, _MOST)
             epochs = plural(len(record), "epoch")
             says = f"the supernet did not finish, and ended after {epochs}: {reason}"
         found = _as_json(candidates, (), [says]) | {"trusted": False, "shortfall": says}
@@ -225,7 +225,7 @@ class SupernetSearch:
 
     def _is_of_space(self, found: _Result) -> bool:
         try:
-            return all(self.space.holds(Candidate.from_json(text)) for text in found.candidates)
+            return all(self.space.contains(Candidate.from_json(text)) for text in found.candidates)
         except (InvalidCandidate, TypeError):
             return False
 
@@ -233,25 +233,25 @@ class SupernetSearch:
 
     def __call__(self, job: Job) -> Metrics:
         settings = self.settings
-        if isinstance(settings, SinglePath):
+        if isinstance(settings, SinglePathNAS):
             return self._by_paths(settings, job)
         return self._by_gradient(settings, job)
 
-    def _by_gradient(self, settings: Gradient, job: Job) -> Metrics:
+    def _by_gradient(self, settings: DifferentiableNAS, job: Job) -> Metrics:
         begun = time.monotonic()
         left = job.deadline - begun
         search = self._search(settings)
         watch = _Watch(self._opened, begun, begun + self.phases.supernet_training * left)
-        watch.says(str(step_costs(search)))
+        watch.says(str(measure_step_cost(search)))
         search.train(watch.end, watch)
         watch.says("trained, looking at it")
-        conclusion = conclude(search, _MOST, job.deadline - self.phases.judging * left)
-        cut = _cut(len(search.record), settings.epochs, search.record[-1].remedy == STOPPED)
+        conclusion = finalize_search(search, _MOST, job.deadline - self.phases.judging * left)
+        cut = _cut(len(search.history), settings.epochs, search.history[-1].remedy == STOPPED)
         self._end_with(_of_gradient(search, conclusion) | {"shortfall": cut})
-        last = search.record[-1]
-        return {"supernet_epochs": float(len(search.record)), "supernet_loss": last.train_loss}
+        last = search.history[-1]
+        return {"supernet_epochs": float(len(search.history)), "supernet_loss": last.train_loss}
 
-    def _by_paths(self, settings: SinglePath, job: Job) -> Metrics:
+    def _by_paths(self, settings: SinglePathNAS, job: Job) -> Metrics:
         begun = time.monotonic()
         left = job.deadline - begun
         assert self.among is not None  # refused before
@@ -264,23 +264,23 @@ class SupernetSearch:
         last = found.epochs[-1]
         return {"supernet_epochs": float(len(found.epochs)), "supernet_loss": last.loss}
 
-    def _search(self, settings: Gradient) -> GradientSearch:
+    def _search(self, settings: DifferentiableNAS) -> GradientSearch:
         """The search as it was left, or a new one."""
         opened = self._opened
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             supernet = self._supernet(self._plan.values)
         supernet.to(opened.device)
-        rows = halves(opened.rows(), self.seed)
+        rows = split_in_halves(opened.rows(), self.seed)
         return GradientSearch(
             self._searched, supernet, rows, settings, self.seed, self.folder, opened.feed()
         )
 
     def _supernet(self, values: Mapping[str, Value]) -> Supernet:
         opened, settings = self._opened, self.settings
-        assert isinstance(settings, Gradient)  # paths have no supernet of mixtures
+        assert isinstance(settings, DifferentiableNAS)  # paths have no supernet of mixtures
         return Supernet(
-            opened.network, opened.inputs.shape, opened.prefix, partial=settings.partial,
+            opened.network, opened.inputs.shape, opened.prefix, channel_divisor=settings.channel_divisor,
             affine=settings.weights.affine, held_values=values, **opened.inputs.given,
         )  # fmt: skip
 
@@ -332,15 +332,15 @@ def _cut(epochs: int, of: int, stopped: bool = False) -> str:
     return f"the supernet was trained for {epochs} of {of} epochs: its share of the time was over"
 
 
-def _of_gradient(search: GradientSearch, found: Conclusion) -> dict[str, Any]:
-    remedies = [f"epoch {i}, {one.remedy}" for i, one in enumerate(search.record, 1) if one.remedy]
+def _of_gradient(search: GradientSearch, found: SupernetResult) -> dict[str, Any]:
+    remedies = [f"epoch {i}, {one.remedy}" for i, one in enumerate(search.history, 1) if one.remedy]
     what = (
-        f"supernet: {len(search.record)} epochs, options chosen by {found.by}, "
+        f"supernet: {len(search.history)} epochs, options chosen by {found.selected_by}, "
         f"{len(found.candidates)} candidates"
     )
     return _as_json(found.candidates, found.findings, [what, *remedies]) | {
         "scores": {path: [*scores] for path, scores in found.scores.items()},
-        "record": [one._asdict() for one in search.record],
+        "record": [one._asdict() for one in search.history],
     }
 
 
@@ -358,7 +358,7 @@ def _as_json(
 ) -> dict[str, Any]:
     return {
         "candidates": [one.json() for one in candidates],
-        "trusted": trusted(findings),
-        "says": [*says, *(one.says for one in findings)],
+        "trusted": is_trusted(findings),
+        "says": [*says, *(one.message for one in findings)],
         "findings": [asdict(one) for one in findings],
     }

@@ -18,23 +18,23 @@ from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain, read_json
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.tabular.columns import Columns
-from netwright.networks.training.loop import Examples
+from netwright.networks.training.loop import LabelledData
 from netwright.networks.training.recipe import Training
-from netwright.oneshot.epochs import Feed
-from netwright.oneshot.gradient.held_decisions import parts_of, values_everywhere
-from netwright.pipelines.interfaces import Inputs
+from netwright.oneshot.epoch_trainer import BatchTransform
+from netwright.oneshot.gradient.held_decisions import all_decision_values, walk_description
+from netwright.pipelines.interfaces import InputSpec
 from netwright.pipelines.models.network import Standardise
 from netwright.pipelines.pipeline import (
     Pipeline,
     as_pipeline,
-    prepared,
+    cached_preprocessor,
     recipe_of,
-    target_of,
+    target_transform_of,
     training_inputs,
 )
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
-from netwright.space.visitor import join
+from netwright.space.visitor import join_path
 
 T = TypeVar("T")
 
@@ -64,10 +64,10 @@ class Opened:
         return self._network[1]
 
     @cached_property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> InputSpec:
         """What the network takes."""
-        return prepared(self._pipeline, self.task).for_network(
-            target_of(self.task, self._pipeline).outputs
+        return cached_preprocessor(self._pipeline, self.task).input_spec(
+            target_transform_of(self.task, self._pipeline).n_outputs
         )
 
     @property
@@ -75,24 +75,24 @@ class Opened:
         """The accelerator, where there is one."""
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def rows(self) -> Examples:
+    def rows(self) -> LabelledData:
         """The task's training rows, prepared and not scaled."""
         task = self.task
         inputs = training_inputs(self._pipeline, task, seed=self.seed)
-        targets = target_of(task, self._pipeline).examples(task.target[task.train])
-        return Examples(torch.from_numpy(inputs), targets)
+        targets = target_transform_of(task, self._pipeline).to_tensor(task.target[task.train])
+        return LabelledData(torch.from_numpy(inputs), targets)
 
-    def feed(self) -> Feed:
+    def feed(self) -> BatchTransform:
         """Augmentation and scaling as the recipe and the pixels want them."""
         inputs, augment = self.inputs, recipe_of(self._pipeline).augment
         if not inputs.mean:
-            return Feed(augment, nn.Identity())
-        return Feed(augment, Standardise(inputs.mean, inputs.std).to(self.device))
+            return BatchTransform(augment, nn.Identity())
+        return BatchTransform(augment, Standardise(inputs.mean, inputs.std).to(self.device))
 
     @cached_property
     def values(self) -> Mapping[str, Value]:
         """A value for every decision: that of `start`, where it decides."""
-        return values_everywhere(self.space, self._start)
+        return all_decision_values(self.space, self._start)
 
     def outside(self) -> dict[str, Value]:
         """The value of every decision that is no part of the network."""
@@ -152,14 +152,14 @@ class Opened:
         (width,), codes = self.inputs.shape, self.inputs.given["cardinalities"]
         first = {
             self.prefix,
-            join(self.prefix, 0),
+            join_path(self.prefix, 0),
         }  # behind other layers columns are no longer these
-        for path, part in parts_of(self.network, self.prefix):
+        for path, part in walk_description(self.network, self.prefix):
             if isinstance(part, Columns) and path in first:
                 if max(codes, default=0) < 2:  # as `Columns` itself decides
-                    yield join(path, "categorical")
+                    yield join_path(path, "categorical")
                 if width == len(codes):
-                    yield join(path, "numeric")
+                    yield join_path(path, "numeric")
 
     @cached_property
     def _start(self) -> Candidate:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.splits import folds
+from netwright.data.splits import k_fold_splits
 from netwright.data.task import Task
 from netwright.errors import (
     BrokenFile,
@@ -28,7 +28,12 @@ from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, CANDIDATE, HELD_OUT
 from netwright.interfaces.evaluator import Capabilities
 from netwright.pipelines.pipeline import Pipeline, as_pipeline, fit, load
-from netwright.pipelines.weighted_ensemble import fold_folder, fold_of, note_seconds, seconds_of
+from netwright.pipelines.weighted_ensemble import (
+    fold_folder,
+    fold_path,
+    read_fit_seconds,
+    write_fit_seconds,
+)
 from netwright.space.space import Space
 from netwright.trials.held_out import read_predictions
 from netwright.trials.losses import predicted
@@ -59,7 +64,7 @@ class CrossValidate:
     space: Space[Any]
     task: Task
     folds: int = 5
-    keep_best: str = ""
+    monitor: str = ""
     fold_seconds: float = math.inf
     phases: PhaseShares = PhaseShares()
 
@@ -75,7 +80,7 @@ class CrossValidate:
     @property
     def capabilities(self) -> Capabilities:
         """A fidelity for each fold, where there are several; the best trials keep what they fitted."""
-        many = len(self.tasks)
+        many = len(self.fold_tasks)
         return Capabilities(
             fidelities=tuple((i + 1) / many for i in range(many)) if many > 1 else (),
             leaves_files=True,
@@ -92,22 +97,22 @@ class CrossValidate:
         return np.sort(np.concatenate([self.task.train, self.task.validation]))
 
     @cached_property
-    def tasks(self) -> tuple[Task, ...]:
+    def fold_tasks(self) -> tuple[Task, ...]:
         """The task as each fold sees it; fewer where a class has fewer rows."""
         task = replace(self.task, test=None)
         if self.folds == 1:
             return (task,)
         rows = self.rows
         groups = None if task.groups is None else task.groups[rows]
-        found = folds(task.target[rows], self.folds, seed=0, groups=groups)
+        found = k_fold_splits(task.target[rows], self.folds, seed=0, groups=groups)
         return tuple(
             replace(task, train=rows[learn], validation=rows[judge]) for learn, judge in found
         )
 
-    def rows_known(self, folds: int) -> NDArray[np.bool_]:
+    def held_out_mask(self, n_folds: int) -> NDArray[np.bool_]:
         """Of `rows`, those that are held out of one of the first `folds` folds."""
         known = np.zeros(len(self.rows), np.bool_)
-        for task in self.tasks[:folds]:
+        for task in self.fold_tasks[:n_folds]:
             known[np.searchsorted(self.rows, task.validation)] = True
         return known
 
@@ -124,7 +129,7 @@ class CrossValidate:
         candidate = job.proposal.candidate
         pipeline = as_pipeline(self.space.fill(candidate), self.task)
         (job.folder / CANDIDATE).write_text(candidate.json())
-        wanted = max(1, round(job.proposal.fidelity * len(self.tasks)))
+        wanted = max(1, round(job.proposal.fidelity * len(self.fold_tasks)))
         predictions: list[NDArray[np.floating]] = []
         slowest, fitted = 0.0, 0
         for i in range(wanted):
@@ -133,7 +138,7 @@ class CrossValidate:
             known = self._known(job, pipeline, i)
             fitted += known is None
             predictions.append(self._fit(pipeline, job, i, wanted) if known is None else known)
-            slowest = max(slowest, seconds_of(fold_of(Folder(job.folder), i)))
+            slowest = max(slowest, read_fit_seconds(fold_folder(Folder(job.folder), i)))
         if len(predictions) < wanted and not fitted:
             raise OutOfTime("no time was left for another fold")
         held_out = self._assembled(predictions)
@@ -153,19 +158,19 @@ class CrossValidate:
         # the first fold leaves time for the others; later ones have been seen to fit
         deadline = before(job.deadline, self.phases.judging, 1 if i else wanted)
         fitted = fit(
-            pipeline, self.tasks[i], seed=(job.seed + i) % 2**31, seen=self._whole,
+            pipeline, self.fold_tasks[i], seed=(job.seed + i) % 2**31, unsupervised_task=self._whole,
             deadline=self._limited(deadline, start),
-            fidelity=job.proposal.fidelity if len(self.tasks) == 1 else 1.0,
-            metric_name=self.keep_best or default_metric(self.task.kind),
+            fidelity=job.proposal.fidelity if len(self.fold_tasks) == 1 else 1.0,
+            metric_name=self.monitor or default_metric(self.task.kind),
         )  # fmt: skip
-        folder = fold_folder(job.folder, i)
+        folder = fold_path(job.folder, i)
         folder.mkdir()
         fitted.save(folder)
-        inputs = fitted.preparation.for_network(fitted.target.outputs)
+        inputs = fitted.preprocessor.input_spec(fitted.target.n_outputs)
         (job.folder / ABOUT).write_text(inputs.json())
-        predictions = fitted.predict(self.task.features.take(self.tasks[i].validation))
+        predictions = fitted.predict(self.task.features.take(self.fold_tasks[i].validation))
         np.save(folder / HELD_OUT, predictions)
-        note_seconds(folder, time.monotonic() - start)
+        write_fit_seconds(folder, time.monotonic() - start)
         return predictions
 
     def _limited(self, deadline: float, start: float) -> float:
@@ -179,7 +184,7 @@ class CrossValidate:
         """
         for number in job.proposal.parents:
             parent = beside(job, number)
-            fold = fold_of(parent, i)
+            fold = fold_folder(parent, i)
             if not fold.has(HELD_OUT):
                 continue
             with contextlib.suppress(BrokenFile, InvalidCandidate):
@@ -192,7 +197,7 @@ class CrossValidate:
         return None
 
     def _predictions(self, fold: Folder, i: int) -> NDArray[np.floating]:
-        every = np.ones(len(self.tasks[i].validation), np.bool_)
+        every = np.ones(len(self.fold_tasks[i].validation), np.bool_)
         return read_predictions(fold, HELD_OUT, every, len(self.task.classes))
 
     @staticmethod
@@ -201,15 +206,15 @@ class CrossValidate:
         mine = Folder(job.folder)
         if parent.has_file(ABOUT):
             parent.copy(ABOUT, mine, ABOUT)
-        fold = fold_of(parent, i)
-        fold_of(mine, i).make()
+        fold = fold_folder(parent, i)
+        fold_folder(mine, i).make()
         for name in filter(fold.has_file, fold.names()):
-            fold.copy(name, fold_of(mine, i), name)
+            fold.copy(name, fold_folder(mine, i), name)
 
     def _assembled(self, predictions: list[NDArray[np.floating]]) -> NDArray[np.floating]:
         """(rows, ...) from the folds' own, in the order of `rows`."""
         shape = (len(self.rows), *predictions[0].shape[1:])
         held_out = np.full(shape, np.nan, predictions[0].dtype)
-        for task, one in zip(self.tasks, predictions, strict=False):
+        for task, one in zip(self.fold_tasks, predictions, strict=False):
             held_out[np.searchsorted(self.rows, task.validation)] = one
         return held_out

@@ -19,7 +19,7 @@ from netwright.evaluators.training.weight_inheritance import Heritage, begin, le
 from netwright.files.run_layout import CURVE, VALIDATION
 from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import MakeStrategy
-from netwright.networks.training.loop import Examples, train
+from netwright.networks.training.loop import LabelledData, train
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.models.network import FittedNetwork
 from netwright.pipelines.pipeline import as_pipeline, fit
@@ -58,7 +58,7 @@ class TrainAndValidate:
 
     space: Space[Any]
     task: Task
-    keep_best: str = ""
+    monitor: str = ""
     inherit: float = 0.0
     phases: PhaseShares = PhaseShares()
 
@@ -110,10 +110,10 @@ class TrainAndValidate:
         begun = time.monotonic()
         heritage = begin(self.space, task, pipeline, job) if self.inherit else Heritage()
         fitted = fit(
-            pipeline, task, seed=job.seed, start=heritage.module,
+            pipeline, task, seed=job.seed, initial_module=heritage.module,
             fidelity=job.proposal.fidelity * heritage.effort(self.inherit),
             deadline=before(job.deadline, self.phases.judging),
-            metric_name=self.keep_best or default_metric(task.kind),
+            metric_name=self.monitor or default_metric(task.kind),
         )  # fmt: skip
         predictions = fitted.predict(task.features.take(task.validation))
         fitted.save(job.folder)
@@ -123,7 +123,7 @@ class TrainAndValidate:
         scores["train_seconds"] = time.monotonic() - begun
         if isinstance(fitted.model, FittedNetwork) and (curve := fitted.model.curve):
             (job.folder / CURVE).write_text(json.dumps(asdict(curve)))
-            scores |= {"train_seconds": curve.seconds, "epochs": float(curve.epochs[-1].passes)}
+            scores |= {"train_seconds": curve.seconds, "epochs": float(curve.points[-1].epochs)}
         if self.inherit:
             leave(heritage, job)
             scores["inherited"] = heritage.share
@@ -139,7 +139,7 @@ def warm_up() -> None:
     """Load what no trial should pay for: much of torch with the first step of gradient descent, and
     what scores need."""
     load_scores()
-    rows = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
+    rows = LabelledData(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     module = torch.nn.Linear(2, 2)
     train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)
 

@@ -16,7 +16,7 @@ from netwright.files.json_files import read_json
 from netwright.files.run_layout import ABOUT, CANDIDATE, WEIGHTS
 from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.pipeline import Pipeline, as_pipeline, heir, load
+from netwright.pipelines.pipeline import Pipeline, as_pipeline, inherit_weights, load
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.trials.trial import Job
@@ -40,7 +40,7 @@ class Heritage:
     @property
     def share(self) -> float:
         """Of its weights those of the parent."""
-        return self.found.share
+        return self.found.inherited_share
 
     def effort(self, least: float) -> float:
         """The share of the epochs to train: `least` where the parent's function is kept.
@@ -49,15 +49,15 @@ class Heritage:
         """
         if self.module is None:
             return 1.0
-        fresh = 0.0 if self.found.is_preserved else 1 - self.found.share
+        fresh = 0.0 if self.found.preserves_function else 1 - self.found.inherited_share
         return least + (1 - least) * fresh
 
     def record(self) -> Mapping[str, Any]:
         """As it stands in `ABOUT`."""
         return {
             "parent": self.parent, "share": self.share,
-            "preserved": self.module is not None and self.found.is_preserved,
-            "losses": [*self.missing, *self.found.losses],
+            "preserved": self.module is not None and self.found.preserves_function,
+            "losses": [*self.missing, *self.found.changes],
         }  # fmt: skip
 
 
@@ -83,8 +83,8 @@ def begin(space: Space[Any], task: Task, pipeline: Pipeline, job: Job) -> Herita
         except BrokenFile as error:
             missing.append(f"trial {number} has left nothing to start from: {error}")
             continue
-        module, found = heir(pipeline, task, old, parent, seed=job.seed)
-        if found.share > best.share:
+        module, found = inherit_weights(pipeline, task, old, parent, seed=job.seed)
+        if found.inherited_share > best.share:
             best = Heritage(module, number, found)
     return Heritage(best.module, best.parent, best.found, tuple(missing))
 

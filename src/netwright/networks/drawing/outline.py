@@ -18,7 +18,7 @@ _SIZES = ("channels", "features", "heads", "size", "p", "kind")
 
 
 @dataclass(frozen=True)
-class Line:
+class OutlineRow:
     """One line of the tree: `times` equal layers in a row, and what one of them costs."""
 
     position: str
@@ -30,13 +30,13 @@ class Line:
     times: int = 1
 
 
-def outline(network: Network, shape: Shape, **given: Any) -> list[Line]:
+def outline(network: Network, input_shape: Shape, **given: Any) -> list[OutlineRow]:
     """The tree of a filled network for rows of `shape`; takes what `build` takes.
 
     Layers made of other layers are followed by these, one deeper; equal ones in a row are one
     line.
     """
-    lines = _lines(resolve(network, given), shape, "", 0)
+    lines = _lines(resolve(network, given), input_shape, "", 0)
     folded = []
     for _, same in groupby(lines, key=lambda line: (line.text, line.depth, line.shape, line.flops)):
         run = list(same)
@@ -44,20 +44,20 @@ def outline(network: Network, shape: Shape, **given: Any) -> list[Line]:
         where = run[0].position if len(run) == 1 else f"{run[0].position}-{last}"
         first = run[0]
         costs = (first.parameters, first.flops)
-        folded.append(Line(where, first.text, first.depth, run[-1].shape, *costs, len(run)))
+        folded.append(OutlineRow(where, first.text, first.depth, run[-1].shape, *costs, len(run)))
     return folded
 
 
-def _lines(network: Network, shape: Shape, position: str, depth: int) -> Iterator[Line]:
+def _lines(network: Network, shape: Shape, position: str, depth: int) -> Iterator[OutlineRow]:
     for place, layer, before in flattened(network, shape, position):
         found = cost_of(layer, before, place)
-        yield Line(place, words(layer), depth, found.shape, found.parameters, found.flops)
+        yield OutlineRow(place, words(layer), depth, found.shape, found.parameters, found.flops)
         for name, part, of in parts(layer, before):
             if name:
                 out = cost_of(part, of, place)
-                yield Line("", name, depth + 1, out.shape, out.parameters, out.flops)
+                yield OutlineRow("", name, depth + 1, out.shape, out.parameters, out.flops)
             yield from (
-                Line("", one.text, one.depth, one.shape, one.parameters, one.flops)
+                OutlineRow("", one.text, one.depth, one.shape, one.parameters, one.flops)
                 for one in _lines(part, of, "", depth + 1 + bool(name))
             )
 

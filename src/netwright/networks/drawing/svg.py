@@ -38,11 +38,13 @@ _STEP = 64
 """Pixels between boxes, and from node to node of a graph."""
 
 
-def svg(network: Network, shape: Shape, *, title: str = "", **given: Any) -> str:
+def svg(network: Network, input_shape: Shape, *, title: str = "", **given: Any) -> str:
     """A drawing of a filled network, as a whole SVG document; takes what `build` takes."""
     filled = resolve(network, given)
-    costs = cost_of(filled, shape, "")
-    body = _sequence([_pill(f"input {_size(shape)}"), *_boxes(filled, shape), _pill("output")])
+    costs = cost_of(filled, input_shape, "")
+    body = _sequence(
+        [_pill(f"input {_size(input_shape)}"), *_boxes(filled, input_shape), _pill("output")]
+    )
     total = f"{costs.parameters:,} parameters, {costs.flops / 1e6:.3g} MFLOP"
     width = max(body.width, 7.2 * max(len(title), len(total))) + 48
     left, height = (width - body.width) / 2, body.height + 92

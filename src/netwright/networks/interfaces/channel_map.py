@@ -29,25 +29,25 @@ class ChannelMap:
     channel that each is, or `NEW`. `positive`: no number of it is below 0.
     """
 
-    before: Shape
-    now: Shape
+    parent_shape: Shape
+    child_shape: Shape
     origin: Tensor
-    positive: bool = False
+    nonnegative: bool = False
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every channel of the parent is there."""
-        return len(self.origin[self.origin >= 0].unique()) == width(self.before)
+        return len(self.origin[self.origin >= 0].unique()) == width(self.parent_shape)
 
     @property
-    def is_same(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether it is the parent's, channel by channel."""
-        alike = self.before == self.now
-        return alike and torch.equal(self.origin, torch.arange(width(self.now)))
+        alike = self.parent_shape == self.child_shape
+        return alike and torch.equal(self.origin, torch.arange(width(self.child_shape)))
 
-    def fits(self, old: int, new: int) -> bool:
+    def has_widths(self, old: int, new: int) -> bool:
         """Whether it is of so many channels in the parent and in the child."""
-        return (width(self.before), width(self.now)) == (old, new)
+        return (width(self.parent_shape), width(self.child_shape)) == (old, new)
 
 
 def unchanged(before: Shape, now: Shape) -> ChannelMap:

@@ -61,12 +61,17 @@ class Layer:
         """Whether zeros go out where zeros come in."""
         return self.preserves_zero or self.is_identity(positive=False)
 
-    def is_positive(self, part: Part, before: bool) -> bool:
+    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
         """Whether nothing that comes out is below 0, `before` saying so of what comes in."""
         return before and self.keeps_zero()
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         """Set the weights of `new` from those of `old`, a part of the same kind of layer.
 
@@ -82,19 +87,19 @@ class Layer:
         raise NotImplementedError
 
     def start_as_identity(
-        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
     ) -> ChannelMap | None:
         """Make an inserted part hand on what comes in; None where no weights do."""
         return None
 
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
         """The parts whose weights decide that nothing comes out; None where weights cannot.
 
         `kinked`: a relu comes after it.
         """
         return None
 
-    def last_module(self, part: Part) -> nn.Module:
+    def last_module(self, part: BuiltNetwork) -> nn.Module:
         """The module whose weights are the last to work on what comes out of one of `ends`."""
         raise NotImplementedError
 
@@ -102,7 +107,7 @@ class Layer:
 Network: TypeAlias = Layer | tuple["Network", ...]
 Blocks: TypeAlias = Mapping[str, tuple[int, ...]]
 """Name of a tensor -> how many lie side by side in it along each axis: see `Leaf.build`."""
-Add: TypeAlias = Callable[[str, Network, Shape], Shape]
+AddPart: TypeAlias = Callable[[str, Network, Shape], Shape]
 """Declares a named part for an input shape, and says the part's output shape."""
 
 
@@ -141,7 +146,7 @@ class Composite(Layer, ABC):
     is_residual: ClassVar[bool] = False
 
     @abstractmethod
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         """Declares the parts through `add`, and says the shape that comes out."""
 
     @abstractmethod
@@ -150,7 +155,7 @@ class Composite(Layer, ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BuiltNetwork:
     """A network, its module, and the shapes of rows that go in and come out.
 
     `parts`: those of a tuple by place, those of a composite by name. `position`: as `build` says it.
@@ -158,50 +163,54 @@ class Part:
 
     network: Network
     module: nn.Module
-    into: Shape
-    out: Shape
+    input_shape: Shape
+    output_shape: Shape
     position: str
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, BuiltNetwork] = field(default_factory=dict)
 
-    def inner(self, name: str, kind: type[M]) -> M:
+    def submodule(self, name: str, module_type: type[M]) -> M:
         """The module of this name in a layer of netwright's own."""
         found = self.module.get_submodule(name)
-        assert isinstance(found, kind)
+        assert isinstance(found, module_type)
         return found
 
 
 class End(NamedTuple):
     """A last layer with weights of what is to be silent; `kinked`: a relu comes after it."""
 
-    part: Part
+    part: BuiltNetwork
     kinked: bool
 
 
-class Walk(Protocol):
+class Morphism(Protocol):
     """The walk through a parent and its child side by side, for layers that have parts."""
 
     @property
     def transfer(self) -> Transfer:
         """The weights on their way, and what is lost."""
 
-    def part(
-        self, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None = None
+    def inherit(
+        self,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None = None,
     ) -> ChannelMap:
         """A part and its forerunner."""
 
-    def row(
-        self, pairs: Sequence[tuple[Part | None, Part | None]], flow: ChannelMap,
+    def inherit_sequence(
+        self, pairs: Sequence[tuple[BuiltNetwork | None, BuiltNetwork | None]], flow: ChannelMap,
         wanted: ChannelMap | None,
     ) -> ChannelMap:  # fmt: skip
         """Parts one after the other; None: there is no forerunner, or no successor."""
 
-    def inserted(self, new: Part, flow: ChannelMap, wanted: ChannelMap | None) -> ChannelMap:
+    def insert(self, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None) -> ChannelMap:
         """A part that the parent does not have: the identity, where it can be."""
 
-    def removed(self, old: Part, flow: ChannelMap) -> ChannelMap:
+    def remove(self, old: BuiltNetwork, flow: ChannelMap) -> ChannelMap:
         """A part that the child does not have."""
 
-    def compared(
+    def record_differences(
         self, position: str, flows: Sequence[ChannelMap], out: ChannelMap, n_losses: int
     ) -> ChannelMap:
         """Note what got lost between `flows` and `out`, unless something was since `n_losses`."""

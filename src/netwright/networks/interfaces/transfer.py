@@ -31,25 +31,25 @@ class Transfer:
 
     seed: int
     noise: float
-    taken: int = 0
-    losses: list[str] = field(default_factory=list)
-    identities: list[nn.Module] = field(default_factory=list)
+    inherited_params: int = 0
+    changes: list[str] = field(default_factory=list)
+    identity_norms: list[nn.Module] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed)
 
-    def lose(self, position: str, why: str) -> None:
+    def record_change(self, position: str, why: str) -> None:
         """The child does not compute the parent's function."""
-        self.losses.append(f"{position}: {why}" if position else why)
+        self.changes.append(f"{position}: {why}" if position else why)
 
-    def disturb(self, weight: Tensor, origin: Tensor) -> None:
+    def add_noise(self, weight: Tensor, origin: Tensor) -> None:
         """Tells replicas apart: equal ones would get equal gradients for ever."""
         again = repeated(origin)
         if self.noise and again.any():
             drawn = torch.randn(weight[again].shape, generator=self.generator)
             weight[again] += self.noise * weight[~again].std(correction=0) * drawn
 
-    def chosen(
+    def choose_origins(
         self, old: int, new: int, importance: Tensor,
         flow: ChannelMap | None = None, wanted: ChannelMap | None = None,
     ) -> Tensor:  # fmt: skip
@@ -58,27 +58,27 @@ class Transfer:
         What a sum wants; else the same; else as what comes in, so that blocks that keep their
         width agree; else replicas, or those of the largest `importance` (old,).
         """
-        if wanted is not None and wanted.fits(old, new):
+        if wanted is not None and wanted.has_widths(old, new):
             return wanted.origin
         if new == old:
             return torch.arange(new)
-        if flow is not None and flow.fits(old, new):
+        if flow is not None and flow.has_widths(old, new):
             return flow.origin
         if new > old:
             return replicated(old, new, self.seed)
         return importance.topk(new).indices.sort().values
 
-    def carried(
+    def propagate(
         self, flow: ChannelMap, old: Shape, new: Shape, wanted: ChannelMap | None = None
     ) -> ChannelMap:
         """Through what has no weights of the parent's: channel by channel, as they stand."""
         before, now = width(old), width(new)
         if len(old) != len(new) or not (flow.origin >= 0).any():
             return unknown(old, new)
-        if flow.fits(before, now):
+        if flow.has_widths(before, now):
             return ChannelMap(old, new, flow.origin)
         first = -torch.arange(before, dtype=torch.float)
-        return ChannelMap(old, new, self.chosen(before, now, first, flow, wanted))
+        return ChannelMap(old, new, self.choose_origins(before, now, first, flow, wanted))
 
 
 def importance_of(module: nn.Module, kernel: Tensor) -> Tensor:
@@ -103,15 +103,15 @@ def set_weights(
     fresh = module.weight if module.weight.dim() == 4 else module.weight[:, :, None, None]
     groups_new = module.groups if isinstance(module, nn.Conv2d) else 1
     found, known, exact = read(kernel, groups, flow.origin, out, fresh.shape[1], groups_new)
-    if flow.is_whole and not exact:
-        transfer.lose(position, "its groups do not hold all channels that they held")
+    if flow.is_complete and not exact:
+        transfer.record_change(position, "its groups do not hold all channels that they held")
     origin = torch.where(known, out, NEW)
     fresh[known] = found[known]
-    transfer.disturb(fresh, origin)
-    transfer.taken += int(known.sum()) * fresh[0].numel()
+    transfer.add_noise(fresh, origin)
+    transfer.inherited_params += int(known.sum()) * fresh[0].numel()
     if module.bias is not None:
         module.bias[known] = 0.0 if bias is None else bias[out[known]]
-        transfer.taken += int(known.sum()) * (bias is not None)
+        transfer.inherited_params += int(known.sum()) * (bias is not None)
     return origin
 
 
@@ -121,14 +121,16 @@ def set_norm(
     """Sets a normalisation's weights and statistics from the parent's, where it is of one kind."""
     ours, theirs = plain_norm(ours), plain_norm(theirs)
     if type(ours) is not type(theirs):
-        transfer.lose(position, f"{_name(theirs)} in place of {_name(ours)}")
+        transfer.record_change(position, f"{_name(theirs)} in place of {_name(ours)}")
         return
     if isinstance(ours, nn.Identity):
         return
     if not isinstance(ours, nn.modules.batchnorm._BatchNorm):
         counts = [int(getattr(one, "num_groups", 1)) for one in (ours, theirs)]
-        if flow.is_whole and not keeps_statistics(flow.origin, width(flow.before), *counts):
-            transfer.lose(position, "it normalises over another mixture of channels")
+        if flow.is_complete and not keeps_statistics(
+            flow.origin, width(flow.parent_shape), *counts
+        ):
+            transfer.record_change(position, "it normalises over another mixture of channels")
     known = flow.origin >= 0
     state = ours.state_dict()
     for name, mine in theirs.state_dict().items():  # (channels,) each, or a count
@@ -136,7 +138,7 @@ def set_norm(
             mine[known] = state[name][flow.origin[known]]
         else:
             mine.copy_(state[name])
-    transfer.taken += sum(int(known.sum()) for _ in theirs.parameters())
+    transfer.inherited_params += sum(int(known.sum()) for _ in theirs.parameters())
 
 
 def _name(norm: nn.Module) -> str:

@@ -11,10 +11,10 @@ from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.sequence_norm import SequenceBatchNorm
 
-Activation_ = Literal[
+ActivationName = Literal[
     "none", "relu", "leaky_relu", "gelu", "silu", "mish", "hardswish", "selu", "elu", "tanh"
 ]
-Normalisation = Literal["none", "batch", "layer", "group"]
+NormName = Literal["none", "batch", "layer", "group"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.channel_map import NEW, ChannelMap, unknown
-from netwright.networks.interfaces.inheritance import inherit_channels
-from netwright.networks.interfaces.layer import End, Leaf, Part, Walk
+from netwright.networks.interfaces.layer import BuiltNetwork, End, Leaf, Morphism
+from netwright.networks.interfaces.morphism_rules import inherit_channels
 from netwright.networks.interfaces.shapes import Shape, around, width
 from netwright.networks.interfaces.transfer import set_norm
 from netwright.networks.layers.activations import (
-    Activation_,
-    Normalisation,
+    ActivationName,
+    NormName,
     activation,
     has_kink,
     normalisation,
@@ -93,7 +93,7 @@ class Norm(Leaf):
 
     light = True
 
-    kind: Normalisation = "batch"
+    kind: NormName = "batch"
 
     def build(self, shape: Shape) -> nn.Module:
         return normalisation(self.kind, shape)
@@ -101,17 +101,22 @@ class Norm(Leaf):
     def is_identity(self, positive: bool) -> bool:
         return self.kind == "none"
 
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
         return [End(part, kinked)]
 
-    def last_module(self, part: Part) -> nn.Module:
+    def last_module(self, part: BuiltNetwork) -> nn.Module:
         return plain_norm(part.module)
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         set_norm(walk.transfer, new.position, old.module, new.module, flow)
-        return ChannelMap(old.out, new.out, flow.origin)
+        return ChannelMap(old.output_shape, new.output_shape, flow.origin)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Activation(Leaf):
     light = True
     preserves_zero = True
 
-    kind: Activation_ = "relu"
+    kind: ActivationName = "relu"
 
     def build(self, shape: Shape) -> nn.Module:
         return activation(self.kind)
@@ -135,7 +140,7 @@ class Activation(Leaf):
     def is_identity(self, positive: bool) -> bool:
         return self.kind == "none" or (positive and passes_positive(self.kind))
 
-    def is_positive(self, part: Part, before: bool) -> bool:
+    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
         return before or self.kind == "relu"
 
 
@@ -185,16 +190,23 @@ class Flatten(Leaf):
         return nn.Flatten()
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         """(c, h, w) -> (c h w,); (t, c) -> (t c,)."""
-        if around(old.into) != around(new.into):
-            return unknown(old.out, new.out)
-        images = len(old.into) == 3
-        places = torch.arange(width(old.out)).view(*old.into)
+        if around(old.input_shape) != around(new.input_shape):
+            return unknown(old.output_shape, new.output_shape)
+        images = len(old.input_shape) == 3
+        places = torch.arange(width(old.output_shape)).view(*old.input_shape)
         by_channel = (places if images else places.movedim(-1, 0)).flatten(1)  # (c, others)
         found = torch.where(flow.origin[:, None] >= 0, by_channel[flow.origin], NEW)
-        return ChannelMap(old.out, new.out, (found if images else found.T).flatten())
+        return ChannelMap(
+            old.output_shape, new.output_shape, (found if images else found.T).flatten()
+        )
 
 
 @dataclass(frozen=True)
@@ -232,5 +244,5 @@ class Zero(Leaf):
 
     inherit = inherit_channels
 
-    def is_positive(self, part: Part, before: bool) -> bool:
+    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
         return True

@@ -16,7 +16,17 @@ from netwright.networks.interfaces.channel_map import (
     replicated,
     unknown,
 )
-from netwright.networks.interfaces.inheritance import (
+from netwright.networks.interfaces.layer import (
+    AddPart,
+    Blocks,
+    BuiltNetwork,
+    Composite,
+    End,
+    Leaf,
+    Morphism,
+    Network,
+)
+from netwright.networks.interfaces.morphism_rules import (
     all_ends,
     ends_of,
     inherit_channels,
@@ -26,19 +36,9 @@ from netwright.networks.interfaces.inheritance import (
     replaced,
     sum_of,
 )
-from netwright.networks.interfaces.layer import (
-    Add,
-    Blocks,
-    Composite,
-    End,
-    Leaf,
-    Network,
-    Part,
-    Walk,
-)
 from netwright.networks.interfaces.shapes import Shape, around, width
 from netwright.networks.interfaces.transfer import set_weights
-from netwright.networks.layers.activations import Activation_
+from netwright.networks.layers.activations import ActivationName
 from netwright.networks.layers.checks import need_images, need_positive
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
@@ -55,7 +55,7 @@ class Residual(Composite):
     body: Network
     is_residual = True
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         out = add("body", self.body, shape)
         if out != shape:
             back = add("shortcut", _shortcut(shape, out), shape)
@@ -73,31 +73,36 @@ class Residual(Composite):
 
     # Weights from a parent
 
-    def is_positive(self, part: Part, before: bool) -> bool:
+    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
         return before and "shortcut" not in part.parts and is_positive(part.parts["body"], before)
 
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
         return all_ends(part.parts.values(), kinked) if "shortcut" in part.parts else None
 
     def start_as_identity(
-        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
     ) -> ChannelMap | None:
         return insert_block(walk, new, flow, wanted)
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         """The skip says which channels the body has to put out."""
         ours, theirs = old.parts.get("shortcut"), new.parts.get("shortcut")
         body = [part.parts["body"] for part in (old, new)]
-        out = walk.part(body[0], body[1], flow, wanted if theirs else flow)
+        out = walk.inherit(body[0], body[1], flow, wanted if theirs else flow)
         if theirs is None:
-            back = walk.removed(ours, flow) if ours else flow
+            back = walk.remove(ours, flow) if ours else flow
         elif ours is None:
-            back = walk.inserted(theirs, flow, out)
+            back = walk.insert(theirs, flow, out)
         else:
-            back = walk.part(ours, theirs, flow, out)
-        return sum_of([back, out], old.out, new.out)
+            back = walk.inherit(ours, theirs, flow, out)
+        return sum_of([back, out], old.output_shape, new.output_shape)
 
 
 def _shortcut(shape: Shape, out: Shape) -> Network:
@@ -141,21 +146,26 @@ class SqueezeExcitation(Leaf):
         return _SqueezeExcitation(shape[0], max(1, round(shape[0] * self.ratio)))
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         transfer, position = walk.transfer, new.position
-        squeeze, excite = (old.inner(name, nn.Conv2d) for name in ("squeeze", "excite"))
-        ours, theirs = (new.inner(name, nn.Conv2d) for name in ("squeeze", "excite"))
+        squeeze, excite = (old.submodule(name, nn.Conv2d) for name in ("squeeze", "excite"))
+        ours, theirs = (new.submodule(name, nn.Conv2d) for name in ("squeeze", "excite"))
         hidden, hidden_new = squeeze.out_channels, ours.out_channels
-        if hidden_new < hidden and flow.is_whole:
-            transfer.lose(position, f"{hidden_new} hidden channels in place of {hidden}")
+        if hidden_new < hidden and flow.is_complete:
+            transfer.record_change(position, f"{hidden_new} hidden channels in place of {hidden}")
         importance = squeeze.weight.flatten(1).norm(dim=1) * excite.weight.flatten(1).norm(dim=0)
-        of = transfer.chosen(hidden, hidden_new, importance)
+        of = transfer.choose_origins(hidden, hidden_new, importance)
         of = set_weights(transfer, position, flow, ours, squeeze.weight, 1, of, squeeze.bias)
         between = ChannelMap((hidden,), (hidden_new,), of)
         origin = flow.origin
         set_weights(transfer, position, between, theirs, excite.weight, 1, origin, excite.bias)
-        return ChannelMap(old.out, new.out, origin)
+        return ChannelMap(old.output_shape, new.output_shape, origin)
 
 
 @dataclass(frozen=True)
@@ -172,10 +182,10 @@ class MBConv(Composite):
     kernel: int = 3
     stride: int = 1
     squeeze: float = 0.0
-    activation: Activation_ = "relu"
+    activation: ActivationName = "relu"
     drop: float = 0.0
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         need_images(shape)
         need_positive(self, "expand")
         out, wide = self.channels or shape[0], shape[0] * self.expand
@@ -197,37 +207,42 @@ class MBConv(Composite):
 
     # Weights from a parent
 
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
         return None if _has_skip(part) else ends_of(part.parts["body"], kinked)
 
     def start_as_identity(
-        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
     ) -> ChannelMap | None:
         return insert_block(walk, new, flow, wanted) if _has_skip(new) else None
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         """Its parts by their roles."""
         roles = [_roles(part) for part in (old, new)]
         skips = [_has_skip(part) for part in (old, new)]
         pairs = [(roles[0].get(role), roles[1].get(role)) for role in _ROLES]
-        out = walk.row(pairs, flow, flow if skips[1] else wanted)
+        out = walk.inherit_sequence(pairs, flow, flow if skips[1] else wanted)
         if skips[0] != skips[1]:
             what = "a" if skips[1] else "no"
-            walk.transfer.lose(new.position, f"{what} skip, unlike before")
-        return sum_of([flow, out], old.out, new.out) if all(skips) else out
+            walk.transfer.record_change(new.position, f"{what} skip, unlike before")
+        return sum_of([flow, out], old.output_shape, new.output_shape) if all(skips) else out
 
 
-def _has_skip(part: Part) -> bool:
+def _has_skip(part: BuiltNetwork) -> bool:
     """Whether an `MBConv` adds what comes in to what goes out."""
-    return part.parts["body"].out == part.into
+    return part.parts["body"].output_shape == part.input_shape
 
 
 _ROLES = ("expand", "filter", "squeeze", "project", "drop")
 
 
-def _roles(part: Part) -> dict[str, Part]:
+def _roles(part: BuiltNetwork) -> dict[str, BuiltNetwork]:
     """The layers of an `MBConv` by what they are for."""
     layer = part.network
     assert isinstance(layer, MBConv)
@@ -311,25 +326,30 @@ class SelfAttention(Leaf):
 
     # Weights from a parent
 
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
         return [End(part, kinked)]
 
-    def last_module(self, part: Part) -> nn.Module:
+    def last_module(self, part: BuiltNetwork) -> nn.Module:
         return part.module.get_submodule("out")
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         """Heads get wider, each from its own."""
         transfer, before = walk.transfer, old.network
         assert isinstance(before, SelfAttention)
-        c, c_new = width(old.out), width(new.out)
+        c, c_new = width(old.output_shape), width(new.output_shape)
         if before.heads != self.heads or c_new < c:
             return replaced(transfer, old, new, flow, wanted)
         d, d_new = c // self.heads, c_new // self.heads
         of_head = replicated(d, d_new, transfer.seed)
         inner = torch.cat([head * d + of_head for head in range(self.heads)])  # (c',)
-        ours, theirs = (part.inner("qkv", nn.Linear) for part in (old, new))
+        ours, theirs = (part.submodule("qkv", nn.Linear) for part in (old, new))
         qkv = torch.cat([inner, inner + c, inner + 2 * c])
         kernel = ours.weight[:, :, None, None]
         of = set_weights(transfer, new.position, flow, theirs, kernel, 1, qkv, ours.bias)
@@ -338,11 +358,11 @@ class SelfAttention(Leaf):
         theirs.weight[:c_new] *= scale[:, None]
         theirs.bias[:c_new] *= scale
         between = ChannelMap((c,), (c_new,), torch.where(of[:c_new] >= 0, inner, NEW))
-        ours, theirs = (part.inner("out", nn.Linear) for part in (old, new))
+        ours, theirs = (part.submodule("out", nn.Linear) for part in (old, new))
         kernel = ours.weight[:, :, None, None]
-        out = transfer.chosen(c, c_new, torch.ones(c), flow, wanted)
+        out = transfer.choose_origins(c, c_new, torch.ones(c), flow, wanted)
         out = set_weights(transfer, new.position, between, theirs, kernel, 1, out, ours.bias)
-        return ChannelMap(old.out, new.out, out)
+        return ChannelMap(old.output_shape, new.output_shape, out)
 
 
 class _Recurrent(nn.Module):
@@ -361,25 +381,32 @@ class Recurrent(Leaf):
 
     features: int = 64
     kind: Literal["gru", "lstm"] = "gru"
-    both: bool = False
+    bidirectional: bool = False
 
     def build(self, shape: Shape) -> nn.Module:
         if len(shape) != 2:
             fix = "Put Rows() before it for images."
             raise InfeasibleCandidate(expected("input", "a sequence (t, c)", shape, fix))
         cell = {"gru": nn.GRU, "lstm": nn.LSTM}[self.kind]
-        return _Recurrent(cell(shape[1], self.features, batch_first=True, bidirectional=self.both))
+        return _Recurrent(
+            cell(shape[1], self.features, batch_first=True, bidirectional=self.bidirectional)
+        )
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         transfer, before = walk.transfer, old.network
         assert isinstance(before, Recurrent)
-        alike = (before.kind, before.both) == (self.kind, self.both)
+        alike = (before.kind, before.bidirectional) == (self.kind, self.bidirectional)
         if not alike or self.features < before.features:
             return replaced(transfer, old, new, flow, wanted)
         if not (flow.origin >= 0).any():
-            return unknown(old.out, new.out)
+            return unknown(old.output_shape, new.output_shape)
         hidden = replicated(before.features, self.features, transfer.seed)
         gates = {"gru": 3, "lstm": 4}[self.kind]
         rows = torch.cat([gate * before.features + hidden for gate in range(gates)])
@@ -391,10 +418,10 @@ class Recurrent(Leaf):
                 source = flow.origin if "_ih_" in name else hidden
                 kernel = state[name][:, :, None, None]
                 mine.copy_(read(kernel, 1, source, rows, len(source), 1).weight[:, :, 0, 0])
-                transfer.disturb(mine, rows)
-            transfer.taken += mine.numel()
-        both = [hidden, hidden + before.features] if self.both else [hidden]
-        return ChannelMap(old.out, new.out, torch.cat(both))
+                transfer.add_noise(mine, rows)
+            transfer.inherited_params += mine.numel()
+        both = [hidden, hidden + before.features] if self.bidirectional else [hidden]
+        return ChannelMap(old.output_shape, new.output_shape, torch.cat(both))
 
 
 class _RowsOfImages(nn.Module):
@@ -413,12 +440,17 @@ class Rows(Leaf):
         return _RowsOfImages()
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         """(c, h, w) -> (h, c w)."""
-        if around(old.into) != around(new.into):
-            return unknown(old.out, new.out)
-        w = old.into[2]
+        if around(old.input_shape) != around(new.input_shape):
+            return unknown(old.output_shape, new.output_shape)
+        w = old.input_shape[2]
         columns = flow.origin[:, None] * w + torch.arange(w)  # (c', w)
         found = torch.where(flow.origin[:, None] >= 0, columns, NEW)
-        return ChannelMap(old.out, new.out, found.flatten())
+        return ChannelMap(old.output_shape, new.output_shape, found.flatten())

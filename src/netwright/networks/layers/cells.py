@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from netwright.networks.interfaces.layer import Add, Composite, Leaf, Network
+from netwright.networks.interfaces.layer import AddPart, Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Activation, GlobalPool, Norm, Pool, Skip, Zero
 from netwright.networks.layers.checks import need_images
@@ -44,9 +44,9 @@ class Reduction(Composite):
     channels: int
     is_residual = True
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         add("shortcut", _Projection(self.channels), shape)
-        return add("body", (relu_conv(3, self.channels, stride=2), relu_conv(3)), shape)
+        return add("body", (relu_conv_bn(3, self.channels, stride=2), relu_conv_bn(3)), shape)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
         out: Tensor = parts["body"](x) + parts["shortcut"](x)
@@ -72,8 +72,8 @@ def nas_bench_201_cell() -> Graph:
         {
             "none": Zero(),
             "skip_connect": Skip(),
-            "nor_conv_1x1": relu_conv(1),
-            "nor_conv_3x3": relu_conv(3),
+            "nor_conv_1x1": relu_conv_bn(1),
+            "nor_conv_3x3": relu_conv_bn(3),
             "avg_pool_3x3": Pool("avg"),
         }
     )
@@ -104,15 +104,15 @@ def darts_cell(
     """Two inputs brought to `channels`, then nodes that each choose two of those before them."""
     kind = "reduce" if reduction else "normal"
     found = {
-        "0": Node({"before": relu_conv(1, channels, 2 if after_reduction else 1)}),
-        "1": Node({"last": relu_conv(1, channels)}),
+        "0": Node({"before": relu_conv_bn(1, channels, 2 if after_reduction else 1)}),
+        "1": Node({"last": relu_conv_bn(1, channels)}),
     }
     inner = [str(j) for j in range(2, nodes + 2)]
     for j in range(2, nodes + 2):
         edges = {
             str(i): OneOf(_darts_operations(2 if reduction and i < 2 else 1)) for i in range(j)
         }
-        found[str(j)] = Node(Shared(SubsetOf(edges, least=2, most=2), f"{kind}.{j}"))
+        found[str(j)] = Node(Shared(SubsetOf(edges, min_size=2, max_size=2), f"{kind}.{j}"))
     found["out"] = Node({j: Skip() for j in inner}, "concat")
     return Graph(found, inputs=("before", "last"))
 
@@ -122,7 +122,7 @@ def _darts_operations(stride: int) -> Mapping[str, Network]:
     return {
         "max_pool_3x3": (Pool("max", stride=stride), Norm()),
         "avg_pool_3x3": (Pool("avg", stride=stride), Norm()),
-        "skip_connect": Skip() if stride == 1 else relu_conv(1, 0, stride),
+        "skip_connect": Skip() if stride == 1 else relu_conv_bn(1, 0, stride),
         "sep_conv_3x3": (_relu_separable(3, stride), _relu_separable(3)),
         "sep_conv_5x5": (_relu_separable(5, stride), _relu_separable(5)),
         "dil_conv_3x3": _relu_separable(3, stride, dilation=2),
@@ -161,16 +161,16 @@ def nas_bench_101_cell(inner: int = 5, channels: int = 0) -> Graph:
         )
         nodes[str(j)] = Node(SubsetOf(sources), then=operation)
     sources = {str(i): Skip() for i in range(inner + 1)}
-    nodes["out"] = Node(SubsetOf(sources, least=1), "concat", Conv(channels, kernel=1))
+    nodes["out"] = Node(SubsetOf(sources, min_size=1), "concat", Conv(channels, kernel=1))
     return Graph(nodes, inputs=("0",))
 
 
-def at_most_edges(values: Mapping[str, Value], most: int = 9) -> bool:
+def at_most_edges(values: Mapping[str, Value], max_edges: int = 9) -> bool:
     """Whether the subsets chosen have at most `most` members in all: the rule of NAS-Bench-101."""
-    return sum(len(value) for value in values.values() if isinstance(value, tuple)) <= most
+    return sum(len(value) for value in values.values() if isinstance(value, tuple)) <= max_edges
 
 
-def relu_conv(kernel: int, channels: int = 0, stride: int = 1) -> Network:
+def relu_conv_bn(kernel: int, channels: int = 0, stride: int = 1) -> Network:
     """ReLU, convolution, batch normalisation: the order of the cell papers. 0 channels: as before."""
     return (Activation(), Conv(channels, kernel, stride, activation="none"))
 

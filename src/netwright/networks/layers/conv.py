@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.channel_map import ChannelMap, resized
-from netwright.networks.interfaces.inheritance import replaced
-from netwright.networks.interfaces.layer import Part, Walk
+from netwright.networks.interfaces.layer import BuiltNetwork, Morphism
+from netwright.networks.interfaces.morphism_rules import replaced
 from netwright.networks.interfaces.shapes import Shape, width
 from netwright.networks.interfaces.transfer import Transfer, importance_of, set_weights
 from netwright.networks.layers.activations import (
     ACTIVATIONS,
-    Activation_,
-    Normalisation,
+    ActivationName,
+    NormName,
     activation,
     normalisation,
 )
 from netwright.networks.layers.checks import need_images, need_odd, need_positive
-from netwright.networks.layers.scales import (
+from netwright.networks.layers.weighted_leaf import (
     ScaledLeaf,
     hands_on,
     identity_weights,
@@ -47,8 +47,8 @@ class Conv(ScaledLeaf):
     dilation: int = 1
     groups: int = 1
     separable: bool = False
-    normalisation: Normalisation = "batch"
-    activation: Activation_ = "relu"
+    normalisation: NormName = "batch"
+    activation: ActivationName = "relu"
 
     def build(self, shape: Shape) -> nn.Module:
         need_images(shape)
@@ -67,7 +67,7 @@ class Conv(ScaledLeaf):
 
     def known_shape(self, shape: Shape) -> Shape | None:
         """None for what `build` would refuse: it says why."""
-        named = self.activation in ACTIVATIONS and self.normalisation in get_args(Normalisation)
+        named = self.activation in ACTIVATIONS and self.normalisation in get_args(NormName)
         if len(shape) != 3 or not named or (self.padding < 0 and self.kernel % 2 == 0):
             return None
         if min(self.kernel, self.stride, self.dilation, self.groups, self.channels + 1) < 1:
@@ -95,11 +95,16 @@ class Conv(ScaledLeaf):
 
     # Weights from a parent
 
-    def last_module(self, part: Part) -> nn.Module:
+    def last_module(self, part: BuiltNetwork) -> nn.Module:
         return last_scale(part, "pointwise", "conv")
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         transfer, before = walk.transfer, old.network
         assert isinstance(before, Conv)
@@ -116,25 +121,27 @@ class Conv(ScaledLeaf):
             flow, kernel = replace(flow, origin=into), ours[1].weight
         if before.separable:
             groups = 1
-        if last.groups == last.in_channels == last.out_channels > 1 and flow.fits(
-            width(old.out), width(new.out)
+        if last.groups == last.in_channels == last.out_channels > 1 and flow.has_widths(
+            width(old.output_shape), width(new.output_shape)
         ):
             out = flow.origin
         else:
             importance = importance_of(old.module, kernel)
-            out = transfer.chosen(width(old.out), width(new.out), importance, flow, wanted)
+            out = transfer.choose_origins(
+                width(old.output_shape), width(new.output_shape), importance, flow, wanted
+            )
         bias = ours[-1].bias
         out = set_weights(transfer, new.position, flow, last, kernel, groups, out, bias)
         return inherit_scale(transfer, old, new, out)
 
     def start_as_identity(
-        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
     ) -> ChannelMap | None:
         tap = centre(new)
         if tap is None or not hands_on(self.normalisation, self.activation, flow):
             return None
-        transfer, before, convs = walk.transfer, width(flow.before), convolutions(new)
-        taken, into = transfer.taken, flow
+        transfer, before, convs = walk.transfer, width(flow.parent_shape), convolutions(new)
+        taken, into = transfer.inherited_params, flow
         kernel = torch.ones(before, 1, 1, 1)  # each channel reads itself
         around_it = resized(kernel, convs[0].kernel_size[0], tap)
         if self.separable:
@@ -147,33 +154,39 @@ class Conv(ScaledLeaf):
         return identity_weights(transfer, new, convs[-1], kernel, (flow, into, wanted), taken)
 
 
-def convolutions(part: Part) -> list[nn.Conv2d]:
+def convolutions(part: BuiltNetwork) -> list[nn.Conv2d]:
     """Its convolutions: one, or the depthwise and the pointwise."""
     return [one for one in part.module.children() if isinstance(one, nn.Conv2d)]
 
 
-def centre(part: Part) -> int | None:
+def centre(part: BuiltNetwork) -> int | None:
     """The tap of a convolution that lies on the pixel that comes out; None where there is none."""
     conv = convolutions(part)[0]
     padding, dilation = int(conv.padding[0]), conv.dilation[0]
-    keeps = part.into[1:] == part.out[1:] and conv.stride == (1, 1) and padding % dilation == 0
+    keeps = (
+        part.input_shape[1:] == part.output_shape[1:]
+        and conv.stride == (1, 1)
+        and padding % dilation == 0
+    )
     return padding // dilation if keeps else None
 
 
 def _fitted(
-    transfer: Transfer, new: Part, ours: nn.Conv2d, theirs: nn.Conv2d, kernel: Tensor
+    transfer: Transfer, new: BuiltNetwork, ours: nn.Conv2d, theirs: nn.Conv2d, kernel: Tensor
 ) -> Tensor:
     """The parent's kernel in the child's size, around the same pixel where that can be."""
     (size, _), (wanted, _), (dilation, _) = ours.kernel_size, theirs.kernel_size, theirs.dilation
     if ours.stride != theirs.stride:
-        transfer.lose(new.position, f"stride {theirs.stride[0]} in place of {ours.stride[0]}")
+        transfer.record_change(
+            new.position, f"stride {theirs.stride[0]} in place of {ours.stride[0]}"
+        )
     shift = int(theirs.padding[0]) - int(ours.padding[0])
     offset = shift // dilation
     if size > 1 and ours.dilation != theirs.dilation:
-        transfer.lose(new.position, f"dilation {dilation} in place of {ours.dilation[0]}")
+        transfer.record_change(new.position, f"dilation {dilation} in place of {ours.dilation[0]}")
         offset = (wanted - size) // 2
     elif shift % dilation or offset < 0 or offset + size > wanted:
         what = f"kernel {wanted} in place of {size}"
-        transfer.lose(new.position, what if size != wanted else "another padding")
+        transfer.record_change(new.position, what if size != wanted else "another padding")
         offset = (wanted - size) // 2
     return resized(kernel, wanted, offset)

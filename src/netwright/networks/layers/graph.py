@@ -11,14 +11,22 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.channel_map import ChannelMap
-from netwright.networks.interfaces.inheritance import (
+from netwright.networks.interfaces.layer import (
+    AddPart,
+    BuiltNetwork,
+    Composite,
+    End,
+    Layer,
+    Morphism,
+    Network,
+)
+from netwright.networks.interfaces.morphism_rules import (
     all_ends,
     ends_of,
     is_positive,
     keeps_zero,
     replaced,
 )
-from netwright.networks.interfaces.layer import Add, Composite, End, Layer, Network, Part, Walk
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Skip
 from netwright.networks.layers.cell_inheritance import Cell, edge_name, inherit_cell
@@ -64,7 +72,7 @@ class Graph(Composite):
         if isinstance(self.nodes, dict):
             object.__setattr__(self, "nodes", FrozenDict(self.nodes))
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         if len(self.inputs) != 1:
             fix = "Put it in a Chain."
             raise InfeasibleCandidate(expected("inputs", "one name", self.inputs, fix))
@@ -73,7 +81,7 @@ class Graph(Composite):
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
         return self.run_from({self.inputs[0]: x}, lambda name, x: parts[name](x))
 
-    def assemble_from(self, inputs: Mapping[str, Shape], add: Add) -> Shape:
+    def assemble_from(self, inputs: Mapping[str, Shape], add: AddPart) -> Shape:
         """As `assemble`, of one shape for each input."""
         shapes = dict(inputs)
         for name, edges in self.live().items():
@@ -127,10 +135,10 @@ class Graph(Composite):
 
     # Weights from a parent
 
-    def is_positive(self, part: Part, before: bool) -> bool:
+    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
         return is_positive(part.parts[self.output], before=False)
 
-    def ends(self, part: Part, kinked: bool) -> list[End] | None:
+    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
         then = part.parts[self.output]
         if not keeps_zero(then.network):
             return ends_of(then, kinked)
@@ -139,7 +147,12 @@ class Graph(Composite):
         return all_ends([part.parts[name] for name in edges], kinked or has_kink)
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         before = old.network
         assert isinstance(before, Graph)
@@ -156,7 +169,7 @@ class Chain(Composite):
 
     cells: tuple[Graph, ...]
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         found = [shape]
         for i, cell in enumerate(self.cells):
 
@@ -178,7 +191,12 @@ class Chain(Composite):
         return found[-1]
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         before = old.network
         assert isinstance(before, Chain)

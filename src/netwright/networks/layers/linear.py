@@ -9,17 +9,17 @@ from torch import nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.interfaces.channel_map import ChannelMap
-from netwright.networks.interfaces.layer import Given, Part, Walk
+from netwright.networks.interfaces.layer import BuiltNetwork, Given, Morphism
 from netwright.networks.interfaces.shapes import Shape, width
 from netwright.networks.interfaces.transfer import importance_of, set_weights
 from netwright.networks.layers.activations import (
-    Activation_,
-    Normalisation,
+    ActivationName,
+    NormName,
     activation,
     normalisation,
 )
 from netwright.networks.layers.checks import whole
-from netwright.networks.layers.scales import (
+from netwright.networks.layers.weighted_leaf import (
     ScaledLeaf,
     hands_on,
     identity_weights,
@@ -38,8 +38,8 @@ class Linear(ScaledLeaf):
     """
 
     features: int | Given = OUTPUTS
-    normalisation: Normalisation = "none"
-    activation: Activation_ = "none"
+    normalisation: NormName = "none"
+    activation: ActivationName = "none"
 
     def build(self, shape: Shape) -> nn.Module:
         features = whole(self.features)
@@ -56,25 +56,32 @@ class Linear(ScaledLeaf):
 
     # Weights from a parent
 
-    def last_module(self, part: Part) -> nn.Module:
+    def last_module(self, part: BuiltNetwork) -> nn.Module:
         return last_scale(part, "linear")
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         transfer = walk.transfer
-        ours, theirs = (part.inner("linear", nn.Linear) for part in (old, new))
+        ours, theirs = (part.submodule("linear", nn.Linear) for part in (old, new))
         kernel = ours.weight[:, :, None, None]
         importance = importance_of(old.module, kernel)
-        out = transfer.chosen(ours.out_features, theirs.out_features, importance, flow, wanted)
+        out = transfer.choose_origins(
+            ours.out_features, theirs.out_features, importance, flow, wanted
+        )
         out = set_weights(transfer, new.position, flow, theirs, kernel, 1, out, ours.bias)
         return inherit_scale(transfer, old, new, out)
 
     def start_as_identity(
-        self, walk: Walk, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
     ) -> ChannelMap | None:
         if not hands_on(self.normalisation, self.activation, flow):
             return None
-        linear, taken = new.inner("linear", nn.Linear), walk.transfer.taken
-        kernel = torch.ones(width(flow.before), 1, 1, 1)  # each channel reads itself
+        linear, taken = new.submodule("linear", nn.Linear), walk.transfer.inherited_params
+        kernel = torch.ones(width(flow.parent_shape), 1, 1, 1)  # each channel reads itself
         return identity_weights(walk.transfer, new, linear, kernel, (flow, flow, wanted), taken)

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from netwright.networks.build import build, resolve
 from netwright.networks.interfaces.channel_map import ChannelMap, unchanged, unknown
-from netwright.networks.interfaces.inheritance import (
+from netwright.networks.interfaces.layer import BuiltNetwork, Layer, Network
+from netwright.networks.interfaces.morphism_rules import (
     is_neutral,
     is_positive,
     items,
     replaced,
     settle,
 )
-from netwright.networks.interfaces.layer import Layer, Network, Part
 from netwright.networks.interfaces.shapes import Shape, around, width
 from netwright.networks.interfaces.transfer import Transfer
 from netwright.networks.morphism.module_tree import opened, paired
@@ -41,24 +41,24 @@ class Inheritance:
     does not compute the parent's function, each with its position; none when it does.
     """
 
-    share: float
-    losses: tuple[str, ...] = ()
+    inherited_share: float
+    changes: tuple[str, ...] = ()
 
     @property
-    def is_preserved(self) -> bool:
+    def preserves_function(self) -> bool:
         """Whether the child computes what the parent does, when evaluated and but for the noise."""
-        return not self.losses
+        return not self.changes
 
 
 def morph(
     parent: nn.Module,
-    old: Network,
-    new: Network,
+    parent_network: Network,
+    child_network: Network,
     input_shape: Shape,
     *,
     seed: int,
     noise: float = NOISE,
-    rows: Tensor | None = None,
+    calibration_rows: Tensor | None = None,
     **given: Any,
 ) -> tuple[nn.Module, Inheritance]:
     """The module of the filled network `new`, from the one that `build` made of `old` (CPU).
@@ -75,17 +75,19 @@ def morph(
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        child = build(new, input_shape, **given)
-        ours = opened(resolve(old, given), parent, input_shape)
-        theirs = opened(resolve(new, given), child, input_shape)
+        child = build(child_network, input_shape, **given)
+        ours = opened(resolve(parent_network, given), parent, input_shape)
+        theirs = opened(resolve(child_network, given), child, input_shape)
         transfer = Transfer(seed, noise)
-        out = _Walk(transfer).part(ours, theirs, unchanged(input_shape, input_shape))
-    if not transfer.losses and not out.is_same:
-        transfer.lose("", f"the outputs {out.now} are others than {out.before}")
-    if rows is not None and transfer.identities:
-        settle(child, transfer.identities, rows)
+        out = _Walk(transfer).inherit(ours, theirs, unchanged(input_shape, input_shape))
+    if not transfer.changes and not out.is_identity:
+        transfer.record_change(
+            "", f"the outputs {out.child_shape} are others than {out.parent_shape}"
+        )
+    if calibration_rows is not None and transfer.identity_norms:
+        settle(child, transfer.identity_norms, calibration_rows)
     total = sum(one.numel() for one in child.parameters())
-    return child, Inheritance(transfer.taken / max(total, 1), tuple(transfer.losses))
+    return child, Inheritance(transfer.inherited_params / max(total, 1), tuple(transfer.changes))
 
 
 @dataclass(frozen=True)
@@ -94,102 +96,115 @@ class _Walk:
 
     transfer: Transfer
 
-    def part(
-        self, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None = None
+    def inherit(
+        self,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None = None,
     ) -> ChannelMap:
         """A part and its forerunner."""
-        n_losses = len(self.transfer.losses)
-        if old.network == new.network and flow.is_same:
+        n_losses = len(self.transfer.changes)
+        if old.network == new.network and flow.is_identity:
             new.module.load_state_dict(old.module.state_dict())
-            self.transfer.taken += sum(one.numel() for one in new.module.parameters())
-            out = unchanged(old.out, new.out)
+            self.transfer.inherited_params += sum(one.numel() for one in new.module.parameters())
+            out = unchanged(old.output_shape, new.output_shape)
         else:
             out = self._changed(old, new, flow, wanted)
-        return self.compared(new.position, [flow], self._signed(new, flow, out), n_losses)
+        return self.record_differences(new.position, [flow], self._signed(new, flow, out), n_losses)
 
     def _changed(
-        self, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self, old: BuiltNetwork, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
     ) -> ChannelMap:
         a, b = old.network, new.network
         if isinstance(a, tuple) or isinstance(b, tuple):
-            return self.row(paired(old, new), flow, wanted)
-        if not ((flow.is_same and old.out == new.out) or (_states_rule(a) and _states_rule(b))):
+            return self.inherit_sequence(paired(old, new), flow, wanted)
+        if not (
+            (flow.is_identity and old.output_shape == new.output_shape)
+            or (_states_rule(a) and _states_rule(b))
+        ):
             name = type(b if _states_rule(a) else a).__name__
             why = f"it is not known what becomes of channels in {name}, fresh from there"
-            self.transfer.lose(new.position, why)
-            return unknown(old.out, new.out)
+            self.transfer.record_change(new.position, why)
+            return unknown(old.output_shape, new.output_shape)
         if type(a) is not type(b):
-            if is_neutral(a, flow.positive):
-                return self.inserted(new, flow, wanted)
-            if is_neutral(b, flow.positive):
-                return self.removed(old, flow)
+            if is_neutral(a, flow.nonnegative):
+                return self.insert(new, flow, wanted)
+            if is_neutral(b, flow.nonnegative):
+                return self.remove(old, flow)
             return replaced(self.transfer, old, new, flow, wanted)
         if isinstance(b, Layer) and _states_rule(b):
             return b.inherit(self, old, new, flow, wanted)
         return replaced(self.transfer, old, new, flow, wanted)
 
-    def row(
+    def inherit_sequence(
         self,
-        pairs: Sequence[tuple[Part | None, Part | None]],
+        pairs: Sequence[tuple[BuiltNetwork | None, BuiltNetwork | None]],
         flow: ChannelMap,
         wanted: ChannelMap | None,
     ) -> ChannelMap:
         for old, new in pairs:
             if old is not None and new is not None:
-                flow = self.part(old, new, flow, wanted)
+                flow = self.inherit(old, new, flow, wanted)
             elif new is not None:
-                flow = self.inserted(new, flow, wanted)
+                flow = self.insert(new, flow, wanted)
             elif old is not None:
-                flow = self.removed(old, flow)
+                flow = self.remove(old, flow)
         return flow
 
-    def inserted(self, new: Part, flow: ChannelMap, wanted: ChannelMap | None) -> ChannelMap:
+    def insert(self, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None) -> ChannelMap:
         """A layer that the parent does not have: the identity, where it can be."""
-        n_losses = len(self.transfer.losses)
+        n_losses = len(self.transfer.changes)
         if isinstance(new.network, tuple):
             out = flow
             for item in items(new):
-                out = self.inserted(item, out, wanted)
+                out = self.insert(item, out, wanted)
             return out
         found = self._as_identity(new, flow, wanted)
         if found is None:
             name = type(new.network).__name__
-            self.transfer.lose(new.position, f"an inserted {name} cannot start as the identity")
-            found = self.transfer.carried(flow, flow.before, new.out, wanted)
-        return self.compared(new.position, [flow], self._signed(new, flow, found), n_losses)
+            self.transfer.record_change(
+                new.position, f"an inserted {name} cannot start as the identity"
+            )
+            found = self.transfer.propagate(flow, flow.parent_shape, new.output_shape, wanted)
+        return self.record_differences(
+            new.position, [flow], self._signed(new, flow, found), n_losses
+        )
 
     def _as_identity(
-        self, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
     ) -> ChannelMap | None:
-        if is_neutral(new.network, flow.positive):
+        if is_neutral(new.network, flow.nonnegative):
             return flow
         assert isinstance(new.network, Layer)  # rows are inserted item by item
         return new.network.start_as_identity(self, new, flow, wanted)
 
-    def removed(self, old: Part, flow: ChannelMap) -> ChannelMap:
+    def remove(self, old: BuiltNetwork, flow: ChannelMap) -> ChannelMap:
         """A layer that the child does not have."""
-        if is_neutral(old.network, flow.positive):
+        if is_neutral(old.network, flow.nonnegative):
             return flow
-        self.transfer.lose(old.position, f"{type(old.network).__name__} is gone")
-        return self.transfer.carried(flow, old.out, flow.now)
+        self.transfer.record_change(old.position, f"{type(old.network).__name__} is gone")
+        return self.transfer.propagate(flow, old.output_shape, flow.child_shape)
 
-    def _signed(self, new: Part, flow: ChannelMap, out: ChannelMap) -> ChannelMap:
+    def _signed(self, new: BuiltNetwork, flow: ChannelMap, out: ChannelMap) -> ChannelMap:
         """Says whether anything of it may be below 0."""
-        return replace(out, positive=is_positive(new, flow.positive))
+        return replace(out, nonnegative=is_positive(new, flow.nonnegative))
 
-    def compared(
+    def record_differences(
         self, position: str, flows: Sequence[ChannelMap], out: ChannelMap, n_losses: int
     ) -> ChannelMap:
         """Note what got lost between some flows and what became of them, unless something was."""
-        if len(self.transfer.losses) == n_losses and all(flow.is_whole for flow in flows):
-            if not out.is_whole:
-                left, of = len(out.origin[out.origin >= 0].unique()), width(out.before)
-                self.transfer.lose(position, f"{left} of the parent's {of} channels are left")
-            elif all(around(flow.before) == around(flow.now) for flow in flows) and (
-                around(out.before) != around(out.now)
+        if len(self.transfer.changes) == n_losses and all(flow.is_complete for flow in flows):
+            if not out.is_complete:
+                left, of = len(out.origin[out.origin >= 0].unique()), width(out.parent_shape)
+                self.transfer.record_change(
+                    position, f"{left} of the parent's {of} channels are left"
+                )
+            elif all(around(flow.parent_shape) == around(flow.child_shape) for flow in flows) and (
+                around(out.parent_shape) != around(out.child_shape)
             ):
-                sizes = f"{around(out.now)} in place of {around(out.before)}"
-                self.transfer.lose(position, f"its output has the size {sizes}")
+                sizes = f"{around(out.child_shape)} in place of {around(out.parent_shape)}"
+                self.transfer.record_change(position, f"its output has the size {sizes}")
         return out
 
 

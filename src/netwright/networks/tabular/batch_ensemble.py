@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.interfaces.layer import Given, Leaf
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import Activation_, activation
+from netwright.networks.layers.activations import ActivationName, activation
 from netwright.networks.layers.checks import need_positive, whole
 from netwright.networks.layers.linear import OUTPUTS
-from netwright.networks.training.loop import Score, outputs
-from netwright.space.visitor import children, mapped
+from netwright.networks.training.loop import ValidationLoss, predict
+from netwright.space.visitor import children, map_children
 
-Scalings = Literal["ones", "normal", "signs"]
+ScalingInit = Literal["ones", "normal", "signs"]
 N = TypeVar("N")
 
 
@@ -46,7 +46,7 @@ class _Members(_OfMembers):
     apart = ("scaling",)
     undecayed = apart
 
-    def __init__(self, members: int, columns: int, scaling: Scalings) -> None:
+    def __init__(self, members: int, columns: int, scaling: ScalingInit) -> None:
         super().__init__()
         self.scaling = nn.Parameter(_scaling(members, columns, scaling))
 
@@ -55,7 +55,7 @@ class _Members(_OfMembers):
 
 
 @dataclass(frozen=True)
-class Members(Leaf):
+class ScaleEnsemble(Leaf):
     """A row becomes `members` rows, each column scaled by a learnt number of each member.
 
     Followed by ordinary layers this is TabM-mini: what tells the members apart is only here and in
@@ -63,13 +63,13 @@ class Members(Leaf):
     """
 
     members: int = 16
-    scaling: Scalings = "normal"
+    scaling_init: ScalingInit = "normal"
 
     def build(self, shape: Shape) -> nn.Module:
         if len(shape) != 1:
             raise InfeasibleCandidate(expected("input", "columns", shape))
         need_positive(self, "members")
-        return _Members(self.members, shape[0], self.scaling)
+        return _Members(self.members, shape[0], self.scaling_init)
 
 
 class _MemberLinear(_OfMembers):
@@ -97,7 +97,7 @@ class _MemberLinear(_OfMembers):
 
 
 @dataclass(frozen=True)
-class MemberLinear(Leaf):
+class LinearBatchEnsemble(Leaf):
     """A dense layer of (members, columns) that the members share, scaled by each before and after.
 
     All scalings start at 1: what tells the members apart comes from `Members` before it, after
@@ -105,13 +105,13 @@ class MemberLinear(Leaf):
     """
 
     features: int
-    activation: Activation_ = "relu"
-    before: bool = True
+    activation: ActivationName = "relu"
+    scale_inputs: bool = True
 
     def build(self, shape: Shape) -> nn.Module:
         members, columns = _members_and_columns(shape)
         need_positive(self, "features")
-        return _MemberLinear(members, columns, self.features, self.activation, self.before)
+        return _MemberLinear(members, columns, self.features, self.activation, self.scale_inputs)
 
 
 class _MemberHeads(_OfMembers):
@@ -130,7 +130,7 @@ class _MemberHeads(_OfMembers):
 
 
 @dataclass(frozen=True)
-class MemberHeads(Leaf):
+class LinearEnsemble(Leaf):
     """A dense head for each of (members, columns), and the mean of what they say.
 
     Of classes it is the mean of probabilities, as its logarithm; of a single number the mean. While
@@ -151,7 +151,7 @@ def combined(each: Tensor) -> Tensor:
     return each.log_softmax(-1).logsumexp(1) - math.log(each.shape[1])
 
 
-def member_outputs(module: nn.Module, inputs: Tensor) -> Tensor:
+def predict_members(module: nn.Module, inputs: Tensor) -> Tensor:
     """(n, members, outputs) in evaluation mode, of a network whose last layer is `MemberHeads`."""
     heads = [one for one in module.modules() if isinstance(one, _MemberHeads)]
     if not heads:
@@ -159,27 +159,27 @@ def member_outputs(module: nn.Module, inputs: Tensor) -> Tensor:
     for head in heads:
         head.together = False
     try:
-        return outputs(module, inputs)
+        return predict(module, inputs)
     finally:
         for head in heads:
             head.together = True
 
 
-def best_members(each: Tensor, keep: int, score: Score) -> tuple[int, ...]:
+def select_members(outputs: Tensor, n_members: int, score: ValidationLoss) -> tuple[int, ...]:
     """The places of `keep` members of (n, members, outputs), chosen one by one.
 
     Each is the one with which the ensemble so far has the least `score`; the first of equal ones.
     """
-    if not 1 <= keep <= each.shape[1]:
-        raise InputError(expected("keep", f"from 1 to {each.shape[1]}", keep))
+    if not 1 <= n_members <= outputs.shape[1]:
+        raise InputError(expected("keep", f"from 1 to {outputs.shape[1]}", n_members))
     chosen: list[int] = []
-    while len(chosen) < keep:
-        left = [i for i in range(each.shape[1]) if i not in chosen]
-        chosen.append(min(left, key=lambda i: score(combined(each[:, [*chosen, i]]))))
+    while len(chosen) < n_members:
+        left = [i for i in range(outputs.shape[1]) if i not in chosen]
+        chosen.append(min(left, key=lambda i: score(combined(outputs[:, [*chosen, i]]))))
     return tuple(sorted(chosen))
 
 
-def prune(module: nn.Module, chosen: Sequence[int]) -> None:
+def prune_members(module: nn.Module, chosen: Sequence[int]) -> None:
     """Leaves `module` with these members, in place: a smaller and faster ensemble.
 
     It is then the module of `with_members` of its network. What is kept of many trained together
@@ -190,26 +190,26 @@ def prune(module: nn.Module, chosen: Sequence[int]) -> None:
             one.keep(torch.tensor(chosen))
 
 
-def members_in(part: Any) -> int:
+def count_members(part: Any) -> int:
     """The members that a network's description makes; 0 where it makes none."""
-    if isinstance(part, Members):
+    if isinstance(part, ScaleEnsemble):
         return part.members
-    return max((members_in(child) for _, child in children(part)), default=0)
+    return max((count_members(child) for _, child in children(part)), default=0)
 
 
-def with_members(network: N, members: int) -> N:
+def replace_n_members(network: N, members: int) -> N:
     """The description with so many members in place of its own."""
     told: N = _told(network, members)
     return told
 
 
 def _told(part: Any, members: int) -> Any:
-    if isinstance(part, Members):
+    if isinstance(part, ScaleEnsemble):
         return replace(part, members=members)
-    return mapped(part, lambda child: _told(child, members))
+    return map_children(part, lambda child: _told(child, members))
 
 
-def _scaling(members: int, columns: int, kind: Scalings) -> Tensor:
+def _scaling(members: int, columns: int, kind: ScalingInit) -> Tensor:
     if kind == "normal":
         return torch.randn(members, columns)
     if kind == "signs":

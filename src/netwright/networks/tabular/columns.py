@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected, plural
 from netwright.networks.interfaces.channel_map import ChannelMap, shifted, unchanged
-from netwright.networks.interfaces.inheritance import replaced
 from netwright.networks.interfaces.layer import (
-    Add,
+    AddPart,
     Blocks,
+    BuiltNetwork,
     Composite,
     Given,
     Leaf,
+    Morphism,
     Network,
-    Part,
-    Walk,
 )
+from netwright.networks.interfaces.morphism_rules import replaced
 from netwright.networks.interfaces.shapes import Shape, width
 from netwright.networks.layers.basic import Skip
 from netwright.networks.layers.checks import need_positive
@@ -55,7 +55,7 @@ class OneHot(Leaf):
     def build(self, shape: Shape) -> nn.Module:
         return _OneHot(_of_columns(self.cardinalities, shape))
 
-    def is_positive(self, part: Part, before: bool) -> bool:
+    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
         return True
 
 
@@ -89,24 +89,29 @@ class Embedding(Leaf):
         return _Embedding(_of_columns(self.cardinalities, shape), self.size)
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         transfer, before = walk.transfer, old.network
         assert isinstance(before, Embedding)
-        if not flow.is_same or before.cardinalities != self.cardinalities:
+        if not flow.is_identity or before.cardinalities != self.cardinalities:
             return replaced(transfer, old, new, flow, wanted)
-        ours, theirs = (part.inner("table", nn.Embedding).weight for part in (old, new))
-        size = transfer.chosen(before.size, self.size, importance=ours.norm(dim=0))
+        ours, theirs = (part.submodule("table", nn.Embedding).weight for part in (old, new))
+        size = transfer.choose_origins(before.size, self.size, importance=ours.norm(dim=0))
         theirs.copy_(ours[:, size])
-        transfer.taken += theirs.numel()
+        transfer.inherited_params += theirs.numel()
         return _of_each_column(old, new, before.size, size)
 
 
 class _Codes(nn.Module):
     """Whole-number codes (batch, columns): those of few values one-hot, then the others learnt."""
 
-    few: Tensor
-    many: Tensor
+    one_hot_columns: Tensor
+    embedded_columns: Tensor
 
     def __init__(self, cardinalities: tuple[int, ...], most: int, size: int) -> None:
         super().__init__()
@@ -121,23 +126,23 @@ class _Codes(nn.Module):
         if self.embedding is None:
             found: Tensor = self.onehot(x)
             return found
-        vectors: Tensor = self.embedding(x.index_select(1, self.many))
+        vectors: Tensor = self.embedding(x.index_select(1, self.embedded_columns))
         if not len(self.onehot.column):
             return vectors
-        return torch.cat([self.onehot(x.index_select(1, self.few)), vectors], 1)
+        return torch.cat([self.onehot(x.index_select(1, self.one_hot_columns)), vectors], 1)
 
 
 @dataclass(frozen=True)
-class Codes(Leaf):
+class OneHotOrEmbedding(Leaf):
     """Category codes: `OneHot` for columns of at most `most` known values, else an `Embedding`."""
 
-    most: int = 9
+    max_cat_to_onehot: int = 9
     size: int = 8
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def build(self, shape: Shape) -> nn.Module:
         need_positive(self, "size")
-        return _Codes(_of_columns(self.cardinalities, shape), self.most, self.size)
+        return _Codes(_of_columns(self.cardinalities, shape), self.max_cat_to_onehot, self.size)
 
 
 class _Periodic(nn.Module):
@@ -180,33 +185,38 @@ class Periodic(Leaf):
         return _Periodic(shape[0], self.size, self.frequencies, self.sigma)
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         transfer, before = walk.transfer, old.network
         assert isinstance(before, Periodic)
-        if not flow.is_same:
+        if not flow.is_identity:
             return replaced(transfer, old, new, flow, wanted)
         ours, theirs = old.module.state_dict(), new.module.state_dict()
         weight = ours["weight"]  # (columns, 2 frequencies, size)
-        size = transfer.chosen(before.size, self.size, importance=weight.norm(dim=(0, 1)))
+        size = transfer.choose_origins(before.size, self.size, importance=weight.norm(dim=(0, 1)))
         waves = weight.norm(dim=(0, 2)).view(2, -1).norm(dim=0)
-        wave = transfer.chosen(before.frequencies, self.frequencies, importance=waves)
+        wave = transfer.choose_origins(before.frequencies, self.frequencies, importance=waves)
         if self.frequencies < before.frequencies:
             what = f"{self.frequencies} frequencies in place of {before.frequencies}"
-            transfer.lose(new.position, what)
+            transfer.record_change(new.position, what)
         both = torch.cat([wave, wave + before.frequencies])  # sines, then cosines
         replicas = torch.bincount(both, minlength=2 * before.frequencies)[both]
         theirs["frequency"].copy_(ours["frequency"][:, wave])
         theirs["weight"].copy_(weight[:, both][:, :, size] / replicas[:, None])
         theirs["bias"].copy_(ours["bias"][:, size])
-        transfer.taken += sum(one.numel() for one in theirs.values())
+        transfer.inherited_params += sum(one.numel() for one in theirs.values())
         return _of_each_column(old, new, before.size, size)
 
 
-def _of_each_column(old: Part, new: Part, before: int, size: Tensor) -> ChannelMap:
+def _of_each_column(old: BuiltNetwork, new: BuiltNetwork, before: int, size: Tensor) -> ChannelMap:
     """Every column became `before` numbers, and becomes those of the origins `size`."""
-    starts = torch.arange(width(new.into))[:, None] * before
-    return ChannelMap(old.out, new.out, (starts + size).flatten())
+    starts = torch.arange(width(new.input_shape))[:, None] * before
+    return ChannelMap(old.output_shape, new.output_shape, (starts + size).flatten())
 
 
 @dataclass(frozen=True)
@@ -221,7 +231,7 @@ class Columns(Composite):
     categorical: Network = OneHot()  # frozen
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         codes = len(known(self.cardinalities))
         if len(shape) != 1 or shape[0] < codes:
             raise InfeasibleCandidate(
@@ -243,18 +253,23 @@ class Columns(Composite):
         return torch.cat(found, 1) if len(found) > 1 else found[0]
 
     def inherit(
-        self, walk: Walk, old: Part, new: Part, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        walk: Morphism,
+        old: BuiltNetwork,
+        new: BuiltNetwork,
+        flow: ChannelMap,
+        wanted: ChannelMap | None,
     ) -> ChannelMap:
         """Numbers and codes go their own ways, and are put side by side again."""
-        if not flow.is_same or [*old.parts] != [*new.parts]:
+        if not flow.is_identity or [*old.parts] != [*new.parts]:
             return replaced(walk.transfer, old, new, flow, wanted)
         found = [
-            walk.part(old.parts[name], part, unchanged(part.into, part.into))
+            walk.inherit(old.parts[name], part, unchanged(part.input_shape, part.input_shape))
             for name, part in new.parts.items()
         ]
-        starts = [*accumulate((width(one.before) for one in found), initial=0)]
+        starts = [*accumulate((width(one.parent_shape) for one in found), initial=0)]
         origins = [shifted(one.origin, start) for one, start in zip(found, starts, strict=False)]
-        return ChannelMap(old.out, new.out, torch.cat(origins))
+        return ChannelMap(old.output_shape, new.output_shape, torch.cat(origins))
 
 
 def known(cardinalities: tuple[int, ...] | Given) -> tuple[int, ...]:

@@ -50,14 +50,14 @@ class PeriodicLinear(Leaf):
     size: int = 4
     frequencies: int = 16
     sigma: float = 0.1
-    lr: float = 0.1
+    lr_factor: float = 0.1
 
     def build(self, shape: Shape) -> nn.Module:
         _need_columns(shape)
         need_positive(self, "frequencies")
         if self.size < 2:
             raise InfeasibleCandidate(expected("size", "at least 2", self.size))
-        return _PeriodicLinear(shape[0], self.size, self.frequencies, self.sigma, self.lr)
+        return _PeriodicLinear(shape[0], self.size, self.frequencies, self.sigma, self.lr_factor)
 
 
 class _PiecewiseLinear(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.layer import Given, Leaf
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import Activation_, activation
+from netwright.networks.layers.activations import ActivationName, activation
 from netwright.networks.layers.checks import whole
 from netwright.networks.layers.linear import OUTPUTS
 
@@ -37,11 +37,11 @@ class Scaling(Leaf):
 
     light = True
 
-    lr: float = 6.0
+    lr_factor: float = 6.0
 
     def build(self, shape: Shape) -> nn.Module:
         _need_vectors(shape)
-        return _Scaling(shape[-1], self.lr)
+        return _Scaling(shape[-1], self.lr_factor)
 
 
 Start = Literal["data", "normal", "zeros"]
@@ -92,15 +92,17 @@ class NTKLinear(Leaf):
     """
 
     features: int | Given = OUTPUTS
-    start: Start = "data"
-    lr: float = 1.0
-    bias_lr: float = 0.1
+    init: Start = "data"
+    lr_factor: float = 1.0
+    bias_lr_factor: float = 0.1
 
     def build(self, shape: Shape) -> nn.Module:
         _need_vectors(shape)
-        if self.start not in ("data", "normal", "zeros"):
-            raise InfeasibleCandidate(expected("start", "data, normal or zeros", self.start))
-        return _NTKLinear(shape[-1], whole(self.features), self.start, self.lr, self.bias_lr)
+        if self.init not in ("data", "normal", "zeros"):
+            raise InfeasibleCandidate(expected("start", "data, normal or zeros", self.init))
+        return _NTKLinear(
+            shape[-1], whole(self.features), self.init, self.lr_factor, self.bias_lr_factor
+        )
 
 
 class _ParametricActivation(nn.Module):
@@ -120,12 +122,12 @@ class ParametricActivation(Leaf):
 
     light = True
 
-    kind: Activation_ = "selu"
-    lr: float = 0.1
+    kind: ActivationName = "selu"
+    lr_factor: float = 0.1
 
     def build(self, shape: Shape) -> nn.Module:
         _need_vectors(shape)
-        return _ParametricActivation(self.kind, shape[-1], self.lr)
+        return _ParametricActivation(self.kind, shape[-1], self.lr_factor)
 
 
 class _TargetRange(nn.Module):
@@ -149,7 +151,7 @@ class _TargetRange(nn.Module):
 
 
 @dataclass(frozen=True)
-class TargetRange(Leaf):
+class ClampToTargetRange(Leaf):
     """Predicted numbers end where those of the rows that it was shown end. Last in a regressor.
 
     Nothing is done while training, to classes, or where no rows were shown.

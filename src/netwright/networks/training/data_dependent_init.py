@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.training.loop import Examples
+from netwright.networks.training.loop import LabelledData
 
 _SEEN = 8192
 """Rows that are looked at: quantiles of a bin's hundredth are sure to a tenth of it."""
@@ -24,7 +24,7 @@ class Starts(Protocol):
     def start_from(self, x: Tensor, targets: Tensor) -> None: ...
 
 
-def start(module: nn.Module, rows: Examples, seed: int) -> None:
+def initialize_from_data(module: nn.Module, rows: LabelledData, seed: int) -> None:
     """Lets every module of `module` that `Starts` see some rows, drawn by the seed (CPU).
 
     Where none does nothing is run. What they draw comes from the seed alone.

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.training.clock import Clock
 from netwright.networks.training.param_groups import scale_rates, weights_of
 from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Constant
+from netwright.networks.training.training_clock import TrainingClock
 
 
 @dataclass(frozen=True)
-class Examples:
+class LabelledData:
     """Rows in memory: inputs (n, ...) uint8 or float32; targets (n,) int64 classes or float32.
 
     `weights` (n,) float32 say how much each counts in the loss; None where all count alike.
@@ -32,49 +32,49 @@ class Examples:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def take(self, rows: Tensor | slice) -> Examples:
+    def take(self, rows: Tensor | slice) -> LabelledData:
         """Some of the rows, by their places."""
         weights = None if self.weights is None else self.weights[rows]
-        return Examples(self.inputs[rows], self.targets[rows], weights)
+        return LabelledData(self.inputs[rows], self.targets[rows], weights)
 
 
 @dataclass(frozen=True)
-class Epoch:
+class CurvePoint:
     """One line of the learning curve: mean training loss, and the validation score (less is better).
 
     `passes`: over the training rows, so far. Long trainings have several of them in one line.
     """
 
     loss: float
-    score: float
-    passes: int = 0
+    validation_loss: float
+    epochs: int = 0
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """What a training left behind beside the weights; `best` is the line that was kept."""
 
-    epochs: tuple[Epoch, ...]
-    best: int
+    points: tuple[CurvePoint, ...]
+    best_index: int
     seconds: float
 
 
-Score = Callable[[Tensor], float]
+ValidationLoss = Callable[[Tensor], float]
 """Outputs for the held-out rows (n, outputs), on the CPU -> a score of which less is better."""
 
 
 def train(
     recipe: Training,
     module: nn.Module,
-    rows: Examples,
-    held_out: Tensor,
-    score: Score,
+    train_set: LabelledData,
+    validation_inputs: Tensor,
+    validation_loss: ValidationLoss,
     *,
     seed: int,
     fidelity: float = 1.0,
     deadline: float = math.inf,
-    watch: Callable[[Epoch], None] = lambda epoch: None,
-) -> Curve:
+    callback: Callable[[CurvePoint], None] = lambda epoch: None,
+) -> LearningCurve:
     """Trains `module` in place and leaves it with its best weights, in evaluation mode.
 
     The best epoch is the one with the least `score` of the outputs for `held_out`; of more than 50
@@ -85,32 +85,38 @@ def train(
     there is nothing to train.
     """
     start = time.monotonic()
-    _refuse_untrainable(recipe, module, rows)
+    _refuse_untrainable(recipe, module, train_set)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
-    if rows.inputs.dim() == 4:  # convolutions run 5-12 % faster so, on CPU and GPU alike
+    if train_set.inputs.dim() == 4:  # convolutions run 5-12 % faster so, on CPU and GPU alike
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.manual_seed(seed)
-        end = deadline - 2 * _judging_seconds(module, held_out, deadline)
-        loop = _Loop(recipe, module, rows, seed, Clock(end, begun=start), fidelity)
-        curve: list[Epoch] = []
+        end = deadline - 2 * _judging_seconds(module, validation_inputs, deadline)
+        loop = _Loop(
+            recipe, module, train_set, seed, TrainingClock(end, start_time=start), fidelity
+        )
+        curve: list[CurvePoint] = []
         best, best_state = 0, {}
         for loss, passes in loop:
-            curve.append(Epoch(loss, score(_finite(outputs(module, held_out))), passes))
-            watch(curve[-1])
-            if len(curve) == 1 or curve[-1].score < curve[best].score:
+            curve.append(
+                CurvePoint(
+                    loss, validation_loss(_finite(predict(module, validation_inputs))), passes
+                )
+            )
+            callback(curve[-1])
+            if len(curve) == 1 or curve[-1].validation_loss < curve[best].validation_loss:
                 best = len(curve) - 1
                 best_state = {k: v.detach().clone() for k, v in module.state_dict().items()}
-            if recipe.patience and passes - curve[best].passes >= recipe.patience:
+            if recipe.patience and passes - curve[best].epochs >= recipe.patience:
                 break
     module.load_state_dict(best_state)
     module.eval().cpu()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above
-    return Curve(tuple(curve), best, time.monotonic() - start)
+    return LearningCurve(tuple(curve), best, time.monotonic() - start)
 
 
-def _refuse_untrainable(recipe: Training, module: nn.Module, rows: Examples) -> None:
+def _refuse_untrainable(recipe: Training, module: nn.Module, rows: LabelledData) -> None:
     if not any(True for _ in module.parameters()):
         raise InfeasibleCandidate("a network must have weights to be trained, got none.")
     if recipe.batch_size < 1:
@@ -129,14 +135,14 @@ def _judging_seconds(module: nn.Module, held_out: Tensor, deadline: float) -> fl
     if math.isinf(deadline) or not len(held_out):
         return 0.0
     some = held_out[:256]
-    outputs(module, some)  # the first call allocates
+    predict(module, some)  # the first call allocates
     start = time.monotonic()
-    outputs(module, some)
+    predict(module, some)
     return (time.monotonic() - start) * len(held_out) / len(some)
 
 
 @torch.no_grad()
-def outputs(module: nn.Module, inputs: Tensor, batch_size: int = 512) -> Tensor:
+def predict(module: nn.Module, inputs: Tensor, batch_size: int = 512) -> Tensor:
     """(n, outputs) of the module in evaluation mode, batch by batch, on the CPU as float32."""
     module.eval()
     device = next(module.parameters()).device
@@ -155,9 +161,9 @@ class _Loop:
 
     recipe: Training
     module: nn.Module
-    rows: Examples
+    rows: LabelledData
     seed: int
-    clock: Clock
+    clock: TrainingClock
     fidelity: float
 
     def __iter__(self) -> Iterator[tuple[float, int]]:
@@ -200,7 +206,7 @@ def _without_subnormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def _weighed(rows: Examples) -> Examples:
+def _weighed(rows: LabelledData) -> LabelledData:
     """The rows with weights of mean 1: a loss does not depend on their unit."""
     if rows.weights is None:
         return rows
@@ -213,14 +219,18 @@ def _weighed(rows: Examples) -> Examples:
 
 
 def _batch(
-    rows: Examples, at: Tensor, device: torch.device, recipe: Training, generator: torch.Generator
-) -> Examples:
+    rows: LabelledData,
+    at: Tensor,
+    device: torch.device,
+    recipe: Training,
+    generator: torch.Generator,
+) -> LabelledData:
     """Some rows on the device, augmented."""
     inputs = rows.inputs.index_select(0, at).to(device)  # a third of the time of indexing
     for augmentation in recipe.augment:
         inputs = augmentation(inputs, generator)
     weights = None if rows.weights is None else rows.weights[at].to(device)
-    return Examples(inputs, rows.targets[at].to(device), weights)
+    return LabelledData(inputs, rows.targets[at].to(device), weights)
 
 
 class _Step:
@@ -243,20 +253,20 @@ class _Step:
         dropouts = [one for one in module.modules() if isinstance(one, nn.Dropout)]
         self.dropouts = [(one, one.p) for one in dropouts]
 
-    def __call__(self, rows: Examples, progress: float) -> Tensor:
+    def __call__(self, rows: LabelledData, progress: float) -> Tensor:
         recipe, progress = self.recipe, min(progress, 1.0)
         scale_rates(self.optimizer.param_groups, recipe.lr * recipe.schedule.factor(progress))
-        self._ease(recipe.easing.factor(progress))
+        self._ease(recipe.regularization_schedule.factor(progress))
         with torch.autocast(self.device.type, dtype=self.half, enabled=self.mixed):
             output = self.module(rows.inputs)
-            loss = loss_of(output, rows.targets, recipe.label_smoothing, rows.weights)
+            loss = training_loss(output, rows.targets, recipe.label_smoothing, rows.weights)
         if recipe.l1:
             loss = loss + recipe.l1 * sum((w.abs().sum() for w in self.weights), torch.zeros(()))
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        if recipe.clip:
+        if recipe.max_grad_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip)
+            nn.utils.clip_grad_norm_(self.module.parameters(), recipe.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._ease(1.0)  # whoever looks at the module finds it as it was
@@ -264,7 +274,7 @@ class _Step:
 
     def _ease(self, factor: float) -> None:
         """Weight decay and dropout at a factor of what the recipe says."""
-        if isinstance(self.recipe.easing, Constant):
+        if isinstance(self.recipe.regularization_schedule, Constant):
             return
         for group, decay in zip(self.optimizer.param_groups, self.decays, strict=True):
             group["weight_decay"] = decay * factor
@@ -272,7 +282,7 @@ class _Step:
             dropout.p = p * factor
 
 
-def loss_of(
+def training_loss(
     output: Tensor, targets: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
     """Cross-entropy of (batch, classes) with whole-number targets, squared error otherwise.

@@ -30,6 +30,6 @@ class Training:
     augment: tuple[Augmentation, ...] = ()
     label_smoothing: float = 0.0
     l1: float = 0.0
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     patience: int = 0
-    easing: Schedule = Constant()  # noqa: RUF009  # frozen
+    regularization_schedule: Schedule = Constant()  # noqa: RUF009  # frozen

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.networks.layers.activations import ACTIVATIONS
-from netwright.networks.training.loop import loss_of
+from netwright.networks.training.loop import training_loss
 
 LEAST = 1e-30
 """Logarithms are taken of no less: a dead network has a low score, and not an infinite one."""
@@ -27,7 +27,7 @@ _BESIDE_BLOCKS = (*_BENT, *NORMS, nn.Identity, nn.Dropout)
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbeBatch:
     """One batch: inputs (b, ...) as the network takes them, targets (b,), classes or numbers."""
 
     inputs: Tensor
@@ -43,7 +43,7 @@ class Probe:
 
     def loss(self, module: nn.Module, rows: slice = slice(None)) -> Tensor:
         """Of the module on these rows, as in training."""
-        return loss_of(module(self.inputs[rows]), self.targets[rows])
+        return training_loss(module(self.inputs[rows]), self.targets[rows])
 
 
 def is_weighted(module: nn.Module) -> bool:
@@ -67,21 +67,21 @@ def weights_of(module: nn.Module) -> list[Tensor]:
 
 
 def gradients(
-    module: nn.Module, probe: Probe, rows: slice = slice(None)
+    module: nn.Module, probe: ProbeBatch, rows: slice = slice(None)
 ) -> tuple[Tensor | None, ...]:
     """Of the loss by each weight; None where it does not depend on it."""
     with training(module, probe):
         return torch.autograd.grad(probe.loss(module, rows), weights_of(module), allow_unused=True)
 
 
-def weights_and_gradients(module: nn.Module, probe: Probe) -> Iterator[tuple[Tensor, Tensor]]:
+def weights_and_gradients(module: nn.Module, probe: ProbeBatch) -> Iterator[tuple[Tensor, Tensor]]:
     """Each weight that the loss depends on, with its gradient."""
     for weight, gradient in zip(weights_of(module), gradients(module, probe), strict=True):
         if gradient is not None:
             yield weight.detach(), gradient
 
 
-def input_gradients(module: nn.Module, probe: Probe) -> Tensor:
+def input_gradients(module: nn.Module, probe: ProbeBatch) -> Tensor:
     """(b, ...) of the sum of the outputs; 0 where nothing flows."""
     x = probe.inputs.detach().clone().requires_grad_()
     with training(module, probe):
@@ -118,7 +118,7 @@ def drawn(
     return copy
 
 
-def bits_of(module: nn.Module, probe: Probe) -> list[Tensor]:
+def bits_of(module: nn.Module, probe: ProbeBatch) -> list[Tensor]:
     """(b, units) for each activation: where its input is above 0."""
     with torch.no_grad(), training(module, probe), inputs_of(module, is_bent) as seen:
         module(probe.inputs)
@@ -126,7 +126,7 @@ def bits_of(module: nn.Module, probe: Probe) -> list[Tensor]:
 
 
 @contextmanager
-def training(module: nn.Module, probe: Probe) -> Iterator[None]:
+def training(module: nn.Module, probe: ProbeBatch) -> Iterator[None]:
     """In training mode, with draws of the probe's seed; then all is as before."""
     before = module.training
     module.train()

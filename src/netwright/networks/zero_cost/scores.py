@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from netwright.networks.zero_cost.probes import (
     LEAST,
     NORMS,
-    Probe,
+    ProbeBatch,
     bits_of,
     blocks,
     correlations,
@@ -44,28 +44,28 @@ _NOTHING = 1e-6
 _FEW = 16
 """Rows that `swap` looks at."""
 
-Measure = Callable[[nn.Module, Probe], float]
+ZeroCostScore = Callable[[nn.Module, ProbeBatch], float]
 
 
 # By gradients of the loss
 
 
-def grad_norm(module: nn.Module, probe: Probe) -> float:
+def grad_norm(module: nn.Module, probe: ProbeBatch) -> float:
     """The sum of the norms of the weights' gradients."""
     return sum(float(g.norm()) for _, g in weights_and_gradients(module, probe))
 
 
-def snip(module: nn.Module, probe: Probe) -> float:
+def snip(module: nn.Module, probe: ProbeBatch) -> float:
     """Sum |w dL/dw|: what pruning each weight would change (Lee et al. 2019, 1810.02340)."""
     return sum(float((w * g).abs().sum()) for w, g in weights_and_gradients(module, probe))
 
 
-def plain(module: nn.Module, probe: Probe) -> float:
+def plain(module: nn.Module, probe: ProbeBatch) -> float:
     """Sum w dL/dw."""
     return sum(float((w * g).sum()) for w, g in weights_and_gradients(module, probe))
 
 
-def grasp(module: nn.Module, probe: Probe) -> float:
+def grasp(module: nn.Module, probe: ProbeBatch) -> float:
     """-Sum w (H g): what pruning does to the gradient's flow (Wang et al. 2020, 2002.07376)."""
     weights = weights_of(module)
     with training(module, probe):
@@ -87,7 +87,7 @@ def _bends(gradient: Tensor | None) -> bool:
     return gradient is not None and gradient.requires_grad
 
 
-def fisher(module: nn.Module, probe: Probe) -> float:
+def fisher(module: nn.Module, probe: ProbeBatch) -> float:
     """Half the mean over rows of (sum over pixels or tokens of a dL/da)^2, summed over channels.
 
     Of activations a after each weighted layer (Theis et al. 2018; Turner et al. 2020, 1906.04113).
@@ -104,7 +104,7 @@ def fisher(module: nn.Module, probe: Probe) -> float:
     return total
 
 
-def zico(module: nn.Module, probe: Probe) -> float:
+def zico(module: nn.Module, probe: ProbeBatch) -> float:
     """Sum over layers of log sum (mean |g| / deviation of g) (Li et al. 2023, 2301.11300).
 
     Gradients of two batches, the halves of the probe's; over them a weight's mean and deviation.
@@ -126,7 +126,7 @@ def zico(module: nn.Module, probe: Probe) -> float:
 # By gradients of the output
 
 
-def synflow(module: nn.Module, probe: Probe) -> float:
+def synflow(module: nn.Module, probe: ProbeBatch) -> float:
     """log of the sum of w dR/dw, R the output for ones under |w| (Tanaka et al. 2020, 2006.05467).
 
     Without normalisation and in double precision: products of many layers overflow single ones.
@@ -147,7 +147,7 @@ def synflow(module: nn.Module, probe: Probe) -> float:
     return _log(sum(float((w.detach() * g).sum()) for w, g in pairs if g is not None))
 
 
-def jacov(module: nn.Module, probe: Probe) -> float:
+def jacov(module: nn.Module, probe: ProbeBatch) -> float:
     """How little the rows' input gradients are alike: their correlations' eigenvalues v give
     -Sum log(v + k) + 1 / (v + k) (Mellor et al. 2020, 2006.04647v1)."""
     jacobian = input_gradients(module, probe).flatten(1).double()
@@ -158,7 +158,7 @@ def jacov(module: nn.Module, probe: Probe) -> float:
 # By activations
 
 
-def nwot(module: nn.Module, probe: Probe) -> float:
+def nwot(module: nn.Module, probe: ProbeBatch) -> float:
     """log det of the kernel of equal bits between rows, a bit for each unit: whether it is on.
 
     Mellor et al. 2021, 2006.04647.
@@ -172,7 +172,7 @@ def nwot(module: nn.Module, probe: Probe) -> float:
     return float(size) if sign > 0 else rows * math.log(LEAST)
 
 
-def swap(module: nn.Module, probe: Probe) -> float:
+def swap(module: nn.Module, probe: ProbeBatch) -> float:
     """How many units differ in which rows switch them on (Peng et al. 2024, 2403.04161).
 
     Of the first 16 rows alone, as in the authors' code: with many more nearly all units differ, and
@@ -187,7 +187,7 @@ def swap(module: nn.Module, probe: Probe) -> float:
     return float(met.sum())
 
 
-def zen(module: nn.Module, probe: Probe) -> float:
+def zen(module: nn.Module, probe: ProbeBatch) -> float:
     """log of how far features move with the input, and of the variances that were divided by.
 
     Lin et al. 2021, 2102.01063, with normal weights and inputs; skips stay, where the paper takes
@@ -211,7 +211,7 @@ def zen(module: nn.Module, probe: Probe) -> float:
     return _log(float((features - moved).flatten(1).norm(dim=1).mean())) + scales
 
 
-def meco(module: nn.Module, probe: Probe) -> float:
+def meco(module: nn.Module, probe: ProbeBatch) -> float:
     """Sum over layers of the least eigenvalue of the correlations between channels, for one
     random row (Jiang et al. 2023, MeCo)."""
     x = probe.noise(probe.inputs[:1])
@@ -228,18 +228,18 @@ def meco(module: nn.Module, probe: Probe) -> float:
 # AZ-NAS (Lee and Ham 2024, 2403.19232): merge these by the logarithms of their ranks, with FLOPs
 
 
-def az_expressivity(module: nn.Module, probe: Probe) -> float:
+def az_expressivity(module: nn.Module, probe: ProbeBatch) -> float:
     """Sum over blocks of the entropy of their features' spectrum."""
     return sum(_entropies(module, probe))
 
 
-def az_progressivity(module: nn.Module, probe: Probe) -> float:
+def az_progressivity(module: nn.Module, probe: ProbeBatch) -> float:
     """The least rise of that entropy from a block to the next."""
     entropies = _entropies(module, probe)
     return min((b - a for a, b in pairwise(entropies)), default=0.0)
 
 
-def az_trainability(module: nn.Module, probe: Probe) -> float:
+def az_trainability(module: nn.Module, probe: ProbeBatch) -> float:
     """Mean over blocks of 2 - s - 1/s: 0 where the largest singular value s of the block's
     Jacobian, of channels by channels, is 1; estimated with random signs.
 
@@ -274,7 +274,7 @@ def _gain(before: Tensor, after: Tensor, signs: torch.Generator) -> float:
     return float(torch.linalg.matrix_norm(jacobian, 2))
 
 
-MEASURES: Mapping[str, Measure] = {
+ZERO_COST_SCORES: Mapping[str, ZeroCostScore] = {
     "grad_norm": grad_norm,
     "snip": snip,
     "plain": plain,
@@ -293,13 +293,13 @@ MEASURES: Mapping[str, Measure] = {
 }
 """Name -> measure; the more the better."""
 
-ON_IMAGES = ("meco", "az_expressivity", "az_progressivity", "az_trainability")
+IMAGE_SCORES = ("meco", "az_expressivity", "az_progressivity", "az_trainability")
 """Those that look at maps of pixels, and have nothing to say of other networks."""
 
 
-def measured(module: nn.Module, probe: Probe, names: Sequence[str]) -> dict[str, float]:
+def compute_scores(module: nn.Module, probe: ProbeBatch, names: Sequence[str]) -> dict[str, float]:
     """The scores of these names, all of one module: no measure changes what another looks at."""
-    return {name: MEASURES[name](module, probe) for name in names}
+    return {name: ZERO_COST_SCORES[name](module, probe) for name in names}
 
 
 def _log(value: float) -> float:
@@ -321,7 +321,7 @@ def _features(module: nn.Module, x: Tensor) -> Tensor:
     return seen[-1] if seen else output
 
 
-def _entropies(module: nn.Module, probe: Probe) -> list[float]:
+def _entropies(module: nn.Module, probe: ProbeBatch) -> list[float]:
     """For each block the entropy of the shares that the principal components have."""
     module = drawn(module, he, probe.generator())
     with torch.no_grad(), training(module, probe), blocks(module) as seen:

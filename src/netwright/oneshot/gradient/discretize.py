@@ -15,11 +15,11 @@ _LEAST = 1e-9
 _WIDTH = 4
 """Partial candidates that are kept, for each that is wanted; at least 64."""
 
-Scores = Mapping[str, Sequence[float]]
+OptionScores = Mapping[str, Sequence[float]]
 """Path -> a score above 0 for each option; of a decision without scores the default is taken."""
 
 
-def derived(space: Space[Any], scores: Scores, number: int) -> list[Candidate]:
+def discretize(space: Space[Any], scores: OptionScores, n_candidates: int) -> list[Candidate]:
     """The candidates of the space that lose least against the best option of each decision.
 
     A candidate loses the logarithm of how much better the best option is than its own, summed over
@@ -30,20 +30,20 @@ def derived(space: Space[Any], scores: Scores, number: int) -> list[Candidate]:
     for one in space.decisions:
         grown = []
         for loss, values in beam:
-            if not one.is_asked(values):
+            if not one.is_active(values):
                 grown.append((loss, values))
                 continue
             for value, lost in _losses(one, scores.get(one.path)):
                 grown.append((loss + lost, {**values, one.path: value}))
         grown.sort(key=lambda part: part[0])  # stable: ties keep the order of the options
-        beam = grown[: max(64, _WIDTH * number)]
+        beam = grown[: max(64, _WIDTH * n_candidates)]
     candidates = (Candidate(values) for _, values in beam)
-    return [one for one in candidates if space.holds(one)][:number]
+    return [one for one in candidates if space.contains(one)][:n_candidates]
 
 
 def _losses(decision: Decision, scores: Sequence[float] | None) -> list[tuple[Value, float]]:
     if scores is None or len(decision.values) < 2:
-        return [(decision.at(0.0), 0.0)]
+        return [(decision.from_unit(0.0), 0.0)]
     logs = [math.log(max(float(score), _LEAST)) for score in scores]
     choice = decision.choice
     if isinstance(choice, SubsetOfChoice):
@@ -56,6 +56,6 @@ def _losses(decision: Decision, scores: Sequence[float] | None) -> list[tuple[Va
             if isinstance(subset, tuple)
         ]
     else:
-        totals = [(value, logs[decision.place(value)]) for value in decision.values]
+        totals = [(value, logs[decision.index(value)]) for value in decision.values]
     best = max(total for _, total in totals)
     return [(value, best - total) for value, total in totals]

@@ -9,11 +9,11 @@ from netwright.oneshot.gradient.supernet import Supernet
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import OneOfChoice, RepeatChoice, SharedChoice, SubsetOfChoice
 from netwright.space.space import Space
-from netwright.space.visitor import children, join
+from netwright.space.visitor import children, join_path
 
 
-def values_everywhere(
-    space: Space[Any], candidate: Candidate, *, alike: bool = False
+def all_decision_values(
+    space: Space[Any], candidate: Candidate, *, same_in_copies: bool = False
 ) -> dict[str, Value]:
     """Return a value for each decision of the space, the candidate's where it decides.
 
@@ -26,11 +26,11 @@ def values_everywhere(
     for decision in space.decisions:  # parents first, and a copy after the one before it
         path = decision.path
         twins = [values[twin] for twin in _twins(path, copies) if twin in values]
-        if path in candidate.values and not (alike and twins):
+        if path in candidate.values and not (same_in_copies and twins):
             values[path] = candidate.values[path]
             continue
-        legal = (value for value in twins if decision.holds(value))
-        values[path] = next(legal, decision.at(0.0))
+        legal = (value for value in twins if decision.contains(value))
+        values[path] = next(legal, decision.from_unit(0.0))
     return values
 
 
@@ -42,7 +42,9 @@ def fixed_to_held(space: Space[Any], supernet: Supernet) -> Space[Any]:
     """
     return space.fix(
         {
-            one.path: supernet.held_value(one.path) if supernet.decides(one.path) else one.at(0.0)
+            one.path: supernet.held_value(one.path)
+            if supernet.decides(one.path)
+            else one.from_unit(0.0)
             for one in space.decisions
             if one.path not in supernet.options
         }
@@ -55,32 +57,34 @@ def _twins(path: str, copies: Mapping[str, str]) -> Iterator[str]:
     for end in range(1, len(steps) + 1):
         copy = ".".join(steps[:end])
         if copy in copies:
-            yield join(copies[copy], ".".join(steps[end:]))
+            yield join_path(copies[copy], ".".join(steps[end:]))
 
 
 def _copies(description: Any) -> Iterator[tuple[str, str]]:
     """Path of each copy in a `Repeat` but the first -> path of the copy before it."""
-    for path, part in parts_of(description, ""):
+    for path, part in walk_description(description, ""):
         if isinstance(part, RepeatChoice) and not part.same:
-            yield from ((join(path, i), join(path, i - 1)) for i in range(1, part.most))
+            yield from (
+                (join_path(path, i), join_path(path, i - 1)) for i in range(1, part.max_times)
+            )
 
 
-def parts_of(part: Any, path: str) -> Iterator[tuple[str, Any]]:
+def walk_description(part: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Every part of an open description, options and copies included, with its path."""
     if isinstance(part, SharedChoice):
-        yield from parts_of(part.part, part.name)
+        yield from walk_description(part.description, part.name)
         return
     path = (part.name or path) if isinstance(part, _CHOICES) else path
     yield path, part
     if isinstance(part, OneOfChoice | SubsetOfChoice):
         for label, option in zip(part.labels, part.options, strict=True):
-            yield from parts_of(option, join(path, label))
+            yield from walk_description(option, join_path(path, label))
     elif isinstance(part, RepeatChoice):
-        for copy in ["each"] if part.same else range(part.most):
-            yield from parts_of(part.item, join(path, copy))
+        for copy in ["each"] if part.same else range(part.max_times):
+            yield from walk_description(part.block, join_path(path, copy))
     else:
         for step, child in children(part):
-            yield from parts_of(child, join(path, step))
+            yield from walk_description(child, join_path(path, step))
 
 
 _CHOICES = (OneOfChoice, SubsetOfChoice, RepeatChoice)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InputError, expected
-from netwright.networks.interfaces.layer import Add, Composite, Layer, Network
+from netwright.networks.interfaces.layer import AddPart, Composite, Layer, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Activation, Pool
 from netwright.networks.layers.graph import is_dead
@@ -85,7 +85,7 @@ class Mixed(_Relaxed):
     picks: tuple[Pick, ...]
     current: Current = field(repr=False)
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         shapes = [add(str(i), option, shape) for i, option in enumerate(self.options)]
         others = [
             (tuple(a[0] for a, b in zip(pick, self.picks[0], strict=True) if a != b), out)
@@ -133,7 +133,7 @@ class Gate(_Relaxed):
     pick: Pick
     current: Current = field(repr=False)
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         return add("body", self.body, shape)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class Depth(_Relaxed):
     path: str
     current: Current = field(repr=False)
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         after = [shape]
         for i, copy in enumerate(self.copies):
             after.append(add(str(i), copy, after[-1]))
@@ -194,7 +194,7 @@ class Partial(Composite):
     body: Mixed
     share: int
 
-    def assemble(self, shape: Shape, add: Add) -> Shape:
+    def assemble(self, shape: Shape, add: AddPart) -> Shape:
         if len(shape) != 3 or shape[0] % self.share:
             raise CannotSplit(self.body)
         part = (shape[0] // self.share, *shape[1:])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from netwright.oneshot.gradient.steps import Steps
+from netwright.oneshot.gradient.alternating_optimizer import AlternatingOptimizer
 
 _SCALE = 0.02
 """Of accuracy: so much more lost makes an option e times as preferred, for the candidates after
@@ -24,7 +24,7 @@ Judge = Callable[[Mapping[str, Tensor]], float]
 
 
 def perturbed(
-    steps: Steps, judge: Judge, order: Iterable[str], tune: Callable[[], None],
+    steps: AlternatingOptimizer, judge: Judge, order: Iterable[str], tune: Callable[[], None],
     late: Callable[[], bool] = lambda: False,
 ) -> dict[str, list[float]]:  # fmt: skip
     """Path -> a score above 0 of each option, 1 for the one kept, for `derived`.
@@ -43,7 +43,7 @@ def perturbed(
             lost.append(-judge(mixture | {path: _without(mixture[path], place)}))
         scores[path] = [math.exp((one - max(lost)) / _SCALE) for one in lost]
         best = sorted(range(len(lost)), key=lambda place: -lost[place])
-        steps.fixed[path] = _only(mixture[path], best[: steps.supernet.kept[path]])
+        steps.fixed[path] = _only(mixture[path], best[: steps.supernet.n_chosen[path]])
         tune()
     return scores
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from netwright.errors import InputError, expected
 
 Alpha = Mapping[str, Tensor]
-Kept = Mapping[str, int]
+ChosenCounts = Mapping[str, int]
 """Path -> how many of the options are kept: 1, or the most of a `SubsetOf`."""
 
 
@@ -25,12 +25,12 @@ class Relaxation(Protocol):
     """One method's hooks; everything else is shared by all of them."""
 
     def weights(
-        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+        self, alpha: Alpha, n_chosen: ChosenCounts, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """The weights of one step at `progress`, the share in [0, 1] of the search that is over."""
         ...
 
-    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
+    def mean(self, alpha: Alpha, n_chosen: ChosenCounts) -> dict[str, Tensor]:
         """The mixture around which the weights are drawn: how much each option is preferred."""
         ...
 
@@ -44,11 +44,11 @@ class DARTS:
     """A softmax over the options (Liu et al. 2019, 1806.09055, section 2.2)."""
 
     def weights(
-        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+        self, alpha: Alpha, kept: ChosenCounts, progress: float, random: torch.Generator
     ) -> dict[str, Tensor]:
         return self.mean(alpha, kept)
 
-    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
+    def mean(self, alpha: Alpha, kept: ChosenCounts) -> dict[str, Tensor]:
         return {path: kept.get(path, 1) * a.softmax(0) for path, a in alpha.items()}
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
@@ -63,22 +63,22 @@ class BetaDARTS(DARTS):
     that skips from taking over.
     """
 
-    most: float = 50.0
+    max_coefficient: float = 50.0
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
         smooth = torch.stack([a.logsumexp(0) for a in alpha.values()]).mean()
-        return self.most * progress * smooth
+        return self.max_coefficient * progress * smooth
 
 
 @dataclass(frozen=True)
 class _Annealed(DARTS):
     """Draws at a temperature that falls from `first` to `last`."""
 
-    first: float = 1.0
-    last: float = 0.03
+    initial_temperature: float = 1.0
+    final_temperature: float = 0.03
 
     def __post_init__(self) -> None:
-        for name, value in (("first", self.first), ("last", self.last)):
+        for name, value in (("first", self.initial_temperature), ("last", self.final_temperature)):
             if not value > 0:
                 raise InputError(expected(name, "above 0", value))
 
@@ -89,13 +89,16 @@ class GDAS(_Annealed):
     temperature tau (Dong and Yang 2019, 1910.04465), which falls from `first` to `last`.
     """
 
-    first: float = 10.0
-    last: float = 0.1
+    initial_temperature: float = 10.0
+    final_temperature: float = 0.1
 
     def weights(
-        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+        self, alpha: Alpha, kept: ChosenCounts, progress: float, random: torch.Generator
     ) -> dict[str, Tensor]:
-        tau = self.first + (self.last - self.first) * progress
+        tau = (
+            self.initial_temperature
+            + (self.final_temperature - self.initial_temperature) * progress
+        )
         found = {}
         for path, a in alpha.items():
             k = kept.get(path, 1)
@@ -112,9 +115,12 @@ class SNAS(_Annealed):
     which falls from `first` to `last`."""
 
     def weights(
-        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+        self, alpha: Alpha, kept: ChosenCounts, progress: float, random: torch.Generator
     ) -> dict[str, Tensor]:
-        tau = self.first * (self.last / self.first) ** progress
+        tau = (
+            self.initial_temperature
+            * (self.final_temperature / self.initial_temperature) ** progress
+        )
         return {
             path: kept.get(path, 1) * ((a.log_softmax(0) + _gumbel(a, random)) / tau).softmax(0)
             for path, a in alpha.items()
@@ -135,7 +141,7 @@ class ProxylessNAS(DARTS):
     """
 
     def weights(
-        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+        self, alpha: Alpha, kept: ChosenCounts, progress: float, random: torch.Generator
     ) -> dict[str, Tensor]:
         found = {}
         for path, a in alpha.items():
@@ -158,10 +164,10 @@ class DrNAS(DARTS):
     """Weights drawn from a Dirichlet distribution, whose concentrations are learnt by the pathwise
     gradient, with a pull of each towards 1 (Chen et al. 2021, 2006.10355)."""
 
-    pull: float = 1e-3
+    anchor_coefficient: float = 1e-3
 
     def weights(
-        self, alpha: Alpha, kept: Kept, progress: float, random: torch.Generator
+        self, alpha: Alpha, kept: ChosenCounts, progress: float, random: torch.Generator
     ) -> dict[str, Tensor]:
         seed = int(torch.randint(2**62, (), generator=random))
         with torch.random.fork_rng(devices=[]):  # Dirichlet draws take no generator
@@ -174,9 +180,9 @@ class DrNAS(DARTS):
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
         far = [(_concentration(a) - 1).square().sum() for a in alpha.values()]
-        return self.pull * torch.stack(far).sum()
+        return self.anchor_coefficient * torch.stack(far).sum()
 
-    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
+    def mean(self, alpha: Alpha, kept: ChosenCounts) -> dict[str, Tensor]:
         found = {path: _concentration(a) for path, a in alpha.items()}
         return {path: kept.get(path, 1) * one / one.sum() for path, one in found.items()}
 
@@ -186,14 +192,14 @@ class FairDARTS(DARTS):
     """A sigmoid for each option, so that none gains by another's loss, and a loss that drives each
     to 0 or 1 (Chu et al. 2020, 1911.12126)."""
 
-    zero_one: float = 10.0
+    zero_one_coefficient: float = 10.0
 
-    def mean(self, alpha: Alpha, kept: Kept) -> dict[str, Tensor]:
+    def mean(self, alpha: Alpha, kept: ChosenCounts) -> dict[str, Tensor]:
         return {path: a.sigmoid() for path, a in alpha.items()}
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
         far = torch.cat([(a.sigmoid() - 0.5).square() for a in alpha.values()])
-        return -self.zero_one * far.mean()
+        return -self.zero_one_coefficient * far.mean()
 
 
 def _concentration(a: Tensor) -> Tensor:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netwright.errors import InputError, check_whole, expected
-from netwright.oneshot.gradient.costs import CostTerm
+from netwright.oneshot.gradient.expected_cost import CostTerm
 from netwright.oneshot.gradient.relaxations import DrNAS, Relaxation
-from netwright.oneshot.safeguards import Honesty
+from netwright.oneshot.safeguards import SupernetSafeguards
 
 
 @dataclass(frozen=True)
-class WeightSteps:
+class WeightTraining:
     """How the shared weights are trained: by stochastic gradient descent, as DARTS trains them.
 
     The learning rate falls by half a cosine from `lr` to `least_lr`; `clip` is the largest norm of
@@ -21,15 +21,15 @@ class WeightSteps:
     """
 
     lr: float = 0.025
-    least_lr: float = 0.001
+    min_lr: float = 0.001
     momentum: float = 0.9
-    decay: float = 3e-4
+    weight_decay: float = 3e-4
     clip: float = 5.0
     affine: bool = False
 
 
 @dataclass(frozen=True)
-class ArchitectureSteps:
+class ArchitectureTraining:
     """How the architecture parameters are trained: by Adam, on the other half of the rows.
 
     `order` 2 goes through one training step of the weights. `warm_up`: the share of the search in
@@ -37,20 +37,20 @@ class ArchitectureSteps:
     """
 
     lr: float = 3e-4
-    decay: float = 1e-3
+    weight_decay: float = 1e-3
     order: Literal[1, 2] = 1
-    warm_up: float = 0.0
+    warmup: float = 0.0
     cost: CostTerm | None = None
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):
             raise InputError(expected("order", "1 or 2", self.order))
-        if not 0 <= self.warm_up < 1:
-            raise InputError(expected("warm_up", "from 0 to below 1", self.warm_up))
+        if not 0 <= self.warmup < 1:
+            raise InputError(expected("warm_up", "from 0 to below 1", self.warmup))
 
 
 @dataclass(frozen=True)
-class Gradient:
+class DifferentiableNAS:
     """A gradient-based search; the defaults of the steps are those of DARTS' search.
 
     `epochs`: passes over half of the rows, or as far as the time goes; the schedules then run their
@@ -61,10 +61,10 @@ class Gradient:
     relaxation: Relaxation = DrNAS()  # noqa: RUF009  # frozen
     epochs: int = 50
     batch_size: int = 64
-    partial: int = 1
-    weights: WeightSteps = WeightSteps()  # frozen
-    architecture: ArchitectureSteps = ArchitectureSteps()  # frozen
-    honesty: Honesty = Honesty()  # noqa: RUF009  # frozen
+    channel_divisor: int = 1
+    weights: WeightTraining = WeightTraining()  # frozen
+    architecture: ArchitectureTraining = ArchitectureTraining()  # frozen
+    safeguards: SupernetSafeguards = SupernetSafeguards()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
         if isinstance(self.relaxation, type) or not hasattr(self.relaxation, "penalty"):

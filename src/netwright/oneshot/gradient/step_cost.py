@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from netwright.networks.training.loop import Examples
-from netwright.oneshot.gradient.search import GradientSearch, pairs
+from netwright.networks.training.loop import LabelledData
+from netwright.oneshot.gradient.search import GradientSearch, paired_batches
 from netwright.oneshot.gradient.supernet_scoring import batch_statistics
 
 
 @dataclass(frozen=True)
-class StepCosts:
+class StepCost:
     """Weights in all; bytes for weights, gradients, moments and what a step keeps; seconds a step;
     and steps in the whole search."""
 
@@ -31,12 +31,12 @@ class StepCosts:
         )
 
 
-def step_costs(search: GradientSearch) -> StepCosts:
+def measure_step_cost(search: GradientSearch) -> StepCost:
     """By running a loss of a step twice; nothing is changed. Seconds are the second time's."""
     random = torch.Generator().manual_seed(search.seed)
-    steps, s = search.steps, search.settings
-    train, _ = next(pairs(search.halves, s.batch_size, random))
-    rows = search.feed(train, steps.device)
+    steps, s = search.optimizer, search.settings
+    train, _ = next(paired_batches(search.split, s.batch_size, random))
+    rows = search.transform(train, steps.device)
     with batch_statistics(search.supernet):
         kept = _kept(search, rows, random)
         start = time.perf_counter()
@@ -46,17 +46,17 @@ def step_costs(search: GradientSearch) -> StepCosts:
         seconds = time.perf_counter() - start
     passes = 2 if s.architecture.order == 1 else 5  # each of about this size
     weights = sum(one.numel() for one in search.supernet.parameters())
-    in_all = s.epochs * max(1, round(len(search.halves.train) / s.batch_size))
-    return StepCosts(weights, 3 * 4 * weights + kept, seconds * passes, in_all)
+    in_all = s.epochs * max(1, round(len(search.split.train) / s.batch_size))
+    return StepCost(weights, 3 * 4 * weights + kept, seconds * passes, in_all)
 
 
-def _run(search: GradientSearch, rows: Examples, random: torch.Generator) -> None:
-    steps = search.steps
+def _run(search: GradientSearch, rows: LabelledData, random: torch.Generator) -> None:
+    steps = search.optimizer
     loss = steps.loss(rows, 0.0, random)
     torch.autograd.grad(loss, [*steps.trained, *steps.alpha.values()], allow_unused=True)
 
 
-def _kept(search: GradientSearch, rows: Examples, random: torch.Generator) -> int:
+def _kept(search: GradientSearch, rows: LabelledData, random: torch.Generator) -> int:
     """Bytes of all that is kept for the way back, each storage once."""
     sizes: dict[int, int] = {}
 

@@ -20,11 +20,11 @@ from netwright.errors import (
     closest,
     expected,
 )
-from netwright.networks.build import Built, build
+from netwright.networks.build import CompositeModule, build
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.oneshot.gradient.mixed_ops import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
-from netwright.oneshot.gradient.relax import Relaxing, decisions_of
+from netwright.oneshot.gradient.relax_network import Relaxing, decisions_of
 from netwright.space.candidate import Candidate, Value
 from netwright.space.decision import Decision
 
@@ -46,7 +46,7 @@ class Supernet(nn.Module):
 
     def __init__(
         self, network: Network, input_shape: Shape, prefix: str = "network", *,
-        partial: int = 1, affine: bool = True, held_values: Mapping[str, Value] | None = None,
+        channel_divisor: int = 1, affine: bool = True, held_values: Mapping[str, Value] | None = None,
         **given: Any,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -54,15 +54,15 @@ class Supernet(nn.Module):
         self.held_values: Mapping[str, Value] = dict(held_values or {})
         self._current = Current()
         self._shape, self._prefix, self._given = input_shape, prefix, given
-        check_whole("partial", partial, 1)
-        self.partial = partial
+        check_whole("partial", channel_divisor, 1)
+        self.channel_divisor = channel_divisor
         held: dict[str, str] = {}
         whole: set[str] = set()
         while True:
             edges: dict[str, int] = {}
             relaxing = Relaxing(
-                self._decisions, held, self._current, share=partial, whole=whole,
-                edges=edges if partial > 1 else None, values=self.held_values,
+                self._decisions, held, self._current, share=channel_divisor, whole=whole,
+                edges=edges if channel_divisor > 1 else None, values=self.held_values,
             )  # fmt: skip
             relaxed = relaxing.network(network, prefix)
             if held.keys() & relaxing.mixed:  # shared by places of which one cannot mix it
@@ -79,8 +79,8 @@ class Supernet(nn.Module):
         self.held: Mapping[str, str] = held
         self._edges = edges
         mixed = [one for path, one in self._decisions.items() if path in relaxing.mixed]
-        self.options: Mapping[str, int] = {one.path: one.options for one in mixed} | edges
-        self.kept: Mapping[str, int] = {one.path: one.most for one in mixed} | edges
+        self.options: Mapping[str, int] = {one.path: one.n_options for one in mixed} | edges
+        self.n_chosen: Mapping[str, int] = {one.path: one.max_chosen for one in mixed} | edges
         if not mixed:
             paths = ", ".join([*self.held][:3]) or "none"
             fix = "Open a choice among layers, inputs or depths."
@@ -94,12 +94,12 @@ class Supernet(nn.Module):
         Decisions inside options of weight 0 need none. Raises InfeasibleCandidate where nothing
         that has weight leads through a graph, InputError for weights that do not fit `options`.
         """
-        with self.under(weights):
+        with self.with_weights(weights):
             out: Tensor = self.module(x)
         return out
 
     @contextmanager
-    def under(self, weights: Mapping[str, Tensor]) -> Iterator[Current]:
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Iterator[Current]:
         """A context in which these weights hold."""
         self._check_weights(weights)
         self._current.set(weights)
@@ -108,9 +108,9 @@ class Supernet(nn.Module):
         finally:
             self._current.set({})
 
-    def even(self) -> dict[str, Tensor]:
+    def uniform_weights(self) -> dict[str, Tensor]:
         """The weights under which every option counts the same."""
-        return {path: torch.full((n,), self.kept[path] / n) for path, n in self.options.items()}
+        return {path: torch.full((n,), self.n_chosen[path] / n) for path, n in self.options.items()}
 
     def one_hot(self, candidate: Candidate) -> dict[str, Tensor]:
         """The weights under which the supernet is the candidate's network."""
@@ -119,12 +119,12 @@ class Supernet(nn.Module):
         for path, size in self.options.items():
             if path in candidate.values:  # else it is inside an option that is not chosen
                 found[path] = torch.zeros(size)
-                chosen = self._decisions[path].chosen(candidate.values[path])
+                chosen = self._decisions[path].option_indices(candidate.values[path])
                 found[path][[*chosen]] = 1.0
         return found
 
     @torch.no_grad()
-    def leads_through(self, candidate: Candidate) -> bool:
+    def is_feasible(self, candidate: Candidate) -> bool:
         """Whether anything comes out of the candidate's network."""
         before = self.training
         self.eval()
@@ -137,7 +137,7 @@ class Supernet(nn.Module):
             self.train(before)
         return True
 
-    def alone(self, description: Any) -> nn.Module:
+    def build_standalone(self, description: Any) -> nn.Module:
         """A module of its own, untrained, of the network in a filled description of the space."""
         part = description
         for step in self._prefix.split(".") if self._prefix else ():
@@ -149,10 +149,10 @@ class Supernet(nn.Module):
 
     def inherit(self, candidate: Candidate, module: nn.Module) -> None:
         """Copies the supernet's weights into the module that `build` made of the candidate."""
-        if self.partial > 1:
+        if self.channel_divisor > 1:
             raise InputError(
                 f"weights must be of whole channels to be inherited, got those of one in "
-                f"{self.partial}. Use partial=1."
+                f"{self.channel_divisor}. Use partial=1."
             )
         self._check(candidate)
         _copy(self.module, module, candidate, self._decisions)
@@ -165,7 +165,7 @@ class Supernet(nn.Module):
         """The value of a decision of the network where it is held."""
         if path in self.held_values:
             return self.held_values[path]
-        return self._decisions[path].at(0.0)
+        return self._decisions[path].from_unit(0.0)
 
     def _check(self, candidate: Candidate) -> None:
         for path, why in self.held.items():
@@ -189,7 +189,7 @@ class Supernet(nn.Module):
 def _without_scales(module: nn.Module) -> None:
     """Normalisations inside of mixtures keep their scale of 1 and shift of 0."""
     for one in module.modules():
-        if isinstance(one, Built) and isinstance(one.layer, Mixed):
+        if isinstance(one, CompositeModule) and isinstance(one.layer, Mixed):
             for part in one.modules():
                 if isinstance(part, _NORMS):
                     for parameter in part.parameters(recurse=False):
@@ -203,20 +203,22 @@ def _copy(
     ours: nn.Module, theirs: nn.Module, candidate: Candidate, decisions: Mapping[str, Decision]
 ) -> None:
     """Side by side through both: what stands for a choice is stepped through."""
-    layer = ours.layer if isinstance(ours, Built) else None
-    if isinstance(ours, Built) and isinstance(layer, Mixed):
-        places = (decisions[path].chosen(candidate.values[path]) for path, _ in layer.picks[0])
+    layer = ours.layer if isinstance(ours, CompositeModule) else None
+    if isinstance(ours, CompositeModule) and isinstance(layer, Mixed):
+        places = (
+            decisions[path].option_indices(candidate.values[path]) for path, _ in layer.picks[0]
+        )
         wanted = [place for (place,) in places]
         option = [[place for _, place in pick] for pick in layer.picks].index(wanted)
         pairs = [(ours.parts[str(option)], theirs)]
-    elif isinstance(ours, Built) and isinstance(layer, Gate):
+    elif isinstance(ours, CompositeModule) and isinstance(layer, Gate):
         pairs = [(ours.parts["body"], theirs)]
-    elif isinstance(ours, Built) and isinstance(layer, Depth):
+    elif isinstance(ours, CompositeModule) and isinstance(layer, Depth):
         pairs = [(ours.parts[str(i)], part) for i, part in enumerate(theirs.children())]
-    elif isinstance(ours, Built) and isinstance(theirs, Built):
+    elif isinstance(ours, CompositeModule) and isinstance(theirs, CompositeModule):
         # those of dead edges were not built
         pairs = [(ours.parts[name], part) for name, part in theirs.parts.items()]
-    elif any(isinstance(one, Built) for one in ours.modules()):
+    elif any(isinstance(one, CompositeModule) for one in ours.modules()):
         pairs = [*zip(ours.children(), theirs.children(), strict=True)]
     else:
         pairs = []

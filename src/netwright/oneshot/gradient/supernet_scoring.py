@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
-from netwright.networks.training.loop import Examples
-from netwright.oneshot.epochs import Feed
+from netwright.networks.training.loop import LabelledData
+from netwright.oneshot.epoch_trainer import BatchTransform
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.ranking import chance, score
+from netwright.oneshot.ranking import constant_prediction_score, validation_score
 
 _BATCH = 256
 _MOST = 2048
@@ -41,7 +41,9 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def judged(supernet: Supernet, weights: Mapping[str, Tensor], rows: Examples, feed: Feed) -> float:
+def judged(
+    supernet: Supernet, weights: Mapping[str, Tensor], rows: LabelledData, feed: BatchTransform
+) -> float:
     """The score of the supernet under these weights on the first of the rows, higher better; see
     `score`. What nothing leads through scores as chance does.
     """
@@ -53,14 +55,14 @@ def judged(supernet: Supernet, weights: Mapping[str, Tensor], rows: Examples, fe
                 fed = feed(batch, device)
                 parts.append(supernet(fed.inputs, weights).float().cpu())
     except InfeasibleCandidate:
-        return chance(rows.targets)
-    return score(torch.cat(parts), rows.targets[:_MOST])
+        return constant_prediction_score(rows.targets)
+    return validation_score(torch.cat(parts), rows.targets[:_MOST])
 
 
-def _batches(rows: Examples) -> Iterator[Examples]:
+def _batches(rows: LabelledData) -> Iterator[LabelledData]:
     """Of nearly one size, so that no batch's statistics are of a few rows."""
     number = max(1, round(min(len(rows), _MOST) / _BATCH))
     inputs = rows.inputs[:_MOST].tensor_split(number)
     targets = rows.targets[:_MOST].tensor_split(number)
     for one, other in zip(inputs, targets, strict=True):
-        yield Examples(one, other)
+        yield LabelledData(one, other)

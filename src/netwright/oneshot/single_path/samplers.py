@@ -25,26 +25,26 @@ _SHORT = 32
 """A longer range of numbers is dealt in shares."""
 
 
-class Step(NamedTuple):
+class PathBatch(NamedTuple):
     """The candidates of one step, whose gradients are added up before the weights move.
 
     `taught`: all but the first learn from what the first gives for the same rows, not from labels.
     """
 
     candidates: tuple[Candidate, ...]
-    taught: bool = False
+    distill: bool = False
 
 
 @dataclass(frozen=True)
-class Source:
+class SamplingContext:
     """What a sampler draws from."""
 
     space: Space[Any]
     shared: SharedWeights
 
-    def holds(self, candidate: Candidate) -> bool:
+    def is_feasible(self, candidate: Candidate) -> bool:
         """Whether it keeps the space's rule, and its network can be built."""
-        return self.space.holds(candidate) and self.shared.leads_through(candidate)
+        return self.space.contains(candidate) and self.shared.is_feasible(candidate)
 
     @cached_property
     def largest(self) -> Candidate:
@@ -76,7 +76,7 @@ class Source:
         """All last options and highest numbers, or all first and lowest; else a random candidate."""
         rng = np.random.default_rng(0)
         for one in (self._completed({}, sign), *(self.space.sample(rng) for _ in range(_STARTS))):
-            if self.holds(one):
+            if self.is_feasible(one):
                 return one
         raise InfeasibleCandidate(f"no candidate could be built, among {_STARTS} of the space.")
 
@@ -84,16 +84,16 @@ class Source:
         """With all that is given, as far as it is asked."""
         values: dict[str, Value] = {}
         for one in self.space.decisions:
-            if one.is_asked(values):
-                values[one.path] = given.get(one.path, one.at(float(sign > 0)))
+            if one.is_active(values):
+                values[one.path] = given.get(one.path, one.from_unit(float(sign > 0)))
         return Candidate(values)
 
     def _size(self, candidate: Candidate, sign: int) -> tuple[int, int] | None:
         """None of what cannot be built, or breaks the rule."""
-        if not self.space.holds(candidate):
+        if not self.space.contains(candidate):
             return None
         try:
-            found = costs(self.shared.filled(candidate), self.shared.input_shape)
+            found = costs(self.shared.network_of(candidate), self.shared.input_shape)
         except InfeasibleCandidate:
             return None
         return sign * found.flops, sign * found.parameters
@@ -103,7 +103,7 @@ def _values(decision: Decision, sign: int) -> Sequence[Value]:
     """Those that may make a candidate largest (or smallest): of numbers both ends, of subsets those
     of the most (or fewest) members."""
     if isinstance(decision.choice, NumberChoice):
-        return (decision.at(0.0), decision.at(1.0))
+        return (decision.from_unit(0.0), decision.from_unit(1.0))
     if isinstance(decision.choice, SubsetOfChoice):
         lengths = {value: len(value) for value in decision.values if isinstance(value, tuple)}
         wanted = max(lengths.values()) if sign > 0 else min(lengths.values())
@@ -114,22 +114,22 @@ def _values(decision: Decision, sign: int) -> Sequence[Value]:
 class Sampler(Protocol):
     """Draws the candidates of one step; a frozen dataclass of settings, whose repr names it."""
 
-    def step(self, source: Source, random: RNG) -> Step: ...
+    def step(self, source: SamplingContext, rng: RNG) -> PathBatch: ...
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformSampler:
     """One path a step, uniform choice by choice (Guo et al. 2020, 1904.00420), or over whole
     candidates (`by` "leaf")."""
 
     by: Literal["choice", "leaf"] = "choice"
 
-    def step(self, source: Source, random: RNG) -> Step:
-        return Step((source.space.sample(random, self.by),))
+    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
+        return PathBatch((source.space.sample(random, self.by),))
 
 
 @dataclass(frozen=True)
-class StrictlyFair:
+class StrictlyFairSampler:
     """In each step every option is trained as often as any other of its choice (Chu et al. 2021,
     FairNAS, 1907.01845, algorithm 1).
 
@@ -140,7 +140,7 @@ class StrictlyFair:
     many equal shares as there are paths.
     """
 
-    def step(self, source: Source, random: RNG) -> Step:
+    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
         decisions = source.space.decisions
         paths = max((n for n in map(_cards, decisions) if n <= _SHORT), default=1)
         decks = {one.path: _Deck(one, paths, random) for one in decisions}
@@ -148,16 +148,16 @@ class StrictlyFair:
         for _ in range(max(paths, 1)):
             values: dict[str, Value] = {}
             for one in decisions:
-                if one.is_asked(values):
+                if one.is_active(values):
                     values[one.path] = decks[one.path].deal()
             candidates.append(Candidate(values))
-        return Step(tuple(candidates))
+        return PathBatch(tuple(candidates))
 
 
 def _cards(decision: Decision) -> int:
     """How many options there are to be fair to: the members of a subset, 0 of real numbers."""
     if isinstance(decision.choice, Options) and not decision.fixed:
-        return decision.options
+        return decision.n_options
     return len(decision.values)
 
 
@@ -179,7 +179,7 @@ class _Deck:
                 held.append(self._next(len(choice.labels), held))
             return tuple(choice.labels[i] for i in sorted(held))
         if self._shares:
-            return decision.at(
+            return decision.from_unit(
                 (self._next(self._shares, []) + self._random.random()) / self._shares
             )
         return decision.values[self._next(len(decision.values), [])]
@@ -193,23 +193,23 @@ class _Deck:
 
 
 @dataclass(frozen=True)
-class Sandwich:
+class SandwichSampler:
     """The largest candidate, the smallest, and `random` others in each step; all learn from what the
     largest gives for the rows (Yu and Huang 2019, 1903.05134: the sandwich rule with in-place
     distillation)."""
 
-    random: int = 2
+    n_random: int = 2
 
     def __post_init__(self) -> None:
-        check_whole("random", self.random, 0)
+        check_whole("random", self.n_random, 0)
 
-    def step(self, source: Source, random: RNG) -> Step:
-        others = (source.space.sample(random) for _ in range(self.random))
-        return Step((source.largest, source.smallest, *others), taught=True)
+    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
+        others = (source.space.sample(random) for _ in range(self.n_random))
+        return PathBatch((source.largest, source.smallest, *others), distill=True)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StrategySampler:
     """One path a step, drawn by a policy that learns meanwhile: the weights' half of ENAS (Pham et
     al. 2018, 1802.03268).
 
@@ -219,14 +219,14 @@ class Drawn:
     draw: Callable[[RNG], Candidate] = field(repr=False)
     name: str
 
-    def step(self, source: Source, random: RNG) -> Step:
-        return Step((self.draw(random),))
+    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
+        return PathBatch((self.draw(random),))
 
 
 @dataclass(frozen=True)
-class ByPolicy:
+class PolicySampler:
     """Stands for the draws of the strategy that searches, which whoever runs both puts in its place
     as `Drawn`: ENAS is this with REINFORCE."""
 
-    def step(self, source: Source, random: RNG) -> Step:
+    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
         raise InputError(f"{self} must be replaced by Drawn, got asked for a step.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netwright.errors import check_whole
-from netwright.oneshot.safeguards import Honesty
-from netwright.oneshot.single_path.training import Sampled
+from netwright.oneshot.safeguards import SupernetSafeguards
+from netwright.oneshot.single_path.training import SampledPathTraining
 
 
 @dataclass(frozen=True)
-class SinglePath:
+class SinglePathNAS:
     """Shared weights trained by sampled paths, then a search among their sub-networks.
 
     A strategy judges `evaluations` of them by the weights they inherit; where paths are drawn by the
@@ -18,9 +18,9 @@ class SinglePath:
     `honesty` only the ranking applies.
     """
 
-    training: Sampled = Sampled()  # noqa: RUF009  # frozen
+    training: SampledPathTraining = SampledPathTraining()  # noqa: RUF009  # frozen
     evaluations: int = 500
-    honesty: Honesty = Honesty()  # noqa: RUF009  # frozen
+    safeguards: SupernetSafeguards = SupernetSafeguards()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
         check_whole("evaluations", self.evaluations, 1)

@@ -13,11 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, check_whole, expected
-from netwright.networks.training.clock import Clock
-from netwright.networks.training.loop import Examples, loss_of
+from netwright.networks.training.loop import LabelledData, training_loss
+from netwright.networks.training.training_clock import TrainingClock
 from netwright.oneshot.checkpoints import Checkpoint
-from netwright.oneshot.epochs import Feed, InEpochs, half_cosine, seed_of, shuffled
-from netwright.oneshot.single_path.samplers import Sampler, Source, Step, Uniform
+from netwright.oneshot.epoch_trainer import (
+    BatchTransform,
+    EpochTrainer,
+    cosine_annealing,
+    epoch_seed,
+    shuffled_batches,
+)
+from netwright.oneshot.single_path.samplers import (
+    PathBatch,
+    Sampler,
+    SamplingContext,
+    UniformSampler,
+)
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.space import RNG, Space
 
@@ -37,16 +48,16 @@ class SampledEpoch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampledPathTraining:
     """The settings of training by sampled paths. The learning rate falls by half a cosine from `lr`
     to 0; momentum is Nesterov's; `decay` and `clip` as in `Gradient`."""
 
-    sampler: Sampler = Uniform()  # noqa: RUF009  # frozen
+    sampler: Sampler = UniformSampler()  # noqa: RUF009  # frozen
     epochs: int = 50
     batch_size: int = 64
     lr: float = 0.05
     momentum: float = 0.9
-    decay: float = 4e-5
+    weight_decay: float = 4e-5
     clip: float = 5.0
 
     def __post_init__(self) -> None:
@@ -60,7 +71,7 @@ class Sampled:
 
 
 @dataclass
-class SampledSearch(InEpochs[SampledEpoch]):
+class SharedWeightsTrainer(EpochTrainer[SampledEpoch]):
     """Shared weights in training.
 
     What `train_to(epoch)` leaves is a function of what the search was made of and of the epoch
@@ -71,39 +82,39 @@ class SampledSearch(InEpochs[SampledEpoch]):
 
     space: Space[Any]
     shared: SharedWeights
-    rows: Examples
-    settings: Sampled
+    rows: LabelledData
+    settings: SampledPathTraining
     seed: int = 0
     folder: Path | None = None
-    feed: Feed = Feed()  # noqa: RUF009  # frozen
-    record: list[SampledEpoch] = field(default_factory=list)
+    transform: BatchTransform = BatchTransform()  # noqa: RUF009  # frozen
+    history: list[SampledEpoch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not len(self.rows):
             raise InputError(expected("rows", "at least 1", 0))
         s = self.settings
-        self._source = Source(self.space, self.shared)
+        self._source = SamplingContext(self.space, self.shared)
         self._weights = [*self.shared.parameters()]
         self._optimizer = torch.optim.SGD(
             self._weights,
             lr=s.lr,
             momentum=s.momentum,
-            weight_decay=s.decay,
+            weight_decay=s.weight_decay,
             nesterov=s.momentum > 0,
         )
         if (saved := self.checkpoint) and saved.exists:
-            self.record = saved.load(SampledEpoch)
+            self.history = saved.load(SampledEpoch)
 
     @property
     def epochs(self) -> int:
         return self.settings.epochs
 
-    def run_one(self, clock: Clock) -> SampledEpoch:
-        return self._epoch(len(self.record), clock)
+    def run_epoch(self, clock: TrainingClock) -> SampledEpoch:
+        return self._epoch(len(self.history), clock)
 
-    def _epoch(self, number: int, clock: Clock) -> SampledEpoch:
+    def _epoch(self, number: int, clock: TrainingClock) -> SampledEpoch:
         """One pass over the rows; all draws are those of the seed and the number."""
-        s, seed = self.settings, seed_of(self.seed, number)
+        s, seed = self.settings, epoch_seed(self.seed, number)
         random = np.random.default_rng(seed)
         batches = max(1, round(len(self.rows) / s.batch_size))
         losses: list[Tensor] = []
@@ -111,12 +122,14 @@ class SampledSearch(InEpochs[SampledEpoch]):
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             torch.manual_seed(seed)
             order = torch.Generator().manual_seed(seed)
-            for i, batch in enumerate(shuffled(self.rows, batches, order)):
+            for i, batch in enumerate(shuffled_batches(self.rows, batches, order)):
                 progress = clock.progress((number + i / batches) / s.epochs)
                 if progress >= 1 and losses:
                     break
-                self._optimizer.param_groups[0]["lr"] = half_cosine(s.lr, 0.0, min(progress, 1.0))
-                rows = self.feed(batch, self.shared.device, order)
+                self._optimizer.param_groups[0]["lr"] = cosine_annealing(
+                    s.lr, 0.0, min(progress, 1.0)
+                )
+                rows = self.transform(batch, self.shared.device, order)
                 losses.append(self._step(rows, self._drawn(random)))
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
@@ -126,12 +139,12 @@ class SampledSearch(InEpochs[SampledEpoch]):
             )
         return SampledEpoch(mean, min(clock.progress((number + 1) / s.epochs), 1.0))
 
-    def _drawn(self, random: RNG) -> Step:
+    def _drawn(self, random: RNG) -> PathBatch:
         """A step of the sampler, drawn again where it has a candidate that cannot be trained; at
         last without those."""
         for _ in range(_DRAWS):
             step = self.settings.sampler.step(self._source, random)
-            able = tuple(filter(self._source.holds, step.candidates))
+            able = tuple(filter(self._source.is_feasible, step.candidates))
             if len(able) == len(step.candidates):
                 break
         if not able:
@@ -141,7 +154,7 @@ class SampledSearch(InEpochs[SampledEpoch]):
             )
         return step._replace(candidates=able)
 
-    def _step(self, rows: Examples, step: Step) -> Tensor:
+    def _step(self, rows: LabelledData, step: PathBatch) -> Tensor:
         """The mean loss against labels."""
         losses: list[Tensor] = []
         teacher: Tensor | None = None
@@ -150,10 +163,10 @@ class SampledSearch(InEpochs[SampledEpoch]):
             if teacher is not None:
                 distillation(out, teacher, rows.targets).backward()
                 continue
-            loss = loss_of(out, rows.targets)
+            loss = training_loss(out, rows.targets)
             loss.backward()
             losses.append(loss.detach())
-            teacher = out.detach() if step.taught else None
+            teacher = out.detach() if step.distill else None
         # None where no path led: neither decay nor momentum
         nn.utils.clip_grad_norm_(self._weights, self.settings.clip)
         self._optimizer.step()

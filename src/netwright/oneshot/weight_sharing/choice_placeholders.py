@@ -22,20 +22,20 @@ from netwright.space.choices import (
     RepeatChoice,
     SharedChoice,
     SubsetOfChoice,
-    given,
+    init_fields,
     is_inline,
     is_open,
 )
 from netwright.space.decision import Decision
-from netwright.space.decisions import Filler, filler, find
+from netwright.space.description import Filler, compile_filler, find_decisions
 from netwright.space.visitor import (
     Visitor,
     children,
-    copies_of,
+    copy_paths,
     count_path,
     counts_by_value,
-    join,
-    options_of,
+    join_path,
+    labelled_options,
 )
 
 Values: TypeAlias = Mapping[str, Value]
@@ -115,24 +115,24 @@ class Marking(Visitor[Any, "Values | None"]):
     def is_open(self, part: Any) -> bool:
         return self._kind(part) != "closed"
 
-    def closed(self, part: Any, path: str, context: Values | None) -> Any:
+    def visit_constant(self, part: Any, path: str, context: Values | None) -> Any:
         return part
 
-    def number(self, part: NumberChoice, path: str, context: Values | None) -> Any:
+    def visit_number(self, part: NumberChoice, path: str, context: Values | None) -> Any:
         raise self._no_network(path)
 
-    def inside(self, part: Any, path: str, context: Values | None) -> Any:
+    def visit_container(self, part: Any, path: str, context: Values | None) -> Any:
         if isinstance(part, Layer):
             return self._layer(part, path, context)
         if not isinstance(part, tuple):
             raise self._no_network(path)
-        return tuple(self.visit(item, join(path, i), context) for i, item in enumerate(part))
+        return tuple(self.visit(item, join_path(path, i), context) for i, item in enumerate(part))
 
-    def one_of(self, part: OneOfChoice, path: str, context: Values | None) -> Any:
+    def visit_one_of(self, part: OneOfChoice, path: str, context: Values | None) -> Any:
         chosen = part.labels if context is None else (context[path],)
         return self._routes(part, path, context, [(label,) for label in chosen])
 
-    def subset(self, part: SubsetOfChoice, path: str, context: Values | None) -> Any:
+    def visit_subset(self, part: SubsetOfChoice, path: str, context: Values | None) -> Any:
         chosen: Any = part.subsets if context is None else (context[path],)
         return self._routes(part, path, context, list(chosen))
 
@@ -145,7 +145,7 @@ class Marking(Visitor[Any, "Values | None"]):
         wanted = {name for row in rows for name in row}
         parts = {
             name: self.visit(option, below, values)
-            for name, option, below in options_of(part, path)
+            for name, option, below in labelled_options(part, path)
             if name in wanted
         }
         routes = (tuple((f"{MARK}{name}", parts[name]) for name in row) for row in rows)
@@ -155,15 +155,15 @@ class Marking(Visitor[Any, "Values | None"]):
         got = Phrase(f"another choice at {path or 'the top'}")
         return SpaceError(expected("a network", "made of layers and choices of layers", got))
 
-    def repeat(self, part: RepeatChoice, path: str, context: Values | None) -> Any:
+    def visit_repeat(self, part: RepeatChoice, path: str, context: Values | None) -> Any:
         if self._kind(part) != "network":
             raise self._no_network(path)
-        counts = part.counts
+        counts = part.possible_times
         if context is not None and self._kind(part.times) != "closed":
             times = context[count_path(part, path)]
             counts = (dict(counts_by_value(part))[times],)
-        paths = copies_of(part, path)[: max(counts)]
-        copies = [self.visit(part.item, below, context) for below in paths]
+        paths = copy_paths(part, path)[: max(counts)]
+        copies = [self.visit(part.block, below, context) for below in paths]
         if len(counts) == 1:
             return tuple(copies)
         rows = (tuple((str(i), copies[i]) for i in range(count)) for count in counts)
@@ -191,7 +191,7 @@ class Marking(Visitor[Any, "Values | None"]):
             found: dict[str, Decision] = {}
 
             def own(part: Any, at: str) -> Any:
-                found.update({one.path: one for one in find(nested(part, at))})
+                found.update({one.path: one for one in find_decisions(nested(part, at))})
                 return part
 
             if self._kind(layer) != "closed":
@@ -216,14 +216,14 @@ class Marking(Visitor[Any, "Values | None"]):
         def own(part: Any, at: str) -> Any:
             key = (id(part), at)
             if key not in self._fillers:
-                self._fillers[key] = filler(nested(part, at))
+                self._fillers[key] = compile_filler(nested(part, at))
             return part_at(self._fillers[key](chosen, {}), at)
 
         def edges(part: SubsetOfChoice, at: str) -> Mapping[Value, Any]:
             wanted: Any = part.labels if values is None else values[at]
             return {
                 name: network(option, below)
-                for name, option, below in options_of(part, at)
+                for name, option, below in labelled_options(part, at)
                 if name in wanted
             }
 
@@ -238,7 +238,7 @@ class Marking(Visitor[Any, "Values | None"]):
 
         def inside(part: Any, at: str) -> Any:
             if isinstance(part, SharedChoice):
-                return inside(part.part, part.name)
+                return inside(part.description, part.name)
             if isinstance(part, Layer):
                 return network(part, at)
             kind = self._kind(part)
@@ -249,18 +249,18 @@ class Marking(Visitor[Any, "Values | None"]):
             if kind == "own":
                 return own(part, at)
             if isinstance(part, tuple):
-                return tuple(inside(item, join(at, i)) for i, item in enumerate(part))
+                return tuple(inside(item, join_path(at, i)) for i, item in enumerate(part))
             if isinstance(part, Mapping):
-                return {name: inside(item, join(at, name)) for name, item in part.items()}
+                return {name: inside(item, join_path(at, name)) for name, item in part.items()}
             if is_dataclass(part) and not isinstance(part, type):
                 return anew(part, at)
             return part
 
         def anew(part: Any, at: str) -> Any:
             found = {}
-            for one in given(part):
+            for one in init_fields(part):
                 before = getattr(part, one.name)
-                after = inside(before, at if is_inline(one) else join(at, one.name))
+                after = inside(before, at if is_inline(one) else join_path(at, one.name))
                 if after is not before:
                     found[one.name] = after
             return replace(part, **found) if found else part
@@ -279,13 +279,13 @@ def _kind_of(part: Any) -> _Kind:
 def _is_network(part: Any) -> bool:
     """Whether it is a layer, a tuple of networks, or a choice that ends in one of those."""
     if isinstance(part, SharedChoice):
-        return _is_network(part.part)
+        return _is_network(part.description)
     if isinstance(part, OneOfChoice):
         return all(map(_is_network, part.options))
     if isinstance(part, SubsetOfChoice):
         return not part.mapping and all(map(_is_network, part.options))
     if isinstance(part, RepeatChoice):
-        return _is_network(part.item)
+        return _is_network(part.block)
     return isinstance(part, Layer) or (isinstance(part, tuple) and all(map(_is_network, part)))
 
 
@@ -301,9 +301,9 @@ def _holds_layers(part: Any) -> bool:
     if isinstance(part, OneOfChoice | SubsetOfChoice):
         return any(map(_holds_layers, part.options))
     if isinstance(part, RepeatChoice):
-        return _holds_layers(part.item)
+        return _holds_layers(part.block)
     if isinstance(part, SharedChoice):
-        return _holds_layers(part.part)
+        return _holds_layers(part.description)
     return any(_holds_layers(child) for _, child in children(part))
 
 
@@ -345,7 +345,7 @@ def _assignments(decisions: Sequence[Decision], path: str) -> Iterator[Values]:
             values = {**dict(zip(names, named, strict=True)), **numbered}
             asked: dict[str, Value] = {}
             for one in decisions:
-                if one.is_asked(asked):
+                if one.is_active(asked):
                     asked[one.path] = values[one.path]
             found[tuple(asked.items())] = asked
     yield from found.values()

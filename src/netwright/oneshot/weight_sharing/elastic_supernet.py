@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, InputError, InvalidCandidate, Phrase, expected
-from netwright.networks.build import assembled, build, with_given
+from netwright.networks.build import build, build_resolved, replace_given
 from netwright.networks.interfaces.layer import Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.oneshot.weight_sharing.choice_placeholders import Marking, nested, part_at
@@ -37,7 +37,7 @@ from netwright.oneshot.weight_sharing.weight_slicing import (
 from netwright.oneshot.weight_sharing.weight_slots import places
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.space.visitor import join
+from netwright.space.visitor import join_path
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class SharedWeights(nn.Module):
     ) -> None:
         super().__init__()
         self.input_shape, self._prefix = input_shape, prefix
-        network = with_given(network, given)
+        network = replace_given(network, given)
         self._space: Space[Any] = Space(nested(network, prefix))
         self._paths = {one.path for one in self._space.decisions}
         self._marking = Marking(network, prefix)
@@ -96,7 +96,7 @@ class SharedWeights(nn.Module):
                     slice_.copy_(tensors[name])
         return out
 
-    def filled(self, candidate: Candidate) -> Network:
+    def network_of(self, candidate: Candidate) -> Network:
         """The candidate's network."""
         below = f"{self._prefix}." if self._prefix else ""
         values = {
@@ -105,7 +105,7 @@ class SharedWeights(nn.Module):
         }  # fmt: skip
         return cast("Network", part_at(self._space.fill(Candidate(values)), self._prefix))
 
-    def leads_through(self, candidate: Candidate) -> bool:
+    def is_feasible(self, candidate: Candidate) -> bool:
         """Whether the candidate's network can be built, and anything comes out of it."""
         try:
             self._sub(candidate)
@@ -117,10 +117,10 @@ class SharedWeights(nn.Module):
         """Name in the module of `build` -> the slice that is the candidate's; views where possible."""
         return self._slices(self._sub(candidate))
 
-    def alone(self, candidate: Candidate) -> nn.Module:
+    def build_standalone(self, candidate: Candidate) -> nn.Module:
         """The candidate's module by itself, with copies of its weights and in the same mode."""
         with torch.random.fork_rng(devices=[]):
-            module = build(self.filled(candidate), self.input_shape)
+            module = build(self.network_of(candidate), self.input_shape)
         of = next(self.parameters(), None)
         if of is not None:
             module.to(of.device, of.dtype)
@@ -190,7 +190,7 @@ class SharedWeights(nn.Module):
             return module
 
         with torch.random.fork_rng(devices=[]):
-            module = assembled(self.filled(candidate), self.input_shape, make)
+            module = build_resolved(self.network_of(candidate), self.input_shape, make)
         names = {one: f"{name}." if name else "" for name, one in module.named_modules()}
         found = places(self._marking.of(candidate.values), self.input_shape)
         slices: list[_Slice] = []
@@ -211,7 +211,7 @@ class SharedWeights(nn.Module):
         name = self._names.get((place, forms(*stand)))
         key = "" if name is None else _key(name, spec.form)
         if name is None or not fits(spec, self._tensor(key)):
-            where = join(self._prefix, _MARKS.sub("", place))
+            where = join_path(self._prefix, _MARKS.sub("", place))
             have = Phrase("none" if name is None else tuple(self._tensor(key).shape))
             raise InvalidCandidate(
                 f"the weights of {type(stand[0]).__name__} at {where} must be slices of the largest "
@@ -278,7 +278,7 @@ class _Latest(Generic[T]):
         return made
 
 
-def recalibrated(
+def recalibrate_batch_norm(
     shared: SharedWeights, candidate: Candidate, batches: Iterable[Tensor]
 ) -> nn.Module:
     """The candidate by itself, in evaluation mode, with statistics of its own.
@@ -288,7 +288,7 @@ def recalibrated(
     20 to 40 are enough. Nothing but normalisation is in training mode meanwhile; the shared
     weights are not changed.
     """
-    module = shared.alone(candidate).eval()
+    module = shared.build_standalone(candidate).eval()
     norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._NormBase)]
     norms = [one for one in norms if one.track_running_stats]
     momenta = [one.momentum for one in norms]

@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from netwright.errors import InfeasibleCandidate, SpaceError
-from netwright.networks.build import composite, located, shape_after
+from netwright.networks.build import as_composite, infer_output_shape, with_position
 from netwright.networks.interfaces.layer import Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.oneshot.weight_sharing.choice_placeholders import MARK, Routes, Versions
 from netwright.oneshot.weight_sharing.weight_slicing import Stand, forms, specs
-from netwright.space.visitor import children, join
+from netwright.space.visitor import children, join_path
 
 _VERSION = "~"
 """Begins the digest of what weights a version has."""
@@ -73,7 +73,7 @@ class Survey:
             return _any(partial(self._row, row, shape, False) for row in part.routes)
         if isinstance(part, Versions):
             return _any(partial(self._version, *one, shape) for one in part.versions)
-        return self._composite(composite(part, ""), shape, apart)
+        return self._composite(as_composite(part, ""), shape, apart)
 
     def _row(self, row: Sequence[tuple[str, Network]], shape: Shape, apart: bool) -> list[Outcome]:
         reached = [Outcome(shape, {})]
@@ -145,7 +145,7 @@ class _Way:
 
 def _assembled(layer: Composite, shape: Shape, add: _Way) -> Shape:
     try:
-        return located("", layer, shape, lambda: layer.assemble(shape, add))
+        return with_position("", layer, shape, lambda: layer.assemble(shape, add))
     except (AttributeError, TypeError) as error:
         mark = _first_mark(layer)
         if mark is None:
@@ -165,9 +165,9 @@ def _first_mark(part: Any) -> Routes | Versions | None:
 def _leaf(leaf: Leaf, shape: Shape) -> Outcome:
     def run() -> Shape:
         specs(leaf, shape)  # building may refuse, too
-        return shape_after(leaf, shape)
+        return infer_output_shape(leaf, shape)
 
-    out = located("", leaf, shape, run)
+    out = with_position("", leaf, shape, run)
     return Outcome(out, {"": {(leaf, shape): None}} if specs(leaf, shape) else {})
 
 
@@ -186,7 +186,7 @@ def _any(ways: Iterable[Callable[[], list[Outcome]]]) -> list[Outcome]:
 
 
 def _below(name: str, stands: Stands) -> Stands:
-    return {join(name, place): one for place, one in stands.items()}
+    return {join_path(name, place): one for place, one in stands.items()}
 
 
 def _add(stands: Stands, others: Stands) -> None:

@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 
 from netwright.errors import BrokenFile, InfeasibleCandidate, Phrase, expected
 from netwright.files.run_layout import LINEAR
-from netwright.pipelines.interfaces import Arrays, Inputs, Judge, Rows, check_classes
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.interfaces import (
+    Arrays,
+    InputSpec,
+    PreparedRows,
+    ValidationLoss,
+    check_classes,
+)
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.serialization import read_fields
 
 _DTYPES = {"weights": "float32", "bias": "float32", "table": "float32", "starts": "int64"}
@@ -33,21 +39,21 @@ class FittedLinear:
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
-    table: NDArray[np.float32]
-    starts: NDArray[np.int64]
+    category_weights: NDArray[np.float32]
+    category_offsets: NDArray[np.int64]
 
     def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
         """(rows, outputs) scores."""
         numbers = len(self.weights)
         scores: NDArray[np.float32] = inputs[:, :numbers] @ self.weights + self.bias
-        if len(self.starts):
-            places = inputs[:, numbers:].astype(np.int64) + self.starts  # (rows, coded)
-            scores = scores + self.table[places].sum(1)
+        if len(self.category_offsets):
+            places = inputs[:, numbers:].astype(np.int64) + self.category_offsets  # (rows, coded)
+            scores = scores + self.category_weights[places].sum(1)
         return scores
 
-    def emit(self, nodes: Nodes, name: str) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
         """MatMul and Add; a Gather for the codes."""
-        if not len(self.starts):
+        if not len(self.category_offsets):
             product = nodes.add("MatMul", [name, nodes.constant(self.weights)])
             return nodes.add("Add", [product, nodes.constant(self.bias)])
         numbers, axis = len(self.weights), nodes.constant(np.array([1], np.int64))
@@ -56,9 +62,9 @@ class FittedLinear:
             ends = [nodes.constant(np.array([at], np.int64)) for at in (start, end)]
             return nodes.add("Slice", [name, *ends, axis])
 
-        codes = nodes.cast(columns(numbers, numbers + len(self.starts)), np.int64)
-        places = nodes.add("Add", [codes, nodes.constant(self.starts)])
-        said = nodes.add("Gather", [nodes.constant(self.table), places], axis=0)
+        codes = nodes.cast(columns(numbers, numbers + len(self.category_offsets)), np.int64)
+        places = nodes.add("Add", [codes, nodes.constant(self.category_offsets)])
+        said = nodes.add("Gather", [nodes.constant(self.category_weights), places], axis=0)
         scores = nodes.add("ReduceSum", [said, axis], keepdims=0)
         if numbers:
             product = nodes.add("MatMul", [columns(0, numbers), nodes.constant(self.weights)])
@@ -83,14 +89,14 @@ class LinearModel:
     l2: float | None = None
 
     def fit(
-        self, inputs: Inputs, rows: Rows, held_out: Rows, judge: Judge, *,
+        self, inputs: InputSpec, rows: PreparedRows, held_out: PreparedRows, judge: ValidationLoss, *,
         seed: int, fidelity: float, deadline: float,
     ) -> FittedLinear:  # fmt: skip
         """As `Learner.fit`; `fidelity` scales the most iterations of a logistic regression.
 
         The path of strengths ends after two that were no better, or with the time.
         """
-        check_classes(rows, inputs.outputs)
+        check_classes(rows, inputs.n_outputs)
         if np.isnan(rows.inputs).any() or np.isnan(held_out.inputs).any():
             rule = "without missing values"
             raise InfeasibleCandidate(expected("inputs of a linear model", rule, Phrase("some")))
@@ -109,10 +115,10 @@ class LinearModel:
                 break
         return kept
 
-    def load(self, inputs: Inputs, folder: Path) -> FittedLinear:
+    def load(self, inputs: InputSpec, folder: Path) -> FittedLinear:
         """As `Learner.load`."""
         fitted = FittedLinear(**read_fields(folder, LINEAR, _DTYPES))
-        cardinalities, outputs = inputs.given.get("cardinalities", ()), inputs.outputs
+        cardinalities, outputs = inputs.given.get("cardinalities", ()), inputs.n_outputs
         shapes = {
             "weights": (inputs.shape[0] - len(cardinalities), outputs), "bias": (outputs,),
             "table": (sum(cardinalities), outputs), "starts": (len(cardinalities),),
@@ -121,30 +127,32 @@ class LinearModel:
             if getattr(fitted, name).shape != shape:
                 what, got = f"{name} in {folder / LINEAR}", getattr(fitted, name).shape
                 raise BrokenFile(expected(what, f"of shape {shape}", got))
-        if not np.array_equal(fitted.starts, _starts(cardinalities)):
-            raise BrokenFile(expected(f"starts in {folder / LINEAR}", "sums", fitted.starts))
+        if not np.array_equal(fitted.category_offsets, _starts(cardinalities)):
+            raise BrokenFile(
+                expected(f"starts in {folder / LINEAR}", "sums", fitted.category_offsets)
+            )
         return fitted
 
 
 def _path(
-    inputs: Inputs, rows: Rows, path: tuple[float, ...], iterations: int, deadline: float
+    inputs: InputSpec, rows: PreparedRows, path: tuple[float, ...], iterations: int, deadline: float
 ) -> Iterator[FittedLinear]:
     """A model for each strength, each beginning where the one before ended; at least one."""
     from threadpoolctl import threadpool_limits
 
     cardinalities = tuple(inputs.given.get("cardinalities", ()))
     design = _design(rows.inputs, cardinalities)
-    model = _estimator(inputs.outputs)
+    model = _estimator(inputs.n_outputs)
     for l2 in path:
         began = time.monotonic()
         with threadpool_limits(1):
-            if inputs.outputs == 1:
+            if inputs.n_outputs == 1:
                 model.set_params(alpha=max(l2, 1e-12) * _total(rows))
                 model.fit(design, rows.targets.astype(np.float64), rows.weights)
             else:
                 model.set_params(C=1 / (max(l2, 1e-12) * _total(rows)))
                 _descend(model, design, rows, iterations, deadline)
-        yield _fitted(model, inputs.outputs, cardinalities)
+        yield _fitted(model, inputs.n_outputs, cardinalities)
         now = time.monotonic()
         if math.isfinite(deadline) and now + 2 * (now - began) > deadline:
             return
@@ -158,7 +166,7 @@ def _estimator(outputs: int) -> Any:
     return LogisticRegression(warm_start=True)
 
 
-def _descend(model: Any, design: Any, rows: Rows, iterations: int, deadline: float) -> None:
+def _descend(model: Any, design: Any, rows: PreparedRows, iterations: int, deadline: float) -> None:
     """Some iterations at a time, until nothing moves or the time is up."""
     from sklearn.exceptions import ConvergenceWarning
 
@@ -211,5 +219,5 @@ def _fitted(model: Any, outputs: int, cardinalities: tuple[int, ...]) -> FittedL
     )
 
 
-def _total(rows: Rows) -> float:
+def _total(rows: PreparedRows) -> float:
     return float(len(rows) if rows.weights is None else rows.weights.sum())

@@ -19,12 +19,13 @@ from netwright.files.folder import Folder
 from netwright.files.run_layout import WEIGHTS
 from netwright.networks.build import build
 from netwright.networks.morphism.morph import Inheritance, morph
-from netwright.networks.tabular.batch_ensemble import best_members, member_outputs, prune
-from netwright.networks.training.data_dependent_init import start as start_from_data
-from netwright.networks.training.loop import Curve, Examples, outputs, train
+from netwright.networks.tabular.batch_ensemble import predict_members, select_members
+from netwright.networks.tabular.batch_ensemble import prune_members as prune_module
+from netwright.networks.training.data_dependent_init import initialize_from_data as start_from_data
+from netwright.networks.training.loop import LabelledData, LearningCurve, predict, train
 from netwright.networks.training.recipe import Training
-from netwright.pipelines.interfaces import Arrays, Inputs
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.interfaces import Arrays, InputSpec
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.onnx.torch_export import onnx_graph
 
 OTHERWISE = "its inputs are prepared otherwise"
@@ -51,15 +52,15 @@ class FittedNetwork:
     """A trained network, in evaluation mode on the CPU."""
 
     module: nn.Module
-    inputs: Inputs
-    curve: Curve | None = None
+    inputs: InputSpec
+    curve: LearningCurve | None = None
 
     def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
         """(rows, outputs) raw scores."""
-        scores: NDArray[np.float32] = outputs(self.module, torch.from_numpy(inputs)).numpy()
+        scores: NDArray[np.float32] = predict(self.module, torch.from_numpy(inputs)).numpy()
         return scores
 
-    def emit(self, nodes: Nodes, name: str) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
         """The network's nodes, written by torch; `name` is its float32 input."""
         graph = onnx_graph(self.module, self.inputs.shape)
         return nodes.inline(graph, {graph.input[0].name: name})[0]
@@ -72,13 +73,13 @@ class FittedNetwork:
         save_file(state, folder / WEIGHTS)
 
 
-def assemble(recipe: Training, inputs: Inputs) -> nn.Module:
+def build_module(recipe: Training, inputs: InputSpec) -> nn.Module:
     """The untrained module: scaling of the channels, where there is any, and the network."""
     return _scaled(build(recipe.network, inputs.shape, **inputs.given), inputs)
 
 
 def inherit(
-    recipe: Training, inputs: Inputs, old: Training, parent: FittedNetwork, rows: Arrays, *,
+    recipe: Training, inputs: InputSpec, old: Training, parent: FittedNetwork, rows: Arrays, *,
     seed: int,
 ) -> tuple[nn.Module, Inheritance]:  # fmt: skip
     """As `assemble`, with the weights of the network that was fitted by the recipe `old`.
@@ -92,12 +93,18 @@ def inherit(
         seen = module.get_submodule("scale")(seen)
         module = module.get_submodule("network")
     network, found = morph(
-        module, old.network, recipe.network, inputs.shape, seed=seed, rows=seen, **inputs.given
+        module,
+        old.network,
+        recipe.network,
+        inputs.shape,
+        seed=seed,
+        calibration_rows=seen,
+        **inputs.given,
     )
     return _scaled(network, inputs), found
 
 
-def _scaled(network: nn.Module, inputs: Inputs) -> nn.Module:
+def _scaled(network: nn.Module, inputs: InputSpec) -> nn.Module:
     if not inputs.mean:
         return network
     scale = Standardise(inputs.mean, inputs.std)
@@ -109,22 +116,22 @@ def _scaled(network: nn.Module, inputs: Inputs) -> nn.Module:
 
 def fit(
     recipe: Training,
-    inputs: Inputs,
-    rows: Examples,
+    inputs: InputSpec,
+    rows: LabelledData,
     held_out: Arrays,
     score: Callable[[Arrays], float],
     *,
     seed: int,
     fidelity: float = 1.0,
     deadline: float = math.inf,
-    start: nn.Module | None = None,
+    initial_module: nn.Module | None = None,
 ) -> FittedNetwork:
     """Builds and trains; `score` judges raw outputs (rows, outputs) for `held_out`, less is better.
 
     `start`: the module to be trained, in place of a new one. Raises InfeasibleCandidate when the
     network cannot be built, diverges or does not fit in memory.
     """
-    module = start
+    module = initial_module
     if module is None:
         module = _drawn(recipe, inputs, seed)
         start_from_data(module, rows, seed)
@@ -140,28 +147,28 @@ def fit(
     return FittedNetwork(module, inputs, curve)
 
 
-def pruned(
+def prune_members(
     model: FittedNetwork, rows: Arrays, score: Callable[[Arrays], float], keep: int
 ) -> FittedNetwork:
     """The network with `keep` of its members, those with the least `score` of their raw outputs."""
-    each = member_outputs(model.module, torch.from_numpy(rows))
-    chosen = best_members(each, keep, lambda out: score(out.numpy()))
+    each = predict_members(model.module, torch.from_numpy(rows))
+    chosen = select_members(each, keep, lambda out: score(out.numpy()))
     module = copy.deepcopy(model.module)
-    prune(module, chosen)
+    prune_module(module, chosen)
     return FittedNetwork(module, model.inputs)
 
 
-def _drawn(recipe: Training, inputs: Inputs, seed: int) -> nn.Module:
+def _drawn(recipe: Training, inputs: InputSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # weights are drawn from the global generator
         torch.manual_seed(seed)
-        return assemble(recipe, inputs)
+        return build_module(recipe, inputs)
 
 
-def load(recipe: Training, inputs: Inputs, folder: Path) -> FittedNetwork:
+def load(recipe: Training, inputs: InputSpec, folder: Path) -> FittedNetwork:
     """The network that `FittedNetwork.save` wrote, for the same recipe and inputs."""
     from safetensors import torch as safetensors_torch
 
-    module = assemble(recipe, inputs)
+    module = build_module(recipe, inputs)
     state = safetensors_torch.load(read_tensors(Folder(folder), WEIGHTS).content)
     try:
         module.load_state_dict(state)

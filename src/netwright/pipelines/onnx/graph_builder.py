@@ -15,7 +15,7 @@ ML_OPSET = 3
 
 
 @dataclass
-class Nodes:
+class OnnxGraphBuilder:
     """Nodes and constants in the order they were added; each `add` returns its output's name.
 
     Equal ones are written once: models that are averaged and prepare their inputs alike share what
@@ -23,7 +23,7 @@ class Nodes:
     """
 
     nodes: list[Any] = field(default_factory=list)
-    constants: list[Any] = field(default_factory=list)
+    initializers: list[Any] = field(default_factory=list)
     _known: dict[Hashable, Any] = field(default_factory=dict)
 
     def add(
@@ -60,17 +60,17 @@ class Nodes:
         key = ("constant", array.dtype.str, array.shape, said)
         if key in self._known:
             return str(self._known[key])
-        name = f"nw/constant/{len(self.constants)}"
+        name = f"nw/constant/{len(self.initializers)}"
         if array.dtype.kind in "OU":
             kind = onnx.TensorProto.STRING
             tensor = onnx.helper.make_tensor(name, kind, array.shape, texts)
         else:
             tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-        self.constants.append(tensor)
+        self.initializers.append(tensor)
         self._known[key] = name
         return name
 
-    def split(self, name: str, at: str | None = None) -> tuple[str, str]:
+    def string_split(self, name: str, at: str | None = None) -> tuple[str, str]:
         """Texts (rows,) cut at each `at`, else at blanks: the pieces (rows, most), and how many."""
         import onnx.helper
 
@@ -83,7 +83,7 @@ class Nodes:
         pieces, many = self._known[key]
         return pieces, many
 
-    def columns(self, names: Sequence[str]) -> str:
+    def stack_columns(self, names: Sequence[str]) -> str:
         """Columns (rows,) side by side as one matrix (rows, columns)."""
         axis = self.constant(np.array([1], np.int64))
         wide = [self.add("Unsqueeze", [name, axis]) for name in names]
@@ -106,7 +106,7 @@ class Nodes:
             copy = type(tensor)()
             copy.CopyFrom(tensor)
             copy.name = local(tensor.name)
-            self.constants.append(copy)
+            self.initializers.append(copy)
         for node in graph.node:
             copy = type(node)()
             copy.CopyFrom(node)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.steps import Aims
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
+from netwright.pipelines.preprocessing.steps import TargetMatrix
 
 _ROWS = 4_000
 """So many rows, drawn at random, are looked at."""
@@ -39,7 +39,7 @@ _OPS = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
 
 
 @dataclass(frozen=True)
-class Pair:
+class ArithmeticFeature:
     """`first` op `second`: places of columns."""
 
     op: str
@@ -47,7 +47,7 @@ class Pair:
     second: int
 
 
-def paired(raw: NDArray[np.float32], pairs: Sequence[Pair]) -> NDArray[np.float32]:
+def paired(raw: NDArray[np.float32], pairs: Sequence[ArithmeticFeature]) -> NDArray[np.float32]:
     """(rows, pairs) of a matrix (rows, columns); not finite where a part is, or by dividing by 0."""
     found = np.empty((len(raw), len(pairs)), np.float32)
     for i, one in enumerate(pairs):
@@ -56,7 +56,7 @@ def paired(raw: NDArray[np.float32], pairs: Sequence[Pair]) -> NDArray[np.float3
 
 
 @np.errstate(all="ignore")
-def _value(raw: NDArray[np.float32], pair: Pair) -> NDArray[np.float32]:
+def _value(raw: NDArray[np.float32], pair: ArithmeticFeature) -> NDArray[np.float32]:
     a, b = raw[:, pair.first], raw[:, pair.second]
     match pair.op:
         case "+":
@@ -69,7 +69,7 @@ def _value(raw: NDArray[np.float32], pair: Pair) -> NDArray[np.float32]:
             return a / b
 
 
-def emit_pairs(nodes: Nodes, raw: str, pairs: Sequence[Pair]) -> str:
+def emit_pairs(nodes: OnnxGraphBuilder, raw: str, pairs: Sequence[ArithmeticFeature]) -> str:
     """`paired` as nodes."""
     columns = []
     for one in pairs:
@@ -81,7 +81,9 @@ def emit_pairs(nodes: Nodes, raw: str, pairs: Sequence[Pair]) -> str:
     return nodes.add("Concat", columns, axis=1) if len(columns) > 1 else columns[0]
 
 
-def best_pairs(raw: NDArray[np.float32], aims: Aims, most: int) -> tuple[Pair, ...]:
+def best_pairs(
+    raw: NDArray[np.float32], aims: TargetMatrix, most: int
+) -> tuple[ArithmeticFeature, ...]:
     """Up to `most` pairs, the most telling first; none where nothing tells more than chance would.
 
     `raw` (rows, columns), NaN where missing; `aims` (rows, k): the rows' targets.
@@ -92,8 +94,8 @@ def best_pairs(raw: NDArray[np.float32], aims: Aims, most: int) -> tuple[Pair, .
     raw, aims = raw[order], aims[order]
     left, used = _residuals(raw, aims)
     columns = sorted(np.argsort(-used, kind="stable")[:_COLUMNS].tolist())
-    candidates = [Pair(op, i, j) for i, j in combinations(columns, 2) for op in _OPS]
-    candidates += [Pair("/", j, i) for i, j in combinations(columns, 2)]
+    candidates = [ArithmeticFeature(op, i, j) for i, j in combinations(columns, 2) for op in _OPS]
+    candidates += [ArithmeticFeature("/", j, i) for i, j in combinations(columns, 2)]
     level = _CHANCE / len(candidates)
     few, some = raw[:_FIRST], left[:_FIRST]
     parents = {i: _explained(few[:, i], some) for i in columns}
@@ -106,12 +108,16 @@ def best_pairs(raw: NDArray[np.float32], aims: Aims, most: int) -> tuple[Pair, .
 
 
 def _chosen(
-    raw: NDArray[np.float32], left: Aims, candidates: list[Pair], most: int, level: float
-) -> tuple[Pair, ...]:
+    raw: NDArray[np.float32],
+    left: TargetMatrix,
+    candidates: list[ArithmeticFeature],
+    most: int,
+    level: float,
+) -> tuple[ArithmeticFeature, ...]:
     """One after the other, each by what those before have left."""
     values = {one: _value(raw, one) for one in candidates}
     parents = {place for one in candidates for place in (one.first, one.second)}
-    found: list[Pair] = []
+    found: list[ArithmeticFeature] = []
     while candidates and len(found) < most:
         alone = {i: _explained(raw[:, i], left) for i in parents}
         gains = [
@@ -126,7 +132,9 @@ def _chosen(
     return tuple(found)
 
 
-def _residuals(raw: NDArray[np.float32], aims: Aims) -> tuple[Aims, NDArray[np.float64]]:
+def _residuals(
+    raw: NDArray[np.float32], aims: TargetMatrix
+) -> tuple[TargetMatrix, NDArray[np.float64]]:
     """(rows, k) what a small boosted model leaves of each aim, out of two folds; (columns,) use."""
     import lightgbm
 
@@ -147,12 +155,12 @@ def _residuals(raw: NDArray[np.float32], aims: Aims) -> tuple[Aims, NDArray[np.f
     return left, used
 
 
-def _explained(values: NDArray[np.float32], left: Aims) -> float:
+def _explained(values: NDArray[np.float32], left: TargetMatrix) -> float:
     """The sum of squares that the means of bins of equal rows take off the residuals."""
     return float((_means(values, left) ** 2).sum())
 
 
-def _means(values: NDArray[np.float32], left: Aims) -> Aims:
+def _means(values: NDArray[np.float32], left: TargetMatrix) -> TargetMatrix:
     """(rows, k) the mean residual of the bin; rows without a finite value are a bin of their own."""
     known = np.isfinite(values)
     place = np.zeros(len(values), np.int64)
@@ -162,11 +170,11 @@ def _means(values: NDArray[np.float32], left: Aims) -> Aims:
     counts = np.bincount(place, minlength=_BINS + 1)
     sums = np.zeros((_BINS + 1, left.shape[1]))
     np.add.at(sums, place, left)
-    means: Aims = (sums / np.maximum(counts, 1)[:, None])[place]
+    means: TargetMatrix = (sums / np.maximum(counts, 1)[:, None])[place]
     return means
 
 
-def _beyond_chance(gain: float, left: Aims, level: float) -> bool:
+def _beyond_chance(gain: float, left: TargetMatrix, level: float) -> bool:
     """Whether noise explains so much with a chance below `level` (an F test of the bins' means)."""
     from scipy.stats import f
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Table
 from netwright.errors import InputError, Phrase, check_among, expected
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.preprocessing.category_crosses import (
     Cross,
     best_crosses,
@@ -19,8 +19,13 @@ from netwright.pipelines.preprocessing.category_crosses import (
     emit_crosses,
     name_of,
 )
-from netwright.pipelines.preprocessing.encoders import OneHots, TargetMeans, codes_of, emit_codes
-from netwright.pipelines.preprocessing.steps import Aims, FittedStep, joined, side_by_side
+from netwright.pipelines.preprocessing.encoders import (
+    OneHotEncoder,
+    TargetEncoder,
+    codes_of,
+    emit_codes,
+)
+from netwright.pipelines.preprocessing.steps import FittedStep, TargetMatrix, joined, side_by_side
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ class Categories:
     say more of the target together (`crosses.best_crosses`).
     """
 
-    least: int = 1
+    min_frequency: int = 1
     encode: Literal["codes", "frequency", "onehot", "target"] = "codes"
-    bound: int = 10
+    one_hot_max_size: int = 10
     alpha: float = 10.0
     folds: int = 5
     crosses: int = 0
@@ -49,18 +54,18 @@ class Categories:
         check_among("encode", self.encode, ("codes", "frequency", "onehot", "target"))
 
     @staticmethod
-    def kinds() -> tuple[type, ...]:
+    def state_types() -> tuple[type, ...]:
         """The classes that what it learns is made of."""
-        return (FittedCategories, OneHots, TargetMeans)
+        return (FittedCategories, OneHotEncoder, TargetEncoder)
 
-    def fit(self, table: Table, aims: Aims | None = None) -> FittedCategories:
+    def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedCategories:
         """`aims`: the target of the rows, which "target" and crosses need; InputError without."""
         columns = [c.name for c in table.columns if c.kind in ("category", "boolean")]
         crosses = self._crosses(table, columns, aims)
         table = crossed(table, crosses)
         columns += [name_of(one) for one in crosses]
         known = {name: self._known(table.arrays[name]) for name in columns}
-        large = [name for name in columns if len(known[name]) > self.bound]
+        large = [name for name in columns if len(known[name]) > self.one_hot_max_size]
         hot = [name for name in columns if self.encode == "onehot" and name not in large]
         means = large if self.encode == "target" else []
         if means and aims is None:
@@ -68,8 +73,8 @@ class Categories:
         codes = [name for name in columns if name not in hot]
         return FittedCategories(
             tuple(codes), tuple(known[name] for name in codes),
-            OneHots(tuple(hot), tuple(known[name] for name in hot)),
-            TargetMeans.learn(
+            OneHotEncoder(tuple(hot), tuple(known[name] for name in hot)),
+            TargetEncoder.fit(
                 table, means, [known[name] for name in means],
                 np.zeros((len(table), 0)) if aims is None else aims,
                 alpha=self.alpha, folds=self.folds,
@@ -77,7 +82,9 @@ class Categories:
             crosses,
         )  # fmt: skip
 
-    def _crosses(self, table: Table, columns: list[str], aims: Aims | None) -> tuple[Cross, ...]:
+    def _crosses(
+        self, table: Table, columns: list[str], aims: TargetMatrix | None
+    ) -> tuple[Cross, ...]:
         if not self.crosses or len(columns) < 2:
             return ()
         if aims is None:
@@ -87,7 +94,7 @@ class Categories:
     def _known(self, values: NDArray[np.object_]) -> tuple[str, ...]:
         """The values that are frequent enough, in the order of their codes."""
         counts = Counter(values.tolist())  # no array of the longest text's width
-        known = sorted(value for value, n in counts.items() if n >= self.least)
+        known = sorted(value for value, n in counts.items() if n >= self.min_frequency)
         if self.encode == "frequency":
             known.sort(key=lambda value: -counts[value])
         return tuple(known)
@@ -101,51 +108,53 @@ class FittedCategories(FittedStep):
     """
 
     columns: tuple[str, ...]
-    known: tuple[tuple[str, ...], ...]
-    hot: OneHots
-    means: TargetMeans
+    categories: tuple[tuple[str, ...], ...]
+    one_hot: OneHotEncoder
+    target_encoder: TargetEncoder
     crosses: tuple[Cross, ...] = ()
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
         """How many codes each column of codes has, the unseen one counted."""
-        return tuple(len(values) + 1 for values in self.known)
+        return tuple(len(values) + 1 for values in self.categories)
 
     @property
     def supervised(self) -> bool:
         """Means are those of the target, and crosses are chosen by it."""
-        return bool(self.means.columns or self.crosses)
+        return bool(self.target_encoder.columns or self.crosses)
 
     @property
-    def outputs(self) -> int:
-        return self.hot.outputs + self.means.outputs + len(self.columns)
+    def n_columns(self) -> int:
+        return self.one_hot.n_columns + self.target_encoder.n_columns + len(self.columns)
 
-    def inputs(self, table: Table) -> NDArray[np.float32]:
+    def transform(self, table: Table) -> NDArray[np.float32]:
         """(rows, outputs), for rows that were not learnt from where there are mean targets."""
         table = crossed(table, self.crosses)
-        return self._matrix(table, self.means.inputs(table))
+        return self._matrix(table, self.target_encoder.transform(table))
 
-    def training_inputs(
-        self, table: Table, aims: Aims, seed: int, groups: NDArray[np.int64] | None = None
+    def transform_training(
+        self, table: Table, aims: TargetMatrix, seed: int, groups: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
         """(rows, outputs), for the rows learnt from: no row's means know its own target."""
         table = crossed(table, self.crosses)
-        return self._matrix(table, self.means.out_of_fold(table, aims, seed, groups))
+        return self._matrix(table, self.target_encoder.out_of_fold(table, aims, seed, groups))
 
     def _matrix(self, table: Table, means: NDArray[np.float32]) -> NDArray[np.float32]:
         """Codes as float32 are exact up to 2^24 of them."""
         codes = [
             codes_of(table.arrays[name], known).astype(np.float32)[:, None]
-            for name, known in zip(self.columns, self.known, strict=True)
+            for name, known in zip(self.columns, self.categories, strict=True)
         ]
-        return side_by_side([self.hot.inputs(table), means, *codes], len(table))
+        return side_by_side([self.one_hot.transform(table), means, *codes], len(table))
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         emit_crosses(nodes, self.crosses)
-        parts = [part.emit(nodes) for part in (self.hot, self.means) if part.outputs]
+        parts = [
+            part.to_onnx(nodes) for part in (self.one_hot, self.target_encoder) if part.n_columns
+        ]
         coded = [
             emit_codes(nodes, name, known)
-            for name, known in zip(self.columns, self.known, strict=True)
+            for name, known in zip(self.columns, self.categories, strict=True)
         ]
-        parts += [nodes.cast(nodes.columns(coded), np.float32)] if coded else []
+        parts += [nodes.cast(nodes.stack_columns(coded), np.float32)] if coded else []
         return joined(nodes, parts)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from netwright.data.columns import Column
 from netwright.data.task import Table
-from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.steps import Aims
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
+from netwright.pipelines.preprocessing.steps import TargetMatrix
 
 Cross: TypeAlias = tuple[str, str]
 """The names of two columns."""
@@ -27,7 +27,9 @@ _CHANCE = 0.01
 """The chance that a table of noise passes, over all pairs."""
 
 
-def best_crosses(table: Table, columns: Sequence[str], aims: Aims, most: int) -> tuple[Cross, ...]:
+def best_crosses(
+    table: Table, columns: Sequence[str], aims: TargetMatrix, most: int
+) -> tuple[Cross, ...]:
     """Up to `most` pairs, the most telling first: an F test of interaction in a two-way layout.
 
     What is left of each aim (rows, k) when the means of both values are taken off is compared with
@@ -46,7 +48,7 @@ def best_crosses(table: Table, columns: Sequence[str], aims: Aims, most: int) ->
 
 
 def _interaction(
-    a: NDArray[np.int64], b: NDArray[np.int64], aims: Aims, level: float
+    a: NDArray[np.int64], b: NDArray[np.int64], aims: TargetMatrix, level: float
 ) -> float:  # fmt: skip
     """The sum of squares that cells explain beyond chance; 0 where chance explains as much."""
     from scipy.stats import f
@@ -66,7 +68,7 @@ def _interaction(
     return max(0.0, float(explained - k * free * noise))
 
 
-def _additive(a: NDArray[np.int64], b: NDArray[np.int64], aims: Aims) -> Aims:
+def _additive(a: NDArray[np.int64], b: NDArray[np.int64], aims: TargetMatrix) -> TargetMatrix:
     """What the best sum of one number a value leaves: means taken off in turn until they are 0."""
     left = aims
     for _ in range(8):
@@ -77,7 +79,7 @@ def _additive(a: NDArray[np.int64], b: NDArray[np.int64], aims: Aims) -> Aims:
     return left
 
 
-def _by_means(codes: NDArray[np.int64], left: Aims) -> tuple[Aims, float]:
+def _by_means(codes: NDArray[np.int64], left: TargetMatrix) -> tuple[TargetMatrix, float]:
     """The rest without the means of each code, and the sum of squares that they were."""
     counts = np.maximum(np.bincount(codes), 1)
     means = np.stack([np.bincount(codes, aim) / counts for aim in left.T], axis=1)[codes]
@@ -100,10 +102,10 @@ def crossed(table: Table, crosses: Sequence[Cross]) -> Table:
         joined[:] = [f"{first}{_BETWEEN}{second}" for first, second in pairs]
         arrays[name_of((a, b))] = joined
     columns = [Column(name_of(one), "category") for one in crosses]
-    return Table((*table.columns, *columns), arrays, table.width)
+    return Table((*table.columns, *columns), arrays, table.n_source_columns)
 
 
-def emit_crosses(nodes: Nodes, crosses: Sequence[Cross]) -> None:
+def emit_crosses(nodes: OnnxGraphBuilder, crosses: Sequence[Cross]) -> None:
     """The same columns as tensors of the same names."""
     for cross in crosses:
         between = nodes.constant(np.array([_BETWEEN], object))

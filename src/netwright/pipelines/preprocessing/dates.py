@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.moments import MISSING_DATE
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.data.datetimes import MISSING_DATE
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 
-Part = Literal["year", "month", "day", "weekday", "hour"]
-PARTS: tuple[Part, ...] = ("year", "month", "day", "weekday", "hour")
+DatePart = Literal["year", "month", "day", "weekday", "hour"]
+DATE_PARTS: tuple[DatePart, ...] = ("year", "month", "day", "weekday", "hour")
 """Monday is weekday 0; hours are those of UTC."""
 
 _DAY = 86_400 * 10**9
@@ -29,7 +29,7 @@ _HOUR = 3_600 * 10**9
 class Whole:
     """An int64 tensor of a file in the making."""
 
-    nodes: Nodes
+    nodes: OnnxGraphBuilder
     name: str
 
     def __add__(self, other: Whole | int) -> Whole:
@@ -54,7 +54,7 @@ class Whole:
         return Whole(self.nodes, self.nodes.add(op, [self.name, right]))
 
 
-def calendar(moment: Any) -> dict[Part, Any]:
+def calendar(moment: Any) -> dict[DatePart, Any]:
     """Parts of moments in nanoseconds since 1970: int64 arrays, or `Whole`.
 
     The proleptic Gregorian calendar, counted in years that begin in March (H. Hinnant,
@@ -81,7 +81,7 @@ def origin(nanoseconds: NDArray[np.int64]) -> int:
     return int(known.min()) if len(known) else 0
 
 
-def varying(nanoseconds: NDArray[np.int64]) -> tuple[Part, ...]:
+def varying(nanoseconds: NDArray[np.int64]) -> tuple[DatePart, ...]:
     """The parts that are not the same in all known dates."""
     known = nanoseconds[nanoseconds != MISSING_DATE]
     if not len(known):
@@ -96,20 +96,22 @@ def days_since(nanoseconds: NDArray[np.int64], start: int) -> NDArray[np.float64
     return np.where(nanoseconds == MISSING_DATE, np.nan, days)
 
 
-def parts_of(nanoseconds: NDArray[np.int64], wanted: Sequence[Part]) -> list[NDArray[np.float32]]:
+def parts_of(
+    nanoseconds: NDArray[np.int64], wanted: Sequence[DatePart]
+) -> list[NDArray[np.float32]]:
     """(rows,) each, NaN where missing."""
     missing, found = nanoseconds == MISSING_DATE, calendar(nanoseconds)
     return [np.where(missing, np.float32(np.nan), found[p].astype(np.float32)) for p in wanted]
 
 
-def emit_days(nodes: Nodes, name: str, start: int) -> str:
+def emit_days(nodes: OnnxGraphBuilder, name: str, start: int) -> str:
     """`days_since` as nodes, float64."""
     since = nodes.add("Sub", [nodes.cast(name, np.float64), nodes.constant(np.float64(start))])
     days = nodes.add("Div", [since, nodes.constant(np.float64(_DAY))])
     return _unless_missing(nodes, name, days, np.float64)
 
 
-def emit_parts(nodes: Nodes, name: str, wanted: Sequence[Part]) -> list[str]:
+def emit_parts(nodes: OnnxGraphBuilder, name: str, wanted: Sequence[DatePart]) -> list[str]:
     """`parts_of` as nodes."""
     found = calendar(Whole(nodes, name))
     return [
@@ -118,7 +120,7 @@ def emit_parts(nodes: Nodes, name: str, wanted: Sequence[Part]) -> list[str]:
 
 
 def _unless_missing(
-    nodes: Nodes, name: str, values: str, dtype: type[np.floating] = np.float32
+    nodes: OnnxGraphBuilder, name: str, values: str, dtype: type[np.floating] = np.float32
 ) -> str:
     missing = nodes.add("Equal", [name, nodes.constant(np.int64(MISSING_DATE))])
     return nodes.add("Where", [missing, nodes.constant(dtype(np.nan)), values])

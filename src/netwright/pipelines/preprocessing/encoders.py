@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Table
-from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.steps import Aims, floats, joined, side_by_side
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
+from netwright.pipelines.preprocessing.steps import TargetMatrix, floats, joined, side_by_side
 
 MOST_AIMS = 10
 """Classes that have a mean of their own; beyond, only the most frequent ones do."""
 
 
-def class_aims(classes: NDArray[np.int64]) -> Aims:
+def class_aims(classes: NDArray[np.int64]) -> TargetMatrix:
     """(rows, k): whether a row has the class, at mean 0 and deviation 1, the frequent ones first.
 
     One column for two classes, of the second; else one for each of up to `MOST_AIMS`.
@@ -27,7 +27,7 @@ def class_aims(classes: NDArray[np.int64]) -> Aims:
     counts = np.bincount(classes)
     wanted = np.array([1]) if len(counts) <= 2 else np.argsort(-counts, kind="stable")[:MOST_AIMS]
     has = (classes[:, None] == wanted).astype(np.float64)  # (rows, k)
-    aims: Aims = (has - has.mean(0)) / np.maximum(has.std(0), 1e-9)
+    aims: TargetMatrix = (has - has.mean(0)) / np.maximum(has.std(0), 1e-9)
     return aims
 
 
@@ -37,7 +37,7 @@ def codes_of(values: NDArray[np.object_], known: Sequence[str]) -> NDArray[np.in
     return np.fromiter((code.get(v, 0) for v in values.tolist()), np.int64, len(values))
 
 
-def emit_codes(nodes: Nodes, name: str, known: Sequence[str]) -> str:
+def emit_codes(nodes: OnnxGraphBuilder, name: str, known: Sequence[str]) -> str:
     """`codes_of` as nodes; common spellings of a canonical text count as it."""
     codes = {value: i for i, value in enumerate(known, start=1)}
     codes |= {v: codes[k] for k in known for v in _spellings(k) if v not in codes}
@@ -49,27 +49,27 @@ def emit_codes(nodes: Nodes, name: str, known: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class OneHots:
+class OneHotEncoder:
     """A column for each known value: 1 in the rows that have it."""
 
     columns: tuple[str, ...]
-    known: tuple[tuple[str, ...], ...]
+    categories: tuple[tuple[str, ...], ...]
 
     @property
-    def outputs(self) -> int:
-        return sum(len(values) for values in self.known)
+    def n_columns(self) -> int:
+        return sum(len(values) for values in self.categories)
 
-    def inputs(self, table: Table) -> NDArray[np.float32]:
+    def transform(self, table: Table) -> NDArray[np.float32]:
         """(rows, outputs)."""
         parts = [
             (codes_of(table.arrays[name], known)[:, None] == np.arange(1, len(known) + 1))
-            for name, known in zip(self.columns, self.known, strict=True)
+            for name, known in zip(self.columns, self.categories, strict=True)
         ]
         return side_by_side([part.astype(np.float32) for part in parts], len(table))
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         axis, parts = nodes.constant(np.array([1], np.int64)), []
-        for name, known in zip(self.columns, self.known, strict=True):
+        for name, known in zip(self.columns, self.categories, strict=True):
             if known:
                 code = nodes.add("Unsqueeze", [emit_codes(nodes, name, known), axis])
                 which = nodes.constant(np.arange(1, len(known) + 1, dtype=np.int64)[None, :])
@@ -78,7 +78,7 @@ class OneHots:
 
 
 @dataclass(frozen=True)
-class TargetMeans:
+class TargetEncoder:
     """The smoothed mean target of each known value (Micci-Barreca 2001, eq. 4).
 
     `means`: for each column, for each code from 0, k numbers. The mean over n rows counts n times,
@@ -86,20 +86,20 @@ class TargetMeans:
     """
 
     columns: tuple[str, ...]
-    known: tuple[tuple[str, ...], ...]
+    categories: tuple[tuple[str, ...], ...]
     means: tuple[tuple[tuple[float, ...], ...], ...]
     alpha: float
     folds: int
 
     @property
-    def outputs(self) -> int:
+    def n_columns(self) -> int:
         return sum(len(means[0]) for means in self.means)
 
     @classmethod
-    def learn(
-        cls, table: Table, columns: Sequence[str], known: Sequence[tuple[str, ...]], aims: Aims, *,
+    def fit(
+        cls, table: Table, columns: Sequence[str], known: Sequence[tuple[str, ...]], aims: TargetMatrix, *,
         alpha: float, folds: int,
-    ) -> TargetMeans:  # fmt: skip
+    ) -> TargetEncoder:  # fmt: skip
         """From all rows, for rows that are not among them."""
         means = []
         for name, values in zip(columns, known, strict=True):
@@ -108,16 +108,16 @@ class TargetMeans:
             means.append(tuple(floats(numbers) for numbers in found))
         return cls(tuple(columns), tuple(known), tuple(means), alpha, folds)
 
-    def inputs(self, table: Table) -> NDArray[np.float32]:
+    def transform(self, table: Table) -> NDArray[np.float32]:
         """(rows, outputs), for rows that were not learnt from."""
         parts = [
             np.array(means, np.float32)[codes_of(table.arrays[name], known)]
-            for name, known, means in zip(self.columns, self.known, self.means, strict=True)
+            for name, known, means in zip(self.columns, self.categories, self.means, strict=True)
         ]
         return side_by_side(parts, len(table))
 
     def out_of_fold(
-        self, table: Table, aims: Aims, seed: int, groups: NDArray[np.int64] | None = None
+        self, table: Table, aims: TargetMatrix, seed: int, groups: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
         """(rows, outputs) for the rows learnt from: each by the rows of the other folds.
 
@@ -131,7 +131,7 @@ class TargetMeans:
         many = int(units.max()) + 1
         fold = (np.random.default_rng(seed).permutation(many) % min(self.folds, many))[units]
         parts = []
-        for name, known in zip(self.columns, self.known, strict=True):
+        for name, known in zip(self.columns, self.categories, strict=True):
             codes = codes_of(table.arrays[name], known)
             found = np.zeros((rows, aims.shape[1]), np.float32)
             for i in range(fold.max() + 1):
@@ -141,21 +141,23 @@ class TargetMeans:
             parts.append(found)
         return side_by_side(parts, rows)
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         parts = []
-        for name, known, means in zip(self.columns, self.known, self.means, strict=True):
+        for name, known, means in zip(self.columns, self.categories, self.means, strict=True):
             table = nodes.constant(np.array(means, np.float32))  # (codes, k)
             parts.append(nodes.add("Gather", [table, emit_codes(nodes, name, known)], axis=0))
         return joined(nodes, parts)
 
 
-def _smoothed(codes: NDArray[np.int64], aims: Aims, many: int, alpha: float) -> Aims:
+def _smoothed(
+    codes: NDArray[np.int64], aims: TargetMatrix, many: int, alpha: float
+) -> TargetMatrix:
     """(many, k): the mean of the rows of each code, drawn to the mean of all."""
     if not len(codes):
         return np.zeros((many, aims.shape[1]))
     counts = np.bincount(codes, minlength=many)[:, None]
     sums = np.stack([np.bincount(codes, aim, minlength=many) for aim in aims.T], axis=1)
-    means: Aims = (sums + alpha * aims.mean(0)) / np.maximum(counts + alpha, 1e-9)
+    means: TargetMatrix = (sums + alpha * aims.mean(0)) / np.maximum(counts + alpha, 1e-9)
     return means
 
 

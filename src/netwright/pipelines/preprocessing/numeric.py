@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Table
 from netwright.errors import InputError, Phrase, check_among, expected
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.preprocessing.arithmetic_features import (
-    Pair,
+    ArithmeticFeature,
     best_pairs,
     emit_pairs,
     paired,
 )
 from netwright.pipelines.preprocessing.dates import (
-    Part,
+    DatePart,
     days_since,
     emit_days,
     emit_parts,
@@ -27,16 +27,16 @@ from netwright.pipelines.preprocessing.dates import (
     parts_of,
     varying,
 )
-from netwright.pipelines.preprocessing.exact import ExactNumber, exact_numbers
-from netwright.pipelines.preprocessing.scales import (
-    Affine,
-    Quantiles,
+from netwright.pipelines.preprocessing.float32_split import Float32Split, exact_numbers
+from netwright.pipelines.preprocessing.scalers import (
+    AffineScaler,
+    QuantileScaler,
     Scaling,
     quantiles,
     robust,
     standard,
 )
-from netwright.pipelines.preprocessing.steps import Aims, FittedStep, floats, row
+from netwright.pipelines.preprocessing.steps import FittedStep, TargetMatrix, floats, row
 
 
 @dataclass(frozen=True)
@@ -56,26 +56,26 @@ class Numeric:
     """
 
     scale: Literal["standard", "robust", "quantile", "none"] = "standard"
-    indicator: bool = True
+    add_indicator: bool = True
     missing: Literal["fill", "keep"] = "fill"
-    parts: bool = False
-    pairs: int = 0
+    date_parts: bool = False
+    arithmetic_features: int = 0
 
     def __post_init__(self) -> None:
         check_among("scale", self.scale, ("standard", "robust", "quantile", "none"))
         check_among("missing", self.missing, ("fill", "keep"))
 
     @staticmethod
-    def kinds() -> tuple[type, ...]:
+    def state_types() -> tuple[type, ...]:
         """The classes that what it learns is made of."""
-        return (FittedNumeric, Pair, Affine, Quantiles, ExactNumber)
+        return (FittedNumeric, ArithmeticFeature, AffineScaler, QuantileScaler, Float32Split)
 
-    def fit(self, table: Table, aims: Aims | None = None) -> FittedNumeric:
+    def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedNumeric:
         """`aims`: the target of the rows, which pairs need; InputError without."""
         columns = tuple(c.name for c in table.columns if c.kind in ("numeric", "date"))
         when = {c.name: table.arrays[c.name] for c in table.columns if c.kind == "date"}
         dates = {name: origin(values) for name, values in when.items()}
-        parts = {name: varying(values) for name, values in when.items()} if self.parts else {}
+        parts = {name: varying(values) for name, values in when.items()} if self.date_parts else {}
         parts = {name: found for name, found in parts.items() if found}
         exact = exact_numbers(table, columns)
         raw = _matrix(table, columns, dates, parts, exact)  # (rows, columns + parts + remainders)
@@ -83,19 +83,21 @@ class Numeric:
         raw = np.concatenate([raw, paired(raw, pairs)], axis=1)
         missing = ~np.isfinite(raw)
         fill = np.array([_median(column) for column in raw.T], np.float32)
-        flagged = np.flatnonzero(missing[:, : len(columns)].any(0)) if self.indicator else ()
+        flagged = np.flatnonzero(missing[:, : len(columns)].any(0)) if self.add_indicator else ()
         return FittedNumeric(
             columns, dates, parts, floats(fill), self._scaling(np.where(missing, fill, raw), raw),
-            keep=self.missing == "keep", flagged=tuple(int(i) for i in flagged), pairs=pairs,
+            keep=self.missing == "keep", flagged=tuple(int(i) for i in flagged), arithmetic_features=pairs,
             exact=exact,
         )  # fmt: skip
 
-    def _pairs(self, raw: NDArray[np.float32], aims: Aims | None) -> tuple[Pair, ...]:
-        if not self.pairs:
+    def _pairs(
+        self, raw: NDArray[np.float32], aims: TargetMatrix | None
+    ) -> tuple[ArithmeticFeature, ...]:
+        if not self.arithmetic_features:
             return ()
         if aims is None:
             raise InputError(expected("the target", "given to pairs of columns", Phrase("none")))
-        return best_pairs(raw, aims, self.pairs)
+        return best_pairs(raw, aims, self.arithmetic_features)
 
     def _scaling(self, filled: NDArray[np.float32], raw: NDArray[np.float32]) -> Scaling | None:
         match self.scale:
@@ -120,27 +122,27 @@ class FittedNumeric(FittedStep):
 
     columns: tuple[str, ...]
     dates: Mapping[str, int]
-    parts: Mapping[str, tuple[Part, ...]]
+    date_parts: Mapping[str, tuple[DatePart, ...]]
     fill: tuple[float, ...]
     scaling: Scaling | None
     keep: bool
     flagged: tuple[int, ...]
-    pairs: tuple[Pair, ...] = ()
-    exact: Mapping[str, ExactNumber] = field(default_factory=dict)
+    arithmetic_features: tuple[ArithmeticFeature, ...] = ()
+    exact: Mapping[str, Float32Split] = field(default_factory=dict)
 
     @property
-    def outputs(self) -> int:
+    def n_columns(self) -> int:
         return len(self.fill) + len(self.flagged)
 
     @property
     def supervised(self) -> bool:
         """Pairs are chosen by the target."""
-        return bool(self.pairs)
+        return bool(self.arithmetic_features)
 
-    def inputs(self, table: Table) -> NDArray[np.float32]:
+    def transform(self, table: Table) -> NDArray[np.float32]:
         """(rows, columns + parts + remainders + pairs + flagged), float32."""
-        raw = _matrix(table, self.columns, self.dates, self.parts, self.exact)
-        raw = np.concatenate([raw, paired(raw, self.pairs)], axis=1)
+        raw = _matrix(table, self.columns, self.dates, self.date_parts, self.exact)
+        raw = np.concatenate([raw, paired(raw, self.arithmetic_features)], axis=1)
         missing = ~np.isfinite(raw)
         x = np.where(missing, row(self.fill), raw)
         if self.scaling is not None:
@@ -149,25 +151,27 @@ class FittedNumeric(FittedStep):
             x = np.where(missing, np.float32(np.nan), x)
         return np.concatenate([x, missing[:, list(self.flagged)].astype(np.float32)], axis=1)
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         columns, remainders = [], []
         for name in self.columns:
             days = emit_days(nodes, name, self.dates[name]) if name in self.dates else ""
             if name not in self.exact:
                 columns.append(nodes.cast(days, np.float32) if days else name)
                 continue
-            first, *rest = self.exact[name].emit(nodes, days or name)
+            first, *rest = self.exact[name].to_onnx(nodes, days or name)
             columns.append(first)
             remainders += rest
-        for name, wanted in self.parts.items():
+        for name, wanted in self.date_parts.items():
             columns += emit_parts(nodes, name, wanted)
-        raw = nodes.columns([*columns, *remainders])  # (rows, columns + parts + remainders)
-        if self.pairs:
-            raw = nodes.add("Concat", [raw, emit_pairs(nodes, raw, self.pairs)], axis=1)
+        raw = nodes.stack_columns([*columns, *remainders])  # (rows, columns + parts + remainders)
+        if self.arithmetic_features:
+            raw = nodes.add(
+                "Concat", [raw, emit_pairs(nodes, raw, self.arithmetic_features)], axis=1
+            )
         missing = nodes.add("IsNaN", [nodes.add("Sub", [raw, raw])])  # inf - inf is NaN too
         x = nodes.add("Where", [missing, nodes.constant(row(self.fill)), raw])
         if self.scaling is not None:
-            x = self.scaling.emit(nodes, x)
+            x = self.scaling.to_onnx(nodes, x)
         if self.keep:
             x = nodes.add("Where", [missing, nodes.constant(np.float32(np.nan)), x])
         if not self.flagged:
@@ -179,7 +183,7 @@ class FittedNumeric(FittedStep):
 
 def _matrix(
     table: Table, columns: tuple[str, ...], dates: Mapping[str, int],
-    parts: Mapping[str, tuple[Part, ...]], exact: Mapping[str, ExactNumber],
+    parts: Mapping[str, tuple[DatePart, ...]], exact: Mapping[str, Float32Split],
 ) -> NDArray[np.float32]:  # fmt: skip
     """(rows, columns + parts + remainders) of numbers, NaN where missing; dates as days."""
     numbers, remainders = [], []

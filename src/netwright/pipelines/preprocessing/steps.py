@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Table
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 
-Aims: TypeAlias = NDArray[np.float64]
+TargetMatrix: TypeAlias = NDArray[np.float64]
 """(rows, k): the target of the training rows at mean 0 and deviation 1; see `class_aims`."""
 Groups: TypeAlias = NDArray[np.int64] | None
 """(rows,): rows of one group belong together; see `Task.groups`."""
@@ -31,22 +31,22 @@ class FittedStep(ABC):
 
     @property
     @abstractmethod
-    def outputs(self) -> int:
+    def n_columns(self) -> int:
         """How many columns it gives; it emits nothing where there are none."""
 
     @abstractmethod
-    def inputs(self, table: Table) -> NDArray[np.float32]:
+    def transform(self, table: Table) -> NDArray[np.float32]:
         """(rows, outputs), float32; for rows that were not learnt from."""
 
     @abstractmethod
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         """The same as nodes, from the columns by their names; returns the matrix's name."""
 
-    def training_inputs(
-        self, table: Table, aims: Aims, seed: int, groups: Groups = None
+    def transform_training(
+        self, table: Table, aims: TargetMatrix, seed: int, groups: Groups = None
     ) -> NDArray[np.float32]:
         """(rows, outputs), for the rows learnt from: no row is told its own target, or its group's."""
-        return self.inputs(table)
+        return self.transform(table)
 
     @property
     def supervised(self) -> bool:
@@ -64,11 +64,11 @@ class Step(Protocol):
     """A step of a pipeline for tables: a frozen dataclass, whose fields may be open choices."""
 
     @staticmethod
-    def kinds() -> tuple[type, ...]:
+    def state_types() -> tuple[type, ...]:
         """The classes that what it learns is made of."""
         ...
 
-    def fit(self, table: Table, aims: Aims | None = None) -> FittedStep:
+    def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedStep:
         """`aims`: the targets of the rows, for steps that look at them."""
         ...
 
@@ -88,6 +88,6 @@ def side_by_side(parts: list[NDArray[np.float32]], rows: int) -> NDArray[np.floa
     return np.concatenate(parts, axis=1) if parts else np.zeros((rows, 0), np.float32)
 
 
-def joined(nodes: Nodes, parts: list[str]) -> str:
+def joined(nodes: OnnxGraphBuilder, parts: list[str]) -> str:
     """The same of nodes, of which there is one at least."""
     return nodes.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]

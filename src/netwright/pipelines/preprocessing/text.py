@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.data.task import Table
-from netwright.pipelines.onnx.graph_builder import Nodes
-from netwright.pipelines.preprocessing.scales import Affine, standard
-from netwright.pipelines.preprocessing.steps import Aims, FittedStep, joined, side_by_side
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
+from netwright.pipelines.preprocessing.scalers import AffineScaler, standard
+from netwright.pipelines.preprocessing.steps import FittedStep, TargetMatrix, joined, side_by_side
 
 _DIGITS = "0123456789"
 _LENGTHS = 8
@@ -45,11 +45,11 @@ class Text:
     counts: bool = False
 
     @staticmethod
-    def kinds() -> tuple[type, ...]:
+    def state_types() -> tuple[type, ...]:
         """The classes that what it learns is made of."""
-        return (FittedText, Affine)
+        return (FittedText, AffineScaler)
 
-    def fit(self, table: Table, aims: Aims | None = None) -> FittedText:
+    def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedText:
         """`aims`: the target of the rows."""
         columns = tuple(c.name for c in table.columns if c.kind == "text")
         terms = tuple(self._terms(table.arrays[name], aims) for name in columns)
@@ -58,7 +58,7 @@ class Text:
         scaling = tuple(standard(size.astype(np.float64)) for size in sizes)
         return FittedText(columns, terms, lengths, scaling, self.counts)
 
-    def _terms(self, texts: NDArray[np.object_], aims: Aims | None) -> tuple[str, ...]:
+    def _terms(self, texts: NDArray[np.object_], aims: TargetMatrix | None) -> tuple[str, ...]:
         """Words first, then pairs, each in the order of the alphabet."""
         rows: dict[str, list[int]] = {}
         for i, text in enumerate(texts.tolist()):
@@ -81,7 +81,7 @@ class FittedText(FittedStep):
     columns: tuple[str, ...]
     terms: tuple[tuple[str, ...], ...]
     lengths: tuple[tuple[int, ...], ...]
-    scaling: tuple[Affine, ...]
+    scaling: tuple[AffineScaler, ...]
     counts: bool
 
     @property
@@ -90,10 +90,10 @@ class FittedText(FittedStep):
         return bool(self.columns)
 
     @property
-    def outputs(self) -> int:
+    def n_columns(self) -> int:
         return sum(len(terms) + 3 for terms in self.terms)
 
-    def inputs(self, table: Table) -> NDArray[np.float32]:
+    def transform(self, table: Table) -> NDArray[np.float32]:
         """(rows, outputs), float32."""
         parts = []
         for name, terms, lengths, scaling in self._each():
@@ -111,14 +111,16 @@ class FittedText(FittedStep):
                     found[i, place[term]] = times if self.counts else 1
         return found
 
-    def emit(self, nodes: Nodes) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
         parts = []
         for name, terms, lengths, scaling in self._each():
             ended = nodes.add("StringConcat", [name, nodes.constant([f" {_END}"])])
-            words, many = nodes.split(ended)
+            words, many = nodes.string_split(ended)
             parts += [self._emit_terms(nodes, words, terms)] if terms else []
             one = nodes.constant(np.int64(1))
-            digits = [nodes.add("Sub", [nodes.split(ended, digit)[1], one]) for digit in _DIGITS]
+            digits = [
+                nodes.add("Sub", [nodes.string_split(ended, digit)[1], one]) for digit in _DIGITS
+            ]
             reached = [
                 nodes.cast(nodes.add("RegexFullMatch", [name], pattern=_longer(n)), np.int64)
                 for n in lengths
@@ -126,11 +128,11 @@ class FittedText(FittedStep):
             none = nodes.add("Sub", [many, many])
             sizes = [nodes.add("Sub", [many, one]), _sum(nodes, digits)]
             sizes.append(_sum(nodes, [none, *reached]))
-            matrix = nodes.cast(nodes.columns(sizes), np.float32)
-            parts.append(scaling.emit(nodes, matrix))
+            matrix = nodes.cast(nodes.stack_columns(sizes), np.float32)
+            parts.append(scaling.to_onnx(nodes, matrix))
         return joined(nodes, parts)
 
-    def _emit_terms(self, nodes: Nodes, words: str, terms: tuple[str, ...]) -> str:
+    def _emit_terms(self, nodes: OnnxGraphBuilder, words: str, terms: tuple[str, ...]) -> str:
         """(rows, terms) from the matrix of words (rows, most words of a text)."""
         single = [term for term in terms if " " not in term]
         pairs = [word for term in terms if " " in term for word in term.split(" ")]
@@ -142,7 +144,7 @@ class FittedText(FittedStep):
         )  # fmt: skip
         return found if self.counts else nodes.add("Min", [found, nodes.constant(np.float32(1))])
 
-    def _each(self) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], Affine]]:
+    def _each(self) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], AffineScaler]]:
         return zip(self.columns, self.terms, self.lengths, self.scaling, strict=True)
 
 
@@ -153,7 +155,7 @@ def _grams(text: str, longest: int) -> list[str]:
     return words + [" ".join(pair) for pair in pairs]
 
 
-def _told(rows: list[int], many: int, aims: Aims | None) -> float:
+def _told(rows: list[int], many: int, aims: TargetMatrix | None) -> float:
     """What the presence of a term says: squared correlations, or its variance."""
     variance = len(rows) / many * (1 - len(rows) / many)
     if aims is None or not variance:
@@ -182,7 +184,7 @@ def _longer(length: int) -> str:
     return f"(?s).{{{length},}}"
 
 
-def _sum(nodes: Nodes, names: list[str]) -> str:
+def _sum(nodes: OnnxGraphBuilder, names: list[str]) -> str:
     """Of whole numbers; the operator Sum takes none."""
     total = names[0]
     for name in names[1:]:

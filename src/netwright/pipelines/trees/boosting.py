@@ -17,15 +17,21 @@ from typing import Any, Self
 
 import numpy as np
 
-from netwright._optional import require
+from netwright._optional import import_optional
 from netwright.errors import InfeasibleCandidate
-from netwright.pipelines.interfaces import Arrays, Inputs, Judge, Rows, check_classes
+from netwright.pipelines.interfaces import (
+    Arrays,
+    InputSpec,
+    PreparedRows,
+    ValidationLoss,
+    check_classes,
+)
 from netwright.pipelines.trees.importers import of_catboost, of_histograms, of_lightgbm, of_xgboost
 from netwright.pipelines.trees.tree_ensemble import GrowsTrees, TreeEnsemble
 
 
 @dataclass
-class Watch:
+class EarlyStopping:
     """Says after each round whether boosting is over: nothing gained for a while, or no time.
 
     Patience: 300 rounds for up to 10,000 rows, fewer for more, at least 20 (AutoGluon 1.6), and no
@@ -90,29 +96,35 @@ class Watch:
 class _Boosting(GrowsTrees, ABC):
     """What the four have in common: when to stop, what to keep, where it is kept."""
 
-    trees: int
+    n_estimators: int
 
     def fit(
-        self, inputs: Inputs, rows: Rows, held_out: Rows, judge: Judge, *,
+        self, inputs: InputSpec, rows: PreparedRows, held_out: PreparedRows, judge: ValidationLoss, *,
         seed: int, fidelity: float, deadline: float,
     ) -> TreeEnsemble:  # fmt: skip
         """As `Learner.fit`; `fidelity` scales the largest number of rounds."""
-        check_classes(rows, inputs.outputs)
-        rounds = max(1, round(self.trees * fidelity))
-        watch = Watch(len(rows), deadline)
-        ensemble, width = self._grow(inputs.outputs, rows, held_out, rounds, watch, seed)
+        check_classes(rows, inputs.n_outputs)
+        rounds = max(1, round(self.n_estimators * fidelity))
+        watch = EarlyStopping(len(rows), deadline)
+        ensemble, width = self._grow(inputs.n_outputs, rows, held_out, rounds, watch, seed)
         if not math.isfinite(watch.best):
             raise InfeasibleCandidate("boosting diverged: no round has a finite loss")
         return _preferred(ensemble, width, watch, held_out, judge)
 
-    def settled(self, fitted: Sequence[TreeEnsemble]) -> Self:
+    def for_refit(self, fitted: Sequence[TreeEnsemble]) -> Self:
         """As `Settles.settled`: their rounds."""
         rounds = [one.trees / len(np.unique(one.output)) for one in fitted]
         return replace(self, trees=max(1, round(float(np.mean(rounds)))))  # type: ignore[type-var]
 
     @abstractmethod
     def _grow(
-        self, outputs: int, rows: Rows, held_out: Rows, rounds: int, watch: Watch, seed: int
+        self,
+        outputs: int,
+        rows: PreparedRows,
+        held_out: PreparedRows,
+        rounds: int,
+        watch: EarlyStopping,
+        seed: int,
     ) -> tuple[TreeEnsemble, int]:
         """All rounds until `watch` says that it is over, and the trees of a round."""
 
@@ -127,26 +139,32 @@ class LightGBM(_Boosting):
     """
 
     learning_rate: float = 0.05
-    trees: int = 2000
-    leaves: int = 31
-    min_rows: int = 20
-    feature_share: float = 1.0
-    row_share: float = 1.0
-    l1: float = 0.0
-    l2: float = 0.0
+    n_estimators: int = 2000
+    num_leaves: int = 31
+    min_child_samples: int = 20
+    colsample_bytree: float = 1.0
+    subsample: float = 1.0
+    reg_alpha: float = 0.0
+    reg_lambda: float = 0.0
     extra_trees: bool = False
 
     def _grow(
-        self, outputs: int, rows: Rows, held_out: Rows, rounds: int, watch: Watch, seed: int
+        self,
+        outputs: int,
+        rows: PreparedRows,
+        held_out: PreparedRows,
+        rounds: int,
+        watch: EarlyStopping,
+        seed: int,
     ) -> tuple[TreeEnsemble, int]:
         import lightgbm
 
         loss = _by_outputs(outputs, "regression", "binary", "multiclass")
         settings: dict[str, Any] = {
-            "objective": loss, "learning_rate": self.learning_rate, "num_leaves": self.leaves,
-            "min_data_in_leaf": self.min_rows, "feature_fraction": self.feature_share,
-            "bagging_fraction": self.row_share, "bagging_freq": int(self.row_share < 1),
-            "lambda_l1": self.l1, "lambda_l2": self.l2, "extra_trees": self.extra_trees,
+            "objective": loss, "learning_rate": self.learning_rate, "num_leaves": self.num_leaves,
+            "min_data_in_leaf": self.min_child_samples, "feature_fraction": self.colsample_bytree,
+            "bagging_fraction": self.subsample, "bagging_freq": int(self.subsample < 1),
+            "lambda_l1": self.reg_alpha, "lambda_l2": self.reg_lambda, "extra_trees": self.extra_trees,
             "num_threads": 1, "deterministic": True, "force_col_wise": True, "seed": seed,
             "feature_pre_filter": False, "verbosity": -1,
         }  # fmt: skip
@@ -177,24 +195,30 @@ class XGBoost(_Boosting):
     """
 
     learning_rate: float = 0.1
-    trees: int = 2000
-    depth: int = 6
-    min_weight: float = 1.0
-    feature_share: float = 1.0
-    row_share: float = 1.0
-    l1: float = 0.0
-    l2: float = 1.0
+    n_estimators: int = 2000
+    max_depth: int = 6
+    min_child_weight: float = 1.0
+    colsample_bytree: float = 1.0
+    subsample: float = 1.0
+    reg_alpha: float = 0.0
+    reg_lambda: float = 1.0
 
     def _grow(
-        self, outputs: int, rows: Rows, held_out: Rows, rounds: int, watch: Watch, seed: int
+        self,
+        outputs: int,
+        rows: PreparedRows,
+        held_out: PreparedRows,
+        rounds: int,
+        watch: EarlyStopping,
+        seed: int,
     ) -> tuple[TreeEnsemble, int]:
-        xgboost = require("xgboost", "boost", "boosting with XGBoost")
+        xgboost = import_optional("xgboost", "boost", "boosting with XGBoost")
         loss = _by_outputs(outputs, "reg:squarederror", "binary:logistic", "multi:softprob")
         settings: dict[str, Any] = {
             "objective": loss, "eval_metric": _by_outputs(outputs, "rmse", "logloss", "mlogloss"),
-            "learning_rate": self.learning_rate, "max_depth": self.depth, "tree_method": "hist",
-            "min_child_weight": self.min_weight, "colsample_bytree": self.feature_share,
-            "subsample": self.row_share, "alpha": self.l1, "lambda": self.l2,
+            "learning_rate": self.learning_rate, "max_depth": self.max_depth, "tree_method": "hist",
+            "min_child_weight": self.min_child_weight, "colsample_bytree": self.colsample_bytree,
+            "subsample": self.subsample, "alpha": self.reg_alpha, "lambda": self.reg_lambda,
             "nthread": 1, "seed": seed, "verbosity": 0,
         }  # fmt: skip
         if outputs > 2:
@@ -205,7 +229,7 @@ class XGBoost(_Boosting):
                 (losses,) = evals_log["held_out"].values()
                 return watch.over(losses[-1])
 
-        def matrix(part: Rows) -> Any:
+        def matrix(part: PreparedRows) -> Any:
             return xgboost.DMatrix(part.inputs, part.targets, weight=part.weights, nthread=1)
 
         try:
@@ -227,26 +251,32 @@ class CatBoost(_Boosting):
     """
 
     learning_rate: float = 0.05
-    trees: int = 2000
+    n_estimators: int = 2000
     depth: int = 6
-    l2: float = 3.0
-    feature_share: float = 1.0
-    row_share: float = 0.8
+    l2_leaf_reg: float = 3.0
+    rsm: float = 1.0
+    subsample: float = 0.8
     random_strength: float = 1.0
-    bins: int = 254
+    border_count: int = 254
 
     def _grow(
-        self, outputs: int, rows: Rows, held_out: Rows, rounds: int, watch: Watch, seed: int
+        self,
+        outputs: int,
+        rows: PreparedRows,
+        held_out: PreparedRows,
+        rounds: int,
+        watch: EarlyStopping,
+        seed: int,
     ) -> tuple[TreeEnsemble, int]:
-        catboost = require("catboost", "boost", "boosting with CatBoost")
+        catboost = import_optional("catboost", "boost", "boosting with CatBoost")
         loss = _by_outputs(outputs, "RMSE", "Logloss", "MultiClass")
         sampling: dict[str, Any] = {"bootstrap_type": "No"}
-        if self.row_share < 1:
-            sampling = {"bootstrap_type": "Bernoulli", "subsample": self.row_share}
+        if self.subsample < 1:
+            sampling = {"bootstrap_type": "Bernoulli", "subsample": self.subsample}
         settings: dict[str, Any] = sampling | {
             "loss_function": loss, "learning_rate": self.learning_rate, "iterations": rounds,
-            "depth": self.depth, "l2_leaf_reg": self.l2, "rsm": self.feature_share,
-            "random_strength": self.random_strength, "border_count": self.bins,
+            "depth": self.depth, "l2_leaf_reg": self.l2_leaf_reg, "rsm": self.rsm,
+            "random_strength": self.random_strength, "border_count": self.border_count,
             "boosting_type": "Plain", "use_best_model": False, "thread_count": 1,
             "random_seed": seed, "allow_writing_files": False, "logging_level": "Silent",
         }  # fmt: skip
@@ -258,7 +288,7 @@ class CatBoost(_Boosting):
             def after_iteration(self, info: Any) -> bool:
                 return not watch.over(info.metrics["validation"][loss][-1])
 
-        def pool(part: Rows) -> Any:
+        def pool(part: PreparedRows) -> Any:
             return catboost.Pool(part.inputs, part.targets, weight=part.weights, thread_count=1)
 
         model = catboost.CatBoost(settings)
@@ -281,14 +311,20 @@ class HistogramBoosting(_Boosting):
     """
 
     learning_rate: float = 0.1
-    trees: int = 1000
-    leaves: int = 31
-    min_rows: int = 20
-    feature_share: float = 1.0
-    l2: float = 0.0
+    n_estimators: int = 1000
+    max_leaf_nodes: int = 31
+    min_samples_leaf: int = 20
+    max_features: float = 1.0
+    l2_regularization: float = 0.0
 
     def _grow(
-        self, outputs: int, rows: Rows, held_out: Rows, rounds: int, watch: Watch, seed: int
+        self,
+        outputs: int,
+        rows: PreparedRows,
+        held_out: PreparedRows,
+        rounds: int,
+        watch: EarlyStopping,
+        seed: int,
     ) -> tuple[TreeEnsemble, int]:
         from sklearn import ensemble
         from threadpoolctl import threadpool_limits
@@ -297,9 +333,9 @@ class HistogramBoosting(_Boosting):
         if outputs > 1:
             kind = ensemble.HistGradientBoostingClassifier
         model = kind(
-            learning_rate=self.learning_rate, max_leaf_nodes=self.leaves, random_state=seed,
-            min_samples_leaf=self.min_rows, max_features=self.feature_share, warm_start=True,
-            l2_regularization=self.l2, early_stopping=False,
+            learning_rate=self.learning_rate, max_leaf_nodes=self.max_leaf_nodes, random_state=seed,
+            min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, warm_start=True,
+            l2_regularization=self.l2_regularization, early_stopping=False,
         )  # fmt: skip
         found: list[Any] = []
         base, places, scores = np.zeros(outputs), list(range(outputs)), np.empty(0)
@@ -326,7 +362,11 @@ def _by_outputs(outputs: int, number: str, two: str, more: str) -> str:
 
 
 def _preferred(
-    ensemble: TreeEnsemble, width: int, watch: Watch, held_out: Rows, judge: Judge
+    ensemble: TreeEnsemble,
+    width: int,
+    watch: EarlyStopping,
+    held_out: PreparedRows,
+    judge: ValidationLoss,
 ) -> TreeEnsemble:
     """The rounds (of `width` trees) up to the best by the loss, or to one near it by the judge.
 
@@ -344,7 +384,7 @@ def _preferred(
     return ensemble.first(min(judged)[2] * width)
 
 
-def _first_scores(model: Any, rows: Rows, outputs: int) -> tuple[Arrays, list[int]]:
+def _first_scores(model: Any, rows: PreparedRows, outputs: int) -> tuple[Arrays, list[int]]:
     """(outputs,) what histogram boosting begins with, and the outputs its trees are added to.
 
     A class without rows begins where half a row would have put it.
@@ -361,14 +401,14 @@ def _first_scores(model: Any, rows: Rows, outputs: int) -> tuple[Arrays, list[in
     return base, known[1:] if len(known) == 2 else known
 
 
-def _only(rows: Rows, classes: Arrays) -> Rows:
+def _only(rows: PreparedRows, classes: Arrays) -> PreparedRows:
     """Those of the rows that are of these classes."""
     some = np.isin(rows.targets, classes)
     weights = None if rows.weights is None else rows.weights[some]
-    return Rows(rows.inputs[some], rows.targets[some], weights)
+    return PreparedRows(rows.inputs[some], rows.targets[some], weights)
 
 
-def _loss(scores: Arrays, rows: Rows) -> float:
+def _loss(scores: Arrays, rows: PreparedRows) -> float:
     """Mean squared error or log loss of (rows, outputs) scores, by the rows' weights."""
     if scores.shape[1] == 1:
         losses = (scores[:, 0] - rows.targets) ** 2

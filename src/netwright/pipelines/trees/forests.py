@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import InfeasibleCandidate
-from netwright.pipelines.interfaces import Arrays, Inputs, Judge, Rows, check_classes
+from netwright.pipelines.interfaces import (
+    Arrays,
+    InputSpec,
+    PreparedRows,
+    ValidationLoss,
+    check_classes,
+)
 from netwright.pipelines.trees.importers import of_scikit
 from netwright.pipelines.trees.tree_ensemble import GrowsTrees, Tree, TreeEnsemble
 
@@ -27,22 +33,22 @@ MOST_LEAVES = 500_000
 class _Forest(GrowsTrees):
     """Grows trees a few at a time, so that it can end when the time is up."""
 
-    trees: int
-    min_rows: int
-    feature_share: float | None
+    n_estimators: int
+    min_samples_leaf: int
+    max_features: float | None
     entropy: bool
-    leaves: int
+    max_total_leaves: int
     kind: ClassVar[str]
     """What scikit-learn's classes are called, less "Classifier" or "Regressor"."""
 
     def fit(
-        self, inputs: Inputs, rows: Rows, held_out: Rows, judge: Judge, *,
+        self, inputs: InputSpec, rows: PreparedRows, held_out: PreparedRows, judge: ValidationLoss, *,
         seed: int, fidelity: float, deadline: float,
     ) -> TreeEnsemble:  # fmt: skip
         """As `Learner.fit`; `fidelity` scales the number of trees. Nothing is held out from it."""
-        check_classes(rows, inputs.outputs)
-        many = max(1, round(self.trees * fidelity))
-        model = self._model(inputs.outputs, rows, many, seed)
+        check_classes(rows, inputs.n_outputs)
+        many = max(1, round(self.n_estimators * fidelity))
+        model = self._model(inputs.n_outputs, rows, many, seed)
         began, step = time.monotonic(), 1  # the first tree alone: it says how long one takes
         done = 0
         while done < many:
@@ -60,26 +66,28 @@ class _Forest(GrowsTrees):
                 if now + (step + 1) * (now - began) / done > deadline:
                     break
         trees = [tree.tree_ for tree in model.estimators_]
-        if inputs.outputs == 1:
+        if inputs.n_outputs == 1:
             return _mean(trees)
-        return _vote(trees, model.classes_, rows, inputs.outputs)
+        return _vote(trees, model.classes_, rows, inputs.n_outputs)
 
-    def settled(self, fitted: Sequence[TreeEnsemble]) -> Self:
+    def for_refit(self, fitted: Sequence[TreeEnsemble]) -> Self:
         """As `Settles.settled`: their trees, which a deadline may have made fewer."""
         trees = max(1, round(float(np.mean([one.trees for one in fitted]))))
-        leaves = max(2, self.leaves * trees // self.trees)  # as many for each as theirs had
+        leaves = max(
+            2, self.max_total_leaves * trees // self.n_estimators
+        )  # as many for each as theirs had
         return replace(self, trees=trees, leaves=leaves)  # type: ignore[type-var]
 
-    def _model(self, outputs: int, rows: Rows, many: int, seed: int) -> Any:
+    def _model(self, outputs: int, rows: PreparedRows, many: int, seed: int) -> Any:
         from sklearn import ensemble
 
-        share = self.feature_share
+        share = self.max_features
         settings: dict[str, Any] = {
-            "min_samples_leaf": self.min_rows, "random_state": seed, "warm_start": True,
+            "min_samples_leaf": self.min_samples_leaf, "random_state": seed, "warm_start": True,
             "n_jobs": 1, **self._rows(),
         }  # fmt: skip
-        if len(rows) // self.min_rows * many > self.leaves:
-            settings["max_leaf_nodes"] = max(2, self.leaves // many)
+        if len(rows) // self.min_samples_leaf * many > self.max_total_leaves:
+            settings["max_leaf_nodes"] = max(2, self.max_total_leaves // many)
         if outputs == 1:
             settings["max_features"] = 1.0 if share is None else share
             return getattr(ensemble, f"{self.kind}Regressor")(**settings)
@@ -100,11 +108,11 @@ class ExtraTrees(_Forest):
     classes by it, and not by Gini's impurity. `leaves` is the most that all trees have together.
     """
 
-    trees: int = 300
-    min_rows: int = 1
-    feature_share: float | None = None
+    n_estimators: int = 300
+    min_samples_leaf: int = 1
+    max_features: float | None = None
     entropy: bool = False
-    leaves: int = MOST_LEAVES
+    max_total_leaves: int = MOST_LEAVES
 
     kind: ClassVar[str] = "ExtraTrees"
 
@@ -116,17 +124,17 @@ class RandomForest(_Forest):
     The other fields are those of `ExtraTrees`.
     """
 
-    trees: int = 300
-    min_rows: int = 1
-    feature_share: float | None = None
-    row_share: float = 1.0
+    n_estimators: int = 300
+    min_samples_leaf: int = 1
+    max_features: float | None = None
+    max_samples: float = 1.0
     entropy: bool = False
-    leaves: int = MOST_LEAVES
+    max_total_leaves: int = MOST_LEAVES
 
     kind: ClassVar[str] = "RandomForest"
 
     def _rows(self) -> dict[str, Any]:
-        return {"bootstrap": True, "max_samples": self.row_share}
+        return {"bootstrap": True, "max_samples": self.max_samples}
 
 
 def _mean(trees: list[Any]) -> TreeEnsemble:
@@ -135,7 +143,7 @@ def _mean(trees: list[Any]) -> TreeEnsemble:
     return TreeEnsemble.of(found, np.zeros(1))
 
 
-def _vote(trees: list[Any], known: Arrays, rows: Rows, outputs: int) -> TreeEnsemble:
+def _vote(trees: list[Any], known: Arrays, rows: PreparedRows, outputs: int) -> TreeEnsemble:
     """The average of their shares of classes, and of one tree that is but a leaf.
 
     That leaf has the classes' shares of all rows and half a row more of each: no class is

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from netwright.errors import BrokenFile, Phrase, expected
 from netwright.files.run_layout import TREES
-from netwright.pipelines.interfaces import Arrays, Inputs
-from netwright.pipelines.onnx.graph_builder import Nodes
+from netwright.pipelines.interfaces import Arrays, InputSpec
+from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.serialization import read_fields
 
 _DTYPES = {
@@ -170,7 +170,7 @@ class TreeEnsemble:
         """Right and left child of each branch in turn."""
         return np.stack([self.right, self.left], axis=1).ravel().astype(np.intp)
 
-    def emit(self, nodes: Nodes, name: str) -> str:
+    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
         """One TreeEnsembleRegressor, in float32; `name` is the float32 matrix.
 
         The base is added by itself: onnxruntime leaves out the node's own where no leaf of a row
@@ -296,13 +296,13 @@ class TreeEnsemble:
 class GrowsTrees:
     """A learner whose fitted model is a `TreeEnsemble`."""
 
-    def load(self, inputs: Inputs, folder: Path) -> TreeEnsemble:
+    def load(self, inputs: InputSpec, folder: Path) -> TreeEnsemble:
         """As `Learner.load`."""
         ensemble = TreeEnsemble.load(folder)
         columns = ensemble.feature.max(initial=-1) + 1
-        if columns > inputs.shape[0] or len(ensemble.base) != inputs.outputs:
+        if columns > inputs.shape[0] or len(ensemble.base) != inputs.n_outputs:
             got = Phrase(f"{len(ensemble.base)} of {columns} columns")
-            rule = f"trees of {inputs.outputs} outputs and at most {inputs.shape[0]} columns"
+            rule = f"trees of {inputs.n_outputs} outputs and at most {inputs.shape[0]} columns"
             raise BrokenFile(expected(str(folder / TREES), rule, got))
         return ensemble
 

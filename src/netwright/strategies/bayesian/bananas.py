@@ -21,8 +21,8 @@ from netwright.space.candidate import Candidate
 from netwright.strategies.bayesian import candidate_pools as pools
 from netwright.strategies.bayesian.network_ensemble import predictions
 from netwright.strategies.bayesian.prior import by_rank
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import crowded_order
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -36,10 +36,10 @@ _LATEST = 500
 class _Settings(ABC):
     """What both have; they differ in how they take the ensemble's opinions."""
 
-    initial: int = 10
-    batch: int = 10
-    candidates: int = 100
-    parents: int = 10
+    n_startup_trials: int = 10
+    batch_size: int = 10
+    n_candidates: int = 100
+    n_parents: int = 10
 
     def __post_init__(self) -> None:
         for name, least in (("initial", 2), ("batch", 1), ("candidates", 1), ("parents", 1)):
@@ -85,11 +85,11 @@ class _Predicted:
     def __init__(self, settings: _Settings, problem: Problem) -> None:
         self.settings, self.problem = settings, problem
         self.space, self.knowledge = problem.space, problem.knowledge
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
         self._done: deque[Trial] = deque(maxlen=_LATEST)
         self._ended = 0
         self._forms: set[str] = set()
-        self._next_plan = settings.initial
+        self._next_plan = settings.n_startup_trials
         self._base: tuple[Trial, ...] = ()
         """The trials that the present plan is made of."""
         self._known: frozenset[Candidate] = frozenset()
@@ -103,27 +103,27 @@ class _Predicted:
 
         def one(known: Set[Candidate], asked: int) -> Proposal | None:
             found = next((p for p in plan if p.candidate not in known), None)
-            return found or stranger(self.space, known, rng)
+            return found or propose_unseen(self.space, known, rng)
 
         return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
         self._forms.add(self.knowledge.canonical(trial.candidate))
-        if self._told.hear(trial):
+        if self._told.record(trial):
             self._done.append(trial)
         self._ended += trial.status is not Status.RUNNING
         if self._ended >= self._next_plan and len(self._done) > 1:
-            self._next_plan = self._ended + self.settings.batch
+            self._next_plan = self._ended + self.settings.batch_size
             # as they are now: a plan must not depend on when it is asked for
             self._base, self._tried = tuple(self._done), frozenset(self._forms)
             self._known = frozenset(self._told.known)
             self._plan = None
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """The best of the present plan's trials, and of those that the next one is made of."""
         best = [
-            self._ranked(trials)[: self.settings.parents] for trials in (self._base, self._done)
+            self._ranked(trials)[: self.settings.n_parents] for trials in (self._base, self._done)
         ]
         return {trial.id for trials in best for trial in trials}
 
@@ -146,22 +146,22 @@ class _Predicted:
             rows[: len(trained)], by_rank(place), rows[len(trained) :], int(rng.integers(2**31))
         )
         best = np.argsort(-self.settings.score(guessed, rng), kind="stable")
-        return [children[i] for i in best[: 3 * self.settings.batch]]
+        return [children[i] for i in best[: 3 * self.settings.batch_size]]
 
     def _children(self, ranked: Sequence[Trial], rng: RNG) -> list[Proposal]:
         """Mutants of the best, each network once and none of those tried."""
         if all(len(one.values) == 1 for one in self.space.decisions):
             return []
         parent_of: dict[Candidate, Trial] = {}
-        parents = ranked[: self.settings.parents]
-        for i in range(4 * self.settings.candidates):  # many are known, or the same network
+        parents = ranked[: self.settings.n_parents]
+        for i in range(4 * self.settings.n_candidates):  # many are known, or the same network
             parent = parents[i % len(parents)]
             parent_of.setdefault(self.space.mutate(parent.candidate, rng), parent)
         new = pools.distinct(
             pools.new(parent_of, self._known), self._tried, self.knowledge.canonical
         )
         found = [Proposal(one, origin="mutation", parents=(parent_of[one].id,)) for one in new]
-        return found[: self.settings.candidates]
+        return found[: self.settings.n_candidates]
 
     def _rows(self, candidates: Sequence[Candidate]) -> Array:
         """(n, d): the decisions, and what is known of networks."""

@@ -42,8 +42,8 @@ def one_edit(space: Space[Any], base: Candidate, rng: RNG) -> list[Candidate]:
 
     Where a rule forbids all of them: mutants, in which it changes more than one decision.
     """
-    if space.edits(base) > 20 * _NEIGHBOURS:
-        found = space.nearby(base, _NEIGHBOURS, rng)
+    if space.n_neighbours(base) > 20 * _NEIGHBOURS:
+        found = space.sample_neighbours(base, _NEIGHBOURS, rng)
     else:
         found = _some(list(space.neighbours(base)), _NEIGHBOURS, rng)
     found += _steps(space, base, 4, rng)
@@ -76,7 +76,7 @@ def steps_of_numbers(space: Space[Any], base: Candidate, number: int, rng: RNG) 
         size = 10 ** rng.uniform(-2.5, -0.5)
         moved = {one.path: _moved(one, base.values[one.path], size, rng) for one in numbers}
         candidate = Candidate({**base.values, **moved})
-        if space.holds(candidate):
+        if space.contains(candidate):
             found.append(candidate)
     return found
 
@@ -90,13 +90,13 @@ def _steps(space: Space[Any], base: Candidate, number: int, rng: RNG) -> Iterato
             size = 10 ** rng.uniform(-2.5, -0.5)
             moved = _moved(one, base.values[one.path], size, rng)
             candidate = Candidate({**base.values, one.path: moved})
-            if space.holds(candidate):
+            if space.contains(candidate):
                 yield candidate
 
 
 def _numbers(space: Space[Any]) -> list[Decision]:
     """Decisions on numbers that switch nothing on: moving them keeps the candidate whole."""
-    switches = {path for one in space.decisions for path, _ in one.when or ()}
+    switches = {path for one in space.decisions for path, _ in one.conditions or ()}
     return [
         one for one in space.decisions
         if isinstance(one.choice, NumberChoice) and not one.fixed and one.path not in switches
@@ -104,8 +104,8 @@ def _numbers(space: Space[Any]) -> list[Decision]:
 
 
 def _moved(decision: Decision, value: Value, size: float, rng: RNG) -> Value:
-    place = decision.unit(value) + size * rng.normal()
-    return decision.at(float(np.clip(place, 0.0, 1.0 - 1e-12)))
+    place = decision.to_unit(value) + size * rng.normal()
+    return decision.from_unit(float(np.clip(place, 0.0, 1.0 - 1e-12)))
 
 
 def _some(found: list[Candidate], number: int, rng: RNG) -> list[Candidate]:

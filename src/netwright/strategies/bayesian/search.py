@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.errors import check_whole
-from netwright.interfaces.knowledge import OnlyTheSpace
+from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.strategies.bayesian import candidate_pools as pools
 from netwright.strategies.bayesian.posterior import Beliefs, Posteriors
 from netwright.strategies.bayesian.prior import Prior
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import constrained_ranks, crowded_order
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -51,11 +51,11 @@ class Bayesian:
     Where the model does not foretell anything, half of the proposals are steps from the best.
     """
 
-    initial: int = 5
+    n_startup_trials: int = 5
     prior: bool = True
 
     def __post_init__(self) -> None:
-        check_whole("initial", self.initial, 1)
+        check_whole("initial", self.n_startup_trials, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Search(self, problem)
@@ -78,7 +78,7 @@ class _Search:
     def __init__(self, settings: Bayesian, problem: Problem) -> None:
         self.settings, self.problem = settings, problem
         self.space, self.knowledge = problem.space, problem.knowledge
-        self._told = Told()  # limits are kept where candidates are gathered
+        self._told = ProposalTracker()  # limits are kept where candidates are gathered
         self._done: list[Trial] = []
         self._infeasible: list[Candidate] = []
         self._running: dict[int, Candidate] = {}
@@ -108,7 +108,7 @@ class _Search:
         self._first = self._first or trial.candidate
         self._forms.add(self._form(trial.candidate))
         self._running.pop(trial.id, None)
-        if self._told.hear(trial):
+        if self._told.record(trial):
             self._done.append(trial)
             self._forget()
         elif trial.status is Status.RUNNING:
@@ -146,15 +146,15 @@ class _Search:
         """Scores among random candidates, each network once."""
         random = pools.new(pools.drawn(self.space, _REFERENCE, rng), set())
         reference = list(pools.distinct(random, set(), self.knowledge.canonical))
-        return Prior.of(self.knowledge if self.settings.prior else OnlyTheSpace(), reference)
+        return Prior.of(self.knowledge if self.settings.prior else DefaultKnowledge(), reference)
 
     def _next(self, batch: _Batch, rng: RNG) -> Proposal | None:
         begun = len(self._done) + len(self._running) + len(batch.chosen)
-        if begun < self.settings.initial or len(self._done) < _LEAST:
+        if begun < self.settings.n_startup_trials or len(self._done) < _LEAST:
             found = self._spread_out(batch, rng)
         else:
             found = self._promising(batch, rng)
-        return found or stranger(self.space, batch.known, rng)
+        return found or propose_unseen(self.space, batch.known, rng)
 
     def _spread_out(self, batch: _Batch, rng: RNG) -> Proposal | None:
         """Among those that the prior likes best one far from all tried."""
@@ -191,7 +191,7 @@ class _Search:
         return Proposal(best, origin="model", parents=parents)
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Those whose neighbours are looked at."""
         return {self._done[i].id for i in self._order()[: self._bases()]} if self._done else set()
 

@@ -23,8 +23,8 @@ from netwright.space.choices import NumberChoice
 from netwright.space.decision import Decision
 from netwright.space.space import Space
 from netwright.strategies.bayesian.acquisition import normal_below
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import crowded_order
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -45,15 +45,15 @@ class TPE:
     outside the limits come after those within.
     """
 
-    initial: int = 10
-    good: float = 0.15
-    candidates: int = 24
+    n_startup_trials: int = 10
+    gamma: float = 0.15
+    n_ei_candidates: int = 24
 
     def __post_init__(self) -> None:
-        check_whole("initial", self.initial, 2)
-        if not 0 < self.good < 1:
-            raise InputError(expected("good", "between 0 and 1", self.good))
-        check_whole("candidates", self.candidates, 1)
+        check_whole("initial", self.n_startup_trials, 2)
+        if not 0 < self.gamma < 1:
+            raise InputError(expected("good", "between 0 and 1", self.gamma))
+        check_whole("candidates", self.n_ei_candidates, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Parzen(self, problem)
@@ -65,14 +65,14 @@ class _Parzen:
     def __init__(self, settings: TPE, problem: Problem) -> None:
         self.settings, self.space = settings, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
         self._running: dict[int, Candidate] = {}
         self._done: deque[Trial] = deque(maxlen=_LATEST)
         self._infeasible: deque[Candidate] = deque(maxlen=_LATEST)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        if n < 1 or len(self._done) < self.settings.initial:
-            return self._told.batch(n, lambda known, _: stranger(self.space, known, rng))
+        if n < 1 or len(self._done) < self.settings.n_startup_trials:
+            return self._told.batch(n, lambda known, _: propose_unseen(self.space, known, rng))
         good, rest = self._halves()
         of_good = Density(self.space, good)  # l(x)
         chosen: list[Candidate] = []  # in this batch: they run soon
@@ -88,7 +88,7 @@ class _Parzen:
 
     def tell(self, trial: Trial) -> None:
         self._running.pop(trial.id, None)
-        if self._told.hear(trial):
+        if self._told.record(trial):
             self._done.append(trial)
         elif trial.status is Status.RUNNING:
             self._running[trial.id] = trial.candidate
@@ -99,7 +99,7 @@ class _Parzen:
         """The good trials' candidates, and those of all others."""
         done = list(self._done)
         order = [done[i].candidate for i in crowded_order(done, self.objectives, self.limits)]
-        border = math.ceil(self.settings.good * len(order))
+        border = math.ceil(self.settings.gamma * len(order))
         return order[:border], [*order[border:], *self._infeasible, *self._running.values()]
 
     def _likeliest(
@@ -108,12 +108,12 @@ class _Parzen:
         drawn: list[Candidate] = []
         for _ in range(_TRIES):
             candidate = of_good.draw(rng)
-            if candidate not in known and self.space.holds(candidate):
+            if candidate not in known and self.space.contains(candidate):
                 drawn.append(candidate)
-            if len(drawn) == self.settings.candidates:
+            if len(drawn) == self.settings.n_ei_candidates:
                 break
         if not drawn:
-            return stranger(self.space, known, rng)
+            return propose_unseen(self.space, known, rng)
         ratio = of_good.log(drawn) - of_rest.log(drawn)  # improvement rises with l / g: section 4.1
         return Proposal(drawn[int(np.argmax(ratio))], origin="model")
 
@@ -189,7 +189,7 @@ def _places(space: Space[Any], candidates: Sequence[Candidate]) -> NDArray[np.fl
     for row, candidate in zip(places, candidates, strict=True):
         for d, decision in enumerate(space.decisions):
             if decision.path in candidate.values:
-                row[d] = decision.unit(candidate.values[decision.path])
+                row[d] = decision.to_unit(candidate.values[decision.path])
     return places
 
 

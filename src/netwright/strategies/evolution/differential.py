@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from netwright.errors import InputError, check_whole, expected
 from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate, Value
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import constrained_ranks, winner
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -35,13 +35,13 @@ class DifferentialEvolution:
     """
 
     population: int = 20
-    scale: float = 0.5
+    mutation_factor: float = 0.5
     crossover: float = 0.5
 
     def __post_init__(self) -> None:
         check_whole("population", self.population, 4, "A child has a rival and three others.")
-        if not self.scale > 0:
-            raise InputError(expected("scale", "above 0", self.scale))
+        if not self.mutation_factor > 0:
+            raise InputError(expected("scale", "above 0", self.mutation_factor))
         if not 0 <= self.crossover <= 1:
             raise InputError(expected("crossover", "from 0 to 1", self.crossover))
 
@@ -59,11 +59,11 @@ class _Cube:
     def __init__(self, settings: DifferentialEvolution, problem: Problem) -> None:
         self.space = problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self.NP, self.F, self.CR = settings.population, settings.scale, settings.crossover
+        self.NP, self.F, self.CR = settings.population, settings.mutation_factor, settings.crossover
         self._places: dict[int, Trial] = {}
         self._busy: dict[int, int] = {}  # trial -> place, while the first generation fills
         self._started = 0
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         taken = {*self._places, *self._busy.values()}
@@ -86,7 +86,7 @@ class _Cube:
         return [self._places[place] for place in sorted(self._places)]
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """All who are alive."""
         return {trial.id for trial in self.members}
 
@@ -105,7 +105,7 @@ class _Cube:
         return self._child(rival, others, known, rng) if len(others) >= 3 else None
 
     def tell(self, trial: Trial) -> None:
-        done = self._told.hear(trial)
+        done = self._told.record(trial)
         place = trial.proposal.note.get("place")
         if not isinstance(place, int):  # a baseline
             place = self._busy[trial.id] if trial.id in self._busy else self._free()
@@ -150,14 +150,14 @@ class _Cube:
             crossed[rng.integers(len(v))] = True  # at least one from the mutant
             u = np.where(crossed, v, target)
             candidate = self.space.from_unit(u)
-            if candidate not in known and self.space.holds(candidate):
+            if candidate not in known and self.space.contains(candidate):
                 parents = (self._places[rival].id, r1.id)
                 note: dict[str, Value] = {"place": rival, "point": tuple(map(float, u))}
                 return Proposal(candidate, origin="difference", parents=parents, note=note)
         return None
 
     def _drawn(self, place: int, known: Set[Candidate], rng: RNG) -> Proposal | None:
-        proposal = stranger(self.space, known, rng)
+        proposal = propose_unseen(self.space, known, rng)
         if proposal is None:
             return None
         point = tuple(map(float, self.space.to_unit(proposal.candidate)))

@@ -16,8 +16,8 @@ from netwright.errors import InputError, check_whole, expected
 from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import crowded_order, winner
 from netwright.trials.trial import Proposal, Trial
 
@@ -38,7 +38,7 @@ class Genetic:
     """
 
     population: int = 20
-    sample: int = 3
+    tournament_size: int = 3
     crossover: float = 0.9
     elites: int = 2
 
@@ -48,11 +48,11 @@ class Genetic:
         if self.elites >= self.population:
             rule = f"below the population ({self.population})"
             raise InputError(expected("elites", rule, self.elites))
-        check_whole("sample", self.sample, 1)
+        check_whole("sample", self.tournament_size, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
         def select(parents: Sequence[Trial], rng: RNG) -> Trial:
-            chosen = rng.integers(len(parents), size=self.sample)
+            chosen = rng.integers(len(parents), size=self.tournament_size)
             return winner([parents[i] for i in chosen], problem.objectives, problem.limits)
 
         def best(trials: Sequence[Trial], n: int) -> list[Trial]:
@@ -106,7 +106,7 @@ class _Generations:
         self._select, self._survive = select, survive
         self._parents: list[Trial] = []
         self._children: list[Trial] = []
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
         breeders = self._parents or self._survive([], self._children)  # best first
@@ -115,19 +115,19 @@ class _Generations:
             started = len(self._children) + len(self._told.running) + asked
             first = not self._parents and started < self.population
             child = None if first or not breeders else self._bred(breeders, known, rng)
-            return child or stranger(self.space, known, rng)
+            return child or propose_unseen(self.space, known, rng)
 
         return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        if self._told.hear(trial):
+        if self._told.record(trial):
             self._children.append(trial)
         if len(self._children) == self.population:
             self._parents = self._survive(self._parents, self._children)
             self._children = []
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Parents, and the children of whom the next parents are chosen."""
         return {trial.id for trial in [*self._parents, *self._children]}
 

@@ -17,8 +17,8 @@ import numpy as np
 from netwright.errors import InputError, check_whole, expected
 from netwright.interfaces.strategy import Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import winner
 from netwright.trials.trial import Proposal, Trial
 
@@ -38,14 +38,14 @@ class RegularizedEvolution:
     """
 
     population: int = 10
-    sample: int = 3
+    tournament_size: int = 3
 
     def __post_init__(self) -> None:
         check_whole("population", self.population, 1)
-        check_whole("sample", self.sample, 1)
-        if self.sample > self.population:
+        check_whole("sample", self.tournament_size, 1)
+        if self.tournament_size > self.population:
             rule = f"at most the population ({self.population})"
-            raise InputError(expected("sample", rule, self.sample))
+            raise InputError(expected("sample", rule, self.tournament_size))
 
     def __call__(self, problem: Problem) -> Strategy:
         return _AgeingPopulation(self, problem)
@@ -57,27 +57,27 @@ class _AgeingPopulation:
     def __init__(self, settings: RegularizedEvolution, problem: Problem) -> None:
         self.space = problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self.P, self.S = settings.population, settings.sample
+        self.P, self.S = settings.population, settings.tournament_size
         self._population: deque[Trial] = deque(maxlen=self.P)
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
         def one(known: Set[Candidate], asked: int) -> Proposal | None:
             alive = len(self._population) + len(self._told.running) + asked
             if alive < self.P:  # while |population| < P: RandomArchitecture()
-                return stranger(self.space, known, rng)
+                return propose_unseen(self.space, known, rng)
             if not self._population:  # everything runs still: nobody to inherit from
                 return None
-            return self._child(known, rng) or stranger(self.space, known, rng)
+            return self._child(known, rng) or propose_unseen(self.space, known, rng)
 
         return self._told.batch(n, one)
 
     def tell(self, trial: Trial) -> None:
-        if self._told.hear(trial):
+        if self._told.record(trial):
             self._population.append(trial)  # add child to right; remove dead from left: maxlen
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Who may win a tournament."""
         return {trial.id for trial in self._population}
 

@@ -27,17 +27,17 @@ class ASHA(MultiFidelity):
     of that by which the fidelity rises.
     """
 
-    promote: float = 0.0
+    promotion_rate: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.promote <= 1:
+        if not 0 <= self.promotion_rate <= 1:
             fix = "Use 0.5 for the better half."
-            raise InputError(expected("promote", "from 0 to 1", self.promote, fix))
+            raise InputError(expected("promote", "from 0 to 1", self.promotion_rate, fix))
 
     def passed(self, rise: float) -> float:
         """As `promote` says."""
-        return self.promote or rise
+        return self.promotion_rate or rise
 
     def __call__(self, problem: Problem) -> Strategy:
         return _Asynchronous(Ladder(self, problem))
@@ -73,9 +73,9 @@ class _Asynchronous:
         self._ladder.tell(trial)
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Those of the ladder."""
-        return self._ladder.breeders
+        return self._ladder.potential_parents
 
     def promotable(self, k: int) -> list[Trial]:
         """The best share of rung `k`'s results that has not been promoted."""

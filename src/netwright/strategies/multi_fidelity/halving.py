@@ -33,7 +33,7 @@ class SuccessiveHalving(MultiFidelity):
     """Brackets that all begin at the lowest fidelity: as many as let one through to the full one."""
 
     def __call__(self, problem: Problem) -> Strategy:
-        fidelities = rungs(problem.fidelities, self.eta, self.least)
+        fidelities = rungs(problem.fidelities, self.eta, self.min_fidelity)
         return _brackets(self, problem, [bracket(fidelities, len(fidelities) - 1)])
 
 
@@ -49,14 +49,14 @@ class Hyperband(MultiFidelity):
     """
 
     def __call__(self, problem: Problem) -> Strategy:
-        fidelities = rungs(problem.fidelities, self.eta, self.least)
+        fidelities = rungs(problem.fidelities, self.eta, self.min_fidelity)
         s_max = len(fidelities) - 1
         return _brackets(self, problem, [bracket(fidelities, s) for s in range(s_max, -1, -1)])
 
 
 BOHB = Hyperband(TPE())
 """Falkner, Klein and Hutter 2018, arXiv:1807.01774."""
-DEHB = Hyperband(DifferentialEvolution(), random=0)
+DEHB = Hyperband(DifferentialEvolution(), random_fraction=0)
 """Awad, Mallik and Hutter 2021, arXiv:2105.09821."""
 
 
@@ -76,7 +76,7 @@ def bracket(fidelities: Sequence[float], s: int) -> Bracket:
 
 
 def _brackets(settings: MultiFidelity, problem: Problem, cycle: Sequence[Bracket]) -> Strategy:
-    fidelities = rungs(problem.fidelities, settings.eta, settings.least)
+    fidelities = rungs(problem.fidelities, settings.eta, settings.min_fidelity)
     sizes: Counter[float] = Counter()
     for one in cycle:
         for k, size in one:
@@ -130,9 +130,9 @@ class _Brackets:
         self._ladder.tell(trial)
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Those of the ladder, and whom brackets that are not over may pass on."""
-        found = self._ladder.breeders
+        found = self._ladder.potential_parents
         for (number, k), slots in self._slots.items():
             above, sizes = self._slots.get((number, k + 1), _Slots()), dict(self._of(number))
             if above.ended < sizes.get(k + 1, 0):

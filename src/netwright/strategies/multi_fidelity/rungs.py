@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, runtime_checkable
 
 from netwright.errors import InputError, Phrase, check_whole, expected
-from netwright.interfaces.checks import as_algorithm, name_of, proposed
-from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, breeders
+from netwright.interfaces.checks import as_algorithm, checked_proposals, name_of
+from netwright.interfaces.strategy import RNG, Algorithm, Problem, Strategy, potential_parents
 from netwright.space.candidate import Candidate, Value
 from netwright.strategies.proposal_tracker import within
-from netwright.strategies.random import RandomSearch, stranger
+from netwright.strategies.random import RandomSearch, propose_unseen
 from netwright.trials.selection import crowded_order
 from netwright.trials.trial import Proposal, Status, Trial
 
@@ -54,9 +54,9 @@ class MultiFidelity(ABC):
 
     algorithm: Algorithm = RandomSearch()  # noqa: RUF009  # frozen
     eta: float = 3
-    least: float = 0.05
-    random: float = 1 / 3
-    enough: int = 10
+    min_fidelity: float = 0.05
+    random_fraction: float = 1 / 3
+    min_trials_for_model: int = 10
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", as_algorithm(self.algorithm))
@@ -65,11 +65,11 @@ class MultiFidelity(ABC):
             raise InputError(expected("algorithm", "one that leaves fidelities alone", got))
         if not self.eta > 1:
             raise InputError(expected("eta", "above 1", self.eta, "Use 3 or 4."))
-        if not 0 < self.least < 1:
-            raise InputError(expected("least", "between 0 and 1", self.least))
-        if not 0 <= self.random <= 1:
-            raise InputError(expected("random", "from 0 to 1", self.random))
-        check_whole("enough", self.enough, 1)
+        if not 0 < self.min_fidelity < 1:
+            raise InputError(expected("least", "between 0 and 1", self.min_fidelity))
+        if not 0 <= self.random_fraction <= 1:
+            raise InputError(expected("random", "from 0 to 1", self.random_fraction))
+        check_whole("enough", self.min_trials_for_model, 1)
 
     def __repr__(self) -> str:
         """Without addresses: a run folder is gone on with by the same one only."""
@@ -176,7 +176,7 @@ class Ladder:
         inner = replace(problem, fidelities=(1.0,), supernet=None)
         algorithm = settings.algorithm
         self.rungs: list[Rung] = []
-        for fidelity in rungs(problem.fidelities, settings.eta, settings.least):
+        for fidelity in rungs(problem.fidelities, settings.eta, settings.min_fidelity):
             if sizes is not None and isinstance(algorithm, Breeds):
                 population = algorithm.sub_population(inner, sizes[fidelity])
                 self.rungs.append(Rung(fidelity, population, population))
@@ -203,11 +203,11 @@ class Ladder:
                     )
 
     @property
-    def breeders(self) -> set[int]:
+    def potential_parents(self) -> set[int]:
         """Who may be promoted, and of whom the rungs' own strategies may propose children."""
         found: set[int] = set()
         for k, rung in enumerate(self.rungs):
-            found.update(breeders(rung.strategy))
+            found.update(potential_parents(rung.strategy))
             if k + 1 < len(self.rungs):
                 most = math.ceil(len(rung.done) * self.share(k))
                 above = self.rungs[k + 1].started
@@ -248,7 +248,7 @@ class Ladder:
         """
         if self.rungs[k].population is None:
             for place in reversed(range(len(self.rungs))):
-                if len(self.rungs[place].done) >= self.settings.enough:
+                if len(self.rungs[place].done) >= self.settings.min_trials_for_model:
                     return place
         return k
 
@@ -300,10 +300,10 @@ class Supply:
         """A candidate that nobody knows, at the fidelity of rung `k`; None when there is none."""
         ladder, rng = self._ladder, self._rng
         found = None
-        if rng.random() >= ladder.settings.random:
+        if rng.random() >= ladder.settings.random_fraction:
             found = self._of_strategy(ladder.model(k))
         found = found or within(
-            ladder.problem, lambda: stranger(ladder.space, self._known, rng), self._known
+            ladder.problem, lambda: propose_unseen(ladder.space, self._known, rng), self._known
         )
         self.exhausted = found is None
         return None if found is None else self._at(k, found, note)
@@ -325,7 +325,7 @@ class Supply:
     def _of_strategy(self, k: int) -> Proposal | None:
         if k not in self._asked:
             self._asked[k] = deque(
-                proposed(
+                checked_proposals(
                     self._ladder.rungs[k].strategy, self._ladder.problem.space, self._n, self._rng
                 )
             )

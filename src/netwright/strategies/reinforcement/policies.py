@@ -86,14 +86,14 @@ class Choices:
     def place(self, value: Value) -> int:
         """Which choice a decided value is."""
         if not self.shares:
-            return self.decision.place(value)
-        return min(int(self.decision.unit(value) * len(self)), len(self) - 1)
+            return self.decision.index(value)
+        return min(int(self.decision.to_unit(value) * len(self)), len(self) - 1)
 
     def value(self, place: int, rng: RNG) -> Value:
         """The value of a choice; from a share of a range, one drawn evenly."""
         if not self.shares:
             return self.decision.values[place]
-        return self.decision.at((place + rng.random()) / len(self))
+        return self.decision.from_unit((place + rng.random()) / len(self))
 
 
 class Independent:
@@ -112,7 +112,7 @@ class Independent:
         values: dict[str, Value] = {}
         total = 0.0
         for path, choices in self._choices.items():
-            if choices.decision.is_asked(values):
+            if choices.decision.is_active(values):
                 p = self.probabilities(path)
                 place = pick(p, rng)
                 values[path] = choices.value(place, rng)
@@ -202,7 +202,7 @@ class Recurrent:
         state, token = self._start(1)
         with torch.no_grad():
             for i, (path, choices) in enumerate(self._choices.items()):
-                if not choices.decision.is_asked(values):
+                if not choices.decision.is_active(values):
                     continue
                 rows, state = self._step(i, token, state)
                 p = rows[0].double().exp().numpy()

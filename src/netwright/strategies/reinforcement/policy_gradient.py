@@ -19,8 +19,8 @@ import numpy as np
 from netwright.errors import InputError, check_whole, expected
 from netwright.interfaces.strategy import RNG, Problem, Strategy
 from netwright.space.candidate import Candidate
-from netwright.strategies.proposal_tracker import Told
-from netwright.strategies.random import stranger
+from netwright.strategies.proposal_tracker import ProposalTracker
+from netwright.strategies.random import propose_unseen
 from netwright.strategies.reinforcement.policies import Independent, Policy, Recurrent, Step, Update
 from netwright.trials.selection import constrained_ranks
 from netwright.trials.trial import Proposal, Status, Trial
@@ -48,16 +48,16 @@ class Reinforce:
 
     controller: Controller = "independent"
     lr: float | None = None
-    batch: int = 4
+    batch_size: int = 4
     entropy: float = 0.05
 
     def __post_init__(self) -> None:
-        _check(self.controller, self.lr, self.batch, self.entropy)
+        _check(self.controller, self.lr, self.batch_size, self.entropy)
 
     def __call__(self, problem: Problem) -> Strategy:
         policy = _CONTROLLERS[self.controller](problem.space)
         lr = _rate(self.lr, self.controller, independent=0.1)
-        how = _Learning(lr, self.batch, self.entropy)
+        how = _Learning(lr, self.batch_size, self.entropy)
         return _Gradient(how, policy, problem)
 
 
@@ -71,13 +71,13 @@ class PPO:
 
     controller: Controller = "independent"
     lr: float | None = None
-    batch: int = 8
+    batch_size: int = 8
     entropy: float = 0.05
     clip: float = 0.2
     epochs: int = 4
 
     def __post_init__(self) -> None:
-        _check(self.controller, self.lr, self.batch, self.entropy)
+        _check(self.controller, self.lr, self.batch_size, self.entropy)
         if not 0 < self.clip < 1:
             raise InputError(expected("clip", "between 0 and 1", self.clip))
         check_whole("epochs", self.epochs, 1)
@@ -85,7 +85,7 @@ class PPO:
     def __call__(self, problem: Problem) -> Strategy:
         policy = _CONTROLLERS[self.controller](problem.space)
         lr = _rate(self.lr, self.controller, independent=0.05)
-        how = _Learning(lr, self.batch, self.entropy, self.clip, self.epochs)
+        how = _Learning(lr, self.batch_size, self.entropy, self.clip, self.epochs)
         return _Gradient(how, policy, problem)
 
 
@@ -111,7 +111,7 @@ class _Gradient:
     ) -> None:
         self.how, self.policy, self.space = how, policy, problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self._told = Told(problem)
+        self._told = ProposalTracker(problem)
         # a batch's trials are all ranked, however large it is
         self._ended: deque[Trial] = deque(maxlen=max(_REWARDED, how.batch))
         self._waiting: list[Trial] = []
@@ -122,7 +122,7 @@ class _Gradient:
         return self._told.batch(n, lambda known, _: self._drawn(known, rng))
 
     def tell(self, trial: Trial) -> None:
-        self._told.hear(trial)
+        self._told.record(trial)
         if trial.status in (Status.RUNNING, Status.FAILED):
             return
         self._ended.append(trial)
@@ -135,10 +135,10 @@ class _Gradient:
         """A candidate of the policy that is not known and keeps the space's rule; else a random one."""
         for _ in range(_TRIES):
             candidate, log_p = self.policy.draw(rng)
-            if candidate not in known and self.space.holds(candidate):
+            if candidate not in known and self.space.contains(candidate):
                 note = {"log_probability": log_p}
                 return Proposal(candidate, origin="policy", note=note)
-        other = stranger(self.space, known, rng)
+        other = propose_unseen(self.space, known, rng)
         if other is None:
             return None
         note = {"log_probability": self.policy.log_probability(other.candidate)}

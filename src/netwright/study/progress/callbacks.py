@@ -25,7 +25,7 @@ _MAX_ERROR = 300
 """Characters of what a callback raised that are quoted."""
 
 
-class Callbacks:
+class CallbackList:
     """Hands each event to each callback; one that raises is switched off with a warning.
 
     KeyboardInterrupt and SystemExit pass: they are how a callback stops the search.
@@ -44,9 +44,9 @@ class Callbacks:
 
 
 @contextmanager
-def listening(
+def open_callbacks(
     callbacks: Callback | Sequence[Callback] | None, verbose: Verbose
-) -> Iterator[Callbacks]:
+) -> Iterator[CallbackList]:
     """Join the callbacks with logging and, as `verbose` says, lines on stderr.
 
     Callbacks that are joined already stay as they are: their lines end with whoever joined them.
@@ -58,13 +58,13 @@ def listening(
         InputError: a callback is no function, or `verbose` none of these.
     """
     shows = _shows(verbose)
-    if isinstance(callbacks, Callbacks):
+    if isinstance(callbacks, CallbackList):
         yield callbacks
         return
     functions = _as_functions(callbacks)
     lines = ProgressLines() if shows else None
     try:
-        yield Callbacks([_log, *([lines] if lines else []), *functions])
+        yield CallbackList([_log, *([lines] if lines else []), *functions])
     finally:
         if lines:
             lines.close()

@@ -41,7 +41,7 @@ class SearchStarted:
     objectives: tuple[Objective, ...]
     seconds: float | None
     trials: int | None
-    ended: int = 0
+    n_ended: int = 0
     best: Trial | None = None
 
 
@@ -53,8 +53,8 @@ class TrialStarted:
     """
 
     trial: Trial
-    what: str
-    again: bool = False
+    trial_name: str
+    is_rerun: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TrialEnded:
     """
 
     trial: Trial
-    what: str
+    trial_name: str
     on_front: bool
     is_best: bool = False
     seconds_left: float | None = None
@@ -78,7 +78,7 @@ class RunningTrial:
     """A trial that is being executed, for so many seconds now."""
 
     trial: Trial
-    what: str
+    trial_name: str
     seconds: float
 
 
@@ -92,16 +92,16 @@ class Tick:
 
     seconds: float
     running: tuple[RunningTrial, ...]
-    preparing: str = ""
-    ended: int = 0
+    preparation_progress: str = ""
+    n_ended: int = 0
     seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparationEnded:
     """What a strategy needed before it could propose is over; what it came to, in sentences."""
 
-    says: tuple[str, ...]
+    report: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,22 @@ class ModelDelivered:
     """The best trial has been written as the model of the run, checked and measured."""
 
     trial: Trial
-    what: str
+    trial_name: str
 
 
 Event: TypeAlias = (
-    StageStarted | SearchStarted | TrialStarted | TrialEnded | Tick | Prepared | ModelDelivered
+    StageStarted
+    | SearchStarted
+    | TrialStarted
+    | TrialEnded
+    | Tick
+    | PreparationEnded
+    | ModelDelivered
 )
 Callback: TypeAlias = Callable[[Event], object]
 
 
-def ignore(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """The callback of those who listen to nothing."""
 
 

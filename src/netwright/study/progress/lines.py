@@ -15,7 +15,7 @@ from netwright.errors import plural, printable
 from netwright.study.progress.events import (
     Event,
     ModelDelivered,
-    Prepared,
+    PreparationEnded,
     RunningTrial,
     SearchStarted,
     StageStarted,
@@ -24,7 +24,7 @@ from netwright.study.progress.events import (
     TrialStarted,
 )
 from netwright.study.progress.search_state import SearchState
-from netwright.trials.formats import clock, value
+from netwright.trials.formats import format_duration, format_metric
 from netwright.trials.trial import Status
 
 _LOOK_SECONDS = 0.5
@@ -63,7 +63,7 @@ def _is_terminal() -> bool:
 def named(running: Sequence[RunningTrial], most: int = 3) -> str:
     """``lightgbm 4 s, tabm 2 s``: the trials that run, the longest first."""
     longest = sorted(running, key=lambda each: -each.seconds)
-    names = [f"{each.what} {each.seconds:.0f} s" for each in longest[:most]]
+    names = [f"{each.trial_name} {each.seconds:.0f} s" for each in longest[:most]]
     return ", ".join(names) + (", ..." if len(longest) > most else "")
 
 
@@ -72,14 +72,14 @@ def sentence(event: Event) -> str:
     if isinstance(event, SearchStarted):
         return _search_line(event)
     if isinstance(event, TrialStarted):
-        again = " again" if event.again else ""
-        return f"trial {event.trial.id} started{again}: {event.what}"
+        again = " again" if event.is_rerun else ""
+        return f"trial {event.trial.id} started{again}: {event.trial_name}"
     if isinstance(event, TrialEnded):
         return _trial_line(event, list(event.trial.metrics), "new best" if event.is_best else "")
     if isinstance(event, Tick):
         return f"running: {named(event.running)}"
-    if isinstance(event, Prepared):
-        return " ".join(event.says)
+    if isinstance(event, PreparationEnded):
+        return " ".join(event.report)
     if isinstance(event, ModelDelivered):
         return f"delivered {_trial_line(event, list(event.trial.metrics))}"
     return str(event)
@@ -89,18 +89,20 @@ def _search_line(event: SearchStarted) -> str:
     limits = [f"{event.seconds:.0f} s"] if event.seconds is not None else []
     limits += [plural(event.trials, "trial")] if event.trials is not None else []
     by = ", ".join(objective.metric for objective in event.objectives)
-    resumed = f", resumed after {plural(event.ended, 'trial')}" if event.ended else ""
+    resumed = f", resumed after {plural(event.n_ended, 'trial')}" if event.n_ended else ""
     return f"searching by {by}" + (f" for {' or '.join(limits)}" if limits else "") + resumed
 
 
 def _trial_line(event: TrialEnded | ModelDelivered, metrics: Sequence[str], mark: str = "") -> str:
     """``trial 7: auc .9289, new best, 3.4 s, lightgbm``, or why it did not finish."""
     trial = event.trial
-    words = [f"{name} {value(name, trial.metrics)}" for name in metrics if name in trial.metrics]
+    words = [
+        f"{name} {format_metric(name, trial.metrics)}" for name in metrics if name in trial.metrics
+    ]
     if trial.status is not Status.DONE:
         words = [f"{trial.status}: {trial.error}"]
     words += [mark] if mark else []
-    return f"trial {trial.id}: {', '.join([*words, f'{trial.seconds:.1f} s', event.what])}"
+    return f"trial {trial.id}: {', '.join([*words, f'{trial.seconds:.1f} s', event.trial_name])}"
 
 
 class ProgressLines:
@@ -129,7 +131,7 @@ class ProgressLines:
             self._state(event)
             if isinstance(event, StageStarted):
                 self._stage_named = False
-            for line in event.says if isinstance(event, Prepared) else ():
+            for line in event.report if isinstance(event, PreparationEnded) else ():
                 self._write(line, math.inf)
             if line := self._line_of(event):
                 self._write(line)
@@ -156,7 +158,7 @@ class ProgressLines:
 
     def _left(self) -> str:
         left = self._state.seconds_left
-        return "" if left is None else f", {clock(left)} left"
+        return "" if left is None else f", {format_duration(left)} left"
 
     def _keep_time(self) -> None:
         """Name stages that have become long, and break silences."""
@@ -165,7 +167,7 @@ class ProgressLines:
                 now = time.monotonic()
                 shortest, longest = _SILENCE_SECONDS
                 silence = min(longest, max(shortest, _SILENCE_SHARE * (now - self._begun)))
-                lasts = now - self._state.stage_begun
+                lasts = now - self._state.stage_started_at
                 is_new = not self._stage_named and lasts > _LONG_STAGE_SECONDS
                 if self._state.stage and (is_new or now - self._written > silence):
                     self._stage_named = True
@@ -176,11 +178,11 @@ class ProgressLines:
         state = self._state
         if stage.stage not in ("searching", "preparing"):
             return f"{stage}, {seconds:.0f} s" if seconds >= 1 else str(stage)
-        words = [state.preparing] if state.preparing else []
-        words += [plural(state.ended, "trial")] if state.ended else []
+        words = [state.preparation_progress] if state.preparation_progress else []
+        words += [plural(state.n_ended, "trial")] if state.n_ended else []
         if state.best and state.objectives:
             name = state.objectives[0].metric
-            words.append(f"best {name} {value(name, state.best.metrics)}")
+            words.append(f"best {name} {format_metric(name, state.best.metrics)}")
         text = (", ".join(words) or stage.stage) + self._left()
         return text + (f", now: {named(state.running)}" if state.running else "")
 
@@ -188,7 +190,7 @@ class ProgressLines:
         """A single line, at most so long, also where an error has line breaks."""
         now = time.monotonic()
         self._written = now
-        text = printable(f"netwright {clock(now - self._begun)}  {line}", stays="")
+        text = printable(f"netwright {format_duration(now - self._begun)}  {line}", stays="")
         text = text if len(text) <= length else text[: int(length) - 1] + "…"
         try:
             sys.stderr.write(text + "\n")

@@ -28,11 +28,11 @@ class SearchState:
 
     def __init__(self) -> None:
         self.stage: StageStarted | None = None
-        self.stage_begun = self._begun = time.monotonic()
+        self.stage_started_at = self._begun = time.monotonic()
         self.objectives: tuple[Objective, ...] = ()
         self.best: Trial | None = None
-        self.ended = 0
-        self.preparing = ""
+        self.n_ended = 0
+        self.preparation_progress = ""
         self._ends: float | None = None
         self._running: dict[int, tuple[RunningTrial, float]] = {}
         """Trials that run, and when that was heard of them."""
@@ -40,22 +40,22 @@ class SearchState:
     def __call__(self, event: Event) -> None:
         now = time.monotonic()
         if isinstance(event, StageStarted):
-            self.stage, self.stage_begun = event, now
+            self.stage, self.stage_started_at = event, now
         elif isinstance(event, SearchStarted):
-            self.objectives, self.best, self.ended = event.objectives, event.best, event.ended
+            self.objectives, self.best, self.n_ended = event.objectives, event.best, event.n_ended
             self._begun, self._ends = now, None if event.seconds is None else now + event.seconds
         elif isinstance(event, TrialStarted):
-            self._running[event.trial.id] = RunningTrial(event.trial, event.what, 0.0), now
+            self._running[event.trial.id] = RunningTrial(event.trial, event.trial_name, 0.0), now
         elif isinstance(event, Tick):
-            self._begun, self.preparing, self.ended = (
+            self._begun, self.preparation_progress, self.n_ended = (
                 now - event.seconds,
-                event.preparing,
-                event.ended,
+                event.preparation_progress,
+                event.n_ended,
             )
             self._running = {each.trial.id: (each, now) for each in event.running}
         elif isinstance(event, TrialEnded):
             self._running.pop(event.trial.id, None)
-            self.ended += 1
+            self.n_ended += 1
             self.best = event.trial if event.is_best else self.best
         elif isinstance(event, ModelDelivered):
             self.stage = None
@@ -68,7 +68,7 @@ class SearchState:
         return None if self._ends is None else max(0.0, self._ends - time.monotonic())
 
     @property
-    def share(self) -> float:
+    def fraction_done(self) -> float:
         """The part of the search's time that is over; 0 where its end is unknown."""
         if self._ends is None:
             return 0.0

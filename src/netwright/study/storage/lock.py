@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from netwright.errors import RunError
-from netwright.study.storage.run_manifest import other_folder
+from netwright.study.storage.run_manifest import other_folder_hint
 
 
 class FolderLock:
@@ -25,7 +25,7 @@ class FolderLock:
             self._descriptor = _open(folder)
         except OSError as error:
             raise RunError(
-                f"{folder} cannot be used: {error.strerror}. {other_folder()}"
+                f"{folder} cannot be used: {error.strerror}. {other_folder_hint()}"
             ) from error
         try:
             _lock(self._descriptor)
@@ -36,7 +36,7 @@ class FolderLock:
                 raise RunError(f"{folder} cannot be used: {reason}. Use a local disk.") from error
             raise RunError(
                 f"{folder} is in use by another study that is running. "
-                f"Wait for it, or stop it. {other_folder()}"
+                f"Wait for it, or stop it. {other_folder_hint()}"
             ) from error
 
     def close(self) -> None:

@@ -71,7 +71,9 @@ def events_of(rows: Sequence[Row], what: str) -> list[Trial]:
     return [trial for _, trial in sorted(events, key=lambda event: event[0])]
 
 
-def check_measured(trials: Iterable[Trial], objectives: Sequence[Objective], what: object) -> None:
+def check_objective_values(
+    trials: Iterable[Trial], objectives: Sequence[Objective], what: object
+) -> None:
     """Raise RunError for a finished trial without an objective: it could not be compared."""
     for trial in trials:
         for objective in objectives:

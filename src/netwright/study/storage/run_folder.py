@@ -17,7 +17,7 @@ from netwright.errors import RunError
 from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, DATABASE, SUPERNET, TRIALS
 from netwright.study.storage.lock import FolderLock
-from netwright.study.storage.run_manifest import goes_on
+from netwright.study.storage.run_manifest import resume_hint
 from netwright.study.storage.schema import BESIDE
 
 _TRIAL = re.compile("[1-9][0-9]{0,7}")
@@ -47,7 +47,7 @@ def empty(folder: Path) -> None:
             folder.rmdir()
 
 
-def clear(run: str | Path) -> None:
+def delete_run(run: str | Path) -> None:
     """Forget a run: its log and its trials' folders; what others put there stays.
 
     RunError when a study is running there.
@@ -69,7 +69,7 @@ def fresh_folder(folder: Path) -> Path:
     except OSError as error:
         raise RunError(
             f"{folder} cannot be made: {error.strerror}. Finished trials are kept; "
-            f"{goes_on()} once there is room."
+            f"{resume_hint()} once there is room."
         ) from error
     return folder
 

@@ -16,7 +16,7 @@ _LONG = 120
 
 
 @dataclass(frozen=True)
-class Identity:
+class RunManifest:
     """All that replaying the log depends on; `about` is the caller's own, such as the data's hash.
 
     `notes` are kept and not compared: what a reader of the run wants to know. A note called
@@ -41,22 +41,22 @@ class Identity:
         return json.dumps(asdict(self) | {"limits": bounds} | mappings)
 
     @classmethod
-    def from_json(cls, text: str, what: str = "the study's identity") -> Identity:
+    def from_json(cls, text: str, what: str = "the study's identity") -> RunManifest:
         """The inverse of `json`; RunError, which names `what`, for anything else."""
         found = from_plain(parse(text, what), cls, what)
         if not found.objectives:
             raise RunError(expected(f"objectives of {what}", "at least one", []))
         return found
 
-    def refuse_other(self, stored: Identity, folder: Path) -> None:
+    def check_same_study(self, stored: RunManifest, folder: Path) -> None:
         """RunError naming what differs, unless `stored` is the same."""
         differences = list(self._differences(stored))
         if differences:
             raise RunError(
-                f"{folder} belongs to another study: {'; '.join(differences)}. {new_run()}"
+                f"{folder} belongs to another study: {'; '.join(differences)}. {new_run_hint()}"
             )
 
-    def _differences(self, stored: Identity) -> Iterator[str]:
+    def _differences(self, stored: RunManifest) -> Iterator[str]:
         for name in sorted({*self.about, *stored.about}):
             before, now = stored.about.get(name, ""), self.about.get(name, "")
             words = [one.notes.get(f"{name} in words", "") for one in (stored, self)]
@@ -76,7 +76,7 @@ class Identity:
         yield from _changed("seed", stored.seed, self.seed)
 
 
-def new_run() -> str:
+def new_run_hint() -> str:
     """How to leave a folder that cannot be gone on with."""
     return wording(
         python="Use another folder as run, or delete this one to start anew.",
@@ -84,12 +84,12 @@ def new_run() -> str:
     )
 
 
-def other_folder() -> str:
+def other_folder_hint() -> str:
     """How to leave a folder that cannot be used at all."""
     return wording(python="Use another folder as run.", shell="Use --run for another folder.")
 
 
-def goes_on() -> str:
+def resume_hint() -> str:
     """What to do again; the reader has been told what to mend."""
     return wording(python="the same call goes on", shell="the same line goes on")
 

@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from netwright.errors import BrokenFile, Phrase, expected, printable
 from netwright.files.folder import Folder
 from netwright.files.run_layout import DATABASE
-from netwright.study.storage.run_manifest import new_run
+from netwright.study.storage.run_manifest import new_run_hint
 
 BESIDE = (f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 """What SQLite puts beside it while it writes."""
@@ -150,7 +150,9 @@ def check_tables(connection: sql.Connection, what: str) -> None:
 
 
 def _no_study(what: str, got: str) -> BrokenFile:
-    return BrokenFile(expected(what, "a study of netwright", Phrase(printable(got)), new_run()))
+    return BrokenFile(
+        expected(what, "a study of netwright", Phrase(printable(got)), new_run_hint())
+    )
 
 
 def _is_plain(table: sql.Table, text: object) -> bool:

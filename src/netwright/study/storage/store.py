@@ -20,8 +20,13 @@ from netwright.errors import BrokenFile, RunError, expected, wording
 from netwright.files.folder import Folder
 from netwright.files.run_layout import DATABASE
 from netwright.study.storage import rows
-from netwright.study.storage.open_files import OpenFiles
-from netwright.study.storage.run_manifest import Identity, goes_on, new_run, other_folder
+from netwright.study.storage.deletion_watch import OpenFiles
+from netwright.study.storage.run_manifest import (
+    RunManifest,
+    new_run_hint,
+    other_folder_hint,
+    resume_hint,
+)
 from netwright.study.storage.schema import (
     STUDY,
     TABLES,
@@ -58,7 +63,7 @@ class Store:
         self._files = OpenFiles()
 
     @classmethod
-    def write(cls, folder: Path, identity: Identity) -> Self:
+    def open_writable(cls, folder: Path, identity: RunManifest) -> Self:
         """Opens or creates; RunError when the file belongs to another study or is unusable.
 
         The caller holds the folder's lock.
@@ -70,7 +75,7 @@ class Store:
                 if not _entries(connection):
                     _create(connection, identity)
             store._check_version()
-            identity.refuse_other(store.identity, folder)
+            identity.check_same_study(store.manifest, folder)
             store._events = store._count_events()
             store._files.add(folder / DATABASE)
         except BaseException:
@@ -79,7 +84,7 @@ class Store:
         return store
 
     @classmethod
-    def begun(cls, folder: Path) -> bool:
+    def has_study(cls, folder: Path) -> bool:
         """Whether there is a study, or a file that is none of ours; not where a run was killed
         before its first transaction was whole, which leaves a file without any table."""
         if not Folder(folder).has(DATABASE):
@@ -92,7 +97,7 @@ class Store:
             store.close()
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def open_read_only(cls, folder: Path) -> Self:
         """Opens read-only, also while a study writes; RunError when there is no study."""
         if not Folder(folder).has(DATABASE):
             raise RunError(f"{folder} must be the folder of a run, got one without {DATABASE}.")
@@ -123,13 +128,13 @@ class Store:
         self.close()
 
     @property
-    def identity(self) -> Identity:
+    def manifest(self) -> RunManifest:
         """What the study was when it was created."""
         with _refusing():
-            return Identity.from_json(self._study["identity"], str(self.folder / DATABASE))
+            return RunManifest.from_json(self._study["identity"], str(self.folder / DATABASE))
 
     @property
-    def created(self) -> str:
+    def created_at(self) -> str:
         """When, in ISO format, UTC."""
         return str(self._study["created"])
 
@@ -148,17 +153,17 @@ class Store:
         with _refusing():
             return rows.events_of(self._rows(), str(self.folder / DATABASE))
 
-    def start(self, trial: Trial, seconds: float) -> None:
+    def record_start(self, trial: Trial, seconds: float) -> None:
         """Records a trial that is about to be executed."""
         row = rows.row_of(trial) | {"started": self._events + 1, "ended": None}
         self._change(_START, row, seconds)
 
-    def end(self, trial: Trial, seconds: float) -> None:
+    def record_end(self, trial: Trial, seconds: float) -> None:
         """Records how a started trial ended."""
         row = rows.row_of(trial) | {"ended": self._events + 1}
         self._change(_END, row | {"which": trial.id}, seconds)
 
-    def spend(self, seconds: float) -> None:
+    def record_seconds(self, seconds: float) -> None:
         """Records the wall time used by all runs of this folder."""
         with self._changing() as connection:
             connection.execute(_SPEND, {"seconds": seconds})
@@ -219,7 +224,7 @@ class Store:
         if version != VERSION:
             raise RunError(
                 f"{self.folder} was written by another version of netwright "
-                f"(its store has version {version}, this one reads {VERSION}). {new_run()}"
+                f"(its store has version {version}, this one reads {VERSION}). {new_run_hint()}"
             )
         with self._begin() as connection:
             check_tables(connection, what)
@@ -244,14 +249,14 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except BrokenFile as error:
-        raise BrokenFile(f"{error} {new_run()}") from error
+        raise BrokenFile(f"{error} {new_run_hint()}") from error
 
 
 def _entries(connection: sql.Connection) -> int:
     return int(connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one())
 
 
-def _create(connection: sql.Connection, identity: Identity) -> None:
+def _create(connection: sql.Connection, identity: RunManifest) -> None:
     TABLES.create_all(connection)
     row = {"version": VERSION, "created": datetime.now(UTC).isoformat()}
     row |= {"identity": identity.json(), "seconds": 0.0}
@@ -310,12 +315,12 @@ def _engine(folder: Path, connect: Any, pool: type[Pool], begin: str) -> sql.Eng
 def _reason(name: str) -> str:
     """What SQLite's error of this (extended) name means, and what to do; empty where unknown."""
     busy = f"another program holds {DATABASE}. Close that program."
-    damaged = f"{DATABASE} is damaged. {new_run()}"
-    read_only = f"it is not writable. Change that, or: {other_folder()}"
+    damaged = f"{DATABASE} is damaged. {new_run_hint()}"
+    read_only = f"it is not writable. Change that, or: {other_folder_hint()}"
     reasons = {
-        "SQLITE_FULL": f"the disk is full. Make room; {goes_on()}.",
-        "SQLITE_IOERR": f"the disk cannot be written. Check it; {goes_on()}.",
-        "SQLITE_NOTADB": f"{DATABASE} is not a database. {new_run()}",
+        "SQLITE_FULL": f"the disk is full. Make room; {resume_hint()}.",
+        "SQLITE_IOERR": f"the disk cannot be written. Check it; {resume_hint()}.",
+        "SQLITE_NOTADB": f"{DATABASE} is not a database. {new_run_hint()}",
         "SQLITE_CORRUPT": damaged,
         "SQLITE_INTERRUPT": damaged,  # it took more steps than a whole file of its size
         "SQLITE_TOOBIG": damaged,
@@ -331,5 +336,5 @@ def _sentence(folder: Path, error: BaseException | None, name: str = "") -> RunE
     """What went wrong, in words; `name`: of the error, where SQLite has raised none."""
     reason = _reason(name or getattr(error, "sqlite_errorname", ""))
     if "no such table" in str(error) or "no such column" in str(error):
-        reason = f"{DATABASE} is not a study of netwright. {new_run()}"
+        reason = f"{DATABASE} is not a study of netwright. {new_run_hint()}"
     return RunError(f"{folder} cannot be used: {reason or f'{error}.'} Finished trials are kept.")

@@ -15,7 +15,7 @@ import psutil
 
 from netwright.errors import InputError, RunError, check_whole, expected, wording
 from netwright.interfaces.evaluator import Evaluator
-from netwright.study.workers.supervisor import Outcome, Rules, Supervisor
+from netwright.study.workers.supervisor import JobResult, Rules, Supervisor
 from netwright.study.workers.worker import evaluate
 from netwright.trials.trial import Job, Status
 
@@ -29,16 +29,16 @@ class Executor(Protocol):
         ...
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         """How many jobs `submit` takes now: a worker that still starts is not free."""
         ...
 
-    def open(self, evaluator: Evaluator, most: int | None = None) -> None:
+    def open(self, evaluator: Evaluator, max_jobs: int | None = None) -> None:
         """Gets ready; there will be at most `most` jobs."""
         ...
 
     def submit(
-        self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
+        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
     ) -> None:
         """Starts a job.
 
@@ -50,7 +50,7 @@ class Executor(Protocol):
         """
         ...
 
-    def poll(self, timeout: float) -> Sequence[Outcome]:
+    def poll(self, timeout: float) -> Sequence[JobResult]:
         """The jobs that have ended; waits up to `timeout` seconds for one, or for a free place."""
         ...
 
@@ -69,25 +69,25 @@ class InProcess:
         self._waiting: tuple[int, Job] | None = None
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         return int(self._waiting is None)
 
-    def open(self, evaluator: Evaluator, most: int | None = None) -> None:
+    def open(self, evaluator: Evaluator, max_jobs: int | None = None) -> None:
         self._evaluator = evaluator
 
     def submit(
-        self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
+        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
     ) -> None:
-        self._waiting = trial, job
+        self._waiting = trial_id, job
 
-    def poll(self, timeout: float) -> list[Outcome]:
+    def poll(self, timeout: float) -> list[JobResult]:
         if self._waiting is None or self._evaluator is None:
             return []
         trial, job = self._waiting
         began = time.monotonic()
         status, metrics, error = evaluate(self._evaluator, job)
         self._waiting = None
-        return [Outcome(trial, Status(status), metrics, time.monotonic() - began, error)]
+        return [JobResult(trial, Status(status), metrics, time.monotonic() - began, error)]
 
     def close(self) -> None:
         self._evaluator = self._waiting = None
@@ -108,27 +108,32 @@ class Supervised:
         workers: int = 1,
         *,
         threads: int = 0,
-        memory: float = 0,
-        jobs: int = 200,
-        grace: float = 2.0,
-        idle: float = 60.0,
+        memory_limit: float = 0,
+        max_jobs_per_worker: int = 200,
+        grace_period: float = 2.0,
+        idle_timeout: float = 60.0,
     ) -> None:
         check_whole("workers", workers, 0, "0 is one worker.")
         check_whole("threads", threads, 0, "0 shares out the cores.")
-        if not memory >= 0:
-            raise InputError(expected("memory", "0 or more bytes", memory))
-        if not idle > 0:
-            raise InputError(expected("idle", "above 0 seconds", idle))
+        if not memory_limit >= 0:
+            raise InputError(expected("memory", "0 or more bytes", memory_limit))
+        if not idle_timeout > 0:
+            raise InputError(expected("idle", "above 0 seconds", idle_timeout))
         if os.name != "posix":
             fix = wording(python="Pass executor=InProcess().", shell="Use WSL on Windows.")
             raise RunError(expected("supervised workers", "on Linux or macOS", sys.platform, fix))
         self.capacity = workers or 1
-        self.threads = threads or max(1, cores() // self.capacity)
-        self.rules = Rules(memory or 0.8 * machine_memory() / self.capacity, jobs, grace, idle)
+        self.threads = threads or max(1, available_cores() // self.capacity)
+        self.rules = Rules(
+            memory_limit or 0.8 * machine_memory() / self.capacity,
+            max_jobs_per_worker,
+            grace_period,
+            idle_timeout,
+        )
         self._supervisor: Supervisor | None = None
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         return self._supervisor.free if self._supervisor else 0
 
     def start(self, warm_up: str = "") -> None:
@@ -138,11 +143,13 @@ class Supervised:
         Args:
             warm_up: ``module:function``, which they call meanwhile.
         """
-        early = max(1, min(self.capacity, cores() - 1))  # this process has work of its own
+        early = max(
+            1, min(self.capacity, available_cores() - 1)
+        )  # this process has work of its own
         self._supervisor = Supervisor(early, self.threads, self.rules, warm_up)
 
-    def open(self, evaluator: Evaluator, most: int | None = None) -> None:
-        workers = self.capacity if most is None else min(self.capacity, most)
+    def open(self, evaluator: Evaluator, max_jobs: int | None = None) -> None:
+        workers = self.capacity if max_jobs is None else min(self.capacity, max_jobs)
         if self._supervisor is None:
             self._supervisor = Supervisor(0, self.threads, self.rules)
         try:
@@ -152,11 +159,11 @@ class Supervised:
             raise
 
     def submit(
-        self, trial: int, job: Job, limit: float = math.inf, hangs_after: float = math.inf
+        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
     ) -> None:
-        self._opened().submit(trial, job, limit, hangs_after)
+        self._opened().submit(trial_id, job, time_limit, hang_timeout)
 
-    def poll(self, timeout: float) -> list[Outcome]:
+    def poll(self, timeout: float) -> list[JobResult]:
         return self._opened().poll(timeout)
 
     def close(self) -> None:
@@ -170,7 +177,7 @@ class Supervised:
         return self._supervisor
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use, or its container."""
     able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):  # another system, or "max"

@@ -32,13 +32,13 @@ _PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """How a submitted trial ended; `seconds` is the wall time it ran, pauses left out.
 
     The status is RUNNING where the evaluator gave up because its deadline was too near.
     """
 
-    trial: int
+    trial_id: int
     status: Status
     metrics: Metrics
     seconds: float
@@ -69,7 +69,7 @@ class _Worker:
         """Processor seconds when it was last seen to work, at `worked_at`."""
         self.worked_at = time.monotonic()
         self.stopped_at: float | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: JobResult | None = None
         self.killed_at = math.inf
 
     def seconds(self, now: float) -> float:
@@ -83,9 +83,9 @@ class _Worker:
             self.used, self.worked_at = used, now
         return now - self.worked_at
 
-    def ended(self, status: Status, metrics: Metrics, error: str) -> Outcome:
+    def ended(self, status: Status, metrics: Metrics, error: str) -> JobResult:
         now = time.monotonic()
-        return Outcome(self.trial, status, metrics, max(0.0, self.seconds(now)), error)
+        return JobResult(self.trial, status, metrics, max(0.0, self.seconds(now)), error)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Supervisor:
         self._rules = rules
         self._selector = selectors.DefaultSelector()
         self._alone: deque[_Worker] = deque()
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[JobResult] = []
         self._failed_starts = 0
         self._next_beat = 0.0
         self._next_look = 0.0
@@ -155,7 +155,7 @@ class Supervisor:
         worker.process.mail.send(cloudpickle.dumps(replace(job, alone=nullcontext)))
         self._watch_writing(worker)
 
-    def poll(self, timeout: float) -> list[Outcome]:
+    def poll(self, timeout: float) -> list[JobResult]:
         """Waits until a trial ends, a worker becomes free, or `timeout` seconds have passed."""
         end = time.monotonic() + timeout
         free = self.free
@@ -205,7 +205,7 @@ class Supervisor:
             worker.process.mail.send(self._load)
             self._watch_writing(worker)
 
-    def _dismiss(self, worker: _Worker, outcome: Outcome | None = None) -> None:
+    def _dismiss(self, worker: _Worker, outcome: JobResult | None = None) -> None:
         """Kills; the outcome follows when all is gone, so that nothing disturbs the next trial."""
         worker.state, worker.outcome = _State.DYING, outcome
         worker.killed_at = time.monotonic()

@@ -53,10 +53,10 @@ def evaluate(evaluator: Callable[[Job], Metrics], job: Job) -> Verdict:
     except (Exception, SystemExit) as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, on an accelerator
             return Verdict(Status.INFEASIBLE, {}, f"ran out of memory: {error}"[:_MOST])
-        return Verdict(Status.FAILED, {}, describe(error))
+        return Verdict(Status.FAILED, {}, describe_error(error))
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """``ValueError: the message (train.py, line 12, in fit)``."""
     said = "".join(traceback.format_exception_only(error)).strip()[:_MOST]
     frames = traceback.extract_tb(error.__traceback__)
@@ -86,7 +86,7 @@ class _Worker:
             evaluator = pickle.loads(load)
             capabilities_of(evaluator).warm_up()
         except BaseException as error:
-            self._answer("broken", describe(error))
+            self._answer("broken", describe_error(error))
             raise
         self._answer("ready", os.getpid())
         while (request := read_message(self._requests)) is not None:
