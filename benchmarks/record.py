@@ -243,14 +243,14 @@ def supernets() -> Iterator[tuple[str, Callable[[Path], Line]]]:
 
 def shortened(method: DifferentiableNAS | SinglePathNAS) -> DifferentiableNAS | SinglePathNAS:
     """Two epochs of it, and what is watched kept short; latencies, which a clock measures, not used."""
-    honesty = replace(method.safeguards, networks=2, epochs=1)
+    safeguards = replace(method.safeguards, n_ranking_networks=2, ranking_epochs=1)
     if isinstance(method, SinglePathNAS):
         training = replace(method.training, epochs=2)
-        return replace(method, training=training, evaluations=8, honesty=honesty)
+        return replace(method, training=training, evaluations=8, safeguards=safeguards)
     steps = method.architecture
     if steps.cost is not None:
         steps = replace(steps, cost=replace(steps.cost, metric="flops"))
-    return replace(method, epochs=2, honesty=honesty, architecture=steps)
+    return replace(method, epochs=2, safeguards=safeguards, architecture=steps)
 
 
 def oracles(table: Path) -> Iterator[tuple[str, Callable[[Path], Line]]]:

@@ -175,7 +175,7 @@ def searched(setting: Setting, name: str, seed: int, space: Space[Any]) -> dict[
     steps = replace(settings.architecture, lr=setting.alpha_lr)
     settings = replace(settings, architecture=steps)
     if not setting.watched:
-        settings = replace(settings, honesty=replace(NO_SAFEGUARDS, every=1))
+        settings = replace(settings, safeguards=replace(NO_SAFEGUARDS, eigenvalue_interval=1))
     torch.manual_seed(seed)
     shape = (3, setting.side, setting.side)
     supernet = Supernet(

@@ -1,4 +1,4 @@
-"""The monitor speaks where it should, and is silent where shared weights are faithful."""
+"""Alarms sound on planted failures, and not for faithful shared weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from netwright.space.choices import OneOf
 from netwright.space.space import Space
 
 
-def test_a_faithful_ranking_is_trusted_and_a_shuffled_one_is_not() -> None:
+def test_ranking_alarm_only_for_shuffled_scores() -> None:
     rng = np.random.default_rng(0)
     heard, missed = 0, 0
     for _ in range(100):
@@ -39,22 +39,22 @@ def test_a_faithful_ranking_is_trusted_and_a_shuffled_one_is_not() -> None:
     assert heard <= 3
     assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).alarm  # equal for all: ranks nothing
     assert rank_correlation([1, 2], [1, 2]).alarm  # two networks prove nothing
-    assert "do not choose by shared weights" in rank_correlation([3, 2, 1, 0], [0, 1, 2, 3]).message
+    assert "do not select by shared weights" in rank_correlation([3, 2, 1, 0], [0, 1, 2, 3]).message
 
 
-def test_a_gap_is_an_alarm_when_half_of_what_was_learnt_is_gone() -> None:
+def test_discretization_gap_alarm_when_half_the_accuracy_is_lost() -> None:
     assert not discretization_gap(0.8, 0.7, 0.1).alarm
     assert discretization_gap(0.8, 0.2, 0.1).alarm
     assert not discretization_gap(0.5, 0.55, 0.1).alarm  # better alone
     assert discretization_gap(0.8, 0.2, 0.1).value == pytest.approx(0.6)
 
 
-def test_skips_are_counted_where_they_were_a_choice() -> None:
+def test_skip_dominance_counts_choices_with_a_skip_option() -> None:
     space = Space(nas_bench_201(channels=4, cells=1))
-    paths = [one.path for one in space.decisions]
+    paths = [decision.path for decision in space.decisions]
 
-    def with_skips(number: int) -> Finding:
-        ops = ["skip_connect"] * number + ["nor_conv_3x3"] * (6 - number)
+    def with_skips(n_skips: int) -> Finding:
+        ops = ["skip_connect"] * n_skips + ["nor_conv_3x3"] * (6 - n_skips)
         finding = skip_dominance(space, space.fix(dict(zip(paths, ops, strict=True))).default())
         assert finding is not None
         return finding
@@ -65,17 +65,17 @@ def test_skips_are_counted_where_they_were_a_choice() -> None:
     recipe = Space({"network": OneOf({"conv": Conv(), "none": ()}),
                     "augment": OneOf({"none": (), "flip": (Flip(),)})})  # fmt: skip
     none = recipe.fix({"network": "none"}).default()
-    one = skip_dominance(recipe, none)
-    assert one is not None
-    assert one.message == "1 of 1 choice is a skip"  # no augmentation is no skip
+    finding = skip_dominance(recipe, none)
+    assert finding is not None
+    assert finding.message == "1 of 1 choice is a skip"  # no augmentation is no skip
 
 
-def test_nothing_is_said_of_skips_that_were_no_choice() -> None:
+def test_skip_dominance_is_none_without_a_skip_option() -> None:
     space = Space({"network": OneOf(Conv(8), Conv(16))})
     assert skip_dominance(space, space.default()) is None
 
 
-def test_sharpness_speaks_when_it_has_grown_over_five_epochs() -> None:
+def test_eigenvalue_growth_alarm_compares_five_epochs_with_five_before() -> None:
     assert not eigenvalue_growth([0.1] * 9).alarm
     assert not eigenvalue_growth([0.1] * 10).alarm
     assert not eigenvalue_growth([0.3] * 5 + [0.1] * 5).alarm
@@ -85,15 +85,15 @@ def test_sharpness_speaks_when_it_has_grown_over_five_epochs() -> None:
     assert find_alarms([risen, eigenvalue_growth([])]) == [risen]
 
 
-def test_a_tiny_eigenvalue_that_has_grown_is_no_alarm() -> None:
+def test_growth_of_a_tiny_eigenvalue_is_no_alarm() -> None:
     tiny = eigenvalue_growth([1e-9] * 5 + [1e-6] * 5)
     assert not tiny.alarm
-    assert tiny.message.endswith("times what it was")
+    assert tiny.message.endswith("times that of five epochs before")
     assert not eigenvalue_growth([0.0] * 5 + [MIN_EIGENVALUE * 0.99] * 5).alarm
     assert eigenvalue_growth([0.0] * 5 + [MIN_EIGENVALUE] * 5).alarm
 
 
-def test_the_largest_eigenvalue_is_that_of_the_hessian() -> None:
+def test_largest_eigenvalue_matches_the_full_hessian() -> None:
     torch.manual_seed(0)
     op = {
         "one": Conv(3, 1, activation="tanh"),
@@ -112,21 +112,21 @@ def test_the_largest_eigenvalue_is_that_of_the_hessian() -> None:
     hessian = torch.cat([torch.cat([*row], 1) for row in blocks])
     values = torch.linalg.eigvalsh(hessian)
     largest = float(values[values.abs().argmax()])
-    said = largest_eigenvalue(
+    eigenvalue = largest_eigenvalue(
         lambda: loss_of(*alphas),
         alphas,
         torch.Generator().manual_seed(0),
         steps=200,
         tolerance=1e-7,
     )
-    assert said == pytest.approx(largest, rel=1e-2)
+    assert eigenvalue == pytest.approx(largest, rel=1e-2)
     flat = largest_eigenvalue(
         lambda: (alphas[0] ** 2).sum() * 0, alphas[:1], torch.Generator().manual_seed(0)
     )
     assert flat == 0
 
 
-def test_what_the_loss_does_not_depend_on_bends_nothing() -> None:
+def test_eigenvalue_ignores_parameters_the_loss_does_not_depend_on() -> None:
     used, idle = (torch.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
 
     def value(loss: Tensor) -> float:

@@ -1,1 +1,1 @@
-"""Searches over shared weights: supernets and what trains them."""
+"""One-shot NAS: supernets, shared weights, and their training."""

@@ -1,4 +1,4 @@
-"""The checkpoint that an epoch ends in."""
+"""Checkpoints of supernet training, saved after each epoch."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ T = TypeVar("T")
 
 
 def read_history(folder: Path, epoch: type[T]) -> list[T]:
-    """The record of the checkpoint in a folder, without its numbers; empty where there is none.
+    """Read the history from the checkpoint in a folder, without its tensors.
 
-    `epoch`: the named tuple of an epoch. Raises BrokenFile where the checkpoint is damaged.
+    `epoch`: the named tuple of an epoch. Returns an empty list where there is no checkpoint. Raises
+    BrokenFile where it is damaged.
     """
     if not _in_run(folder).has(CHECKPOINT):
         return []
-    return _record(read_tensors(_in_run(folder), CHECKPOINT).metadata, folder, epoch)
+    return _history(read_tensors(_in_run(folder), CHECKPOINT).metadata, folder, epoch)
 
 
 def _in_run(folder: Path) -> Folder:
-    """The supernet's folder as one of a run: it may not be a link."""
-    whole = folder.absolute()
-    return Folder(whole.parent) / whole.name
+    """Return the supernet's folder as a subfolder of the run, which may not be a link."""
+    absolute = folder.absolute()
+    return Folder(absolute.parent) / absolute.name
 
 
-def _record(metadata: Mapping[str, str], folder: Path, epoch: type[T]) -> list[T]:
-    what = str(folder / CHECKPOINT)
+def _history(metadata: Mapping[str, str], folder: Path, epoch: type[T]) -> list[T]:
+    path = str(folder / CHECKPOINT)
     if metadata.keys() != {"record", "search"}:
-        raise BrokenFile(expected(what, "the checkpoint of a supernet", Phrase("something else")))
-    return list(from_plain(parse(metadata["record"], what), tuple[epoch, ...], what))  # type: ignore[valid-type]  # a type made at run time
+        raise BrokenFile(expected(path, "the checkpoint of a supernet", Phrase("something else")))
+    return list(from_plain(parse(metadata["record"], path), tuple[epoch, ...], path))  # type: ignore[valid-type]  # a type made at run time
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A search's numbers as safetensors, its record as JSON, never a pickle.
+    """State of a training: tensors as safetensors, the history as JSON, never a pickle.
 
-    `identity`: what a checkpoint has to share to be gone on with; `more`: tensors beside those of
-    the module and the optimisers.
+    `identity`: description of the training; only a training of the same identity can resume.
+    `extra_tensors`: tensors beside those of the module and the optimisers.
     """
 
     folder: Path
@@ -59,10 +60,11 @@ class Checkpoint:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a checkpoint in the folder."""
         return _in_run(self.folder).has(CHECKPOINT)
 
-    def save(self, record: object) -> None:
-        """In one step: the file is whole or not there at all."""
+    def save(self, history: object) -> None:
+        """Write the checkpoint atomically: the file is complete or absent."""
         from safetensors.torch import save
 
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
@@ -70,35 +72,37 @@ class Checkpoint:
         for name, optimizer in self.optimizers.items():
             for i, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"{name}.{i}.{k}": v for k, v in state.items() if v is not None}
-        text = {"record": json.dumps(record), "search": self.identity}
-        tensors = {name: one.detach().cpu().clone().contiguous() for name, one in tensors.items()}
+        metadata = {"record": json.dumps(history), "search": self.identity}
+        tensors = {
+            name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()
+        }
         folder = _in_run(self.folder)
         folder.make()
-        folder.write(CHECKPOINT, save(tensors, metadata=text))
+        folder.write(CHECKPOINT, save(tensors, metadata=metadata))
 
     def load(self, epoch: type[T]) -> list[T]:
-        """Put everything back where it was, and return the record, made of `epoch`.
+        """Restore all tensors in place, and return the history, a list of `epoch`.
 
         Raises RunError when the checkpoint is of another search, or damaged.
         """
         from safetensors.torch import load
 
         file = read_tensors(_in_run(self.folder), CHECKPOINT)
-        record, text = _record(file.metadata, self.folder, epoch), file.metadata
-        if text["search"] != self.identity:
+        history, metadata = _history(file.metadata, self.folder, epoch), file.metadata
+        if metadata["search"] != self.identity:
             raise RunError(
                 f"{self.folder} must hold a checkpoint of {self.identity}, got one of "
-                f"{text['search']}. Use another folder."
+                f"{metadata['search']}. Use another folder."
             )
         try:
-            self._put_back(load(file.content))
+            self._restore(load(file.content))
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             rule = "the checkpoint of this supernet"
             got = Phrase("other tensors")
             raise BrokenFile(expected(str(self.folder / CHECKPOINT), rule, got)) from error
-        return record
+        return history
 
-    def _put_back(self, tensors: Mapping[str, Tensor]) -> None:
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
         module = {k.removeprefix("module."): v for k, v in tensors.items() if k[:7] == "module."}
         self.module.load_state_dict(module)
         with torch.no_grad():
@@ -108,10 +112,10 @@ class Checkpoint:
                 parameter.copy_(tensors[name])
         for name, optimizer in self.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
+            for key, tensor in tensors.items():
                 if key.startswith(f"{name}."):
-                    _, i, what = key.split(".", 2)
-                    state.setdefault(int(i), {})[what] = value
+                    _, i, entry = key.split(".", 2)
+                    state.setdefault(int(i), {})[entry] = tensor
             _check_shapes(optimizer, state)
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
@@ -119,9 +123,9 @@ class Checkpoint:
 def _check_shapes(
     optimizer: torch.optim.Optimizer, state: Mapping[int, Mapping[str, Tensor]]
 ) -> None:
-    """ValueError unless what is known of each parameter has its shape, or is one number."""
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
-    for i, values in state.items():
-        for name, value in values.items():
-            if not 0 <= i < len(parameters) or value.shape not in (parameters[i].shape, ()):
+    """Raise ValueError unless each tensor of a parameter's state is of its shape, or a scalar."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for i, tensors in state.items():
+        for name, tensor in tensors.items():
+            if not 0 <= i < len(parameters) or tensor.shape not in (parameters[i].shape, ()):
                 raise ValueError(name)

@@ -1,4 +1,4 @@
-"""What trainings of shared weights have in common: rows on their way in, draws, and how far it is."""
+"""Epoch-by-epoch training of shared weights: batch transforms, checkpoints, schedules, draws."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from netwright.oneshot.checkpoints import Checkpoint
 
 @dataclass(frozen=True)
 class BatchTransform:
-    """What happens to rows on their way in: augmentation in training, then scaling."""
+    """Transform of a batch before the network: augmentation in training, then scaling."""
 
     augment: tuple[Augmentation, ...] = ()
     scale: Callable[[Tensor], Tensor] = Tensor.float
 
     def __call__(
-        self, rows: LabelledData, device: torch.device, random: torch.Generator | None = None
+        self, rows: LabelledData, device: torch.device, generator: torch.Generator | None = None
     ) -> LabelledData:
-        """The rows on the device; augmented where there is something to draw from."""
+        """Return the rows, scaled, on the device; augmented if there is a generator."""
         inputs = rows.inputs.to(device)
-        if random is not None:
+        if generator is not None:
             for augmentation in self.augment:
-                inputs = augmentation(inputs, random)
+                inputs = augmentation(inputs, generator)
         inputs = self.scale(inputs)
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -41,16 +41,16 @@ class BatchTransform:
 
 
 class EpochResult(Protocol):
-    """The record of an epoch."""
+    """Record of one epoch."""
 
     @property
     def progress(self) -> float:
-        """The share in [0, 1] of the training that was over after it."""
+        """Share in [0, 1] of the training that is over after this epoch."""
         ...
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing was left to train after it."""
+        """Whether the training ends with this epoch."""
         ...
 
 
@@ -58,76 +58,78 @@ E = TypeVar("E", bound=EpochResult)
 
 
 class EpochTrainer(ABC, Generic[E]):
-    """A training that goes epoch by epoch, each of which is recorded and ends in a checkpoint."""
+    """Training in epochs, each of which is recorded in `history` and ends in a checkpoint."""
 
     history: list[E]
 
     @property
     @abstractmethod
     def epochs(self) -> int:
-        """How many there are, where no clock counts."""
+        """Number of epochs when there is no deadline."""
 
     @property
     @abstractmethod
     def checkpoint(self) -> Checkpoint | None:
-        """Where each ends, if anywhere."""
+        """Checkpoint that is saved after each epoch, if any."""
 
     @abstractmethod
     def run_epoch(self, clock: TrainingClock) -> E:
-        """The next epoch. Raises InfeasibleCandidate when it diverges, or nothing can be trained."""
+        """Train for one epoch. Raises InfeasibleCandidate if it diverges or nothing can be trained."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing left to train."""
+        """Whether the last epoch has been trained."""
         return bool(self.history) and self.history[-1].is_last
 
     def train_to(self, epoch: int) -> None:
-        """Trains until so many epochs are over; nothing where they are."""
+        """Train until `epoch` epochs are over; do nothing if they are."""
         if not 0 <= epoch <= self.epochs:
             raise InputError(
                 expected("epoch", f"from 0 to the {self.epochs} of the settings", epoch)
             )
         while len(self.history) < epoch:
-            self._train_one(TrainingClock())
+            self._train_epoch(TrainingClock())
 
     def train(
-        self, deadline: float = math.inf, on_epoch_end: Callable[[E], object] = lambda one: None
+        self, deadline: float = math.inf, on_epoch_end: Callable[[E], object] = lambda epoch: None
     ) -> None:
-        """Trains until all epochs are over, or the time is up: the schedule then runs its whole
-        course in the time there is."""
+        """Train all epochs, or until `deadline` (seconds of `time.monotonic()`).
+
+        With a deadline the schedules run their whole course in the time there is.
+        """
         clock = TrainingClock(deadline, self.history[-1].progress if self.history else 0.0)
         while not self.is_finished:
-            self._train_one(clock)
+            self._train_epoch(clock)
             on_epoch_end(self.history[-1])
 
-    def _train_one(self, clock: TrainingClock) -> None:
+    def _train_epoch(self, clock: TrainingClock) -> None:
         self.history.append(self.run_epoch(clock))
-        if saved := self.checkpoint:
-            saved.save(self.history)
+        if checkpoint := self.checkpoint:
+            checkpoint.save(self.history)
 
 
 def cosine_annealing(first: float, last: float, progress: float) -> float:
-    """From `first` at 0 to `last` at 1."""
+    """Return the value at `progress` in [0, 1] of half a cosine from `first` to `last`."""
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """Of an epoch's draws."""
+    """Return the seed of an epoch's draws."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
 def shuffled_batches(
-    rows: LabelledData, number: int, random: torch.Generator
+    rows: LabelledData, n_batches: int, generator: torch.Generator
 ) -> list[LabelledData]:
-    """All rows in so many batches of nearly one size."""
-    order = torch.randperm(len(rows), generator=random)
-    return [rows.take(batch) for batch in order.tensor_split(number)]
+    """Split all rows, shuffled, into batches of nearly equal size."""
+    order = torch.randperm(len(rows), generator=generator)
+    return [rows.take(indices) for indices in order.tensor_split(n_batches)]
 
 
 def random_split(
     rows: LabelledData, fraction: float, seed: int
 ) -> tuple[LabelledData, LabelledData]:
-    """The rows in two parts, drawn: a share of them, and the rest."""
+    """Split the rows at random in two: `fraction` of them, and the rest."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     end = int(fraction * len(rows))
     return rows.take(order[:end]), rows.take(order[end:])

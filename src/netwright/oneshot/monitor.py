@@ -1,8 +1,8 @@
-"""Whether shared weights can be trusted: what is measured while a supernet trains, in plain words.
+"""Checks on shared weights: can they be trusted to choose architectures?
 
-Gradient-based search fails in known ways: skips take over (Zela et al. 2020, 1909.09656), what was
-good in the mixture is bad alone, and shared weights rank networks as chance would. Each has a
-finding here, with an alarm.
+Differentiable search fails in known ways: skip connections dominate (Zela et al., 2020,
+1909.09656), the discretized architecture is much worse than the mixture it was taken from, and
+shared weights rank networks no better than chance. Each failure has a finding here, with an alarm.
 """
 
 from __future__ import annotations
@@ -23,24 +23,27 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOfChoice
 from netwright.space.space import Space
 
-_WINDOW, _RATIO = 5, 1.3
-"""Zela et al. 2020: stop when the eigenvalue's mean over 5 epochs has grown by so much."""
+_WINDOW_EPOCHS, _MAX_GROWTH = 5, 1.3
+"""Early stopping of Zela et al. (2020): the eigenvalue's mean over 5 epochs has grown by 1.3."""
 MIN_EIGENVALUE = 0.01
-"""Below, moving an architecture parameter by 1 changes the loss by less than 0.005: whatever such
-an eigenvalue has grown from, there is no cliff."""
-_CHANCE = 0.05
-_GAP = 0.5
-_TRAINED = 0.1
-_MOST_SKIPS = 0.5
+"""Below, moving an architecture parameter by 1 changes the loss by less than 0.005 (half the
+eigenvalue): growth from a tiny eigenvalue does no harm."""
+_SIGNIFICANCE = 0.05
+"""Largest p-value at which a rank correlation counts: the usual 5 %."""
+_MAX_LOST_SHARE = 0.5
+"""Share of the accuracy above chance that discretization may lose. Our choice, from no paper."""
+_MIN_LEARNT_SHARE = 0.1
+"""Share of the way from chance to 1 below which a mixture counts as untrained. Our choice."""
+_MAX_SKIP_SHARE = 0.5
+"""Share of the choices with a skip option that may be skips. Our choice, from no paper."""
 
-
-OF_TRUST = ("ranking", "untrained")
-"""Alarms that no other way of choosing by the same weights can answer."""
+DISTRUST_FINDINGS = ("ranking", "untrained")
+"""Names of the alarms that no other selection by the same shared weights can answer."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One measurement, what it means, and whether it speaks against the shared weights."""
+    """One measurement, its meaning in a sentence, and whether it is an alarm."""
 
     name: str
     value: float
@@ -49,72 +52,81 @@ class Finding:
 
 
 def find_alarms(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that speak against the shared weights."""
-    return [one for one in findings if one.alarm]
+    """Return the findings that are alarms."""
+    return [finding for finding in findings if finding.alarm]
 
 
 def is_trusted(findings: Iterable[Finding]) -> bool:
-    """Whether no alarm says that the shared weights know nothing, so that they may choose."""
-    return not any(one.name in OF_TRUST for one in find_alarms(findings))
+    """Return whether shared weights may choose: no alarm shows that they rank by chance."""
+    return not any(finding.name in DISTRUST_FINDINGS for finding in find_alarms(findings))
 
 
-def rank_correlation(shared: Sequence[float], alone: Sequence[float]) -> Finding:
-    """Whether networks that shared weights find better are better when trained by themselves.
+def rank_correlation(shared_scores: Sequence[float], standalone_scores: Sequence[float]) -> Finding:
+    """Return Kendall's tau between scores under shared weights and after standalone training.
 
-    Kendall's rank correlation of the two scores (networks,), higher better in both. An alarm unless
-    so high a one is unlikely by chance (one-sided, 5 %; exact without ties): few networks prove
-    little.
+    Both are (networks,), higher better. It is an alarm unless the correlation is significant
+    (one-sided test at 5 %; exact without ties): a few networks prove little.
     """
     from scipy.stats import kendalltau
 
-    found = kendalltau(shared, alone, alternative="greater")
-    tau = float(found.statistic) if math.isfinite(found.statistic) else 0.0
-    chance = float(found.pvalue) if math.isfinite(found.pvalue) else 1.0
-    alarm = chance >= _CHANCE
-    verdict = "may be chance: do not choose by shared weights" if alarm else "shared weights rank"
-    says = (
-        f"rank correlation with {plural(len(alone), 'network')} trained alone {tau:.2f}, {verdict}"
+    test = kendalltau(shared_scores, standalone_scores, alternative="greater")
+    tau = float(test.statistic) if math.isfinite(test.statistic) else 0.0
+    p_value = float(test.pvalue) if math.isfinite(test.pvalue) else 1.0
+    alarm = p_value >= _SIGNIFICANCE
+    verdict = (
+        "which may be chance: do not select by shared weights"
+        if alarm
+        else "so shared weights rank networks"
     )
-    return Finding("ranking", tau, says, alarm)
+    networks = plural(len(standalone_scores), "network")
+    message = f"the rank correlation with {networks} trained alone is {tau:.2f}, {verdict}"
+    return Finding("ranking", tau, message, alarm)
 
 
-def discretization_gap(mixture: float, alone: float, chance: float) -> Finding:
-    """How much accuracy is lost when only the preferred options are kept, with their weights.
+def discretization_gap(mixture: float, discrete: float, chance: float) -> Finding:
+    """Return the accuracy lost when only the preferred options remain, weights unchanged.
 
-    `chance`: what guessing gives. An alarm when more than half of what was above it is gone; where
-    the mixture is hardly above it, the finding is "untrained", and an alarm.
+    It is an alarm when more than half of the accuracy above `chance`, that of a constant
+    prediction, is lost. Where the mixture itself is hardly above chance, the finding is
+    "untrained", an alarm.
     """
-    if mixture - chance < _TRAINED * (1 - chance):
-        says = f"accuracy {mixture:.3f} as a mixture, {chance:.3f} by chance: hardly trained"
-        return Finding("untrained", mixture, says, True)
-    lost = (mixture - alone) / max(mixture - chance, 1e-9)
-    alarm = lost > _GAP
-    says = f"accuracy {mixture:.3f} as a mixture, {alone:.3f} with the preferred options only" + (
-        ": what was trained is not what is kept" if alarm else ""
+    if mixture - chance < _MIN_LEARNT_SHARE * (1 - chance):
+        message = f"the mixture's accuracy is {mixture:.3f}, chance is {chance:.3f}: hardly trained"
+        return Finding("untrained", mixture, message, alarm=True)
+    lost = (mixture - discrete) / max(mixture - chance, 1e-9)
+    alarm = lost > _MAX_LOST_SHARE
+    message = (
+        f"the mixture's accuracy is {mixture:.3f}, that of the preferred options alone is "
+        f"{discrete:.3f}" + (": discretization loses most of what was learnt" if alarm else "")
     )
-    return Finding("gap", mixture - alone, says, alarm)
+    return Finding("gap", mixture - discrete, message, alarm)
 
 
 def skip_dominance(space: Space[Any], candidate: Candidate) -> Finding | None:
-    """How many of the candidate's choices that could be a skip are one; more than half: an alarm.
+    """Count the candidate's choices that are skips, among those with a skip option.
 
-    None where no choice could be a skip.
+    It is an alarm when more than half are skips. None where no choice has a skip option.
     """
-    able = [
-        (one.path, one.choice) for one in space.decisions
-        if one.path in candidate.values and isinstance(one.choice, OneOfChoice)
-        and any(map(_is_skip, one.choice.options)) and any(map(_is_layer, one.choice.options))
-    ]  # fmt: skip
-    if not able:
+    skippable = [
+        (decision.path, decision.choice)
+        for decision in space.decisions
+        if decision.path in candidate.values
+        and isinstance(decision.choice, OneOfChoice)
+        and any(map(_is_skip, decision.choice.options))
+        and any(map(_is_layer, decision.choice.options))
+    ]
+    if not skippable:
         return None
-    count = sum(
+    n_skips = sum(
         _is_skip(choice.options[choice.labels.index(candidate.values[path])])
-        for path, choice in able
+        for path, choice in skippable
     )
-    alarm = len(able) > 1 and count > _MOST_SKIPS * len(able)
-    verb = "is a skip" if count == 1 else "are skips"
-    says = f"{count} of {plural(len(able), 'choice')} {verb}" + (": collapse" if alarm else "")
-    return Finding("skips", float(count), says, alarm)
+    alarm = len(skippable) > 1 and n_skips > _MAX_SKIP_SHARE * len(skippable)
+    verb = "is a skip" if n_skips == 1 else "are skips"
+    message = f"{n_skips} of {plural(len(skippable), 'choice')} {verb}" + (
+        ": the architecture has collapsed" if alarm else ""
+    )
+    return Finding("skips", float(n_skips), message, alarm)
 
 
 def _is_skip(option: object) -> bool:
@@ -126,55 +138,63 @@ def _is_layer(option: object) -> bool:
 
 
 def eigenvalue_growth(eigenvalues: Sequence[float]) -> Finding:
-    """Whether the validation loss bends ever more with the architecture (eigenvalues of epochs).
+    """Return the growth of the Hessian's largest eigenvalue (Zela et al., 2020).
 
-    The mean of the last five over that of the five before: above 1.3 what is derived will fall far
-    from the mixture (Zela et al. 2020). Silent until there are ten, and where the last are below
-    `MIN_EIGENVALUE`.
+    `eigenvalues`, one an epoch. The finding is the mean size of the last five divided by that of
+    the five before; above 1.3 discretization will lose much accuracy, which is an alarm. There is
+    none with fewer than ten, or where the mean of the last five is below `MIN_EIGENVALUE`.
     """
-    if len(eigenvalues) < 2 * _WINDOW:
-        value = eigenvalues[-1] if len(eigenvalues) else 0.0
-        return Finding(
-            "sharpness", 1.0, f"largest eigenvalue {value:.3g}, too early to tell", False
-        )
-    last = float(np.mean(np.abs(eigenvalues[-_WINDOW:])))
-    before = float(np.mean(np.abs(eigenvalues[-2 * _WINDOW : -_WINDOW])))
-    ratio = last / max(before, 1e-12)
-    alarm = ratio > _RATIO and last >= MIN_EIGENVALUE
-    says = f"largest eigenvalue {last:.3g}, {ratio:.2f} times what it was" + (
-        ": the architecture is going over a cliff" if alarm else ""
+    if len(eigenvalues) < 2 * _WINDOW_EPOCHS:
+        latest = eigenvalues[-1] if len(eigenvalues) else 0.0
+        message = f"the largest eigenvalue is {latest:.3g}, too early to tell"
+        return Finding("sharpness", 1.0, message, alarm=False)
+    mean = float(np.mean(np.abs(eigenvalues[-_WINDOW_EPOCHS:])))
+    previous_mean = float(np.mean(np.abs(eigenvalues[-2 * _WINDOW_EPOCHS : -_WINDOW_EPOCHS])))
+    growth = mean / max(previous_mean, 1e-12)
+    alarm = growth > _MAX_GROWTH and mean >= MIN_EIGENVALUE
+    message = (
+        f"the largest eigenvalue is {mean:.3g}, {growth:.2f} times that of five epochs before"
+        + (": the discretized architecture will probably lose accuracy" if alarm else "")
     )
-    return Finding("sharpness", ratio, says, alarm)
+    return Finding("sharpness", growth, message, alarm)
 
 
 def largest_eigenvalue(
-    loss: Callable[[], Tensor], alphas: Sequence[Tensor], random: torch.Generator,
-    *, steps: int = 20, tolerance: float = 1e-3,
-) -> float:  # fmt: skip
-    """Of the Hessian of the loss by the architecture parameters: the one of largest size.
+    loss: Callable[[], Tensor],
+    alphas: Sequence[Tensor],
+    generator: torch.Generator,
+    *,
+    steps: int = 20,
+    tolerance: float = 1e-3,
+) -> float:
+    """Return the eigenvalue of largest size of the loss's Hessian with respect to `alphas`.
 
-    Power iteration on products of the Hessian and a vector, each by differentiating twice.
+    Power iteration on Hessian-vector products, each by differentiating twice. It ends after
+    `steps`, or when the relative change is at most `tolerance`.
     """
-    found = torch.autograd.grad(loss(), alphas, create_graph=True, allow_unused=True)
-    slopes = [torch.zeros_like(a) if s is None else s for a, s in zip(alphas, found, strict=True)]
-    if not any(one.requires_grad for one in slopes):
-        return 0.0  # the loss is linear in them
-    vector = [torch.randn(a.shape, generator=random).to(a) for a in alphas]
-    value = 0.0
+    raw_gradients = torch.autograd.grad(loss(), alphas, create_graph=True, allow_unused=True)
+    gradients = [
+        torch.zeros_like(a) if g is None else g for a, g in zip(alphas, raw_gradients, strict=True)
+    ]
+    if not any(gradient.requires_grad for gradient in gradients):
+        return 0.0  # the loss is linear in alphas
+    vector = [torch.randn(a.shape, generator=generator).to(a) for a in alphas]
+    eigenvalue = 0.0
     for _ in range(steps):
-        size = float(torch.sqrt(sum(((v**2).sum() for v in vector), torch.zeros(()))))
-        if size < 1e-12:
+        norm = float(torch.sqrt(sum(((v**2).sum() for v in vector), torch.zeros(()))))
+        if norm < 1e-12:
             return 0.0
-        vector = [v / size for v in vector]
-        along = torch.stack([(s * v).sum() for s, v in zip(slopes, vector, strict=True)]).sum()
-        found = torch.autograd.grad(along, alphas, retain_graph=True, allow_unused=True)
-        product = [
-            torch.zeros_like(a) if h is None else h for a, h in zip(alphas, found, strict=True)
+        vector = [v / norm for v in vector]
+        slope = torch.stack([(g * v).sum() for g, v in zip(gradients, vector, strict=True)]).sum()
+        raw_product = torch.autograd.grad(slope, alphas, retain_graph=True, allow_unused=True)
+        product = [  # Hessian times vector
+            torch.zeros_like(a) if h is None else h
+            for a, h in zip(alphas, raw_product, strict=True)
         ]
-        now = float(
+        rayleigh = float(
             torch.stack([(p * v).sum() for p, v in zip(product, vector, strict=True)]).sum()
         )
-        if abs(now - value) <= tolerance * max(abs(now), 1e-12):
-            return now
-        value, vector = now, product
-    return value
+        if abs(rayleigh - eigenvalue) <= tolerance * max(abs(rayleigh), 1e-12):
+            return rayleigh
+        eigenvalue, vector = rayleigh, product
+    return eigenvalue

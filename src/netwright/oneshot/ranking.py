@@ -1,4 +1,4 @@
-"""Whether shared weights rank networks as training each by itself does, found by doing both."""
+"""Rank check: do shared weights order networks as training each by itself does?"""
 
 from __future__ import annotations
 
@@ -21,40 +21,45 @@ from netwright.oneshot.monitor import Finding
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 
-_LEAST = 4
-"""Networks: fewer tell nothing."""
-_DRAWS = 20
+_MIN_NETWORKS = 4
+"""With 3 networks the exact one-sided p-value of Kendall's tau is never below 1/6."""
+_MAX_DRAWS_PER_CANDIDATE = 20
 
 
 @dataclass(frozen=True)
 class ShortTraining:
-    """How a network is trained by itself, for a while."""
+    """Short training of a single network by itself."""
 
     epochs: int
     batch_size: int
-    feed: BatchTransform
+    transform: BatchTransform
     seed: int
 
     def __call__(
         self, module: nn.Module, rows: LabelledData, valid: LabelledData, deadline: float = inf
     ) -> float:
-        """The best score on `valid` of the module, trained on `rows`."""
+        """Train the module on `rows`; return its best score on `valid`."""
         recipe = Training(
-            (), batch_size=self.batch_size, epochs=self.epochs, augment=self.feed.augment
+            (), batch_size=self.batch_size, epochs=self.epochs, augment=self.transform.augment
         )
         curve = train(
-            recipe, _Scaled(self.feed, module), rows, valid.inputs,
-            lambda out: -validation_score(out, valid.targets), seed=self.seed, deadline=deadline,
-        )  # fmt: skip
+            recipe,
+            _ScaledInputs(self.transform, module),
+            rows,
+            valid.inputs,
+            lambda outputs: -validation_score(outputs, valid.targets),
+            seed=self.seed,
+            deadline=deadline,
+        )
         return -curve.points[curve.best_index].validation_loss
 
 
-class _Scaled(nn.Module):
-    """A network behind the scaling of its inputs."""
+class _ScaledInputs(nn.Module):
+    """A network after the scaling of its inputs."""
 
-    def __init__(self, feed: BatchTransform, network: nn.Module) -> None:
+    def __init__(self, transform: BatchTransform, network: nn.Module) -> None:
         super().__init__()
-        self.scale, self.network = feed.scale, network
+        self.scale, self.network = transform.scale, network
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(self.scale(x))
@@ -62,7 +67,7 @@ class _Scaled(nn.Module):
 
 
 def validation_score(outputs: Tensor, targets: Tensor) -> float:
-    """Accuracy of (n, classes), or the share of the variance that (n, 1) explains."""
+    """Return the accuracy of outputs (n, classes), or R2 of (n, 1) for float targets."""
     if targets.is_floating_point():
         error = (outputs[:, 0] - targets).square().mean() / targets.var().clamp_min(1e-12)
         return 1.0 - float(error)
@@ -70,7 +75,7 @@ def validation_score(outputs: Tensor, targets: Tensor) -> float:
 
 
 def constant_prediction_score(targets: Tensor) -> float:
-    """The score of who always says the same."""
+    """Return the score of a constant prediction: the most frequent class, or the mean."""
     if targets.is_floating_point():
         return 0.0
     return float(torch.bincount(targets).max() / len(targets))
@@ -79,45 +84,48 @@ def constant_prediction_score(targets: Tensor) -> float:
 def sample_feasible(
     space: Space[Any], is_feasible: Callable[[Candidate], bool], n_candidates: int, seed: int
 ) -> list[Candidate]:
-    """So many different candidates through which something leads, or fewer where there are few.
+    """Draw up to `n_candidates` different feasible candidates.
 
-    None where the space's rule lets no draw pass.
+    There are fewer where feasible candidates are rare, none where no draw keeps the space's rule.
     """
     rng = np.random.default_rng([seed, 2**31])
-    found: dict[Candidate, None] = {}
-    for _ in range(_DRAWS * n_candidates):
+    candidates: dict[Candidate, None] = {}
+    for _ in range(_MAX_DRAWS_PER_CANDIDATE * n_candidates):
         try:
             candidate = space.sample(rng)
         except SpaceError:
             break
-        new = len(found) < n_candidates and candidate not in found
-        if new and is_feasible(candidate):
-            found[candidate] = None
-    return [*found]
+        is_new = len(candidates) < n_candidates and candidate not in candidates
+        if is_new and is_feasible(candidate):
+            candidates[candidate] = None
+    return [*candidates]
 
 
 def check_ranking(
-    candidates: Sequence[Candidate], shared: Callable[[Candidate], float],
-    module: Callable[[Candidate], nn.Module], rows: tuple[LabelledData, LabelledData], short: ShortTraining,
+    candidates: Sequence[Candidate],
+    shared_score: Callable[[Candidate], float],
+    build_module: Callable[[Candidate], nn.Module],
+    rows: tuple[LabelledData, LabelledData],
+    short_training: ShortTraining,
     deadline: float = inf,
-) -> Finding:  # fmt: skip
-    """The finding on these candidates: what shared weights say, and what training alone says.
+) -> Finding:
+    """Compare the candidates' scores under shared weights with those after standalone training.
 
-    With a deadline each gets its share of the time. With fewer than four nothing is known, and the
-    finding is an alarm.
+    `rows`: for training and for validation. With a deadline the time is shared out evenly. With
+    fewer than four networks the ranking is unknown, which is an alarm.
     """
     scores: list[tuple[float, float]] = []
-    for place, candidate in enumerate(candidates):
+    for i, candidate in enumerate(candidates):
         now = time.monotonic()
         if now > deadline:
             break
-        until = now + (deadline - now) / (len(candidates) - place) if isfinite(deadline) else inf
+        end = now + (deadline - now) / (len(candidates) - i) if isfinite(deadline) else inf
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(short.seed)
-            alone = module(candidate)
-        scores.append((shared(candidate), short(alone, *rows, until)))
-    if len(scores) < _LEAST:
-        trained = plural(len(scores), "network")
-        says = f"only {trained} trained alone: whether shared weights rank is not known"
-        return Finding("ranking", 0.0, says, alarm=True)
+            torch.manual_seed(short_training.seed)
+            module = build_module(candidate)
+        scores.append((shared_score(candidate), short_training(module, *rows, end)))
+    if len(scores) < _MIN_NETWORKS:
+        networks = plural(len(scores), "network")
+        message = f"only {networks} trained alone: whether shared weights rank networks is unknown"
+        return Finding("ranking", 0.0, message, alarm=True)
     return monitor.rank_correlation(*zip(*scores, strict=True))

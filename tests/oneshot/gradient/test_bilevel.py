@@ -1,4 +1,4 @@
-"""The gradient through a training step, against the exact one."""
+"""Second-order architecture gradients, compared with exact ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ class Problem:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        one, three = (Conv(4, kernel, normalisation="none", activation="tanh") for kernel in (1, 3))
-        op = {"one": one, "three": three, "pool": Pool("avg")}
-        network = (three, OneOf(op), OneOf(op), GlobalPool(), Linear())
+        conv1, conv3 = (
+            Conv(4, kernel, normalisation="none", activation="tanh") for kernel in (1, 3)
+        )
+        op = {"one": conv1, "three": conv3, "pool": Pool("avg")}
+        network = (conv3, OneOf(op), OneOf(op), GlobalPool(), Linear())
         self.net = Supernet(network, (2, 5, 5), outputs=3).double()
         self.alpha = {
             path: (0.5 * torch.randn(n, dtype=torch.float64)).requires_grad_()
@@ -64,26 +66,28 @@ class Problem:
 
 def distance(a: list[Tensor], b: list[Tensor]) -> float:
     """Relative to b."""
-    one, other = torch.cat(a), torch.cat(b)
-    return float((one - other).norm() / other.norm())
+    first, second = torch.cat(a), torch.cat(b)
+    return float((first - second).norm() / second.norm())
 
 
-def test_the_second_order_is_the_exact_gradient_to_a_hundredth() -> None:
+def test_second_order_approximates_the_exact_gradient() -> None:
     problem = Problem()
     assert distance(problem.second(), problem.exact()) < 1e-3
 
 
-def test_without_the_second_derivative_it_is_another_gradient(
+def test_gradient_differs_without_the_second_derivative(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     problem = Problem()
     assert distance(first_order(lambda: problem.loss(1), problem.alphas), problem.exact()) > 0.05
     whole = problem.second()
-    monkeypatch.setattr(bilevel, "_REACH", 1e-30)  # the difference vanishes in rounding
+    monkeypatch.setattr(
+        bilevel, "_FINITE_DIFFERENCE_SCALE", 1e-30
+    )  # the difference vanishes in rounding
     assert distance(problem.second(), whole) > 1e-2
 
 
-def test_weights_are_left_bit_for_bit_as_they_were() -> None:
+def test_second_order_restores_weights_bit_for_bit() -> None:
     problem = Problem()
     before = [w.detach().clone() for w in problem.weights]
     problem.second()
@@ -91,11 +95,11 @@ def test_weights_are_left_bit_for_bit_as_they_were() -> None:
     assert all(w.grad is None for w in problem.weights)
 
 
-def test_a_loss_that_forgets_the_weights_has_the_first_order_alone() -> None:
+def test_loss_without_weights_has_the_first_order_gradient() -> None:
     alpha = torch.tensor([1.0, 2.0], requires_grad=True)
     weight = torch.tensor([1.0], requires_grad=True)
-    found = second_order(
+    gradients = second_order(
         lambda: (weight * alpha.sum()).sum(), lambda: (alpha**2).sum(), [weight], [alpha],
-        lambda g: [0.1 * one for one in g], 0.1,
+        lambda gradients_of_weights: [0.1 * g for g in gradients_of_weights], 0.1,
     )  # fmt: skip
-    assert torch.equal(found[0], torch.tensor([2.0, 4.0]))
+    assert torch.equal(gradients[0], torch.tensor([2.0, 4.0]))

@@ -1,4 +1,4 @@
-"""The best candidates by the scores of their options, in their order."""
+"""Candidates by the scores of their options, best first."""
 
 from __future__ import annotations
 
@@ -15,46 +15,49 @@ SCORES = {"0": [0.1, 0.7, 0.2], "1": [0.45, 0.55], "2": [0.3, 0.3, 0.4]}
 SPACE = Space((OneOf("a", "b", "c"), OneOf("x", "y"), OneOf(1, 2, 3)))
 
 
-def test_they_come_in_the_order_of_what_they_lose() -> None:
-    found = discretize(SPACE, SCORES, 18)
-    assert len(found) == len(set(found)) == 18
+def test_candidates_are_sorted_by_loss() -> None:
+    candidates = discretize(SPACE, SCORES, 18)
+    assert len(candidates) == len(set(candidates)) == 18
     places = [("a", "b", "c"), ("x", "y"), (1, 2, 3)]
     by_hand = sorted(
         itertools.product(*map(range, (3, 2, 3))),
-        key=lambda at: -sum(math.log(SCORES[str(i)][place]) for i, place in enumerate(at)),
+        key=lambda at: -sum(math.log(SCORES[str(i)][option]) for i, option in enumerate(at)),
     )
-    for candidate, at in zip(found[:4], by_hand, strict=False):
+    for candidate, at in zip(candidates[:4], by_hand, strict=False):
         assert [*candidate.values.values()] == [places[i][p] for i, p in enumerate(at)]
 
 
-def test_the_first_is_that_of_argmax() -> None:
+def test_first_candidate_is_the_argmax() -> None:
     rng = np.random.default_rng(0)
     space = Space(
         OneOf({"deep": Repeat(OneOf("a", "b"), times=Integer(1, 3)), "flat": OneOf("p", "q", "r")})
     )
     for _ in range(20):
         scores = {
-            one.path: rng.dirichlet(np.ones(len(one.values))).tolist() for one in space.decisions
+            decision.path: rng.dirichlet(np.ones(len(decision.values))).tolist()
+            for decision in space.decisions
         }
         assert discretize(space, scores, 1) == [space.argmax(scores)]
 
 
-def test_having_more_decisions_costs_nothing() -> None:
+def test_deeper_candidates_lose_nothing_by_more_decisions() -> None:
     space = Space(Repeat(OneOf("a", "b"), times=Integer(1, 3)))
     even = {f"{i}": [0.5, 0.5] for i in range(3)}
     (best,) = discretize(space, {"times": [0.3, 0.3, 0.4], **even}, 1)
     assert best.values["times"] == 3
 
 
-def test_subsets_are_those_of_the_best_members() -> None:
+def test_subsets_have_the_best_members() -> None:
     space = Space(SubsetOf("a", "b", "c", min_size=1, max_size=2))
-    found = [one.values[""] for one in discretize(space, {"": [0.6, 0.1, 0.3]}, 3)]
-    assert found == [("a",), ("a", "c"), ("c",)]
+    candidates = [candidate.values[""] for candidate in discretize(space, {"": [0.6, 0.1, 0.3]}, 3)]
+    assert candidates == [("a",), ("a", "c"), ("c",)]
     exactly = Space(SubsetOf("a", "b", "c", min_size=2, max_size=2))
-    assert [one.values[""] for one in discretize(exactly, {"": [0.6, 0.1, 0.3]}, 1)] == [("a", "c")]
+    assert [
+        candidate.values[""] for candidate in discretize(exactly, {"": [0.6, 0.1, 0.3]}, 1)
+    ] == [("a", "c")]
 
 
-def test_rules_are_kept_and_what_has_no_scores_has_its_default() -> None:
+def test_discretize_keeps_rules_and_defaults_decisions_without_scores() -> None:
     space = Space(
         (OneOf("a", "b", "c"), OneOf("x", "y"), Float(0.5, 1.0)),
         rule=lambda values: values["0"] != "b",

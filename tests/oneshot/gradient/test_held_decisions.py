@@ -1,4 +1,4 @@
-"""What a supernet holds is one value everywhere: in deeper copies and options not chosen, too."""
+"""Held decisions have one value everywhere: in deeper copies and options not chosen, too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training.recipe import Training
 from netwright.oneshot.gradient.finalize import finalize_search
-from netwright.oneshot.gradient.held_decisions import all_decision_values, fixed_to_held
+from netwright.oneshot.gradient.held_decisions import all_decision_values, fix_unmixed_decisions
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.search import GradientSearch, split_in_halves
 from netwright.oneshot.gradient.settings import DifferentiableNAS
@@ -40,16 +40,16 @@ SPACES: dict[str, Network] = {
 }  # fmt: skip
 
 
-def opened(name: str) -> tuple[Space[Any], Network]:
+def open_space(name: str) -> tuple[Space[Any], Network]:
     network = (*SPACES[name], GlobalPool("max"), Linear())  # type: ignore[misc]  # a tuple
     return Space(Training(network, lr=Float(1e-3, 1e-1, log=True))), network
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_whatever_is_drawn_is_a_network_of_the_supernet(name: str) -> None:
-    space, network = opened(name)
+def test_candidates_of_the_fixed_space_fit_the_supernet(name: str) -> None:
+    space, network = open_space(name)
     supernet = Supernet(network, (1, 6, 6), outputs=2).eval()
-    held, rng = fixed_to_held(space, supernet), np.random.default_rng(0)
+    held, rng = fix_unmixed_decisions(space, supernet), np.random.default_rng(0)
     drawn = {held.sample(rng) for _ in range(40)}
     assert len(drawn) > 1
     assert all(space.contains(candidate) for candidate in drawn)
@@ -58,24 +58,24 @@ def test_whatever_is_drawn_is_a_network_of_the_supernet(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_networks_of_any_depth_are_ranked_at_the_end(name: str) -> None:
-    space, network = opened(name)
+def test_rank_check_handles_networks_of_any_depth(name: str) -> None:
+    space, network = open_space(name)
     torch.manual_seed(0)
     settings = DifferentiableNAS(
-        DARTS(), 1, 16, safeguards=replace(NO_SAFEGUARDS, networks=6, epochs=1)
+        DARTS(), 1, 16, safeguards=replace(NO_SAFEGUARDS, n_ranking_networks=6, ranking_epochs=1)
     )
     supernet = Supernet(network, (1, 6, 6), outputs=2)
     search = GradientSearch(space, supernet, split_in_halves(stripes(32), 0), settings)
     search.train_to(1)
-    found = finalize_search(search, 8)
-    assert any(one.name == "ranking" for one in found.findings)
-    assert found.candidates
-    assert all(space.contains(candidate) for candidate in found.candidates)
-    assert len({candidate.values["lr"] for candidate in found.candidates}) == 1
+    outcome = finalize_search(search, 8)
+    assert any(finding.name == "ranking" for finding in outcome.findings)
+    assert outcome.candidates
+    assert all(space.contains(candidate) for candidate in outcome.candidates)
+    assert len({candidate.values["lr"] for candidate in outcome.candidates}) == 1
 
 
-def test_a_copy_that_is_not_there_has_the_values_of_the_copy_before() -> None:
-    space, network = opened("repeat")
+def test_missing_copies_take_values_of_the_copy_before() -> None:
+    space, network = open_space("repeat")
     start = Candidate(
         {"network.1.times": 1, "network.1.0.0.channels": 8, "network.1.0.1.p": 0.2, "lr": 0.01}
     )
@@ -84,31 +84,34 @@ def test_a_copy_that_is_not_there_has_the_values_of_the_copy_before() -> None:
     assert {values[f"network.1.{i}.1.p"] for i in range(3)} == {0.2}
     supernet = Supernet(network, (1, 6, 6), outputs=2, held_values=values)
     assert supernet.options == {"network.1.times": 3}
-    deep = fixed_to_held(space.fix({"lr": 0.01, "network.1.times": 3}), supernet).default()
+    deep = fix_unmixed_decisions(space.fix({"lr": 0.01, "network.1.times": 3}), supernet).default()
     assert [deep.values[f"network.1.{i}.0.channels"] for i in range(3)] == [8, 8, 8]
     assert supernet(torch.zeros(2, 1, 6, 6), supernet.one_hot(deep)).shape == (2, 2)
 
 
-def test_nested_copies_have_the_values_of_the_outer_copy_before() -> None:
-    space, _ = opened("nested")
+def test_nested_copies_take_values_of_the_outer_copy_before() -> None:
+    space, _ = open_space("nested")
     start = space.fix({"network.1.0.times": 2, "network.1.0.1.channels": 8}).default()
     values = all_decision_values(space, start)
     assert [values[f"network.1.{i}.{j}.channels"] for i in range(3) for j in range(2)] == [4, 8] * 3
     assert all_decision_values(space, space.default())["network.1.2.times"] == 1
 
 
-def test_a_rule_that_no_held_candidate_passes_is_no_error() -> None:
+def test_rule_against_all_held_candidates_is_no_error() -> None:
     network = (Conv(OneOf(4, 8)), OneOf({"conv": Conv(), "skip": Skip()}), GlobalPool(), Linear())
     space = Space(Training(network), rule=lambda values: values["network.0.channels"] == 8)
     settings = DifferentiableNAS(
-        DARTS(), 1, 16, safeguards=replace(NO_SAFEGUARDS, networks=4, decay=3.0)
+        DARTS(),
+        1,
+        16,
+        safeguards=replace(NO_SAFEGUARDS, n_ranking_networks=4, weight_decay_factor=3.0),
     )
     supernet = Supernet(network, (1, 6, 6), outputs=2)
     search = GradientSearch(space, supernet, split_in_halves(stripes(32), 0), settings)
     search.train_to(1)
-    found = finalize_search(search, 3)
-    assert found.candidates == ()
-    assert any("only 0 networks trained alone" in one.message for one in found.findings)
+    outcome = finalize_search(search, 3)
+    assert outcome.candidates == ()
+    assert any("only 0 networks trained alone" in finding.message for finding in outcome.findings)
     allowed = Supernet(network, (1, 6, 6), outputs=2, held_values={"network.0.channels": 8})
     search = GradientSearch(space, allowed, split_in_halves(stripes(32), 0), settings)
     search.train_to(1)

@@ -1,4 +1,4 @@
-"""Each method's weights and pulls, by what defines it."""
+"""Weights and penalties of each relaxation, by its defining property."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netwright.oneshot.gradient.relaxations import (
     Relaxation,
 )
 
-KEPT = {"pair": 2}
+N_CHOSEN = {"pair": 2}
 
 
 def parameters() -> dict[str, Tensor]:
@@ -28,33 +28,39 @@ def parameters() -> dict[str, Tensor]:
     }
 
 
-def random(seed: int = 0) -> torch.Generator:
+def seeded_generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def draws(method: Relaxation, number: int, progress: float = 0.0, path: str = "one") -> Tensor:
+def draws(method: Relaxation, n_draws: int, progress: float = 0.0, path: str = "one") -> Tensor:
     """(number, options) weights."""
-    alpha, g = parameters(), random()
+    alpha, g = parameters(), seeded_generator()
     with torch.no_grad():
-        return torch.stack([method.weights(alpha, KEPT, progress, g)[path] for _ in range(number)])
+        return torch.stack(
+            [method.weights(alpha, N_CHOSEN, progress, g)[path] for _ in range(n_draws)]
+        )
 
 
 @pytest.mark.parametrize("method", [DARTS(), BetaDARTS(), GDAS(), SNAS(), DrNAS()])
-def test_weights_sum_to_what_is_kept_and_have_gradients(method: Relaxation) -> None:
+def test_weights_sum_to_n_chosen_and_have_gradients(method: Relaxation) -> None:
     alpha = parameters()
-    found = method.weights(alpha, KEPT, 0.3, random())
-    assert float(found["one"].detach().sum()) == pytest.approx(1, abs=1e-5)
-    assert float(found["pair"].detach().sum()) == pytest.approx(2, abs=1e-5)
-    (found["one"] * torch.arange(4.0)).sum().backward()
+    weights = method.weights(alpha, N_CHOSEN, 0.3, seeded_generator())
+    assert float(weights["one"].detach().sum()) == pytest.approx(1, abs=1e-5)
+    assert float(weights["pair"].detach().sum()) == pytest.approx(2, abs=1e-5)
+    (weights["one"] * torch.arange(4.0)).sum().backward()
     assert alpha["one"].grad is not None
     assert float(alpha["one"].grad.abs().sum()) > 0
 
 
 def test_equal_seeds_draw_equal_weights() -> None:
     for method in (GDAS(), SNAS(), DrNAS()):
-        one, other = (method.weights(parameters(), KEPT, 0.5, random(s))["one"] for s in (3, 3))
-        assert torch.equal(one, other)
-        assert not torch.equal(one, method.weights(parameters(), KEPT, 0.5, random(4))["one"])
+        first, second = (
+            method.weights(parameters(), N_CHOSEN, 0.5, seeded_generator(s))["one"] for s in (3, 3)
+        )
+        assert torch.equal(first, second)
+        assert not torch.equal(
+            first, method.weights(parameters(), N_CHOSEN, 0.5, seeded_generator(4))["one"]
+        )
 
 
 def test_darts_is_a_softmax() -> None:
@@ -62,7 +68,7 @@ def test_darts_is_a_softmax() -> None:
     assert float(DARTS().penalty(parameters(), 1.0)) == 0
 
 
-def test_beta_darts_pulls_the_largest_down_ever_harder() -> None:
+def test_beta_darts_penalty_grows_with_progress() -> None:
     alpha = parameters()
     BetaDARTS().penalty(alpha, 0.5).backward()
     # the slope of the logarithm of a sum of exponentials is the softmax; two decisions share it
@@ -70,51 +76,54 @@ def test_beta_darts_pulls_the_largest_down_ever_harder() -> None:
     assert float(BetaDARTS().penalty(alpha, 0.0).detach()) == 0
 
 
-def test_gdas_takes_one_path_as_often_as_the_softmax_says() -> None:
-    found = draws(GDAS(), 4000)
-    assert ((found > 0.5).sum(1) == 1).all()
-    assert ((found == 0).sum(1) == 3).all()  # exactly, so that nothing else is run
-    often = (found > 0.5).float().mean(0)
-    assert torch.allclose(often, parameters()["one"].softmax(0), atol=0.03)
+def test_gdas_draws_paths_by_softmax_probabilities() -> None:
+    weights = draws(GDAS(), 4000)
+    assert ((weights > 0.5).sum(1) == 1).all()
+    assert ((weights == 0).sum(1) == 3).all()  # exactly, so that nothing else is run
+    frequencies = (weights > 0.5).float().mean(0)
+    assert torch.allclose(frequencies, parameters()["one"].softmax(0), atol=0.03)
     pairs = draws(GDAS(), 200, path="pair")
     assert ((pairs > 0.5).sum(1) == 2).all()
 
 
-def test_gdas_has_the_gradient_of_its_temperature() -> None:
+def test_gdas_gradient_is_that_of_the_tempered_softmax() -> None:
     """Hot: gradients are small and reach all; cold: a change matters where the draw was close."""
 
     def slope(tau: float) -> Tensor:
         alpha = parameters()
         weights = GDAS(initial_temperature=tau, final_temperature=tau).weights(
-            alpha, KEPT, 0.0, random(1)
+            alpha, N_CHOSEN, 0.0, seeded_generator(1)
         )
         (weights["one"] * torch.arange(4.0)).sum().backward()
         assert alpha["one"].grad is not None
         return alpha["one"].grad
 
-    noisy = parameters()["one"].log_softmax(0) - (-torch.rand(4, generator=random(1)).log()).log()
+    noisy = (
+        parameters()["one"].log_softmax(0)
+        - (-torch.rand(4, generator=seeded_generator(1)).log()).log()
+    )
     noisy = noisy.detach().requires_grad_()
     ((noisy / 3.0).softmax(0) * torch.arange(4.0)).sum().backward()
     assert torch.allclose(slope(3.0), noisy.grad, atol=1e-4)  # type: ignore[arg-type]  # it has one
     assert float(slope(10.0).abs().sum()) < float(slope(1.0).abs().sum())
 
 
-def test_snas_becomes_a_choice_as_it_cools() -> None:
+def test_snas_weights_become_one_hot_as_temperature_falls() -> None:
     hot, cold = draws(SNAS(), 500, 0.0), draws(SNAS(), 500, 1.0)
     assert float(hot.max(1).values.mean()) < 0.85
     assert float(cold.max(1).values.mean()) > 0.97
-    often = torch.nn.functional.one_hot(cold.argmax(1), 4).float().mean(0)
-    assert torch.allclose(often, parameters()["one"].softmax(0), atol=0.08)
+    frequencies = torch.nn.functional.one_hot(cold.argmax(1), 4).float().mean(0)
+    assert torch.allclose(frequencies, parameters()["one"].softmax(0), atol=0.08)
 
 
-def test_drnas_draws_around_its_scores_and_narrows_as_concentrations_grow() -> None:
+def test_drnas_draws_around_its_mean_narrower_with_larger_concentrations() -> None:
     method = DrNAS()
     assert torch.allclose(
-        draws(method, 6000).mean(0), method.mean(parameters(), KEPT)["one"].detach(), atol=0.02
+        draws(method, 6000).mean(0), method.mean(parameters(), N_CHOSEN)["one"].detach(), atol=0.02
     )
     flat, sharp = ({"one": torch.full((4,), a)} for a in (0.0, 20.0))
     spread = [
-        torch.stack([method.weights(a, {}, 0.0, random(s))["one"] for s in range(200)])
+        torch.stack([method.weights(a, {}, 0.0, seeded_generator(s))["one"] for s in range(200)])
         .std(0)
         .mean()
         for a in (flat, sharp)
@@ -124,7 +133,7 @@ def test_drnas_draws_around_its_scores_and_narrows_as_concentrations_grow() -> N
     assert spread[0] == pytest.approx(0.194, abs=0.03)
 
 
-def test_drnas_pulls_concentrations_to_one() -> None:
+def test_drnas_penalty_pulls_concentrations_to_one() -> None:
     alpha = {"one": torch.tensor([2.0, 0.0, -0.5], requires_grad=True)}
     DrNAS().penalty(alpha, 0.0).backward()
     slope = alpha["one"].grad
@@ -134,9 +143,9 @@ def test_drnas_pulls_concentrations_to_one() -> None:
     assert slope[2] < 0
 
 
-def test_fair_darts_lets_options_grow_apart_from_each_other_towards_0_or_1() -> None:
+def test_fair_darts_options_are_independent_and_pushed_to_0_or_1() -> None:
     alpha = parameters()
-    weights = FairDARTS().weights(alpha, KEPT, 0.0, random())["one"]
+    weights = FairDARTS().weights(alpha, N_CHOSEN, 0.0, seeded_generator())["one"]
     weights[0].backward()
     assert alpha["one"].grad is not None
     assert alpha["one"].grad[0] > 0
@@ -148,33 +157,36 @@ def test_fair_darts_lets_options_grow_apart_from_each_other_towards_0_or_1() -> 
     assert alpha["one"].grad[1] > 0
 
 
-def test_temperatures_are_above_0() -> None:
-    with pytest.raises(InputError, match="last must be above 0, got 0"):
+def test_temperatures_must_be_above_0() -> None:
+    with pytest.raises(InputError, match="final_temperature must be above 0, got 0"):
         GDAS(final_temperature=0)
-    with pytest.raises(InputError, match="first must be above 0, got -1"):
+    with pytest.raises(InputError, match="initial_temperature must be above 0, got -1"):
         SNAS(initial_temperature=-1)
 
 
-def test_proxyless_opens_one_of_two_gates_and_only_those_two_learn() -> None:
-    found = draws(ProxylessNAS(), 500)
-    assert ((found > 0.5).sum(1) == 1).all()
-    assert ((found > 0).sum(1) == 2).all()  # the closed one runs too: a gate needs its output
-    assert found[(found > 0) & (found < 0.5)].max() < 1e-6
+def test_proxyless_opens_one_of_two_gates_and_trains_both() -> None:
+    gates = draws(ProxylessNAS(), 500)
+    assert ((gates > 0.5).sum(1) == 1).all()
+    assert ((gates > 0).sum(1) == 2).all()  # the closed one runs too: a gate needs its output
+    assert gates[(gates > 0) & (gates < 0.5)].max() < 1e-6
     pairs = draws(ProxylessNAS(), 100, path="pair")
     assert ((pairs > 0.5).sum(1) == 2).all()
     alpha = parameters()
-    weights = ProxylessNAS().weights(alpha, KEPT, 0.0, random())["one"]
-    value = torch.arange(4.0) ** 2
-    (weights * value).sum().backward()
+    weights = ProxylessNAS().weights(alpha, N_CHOSEN, 0.0, seeded_generator())["one"]
+    values = torch.arange(4.0) ** 2
+    (weights * values).sum().backward()
     slope = alpha["one"].grad
     assert slope is not None
     two = (weights > 0).nonzero().flatten()
     p = alpha["one"].detach()[two].softmax(0)
-    expected = p * (value[two] - (p * value[two]).sum())  # of the softmax of the two
+    expected = p * (values[two] - (p * values[two]).sum())  # of the softmax of the two
     assert torch.allclose(slope[two], expected, atol=1e-5)
     assert (slope != 0).sum() == 2
 
 
-def test_proxyless_has_nothing_to_close_where_all_are_kept() -> None:
+def test_proxyless_opens_all_gates_when_all_options_are_chosen() -> None:
     alpha = {"all": torch.zeros(2, requires_grad=True)}
-    assert ProxylessNAS().weights(alpha, {"all": 2}, 0.0, random())["all"].tolist() == [1, 1]
+    assert ProxylessNAS().weights(alpha, {"all": 2}, 0.0, seeded_generator())["all"].tolist() == [
+        1,
+        1,
+    ]

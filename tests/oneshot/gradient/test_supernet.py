@@ -1,4 +1,4 @@
-"""A supernet under the weights of one candidate is that candidate's network, for every construct."""
+"""A supernet under one-hot weights computes the candidate's network, for every construct."""
 
 from __future__ import annotations
 
@@ -63,34 +63,34 @@ def supernet(network: Network, seed: int = 0) -> Supernet:
     return Supernet(network, IMAGE, outputs=5)
 
 
-def rows(number: int = 6) -> Tensor:
-    return torch.randn(number, *IMAGE, generator=torch.Generator().manual_seed(1))
+def rows(n_rows: int = 6) -> Tensor:
+    return torch.randn(n_rows, *IMAGE, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("training", [True, False])
-def test_under_one_hot_weights_it_is_the_candidates_network(name: str, training: bool) -> None:
+def test_one_hot_weights_compute_the_candidates_network(name: str, training: bool) -> None:
     network = SPACES[name]
-    space, ours = space_of(network), supernet(network)
+    space, net = space_of(network), supernet(network)
     rng = np.random.default_rng(0)
     with torch.no_grad():  # statistics of running batches are weights too
-        ours.train()(rows(), {p: torch.ones(n) / n for p, n in ours.options.items()})
+        net.train()(rows(), {p: torch.ones(n) / n for p, n in net.options.items()})
     for _ in range(12):
         candidate = space.sample(rng)
         try:
-            theirs = build(space.fill(candidate)["network"], IMAGE, outputs=5)
+            standalone = build(space.fill(candidate)["network"], IMAGE, outputs=5)
         except Exception as error:
             assert "live route" in str(error)  # noqa: PT017  # some cells are dead
             continue
-        ours.inherit(candidate, theirs)
-        ours.train(training)
-        theirs.train(training)
+        net.inherit(candidate, standalone)
+        net.train(training)
+        standalone.train(training)
         with torch.no_grad():
-            said = ours(rows(), ours.one_hot(candidate))
-            assert torch.allclose(said, theirs(rows()), atol=1e-5)
+            output = net(rows(), net.one_hot(candidate))
+            assert torch.allclose(output, standalone(rows()), atol=1e-5)
 
 
-def test_every_choice_that_can_be_mixed_has_weights() -> None:
+def test_every_mixable_choice_has_weights() -> None:
     cell = supernet(SPACES["cell"])
     assert cell.options == {f"cell.{j}.{i}": 5 for j in (1, 2, 3) for i in range(j)}
     assert not cell.held
@@ -104,88 +104,91 @@ def test_every_choice_that_can_be_mixed_has_weights() -> None:
     assert values.options["network.1.expand"] == 3
 
 
-def test_a_mixture_is_the_sum_of_the_options_by_weight() -> None:
+def test_mixture_is_the_weighted_sum_of_options() -> None:
     network = (OneOf({"a": Conv(3, kernel=1), "b": Conv(3), "c": Skip()}), GlobalPool(), Linear())
-    ours = supernet(network)
-    ours.eval()
-    parts = ours.module[0].parts
+    net = supernet(network)
+    net.eval()
+    parts = net.module[0].parts
     weights = torch.tensor([0.2, 0.3, 0.5])
     x = rows()
     mixed = sum(w * parts[str(i)](x) for i, w in enumerate(weights))
-    wanted = ours.module[2](ours.module[1](mixed))
-    assert torch.allclose(ours(x, {"network.0": weights}), wanted, atol=1e-6)
+    expected = net.module[2](net.module[1](mixed))
+    assert torch.allclose(net(x, {"network.0": weights}), expected, atol=1e-6)
 
 
-def test_weights_have_gradients_and_those_of_0_are_not_run() -> None:
-    ours = supernet(SPACES["cell"])
-    alpha = {p: torch.zeros(n, requires_grad=True) for p, n in ours.options.items()}
-    ours(rows(), {p: a.softmax(0) for p, a in alpha.items()}).square().sum().backward()
+def test_weights_have_gradients_and_options_of_weight_0_do_not_run() -> None:
+    net = supernet(SPACES["cell"])
+    alpha = {p: torch.zeros(n, requires_grad=True) for p, n in net.options.items()}
+    net(rows(), {p: a.softmax(0) for p, a in alpha.items()}).square().sum().backward()
     assert all(a.grad is not None and a.grad.abs().sum() > 0 for a in alpha.values())
 
     ran: list[nn.Module] = []
-    for one in ours.modules():
-        if isinstance(one, nn.Conv2d):
-            one.register_forward_hook(lambda module, *_: ran.append(module))
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda conv, *_: ran.append(conv))
     space = space_of(SPACES["cell"])
-    skips = space.fix(dict.fromkeys(ours.options, "skip_connect")).default()
-    ours(rows(), ours.one_hot(skips))
+    skips = space.fix(dict.fromkeys(net.options, "skip_connect")).default()
+    net(rows(), net.one_hot(skips))
     outside = 1 + 3 + 3  # stem, and a shortcut and two convolutions in each of two reductions
     assert len(ran) == outside
 
 
-def test_what_cannot_be_mixed_is_held_with_its_reason() -> None:
+def test_unmixable_decisions_are_held_with_a_reason() -> None:
     network = (
         Conv(OneOf(4, 8), kernel=OneOf(1, 3)), Conv(8, stride=OneOf({"no": 1, "yes": 2})),
         Dropout(Float(0.1, 0.5)), GlobalPool(), Linear(),
     )  # fmt: skip
-    ours = supernet(network)
-    assert ours.options == {"network.0.kernel": 2}
-    assert {"network.0.channels", "network.1.stride", "network.2.p"} == set(ours.held)
-    assert "one shape, got (4, 8, 8) and (8, 8, 8)" in ours.held["network.0.channels"]
+    net = supernet(network)
+    assert net.options == {"network.0.kernel": 2}
+    assert {"network.0.channels", "network.1.stride", "network.2.p"} == set(net.held)
+    assert "one output shape, got (4, 8, 8) and (8, 8, 8)" in net.held["network.0.channels"]
     space = space_of(network)
-    ours.one_hot(space.default())
+    net.one_hot(space.default())
     wide = space.fix({"network.0.channels": 8}).default()
     with pytest.raises(InvalidCandidate, match=r"network.0.channels must be 4 here, got 8"):
-        ours.one_hot(wide)
+        net.one_hot(wide)
 
 
-def test_inputs_put_side_by_side_are_held() -> None:
+def test_concatenated_inputs_are_held() -> None:
     node = Node(SubsetOf({"in": Skip(), "1": Skip()}, min_size=1), "concat", Conv(4))
     network = (Graph({"1": Node({"in": BLOCK}), "2": node}), GlobalPool(), Linear())
-    ours = supernet(network)
-    assert "side by side" in ours.held["network.0.2"]
-    assert "network.0.1.in" in ours.options
+    net = supernet(network)
+    assert "concatenated inputs" in net.held["network.0.2"]
+    assert "network.0.1.in" in net.options
 
 
-def test_a_layer_of_many_variants_keeps_the_first_decisions_open() -> None:
+def test_layer_with_many_variants_mixes_its_first_decisions() -> None:
     layer = MBConv(kernel=OneOf(3, 5, 7), expand=Integer(1, 5), squeeze=OneOf(0.0, 0.25, 0.5))
-    ours = supernet((Conv(4), layer, GlobalPool(), Linear()))
-    assert set(ours.options) == {"network.1.expand", "network.1.kernel"}
-    assert "more than 16" in ours.held["network.1.squeeze"]
+    net = supernet((Conv(4), layer, GlobalPool(), Linear()))
+    assert set(net.options) == {"network.1.expand", "network.1.kernel"}
+    assert "more than 16" in net.held["network.1.squeeze"]
 
 
-def test_without_a_choice_to_mix_there_is_no_supernet() -> None:
+def test_network_without_mixable_choice_is_refused() -> None:
     with pytest.raises(SpaceError, match=r"open in a choice that can be mixed, got .*network.0.p"):
         supernet((Dropout(Float(0.0, 0.5)), GlobalPool(), Linear()))
 
 
-def test_weights_that_are_all_0_are_refused() -> None:
-    ours = supernet(SPACES["optional"])
-    with pytest.raises(InputError, match=r"must not all be 0, got that for network.1"):
-        ours(rows(), {"network.1": torch.zeros(2)})
+def test_all_zero_weights_are_refused() -> None:
+    net = supernet(SPACES["optional"])
+    with pytest.raises(InputError, match=r"weights of network.1 must not all be 0, got 0 for each"):
+        net(rows(), {"network.1": torch.zeros(2)})
 
 
-def test_two_supernets_of_one_network_do_not_share_their_weights() -> None:
+def test_two_supernets_of_one_network_are_independent() -> None:
     """Layers are remembered by value: what they hold must not be."""
     a, b = supernet(SPACES["optional"], 0), supernet(SPACES["optional"], 0)
-    one, two = {"network.1": torch.tensor([1.0, 0.0])}, {"network.1": torch.tensor([0.0, 1.0])}
-    first = a(rows(), one)
-    b(rows(), two)
-    assert torch.equal(a(rows(), one), first)
-    assert not torch.allclose(a(rows(), two), first)
+    first_weights, second_weights = (
+        {"network.1": torch.tensor([1.0, 0.0])},
+        {"network.1": torch.tensor([0.0, 1.0])},
+    )
+    first_output = a(rows(), first_weights)
+    b(rows(), second_weights)
+    assert torch.equal(a(rows(), first_weights), first_output)
+    assert not torch.allclose(a(rows(), second_weights), first_output)
 
 
-def test_what_one_of_its_places_cannot_mix_is_held_in_all() -> None:
+def test_shared_decision_is_held_if_one_position_cannot_mix_it() -> None:
     """One decision for two nodes, of which one puts its inputs side by side."""
     inputs = Shared(SubsetOf({"in": Skip(), "1": Skip()}, min_size=1), "pick")
     network = (
@@ -198,60 +201,60 @@ def test_what_one_of_its_places_cannot_mix_is_held_in_all() -> None:
         }),
         GlobalPool(), Linear(),
     )  # fmt: skip
-    ours = supernet(network)
-    assert "pick" in ours.held
-    assert "pick" not in ours.options
+    net = supernet(network)
+    assert "pick" in net.held
+    assert "pick" not in net.options
     space = space_of(network)
     candidate = space.fix({"pick": ("in",)}).default()
-    theirs = build(space.fill(candidate)["network"], IMAGE, outputs=5)
-    ours.inherit(candidate, theirs)
+    standalone = build(space.fill(candidate)["network"], IMAGE, outputs=5)
+    net.inherit(candidate, standalone)
     with torch.no_grad():
-        assert torch.allclose(ours(rows(), ours.one_hot(candidate)), theirs(rows()), atol=1e-5)
+        assert torch.allclose(net(rows(), net.one_hot(candidate)), standalone(rows()), atol=1e-5)
 
 
-def test_weights_that_do_not_fit_are_refused_in_a_sentence() -> None:
-    ours = supernet(SPACES["optional"])
+def test_weights_of_wrong_path_or_shape_are_refused() -> None:
+    net = supernet(SPACES["optional"])
     for weights, sentence in (
         ({"network.2": torch.ones(2)}, r"decisions that are mixed, got 'network.2'. Did you mean"),
         ({"network.1": torch.ones(3)}, r"weights of network.1 must be of shape \(2,\), got \(3,\)"),
     ):
         with pytest.raises(InputError, match=sentence):
-            ours(rows(), weights)
+            net(rows(), weights)
     nested = supernet(SPACES["nested"])
     with pytest.raises(InputError, match=r"weights must be given for network.1.a, got"):
         nested(rows(), {"network.1": torch.tensor([1.0, 0.0])})
 
 
-def test_a_dead_candidate_is_known_as_one() -> None:
-    ours, space = supernet(SPACES["cell"]), space_of(SPACES["cell"])
-    assert not ours.is_feasible(space.default())  # none everywhere
-    through = space.fix(dict.fromkeys(ours.options, "skip_connect")).default()
-    before = {name: value.clone() for name, value in ours.state_dict().items()}
-    assert ours.is_feasible(through)
-    assert ours.training
-    assert all(torch.equal(before[name], value) for name, value in ours.state_dict().items())
+def test_is_feasible_detects_dead_candidates() -> None:
+    net, space = supernet(SPACES["cell"]), space_of(SPACES["cell"])
+    assert not net.is_feasible(space.default())  # none everywhere
+    through = space.fix(dict.fromkeys(net.options, "skip_connect")).default()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    assert net.is_feasible(through)
+    assert net.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
-def test_edges_that_pool_or_rectify_the_same_tensor_share_one_run_of_it() -> None:
+def test_edges_share_pooling_and_activation_of_one_tensor() -> None:
     network = nas_bench_201(channels=4, cells=1)
-    ours = supernet(network).train()
-    weights = {path: w.requires_grad_() for path, w in ours.uniform_weights().items()}
+    net = supernet(network).train()
+    weights = {path: w.requires_grad_() for path, w in net.uniform_weights().items()}
     runs: list[nn.Module] = []
     hooks = [
-        one.register_forward_hook(lambda module, *_: runs.append(module))
-        for one in ours.modules() if isinstance(one, nn.AvgPool2d) and one.kernel_size == 3
+        module.register_forward_hook(lambda module, *_: runs.append(module))
+        for module in net.modules() if isinstance(module, nn.AvgPool2d) and module.kernel_size == 3
     ]  # fmt: skip
-    found = ours(rows(), weights)
+    output = net(rows(), weights)
     assert len(runs) == 3 * 3  # a cell has six edges, which leave three nodes
-    gradients = torch.autograd.grad(found.square().sum(), [*weights.values()])
+    gradients = torch.autograd.grad(output.square().sum(), [*weights.values()])
     runs.clear()
-    ours._current.sharing = False
-    apart = ours(rows(), weights)
+    net._active.share_outputs = False
+    output_apart = net(rows(), weights)
     assert len(runs) == 6 * 3
-    others = torch.autograd.grad(apart.square().sum(), [*weights.values()])
-    torch.testing.assert_close(found, apart)
-    for one, other in zip(gradients, others, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    others = torch.autograd.grad(output_apart.square().sum(), [*weights.values()])
+    torch.testing.assert_close(output, output_apart)
+    for gradient, other_gradient in zip(gradients, others, strict=True):
+        torch.testing.assert_close(gradient, other_gradient, rtol=1e-3, atol=1e-4)
     for hook in hooks:
         hook.remove()
 
@@ -264,31 +267,31 @@ class Reference(nn.Module):
         self.body, self.share = body, share
 
     def forward(self, x: Tensor) -> Tensor:
-        part = x.shape[1] // self.share
-        both = torch.cat([self.body(x[:, :part]), x[:, part:]], 1)
+        channels = x.shape[1] // self.share
+        both = torch.cat([self.body(x[:, :channels]), x[:, channels:]], 1)
         groups = both.reshape(len(x), self.share, -1, *x.shape[2:])
         return torch.stack([groups[:, g] for g in range(self.share)], 2).flatten(1, 2)
 
 
-def test_partial_channels_go_through_the_mixture_and_the_rest_past_it() -> None:
+def test_partial_channels_match_a_reference_implementation() -> None:
     network = (Conv(8), BLOCK, GlobalPool(), Linear())
     torch.manual_seed(0)
-    ours = Supernet(network, IMAGE, channel_divisor=4, outputs=5).eval()
-    weights = ours.uniform_weights()
-    partial: Any = ours.module[1]  # type: ignore[index]
+    net = Supernet(network, IMAGE, channel_divisor=4, outputs=5).eval()
+    weights = net.uniform_weights()
+    partial: Any = net.module[1]  # type: ignore[index]
     assert {p.shape[0] for p in partial.parameters()} == {2}  # of 8 channels
     seen: list[tuple[Tensor, Tensor]] = []
     hook = partial.register_forward_hook(lambda _, inputs, out: seen.append((inputs[0], out)))
-    ours(rows(), weights)
+    net(rows(), weights)
     ((x, out),) = seen
-    with ours.with_weights(weights):
+    with net.with_weights(weights):
         torch.testing.assert_close(out, Reference(partial.parts["body"], 4)(x))
     hook.remove()
-    with pytest.raises(InputError, match="weights must be of whole channels to be inherited"):
-        ours.inherit(space_of(network).default(), nn.Identity())
+    with pytest.raises(InputError, match="weights must be of all channels to be inherited"):
+        net.inherit(space_of(network).default(), nn.Identity())
 
 
-def test_partial_channels_weigh_edges_and_leave_alone_what_changes_the_channels() -> None:
+def test_partial_channels_weigh_edges_and_skip_channel_changing_choices() -> None:
     cell = Supernet(nas_bench_201(channels=8, cells=1), IMAGE, "", channel_divisor=4, outputs=5)
     edges = {path: size for path, size in cell.options.items() if path.endswith("edges")}
     assert {path: cell.n_chosen[path] for path in edges} == edges
@@ -311,10 +314,10 @@ def test_partial_channels_weigh_edges_and_leave_alone_what_changes_the_channels(
     ).shape
 
 
-def test_without_affine_only_the_weights_say_how_much_there_is_of_an_option() -> None:
+def test_affine_false_fixes_norms_inside_options_only() -> None:
     network = (Conv(4), BLOCK, GlobalPool(), Linear())
-    ours = Supernet(network, IMAGE, affine=False, outputs=5)
-    stem, mixed = ours.module[0], ours.module[1]  # type: ignore[index]
+    net = Supernet(network, IMAGE, affine=False, outputs=5)
+    stem, mixed = net.module[0], net.module[1]  # type: ignore[index]
     assert all(p.requires_grad for p in stem.parameters())
     scales = [p for p in mixed.parameters() if p.dim() == 1]
     assert scales

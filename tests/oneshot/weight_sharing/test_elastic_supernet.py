@@ -1,4 +1,4 @@
-"""A candidate on slices of shared weights is the network that `build` makes of it, whatever it is."""
+"""A candidate on slices of shared weights equals the network that `build` makes of it."""
 
 from __future__ import annotations
 
@@ -159,123 +159,131 @@ def weights(network: Network, seed: int = 0, shape: Shape = IMAGE, **given: Any)
     return SharedWeights(network, shape, outputs=5, **given)
 
 
-def rows(number: int = 6) -> Tensor:
-    return torch.randn(number, *IMAGE, generator=torch.Generator().manual_seed(1))
+def rows(n: int = 6) -> Tensor:
+    return torch.randn(n, *IMAGE, generator=torch.Generator().manual_seed(1))
 
 
-def candidates(network: Network, ours: SharedWeights, number: int = 25) -> list[Candidate]:
+def candidates(network: Network, shared: SharedWeights, n: int = 25) -> list[Candidate]:
     """Some that can be built: of all others `build` says why not."""
     space, rng = space_of(network), np.random.default_rng(0)
-    found = []
-    for candidate in (space.sample(rng) for _ in range(number)):
-        if ours.is_feasible(candidate):
-            found.append(candidate)
+    feasible = []
+    for candidate in (space.sample(rng) for _ in range(n)):
+        if shared.is_feasible(candidate):
+            feasible.append(candidate)
             continue
         with pytest.raises(InfeasibleCandidate):
-            build(space.fill(candidate)["network"], ours.input_shape, outputs=5)
-    assert len(found) >= number // 3
-    return found
+            build(space.fill(candidate)["network"], shared.input_shape, outputs=5)
+    assert len(feasible) >= n // 3
+    return feasible
 
 
 def parameters(module: nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
-def agree(ours: SharedWeights, candidate: Candidate, theirs: nn.Module, x: Tensor) -> None:
+def assert_equivalent(
+    shared: SharedWeights, candidate: Candidate, standalone: nn.Module, x: Tensor
+) -> None:
     """Outputs, statistics and gradients, while training and in evaluation."""
-    ours.inherit(candidate, theirs)
+    shared.inherit(candidate, standalone)
     for training in (True, False):
-        ours.train(training)
-        theirs.train(training)
-        ours.zero_grad()
-        theirs.zero_grad()
+        shared.train(training)
+        standalone.train(training)
+        shared.zero_grad()
+        standalone.zero_grad()
         outs = []
-        for run in (lambda: ours(x, candidate), lambda: theirs(x)):
+        for run in (lambda: shared(x, candidate), lambda: standalone(x)):
             torch.manual_seed(0)  # dropout
             outs.append(run())
             outs[-1].square().sum().backward()
         assert torch.allclose(*outs, atol=1e-6)
-        slices = ours.tensors(candidate)
-        for name, buffer in theirs.named_buffers():
+        slices = shared.tensors(candidate)
+        for name, buffer in standalone.named_buffers():
             assert torch.allclose(slices[name], buffer, atol=1e-6), name
-    gradients = deepcopy(ours)
+    gradients = deepcopy(shared)
     with torch.no_grad():
-        for one, weight in zip(gradients.parameters(), ours.parameters(), strict=True):
-            one.copy_(torch.zeros_like(one) if weight.grad is None else weight.grad)
-    found = {name: one.detach() for name, one in gradients.tensors(candidate).items()}
-    for name, weight in theirs.named_parameters():
-        wanted = torch.zeros_like(weight) if weight.grad is None else weight.grad
-        assert torch.allclose(found[name], wanted, rtol=1e-4, atol=1e-4), name
-    inside = sum(float(found[name].abs().sum()) for name, _ in theirs.named_parameters())
-    total = sum(float(one.detach().abs().sum()) for one in gradients.parameters())
+        for gradient, weight in zip(gradients.parameters(), shared.parameters(), strict=True):
+            gradient.copy_(torch.zeros_like(gradient) if weight.grad is None else weight.grad)
+    slice_gradients = {
+        name: tensor.detach() for name, tensor in gradients.tensors(candidate).items()
+    }
+    for name, weight in standalone.named_parameters():
+        expected = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        assert torch.allclose(slice_gradients[name], expected, rtol=1e-4, atol=1e-4), name
+    inside = sum(
+        float(slice_gradients[name].abs().sum()) for name, _ in standalone.named_parameters()
+    )
+    total = sum(float(parameter.detach().abs().sum()) for parameter in gradients.parameters())
     assert total == pytest.approx(inside, rel=1e-4)  # none outside of the slices
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_candidate_is_its_own_network_on_slices(name: str) -> None:
+def test_candidate_on_slices_equals_its_built_network(name: str) -> None:
     network = SPACES[name]
-    ours, space = weights(network), space_of(network)
-    for candidate in candidates(network, ours, 12):
-        theirs = build(space.fill(candidate)["network"], IMAGE, outputs=5)
-        agree(ours, candidate, theirs, rows())
+    shared, space = weights(network), space_of(network)
+    for candidate in candidates(network, shared, 12):
+        standalone = build(space.fill(candidate)["network"], IMAGE, outputs=5)
+        assert_equivalent(shared, candidate, standalone, rows())
 
 
-def test_so_it_is_with_columns() -> None:
+def test_candidate_on_slices_equals_its_built_network_for_tables() -> None:
     given = {"cardinalities": (4, 3)}
-    ours, space = weights(COLUMNS, shape=(5,), **given), space_of(COLUMNS)
+    shared, space = weights(COLUMNS, shape=(5,), **given), space_of(COLUMNS)
     x = torch.cat([torch.randn(6, 3), torch.randint(0, 3, (6, 2)).float()], 1)
     rng = np.random.default_rng(0)
     for candidate in (space.sample(rng) for _ in range(25)):
-        theirs = build(space.fill(candidate)["network"], (5,), outputs=5, **given)
-        agree(ours, candidate, theirs, x)
+        standalone = build(space.fill(candidate)["network"], (5,), outputs=5, **given)
+        assert_equivalent(shared, candidate, standalone, x)
 
 
-def test_there_are_as_many_weights_as_the_largest_needs() -> None:
-    def number(width: int, kernel: int, expand: int, times: int, features: int) -> int:
+def test_number_of_weights_is_that_of_the_largest_network() -> None:
+    def n(width: int, kernel: int, expand: int, times: int, features: int) -> int:
         row = (Conv(width, kernel), Repeat(MBConv(expand=expand, kernel=kernel), times=times))
         return parameters(weights((*row, GlobalPool(), Linear(features), Linear())))
 
     row = (Conv(16, 5), *[MBConv(expand=4, kernel=5)] * 3, GlobalPool(), Linear(32), Linear())
     largest = parameters(build(row, IMAGE, outputs=5))
-    assert number(OneOf(8, 16), OneOf(3, 5), OneOf(2, 4), Integer(2, 3), OneOf(8, 32)) == largest
-    many = (Integer(2, 16), OneOf(1, 3, 5), Integer(2, 4), Integer(0, 3), Integer(1, 32))
-    assert number(*many) == largest
+    assert n(OneOf(8, 16), OneOf(3, 5), OneOf(2, 4), Integer(2, 3), OneOf(8, 32)) == largest
+    ranges = (Integer(2, 16), OneOf(1, 3, 5), Integer(2, 4), Integer(0, 3), Integer(1, 32))
+    assert n(*ranges) == largest
 
 
-def test_only_what_was_chosen_is_run() -> None:
+def test_only_chosen_operations_run() -> None:
     network = SPACES["cells of operations"]
-    ours, space = weights(network).eval(), space_of(network)
-    for candidate in candidates(network, ours, 9):
+    shared, space = weights(network).eval(), space_of(network)
+    for candidate in candidates(network, shared, 9):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            ours(rows(2), candidate)
+            shared(rows(2), candidate)
         alone = costs(space.fill(candidate)["network"], IMAGE, outputs=5)
         assert counter.get_total_flops() == 2 * alone.flops
 
 
-def test_slices_are_the_first_channels_and_the_middle_of_kernels() -> None:
+def test_slices_are_first_channels_and_central_kernel() -> None:
     network = (Conv(6), Conv(OneOf(4, 8), kernel=OneOf(3, 5)), *HEAD)
-    ours, space = weights(network), space_of(network)
+    shared, space = weights(network), space_of(network)
     small = space.default()
-    (whole,) = (one for one in ours.largest.parameters() if one.shape == (8, 6, 5, 5))
-    assert torch.equal(ours.tensors(small)["1.conv.weight"], whole[:4, :, 1:4, 1:4])
+    (whole,) = (
+        parameter for parameter in shared.largest.parameters() if parameter.shape == (8, 6, 5, 5)
+    )
+    assert torch.equal(shared.tensors(small)["1.conv.weight"], whole[:4, :, 1:4, 1:4])
 
 
-def test_statistics_are_changed_where_they_were_used() -> None:
+def test_running_statistics_change_in_their_slices_only() -> None:
     network = (Conv(OneOf(4, 8)), *HEAD)
-    ours, space = weights(network), space_of(network)
-    (mean,) = (one for name, one in ours.largest.named_buffers() if "running_mean" in name)
-    ours(rows(), space.default())
+    shared, space = weights(network), space_of(network)
+    (mean,) = (buffer for name, buffer in shared.largest.named_buffers() if "running_mean" in name)
+    shared(rows(), space.default())
     assert (mean[:4] != 0).all()
     assert (mean[4:] == 0).all()
 
 
-def test_a_shallower_network_has_the_first_layers_of_a_deeper() -> None:
+def test_shallow_network_shares_the_first_layers_of_the_deep() -> None:
     network = (Conv(4), Repeat(Conv(), times=Integer(1, 3)), *HEAD)
-    ours, space = weights(network), space_of(network)
-    deep, shallow = (ours.tensors(space.fix({"network.1.times": n}).default()) for n in (3, 1))
-    shared = [name for name in shallow if name.startswith("1.0.")]
-    assert all(shallow[name].data_ptr() == deep[name].data_ptr() for name in shared)
-    assert shared
+    shared, space = weights(network), space_of(network)
+    deep, shallow = (shared.tensors(space.fix({"network.1.times": n}).default()) for n in (3, 1))
+    shared_names = [name for name in shallow if name.startswith("1.0.")]
+    assert all(shallow[name].data_ptr() == deep[name].data_ptr() for name in shared_names)
+    assert shared_names
 
 
 @pytest.mark.parametrize(
@@ -290,68 +298,72 @@ def test_a_shallower_network_has_the_first_layers_of_a_deeper() -> None:
         (Conv(4, dilation=OneOf(1, 2)), "dilation", (1, 2), True),
     ],
 )
-def test_numbers_share_and_names_do_not(
+def test_numbers_share_weights_and_names_do_not(
     layer: Network, path: str, values: tuple[Any, Any], alike: bool
 ) -> None:
     network = (Conv(3), layer, *HEAD)
-    ours, space = weights(network), space_of(network)
+    shared, space = weights(network), space_of(network)
     touched = []
-    for value in values:
-        ours.zero_grad()
-        ours(rows(), space.fix({f"network.1.{path}": value}).default()).sum().backward()
+    for setting in values:
+        shared.zero_grad()
+        shared(rows(), space.fix({f"network.1.{path}": setting}).default()).sum().backward()
         touched.append(
-            {n for n, one in ours.named_parameters() if one.grad is not None and n[8] == "1"}
+            {
+                n
+                for n, parameter in shared.named_parameters()
+                if parameter.grad is not None and n[8] == "1"
+            }
         )
     assert all(touched)
     assert (touched[0] == touched[1]) if alike else not (touched[0] & touched[1])
 
 
-def test_queries_keys_and_values_are_sliced_each_and_so_are_gates() -> None:
+def test_attention_and_recurrent_blocks_are_sliced_separately() -> None:
     network = (Conv(OneOf(4, 8)), SelfAttention(2), *HEAD)
-    ours = weights(network)
-    (qkv,) = (one for one in ours.parameters() if one.shape == (24, 8))
-    found = ours.tensors(space_of(network).default())["1.qkv.weight"]
-    assert torch.equal(found, torch.cat([qkv[i : i + 4, :4] for i in (0, 8, 16)]))
+    shared = weights(network)
+    (qkv,) = (parameter for parameter in shared.parameters() if parameter.shape == (24, 8))
+    weight = shared.tensors(space_of(network).default())["1.qkv.weight"]
+    assert torch.equal(weight, torch.cat([qkv[i : i + 4, :4] for i in (0, 8, 16)]))
     network = (Rows(), Recurrent(OneOf(4, 6)), *HEAD)
-    ours = weights(network)
-    (gates,) = (one for one in ours.parameters() if one.shape == (18, 6))
-    found = ours.tensors(space_of(network).default())["1.cell.weight_hh_l0"]
-    assert torch.equal(found, torch.cat([gates[i : i + 4, :4] for i in (0, 6, 12)]))
+    shared = weights(network)
+    (gates,) = (parameter for parameter in shared.parameters() if parameter.shape == (18, 6))
+    weight = shared.tensors(space_of(network).default())["1.cell.weight_hh_l0"]
+    assert torch.equal(weight, torch.cat([gates[i : i + 4, :4] for i in (0, 6, 12)]))
 
 
-def test_a_shortcut_that_the_widest_network_lacks_has_weights() -> None:
+def test_shortcut_missing_in_the_widest_network_has_weights() -> None:
     network = (Conv(OneOf(4, 8)), Residual(Conv(OneOf(4, 8))), *HEAD)
-    ours, space = weights(network), space_of(network)
+    shared, space = weights(network), space_of(network)
     wide, narrowing = (
         space.fix({"network.0.channels": 8, "network.1.body.channels": n}).default() for n in (8, 4)
     )
-    assert not any("shortcut" in name for name in ours.tensors(wide))
-    weight = ours.tensors(narrowing)["1.parts.shortcut.conv.weight"]
+    assert not any("shortcut" in name for name in shared.tensors(wide))
+    weight = shared.tensors(narrowing)["1.parts.shortcut.conv.weight"]
     assert weight.shape == (4, 8, 1, 1)
-    (whole,) = (one for one in ours.parameters() if one.shape == (8, 8, 1, 1))
+    (whole,) = (parameter for parameter in shared.parameters() if parameter.shape == (8, 8, 1, 1))
     assert float(whole.detach().abs().min()) > 0  # drawn, and not what is left over
 
 
-def test_a_constant_that_is_no_slice_is_the_candidates_own() -> None:
+def test_constant_buffer_that_is_no_slice_is_the_candidates() -> None:
     network = (Conv(OneOf(2, 4)), Ramp(), *HEAD)
-    ours, space = weights(network), space_of(network)
+    shared, space = weights(network), space_of(network)
     for width in (2, 4):
         candidate = space.fix({"network.0.channels": width}).default()
-        assert torch.equal(ours.tensors(candidate)["1.ramp"], torch.linspace(-1, 1, width))
+        assert torch.equal(shared.tensors(candidate)["1.ramp"], torch.linspace(-1, 1, width))
 
 
-def test_a_layers_weights_do_not_part_by_what_is_in_its_body() -> None:
+def test_layer_weights_do_not_depend_on_its_body() -> None:
     network = (Stage(Residual(Conv(8)), OneOf(4, 8)), *HEAD)  # a shortcut in one of both
-    ours = weights(network)
-    assert sum(one.shape[1:] == (3, 3, 3) for one in ours.parameters()) == 1
+    shared = weights(network)
+    assert sum(parameter.shape[1:] == (3, 3, 3) for parameter in shared.parameters()) == 1
 
 
-def test_a_layer_that_replaces_its_buffer_is_heard() -> None:
+def test_replaced_buffers_are_written_back() -> None:
     network = (Conv(OneOf(2, 4)), Ramp(), *HEAD)
-    ours = weights(network)
+    shared = weights(network)
     for _ in range(2):
-        ours(rows(), space_of(network).default())
-    (seen,) = (one for name, one in ours.named_buffers() if name.endswith("seen"))
+        shared(rows(), space_of(network).default())
+    (seen,) = (buffer for name, buffer in shared.named_buffers() if name.endswith("seen"))
     assert seen.tolist() == [2, 2, 0, 0]
 
 
@@ -365,16 +377,16 @@ class Hump(Leaf):
         return nn.Sequential(nn.Conv2d(shape[0], 30 - abs(self.at - 25), 1), nn.ReLU())
 
 
-def test_what_is_no_slice_is_refused_with_its_path() -> None:
+def test_tensor_larger_than_the_largest_is_refused_with_path() -> None:
     network = (Conv(4), OneOf({"hump": Hump(Integer(1, 50)), "skip": Skip()}), *HEAD)
-    ours, space = weights(network), space_of(network)
-    ours(rows(), space.fix({"network.1": "hump", "network.1.hump.at": 50}).default())
+    shared, space = weights(network), space_of(network)
+    shared(rows(), space.fix({"network.1": "hump", "network.1.hump.at": 50}).default())
     middle = space.fix({"network.1": "hump", "network.1.hump.at": 25}).default()
     sentence = (
         r"weights of Hump at network.1.hump must be slices of the largest .* got 0.weight \(30"
     )
     with pytest.raises(InvalidCandidate, match=sentence) as refused:
-        ours(rows(), middle)
+        shared(rows(), middle)
     assert refused.value.path == "network.1.hump"
 
 
@@ -390,27 +402,31 @@ class Scissors(Leaf):
         return module
 
 
-def test_where_no_one_layer_is_largest_all_of_them_are_drawn() -> None:
+def test_largest_tensors_of_several_layers_are_combined() -> None:
     network = (Conv(4), Scissors(OneOf(2, 8, 5)), *HEAD)
-    ours, space = weights(network), space_of(network)
-    found = {
-        name.rpartition(":")[2]: one for name, one in ours.named_parameters() if ":rest" in name
+    shared, space = weights(network), space_of(network)
+    tensors = {
+        name.rpartition(":")[2]: parameter
+        for name, parameter in shared.named_parameters()
+        if ":rest" in name
     }
-    assert found["rest"].tolist() == [1] * 7
-    (first,) = (one for one in ours.parameters() if one.shape == (8, 4, 1, 1))
+    assert tensors["rest"].tolist() == [1] * 7
+    (first,) = (parameter for parameter in shared.parameters() if parameter.shape == (8, 4, 1, 1))
     assert (first != 0).all()
     for candidate in (space.fix({"network.1.cut": n}).default() for n in (2, 5, 8)):
-        agree(ours, candidate, build(space.fill(candidate)["network"], IMAGE, outputs=5), rows())
+        assert_equivalent(
+            shared, candidate, build(space.fill(candidate)["network"], IMAGE, outputs=5), rows()
+        )
 
 
-def test_what_it_cannot_look_through_is_refused() -> None:
+def test_unanalysable_networks_are_refused() -> None:
     cells = [Graph({"1": Node({"in": Conv(kernel=kernel)})}) for kernel in (1, 3)]
     chain = (Chain((OneOf({"one": cells[0], "three": cells[1]}),)), *HEAD)
     with pytest.raises(SpaceError, match=r"Chain must take its parts .* at network.0.cells.0 that"):
         weights(chain)
-    many = Stage(Conv(), OneOf(*range(1, 9)), OneOf(*"abcdefghijklmnopqrstuvwxyz"), OneOf(1, 2, 3))
-    with pytest.raises(SpaceError, match=r"layer at network.0 must be of at most 256 versions"):
-        weights((many, *HEAD))
+    stage = Stage(Conv(), OneOf(*range(1, 9)), OneOf(*"abcdefghijklmnopqrstuvwxyz"), OneOf(1, 2, 3))
+    with pytest.raises(SpaceError, match=r"layer at network.0 must be of at most 256 variants"):
+        weights((stage, *HEAD))
     wide: Network = tuple(Conv(OneOf(*range(4, 12))) for _ in range(4))
     parallel = Graph({"1": Node({"in": wide}), **{
         str(i): Node({"in": wide}) for i in range(2, 6)
@@ -421,89 +437,91 @@ def test_what_it_cannot_look_through_is_refused() -> None:
         weights((Conv(4, kernel=OneOf(2, 4)), *HEAD))
 
 
-def test_a_candidate_of_another_network_is_refused() -> None:
+def test_candidate_of_another_network_is_refused() -> None:
     network = (Conv(OneOf(4, 8)), *HEAD)
-    ours = weights(network)
+    shared = weights(network)
     for values, sentence in (
         ({"network.0.channels": 5}, "network.0.channels must be one of 4, 8, got 5"),
         ({}, "network.0.channels must be decided"),
         ({"network.0.channels": 4, "network.0.kernel": 3}, "'network.0.kernel' must be a decision"),
     ):
         with pytest.raises(InvalidCandidate, match=sentence):
-            ours(rows(), Candidate(values))  # type: ignore[arg-type]  # values
+            shared(rows(), Candidate(values))  # type: ignore[arg-type]  # values
     narrow = space_of(network).default()
     with pytest.raises(
         InputError, match=r"0.conv.weight of the module must be of shape \(4, 3, 3, 3"
     ):
-        ours.inherit(narrow, build((Conv(8), *HEAD), IMAGE, outputs=5))
+        shared.inherit(narrow, build((Conv(8), *HEAD), IMAGE, outputs=5))
 
 
-def test_decisions_outside_the_network_are_the_candidates_own() -> None:
+def test_decisions_outside_the_network_are_ignored() -> None:
     network = (Conv(OneOf(4, 8)), *HEAD)
     space = Space({"recipe": Training(network, lr=Float(1e-3, 1e-1))})
     torch.manual_seed(0)
-    ours = SharedWeights(network, IMAGE, "recipe.network", outputs=5)
+    shared = SharedWeights(network, IMAGE, "recipe.network", outputs=5)
     candidate = space.default()
-    theirs = build(space.fill(candidate)["recipe"].network, IMAGE, outputs=5)
-    ours.inherit(candidate, theirs)
-    assert torch.equal(ours(rows(), candidate), theirs(rows()))
+    standalone = build(space.fill(candidate)["recipe"].network, IMAGE, outputs=5)
+    shared.inherit(candidate, standalone)
+    assert torch.equal(shared(rows(), candidate), standalone(rows()))
 
 
-def test_equal_seeds_give_equal_weights_and_running_draws_nothing() -> None:
+def test_seed_determines_weights_and_running_draws_nothing() -> None:
     network = SPACES["blocks"]
-    one, other = weights(network).eval(), weights(network).eval()
-    assert not torch.equal(next(one.parameters()), next(weights(network, 1).parameters()))
-    some = candidates(network, one)
+    first, second = weights(network).eval(), weights(network).eval()
+    assert not torch.equal(next(first.parameters()), next(weights(network, 1).parameters()))
+    feasible = candidates(network, first)
     before = torch.random.get_rng_state()
-    outs = [one(rows(), candidate) for candidate in some]
-    one.build_standalone(some[0])
+    outs = [first(rows(), candidate) for candidate in feasible]
+    first.build_standalone(feasible[0])
     assert torch.equal(before, torch.random.get_rng_state())
-    again = [other(rows(), candidate) for candidate in reversed(some)][::-1]
+    again = [second(rows(), candidate) for candidate in reversed(feasible)][::-1]
     assert all(torch.equal(a, b) for a, b in zip(outs, again, strict=True))
 
 
-def test_it_pickles_without_what_it_remembers() -> None:
+def test_pickle_leaves_out_caches() -> None:
     network = SPACES["blocks"]
-    ours = weights(network).eval()
-    some = candidates(network, ours)
+    shared = weights(network).eval()
+    feasible = candidates(network, shared)
     size = len(pickle.dumps(weights(network)))
-    again = pickle.loads(pickle.dumps(ours))
-    assert len(pickle.dumps(ours)) == pytest.approx(size, rel=0.01)
-    assert all(torch.equal(ours(rows(), one), again(rows(), one)) for one in some)
+    again = pickle.loads(pickle.dumps(shared))
+    assert len(pickle.dumps(shared)) == pytest.approx(size, rel=0.01)
+    assert all(
+        torch.equal(shared(rows(), candidate), again(rows(), candidate)) for candidate in feasible
+    )
 
 
-def test_few_candidates_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "_CANDIDATES", 3)
-    monkeypatch.setattr(sharing, "_LEAVES", 5)
+def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_CACHED_SUBNETWORKS", 3)
+    monkeypatch.setattr(sharing, "_CACHED_LEAVES", 5)
     network = SPACES["blocks"]
-    ours, fresh = weights(network).eval(), weights(network).eval()
-    for candidate in candidates(network, ours):
-        ours(rows(), candidate)
-        assert len(ours._subs._known) <= 3
-        assert len(ours._leaves._known) <= 5
-        fresh._forget()
-        assert torch.equal(ours(rows(), candidate), fresh(rows(), candidate))
+    shared, fresh = weights(network).eval(), weights(network).eval()
+    for candidate in candidates(network, shared):
+        shared(rows(), candidate)
+        assert len(shared._subnetworks._entries) <= 3
+        assert len(shared._leaves._entries) <= 5
+        fresh._clear_caches()
+        assert torch.equal(shared(rows(), candidate), fresh(rows(), candidate))
 
 
-def test_recalibrated_statistics_are_those_of_the_batches_and_its_own() -> None:
+def test_recalibrated_statistics_are_means_over_the_batches() -> None:
     network = (Conv(OneOf(4, 8)), Dropout(0.5), Conv(3), *HEAD)
-    ours, space = weights(network), space_of(network)
-    for value in (8, 4):
-        ours(10 * rows() + 5, space.fix({"network.0.channels": value}).default())
-    before = {name: one.clone() for name, one in ours.state_dict().items()}
+    shared, space = weights(network), space_of(network)
+    for width in (8, 4):
+        shared(10 * rows() + 5, space.fix({"network.0.channels": width}).default())
+    before = {name: tensor.clone() for name, tensor in shared.state_dict().items()}
     batches = [rows()[:3], rows()[3:] + 1, 2 * rows()[:3]]
-    module = recalibrate_batch_norm(ours, space.default(), batches)
+    module = recalibrate_batch_norm(shared, space.default(), batches)
     seen = [module[0].conv(batch) for batch in batches]
-    mean = torch.stack([one.mean((0, 2, 3)) for one in seen]).mean(0)
-    variance = torch.stack([one.var((0, 2, 3)) for one in seen]).mean(0)
+    mean = torch.stack([output.mean((0, 2, 3)) for output in seen]).mean(0)
+    variance = torch.stack([output.var((0, 2, 3)) for output in seen]).mean(0)
     assert torch.allclose(module[0].norm.running_mean, mean, atol=1e-6)
     assert torch.allclose(module[0].norm.running_var, variance, atol=1e-6)
-    once = recalibrate_batch_norm(ours, space.default(), batches[:1])
+    once = recalibrate_batch_norm(shared, space.default(), batches[:1])
     reaches = once[2].conv(by_the_batch(once[0], batches[0]))  # nothing is dropped on the way
     assert torch.allclose(once[2].norm.running_mean, reaches.mean((0, 2, 3)), atol=1e-5)
     assert not module.training
     assert module[0].norm.momentum == 0.1
-    assert all(torch.equal(one, before[name]) for name, one in ours.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in shared.state_dict().items())
 
 
 def by_the_batch(conv: nn.Module, batch: Tensor) -> Tensor:

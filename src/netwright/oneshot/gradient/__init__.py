@@ -1,1 +1,1 @@
-"""Gradient-based search: every choice a mixture, whose weights are trained beside the network's."""
+"""Differentiable NAS: weights of a supernet and architecture parameters, trained in turns."""

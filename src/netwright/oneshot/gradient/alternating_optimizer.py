@@ -1,4 +1,4 @@
-"""The two steps that gradient-based search takes in turns: of the architecture, of the weights."""
+"""Alternating steps of DARTS: of the architecture parameters, then of the shared weights."""
 
 from __future__ import annotations
 
@@ -10,144 +10,162 @@ from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate
 from netwright.networks.training.loop import LabelledData, training_loss
-from netwright.oneshot.gradient import expected_cost
 from netwright.oneshot.gradient.bilevel import first_order, second_order
+from netwright.oneshot.gradient.expected_cost import CostTable, cost_table, expected_cost
 from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
 
-_START = 1e-3
-"""Deviation of architecture parameters at the start."""
-_DRAWS = 20
-"""So often a path is drawn again when nothing leads through it."""
+_INITIAL_ALPHA_STD = 1e-3
+"""Standard deviation of the initial architecture parameters, as in the code of DARTS."""
+_MAX_PATH_DRAWS = 20
+"""Draws of a step's weights until something leads through the network."""
 
 
 class AlternatingOptimizer:
-    """The architecture parameters and the optimisers of both kinds of steps.
+    """Architecture parameters of a supernet, and the optimisers of both kinds of steps.
 
-    `alpha`: path -> (options,). `fixed`: path -> weights that hold whatever alpha says.
+    `alpha`: decision path -> architecture parameters (options,). `fixed_weights`: decision path ->
+    weights that hold whatever alpha is.
     """
 
     def __init__(self, supernet: Supernet, settings: DifferentiableNAS, seed: int) -> None:
         self.supernet, self.settings = supernet, settings
         supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        random = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         self.device = next(supernet.parameters()).device
         self.alpha = {
-            path: (_START * torch.randn(size, generator=random)).to(self.device).requires_grad_()
-            for path, size in supernet.options.items()
+            path: (_INITIAL_ALPHA_STD * torch.randn(n_options, generator=generator))
+            .to(self.device)
+            .requires_grad_()
+            for path, n_options in supernet.options.items()
         }
-        self.fixed: dict[str, Tensor] = {}
-        self.trained = [one for one in supernet.parameters() if one.requires_grad]
+        self.fixed_weights: dict[str, Tensor] = {}
+        self.trainable = [
+            parameter for parameter in supernet.parameters() if parameter.requires_grad
+        ]
         w, a = settings.weights, settings.architecture
         self.weight_optimizer = torch.optim.SGD(
-            self.trained, lr=w.lr, momentum=w.momentum, weight_decay=w.weight_decay
+            self.trainable, lr=w.lr, momentum=w.momentum, weight_decay=w.weight_decay
         )
         self.alpha_optimizer = torch.optim.Adam(
             [*self.alpha.values()], lr=a.lr, betas=(0.5, 0.999), weight_decay=a.weight_decay
         )
-        self._costs: expected_cost.Table = {}
-        # half precision where it is fast; not for the difference of gradients of the second order
+        self._costs: CostTable = {}
+        # half precision where it is fast; not for the second order's difference of gradients
         on_gpu = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        self._mixed = on_gpu and a.order == 1
+        self._half_precision = on_gpu and a.order == 1
 
-    def price(self, example: Tensor) -> None:
-        """Fills the table of costs, where there is a term for them, by running `example`."""
+    def measure_costs(self, example: Tensor) -> None:
+        """Fill the cost table by running `example` (rows, ...), if the loss has a cost term."""
         if term := self.settings.architecture.cost:
-            self._costs = expected_cost.table(self.supernet, example, term.metric)
+            self._costs = cost_table(self.supernet, example, term.metric)
 
-    def mixture(self, progress: float, random: torch.Generator) -> dict[str, Tensor]:
-        """The weights of a step, drawn where the relaxation draws."""
-        relaxation = self.settings.relaxation
-        return relaxation.weights(self.alpha, self.supernet.n_chosen, progress, random) | self.fixed
+    def sample_weights(self, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the options' weights for one step, drawn if the relaxation draws."""
+        weights = self.settings.relaxation.weights(
+            self.alpha, self.supernet.n_chosen, progress, generator
+        )
+        return weights | self.fixed_weights
 
-    def standing(self) -> dict[str, Tensor]:
-        """The mixture that is preferred now: no draw is made."""
-        return self.settings.relaxation.mean(self.alpha, self.supernet.n_chosen) | self.fixed
+    def mean_weights(self) -> dict[str, Tensor]:
+        """Return the options' mean weights, without a draw."""
+        mean = self.settings.relaxation.mean(self.alpha, self.supernet.n_chosen)
+        return mean | self.fixed_weights
 
-    def standing_loss(self, rows: LabelledData) -> Tensor:
-        """Under that mixture."""
-        return training_loss(self.supernet(rows.inputs, self.standing()), rows.targets)
+    def mean_weights_loss(self, rows: LabelledData) -> Tensor:
+        """Return the loss under the mean weights."""
+        return training_loss(self.supernet(rows.inputs, self.mean_weights()), rows.targets)
 
     def architecture_step(
-        self, train: LabelledData, valid: LabelledData, progress: float, random: torch.Generator
+        self, train: LabelledData, valid: LabelledData, progress: float, generator: torch.Generator
     ) -> Tensor:
-        """A step of the architecture parameters; the validation loss it was by."""
+        """Update the architecture parameters once; return the validation loss before it."""
         alphas = [*self.alpha.values()]
-        draw = random.get_state()
-        seen: list[Tensor] = []
+        state = generator.get_state()
+        losses: list[Tensor] = []
 
-        def loss(rows: LabelledData, priced: bool = False) -> Tensor:
-            random.set_state(draw)  # one path in all that the second order compares
-            return self.loss(rows, progress, random, priced)
+        def loss(rows: LabelledData, *, with_cost: bool = False) -> Tensor:
+            generator.set_state(state)  # the second order compares losses of one drawn path
+            return self.loss(rows, progress, generator, with_cost=with_cost)
 
-        def judge() -> Tensor:
-            judged = loss(valid, priced=True)
-            seen.append(judged.detach())
-            return judged + self.settings.relaxation.penalty(self.alpha, progress)
+        def validation_loss() -> Tensor:
+            valid_loss = loss(valid, with_cost=True)
+            losses.append(valid_loss.detach())
+            return valid_loss + self.settings.relaxation.penalty(self.alpha, progress)
 
         if self.settings.architecture.order == 1:
-            with _frozen(self.trained):
-                gradients = first_order(judge, alphas)
+            with _frozen(self.trainable):
+                gradients = first_order(validation_loss, alphas)
         else:
-            rate = self.weight_optimizer.param_groups[0]["lr"]
+            lr = self.weight_optimizer.param_groups[0]["lr"]
             gradients = second_order(
-                lambda: loss(train), judge, self.trained, alphas, self._moves, rate
+                lambda: loss(train), validation_loss, self.trainable, alphas, self._sgd_update, lr
             )
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient
         self.alpha_optimizer.step()
         self.alpha_optimizer.zero_grad(set_to_none=True)
-        return seen[0]
+        return losses[0]
 
-    def weight_step(self, train: LabelledData, progress: float, random: torch.Generator) -> Tensor:
-        """A step of the shared weights; the training loss it was by."""
+    def weight_step(
+        self, train: LabelledData, progress: float, generator: torch.Generator
+    ) -> Tensor:
+        """Update the shared weights once; return the training loss before it."""
         with _frozen([*self.alpha.values()]):
-            loss = self.loss(train, progress, random)
-        gradients = torch.autograd.grad(loss, self.trained, allow_unused=True)
-        for weight, gradient in zip(self.trained, gradients, strict=True):
-            weight.grad = gradient  # None where the path did not lead: neither decay nor momentum
-        nn.utils.clip_grad_norm_(self.trained, self.settings.weights.clip)
+            loss = self.loss(train, progress, generator)
+        gradients = torch.autograd.grad(loss, self.trainable, allow_unused=True)
+        for weight, gradient in zip(self.trainable, gradients, strict=True):
+            weight.grad = gradient  # None off the drawn path: neither decay nor momentum moves it
+        nn.utils.clip_grad_norm_(self.trainable, self.settings.weights.max_grad_norm)
         self.weight_optimizer.step()
         self.weight_optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
     def loss(
-        self, rows: LabelledData, progress: float, random: torch.Generator, priced: bool = False
+        self,
+        rows: LabelledData,
+        progress: float,
+        generator: torch.Generator,
+        *,
+        with_cost: bool = False,
     ) -> Tensor:
-        """Under weights drawn now; a path that leads nowhere is drawn again."""
-        for _ in range(_DRAWS - 1):
+        """Return the loss under weights drawn now, drawn again while nothing leads through."""
+        for _ in range(_MAX_PATH_DRAWS - 1):
             with suppress(InfeasibleCandidate):
-                return self._loss(rows, self.mixture(progress, random), priced)
-        return self._loss(rows, self.mixture(progress, random), priced)
+                weights = self.sample_weights(progress, generator)
+                return self._loss(rows, weights, with_cost=with_cost)
+        return self._loss(rows, self.sample_weights(progress, generator), with_cost=with_cost)
 
-    def _loss(self, rows: LabelledData, weights: Mapping[str, Tensor], priced: bool) -> Tensor:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._mixed):
+    def _loss(
+        self, rows: LabelledData, weights: Mapping[str, Tensor], *, with_cost: bool
+    ) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half_precision):
             loss = training_loss(self.supernet(rows.inputs, weights), rows.targets)
         term = self.settings.architecture.cost
-        if not priced or term is None:
+        if not with_cost or term is None:
             return loss
-        return term(loss, expected_cost.expected_cost(self.supernet, weights, self._costs))
+        return term(loss, expected_cost(self.supernet, weights, self._costs))
 
-    def _moves(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """What stochastic gradient descent would move the weights by: momentum, decay and all."""
+    def _sgd_update(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Return what a step of SGD would subtract from the weights, momentum and decay included."""
         group = self.weight_optimizer.param_groups[0]
-        moves = []
-        for weight, gradient in zip(self.trained, gradients, strict=True):
-            before = self.weight_optimizer.state[weight].get("momentum_buffer")
-            momentum = 0.0 if before is None else group["momentum"] * before
-            moves.append(
+        updates = []
+        for weight, gradient in zip(self.trainable, gradients, strict=True):
+            buffer = self.weight_optimizer.state[weight].get("momentum_buffer")
+            momentum = 0.0 if buffer is None else group["momentum"] * buffer
+            updates.append(
                 group["lr"] * (momentum + gradient + group["weight_decay"] * weight.detach())
             )
-        return moves
+        return updates
 
 
 @contextmanager
 def _frozen(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """A context in which nothing is kept for the gradients of these."""
-    for one in tensors:
-        one.requires_grad_(False)
+    """Turn off gradients of the tensors in a context, so that autograd saves less."""
+    for tensor in tensors:
+        tensor.requires_grad = False
     try:
         yield
     finally:
-        for one in tensors:
-            one.requires_grad_()
+        for tensor in tensors:
+            tensor.requires_grad = True

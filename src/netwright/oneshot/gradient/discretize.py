@@ -1,57 +1,64 @@
-"""From scores of options to candidates: the best ones, not the best alone."""
+"""Discretization: from scores of options to the best candidates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import SubsetOfChoice
 from netwright.space.decision import Decision
 from netwright.space.space import Space
 
-_LEAST = 1e-9
-_WIDTH = 4
-"""Partial candidates that are kept, for each that is wanted; at least 64."""
+_MIN_SCORE = 1e-9
+"""Floor of scores before the logarithm."""
+_MIN_BEAM_WIDTH, _BEAM_WIDTH_PER_CANDIDATE = 64, 4
+"""Partial candidates in the beam; more than are returned, since the space's rule may forbid some."""
 
-OptionScores = Mapping[str, Sequence[float]]
-"""Path -> a score above 0 for each option; of a decision without scores the default is taken."""
+OptionScores: TypeAlias = Mapping[str, Sequence[float]]
+"""Decision path -> a score above 0 for each option; a decision without scores takes its default."""
 
 
 def discretize(space: Space[Any], scores: OptionScores, n_candidates: int) -> list[Candidate]:
-    """The candidates of the space that lose least against the best option of each decision.
+    """Return the candidates with the smallest loss by the scores, best first.
 
-    A candidate loses the logarithm of how much better the best option is than its own, summed over
-    its decisions; a deeper candidate so loses nothing by having more of them. Found by a beam
-    through the decisions in their order: exact for the first where no rule of the space forbids it.
+    A candidate's loss is the sum over its decisions of log(best score / its option's score), so
+    that a deeper candidate loses nothing by having more decisions. Beam search through the
+    decisions in order: exact for the first candidate where no rule of the space forbids it.
     """
     beam: list[tuple[float, dict[str, Value]]] = [(0.0, {})]
-    for one in space.decisions:
-        grown = []
+    for decision in space.decisions:
+        extended = []
         for loss, values in beam:
-            if not one.is_active(values):
-                grown.append((loss, values))
+            if not decision.is_active(values):
+                extended.append((loss, values))
                 continue
-            for value, lost in _losses(one, scores.get(one.path)):
-                grown.append((loss + lost, {**values, one.path: value}))
-        grown.sort(key=lambda part: part[0])  # stable: ties keep the order of the options
-        beam = grown[: max(64, _WIDTH * n_candidates)]
+            for value, value_loss in _losses(decision, scores.get(decision.path)):
+                extended.append((loss + value_loss, {**values, decision.path: value}))
+        extended.sort(key=lambda partial: partial[0])  # stable: ties keep the order of the options
+        beam = extended[: max(_MIN_BEAM_WIDTH, _BEAM_WIDTH_PER_CANDIDATE * n_candidates)]
     candidates = (Candidate(values) for _, values in beam)
-    return [one for one in candidates if space.contains(one)][:n_candidates]
+    return [candidate for candidate in candidates if space.contains(candidate)][:n_candidates]
 
 
 def _losses(decision: Decision, scores: Sequence[float] | None) -> list[tuple[Value, float]]:
+    """Return each legal value of the decision with its loss."""
     if scores is None or len(decision.values) < 2:
         return [(decision.from_unit(0.0), 0.0)]
-    logs = [math.log(max(float(score), _LEAST)) for score in scores]
+    logs = [math.log(max(float(score), _MIN_SCORE)) for score in scores]
     choice = decision.choice
     if isinstance(choice, SubsetOfChoice):
-        place = {label: i for i, label in enumerate(choice.labels)}
-        # which to leave out is decided as well: by the logarithm of what is left of 1
-        rest = [math.log(max(1 - min(float(s), 1.0), _LEAST)) for s in scores]
+        index_of = {label: i for i, label in enumerate(choice.labels)}
+        # an option that is left out counts by the logarithm of 1 minus its score
+        logs_without = [math.log(max(1 - min(float(s), 1.0), _MIN_SCORE)) for s in scores]
         totals: list[tuple[Value, float]] = [
-            (subset, sum(logs[i] if name in subset else rest[i] for name, i in place.items()))
+            (
+                subset,
+                sum(
+                    logs[i] if label in subset else logs_without[i] for label, i in index_of.items()
+                ),
+            )
             for subset in decision.values
             if isinstance(subset, tuple)
         ]

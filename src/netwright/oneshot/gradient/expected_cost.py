@@ -1,7 +1,7 @@
-"""What a mixture costs: a table of its parts, and the mean by weight, which has a gradient.
+"""Expected cost of a supernet under its weights, for the loss of FBNet.
 
-FBNet (Wu et al. 2019, 1812.03443): the latency of a network is taken to be the sum of those of its
-operations, measured once each; under weights it is their mean, and so can be in the loss.
+FBNet (Wu et al., 2019, 1812.03443): the latency of a network is approximated by the sum over its
+operations, each measured once; the expectation under the weights of the options has a gradient.
 """
 
 from __future__ import annotations
@@ -10,25 +10,33 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from netwright.errors import InputError, check_whole, expected
 from netwright.networks.build import CompositeModule
-from netwright.oneshot.gradient.mixed_ops import Current, Depth, Gate, Mixed
+from netwright.oneshot.gradient.mixed_ops import ActiveWeights, EdgeGate, MixedDepth, MixedOp
 from netwright.oneshot.gradient.supernet import Supernet
 
-_REPEATS = 9
+_TIMED_RUNS = 9
+"""Runs of a module whose median is its latency, after one warm-up run."""
 
 
 @dataclass(frozen=True)
 class CostTerm:
-    """FBNet's loss: the loss of the task, times `factor` log(1 + cost) to the power of `power`.
+    """FBNet's loss: ``loss * factor * log(1 + cost) ** exponent`` (1812.03443, equation 2).
 
-    `metric` "latency" is measured on this machine, in microseconds a batch of `rows`: two runs then
-    differ a little. "flops" is counted (in thousands a row), and is the same everywhere.
+    Args:
+        metric: "latency" is measured on this machine, in microseconds a batch, so that two runs
+            differ a little; "flops" is counted, in thousands a row, and is the same everywhere.
+        factor: Alpha of the paper.
+        exponent: Beta of the paper.
+        batch_size: Rows in the batch whose latency is measured, at least 1.
+
+    Raises:
+        InputError: `metric` is unknown, or `batch_size` below 1.
     """
 
     metric: Literal["latency", "flops"] = "latency"
@@ -39,110 +47,122 @@ class CostTerm:
     def __post_init__(self) -> None:
         if self.metric not in ("latency", "flops"):
             raise InputError(expected("metric", "latency or flops", self.metric))
-        check_whole("rows", self.batch_size, 1)
+        check_whole("batch_size", self.batch_size, 1)
 
     def __call__(self, loss: Tensor, cost: Tensor) -> Tensor:
+        """Return the loss, scaled by the cost; both are scalars."""
         return loss * self.factor * torch.log(1 + cost) ** self.exponent
 
 
-Table = dict[nn.Module, float]
-"""What each module of a supernet that holds no choice costs by itself."""
+CostTable: TypeAlias = dict[nn.Module, float]
+"""Module of a supernet without choices inside -> its cost."""
 
 
-def table(supernet: Supernet, example: Tensor, metric: str) -> Table:
-    """Of each part that holds no choice, for `example` (rows, ...), all options running."""
-    costs: Table = {}
-    hooks = [part.register_forward_hook(_note(costs, metric)) for part in _parts(supernet.module)]
+def cost_table(supernet: Supernet, example: Tensor, metric: str) -> CostTable:
+    """Measure each outermost module without choices inside, all options running on `example`.
+
+    `example`: a batch (rows, ...).
+    """
+    costs: CostTable = {}
+    hooks = [
+        module.register_forward_hook(_cost_hook(costs, metric))
+        for module in _choice_free_modules(supernet.module)
+    ]
     training = supernet.training
     supernet.eval()
     try:
-        with torch.no_grad(), supernet.with_weights(supernet.uniform_weights()) as current:
-            current.sharing = False  # each part is called as a whole
+        with torch.no_grad(), supernet.with_weights(supernet.uniform_weights()) as active:
+            active.share_outputs = False  # every module is called as a whole
             supernet.module(example)
     finally:
-        current.sharing = True
+        active.share_outputs = True
         supernet.train(training)
         for hook in hooks:
             hook.remove()
     return costs
 
 
-def expected_cost(supernet: Supernet, weights: Mapping[str, Tensor], costs: Table) -> Tensor:
-    """The mean of the costs of what the weights choose: a scalar with a gradient."""
-    with supernet.with_weights(weights) as current:
-        return _expected(supernet.module, costs, current)
+def expected_cost(supernet: Supernet, weights: Mapping[str, Tensor], costs: CostTable) -> Tensor:
+    """Return the expected cost under the weights: a scalar with a gradient."""
+    with supernet.with_weights(weights) as active:
+        return _expected_cost(supernet.module, costs, active)
 
 
-def _expected(module: nn.Module, costs: Table, current: Current) -> Tensor:
+def _expected_cost(module: nn.Module, costs: CostTable, active: ActiveWeights) -> Tensor:
     if module in costs:
         return torch.tensor(costs[module])
     layer = module.layer if isinstance(module, CompositeModule) else None
 
-    def of(name: str) -> Tensor:
+    def cost_of(name: str) -> Tensor:
         assert isinstance(module, CompositeModule)
-        return _expected(module.parts[name], costs, current)
+        return _expected_cost(module.parts[name], costs, active)
 
     total = torch.zeros(())
-    if isinstance(layer, Mixed):
-        for i, pick in enumerate(layer.picks):
-            if current.is_on(pick):
-                total = total + current.of(pick) * of(str(i))
-    elif isinstance(layer, Gate):
-        if current.is_on(layer.pick):
-            total = total + current.of(layer.pick) * of("body")
-    elif isinstance(layer, Depth):
-        for place, count in enumerate(layer.counts):
-            pick = ((layer.path, place),)
-            if current.is_on(pick):
-                row = [of(str(i)) for i in range(count)]
-                total = total + current.of(pick) * sum(row, torch.zeros(()))
+    if isinstance(layer, MixedOp):
+        for i, selection in enumerate(layer.selections):
+            if active.is_active(selection):
+                total = total + active.weight_of(selection) * cost_of(str(i))
+    elif isinstance(layer, EdgeGate):
+        if active.is_active(layer.selection):
+            total = total + active.weight_of(layer.selection) * cost_of("body")
+    elif isinstance(layer, MixedDepth):
+        for i, depth in enumerate(layer.depths):
+            selection = ((layer.path, i),)
+            if active.is_active(selection):
+                copies = [cost_of(str(copy)) for copy in range(depth)]
+                total = total + active.weight_of(selection) * sum(copies, torch.zeros(()))
     else:
         children = (
             module.parts.children() if isinstance(module, CompositeModule) else module.children()
         )
         for child in children:
-            total = total + _expected(child, costs, current)
+            total = total + _expected_cost(child, costs, active)
     return total
 
 
-def _parts(module: nn.Module) -> list[nn.Module]:
-    """The outermost modules in which there is no choice."""
-    if not any(_is_choice(one) for one in module.modules()):
+def _choice_free_modules(module: nn.Module) -> list[nn.Module]:
+    """Return the outermost modules without choices inside."""
+    if not any(_is_choice(submodule) for submodule in module.modules()):
         return [module]
     children = module.parts.children() if isinstance(module, CompositeModule) else module.children()
-    return [part for child in children for part in _parts(child)]
+    return [submodule for child in children for submodule in _choice_free_modules(child)]
 
 
 def _is_choice(module: nn.Module) -> bool:
-    return isinstance(module, CompositeModule) and isinstance(module.layer, Mixed | Gate | Depth)
+    return isinstance(module, CompositeModule) and isinstance(
+        module.layer, MixedOp | EdgeGate | MixedDepth
+    )
 
 
-def _note(costs: Table, metric: str) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(part: nn.Module, inputs: tuple[Tensor, ...], out: Any) -> None:
-        if part in costs:  # shared by several places: each calls it, all cost the same
+def _cost_hook(
+    costs: CostTable, metric: str
+) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        if module in costs:  # shared between positions: all calls cost the same
             return
-        costs[part] = 0.0  # the calls below come back here
-        costs[part] = _flops(part, inputs[0]) if metric == "flops" else _latency(part, inputs[0])
+        costs[module] = 0.0  # the calls below run this hook again
+        measure = _kiloflops if metric == "flops" else _latency_us
+        costs[module] = measure(module, inputs[0])
 
     return hook
 
 
-def _latency(part: nn.Module, x: Tensor) -> float:
-    """Microseconds: the median of some runs after one that counts for nothing."""
-    times = []
-    for _ in range(_REPEATS + 1):
+def _latency_us(module: nn.Module, x: Tensor) -> float:
+    """Return the median latency in microseconds, the first run left out."""
+    seconds = []
+    for _ in range(_TIMED_RUNS + 1):
         start = time.perf_counter()
-        part(x)
+        module(x)
         if x.is_cuda:
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:]) * 1e6
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:]) * 1e6
 
 
-def _flops(part: nn.Module, x: Tensor) -> float:
-    """Thousands of operations for one row."""
+def _kiloflops(module: nn.Module, x: Tensor) -> float:
+    """Return thousands of operations for one row."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        part(x)
+        module(x)
     return float(counter.get_total_flops() / len(x) / 1e3)

@@ -1,4 +1,4 @@
-"""The end of a gradient-based search: what was found, whether to believe it, and the remedy."""
+"""End of a gradient-based search: findings about the supernet, remedies, and the best candidates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import nn
 from netwright.networks.training.loop import LabelledData
 from netwright.oneshot import monitor
 from netwright.oneshot.epoch_trainer import cosine_annealing, epoch_seed
-from netwright.oneshot.gradient.perturbation import decisions_to_make, perturbed
+from netwright.oneshot.gradient.perturbation import decision_order, select_by_perturbation
 from netwright.oneshot.gradient.search import GradientSearch, paired_batches
-from netwright.oneshot.gradient.supernet_scoring import judged
+from netwright.oneshot.gradient.supernet_scoring import score_supernet
 from netwright.oneshot.monitor import Finding, find_alarms
 from netwright.oneshot.ranking import (
     ShortTraining,
@@ -25,15 +25,16 @@ from netwright.oneshot.ranking import (
 )
 from netwright.space.candidate import Candidate
 
-_FINAL = 2**31
-"""In place of an epoch's number, for the draws made at the end."""
+_TUNING_EPOCH = 2**31
+"""In place of an epoch's number, in the seed of the draws made at the end."""
 
 
 @dataclass(frozen=True)
 class SupernetResult:
-    """What a search came to: scores of options for `derived`, and what speaks against them.
+    """Result of a gradient-based search.
 
-    `by`: "alpha", or "perturbation" after an alarm. `trusted`: whether shared weights may choose.
+    `scores`: option scores for `discretize`. `selected_by`: "alpha", or "perturbation" after an
+    alarm. `candidates`: best first.
     """
 
     scores: Mapping[str, Sequence[float]]
@@ -43,104 +44,112 @@ class SupernetResult:
 
     @property
     def trusted(self) -> bool:
-        """Whether no alarm says that the shared weights know nothing."""
+        """Whether shared weights may choose: no alarm shows that they rank by chance."""
         return monitor.is_trusted(self.findings)
 
 
 def finalize_search(
     search: GradientSearch, n_candidates: int, deadline: float = inf
 ) -> SupernetResult:
-    """Looks at the trained supernet, applies the remedies of its settings, and derives candidates.
+    """Check the trained supernet, apply remedies, and return at most `n_candidates` candidates.
 
-    At most `number` of them, best first. The supernet is trained on by a remedy.
+    The remedy of perturbation-based selection trains the supernet further.
     """
-    honesty = search.settings.safeguards
-    scores = search.scores_after(search.sound)
-    findings = [*_of_the_training(search)]
-    if first := search.top_candidates(scores, 1):
-        findings += _of_the_choice(search, first[0])
-    if honesty.n_ranking_networks:
+    safeguards = search.settings.safeguards
+    scores = search.scores_after(search.last_sound_epoch)
+    findings = [*_eigenvalue_findings(search)]
+    if top := search.top_candidates(scores, 1):
+        findings += _candidate_findings(search, top[0])
+    if safeguards.n_ranking_networks:
         half = time.monotonic() + (deadline - time.monotonic()) / 2 if isfinite(deadline) else inf
-        findings.append(_ranking(search, half))
-    by = "alpha"
-    collapsed = [one for one in find_alarms(findings) if one.name not in monitor.OF_TRUST]
-    untrained = any(one.name == "untrained" for one in findings)
-    if honesty.perturbation_epochs and collapsed and not untrained:
-        by, scores = "perturbation", dict(scores) | _perturbed(search, deadline)
+        findings.append(_ranking_finding(search, half))
+    selected_by = "alpha"
+    collapse_alarms = [
+        finding
+        for finding in find_alarms(findings)
+        if finding.name not in monitor.DISTRUST_FINDINGS
+    ]
+    is_untrained = any(finding.name == "untrained" for finding in findings)
+    if safeguards.perturbation_epochs and collapse_alarms and not is_untrained:
+        selected_by, scores = "perturbation", dict(scores) | _perturbation_scores(search, deadline)
     candidates = tuple(search.top_candidates(scores, n_candidates))
-    return SupernetResult(scores, tuple(findings), by, candidates)
+    return SupernetResult(scores, tuple(findings), selected_by, candidates)
 
 
-def _of_the_training(search: GradientSearch) -> Iterator[Finding]:
-    seen = [one.eigenvalue for one in search.history if one.eigenvalue is not None]
-    if seen:
-        yield monitor.eigenvalue_growth(seen)
+def _eigenvalue_findings(search: GradientSearch) -> Iterator[Finding]:
+    eigenvalues = [record.eigenvalue for record in search.history if record.eigenvalue is not None]
+    if eigenvalues:
+        yield monitor.eigenvalue_growth(eigenvalues)
 
 
-def _of_the_choice(search: GradientSearch, best: Candidate) -> Iterator[Finding]:
-    valid, supernet = search.split.valid, search.supernet
+def _candidate_findings(search: GradientSearch, best: Candidate) -> Iterator[Finding]:
+    valid, supernet, transform = search.split.valid, search.supernet, search.transform
     with torch.no_grad():
-        standing = search.optimizer.standing()
-    mixture = judged(supernet, standing, valid, search.transform)
-    alone = judged(supernet, supernet.one_hot(best), valid, search.transform)
-    yield monitor.discretization_gap(mixture, alone, constant_prediction_score(valid.targets))
-    if (skipped := monitor.skip_dominance(search.space, best)) is not None:
-        yield skipped
+        mean_weights = search.optimizer.mean_weights()
+    mixture = score_supernet(supernet, mean_weights, valid, transform)
+    discrete = score_supernet(supernet, supernet.one_hot(best), valid, transform)
+    chance = constant_prediction_score(valid.targets)
+    yield monitor.discretization_gap(mixture, discrete, chance)
+    if (skips := monitor.skip_dominance(search.space, best)) is not None:
+        yield skips
 
 
-def _ranking(search: GradientSearch, deadline: float) -> Finding:
-    honesty, supernet = search.settings.safeguards, search.supernet
+def _ranking_finding(search: GradientSearch, deadline: float) -> Finding:
+    safeguards, supernet = search.settings.safeguards, search.supernet
 
-    def shared(candidate: Candidate) -> float:
-        return judged(supernet, supernet.one_hot(candidate), search.split.valid, search.transform)
+    def shared_score(candidate: Candidate) -> float:
+        weights = supernet.one_hot(candidate)
+        return score_supernet(supernet, weights, search.split.valid, search.transform)
 
-    def module(candidate: Candidate) -> nn.Module:
+    def build_module(candidate: Candidate) -> nn.Module:
         return supernet.build_standalone(search.space.fill(candidate))
 
-    drawn = sample_feasible(
-        search.space, supernet.is_feasible, honesty.n_ranking_networks, search.seed
+    candidates = sample_feasible(
+        search.space, supernet.is_feasible, safeguards.n_ranking_networks, search.seed
     )
-    short = ShortTraining(
-        honesty.ranking_epochs, search.settings.batch_size, search.transform, search.seed
+    short_training = ShortTraining(
+        safeguards.ranking_epochs, search.settings.batch_size, search.transform, search.seed
     )
-    return check_ranking(drawn, shared, module, search.split, short, deadline)
+    return check_ranking(
+        candidates, shared_score, build_module, search.split, short_training, deadline
+    )
 
 
-def _perturbed(search: GradientSearch, deadline: float) -> dict[str, list[float]]:
-    """By perturbation, tuning between the decisions for so many epochs in all.
+def _perturbation_scores(search: GradientSearch, deadline: float) -> dict[str, list[float]]:
+    """Select by perturbation, with the tuning epochs shared out over the decisions.
 
-    A deadline leaves the decisions that are not reached to the architecture parameters.
+    Decisions not reached before the deadline are left to the architecture parameters.
     """
-    random = torch.Generator().manual_seed(epoch_seed(search.seed, _FINAL))
-    order = decisions_to_make(search.supernet.options, search.supernet.n_chosen, random)
-    batches = _endless(search, random)
-    in_all = (
-        search.settings.safeguards.perturbation_epochs
-        * len(search.split.train)
-        / search.settings.batch_size
-    )
-    steps = max(1, round(in_all / max(1, len(order))))
-    lr = search.settings.weights
+    generator = torch.Generator().manual_seed(epoch_seed(search.seed, _TUNING_EPOCH))
+    order = decision_order(search.supernet.options, search.supernet.n_chosen, generator)
+    batches = _endless_batches(search, generator)
+    epochs = search.settings.safeguards.perturbation_epochs
+    n_steps = epochs * len(search.split.train) / search.settings.batch_size
+    steps_per_decision = max(1, round(n_steps / max(1, len(order))))
+    settings = search.settings.weights
 
     def tune() -> None:
-        search.optimizer.weight_optimizer.param_groups[0]["lr"] = cosine_annealing(
-            lr.lr, lr.min_lr, 0.5
-        )
+        group = search.optimizer.weight_optimizer.param_groups[0]
+        group["lr"] = cosine_annealing(settings.lr, settings.min_lr, 0.5)
         search.supernet.train()
-        for _ in range(steps):
+        for _ in range(steps_per_decision):
             if time.monotonic() > deadline:
                 return
-            rows = search.transform(next(batches), search.optimizer.device, random)
-            search.optimizer.weight_step(rows, 1.0, random)
+            rows = search.transform(next(batches), search.optimizer.device, generator)
+            search.optimizer.weight_step(rows, 1.0, generator)
 
-    valid = search.split.valid
-    return perturbed(
-        search.optimizer, lambda weights: judged(search.supernet, weights, valid, search.transform),
-        order, tune, lambda: time.monotonic() > deadline,
-    )  # fmt: skip
+    return select_by_perturbation(
+        search.optimizer,
+        lambda weights: score_supernet(
+            search.supernet, weights, search.split.valid, search.transform
+        ),
+        order,
+        tune,
+        lambda: time.monotonic() > deadline,
+    )
 
 
-def _endless(search: GradientSearch, random: torch.Generator) -> Iterator[LabelledData]:
+def _endless_batches(search: GradientSearch, generator: torch.Generator) -> Iterator[LabelledData]:
     while True:
-        for train_rows, _ in paired_batches(search.split, search.settings.batch_size, random):
+        for train_rows, _ in paired_batches(search.split, search.settings.batch_size, generator):
             yield train_rows

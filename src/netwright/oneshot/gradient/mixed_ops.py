@@ -1,9 +1,10 @@
-"""Layers that stand for open choices: they add up what may be chosen, by weight."""
+"""Layers that mix the options of open choices: weighted sums of their outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,206 +15,220 @@ from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Activation, Pool
 from netwright.networks.layers.graph import is_dead
 
-Pick = tuple[tuple[str, int], ...]
-"""Decisions and the places of their options, all of which have to be chosen."""
+Selection: TypeAlias = tuple[tuple[str, int], ...]
+"""Decision paths with the index of one option each; its weight is the product of theirs."""
 
 
-class Current:
-    """The weights that a supernet runs under now: path of a decision -> (options,)."""
+class ActiveWeights:
+    """Weights under which a supernet runs now: decision path -> (options,)."""
 
     def __init__(self) -> None:
-        self.sharing = True
+        self.share_outputs = True
         self.set({})
 
     def set(self, weights: Mapping[str, Tensor]) -> None:
+        """Set the weights of the next run."""
         self.weights = weights
-        self._done: dict[tuple[Layer, int], tuple[Tensor, Tensor]] = {}
-        # looked at once a run: each look waits for the GPU
+        self._outputs: dict[tuple[Layer, int], tuple[Tensor, Tensor]] = {}
+        # copied once a run: each copy waits for the GPU
         self.values: dict[str, list[float]] = {
-            path: one.detach().tolist() for path, one in weights.items()
+            path: options.detach().tolist() for path, options in weights.items()
         }
 
-    def once(self, layer: Layer, module: nn.Module, x: Tensor) -> Tensor:
-        """What the layer makes of x; edges that pool or rectify the same x share one run of it."""
+    def run_once(self, layer: Layer, module: nn.Module, x: Tensor) -> Tensor:
+        """Return the layer's output; edges that pool or rectify the same x share one run."""
         key = (layer, id(x))
-        if key not in self._done:
-            # x is kept too: its id must not come to stand for another tensor
-            self._done[key] = x, module(x)
-        return self._done[key][1]
+        if key not in self._outputs:
+            # x is stored too: its id must not come to denote another tensor
+            self._outputs[key] = x, module(x)
+        return self._outputs[key][1]
 
-    def is_on(self, pick: Pick) -> bool:
-        """Whether what is picked has weight. Before there are any weights, all has."""
+    def is_active(self, selection: Selection) -> bool:
+        """Return whether the selection has weight; everything has before weights are set."""
         if not self.values:
             return True
-        return all(self._value(path, place) != 0 for path, place in pick)
+        return all(self._value(path, option) != 0 for path, option in selection)
 
-    def _value(self, path: str, place: int) -> float:
+    def _value(self, path: str, option: int) -> float:
         if path not in self.values:
             raise InputError(expected("weights", f"given for {path}", [*self.values]))
-        return self.values[path][place]
+        return self.values[path][option]
 
-    def is_certain(self, pick: Pick) -> bool:
-        """Whether its weight is 1 and nobody asks for a gradient: it costs no product then."""
+    def is_one(self, selection: Selection) -> bool:
+        """Return whether the weight is 1 and needs no gradient, so that no product is needed."""
         return all(
-            self.values[path][place] == 1 and not self.weights[path].requires_grad
-            for path, place in pick
+            self.values[path][option] == 1 and not self.weights[path].requires_grad
+            for path, option in selection
         )
 
-    def of(self, pick: Pick) -> Tensor:
-        """The product of the weights of what is picked."""
-        weight = self.weights[pick[0][0]][pick[0][1]]
-        for path, place in pick[1:]:
-            weight = weight * self.weights[path][place]
+    def weight_of(self, selection: Selection) -> Tensor:
+        """Return the product of the selected options' weights."""
+        path, option = selection[0]
+        weight = self.weights[path][option]
+        for path, option in selection[1:]:
+            weight = weight * self.weights[path][option]
         return weight
 
 
-class _Relaxed(Composite):
-    """A layer that stands for a choice."""
+class _ChoiceLayer(Composite):
+    """A layer in place of an open choice."""
 
-    current: Current
+    active: ActiveWeights
 
-    def _weighted(self, pick: Pick, out: Tensor) -> Tensor:
-        return out if self.current.is_certain(pick) else self.current.of(pick) * out
+    def _weighted(self, selection: Selection, out: Tensor) -> Tensor:
+        return out if self.active.is_one(selection) else self.active.weight_of(selection) * out
 
 
 @dataclass(frozen=True)
-class Mixed(_Relaxed):
-    """The options of one choice, or variants of a layer, side by side: the sum of their outputs by
-    weight (DARTS, 1806.09055, section 2.2). An option of weight 0 is not run."""
+class MixedOp(_ChoiceLayer):
+    """Mixed operation: the weighted sum of the outputs of all options, or variants of a layer.
+
+    DARTS (1806.09055), equation 2. An option of weight 0 is not run.
+    """
 
     options: tuple[Network, ...]
-    picks: tuple[Pick, ...]
-    current: Current = field(repr=False)
+    selections: tuple[Selection, ...]
+    active: ActiveWeights = field(repr=False)
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
         shapes = [add(str(i), option, shape) for i, option in enumerate(self.options)]
-        others = [
-            (tuple(a[0] for a, b in zip(pick, self.picks[0], strict=True) if a != b), out)
-            for pick, out in zip(self.picks, shapes, strict=True) if out != shapes[0]
-        ]  # fmt: skip
-        if others:  # the fewest decisions that change it are to blame
-            paths, out = min(others, key=lambda one: len(one[0]))
+        first = self.selections[0]
+        mismatches = [
+            (tuple(a[0] for a, b in zip(selection, first, strict=True) if a != b), out)
+            for selection, out in zip(self.selections, shapes, strict=True)
+            if out != shapes[0]
+        ]
+        if mismatches:  # blame the fewest decisions that change the shape
+            paths, out = min(mismatches, key=lambda mismatch: len(mismatch[0]))
             raise CannotMix(paths, shapes[0], out)
         return shapes[0]
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        flows = [
-            self._weighted(pick, self._through(option, parts[str(i)], x))
-            for i, (option, pick) in enumerate(zip(self.options, self.picks, strict=True))
-            if self.current.is_on(pick)
+        outputs = [
+            self._weighted(selection, self._output(option, parts[str(i)], x))
+            for i, (option, selection) in enumerate(zip(self.options, self.selections, strict=True))
+            if self.active.is_active(selection)
         ]
-        return _total(flows, self.picks)
+        return _sum(outputs, self.selections)
 
-    def _through(self, option: Network, module: nn.Module, x: Tensor) -> Tensor:
+    def _output(self, option: Network, module: nn.Module, x: Tensor) -> Tensor:
         first = option[0] if isinstance(option, tuple) and option else option
-        if not self.current.sharing or not isinstance(first, Pool | Activation):
-            whole: Tensor = module(x)
-            return whole
+        if not self.active.share_outputs or not isinstance(first, Pool | Activation):
+            out: Tensor = module(x)
+            return out
         if first is option:
-            return self.current.once(first, module, x)
-        parts = [*module.children()]
-        x = self.current.once(first, parts[0], x)
-        for part in parts[1:]:
-            x = part(x)
+            return self.active.run_once(first, module, x)
+        modules = [*module.children()]
+        x = self.active.run_once(first, modules[0], x)
+        for submodule in modules[1:]:
+            x = submodule(x)
         return x
 
     @property
     def dead(self) -> bool:
         return all(
-            is_dead(option) for option, pick in zip(self.options, self.picks, strict=True)
-            if self.current.is_on(pick)
-        )  # fmt: skip
+            is_dead(option)
+            for option, selection in zip(self.options, self.selections, strict=True)
+            if self.active.is_active(selection)
+        )
 
 
 @dataclass(frozen=True)
-class Gate(_Relaxed):
-    """One of the inputs that a node may choose; dead without weight, and left out by the graph."""
+class EdgeGate(_ChoiceLayer):
+    """One input among which a node chooses; dead at weight 0, so that the graph leaves it out."""
 
     body: Network
-    pick: Pick
-    current: Current = field(repr=False)
+    selection: Selection
+    active: ActiveWeights = field(repr=False)
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
         return add("body", self.body, shape)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        return self._weighted(self.pick, parts["body"](x))
+        return self._weighted(self.selection, parts["body"](x))
 
     @property
     def dead(self) -> bool:
-        return not self.current.is_on(self.pick) or is_dead(self.body)
+        return not self.active.is_active(self.selection) or is_dead(self.body)
 
 
 @dataclass(frozen=True)
-class Depth(_Relaxed):
-    """Copies in a row, of which the first few are run: the outputs after each legal number of
-    copies, by weight."""
+class MixedDepth(_ChoiceLayer):
+    """Copies in sequence: the weighted sum of the outputs at each legal depth."""
 
     copies: tuple[Network, ...]
-    counts: tuple[int, ...]
+    depths: tuple[int, ...]
     path: str
-    current: Current = field(repr=False)
+    active: ActiveWeights = field(repr=False)
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
-        after = [shape]
+        shapes = [shape]
         for i, copy in enumerate(self.copies):
-            after.append(add(str(i), copy, after[-1]))
-        for count in self.counts:
-            if after[count] != after[self.counts[0]]:
-                raise CannotMix((self.path,), after[self.counts[0]], after[count])
-        return after[self.counts[0]]
+            shapes.append(add(str(i), copy, shapes[-1]))
+        first = self.depths[0]
+        for depth in self.depths:
+            if shapes[depth] != shapes[first]:
+                raise CannotMix((self.path,), shapes[first], shapes[depth])
+        return shapes[first]
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        flows, wanted = [], self._wanted
-        for count in range(max(wanted, default=0) + 1):
-            if count:
-                x = parts[str(count - 1)](x)
-            if count in wanted:
-                flows.append(self._weighted(wanted[count], x))
-        return _total(flows, [((self.path, 0),)])
+        outputs, active_depths = [], self._active_depths
+        for depth in range(max(active_depths, default=0) + 1):
+            if depth:
+                x = parts[str(depth - 1)](x)
+            if depth in active_depths:
+                outputs.append(self._weighted(active_depths[depth], x))
+        return _sum(outputs, [((self.path, 0),)])
 
     @property
-    def _wanted(self) -> dict[int, Pick]:
-        """The numbers of copies that have weight."""
-        picks: dict[int, Pick] = {c: ((self.path, i),) for i, c in enumerate(self.counts)}
-        return {count: pick for count, pick in picks.items() if self.current.is_on(pick)}
+    def _active_depths(self) -> dict[int, Selection]:
+        """Depths with weight, and the selection of each."""
+        selections: dict[int, Selection] = {
+            depth: ((self.path, i),) for i, depth in enumerate(self.depths)
+        }
+        return {
+            depth: selection
+            for depth, selection in selections.items()
+            if self.active.is_active(selection)
+        }
 
     @property
     def dead(self) -> bool:
-        return all(is_dead(self.copies[:count]) for count in self._wanted)
+        return all(is_dead(self.copies[:depth]) for depth in self._active_depths)
 
 
 @dataclass(frozen=True)
-class Partial(Composite):
-    """The first of `share` equal parts of the channels goes through the body, the others past it;
-    then the parts are interleaved (PC-DARTS, 1907.05737, section 3.1).
+class PartialChannels(Composite):
+    """Partial channel connections (PC-DARTS, 1907.05737, section 3.1).
 
-    What goes past is pooled where the body halves the image.
+    The first of `divisor` equal groups of channels goes through the body, the others bypass it; then
+    the groups are interleaved. Where the body halves the image, the bypass is max-pooled.
     """
 
-    body: Mixed
-    share: int
+    body: MixedOp
+    divisor: int
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
-        if len(shape) != 3 or shape[0] % self.share:
+        if len(shape) != 3 or shape[0] % self.divisor:
             raise CannotSplit(self.body)
-        part = (shape[0] // self.share, *shape[1:])
-        out = add("body", self.body, part)
-        stride = self._stride(part, out)
-        if out != (part[0], *(-(-side // stride) for side in part[1:])):
+        group = (shape[0] // self.divisor, *shape[1:])
+        out = add("body", self.body, group)
+        stride = self._stride(group, out)
+        if out != (group[0], *(-(-side // stride) for side in group[1:])):
             raise CannotSplit(self.body)
         return (shape[0], *out[1:])
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        channels = x.shape[1] // self.share
-        through: Tensor = parts["body"](x[:, :channels])  # (batch, c / share, h, w)
-        past = x[:, channels:]
-        stride = self._stride(x.shape[1:], through.shape[1:])
+        channels = x.shape[1] // self.divisor
+        mixed: Tensor = parts["body"](x[:, :channels])  # (batch, c / divisor, h, w)
+        bypass = x[:, channels:]
+        stride = self._stride(x.shape[1:], mixed.shape[1:])
         if stride > 1:
-            past = nn.functional.max_pool2d(past, stride, stride, ceil_mode=True)
-        both = torch.cat([through, past], 1)
+            bypass = nn.functional.max_pool2d(bypass, stride, stride, ceil_mode=True)
+        both = torch.cat([mixed, bypass], 1)
         n, c, h, w = both.shape
-        return both.view(n, self.share, c // self.share, h, w).transpose(1, 2).reshape(n, c, h, w)
+        groups = both.view(n, self.divisor, c // self.divisor, h, w)
+        return groups.transpose(1, 2).reshape(n, c, h, w)
 
     @property
     def dead(self) -> bool:
@@ -224,23 +239,25 @@ class Partial(Composite):
         return max(1, -(-before[1] // max(1, after[1])))
 
 
-def _total(flows: Sequence[Tensor], picks: Sequence[Pick]) -> Tensor:
-    if not flows:
-        raise InputError(f"weights must not all be 0, got that for {picks[0][0][0]}.")
-    return sum(flows[1:], flows[0])
+def _sum(outputs: Sequence[Tensor], selections: Sequence[Selection]) -> Tensor:
+    if not outputs:
+        raise InputError(
+            f"weights of {selections[0][0][0]} must not all be 0, got 0 for each option."
+        )
+    return sum(outputs[1:], outputs[0])
 
 
 class CannotSplit(Exception):
-    """A mixture that is not to be had for a part of the channels: it changes their number."""
+    """A mixed operation changes the number of channels, so that part of them cannot bypass it."""
 
-    def __init__(self, mixed: Mixed) -> None:
-        super().__init__("a mixture must keep the channels to be partial")
-        self.path = mixed.picks[0][0][0]
+    def __init__(self, mixed: MixedOp) -> None:
+        super().__init__("a mixed operation must keep the number of channels to be partial")
+        self.path = mixed.selections[0][0][0]
 
 
 class CannotMix(Exception):
-    """Options whose outputs differ in shape, and the decisions they belong to."""
+    """Options whose output shapes differ, and the paths of the decisions to blame."""
 
-    def __init__(self, paths: tuple[str, ...], one: Shape, other: Shape) -> None:
-        super().__init__(f"options must give one shape, got {one} and {other}")
-        self.paths, self.one, self.other = paths, one, other
+    def __init__(self, paths: tuple[str, ...], first_shape: Shape, other_shape: Shape) -> None:
+        super().__init__(f"options must have one output shape, got {first_shape} and {other_shape}")
+        self.paths, self.first_shape, self.other_shape = paths, first_shape, other_shape

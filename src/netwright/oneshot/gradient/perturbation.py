@@ -1,69 +1,76 @@
-"""Options chosen by what their loss costs, not by the size of their architecture parameter.
+"""Perturbation-based architecture selection (DARTS-PT, Wang et al., 2021, 2108.04392).
 
-Wang et al. 2021 (2108.04392): one decision after the other, each option is left out of the trained
-mixture in turn; the one whose loss hurts the validation accuracy most is kept, and the supernet is
-tuned before the next decision.
+For one decision after the other, each option is left out of the trained mixture in turn; the one
+whose removal lowers the validation accuracy most is chosen, and the supernet is tuned before the
+next decision. The size of the architecture parameters does not matter.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from netwright.oneshot.gradient.alternating_optimizer import AlternatingOptimizer
 
-_SCALE = 0.02
-"""Of accuracy: so much more lost makes an option e times as preferred, for the candidates after
-the first."""
+_ACCURACY_SCALE = 0.02
+"""Difference in accuracy lost that makes an option e times as preferred. It orders the candidates
+after the first only. Our choice, from no paper."""
 
-Judge = Callable[[Mapping[str, Tensor]], float]
-"""The accuracy (or another score, higher better) of the supernet under weights."""
+ScoreWeights: TypeAlias = Callable[[Mapping[str, Tensor]], float]
+"""Accuracy (or another score, higher better) of the supernet under weights."""
 
 
-def perturbed(
-    steps: AlternatingOptimizer, judge: Judge, order: Iterable[str], tune: Callable[[], None],
-    late: Callable[[], bool] = lambda: False,
-) -> dict[str, list[float]]:  # fmt: skip
-    """Path -> a score above 0 of each option, 1 for the one kept, for `derived`.
+def select_by_perturbation(
+    optimizer: AlternatingOptimizer,
+    score_weights: ScoreWeights,
+    order: Iterable[str],
+    tune: Callable[[], None],
+    is_out_of_time: Callable[[], bool] = lambda: False,
+) -> dict[str, list[float]]:
+    """Choose the options of each decision; return path -> a score of each, for `discretize`.
 
-    `order`: the decisions, as they are to be made; `tune` trains on for a while. When it is `late`,
-    the decisions that are left have no scores. In place: `steps.fixed` has the decisions.
+    Scores are above 0, and 1 for the option chosen first. `order`: paths of the decisions in the
+    order in which they are made; `tune` trains the supernet between two of them. Once out of time,
+    the remaining decisions get no scores. The chosen options are set in `optimizer.fixed_weights`.
     """
     scores: dict[str, list[float]] = {}
     for path in order:
         with torch.no_grad():
-            mixture = steps.standing()
-        lost: list[float] = []
-        for place in range(steps.supernet.options[path]):
-            if late():
+            mixture = optimizer.mean_weights()
+        losses: list[float] = []
+        for option in range(optimizer.supernet.options[path]):
+            if is_out_of_time():
                 return scores
-            lost.append(-judge(mixture | {path: _without(mixture[path], place)}))
-        scores[path] = [math.exp((one - max(lost)) / _SCALE) for one in lost]
-        best = sorted(range(len(lost)), key=lambda place: -lost[place])
-        steps.fixed[path] = _only(mixture[path], best[: steps.supernet.n_chosen[path]])
+            losses.append(-score_weights(mixture | {path: _without(mixture[path], option)}))
+        scores[path] = [math.exp((loss - max(losses)) / _ACCURACY_SCALE) for loss in losses]
+        ranked = sorted(range(len(losses)), key=lambda option: -losses[option])
+        chosen = ranked[: optimizer.supernet.n_chosen[path]]
+        optimizer.fixed_weights[path] = _indicator(mixture[path], chosen)
         tune()
     return scores
 
 
-def _without(weights: Tensor, place: int) -> Tensor:
-    """The others as they are: the operation is left out, nothing takes its place."""
-    left = weights.clone()
-    left[place] = 0.0
-    return left
+def _without(weights: Tensor, option: int) -> Tensor:
+    """Set an option's weight to 0; the others do not make up for it."""
+    remaining = weights.clone()
+    remaining[option] = 0.0
+    return remaining
 
 
-def _only(weights: Tensor, places: Iterable[int]) -> Tensor:
-    kept = torch.zeros_like(weights)
-    kept[[*places]] = 1.0
-    return kept
+def _indicator(weights: Tensor, options: Iterable[int]) -> Tensor:
+    """Return weights of 1 for the options, and 0 for the others."""
+    indicator = torch.zeros_like(weights)
+    indicator[[*options]] = 1.0
+    return indicator
 
 
-def decisions_to_make(
-    options: Mapping[str, int], kept: Mapping[str, int], random: torch.Generator
+def decision_order(
+    options: Mapping[str, int], n_chosen: Mapping[str, int], generator: torch.Generator
 ) -> list[str]:
-    """Those that leave something out, in random order, as the paper takes the edges."""
-    paths = [path for path, number in options.items() if number > kept[path]]
-    return [paths[i] for i in torch.randperm(len(paths), generator=random).tolist()]
+    """Return the decisions that leave options out, in random order, as the paper takes edges."""
+    paths = [path for path, n_options in options.items() if n_options > n_chosen[path]]
+    return [paths[i] for i in torch.randperm(len(paths), generator=generator).tolist()]

@@ -1,8 +1,8 @@
-"""From an open network to a relaxed one: every choice becomes an ordinary layer that mixes.
+"""Relaxation of an open network: every choice becomes a layer that mixes its options.
 
-The relaxed network is a description like any other, so that the one builder makes its module. What
-no mixture can express (a real number, a choice that changes the shape, inputs put side by side) is
-*held*: filled with one value, to be searched afterwards.
+The relaxed network is a description like any other, built by the same builder. A decision that no
+mixture can express (a real number, a change of shape, concatenated inputs) is *held*: it has one
+value while the supernet trains, and is searched afterwards.
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from netwright.networks.interfaces.layer import Layer, Network
 from netwright.networks.layers.graph import Node
-from netwright.oneshot.gradient.mixed_ops import Current, Depth, Gate, Mixed, Partial, Pick
+from netwright.oneshot.gradient.mixed_ops import (
+    ActiveWeights,
+    EdgeGate,
+    MixedDepth,
+    MixedOp,
+    PartialChannels,
+    Selection,
+)
 from netwright.space.candidate import Value
 from netwright.space.choices import (
     NumberChoice,
@@ -39,202 +46,229 @@ from netwright.space.visitor import (
     with_children,
 )
 
-_MOST_VARIANTS = 16
-"""Of one layer: each has weights of its own."""
-_MANY = f"more than {_MOST_VARIANTS} variants of one layer"
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_MAX_VARIANTS = 16
+"""Variants of one layer in a mixed operation; each has weights of its own."""
+_TOO_MANY_VARIANTS = f"it would need more than {_MAX_VARIANTS} variants of one layer"
+
+_ValueChoice = OneOfChoice | NumberChoice
+"""A choice among numbers or names in a field of a layer."""
 
 
 def decisions_of(network: Network, prefix: str) -> dict[str, Decision]:
-    """Path -> decision, with the paths that they have where the network stands at this prefix."""
-    part: Any = network
+    """Return path -> decision of a network that is at `prefix` in a description."""
+    description: object = network
     for step in reversed(prefix.split(".")) if prefix else ():
-        part = {step: part}
-    return {one.path: one for one in find_decisions(part)}
+        description = {step: description}
+    return {decision.path: decision for decision in find_decisions(description)}
 
 
 @dataclass
-class Relaxing(Visitor[Any, None]):
-    """The relaxed form of each part of an open network.
+class NetworkRelaxer(Visitor[Any, None]):
+    """Visitor that relaxes each part of an open network.
 
-    `held`: decisions that have one value; `mixed`: those that are mixed, found on the way.
+    `held`: path -> why the decision is held; the visit adds to it. `mixed`: paths of the mixed
+    decisions, added by the visit.
 
-    `share`: the part of the channels that goes through mixtures of layers is 1/share, but for the
-    `whole` ones; `values`: those of decisions that are held, where they are not their defaults;
-    `edges`: where no choice is made among the inputs of a node, they have weights all
-    the same, as many as there are under the path found (PC-DARTS, 1907.05737).
+    `channel_divisor`: one channel in so many goes through mixed operations, but all do at the paths
+    in `full_channels`. `values`: values of held decisions, where these are not the defaults.
+    `edges`: if not None, inputs of a node get weights even where there is no choice among them; the
+    visit adds path -> number of inputs (PC-DARTS, 1907.05737).
     """
 
     decisions: Mapping[str, Decision]
     held: dict[str, str]
-    current: Current
+    active: ActiveWeights
     mixed: set[str] = field(default_factory=set)
-    share: int = 1
-    whole: set[str] = field(default_factory=set)
+    channel_divisor: int = 1
+    full_channels: set[str] = field(default_factory=set)
     edges: dict[str, int] | None = None
     values: Mapping[str, Value] = field(default_factory=dict)
 
-    def network(self, part: Any, path: str) -> Any:
-        """The relaxed form of a part of an open network."""
-        return self.visit(part, path, None)
+    def relax(self, description: object, path: str) -> Network:
+        """Return the relaxed form of a network inside the open network."""
+        return cast("Network", self.visit(description, path, None))
 
-    def visit_constant(self, part: Any, path: str, context: None) -> Any:
-        return part
+    def visit_constant(self, description: object, path: str, context: None) -> object:
+        return description
 
-    def visit_number(self, part: NumberChoice, path: str, context: None) -> Any:
+    def visit_number(self, choice: NumberChoice, path: str, context: None) -> object:
         return self._hold(path)
 
-    def visit_container(self, part: Any, path: str, context: None) -> Any:
-        if isinstance(part, tuple | Mapping):
+    def visit_container(self, description: object, path: str, context: None) -> object:
+        if isinstance(description, tuple | Mapping):
             return with_children(
-                part, [self.network(one, join_path(path, n)) for n, one in children(part)]
+                description,
+                [self.visit(child, join_path(path, n), None) for n, child in children(description)],
             )
-        return self._node(part, path) if isinstance(part, Node) else self._layer(part, path)
-
-    def visit_one_of(self, part: OneOfChoice, path: str, context: None) -> Any:
-        if path in self.held or not all(map(_is_network, part.options)):
-            value = self._hold(path)
-            place = part.labels.index(value)
-            return self.network(part.options[place], join_path(path, value))
-        options = tuple(
-            self.network(option, below) for _, option, below in labelled_options(part, path)
+        return (
+            self._node(description, path)
+            if isinstance(description, Node)
+            else self._layer(description, path)
         )
-        mixed = self._mixed(options, tuple(((path, i),) for i in range(len(options))))
-        return mixed if self.share == 1 or path in self.whole else Partial(mixed, self.share)
 
-    def _mixed(self, options: tuple[Any, ...], picks: tuple[Pick, ...]) -> Mixed:
-        for path, _ in picks[0]:
+    def visit_one_of(self, choice: OneOfChoice, path: str, context: None) -> object:
+        if path in self.held or not all(map(_is_network, choice.options)):
+            label = self._hold(path)
+            option = choice.options[choice.labels.index(label)]
+            return self.relax(option, join_path(path, label))
+        options = tuple(
+            self.relax(option, below) for _, option, below in labelled_options(choice, path)
+        )
+        mixed = self._mixed_op(options, tuple(((path, i),) for i in range(len(options))))
+        if self.channel_divisor == 1 or path in self.full_channels:
+            return mixed
+        return PartialChannels(mixed, self.channel_divisor)
+
+    def _mixed_op(self, options: tuple[Network, ...], selections: tuple[Selection, ...]) -> MixedOp:
+        for path, _ in selections[0]:
             self.mixed.add(path)
-        return Mixed(options, picks, self.current)
+        return MixedOp(options, selections, self.active)
 
     def held_value(self, path: str) -> Value:
-        """What a held decision is filled with: the first option, the lowest number, or its own."""
+        """Return the value of a held decision: from `values`, else its default."""
         return self.values[path] if path in self.values else self.decisions[path].from_unit(0.0)
 
     def _hold(self, path: str, why: str = "no mixture can express it") -> Value:
         self.held.setdefault(path, why)
         return self.held_value(path)
 
-    def visit_repeat(self, part: RepeatChoice, path: str, context: None) -> Any:
-        count, paths = count_path(part, path), copy_paths(part, path)
-        is_held = is_open(part.times) and count in self.held
+    def visit_repeat(self, choice: RepeatChoice, path: str, context: None) -> object:
+        count, paths = count_path(choice, path), copy_paths(choice, path)
+        is_held = is_open(choice.times) and count in self.held
         if is_held:
-            (place,) = self.decisions[count].option_indices(self.held_value(count))
-            paths = paths[: part.possible_times[place]]
-        mixes = is_open(part.times) and not is_held
-        if mixes:
+            (option,) = self.decisions[count].option_indices(self.held_value(count))
+            paths = paths[: choice.possible_times[option]]
+        is_mixed = is_open(choice.times) and not is_held
+        if is_mixed:
             self.mixed.add(count)
-        copies = tuple(self.network(part.block, below) for below in paths)
-        return Depth(copies, part.possible_times, count, self.current) if mixes else copies
+        copies = tuple(self.relax(choice.block, below) for below in paths)
+        return MixedDepth(copies, choice.possible_times, count, self.active) if is_mixed else copies
 
-    def visit_subset(self, part: SubsetOfChoice, path: str, context: None) -> Any:
-        """Held, but for a node's inputs."""
-        value = self._hold(path)
-        assert isinstance(value, tuple)  # of labels
-        kept = {
-            name: self.network(option, below)
-            for name, option, below in labelled_options(part, path)
-            if name in value
+    def visit_subset(self, choice: SubsetOfChoice, path: str, context: None) -> object:
+        """Hold the decision: only inputs of a node are mixed, in `_node`."""
+        labels = self._hold(path)
+        assert isinstance(labels, tuple)  # the value of a SubsetOf
+        chosen = {
+            label: self.relax(option, below)
+            for label, option, below in labelled_options(choice, path)
+            if label in labels
         }
-        return kept if part.mapping else tuple(kept.values())
+        return chosen if choice.mapping else tuple(chosen.values())
 
     def _node(self, node: Node, path: str) -> Node:
-        inside = {
-            one.name: path if is_inline(one) else join_path(path, one.name)
-            for one in init_fields(node)
+        paths = {
+            field.name: path if is_inline(field) else join_path(path, field.name)
+            for field in init_fields(node)
         }
         inputs: Any = node.inputs
-        path_of = inside["inputs"]
+        inputs_path = paths["inputs"]
         if isinstance(inputs, SharedChoice):
-            inputs, path_of = inputs.description, inputs.name
+            inputs, inputs_path = inputs.description, inputs.name
         if not isinstance(inputs, SubsetOfChoice):
-            edges = self._weighted(self.network(inputs, path_of), path_of, node.combine)
+            relaxed = self.visit(inputs, inputs_path, None)
+            edges = self._weighted_edges(relaxed, inputs_path, node.combine)
         else:
-            edges = self._inputs(inputs, inputs.name or path_of, node.combine)
-        return replace(node, inputs=edges, then=self.network(node.then, inside["then"]))
+            edges = self._chosen_edges(inputs, inputs.name or inputs_path, node.combine)
+        return replace(node, inputs=edges, then=self.relax(node.then, paths["then"]))
 
-    def _weighted(self, edges: Any, path: str, combine: str) -> Any:
+    def _weighted_edges(
+        self, edges: Mapping[str, Network], path: str, combine: str
+    ) -> Mapping[str, Network]:
         if self.edges is None or combine != "add" or len(edges) < 2:
             return edges
         path = join_path(path, "edges")
         self.edges[path] = len(edges)
         return {
-            name: Gate(edge, ((path, i),), self.current)
+            name: EdgeGate(edge, ((path, i),), self.active)
             for i, (name, edge) in enumerate(edges.items())
         }
 
-    def _inputs(self, inputs: SubsetOfChoice, path: str, combine: str) -> Any:
+    def _chosen_edges(
+        self, inputs: SubsetOfChoice, path: str, combine: str
+    ) -> Mapping[str, Network]:
         if combine != "add":
-            self._hold(path, "inputs put side by side would change the shape")
+            self._hold(path, "concatenated inputs would change the shape")
         if path in self.held:
-            return self.visit_subset(inputs, path, None)
+            return cast("Mapping[str, Network]", self.visit_subset(inputs, path, None))
         self.mixed.add(path)
-        return {
-            name: Gate(self.network(option, below), ((path, i),), self.current)
-            for i, (name, option, below) in enumerate(labelled_options(inputs, path))
+        edges = {
+            label: EdgeGate(self.relax(option, below), ((path, i),), self.active)
+            for i, (label, option, below) in enumerate(labelled_options(inputs, path))
         }
+        return cast("Mapping[str, Network]", edges)
 
-    def _layer(self, layer: Any, path: str) -> Any:
-        """Open numbers and names of a layer make variants of it, side by side."""
+    def _layer(self, layer: object, path: str) -> object:
+        """Turn open numbers and names of a layer into variants of it in a mixed operation."""
         if not is_dataclass(layer) or isinstance(layer, type):
             return layer
-        parts = {
-            one.name: (
-                getattr(layer, one.name),
-                path if is_inline(one) else join_path(path, one.name),
+        fields = {
+            field.name: (
+                getattr(layer, field.name),
+                path if is_inline(field) else join_path(path, field.name),
             )
-            for one in init_fields(layer)
+            for field in init_fields(layer)
         }
-        for name, (value, _) in parts.items():
-            if isinstance(value, SharedChoice):
-                parts[name] = (value.description, value.name)
-        open_values = {
-            name: (value, value.name or at) for name, (value, at) in parts.items()
-            if _is_value_choice(value)
-        }  # fmt: skip
+        for name, (content, _) in fields.items():
+            if isinstance(content, SharedChoice):
+                fields[name] = (content.description, content.name)
+        choices = {
+            name: (content, content.name or content_path)
+            for name, (content, content_path) in fields.items()
+            if _is_value_choice(content)
+        }
         others = {
-            name: self.network(value, at) for name, (value, at) in parts.items()
-            if name not in open_values
-        }  # fmt: skip
-        return self._variants(replace(layer, **others), open_values)
+            name: self.visit(content, content_path, None)
+            for name, (content, content_path) in fields.items()
+            if name not in choices
+        }
+        return self._variants(replace(layer, **others), choices)
 
-    def _variants(self, layer: Any, choices: Mapping[str, tuple[Any, str]]) -> Any:
-        """`choices`: field -> its choice of values, and its path."""
-        fixed: dict[str, Any] = {}
-        free: dict[str, tuple[str, Sequence[Any]]] = {}
+    def _variants(
+        self, layer: DataclassInstance, choices: Mapping[str, tuple[_ValueChoice, str]]
+    ) -> object:
+        """Return all variants of a layer in a mixed operation.
+
+        `choices`: field name -> choice of its value, and the path of that.
+        """
+        fixed: dict[str, object] = {}
+        free: dict[str, tuple[str, Sequence[object]]] = {}
         for name, (choice, path) in choices.items():
-            options = _values(choice)
+            options = _options(choice)
             if path in self.held or not options:
-                fixed[name] = self._held_value(path, options)
+                fixed[name] = self._held_option(path, options)
             else:
                 free[name] = (path, options)
-        while _count(free) > _MOST_VARIANTS:  # the last ones are held
+        while _n_variants(free) > _MAX_VARIANTS:  # hold the last decisions
             name, (path, options) = free.popitem()
-            fixed[name] = self._held_value(path, options, _MANY)
+            fixed[name] = self._held_option(path, options, _TOO_MANY_VARIANTS)
         layer = replace(layer, **fixed)
         if not free:
             return layer
-        sizes = {path: range(len(options)) for path, options in free.values()}
-        variants, picks = [], []
-        for places in product(*sizes.values()):
-            at = dict(zip(sizes, places, strict=True))
-            chosen = {name: options[at[path]] for name, (path, options) in free.items()}
+        indices = {path: range(len(options)) for path, options in free.values()}
+        variants, selections = [], []
+        for combination in product(*indices.values()):
+            index_of = dict(zip(indices, combination, strict=True))
+            chosen = {name: options[index_of[path]] for name, (path, options) in free.items()}
             variants.append(replace(layer, **chosen))
-            picks.append(tuple(at.items()))
-        return self._mixed(tuple(variants), tuple(picks))
+            selections.append(tuple(index_of.items()))
+        return self._mixed_op(cast("tuple[Network, ...]", tuple(variants)), tuple(selections))
 
-    def _held_value(self, path: str, options: Sequence[Any], *why: str) -> Any:
+    def _held_option(self, path: str, options: Sequence[object], *why: str) -> object:
         value = self._hold(path, *why)
-        (place,) = self.decisions[path].option_indices(value) if options else (0,)
-        return options[place] if options else value
+        (option,) = self.decisions[path].option_indices(value) if options else (0,)
+        return options[option] if options else value
 
 
-def _count(free: Mapping[str, tuple[str, Sequence[Any]]]) -> int:
-    """How many variants there are: fields of one path decide together."""
+def _n_variants(free: Mapping[str, tuple[str, Sequence[object]]]) -> int:
+    """Return the number of variants; fields that share a path are decided together."""
     return math.prod({path: len(options) for path, options in free.values()}.values())
 
 
-def _values(choice: Any) -> Sequence[Any]:
-    """The values of a choice among numbers or names; none of a real number."""
+def _options(choice: _ValueChoice) -> Sequence[object]:
+    """Return the options of a choice among numbers or names; none for a real number."""
     if isinstance(choice, OneOfChoice):
         return choice.options
     if choice.integer:
@@ -242,23 +276,23 @@ def _values(choice: Any) -> Sequence[Any]:
     return ()
 
 
-def _is_value_choice(value: Any) -> bool:
-    if isinstance(value, OneOfChoice):
-        return not any(map(is_open, value.options)) and not any(map(_is_network, value.options))
-    return isinstance(value, NumberChoice)
+def _is_value_choice(content: object) -> bool:
+    if isinstance(content, OneOfChoice):
+        return not any(map(is_open, content.options)) and not any(map(_is_network, content.options))
+    return isinstance(content, NumberChoice)
 
 
-def _is_network(part: Any) -> bool:
-    if isinstance(part, tuple):
-        return all(isinstance(one, tuple) or _may_be_layer(one) for one in part)
-    return _may_be_layer(part)
+def _is_network(description: object) -> bool:
+    if isinstance(description, tuple):
+        return all(isinstance(layer, tuple) or _may_be_layer(layer) for layer in description)
+    return _may_be_layer(description)
 
 
-def _may_be_layer(part: Any) -> bool:
-    if isinstance(part, SharedChoice):
-        return _is_network(part.description)
-    if isinstance(part, OneOfChoice):
-        return all(map(_is_network, part.options))
-    if isinstance(part, RepeatChoice):
-        return _is_network(part.block)
-    return isinstance(part, Layer)
+def _may_be_layer(description: object) -> bool:
+    if isinstance(description, SharedChoice):
+        return _is_network(description.description)
+    if isinstance(description, OneOfChoice):
+        return all(map(_is_network, description.options))
+    if isinstance(description, RepeatChoice):
+        return _is_network(description.block)
+    return isinstance(description, Layer)

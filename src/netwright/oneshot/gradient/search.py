@@ -1,12 +1,11 @@
-"""Gradient-based search: weights and architecture parameters are trained in turns.
+"""Differentiable architecture search: weights and architecture parameters, trained in turns.
 
-Liu et al. 2019 (1806.09055): half of the rows train the weights, the other half the architecture
-parameters. What the methods differ in is a `Relaxation`; everything else is here.
+Liu et al. (2019, 1806.09055): one half of the rows trains the weights, the other half the
+architecture parameters. The methods differ in their `Relaxation`; everything else is here.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -31,10 +30,10 @@ from netwright.oneshot.epoch_trainer import (
 )
 from netwright.oneshot.gradient.alternating_optimizer import AlternatingOptimizer
 from netwright.oneshot.gradient.discretize import discretize
-from netwright.oneshot.gradient.held_decisions import fixed_to_held
+from netwright.oneshot.gradient.held_decisions import fix_unmixed_decisions
 from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
-from netwright.oneshot.gradient.supernet_scoring import batch_statistics
+from netwright.oneshot.gradient.supernet_scoring import use_batch_statistics
 from netwright.oneshot.monitor import (
     eigenvalue_growth,
     find_alarms,
@@ -44,27 +43,31 @@ from netwright.oneshot.monitor import (
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 
-_LOOKED_AT = 64
-"""Candidates at least, to find some through which something leads."""
-_BACK = 5
-"""Epochs: so far before its alarm a search that bends ever more was still sound (1909.09656)."""
-_LOOK = 32
-"""Rows at most for an eigenvalue: all options run, and are differentiated twice."""
-STOPPED = "stopped: the loss bends ever more with the architecture"
-DECAYED = "weights decay more: too many skips"
-_MOST_DECAYED = 2
+_MIN_DISCRETIZED = 64
+"""Candidates to discretize at least, among which some should be feasible."""
+_EPOCHS_BEFORE_ALARM = 5
+"""Epochs to go back when eigenvalue growth stops the search (Zela et al., 2020, 1909.09656)."""
+_MAX_EIGENVALUE_ROWS = 32
+"""Rows for an eigenvalue: all options run on them, and are differentiated twice."""
+STOPPED = "stopped: the largest eigenvalue of the architecture's Hessian has grown sharply"
+DECAYED = "weight decay increased: too many skips"
+_MAX_DECAY_INCREASES = 2
+"""Increases of the weight decay in one search; more would keep the weights from learning."""
 
 
 class SearchSplit(NamedTuple):
-    """Rows that weights are trained on, and rows that the architecture is judged by."""
+    """Rows for the weights, and rows for the architecture parameters."""
 
     train: LabelledData
     valid: LabelledData
 
 
 class EpochRecord(NamedTuple):
-    """What an epoch left behind: mean losses, the scores of every option after it, how much of the
-    search was over, the largest eigenvalue where it was looked at, and what was done about it."""
+    """Record of an epoch.
+
+    Mean losses, option scores after the epoch, the share of the search that is over, the largest
+    eigenvalue where it was measured, and the remedy that was applied.
+    """
 
     train_loss: float
     valid_loss: float
@@ -75,17 +78,18 @@ class EpochRecord(NamedTuple):
 
     @property
     def is_last(self) -> bool:
+        """Whether the search ends with this epoch."""
         return self.progress >= 1 or self.remedy == STOPPED
 
 
 @dataclass
 class GradientSearch(EpochTrainer[EpochRecord]):
-    """A supernet and its architecture parameters in training.
+    """Training of a supernet and its architecture parameters.
 
-    `candidates(epoch, number)` is a function of what the search was made of and the epoch alone
-    (while no clock counts): it trains up to there if need be, and answers from the record if that
-    is further on. With a `folder` every epoch ends in a checkpoint, and a search that was killed
-    goes on there, bit for bit (on a CPU). Raises RunError when the folder is of another search.
+    Without a deadline, `candidates(epoch, n_candidates)` is a function of the arguments and the
+    epoch alone: it trains up to that epoch, or answers from `history` if that is further on. With a
+    `folder` every epoch ends in a checkpoint, from which a killed search resumes bit for bit (on a
+    CPU). Raises RunError when the folder is of another search.
     """
 
     space: Space[Any]
@@ -98,30 +102,30 @@ class GradientSearch(EpochTrainer[EpochRecord]):
     history: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.space = fixed_to_held(self.space, self.supernet)
+        self.space = fix_unmixed_decisions(self.space, self.supernet)
         self.optimizer = AlternatingOptimizer(self.supernet, self.settings, self.seed)
         if term := self.settings.architecture.cost:
-            some = self.split.train.take(slice(term.batch_size))
-            self.optimizer.price(self.transform(some, self.optimizer.device).inputs)
-        self._first_scores = self._scores()
-        if (saved := self.checkpoint) and saved.exists:
-            self.history = saved.load(EpochRecord)
+            example = self.split.train.take(slice(term.batch_size))
+            self.optimizer.measure_costs(self.transform(example, self.optimizer.device).inputs)
+        self._initial_scores = self._option_scores()
+        if (checkpoint := self.checkpoint) and checkpoint.exists:
+            self.history = checkpoint.load(EpochRecord)
 
     @property
     def alpha(self) -> Mapping[str, Tensor]:
-        """The architecture parameters: path -> (options,)."""
+        """Architecture parameters: decision path -> (options,)."""
         return self.optimizer.alpha
 
     @property
-    def sound(self) -> int:
-        """The last epoch whose architecture is to be believed."""
+    def last_sound_epoch(self) -> int:
+        """Last epoch before eigenvalue growth spoilt the architecture, if it did."""
         stopped = bool(self.history) and self.history[-1].remedy == STOPPED
-        return max(1, len(self.history) - _BACK) if stopped else len(self.history)
+        return max(1, len(self.history) - _EPOCHS_BEFORE_ALARM) if stopped else len(self.history)
 
     def candidates(self, epoch: int, n_candidates: int = 1) -> list[Candidate]:
-        """The candidates that the supernet prefers after `epoch` epochs, best first.
+        """Return the top candidates after `epoch` epochs, best first; train until then if needed.
 
-        Those through which nothing leads are left out: fewer than `number` where too many are.
+        There are fewer than `n_candidates` where too many are infeasible.
         """
         self.train_to(epoch)
         return self.top_candidates(self.scores_after(epoch), n_candidates)
@@ -129,120 +133,137 @@ class GradientSearch(EpochTrainer[EpochRecord]):
     def top_candidates(
         self, scores: Mapping[str, Sequence[float]], n_candidates: int
     ) -> list[Candidate]:
-        """The candidates that lose least by these scores of options, best first."""
-        found = discretize(self.space, scores, max(_LOOKED_AT, 4 * n_candidates))
-        return [*islice(filter(self.supernet.is_feasible, found), n_candidates)]
+        """Return the feasible candidates with the best option scores, best first."""
+        ranked = discretize(self.space, scores, max(_MIN_DISCRETIZED, 4 * n_candidates))
+        return [*islice(filter(self.supernet.is_feasible, ranked), n_candidates)]
 
     def scores_after(self, epoch: int) -> Mapping[str, Sequence[float]]:
-        """How much each option was preferred after so many epochs."""
-        return self.history[epoch - 1].scores if epoch else self._first_scores
+        """Return the option scores after `epoch` epochs."""
+        return self.history[epoch - 1].scores if epoch else self._initial_scores
 
     @property
     def epochs(self) -> int:
+        """Number of epochs when there is no deadline."""
         return self.settings.epochs
 
     def run_epoch(self, clock: TrainingClock) -> EpochRecord:
-        return self._watched(self._epoch(len(self.history), clock), clock)
+        """Train for one epoch, then apply the safeguards.
 
-    def _scores(self) -> dict[str, list[float]]:
+        Raises InfeasibleCandidate if the training diverges or nothing can be trained.
+        """
+        return self._apply_safeguards(self._run_epoch(len(self.history), clock), clock)
+
+    def _option_scores(self) -> dict[str, list[float]]:
         with torch.no_grad():
-            found = self.settings.relaxation.mean(self.optimizer.alpha, self.supernet.n_chosen)
-        return {path: [float(x) for x in one] for path, one in found.items()}
+            means = self.settings.relaxation.mean(self.optimizer.alpha, self.supernet.n_chosen)
+        return {path: [float(score) for score in scores] for path, scores in means.items()}
 
-    def _epoch(self, number: int, clock: TrainingClock) -> EpochRecord:
-        """One pass over the training rows; all draws are those of the seed and the number."""
-        s, random = self.settings, torch.Generator().manual_seed(epoch_seed(self.seed, number))
+    def _run_epoch(self, epoch: int, clock: TrainingClock) -> EpochRecord:
+        """Make one pass over the training rows; the seed and the epoch determine all draws."""
+        s, seed = self.settings, epoch_seed(self.seed, epoch)
+        generator = torch.Generator().manual_seed(seed)
         losses: list[tuple[Tensor, Tensor]] = []
         self.supernet.train()
         group = self.optimizer.weight_optimizer.param_groups[0]
-        group["weight_decay"] = (
-            s.weights.weight_decay * s.safeguards.weight_decay_factor**self._decayed
-        )
-        batches = [*paired_batches(self.split, s.batch_size, random)]
+        decay_factor = s.safeguards.weight_decay_factor**self._n_decay_increases
+        group["weight_decay"] = s.weights.weight_decay * decay_factor
+        batches = [*paired_batches(self.split, s.batch_size, generator)]
         progress = 0.0
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            torch.manual_seed(epoch_seed(self.seed, number))
-            for step, rows in enumerate(batches):
-                progress = clock.progress((number + step / len(batches)) / s.epochs)
+            torch.manual_seed(seed)
+            for step, pair in enumerate(batches):
+                progress = clock.progress((epoch + step / len(batches)) / s.epochs)
                 if progress >= 1 and losses:
                     break
                 progress = min(progress, 1.0)
                 group["lr"] = cosine_annealing(s.weights.lr, s.weights.min_lr, progress)
-                train, valid = (self.transform(one, self.optimizer.device, random) for one in rows)
-                judged = torch.zeros((), device=self.optimizer.device)
+                train, valid = (
+                    self.transform(rows, self.optimizer.device, generator) for rows in pair
+                )
+                valid_loss = torch.zeros((), device=self.optimizer.device)
                 if progress >= s.architecture.warmup:
-                    judged = self.optimizer.architecture_step(train, valid, progress, random)
-                losses.append((self.optimizer.weight_step(train, progress, random), judged))
-        means = [float(torch.stack(part).mean()) for part in zip(*losses, strict=True)]
-        if not all(map(math.isfinite, means)):
+                    valid_loss = self.optimizer.architecture_step(train, valid, progress, generator)
+                losses.append((self.optimizer.weight_step(train, progress, generator), valid_loss))
+        train_loss, valid_mean = (
+            float(torch.stack(column).mean()) for column in zip(*losses, strict=True)
+        )
+        if not (isfinite(train_loss) and isfinite(valid_mean)):
             raise InfeasibleCandidate(
-                f"the supernet's training diverged: the loss became {means[0]} in epoch "
-                f"{number + 1}. Use a lower lr."
+                f"the supernet's training diverged: the loss became {train_loss} in epoch "
+                f"{epoch + 1}. Use a lower lr."
             )
-        over = clock.progress((number + 1) / s.epochs)
-        return EpochRecord(means[0], means[1], self._scores(), min(over, 1.0))
+        progress = clock.progress((epoch + 1) / s.epochs)
+        return EpochRecord(train_loss, valid_mean, self._option_scores(), min(progress, 1.0))
 
-    # What is watched, and what is done about it
+    # Safeguards
 
     @property
-    def _decayed(self) -> int:
-        return sum(one.remedy == DECAYED for one in self.history)
+    def _n_decay_increases(self) -> int:
+        return sum(record.remedy == DECAYED for record in self.history)
 
-    def _watched(self, epoch: EpochRecord, clock: TrainingClock) -> EpochRecord:
-        """The epoch with what was seen in it."""
-        honesty, number = self.settings.safeguards, len(self.history)
+    def _apply_safeguards(self, epoch: EpochRecord, clock: TrainingClock) -> EpochRecord:
+        """Return the epoch's record with its eigenvalue and the remedy of an alarm."""
+        safeguards, index = self.settings.safeguards, len(self.history)
         if epoch.progress < self.settings.architecture.warmup:
             return epoch
-        late = isfinite(clock.deadline) and epoch.progress >= 1  # its time is for the end
-        if honesty.eigenvalue_interval and number % honesty.eigenvalue_interval == 0 and not late:
-            epoch = epoch._replace(eigenvalue=self._eigenvalue(number))
-        seen = [one.eigenvalue for one in [*self.history, epoch] if one.eigenvalue is not None]
-        if honesty.stop_on_eigenvalue_growth and eigenvalue_growth(seen).alarm:
+        out_of_time = isfinite(clock.deadline) and epoch.progress >= 1  # finalize needs the rest
+        interval = safeguards.eigenvalue_interval
+        if interval and index % interval == 0 and not out_of_time:
+            epoch = epoch._replace(eigenvalue=self._largest_eigenvalue(index))
+        eigenvalues = [
+            record.eigenvalue for record in [*self.history, epoch] if record.eigenvalue is not None
+        ]
+        if safeguards.stop_on_eigenvalue_growth and eigenvalue_growth(eigenvalues).alarm:
             return epoch._replace(remedy=STOPPED)
-        if honesty.weight_decay_factor > 1 and self._decayed < _MOST_DECAYED:
-            preferred = discretize(
+        may_increase_decay = self._n_decay_increases < _MAX_DECAY_INCREASES
+        if safeguards.weight_decay_factor > 1 and may_increase_decay:
+            best = discretize(
                 self.space, epoch.scores, 1
-            )  # none that the space's rule lets pass
-            if find_alarms(filter(None, [skip_dominance(self.space, best) for best in preferred])):
+            )  # none where the space's rule forbids all
+            findings = [skip_dominance(self.space, candidate) for candidate in best]
+            if find_alarms(filter(None, findings)):
                 return epoch._replace(remedy=DECAYED)
         return epoch
 
-    def _eigenvalue(self, number: int) -> float:
-        """Of the validation loss of some rows under the standing mixture; others in each epoch."""
-        random = torch.Generator().manual_seed(epoch_seed(self.seed, number) ^ 1)
-        size = min(self.settings.batch_size, _LOOK)
-        some = torch.randperm(len(self.split.valid), generator=random)[:size]
-        rows = self.transform(self.split.valid.take(some), self.optimizer.device)
-        with batch_statistics(self.supernet):
+    def _largest_eigenvalue(self, epoch: int) -> float:
+        """Measure the validation loss under the mean weights, on rows that differ by epoch."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch) ^ 1)
+        n_rows = min(self.settings.batch_size, _MAX_EIGENVALUE_ROWS)
+        indices = torch.randperm(len(self.split.valid), generator=generator)[:n_rows]
+        rows = self.transform(self.split.valid.take(indices), self.optimizer.device)
+        with use_batch_statistics(self.supernet):
             return largest_eigenvalue(
-                lambda: self.optimizer.standing_loss(rows), [*self.optimizer.alpha.values()],
-                random, steps=self.settings.safeguards.power_iterations,
-            )  # fmt: skip
+                lambda: self.optimizer.mean_weights_loss(rows),
+                [*self.optimizer.alpha.values()],
+                generator,
+                steps=self.settings.safeguards.power_iterations,
+            )
 
     @property
     def checkpoint(self) -> Checkpoint | None:
+        """Checkpoint in the folder; None without a folder."""
         if self.folder is None:
             return None
-        # what a checkpoint has to share to be gone on with; the rows are the caller's to keep
+        # only a search of this identity can resume; the caller must pass the same rows
         identity = f"{self.settings}, seed {self.seed}, space {self.space.fingerprint[:12]}"
         optimizers: Mapping[str, torch.optim.Optimizer] = {
             "weights_optimizer": self.optimizer.weight_optimizer,
             "alpha_optimizer": self.optimizer.alpha_optimizer,
         }
-        alpha = {f"alpha.{path}": one for path, one in self.optimizer.alpha.items()}
+        alpha = {f"alpha.{path}": a for path, a in self.optimizer.alpha.items()}
         return Checkpoint(self.folder, identity, self.supernet, optimizers, alpha)
 
 
 def split_in_halves(rows: LabelledData, seed: int) -> SearchSplit:
-    """The rows, one half for the weights and one for the architecture."""
+    """Split the rows at random: one half for the weights, one for the architecture."""
     if len(rows) < 4:
         raise InputError(expected("rows", "at least 4", len(rows)))
     return SearchSplit(*random_split(rows, 0.5, seed))
 
 
 def paired_batches(
-    halves: SearchSplit, size: int, random: torch.Generator
+    split: SearchSplit, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[LabelledData, LabelledData]]:
-    """Batches of nearly one size of both halves, as many as the first half has."""
-    number = max(1, round(len(halves.train) / size))
-    yield from zip(*(shuffled_batches(rows, number, random) for rows in halves), strict=True)
+    """Yield batches of nearly equal size from both halves, as many as the first half fills."""
+    n_batches = max(1, round(len(split.train) / batch_size))
+    yield from zip(*(shuffled_batches(rows, n_batches, generator) for rows in split), strict=True)

@@ -1,4 +1,4 @@
-"""One module that holds every candidate: weights of the choices say which of them it is."""
+"""Supernet: one module that holds every candidate; weights of options say which one it computes."""
 
 from __future__ import annotations
 
@@ -23,49 +23,82 @@ from netwright.errors import (
 from netwright.networks.build import CompositeModule, build
 from netwright.networks.interfaces.layer import Network
 from netwright.networks.interfaces.shapes import Shape
-from netwright.oneshot.gradient.mixed_ops import CannotMix, CannotSplit, Current, Depth, Gate, Mixed
-from netwright.oneshot.gradient.relax_network import Relaxing, decisions_of
+from netwright.oneshot.gradient.mixed_ops import (
+    ActiveWeights,
+    CannotMix,
+    CannotSplit,
+    EdgeGate,
+    MixedDepth,
+    MixedOp,
+)
+from netwright.oneshot.gradient.relax_network import NetworkRelaxer, decisions_of
 from netwright.space.candidate import Candidate, Value
 from netwright.space.decision import Decision
 
 
 class Supernet(nn.Module):
-    """The supernet of an open network, made by the builder of every other network.
+    """Supernet of an open network, in which every choice mixes its options by weight.
 
-    `options`: path of each decision that is mixed -> how many weights it takes; `kept`: how many of
-    them a candidate has at most, 1 but for the inputs of a node. `held`: paths of decisions that no
-    mixture can express -> why; here and in every candidate that `inherit` is asked for they have
-    their `held_values`, path -> value, and where there is none their defaults. `prefix`: where the
-    network stands in the description of the space. Raises SpaceError when nothing is left to mix.
+    Args:
+        network: The open network.
+        input_shape: Shape of a row, without the batch.
+        prefix: Path of the network in the description of the space.
+        channel_divisor: K of PC-DARTS (1907.05737): one channel in K goes through mixtures of
+            layers, and the inputs of nodes have weights even where there is no choice among them,
+            under paths of their own. It trains faster, but its weights fit no candidate.
+        affine: Whether normalisations inside options scale and shift.
+        held_values: Decision path -> value of decisions that no mixture can express; their defaults
+            where there is none.
+        **given: Numbers that only the task knows, as for `build`.
 
-    `partial`: only one of so many parts of the channels goes through a mixture of layers, and the
-    inputs of nodes have weights even where there is no choice among them, under paths of their own
-    (PC-DARTS); it trains faster, and its weights are those of no candidate. `affine` False: the
-    normalisations inside of options neither scale nor shift.
+    Attributes:
+        options: Path of each mixed decision -> number of its weights.
+        n_chosen: Path of each mixed decision -> number of options a candidate has at most: 1, but
+            for the inputs of a node.
+        held: Path of each decision that is not mixed -> why. It has one value here, and in every
+            candidate passed to `inherit`.
+
+    Raises:
+        SpaceError: Nothing is left to mix.
+
+    Example:
+        >>> supernet = nw.Supernet(nw.nas_bench_201(), (3, 32, 32), prefix="", outputs=10)
+        >>> outputs = supernet(torch.randn(4, 3, 32, 32), supernet.uniform_weights())  # (4, 10)
     """
 
     def __init__(
-        self, network: Network, input_shape: Shape, prefix: str = "network", *,
-        channel_divisor: int = 1, affine: bool = True, held_values: Mapping[str, Value] | None = None,
-        **given: Any,
-    ) -> None:  # fmt: skip
+        self,
+        network: Network,
+        input_shape: Shape,
+        prefix: str = "network",
+        *,
+        channel_divisor: int = 1,
+        affine: bool = True,
+        held_values: Mapping[str, Value] | None = None,
+        **given: object,
+    ) -> None:
         super().__init__()
         self._decisions = decisions_of(network, prefix)
         self.held_values: Mapping[str, Value] = dict(held_values or {})
-        self._current = Current()
+        self._active = ActiveWeights()
         self._shape, self._prefix, self._given = input_shape, prefix, given
-        check_whole("partial", channel_divisor, 1)
+        check_whole("channel_divisor", channel_divisor, 1)
         self.channel_divisor = channel_divisor
         held: dict[str, str] = {}
-        whole: set[str] = set()
+        full_channels: set[str] = set()
         while True:
             edges: dict[str, int] = {}
-            relaxing = Relaxing(
-                self._decisions, held, self._current, share=channel_divisor, whole=whole,
-                edges=edges if channel_divisor > 1 else None, values=self.held_values,
-            )  # fmt: skip
-            relaxed = relaxing.network(network, prefix)
-            if held.keys() & relaxing.mixed:  # shared by places of which one cannot mix it
+            relaxer = NetworkRelaxer(
+                self._decisions,
+                held,
+                self._active,
+                channel_divisor=channel_divisor,
+                full_channels=full_channels,
+                edges=edges if channel_divisor > 1 else None,
+                values=self.held_values,
+            )
+            relaxed = relaxer.relax(network, prefix)
+            if held.keys() & relaxer.mixed:  # one path at two positions, of which one cannot mix it
                 continue
             try:
                 self.module = build(relaxed, input_shape, **given)
@@ -73,14 +106,18 @@ class Supernet(nn.Module):
             except CannotMix as error:
                 held |= dict.fromkeys(error.paths, str(error))
             except CannotSplit as error:
-                whole.add(error.path)
+                full_channels.add(error.path)
         if not affine:
-            _without_scales(self.module)
+            _fix_affine(self.module)
         self.held: Mapping[str, str] = held
         self._edges = edges
-        mixed = [one for path, one in self._decisions.items() if path in relaxing.mixed]
-        self.options: Mapping[str, int] = {one.path: one.n_options for one in mixed} | edges
-        self.n_chosen: Mapping[str, int] = {one.path: one.max_chosen for one in mixed} | edges
+        mixed = [decision for path, decision in self._decisions.items() if path in relaxer.mixed]
+        self.options: Mapping[str, int] = {
+            decision.path: decision.n_options for decision in mixed
+        } | edges
+        self.n_chosen: Mapping[str, int] = {
+            decision.path: decision.max_chosen for decision in mixed
+        } | edges
         if not mixed:
             paths = ", ".join([*self.held][:3]) or "none"
             fix = "Open a choice among layers, inputs or depths."
@@ -89,44 +126,54 @@ class Supernet(nn.Module):
             )
 
     def forward(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        """The output under weights: path -> (options,). An option of weight 0 is not run.
+        """Return the output under weights. An option of weight 0 is not run.
 
-        Decisions inside options of weight 0 need none. Raises InfeasibleCandidate where nothing
-        that has weight leads through a graph, InputError for weights that do not fit `options`.
+        Args:
+            x: A batch (rows, ...).
+            weights: Path of each mixed decision -> weights (options,). Decisions inside options of
+                weight 0 may be missing.
+
+        Raises:
+            InfeasibleCandidate: Nothing that has weight leads through a graph.
+            InputError: Weights do not fit `options`.
         """
         with self.with_weights(weights):
             out: Tensor = self.module(x)
         return out
 
     @contextmanager
-    def with_weights(self, weights: Mapping[str, Tensor]) -> Iterator[Current]:
-        """A context in which these weights hold."""
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Iterator[ActiveWeights]:
+        """Set the weights of the supernet within a context."""
         self._check_weights(weights)
-        self._current.set(weights)
+        self._active.set(weights)
         try:
-            yield self._current
+            yield self._active
         finally:
-            self._current.set({})
+            self._active.set({})
 
     def uniform_weights(self) -> dict[str, Tensor]:
-        """The weights under which every option counts the same."""
+        """Return the weights under which all options of a decision count the same."""
         return {path: torch.full((n,), self.n_chosen[path] / n) for path, n in self.options.items()}
 
     def one_hot(self, candidate: Candidate) -> dict[str, Tensor]:
-        """The weights under which the supernet is the candidate's network."""
-        self._check(candidate)
-        found = {path: torch.ones(size) for path, size in self._edges.items()}
-        for path, size in self.options.items():
+        """Return the weights under which the supernet computes the candidate's network.
+
+        Raises:
+            InvalidCandidate: The candidate has another value than a held decision.
+        """
+        self._check_held_values(candidate)
+        weights = {path: torch.ones(n_options) for path, n_options in self._edges.items()}
+        for path, n_options in self.options.items():
             if path in candidate.values:  # else it is inside an option that is not chosen
-                found[path] = torch.zeros(size)
+                weights[path] = torch.zeros(n_options)
                 chosen = self._decisions[path].option_indices(candidate.values[path])
-                found[path][[*chosen]] = 1.0
-        return found
+                weights[path][[*chosen]] = 1.0
+        return weights
 
     @torch.no_grad()
     def is_feasible(self, candidate: Candidate) -> bool:
-        """Whether anything comes out of the candidate's network."""
-        before = self.training
+        """Return whether anything leads through the candidate's network."""
+        was_training = self.training
         self.eval()
         try:
             device = next(self.parameters()).device
@@ -134,94 +181,107 @@ class Supernet(nn.Module):
         except InfeasibleCandidate:
             return False
         finally:
-            self.train(before)
+            self.train(was_training)
         return True
 
-    def build_standalone(self, description: Any) -> nn.Module:
-        """A module of its own, untrained, of the network in a filled description of the space."""
-        part = description
+    def build_standalone(self, description: object) -> nn.Module:
+        """Build the network of a filled description of the space, with weights of its own."""
+        network: Any = description
         for step in self._prefix.split(".") if self._prefix else ():
-            if is_dataclass(part):
-                part = getattr(part, step)
+            if is_dataclass(network):
+                network = getattr(network, step)
             else:
-                part = part[int(step) if isinstance(part, tuple) else step]
-        return build(part, self._shape, **self._given)
+                network = network[int(step) if isinstance(network, tuple) else step]
+        return build(network, self._shape, **self._given)
 
     def inherit(self, candidate: Candidate, module: nn.Module) -> None:
-        """Copies the supernet's weights into the module that `build` made of the candidate."""
+        """Copy the supernet's weights into the module that `build` made of the candidate.
+
+        Raises:
+            InputError: The supernet has a `channel_divisor`: its weights fit no candidate.
+            InvalidCandidate: The candidate has another value than a held decision.
+        """
         if self.channel_divisor > 1:
             raise InputError(
-                f"weights must be of whole channels to be inherited, got those of one in "
-                f"{self.channel_divisor}. Use partial=1."
+                "weights must be of all channels to be inherited, got those of one in "
+                f"{self.channel_divisor}. Use channel_divisor=1."
             )
-        self._check(candidate)
-        _copy(self.module, module, candidate, self._decisions)
+        self._check_held_values(candidate)
+        _copy_weights(self.module, module, candidate, self._decisions)
 
-    def decides(self, path: str) -> bool:
-        """Whether the decision is one of the network."""
+    def has_decision(self, path: str) -> bool:
+        """Return whether the decision is one of the network's."""
         return path in self._decisions
 
     def held_value(self, path: str) -> Value:
-        """The value of a decision of the network where it is held."""
+        """Return the value that a decision of the network has when it is held."""
         if path in self.held_values:
             return self.held_values[path]
         return self._decisions[path].from_unit(0.0)
 
-    def _check(self, candidate: Candidate) -> None:
+    def _check_held_values(self, candidate: Candidate) -> None:
         for path, why in self.held.items():
-            held = self.held_value(path)
-            if path in candidate.values and candidate.values[path] != held:
+            held_value = self.held_value(path)
+            if path in candidate.values and candidate.values[path] != held_value:
                 raise InvalidCandidate(
-                    expected(path, f"{held!r} here", candidate.values[path], f"{why}."),
-                    path, candidate.values[path],
-                )  # fmt: skip
+                    expected(path, f"{held_value!r} here", candidate.values[path], f"{why}."),
+                    path,
+                    candidate.values[path],
+                )
 
     def _check_weights(self, weights: Mapping[str, Tensor]) -> None:
-        for path, one in weights.items():
+        for path, option_weights in weights.items():
             if path not in self.options:
                 fix = closest(path, self.options) or f"It has: {', '.join(self.options)}."
                 raise InputError(expected("weights", "of decisions that are mixed", path, fix))
-            if one.shape != (self.options[path],):
+            if option_weights.shape != (self.options[path],):
                 rule = f"of shape ({self.options[path]},)"
-                raise InputError(expected(f"weights of {path}", rule, tuple(one.shape)))
+                raise InputError(expected(f"weights of {path}", rule, tuple(option_weights.shape)))
 
 
-def _without_scales(module: nn.Module) -> None:
-    """Normalisations inside of mixtures keep their scale of 1 and shift of 0."""
-    for one in module.modules():
-        if isinstance(one, CompositeModule) and isinstance(one.layer, Mixed):
-            for part in one.modules():
-                if isinstance(part, _NORMS):
-                    for parameter in part.parameters(recurse=False):
-                        parameter.requires_grad_(False)
+def _fix_affine(module: nn.Module) -> None:
+    """Fix scale and shift of the normalisations inside mixed operations at 1 and 0."""
+    for built in module.modules():
+        if isinstance(built, CompositeModule) and isinstance(built.layer, MixedOp):
+            for submodule in built.modules():
+                if isinstance(submodule, _NORMS):
+                    for parameter in submodule.parameters(recurse=False):
+                        parameter.requires_grad = False
 
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
-def _copy(
-    ours: nn.Module, theirs: nn.Module, candidate: Candidate, decisions: Mapping[str, Decision]
+def _copy_weights(
+    source: nn.Module,
+    target: nn.Module,
+    candidate: Candidate,
+    decisions: Mapping[str, Decision],
 ) -> None:
-    """Side by side through both: what stands for a choice is stepped through."""
-    layer = ours.layer if isinstance(ours, CompositeModule) else None
-    if isinstance(ours, CompositeModule) and isinstance(layer, Mixed):
-        places = (
-            decisions[path].option_indices(candidate.values[path]) for path, _ in layer.picks[0]
+    """Copy weights from a supernet's module to a candidate's, in a parallel walk through both.
+
+    In `source` a layer in place of a choice is replaced by what the candidate chooses.
+    """
+    layer = source.layer if isinstance(source, CompositeModule) else None
+    if isinstance(source, CompositeModule) and isinstance(layer, MixedOp):
+        indices = (
+            decisions[path].option_indices(candidate.values[path])
+            for path, _ in layer.selections[0]
         )
-        wanted = [place for (place,) in places]
-        option = [[place for _, place in pick] for pick in layer.picks].index(wanted)
-        pairs = [(ours.parts[str(option)], theirs)]
-    elif isinstance(ours, CompositeModule) and isinstance(layer, Gate):
-        pairs = [(ours.parts["body"], theirs)]
-    elif isinstance(ours, CompositeModule) and isinstance(layer, Depth):
-        pairs = [(ours.parts[str(i)], part) for i, part in enumerate(theirs.children())]
-    elif isinstance(ours, CompositeModule) and isinstance(theirs, CompositeModule):
-        # those of dead edges were not built
-        pairs = [(ours.parts[name], part) for name, part in theirs.parts.items()]
-    elif any(isinstance(one, CompositeModule) for one in ours.modules()):
-        pairs = [*zip(ours.children(), theirs.children(), strict=True)]
+        chosen = [index for (index,) in indices]
+        selections = [[index for _, index in selection] for selection in layer.selections]
+        pairs = [(source.parts[str(selections.index(chosen))], target)]
+    elif isinstance(source, CompositeModule) and isinstance(layer, EdgeGate):
+        pairs = [(source.parts["body"], target)]
+    elif isinstance(source, CompositeModule) and isinstance(layer, MixedDepth):
+        pairs = [(source.parts[str(i)], copy) for i, copy in enumerate(target.children())]
+    elif isinstance(source, CompositeModule) and isinstance(target, CompositeModule):
+        # edges of weight 0 are not in the target
+        pairs = [(source.parts[name], module) for name, module in target.parts.items()]
+    elif any(isinstance(module, CompositeModule) for module in source.modules()):
+        pairs = [*zip(source.children(), target.children(), strict=True)]
     else:
         pairs = []
-        theirs.load_state_dict(ours.state_dict())
-    for one, other in pairs:
-        _copy(one, other, candidate, decisions)
+        target.load_state_dict(source.state_dict())
+    for source_part, target_part in pairs:
+        _copy_weights(source_part, target_part, candidate, decisions)

@@ -1,4 +1,4 @@
-"""How good a supernet is under weights, on rows that it was not trained on."""
+"""Score of a supernet under given weights, on rows that it was not trained on."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from netwright.oneshot.epoch_trainer import BatchTransform
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.ranking import constant_prediction_score, validation_score
 
-_BATCH = 256
-_MOST = 2048
-"""Rows that judge: the deviation of an accuracy is then a hundredth at most."""
+_BATCH_ROWS = 256
+_MAX_SCORED_ROWS = 2048
+"""The standard error of an accuracy is then 0.011 at most."""
 
 
 @contextmanager
-def batch_statistics(module: nn.Module) -> Iterator[None]:
-    """A context in which batch normalisations use each batch's own statistics and learn nothing.
+def use_batch_statistics(module: nn.Module) -> Iterator[None]:
+    """Let batch normalisations use each batch's own statistics within a context.
 
-    Their running statistics are those of the whole mixture, and wrong for a part of it.
+    Running statistics are those of the whole mixture, and wrong for other weights; they are
+    neither used nor updated.
     """
-    before = module.training
+    was_training = module.training
     module.eval()
-    norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
-    tracking = [one.track_running_stats for one in norms]
+    norms = [
+        submodule
+        for submodule in module.modules()
+        if isinstance(submodule, nn.modules.batchnorm._BatchNorm)
+    ]
+    tracking = [norm.track_running_stats for norm in norms]
     for norm in norms:
         norm.train()
         norm.track_running_stats = False
@@ -37,32 +42,33 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, tracked in zip(norms, tracking, strict=True):
             norm.track_running_stats = tracked
-        module.train(before)
+        module.train(was_training)
 
 
 @torch.no_grad()
-def judged(
-    supernet: Supernet, weights: Mapping[str, Tensor], rows: LabelledData, feed: BatchTransform
+def score_supernet(
+    supernet: Supernet, weights: Mapping[str, Tensor], rows: LabelledData, transform: BatchTransform
 ) -> float:
-    """The score of the supernet under these weights on the first of the rows, higher better; see
-    `score`. What nothing leads through scores as chance does.
+    """Return the `validation_score` of the supernet under the weights, on the first rows.
+
+    Where nothing leads through the network, it is the score of a constant prediction.
     """
     device = next(supernet.parameters()).device
-    parts = []
+    outputs = []
     try:
-        with batch_statistics(supernet):
+        with use_batch_statistics(supernet):
             for batch in _batches(rows):
-                fed = feed(batch, device)
-                parts.append(supernet(fed.inputs, weights).float().cpu())
+                transformed = transform(batch, device)
+                outputs.append(supernet(transformed.inputs, weights).float().cpu())
     except InfeasibleCandidate:
         return constant_prediction_score(rows.targets)
-    return validation_score(torch.cat(parts), rows.targets[:_MOST])
+    return validation_score(torch.cat(outputs), rows.targets[:_MAX_SCORED_ROWS])
 
 
 def _batches(rows: LabelledData) -> Iterator[LabelledData]:
-    """Of nearly one size, so that no batch's statistics are of a few rows."""
-    number = max(1, round(min(len(rows), _MOST) / _BATCH))
-    inputs = rows.inputs[:_MOST].tensor_split(number)
-    targets = rows.targets[:_MOST].tensor_split(number)
-    for one, other in zip(inputs, targets, strict=True):
-        yield LabelledData(one, other)
+    """Yield batches of nearly equal size, so that no batch statistics come from a few rows."""
+    n_batches = max(1, round(min(len(rows), _MAX_SCORED_ROWS) / _BATCH_ROWS))
+    inputs = rows.inputs[:_MAX_SCORED_ROWS].tensor_split(n_batches)
+    targets = rows.targets[:_MAX_SCORED_ROWS].tensor_split(n_batches)
+    for batch_inputs, batch_targets in zip(inputs, targets, strict=True):
+        yield LabelledData(batch_inputs, batch_targets)

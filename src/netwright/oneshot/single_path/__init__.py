@@ -1,1 +1,1 @@
-"""Single-path search: each step trains some candidates of one set of shared weights."""
+"""Single-path NAS: each step trains a few sampled candidates of one set of shared weights."""

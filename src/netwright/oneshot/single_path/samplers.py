@@ -1,4 +1,4 @@
-"""Which candidates a step of shared weights trains: uniform paths, fair ones, a sandwich, a policy's."""
+"""Path samplers: they draw the candidates that each step of shared-weight training trains."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from netwright.space.choices import NumberChoice, Options, SubsetOfChoice
 from netwright.space.decision import Decision
 from netwright.space.space import RNG, Space
 
-_STARTS = 100
-"""Random candidates among which there has to be one that can be built."""
-_SUBSETS = 64
-"""So many are compared, to find the largest candidate."""
-_SHORT = 32
-"""A longer range of numbers is dealt in shares."""
+_MAX_START_DRAWS = 100
+"""Random candidates to try where neither corner of the space can be built."""
+_MAX_COMPARED_SUBSETS = 64
+"""Subsets of the largest (or smallest) size to compare in a decision."""
+_MAX_DEALT_VALUES = 32
+"""A number with more values is dealt by equal intervals of its range, not value by value."""
 
 
 class PathBatch(NamedTuple):
-    """The candidates of one step, whose gradients are added up before the weights move.
+    """Candidates of one training step, whose gradients are summed before the weights move.
 
-    `taught`: all but the first learn from what the first gives for the same rows, not from labels.
+    `distill`: all but the first learn from the first's output for the same rows, not from labels.
     """
 
     candidates: tuple[Candidate, ...]
@@ -37,196 +37,230 @@ class PathBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class SamplingContext:
-    """What a sampler draws from."""
+    """The space and the shared weights that a sampler draws for."""
 
     space: Space[Any]
     shared: SharedWeights
 
     def is_feasible(self, candidate: Candidate) -> bool:
-        """Whether it keeps the space's rule, and its network can be built."""
+        """Return whether the candidate keeps the space's rule and its network can be built."""
         return self.space.contains(candidate) and self.shared.is_feasible(candidate)
 
     @cached_property
     def largest(self) -> Candidate:
-        """The candidate of the most operations, then of the most weights: found decision by
-        decision, until no other value of any makes it larger."""
+        """Candidate with the most FLOPs, ties broken by parameters.
+
+        Coordinate ascent: one decision at a time, until no change makes the network larger.
+        """
         return self._extreme(1)
 
     @cached_property
     def smallest(self) -> Candidate:
-        """As `largest`, of the fewest."""
+        """Candidate with the fewest FLOPs, found as `largest`."""
         return self._extreme(-1)
 
     def _extreme(self, sign: int) -> Candidate:
         best = self._start(sign)
-        size = self._size(best, sign)
-        assert size is not None  # it can be built
-        before: Candidate | None = None
-        while best != before:
-            before = best
+        best_size = self._size(best, sign)
+        assert best_size is not None  # _start returns a feasible candidate
+        previous: Candidate | None = None
+        while best != previous:
+            previous = best
             for decision in self.space.decisions:
-                for value in _values(decision, sign) if decision.path in best.values else ():
-                    other = self._completed({**best.values, decision.path: value}, sign)
-                    found = self._size(other, sign)
-                    if found is not None and found > size:
-                        best, size = other, found
+                values = _extreme_values(decision, sign) if decision.path in best.values else ()
+                for value in values:
+                    neighbour = self._complete({**best.values, decision.path: value}, sign)
+                    size = self._size(neighbour, sign)
+                    if size is not None and size > best_size:
+                        best, best_size = neighbour, size
         return best
 
     def _start(self, sign: int) -> Candidate:
-        """All last options and highest numbers, or all first and lowest; else a random candidate."""
+        """Return all last options and highest numbers (or first and lowest), else a random draw."""
         rng = np.random.default_rng(0)
-        for one in (self._completed({}, sign), *(self.space.sample(rng) for _ in range(_STARTS))):
-            if self.is_feasible(one):
-                return one
-        raise InfeasibleCandidate(f"no candidate could be built, among {_STARTS} of the space.")
+        draws = (self.space.sample(rng) for _ in range(_MAX_START_DRAWS))
+        for candidate in (self._complete({}, sign), *draws):
+            if self.is_feasible(candidate):
+                return candidate
+        raise InfeasibleCandidate(
+            f"at least one candidate must be feasible, got none in {_MAX_START_DRAWS} random draws."
+        )
 
-    def _completed(self, given: Mapping[str, Value], sign: int) -> Candidate:
-        """With all that is given, as far as it is asked."""
-        values: dict[str, Value] = {}
-        for one in self.space.decisions:
-            if one.is_active(values):
-                values[one.path] = given.get(one.path, one.from_unit(float(sign > 0)))
-        return Candidate(values)
+    def _complete(self, values: Mapping[str, Value], sign: int) -> Candidate:
+        """Return the candidate with these values where they are active, extremes elsewhere."""
+        completed: dict[str, Value] = {}
+        for decision in self.space.decisions:
+            if decision.is_active(completed):
+                completed[decision.path] = values.get(
+                    decision.path, decision.from_unit(1.0 if sign > 0 else 0.0)
+                )
+        return Candidate(completed)
 
     def _size(self, candidate: Candidate, sign: int) -> tuple[int, int] | None:
-        """None of what cannot be built, or breaks the rule."""
+        """Return signed FLOPs and parameters; None if it is infeasible or breaks the rule."""
         if not self.space.contains(candidate):
             return None
         try:
-            found = costs(self.shared.network_of(candidate), self.shared.input_shape)
+            size = costs(self.shared.network_of(candidate), self.shared.input_shape)
         except InfeasibleCandidate:
             return None
-        return sign * found.flops, sign * found.parameters
+        return sign * size.flops, sign * size.parameters
 
 
-def _values(decision: Decision, sign: int) -> Sequence[Value]:
-    """Those that may make a candidate largest (or smallest): of numbers both ends, of subsets those
-    of the most (or fewest) members."""
+def _extreme_values(decision: Decision, sign: int) -> Sequence[Value]:
+    """Return the values that may make a candidate largest (or smallest, if `sign` is -1).
+
+    Of numbers both ends, of subsets the largest (or smallest), of options all.
+    """
     if isinstance(decision.choice, NumberChoice):
         return (decision.from_unit(0.0), decision.from_unit(1.0))
     if isinstance(decision.choice, SubsetOfChoice):
-        lengths = {value: len(value) for value in decision.values if isinstance(value, tuple)}
-        wanted = max(lengths.values()) if sign > 0 else min(lengths.values())
-        return [value for value, length in lengths.items() if length == wanted][:_SUBSETS]
+        sizes = {subset: len(subset) for subset in decision.values if isinstance(subset, tuple)}
+        extreme_size = max(sizes.values()) if sign > 0 else min(sizes.values())
+        subsets = [subset for subset, size in sizes.items() if size == extreme_size]
+        return subsets[:_MAX_COMPARED_SUBSETS]
     return decision.values
 
 
 class Sampler(Protocol):
-    """Draws the candidates of one step; a frozen dataclass of settings, whose repr names it."""
+    """Draws the candidates of one step; a frozen dataclass of settings, identified by its repr."""
 
-    def step(self, source: SamplingContext, rng: RNG) -> PathBatch: ...
+    def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
+        """Draw the candidates that the next step trains."""
+        ...
 
 
 @dataclass(frozen=True)
 class UniformSampler:
-    """One path a step, uniform choice by choice (Guo et al. 2020, 1904.00420), or over whole
-    candidates (`by` "leaf")."""
+    """One uniformly drawn path a step (Guo et al., 2020, 1904.00420).
+
+    Args:
+        by: "choice" draws each choice uniformly, "leaf" draws uniformly among whole candidates.
+    """
 
     by: Literal["choice", "leaf"] = "choice"
 
-    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
-        return PathBatch((source.space.sample(random, self.by),))
+    def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
+        """Draw one path."""
+        return PathBatch((context.space.sample(rng, self.by),))
 
 
 @dataclass(frozen=True)
 class StrictlyFairSampler:
-    """In each step every option is trained as often as any other of its choice (Chu et al. 2021,
-    FairNAS, 1907.01845, algorithm 1).
+    """Strict fairness: in each step all options of a choice are trained equally often.
 
-    There are as many paths as the widest choice has options. Every choice deals its options from a
-    shuffled deck, and shuffles anew when that is empty: where all have as many options, each is
-    trained exactly once; else none more than once more than another of the choices that were
-    asked. A subset is dealt by its members, of a size that is drawn; a long range of numbers in as
-    many equal shares as there are paths.
+    FairNAS (Chu et al., 2021, 1907.01845, algorithm 1). A step has as many paths as the widest
+    choice has options. Every choice deals its options from a shuffled deck, and shuffles again when
+    that is empty. Where all choices have equally many options each is trained exactly once; else no
+    option is trained more than once more than another of its choice, if that is active in all
+    paths. A subset is dealt by its members, its size drawn at random; a number with many values by
+    equal intervals, as many as there are paths.
     """
 
-    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
-        decisions = source.space.decisions
-        paths = max((n for n in map(_cards, decisions) if n <= _SHORT), default=1)
-        decks = {one.path: _Deck(one, paths, random) for one in decisions}
+    def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
+        """Draw as many paths as the widest choice has options."""
+        decisions = context.space.decisions
+        n_options = map(_n_options, decisions)
+        n_paths = max((n for n in n_options if n <= _MAX_DEALT_VALUES), default=1)
+        decks = {decision.path: _Deck(decision, n_paths, rng) for decision in decisions}
         candidates = []
-        for _ in range(max(paths, 1)):
+        for _ in range(max(n_paths, 1)):
             values: dict[str, Value] = {}
-            for one in decisions:
-                if one.is_active(values):
-                    values[one.path] = decks[one.path].deal()
+            for decision in decisions:
+                if decision.is_active(values):
+                    values[decision.path] = decks[decision.path].deal()
             candidates.append(Candidate(values))
         return PathBatch(tuple(candidates))
 
 
-def _cards(decision: Decision) -> int:
-    """How many options there are to be fair to: the members of a subset, 0 of real numbers."""
+def _n_options(decision: Decision) -> int:
+    """Return the number of options to be fair to: of a subset its members, of a real number 0."""
     if isinstance(decision.choice, Options) and not decision.fixed:
         return decision.n_options
     return len(decision.values)
 
 
 class _Deck:
-    """Deals the options of a decision so that none comes up twice before each has once."""
+    """Deck of a decision's options: none comes up twice before each has come up once."""
 
-    def __init__(self, decision: Decision, paths: int, random: RNG) -> None:
-        self._decision, self._random = decision, random
-        self._shares = paths if not 0 < _cards(decision) <= _SHORT else 0
-        self._left: list[int] = []
+    def __init__(self, decision: Decision, n_paths: int, rng: RNG) -> None:
+        self._decision, self._rng = decision, rng
+        by_value = 0 < _n_options(decision) <= _MAX_DEALT_VALUES
+        self._n_intervals = 0 if by_value else n_paths
+        self._cards: list[int] = []
 
     def deal(self) -> Value:
         decision, choice = self._decision, self._decision.choice
         if isinstance(choice, SubsetOfChoice) and not decision.fixed:
-            some = decision.values[int(self._random.integers(len(decision.values)))]
-            assert isinstance(some, tuple)  # a subset: its size is drawn
-            held: list[int] = []
-            while len(held) < len(some):
-                held.append(self._next(len(choice.labels), held))
-            return tuple(choice.labels[i] for i in sorted(held))
-        if self._shares:
-            return decision.from_unit(
-                (self._next(self._shares, []) + self._random.random()) / self._shares
-            )
+            subset = decision.values[int(self._rng.integers(len(decision.values)))]
+            assert isinstance(subset, tuple)  # only its size counts
+            members: list[int] = []
+            while len(members) < len(subset):
+                members.append(self._next(len(choice.labels), members))
+            return tuple(choice.labels[i] for i in sorted(members))
+        if self._n_intervals:
+            interval = self._next(self._n_intervals, [])
+            return decision.from_unit((interval + self._rng.random()) / self._n_intervals)
         return decision.values[self._next(len(decision.values), [])]
 
-    def _next(self, size: int, held: list[int]) -> int:
-        """The next card that is not held already."""
-        if not set(self._left) - set(held):
-            self._left += [int(i) for i in self._random.permutation(size)]
-        place = next(i for i, card in enumerate(self._left) if card not in held)
-        return self._left.pop(place)
+    def _next(self, n_cards: int, excluded: list[int]) -> int:
+        """Draw the next card that is not excluded."""
+        if not set(self._cards) - set(excluded):
+            self._cards += [int(card) for card in self._rng.permutation(n_cards)]
+        index = next(i for i, card in enumerate(self._cards) if card not in excluded)
+        return self._cards.pop(index)
 
 
 @dataclass(frozen=True)
 class SandwichSampler:
-    """The largest candidate, the smallest, and `random` others in each step; all learn from what the
-    largest gives for the rows (Yu and Huang 2019, 1903.05134: the sandwich rule with in-place
-    distillation)."""
+    """Sandwich rule with in-place distillation (Yu and Huang, 2019, 1903.05134).
+
+    Each step trains the largest candidate, the smallest, and some random ones; all but the largest
+    learn from its output.
+
+    Args:
+        n_random: Random candidates in a step, 0 or more.
+    """
 
     n_random: int = 2
 
     def __post_init__(self) -> None:
-        check_whole("random", self.n_random, 0)
+        check_whole("n_random", self.n_random, 0)
 
-    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
-        others = (source.space.sample(random) for _ in range(self.n_random))
-        return PathBatch((source.largest, source.smallest, *others), distill=True)
+    def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
+        """Return the largest candidate, the smallest, and `n_random` random ones."""
+        random_candidates = (context.space.sample(rng) for _ in range(self.n_random))
+        candidates = (context.largest, context.smallest, *random_candidates)
+        return PathBatch(candidates, distill=True)
 
 
 @dataclass(frozen=True)
 class StrategySampler:
-    """One path a step, drawn by a policy that learns meanwhile: the weights' half of ENAS (Pham et
-    al. 2018, 1802.03268).
+    """One path a step, drawn by a strategy that learns meanwhile.
 
-    `name` stands for the policy in a checkpoint; where it is by then is the caller's to keep.
+    This is the weights' half of ENAS (Pham et al., 2018, 1802.03268). `name` identifies the
+    strategy in a checkpoint; the caller must restore the strategy's own state.
     """
 
     draw: Callable[[RNG], Candidate] = field(repr=False)
     name: str
 
-    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
-        return PathBatch((self.draw(random),))
+    def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
+        """Return the strategy's next draw."""
+        return PathBatch((self.draw(rng),))
 
 
 @dataclass(frozen=True)
 class PolicySampler:
-    """Stands for the draws of the strategy that searches, which whoever runs both puts in its place
-    as `Drawn`: ENAS is this with REINFORCE."""
+    """Placeholder for the draws of the searching strategy: with REINFORCE this is ENAS.
 
-    def step(self, source: SamplingContext, random: RNG) -> PathBatch:
-        raise InputError(f"{self} must be replaced by Drawn, got asked for a step.")
+    `OneShot` replaces it by a `StrategySampler` of its `search`.
+
+    Example:
+        >>> training = nw.SampledPathTraining(nw.PolicySampler())
+        >>> nw.OneShot(nw.SinglePathNAS(training), search=nw.Reinforce())
+    """
+
+    def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
+        """Raise InputError: a placeholder draws nothing."""
+        raise InputError(f"{self} must be replaced by a StrategySampler before it is used.")

@@ -1,4 +1,4 @@
-"""What a single-path search is told: how weights are trained, and how many networks are judged."""
+"""Settings of a single-path one-shot search."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from netwright.oneshot.single_path.training import SampledPathTraining
 
 @dataclass(frozen=True)
 class SinglePathNAS:
-    """Shared weights trained by sampled paths, then a search among their sub-networks.
+    """Single-path one-shot NAS: train shared weights by sampled paths, then search sub-networks.
 
-    A strategy judges `evaluations` of them by the weights they inherit; where paths are drawn by the
-    strategy itself (`ByPolicy`: ENAS, 1802.03268), it judges its share of these after each epoch. Of
-    `honesty` only the ranking applies.
+    The search is that of `OneShot`: a strategy scores sub-networks by the weights they inherit.
+
+    Args:
+        training: How the shared weights are trained.
+        evaluations: Sub-networks that the strategy evaluates. Where the strategy itself draws the
+            paths (`PolicySampler`: ENAS, 1802.03268), it evaluates an equal share of them after
+            each epoch.
+        safeguards: Only the rank check applies: `n_ranking_networks` and `ranking_epochs`.
+
+    Raises:
+        InputError: `evaluations` is below 1.
+
+    Example:
+        >>> training = nw.SampledPathTraining(nw.SandwichSampler(), epochs=30)
+        >>> nw.OneShot(nw.SinglePathNAS(training, evaluations=500))
     """
 
     training: SampledPathTraining = SampledPathTraining()  # noqa: RUF009  # frozen

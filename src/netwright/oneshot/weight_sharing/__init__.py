@@ -1,1 +1,1 @@
-"""One set of weights for all candidates, as slices of the largest."""
+"""Weight sharing: every candidate runs on slices of one set of largest tensors."""

@@ -1,7 +1,7 @@
-"""An open network with a mark at every choice: what names the weights of each place.
+"""Open network with a placeholder in place of each choice, so that weights have stable names.
 
-Marks are layers, so that they pass through any composite, and are never built. Of a candidate a
-mark holds what was chosen; of the whole network everything that may be.
+Placeholders are layers, so that they pass through any composite; they are never built. For a
+candidate a placeholder holds what was chosen; for the whole network, everything that may be.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from itertools import product
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from netwright.errors import InfeasibleCandidate, Phrase, SpaceError, expected
 from netwright.networks.interfaces.layer import Layer, Network
@@ -38,323 +38,387 @@ from netwright.space.visitor import (
     labelled_options,
 )
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Values: TypeAlias = Mapping[str, Value]
-Route: TypeAlias = tuple[tuple[str, Network], ...]
-"""Named parts, one after the other."""
+"""Decision path -> value."""
+Branch: TypeAlias = tuple[tuple[str, Network], ...]
+"""Named networks in sequence."""
+_Transform: TypeAlias = Callable[[Any, str], Any]
+"""Replacement for a part of a description, given its path."""
 
-MARK = "@"
-"""Begins the name of what was chosen."""
-_MOST_VERSIONS = 256
-"""Of one layer, by values that are looked at to find the largest weights."""
-_FEW = 27
-"""So many combinations of numbers are all looked at."""
+CHOICE_PREFIX = "@"
+"""First character of the name of a chosen option in the name of a weight slot."""
+_MAX_VARIANTS = 256
+"""Variants of one layer that are compared to find the largest weights."""
+_MAX_NUMBER_COMBINATIONS = 27
+"""Combinations of a layer's numbers up to which all are compared: 3 values of each of 3 numbers."""
+_MAX_COMPARED_NUMBERS = 8
+"""Values of a number up to which all are compared."""
 
 
 @dataclass(frozen=True)
-class Routes(Layer):
-    """One of these rows of parts: an option, some of them, the first few copies."""
+class Alternatives(Layer):
+    """Placeholder of one of several branches: an option, a subset, or the first few copies."""
 
-    routes: tuple[Route, ...]
+    branches: tuple[Branch, ...]
     path: str = field(compare=False)
 
     @property
     def dead(self) -> bool:
-        return all(any(is_dead(part) for _, part in route) for route in self.routes)
+        return all(any(is_dead(network) for _, network in branch) for branch in self.branches)
 
 
 @dataclass(frozen=True)
-class Versions(Layer):
-    """One layer under some of its own values, each with what is said of those that are names."""
+class LayerVariants(Layer):
+    """Placeholder of one layer with open settings: its variants, named by settings not numbers."""
 
-    versions: tuple[tuple[str, Layer], ...]
+    variants: tuple[tuple[str, Layer], ...]
     path: str = field(compare=False)
 
     @property
     def dead(self) -> bool:
-        return all(is_dead(layer) for _, layer in self.versions)
+        return all(is_dead(layer) for _, layer in self.variants)
 
 
-_Kind: TypeAlias = Literal["closed", "network", "edges", "own", "around"]
-"""Of a part: without choices; a choice that ends in networks; some members of a mapping of those; a
-choice among a layer's own values; or something around such."""
+_Kind: TypeAlias = Literal["closed", "network", "edges", "setting", "container"]
+"""Kind of a part: without choices; a choice of networks; a choice of members of a mapping of
+networks; a choice among a layer's settings; or a container of other kinds."""
 
 
-class _Own(NamedTuple):
-    """The decisions among a layer's own values."""
+class _OpenSettings(NamedTuple):
+    """Decisions among a layer's settings."""
 
     decisions: tuple[Decision, ...]
     names: tuple[tuple[str, str], ...]
-    """Path and short name of those that are no numbers."""
+    """Path and short name of the decisions that are not numbers."""
 
 
-class Marking(Visitor[Any, "Values | None"]):
-    """Puts the marks into an open network, for one candidate after the other."""
+class PlaceholderInserter(Visitor[Any, "Values | None"]):
+    """Visitor that puts placeholders into an open network, for one candidate after the other."""
 
     def __init__(self, network: Network, prefix: str) -> None:
         self._network, self._prefix = network, prefix
-        # by identity of what the network keeps alive: it is looked at for every candidate
-        self._known_kind: dict[int, _Kind] = {}
-        self._known_own: dict[tuple[int, str], _Own] = {}
+        # by identity, valid while the network lives: looked up for every candidate
+        self._kinds: dict[int, _Kind] = {}
+        self._open_settings: dict[tuple[int, str], _OpenSettings] = {}
         self._fillers: dict[tuple[int, str], Filler] = {}
 
-    def of(self, values: Values | None) -> Network:
-        """With what a candidate chose; None: with everything that may be chosen.
+    def insert(self, values: Values | None) -> Network:
+        """Return the network with placeholders of a candidate's values; None: of all values.
 
-        Of a layer's own numbers there are then those that the shapes of weights may depend on: all
-        of a few, the ends of many.
+        In the latter, a layer's numbers take the values that sizes of weights may depend on: all of
+        a few, the ends of many.
         """
-        marked: Network = self.visit(self._network, self._prefix, values)
-        return marked
+        return cast("Network", self.visit(self._network, self._prefix, values))
 
-    def _kind(self, part: Any) -> _Kind:
-        key = id(part)
-        if key not in self._known_kind:
-            self._known_kind[key] = _kind_of(part)
-        return self._known_kind[key]
+    def _kind(self, description: object) -> _Kind:
+        key = id(description)
+        if key not in self._kinds:
+            self._kinds[key] = _kind_of(description)
+        return self._kinds[key]
 
-    def is_open(self, part: Any) -> bool:
-        return self._kind(part) != "closed"
+    def is_open(self, description: object) -> bool:
+        return self._kind(description) != "closed"
 
-    def visit_constant(self, part: Any, path: str, context: Values | None) -> Any:
-        return part
+    def visit_constant(self, description: object, path: str, context: Values | None) -> object:
+        return description
 
-    def visit_number(self, part: NumberChoice, path: str, context: Values | None) -> Any:
+    def visit_number(self, choice: NumberChoice, path: str, context: Values | None) -> object:
         raise self._no_network(path)
 
-    def visit_container(self, part: Any, path: str, context: Values | None) -> Any:
-        if isinstance(part, Layer):
-            return self._layer(part, path, context)
-        if not isinstance(part, tuple):
+    def visit_container(self, description: object, path: str, context: Values | None) -> object:
+        if isinstance(description, Layer):
+            return self._layer(description, path, context)
+        if not isinstance(description, tuple):
             raise self._no_network(path)
-        return tuple(self.visit(item, join_path(path, i), context) for i, item in enumerate(part))
+        return tuple(
+            self.visit(layer, join_path(path, i), context) for i, layer in enumerate(description)
+        )
 
-    def visit_one_of(self, part: OneOfChoice, path: str, context: Values | None) -> Any:
-        chosen = part.labels if context is None else (context[path],)
-        return self._routes(part, path, context, [(label,) for label in chosen])
+    def visit_one_of(self, choice: OneOfChoice, path: str, context: Values | None) -> object:
+        chosen = choice.labels if context is None else (context[path],)
+        return self._alternatives(choice, path, context, [(label,) for label in chosen])
 
-    def visit_subset(self, part: SubsetOfChoice, path: str, context: Values | None) -> Any:
-        chosen: Any = part.subsets if context is None else (context[path],)
-        return self._routes(part, path, context, list(chosen))
+    def visit_subset(self, choice: SubsetOfChoice, path: str, context: Values | None) -> object:
+        if context is None:
+            return self._alternatives(choice, path, context, choice.subsets)
+        subset = cast("tuple[Value, ...]", context[path])
+        return self._alternatives(choice, path, context, [subset])
 
-    def _routes(
-        self, part: OneOfChoice | SubsetOfChoice, path: str, values: Values | None,
-        rows: Sequence[Sequence[Value]],
-    ) -> Routes:  # fmt: skip
-        if self._kind(part) != "network":
+    def _alternatives(
+        self,
+        choice: OneOfChoice | SubsetOfChoice,
+        path: str,
+        values: Values | None,
+        subsets: Sequence[Sequence[Value]],
+    ) -> Alternatives:
+        if self._kind(choice) != "network":
             raise self._no_network(path)
-        wanted = {name for row in rows for name in row}
-        parts = {
-            name: self.visit(option, below, values)
-            for name, option, below in labelled_options(part, path)
-            if name in wanted
+        labels = {label for subset in subsets for label in subset}
+        networks = {
+            label: self.visit(option, below, values)
+            for label, option, below in labelled_options(choice, path)
+            if label in labels
         }
-        routes = (tuple((f"{MARK}{name}", parts[name]) for name in row) for row in rows)
-        return Routes(tuple(routes), path)
+        branches = (
+            tuple((f"{CHOICE_PREFIX}{label}", networks[label]) for label in subset)
+            for subset in subsets
+        )
+        return Alternatives(tuple(branches), path)
 
     def _no_network(self, path: str) -> SpaceError:
         got = Phrase(f"another choice at {path or 'the top'}")
         return SpaceError(expected("a network", "made of layers and choices of layers", got))
 
-    def visit_repeat(self, part: RepeatChoice, path: str, context: Values | None) -> Any:
-        if self._kind(part) != "network":
+    def visit_repeat(self, choice: RepeatChoice, path: str, context: Values | None) -> object:
+        if self._kind(choice) != "network":
             raise self._no_network(path)
-        counts = part.possible_times
-        if context is not None and self._kind(part.times) != "closed":
-            times = context[count_path(part, path)]
-            counts = (dict(counts_by_value(part))[times],)
-        paths = copy_paths(part, path)[: max(counts)]
-        copies = [self.visit(part.block, below, context) for below in paths]
+        counts = choice.possible_times
+        if context is not None and self._kind(choice.times) != "closed":
+            times = context[count_path(choice, path)]
+            counts = (dict(counts_by_value(choice))[times],)
+        paths = copy_paths(choice, path)[: max(counts)]
+        copies = [self.visit(choice.block, below, context) for below in paths]
         if len(counts) == 1:
             return tuple(copies)
-        rows = (tuple((str(i), copies[i]) for i in range(count)) for count in counts)
-        return Routes(tuple(rows), path)
+        branches = (tuple((str(i), copies[i]) for i in range(count)) for count in counts)
+        return Alternatives(tuple(branches), path)
 
     def _layer(self, layer: Layer, path: str, values: Values | None) -> Layer:
-        own = self._own_of(layer, path)
-        if not own.decisions:
-            return self._filled(layer, path, values, {}, apart=False)
-        versions = []
-        for chosen in _assignments(own.decisions, path) if values is None else (values,):
+        settings = self._settings_of(layer, path)
+        if not settings.decisions:
+            return self._filled(layer, path, values, {}, wrap_networks=False)
+        variants = []
+        for chosen in _assignments(settings.decisions, path) if values is None else (values,):
             try:
-                version = self._filled(layer, path, values, chosen, apart=True)
+                variant = self._filled(layer, path, values, chosen, wrap_networks=True)
             except InfeasibleCandidate:
                 if values is not None:
                     raise
                 continue
-            said = (f"{name}={chosen[at]}" for at, name in own.names if at in chosen)
-            versions.append((",".join(said), version))
-        return Versions(tuple(dict.fromkeys(versions)), path)
+            names = (
+                f"{name}={chosen[setting_path]}"
+                for setting_path, name in settings.names
+                if setting_path in chosen
+            )
+            variants.append((",".join(names), variant))
+        return LayerVariants(tuple(dict.fromkeys(variants)), path)
 
-    def _own_of(self, layer: Layer, path: str) -> _Own:
+    def _settings_of(self, layer: Layer, path: str) -> _OpenSettings:
         key = (id(layer), path)
-        if key not in self._known_own:
-            found: dict[str, Decision] = {}
+        if key not in self._open_settings:
+            decisions: dict[str, Decision] = {}
 
-            def own(part: Any, at: str) -> Any:
-                found.update({one.path: one for one in find_decisions(nested(part, at))})
-                return part
+            def collect(description: object, inner_path: str) -> object:
+                open_decisions = find_decisions(nested(description, inner_path))
+                decisions.update({decision.path: decision for decision in open_decisions})
+                return description
 
             if self._kind(layer) != "closed":
-                self._through(layer, path, lambda part, _: part, own, lambda part, _: part)
-            names = (one.path for one in found.values() if not _is_number(one))
-            short = tuple((name, name.removeprefix(f"{path}.")) for name in names)
-            self._known_own[key] = _Own(tuple(found.values()), short)
-        return self._known_own[key]
+                self._transform(
+                    layer,
+                    path,
+                    lambda description, _: description,
+                    collect,
+                    lambda description, _: description,
+                )
+            named = (decision.path for decision in decisions.values() if not _is_number(decision))
+            names = tuple((name, name.removeprefix(f"{path}.")) for name in named)
+            self._open_settings[key] = _OpenSettings(tuple(decisions.values()), names)
+        return self._open_settings[key]
 
     def _filled(
-        self, layer: Layer, path: str, values: Values | None, chosen: Values, *, apart: bool
+        self,
+        layer: Layer,
+        path: str,
+        values: Values | None,
+        chosen: Values,
+        *,
+        wrap_networks: bool,
     ) -> Layer:
-        """The layer with `chosen` among its own values; `apart`: its networks get a mark each, since
-        those are no doing of its values."""
-        if not apart and self._kind(layer) == "closed":
+        """Return the layer with its settings as in `chosen`.
+
+        With `wrap_networks` its inner networks get a placeholder each: they do not depend on its
+        settings.
+        """
+        if not wrap_networks and self._kind(layer) == "closed":
             return layer
 
-        def network(part: Any, at: str) -> Any:
-            marked = self.visit(part, at, values)
-            return Routes((((MARK, marked),),), at) if apart else marked
+        def network(description: object, inner_path: str) -> object:
+            inserted = self.visit(description, inner_path, values)
+            if wrap_networks:
+                return Alternatives((((CHOICE_PREFIX, inserted),),), inner_path)
+            return inserted
 
-        def own(part: Any, at: str) -> Any:
-            key = (id(part), at)
+        def setting(description: object, inner_path: str) -> object:
+            key = (id(description), inner_path)
             if key not in self._fillers:
-                self._fillers[key] = compile_filler(nested(part, at))
-            return part_at(self._fillers[key](chosen, {}), at)
+                self._fillers[key] = compile_filler(nested(description, inner_path))
+            return part_at(self._fillers[key](chosen, {}), inner_path)
 
-        def edges(part: SubsetOfChoice, at: str) -> Mapping[Value, Any]:
-            wanted: Any = part.labels if values is None else values[at]
+        def edges(choice: SubsetOfChoice, inner_path: str) -> Mapping[Value, object]:
+            labels: Any = choice.labels if values is None else values[inner_path]
             return {
-                name: network(option, below)
-                for name, option, below in labelled_options(part, at)
-                if name in wanted
+                label: network(option, below)
+                for label, option, below in labelled_options(choice, inner_path)
+                if label in labels
             }
 
-        filled: Layer = self._through(layer, path, network, own, edges)
-        return filled
+        return cast("Layer", self._transform(layer, path, network, setting, edges))
 
-    def _through(
-        self, layer: Layer, path: str, network: Callable[[Any, str], Any],
-        own: Callable[[Any, str], Any], edges: Callable[[SubsetOfChoice, str], Any],
-    ) -> Any:  # fmt: skip
-        """A layer made anew of its networks, its own choices, and mappings of which some are chosen."""
+    def _transform(
+        self,
+        layer: Layer,
+        path: str,
+        network: _Transform,
+        setting: _Transform,
+        edges: _Transform,
+    ) -> object:
+        """Return the layer with its networks, settings and chosen edges replaced."""
 
-        def inside(part: Any, at: str) -> Any:
-            if isinstance(part, SharedChoice):
-                return inside(part.description, part.name)
-            if isinstance(part, Layer):
-                return network(part, at)
-            kind = self._kind(part)
+        def inside(description: object, inner_path: str) -> object:
+            if isinstance(description, SharedChoice):
+                return inside(description.description, description.name)
+            if isinstance(description, Layer):
+                return network(description, inner_path)
+            kind = self._kind(description)
             if kind == "network":
-                return network(part, at)
+                return network(description, inner_path)
             if kind == "edges":
-                return edges(part, part.name or at)
-            if kind == "own":
-                return own(part, at)
-            if isinstance(part, tuple):
-                return tuple(inside(item, join_path(at, i)) for i, item in enumerate(part))
-            if isinstance(part, Mapping):
-                return {name: inside(item, join_path(at, name)) for name, item in part.items()}
-            if is_dataclass(part) and not isinstance(part, type):
-                return anew(part, at)
-            return part
+                return edges(description, cast("SubsetOfChoice", description).name or inner_path)
+            if kind == "setting":
+                return setting(description, inner_path)
+            if isinstance(description, tuple):
+                return tuple(
+                    inside(child, join_path(inner_path, i)) for i, child in enumerate(description)
+                )
+            if isinstance(description, Mapping):
+                return {
+                    name: inside(child, join_path(inner_path, name))
+                    for name, child in description.items()
+                }
+            if is_dataclass(description) and not isinstance(description, type):
+                return rebuild(description, inner_path)
+            return description
 
-        def anew(part: Any, at: str) -> Any:
-            found = {}
-            for one in init_fields(part):
-                before = getattr(part, one.name)
-                after = inside(before, at if is_inline(one) else join_path(at, one.name))
+        def rebuild(description: DataclassInstance, inner_path: str) -> object:
+            changes: dict[str, object] = {}
+            for field_ in init_fields(description):
+                before = getattr(description, field_.name)
+                after = inside(
+                    before, inner_path if is_inline(field_) else join_path(inner_path, field_.name)
+                )
                 if after is not before:
-                    found[one.name] = after
-            return replace(part, **found) if found else part
+                    changes[field_.name] = after
+            return replace(description, **changes) if changes else description
 
-        return anew(layer, path)
+        return rebuild(cast("DataclassInstance", layer), path)
 
 
-def _kind_of(part: Any) -> _Kind:
-    if not is_open(part):
+def _kind_of(description: object) -> _Kind:
+    if not is_open(description):
         return "closed"
-    if isinstance(part, OneOfChoice | SubsetOfChoice | RepeatChoice):
-        return "network" if _is_network(part) else "edges" if _is_edges(part) else "own"
-    return "around" if _holds_layers(part) else "own"
+    if isinstance(description, OneOfChoice | SubsetOfChoice | RepeatChoice):
+        if _is_network(description):
+            return "network"
+        return "edges" if _is_edges(description) else "setting"
+    return "container" if _holds_layers(description) else "setting"
 
 
-def _is_network(part: Any) -> bool:
-    """Whether it is a layer, a tuple of networks, or a choice that ends in one of those."""
-    if isinstance(part, SharedChoice):
-        return _is_network(part.description)
-    if isinstance(part, OneOfChoice):
-        return all(map(_is_network, part.options))
-    if isinstance(part, SubsetOfChoice):
-        return not part.mapping and all(map(_is_network, part.options))
-    if isinstance(part, RepeatChoice):
-        return _is_network(part.block)
-    return isinstance(part, Layer) or (isinstance(part, tuple) and all(map(_is_network, part)))
+def _is_network(description: object) -> bool:
+    """Return whether it is a layer, a tuple of networks, or a choice of those."""
+    if isinstance(description, SharedChoice):
+        return _is_network(description.description)
+    if isinstance(description, OneOfChoice):
+        return all(map(_is_network, description.options))
+    if isinstance(description, SubsetOfChoice):
+        return not description.mapping and all(map(_is_network, description.options))
+    if isinstance(description, RepeatChoice):
+        return _is_network(description.block)
+    return isinstance(description, Layer) or (
+        isinstance(description, tuple) and all(map(_is_network, description))
+    )
 
 
-def _is_edges(part: Any) -> bool:
-    """Whether it chooses some members of a mapping of networks: the inputs of a node."""
-    return isinstance(part, SubsetOfChoice) and part.mapping and all(map(_is_network, part.options))
+def _is_edges(description: object) -> bool:
+    """Return whether it chooses members of a mapping of networks: the inputs of a node."""
+    return (
+        isinstance(description, SubsetOfChoice)
+        and description.mapping
+        and all(map(_is_network, description.options))
+    )
 
 
-def _holds_layers(part: Any) -> bool:
-    """Whether there is a layer anywhere in a part that is no layer."""
-    if isinstance(part, Layer):
+def _holds_layers(description: object) -> bool:
+    """Return whether there is a layer anywhere in the description."""
+    if isinstance(description, Layer):
         return True
-    if isinstance(part, OneOfChoice | SubsetOfChoice):
-        return any(map(_holds_layers, part.options))
-    if isinstance(part, RepeatChoice):
-        return _holds_layers(part.block)
-    if isinstance(part, SharedChoice):
-        return _holds_layers(part.description)
-    return any(_holds_layers(child) for _, child in children(part))
+    if isinstance(description, OneOfChoice | SubsetOfChoice):
+        return any(map(_holds_layers, description.options))
+    if isinstance(description, RepeatChoice):
+        return _holds_layers(description.block)
+    if isinstance(description, SharedChoice):
+        return _holds_layers(description.description)
+    return any(_holds_layers(child) for _, child in children(description))
 
 
-def nested(part: Any, path: str) -> Any:
-    """The part where its decisions have the paths they have in the whole."""
+def nested(description: object, path: str) -> object:
+    """Wrap the description in mappings, so that its decisions have their paths in the whole."""
     for step in reversed(path.split(".")) if path else ():
-        part = {step: part}
-    return part
+        description = {step: description}
+    return description
 
 
-def part_at(whole: Any, path: str) -> Any:
-    """The inverse of `nested`."""
+def part_at(whole: object, path: str) -> object:
+    """Return the part at a path: the inverse of `nested`."""
     for step in path.split(".") if path else ():
-        whole = whole[step]
+        whole = cast("Mapping[str, object]", whole)[step]
     return whole
 
 
 def _is_number(decision: Decision) -> bool:
-    """Whether it chooses among numbers: the weights of one may be slices of those of another."""
+    """Return whether it chooses a number: one's weights may be slices of another's."""
     choice = decision.choice
     if isinstance(choice, NumberChoice):
         return True
     return isinstance(choice, OneOfChoice) and all(
-        isinstance(one, int | float) and not isinstance(one, bool) for one in choice.options
+        isinstance(option, int | float) and not isinstance(option, bool)
+        for option in choice.options
     )
 
 
 def _assignments(decisions: Sequence[Decision], path: str) -> Iterator[Values]:
-    """Values of one layer's decisions: every combination of names, each with some of numbers."""
-    numbers = {one.path: _ends(one) for one in decisions if _is_number(one)}
-    names = {one.path: one.values for one in decisions if not _is_number(one)}
-    some = [*_combinations(numbers)]
-    if len(some) * math.prod(map(len, names.values())) > _MOST_VERSIONS:
-        rule, got = f"of at most {_MOST_VERSIONS} versions by its own values", Phrase("more")
+    """Yield settings of one layer: every combination of names, with some of numbers."""
+    numbers = {
+        decision.path: _compared_numbers(decision) for decision in decisions if _is_number(decision)
+    }
+    names = {decision.path: decision.values for decision in decisions if not _is_number(decision)}
+    number_combinations = [*_compared_combinations(numbers)]
+    if len(number_combinations) * math.prod(map(len, names.values())) > _MAX_VARIANTS:
+        rule, got = f"of at most {_MAX_VARIANTS} variants by its own settings", Phrase("more")
         raise SpaceError(expected(f"the layer at {path}", rule, got, "Leave some of them closed."))
-    found: dict[tuple[tuple[str, Value], ...], Values] = {}
+    assignments: dict[tuple[tuple[str, Value], ...], Values] = {}
     for named in product(*names.values()):
-        for numbered in some:
+        for numbered in number_combinations:
             values = {**dict(zip(names, named, strict=True)), **numbered}
-            asked: dict[str, Value] = {}
-            for one in decisions:
-                if one.is_active(asked):
-                    asked[one.path] = values[one.path]
-            found[tuple(asked.items())] = asked
-    yield from found.values()
+            active: dict[str, Value] = {}
+            for decision in decisions:
+                if decision.is_active(active):
+                    active[decision.path] = values[decision.path]
+            assignments[tuple(active.items())] = active
+    yield from assignments.values()
 
 
-def _combinations(numbers: Mapping[str, Sequence[Value]]) -> Iterator[Values]:
-    """All of a few; of many those in which all but one are smallest, or largest."""
-    if math.prod(map(len, numbers.values())) <= _FEW:
-        yield from (dict(zip(numbers, one, strict=True)) for one in product(*numbers.values()))
+def _compared_combinations(numbers: Mapping[str, Sequence[Value]]) -> Iterator[Values]:
+    """Yield all combinations if they are few, else those that differ from a corner in one number.
+
+    The corners are all smallest numbers, and all largest.
+    """
+    if math.prod(map(len, numbers.values())) <= _MAX_NUMBER_COMBINATIONS:
+        for combination in product(*numbers.values()):
+            yield dict(zip(numbers, combination, strict=True))
         return
     for end in (0, -1):
         corner = {path: values[end] for path, values in numbers.items()}
@@ -362,14 +426,17 @@ def _combinations(numbers: Mapping[str, Sequence[Value]]) -> Iterator[Values]:
             yield from ({**corner, path: value} for value in values)
 
 
-def _ends(decision: Decision) -> Sequence[Value]:
-    """All of a few numbers, smallest first; of many the two smallest (1 and 0 often mean: without)
-    and the largest. Of real numbers both ends."""
+def _compared_numbers(decision: Decision) -> Sequence[Value]:
+    """Return the values of a number to compare, smallest first.
+
+    All of a few; of many the two smallest (0 and 1 often mean "without") and the largest; of real
+    numbers both ends.
+    """
     choice = decision.choice
     if isinstance(choice, NumberChoice) and not choice.integer:
         return (choice.low, choice.high)
     values: Sequence[Value] = decision.values
     if isinstance(choice, OneOfChoice):
-        number = dict(zip(choice.labels, choice.options, strict=True))
-        values = sorted(values, key=lambda label: number[label])
-    return values if len(values) <= 8 else [*values[:2], values[-1]]
+        number_of = dict(zip(choice.labels, choice.options, strict=True))
+        values = sorted(values, key=lambda label: number_of[label])
+    return values if len(values) <= _MAX_COMPARED_NUMBERS else [*values[:2], values[-1]]

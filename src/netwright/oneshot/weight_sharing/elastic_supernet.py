@@ -1,15 +1,15 @@
-"""One set of weights for all candidates: each is its own network over slices of the largest weights.
+"""Shared weights of all candidates: each network runs on slices of the largest tensors.
 
-Weights are shared as by slimmable networks (Yu and Huang 2019, 1903.05134) and once-for-all (Cai et
-al. 2020, 1908.09791): a narrower layer has the first channels of the widest, a smaller kernel the
-middle of the largest, a shallower network the first layers of the deepest.
+Weights are shared as in slimmable networks (Yu and Huang, 2019, 1903.05134) and once-for-all (Cai
+et al., 2020, 1908.09791): a narrower layer takes the first channels of the widest, a smaller kernel
+the centre of the largest, a shallower network the first layers of the deepest.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -21,277 +21,316 @@ from netwright.errors import InfeasibleCandidate, InputError, InvalidCandidate, 
 from netwright.networks.build import build, build_resolved, replace_given
 from netwright.networks.interfaces.layer import Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
-from netwright.oneshot.weight_sharing.choice_placeholders import Marking, nested, part_at
-from netwright.oneshot.weight_sharing.weight_slicing import (
-    Form,
-    Spec,
-    Stand,
-    constants,
-    cut,
-    fits,
-    forms,
-    largest,
-    specs,
-    without_weights,
+from netwright.oneshot.weight_sharing.choice_placeholders import (
+    PlaceholderInserter,
+    nested,
+    part_at,
 )
-from netwright.oneshot.weight_sharing.weight_slots import places
+from netwright.oneshot.weight_sharing.weight_slicing import (
+    LayerAtShape,
+    TensorSignature,
+    TensorSpec,
+    build_without_weights,
+    constant_buffers,
+    draw_largest,
+    fits,
+    signatures,
+    slice_to,
+    tensor_specs,
+)
+from netwright.oneshot.weight_sharing.weight_slots import weight_slots
 from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.space.visitor import join_path
 
 T = TypeVar("T")
 
-_CANDIDATES = 64
-_LEAVES = 4096
-"""So many are kept, built and without weights, for when they come again."""
-_MARKS = re.compile(r"@|\.?~[0-9a-f]{8}(?=\.|$)")
-"""What places have in their names that paths do not."""
+_CACHED_SUBNETWORKS = 64
+_CACHED_LEAVES = 4096
+"""Modules cached for reuse, built and without weights."""
+_SLOT_MARKS = re.compile(r"@|\.?~[0-9a-f]{8}(?=\.|$)")
+"""Marks in slot names that paths of decisions do not have."""
 
 
 class SharedWeights(nn.Module):
-    """The weights of every candidate of an open network; its parameters are the largest tensors.
+    """Shared weights of every candidate of an open network; its parameters are the largest tensors.
 
     A candidate is the module that `build` makes of it, run on slices of them: only what was chosen
-    is run, and what training changes, running statistics included, is changed in the slices.
+    is run, and whatever training changes, running statistics included, is changed in the slices.
     Numbers are *elastic*: widths, kernels, expansions, depths and the like take slices of one
     tensor. Options that are layers or names (a normalisation), and numbers that change which
     tensors there are, have weights of their own. Decisions outside the network (a learning rate)
-    are left alone.
+    are ignored. Weights are drawn from torch's global generator.
 
-    Where weights belong to is their place in the open description; `prefix`: where the network
-    stands in that of the space. `given` as for `build`. Weights are drawn from torch's global
-    generator. Raises SpaceError for an open network that it cannot look through,
-    InfeasibleCandidate where none of its candidates can be built.
+    Args:
+        network: The open network.
+        input_shape: Shape of a row, without the batch.
+        prefix: Path of the network in the description of the space.
+        **given: Numbers that only the task knows, as for `build`.
+
+    Raises:
+        SpaceError: The open network cannot be analysed.
+        InfeasibleCandidate: None of its candidates can be built.
+
+    Example:
+        >>> shared = nw.SharedWeights(network, (3, 32, 32), outputs=10)  # the space's "network"
+        >>> outputs = shared(torch.randn(4, 3, 32, 32), candidate)  # (4, 10)
     """
 
     def __init__(
-        self, network: Network, input_shape: Shape, prefix: str = "network", **given: Any
+        self,
+        network: Network,
+        input_shape: Shape,
+        prefix: str = "network",
+        **given: object,
     ) -> None:
         super().__init__()
         self.input_shape, self._prefix = input_shape, prefix
         network = replace_given(network, given)
         self._space: Space[Any] = Space(nested(network, prefix))
-        self._paths = {one.path for one in self._space.decisions}
-        self._marking = Marking(network, prefix)
-        self._forget()
-        self.largest = nn.Module()  # holds all tensors, by the names of their places
-        self._names: dict[tuple[str, tuple[Form, ...]], str] = {}
+        self._paths = {decision.path for decision in self._space.decisions}
+        self._placeholders = PlaceholderInserter(network, prefix)
+        self._clear_caches()
+        self.largest = nn.Module()  # holds all tensors, by the names of their slots
+        self._names: dict[tuple[str, tuple[TensorSignature, ...]], str] = {}
         self._constants: dict[str, Tensor] = {}
-        for place, stands in places(self._marking.of(None), input_shape).items():
-            self._add(place, [*stands])
+        slots = weight_slots(self._placeholders.insert(None), input_shape)
+        for slot, occupants in slots.items():
+            self._add_slot(slot, [*occupants])
 
     def forward(self, x: Tensor, candidate: Candidate) -> Tensor:
-        """What the candidate's network gives for x.
+        """Return the output of the candidate's network for a batch x (rows, ...).
 
-        Raises InfeasibleCandidate as `build` does, InvalidCandidate for one of another network.
+        Raises:
+            InfeasibleCandidate: The network cannot be built.
+            InvalidCandidate: The candidate is one of another network.
         """
-        sub = self._sub(candidate)
+        sub = self._subnetwork(candidate)
         sub.module.train(self.training)
         tensors = self._slices(sub)
-        before = {one.name: tensors[one.name] for one in sub.slices if not one.spec.form.learnt}
+        buffers = {
+            weight.name: tensors[weight.name]
+            for weight in sub.slices
+            if not weight.spec.signature.is_parameter
+        }
         out: Tensor = torch.func.functional_call(sub.module, tensors, (x,))
-        with torch.no_grad():  # layers that replace a buffer instead of changing it
-            for name, slice_ in before.items():
-                if tensors[name] is not slice_:
-                    slice_.copy_(tensors[name])
+        with torch.no_grad():  # some layers replace a buffer instead of changing it
+            for name, buffer in buffers.items():
+                if tensors[name] is not buffer:
+                    buffer.copy_(tensors[name])
         return out
 
     def network_of(self, candidate: Candidate) -> Network:
-        """The candidate's network."""
+        """Return the candidate's network, filled."""
         below = f"{self._prefix}." if self._prefix else ""
         values = {
-            path: value for path, value in candidate.values.items()
+            path: value
+            for path, value in candidate.values.items()
             if path in self._paths or path.startswith(below)
-        }  # fmt: skip
+        }
         return cast("Network", part_at(self._space.fill(Candidate(values)), self._prefix))
 
     def is_feasible(self, candidate: Candidate) -> bool:
-        """Whether the candidate's network can be built, and anything comes out of it."""
+        """Return whether the candidate's network can be built, and anything leads through it."""
         try:
-            self._sub(candidate)
+            self._subnetwork(candidate)
         except InfeasibleCandidate:
             return False
         return True
 
     def tensors(self, candidate: Candidate) -> dict[str, Tensor]:
-        """Name in the module of `build` -> the slice that is the candidate's; views where possible."""
-        return self._slices(self._sub(candidate))
+        """Return name in the module of `build` -> the candidate's slice, a view where possible."""
+        return self._slices(self._subnetwork(candidate))
 
     def build_standalone(self, candidate: Candidate) -> nn.Module:
-        """The candidate's module by itself, with copies of its weights and in the same mode."""
+        """Build the candidate's module with copies of its weights, in the same mode as this."""
         with torch.random.fork_rng(devices=[]):
             module = build(self.network_of(candidate), self.input_shape)
-        of = next(self.parameters(), None)
-        if of is not None:
-            module.to(of.device, of.dtype)
+        parameter = next(self.parameters(), None)
+        if parameter is not None:
+            module.to(parameter.device, parameter.dtype)
         self.inherit(candidate, module)
         return module.train(self.training)
 
     @torch.no_grad()
     def inherit(self, candidate: Candidate, module: nn.Module) -> None:
-        """Copies the candidate's weights into the module that `build` made of it."""
-        ours = self.tensors(candidate)
-        theirs = dict(module.named_parameters()) | dict(module.named_buffers())
-        for name, tensor in ours.items():
-            if name not in theirs or theirs[name].shape != tensor.shape:
-                got = tuple(theirs[name].shape) if name in theirs else Phrase("none")
+        """Copy the candidate's weights into the module that `build` made of it.
+
+        Raises:
+            InputError: The module is not the candidate's.
+        """
+        source = self.tensors(candidate)
+        target = dict(module.named_parameters()) | dict(module.named_buffers())
+        for name, tensor in source.items():
+            if name not in target or target[name].shape != tensor.shape:
+                got = tuple(target[name].shape) if name in target else Phrase("none")
                 rule = f"of shape {tuple(tensor.shape)}, as in the candidate"
-                raise InputError(expected(f"{name} of the module", rule, got, "Build it of it."))
-            theirs[name].copy_(tensor)
+                fix = "Build the module from the candidate."
+                raise InputError(expected(f"{name} of the module", rule, got, fix))
+            target[name].copy_(tensor)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next((one.device for one in self.parameters()), torch.device("cpu"))
+        """Device of the weights."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
-    # Inside
+    # Internals
 
-    def _forget(self) -> None:
-        self._subs: _Latest[_Sub] = _Latest(_CANDIDATES)
-        self._leaves: _Latest[nn.Module] = _Latest(_LEAVES)
+    def _clear_caches(self) -> None:
+        self._subnetworks: _LRUCache[_Subnetwork] = _LRUCache(_CACHED_SUBNETWORKS)
+        self._leaves: _LRUCache[nn.Module] = _LRUCache(_CACHED_LEAVES)
 
-    def __getstate__(self) -> dict[str, Any]:
-        gone = ("_subs", "_leaves", "_marking")  # they are found again
-        return {name: value for name, value in self.__dict__.items() if name not in gone}
+    def __getstate__(self) -> dict[str, object]:
+        rebuilt = ("_subnetworks", "_leaves", "_placeholders")  # by __setstate__
+        return {name: content for name, content in self.__dict__.items() if name not in rebuilt}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch's
-        self._marking = Marking(part_at(self._space.description, self._prefix), self._prefix)
-        self._forget()
+        network = cast("Network", part_at(self._space.description, self._prefix))
+        self._placeholders = PlaceholderInserter(network, self._prefix)
+        self._clear_caches()
 
-    def _add(self, place: str, stands: Sequence[Stand]) -> None:
-        """The largest tensors of a place; where some have other forms, they are others."""
-        alike: dict[tuple[Form, ...], list[Stand]] = {}
-        for stand in stands:
-            alike.setdefault(forms(*stand), []).append(stand)
-        for i, (same, some) in enumerate(alike.items()):
-            name = self._names[place, same] = f"{place}/{i}" if i else place
-            for form, tensor, trained in largest(some):
-                key = _key(name, form)
-                if form.learnt:
-                    self.largest.register_parameter(key, nn.Parameter(tensor, trained))
+    def _add_slot(self, slot: str, occupants: Sequence[LayerAtShape]) -> None:
+        """Register the largest tensors of a slot, once for each set of signatures."""
+        by_signatures: dict[tuple[TensorSignature, ...], list[LayerAtShape]] = {}
+        for occupant in occupants:
+            by_signatures.setdefault(signatures(*occupant), []).append(occupant)
+        for i, (slot_signatures, layers) in enumerate(by_signatures.items()):
+            name = self._names[slot, slot_signatures] = f"{slot}/{i}" if i else slot
+            for signature, tensor, requires_grad in draw_largest(layers):
+                key = _key(name, signature)
+                if signature.is_parameter:
+                    self.largest.register_parameter(key, nn.Parameter(tensor, requires_grad))
                     continue
                 self.largest.register_buffer(key, tensor)
-                if not form.statistic:
+                if not signature.is_statistic:
                     self._constants[key] = tensor.clone()
 
-    def _sub(self, candidate: Candidate) -> _Sub:
-        return self._subs.get(candidate, lambda: self._made(candidate))
+    def _subnetwork(self, candidate: Candidate) -> _Subnetwork:
+        return self._subnetworks.get(candidate, lambda: self._build_subnetwork(candidate))
 
-    def _made(self, candidate: Candidate) -> _Sub:
-        """The builder's module, and beside it the places of its leaves, in the same order."""
-        weighted: list[tuple[nn.Module, Stand]] = []
+    def _build_subnetwork(self, candidate: Candidate) -> _Subnetwork:
+        """Build the candidate's module, and match its leaves with slots: both have one order."""
+        weighted_leaves: list[tuple[nn.Module, LayerAtShape]] = []
 
         def make(leaf: Leaf, shape: Shape, position: str) -> nn.Module:
-            stand = (position, leaf, shape)
-            module = self._leaves.get(stand, lambda: without_weights(leaf, shape))
-            if specs(leaf, shape):
-                weighted.append((module, (leaf, shape)))
+            key = (position, leaf, shape)
+            module = self._leaves.get(key, lambda: build_without_weights(leaf, shape))
+            if tensor_specs(leaf, shape):
+                weighted_leaves.append((module, (leaf, shape)))
             return module
 
         with torch.random.fork_rng(devices=[]):
             module = build_resolved(self.network_of(candidate), self.input_shape, make)
-        names = {one: f"{name}." if name else "" for name, one in module.named_modules()}
-        found = places(self._marking.of(candidate.values), self.input_shape)
-        slices: list[_Slice] = []
-        own: dict[str, Tensor] = {}
-        for (part, stand), place in zip(weighted, found, strict=True):
-            key_of = partial(self._key_of, place, stand)
-            for spec in specs(*stand):
-                name, key = names[part] + spec.form.name, key_of(spec)
-                constant = self._own_constant(key, spec, stand)
+        names = {
+            submodule: f"{name}." if name else "" for name, submodule in module.named_modules()
+        }
+        slots = weight_slots(self._placeholders.insert(candidate.values), self.input_shape)
+        slices: list[_WeightSlice] = []
+        constants: dict[str, Tensor] = {}
+        for (submodule, layer), slot in zip(weighted_leaves, slots, strict=True):
+            key_of = partial(self._key_of, slot, layer)
+            for spec in tensor_specs(*layer):
+                name, key = names[submodule] + spec.signature.name, key_of(spec)
+                constant = self._constant_of(key, spec, layer)
                 if constant is None:
-                    slices.append(_Slice(name, key, spec))
+                    slices.append(_WeightSlice(name, key, spec))
                 else:
-                    own[name] = constant
-        return _Sub(module, tuple(slices), own)
+                    constants[name] = constant
+        return _Subnetwork(module, tuple(slices), constants)
 
-    def _key_of(self, place: str, stand: Stand, spec: Spec) -> str:
-        """Of the largest tensor that one of a candidate is a slice of."""
-        name = self._names.get((place, forms(*stand)))
-        key = "" if name is None else _key(name, spec.form)
+    def _key_of(self, slot: str, layer: LayerAtShape, spec: TensorSpec) -> str:
+        """Return the key of the largest tensor that the candidate's tensor is a slice of."""
+        name = self._names.get((slot, signatures(*layer)))
+        key = "" if name is None else _key(name, spec.signature)
         if name is None or not fits(spec, self._tensor(key)):
-            where = join_path(self._prefix, _MARKS.sub("", place))
-            have = Phrase("none" if name is None else tuple(self._tensor(key).shape))
+            path = join_path(self._prefix, _SLOT_MARKS.sub("", slot))
+            largest = Phrase("none" if name is None else tuple(self._tensor(key).shape))
             raise InvalidCandidate(
-                f"the weights of {type(stand[0]).__name__} at {where} must be slices of the largest "
-                f"that were found, {have}, got {spec.form.name} {spec.shape}. Leave the choices there "
-                "closed, or make the first and the last numbers need the largest.",
-                where,
+                f"the weights of {type(layer[0]).__name__} at {path} must be slices of the largest "
+                f"weights found, {largest}, got {spec.signature.name} {spec.shape}. Leave the "
+                "choices there closed, or make the first and the last numbers need the largest.",
+                path,
             )
         return key
 
-    def _own_constant(self, key: str, spec: Spec, stand: Stand) -> Tensor | None:
-        """A buffer that is no slice of the largest, but follows from the layer alone."""
+    def _constant_of(self, key: str, spec: TensorSpec, layer: LayerAtShape) -> Tensor | None:
+        """Return a buffer that follows from the layer alone, if it is no slice of the largest."""
         if key not in self._constants:
             return None
-        one = constants(*stand).get(spec.form.name)
-        if one is None or torch.equal(cut(self._constants[key], spec), one):
+        constant = constant_buffers(*layer).get(spec.signature.name)
+        if constant is None or torch.equal(slice_to(self._constants[key], spec), constant):
             return None
-        return one.clone()
+        return constant.clone()
 
-    def _slices(self, sub: _Sub) -> dict[str, Tensor]:
-        found = {one.name: cut(self._tensor(one.key), one.spec) for one in sub.slices}
-        if sub.own:
-            found |= {name: one.to(self.device) for name, one in sub.own.items()}
-        return found
+    def _slices(self, sub: _Subnetwork) -> dict[str, Tensor]:
+        tensors = {
+            weight.name: slice_to(self._tensor(weight.key), weight.spec) for weight in sub.slices
+        }
+        if sub.constants:
+            tensors |= {name: constant.to(self.device) for name, constant in sub.constants.items()}
+        return tensors
 
     def _tensor(self, key: str) -> Tensor:
-        learnt = self.largest._parameters.get(key)
-        tensor = self.largest._buffers[key] if learnt is None else learnt
-        assert tensor is not None  # registered with numbers
+        parameter = self.largest._parameters.get(key)
+        tensor = self.largest._buffers[key] if parameter is None else parameter
+        assert tensor is not None  # never registered as None
         return tensor
 
 
 @dataclass(frozen=True)
-class _Slice:
-    """A tensor of a module, and of which of the largest it is a slice."""
+class _WeightSlice:
+    """Name of a tensor in a module, and the key of the largest tensor it is a slice of."""
 
     name: str
     key: str
-    spec: Spec
+    spec: TensorSpec
 
 
 @dataclass(frozen=True)
-class _Sub:
-    """A candidate's module, built without weights, and where those come from."""
+class _Subnetwork:
+    """A candidate's module without weights, the slices it runs on, and its constant buffers."""
 
     module: nn.Module
-    slices: tuple[_Slice, ...]
-    own: Mapping[str, Tensor]
+    slices: tuple[_WeightSlice, ...]
+    constants: Mapping[str, Tensor]
 
 
-class _Latest(Generic[T]):
-    """What was asked for last."""
+class _LRUCache(Generic[T]):
+    """Least-recently-used cache."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: OrderedDict[Any, T] = OrderedDict()
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._entries: OrderedDict[Hashable, T] = OrderedDict()
 
-    def get(self, key: Any, make: Callable[[], T]) -> T:
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key]
-        made = self._known[key] = make()
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the entry of the key; make it if it is missing."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        made = self._entries[key] = make()
+        if len(self._entries) > self._max_size:
+            self._entries.popitem(last=False)
         return made
 
 
 def recalibrate_batch_norm(
     shared: SharedWeights, candidate: Candidate, batches: Iterable[Tensor]
 ) -> nn.Module:
-    """The candidate by itself, in evaluation mode, with statistics of its own.
+    """Build the candidate's module in evaluation mode, with running statistics of its own.
 
-    Those of the shared weights are a mixture over all that was trained. Means and variances of the
-    batches are averaged, each batch counting the same (Guo et al. 2020, 1904.00420);
-    20 to 40 are enough. Nothing but normalisation is in training mode meanwhile; the shared
-    weights are not changed.
+    The statistics of the shared weights are a mixture over all trained candidates. Those of the
+    batches are averaged with equal weight (Guo et al., 2020, 1904.00420); 20 to 40 batches are
+    enough. Only normalisations are in training mode meanwhile; the shared weights do not change.
     """
     module = shared.build_standalone(candidate).eval()
-    norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._NormBase)]
-    norms = [one for one in norms if one.track_running_stats]
-    momenta = [one.momentum for one in norms]
+    norms = [
+        submodule
+        for submodule in module.modules()
+        if isinstance(submodule, nn.modules.batchnorm._NormBase)
+    ]
+    norms = [norm for norm in norms if norm.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average of all batches
@@ -304,6 +343,6 @@ def recalibrate_batch_norm(
     return module.eval()
 
 
-def _key(place: str, form: Form) -> str:
-    """A tensor's name, without dots: those are torch's own."""
-    return f"{place}:{form.name}".replace(".", ":").removeprefix(":")
+def _key(slot: str, signature: TensorSignature) -> str:
+    """Return a tensor's name without dots, which torch does not allow."""
+    return f"{slot}:{signature.name}".replace(".", ":").removeprefix(":")

@@ -1,4 +1,4 @@
-"""The tensors of a leaf, and how the smaller are slices of the larger."""
+"""Tensors of a layer, and how those of smaller layers are slices of those of larger ones."""
 
 from __future__ import annotations
 
@@ -14,168 +14,184 @@ from netwright.errors import InfeasibleCandidate
 from netwright.networks.interfaces.layer import Blocks, Leaf
 from netwright.networks.interfaces.shapes import Shape
 
-Stand: TypeAlias = tuple[Leaf, Shape]
-"""A leaf, and the shape that reaches it."""
+LayerAtShape: TypeAlias = tuple[Leaf, Shape]
+"""A leaf, and its input shape."""
 
-_TRIED = 256
-"""Leaves of one place, to find one that has all of the largest tensors."""
+_MAX_TRIED_PAIRS = 256
+"""Pairs of a leaf and a shape that are tried, to find one with all of the largest tensors."""
 
 
-class Form(NamedTuple):
-    """What a tensor is, but for its sizes: slices are taken of tensors of one form.
+class TensorSignature(NamedTuple):
+    """Tensor properties except shape; tensors of equal signature are slices of one largest tensor.
 
-    `learnt`: a parameter, else a buffer; `statistic`: a running one. `centred`: a kernel, whose
-    slices are cut from the middle. `blocks`: so many tensors lie side by side along each axis, and
-    each is sliced.
+    `is_parameter`: False for a buffer. `is_statistic`: a running statistic. `is_kernel`: sliced
+    from the centre of its spatial axes. `blocks`: number of tensors side by side along each axis,
+    each of which is sliced.
     """
 
     name: str
-    axes: int
+    n_axes: int
     dtype: torch.dtype
-    learnt: bool
-    statistic: bool
-    centred: bool
+    is_parameter: bool
+    is_statistic: bool
+    is_kernel: bool
     blocks: tuple[int, ...]
 
 
-class Spec(NamedTuple):
-    """A tensor of a leaf's module."""
+class TensorSpec(NamedTuple):
+    """Signature and shape of a tensor in a leaf's module."""
 
-    form: Form
+    signature: TensorSignature
     shape: Shape
 
 
-class Drawn(NamedTuple):
-    """A tensor as its layer draws it at the start, and whether it is trained."""
+class InitialTensor(NamedTuple):
+    """A tensor as its layer initialises it, and whether it is trained."""
 
-    form: Form
+    signature: TensorSignature
     tensor: Tensor
-    trained: bool
+    requires_grad: bool
 
 
 @lru_cache(maxsize=65536)
-def specs(leaf: Leaf, shape: Shape) -> tuple[Spec, ...]:
-    """The tensors of the leaf's module: parameters first, then buffers."""
+def tensor_specs(leaf: Leaf, shape: Shape) -> tuple[TensorSpec, ...]:
+    """Return the tensors of the leaf's module: parameters first, then buffers."""
     device = torch.device("cpu" if leaf.light else "meta")
     with torch.random.fork_rng(devices=[]), device:
         module = leaf.build(shape)
     return tuple(
-        Spec(_form(module, name, one, learnt), tuple(one.shape))
-        for learnt, tensors in ((True, module.named_parameters()), (False, module.named_buffers()))
-        for name, one in tensors
+        TensorSpec(_signature(module, name, tensor, is_parameter=is_parameter), tuple(tensor.shape))
+        for is_parameter, tensors in (
+            (True, module.named_parameters()),
+            (False, module.named_buffers()),
+        )
+        for name, tensor in tensors
     )
 
 
-def forms(leaf: Leaf, shape: Shape) -> tuple[Form, ...]:
-    """What the tensors of the leaf's module are, but for their sizes."""
-    return tuple(one.form for one in specs(leaf, shape))
+def signatures(leaf: Leaf, shape: Shape) -> tuple[TensorSignature, ...]:
+    """Return the signatures of the tensors in the leaf's module."""
+    return tuple(spec.signature for spec in tensor_specs(leaf, shape))
 
 
-def _form(module: nn.Module, name: str, tensor: Tensor, learnt: bool) -> Form:
-    owner, axes = module.get_submodule(name.rpartition(".")[0]), tensor.dim()
-    kernel = isinstance(owner, nn.modules.conv._ConvNd) or axes > 3
-    statistic = isinstance(owner, nn.modules.batchnorm._NormBase) and not learnt
-    said: Blocks = getattr(module, "blocks", {})
-    blocks = said.get(name, (1,) * axes)
+def _signature(
+    module: nn.Module, name: str, tensor: Tensor, *, is_parameter: bool
+) -> TensorSignature:
+    owner, n_axes = module.get_submodule(name.rpartition(".")[0]), tensor.dim()
+    is_kernel = isinstance(owner, nn.modules.conv._ConvNd) or n_axes > 3
+    is_statistic = isinstance(owner, nn.modules.batchnorm._NormBase) and not is_parameter
+    declared: Blocks = getattr(module, "blocks", {})
+    blocks = declared.get(name, (1,) * n_axes)
     if isinstance(owner, nn.RNNBase):  # its gates
         blocks = ({"GRU": 3, "LSTM": 4}.get(owner.mode, 1), *blocks[1:])
-    return Form(name, axes, tensor.dtype, learnt, statistic, kernel, blocks)
+    return TensorSignature(
+        name, n_axes, tensor.dtype, is_parameter, is_statistic, is_kernel, blocks
+    )
 
 
-def cut(whole: Tensor, spec: Spec) -> Tensor:
-    """The slice of a tensor that another of the same form is; a view, but for blocks."""
-    if whole.shape == spec.shape:
-        return whole
-    return window(whole, spec).reshape(spec.shape)
+def slice_to(tensor: Tensor, spec: TensorSpec) -> Tensor:
+    """Return the slice of a tensor that matches the spec; a view, except with blocks."""
+    if tensor.shape == spec.shape:
+        return tensor
+    return block_view(tensor, spec).reshape(spec.shape)
 
 
-def window(whole: Tensor, spec: Spec) -> Tensor:
-    """As `cut`, always a view: with an axis more where there are blocks."""
+def block_view(tensor: Tensor, spec: TensorSpec) -> Tensor:
+    """Return the slice as a view in any case; an axis with blocks becomes two."""
     axis = 0
-    for i, (size, blocks) in enumerate(zip(spec.shape, spec.form.blocks, strict=True)):
-        have = whole.shape[axis]
-        if blocks > 1:  # the first of each
-            whole = whole.unflatten(axis, (blocks, have // blocks))
+    for i, (size, n_blocks) in enumerate(zip(spec.shape, spec.signature.blocks, strict=True)):
+        full_size = tensor.shape[axis]
+        if n_blocks > 1:  # the first part of each block
+            tensor = tensor.unflatten(axis, (n_blocks, full_size // n_blocks))
             axis += 1
-            whole = whole.narrow(axis, 0, size // blocks)
-        elif have != size:
-            start = (have - size) // 2 if spec.form.centred and i > 1 else 0
-            whole = whole.narrow(axis, start, size)
+            tensor = tensor.narrow(axis, 0, size // n_blocks)
+        elif full_size != size:
+            start = (full_size - size) // 2 if spec.signature.is_kernel and i > 1 else 0
+            tensor = tensor.narrow(axis, start, size)
         axis += 1
-    return whole
+    return tensor
 
 
-def fits(spec: Spec, whole: Tensor) -> bool:
-    """Whether there is such a slice."""
-    return all(size <= have for size, have in zip(spec.shape, whole.shape, strict=True))
+def fits(spec: TensorSpec, tensor: Tensor) -> bool:
+    """Return whether the tensor has such a slice."""
+    return all(size <= full for size, full in zip(spec.shape, tensor.shape, strict=True))
 
 
-def largest(stands: Sequence[Stand]) -> list[Drawn]:
-    """The largest of each tensor of leaves of one form, drawn from torch's global generator."""
-    every = [specs(*stand) for stand in stands]
-    sizes = [
-        tuple(map(max, zip(*(one.shape for one in same), strict=True)))
-        for same in zip(*every, strict=True)
+def draw_largest(layers: Sequence[LayerAtShape]) -> list[InitialTensor]:
+    """Draw the largest of each tensor of layers with equal signatures.
+
+    Draws are from torch's global generator.
+    """
+    specs = [tensor_specs(*layer) for layer in layers]
+    shapes = [
+        tuple(map(max, zip(*(spec.shape for spec in same_tensor), strict=True)))
+        for same_tensor in zip(*specs, strict=True)
     ]
-    whole = _with_sizes(stands, sizes)
-    if whole is not None:
-        return _drawn(*whole)
-    # no one layer has all of the largest: larger layers are laid over smaller ones
-    found = [
-        torch.zeros(size, dtype=one.form.dtype) for one, size in zip(every[0], sizes, strict=True)
+    largest_layer = _layer_with_shapes(layers, shapes)
+    if largest_layer is not None:
+        return _initial_tensors(*largest_layer)
+    # no single layer has all of the largest tensors: write larger layers over smaller ones
+    tensors = [
+        torch.zeros(shape, dtype=spec.signature.dtype)
+        for spec, shape in zip(specs[0], shapes, strict=True)
     ]
-    drawn: list[Drawn] = []
-    for stand in sorted(stands, key=_numbers):
-        drawn = _drawn(*stand)
-        for full, spec, one in zip(found, specs(*stand), drawn, strict=True):
-            over = window(full, spec)
-            over.copy_(one.tensor.view_as(over))
-    return [one._replace(tensor=full) for one, full in zip(drawn, found, strict=True)]
+    drawn: list[InitialTensor] = []
+    for layer in sorted(layers, key=_n_elements):
+        drawn = _initial_tensors(*layer)
+        for tensor, spec, initial in zip(tensors, tensor_specs(*layer), drawn, strict=True):
+            view = block_view(tensor, spec)
+            view.copy_(initial.tensor.view_as(view))
+    return [initial._replace(tensor=tensor) for initial, tensor in zip(drawn, tensors, strict=True)]
 
 
-def _with_sizes(stands: Sequence[Stand], sizes: Sequence[Shape]) -> Stand | None:
-    """A leaf and a shape that give tensors of these sizes, where there are any."""
-    leaves, shapes = (dict.fromkeys(parts) for parts in zip(*stands, strict=True))
-    pairs: list[Stand] = [*stands, *[*product(leaves, shapes)][:_TRIED]]
-    for leaf, shape in pairs:
+def _layer_with_shapes(
+    layers: Sequence[LayerAtShape], shapes: Sequence[Shape]
+) -> LayerAtShape | None:
+    """Return a leaf and an input shape whose tensors have these shapes, if there are any."""
+    leaves, input_shapes = (dict.fromkeys(column) for column in zip(*layers, strict=True))
+    pairs: list[LayerAtShape] = [*layers, *[*product(leaves, input_shapes)][:_MAX_TRIED_PAIRS]]
+    for leaf, input_shape in pairs:
         try:
-            found = specs(leaf, shape)
-        except (InfeasibleCandidate, RuntimeError, ValueError):  # these two never met
+            specs = tensor_specs(leaf, input_shape)
+        except (InfeasibleCandidate, RuntimeError, ValueError):  # a pair that no candidate has
             continue
-        if [one.shape for one in found] == [*sizes] and forms(leaf, shape) == forms(*stands[0]):
-            return leaf, shape
+        has_shapes = [spec.shape for spec in specs] == [*shapes]
+        if has_shapes and signatures(leaf, input_shape) == signatures(*layers[0]):
+            return leaf, input_shape
     return None
 
 
-def _numbers(stand: Stand) -> int:
-    """How many numbers its tensors hold."""
-    return sum(torch.Size(one.shape).numel() for one in specs(*stand))
+def _n_elements(layer: LayerAtShape) -> int:
+    """Return the number of elements in all tensors of the layer."""
+    return sum(torch.Size(spec.shape).numel() for spec in tensor_specs(*layer))
 
 
-def _drawn(leaf: Leaf, shape: Shape) -> list[Drawn]:
-    """In the order of `specs`."""
+def _initial_tensors(leaf: Leaf, shape: Shape) -> list[InitialTensor]:
+    """Initialise the leaf's tensors, in the order of `tensor_specs`."""
     module = leaf.build(shape)
     tensors = [*module.parameters(), *module.buffers()]
     return [
-        Drawn(form, one.detach().clone(), one.requires_grad)
-        for form, one in zip(forms(leaf, shape), tensors, strict=True)
+        InitialTensor(signature, tensor.detach().clone(), tensor.requires_grad)
+        for signature, tensor in zip(signatures(leaf, shape), tensors, strict=True)
     ]
 
 
 @lru_cache(maxsize=1024)
-def constants(leaf: Leaf, shape: Shape) -> Mapping[str, Tensor]:
-    """The buffers that follow from the layer alone: no seed changes them."""
-    seeded = []
+def constant_buffers(leaf: Leaf, shape: Shape) -> Mapping[str, Tensor]:
+    """Return the buffers that follow from the layer alone: no seed changes them."""
+    buffers = []
     with torch.random.fork_rng(devices=[]):
         for seed in (0, 1):
             torch.manual_seed(seed)
-            seeded.append(dict(leaf.build(shape).named_buffers()))
-    return {name: one for name, one in seeded[0].items() if torch.equal(one, seeded[1][name])}
+            buffers.append(dict(leaf.build(shape).named_buffers()))
+    return {
+        name: buffer for name, buffer in buffers[0].items() if torch.equal(buffer, buffers[1][name])
+    }
 
 
-def without_weights(leaf: Leaf, shape: Shape) -> nn.Module:
-    """The leaf's module, to be run with weights from elsewhere.
+def build_without_weights(leaf: Leaf, shape: Shape) -> nn.Module:
+    """Build the leaf's module without weights, to run with those from elsewhere.
 
-    Built for real, since a layer may keep numbers that are neither parameters nor buffers.
+    It is built on the CPU first: a layer may store numbers that are neither parameters nor buffers.
     """
     return leaf.build(shape).to("meta")

@@ -1,7 +1,7 @@
-"""Where the weights of a marked network are: which leaves stand at which place, for which shapes.
+"""Weight slots: every (layer, input shape) that may occupy a position with weights.
 
-The same text of a composite that gives shapes, costs and modules gives places, too. Where a mark
-leaves open what comes out, a composite is assembled once for each shape that may.
+The `assemble` of a composite that infers shapes and builds modules finds slots, too. Where a
+placeholder leaves the output shape open, a composite is assembled once for each possible shape.
 """
 
 from __future__ import annotations
@@ -10,209 +10,242 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from netwright.errors import InfeasibleCandidate, SpaceError
 from netwright.networks.build import as_composite, infer_output_shape, with_position
 from netwright.networks.interfaces.layer import Composite, Leaf, Network
 from netwright.networks.interfaces.shapes import Shape
-from netwright.oneshot.weight_sharing.choice_placeholders import MARK, Routes, Versions
-from netwright.oneshot.weight_sharing.weight_slicing import Stand, forms, specs
+from netwright.oneshot.weight_sharing.choice_placeholders import (
+    CHOICE_PREFIX,
+    Alternatives,
+    LayerVariants,
+)
+from netwright.oneshot.weight_sharing.weight_slicing import LayerAtShape, signatures, tensor_specs
 from netwright.space.visitor import children, join_path
 
-_VERSION = "~"
-"""Begins the digest of what weights a version has."""
-_MOST = 512
-"""Shapes of one place, and ways to assemble one composite."""
+_DIGEST_PREFIX = "~"
+"""First character of the digest of a variant's tensor signatures, in the name of a slot."""
+_MAX_OUTCOMES = 512
+"""Shapes that reach one position, and ways to assemble one composite."""
 
-Stands: TypeAlias = dict[str, dict[Stand, None]]
-"""Place -> what may stand there, in the order of the built module's leaves."""
+WeightSlots: TypeAlias = dict[str, dict[LayerAtShape, None]]
+"""Slot name -> all layers and shapes that may occupy it, in the order of the built module's leaves."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A shape that may come out, and what stood where on the way."""
+class ShapeOutcome:
+    """A possible output shape, and the weight slots on the way to it."""
 
     shape: Shape
-    stands: Stands
+    slots: WeightSlots
 
 
-def places(network: Network, shape: Shape) -> Stands:
-    """The places of a marked network that have weights, by all of its outcomes.
+def weight_slots(network: Network, shape: Shape) -> WeightSlots:
+    """Return the weight slots of a network with placeholders, over all its outcomes.
 
-    Raises InfeasibleCandidate when it has none, SpaceError when it has too many.
+    Raises InfeasibleCandidate when nothing can be built, SpaceError when there are too many
+    outcomes.
     """
-    found: Stands = {}
-    for outcome in Survey().outcomes(network, shape):
-        _add(found, outcome.stands)
-    return found
+    slots: WeightSlots = {}
+    for outcome in ShapeTracer().outcomes(network, shape):
+        _merge_into(slots, outcome.slots)
+    return slots
 
 
-class Survey:
-    """Finds the outcomes of marked networks, each part once for a shape."""
+class ShapeTracer:
+    """Traces the possible output shapes of networks with placeholders, caching by input shape."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Network, Shape, bool], list[Outcome]] = {}
+        self._cache: dict[tuple[Network, Shape, bool], list[ShapeOutcome]] = {}
 
-    def outcomes(self, part: Network, shape: Shape, apart: bool = False) -> list[Outcome]:
-        """Those of different shapes; `apart`: those of different weights, too.
+    def outcomes(
+        self, network: Network, shape: Shape, *, by_weights: bool = False
+    ) -> list[ShapeOutcome]:
+        """Return an outcome for each output shape; `by_weights`: and for each set of weights.
 
-        Raises InfeasibleCandidate when there are none.
+        Raises InfeasibleCandidate when there is none.
         """
-        key = (part, shape, apart)
-        if key not in self._known:
-            self._known[key] = _merged(self._found(part, shape, apart), apart)
-        return self._known[key]
+        key = (network, shape, by_weights)
+        if key not in self._cache:
+            outcomes = self._trace(network, shape, by_weights=by_weights)
+            self._cache[key] = _merged(outcomes, by_weights=by_weights)
+        return self._cache[key]
 
-    def _found(self, part: Network, shape: Shape, apart: bool) -> list[Outcome]:
-        if isinstance(part, tuple):
-            return self._row([(str(i), layer) for i, layer in enumerate(part)], shape, apart)
-        if isinstance(part, Leaf):
-            return [_leaf(part, shape)]
-        if isinstance(part, Routes):
-            return _any(partial(self._row, row, shape, False) for row in part.routes)
-        if isinstance(part, Versions):
-            return _any(partial(self._version, *one, shape) for one in part.versions)
-        return self._composite(as_composite(part, ""), shape, apart)
+    def _trace(self, network: Network, shape: Shape, *, by_weights: bool) -> list[ShapeOutcome]:
+        if isinstance(network, tuple):
+            branch = [(str(i), layer) for i, layer in enumerate(network)]
+            return self._sequence(branch, shape, by_weights=by_weights)
+        if isinstance(network, Leaf):
+            return [_leaf(network, shape)]
+        if isinstance(network, Alternatives):
+            return _union(
+                partial(self._sequence, branch, shape, by_weights=False)
+                for branch in network.branches
+            )
+        if isinstance(network, LayerVariants):
+            return _union(partial(self._variant, *variant, shape) for variant in network.variants)
+        return self._composite(as_composite(network, ""), shape, by_weights=by_weights)
 
-    def _row(self, row: Sequence[tuple[str, Network]], shape: Shape, apart: bool) -> list[Outcome]:
-        reached = [Outcome(shape, {})]
-        for name, part in row:
-            ways = (partial(self._after, one, name, part, apart) for one in reached)
-            reached = _merged(_any(ways), apart)
-        return reached
+    def _sequence(
+        self, branch: Sequence[tuple[str, Network]], shape: Shape, *, by_weights: bool
+    ) -> list[ShapeOutcome]:
+        outcomes = [ShapeOutcome(shape, {})]
+        for name, network in branch:
+            continuations = (
+                partial(self._continue, outcome, name, network, by_weights=by_weights)
+                for outcome in outcomes
+            )
+            outcomes = _merged(_union(continuations), by_weights=by_weights)
+        return outcomes
 
-    def _after(self, before: Outcome, name: str, part: Network, apart: bool) -> list[Outcome]:
+    def _continue(
+        self, before: ShapeOutcome, name: str, network: Network, *, by_weights: bool
+    ) -> list[ShapeOutcome]:
         return [
-            Outcome(one.shape, before.stands | _below(name, one.stands))
-            for one in self.outcomes(part, before.shape, apart)
+            ShapeOutcome(outcome.shape, before.slots | _prefixed(name, outcome.slots))
+            for outcome in self.outcomes(network, before.shape, by_weights=by_weights)
         ]
 
-    def _version(self, said: str, layer: Network, shape: Shape) -> list[Outcome]:
-        """Under a name for the weights that it has: a version that has others is another place."""
+    def _variant(self, name: str, layer: Network, shape: Shape) -> list[ShapeOutcome]:
+        """Return the outcomes of a variant, in slots named by its tensors.
+
+        Variants with other tensors get other slots.
+        """
         return [
-            Outcome(one.shape, _below(f"{said}{_VERSION}{_digest(one.stands)}", one.stands))
-            for one in self.outcomes(layer, shape, apart=True)
+            ShapeOutcome(
+                outcome.shape,
+                _prefixed(f"{name}{_DIGEST_PREFIX}{_digest(outcome.slots)}", outcome.slots),
+            )
+            for outcome in self.outcomes(layer, shape, by_weights=True)
         ]
 
-    def _composite(self, layer: Composite, shape: Shape, apart: bool) -> list[Outcome]:
-        """By assembling it with each shape that its parts may give, one after the other."""
-        found: list[Outcome] = []
+    def _composite(self, layer: Composite, shape: Shape, *, by_weights: bool) -> list[ShapeOutcome]:
+        """Assemble it with each combination of shapes that its parts may give (depth-first)."""
+        outcomes: list[ShapeOutcome] = []
         refusal: InfeasibleCandidate | None = None
-        ways: list[tuple[int, ...]] = [()]
-        for tried in range(_MOST + 1):
-            if not ways:
+        pending: list[tuple[int, ...]] = [()]
+        for n_assembled in range(_MAX_OUTCOMES + 1):
+            if not pending:
                 break
-            if tried == _MOST:
+            if n_assembled == _MAX_OUTCOMES:
                 raise SpaceError(
                     f"the parts of {type(layer).__name__} must give few shapes, got more than "
-                    f"{_MOST} ways to put them together. Share their widths, or leave some closed."
+                    f"{_MAX_OUTCOMES} ways to put them together. Share their widths, or leave some "
+                    "closed."
                 )
-            way = _Way(self, ways.pop(), apart)
+            assembly = _Assembly(self, pending.pop(), by_weights)
             try:
-                found.append(Outcome(_assembled(layer, shape, way), way.stands))
+                out = _assembled(layer, shape, assembly)
+                outcomes.append(ShapeOutcome(out, assembly.slots))
             except InfeasibleCandidate as error:
                 refusal = error
-            ways += way.others
-        if not found:
-            assert refusal is not None  # nothing came out
+            pending += assembly.alternatives
+        if not outcomes:
+            assert refusal is not None  # every assembly was refused
             raise refusal
-        return found
+        return outcomes
 
 
 @dataclass
-class _Way:
-    """Declares the parts of a composite: `taken` are the places of the outcomes to take first, then
-    the first is taken; `others` are the ways that could have been taken then."""
+class _Assembly:
+    """One way to assemble a composite: the `AddPart` that declares its parts.
 
-    survey: Survey
-    taken: tuple[int, ...]
-    apart: bool
-    stands: Stands = field(default_factory=dict)
-    others: list[tuple[int, ...]] = field(default_factory=list)
-    parts: int = 0
+    `outcome_indices`: the outcome to take for each of the first parts; later parts take their
+    first. `alternatives`: indices of the other ways that branch off from this one.
+    """
 
-    def __call__(self, name: str, part: Network, of: Shape) -> Shape:
-        outcomes = self.survey.outcomes(part, of, self.apart)
-        if self.parts == len(self.taken):
-            self.others += [(*self.taken, other) for other in range(1, len(outcomes))]
-            self.taken = (*self.taken, 0)
-        outcome = outcomes[self.taken[self.parts]]
-        self.parts += 1
-        self.stands |= _below(name, outcome.stands)
+    tracer: ShapeTracer
+    outcome_indices: tuple[int, ...]
+    by_weights: bool
+    slots: WeightSlots = field(default_factory=dict)
+    alternatives: list[tuple[int, ...]] = field(default_factory=list)
+    n_parts: int = 0
+
+    def __call__(self, name: str, network: Network, shape: Shape) -> Shape:
+        outcomes = self.tracer.outcomes(network, shape, by_weights=self.by_weights)
+        if self.n_parts == len(self.outcome_indices):
+            self.alternatives += [(*self.outcome_indices, i) for i in range(1, len(outcomes))]
+            self.outcome_indices = (*self.outcome_indices, 0)
+        outcome = outcomes[self.outcome_indices[self.n_parts]]
+        self.n_parts += 1
+        self.slots |= _prefixed(name, outcome.slots)
         return outcome.shape
 
 
-def _assembled(layer: Composite, shape: Shape, add: _Way) -> Shape:
+def _assembled(layer: Composite, shape: Shape, add: _Assembly) -> Shape:
     try:
         return with_position("", layer, shape, lambda: layer.assemble(shape, add))
     except (AttributeError, TypeError) as error:
-        mark = _first_mark(layer)
-        if mark is None:
+        placeholder = _first_placeholder(layer)
+        if placeholder is None:
             raise
         raise SpaceError(
             f"{type(layer).__name__} must take its parts as they are, got an open choice at "
-            f"{mark.path} that it looks into ({error}). Open the choices inside the parts."
+            f"{placeholder.path} that it looks into ({error}). Open the choices inside the parts."
         ) from error
 
 
-def _first_mark(part: Any) -> Routes | Versions | None:
-    if isinstance(part, Routes | Versions):
-        return part
-    return next((mark for _, one in children(part) if (mark := _first_mark(one))), None)
+def _first_placeholder(description: object) -> Alternatives | LayerVariants | None:
+    if isinstance(description, Alternatives | LayerVariants):
+        return description
+    placeholders = (_first_placeholder(child) for _, child in children(description))
+    return next((placeholder for placeholder in placeholders if placeholder), None)
 
 
-def _leaf(leaf: Leaf, shape: Shape) -> Outcome:
-    def run() -> Shape:
-        specs(leaf, shape)  # building may refuse, too
+def _leaf(leaf: Leaf, shape: Shape) -> ShapeOutcome:
+    def output_shape() -> Shape:
+        tensor_specs(leaf, shape)  # building may refuse, too
         return infer_output_shape(leaf, shape)
 
-    out = with_position("", leaf, shape, run)
-    return Outcome(out, {"": {(leaf, shape): None}} if specs(leaf, shape) else {})
+    out = with_position("", leaf, shape, output_shape)
+    return ShapeOutcome(out, {"": {(leaf, shape): None}} if tensor_specs(leaf, shape) else {})
 
 
-def _any(ways: Iterable[Callable[[], list[Outcome]]]) -> list[Outcome]:
-    """The outcomes of all ways that lead to some."""
-    found: list[Outcome] = []
+def _union(ways: Iterable[Callable[[], list[ShapeOutcome]]]) -> list[ShapeOutcome]:
+    """Return the outcomes of all feasible ways; raise the last refusal if there is none."""
+    outcomes: list[ShapeOutcome] = []
     refusal = InfeasibleCandidate("nothing is left to choose")
     for way in ways:
         try:
-            found += way()
+            outcomes += way()
         except InfeasibleCandidate as error:
             refusal = error
-    if not found:
+    if not outcomes:
         raise refusal
-    return found
+    return outcomes
 
 
-def _below(name: str, stands: Stands) -> Stands:
-    return {join_path(name, place): one for place, one in stands.items()}
+def _prefixed(name: str, slots: WeightSlots) -> WeightSlots:
+    return {join_path(name, slot): occupants for slot, occupants in slots.items()}
 
 
-def _add(stands: Stands, others: Stands) -> None:
-    for place, one in others.items():
-        stands[place] = stands.get(place, {}) | one
+def _merge_into(slots: WeightSlots, others: WeightSlots) -> None:
+    for slot, occupants in others.items():
+        slots[slot] = slots.get(slot, {}) | occupants
 
 
-def _merged(outcomes: Sequence[Outcome], apart: bool) -> list[Outcome]:
-    """One for each shape (and, apart, each set of weights), with all that led there."""
+def _merged(outcomes: Sequence[ShapeOutcome], *, by_weights: bool) -> list[ShapeOutcome]:
+    """Merge the slots of outcomes of one shape (and, `by_weights`, one set of weights)."""
     if len(outcomes) == 1:
         return [*outcomes]
-    found: dict[tuple[Shape, str], Stands] = {}
-    for one in outcomes:
-        _add(found.setdefault((one.shape, _digest(one.stands) if apart else ""), {}), one.stands)
-    if len(found) > _MOST:
+    merged: dict[tuple[Shape, str], WeightSlots] = {}
+    for outcome in outcomes:
+        key = (outcome.shape, _digest(outcome.slots) if by_weights else "")
+        _merge_into(merged.setdefault(key, {}), outcome.slots)
+    if len(merged) > _MAX_OUTCOMES:
         raise SpaceError(
-            f"a place must be reached by at most {_MOST} shapes, got more. "
+            f"a position must be reached by at most {_MAX_OUTCOMES} input shapes, got more. "
             "Leave some widths or strides closed."
         )
-    return [Outcome(shape, stands) for (shape, _), stands in found.items()]
+    return [ShapeOutcome(shape, slots) for (shape, _), slots in merged.items()]
 
 
-def _digest(stands: Stands) -> str:
-    """Of the forms of all tensors outside inner marks."""
-    own = [
-        (place, [(form.name, form.axes) for form in forms(*next(iter(met)))])
-        for place, met in stands.items() if MARK not in place and _VERSION not in place
-    ]  # fmt: skip
-    return hashlib.sha256(repr(own).encode()).hexdigest()[:8]
+def _digest(slots: WeightSlots) -> str:
+    """Return a digest of the signatures of all tensors outside inner placeholders."""
+    tensors = [
+        (slot, [(s.name, s.n_axes) for s in signatures(*next(iter(occupants)))])
+        for slot, occupants in slots.items()
+        if CHOICE_PREFIX not in slot and _DIGEST_PREFIX not in slot
+    ]
+    return hashlib.sha256(repr(tensors).encode()).hexdigest()[:8]

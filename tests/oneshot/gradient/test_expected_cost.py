@@ -1,4 +1,4 @@
-"""The cost of a mixture is the mean of what its parts cost, and pulls where the loss does not."""
+"""The expected cost is the weighted mean of the operations' costs, and guides the search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netwright.networks.layers.cells import nas_bench_201
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.training.loop import LabelledData
-from netwright.oneshot.gradient.expected_cost import CostTerm, expected_cost, table
+from netwright.oneshot.gradient.expected_cost import CostTerm, cost_table, expected_cost
 from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.search import GradientSearch, split_in_halves
 from netwright.oneshot.gradient.settings import ArchitectureTraining, DifferentiableNAS
@@ -31,28 +31,28 @@ OPEN: Network = (
 )  # fmt: skip
 
 
-def counted(module: torch.nn.Module, x: torch.Tensor) -> float:
+def count_kiloflops(module: torch.nn.Module, x: torch.Tensor) -> float:
     with FlopCounterMode(display=False) as counter:
         module(x)
     return counter.get_total_flops() / len(x) / 1e3
 
 
-def test_under_one_hot_weights_it_is_what_the_candidate_costs() -> None:
+def test_expected_cost_under_one_hot_weights_is_the_candidates_cost() -> None:
     space = Space({"network": OPEN})
     supernet = Supernet(OPEN, (3, 8, 8), outputs=5)
-    costs = table(supernet, torch.zeros(2, 3, 8, 8), "flops")
-    draw, seen = np.random.default_rng(0), 0
-    while seen < 5:
-        candidate = space.sample(draw)
+    costs = cost_table(supernet, torch.zeros(2, 3, 8, 8), "flops")
+    rng, n_checked = np.random.default_rng(0), 0
+    while n_checked < 5:
+        candidate = space.sample(rng)
         if not supernet.is_feasible(candidate) or "none" in candidate.values.values():
             continue  # what is dead is built no more, and so is what it alone feeds
-        seen += 1
+        n_checked += 1
         module = build(space.fill(candidate)["network"], (3, 8, 8), outputs=5)
-        found = float(expected_cost(supernet, supernet.one_hot(candidate), costs))
-        assert found == pytest.approx(counted(module, torch.zeros(2, 3, 8, 8)), rel=1e-6)
+        cost = float(expected_cost(supernet, supernet.one_hot(candidate), costs))
+        assert cost == pytest.approx(count_kiloflops(module, torch.zeros(2, 3, 8, 8)), rel=1e-6)
 
 
-def test_a_mixture_costs_the_mean() -> None:
+def test_expected_cost_is_the_weighted_mean() -> None:
     network = (
         Conv(4),
         OneOf({"big": Conv(kernel=5), "small": Conv(kernel=1)}),
@@ -60,27 +60,27 @@ def test_a_mixture_costs_the_mean() -> None:
         Linear(),
     )
     supernet = Supernet(network, (3, 8, 8), outputs=5)
-    costs = table(supernet, torch.zeros(2, 3, 8, 8), "flops")
+    costs = cost_table(supernet, torch.zeros(2, 3, 8, 8), "flops")
     (path,) = supernet.options
 
-    def of(big: float) -> float:
+    def cost_at(big: float) -> float:
         return float(expected_cost(supernet, {path: torch.tensor([big, 1 - big])}, costs))
 
-    assert of(0.25) == pytest.approx(0.25 * of(1) + 0.75 * of(0))
-    assert of(1) > of(0)
+    assert cost_at(0.25) == pytest.approx(0.25 * cost_at(1) + 0.75 * cost_at(0))
+    assert cost_at(1) > cost_at(0)
 
 
-def test_the_measured_latency_of_a_large_kernel_is_larger() -> None:
+def test_measured_latency_grows_with_the_kernel() -> None:
     network = (
         Conv(16), OneOf({"big": Conv(kernel=9), "pool": Pool(), "skip": Skip()}), GlobalPool(), Linear()
     )  # fmt: skip
     supernet = Supernet(network, (3, 24, 24), outputs=5)
-    costs = table(supernet, torch.zeros(8, 3, 24, 24), "latency")
-    by_option = [costs[part] for part in supernet.module[1].parts.children()]  # type: ignore[index,union-attr]
+    costs = cost_table(supernet, torch.zeros(8, 3, 24, 24), "latency")
+    by_option = [costs[module] for module in supernet.module[1].parts.children()]  # type: ignore[index,union-attr]
     assert by_option[0] > by_option[2] > 0
 
 
-def test_where_the_loss_is_indifferent_the_term_decides() -> None:
+def test_cost_term_decides_between_equally_good_options() -> None:
     """Two options that compute alike: only the price tells them apart."""
     network = (
         Conv(4, normalisation="none"),
