@@ -31,11 +31,11 @@ eigenvalue): growth from a tiny eigenvalue does no harm."""
 _SIGNIFICANCE = 0.05
 """Largest p-value at which a rank correlation counts: the usual 5 %."""
 _MAX_LOST_SHARE = 0.5
-"""Share of the accuracy above chance that discretization may lose. Our choice, from no paper."""
+"""Share of the accuracy above chance that discretization may lose. Our choice: no paper gives one."""
 _MIN_LEARNT_SHARE = 0.1
 """Share of the way from chance to 1 below which a mixture counts as untrained. Our choice."""
 _MAX_SKIP_SHARE = 0.5
-"""Share of the choices with a skip option that may be skips. Our choice, from no paper."""
+"""Share of the choices with a skip option that may be skips. Our choice: no paper gives one."""
 
 DISTRUST_FINDINGS = ("ranking", "untrained")
 """Names of the alarms that no other selection by the same shared weights can answer."""

@@ -24,6 +24,7 @@ from netwright.space.space import Space
 _MIN_NETWORKS = 4
 """With 3 networks the exact one-sided p-value of Kendall's tau is never below 1/6."""
 _MAX_DRAWS_PER_CANDIDATE = 20
+"""Draws for each candidate asked for, after which fewer are returned."""
 
 
 @dataclass(frozen=True)

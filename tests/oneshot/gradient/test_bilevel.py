@@ -18,7 +18,7 @@ RATE = 0.3
 
 
 class Problem:
-    """A small supernet in double precision, smooth, with a batch to train on and one to judge by."""
+    """A small supernet in double precision, smooth, with a training and a validation batch."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -54,7 +54,7 @@ class Problem:
         )  # fmt: skip
 
     def exact(self) -> list[Tensor]:
-        """By differentiating through the step."""
+        """Return the gradient by differentiating through the step."""
         names = [name for name, _ in self.net.named_parameters()]
         slopes = torch.autograd.grad(self.loss(0), self.weights, create_graph=True)
         moved = {n: w - RATE * g for n, w, g in zip(names, self.weights, slopes, strict=True)}
@@ -65,7 +65,7 @@ class Problem:
 
 
 def distance(a: list[Tensor], b: list[Tensor]) -> float:
-    """Relative to b."""
+    """Return the distance relative to the norm of b."""
     first, second = torch.cat(a), torch.cat(b)
     return float((first - second).norm() / second.norm())
 

@@ -81,7 +81,7 @@ def test_measured_latency_grows_with_the_kernel() -> None:
 
 
 def test_cost_term_decides_between_equally_good_options() -> None:
-    """Two options that compute alike: only the price tells them apart."""
+    """Two options that compute the same, at different costs."""
     network = (
         Conv(4, normalisation="none"),
         OneOf({"dear": (Conv(64, kernel=5), Conv(4, kernel=1)), "cheap": Conv(4, kernel=1)}),

@@ -30,7 +30,7 @@ def make_optimizer(network: object = NETWORK) -> AlternatingOptimizer:
 
 def rewards_option(option: int) -> object:
     def score_weights(weights: Mapping[str, Tensor]) -> float:
-        """As good as there is of one option of each decision."""
+        """Return the mean weight of one option, saturating at 0.1."""
         return sum(min(1.0, float(options[option]) * 10) for options in weights.values()) / len(
             weights
         )

@@ -33,7 +33,7 @@ def seeded_generator(seed: int = 0) -> torch.Generator:
 
 
 def draws(method: Relaxation, n_draws: int, progress: float = 0.0, path: str = "one") -> Tensor:
-    """(number, options) weights."""
+    """Return drawn weights (n_draws, options)."""
     alpha, g = parameters(), seeded_generator()
     with torch.no_grad():
         return torch.stack(
@@ -87,7 +87,7 @@ def test_gdas_draws_paths_by_softmax_probabilities() -> None:
 
 
 def test_gdas_gradient_is_that_of_the_tempered_softmax() -> None:
-    """Hot: gradients are small and reach all; cold: a change matters where the draw was close."""
+    """At high temperatures gradients are small and reach all options."""
 
     def slope(tau: float) -> Tensor:
         alpha = parameters()

@@ -176,7 +176,7 @@ def test_all_zero_weights_are_refused() -> None:
 
 
 def test_two_supernets_of_one_network_are_independent() -> None:
-    """Layers are remembered by value: what they hold must not be."""
+    """Layers are cached by value; the weights that they refer to must not be."""
     a, b = supernet(SPACES["optional"], 0), supernet(SPACES["optional"], 0)
     first_weights, second_weights = (
         {"network.1": torch.tensor([1.0, 0.0])},
@@ -189,7 +189,7 @@ def test_two_supernets_of_one_network_are_independent() -> None:
 
 
 def test_shared_decision_is_held_if_one_position_cannot_mix_it() -> None:
-    """One decision for two nodes, of which one puts its inputs side by side."""
+    """One decision for two nodes, of which one concatenates its inputs."""
     inputs = Shared(SubsetOf({"in": Skip(), "1": Skip()}, min_size=1), "pick")
     network = (
         Graph({
@@ -260,7 +260,7 @@ def test_edges_share_pooling_and_activation_of_one_tensor() -> None:
 
 
 class Reference(nn.Module):
-    """The channel sampling of PC-DARTS, written out."""
+    """Reference implementation of the channel sampling of PC-DARTS."""
 
     def __init__(self, body: nn.Module, share: int) -> None:
         super().__init__()

@@ -63,10 +63,10 @@ def make_trainer(
 
 
 def draw_batches(sampler: Sampler, description: Any, n_batches: int = 40) -> list[PathBatch]:
-    """Of a space whose networks nobody builds."""
-    random = np.random.default_rng(0)
-    source = SamplingContext(Space(description), None)  # type: ignore[arg-type]  # not asked
-    return [sampler.step(source, random) for _ in range(n_batches)]
+    """Draw batches of paths in a space whose networks are never built."""
+    rng = np.random.default_rng(0)
+    context = SamplingContext(Space(description), None)  # type: ignore[arg-type]  # not asked
+    return [sampler.step(context, rng) for _ in range(n_batches)]
 
 
 # Samplers
@@ -163,7 +163,7 @@ def test_sandwich_has_largest_smallest_and_random_candidates() -> None:
 
 
 def trained(step: PathBatch) -> dict[str, Tensor]:
-    """What one step leaves of the weights, without momentum, decay or clipping."""
+    """Return the weights after one step without momentum, decay or clipping."""
     settings = replace(FAST, momentum=0.0, weight_decay=0.0, max_grad_norm=1e9)
     trainer = make_trainer(settings, network=(*NETWORK[:2], *NETWORK[3:]))
     trainer._step(stripes(16), step)

@@ -47,7 +47,7 @@ BLOCK: Network = OneOf({"conv": Conv(), "res": Residual(Conv(kernel=OneOf(1, 3))
 
 
 class _Ramp(nn.Module):
-    """A constant that is no slice of a longer one, and counts that are replaced, not changed."""
+    """A constant that is no slice of a longer one, and a buffer that is replaced in training."""
 
     ramp: Tensor
     seen: Tensor
@@ -72,7 +72,7 @@ class Ramp(Leaf):
 
 @dataclass(frozen=True)
 class Stage(Composite):
-    """A user's own: a convolution whose width it knows, then a body, then both side by side."""
+    """A user-defined composite: a convolution, then a body, and both outputs concatenated."""
 
     body: Network
     width: int = 4
@@ -164,7 +164,7 @@ def rows(n: int = 6) -> Tensor:
 
 
 def candidates(network: Network, shared: SharedWeights, n: int = 25) -> list[Candidate]:
-    """Some that can be built: of all others `build` says why not."""
+    """Draw feasible candidates; check that `build` refuses all others."""
     space, rng = space_of(network), np.random.default_rng(0)
     feasible = []
     for candidate in (space.sample(rng) for _ in range(n)):
@@ -184,7 +184,7 @@ def parameters(module: nn.Module) -> int:
 def assert_equivalent(
     shared: SharedWeights, candidate: Candidate, standalone: nn.Module, x: Tensor
 ) -> None:
-    """Outputs, statistics and gradients, while training and in evaluation."""
+    """Compare outputs, statistics and gradients, in training and in evaluation mode."""
     shared.inherit(candidate, standalone)
     for training in (True, False):
         shared.train(training)
@@ -369,7 +369,7 @@ def test_replaced_buffers_are_written_back() -> None:
 
 @dataclass(frozen=True)
 class Hump(Leaf):
-    """Widest in the middle of its range."""
+    """A layer that is widest in the middle of its range."""
 
     at: int = 1
 
@@ -392,7 +392,7 @@ def test_tensor_larger_than_the_largest_is_refused_with_path() -> None:
 
 @dataclass(frozen=True)
 class Scissors(Leaf):
-    """What one of its tensors gains the other loses."""
+    """A layer of which one tensor shrinks where the other grows."""
 
     cut: int = 1
 
@@ -525,7 +525,7 @@ def test_recalibrated_statistics_are_means_over_the_batches() -> None:
 
 
 def by_the_batch(conv: nn.Module, batch: Tensor) -> Tensor:
-    """A convolution whose normalisation is by the batch itself."""
+    """Return the output of a convolution with batch statistics."""
     x: Tensor = conv.conv(batch)  # type: ignore[operator]  # a module
     mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, unbiased=False)
     norm: Any = conv.norm

@@ -18,7 +18,7 @@ from netwright.oneshot.gradient.alternating_optimizer import AlternatingOptimize
 
 _ACCURACY_SCALE = 0.02
 """Difference in accuracy lost that makes an option e times as preferred. It orders the candidates
-after the first only. Our choice, from no paper."""
+after the first only. Our choice: no paper gives one."""
 
 ScoreWeights: TypeAlias = Callable[[Mapping[str, Tensor]], float]
 """Accuracy (or another score, higher better) of the supernet under weights."""

@@ -1,4 +1,4 @@
-"""Supernet: one module that holds every candidate; weights of options say which one it computes."""
+"""Supernet: one module that holds every candidate; weights of options select the one it computes."""
 
 from __future__ import annotations
 

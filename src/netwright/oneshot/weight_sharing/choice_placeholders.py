@@ -6,15 +6,18 @@ candidate a placeholder holds what was chosen; for the whole network, everything
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
-from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from netwright.errors import InfeasibleCandidate, Phrase, SpaceError, expected
 from netwright.networks.interfaces.layer import Layer, Network
 from netwright.networks.layers.graph import is_dead
+from netwright.oneshot.weight_sharing.setting_assignments import (
+    Values,
+    is_number,
+    setting_assignments,
+)
 from netwright.space.candidate import Value
 from netwright.space.choices import (
     NumberChoice,
@@ -41,21 +44,13 @@ from netwright.space.visitor import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Values: TypeAlias = Mapping[str, Value]
-"""Decision path -> value."""
 Branch: TypeAlias = tuple[tuple[str, Network], ...]
 """Named networks in sequence."""
-_Transform: TypeAlias = Callable[[Any, str], Any]
+_Replacement: TypeAlias = Callable[[Any, str], Any]
 """Replacement for a part of a description, given its path."""
 
 CHOICE_PREFIX = "@"
 """First character of the name of a chosen option in the name of a weight slot."""
-_MAX_VARIANTS = 256
-"""Variants of one layer that are compared to find the largest weights."""
-_MAX_NUMBER_COMBINATIONS = 27
-"""Combinations of a layer's numbers up to which all are compared: 3 values of each of 3 numbers."""
-_MAX_COMPARED_NUMBERS = 8
-"""Values of a number up to which all are compared."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +186,9 @@ class PlaceholderInserter(Visitor[Any, "Values | None"]):
         if not settings.decisions:
             return self._filled(layer, path, values, {}, wrap_networks=False)
         variants = []
-        for chosen in _assignments(settings.decisions, path) if values is None else (values,):
+        for chosen in (
+            setting_assignments(settings.decisions, path) if values is None else (values,)
+        ):
             try:
                 variant = self._filled(layer, path, values, chosen, wrap_networks=True)
             except InfeasibleCandidate:
@@ -217,14 +214,14 @@ class PlaceholderInserter(Visitor[Any, "Values | None"]):
                 return description
 
             if self._kind(layer) != "closed":
-                self._transform(
+                self._replace_parts(
                     layer,
                     path,
                     lambda description, _: description,
                     collect,
                     lambda description, _: description,
                 )
-            named = (decision.path for decision in decisions.values() if not _is_number(decision))
+            named = (decision.path for decision in decisions.values() if not is_number(decision))
             names = tuple((name, name.removeprefix(f"{path}.")) for name in named)
             self._open_settings[key] = _OpenSettings(tuple(decisions.values()), names)
         return self._open_settings[key]
@@ -266,15 +263,15 @@ class PlaceholderInserter(Visitor[Any, "Values | None"]):
                 if label in labels
             }
 
-        return cast("Layer", self._transform(layer, path, network, setting, edges))
+        return cast("Layer", self._replace_parts(layer, path, network, setting, edges))
 
-    def _transform(
+    def _replace_parts(
         self,
         layer: Layer,
         path: str,
-        network: _Transform,
-        setting: _Transform,
-        edges: _Transform,
+        network: _Replacement,
+        setting: _Replacement,
+        edges: _Replacement,
     ) -> object:
         """Return the layer with its networks, settings and chosen edges replaced."""
 
@@ -376,67 +373,3 @@ def part_at(whole: object, path: str) -> object:
     for step in path.split(".") if path else ():
         whole = cast("Mapping[str, object]", whole)[step]
     return whole
-
-
-def _is_number(decision: Decision) -> bool:
-    """Return whether it chooses a number: one's weights may be slices of another's."""
-    choice = decision.choice
-    if isinstance(choice, NumberChoice):
-        return True
-    return isinstance(choice, OneOfChoice) and all(
-        isinstance(option, int | float) and not isinstance(option, bool)
-        for option in choice.options
-    )
-
-
-def _assignments(decisions: Sequence[Decision], path: str) -> Iterator[Values]:
-    """Yield settings of one layer: every combination of names, with some of numbers."""
-    numbers = {
-        decision.path: _compared_numbers(decision) for decision in decisions if _is_number(decision)
-    }
-    names = {decision.path: decision.values for decision in decisions if not _is_number(decision)}
-    number_combinations = [*_compared_combinations(numbers)]
-    if len(number_combinations) * math.prod(map(len, names.values())) > _MAX_VARIANTS:
-        rule, got = f"of at most {_MAX_VARIANTS} variants by its own settings", Phrase("more")
-        raise SpaceError(expected(f"the layer at {path}", rule, got, "Leave some of them closed."))
-    assignments: dict[tuple[tuple[str, Value], ...], Values] = {}
-    for named in product(*names.values()):
-        for numbered in number_combinations:
-            values = {**dict(zip(names, named, strict=True)), **numbered}
-            active: dict[str, Value] = {}
-            for decision in decisions:
-                if decision.is_active(active):
-                    active[decision.path] = values[decision.path]
-            assignments[tuple(active.items())] = active
-    yield from assignments.values()
-
-
-def _compared_combinations(numbers: Mapping[str, Sequence[Value]]) -> Iterator[Values]:
-    """Yield all combinations if they are few, else those that differ from a corner in one number.
-
-    The corners are all smallest numbers, and all largest.
-    """
-    if math.prod(map(len, numbers.values())) <= _MAX_NUMBER_COMBINATIONS:
-        for combination in product(*numbers.values()):
-            yield dict(zip(numbers, combination, strict=True))
-        return
-    for end in (0, -1):
-        corner = {path: values[end] for path, values in numbers.items()}
-        for path, values in numbers.items():
-            yield from ({**corner, path: value} for value in values)
-
-
-def _compared_numbers(decision: Decision) -> Sequence[Value]:
-    """Return the values of a number to compare, smallest first.
-
-    All of a few; of many the two smallest (0 and 1 often mean "without") and the largest; of real
-    numbers both ends.
-    """
-    choice = decision.choice
-    if isinstance(choice, NumberChoice) and not choice.integer:
-        return (choice.low, choice.high)
-    values: Sequence[Value] = decision.values
-    if isinstance(choice, OneOfChoice):
-        number_of = dict(zip(choice.labels, choice.options, strict=True))
-        values = sorted(values, key=lambda label: number_of[label])
-    return values if len(values) <= _MAX_COMPARED_NUMBERS else [*values[:2], values[-1]]

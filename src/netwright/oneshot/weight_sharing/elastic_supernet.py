@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 _CACHED_SUBNETWORKS = 64
 _CACHED_LEAVES = 4096
-"""Modules cached for reuse, built and without weights."""
+"""Modules without weights that are cached: the least recently used are dropped."""
 _SLOT_MARKS = re.compile(r"@|\.?~[0-9a-f]{8}(?=\.|$)")
 """Marks in slot names that paths of decisions do not have."""
 
