@@ -1,8 +1,6 @@
-"""What several tests of networks need."""
+"""Helpers for tests of networks."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +12,17 @@ from netwright.networks.interfaces.shapes import Shape
 
 
 def batch(shape: Shape, rows: int, cardinalities: tuple[int, ...] = ()) -> Tensor:
-    """Rows of numbers; the last columns are category codes where there are cardinalities."""
+    """Random rows; the last columns are category codes of these cardinalities."""
     x = torch.randn(rows, *shape)
-    for place, n in enumerate(reversed(cardinalities), start=1):
-        x[:, -place] = torch.randint(n, (rows,)).float()
+    for i, n in enumerate(reversed(cardinalities), start=1):
+        x[:, -i] = torch.randint(n, (rows,)).float()
     return x
 
 
-def measured(module: nn.Module, x: Tensor) -> tuple[Shape, int, int]:
-    """Output shape, parameters and FLOPs of a module, as torch sees them, for one row.
+def measured_costs(module: nn.Module, x: Tensor) -> tuple[Shape, int, int]:
+    """Output shape, parameters and FLOPs of a module for one row, by PyTorch.
 
-    On the meta device: torch's counter takes the fused attention and LSTM of CPUs for free.
+    On the meta device: PyTorch's counter ignores the fused attention and LSTM of CPUs.
     """
     parameters = sum(p.numel() for p in module.parameters())
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -32,6 +30,6 @@ def measured(module: nn.Module, x: Tensor) -> tuple[Shape, int, int]:
     return tuple(out.shape[1:]), parameters, int(counter.get_total_flops())
 
 
-def memory(network: Network, shape: Shape, **given: Any) -> int:
-    """Peak memory of one row in numbers (not bytes)."""
+def memory(network: Network, shape: Shape, **given: object) -> int:
+    """Peak memory of one row in elements, not bytes."""
     return costs(network, shape, **given).memory // 4

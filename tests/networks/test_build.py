@@ -1,4 +1,4 @@
-"""What cannot be built is refused where it stands, alike by `build` and by `costs`."""
+"""`build` and `costs` refuse infeasible networks with the layer's position."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ REFUSED: list[tuple[Network, Shape, str]] = [
     (Conv(normalisation="btch"), IMAGE, r"normalisation must be batch, .* got 'btch'"),  # type: ignore[arg-type]
     (Conv(kernel=9, padding=0), IMAGE, r"^Conv cannot take"),
     (Conv(), SEQUENCE, r"input must be images \(c, h, w\), got \(5, 4\)"),
-    (Linear(0), ROW, r"nothing would be left, \(0,\)"),
+    (Linear(0), ROW, r"its output would be empty, \(0,\)"),
     (Linear(-1), ROW, r"negative"),
     (Linear(3, activation="x"), ROW, r"activation must be one of"),  # type: ignore[arg-type]
     (Linear(3, normalisation="x"), ROW, r"normalisation must be batch"),  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ REFUSED: list[tuple[Network, Shape, str]] = [
     (Periodic(frequencies=0), ROW, r"frequencies must be at least 1"),
     (OneHot((2,)), ROW, r"input must be 1 column of codes, got \(3,\)"),
     (Embedding(4, (3, 4)), (1,), r"input must be 2 columns of codes, got \(1,\)"),
-    (OneHot((1,)), (1,), r"nothing would be left"),
+    (OneHot((1,)), (1,), r"its output would be empty"),
     (Columns(cardinalities=(2, 2, 2, 2)), ROW, r"at least 4 columns, got \(3,\)"),
     (Graph({"a": Node({"z": Skip()})}), ROW, r"a source of node a must be .*, got 'z'"),
     (Graph({"a": Node({"in": Conv(kernel=2)})}), IMAGE, r"^a<in: Conv cannot take"),
@@ -109,12 +109,12 @@ REFUSED: list[tuple[Network, Shape, str]] = [
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 @pytest.mark.parametrize(("network", "shape", "sentence"), REFUSED)
-def test_build_and_costs_refuse_in_the_same_words(
+def test_build_and_costs_refuse_with_the_same_sentence(
     network: Network, shape: Shape, sentence: str
 ) -> None:
     with pytest.raises(InfeasibleCandidate, match=sentence) as refused:
         build(network, shape)
-    if sentence != "negative":  # torch's own words, where no formula speaks them
+    if sentence != "negative":  # PyTorch's own sentence, which the formula cannot repeat
         assert str(refusal(costs, network, shape)) == str(refused.value)
 
 
@@ -127,22 +127,22 @@ def test_open_choices_are_named_by_their_paths(run: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("run", [build, costs])
-def test_a_number_of_the_task_that_is_missing_is_named(run: Callable[..., Any]) -> None:
+def test_missing_given_is_named(run: Callable[..., Any]) -> None:
     assert "outputs must be given" in str(refusal(run, (Linear(4), Linear()), ROW))
     assert "cardinalities must be given" in str(refusal(run, Columns(), ROW, outputs=3))
     assert run((Columns(), Linear()), ROW, outputs=3, cardinalities=())
 
 
 @pytest.mark.parametrize("run", [build, costs])
-def test_what_is_no_layer_is_refused_by_its_place(run: Callable[..., Any]) -> None:
-    places = {"top": [Conv()], "1": (Skip(), 3), "body.0": Residual((None,))}  # type: ignore[arg-type]
-    for place, network in places.items():
+def test_non_layer_is_refused_with_its_position(run: Callable[..., Any]) -> None:
+    networks = {"top": [Conv()], "1": (Skip(), 3), "body.0": Residual((None,))}  # type: ignore[arg-type]
+    for position, network in networks.items():
         error = refusal(run, network, IMAGE)
         assert type(error) is SpaceError
-        assert str(error).endswith(f"at {place}.")
+        assert str(error).endswith(f"at {position}.")
 
 
-def test_the_given_numbers_reach_every_part() -> None:
+def test_given_values_reach_every_part() -> None:
     network = (Columns(categorical=Embedding(2)), Residual(Linear(activation="relu")), Linear())
     module = build(network, (4,), outputs=7, cardinalities=(3, 5))
     assert module(torch.zeros(2, 4)).shape == (2, 7)
@@ -150,13 +150,13 @@ def test_the_given_numbers_reach_every_part() -> None:
     assert costs(network, (4,), outputs=2, cardinalities=(3, 5)).shape == (2,)
 
 
-def test_a_number_is_not_taken_for_an_equal_one_of_another_type() -> None:
+def test_cache_tells_equal_numbers_of_other_types_apart() -> None:
     build((Periodic(sigma=1.0), Dropout(0.0)), (2,), cardinalities=(3,))
     module = build(Columns(categorical=Embedding(size=1)), (2,), cardinalities=(3,))  # 1 == 1.0
     assert module(torch.ones(4, 2)).shape == (4, 2)
 
 
-def test_building_draws_weights_from_torchs_generator() -> None:
+def test_build_draws_weights_from_the_global_generator() -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
         return nn.utils.parameters_to_vector(
@@ -167,9 +167,9 @@ def test_building_draws_weights_from_torchs_generator() -> None:
     assert not torch.equal(weights(1), weights(2))
 
 
-def test_costing_and_shapes_leave_the_generator_alone() -> None:
+def test_costs_leave_the_global_generator_alone() -> None:
     torch.manual_seed(5)
-    wanted = torch.rand(3)
+    expected = torch.rand(3)
     torch.manual_seed(5)
     costs((Conv(7), SelfAttention(7), GlobalPool(), Linear(3)), (3, 11, 13))
-    assert torch.equal(torch.rand(3), wanted)
+    assert torch.equal(torch.rand(3), expected)

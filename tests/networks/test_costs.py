@@ -1,4 +1,4 @@
-"""Memory by hand; no peak is below what a layer reads and writes; light layers as torch counts."""
+"""Memory against hand counts and lower bounds; light layers against PyTorch's counter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from network_tools import batch, measured, memory
+from network_tools import batch, measured_costs, memory
 
 from netwright.networks.build import build, infer_output_shape
 from netwright.networks.costs import costs
@@ -46,7 +46,7 @@ PIXELS = 8 * 8
 IMAGE = (4, 8, 8)
 
 
-def test_of_a_sequence_only_neighbours_are_alive() -> None:
+def test_memory_of_a_sequence_holds_neighbours_alone() -> None:
     wide, narrow = Conv(16), Conv(2, kernel=1)
     # the widest moment: the convolution's 16 channels and their normalised copy
     assert memory(wide, IMAGE) == (16 + 16) * PIXELS
@@ -57,55 +57,55 @@ def test_of_a_sequence_only_neighbours_are_alive() -> None:
     assert memory((Conv(16, stride=2), narrow), IMAGE) == 16 * 4 * 4 + 16 * 4 * 4
 
 
-def test_a_separable_convolution_has_a_copy_of_its_input_channels_between() -> None:
+def test_memory_of_separable_convolution_holds_the_depthwise_output() -> None:
     assert memory(Conv(2, separable=True), IMAGE) == (4 + 4) * PIXELS
     assert memory(Conv(6, separable=True), IMAGE) == (6 + 6) * PIXELS
 
 
-def test_a_residual_keeps_its_input_until_the_end() -> None:
+def test_memory_of_residual_holds_its_input() -> None:
     block = Residual((Conv(16), Conv(4)))
     assert memory(block, IMAGE) == (4 + 16 + 16) * PIXELS
-    # narrow inside: the input, the 2 channels, the 4 that come out of them
+    # narrow body: the input, its 2 channels, its 4 output channels
     assert memory(Residual((Conv(2), Conv(4))), IMAGE) == (4 + 4 + 4) * PIXELS
 
 
-def test_a_shortcut_is_alive_beside_the_body_it_is_added_to() -> None:
+def test_memory_of_residual_holds_its_shortcut() -> None:
     halved = 4 * 4
     # the input, the body's output, the shortcut's output, their sum
     out = 32 * halved
     assert memory(Residual(Conv(32, stride=2)), IMAGE) == 4 * PIXELS + 3 * out
 
 
-def test_a_graph_keeps_what_its_nodes_gave() -> None:
+def test_memory_of_graph_holds_all_nodes() -> None:
     chain = {str(i): Node({str(i - 1) if i else "in": Skip()}) for i in range(3)}
-    # the input; of each node its edge's output and its own; the last node's output once more
+    # the input; edge and node outputs of each node; the graph's output once more
     assert memory(Graph(chain), (10,)) == 10 + 3 * (10 + 10) + 10
 
 
-def test_columns_hold_both_kinds_and_the_two_side_by_side() -> None:
+def test_memory_of_columns_holds_parts_and_concatenation() -> None:
     layer = Columns(categorical=OneHot((4,)), cardinalities=(4,))
     row, numbers, one_hot = 3, 2, 3
     assert memory(layer, (3,)) == row + numbers + one_hot + (numbers + one_hot)
 
 
 def leaves(network: Network, shape: Shape) -> list[tuple[Shape, Shape]]:
-    """The input and output shapes of the leaves of a network, which may hold composites."""
+    """Input and output shapes of all leaves of a network."""
     if isinstance(network, tuple):
-        found = []
+        shapes = []
         for layer in network:
-            found += leaves(layer, shape)
+            shapes += leaves(layer, shape)
             shape = costs(layer, shape).shape
-        return found
+        return shapes
     if isinstance(network, Leaf):
         return [(shape, costs(network, shape).shape)]
-    found = []
+    shapes = []
 
-    def add(name: str, part: Network, of: Shape) -> Shape:
-        found.extend(leaves(part, of))
-        return costs(part, of).shape
+    def add(name: str, part: Network, part_shape: Shape) -> Shape:
+        shapes.extend(leaves(part, part_shape))
+        return costs(part, part_shape).shape
 
     network.assemble(shape, add)
-    return found
+    return shapes
 
 
 NETWORKS: tuple[tuple[Network, Shape], ...] = (
@@ -128,8 +128,11 @@ NETWORKS: tuple[tuple[Network, Shape], ...] = (
 
 
 @pytest.mark.parametrize(("network", "shape"), NETWORKS)
-def test_the_peak_holds_every_leafs_input_and_output(network: Network, shape: Shape) -> None:
-    reads_and_writes = [prod(into) + prod(out) for into, out in leaves(network, shape)]
+def test_memory_holds_input_and_output_of_every_leaf(network: Network, shape: Shape) -> None:
+    reads_and_writes = [
+        prod(input_shape) + prod(output_shape)
+        for input_shape, output_shape in leaves(network, shape)
+    ]
     assert len(reads_and_writes) > 1
     assert memory(network, shape) >= max(reads_and_writes)
 
@@ -144,39 +147,44 @@ LIGHT: tuple[tuple[Leaf, Shape], ...] = (
 )  # fmt: skip
 
 
-def test_every_light_layer_is_among_those_measured() -> None:
-    def below(kind: type[Leaf]) -> set[type[Leaf]]:
-        return {kind}.union(*map(below, kind.__subclasses__()))
+def test_every_light_layer_is_tested() -> None:
+    def subclasses(leaf: type[Leaf]) -> set[type[Leaf]]:
+        return {leaf}.union(*map(subclasses, leaf.__subclasses__()))
 
-    ours = {one for one in below(Leaf) if one.light and one.__module__.startswith("netwright.")}
-    assert {type(leaf) for leaf, _ in LIGHT} == ours
+    light = {
+        leaf for leaf in subclasses(Leaf) if leaf.light and leaf.__module__.startswith("netwright.")
+    }
+    assert {type(leaf) for leaf, _ in LIGHT} == light
 
 
 @pytest.mark.parametrize(("leaf", "shape"), LIGHT)
-def test_costs_of_light_layers_are_those_that_torch_counts(leaf: Leaf, shape: Shape) -> None:
-    said = costs(leaf, shape)
-    assert (said.shape, said.parameters, said.flops) == measured(leaf.build(shape), batch(shape, 1))
+def test_costs_of_light_layers_match_pytorchs_counter(leaf: Leaf, shape: Shape) -> None:
+    computed = costs(leaf, shape)
+    measured = measured_costs(leaf.build(shape), batch(shape, 1))
+    assert (computed.shape, computed.parameters, computed.flops) == measured
 
 
-def test_light_layers_are_costed_without_the_slow_parts_of_torch() -> None:
+def test_light_layers_are_costed_without_slow_imports() -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_costs import LIGHT, Conv, Linear, costs
-from netwright.networks.build import shape_after
+from netwright.networks.build import infer_output_shape
 for leaf, shape in LIGHT:
     costs(leaf, shape)
-    shape_after(leaf, shape)
+    infer_output_shape(leaf, shape)
 costs((Conv(8), Conv(4, separable=True)), (3, 8, 8)), costs(Linear(3), (5,))
 print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "torch._dynamo" not in said.stdout
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "torch._dynamo" not in process.stdout
 
 
-def test_costs_and_shapes_draw_from_nobodys_random_numbers() -> None:
-    """Else the first build of a network would have other weights than the second."""
-    leaf = SqueezeExcitation(0.37)  # of no other test: nothing is remembered of it
+def test_costs_and_shapes_leave_the_global_generator_alone() -> None:
+    """Otherwise the first build of a network would have other weights than the second."""
+    leaf = SqueezeExcitation(0.37)  # used in no other test, so not cached
     before = torch.random.get_rng_state()
     costs(leaf, (11, 6, 6))
     infer_output_shape(leaf, (11, 6, 6))

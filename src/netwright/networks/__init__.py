@@ -1,1 +1,1 @@
-"""Networks as descriptions with open choices, and the modules that are built of them."""
+"""Networks as descriptions with open choices, and the modules built from them."""

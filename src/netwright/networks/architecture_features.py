@@ -1,8 +1,8 @@
-"""What a filled network looks like to a model of its accuracy: paths, subtrees and sizes, counted.
+"""Features of filled networks for accuracy predictors: counted paths, subtrees and operations.
 
-Each is a bag: text -> how often. Paths are those of BANANAS (White et al. 2021, 1910.11858), with
-counts and without what does nothing; subtrees are those of Weisfeiler and Leman on operations, as
-in NAS-BOWL (Ru et al. 2021, 2006.07556). A cell that is repeated is looked at once.
+Paths are those of BANANAS (White et al. 2021, 1910.11858), with counts and without operations that
+do nothing; subtrees are Weisfeiler-Lehman labels of operations, as in NAS-BOWL (Ru et al. 2021,
+2006.07556). A repeated cell is counted once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from netwright.networks.interfaces.layer import Layer, Leaf, Network
 from netwright.networks.layers.basic import Skip
@@ -19,164 +19,190 @@ from netwright.networks.layers.canonical import canonical
 from netwright.networks.layers.graph import Graph
 from netwright.space.visitor import children
 
-_MOST_PATHS = 300
-_HEIGHT = 2
-"""Subtrees are cut off so many operations above their root."""
+_MAX_PATHS_PER_OPERATION = 300
+"""Paths that end in one operation; the first in alphabetical order are kept."""
+_WL_ITERATIONS = 2
+"""Weisfeiler-Lehman iterations: subtrees reach this many operations back."""
 
 FeatureCounts = Mapping[str, float]
+"""Text of a feature -> how often it occurs."""
 
 
 class NetworkFeatures(NamedTuple):
-    """Three views of one network."""
+    """Three kinds of features of one network."""
 
     paths: FeatureCounts
     subtrees: FeatureCounts
     counts: FeatureCounts
 
 
-class _Step(NamedTuple):
-    """An operation in a graph, and the places of the steps before it; none before an input."""
+class _Operation(NamedTuple):
+    """An operation in a graph.
 
-    operation: str
-    before: tuple[int, ...]
+    Args:
+        text: The layer's repr, or ``input i`` and ``output``.
+        sources: Indices of the operations that feed it; empty for an input.
+    """
+
+    text: str
+    sources: tuple[int, ...]
 
 
-def find_networks(part: Any) -> Iterator[Network]:
-    """The networks in a filled description, outermost first."""
-    if _is_network(part):
-        yield part
+def find_networks(description: object) -> Iterator[Network]:
+    """Yield the networks in a filled description, outermost first."""
+    if _is_network(description):
+        yield description
         return
-    for _, child in children(part):
+    for _, child in children(description):
         yield from find_networks(child)
 
 
-def _is_network(part: Any) -> bool:
-    """Settings of a layer may be tuples too, of numbers."""
-    if isinstance(part, tuple):
-        return bool(part) and all(isinstance(one, Layer | tuple) for one in part)
-    return isinstance(part, Layer)
+def _is_network(description: object) -> TypeGuard[Network]:
+    """Return whether it is a layer or a sequence of layers; tuples of numbers are settings."""
+    if isinstance(description, tuple):
+        return bool(description) and all(isinstance(layer, Layer | tuple) for layer in description)
+    return isinstance(description, Layer)
 
 
 def network_features(network: Network) -> NetworkFeatures:
-    """The bags of a filled network. Raises InfeasibleCandidate when nothing can flow through."""
-    row: list[str] = []
-    met: dict[int, Graph] = {}  # by identity: hashing each copy of a cell costs more than all else
-    _flatten(network, row, met)
+    """Count paths, subtrees and operations of a filled network.
+
+    Raises:
+        InfeasibleCandidate: No path leads from the input to the output.
+    """
+    sequence: list[str] = []
+    graphs: dict[
+        int, Graph
+    ] = {}  # by identity: hashing each copy of a cell costs more than the rest
+    _flatten(network, sequence, graphs)
     paths: Counter[str] = Counter()
     subtrees: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    for place, graph in enumerate(dict.fromkeys(met.values())):
-        steps = _steps(graph)
-        through = _paths(steps)
-        paths.update({f"{place}:{path}": number for path, number in through.items()})
-        subtrees.update({f"{place}:{tree}": number for tree, number in _subtrees(steps).items()})
-        counts.update(_graph_counts(place, steps, through))
-    for length in (1, 2, 3):  # of what stands in a row, subtrees are the runs of neighbours
-        runs = [">".join(row[i : i + length]) for i in range(len(row) - length + 1)]
+    for i, graph in enumerate(dict.fromkeys(graphs.values())):
+        operations = _operations(graph)
+        graph_paths = _count_paths(operations)
+        paths.update({f"{i}:{path}": count for path, count in graph_paths.items()})
+        subtrees.update(
+            {f"{i}:{subtree}": count for subtree, count in _count_subtrees(operations).items()}
+        )
+        counts.update(_graph_counts(i, operations, graph_paths))
+    for length in (1, 2, 3):  # the subtrees of a sequence are runs of neighbours
+        runs = [">".join(sequence[i : i + length]) for i in range(len(sequence) - length + 1)]
         subtrees.update(f"row:{run}" for run in runs)
-    counts.update(f"kind:{one.partition('(')[0]}" for one in row)
+    counts.update(f"kind:{layer.partition('(')[0]}" for layer in sequence)
     return NetworkFeatures(paths, subtrees, counts)
 
 
-def canonical_text(part: Any) -> str:
-    """One text for all filled descriptions that say the same, whatever their graphs' writing."""
-    return _same(part, {})
+def canonical_text(description: object) -> str:
+    """Return one text for all equal filled descriptions; isomorphic graphs count as equal."""
+    return _canonical_text(description, {})
 
 
-def _same(part: Any, done: dict[int, str]) -> str:
-    """`done`: by identity, since a shared part stands in many places."""
-    if id(part) in done:
-        return done[id(part)]
-    if isinstance(part, Graph):
-        text = f"<{canonical(part)}>"
-    elif isinstance(part, Leaf) or not (found := list(children(part))):
-        return repr(part)
+def _canonical_text(description: object, texts: dict[int, str]) -> str:
+    """As `canonical_text`; `texts` caches by identity, since a shared layer occurs many times."""
+    if id(description) in texts:
+        return texts[id(description)]
+    if isinstance(description, Graph):
+        text = f"<{canonical(description)}>"
+    elif isinstance(description, Leaf) or not (fields := list(children(description))):
+        return repr(description)
     else:
-        inside = ",".join(f"{name}={_same(child, done)}" for name, child in found)
-        name = repr(part.func) if isinstance(part, partial) else type(part).__name__
+        inside = ",".join(f"{name}={_canonical_text(child, texts)}" for name, child in fields)
+        name = type(description).__name__
+        if isinstance(description, partial):
+            name = repr(description.func)
         text = f"{name}({inside})"
-    done[id(part)] = text
+    texts[id(description)] = text
     return text
 
 
-def _flatten(network: Network, row: list[str], graphs: dict[int, Graph]) -> None:
-    """The layers in their order; graphs are taken out, once each."""
+def _flatten(network: Network, sequence: list[str], graphs: dict[int, Graph]) -> None:
+    """Append the layers' texts in order to `sequence`, and each graph once to `graphs`."""
     if isinstance(network, tuple):
         for layer in network:
-            _flatten(layer, row, graphs)
+            _flatten(layer, sequence, graphs)
     elif isinstance(network, Graph):
         graphs.setdefault(id(network), network)
     elif isinstance(network, Residual):
-        row.append("residual")
-        _flatten(network.body, row, graphs)
-        row.append("end")
-    elif inner := [one for _, one in children(network) if _is_network(one)]:
-        for one in inner:
-            _flatten(one, row, graphs)
+        sequence.append("residual")
+        _flatten(network.body, sequence, graphs)
+        sequence.append("end")
+    elif inner := [child for _, child in children(network) if _is_network(child)]:
+        for child in inner:
+            _flatten(child, sequence, graphs)
     elif not isinstance(network, Skip):
-        row.append(repr(network))
+        sequence.append(repr(network))
 
 
-def _steps(graph: Graph) -> list[_Step]:
-    """The operations of the live part in an order that respects the flow; the last is the output.
+def _operations(graph: Graph) -> list[_Operation]:
+    """Return the operations of the live part in topological order; the last is the output.
 
-    What only hands on (a `Skip`, a node) is no step.
+    A `Skip` or a node without an operation adds none.
     """
-    steps: list[_Step] = [_Step(f"input {i}", ()) for i in range(len(graph.inputs))]
-    ends: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(graph.inputs)}
+    operations: list[_Operation] = [_Operation(f"input {i}", ()) for i in range(len(graph.inputs))]
+    last_operations: dict[str, tuple[int, ...]] = {
+        name: (i,) for i, name in enumerate(graph.inputs)
+    }
     for name, sources in graph.live().items():
         node = graph.nodes[name]
-        flows: list[int] = []
+        edge_ends: list[int] = []
         for source in sources:
-            flows += _after(steps, node.inputs[source], ends[source])
-        ends[name] = _after(steps, node.then, tuple(flows))
-    return [*steps, _Step("output", ends[graph.output])]
+            edge_ends += _append(operations, node.inputs[source], last_operations[source])
+        last_operations[name] = _append(operations, node.then, tuple(edge_ends))
+    return [*operations, _Operation("output", last_operations[graph.output])]
 
 
-def _after(steps: list[_Step], operation: Network, before: tuple[int, ...]) -> tuple[int, ...]:
-    if operation == Skip() or operation == ():
-        return before
-    steps.append(_Step(repr(operation), before))
-    return (len(steps) - 1,)
+def _append(
+    operations: list[_Operation], network: Network, sources: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Append an operation unless it does nothing; return what feeds the next one."""
+    if network == Skip() or network == ():
+        return sources
+    operations.append(_Operation(repr(network), sources))
+    return (len(operations) - 1,)
 
 
-def _paths(steps: list[_Step]) -> Counter[str]:
-    """Every way from an input to the output, as the row of its operations."""
-    ways: list[Counter[str]] = []
-    for step in steps:
-        found: Counter[str] = Counter()
-        for place in step.before:
-            for way, number in ways[place].items():
-                found[f"{way}>{step.operation}"] += number
-        if not step.before:
-            found[step.operation] = 1
-        ways.append(Counter(dict(sorted(found.items())[:_MOST_PATHS])))
-    return ways[-1]
+def _count_paths(operations: list[_Operation]) -> Counter[str]:
+    """Count the paths from an input to the output, each as the sequence of its operations."""
+    paths_to: list[Counter[str]] = []
+    for operation in operations:
+        paths: Counter[str] = Counter()
+        for source in operation.sources:
+            for path, count in paths_to[source].items():
+                paths[f"{path}>{operation.text}"] += count
+        if not operation.sources:
+            paths[operation.text] = 1
+        paths_to.append(Counter(dict(sorted(paths.items())[:_MAX_PATHS_PER_OPERATION])))
+    return paths_to[-1]
 
 
-def _subtrees(steps: list[_Step]) -> Counter[str]:
-    """Labels of Weisfeiler and Leman, refined by what comes before each operation."""
-    labels = [step.operation for step in steps]
-    found = Counter(labels)
-    for height in range(1, _HEIGHT + 1):
+def _count_subtrees(operations: list[_Operation]) -> Counter[str]:
+    """Count Weisfeiler-Lehman labels, refined by the operations that feed each operation."""
+    labels = [operation.text for operation in operations]
+    counts = Counter(labels)
+    for height in range(1, _WL_ITERATIONS + 1):
         labels = [
-            f"{label}[{','.join(sorted(labels[i] for i in step.before))}]"
-            for step, label in zip(steps, labels, strict=True)
+            f"{label}[{','.join(sorted(labels[i] for i in operation.sources))}]"
+            for operation, label in zip(operations, labels, strict=True)
         ]
-        found.update(f"{height}|{label}" for label in labels)
-    return found
+        counts.update(f"{height}|{label}" for label in labels)
+    return counts
 
 
-def _graph_counts(place: int, steps: list[_Step], through: Counter[str]) -> dict[str, float]:
-    """Operations of each kind, number of ways, longest way, and whether one does nothing at all."""
-    depth = [0] * len(steps)
-    for i, step in enumerate(steps):
-        depth[i] = max((depth[j] + 1 for j in step.before), default=0)
-    kinds = Counter(f"{place}:{step.operation}" for step in steps[:-1] if step.before)
-    straight = any(way.count(">") == 1 for way in through)
+def _graph_counts(
+    graph_index: int, operations: list[_Operation], paths: Counter[str]
+) -> dict[str, float]:
+    """Count operations by kind and paths; measure the depth; note an input-to-output shortcut."""
+    depth = [0] * len(operations)
+    for i, operation in enumerate(operations):
+        depth[i] = max((depth[j] + 1 for j in operation.sources), default=0)
+    kinds = Counter(
+        f"{graph_index}:{operation.text}" for operation in operations[:-1] if operation.sources
+    )
+    has_shortcut = any(path.count(">") == 1 for path in paths)
     return {
         **kinds,
-        f"{place}:ways": float(sum(through.values())),
-        f"{place}:depth": float(depth[-1]),
-        f"{place}:straight": float(straight),
+        f"{graph_index}:ways": float(sum(paths.values())),
+        f"{graph_index}:depth": float(depth[-1]),
+        f"{graph_index}:straight": float(has_shortcut),
     }

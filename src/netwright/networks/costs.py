@@ -1,9 +1,9 @@
-"""Parameters, FLOPs and memory of a network, known before it is trained or allocated.
+"""Parameters, FLOPs and memory of a network, computed before it is trained or allocated.
 
 FLOPs are 2 for each multiply-add of convolutions, dense layers, attention and recurrent cells;
-normalisation, activations and pooling are not counted (as in torch's own counter). Memory is the
+normalisation, activations and pooling are not counted (as in PyTorch's own counter). Memory is the
 peak of the activations of one row at prediction, float32: in a sequence a tensor is alive until
-the next layer has run; the input of a composite, and what its parts gave, until it ends.
+the next layer has run; the input of a composite, and the outputs of its parts, until it ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -25,11 +25,19 @@ from netwright.networks.layers.activations import ACTIVATIONS, NormName
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 
-_BYTES = 4
+_BYTES_PER_ELEMENT = 4
+"""Of float32."""
 
 
 class Costs(NamedTuple):
-    """Output shape, trainable parameters, FLOPs and bytes of memory for one row."""
+    """Costs of a network for one row.
+
+    Args:
+        shape: Of the output, without the batch.
+        parameters: Trainable parameters.
+        flops: 2 for each multiply-add.
+        memory: Peak bytes of the activations at prediction, float32.
+    """
 
     shape: Shape
     parameters: int
@@ -37,145 +45,180 @@ class Costs(NamedTuple):
     memory: int
 
 
-def costs(network: Network, input_shape: Shape, **given: Any) -> Costs:
-    """The costs of a filled network for rows of `input_shape`; takes what `build` takes.
+def costs(network: Network, input_shape: Shape, **given: object) -> Costs:
+    """Compute parameters, FLOPs and memory of a filled network for one row.
 
-    Raises InfeasibleCandidate where `build` does. Layers are costed once and remembered by value.
+    Layers are costed once and cached by value.
+
+    Args:
+        network: A filled network, as for `build`.
+        input_shape: Of a row, without the batch.
+        **given: As for `build`.
+
+    Raises:
+        InfeasibleCandidate: A layer cannot take its input.
+        SpaceError: A choice is still open.
+
+    Example:
+        >>> costs((Conv(16), GlobalPool(), Linear()), (3, 32, 32), outputs=10).parameters
+        634
     """
     return cost_of(resolve(network, given), input_shape, "")
 
 
-def cost_of(network: Network, shape: Shape, position: str, kept: bool = False) -> Costs:
-    """The costs of a resolved network at a position; `kept`: others need its input after it."""
+def cost_of(network: Network, shape: Shape, position: str, *, keep_input: bool = False) -> Costs:
+    """Compute the costs of a resolved network at a position.
+
+    Args:
+        network: Without open choices or `Given`.
+        shape: Of the input.
+        position: For errors.
+        keep_input: Whether the input stays in memory, because other parts need it.
+    """
     if isinstance(network, tuple):
-        return _sequence(network, shape, position, kept)
+        return _sequence_costs(network, shape, position, keep_input=keep_input)
     if isinstance(network, Leaf):
-        found: list[Costs] = []
+        leaf_costs: list[Costs] = []
 
-        def cost() -> Shape:
-            found.append(_leaf(network, shape, kept))
-            return found[0].shape
+        def output_shape() -> Shape:
+            leaf_costs.append(_leaf_costs(network, shape, keep_input=keep_input))
+            return leaf_costs[0].shape
 
-        with_position(position, network, shape, cost)
-        return found[0]
-    layer = as_composite(network, position)
+        with_position(position, network, shape, output_shape)
+        return leaf_costs[0]
+    composite = as_composite(network, position)
     try:
-        return _known(layer, shape)
-    except NetwrightError:  # never remembered: told once more, now with its position
-        return _composite(layer, shape, position)
+        return _cached_composite_costs(composite, shape)
+    except NetwrightError:  # errors are not cached: raise it again, with the position
+        return _composite_costs(composite, shape, position)
 
 
-def _sequence(network: tuple[Network, ...], shape: Shape, position: str, kept: bool) -> Costs:
-    parameters, flops, memory = 0, 0, prod(shape) * _BYTES
-    beside = memory if kept else 0
+def _sequence_costs(
+    network: tuple[Network, ...], shape: Shape, position: str, *, keep_input: bool
+) -> Costs:
+    parameters, flops, memory = 0, 0, prod(shape) * _BYTES_PER_ELEMENT
+    kept_bytes = memory if keep_input else 0
     for i, layer in enumerate(network):
-        one = cost_of(layer, shape, f"{position}.{i}" if position else str(i), kept and i == 0)
-        memory = max(memory, one.memory + (beside if i else 0))
-        shape = one.shape
-        parameters, flops = parameters + one.parameters, flops + one.flops
+        layer_position = f"{position}.{i}" if position else str(i)
+        layer_costs = cost_of(layer, shape, layer_position, keep_input=keep_input and i == 0)
+        memory = max(memory, layer_costs.memory + (kept_bytes if i else 0))
+        shape = layer_costs.shape
+        parameters, flops = parameters + layer_costs.parameters, flops + layer_costs.flops
     return Costs(shape, parameters, flops, memory)
 
 
 @lru_cache(maxsize=65536)
-def _known(layer: Composite, shape: Shape) -> Costs:
-    return _composite(layer, shape, "")
+def _cached_composite_costs(layer: Composite, shape: Shape) -> Costs:
+    return _composite_costs(layer, shape, "")
 
 
-def _composite(network: Composite, shape: Shape, position: str) -> Costs:
-    parts: list[Costs] = []
-    held = prod(shape) * _BYTES
-    memory = held
+def _composite_costs(composite: Composite, shape: Shape, position: str) -> Costs:
+    costs_of_parts: list[Costs] = []
+    alive_bytes = prod(shape) * _BYTES_PER_ELEMENT
+    memory = alive_bytes
 
-    def add(name: str, part: Network, of: Shape) -> Shape:
-        nonlocal held, memory
-        one = cost_of(part, of, f"{position}.{name}" if position else name, kept=True)
-        # a part's peak has its input in it, which is one of those held already
-        memory = max(memory, held + one.memory - prod(of) * _BYTES)
-        held += prod(one.shape) * _BYTES
-        parts.append(one)
-        return one.shape
+    def add(name: str, part_network: Network, part_shape: Shape) -> Shape:
+        nonlocal alive_bytes, memory
+        part_position = f"{position}.{name}" if position else name
+        part_costs = cost_of(part_network, part_shape, part_position, keep_input=True)
+        # the part's peak includes its input, which is counted as alive already
+        memory = max(
+            memory, alive_bytes + part_costs.memory - prod(part_shape) * _BYTES_PER_ELEMENT
+        )
+        alive_bytes += prod(part_costs.shape) * _BYTES_PER_ELEMENT
+        costs_of_parts.append(part_costs)
+        return part_costs.shape
 
-    out = with_position(position, network, shape, lambda: network.assemble(shape, add))
-    memory = max(memory, held + (prod(out) * _BYTES if len(parts) > 1 else 0))
-    return Costs(out, sum(p.parameters for p in parts), sum(p.flops for p in parts), memory)
+    output_shape = with_position(position, composite, shape, lambda: composite.assemble(shape, add))
+    output_bytes = prod(output_shape) * _BYTES_PER_ELEMENT if len(costs_of_parts) > 1 else 0
+    memory = max(memory, alive_bytes + output_bytes)
+    return Costs(
+        output_shape,
+        sum(part_costs.parameters for part_costs in costs_of_parts),
+        sum(part_costs.flops for part_costs in costs_of_parts),
+        memory,
+    )
 
 
 @lru_cache(maxsize=65536)
-def _leaf(leaf: Leaf, shape: Shape, kept: bool) -> Costs:
-    """By formula for convolutions and dense layers of any width; else by a run without numbers."""
-    if isinstance(leaf, Conv) and (found := _conv(leaf, shape, kept)):
-        return found
-    if isinstance(leaf, Linear) and (found := _linear(leaf, shape, kept)):
-        return found
+def _leaf_costs(leaf: Leaf, shape: Shape, *, keep_input: bool) -> Costs:
+    """Compute convolutions and dense layers by formula, other leaves by a run on one row."""
+    if isinstance(leaf, Conv) and (by_formula := _conv_costs(leaf, shape, keep_input=keep_input)):
+        return by_formula
+    if isinstance(leaf, Linear) and (
+        by_formula := _linear_costs(leaf, shape, keep_input=keep_input)
+    ):
+        return by_formula
     counter = FlopCounterMode(display=False)
     device = torch.device("cpu" if leaf.light else "meta")
     with torch.random.fork_rng(devices=[]), device, torch.no_grad():
         module = leaf.build(shape).eval()
         x = torch.zeros(1, *shape)
-        peak = _Peak(module, x if kept else None)
+        peak = _PeakMemory(module, x if keep_input else None)
         with nullcontext() if leaf.light else counter:
-            out = module(x)
+            output = module(x)
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    memory = max(peak.numbers, prod(shape) + out.numel()) * _BYTES
-    pointwise = sum(p.numel() for p in module.parameters() if p.dim() == 4)
-    flops = 2 * pointwise if leaf.light else int(counter.get_total_flops())
-    return Costs(tuple(out.shape[1:]), parameters, flops, memory)
+    memory = max(peak.n_elements, prod(shape) + output.numel()) * _BYTES_PER_ELEMENT
+    pointwise_weights = sum(p.numel() for p in module.parameters() if p.dim() == 4)
+    flops = 2 * pointwise_weights if leaf.light else int(counter.get_total_flops())
+    return Costs(tuple(output.shape[1:]), parameters, flops, memory)
 
 
-class _Peak:
-    """The largest input and output of a module without children, and what is kept beside them."""
+class _PeakMemory:
+    """Most elements that are alive while a module without children runs, with a kept input."""
 
-    def __init__(self, module: nn.Module, kept: torch.Tensor | None) -> None:
-        self.numbers, self.kept = 0, kept
+    def __init__(self, module: nn.Module, kept_input: torch.Tensor | None) -> None:
+        self.n_elements, self.kept_input = 0, kept_input
         for child in module.modules():
             if not any(child.children()):
-                child.register_forward_hook(self._saw)
+                child.register_forward_hook(self._record)
 
-    def _saw(self, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _record(self, _: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         outputs = output if isinstance(output, tuple) else (output,)
         tensors = [t for t in (*inputs, *outputs) if isinstance(t, torch.Tensor)]
-        if self.kept is not None and not any(t is self.kept for t in tensors):
-            tensors.append(self.kept)
-        self.numbers = max(self.numbers, sum(t.numel() for t in tensors))
+        if self.kept_input is not None and not any(t is self.kept_input for t in tensors):
+            tensors.append(self.kept_input)
+        self.n_elements = max(self.n_elements, sum(t.numel() for t in tensors))
 
 
-def _norm_parameters(kind: str, channels: int) -> int:
-    return 0 if kind == "none" else 2 * channels
+def _norm_parameters(normalisation: str, channels: int) -> int:
+    return 0 if normalisation == "none" else 2 * channels
 
 
-def _conv(layer: Conv, shape: Shape, kept: bool) -> Costs | None:
-    """The formula, for what the layer's own `build` would accept; None leaves it to that."""
-    known = layer.known_shape(shape)
-    if known is None:
+def _conv_costs(layer: Conv, shape: Shape, *, keep_input: bool) -> Costs | None:
+    """Compute a convolution's costs by formula; None if only `build` knows why it is refused."""
+    output_shape = layer.infer_shape(shape)
+    if output_shape is None:
         return None
-    into, (out, h, w) = shape[0], known
-    window = layer.kernel**2
+    channels_in, (channels_out, h, w) = shape[0], output_shape
+    kernel_area = layer.kernel**2
     if layer.separable:
-        weights, seen, widest = (
-            into * window + into * out,
-            into * window + into * out,
-            max(into, out),
-        )
+        n_weights = channels_in * kernel_area + channels_in * channels_out
+        max_channels = max(channels_in, channels_out)
     else:
-        weights = seen = out * window * (into // layer.groups)
-        widest = out
-    bias = out if layer.normalisation == "none" else 0
-    parameters = weights + bias + _norm_parameters(layer.normalisation, out)
-    first = prod(shape) + (into if layer.separable else out) * h * w
-    later = (widest + out) * h * w if layer.separable else 2 * out * h * w
-    memory = max(first, later + (prod(shape) if kept else 0))
-    return Costs((out, h, w), parameters, 2 * seen * h * w, memory * _BYTES)
+        n_weights = channels_out * kernel_area * (channels_in // layer.groups)
+        max_channels = channels_out
+    bias = channels_out if layer.normalisation == "none" else 0
+    parameters = n_weights + bias + _norm_parameters(layer.normalisation, channels_out)
+    first_step = prod(shape) + (channels_in if layer.separable else channels_out) * h * w
+    later_steps = (
+        (max_channels + channels_out) * h * w if layer.separable else 2 * channels_out * h * w
+    )
+    memory = max(first_step, later_steps + (prod(shape) if keep_input else 0))
+    return Costs(output_shape, parameters, 2 * n_weights * h * w, memory * _BYTES_PER_ELEMENT)
 
 
-def _linear(layer: Linear, shape: Shape, kept: bool) -> Costs | None:
+def _linear_costs(layer: Linear, shape: Shape, *, keep_input: bool) -> Costs | None:
     features = layer.features
-    named = layer.activation in ACTIVATIONS and layer.normalisation in get_args(NormName)
-    if not isinstance(features, int) or features < 1 or len(shape) > 2 or not named:
+    has_valid_names = layer.activation in ACTIVATIONS and layer.normalisation in get_args(NormName)
+    if not isinstance(features, int) or features < 1 or len(shape) > 2 or not has_valid_names:
         return None
     if layer.normalisation == "group" and len(shape) == 2:
         return None
     steps = prod(shape[:-1])
     parameters = (shape[-1] + 1) * features + _norm_parameters(layer.normalisation, features)
-    memory = max(shape[-1] + features, 2 * features + (shape[-1] if kept else 0)) * steps
-    out = (*shape[:-1], features)
-    return Costs(out, parameters, 2 * shape[-1] * features * steps, memory * _BYTES)
+    kept_features = shape[-1] if keep_input else 0
+    memory = max(shape[-1] + features, 2 * features + kept_features) * steps
+    output_shape = (*shape[:-1], features)
+    flops = 2 * shape[-1] * features * steps
+    return Costs(output_shape, parameters, flops, memory * _BYTES_PER_ELEMENT)

@@ -14,10 +14,10 @@ class SequenceBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, t, c) -> (batch, t, c)."""
-        normed: Tensor = self.norm(x.transpose(1, 2))  # (batch, c, t)
-        return normed.transpose(1, 2)
+        normalised: Tensor = self.norm(x.transpose(1, 2))  # (batch, c, t)
+        return normalised.transpose(1, 2)
 
 
-def plain_norm(module: nn.Module) -> nn.Module:
-    """The normalisation itself, where another module only turns its input."""
+def unwrap_norm(module: nn.Module) -> nn.Module:
+    """Return the `BatchNorm1d` inside a `SequenceBatchNorm`; other modules as they are."""
     return module.norm if isinstance(module, SequenceBatchNorm) else module

@@ -116,7 +116,7 @@ def test_what_is_new_is_trained_for_longer(image_task: Task, tmp_path: Path) -> 
     evaluator(job(tmp_path, 1, {**SMALL, "network.2.kernel": 5}))
     child = evaluator(job(tmp_path, 2, SMALL, (1,)))  # a smaller kernel: all of it is inherited
     found = about(tmp_path, 2)
-    assert found["losses"] == ["2: kernel 3 in place of 5"]
+    assert found["losses"] == ["2: kernel 3 instead of 5"]
     assert not found["preserved"]
     assert child["epochs"] == 2
 

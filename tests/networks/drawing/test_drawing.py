@@ -27,7 +27,7 @@ CNN: Network = (
 )
 
 
-def test_the_outline_names_layers_settings_shapes_and_costs() -> None:
+def test_outline_has_layers_settings_shapes_and_costs() -> None:
     rows = outline(CNN, (3, 8, 8), outputs=10)
     shown = [(row.position, row.text, row.depth, row.times) for row in rows]
     assert shown == [
@@ -41,34 +41,33 @@ def test_the_outline_names_layers_settings_shapes_and_costs() -> None:
         ("4", "Linear 10", 0, 1),
     ]
     top = [row for row in rows if not row.depth]
-    whole = costs(CNN, (3, 8, 8), outputs=10)
-    assert sum(row.parameters * row.times for row in top) == whole.parameters
-    assert sum(row.flops * row.times for row in top) == whole.flops
+    total = costs(CNN, (3, 8, 8), outputs=10)
+    assert sum(row.parameters * row.times for row in top) == total.parameters
+    assert sum(row.flops * row.times for row in top) == total.flops
     assert top[-1].shape == (10,)
 
 
-def test_parts_side_by_side_are_named() -> None:
+def test_parallel_parts_are_named() -> None:
     rows = outline((Columns(), Linear()), (5,), outputs=2, cardinalities=(3, 4))
     assert [row.text for row in rows][:5] == ["Columns", "numeric", "Skip", "categorical", "OneHot"]
 
 
 @pytest.mark.parametrize("title", ["plain", "<b> & 'more'"])
-def test_the_drawing_is_a_whole_document_with_every_layer_in_it(title: str) -> None:
-    text = svg(CNN, (3, 8, 8), title=title, outputs=10)
-    root = ElementTree.fromstring(text)
-    words = [node.text for node in root.iter() if node.tag.endswith("text")]
-    assert title in words
-    for said in ("Conv", "2 × MBConv", "Residual", "GlobalPool", "Linear", "+", "output"):
-        assert said in words
-    assert "16, kernel 5, silu" in words
+def test_svg_is_a_document_with_every_layer(title: str) -> None:
+    root = ElementTree.fromstring(svg(CNN, (3, 8, 8), title=title, outputs=10))
+    texts = [node.text for node in root.iter() if node.tag.endswith("text")]
+    assert title in texts
+    for text in ("Conv", "2 × MBConv", "Residual", "GlobalPool", "Linear", "+", "output"):
+        assert text in texts
+    assert "16, kernel 5, silu" in texts
     assert f"{costs(CNN, (3, 8, 8), outputs=10).parameters:,} parameters" in " ".join(
-        map(str, words)
+        map(str, texts)
     )
 
 
 @dataclass(frozen=True)
 class Wrapped(Composite):
-    """One part, and nothing added to it."""
+    """A composite of one part."""
 
     inside: Network
 
@@ -76,26 +75,26 @@ class Wrapped(Composite):
         return add("inside", self.inside, shape)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        out: Tensor = parts["inside"](x)
-        return out
+        output: Tensor = parts["inside"](x)
+        return output
 
 
-def _words(network: Network) -> list[str | None]:
+def _texts(network: Network) -> list[str | None]:
     root = ElementTree.fromstring(svg(network, (4, 8, 8)))
     return [node.text for node in root.iter() if node.tag.endswith("text")]
 
 
 def test_only_residuals_are_drawn_with_a_sum() -> None:
     conv = Conv(activation="none")
-    assert {"Residual", "+"} <= {*_words(Residual(conv))}
-    shortcut = _words(Residual(Conv(8, stride=2, activation="none")))
+    assert {"Residual", "+"} <= {*_texts(Residual(conv))}
+    shortcut = _texts(Residual(Conv(8, stride=2, activation="none")))
     assert {"Residual", "+", "Conv 8, kernel 1, stride 2"} <= {*shortcut}
-    words = _words(Wrapped(conv))
-    assert "Wrapped" in words
-    assert not {"Residual", "+"} & {*words}
+    texts = _texts(Wrapped(conv))
+    assert "Wrapped" in texts
+    assert not {"Residual", "+"} & {*texts}
 
 
-def test_nothing_is_drawn_outside_of_the_picture() -> None:
+def test_everything_is_drawn_inside_the_picture() -> None:
     for network in (nas_bench_201(8, 1), darts(4, 3)):
         space = Space(network)
         rng = np.random.default_rng(1)
@@ -108,20 +107,23 @@ def test_nothing_is_drawn_outside_of_the_picture() -> None:
 
 
 def _corners(node: ElementTree.Element, x: float, y: float) -> list[tuple[float, float]]:
-    """Where boxes and texts begin and end, in the picture's own coordinates."""
-    if moved := node.attrib.get("transform"):
-        dx, dy = moved.removeprefix("translate(").rstrip(")").split()
+    """Corners of boxes and texts in the picture's coordinates."""
+    if transform := node.attrib.get("transform"):
+        dx, dy = transform.removeprefix("translate(").rstrip(")").split()
         x, y = x + float(dx), y + float(dy)
-    found = []
+    corners = []
     kind = node.tag.rpartition("}")[2]
     if kind == "rect" and node.attrib["width"] != "100%":
-        found = [(x, y), (x + float(node.attrib["width"]), y + float(node.attrib["height"]))]
+        corners = [(x, y), (x + float(node.attrib["width"]), y + float(node.attrib["height"]))]
     if kind == "text":
         start = x + float(node.attrib["x"])
         size = 0.5 * float(node.attrib["font-size"]) * len(node.text or "")
         left = {"start": start, "middle": start - size / 2, "end": start - size}
         begin = left[node.attrib["text-anchor"]]
-        found = [(begin, y + float(node.attrib["y"])), (begin + size, y + float(node.attrib["y"]))]
+        corners = [
+            (begin, y + float(node.attrib["y"])),
+            (begin + size, y + float(node.attrib["y"])),
+        ]
     for child in node:
-        found += _corners(child, x, y)
-    return found
+        corners += _corners(child, x, y)
+    return corners

@@ -1,4 +1,4 @@
-"""Every layer: its costs are those of the module it builds, and the module runs as ONNX."""
+"""Every layer: costs match the built module, and the module runs as ONNX."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from network_tools import batch, measured
+from network_tools import batch, measured_costs
 from torch import nn
 
 from netwright.deploy.operators import OPERATORS
@@ -126,7 +126,10 @@ SEQUENCES: tuple[Network, ...] = (
     GlobalPool(),
     GlobalPool("max"),
     Flatten(),
-    *(Recurrent(6, kind, both) for kind, both in product(("gru", "lstm"), (False, True))),
+    *(
+        Recurrent(6, kind, bidirectional)
+        for kind, bidirectional in product(("gru", "lstm"), (False, True))
+    ),
     SelfAttention(1),
     SelfAttention(8),
     Residual((Norm("layer"), Linear(16, activation="gelu"), Linear(8))),
@@ -193,8 +196,8 @@ NAMES = [f"{i}-{type(layer).__name__}" for i, (layer, _) in enumerate(CASES)]
 every_layer = pytest.mark.parametrize(("layer", "shape"), CASES, ids=NAMES)
 
 
-def codes_in(layer: Network) -> tuple[int, ...]:
-    """The cardinalities of the columns of a case that hold codes."""
+def cardinalities_of(layer: Network) -> tuple[int, ...]:
+    """Cardinalities of the categorical columns of a case."""
     first = layer[0] if isinstance(layer, tuple) else layer
     if not isinstance(first, Columns | OneHot | Embedding | OneHotOrEmbedding):
         return ()
@@ -202,11 +205,11 @@ def codes_in(layer: Network) -> tuple[int, ...]:
 
 
 @every_layer
-def test_costs_are_those_of_the_built_module(layer: Network, shape: Shape) -> None:
+def test_costs_match_the_built_module(layer: Network, shape: Shape) -> None:
     module = build(layer, shape, **GIVEN)
-    said = costs(layer, shape, **GIVEN)
-    x = batch(shape, 1, codes_in(layer))
-    assert (said.shape, said.parameters, said.flops) == measured(module, x)
+    computed = costs(layer, shape, **GIVEN)
+    x = batch(shape, 1, cardinalities_of(layer))
+    assert (computed.shape, computed.parameters, computed.flops) == measured_costs(module, x)
 
 
 def exported(module: nn.Module, x: torch.Tensor) -> onnxruntime.InferenceSession:
@@ -222,44 +225,47 @@ def exported(module: nn.Module, x: torch.Tensor) -> onnxruntime.InferenceSession
 
 
 @every_layer
-def test_the_module_runs_as_onnx_at_any_batch(layer: Network, shape: Shape) -> None:
+def test_module_runs_as_onnx_at_any_batch_size(layer: Network, shape: Shape) -> None:
     module = build(layer, shape, **GIVEN)
-    module(batch(shape, 4, codes_in(layer)))  # in training: batch norms have seen something
-    session = exported(module, batch(shape, 2, codes_in(layer)))
+    module(
+        batch(shape, 4, cardinalities_of(layer))
+    )  # training mode: sets statistics of batch norms
+    session = exported(module, batch(shape, 2, cardinalities_of(layer)))
     for rows in (1, 5):
-        x = batch(shape, rows, codes_in(layer))
-        (found,) = session.run(["y"], {"x": x.numpy()})
+        x = batch(shape, rows, cardinalities_of(layer))
+        (output,) = session.run(["y"], {"x": x.numpy()})
         with torch.no_grad():
-            wanted = module(x).numpy()
-        assert found.shape == wanted.shape
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+            expected = module(x).numpy()
+        assert output.shape == expected.shape
+        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4)
 
 
 @every_layer
-def test_operators_of_each_layer_are_in_the_table(layer: Network, shape: Shape) -> None:
+def test_onnx_operators_of_each_layer_are_supported(layer: Network, shape: Shape) -> None:
     graph = onnx_graph(build(layer, shape, **GIVEN), shape)
     assert {(node.domain, node.op_type) for node in graph.node} <= OPERATORS
 
 
 def multiply_adds(layer: Network, shape: Shape) -> int:
-    """FLOPs are 2 for each."""
+    """Half the FLOPs."""
     return costs(layer, shape, **GIVEN).flops // 2
 
 
-def test_flops_are_twice_the_multiply_adds_counted_by_hand() -> None:
+def test_flops_are_twice_the_multiply_adds() -> None:
     assert multiply_adds(Conv(16, kernel=5, stride=2), (8, 9, 12)) == (5 * 6) * 16 * 8 * 5 * 5
     assert multiply_adds(Conv(16, groups=4), (8, 9, 12)) == (9 * 12) * 16 * (8 // 4) * 3 * 3
     assert multiply_adds(Conv(16, separable=True), (8, 9, 12)) == (9 * 12) * (8 * 3 * 3 + 8 * 16)
     assert multiply_adds(Linear(5), (7, 8)) == 7 * 8 * 5
     queries_keys_values_out, scores_and_mixing = 7 * 8 * 8 * 4, 2 * 7 * 7 * 8
     assert multiply_adds(SelfAttention(2), (7, 8)) == queries_keys_values_out + scores_and_mixing
-    both_ways, gates = 2, 4
-    assert multiply_adds(Recurrent(6, "lstm", True), (7, 8)) == both_ways * 7 * gates * 6 * (8 + 6)
+    directions, gates = 2, 4
+    lstm = Recurrent(6, "lstm", bidirectional=True)
+    assert multiply_adds(lstm, (7, 8)) == directions * 7 * gates * 6 * (8 + 6)
     assert multiply_adds((Norm(), Activation("gelu"), Pool()), (8, 9, 12)) == 0
 
 
-def test_the_shape_of_a_convolution_by_formula_is_that_of_its_module() -> None:
-    rng, known = np.random.default_rng(0), 0
+def test_inferred_shape_of_convolution_matches_its_module() -> None:
+    rng, n_feasible = np.random.default_rng(0), 0
     for _ in range(300):
         layer = Conv(
             int(rng.choice([0, 4, 6])), int(rng.integers(1, 6)), int(rng.integers(1, 4)),
@@ -268,9 +274,9 @@ def test_the_shape_of_a_convolution_by_formula_is_that_of_its_module() -> None:
             normalisation=str(rng.choice(["none", "batch", "layer", "group"])),  # type: ignore[arg-type]
         )  # fmt: skip
         shape = (int(rng.integers(1, 5)), int(rng.integers(1, 9)), int(rng.integers(1, 9)))
-        if (said := layer.known_shape(shape)) is None:
+        if (inferred := layer.infer_shape(shape)) is None:
             continue
-        known += 1
+        n_feasible += 1
         with torch.no_grad():
-            assert said == tuple(layer.build(shape).eval()(torch.zeros(2, *shape)).shape[1:])
-    assert known > 100
+            assert inferred == tuple(layer.build(shape).eval()(torch.zeros(2, *shape)).shape[1:])
+    assert n_feasible > 100

@@ -29,7 +29,7 @@ RNG = np.random.default_rng
 def test_nas_bench_201_has_the_papers_size_and_names() -> None:
     space = Space(nas_bench_201(cells=2))
     assert space.size == 15_625
-    assert [one.path for one in space.decisions] == [
+    assert [decision.path for decision in space.decisions] == [
         "cell.1.0", "cell.2.0", "cell.2.1", "cell.3.0", "cell.3.1", "cell.3.2",
     ]  # fmt: skip
     assert space.decisions[0].values == (
@@ -37,22 +37,22 @@ def test_nas_bench_201_has_the_papers_size_and_names() -> None:
     )  # fmt: skip
 
 
-def test_nas_bench_201_costs_what_the_benchmark_says() -> None:
-    """Cells of one operation everywhere, as the table has them, to the last parameter."""
+def test_nas_bench_201_costs_match_the_benchmark() -> None:
+    """Parameters and FLOPs of cells of one operation, as in the published table."""
     space = Space(nas_bench_201(channels=16, cells=5))
-    known = {
+    published = {
         "nor_conv_3x3": (1_531_546, 220.11969), "nor_conv_1x1": (241_306, 31.37601),
         "skip_connect": (73_306, 7.78305), "avg_pool_3x3": (73_306, 7.78305),
     }  # fmt: skip
-    for operation, (parameters, million) in known.items():
-        cell = Candidate(dict.fromkeys((one.path for one in space.decisions), operation))
-        found = costs(space.fill(cell), (3, 32, 32), outputs=10)
-        assert found.parameters == parameters
-        assert found.flops / 2e6 == pytest.approx(million, abs=1e-4)
+    for operation, (parameters, million) in published.items():
+        cell = Candidate(dict.fromkeys((decision.path for decision in space.decisions), operation))
+        computed = costs(space.fill(cell), (3, 32, 32), outputs=10)
+        assert computed.parameters == parameters
+        assert computed.flops / 2e6 == pytest.approx(million, abs=1e-4)
 
 
-def test_between_the_stages_of_nas_bench_201_size_is_handed_on() -> None:
-    """Normalised there, untrained networks of different cells look much more alike."""
+def test_reduction_of_nas_bench_201_preserves_scale() -> None:
+    """With a normalised shortcut untrained networks of different cells are hard to tell apart."""
     module = build((Reduction(8),), (4, 6, 6))
     x = torch.randn(2, 4, 6, 6)
     assert module(x).shape == (2, 8, 3, 3)
@@ -62,15 +62,15 @@ def test_between_the_stages_of_nas_bench_201_size_is_handed_on() -> None:
     assert build((Reduction(8),), (4, 7, 7))(torch.randn(2, 4, 7, 7)).shape == (2, 8, 4, 4)
 
 
-def test_a_cell_without_a_route_is_refused() -> None:
+def test_cell_without_a_live_route_is_refused() -> None:
     space = Space(nas_bench_201(cells=1))
-    dead = Candidate(dict.fromkeys((one.path for one in space.decisions), "none"))
+    dead = Candidate(dict.fromkeys((decision.path for decision in space.decisions), "none"))
     with pytest.raises(InfeasibleCandidate, match="live route from input to output"):
         build(space.fill(dead), (3, 8, 8), outputs=10)
 
 
-def test_the_6466_distinct_cells_of_nas_bench_201_share_canonical_forms() -> None:
-    """As the paper counts them, but for skips, which it also contracts: a known orbit is one."""
+def test_isomorphic_cells_of_nas_bench_201_share_canonical_texts() -> None:
+    """One orbit of the paper's count of distinct cells, which also contracts skips."""
     space = Space(nas_bench_201_cell())
     a = Candidate({"1.0": "nor_conv_3x3", "2.0": "nor_conv_1x1", "2.1": "none",
                    "3.0": "none", "3.1": "avg_pool_3x3", "3.2": "skip_connect"})  # fmt: skip
@@ -86,10 +86,10 @@ def test_the_6466_distinct_cells_of_nas_bench_201_share_canonical_forms() -> Non
 def test_darts_has_the_papers_size() -> None:
     space = Space(darts(channels=4, cells=3))
     assert space.size == pytest.approx(1.0767469e18, rel=1e-6)  # (3 * 6 * 10 * 7^8)^2
-    assert {one.path.split(".")[0] for one in space.decisions} == {"normal", "reduce"}
+    assert {decision.path.split(".")[0] for decision in space.decisions} == {"normal", "reduce"}
 
 
-def test_darts_cells_keep_four_of_fourteen_edges_and_halve_twice() -> None:
+def test_darts_cells_have_two_edges_a_node_and_halve_twice() -> None:
     space = Space(darts(channels=4, cells=6))
     for seed in range(3):
         network = space.fill(space.sample(RNG(seed)))
@@ -99,12 +99,12 @@ def test_darts_cells_keep_four_of_fourteen_edges_and_halve_twice() -> None:
         chain = network[1]
         assert isinstance(chain, Chain)
         for cell in chain.cells:
-            chosen = [len(node.inputs) for name, node in cell.nodes.items() if name in "2345"]
-            assert chosen == [2, 2, 2, 2]
+            n_edges = [len(node.inputs) for name, node in cell.nodes.items() if name in "2345"]
+            assert n_edges == [2, 2, 2, 2]
         assert costs((network[0], chain), (3, 16, 16)).shape == (4 * 4 * 4, 4, 4)
 
 
-def test_a_darts_cell_sees_the_two_before_it() -> None:
+def test_darts_cell_is_fed_by_the_two_before_it() -> None:
     def keep(source: str) -> Graph:
         return Graph({"out": Node({source: Skip()})}, inputs=("before", "last"))
 
@@ -114,40 +114,44 @@ def test_a_darts_cell_sees_the_two_before_it() -> None:
     def run(*cells: Graph) -> float:
         return float(build(Chain(cells), (2, 3, 3))(x).mean())
 
-    assert run(double) == 2  # the first cell sees what comes in twice
+    assert run(double) == 2  # the first cell gets the input twice
     assert run(double, double) == 3
     assert run(double, double, keep("before")) == 2
     assert run(double, double, keep("last")) == 3
 
 
-def test_a_graph_of_two_inputs_alone_is_refused() -> None:
+def test_graph_of_two_inputs_outside_a_chain_is_refused() -> None:
+    space = Space(darts_cell(4, reduction=False))
     with pytest.raises(InfeasibleCandidate, match=r"inputs must be one name.*Put it in a Chain"):
-        build(Space(darts_cell(4, False)).fill(Space(darts_cell(4, False)).default()), (3, 8, 8))
+        build(space.fill(space.default()), (3, 8, 8))
 
 
-def test_nas_bench_101_cells_keep_to_nine_edges() -> None:
+def test_nas_bench_101_cells_have_at_most_nine_edges() -> None:
     space = Space(nas_bench_101(channels=4, cells=1, stages=2), rule=at_most_edges)
     feasible = 0
     for seed in range(20):
         candidate = space.sample(RNG(seed))
-        edges = [value for value in candidate.values.values() if isinstance(value, tuple)]
+        edges = [chosen for chosen in candidate.values.values() if isinstance(chosen, tuple)]
         assert sum(map(len, edges)) <= 9
         try:
             module = build(space.fill(candidate), (3, 8, 8), outputs=4)
         except InfeasibleCandidate as error:
-            assert "live route" in str(error)  # noqa: PT017  # the only reason that may be
+            assert "live route" in str(error)  # noqa: PT017  # the only reason to be infeasible
             continue
         feasible += 1
         assert module(torch.randn(2, 3, 8, 8)).shape == (2, 4)
     assert feasible > 5
 
 
-def test_nas_bench_101_cells_keep_the_channels_of_their_stage() -> None:
+def test_nas_bench_101_cells_preserve_the_stages_channels() -> None:
     """As in the paper (1902.09635, section 2.2): only between stages are they doubled."""
     cell = {"1": ("0",), "2": ("0", "1"), "out": ("0", "1", "2")}
     space = Space(nas_bench_101(channels=4, cells=2, stages=2, inner=2))
-    values = {one.path: cell[one.path.split(".")[-1]] for one in space.decisions
-              if one.path.split(".")[-1] in cell}  # fmt: skip
+    values = {
+        decision.path: cell[node]
+        for decision in space.decisions
+        if (node := decision.path.split(".")[-1]) in cell
+    }
     network = space.fill(space.fix(values).default())
     assert isinstance(network, tuple)
     shapes = [costs(network[:end], (3, 8, 8)).shape for end in range(1, len(network) - 1)]

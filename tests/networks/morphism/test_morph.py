@@ -1,4 +1,4 @@
-"""A child computes what its parent does, or says why not."""
+"""A child computes its parent's function, or records why not."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ from netwright.space.space import Space
 IMAGES = (3, 8, 8)
 HEAD: tuple[Network, ...] = (GlobalPool(), Linear())
 EXACT = 1e-5
-NOT_KNOWN = "it is not known what becomes of channels in"
+WITHOUT_RULE = "has no inheritance rule, new weights from here on"
 
 
 def trained(network: Network, shape: Shape, **given: Any) -> nn.Module:
-    """As after a training: no normalisation is as it was drawn."""
+    """Build a network with normalisations as after training."""
     module = build(network, shape, **given)
     with torch.no_grad():
-        for one in module.modules():
-            if isinstance(one, nn.modules.batchnorm._BatchNorm):
-                assert one.running_mean is not None
-                assert one.running_var is not None
-                one.running_mean.normal_(0, 0.3)
-                one.running_var.uniform_(0.5, 2)
-            if isinstance(one, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
-                one.weight.uniform_(0.5, 1.5)
-                one.bias.normal_(0, 0.3)
+        for layer in module.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                layer.running_mean.normal_(0, 0.3)
+                layer.running_var.uniform_(0.5, 2)
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
+                layer.weight.uniform_(0.5, 1.5)
+                layer.bias.normal_(0, 0.3)
     return module.eval()
 
 
@@ -70,9 +70,9 @@ def trained(network: Network, shape: Shape, **given: Any) -> nn.Module:
 class Pair:
     parent: nn.Module
     child: nn.Module
-    found: Inheritance
+    inheritance: Inheritance
     difference: float
-    """The largest, of outputs of about 1."""
+    """The largest of any output; outputs are about 1."""
 
 
 def inherited(
@@ -81,18 +81,18 @@ def inherited(
 ) -> Pair:  # fmt: skip
     given = {"outputs": 5} | given
     parent = trained(old, shape, **given)
-    child, found = morph(
+    child, inheritance = morph(
         parent, old, new, shape, seed=seed, noise=noise, calibration_rows=rows, **given
     )
     x = batch(shape, 6, given.get("cardinalities", ()))
     with torch.no_grad():
         difference = float((parent(x) - child.eval()(x)).abs().max())
     assert np.isfinite(difference)
-    return Pair(parent, child, found, difference)
+    return Pair(parent, child, inheritance, difference)
 
 
 def cell(*, a: Network = Conv(), b: Network = Conv(kernel=1), combine: Any = "add") -> Graph:  # noqa: B008  # frozen
-    """Two nodes that come together with what comes in."""
+    """Two nodes that are combined with the input."""
     return Graph(
         {
             "a": Node({"in": a}),
@@ -103,12 +103,19 @@ def cell(*, a: Network = Conv(), b: Network = Conv(kernel=1), combine: Any = "ad
 
 
 def chain(width: int) -> Chain:
-    space = Space(Chain((darts_cell(width, False, nodes=2), darts_cell(width, True, nodes=2))))
+    space = Space(
+        Chain(
+            (
+                darts_cell(width, reduction=False, nodes=2),
+                darts_cell(width, reduction=True, nodes=2),
+            )
+        )
+    )
     return space.fill(space.sample(np.random.default_rng(4)))
 
 
 def widened(width: int) -> list[tuple[str, Network, Shape]]:
-    """Networks with one layer of a width of choice, before everything that reads it."""
+    """Networks with one layer of this width, followed by every kind of layer that reads it."""
 
     def stem(**options: Any) -> Conv:
         return Conv(width, **options)
@@ -167,37 +174,34 @@ TWICE += [
     [pytest.param(*case, id=f"{name} {times}") for times, cases in (("wider", WIDER), ("twice", TWICE))
      for name, *case in cases],
 )  # fmt: skip
-def test_a_wider_child_computes_what_its_parent_does(
+def test_wider_child_computes_the_parents_function(
     old: Network, new: Network, shape: Shape
 ) -> None:
     pair = inherited(old, new, shape, cardinalities=(4, 3) if shape == (6,) else ())
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
-    assert pair.found.inherited_share == 1
-    counts = [sum(p.numel() for p in one.parameters()) for one in (pair.parent, pair.child)]
+    assert pair.inheritance.inherited_share == 1
+    counts = [sum(p.numel() for p in module.parameters()) for module in (pair.parent, pair.child)]
     assert counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_replicas_are_drawn_by_the_seed(seed: int) -> None:
+def test_replicas_depend_on_the_seed(seed: int) -> None:
     old, new = (Conv(6), Residual(Conv()), *HEAD), (Conv(10), Residual(Conv()), *HEAD)
     pair, again, other = (inherited(old, new, seed=s) for s in (seed, seed, seed + 1))
     assert pair.difference < EXACT
-    scales = [
-        dict(one.child.named_buffers())["0.norm.running_mean"] for one in (pair, again, other)
-    ]
-    parents = [
-        dict(one.parent.named_buffers())["0.norm.running_mean"] for one in (pair, again, other)
-    ]
-    places = [
-        [mine.tolist().index(value) for value in scale.tolist()]
-        for scale, mine in zip(scales, parents, strict=True)
-    ]
-    assert places[0] == places[1] != places[2]
+    origins = []
+    for run in (pair, again, other):
+        parent_mean, child_mean = (
+            dict(module.named_buffers())["0.norm.running_mean"].tolist()
+            for module in (run.parent, run.child)
+        )
+        origins.append([parent_mean.index(mean) for mean in child_mean])
+    assert origins[0] == origins[1] != origins[2]
 
 
-def test_replicas_stay_alike_in_training_mode() -> None:
-    """Batches have the statistics of the parent's."""
+def test_function_is_preserved_in_training_mode() -> None:
+    """Batches have the same statistics as in the parent."""
     pair = inherited((Conv(6), Conv(6), *HEAD), (Conv(10), Conv(9), *HEAD))
     x = torch.randn(16, *IMAGES)
     with torch.no_grad():
@@ -236,21 +240,21 @@ DEEPER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("block", [pytest.param(one, id=name) for name, one in DEEPER.items()])
-def test_a_deeper_child_computes_what_its_parent_does(block: Network) -> None:
+@pytest.mark.parametrize("block", [pytest.param(block, id=name) for name, block in DEEPER.items()])
+def test_deeper_child_computes_the_parents_function(block: Network) -> None:
     pair = inherited((*STEM, Conv(8), *HEAD), (*STEM, block, Conv(8), *HEAD))
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
-    weights = sum(p.numel() for p in pair.child.parameters())
-    mine = sum(p.numel() for p in pair.parent.parameters())
+    n_child = sum(p.numel() for p in pair.child.parameters())
+    n_parent = sum(p.numel() for p in pair.parent.parameters())
     assert (
-        mine <= pair.found.inherited_share * weights * (1 + 1e-9) + 1e-6
-    )  # replicas count, insertions not
+        n_parent <= pair.inheritance.inherited_share * n_child * (1 + 1e-9) + 1e-6
+    )  # replicas count, inserted layers do not
 
 
-def test_many_identities_do_not_add_up() -> None:
+def test_errors_of_30_inserted_identities_do_not_add_up() -> None:
     pair = inherited((*STEM, *HEAD), (*STEM, *[Conv()] * 30, *HEAD))
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
 
 
@@ -263,93 +267,96 @@ def test_many_identities_do_not_add_up() -> None:
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("shape", [(7,), (5, 7)], ids=["columns", "sequences"])
-def test_a_dense_layer_can_be_inserted(layer: Network, shape: Shape) -> None:
+def test_dense_layer_is_inserted_as_identity(layer: Network, shape: Shape) -> None:
     first = Linear(8, "batch", "relu")
     pair = inherited((first, *HEAD), (first, layer, *HEAD), shape)
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
 
 
-def test_a_repeat_that_becomes_longer_goes_on_with_identities() -> None:
+def test_longer_repeat_inserts_identities() -> None:
     space = Space((Conv(8), Repeat(Residual(Conv()), Integer(0, 3)), *HEAD))
-    none, all_of_them = (space.fill(space.fix({"1.times": n}).default()) for n in (0, 3))
-    pair = inherited(none, all_of_them)
-    assert pair.found.preserves_function
+    empty, full = (space.fill(space.fix({"1.times": n}).default()) for n in (0, 3))
+    pair = inherited(empty, full)
+    assert pair.inheritance.preserves_function
     assert pair.difference < EXACT
-    back = inherited(all_of_them, none)
-    assert back.found.changes == tuple(f"1.{i}: Residual is gone" for i in range(3))
+    back = inherited(full, empty)
+    assert back.inheritance.changes == tuple(f"1.{i}: Residual is removed" for i in range(3))
 
 
 @pytest.mark.parametrize(
     "block", [DEEPER[name] for name in ("residual with relu last", "residual with relu apart")]
 )
-def test_what_starts_silent_can_still_be_trained(block: Network) -> None:
-    """At 0 itself relu lets no gradient through, and the block would be dead for ever."""
+def test_zero_initialised_block_can_be_trained(block: Network) -> None:
+    """At exactly 0 ReLU passes no gradient, and the block would stay dead."""
     pair = inherited((*STEM, *HEAD), (*STEM, block, *HEAD))
     pair.child.train()(torch.randn(8, *IMAGES)).square().sum().backward()
-    norms = [one for name, one in pair.child.named_modules() if name.endswith("0.norm") or
-             name.endswith("body.norm")]  # fmt: skip
+    norms = [
+        module
+        for name, module in pair.child.named_modules()
+        if name.endswith(("0.norm", "body.norm"))
+    ]
     scale = norms[-1].weight
     assert isinstance(scale, Tensor)
-    assert not scale.detach().any()  # it was silenced
+    assert not scale.detach().any()  # it is zero-initialised
     assert scale.grad is not None
     assert scale.grad.abs().min() > 0
 
 
-def test_larger_kernels_have_zeros_around_the_old_ones() -> None:
+def test_larger_kernels_are_padded_with_zeros() -> None:
     old = (Conv(8, 1), Conv(8, separable=True), Residual(Conv()), *HEAD)
     new = (Conv(8, 3), Conv(8, 5, separable=True), Residual(Conv(kernel=7)), *HEAD)
     pair = inherited(old, new)
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
 
 
-def test_a_separable_convolution_becomes_a_plain_one() -> None:
+def test_separable_convolution_becomes_a_plain_one() -> None:
     pair = inherited((Conv(8, separable=True), *HEAD), (Conv(12, 5), *HEAD))
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
 
 
-def test_groups_become_fewer() -> None:
+def test_fewer_groups_preserve_the_function() -> None:
     pair = inherited((Conv(8), Conv(8, groups=8), *HEAD), (Conv(8), Conv(8, groups=2), *HEAD))
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
 
 
-def test_an_edge_that_is_added_starts_silent() -> None:
+def test_inserted_edge_starts_at_zero() -> None:
     pair = inherited((*STEM, cell(b=Zero()), *HEAD), (*STEM, cell(), *HEAD))
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
     skip = inherited((*STEM, cell(b=Zero()), *HEAD), (*STEM, cell(b=Skip()), *HEAD))
-    assert skip.found.changes == ("1.b<a: an inserted edge cannot start silent",)
+    assert skip.inheritance.changes == ("1.b<a: an inserted edge cannot start at 0",)
 
 
-def test_what_is_put_beside_is_not_read_at_first() -> None:
+def test_inserted_concat_edge_is_not_read_at_first() -> None:
     def graph(*sources: str) -> Graph:
         nodes = {"a": Node({"in": Conv()}), "b": Node({"in": Conv(4)})}
         return Graph({**nodes, "out": Node(dict.fromkeys(sources, Skip()), "concat", Conv(8))})
 
     pair = inherited((graph("a"), *HEAD), (graph("b", "a", "in"), *HEAD))
-    assert pair.found.changes == ()
+    assert pair.inheritance.changes == ()
     assert pair.difference < EXACT
     back = inherited((graph("a", "b"), *HEAD), (graph("a"), *HEAD))
-    assert back.found.changes == ("0.out: 3 of the parent's 7 channels are left",)
+    assert back.inheritance.changes == ("0.out: only 3 of the parent's 7 channels remain",)
 
 
 def conv(**options: Any) -> tuple[Network, ...]:
     return (Conv(8), Conv(8, **options), *HEAD)
 
 
-LOSSES: list[tuple[Network, Network, str]] = [
-    (conv(), (Conv(6), Conv(8), *HEAD), "0: 6 of the parent's 8 channels are left"),
-    (conv(kernel=5), conv(kernel=3), "1: kernel 3 in place of 5"),
-    (conv(), conv(stride=2), "1: stride 2 in place of 1"),
-    (conv(), conv(dilation=2), "1: dilation 2 in place of 1"),
+CHANGES: list[tuple[Network, Network, str]] = [
+    (conv(), (Conv(6), Conv(8), *HEAD), "0: only 6 of the parent's 8 channels remain"),
+    (conv(kernel=5), conv(kernel=3), "1: kernel 3 instead of 5"),
+    (conv(), conv(stride=2), "1: stride 2 instead of 1"),
+    (conv(), conv(dilation=2), "1: dilation 2 instead of 1"),
     (conv(), conv(padding=0), "1: another padding"),
-    (conv(), conv(activation="silu"), "1: activation silu in place of relu"),
-    (conv(), conv(normalisation="none"), "1: no normalisation in place of BatchNorm2d"),
+    (conv(), conv(activation="silu"), "1: activation silu instead of relu"),
+    (conv(), conv(normalisation="none"), "1: no normalisation instead of BatchNorm2d"),
     (conv(), conv(separable=True), "1: Conv(channels=8, kernel=3, stride=1, padding=-1, dilation=1"),
-    (conv(), conv(groups=2), "1: its groups do not hold all channels that they held"),
+    (conv(), conv(groups=2), "1: a group reads only some of the channels it read before"),
     (conv(), (Conv(8), Conv(8, activation="silu"), Conv(8), *HEAD),
      "1: an inserted Conv cannot start as the identity"),
     (conv(activation="silu"), (Conv(8), Conv(8, activation="silu"), Conv(8), *HEAD),
@@ -366,45 +373,45 @@ LOSSES: list[tuple[Network, Network, str]] = [
      "1: an inserted Residual cannot start as the identity"),
     (conv(), (Conv(8), MBConv(12), Conv(8), *HEAD),
      "1: an inserted MBConv cannot start as the identity"),
-    (conv(), (Conv(8), MBConv(), *HEAD), "1: MBConv in place of Conv starts afresh"),
+    (conv(), (Conv(8), MBConv(), *HEAD), "1: MBConv instead of Conv starts with new weights"),
     ((Conv(8), Pool("avg"), *HEAD), (Conv(8), Pool("max"), *HEAD), "1: Pool(kind='max'"),
-    ((Conv(8), Pool("avg"), *HEAD), (Conv(8), *HEAD), "1: Pool is gone"),
+    ((Conv(8), Pool("avg"), *HEAD), (Conv(8), *HEAD), "1: Pool is removed"),
     ((Conv(8, normalisation="layer"), *HEAD), (Conv(12, normalisation="layer"), *HEAD),
-     "0: it normalises over another mixture of channels"),
+     "0: it normalises over other groups of channels"),
     ((Conv(8), MBConv(), *HEAD), (Conv(8), MBConv(squeeze=0.5), *HEAD),
      "1.body.2: an inserted SqueezeExcitation cannot start as the identity"),
-    ((Conv(8), MBConv(), *HEAD), (Conv(8), MBConv(16), *HEAD), "1: no skip, unlike before"),
+    ((Conv(8), MBConv(), *HEAD), (Conv(8), MBConv(16), *HEAD), "1: it has no skip any more"),
     ((Conv(8), MBConv(expand=4), *HEAD), (Conv(8), MBConv(expand=2), *HEAD),
-     "1.body.0: 16 of the parent's 32 channels are left"),
+     "1.body.0: only 16 of the parent's 32 channels remain"),
     ((Conv(8), Residual(SelfAttention(4)), *HEAD), (Conv(8), Residual(SelfAttention(2)), *HEAD),
-     "1.body: SelfAttention(heads=2) in place of SelfAttention(heads=4) starts afresh"),
-    ((Conv(8), cell(), *HEAD), (Conv(8), cell(b=Zero()), *HEAD), "1.b: nothing flows here from a"),
+     "1.body: SelfAttention(heads=2) instead of SelfAttention(heads=4) starts with new weights"),
+    ((Conv(8), cell(), *HEAD), (Conv(8), cell(b=Zero()), *HEAD), "1.b: the edge from a is removed"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "why"), LOSSES, ids=[why for *_, why in LOSSES])
-def test_what_cannot_be_kept_is_said(old: Network, new: Network, why: str) -> None:
+@pytest.mark.parametrize(("old", "new", "reason"), CHANGES, ids=[reason for *_, reason in CHANGES])
+def test_change_of_the_function_is_recorded(old: Network, new: Network, reason: str) -> None:
     pair = inherited(old, new)
-    assert pair.found.changes[0].startswith(why)
-    assert len(pair.found.changes) == 1
+    assert pair.inheritance.changes[0].startswith(reason)
+    assert len(pair.inheritance.changes) == 1
     assert pair.difference > EXACT
-    assert not pair.found.preserves_function
+    assert not pair.inheritance.preserves_function
 
 
-def test_a_narrower_layer_keeps_the_channels_that_matter_most() -> None:
+def test_narrower_layer_keeps_channels_of_largest_norm() -> None:
     old, new = ((Conv(n, normalisation=kind), *HEAD) for n, kind in ((4, "none"), (2, "none")))
     parent = trained(old, IMAGES, outputs=5)
     weights = parent.get_parameter("0.conv.weight")
     with torch.no_grad():
         weights[[0, 2]] *= 0.01
-    child, found = morph(parent, old, new, IMAGES, seed=0, outputs=5)
+    child, inheritance = morph(parent, old, new, IMAGES, seed=0, outputs=5)
     assert torch.equal(child.get_parameter("0.conv.weight"), weights[[1, 3]])
     head = parent.get_parameter("2.linear.weight")
     assert torch.equal(child.get_parameter("2.linear.weight"), head[:, [1, 3]])
-    assert found.inherited_share == 1
+    assert inheritance.inherited_share == 1
 
 
-def test_a_channel_matters_as_much_as_its_normalisation_makes_of_it() -> None:
+def test_normalisation_scales_the_importance_of_channels() -> None:
     old, new = (Conv(4), *HEAD), (Conv(2), *HEAD)
     parent = trained(old, IMAGES, outputs=5)
     with torch.no_grad():
@@ -414,38 +421,39 @@ def test_a_channel_matters_as_much_as_its_normalisation_makes_of_it() -> None:
     assert torch.equal(child.get_parameter("0.conv.weight"), weights[[0, 2]])
 
 
-def test_both_branches_of_a_sum_keep_the_same_channels() -> None:
+def test_branches_of_a_sum_keep_the_same_channels() -> None:
     old = (Conv(8), Residual((Conv(12), Conv(8))), *HEAD)
     new = (Conv(5), Residual((Conv(12), Conv(5))), *HEAD)
     pair = inherited(old, new)
-    left = "5 of the parent's 8 channels are left"
-    assert pair.found.changes == (f"0: {left}", f"1.body.1: {left}")
-    last = "1.parts.body.1.norm.weight"
-    kept, scales = pair.child.get_parameter(last), pair.parent.get_parameter(last)
-    first = pair.child.get_parameter("0.norm.weight"), pair.parent.get_parameter("0.norm.weight")
-    assert torch.isin(scales, kept).tolist() == torch.isin(first[1], first[0]).tolist()
+    reason = "only 5 of the parent's 8 channels remain"
+    assert pair.inheritance.changes == (f"0: {reason}", f"1.body.1: {reason}")
+    is_kept = [
+        torch.isin(pair.parent.get_parameter(scale), pair.child.get_parameter(scale)).tolist()
+        for scale in ("0.norm.weight", "1.parts.body.1.norm.weight")
+    ]
+    assert is_kept[0] == is_kept[1]
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_noise_tells_replicas_apart(noise: float) -> None:
+def test_noise_breaks_the_symmetry_of_replicas(noise: float) -> None:
     pair = inherited((Conv(4), Conv(6), *HEAD), (Conv(8), Conv(6), *HEAD), noise=noise)
     weight = pair.child.get_parameter("0.conv.weight")
     assert len(weight.flatten(1).unique(dim=0)) == (8 if noise else 4)
     assert (pair.difference < EXACT) == (not noise)
     assert pair.difference < 0.05
-    assert pair.found.preserves_function
+    assert pair.inheritance.preserves_function
 
 
-def test_an_inserted_normalisation_is_told_what_it_will_meet() -> None:
-    """So that it is nearly an identity on a batch's own statistics, too."""
+def test_calibration_rows_set_statistics_of_inserted_norms() -> None:
+    """They are then nearly the identity in training mode too."""
     old, new = (Conv(8), Conv(8), *HEAD), (Conv(8), Conv(8), Conv(8), *HEAD)
     rows = torch.randn(64, *IMAGES)
     differences = []
-    for seen in (None, rows):
+    for calibration_rows in (None, rows):
         torch.manual_seed(0)
-        pair = inherited(old, new, rows=seen)
+        pair = inherited(old, new, rows=calibration_rows)
         assert pair.difference < EXACT
-        norms = [one for one in pair.child.modules() if isinstance(one, nn.BatchNorm2d)]
+        norms = [module for module in pair.child.modules() if isinstance(module, nn.BatchNorm2d)]
         pair.child.eval()
         norms[2].train()
         with torch.no_grad():
@@ -453,8 +461,8 @@ def test_an_inserted_normalisation_is_told_what_it_will_meet() -> None:
     assert differences[1] < 1e-3 < 0.05 < differences[0]
 
 
-class _Halves(nn.Module):
-    """Mixes channels in a way of its own."""
+class _FlippedChannels(nn.Module):
+    """Scales channels and reverses their order."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -465,45 +473,47 @@ class _Halves(nn.Module):
 
 
 @dataclass(frozen=True)
-class Halves(Leaf):
+class FlippedChannels(Leaf):
     factor: int = 1
 
     def build(self, shape: Shape) -> nn.Module:
-        return _Halves(shape[0])
+        return _FlippedChannels(shape[0])
 
 
-def test_a_layer_of_ones_own_is_copied_where_nothing_before_it_changed() -> None:
-    old = (Conv(8), Halves(), Conv(8), *HEAD)
-    pair = inherited(old, (Conv(8), Halves(), Conv(12), *HEAD))
-    assert pair.found.preserves_function
+def test_custom_layer_is_copied_if_its_input_is_unchanged() -> None:
+    old = (Conv(8), FlippedChannels(), Conv(8), *HEAD)
+    pair = inherited(old, (Conv(8), FlippedChannels(), Conv(12), *HEAD))
+    assert pair.inheritance.preserves_function
     assert pair.difference < EXACT
-    assert pair.found.inherited_share == 1
+    assert pair.inheritance.inherited_share == 1
 
 
-def test_everything_is_fresh_from_a_layer_on_that_is_not_known() -> None:
-    old, new = ((Conv(n), Halves(), Conv(8), *HEAD) for n in (8, 12))
+def test_weights_after_a_layer_without_rule_are_new() -> None:
+    old, new = ((Conv(n), FlippedChannels(), Conv(8), *HEAD) for n in (8, 12))
     pair = inherited(old, new)
-    assert pair.found.changes == (f"1: {NOT_KNOWN} Halves, fresh from there",)
+    assert pair.inheritance.changes == (f"1: FlippedChannels {WITHOUT_RULE}",)
     first = sum(p.numel() for p in pair.child[0].parameters())  # type: ignore[index]  # a Sequential
-    assert pair.found.inherited_share == first / sum(p.numel() for p in pair.child.parameters())
+    assert pair.inheritance.inherited_share == first / sum(
+        p.numel() for p in pair.child.parameters()
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        drawn = build(new, IMAGES, outputs=5)
+        initial = build(new, IMAGES, outputs=5)
     for name in ("1.scale", "2.conv.weight", "4.linear.weight"):
-        assert torch.equal(pair.child.get_parameter(name), drawn.get_parameter(name))
+        assert torch.equal(pair.child.get_parameter(name), initial.get_parameter(name))
 
 
-def test_every_layer_of_ours_is_known_but_codes_as_one_hot() -> None:
-    import netwright as ours
+def test_every_public_leaf_except_one_hot_has_a_rule() -> None:
+    import netwright as nw
 
-    kinds = {one for name in ours.__all__ if isinstance(one := getattr(ours, name), type)}
-    leaves = {one for one in kinds if issubclass(one, Leaf)} - {Leaf}
-    assert {one for one in leaves if "inherit" not in vars(one)} == {OneHot}
+    public = [getattr(nw, name) for name in nw.__all__]
+    leaves = {cls for cls in public if isinstance(cls, type) and issubclass(cls, Leaf)} - {Leaf}
+    assert {leaf for leaf in leaves if "inherit" not in vars(leaf)} == {OneHot}
 
 
 @dataclass(frozen=True)
 class Doubled(Leaf):
-    """Twice what comes in, channel by channel, and it says so."""
+    """Twice the input, channel by channel, with the rule for it."""
 
     inherit = inherit_channels
 
@@ -517,35 +527,38 @@ class _Doubled(nn.Module):
 
 
 class Tripled(Doubled):
-    """A subclass may compute something else: it has no rule before it states one."""
+    """A subclass may compute something else: it has no rule until it defines one."""
 
 
-def test_a_layer_of_ones_own_may_state_its_rule() -> None:
+def test_custom_layer_may_define_its_rule() -> None:
     pair = inherited((Conv(4), Doubled(), Conv(8), *HEAD), (Conv(8), Doubled(), Conv(8), *HEAD))
-    assert pair.found.preserves_function
+    assert pair.inheritance.preserves_function
     pair = inherited((Conv(4), Tripled(), Conv(8), *HEAD), (Conv(8), Tripled(), Conv(8), *HEAD))
-    assert pair.found.changes == (
-        "1: it is not known what becomes of channels in Tripled, fresh from there",
+    assert pair.inheritance.changes == (f"1: Tripled {WITHOUT_RULE}",)
+
+
+def test_other_settings_of_a_custom_layer_start_with_new_weights() -> None:
+    pair = inherited(
+        (Conv(8), FlippedChannels(), Conv(8), *HEAD), (Conv(8), FlippedChannels(2), Conv(8), *HEAD)
     )
+    assert pair.inheritance.changes == (
+        "1: FlippedChannels(factor=2) instead of FlippedChannels(factor=1) starts with new weights",
+    )
+    assert pair.inheritance.inherited_share > 0.9  # the layers after it are inherited
 
 
-def test_settings_of_a_layer_of_ones_own_are_another_layer() -> None:
-    pair = inherited((Conv(8), Halves(), Conv(8), *HEAD), (Conv(8), Halves(2), Conv(8), *HEAD))
-    assert pair.found.changes == ("1: Halves(factor=2) in place of Halves(factor=1) starts afresh",)
-    assert pair.found.inherited_share > 0.9  # what comes after it is inherited
-
-
-def test_the_parent_stays_as_it_is_and_the_generator_too() -> None:
+def test_morph_leaves_parent_and_global_generator_alone() -> None:
     old, new = (Conv(4), Residual(Conv()), *HEAD), (Conv(8), Residual(Conv()), Conv(8), *HEAD)
     parent = trained(old, IMAGES, outputs=5)
-    before = {name: one.clone() for name, one in parent.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in parent.state_dict().items()}
     rows, state = torch.randn(4, *IMAGES), torch.get_rng_state()
     morph(parent, old, new, IMAGES, seed=0, calibration_rows=rows, outputs=5)
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(one, before[name]) for name, one in parent.state_dict().items())
+    for name, tensor in parent.state_dict().items():
+        assert torch.equal(tensor, before[name])
 
 
-def test_a_candidate_that_cannot_be_built_is_refused_as_ever() -> None:
+def test_infeasible_child_is_refused() -> None:
     old: Network = (Conv(4), *HEAD)
     parent = trained(old, IMAGES, outputs=5)
     with pytest.raises(InfeasibleCandidate, match="kernel must be odd, got 4"):
@@ -555,7 +568,7 @@ def test_a_candidate_that_cannot_be_built_is_refused_as_ever() -> None:
 
 
 def rich() -> Network:
-    """Many kinds of layers, each with options open, in rows, blocks and cells."""
+    """Many kinds of layers with open choices, in sequences, blocks and cells."""
     activation: ActivationName = OneOf("relu", "silu")
     block: Network = OneOf(
         {
@@ -600,7 +613,7 @@ def rich() -> Network:
 
 
 def buildable(space: Space[Any], rng: np.random.Generator, edits: int) -> tuple[Network, Network]:
-    """A random candidate that can be built, and an edit of it that can be, too."""
+    """A random candidate and an edit of it, both feasible."""
     while True:
         candidate = space.sample(rng)
         old = space.fill(candidate)
@@ -616,22 +629,24 @@ def buildable(space: Space[Any], rng: np.random.Generator, edits: int) -> tuple[
 
 
 @pytest.mark.parametrize("edits", [1, 3])
-def test_what_is_said_to_be_preserved_is(edits: int) -> None:
-    """Over random edits: those that are preserved, and those that are not, are both many."""
+def test_morphs_without_recorded_changes_preserve_the_function(edits: int) -> None:
+    """Over random edits, of which many preserve the function and many do not."""
     space, rng = Space(rich()), np.random.default_rng(edits)
     preserved = []
     for _ in range(100 if edits == 1 else 30):
         old, new = buildable(space, rng, edits)
         pair = inherited(old, new)
-        assert 0 <= pair.found.inherited_share <= 1
-        assert pair.difference < EXACT or pair.found.changes, (old, new)
-        preserved.append(pair.found.preserves_function)
+        assert 0 <= pair.inheritance.inherited_share <= 1
+        assert pair.difference < EXACT or pair.inheritance.changes, (old, new)
+        preserved.append(pair.inheritance.preserves_function)
     assert sum(preserved) > (25 if edits == 1 else 0)
     assert sum(preserved) < len(preserved)
 
 
-def test_codes_that_become_vectors_start_afresh_beside_what_is_kept() -> None:
-    old, new = ((Columns(Periodic(8), one), Linear()) for one in (OneHot(), Embedding(4)))
+def test_one_hot_replaced_by_embeddings_gets_new_weights() -> None:
+    old, new = (
+        (Columns(Periodic(8), categorical), Linear()) for categorical in (OneHot(), Embedding(4))
+    )
     pair = inherited(old, new, (6,), cardinalities=(4, 3))
-    assert pair.found.changes == (f"0.categorical: {NOT_KNOWN} OneHot, fresh from there",)
-    assert 0.5 < pair.found.inherited_share < 1
+    assert pair.inheritance.changes == (f"0.categorical: OneHot {WITHOUT_RULE}",)
+    assert 0.5 < pair.inheritance.inherited_share < 1

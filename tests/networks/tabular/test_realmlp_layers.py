@@ -1,4 +1,4 @@
-"""The layers of RealMLP against what the paper says of them."""
+"""The layers of RealMLP against their definitions in the paper."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from netwright.networks.training.loop import LabelledData
 TARGETS = torch.zeros(500, dtype=torch.int64)
 
 
-def test_an_ntk_layer_is_a_dense_layer_of_scaled_weights() -> None:
+def test_ntk_linear_is_a_dense_layer_of_scaled_weights() -> None:
     layer, plain, x = build(NTKLinear(5), (9,)), build(Linear(5), (9,)), torch.randn(7, 9)
     with torch.no_grad():
         plain.linear.weight.copy_(layer.weight / 3)
@@ -34,49 +34,50 @@ def test_an_ntk_layer_is_a_dense_layer_of_scaled_weights() -> None:
 
 
 @pytest.mark.parametrize("columns", [4, 400])
-def test_outputs_have_one_size_at_any_width(columns: int) -> None:
+def test_outputs_have_unit_std_at_any_width(columns: int) -> None:
     out = build(NTKLinear(2000), (columns,))(torch.randn(50, columns))
     assert out.std().item() == pytest.approx(1, abs=0.15)
 
 
-def test_weights_from_data_give_deviation_1_and_a_zero_among_the_rows() -> None:
+def test_data_init_gives_unit_std_and_zeros_among_rows() -> None:
     layer, x = build(NTKLinear(200), (3,)), torch.randn(500, 3) * 5 + 100
     initialize_from_data(layer, LabelledData(x, TARGETS), seed=0)
     with torch.no_grad():
         out = layer(x)
     torch.testing.assert_close(out.std(0, correction=0), torch.ones(200))
-    assert (out.min(0).values < 0).all()  # its zero is a mixture of rows
+    assert (out.min(0).values < 0).all()  # its zero is in the convex hull of rows
     assert (out.max(0).values > 0).all()
-    at = (out > 0).float().mean(0)
-    assert at.std() > 0.1  # not the mean of all rows for each neuron
+    positive_share = (out > 0).float().mean(0)
+    assert positive_share.std() > 0.1  # not the mean of all rows for each neuron
 
 
-def test_other_starts_do_not_look_at_data() -> None:
+def test_other_inits_ignore_data() -> None:
     for kind in ("normal", "zeros"):
         layer = build(NTKLinear(20, init=kind), (3,))
-        before = {name: value.clone() for name, value in layer.state_dict().items()}
+        before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
         initialize_from_data(layer, LabelledData(torch.randn(500, 3) * 9, TARGETS), seed=0)
-        assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
-        assert (kind == "zeros") == (not any(value.any() for value in before.values()))
+        for name, tensor in layer.state_dict().items():
+            assert torch.equal(tensor, before[name])
+        assert (kind == "zeros") == (not any(tensor.any() for tensor in before.values()))
 
 
 def test_equal_rows_leave_finite_weights() -> None:
     layer = build(NTKLinear(20), (3,))
     initialize_from_data(layer, LabelledData(torch.ones(500, 3), TARGETS), seed=0)
-    assert all(torch.isfinite(value).all() for value in layer.state_dict().values())
+    assert all(torch.isfinite(tensor).all() for tensor in layer.state_dict().values())
 
 
-def test_a_parametric_activation_is_the_activation_at_1_and_linear_at_0() -> None:
+def test_parametric_activation_interpolates_between_identity_and_activation() -> None:
     layer, x = build(ParametricActivation("mish"), (4,)), torch.randn(9, 4)
     torch.testing.assert_close(layer(x), nn.functional.mish(x))
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([1.0, 0.0, 0.5, 2.0]))
     f = nn.functional.mish(x)
-    wanted = torch.stack([f[:, 0], x[:, 1], (x + f)[:, 2] / 2, (2 * f - x)[:, 3]], 1)
-    torch.testing.assert_close(layer(x), wanted)
+    expected = torch.stack([f[:, 0], x[:, 1], (x + f)[:, 2] / 2, (2 * f - x)[:, 3]], 1)
+    torch.testing.assert_close(layer(x), expected)
 
 
-def test_scaling_is_neutral_at_first_and_acts_on_each_column() -> None:
+def test_scaling_starts_at_1_and_acts_on_columns() -> None:
     layer, x = build(Scaling(), (3,)), torch.randn(5, 3)
     assert torch.equal(layer(x), x)
     with torch.no_grad():
@@ -84,9 +85,9 @@ def test_scaling_is_neutral_at_first_and_acts_on_each_column() -> None:
     torch.testing.assert_close(layer(x), x * torch.tensor([2.0, 0.0, -1.0]))
 
 
-def test_predictions_end_where_the_targets_do() -> None:
+def test_predictions_are_clamped_to_the_target_range() -> None:
     layer, x = build(ClampToTargetRange(), (1,)), torch.tensor([[-9.0], [0.5], [9.0]])
-    assert torch.equal(layer.eval()(x), x)  # nothing was shown yet
+    assert torch.equal(layer.eval()(x), x)  # not initialised yet
     initialize_from_data(
         layer, LabelledData(torch.zeros(3, 1), torch.tensor([-1.0, 2.0, 0.0])), seed=0
     )
@@ -94,7 +95,7 @@ def test_predictions_end_where_the_targets_do() -> None:
     assert torch.equal(layer.train()(x), x)
 
 
-def test_classes_have_no_range() -> None:
+def test_classes_are_not_clamped() -> None:
     layer, x = build((NTKLinear(1), ClampToTargetRange()), (2,)), torch.randn(500, 2)
     initialize_from_data(layer, LabelledData(x, TARGETS), seed=0)
     assert layer[1].high.item() == math.inf
@@ -112,6 +113,6 @@ def test_images_are_refused(layer: Network) -> None:
         build(layer, IMAGE)
 
 
-def test_an_unknown_start_is_refused() -> None:
-    with pytest.raises(InfeasibleCandidate, match="start must be data, normal or zeros, got 'he'"):
+def test_unknown_init_is_refused() -> None:
+    with pytest.raises(InfeasibleCandidate, match="init must be data, normal or zeros, got 'he'"):
         build(NTKLinear(3, init="he"), (2,))  # type: ignore[arg-type]

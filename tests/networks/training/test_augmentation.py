@@ -1,4 +1,4 @@
-"""Augmentations change what they say they change, each image by its own draw."""
+"""Augmentations change images as documented, each by its own draw."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from netwright.errors import InfeasibleCandidate
 from netwright.networks.training.augmentation import Augmentation, Crop, Cutout, Flip
 
 AUGMENTATIONS = (Flip(), Crop(2), Cutout(3))
-every_one = pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+every_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 
 
 def numbered(rows: int, dtype: torch.dtype = torch.uint8) -> Tensor:
-    """Copies of one image of 3 channels, 7 x 9, each of whose numbers is another."""
+    """Copies of one image of 3 channels, 7 x 9, whose pixels all differ."""
     return (1 + torch.arange(3 * 7 * 9)).view(1, 3, 7, 9).repeat(rows, 1, 1, 1).to(dtype)
 
 
@@ -23,9 +23,9 @@ def applied(augmentation: Augmentation, images: Tensor, seed: int = 0) -> Tensor
     return augmentation(images, torch.Generator().manual_seed(seed))
 
 
-@every_one
+@every_augmentation
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
-def test_shape_and_dtype_stay_and_the_images_given_are_not_changed(
+def test_shape_dtype_and_input_are_preserved(
     augmentation: Augmentation, dtype: torch.dtype
 ) -> None:
     images = numbered(5, dtype)
@@ -34,8 +34,8 @@ def test_shape_and_dtype_stay_and_the_images_given_are_not_changed(
     assert torch.equal(images, numbered(5, dtype))
 
 
-@every_one
-def test_each_image_draws_for_itself_and_from_the_generator_alone(
+@every_augmentation
+def test_each_image_has_its_own_draw_from_the_generator(
     augmentation: Augmentation,
 ) -> None:
     images = numbered(40)
@@ -50,8 +50,8 @@ def test_flip_mirrors_about_half_of_the_images() -> None:
     images = numbered(1000)
     out, mirror = applied(Flip(), images), images[0].flip(2)
     mirrored = (out == mirror).flatten(1).all(1)
-    kept = (out == images[0]).flatten(1).all(1)
-    assert (mirrored ^ kept).all()
+    unchanged = (out == images[0]).flatten(1).all(1)
+    assert (mirrored ^ unchanged).all()
     assert 400 < mirrored.sum() < 600
 
 
@@ -59,11 +59,11 @@ def test_crop_is_a_window_of_the_padded_image() -> None:
     images = numbered(600)
     padded = np.pad(images[0].numpy(), ((0, 0), (2, 2), (2, 2)))
     windows = {(i, j): padded[:, i : i + 7, j : j + 9] for i in range(5) for j in range(5)}
-    found = []
+    offsets = []
     for image in applied(Crop(2), images).numpy():
-        found += [at for at, window in windows.items() if np.array_equal(window, image)]
-    assert len(found) == 600  # each is exactly one of them
-    assert set(found) == set(windows)  # and each of them comes
+        offsets += [at for at, window in windows.items() if np.array_equal(window, image)]
+    assert len(offsets) == 600  # each image is exactly one window
+    assert set(offsets) == set(windows)  # every window occurs
     assert torch.equal(applied(Crop(0), images), images)
 
 

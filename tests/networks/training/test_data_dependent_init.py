@@ -1,4 +1,4 @@
-"""Weights that start from data: who sees what, in which order, and that nothing else changes."""
+"""Data-dependent initialisation: which layer sees which rows, in which order."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROWS = LabelledData(
 )
 
 
-class Doubles(nn.Module):
-    """Notes what it is shown, and multiplies by 2 from then on."""
+class Doubling(nn.Module):
+    """Records its initialisation rows, and multiplies by 2 from then on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,27 +28,27 @@ class Doubles(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.factor
 
-    def start_from(self, x: Tensor, targets: Tensor) -> None:
+    def init_from_data(self, x: Tensor, targets: Tensor) -> None:
         self.factor, self.seen, self.targets = 2.0, x.clone(), targets.clone()
 
 
-def test_a_layer_is_shown_what_reaches_it_once_those_before_it_have_started() -> None:
-    first, second = Doubles(), Doubles()
+def test_layers_are_initialised_in_the_order_they_run() -> None:
+    first, second = Doubling(), Doubling()
     initialize_from_data(nn.Sequential(first, second), ROWS, seed=0)
     assert torch.equal(second.seen, first.seen * 2)
     assert torch.equal(ROWS.inputs[first.targets], first.seen)
     assert sorted(first.targets.tolist()) == list(range(300))
 
 
-def test_no_more_than_some_thousand_rows_are_looked_at() -> None:
-    module, rows = Doubles(), LabelledData(torch.arange(20_000.0)[:, None], torch.zeros(20_000))
+def test_at_most_some_thousand_rows_are_used() -> None:
+    module, rows = Doubling(), LabelledData(torch.arange(20_000.0)[:, None], torch.zeros(20_000))
     initialize_from_data(module, rows, seed=0)
     assert 1000 <= len(module.seen) <= 10_000
-    assert module.seen.max() > 15_000  # of all of them
+    assert module.seen.max() > 15_000  # a sample of all rows
 
 
-def test_the_seed_decides_and_the_global_generator_stays() -> None:
-    def started(seed: int) -> Tensor:
+def test_initialisation_depends_on_the_seed_alone() -> None:
+    def initialised(seed: int) -> Tensor:
         torch.manual_seed(11)
         module = build((NTKLinear(9), NTKLinear(2)), (4,))
         before = torch.get_rng_state()
@@ -56,14 +56,14 @@ def test_the_seed_decides_and_the_global_generator_stays() -> None:
         assert torch.equal(torch.get_rng_state(), before)
         return nn.utils.parameters_to_vector(module.parameters()).detach()
 
-    assert torch.equal(started(1), started(1))
-    assert not torch.equal(started(1), started(2))
+    assert torch.equal(initialised(1), initialised(1))
+    assert not torch.equal(initialised(1), initialised(2))
 
 
-def test_layers_that_do_not_start_are_left_as_they_are() -> None:
+def test_other_layers_are_left_alone() -> None:
     module = build((Linear(5), Norm(), Dropout(0.5), NTKLinear(3)), (4,))
-    kept = {k: v.clone() for k, v in module.state_dict().items() if not k.startswith("3.")}
+    others = {k: v.clone() for k, v in module.state_dict().items() if not k.startswith("3.")}
     initialize_from_data(module, ROWS, seed=0)
-    for name, value in kept.items():
-        assert torch.equal(module.state_dict()[name], value)
+    for name, tensor in others.items():
+        assert torch.equal(module.state_dict()[name], tensor)
     assert not module[3]._forward_pre_hooks

@@ -1,4 +1,4 @@
-"""The schedules of RealMLP at the places that define them."""
+"""The schedules of RealMLP at the points that define them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import pytest
 from netwright.networks.training.schedules import CosLog4, FlatCosine
 
 
-def test_four_waves_each_twice_as_long_as_the_one_before() -> None:
+def test_coslog4_has_four_waves_of_doubling_length() -> None:
     ends = [(2**i - 1) / 15 for i in range(5)]  # log2(1 + 15 t) is whole
     assert [CosLog4().factor(t) for t in ends] == pytest.approx([0] * 5, abs=1e-9)
     tops = [(2 ** (i + 0.5) - 1) / 15 for i in range(4)]
     assert [CosLog4().factor(t) for t in tops] == pytest.approx([1] * 4)
 
 
-def test_flat_then_half_a_cosine() -> None:
-    said = [FlatCosine().factor(t) for t in (0.0, 0.3, 0.5, 0.75, 1.0)]
-    assert said == pytest.approx([1, 1, 1, 0.5, 0])
+def test_flat_cosine_is_flat_then_half_a_cosine() -> None:
+    factors = [FlatCosine().factor(t) for t in (0.0, 0.3, 0.5, 0.75, 1.0)]
+    assert factors == pytest.approx([1, 1, 1, 0.5, 0])
     assert [FlatCosine(flat=1.0).factor(t) for t in (0.0, 1.0)] == [1, 1]
     assert FlatCosine(flat=0.0).factor(0.5) == pytest.approx(0.5)

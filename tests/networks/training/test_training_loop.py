@@ -1,4 +1,4 @@
-"""The training loop keeps its promises: seeds, the best epoch, deadlines, and each option's effect."""
+"""The training loop: seeds, the best epoch, deadlines, and the effect of each option."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ RECIPE = Training(NET, lr=1e-2, batch_size=16, epochs=4)
 
 
 def blobs(n: int = 200) -> LabelledData:
-    """Two classes, 4 deviations apart."""
-    draws = torch.Generator().manual_seed(3)
+    """Two classes, 4 standard deviations apart."""
+    generator = torch.Generator().manual_seed(3)
     classes = torch.arange(n) % 2
-    numbers = torch.randn(n, 3, generator=draws) + 4.0 * classes[:, None]
+    numbers = torch.randn(n, 3, generator=generator) + 4.0 * classes[:, None]
     return LabelledData(numbers, classes)
 
 
@@ -67,19 +67,19 @@ def trained(
 ) -> tuple[nn.Module, LearningCurve]:
     rows = rows or blobs()
     module = fresh(recipe, tuple(rows.inputs.shape[1:]))
-    options = {"score": cross_entropy(rows), **options}
+    options = {"validation_loss": cross_entropy(rows), **options}
     return module, train(recipe, module, rows, rows.inputs, seed=seed, **options)
 
 
-def scripted(scores: Iterable[float]) -> Callable[[Tensor], float]:
-    """Says these scores, whatever the outputs."""
-    said = iter(scores)
-    return lambda out: next(said)
+def scripted(losses: Iterable[float]) -> Callable[[Tensor], float]:
+    """Return these losses, whatever the outputs."""
+    remaining = iter(losses)
+    return lambda out: next(remaining)
 
 
-def test_a_seed_repeats_a_training_bit_by_bit() -> None:
+def test_training_is_reproducible_bit_by_bit() -> None:
     first, curve = trained(RECIPE, seed=1)
-    torch.rand(5)  # what else was drawn does not matter
+    torch.rand(5)  # other draws do not matter
     again, same = trained(RECIPE, seed=1)
     other, _ = trained(RECIPE, seed=2)
     assert torch.equal(vector(first), vector(again))
@@ -87,16 +87,16 @@ def test_a_seed_repeats_a_training_bit_by_bit() -> None:
     assert not torch.equal(vector(first), vector(other))
 
 
-def test_a_seed_draws_the_dropout_too() -> None:
+def test_dropout_depends_on_the_seed() -> None:
     rows = LabelledData(
         torch.ones(32, 3), torch.zeros(32, dtype=torch.int64)
-    )  # any order is the same
+    )  # the order of rows does not matter
     first, again, other = (vector(trained(RECIPE, rows, seed=seed)[0]) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_a_seed_repeats_a_training_with_augmentation() -> None:
+def test_training_with_augmentation_is_reproducible() -> None:
     rows = LabelledData(torch.randn(32, 2, 6, 6), torch.arange(32) % 2)
     net = (Conv(4), GlobalPool(), Linear(2))
     recipe = Training(net, batch_size=8, epochs=2, augment=(Flip(), Crop(1)))
@@ -107,11 +107,11 @@ def test_a_seed_repeats_a_training_with_augmentation() -> None:
     assert not torch.equal(vector(first), vector(plain))
 
 
-def test_weights_lie_in_memory_as_they_were_built() -> None:
+def test_weights_are_contiguous_after_training() -> None:
     rows = LabelledData(torch.randn(8, 2, 6, 6), torch.arange(8) % 2)
     recipe = Training((Conv(4), GlobalPool(), Linear(2)), epochs=1)
     module, _ = trained(recipe, rows)
-    assert all(value.is_contiguous() for value in module.state_dict().values())
+    assert all(tensor.is_contiguous() for tensor in module.state_dict().values())
 
 
 def test_training_leaves_the_global_generator_alone() -> None:
@@ -122,59 +122,59 @@ def test_training_leaves_the_global_generator_alone() -> None:
 
 
 @pytest.mark.parametrize("best", [0, 2, 3])
-def test_the_weights_of_the_best_epoch_are_kept(best: int) -> None:
-    scores = [5.0, 5.0, 5.0, 5.0]
-    scores[best] = 1.0
-    rows, module, seen = blobs(), fresh(RECIPE), []
-    said = scripted(scores)
+def test_weights_of_the_best_epoch_are_kept(best: int) -> None:
+    losses = [5.0, 5.0, 5.0, 5.0]
+    losses[best] = 1.0
+    rows, module, states = blobs(), fresh(RECIPE), []
+    scripted_loss = scripted(losses)
 
-    def score(out: Tensor) -> float:
-        seen.append({name: value.clone() for name, value in module.state_dict().items()})
-        return said(out)
+    def validation_loss(out: Tensor) -> float:
+        states.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+        return scripted_loss(out)
 
-    curve = train(RECIPE, module, rows, rows.inputs, score, seed=0)
+    curve = train(RECIPE, module, rows, rows.inputs, validation_loss, seed=0)
     assert curve.best_index == best
-    assert [epoch.validation_loss for epoch in curve.points] == scores
-    kept = module.state_dict()
-    assert [all(torch.equal(kept[k], v) for k, v in one.items()) for one in seen] == [
+    assert [point.validation_loss for point in curve.points] == losses
+    final = module.state_dict()
+    assert [all(torch.equal(final[k], v) for k, v in state.items()) for state in states] == [
         epoch == best for epoch in range(4)
     ]
     assert not module.training
 
 
-def test_the_score_sees_outputs_in_evaluation_mode_on_the_held_out_rows() -> None:
-    rows, held_out = blobs(), torch.randn(700, 3)
+def test_validation_loss_gets_outputs_in_evaluation_mode() -> None:
+    rows, validation_inputs = blobs(), torch.randn(700, 3)
     seen: list[Tensor] = []
 
-    def score(out: Tensor) -> float:
+    def validation_loss(out: Tensor) -> float:
         seen.append(out)
         return 0.0 if len(seen) == 4 else 1.0
 
     module, _ = trained(RECIPE, rows)
-    train(RECIPE, module, rows, held_out, score, seed=0)
-    assert torch.equal(seen[-1], predict(module, held_out, batch_size=512))
-    assert torch.allclose(seen[-1], module(held_out), atol=1e-6)
+    train(RECIPE, module, rows, validation_inputs, validation_loss, seed=0)
+    assert torch.equal(seen[-1], predict(module, validation_inputs, batch_size=512))
+    assert torch.allclose(seen[-1], module(validation_inputs), atol=1e-6)
 
 
-def test_patience_ends_a_training_that_gets_no_better() -> None:
+def test_patience_ends_training_without_improvement() -> None:
     recipe = replace(RECIPE, epochs=50, patience=3)
-    _, curve = trained(recipe, score=scripted([5, 4, 3, 3, 3, 3, 3, 3]))
+    _, curve = trained(recipe, validation_loss=scripted([5, 4, 3, 3, 3, 3, 3, 3]))
     assert (len(curve.points), curve.best_index) == (6, 2)
-    _, patient = trained(replace(RECIPE, epochs=7), score=scripted([1.0] * 7))
+    _, patient = trained(replace(RECIPE, epochs=7), validation_loss=scripted([1.0] * 7))
     assert (len(patient.points), patient.best_index) == (7, 0)
 
 
-def test_fidelity_scales_the_epochs_and_each_is_watched() -> None:
+def test_fidelity_scales_the_epochs() -> None:
     seen: list[CurvePoint] = []
-    _, curve = trained(replace(RECIPE, epochs=10), fidelity=0.3, watch=seen.append)
+    _, curve = trained(replace(RECIPE, epochs=10), fidelity=0.3, callback=seen.append)
     assert len(curve.points) == 3
     assert tuple(seen) == curve.points
     assert len(trained(RECIPE, fidelity=1e-3)[1].points) == 1
 
 
 @dataclass(frozen=True)
-class Noted:
-    """A constant schedule that notes where in the training it was asked."""
+class RecordingSchedule:
+    """A constant schedule that records the progress it is called with."""
 
     seen: list[float] = field(default_factory=list, hash=False)
 
@@ -184,26 +184,26 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Off:
+class ZeroSchedule:
     """No learning at all."""
 
     def factor(self, progress: float) -> float:
         return 0.0
 
 
-def test_the_schedule_scales_the_learning_rate() -> None:
-    off, _ = trained(replace(RECIPE, schedule=Off()))
-    assert torch.equal(vector(off), vector(fresh(RECIPE)))
+def test_schedule_scales_the_learning_rate() -> None:
+    untrained, _ = trained(replace(RECIPE, schedule=ZeroSchedule()))
+    assert torch.equal(vector(untrained), vector(fresh(RECIPE)))
 
 
-def test_without_a_deadline_the_schedule_follows_the_steps() -> None:
-    schedule = Noted()
+def test_schedule_without_deadline_follows_the_steps() -> None:
+    schedule = RecordingSchedule()
     trained(replace(RECIPE, epochs=2, batch_size=60, schedule=schedule))  # 200 rows: 3 steps each
     assert schedule.seen == pytest.approx([step / 6 for step in range(6)])
 
 
-def test_a_deadline_cuts_the_training_short_and_the_schedule_runs_its_whole_course() -> None:
-    schedule = Noted()
+def test_deadline_shortens_training_and_completes_the_schedule() -> None:
+    schedule = RecordingSchedule()
     start = time.monotonic()
     recipe = replace(RECIPE, epochs=10**6, schedule=schedule)
     _, curve = trained(recipe, deadline=start + 0.6)
@@ -213,7 +213,7 @@ def test_a_deadline_cuts_the_training_short_and_the_schedule_runs_its_whole_cour
     assert len(curve.points) > 1
 
 
-def test_a_deadline_that_has_passed_still_yields_a_model() -> None:
+def test_passed_deadline_still_yields_a_model() -> None:
     start = time.monotonic()
     module, curve = trained(replace(RECIPE, epochs=10**6), deadline=start - 1)
     assert time.monotonic() - start < 2
@@ -233,11 +233,11 @@ def test_weight_decay_spares_biases_and_normalisation(optimizer: Optimizer) -> N
         for p in module.parameters():
             p.grad = torch.zeros_like(p)
         step.step()
-        kept = {name for name, p in module.named_parameters() if torch.equal(p, before[name])}
+        spared = {name for name, p in module.named_parameters() if torch.equal(p, before[name])}
         norms = {n for n, p in before.items() if n.endswith("weight") and p.dim() == 1}
-        assert kept == {name for name in before if "bias" in name} | norms
+        assert spared == {name for name in before if "bias" in name} | norms
         for name, p in module.named_parameters():
-            if name not in kept:
+            if name not in spared:
                 assert (p.abs() <= before[name].abs()).all()
 
 
@@ -246,8 +246,8 @@ def test_negative_weight_decay_is_refused() -> None:
         AdamW(weight_decay=-1).make(build(NET, (3,)), lr=0.1)
 
 
-class _Watching(torch.optim.SGD):
-    """Notes the norm of the gradient of each step."""
+class _RecordingSGD(torch.optim.SGD):
+    """Records the norm of the gradient of each step."""
 
     norms: list[float]
 
@@ -258,33 +258,33 @@ class _Watching(torch.optim.SGD):
 
 
 @dataclass(frozen=True)
-class Watched:
+class RecordingOptimizer:
     norms: list[float] = field(default_factory=list, hash=False)
 
     def make(self, module: nn.Module, lr: float) -> torch.optim.Optimizer:
-        optimizer = _Watching(module.parameters(), lr=lr)
+        optimizer = _RecordingSGD(module.parameters(), lr=lr)
         optimizer.norms = self.norms
         return optimizer
 
 
-def gradient_norms(clip: float) -> list[float]:
-    watched = Watched()
-    trained(replace(RECIPE, clip=clip, optimizer=watched, lr=1e-4))
-    return watched.norms
+def gradient_norms(max_grad_norm: float) -> list[float]:
+    optimizer = RecordingOptimizer()
+    trained(replace(RECIPE, max_grad_norm=max_grad_norm, optimizer=optimizer, lr=1e-4))
+    return optimizer.norms
 
 
-def test_clip_bounds_the_norm_of_the_gradient() -> None:
+def test_max_grad_norm_bounds_the_gradient() -> None:
     free, clipped = gradient_norms(0.0), gradient_norms(0.05)
     assert max(free) > 0.5
     assert max(clipped) == pytest.approx(0.05, rel=1e-3)
     assert len(free) == len(clipped) == 4 * (200 // 16)
 
 
-def test_l1_shrinks_the_weights_and_is_part_of_the_loss() -> None:
+def test_l1_shrinks_weights_and_is_part_of_the_loss() -> None:
     recipe = replace(RECIPE, epochs=10, optimizer=AdamW(weight_decay=0.0))
-    last = scripted(range(0, -10, -1))
-    plain, _ = trained(recipe, score=last)
-    sparse, curve = trained(replace(recipe, l1=0.05), score=scripted(range(0, -10, -1)))
+    falling = scripted(range(0, -10, -1))
+    plain, _ = trained(recipe, validation_loss=falling)
+    sparse, curve = trained(replace(recipe, l1=0.05), validation_loss=scripted(range(0, -10, -1)))
 
     def size(module: nn.Module) -> float:
         return sum(p.abs().sum().item() for p in module.parameters() if p.dim() > 1)
@@ -293,22 +293,22 @@ def test_l1_shrinks_the_weights_and_is_part_of_the_loss() -> None:
     assert curve.points[-1].loss > 0.05 * size(sparse) * 0.5
 
 
-def test_l1_adds_the_absolute_weights_without_the_biases() -> None:
+def test_l1_spares_biases() -> None:
     recipe = Training(Linear(2), lr=0.0, batch_size=200, epochs=1)
     plain, sparse = (trained(replace(recipe, l1=l1))[1].points[0].loss for l1 in (0.0, 0.1))
     weights = fresh(recipe).linear.weight.abs().sum().item()
     assert sparse - plain == pytest.approx(0.1 * weights, rel=1e-3)
 
 
-def test_a_row_of_weight_2_counts_as_two_and_one_of_weight_0_not_at_all() -> None:
+def test_row_of_weight_2_counts_twice() -> None:
     out, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
     weights = torch.tensor([2.0, 0.0, 1.0, 1.0])
     twice = torch.tensor([0, 0, 2, 3])
-    wanted = training_loss(out[twice], targets[twice])
-    torch.testing.assert_close(training_loss(out, targets, weights=weights), wanted)
+    expected = training_loss(out[twice], targets[twice])
+    torch.testing.assert_close(training_loss(out, targets, weights=weights), expected)
     numbers = targets.float()
-    wanted = training_loss(out[twice, :1], numbers[twice])
-    torch.testing.assert_close(training_loss(out[:, :1], numbers, weights=weights), wanted)
+    expected = training_loss(out[twice, :1], numbers[twice])
+    torch.testing.assert_close(training_loss(out[:, :1], numbers, weights=weights), expected)
     smoothed = (
         training_loss(out, targets, 0.1, weights),
         training_loss(out[twice], targets[twice], 0.1),
@@ -316,8 +316,8 @@ def test_a_row_of_weight_2_counts_as_two_and_one_of_weight_0_not_at_all() -> Non
     torch.testing.assert_close(*smoothed)
 
 
-def test_weights_decide_what_is_learnt_and_their_unit_does_not() -> None:
-    """Two lines in one cloud of rows: the weights say which is meant."""
+def test_relative_row_weights_decide_what_is_learnt() -> None:
+    """Two lines in one cloud of rows: the weights choose between them."""
     x = torch.linspace(-1, 1, 200)[:, None]
     first = torch.arange(200) % 2 == 0
     targets = torch.where(first, 2 * x[:, 0], -2 * x[:, 0])
@@ -325,8 +325,8 @@ def test_weights_decide_what_is_learnt_and_their_unit_does_not() -> None:
 
     def slope(weights: Tensor) -> float:
         rows = LabelledData(x, targets, weights)
-        last = scripted(range(0, -30, -1))
-        return trained(recipe, rows, score=last)[0].linear.weight.item()
+        falling = scripted(range(0, -30, -1))
+        return trained(recipe, rows, validation_loss=falling)[0].linear.weight.item()
 
     assert slope(first.float()) == pytest.approx(2, abs=0.1)
     assert slope(1 - first.float()) == pytest.approx(-2, abs=0.1)
@@ -334,14 +334,14 @@ def test_weights_decide_what_is_learnt_and_their_unit_does_not() -> None:
     assert slope(1000 * first.float()) == pytest.approx(slope(first.float()), abs=1e-4)
 
 
-def test_equal_weights_are_no_weights() -> None:
+def test_equal_row_weights_change_nothing() -> None:
     rows = blobs()
     weighed = replace(rows, weights=torch.full((200,), 3.0))
     plain, equal = trained(RECIPE, rows)[0], trained(RECIPE, weighed)[0]
     torch.testing.assert_close(vector(plain), vector(equal))
 
 
-def test_rows_are_taken_with_their_weights() -> None:
+def test_take_selects_weights_too() -> None:
     rows = replace(blobs(6), weights=torch.arange(6.0))
     assert rows.take(torch.tensor([4, 1])).weights is not None
     assert torch.equal(rows.take(torch.tensor([4, 1])).weights, torch.tensor([4.0, 1.0]))
@@ -349,7 +349,7 @@ def test_rows_are_taken_with_their_weights() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf])
-def test_weights_that_are_none_are_refused(wrong: float) -> None:
+def test_invalid_row_weights_are_refused(wrong: float) -> None:
     weights = torch.ones(200)
     weights[3] = wrong
     with pytest.raises(InfeasibleCandidate, match="weights must be finite"):
@@ -359,94 +359,102 @@ def test_weights_that_are_none_are_refused(wrong: float) -> None:
 
 
 @dataclass(frozen=True)
-class Falling:
+class LinearDecay:
     """From 1 to 0."""
 
     def factor(self, progress: float) -> float:
         return 1 - progress
 
 
-def test_easing_is_a_factor_of_dropout_and_weight_decay() -> None:
+def test_regularization_schedule_scales_dropout_and_weight_decay() -> None:
     seen: list[tuple[float, float]] = []
 
-    class Sees(torch.optim.SGD):
+    class RecordingSGD(torch.optim.SGD):
         def step(self, *_: Any) -> None:  # type: ignore[override]
             seen.append((self.param_groups[0]["weight_decay"], dropout.p))
             super().step()
 
     @dataclass(frozen=True)
-    class Seen:
+    class RecordingOptimizer:
         def make(self, module: nn.Module, lr: float) -> torch.optim.Optimizer:
-            return Sees(module.parameters(), lr=lr, weight_decay=0.5)
+            return RecordingSGD(module.parameters(), lr=lr, weight_decay=0.5)
 
-    recipe = replace(RECIPE, epochs=2, batch_size=100, optimizer=Seen(), easing=Falling())
+    recipe = replace(
+        RECIPE,
+        epochs=2,
+        batch_size=100,
+        optimizer=RecordingOptimizer(),
+        regularization_schedule=LinearDecay(),
+    )
     module = fresh(recipe)
     dropout = module[1]
     rows = blobs()
     train(recipe, module, rows, rows.inputs, cross_entropy(rows), seed=0)
-    shares = torch.tensor([1, 0.75, 0.5, 0.25])[:, None]
-    torch.testing.assert_close(torch.tensor(seen), shares * torch.tensor([0.5, 0.1]))
+    factors = torch.tensor([1, 0.75, 0.5, 0.25])[:, None]
+    torch.testing.assert_close(torch.tensor(seen), factors * torch.tensor([0.5, 0.1]))
     assert dropout.p == 0.1  # as it was built
 
 
-def test_long_trainings_are_judged_fifty_times_and_say_how_many_passes_were_made() -> None:
+def test_long_training_is_validated_fifty_times() -> None:
     recipe = replace(RECIPE, epochs=200, batch_size=200)
-    _, curve = trained(recipe, score=scripted(range(0, -200, -1)))
-    assert [epoch.epochs for epoch in curve.points] == list(range(4, 201, 4))
+    _, curve = trained(recipe, validation_loss=scripted(range(0, -200, -1)))
+    assert [point.epochs for point in curve.points] == list(range(4, 201, 4))
     _, short = trained(replace(recipe, epochs=40))
-    assert [epoch.epochs for epoch in short.points] == list(range(1, 41))
+    assert [point.epochs for point in short.points] == list(range(1, 41))
 
 
-def test_patience_is_in_epochs_however_many_are_judged() -> None:
+def test_patience_counts_epochs_not_validations() -> None:
     recipe = replace(RECIPE, epochs=200, batch_size=200, patience=10)
-    _, curve = trained(recipe, score=scripted([3, 2, 5, 5, 5, 5, 5]))
+    _, curve = trained(recipe, validation_loss=scripted([3, 2, 5, 5, 5, 5, 5]))
     assert curve.best_index == 1
-    assert [epoch.epochs for epoch in curve.points] == [4, 8, 12, 16, 20]
+    assert [point.epochs for point in curve.points] == [4, 8, 12, 16, 20]
 
 
-def test_subnormal_numbers_count_again_after_a_training() -> None:
-    def counts() -> bool:
+def test_flushing_of_subnormals_ends_with_training() -> None:
+    def keeps_subnormals() -> bool:
         return torch.tensor([1e-40]).mul(0.5).item() != 0
 
     seen: list[bool] = []
-    trained(RECIPE, score=lambda out: seen.append(counts()) or 0.0)
-    assert counts()
+    trained(RECIPE, validation_loss=lambda out: seen.append(keeps_subnormals()) or 0.0)
+    assert keeps_subnormals()
     assert all(seen)
 
 
-def test_dropout_drops_as_many_as_told_and_keeps_the_mean() -> None:
+def test_dropout_drops_a_share_of_p_and_preserves_the_mean() -> None:
     for p in (0.0, 0.1, 0.37, 0.9):
         layer, x = build(Dropout(p), (1000,)), torch.ones(1001, 1000)
         out = layer.train()(x)
         assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.003)
         assert out.mean().item() == pytest.approx(1, abs=0.02)
         assert len(out.unique()) == (2 if p else 1)
-        rows = (out == 0).float()
-        if p:  # places are dropped one by one
-            assert rows.mean(0).std().item() == pytest.approx((p * (1 - p) / 1001) ** 0.5, rel=0.2)
-            beside = ((rows[:, 1:] - p) * (rows[:, :-1] - p)).mean().item()
-            assert abs(beside) < 0.003
+        dropped = (out == 0).float()
+        if p:  # elements are dropped independently
+            assert dropped.mean(0).std().item() == pytest.approx(
+                (p * (1 - p) / 1001) ** 0.5, rel=0.2
+            )
+            covariance = ((dropped[:, 1:] - p) * (dropped[:, :-1] - p)).mean().item()
+            assert abs(covariance) < 0.003
         assert torch.equal(layer.eval()(x), x)
 
 
-def test_dropout_passes_the_gradient_of_what_is_kept() -> None:
+def test_dropout_passes_gradients_of_kept_elements() -> None:
     layer, x = build(Dropout(0.4), (50,)), torch.randn(20, 50, requires_grad=True)
     out = layer.train()(x)
     out.sum().backward()
-    kept = (out != 0).float() / 0.6
-    torch.testing.assert_close(x.grad, kept, rtol=1e-4, atol=0)
+    scale = (out != 0).float() / 0.6
+    torch.testing.assert_close(x.grad, scale, rtol=1e-4, atol=0)
 
 
-def test_label_smoothing_is_that_of_the_loss() -> None:
-    # one step at learning rate 0: the loss of the weights as they were drawn
+def test_label_smoothing_reaches_the_loss() -> None:
+    # one step at learning rate 0: the loss of the initial weights
     recipe = Training(Linear(2), lr=0.0, batch_size=200, epochs=1)
     rows = blobs()
     losses = [trained(replace(recipe, label_smoothing=s), rows)[1].points[0].loss for s in (0, 0.2)]
     out = fresh(recipe)(rows.inputs)
-    wanted = [
+    expected = [
         nn.functional.cross_entropy(out, rows.targets, label_smoothing=s).item() for s in (0, 0.2)
     ]
-    assert losses == pytest.approx(wanted, rel=1e-5)
+    assert losses == pytest.approx(expected, rel=1e-5)
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 
@@ -461,71 +469,75 @@ def test_label_smoothing_is_that_of_the_loss() -> None:
         (OneCycle(peak=0.6), 0.04, 0.6, 1.0, 1e-4),
     ],
 )
-def test_schedules(schedule: Schedule, start: float, peak: float, top: float, end: float) -> None:
-    found = [schedule.factor(at) for at in (0.0, peak, 1.0)]
-    assert found == pytest.approx([start, top, end], abs=1e-9)
-    every = [schedule.factor(i / 200) for i in range(201)]
-    at = every.index(max(every))
-    assert every[: at + 1] == sorted(every[: at + 1])
-    assert every[at:] == sorted(every[at:], reverse=True)
-    assert max(every) <= 1 + 1e-12
+def test_schedules_rise_to_the_peak_and_fall(
+    schedule: Schedule, start: float, peak: float, top: float, end: float
+) -> None:
+    key_factors = [schedule.factor(progress) for progress in (0.0, peak, 1.0)]
+    assert key_factors == pytest.approx([start, top, end], abs=1e-9)
+    factors = [schedule.factor(i / 200) for i in range(201)]
+    i_max = factors.index(max(factors))
+    assert factors[: i_max + 1] == sorted(factors[: i_max + 1])
+    assert factors[i_max:] == sorted(factors[i_max:], reverse=True)
+    assert max(factors) <= 1 + 1e-12
 
 
-def test_a_cosine_is_half_way_down_in_the_middle_of_its_fall() -> None:
+def test_cosine_is_one_half_in_the_middle() -> None:
     assert Cosine(warmup=0.2).factor(0.6) == pytest.approx(0.5)
     assert Cosine(warmup=0.2).factor(0.1) == pytest.approx(0.5)
     assert OneCycle(peak=0.2).factor(0.1) == pytest.approx(0.04 + 0.96 / 2)
 
 
 @pytest.mark.parametrize("lr", [math.inf, math.nan, 1e30])
-def test_a_diverging_training_is_infeasible(lr: float) -> None:
+def test_diverging_training_is_infeasible(lr: float) -> None:
     with pytest.raises(InfeasibleCandidate, match=r"diverged.*Use a lower learning rate"):
-        trained(replace(RECIPE, lr=lr, schedule=Constant(), optimizer=SGD(), clip=0.0))
+        trained(replace(RECIPE, lr=lr, schedule=Constant(), optimizer=SGD(), max_grad_norm=0.0))
 
 
-def test_inputs_that_are_not_numbers_are_infeasible() -> None:
+def test_nan_inputs_are_infeasible() -> None:
     rows = blobs()
     rows.inputs[7, 1] = math.nan
     with pytest.raises(InfeasibleCandidate, match="the loss became nan within 12 steps"):
         trained(RECIPE, rows)
 
 
-def test_a_network_without_weights_is_infeasible() -> None:
+def test_network_without_weights_is_infeasible() -> None:
     with pytest.raises(InfeasibleCandidate, match="must have weights to be trained"):
         trained(replace(RECIPE, network=Dropout()))
 
 
 @pytest.mark.parametrize(("optimizer", "lr"), [(AdamW(), 1e-2), (SGD(), 0.1)])
-def test_a_classifier_learns_what_can_be_told_apart(optimizer: Optimizer, lr: float) -> None:
+def test_classifier_learns_separable_classes(optimizer: Optimizer, lr: float) -> None:
     recipe = replace(RECIPE, epochs=15, optimizer=optimizer, lr=lr)
     module, curve = trained(recipe)
     rows = blobs(300)
-    right = predict(module, rows.inputs).argmax(1) == rows.targets
-    assert right.float().mean() > 0.95
+    is_correct = predict(module, rows.inputs).argmax(1) == rows.targets
+    assert is_correct.float().mean() > 0.95
     assert curve.points[-1].loss < curve.points[0].loss
     assert curve.seconds > 0
 
 
-def test_a_regressor_learns_a_line() -> None:
+def test_regressor_learns_a_line() -> None:
     rows = line()
     recipe = Training(Linear(1), lr=0.05, batch_size=16, epochs=40)
     module, _ = trained(
-        recipe, rows, score=lambda out: nn.functional.mse_loss(out[:, 0], rows.targets).item()
+        recipe,
+        rows,
+        validation_loss=lambda out: nn.functional.mse_loss(out[:, 0], rows.targets).item(),
     )
     assert module.linear.weight.item() == pytest.approx(2, abs=0.05)
     assert module.linear.bias.item() == pytest.approx(-1, abs=0.05)
 
 
-def test_a_batch_larger_than_the_rows_is_all_of_them() -> None:
+def test_batch_size_above_the_rows_takes_all_rows() -> None:
     _, curve = trained(replace(RECIPE, batch_size=10_000, epochs=3))
     assert len(curve.points) == 3
 
 
 @pytest.mark.parametrize(("n", "size"), [(127, 64), (255, 128), (500, 256), (95, 64), (10, 64)])
-def test_every_row_is_seen_once_an_epoch_in_batches_of_nearly_one_size(n: int, size: int) -> None:
+def test_epoch_has_every_row_once_in_equal_batches(n: int, size: int) -> None:
     seen: list[Tensor] = []
 
-    class Sees(nn.Module):
+    class RecordingModule(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.linear = nn.Linear(1, 2)
@@ -533,19 +545,19 @@ def test_every_row_is_seen_once_an_epoch_in_batches_of_nearly_one_size(n: int, s
         def forward(self, x: Tensor) -> Tensor:
             if self.training:
                 seen.append(x[:, 0])
-            out: Tensor = self.linear(x)
-            return out
+            output: Tensor = self.linear(x)
+            return output
 
     rows = LabelledData(torch.arange(float(n))[:, None], torch.arange(n) % 2)
     recipe = Training((), batch_size=size, epochs=1)
-    train(recipe, Sees(), rows, rows.inputs, lambda out: 0.0, seed=0)
+    train(recipe, RecordingModule(), rows, rows.inputs, lambda out: 0.0, seed=0)
     assert sorted(torch.cat(seen).tolist()) == list(range(n))
     sizes = [len(batch) for batch in seen]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= 1.5 * size
 
 
-def test_a_batch_of_one_row_cannot_be_normalised() -> None:
+def test_batch_norm_refuses_batches_of_one_row() -> None:
     rows = LabelledData(torch.randn(5, 3), torch.arange(5) % 2)
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     with pytest.raises(InfeasibleCandidate, match="batches of at least 2 rows, got 1"):

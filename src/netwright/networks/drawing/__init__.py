@@ -1,1 +1,1 @@
-"""Networks to look at: the rows of a readable tree, and a drawing in SVG."""
+"""Drawings of networks: a tree of rows, and SVG."""

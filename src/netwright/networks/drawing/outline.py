@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from itertools import groupby
-from typing import Any
 
 from netwright.networks.build import resolve
 from netwright.networks.costs import cost_of
@@ -13,13 +12,25 @@ from netwright.networks.interfaces.layer import Composite, Layer, Network
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.graph import Chain, Graph
 
-_SIZES = ("channels", "features", "heads", "size", "p", "kind")
-"""Fields that need no name beside them."""
+_UNNAMED_FIELDS = ("channels", "features", "heads", "size", "p", "kind")
+"""Fields whose value is clear without their name."""
+_ALWAYS_SHOWN_FIELDS = ("channels", "features")
+"""Fields that are shown even if they have their default."""
 
 
 @dataclass(frozen=True)
 class OutlineRow:
-    """One line of the tree: `times` equal layers in a row, and what one of them costs."""
+    """A row of the tree: equal layers in a sequence, with the costs of one of them.
+
+    Args:
+        position: As in the errors of `build`: ``"1.body.0"``, or ``"2-4"`` for several layers.
+        text: The layer with its settings.
+        depth: Nesting, from 0.
+        shape: Of the output, without the batch.
+        parameters: Of one layer.
+        flops: Of one layer.
+        times: How many equal layers the row stands for.
+    """
 
     position: str
     text: str
@@ -30,109 +41,139 @@ class OutlineRow:
     times: int = 1
 
 
-def outline(network: Network, input_shape: Shape, **given: Any) -> list[OutlineRow]:
-    """The tree of a filled network for rows of `shape`; takes what `build` takes.
+def outline(network: Network, input_shape: Shape, **given: object) -> list[OutlineRow]:
+    """Return the tree of a filled network, with shapes and costs.
 
-    Layers made of other layers are followed by these, one deeper; equal ones in a row are one
-    line.
+    Layers made of other layers are followed by these, one deeper; equal layers in a sequence share
+    a row.
+
+    Args:
+        network: A filled network, as for `build`.
+        input_shape: Of a row, without the batch.
+        **given: As for `build`.
+
+    Raises:
+        InfeasibleCandidate: A layer cannot take its input.
+        SpaceError: A choice is still open.
+
+    Example:
+        >>> for row in outline((Conv(16), GlobalPool(), Linear()), (3, 32, 32), outputs=10):
+        ...     print("  " * row.depth + row.text, row.shape, row.parameters)
     """
-    lines = _lines(resolve(network, given), input_shape, "", 0)
+    rows = _rows(resolve(network, given), input_shape, "", 0)
     folded = []
-    for _, same in groupby(lines, key=lambda line: (line.text, line.depth, line.shape, line.flops)):
-        run = list(same)
-        last = run[-1].position.rpartition(".")[2]
-        where = run[0].position if len(run) == 1 else f"{run[0].position}-{last}"
-        first = run[0]
+    for _, equal_rows in groupby(rows, key=lambda row: (row.text, row.depth, row.shape, row.flops)):
+        run = list(equal_rows)
+        first, last_index = run[0], run[-1].position.rpartition(".")[2]
+        position = first.position if len(run) == 1 else f"{first.position}-{last_index}"
         costs = (first.parameters, first.flops)
-        folded.append(OutlineRow(where, first.text, first.depth, run[-1].shape, *costs, len(run)))
+        folded.append(
+            OutlineRow(position, first.text, first.depth, run[-1].shape, *costs, len(run))
+        )
     return folded
 
 
-def _lines(network: Network, shape: Shape, position: str, depth: int) -> Iterator[OutlineRow]:
-    for place, layer, before in flattened(network, shape, position):
-        found = cost_of(layer, before, place)
-        yield OutlineRow(place, words(layer), depth, found.shape, found.parameters, found.flops)
-        for name, part, of in parts(layer, before):
+def _rows(network: Network, shape: Shape, position: str, depth: int) -> Iterator[OutlineRow]:
+    for layer_position, layer, input_shape in flatten_sequence(network, shape, position):
+        costs = cost_of(layer, input_shape, layer_position)
+        yield OutlineRow(
+            layer_position, describe_layer(layer), depth, costs.shape, costs.parameters, costs.flops
+        )
+        for name, part, part_shape in named_parts(layer, input_shape):
+            part_depth = depth + 1
             if name:
-                out = cost_of(part, of, place)
-                yield OutlineRow("", name, depth + 1, out.shape, out.parameters, out.flops)
+                costs = cost_of(part, part_shape, layer_position)
+                yield OutlineRow("", name, part_depth, costs.shape, costs.parameters, costs.flops)
+                part_depth += 1
             yield from (
-                OutlineRow("", one.text, one.depth, one.shape, one.parameters, one.flops)
-                for one in _lines(part, of, "", depth + 1 + bool(name))
+                OutlineRow("", row.text, row.depth, row.shape, row.parameters, row.flops)
+                for row in _rows(part, part_shape, "", part_depth)
             )
 
 
-def flattened(network: Network, shape: Shape, position: str) -> Iterator[tuple[str, Layer, Shape]]:
-    """Position, layer and input shape of each layer of a sequence of sequences."""
+def flatten_sequence(
+    network: Network, shape: Shape, position: str
+) -> Iterator[tuple[str, Layer, Shape]]:
+    """Yield position, layer and input shape of each layer of nested sequences."""
     if isinstance(network, tuple):
-        for i, part in enumerate(network):
-            yield from flattened(part, shape, f"{position}.{i}" if position else str(i))
-            shape = cost_of(part, shape, position).shape
+        for i, layer in enumerate(network):
+            yield from flatten_sequence(layer, shape, f"{position}.{i}" if position else str(i))
+            shape = cost_of(layer, shape, position).shape
     else:
         yield position, network, shape
 
 
-def parts(layer: Layer, shape: Shape) -> list[tuple[str, Network, Shape]]:
-    """Name, network and input shape of what is inside; nothing where fields of numbers say it all.
+def named_parts(layer: Layer, shape: Shape) -> list[tuple[str, Network, Shape]]:
+    """Return name, network and input shape of the parts of a composite with networks as fields.
 
-    The name is empty where the part is the only one.
+    The name is empty if there is one part only.
     """
-    if not isinstance(layer, Composite) or not any(_holds(layer, one) for one in fields(layer)):  # type: ignore[arg-type]  # layers are dataclasses
+    if not isinstance(layer, Composite) or not any(
+        _holds_networks(getattr(layer, field.name))
+        for field in fields(layer)  # type: ignore[arg-type]  # layers are dataclasses
+    ):
         return []
-    found: list[tuple[str, Network, Shape]] = []
+    parts: list[tuple[str, Network, Shape]] = []
 
-    def add(name: str, part: Network, of: Shape) -> Shape:
-        found.append((name, part, of))
-        return cost_of(part, of, name).shape
+    def add(name: str, part: Network, part_shape: Shape) -> Shape:
+        parts.append((name, part, part_shape))
+        return cost_of(part, part_shape, name).shape
 
     layer.assemble(shape, add)
-    if isinstance(layer, Graph | Chain):
-        return [one for one in found if "<" in one[0] or words_of(one[1]) != "Skip"]
-    return found if len(found) > 1 else [("", part, of) for _, part, of in found]
+    if isinstance(layer, Graph | Chain):  # the `then` of nodes only if it does something
+        return [
+            (name, part, part_shape)
+            for name, part, part_shape in parts
+            if "<" in name or describe(part) != "Skip"
+        ]
+    if len(parts) > 1:
+        return parts
+    return [("", part, part_shape) for _, part, part_shape in parts]
 
 
-def _holds(layer: Layer, one: Field[Any]) -> bool:
-    value = getattr(layer, one.name)
-    return isinstance(value, Layer | Mapping) or (
-        isinstance(value, tuple) and any(isinstance(part, Layer | tuple) for part in value)
+def _holds_networks(setting: object) -> bool:
+    return isinstance(setting, Layer | Mapping) or (
+        isinstance(setting, tuple)
+        and any(isinstance(element, Layer | tuple) for element in setting)
     )
 
 
-def words_of(network: Network) -> str:
-    """A sequence in one line: ``Conv 16, 2 × MBConv``; layers that most edges have are left out."""
+def describe(network: Network) -> str:
+    """Describe a network in one line: ``Conv 16, 2 × MBConv``.
+
+    Activations and normalisations of sequences are left out: most edges of cells have them.
+    """
     if not isinstance(network, tuple):
-        return words(network).replace(" no activation", "").rstrip(",")
-    runs = [(one, len(list(same))) for one, same in groupby(map(words_of, network))]
-    said = [
-        f"{n} × {one}" if n > 1 else one for one, n in runs if one not in ("Activation", "Norm")
+        return describe_layer(network).replace(" no activation", "").rstrip(",")
+    runs = [(text, len(list(equal))) for text, equal in groupby(map(describe, network))]
+    texts = [
+        f"{n} × {text}" if n > 1 else text for text, n in runs if text not in ("Activation", "Norm")
     ]
-    return ", ".join(said)
+    return ", ".join(texts)
 
 
-def words(layer: Layer) -> str:
-    """``Conv 32, kernel 5, silu``: what tells a layer from its like."""
-    said = []
-    for one in fields(layer):  # type: ignore[arg-type]  # layers are dataclasses
-        value = getattr(layer, one.name)
-        default = one.default if one.default is not MISSING else None
-        if _holds(layer, one) or (value == default and one.name not in ("channels", "features")):
+def describe_layer(layer: Layer) -> str:
+    """Describe a layer by the settings that are not defaults: ``Conv 32, kernel 5, silu``."""
+    settings = []
+    for field in fields(layer):  # type: ignore[arg-type]  # layers are dataclasses
+        setting = getattr(layer, field.name)
+        default = field.default if field.default is not MISSING else None
+        is_default = setting == default and field.name not in _ALWAYS_SHOWN_FIELDS
+        if _holds_networks(setting) or is_default:
             continue
-        if isinstance(value, tuple) or value == 0 or value is False:
+        if isinstance(setting, tuple) or setting == 0 or setting is False:
             continue
-        if value is True:
-            said.append(one.name)
-        elif value == "none":
-            said.append(f"no {one.name}")
-        elif one.name in _SIZES or isinstance(value, str):
-            said.append(_short(value))
+        if setting is True:
+            settings.append(field.name)
+        elif setting == "none":
+            settings.append(f"no {field.name}")
+        elif field.name in _UNNAMED_FIELDS or isinstance(setting, str):
+            settings.append(_short(setting))
         else:
-            said.append(f"{one.name} {_short(value)}")
+            settings.append(f"{field.name} {_short(setting)}")
     name = type(layer).__name__
-    return f"{name} {', '.join(said)}" if said else name
+    return f"{name} {', '.join(settings)}" if settings else name
 
 
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-# The drawing: each part knows its size, and is drawn with its own corner at 0, 0.
+def _short(setting: object) -> str:
+    return f"{setting:.3g}" if isinstance(setting, float) else str(setting)

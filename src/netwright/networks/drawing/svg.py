@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from typing import Any
 
 from netwright.networks.build import resolve
 from netwright.networks.costs import Costs, cost_of
-from netwright.networks.drawing.outline import flattened, parts, words, words_of
+from netwright.networks.drawing.outline import (
+    describe,
+    describe_layer,
+    flatten_sequence,
+    named_parts,
+)
 from netwright.networks.interfaces.layer import Composite, Layer, Network
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.graph import Chain, Graph
+from netwright.networks.layers.graph import Chain, Graph, latest_by_input
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """SVG of a part; flow comes in at the top's middle and leaves at the bottom's."""
+class _Drawing:
+    """SVG with its corner at 0, 0; flow enters at the middle of the top, leaves at the bottom's."""
 
     width: float
     height: float
@@ -26,24 +30,44 @@ class _Drawn:
 
 
 _INK = "#24303f"
-_FAINT = "#7b8794"
-_COLOURS = {
+_FAINT_INK = "#7b8794"
+_LAYER_COLOURS = {
     "Conv": "#dbe9fb", "MBConv": "#d3f0e6", "Linear": "#fbe6d4", "Pool": "#efe3fa",
     "GlobalPool": "#efe3fa", "SelfAttention": "#fde2ea", "Recurrent": "#fde2ea",
     "SqueezeExcitation": "#fff3c9", "Embedding": "#fff3c9", "OneHot": "#fff3c9",
     "Periodic": "#fff3c9",
 }  # fmt: skip
-_GAP = 30
-_STEP = 64
-"""Pixels between boxes, and from node to node of a graph."""
+_GAP_PX = 30
+"""Pixels between boxes of a sequence."""
+_NODE_DISTANCE_PX = 64
+"""Pixels from node to node of a graph."""
 
 
-def svg(network: Network, input_shape: Shape, *, title: str = "", **given: Any) -> str:
-    """A drawing of a filled network, as a whole SVG document; takes what `build` takes."""
-    filled = resolve(network, given)
-    costs = cost_of(filled, input_shape, "")
+def svg(network: Network, input_shape: Shape, *, title: str = "", **given: object) -> str:
+    """Draw a filled network as a complete SVG document.
+
+    Args:
+        network: A filled network, as for `build`.
+        input_shape: Of a row, without the batch.
+        title: Heading of the drawing.
+        **given: As for `build`.
+
+    Raises:
+        InfeasibleCandidate: A layer cannot take its input.
+        SpaceError: A choice is still open.
+
+    Example:
+        >>> drawing = svg((Conv(16), GlobalPool(), Linear()), (3, 32, 32), outputs=10)
+        >>> Path("network.svg").write_text(drawing)
+    """
+    resolved = resolve(network, given)
+    costs = cost_of(resolved, input_shape, "")
     body = _sequence(
-        [_pill(f"input {_size(input_shape)}"), *_boxes(filled, input_shape), _pill("output")]
+        [
+            _pill(f"input {_format_shape(input_shape)}"),
+            *_layer_drawings(resolved, input_shape),
+            _pill("output"),
+        ]
     )
     total = f"{costs.parameters:,} parameters, {costs.flops / 1e6:.3g} MFLOP"
     width = max(body.width, 7.2 * max(len(title), len(total))) + 48
@@ -52,242 +76,259 @@ def svg(network: Network, input_shape: Shape, *, title: str = "", **given: Any) 
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" font-family="system-ui, sans-serif">\n'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-        f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{_FAINT}"/></marker></defs>'
+        f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{_FAINT_INK}"/></marker></defs>'
         f'\n<rect width="100%" height="100%" fill="#ffffff"/>\n'
         + _text(width / 2, 32, title, size=15, weight=600)
-        + _text(width / 2, 52, total, size=12, fill=_FAINT)
+        + _text(width / 2, 52, total, size=12, fill=_FAINT_INK)
         + _moved(body, left, 72)
         + "</svg>\n"
     )
 
 
-def _boxes(network: Network, shape: Shape) -> list[_Drawn]:
-    """One drawing for each layer of a sequence, equal ones in a row once."""
-    drawn = []
+def _layer_drawings(network: Network, shape: Shape) -> list[_Drawing]:
+    """Draw each layer of a sequence; equal ones in a row are drawn once."""
+    drawings = []
     layers = [
-        (layer, before, cost_of(layer, before, ""))
-        for _, layer, before in flattened(network, shape, "")
+        (layer, input_shape, cost_of(layer, input_shape, ""))
+        for _, layer, input_shape in flatten_sequence(network, shape, "")
     ]
-    for _, same in groupby(layers, key=lambda one: (one[0], one[1])):
-        run = list(same)
-        layer, before, costs = run[0]
-        drawn.append(_layer(layer, before, costs, len(run)))
-    return drawn
+    for (layer, input_shape), equal_layers in groupby(layers, key=lambda entry: entry[:2]):
+        run = list(equal_layers)
+        _, _, costs = run[0]
+        drawings.append(_layer(layer, input_shape, costs, len(run)))
+    return drawings
 
 
-def _layer(layer: Layer, shape: Shape, costs: Costs, times: int) -> _Drawn:
-    inside = parts(layer, shape)
-    if not inside:
+def _layer(layer: Layer, shape: Shape, costs: Costs, times: int) -> _Drawing:
+    parts = named_parts(layer, shape)
+    if not parts:
         return _box(layer, costs, times)
     if isinstance(layer, Graph):
         return _framed(_graph(layer, {layer.inputs[0]: shape}), type(layer).__name__, costs, times)
     if isinstance(layer, Chain):
         return _chain(layer, shape)
     if isinstance(layer, Composite) and layer.is_residual:
-        drawn = _residual(inside)
-    elif len(inside) == 1:
-        drawn = _sequence(_boxes(inside[0][1], inside[0][2]))
+        drawing = _residual(parts)
+    elif len(parts) == 1:
+        drawing = _sequence(_layer_drawings(parts[0][1], parts[0][2]))
     else:
-        columns = [_sequence([_pill(name), *_boxes(part, of)]) for name, part, of in inside]
-        drawn = _beside(columns)
-    return _framed(drawn, type(layer).__name__, costs, times)
+        columns = [
+            _sequence([_pill(name), *_layer_drawings(part, part_shape)])
+            for name, part, part_shape in parts
+        ]
+        drawing = _side_by_side(columns)
+    return _framed(drawing, type(layer).__name__, costs, times)
 
 
-def _box(layer: Layer, costs: Costs, times: int) -> _Drawn:
-    name, _, detail = words(layer).partition(" ")
-    head = f"{times} × {name}" if times > 1 else name
-    note = _note(costs)
-    width = max(150.0, 8.4 * len(head) + 24, 7 * len(detail) + 24, 6.4 * len(note) + 24)
-    height, middle = (60 if detail else 44), width / 2
-    shown = (
-        f'<rect width="{width:.0f}" height="{height}" rx="9" fill="{_COLOURS.get(name, "#eef1f4")}" '
-        f'stroke="{_INK}" stroke-opacity=".25"/>' + _text(middle, 19, head, size=13, weight=600)
+def _box(layer: Layer, costs: Costs, times: int) -> _Drawing:
+    """Draw a layer without parts: its name, its settings and its costs."""
+    name, _, settings = describe_layer(layer).partition(" ")
+    heading = f"{times} × {name}" if times > 1 else name
+    note = _format_costs(costs)
+    width = max(150.0, 8.4 * len(heading) + 24, 7 * len(settings) + 24, 6.4 * len(note) + 24)
+    height, middle = (60 if settings else 44), width / 2
+    fill = _LAYER_COLOURS.get(name, "#eef1f4")
+    box = (
+        f'<rect width="{width:.0f}" height="{height}" rx="9" fill="{fill}" '
+        f'stroke="{_INK}" stroke-opacity=".25"/>' + _text(middle, 19, heading, size=13, weight=600)
     )
-    if detail:
-        shown += _text(middle, 36, detail, size=12)
-    shown += _text(middle, height - 9, note, size=11, fill=_FAINT)
-    return _Drawn(width, height, shown)
+    if settings:
+        box += _text(middle, 36, settings, size=12)
+    box += _text(middle, height - 9, note, size=11, fill=_FAINT_INK)
+    return _Drawing(width, height, box)
 
 
-def _note(costs: Costs) -> str:
-    """Shape and parameters."""
-    return f"{_size(costs.shape)}" + (f" · {costs.parameters:,}" if costs.parameters else "")
+def _format_costs(costs: Costs) -> str:
+    """Format output shape and parameters."""
+    parameters = f" · {costs.parameters:,}" if costs.parameters else ""
+    return f"{_format_shape(costs.shape)}{parameters}"
 
 
-def _pill(text: str) -> _Drawn:
+def _pill(text: str) -> _Drawing:
     width = 7.2 * len(text) + 26
-    rect = f'<rect width="{width:.0f}" height="26" rx="13" fill="#ffffff" stroke="{_FAINT}"/>'
-    return _Drawn(width, 26, rect + _text(width / 2, 17, text, size=12))
+    rect = f'<rect width="{width:.0f}" height="26" rx="13" fill="#ffffff" stroke="{_FAINT_INK}"/>'
+    return _Drawing(width, 26, rect + _text(width / 2, 17, text, size=12))
 
 
-def _sequence(drawn: Sequence[_Drawn]) -> _Drawn:
-    width = max(one.width for one in drawn)
+def _sequence(drawings: Sequence[_Drawing]) -> _Drawing:
+    """Draw one below the other, with arrows between."""
+    width = max(drawing.width for drawing in drawings)
     y, body = 0.0, ""
-    for i, one in enumerate(drawn):
+    for i, drawing in enumerate(drawings):
         if i:
-            body += _arrow(width / 2, y, width / 2, y + _GAP)
-            y += _GAP
-        body += _moved(one, (width - one.width) / 2, y)
-        y += one.height
-    return _Drawn(width, y, body)
+            body += _arrow(width / 2, y, width / 2, y + _GAP_PX)
+            y += _GAP_PX
+        body += _moved(drawing, (width - drawing.width) / 2, y)
+        y += drawing.height
+    return _Drawing(width, y, body)
 
 
-def _beside(drawn: Sequence[_Drawn]) -> _Drawn:
-    """Side by side; all start at the top, and their ends are joined at the bottom."""
-    width = sum(one.width for one in drawn) + 24 * (len(drawn) - 1)
-    height, x, body = max(one.height for one in drawn) + 34, 0.0, ""
-    for one in drawn:
-        body += _moved(one, x, 0)
-        body += _arrow(x + one.width / 2, one.height, width / 2, height)
-        x += one.width + 24
-    return _Drawn(width, height, body)
+def _side_by_side(drawings: Sequence[_Drawing]) -> _Drawing:
+    """Draw side by side from the top; their ends are joined at the bottom."""
+    width = sum(drawing.width for drawing in drawings) + 24 * (len(drawings) - 1)
+    height, x, body = max(drawing.height for drawing in drawings) + 34, 0.0, ""
+    for drawing in drawings:
+        body += _moved(drawing, x, 0)
+        body += _arrow(x + drawing.width / 2, drawing.height, width / 2, height)
+        x += drawing.width + 24
+    return _Drawing(width, height, body)
 
 
-def _framed(inside: _Drawn, name: str, costs: Costs, times: int) -> _Drawn:
-    many = f"{times} × " if times > 1 else ""
-    width = max(inside.width + 36, 8 * len(many + name) + 6.4 * len(_note(costs)) + 48)
+def _framed(inside: _Drawing, name: str, costs: Costs, times: int) -> _Drawing:
+    """Draw a dashed frame with name and costs."""
+    heading = f"{times} × {name}" if times > 1 else name
+    width = max(inside.width + 36, 8 * len(heading) + 6.4 * len(_format_costs(costs)) + 48)
     height = inside.height + 58
     frame = (
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="12" fill="#fafbfc" '
-        f'stroke="{_FAINT}" stroke-dasharray="4 4"/>'
+        f'stroke="{_FAINT_INK}" stroke-dasharray="4 4"/>'
     )
-    label = _text(12, 20, many + name, size=12, anchor="start", weight=600)
-    label += _text(width - 12, 20, _note(costs), size=11, anchor="end", fill=_FAINT)
-    return _Drawn(width, height, frame + label + _moved(inside, (width - inside.width) / 2, 36))
+    label = _text(12, 20, heading, size=12, anchor="start", weight=600)
+    label += _text(width - 12, 20, _format_costs(costs), size=11, anchor="end", fill=_FAINT_INK)
+    body = frame + label + _moved(inside, (width - inside.width) / 2, 36)
+    return _Drawing(width, height, body)
 
 
-def _residual(inside: list[tuple[str, Network, Shape]]) -> _Drawn:
-    """The body, and beside it the line of what is added to it, through the shortcut's words."""
-    networks = {name or "body": (part, of) for name, part, of in inside}
-    body = _sequence(_boxes(*networks["body"]))
+def _residual(parts: list[tuple[str, Network, Shape]]) -> _Drawing:
+    """Draw the body, and beside it the line of the skip, labelled with the shortcut's layers."""
+    networks = {name or "body": (part, part_shape) for name, part, part_shape in parts}
+    body = _sequence(_layer_drawings(*networks["body"]))
     middle, end = body.width / 2, body.height + 44
     side = body.width + 34
-    back = words_of(networks["shortcut"][0]) if "shortcut" in networks else ""
+    shortcut = describe(networks["shortcut"][0]) if "shortcut" in networks else ""
     drawing = _moved(body, 0, 18)
-    drawing += f'<path d="M{middle:.0f} 0V18" stroke="{_FAINT}" fill="none"/>'
+    drawing += f'<path d="M{middle:.0f} 0V18" stroke="{_FAINT_INK}" fill="none"/>'
     drawing += (
         f'<path d="M{middle:.0f} 4H{side - 10:.0f}Q{side:.0f} 4 {side:.0f} 14V{end - 10:.0f}'
-        f'Q{side:.0f} {end:.0f} {side - 10:.0f} {end:.0f}H{middle + 11:.0f}" stroke="{_FAINT}" '
+        f'Q{side:.0f} {end:.0f} {side - 10:.0f} {end:.0f}H{middle + 11:.0f}" stroke="{_FAINT_INK}" '
         'fill="none" marker-end="url(#tip)"/>'
     )
-    drawing += _arrow(middle, body.height + 18, middle, end - 10) + _sum(middle, end)
-    if back:
-        drawing += _text(side + 6, end / 2, back, size=11, fill=_FAINT, anchor="start")
-    # the middle of the drawing stays the middle of the body: room on both sides
-    room = 34 + (6.4 * len(back) if back else 8)
-    return _Drawn(body.width + 2 * room, end + 10, _moved(_Drawn(0, 0, drawing), room, 0))
+    drawing += _arrow(middle, body.height + 18, middle, end - 10) + _plus(middle, end)
+    if shortcut:
+        drawing += _text(side + 6, end / 2, shortcut, size=11, fill=_FAINT_INK, anchor="start")
+    # equal margins, so that the middle of the drawing is the middle of the body
+    margin = 34 + (6.4 * len(shortcut) if shortcut else 8)
+    return _Drawing(body.width + 2 * margin, end + 10, _moved(_Drawing(0, 0, drawing), margin, 0))
 
 
-def _chain(layer: Chain, shape: Shape) -> _Drawn:
-    """One frame for each cell."""
-    found = [shape]
-    drawn: list[_Drawn] = []
-    for i, cell in enumerate(layer.cells):
-        start = len(found) - len(cell.inputs)
-        inputs = {name: found[max(0, start + j)] for j, name in enumerate(cell.inputs)}
+def _chain(chain: Chain, shape: Shape) -> _Drawing:
+    """Draw one frame for each cell."""
+    shapes = [shape]
+    drawings: list[_Drawing] = []
+    for i, cell in enumerate(chain.cells):
+        inputs = latest_by_input(cell.inputs, shapes)
         costs: list[Costs] = []
 
-        def add(name: str, part: Network, of: Shape, costs: list[Costs] = costs) -> Shape:
-            costs.append(cost_of(part, of, name))
+        def add(name: str, part: Network, part_shape: Shape, costs: list[Costs] = costs) -> Shape:
+            costs.append(cost_of(part, part_shape, name))
             return costs[-1].shape
 
-        found.append(cell.assemble_from(inputs, add))
-        total = Costs(found[-1], sum(one.parameters for one in costs), 0, 0)
-        drawn.append(_framed(_graph(cell, inputs), f"Cell {i}", total, 1))
-    return _sequence(drawn)
+        shapes.append(cell.assemble_from(inputs, add))
+        total = Costs(shapes[-1], sum(part_costs.parameters for part_costs in costs), 0, 0)
+        drawings.append(_framed(_graph(cell, inputs), f"Cell {i}", total, 1))
+    return _sequence(drawings)
 
 
-def _graph(graph: Graph, inputs: Mapping[str, Shape]) -> _Drawn:
-    """Nodes under each other, edges as arcs on both sides: the longer, the further out."""
+def _graph(graph: Graph, inputs: Mapping[str, Shape]) -> _Drawing:
+    """Draw nodes below each other, edges as arcs on both sides: longer ones further out."""
     live = graph.live()
     used = [name for name in inputs if any(name in sources for sources in live.values())]
-    names = {name: _node(graph, name) for name in [*used, *live]}
-    place = {name: i for i, name in enumerate(names)}
-    pills = [_pill(text) for text in names.values()]
-    wide = max(pill.width for pill in pills) / 2
+    labels = {name: _node_label(graph, name) for name in [*used, *live]}
+    index = {name: i for i, name in enumerate(labels)}
+    pills = [_pill(label) for label in labels.values()]
+    half_width = max(pill.width for pill in pills) / 2
     edges = [
-        (place[source], place[name], words_of(graph.nodes[name].inputs[source]))
+        (index[source], index[name], describe(graph.nodes[name].inputs[source]))
         for name, sources in live.items()
         for source in sources
     ]
-    reach = max((_reach(wide, *edge) for edge in edges), default=wide)
+    middle = max((_edge_reach(half_width, *edge) for edge in edges), default=half_width)
     body = ""
     for start, end, text in edges:
-        ends = (pills[start].width / 2, pills[end].width / 2)
-        body += _edge(start, end, reach, _out(start, end, wide), ends, text)
+        pill_ends = (pills[start].width / 2, pills[end].width / 2)
+        body += _edge(start, end, middle, _arc_reach(start, end, half_width), pill_ends, text)
     for i, pill in enumerate(pills):
-        body += _moved(pill, reach - pill.width / 2, i * _STEP)
-    return _Drawn(2 * reach, (len(place) - 1) * _STEP + 26, body)
+        body += _moved(pill, middle - pill.width / 2, i * _NODE_DISTANCE_PX)
+    return _Drawing(2 * middle, (len(index) - 1) * _NODE_DISTANCE_PX + 26, body)
 
 
-def _node(graph: Graph, name: str) -> str:
-    """The node's name, and what it does to what comes together in it."""
-    then = words_of(graph.nodes[name].then) if name in graph.nodes else "Skip"
-    joined = "concat" if name in graph.nodes and graph.nodes[name].combine == "concat" else ""
-    return " ".join(word for word in (name, joined, "" if then == "Skip" else then) if word)
+def _node_label(graph: Graph, name: str) -> str:
+    """Return the node's name, "concat" if it concatenates, and what follows the combination."""
+    then = describe(graph.nodes[name].then) if name in graph.nodes else "Skip"
+    is_concat = name in graph.nodes and graph.nodes[name].combine == "concat"
+    words = (name, "concat" if is_concat else "", "" if then == "Skip" else then)
+    return " ".join(word for word in words if word)
 
 
-def _out(start: int, end: int, wide: float) -> float:
-    """How far an arc reaches from the middle; neighbours are joined by a straight line."""
-    return 0.0 if end - start == 1 else wide + 26 + 30 * (end - start - 2)
+def _arc_reach(start: int, end: int, half_width: float) -> float:
+    """Return how far an arc reaches from the middle; neighbours get a straight line."""
+    return 0.0 if end - start == 1 else half_width + 26 + 30 * (end - start - 2)
 
 
-def _reach(wide: float, start: int, end: int, text: str) -> float:
-    label = 0 if text == "Skip" else 6.3 * len(text) + 14
-    return max(wide, _out(start, end, wide) + label) + 6
+def _edge_reach(half_width: float, start: int, end: int, text: str) -> float:
+    """Return how far an edge with its label reaches from the middle."""
+    label_width = 0 if text == "Skip" else 6.3 * len(text) + 14
+    return max(half_width, _arc_reach(start, end, half_width) + label_width) + 6
 
 
 def _edge(
-    start: int, end: int, middle: float, out: float, ends: tuple[float, float], text: str
+    start: int, end: int, middle: float, reach: float, pill_ends: tuple[float, float], text: str
 ) -> str:
-    """An arc to the right of nodes of even place, to the left of odd ones, with its operation."""
+    """Draw an arc to the right of nodes of even index, to the left of odd ones, with its label."""
     side = 1 if start % 2 == 0 else -1
-    top, bottom = start * _STEP + 13, end * _STEP + 13
-    if out:
-        x, to, far = (middle + side * reach for reach in (*ends, out))
+    top, bottom = start * _NODE_DISTANCE_PX + 13, end * _NODE_DISTANCE_PX + 13
+    if reach:
+        x_start, x_end, x_arc = (middle + side * offset for offset in (*pill_ends, reach))
         bend = 18 * side
         path = (
-            f'<path d="M{x:.0f} {top}H{far - bend:.0f}Q{far:.0f} {top} {far:.0f} {top + 18}'
-            f'V{bottom - 18}Q{far:.0f} {bottom} {far - bend:.0f} {bottom}H{to:.0f}"'
-            f' stroke="{_FAINT}" fill="none" marker-end="url(#tip)"/>'
+            f'<path d="M{x_start:.0f} {top}H{x_arc - bend:.0f}'
+            f"Q{x_arc:.0f} {top} {x_arc:.0f} {top + 18}"
+            f'V{bottom - 18}Q{x_arc:.0f} {bottom} {x_arc - bend:.0f} {bottom}H{x_end:.0f}"'
+            f' stroke="{_FAINT_INK}" fill="none" marker-end="url(#tip)"/>'
         )
     else:
         path = _arrow(middle, top + 13, middle, bottom - 13)
     if text == "Skip":
         return path
-    anchor = "start" if side > 0 else "end"
-    return path + _text(
-        middle + side * (out + 7), (top + bottom) / 2 + 4, text, size=11, anchor=anchor, halo=True
-    )
+    x, y = middle + side * (reach + 7), (top + bottom) / 2 + 4
+    return path + _text(x, y, text, size=11, anchor="start" if side > 0 else "end", halo=True)
 
 
 def _arrow(x0: float, y0: float, x1: float, y1: float) -> str:
     return (
-        f'<line x1="{x0:.0f}" y1="{y0:.0f}" x2="{x1:.0f}" y2="{y1:.0f}" stroke="{_FAINT}" '
+        f'<line x1="{x0:.0f}" y1="{y0:.0f}" x2="{x1:.0f}" y2="{y1:.0f}" stroke="{_FAINT_INK}" '
         'marker-end="url(#tip)"/>'
     )
 
 
-def _sum(x: float, y: float) -> str:
+def _plus(x: float, y: float) -> str:
     circle = f'<circle cx="{x:.0f}" cy="{y:.0f}" r="10" fill="#ffffff" stroke="{_INK}"/>'
     return circle + _text(x, y + 4, "+", size=14)
 
 
-def _moved(drawn: _Drawn, x: float, y: float) -> str:
-    return f'<g transform="translate({x:.1f} {y:.1f})">{drawn.svg}</g>\n'
+def _moved(drawing: _Drawing, x: float, y: float) -> str:
+    return f'<g transform="translate({x:.1f} {y:.1f})">{drawing.svg}</g>\n'
 
 
 def _text(
-    x: float, y: float, text: str, *, size: int, anchor: str = "middle", fill: str = _INK,
-    weight: int = 400, halo: bool = False,
-) -> str:  # fmt: skip
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: int,
+    anchor: str = "middle",
+    fill: str = _INK,
+    weight: int = 400,
+    halo: bool = False,
+) -> str:
+    """Draw a text; a halo in the background's colour separates it from lines below it."""
     common = f'x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-size="{size}"'
     common += f' font-weight="{weight}"'
-    under = (
+    background = (
         f'<text {common} stroke="#fafbfc" stroke-width="4">{escape(text)}</text>' if halo else ""
     )
-    return f'{under}<text {common} fill="{fill}">{escape(text)}</text>'
+    return f'{background}<text {common} fill="{fill}">{escape(text)}</text>'
 
 
-def _size(shape: Shape) -> str:
+def _format_shape(shape: Shape) -> str:
     return " × ".join(map(str, shape))

@@ -1,1 +1,1 @@
-"""The contract of layers, below all who implement it: modules, shapes, and weights from a parent."""
+"""The contract of layers, below all that implement it: modules, shapes and weight inheritance."""

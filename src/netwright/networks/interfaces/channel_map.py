@@ -1,9 +1,9 @@
-"""Which channel of its parent each channel of a child is, and the weights that follow from it.
+"""Map the channels of a child network to its parent's, and derive weights from the map.
 
 Net2Net (Chen, Goodfellow and Shlens 2016, arXiv:1511.05641, section 2.2): a wider layer replicates
-channels, and whoever reads a channel divides what it had for it by the number of replicas. Kept
-here as a map that is handed on from layer to layer; a channel that is none of the parent's is read
-with weight 0, so that it changes nothing until it is trained.
+channels, and the next layer divides its weights for a channel by the number of replicas. The map is
+handed on from layer to layer; a channel that the parent does not have is read with weight 0, so that
+it changes nothing until it is trained.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.networks.interfaces.shapes import Shape, width
+from netwright.networks.interfaces.shapes import Shape, n_channels
 
 NEW = -1
 """The origin of a channel that the parent does not have."""
@@ -23,10 +23,17 @@ NEW = -1
 
 @dataclass(frozen=True, eq=False)
 class ChannelMap:
-    """A tensor of the child beside that of the parent at the same place.
+    """The parent's channel that each channel of a child's tensor corresponds to.
 
-    `before`, `now`: their shapes without the batch. `origin`: (channels of the child,) the parent's
-    channel that each is, or `NEW`. `positive`: no number of it is below 0.
+    Args:
+        parent_shape: Shape of the tensor in the parent, without the batch.
+        child_shape: Shape of the tensor in the child, without the batch.
+        origin: (channels of the child,) int64 indices of the parent's channels, or `NEW` (-1).
+        nonnegative: Whether no element of the child's tensor is below 0, as after ReLU.
+
+    Example:
+        >>> ChannelMap((2, 8, 8), (3, 8, 8), torch.tensor([0, 0, 1])).is_complete
+        True
     """
 
     parent_shape: Shape
@@ -36,105 +43,132 @@ class ChannelMap:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every channel of the parent is there."""
-        return len(self.origin[self.origin >= 0].unique()) == width(self.parent_shape)
+        """Whether the child has every channel of the parent."""
+        return len(self.origin[self.origin >= 0].unique()) == n_channels(self.parent_shape)
 
     @property
     def is_identity(self) -> bool:
-        """Whether it is the parent's, channel by channel."""
-        alike = self.parent_shape == self.child_shape
-        return alike and torch.equal(self.origin, torch.arange(width(self.child_shape)))
+        """Whether shape and channels are the parent's, in the same order."""
+        same_shape = self.parent_shape == self.child_shape
+        return same_shape and torch.equal(self.origin, torch.arange(n_channels(self.child_shape)))
 
-    def has_widths(self, old: int, new: int) -> bool:
-        """Whether it is of so many channels in the parent and in the child."""
-        return (width(self.parent_shape), width(self.child_shape)) == (old, new)
-
-
-def unchanged(before: Shape, now: Shape) -> ChannelMap:
-    """The parent's own channels, in their order."""
-    return ChannelMap(before, now, torch.arange(width(now)))
+    def has_widths(self, n_parent: int, n_child: int) -> bool:
+        """Return whether parent and child have these numbers of channels."""
+        return (n_channels(self.parent_shape), n_channels(self.child_shape)) == (n_parent, n_child)
 
 
-def unknown(before: Shape, now: Shape) -> ChannelMap:
-    """Nothing of the parent's."""
-    return ChannelMap(before, now, torch.full((width(now),), NEW))
+def identity_map(parent_shape: Shape, child_shape: Shape) -> ChannelMap:
+    """Map every channel to the parent's channel of the same index."""
+    return ChannelMap(parent_shape, child_shape, torch.arange(n_channels(child_shape)))
 
 
-def replicated(old: int, new: int, seed: int) -> Tensor:
-    """(new,) every channel of the `old` ones, and replicas of some, drawn by the seed.
+def all_new(parent_shape: Shape, child_shape: Shape) -> ChannelMap:
+    """Map every channel to `NEW`: nothing corresponds to the parent's tensor."""
+    return ChannelMap(parent_shape, child_shape, torch.full((n_channels(child_shape),), NEW))
 
-    A channel gets another replica only when all have as many: twice the width has each twice, which
-    keeps means and variances over channels. In order, so that groups stay together. The draw
-    depends on the widths alone, so that the branches of a sum agree.
+
+def replicate_channels(n_parent: int, n_child: int, seed: int) -> Tensor:
+    """Return the (n_child,) sorted origins of all parent channels and of random replicas.
+
+    A channel gets another replica only when all have equally many: twice the width has each twice,
+    which preserves means and variances over channels. Sorted, so that groups stay together. The
+    draw depends on seed and widths alone, so that the branches of a sum agree.
     """
-    rng = np.random.default_rng([seed, old, new])
-    rounds = [rng.permutation(old) for _ in range(-(-(new - old) // old))]
-    drawn = np.concatenate([np.arange(0), *rounds])[: new - old]
-    return torch.from_numpy(np.sort(np.concatenate([np.arange(old), drawn])))
+    rng = np.random.default_rng([seed, n_parent, n_child])
+    n_rounds = -(-(n_child - n_parent) // n_parent)
+    rounds = [rng.permutation(n_parent) for _ in range(n_rounds)]
+    replicas = np.concatenate([np.arange(0), *rounds])[: n_child - n_parent]
+    return torch.from_numpy(np.sort(np.concatenate([np.arange(n_parent), replicas])))
 
 
-def resized(kernel: Tensor, size: int, offset: int) -> Tensor:
-    """(o, i, size, size): zeros around a kernel, or what is left of it, from `offset` on."""
+def pad_kernel(kernel: Tensor, size: int, offset: int) -> Tensor:
+    """Pad a kernel with zeros, or crop it, to (o, i, size, size), starting at `offset`."""
     after = size - kernel.shape[-1] - offset
     return torch.nn.functional.pad(kernel, (offset, after, offset, after))
 
 
-class Read(NamedTuple):
-    """A child's weights (o', i' / groups', k, k), which rows have some of the parent's (o',), and
-    whether each such row reads all that its forerunner read."""
+class RemappedKernel(NamedTuple):
+    """Weights of a child's layer that computes the parent's channels.
+
+    Args:
+        weight: (o', i' / groups', k, k).
+        inherited: (o',) whether an output channel has weights of the parent's.
+        exact: Whether each inherited channel reads all that it read in the parent.
+    """
 
     weight: Tensor
-    known: Tensor
+    inherited: Tensor
     exact: bool
 
 
-def read(
-    kernel: Tensor, groups: int, into: Tensor, out: Tensor, columns: int, groups_new: int
-) -> Read:
-    """What convolutions that compute the parent's channels read from replicated ones.
+def remap_kernel(
+    kernel: Tensor,
+    groups: int,
+    input_origin: Tensor,
+    output_origin: Tensor,
+    group_width: int,
+    child_groups: int,
+) -> RemappedKernel:
+    """Rewrite a parent's kernel for replicated, reordered and new channels.
 
-    `kernel`: the parent's, (o, i / groups, k, k). `into` (i',) and `out` (o',): origins of what
-    comes in and what is to come out. `columns`: the channels that a row of the child reads,
-    i' / groups'. A depthwise convolution reads one replica, an ungrouped one all of them.
+    A depthwise convolution reads one replica of a channel, an ungrouped one all of them.
+
+    Args:
+        kernel: The parent's, (o, i / groups, k, k).
+        groups: Of the parent's convolution.
+        input_origin: (i',) origins of the input channels.
+        output_origin: (o',) requested origins of the output channels.
+        group_width: Input channels that an output channel of the child reads, i' / groups'.
+        child_groups: Of the child's convolution, groups'.
     """
-    block = into.view(groups_new, columns)
-    replicas = (block[:, :, None] == block[:, None, :]).sum(-1)  # (groups', columns)
-    of_row = torch.arange(len(out)) // (len(out) // groups_new)  # (o',) the block it reads
-    source, share = block[of_row], 1 / replicas[of_row]  # (o', columns)
-    per = kernel.shape[1]
-    first = out // (len(kernel) // groups) * per  # (o',) first channel of the forerunner's group
-    column = source - first[:, None]
-    reads = (source >= 0) & (out >= 0)[:, None] & (column >= 0) & (column < per)
-    share = share * reads
-    weight = kernel[out.clamp(min=0)[:, None], column.clamp(0, per - 1)]  # (o', columns, k, k)
-    known = reads.any(1)
-    exact = bool((share.sum(1).round()[known] == per).all())
-    return Read(weight * share[:, :, None, None], known, exact)
+    group_inputs = input_origin.view(child_groups, group_width)
+    n_replicas = (group_inputs[:, :, None] == group_inputs[:, None, :]).sum(-1)  # (groups', width)
+    group_of = torch.arange(len(output_origin)) // (len(output_origin) // child_groups)  # (o',)
+    source, factor = group_inputs[group_of], 1 / n_replicas[group_of]  # (o', width)
+    parent_width = kernel.shape[1]
+    # (o',) first input channel of the parent's group that the output channel comes from
+    first_input = output_origin // (len(kernel) // groups) * parent_width
+    column = source - first_input[:, None]
+    is_inherited = (source >= 0) & (output_origin >= 0)[:, None]
+    is_inherited = is_inherited & (column >= 0) & (column < parent_width)
+    factor = factor * is_inherited
+    # (o', width, k, k)
+    weight = kernel[output_origin.clamp(min=0)[:, None], column.clamp(0, parent_width - 1)]
+    inherited = is_inherited.any(1)
+    exact = bool((factor.sum(1).round()[inherited] == parent_width).all())
+    return RemappedKernel(weight * factor[:, :, None, None], inherited, exact)
 
 
-def keeps_statistics(origin: Tensor, old: int, groups: int, groups_new: int) -> bool:
-    """Whether mean and variance of each group of channels are those of a group of the parent's.
+def preserves_group_statistics(
+    origin: Tensor, n_parent: int, parent_groups: int, child_groups: int
+) -> bool:
+    """Return whether each group has the mean and variance of one of the parent's groups.
 
-    So where each channel of that group is there equally often, and no other. `old`: the channels
-    of the parent.
+    That is so where it has each channel of that group equally often, and no other.
+
+    Args:
+        origin: (channels of the child,).
+        n_parent: Channels of the parent.
+        parent_groups: Groups of the parent's normalisation.
+        child_groups: Groups of the child's normalisation.
     """
-    per = old // groups
-    for block in origin.view(groups_new, -1):
-        group = int(block.min()) // per  # below 0 where a channel is new
-        if group < 0 or int(block.max()) // per != group:
+    group_width = n_parent // parent_groups
+    for group_origin in origin.view(child_groups, -1):
+        group = int(group_origin.min()) // group_width  # below 0 if a channel is new
+        if group < 0 or int(group_origin.max()) // group_width != group:
             return False
-        counts = torch.bincount(block - group * per, minlength=per)
+        counts = torch.bincount(group_origin - group * group_width, minlength=group_width)
         if int(counts.min()) != int(counts.max()):
             return False
     return True
 
 
-def repeated(origin: Tensor) -> Tensor:
-    """(channels,) which are replicas of one before them."""
-    before = (origin[:, None] == origin[None, :]).tril(-1).any(1)
-    return before & (origin >= 0)
+def is_replica(origin: Tensor) -> Tensor:
+    """Return (channels,) whether an earlier channel has the same origin."""
+    is_repeated = (origin[:, None] == origin[None, :]).tril(-1).any(1)
+    return is_repeated & (origin >= 0)
 
 
-def shifted(origin: Tensor, start: int) -> Tensor:
-    """Origins among concatenated channels, of which these begin at `start`."""
+def shift_origins(origin: Tensor, start: int) -> Tensor:
+    """Return the origins after concatenation, where these channels begin at `start`."""
     return torch.where(origin >= 0, origin + start, NEW)

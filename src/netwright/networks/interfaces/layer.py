@@ -1,12 +1,12 @@
-"""What a network is made of: descriptions that know how to become modules.
+"""The contract of layers: descriptions that know how to become modules.
 
-A network is a layer, or a tuple of networks (one after the other). A *leaf* builds one module; a
-*composite* declares its parts once, and shapes, costs, drawings and modules all come from that.
-Shapes leave out the batch: images (c, h, w), sequences (t, c), tables (columns,).
+A network is a layer, or a tuple of networks that run one after the other. A *leaf* builds one
+module; a *composite* declares its parts once, and shapes, costs, drawings and modules all come from
+that. Shapes leave out the batch: images (c, h, w), sequences (t, c), tables (columns,).
 
-A layer may say what it takes over from its forerunner in a parent network, and how it starts as the
-identity where the parent has none: `inherit`, `start_as_identity` and what they need. All of it has
-defaults: a layer that says nothing starts afresh.
+A layer may define how it inherits weights from its counterpart in a parent network (`inherit`), and
+how it starts as the identity where the parent has no counterpart (`start_as_identity`). Both are
+optional: without them a layer starts afresh.
 """
 
 from __future__ import annotations
@@ -27,138 +27,219 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Given:
-    """A number that only the task knows: ``Linear(features=Given("outputs"))``."""
+    """Placeholder for a value that only the task knows.
+
+    Args:
+        name: Keyword of `build` that replaces it: ``"outputs"``, ``"cardinalities"``.
+
+    Example:
+        >>> head = Linear(features=Given("outputs"))
+        >>> module = build(head, (16,), outputs=10)
+    """
 
     name: str
 
 
 class Layer:
-    """Anything a network is made of. A frozen dataclass; equal layers build equal modules."""
+    """Base of all layers. A layer is a frozen dataclass; equal layers build equal modules."""
 
     preserves_zero: ClassVar[bool] = False
-    """Zeros in, zeros out; and nothing below 0 in, nothing below 0 out."""
+    """Zeros in give zeros out, and inputs of at least 0 give outputs of at least 0."""
 
     @property
     def dead(self) -> bool:
-        """Whether nothing ever comes out of it: graphs leave it out, and what it alone feeds."""
+        """Whether its output is always 0: graphs drop it, and what feeds nothing else."""
         return False
 
-    # Weights from a parent
+    # Weight inheritance
 
     @property
     def has_kink(self) -> bool:
-        """Whether its activation lets no gradient through at 0, as relu does."""
+        """Whether its activation has a kink at 0, where ReLU passes no gradient."""
         return False
 
-    def is_identity(self, positive: bool) -> bool:
-        """Whether what comes in goes out, when nothing is being trained.
+    def is_identity(self, *, nonnegative_input: bool) -> bool:
+        """Return whether the output equals the input in evaluation mode.
 
-        `positive`: nothing that comes in is below 0.
+        Args:
+            nonnegative_input: Whether no element of the input is below 0.
         """
         return False
 
-    def keeps_zero(self) -> bool:
-        """Whether zeros go out where zeros come in."""
-        return self.preserves_zero or self.is_identity(positive=False)
+    def maps_zero_to_zero(self) -> bool:
+        """Return whether zeros in give zeros out."""
+        return self.preserves_zero or self.is_identity(nonnegative_input=False)
 
-    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
-        """Whether nothing that comes out is below 0, `before` saying so of what comes in."""
-        return before and self.keeps_zero()
+    def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
+        """Return whether no element of the output is below 0."""
+        return nonnegative_input and self.maps_zero_to_zero()
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """Set the weights of `new` from those of `old`, a part of the same kind of layer.
+        """Set the child's weights from those of the parent's layer of the same class.
 
-        Asked only of classes that define it themselves: a subclass may compute something else.
+        Called only on classes that define it themselves: a subclass may compute something else.
 
         Args:
-            flow: what comes in, beside what came in.
-            wanted: what should come out, since something is added to it.
+            morphism: The walk through both networks; `morphism.transfer` counts what is inherited.
+            parent: This layer's counterpart in the parent.
+            child: This layer in the child; its weights are set in place.
+            input_map: Channels of the layer's input.
+            target_map: Channels that the output should have, because something is added to it;
+                None if any will do.
 
         Returns:
-            What goes out.
+            Channels of the layer's output.
         """
         raise NotImplementedError
 
     def start_as_identity(
-        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        morphism: Morphism,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap | None:
-        """Make an inserted part hand on what comes in; None where no weights do."""
-        return None
+        """Make an inserted layer the identity; None if no weights do (Net2DeeperNet).
 
-    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
-        """The parts whose weights decide that nothing comes out; None where weights cannot.
+        Args:
+            morphism: The walk through both networks.
+            child: The inserted layer; its weights are set in place.
+            input_map: Channels of the layer's input.
+            target_map: Channels that the output should have; None if any will do.
 
-        `kinked`: a relu comes after it.
+        Returns:
+            Channels of the layer's output.
         """
         return None
 
-    def last_module(self, part: BuiltNetwork) -> nn.Module:
-        """The module whose weights are the last to work on what comes out of one of `ends`."""
+    def layers_to_zero(
+        self, built: BuiltNetwork, *, before_relu: bool
+    ) -> list[ZeroInitLayer] | None:
+        """Return the layers whose zeroed weights make the output 0; None if no weights do.
+
+        Args:
+            built: This layer, built.
+            before_relu: Whether an activation with a kink at 0 follows it.
+        """
+        return None
+
+    def module_to_zero(self, built: BuiltNetwork) -> nn.Module:
+        """Return the last module with weights, for layers listed by `layers_to_zero`."""
         raise NotImplementedError
 
 
 Network: TypeAlias = Layer | tuple["Network", ...]
 Blocks: TypeAlias = Mapping[str, tuple[int, ...]]
-"""Name of a tensor -> how many lie side by side in it along each axis: see `Leaf.build`."""
+"""Name of a tensor -> how many tensors are stacked in it along each axis: see `Leaf.build`."""
 AddPart: TypeAlias = Callable[[str, Network, Shape], Shape]
-"""Declares a named part for an input shape, and says the part's output shape."""
+"""Declares a part by name, network and input shape, and returns the part's output shape."""
 
 
 class Leaf(Layer, ABC):
-    """A layer of one module.
+    """Base of layers that build one module.
 
-    `light`: no convolution or product but by weights of kernel 1 on one pixel, and few weights
-    whatever the shape. Its costs and shapes are found by running it on one row; the others run on
-    torch's meta device, whose sums cost seconds of imports the first time.
+    A class attribute `light = True` promises that the module is cheap to run: no convolutions or
+    matrix products except by kernels of size 1 on one pixel, and few weights whatever the shape.
+    Its costs and shapes are then found by running it on one row on the CPU. Other leaves run on
+    PyTorch's meta device, whose first use takes seconds of imports.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Sigmoid(Leaf):
+        ...     light = True
+        ...
+        ...     def build(self, shape):
+        ...         return nn.Sigmoid()
     """
 
     light: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
-        """The module for rows of this shape. Raises InfeasibleCandidate when it cannot take them.
+        """Return the module for rows of this shape.
 
-        Where a tensor is several side by side, such as queries, keys and values, the module may say
-        so in `blocks`: its name -> how many along each axis. Shared weights are sliced in each.
-        Learning rates and decay of its own are said as in `param_groups.py`, weights that start from
-        data as in `data_dependent_init.py`.
+        A tensor that stacks several, such as queries, keys and values, may be declared in the
+        module's attribute `blocks`: name -> number of tensors along each axis. Shared weights are
+        then sliced in each. For learning-rate factors and weight decay of single parameters see
+        `training/param_groups.py`, for data-dependent initialisation
+        `training/data_dependent_init.py`.
+
+        Args:
+            shape: Of a row, without the batch.
+
+        Raises:
+            InfeasibleCandidate: The layer cannot take rows of this shape.
         """
 
-    def known_shape(self, shape: Shape) -> Shape | None:
-        """The shape that comes out, where a formula says it; None: it is found by a run."""
+    def infer_shape(self, shape: Shape) -> Shape | None:
+        """Return the output shape by formula; None if only a run tells.
+
+        Args:
+            shape: Of the input, without the batch.
+        """
         return None
 
 
 class Composite(Layer, ABC):
-    """A layer made of other networks.
+    """Base of layers made of other networks.
 
-    `is_residual`: what comes in, through the part "shortcut" where there is one, is added to what
-    the part "body" gives.
+    A class attribute `is_residual = True` tells drawings that the input, through the part
+    "shortcut" if there is one, is added to the output of the part "body".
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Twice(Composite):
+        ...     body: Network
+        ...
+        ...     def assemble(self, shape, add):
+        ...         return add("second", self.body, add("first", self.body, shape))
+        ...
+        ...     def run(self, parts, x):
+        ...         return parts["second"](parts["first"](x))
     """
 
     is_residual: ClassVar[bool] = False
 
     @abstractmethod
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
-        """Declares the parts through `add`, and says the shape that comes out."""
+        """Declare the parts and return the output shape.
+
+        Args:
+            shape: Of the input, without the batch.
+            add: Declares a part: ``add(name, network, input_shape) -> output_shape``.
+
+        Raises:
+            InfeasibleCandidate: The layer cannot take rows of this shape.
+        """
 
     @abstractmethod
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        """The forward pass over the built parts."""
+        """Return the output (batch, ...) of the forward pass.
+
+        Args:
+            parts: The modules of the parts by the names that `assemble` declared.
+            x: (batch, ...).
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class BuiltNetwork:
-    """A network, its module, and the shapes of rows that go in and come out.
+    """A network with the module that was built from it.
 
-    `parts`: those of a tuple by place, those of a composite by name. `position`: as `build` says it.
+    Args:
+        network: The description, a layer or a tuple.
+        module: Its module.
+        input_shape: Of rows, without the batch.
+        output_shape: Of rows, without the batch.
+        position: Path of the network, as in the errors of `build`: ``"1.body.0"``.
+        parts: The networks inside: of a tuple by index, of a composite by name.
     """
 
     network: Network
@@ -169,17 +250,27 @@ class BuiltNetwork:
     parts: Mapping[str, BuiltNetwork] = field(default_factory=dict)
 
     def submodule(self, name: str, module_type: type[M]) -> M:
-        """The module of this name in a layer of netwright's own."""
-        found = self.module.get_submodule(name)
-        assert isinstance(found, module_type)
-        return found
+        """Return a submodule of the module of a netwright layer.
+
+        Args:
+            name: As in `torch.nn.Module.get_submodule`.
+            module_type: The class that it has.
+        """
+        module = self.module.get_submodule(name)
+        assert isinstance(module, module_type)
+        return module
 
 
-class End(NamedTuple):
-    """A last layer with weights of what is to be silent; `kinked`: a relu comes after it."""
+class ZeroInitLayer(NamedTuple):
+    """A layer whose last weights are zeroed to make a block output 0.
 
-    part: BuiltNetwork
-    kinked: bool
+    Args:
+        built: The layer.
+        before_relu: Whether an activation with a kink at 0 follows it.
+    """
+
+    built: BuiltNetwork
+    before_relu: bool
 
 
 class Morphism(Protocol):
@@ -187,30 +278,41 @@ class Morphism(Protocol):
 
     @property
     def transfer(self) -> Transfer:
-        """The weights on their way, and what is lost."""
+        """Record of what is inherited and what changes the function."""
 
     def inherit(
         self,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None = None,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None = None,
     ) -> ChannelMap:
-        """A part and its forerunner."""
+        """Set a network's weights from its counterpart in the parent."""
 
     def inherit_sequence(
-        self, pairs: Sequence[tuple[BuiltNetwork | None, BuiltNetwork | None]], flow: ChannelMap,
-        wanted: ChannelMap | None,
-    ) -> ChannelMap:  # fmt: skip
-        """Parts one after the other; None: there is no forerunner, or no successor."""
+        self,
+        pairs: Sequence[tuple[BuiltNetwork | None, BuiltNetwork | None]],
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
+    ) -> ChannelMap:
+        """Inherit (parent, child) pairs one after the other; None marks a missing counterpart."""
 
-    def insert(self, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None) -> ChannelMap:
-        """A part that the parent does not have: the identity, where it can be."""
+    def insert(
+        self, child: BuiltNetwork, input_map: ChannelMap, target_map: ChannelMap | None
+    ) -> ChannelMap:
+        """Add a network that the parent lacks: the identity if possible."""
 
-    def remove(self, old: BuiltNetwork, flow: ChannelMap) -> ChannelMap:
-        """A part that the child does not have."""
+    def remove(self, parent: BuiltNetwork, input_map: ChannelMap) -> ChannelMap:
+        """Skip a network that the child lacks."""
 
     def record_differences(
-        self, position: str, flows: Sequence[ChannelMap], out: ChannelMap, n_losses: int
+        self,
+        position: str,
+        input_maps: Sequence[ChannelMap],
+        output_map: ChannelMap,
+        n_changes: int,
     ) -> ChannelMap:
-        """Note what got lost between `flows` and `out`, unless something was since `n_losses`."""
+        """Record channels or sizes that are lost from inputs to output, and return `output_map`.
+
+        Nothing is recorded if `transfer.changes` has grown beyond `n_changes` already.
+        """

@@ -1,9 +1,9 @@
-"""What layers share in taking over weights from a parent.
+"""Weight-inheritance rules that layers share.
 
 Net2DeeperNet (1511.05641, section 2.3) inserts an identity; network morphism (Wei et al. 2016,
-1603.01670) does so wherever an identity can be written as weights. Here: a block with a skip starts
-silent, as with the zeroed last scale of Goyal et al. 2017 (1706.02677, section 5.1); a convolution
-or dense layer starts as the identity.
+1603.01670) does so wherever an identity can be written as weights. Here a block with a skip starts
+with output 0, as with the zeroed last scale of Goyal et al. 2017 (1706.02677, section 5.1); a
+convolution or dense layer starts as the identity.
 """
 
 from __future__ import annotations
@@ -13,143 +13,165 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from netwright.networks.interfaces.channel_map import NEW, ChannelMap, unknown
-from netwright.networks.interfaces.layer import BuiltNetwork, End, Layer, Morphism, Network
-from netwright.networks.interfaces.shapes import Shape, width
+from netwright.networks.interfaces.channel_map import NEW, ChannelMap, all_new
+from netwright.networks.interfaces.layer import (
+    BuiltNetwork,
+    Layer,
+    Morphism,
+    Network,
+    ZeroInitLayer,
+)
+from netwright.networks.interfaces.shapes import Shape, n_channels
 from netwright.networks.interfaces.transfer import Transfer
 
-_ALIVE = 1e-7
-"""Initial bias of a silent layer before relu; at 0 itself relu would let no gradient through."""
+_ZERO_INIT_BIAS_BEFORE_RELU = 1e-7
+"""Initial bias of a zero-initialised layer before ReLU; at exactly 0 no gradient would pass."""
 
 
-# Rows of layers
+# Layer's properties for sequences
 
 
-def items(part: BuiltNetwork) -> list[BuiltNetwork]:
-    """What stands in a row; a layer is a row of one."""
-    return [*part.parts.values()] if isinstance(part.network, tuple) else [part]
+def layers_of(built: BuiltNetwork) -> list[BuiltNetwork]:
+    """Return the items of a sequence; a layer is a sequence of one."""
+    return [*built.parts.values()] if isinstance(built.network, tuple) else [built]
 
 
-def is_neutral(network: Network, positive: bool) -> bool:
-    """`Layer.is_identity`, also of rows."""
+def is_identity(network: Network, *, nonnegative_input: bool) -> bool:
+    """`Layer.is_identity`, also for sequences."""
     if isinstance(network, tuple):
-        return all(is_neutral(layer, positive) for layer in network)
-    return network.is_identity(positive)
+        return all(is_identity(layer, nonnegative_input=nonnegative_input) for layer in network)
+    return network.is_identity(nonnegative_input=nonnegative_input)
 
 
-def keeps_zero(network: Network) -> bool:
-    """`Layer.keeps_zero`, also of rows."""
+def maps_zero_to_zero(network: Network) -> bool:
+    """`Layer.maps_zero_to_zero`, also for sequences."""
     if isinstance(network, tuple):
-        return is_neutral(network, positive=False)
-    return network.keeps_zero()
+        return is_identity(network, nonnegative_input=False)
+    return network.maps_zero_to_zero()
 
 
-def is_positive(part: BuiltNetwork, before: bool) -> bool:
-    """`Layer.is_positive`, also of rows."""
-    if isinstance(part.network, tuple):
-        for item in items(part):
-            before = is_positive(item, before)
-        return before
-    return part.network.is_positive(part, before)
+def is_nonnegative(built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
+    """`Layer.is_nonnegative`, also for sequences."""
+    if isinstance(built.network, tuple):
+        for layer in layers_of(built):
+            nonnegative_input = is_nonnegative(layer, nonnegative_input=nonnegative_input)
+        return nonnegative_input
+    return built.network.is_nonnegative(built, nonnegative_input=nonnegative_input)
 
 
-def ends_of(part: BuiltNetwork, kinked: bool = False) -> list[End] | None:
-    """`Layer.ends`, also of rows: those of the last layer that does not keep zeros."""
-    network = part.network
+def layers_to_zero(built: BuiltNetwork, *, before_relu: bool = False) -> list[ZeroInitLayer] | None:
+    """`Layer.layers_to_zero`, also for sequences: of the last layer that does not map 0 to 0."""
+    network = built.network
     if not isinstance(network, tuple):
-        return network.ends(part, kinked)
-    for item in reversed(items(part)):
-        if not keeps_zero(item.network):
-            return ends_of(item, kinked)
-        kinked = kinked or (isinstance(item.network, Layer) and item.network.has_kink)
+        return network.layers_to_zero(built, before_relu=before_relu)
+    for layer in reversed(layers_of(built)):
+        if not maps_zero_to_zero(layer.network):
+            return layers_to_zero(layer, before_relu=before_relu)
+        before_relu = before_relu or (isinstance(layer.network, Layer) and layer.network.has_kink)
     return None
 
 
-def all_ends(parts: Iterable[BuiltNetwork], kinked: bool) -> list[End] | None:
-    """Those of all these parts; None where one has none."""
-    found = [ends_of(part, kinked) for part in parts]
-    return None if None in found else [end for ends in found for end in ends or ()]
+def all_layers_to_zero(
+    networks: Iterable[BuiltNetwork], *, before_relu: bool
+) -> list[ZeroInitLayer] | None:
+    """Return the `layers_to_zero` of all networks; None if one has none."""
+    layers_by_network = [layers_to_zero(built, before_relu=before_relu) for built in networks]
+    if None in layers_by_network:
+        return None
+    return [layer for layers in layers_by_network for layer in layers or ()]
 
 
-def silence(ends: Sequence[End]) -> None:
-    """Zero the last scale, or the last weights where nothing scales."""
-    for part, kinked in ends:
-        assert isinstance(part.network, Layer)
-        last = part.network.last_module(part)
-        weight, bias = last.weight, last.bias
+def zero_init(layers: Sequence[ZeroInitLayer]) -> None:
+    """Zero the last scale in place, or the last weights if nothing scales."""
+    for built, before_relu in layers:
+        assert isinstance(built.network, Layer)
+        module = built.network.module_to_zero(built)
+        weight, bias = module.weight, module.bias
         assert isinstance(weight, Tensor)
         assert isinstance(bias, Tensor)  # it has one where no normalisation follows
         nn.init.zeros_(weight)
-        nn.init.constant_(bias, _ALIVE if kinked else 0.0)
+        nn.init.constant_(bias, _ZERO_INIT_BIAS_BEFORE_RELU if before_relu else 0.0)
 
 
-# Steps of a walk that many layers take
+# Steps of the walk that many layers take
 
 
-def replaced(
+def start_afresh(
     transfer: Transfer,
-    old: BuiltNetwork,
-    new: BuiltNetwork,
-    flow: ChannelMap,
-    wanted: ChannelMap | None,
+    parent: BuiltNetwork,
+    child: BuiltNetwork,
+    input_map: ChannelMap,
+    target_map: ChannelMap | None,
 ) -> ChannelMap:
-    """Another kind of layer: it starts afresh, and what comes after it goes on as before."""
-    names = [type(part.network).__name__ for part in (old, new)]
-    if names[0] == names[1]:
-        names = [repr(part.network) for part in (old, new)]
-    transfer.record_change(new.position, f"{names[1]} in place of {names[0]} starts afresh")
-    return transfer.propagate(flow, old.output_shape, new.output_shape, wanted)
+    """Keep the initial weights of a layer of another kind; what follows it still inherits."""
+    parent_name, child_name = (type(built.network).__name__ for built in (parent, child))
+    if parent_name == child_name:
+        parent_name, child_name = (repr(built.network) for built in (parent, child))
+    transfer.record_change(
+        child.position, f"{child_name} instead of {parent_name} starts with new weights"
+    )
+    return transfer.propagate(input_map, parent.output_shape, child.output_shape, target_map)
 
 
 def inherit_channels(
     self: Layer,
-    walk: Morphism,
-    old: BuiltNetwork,
-    new: BuiltNetwork,
-    flow: ChannelMap,
-    wanted: ChannelMap | None,
+    morphism: Morphism,
+    parent: BuiltNetwork,
+    child: BuiltNetwork,
+    input_map: ChannelMap,
+    target_map: ChannelMap | None,
 ) -> ChannelMap:
-    """`Layer.inherit` of a layer without weights: channel by channel; its settings matter unless it
-    does nothing."""
-    harmless = all(is_neutral(part.network, flow.nonnegative) for part in (old, new))
-    if old.network != new.network and not harmless:
-        walk.transfer.record_change(new.position, f"{new.network!r} in place of {old.network!r}")
-    return walk.transfer.propagate(flow, old.output_shape, new.output_shape)
+    """`Layer.inherit` of a layer without weights that works channel by channel.
+
+    Other settings than the parent's change the function, unless both layers are the identity.
+    """
+    both_identity = all(
+        is_identity(built.network, nonnegative_input=input_map.nonnegative)
+        for built in (parent, child)
+    )
+    if parent.network != child.network and not both_identity:
+        replaced = f"{child.network!r} instead of {parent.network!r}"
+        morphism.transfer.record_change(child.position, replaced)
+    return morphism.transfer.propagate(input_map, parent.output_shape, child.output_shape)
 
 
 def insert_block(
-    walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
+    morphism: Morphism, child: BuiltNetwork, input_map: ChannelMap, target_map: ChannelMap | None
 ) -> ChannelMap | None:
-    """A part with a skip: silent, so that the skip alone is left."""
-    ends = ends_of(new.parts["body"])
-    shortcut = new.parts.get("shortcut")
-    if ends is None:
+    """`Layer.start_as_identity` of a block with a skip: zero its body, so that the skip remains."""
+    body_layers = layers_to_zero(child.parts["body"])
+    shortcut = child.parts.get("shortcut")
+    if body_layers is None:
         return None
-    back: ChannelMap | None = flow
+    skip_map: ChannelMap | None = input_map
     if shortcut:
         assert isinstance(shortcut.network, Layer)
-        back = shortcut.network.start_as_identity(walk, shortcut, flow, wanted)
-    silence(ends if back else [])
-    return back
+        skip_map = shortcut.network.start_as_identity(morphism, shortcut, input_map, target_map)
+    zero_init(body_layers if skip_map else [])
+    return skip_map
 
 
-def sum_of(flows: Sequence[ChannelMap], before: Shape, now: Shape) -> ChannelMap:
-    """Channels that are the same in all; the others are none of the parent's."""
-    if not all(flow.has_widths(width(before), width(now)) for flow in flows):
-        return unknown(before, now)
-    origin = flows[0].origin
-    for flow in flows:
-        origin = torch.where(flow.origin == origin, origin, NEW)
-    return ChannelMap(before, now, origin, all(flow.nonnegative for flow in flows))
+def map_of_sum(
+    summands: Sequence[ChannelMap], parent_shape: Shape, child_shape: Shape
+) -> ChannelMap:
+    """Return the map of a sum: a channel has an origin if it is the same in all summands."""
+    widths = n_channels(parent_shape), n_channels(child_shape)
+    if not all(summand.has_widths(*widths) for summand in summands):
+        return all_new(parent_shape, child_shape)
+    origin = summands[0].origin
+    for summand in summands:
+        origin = torch.where(summand.origin == origin, origin, NEW)
+    nonnegative = all(summand.nonnegative for summand in summands)
+    return ChannelMap(parent_shape, child_shape, origin, nonnegative)
 
 
-# Normalisations that do nothing yet
+# Normalisations that start as the identity
 
 
-def identity_norm(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
-    """Make a batch normalisation hand on what comes in, whatever statistics it is given.
+def set_identity_norm(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
+    """Make a batch normalisation the identity in evaluation mode, in place.
 
-    With those of what really comes in it does so, nearly, on a batch's own statistics too.
+    With the (channels,) mean and variance of its actual input it is nearly so in training mode too.
     """
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     assert norm.running_mean is not None
@@ -161,17 +183,17 @@ def identity_norm(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
 
 
 @torch.no_grad()
-def settle(module: nn.Module, norms: Sequence[nn.Module], rows: Tensor) -> None:
-    """Give normalisations that are identities the statistics of what comes in for `rows`.
+def calibrate_identity_norms(module: nn.Module, norms: Sequence[nn.Module], rows: Tensor) -> None:
+    """Give identity normalisations the statistics of their inputs for `rows` (n, ...).
 
-    Then they are nearly so while training, where each batch has its own statistics.
+    They are then nearly the identity in training mode, where each batch has its own statistics.
     """
 
-    def measure(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
-        x = given[0].transpose(0, 1).flatten(1)  # (channels, numbers)
-        identity_norm(norm, x.mean(1), x.var(1, correction=0))
+    def set_statistics(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].transpose(0, 1).flatten(1)  # (channels, positions)
+        set_identity_norm(norm, x.mean(1), x.var(1, correction=0))
 
-    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    handles = [norm.register_forward_pre_hook(set_statistics) for norm in norms]
     module.eval()(rows)
     for handle in handles:
         handle.remove()

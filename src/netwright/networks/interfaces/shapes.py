@@ -8,11 +8,11 @@ Shape: TypeAlias = tuple[int, ...]
 """The shape of one row."""
 
 
-def width(shape: Shape) -> int:
-    """The channels of images (c, h, w), of sequences (t, c) and of columns (c,)."""
+def n_channels(shape: Shape) -> int:
+    """Return c of images (c, h, w) and sequences (t, c), and the number of columns (columns,)."""
     return shape[0] if len(shape) == 3 else shape[-1]
 
 
-def around(shape: Shape) -> Shape:
-    """All axes but that of the channels."""
+def spatial_shape(shape: Shape) -> Shape:
+    """Return all axes except the channels: (h, w), (t,) or ()."""
     return shape[1:] if len(shape) == 3 else shape[:-1]

@@ -1,1 +1,1 @@
-"""The vocabulary of networks: layers, blocks, graphs, and the cell spaces of the field."""
+"""Layers, blocks, graphs, and the cell spaces of published NAS benchmarks."""

@@ -30,23 +30,27 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def activation(name: str) -> nn.Module:
-    """The activation called `name`."""
+def make_activation(name: str) -> nn.Module:
+    """Return the module of an activation; raise InfeasibleCandidate if there is none."""
     if name not in ACTIVATIONS:
         rule = f"one of {', '.join(ACTIVATIONS)}"
         raise InfeasibleCandidate(expected("activation", rule, name))
     return ACTIVATIONS[name]()
 
 
-def normalisation(name: str, shape: Shape) -> nn.Module:
-    """The normalisation called `name` for rows of this shape; its channels are c."""
+def make_norm(name: str, shape: Shape) -> nn.Module:
+    """Return the module of a normalisation for rows of this shape.
+
+    Layer normalisation of images is over channels and pixels. Raises InfeasibleCandidate if the
+    name is unknown or the normalisation cannot take the shape.
+    """
     channels = shape[0] if len(shape) == 3 else shape[-1]
     if name == "none":
         return nn.Identity()
     if name == "batch":
-        of: list[type[nn.Module]] = [nn.BatchNorm1d, SequenceBatchNorm, nn.BatchNorm2d]
-        return of[len(shape) - 1](channels)
-    if name == "layer":  # of images: over channels and pixels, one group
+        by_axes: list[type[nn.Module]] = [nn.BatchNorm1d, SequenceBatchNorm, nn.BatchNorm2d]
+        return by_axes[len(shape) - 1](channels)
+    if name == "layer":
         return nn.GroupNorm(1, channels) if len(shape) == 3 else nn.LayerNorm(channels)
     if name == "group":
         groups = next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
@@ -56,11 +60,11 @@ def normalisation(name: str, shape: Shape) -> nn.Module:
     raise InfeasibleCandidate(expected("normalisation", "batch, layer, group or none", name))
 
 
-def passes_positive(activation: str) -> bool:
-    """Whether an activation leaves alone what is not below 0."""
+def preserves_nonnegative(activation: str) -> bool:
+    """Return whether an activation is the identity on inputs of at least 0."""
     return activation in ("none", "relu", "leaky_relu")
 
 
 def has_kink(activation: str) -> bool:
-    """Whether an activation has a kink at 0."""
+    """Return whether an activation has a kink at 0."""
     return activation in ("relu", "leaky_relu")

@@ -1,4 +1,4 @@
-"""Layers without weights of their own, and normalisation by itself."""
+"""Layers without weights, and normalisation as a layer."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.interfaces.channel_map import NEW, ChannelMap, unknown
-from netwright.networks.interfaces.layer import BuiltNetwork, End, Leaf, Morphism
+from netwright.networks.interfaces.channel_map import NEW, ChannelMap, all_new
+from netwright.networks.interfaces.layer import BuiltNetwork, Leaf, Morphism, ZeroInitLayer
 from netwright.networks.interfaces.morphism_rules import inherit_channels
-from netwright.networks.interfaces.shapes import Shape, around, width
+from netwright.networks.interfaces.shapes import Shape, n_channels, spatial_shape
 from netwright.networks.interfaces.transfer import set_norm
 from netwright.networks.layers.activations import (
     ActivationName,
     NormName,
-    activation,
     has_kink,
-    normalisation,
-    passes_positive,
+    make_activation,
+    make_norm,
+    preserves_nonnegative,
 )
-from netwright.networks.layers.checks import need_images, need_odd, need_positive
-from netwright.networks.sequence_norm import plain_norm
+from netwright.networks.layers.checks import check_images, check_odd_kernel, check_positive
+from netwright.networks.sequence_norm import unwrap_norm
 
 
 @dataclass(frozen=True)
 class Pool(Leaf):
-    """Largest or mean value of windows of images.
+    """Max or average pooling of images (c, h, w).
 
-    `padding` -1 keeps the size at stride 1 (the kernel must then be odd).
+    Args:
+        kind: "max", or "avg", which leaves out padded pixels.
+        kernel: Pixels along a side of the window.
+        stride: Pixels from window to window.
+        padding: Pixels of padding on each side; -1 preserves the size at stride 1 (the kernel must
+            then be odd).
     """
 
     light = True
@@ -42,9 +47,9 @@ class Pool(Leaf):
     padding: int = -1
 
     def build(self, shape: Shape) -> nn.Module:
-        need_images(shape)
-        need_positive(self, "kernel", "stride")
-        need_odd(self.kernel, self.padding)
+        check_images(shape)
+        check_positive(self, "kernel", "stride")
+        check_odd_kernel(self.kernel, self.padding)
         padding = self.kernel // 2 if self.padding < 0 else self.padding
         if self.kind == "max":
             return nn.MaxPool2d(self.kernel, self.stride, padding)
@@ -54,7 +59,7 @@ class Pool(Leaf):
 
 
 class _Mean(nn.Module):
-    """The mean over some axes."""
+    """Mean over some axes."""
 
     def __init__(self, axes: tuple[int, ...]) -> None:
         super().__init__()
@@ -65,13 +70,19 @@ class _Mean(nn.Module):
 
 
 class _Max(_Mean):
+    """Maximum over some axes."""
+
     def forward(self, x: Tensor) -> Tensor:
         return x.amax(self.axes)
 
 
 @dataclass(frozen=True)
 class GlobalPool(Leaf):
-    """Images (c, h, w) -> (c,); sequences (t, c) -> (c,); columns stay."""
+    """Pooling over all pixels or tokens: (c, h, w) -> (c,), (t, c) -> (c,); columns stay.
+
+    Args:
+        kind: "avg" or "max".
+    """
 
     light = True
     preserves_zero = True
@@ -89,39 +100,49 @@ class GlobalPool(Leaf):
 
 @dataclass(frozen=True)
 class Norm(Leaf):
-    """Normalisation by itself."""
+    """Normalisation of images, sequences or columns.
+
+    Args:
+        kind: "batch", "layer", "group" (images and columns, up to 8 groups) or "none".
+    """
 
     light = True
 
     kind: NormName = "batch"
 
     def build(self, shape: Shape) -> nn.Module:
-        return normalisation(self.kind, shape)
+        return make_norm(self.kind, shape)
 
-    def is_identity(self, positive: bool) -> bool:
+    def is_identity(self, *, nonnegative_input: bool) -> bool:
         return self.kind == "none"
 
-    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
-        return [End(part, kinked)]
+    def layers_to_zero(
+        self, built: BuiltNetwork, *, before_relu: bool
+    ) -> list[ZeroInitLayer] | None:
+        return [ZeroInitLayer(built, before_relu)]
 
-    def last_module(self, part: BuiltNetwork) -> nn.Module:
-        return plain_norm(part.module)
+    def module_to_zero(self, built: BuiltNetwork) -> nn.Module:
+        return unwrap_norm(built.module)
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        set_norm(walk.transfer, new.position, old.module, new.module, flow)
-        return ChannelMap(old.output_shape, new.output_shape, flow.origin)
+        set_norm(morphism.transfer, child.position, parent.module, child.module, input_map)
+        return ChannelMap(parent.output_shape, child.output_shape, input_map.origin)
 
 
 @dataclass(frozen=True)
 class Activation(Leaf):
-    """An activation by itself."""
+    """An activation function.
+
+    Args:
+        kind: A name in `ACTIVATIONS`: "relu", "gelu", "silu", "none"...
+    """
 
     light = True
     preserves_zero = True
@@ -129,7 +150,7 @@ class Activation(Leaf):
     kind: ActivationName = "relu"
 
     def build(self, shape: Shape) -> nn.Module:
-        return activation(self.kind)
+        return make_activation(self.kind)
 
     inherit = inherit_channels
 
@@ -137,32 +158,37 @@ class Activation(Leaf):
     def has_kink(self) -> bool:
         return has_kink(self.kind)
 
-    def is_identity(self, positive: bool) -> bool:
-        return self.kind == "none" or (positive and passes_positive(self.kind))
+    def is_identity(self, *, nonnegative_input: bool) -> bool:
+        return self.kind == "none" or (nonnegative_input and preserves_nonnegative(self.kind))
 
-    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
-        return before or self.kind == "relu"
+    def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
+        return nonnegative_input or self.kind == "relu"
 
 
 class _Dropout(nn.Dropout):
-    """On a CPU a fourth of the time of torch's own, which draws one number at a time.
+    """Dropout in a quarter of PyTorch's time on a CPU, which draws one number at a time.
 
-    Sixteen random bits for each number: `p` is rounded to 1 / 65536.
+    Sixteen random bits for each element: `p` is rounded to a multiple of 1 / 65536.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        dropped = min(round(self.p * 2**16), 2**16 - 1)
-        if not self.training or not dropped or x.device.type != "cpu":
+        threshold = min(round(self.p * 2**16), 2**16 - 1)
+        if not self.training or not threshold or x.device.type != "cpu":
             return super().forward(x)
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        draws = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in [-2^15, 2^15)
-        kept = draws.to(torch.float32).ge_(dropped - 2**15)  # exact: 16 bits fit
-        return x * kept.mul_(1 / (1 - dropped / 2**16)).to(x.dtype)
+        random_int64 = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        # uniform in [-2^15, 2^15)
+        random_int16 = random_int64.view(torch.int16)[: x.numel()].view(x.shape)
+        keep_mask = random_int16.to(torch.float32).ge_(threshold - 2**15)  # exact: 16 bits fit
+        return x * keep_mask.mul_(1 / (1 - threshold / 2**16)).to(x.dtype)
 
 
 @dataclass(frozen=True)
 class Dropout(Leaf):
-    """Drops each number with probability `p` while training."""
+    """Dropout: zeroes each element at random during training, and scales the others up.
+
+    Args:
+        p: Probability of an element to be zeroed, in [0, 1).
+    """
 
     light = True
 
@@ -175,13 +201,13 @@ class Dropout(Leaf):
 
     inherit = inherit_channels
 
-    def is_identity(self, positive: bool) -> bool:
+    def is_identity(self, *, nonnegative_input: bool) -> bool:
         return True
 
 
 @dataclass(frozen=True)
 class Flatten(Leaf):
-    """All numbers of a row in one axis."""
+    """All elements of a row in one axis: (c, h, w) -> (c h w,), (t, c) -> (t c,)."""
 
     light = True
     preserves_zero = True
@@ -191,27 +217,25 @@ class Flatten(Leaf):
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """(c, h, w) -> (c h w,); (t, c) -> (t c,)."""
-        if around(old.input_shape) != around(new.input_shape):
-            return unknown(old.output_shape, new.output_shape)
-        images = len(old.input_shape) == 3
-        places = torch.arange(width(old.output_shape)).view(*old.input_shape)
-        by_channel = (places if images else places.movedim(-1, 0)).flatten(1)  # (c, others)
-        found = torch.where(flow.origin[:, None] >= 0, by_channel[flow.origin], NEW)
-        return ChannelMap(
-            old.output_shape, new.output_shape, (found if images else found.T).flatten()
-        )
+        if spatial_shape(parent.input_shape) != spatial_shape(child.input_shape):
+            return all_new(parent.output_shape, child.output_shape)
+        is_image = len(parent.input_shape) == 3
+        indices = torch.arange(n_channels(parent.output_shape)).view(*parent.input_shape)
+        by_channel = (indices if is_image else indices.movedim(-1, 0)).flatten(1)  # (c, positions)
+        origin = torch.where(input_map.origin[:, None] >= 0, by_channel[input_map.origin], NEW)
+        flat_origin = (origin if is_image else origin.T).flatten()
+        return ChannelMap(parent.output_shape, child.output_shape, flat_origin)
 
 
 @dataclass(frozen=True)
 class Skip(Leaf):
-    """What comes in goes out."""
+    """The identity."""
 
     light = True
 
@@ -220,18 +244,20 @@ class Skip(Leaf):
 
     inherit = inherit_channels
 
-    def is_identity(self, positive: bool) -> bool:
+    def is_identity(self, *, nonnegative_input: bool) -> bool:
         return True
 
 
 class _Zeros(nn.Module):
+    """Zeros in the shape of the input."""
+
     def forward(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
 
 @dataclass(frozen=True)
 class Zero(Leaf):
-    """Nothing goes out: the edge "none" of cells."""
+    """Zeros in the shape of the input: the operation "none" of cell spaces."""
 
     light = True
 
@@ -244,5 +270,5 @@ class Zero(Leaf):
 
     inherit = inherit_channels
 
-    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
+    def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
         return True

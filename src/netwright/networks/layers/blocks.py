@@ -12,112 +12,136 @@ from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.channel_map import (
     NEW,
     ChannelMap,
-    read,
-    replicated,
-    unknown,
+    all_new,
+    remap_kernel,
+    replicate_channels,
 )
 from netwright.networks.interfaces.layer import (
     AddPart,
     Blocks,
     BuiltNetwork,
     Composite,
-    End,
     Leaf,
     Morphism,
     Network,
+    ZeroInitLayer,
 )
 from netwright.networks.interfaces.morphism_rules import (
-    all_ends,
-    ends_of,
+    all_layers_to_zero,
     inherit_channels,
     insert_block,
-    is_positive,
-    items,
-    replaced,
-    sum_of,
+    is_nonnegative,
+    layers_of,
+    layers_to_zero,
+    map_of_sum,
+    start_afresh,
 )
-from netwright.networks.interfaces.shapes import Shape, around, width
+from netwright.networks.interfaces.shapes import Shape, n_channels, spatial_shape
 from netwright.networks.interfaces.transfer import set_weights
 from netwright.networks.layers.activations import ActivationName
-from netwright.networks.layers.checks import need_images, need_positive
+from netwright.networks.layers.checks import check_images, check_positive
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 
 
 @dataclass(frozen=True)
 class Residual(Composite):
-    """The body's output plus its input (1512.03385).
+    """The output of its body plus its input (He et al. 2016, 1512.03385).
 
     Where the shapes differ, the input goes through a convolution of kernel 1 with the body's
     stride, or through a dense layer.
+
+    Args:
+        body: A network that preserves the number of axes.
+
+    Example:
+        >>> network = (Conv(32), Residual((Conv(), Conv(activation="none"))))
     """
 
     body: Network
     is_residual = True
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
-        out = add("body", self.body, shape)
-        if out != shape:
-            back = add("shortcut", _shortcut(shape, out), shape)
-            if back != out:
+        body_shape = add("body", self.body, shape)
+        if body_shape != shape:
+            shortcut_shape = add("shortcut", _shortcut(shape, body_shape), shape)
+            if shortcut_shape != body_shape:
                 raise InfeasibleCandidate(
                     f"a residual body must keep the shape {shape} or shrink it by a whole stride, "
-                    f"got {out}. Use padding -1 and an odd kernel in it."
+                    f"got {body_shape}. Use padding -1 and an odd kernel in it."
                 )
-        return out
+        return body_shape
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        back: Tensor = parts["shortcut"](x) if "shortcut" in parts else x
-        out: Tensor = parts["body"](x)
-        return out + back
+        shortcut: Tensor = parts["shortcut"](x) if "shortcut" in parts else x
+        body: Tensor = parts["body"](x)
+        return body + shortcut
 
-    # Weights from a parent
+    # Weight inheritance
 
-    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
-        return before and "shortcut" not in part.parts and is_positive(part.parts["body"], before)
+    def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
+        return (
+            nonnegative_input
+            and "shortcut" not in built.parts
+            and is_nonnegative(built.parts["body"], nonnegative_input=nonnegative_input)
+        )
 
-    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
-        return all_ends(part.parts.values(), kinked) if "shortcut" in part.parts else None
+    def layers_to_zero(
+        self, built: BuiltNetwork, *, before_relu: bool
+    ) -> list[ZeroInitLayer] | None:
+        if "shortcut" not in built.parts:
+            return None
+        return all_layers_to_zero(built.parts.values(), before_relu=before_relu)
 
     def start_as_identity(
-        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        morphism: Morphism,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap | None:
-        return insert_block(walk, new, flow, wanted)
+        return insert_block(morphism, child, input_map, target_map)
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """The skip says which channels the body has to put out."""
-        ours, theirs = old.parts.get("shortcut"), new.parts.get("shortcut")
-        body = [part.parts["body"] for part in (old, new)]
-        out = walk.inherit(body[0], body[1], flow, wanted if theirs else flow)
-        if theirs is None:
-            back = walk.remove(ours, flow) if ours else flow
-        elif ours is None:
-            back = walk.insert(theirs, flow, out)
+        """Without a shortcut the skip decides which channels the body has to output."""
+        parent_shortcut = parent.parts.get("shortcut")
+        child_shortcut = child.parts.get("shortcut")
+        body_map = morphism.inherit(
+            parent.parts["body"],
+            child.parts["body"],
+            input_map,
+            target_map if child_shortcut else input_map,
+        )
+        if child_shortcut is None:
+            skip_map = morphism.remove(parent_shortcut, input_map) if parent_shortcut else input_map
+        elif parent_shortcut is None:
+            skip_map = morphism.insert(child_shortcut, input_map, body_map)
         else:
-            back = walk.inherit(ours, theirs, flow, out)
-        return sum_of([back, out], old.output_shape, new.output_shape)
+            skip_map = morphism.inherit(parent_shortcut, child_shortcut, input_map, body_map)
+        return map_of_sum([skip_map, body_map], parent.output_shape, child.output_shape)
 
 
-def _shortcut(shape: Shape, out: Shape) -> Network:
-    if len(shape) != len(out):
+def _shortcut(shape: Shape, body_shape: Shape) -> Network:
+    """Return a layer from a residual block's input shape to its body's output shape."""
+    if len(shape) != len(body_shape):
         raise InfeasibleCandidate(
-            f"a residual body must keep the number of axes, got {shape} in and {out} out."
+            f"a residual body must keep the number of axes, got {shape} in and {body_shape} out."
         )
     if len(shape) == 3:
-        stride = max(1, -(-shape[1] // max(1, out[1])))
-        return Conv(out[0], kernel=1, stride=stride, activation="none")
-    return Linear(out[-1])
+        stride = max(1, -(-shape[1] // max(1, body_shape[1])))
+        return Conv(body_shape[0], kernel=1, stride=stride, activation="none")
+    return Linear(body_shape[-1])
 
 
 class _SqueezeExcitation(nn.Module):
-    """Scales channels by what their means say (1709.01507, eq. 2-4)."""
+    """Scales channels by a function of their means (1709.01507, eq. 2-4)."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -132,7 +156,11 @@ class _SqueezeExcitation(nn.Module):
 
 @dataclass(frozen=True)
 class SqueezeExcitation(Leaf):
-    """Scales the channels of images; `ratio` is the hidden share of the channels."""
+    """Squeeze-and-excitation of images: scales channels by their means (1709.01507).
+
+    Args:
+        ratio: Hidden channels, relative to the channels of the input.
+    """
 
     light = True
     preserves_zero = True
@@ -140,41 +168,65 @@ class SqueezeExcitation(Leaf):
     ratio: float = 0.25
 
     def build(self, shape: Shape) -> nn.Module:
-        need_images(shape)
+        check_images(shape)
         if not self.ratio > 0:
             raise InfeasibleCandidate(expected("ratio", "above 0", self.ratio))
         return _SqueezeExcitation(shape[0], max(1, round(shape[0] * self.ratio)))
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        transfer, position = walk.transfer, new.position
-        squeeze, excite = (old.submodule(name, nn.Conv2d) for name in ("squeeze", "excite"))
-        ours, theirs = (new.submodule(name, nn.Conv2d) for name in ("squeeze", "excite"))
-        hidden, hidden_new = squeeze.out_channels, ours.out_channels
-        if hidden_new < hidden and flow.is_complete:
-            transfer.record_change(position, f"{hidden_new} hidden channels in place of {hidden}")
+        transfer, position = morphism.transfer, child.position
+        squeeze, excite = (parent.submodule(name, nn.Conv2d) for name in ("squeeze", "excite"))
+        child_squeeze, child_excite = (
+            child.submodule(name, nn.Conv2d) for name in ("squeeze", "excite")
+        )
+        hidden, child_hidden = squeeze.out_channels, child_squeeze.out_channels
+        if child_hidden < hidden and input_map.is_complete:
+            transfer.record_change(position, f"{child_hidden} hidden channels instead of {hidden}")
         importance = squeeze.weight.flatten(1).norm(dim=1) * excite.weight.flatten(1).norm(dim=0)
-        of = transfer.choose_origins(hidden, hidden_new, importance)
-        of = set_weights(transfer, position, flow, ours, squeeze.weight, 1, of, squeeze.bias)
-        between = ChannelMap((hidden,), (hidden_new,), of)
-        origin = flow.origin
-        set_weights(transfer, position, between, theirs, excite.weight, 1, origin, excite.bias)
-        return ChannelMap(old.output_shape, new.output_shape, origin)
+        hidden_origin = transfer.choose_origins(hidden, child_hidden, importance)
+        hidden_origin = set_weights(
+            transfer,
+            position,
+            input_map,
+            child_squeeze,
+            squeeze.weight,
+            1,
+            hidden_origin,
+            squeeze.bias,
+        )
+        hidden_map = ChannelMap((hidden,), (child_hidden,), hidden_origin)
+        origin = input_map.origin
+        set_weights(
+            transfer, position, hidden_map, child_excite, excite.weight, 1, origin, excite.bias
+        )
+        return ChannelMap(parent.output_shape, child.output_shape, origin)
 
 
 @dataclass(frozen=True)
 class MBConv(Composite):
-    """Inverted bottleneck (1801.04381): widen by `expand`, filter each channel, narrow again.
+    """Inverted bottleneck of MobileNetV2 (1801.04381): expand, depthwise convolution, project.
 
-    With squeeze-excitation where the ratio `squeeze` is above 0, and a skip where the shapes
-    agree. `channels` 0 keeps the number that comes in; `drop` is the probability of skipping the
-    block for a row while training (stochastic depth, 1603.09382).
+    With a skip where input and output have the same shape.
+
+    Args:
+        channels: Output channels; 0 for as many as come in.
+        expand: Expansion ratio: hidden channels, relative to the channels of the input.
+        kernel: Pixels along a side of the depthwise kernel; must be odd.
+        stride: Of the depthwise convolution.
+        squeeze: Ratio of squeeze-and-excitation, relative to the input channels; 0 for none.
+        activation: A name in `ACTIVATIONS`.
+        drop: Probability of skipping the block for a row during training (stochastic depth,
+            1603.09382).
+
+    Example:
+        >>> network = (Conv(16), MBConv(24, expand=4, stride=2), GlobalPool(), Linear())
     """
 
     channels: int = 0
@@ -186,72 +238,88 @@ class MBConv(Composite):
     drop: float = 0.0
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
-        need_images(shape)
-        need_positive(self, "expand")
-        out, wide = self.channels or shape[0], shape[0] * self.expand
+        check_images(shape)
+        check_positive(self, "expand")
+        channels_out, hidden = self.channels or shape[0], shape[0] * self.expand
         body: list[Network] = []
         if self.expand != 1:
-            body.append(Conv(wide, kernel=1, activation=self.activation))
-        act = self.activation
-        body.append(Conv(wide, self.kernel, self.stride, groups=wide, activation=act))
+            body.append(Conv(hidden, kernel=1, activation=self.activation))
+        body.append(
+            Conv(hidden, self.kernel, self.stride, groups=hidden, activation=self.activation)
+        )
         if self.squeeze > 0:
             body.append(SqueezeExcitation(self.squeeze / self.expand))
-        body.append(Conv(out, kernel=1, activation="none"))
-        if self.drop and self.stride == 1 and out == shape[0]:  # else nothing goes round it
+        body.append(Conv(channels_out, kernel=1, activation="none"))
+        # without a skip nothing would be left of a dropped row
+        if self.drop and self.stride == 1 and channels_out == shape[0]:
             body.append(StochasticDepth(self.drop))
         return add("body", tuple(body), shape)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        out: Tensor = parts["body"](x)
-        return out + x if out.shape == x.shape else out
+        body: Tensor = parts["body"](x)
+        return body + x if body.shape == x.shape else body
 
-    # Weights from a parent
+    # Weight inheritance
 
-    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
-        return None if _has_skip(part) else ends_of(part.parts["body"], kinked)
+    def layers_to_zero(
+        self, built: BuiltNetwork, *, before_relu: bool
+    ) -> list[ZeroInitLayer] | None:
+        if _has_skip(built):
+            return None
+        return layers_to_zero(built.parts["body"], before_relu=before_relu)
 
     def start_as_identity(
-        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        morphism: Morphism,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap | None:
-        return insert_block(walk, new, flow, wanted) if _has_skip(new) else None
+        return insert_block(morphism, child, input_map, target_map) if _has_skip(child) else None
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """Its parts by their roles."""
-        roles = [_roles(part) for part in (old, new)]
-        skips = [_has_skip(part) for part in (old, new)]
-        pairs = [(roles[0].get(role), roles[1].get(role)) for role in _ROLES]
-        out = walk.inherit_sequence(pairs, flow, flow if skips[1] else wanted)
-        if skips[0] != skips[1]:
-            what = "a" if skips[1] else "no"
-            walk.transfer.record_change(new.position, f"{what} skip, unlike before")
-        return sum_of([flow, out], old.output_shape, new.output_shape) if all(skips) else out
+        """Pair the layers by their roles."""
+        parent_layers, child_layers = _layers_by_role(parent), _layers_by_role(child)
+        parent_has_skip, child_has_skip = _has_skip(parent), _has_skip(child)
+        pairs = [(parent_layers.get(role), child_layers.get(role)) for role in _ROLES]
+        body_map = morphism.inherit_sequence(
+            pairs, input_map, input_map if child_has_skip else target_map
+        )
+        if parent_has_skip != child_has_skip:
+            change = "it has a skip now" if child_has_skip else "it has no skip any more"
+            morphism.transfer.record_change(child.position, change)
+        if parent_has_skip and child_has_skip:
+            return map_of_sum([input_map, body_map], parent.output_shape, child.output_shape)
+        return body_map
 
 
-def _has_skip(part: BuiltNetwork) -> bool:
-    """Whether an `MBConv` adds what comes in to what goes out."""
-    return part.parts["body"].output_shape == part.input_shape
+def _has_skip(built: BuiltNetwork) -> bool:
+    """Return whether an `MBConv` adds its input to its output."""
+    return built.parts["body"].output_shape == built.input_shape
 
 
 _ROLES = ("expand", "filter", "squeeze", "project", "drop")
 
 
-def _roles(part: BuiltNetwork) -> dict[str, BuiltNetwork]:
-    """The layers of an `MBConv` by what they are for."""
-    layer = part.network
+def _layers_by_role(built: BuiltNetwork) -> dict[str, BuiltNetwork]:
+    """Return the layers of an `MBConv` by their roles."""
+    layer = built.network
     assert isinstance(layer, MBConv)
-    there = (layer.expand != 1, True, layer.squeeze > 0, True, True)
-    names = [role for role, is_there in zip(_ROLES, there, strict=True) if is_there]
-    return dict(zip(names, items(part.parts["body"]), strict=False))
+    is_present = (layer.expand != 1, True, layer.squeeze > 0, True, True)
+    roles = [role for role, present in zip(_ROLES, is_present, strict=True) if present]
+    return dict(zip(roles, layers_of(built.parts["body"]), strict=False))
 
 
 class _DropRows(nn.Module):
+    """Zeroes whole rows with probability `p` during training, and scales the others up."""
+
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
@@ -260,13 +328,17 @@ class _DropRows(nn.Module):
         if not self.training:
             return x
         shape = (x.shape[0],) + (1,) * (x.dim() - 1)  # one draw a row
-        kept = torch.rand(shape, device=x.device) >= self.p
-        return x * kept / (1 - self.p)
+        keep_mask = torch.rand(shape, device=x.device) >= self.p
+        return x * keep_mask / (1 - self.p)
 
 
 @dataclass(frozen=True)
 class StochasticDepth(Leaf):
-    """Drops whole rows with probability `p` while training (1603.09382): last in a residual body."""
+    """Stochastic depth: zeroes whole rows during training (1603.09382). Last in a residual body.
+
+    Args:
+        p: Probability of a row to be zeroed, in [0, 1).
+    """
 
     light = True
 
@@ -279,7 +351,7 @@ class StochasticDepth(Leaf):
 
     inherit = inherit_channels
 
-    def is_identity(self, positive: bool) -> bool:
+    def is_identity(self, *, nonnegative_input: bool) -> bool:
         return True
 
 
@@ -300,15 +372,19 @@ class _Attention(nn.Module):
         qkv = self.qkv(tokens).view(-1, t, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (b, heads, t, c / heads) each
         attended = nn.functional.scaled_dot_product_attention(q, k, v)
-        mixed: Tensor = self.out(attended.transpose(1, 2).reshape(-1, t, c))  # (b, t, c)
-        return mixed.transpose(1, 2).reshape(x.shape) if x.dim() == 4 else mixed
+        output: Tensor = self.out(attended.transpose(1, 2).reshape(-1, t, c))  # (b, t, c)
+        return output.transpose(1, 2).reshape(x.shape) if x.dim() == 4 else output
 
 
 @dataclass(frozen=True)
 class SelfAttention(Leaf):
-    """Multi-head self-attention (1706.03762, sec. 3.2.2) over a sequence, or an image's pixels.
+    """Multi-head self-attention over a sequence or an image's pixels (1706.03762, sec. 3.2.2).
 
-    A block of it is ``Residual((Norm("layer"), SelfAttention(heads)))``.
+    Args:
+        heads: A divisor of the channels.
+
+    Example:
+        >>> block = Residual((Norm("layer"), SelfAttention(heads=4)))
     """
 
     heads: int = 4
@@ -316,7 +392,7 @@ class SelfAttention(Leaf):
     def build(self, shape: Shape) -> nn.Module:
         if len(shape) not in (2, 3):
             raise InfeasibleCandidate(expected("input", "a sequence (t, c) or images", shape))
-        need_positive(self, "heads")
+        check_positive(self, "heads")
         channels = shape[0] if len(shape) == 3 else shape[1]
         if channels % self.heads:
             raise InfeasibleCandidate(
@@ -324,60 +400,77 @@ class SelfAttention(Leaf):
             )
         return _Attention(channels, self.heads)
 
-    # Weights from a parent
+    # Weight inheritance
 
-    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
-        return [End(part, kinked)]
+    def layers_to_zero(
+        self, built: BuiltNetwork, *, before_relu: bool
+    ) -> list[ZeroInitLayer] | None:
+        return [ZeroInitLayer(built, before_relu)]
 
-    def last_module(self, part: BuiltNetwork) -> nn.Module:
-        return part.module.get_submodule("out")
+    def module_to_zero(self, built: BuiltNetwork) -> nn.Module:
+        return built.module.get_submodule("out")
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """Heads get wider, each from its own."""
-        transfer, before = walk.transfer, old.network
-        assert isinstance(before, SelfAttention)
-        c, c_new = width(old.output_shape), width(new.output_shape)
-        if before.heads != self.heads or c_new < c:
-            return replaced(transfer, old, new, flow, wanted)
-        d, d_new = c // self.heads, c_new // self.heads
-        of_head = replicated(d, d_new, transfer.seed)
-        inner = torch.cat([head * d + of_head for head in range(self.heads)])  # (c',)
-        ours, theirs = (part.submodule("qkv", nn.Linear) for part in (old, new))
-        qkv = torch.cat([inner, inner + c, inner + 2 * c])
-        kernel = ours.weight[:, :, None, None]
-        of = set_weights(transfer, new.position, flow, theirs, kernel, 1, qkv, ours.bias)
-        # q k / sqrt(d) counts each replica, and is divided by another d
-        scale = (d_new / d) ** 0.5 / torch.bincount(inner)[inner]
-        theirs.weight[:c_new] *= scale[:, None]
-        theirs.bias[:c_new] *= scale
-        between = ChannelMap((c,), (c_new,), torch.where(of[:c_new] >= 0, inner, NEW))
-        ours, theirs = (part.submodule("out", nn.Linear) for part in (old, new))
-        kernel = ours.weight[:, :, None, None]
-        out = transfer.choose_origins(c, c_new, torch.ones(c), flow, wanted)
-        out = set_weights(transfer, new.position, between, theirs, kernel, 1, out, ours.bias)
-        return ChannelMap(old.output_shape, new.output_shape, out)
+        """Widen each head from itself; other numbers of heads start afresh."""
+        transfer, parent_layer = morphism.transfer, parent.network
+        assert isinstance(parent_layer, SelfAttention)
+        c, child_c = n_channels(parent.output_shape), n_channels(child.output_shape)
+        if parent_layer.heads != self.heads or child_c < c:
+            return start_afresh(transfer, parent, child, input_map, target_map)
+        head_width, child_head_width = c // self.heads, child_c // self.heads
+        origin_in_head = replicate_channels(head_width, child_head_width, transfer.seed)
+        inner_origin = torch.cat(
+            [head * head_width + origin_in_head for head in range(self.heads)]
+        )  # (c',)
+        parent_qkv, child_qkv = (built.submodule("qkv", nn.Linear) for built in (parent, child))
+        qkv_origin = torch.cat([inner_origin, inner_origin + c, inner_origin + 2 * c])
+        kernel = parent_qkv.weight[:, :, None, None]
+        qkv_origin = set_weights(
+            transfer, child.position, input_map, child_qkv, kernel, 1, qkv_origin, parent_qkv.bias
+        )
+        # q k / sqrt(d) counts each replica, and d has changed
+        scale = (child_head_width / head_width) ** 0.5 / torch.bincount(inner_origin)[inner_origin]
+        child_qkv.weight[:child_c] *= scale[:, None]
+        child_qkv.bias[:child_c] *= scale
+        attended_origin = torch.where(qkv_origin[:child_c] >= 0, inner_origin, NEW)
+        attended_map = ChannelMap((c,), (child_c,), attended_origin)
+        parent_out, child_out = (built.submodule("out", nn.Linear) for built in (parent, child))
+        kernel = parent_out.weight[:, :, None, None]
+        origin = transfer.choose_origins(c, child_c, torch.ones(c), input_map, target_map)
+        origin = set_weights(
+            transfer, child.position, attended_map, child_out, kernel, 1, origin, parent_out.bias
+        )
+        return ChannelMap(parent.output_shape, child.output_shape, origin)
 
 
 class _Recurrent(nn.Module):
+    """The outputs of a GRU or LSTM, without its final state."""
+
     def __init__(self, cell: nn.Module) -> None:
         super().__init__()
         self.cell = cell
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.cell(x)[0]  # (batch, t, features)
-        return out
+        outputs: Tensor = self.cell(x)[0]  # (batch, t, features)
+        return outputs
 
 
 @dataclass(frozen=True)
 class Recurrent(Leaf):
-    """GRU or LSTM over a sequence (t, c) -> (t, features), twice as many when read both ways."""
+    """GRU or LSTM over a sequence (t, c) -> (t, features).
+
+    Args:
+        features: Size of the hidden state.
+        kind: "gru" or "lstm".
+        bidirectional: Whether the sequence is also read backwards, which doubles the features.
+    """
 
     features: int = 64
     kind: Literal["gru", "lstm"] = "gru"
@@ -394,63 +487,72 @@ class Recurrent(Leaf):
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        transfer, before = walk.transfer, old.network
-        assert isinstance(before, Recurrent)
-        alike = (before.kind, before.bidirectional) == (self.kind, self.bidirectional)
-        if not alike or self.features < before.features:
-            return replaced(transfer, old, new, flow, wanted)
-        if not (flow.origin >= 0).any():
-            return unknown(old.output_shape, new.output_shape)
-        hidden = replicated(before.features, self.features, transfer.seed)
-        gates = {"gru": 3, "lstm": 4}[self.kind]
-        rows = torch.cat([gate * before.features + hidden for gate in range(gates)])
-        state = old.module.state_dict()
-        for name, mine in new.module.state_dict().items():
+        transfer, parent_layer = morphism.transfer, parent.network
+        assert isinstance(parent_layer, Recurrent)
+        same_cell = (parent_layer.kind, parent_layer.bidirectional) == (
+            self.kind,
+            self.bidirectional,
+        )
+        if not same_cell or self.features < parent_layer.features:
+            return start_afresh(transfer, parent, child, input_map, target_map)
+        if not (input_map.origin >= 0).any():
+            return all_new(parent.output_shape, child.output_shape)
+        hidden_origin = replicate_channels(parent_layer.features, self.features, transfer.seed)
+        n_gates = {"gru": 3, "lstm": 4}[self.kind]
+        gates_origin = torch.cat(
+            [gate * parent_layer.features + hidden_origin for gate in range(n_gates)]
+        )
+        parent_state = parent.module.state_dict()
+        for name, tensor in child.module.state_dict().items():
             if "bias" in name:
-                mine.copy_(state[name][rows])
+                tensor.copy_(parent_state[name][gates_origin])
             else:
-                source = flow.origin if "_ih_" in name else hidden
-                kernel = state[name][:, :, None, None]
-                mine.copy_(read(kernel, 1, source, rows, len(source), 1).weight[:, :, 0, 0])
-                transfer.add_noise(mine, rows)
-            transfer.inherited_params += mine.numel()
-        both = [hidden, hidden + before.features] if self.bidirectional else [hidden]
-        return ChannelMap(old.output_shape, new.output_shape, torch.cat(both))
+                source = input_map.origin if "_ih_" in name else hidden_origin
+                kernel = parent_state[name][:, :, None, None]
+                remapped = remap_kernel(kernel, 1, source, gates_origin, len(source), 1)
+                tensor.copy_(remapped.weight[:, :, 0, 0])
+                transfer.add_noise(tensor, gates_origin)
+            transfer.inherited_params += tensor.numel()
+        directions = [hidden_origin]
+        if self.bidirectional:
+            directions.append(hidden_origin + parent_layer.features)
+        return ChannelMap(parent.output_shape, child.output_shape, torch.cat(directions))
 
 
 class _RowsOfImages(nn.Module):
+    """(batch, c, h, w) -> (batch, h, c w)."""
+
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 1, 3).flatten(2)  # (batch, h, c w)
+        return x.permute(0, 2, 1, 3).flatten(2)
 
 
 @dataclass(frozen=True)
 class Rows(Leaf):
-    """Images (c, h, w) -> sequences (h, c w): each row of pixels is a step."""
+    """Images (c, h, w) as sequences (h, c w): each row of pixels is a step."""
 
     preserves_zero = True
 
     def build(self, shape: Shape) -> nn.Module:
-        need_images(shape)
+        check_images(shape)
         return _RowsOfImages()
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """(c, h, w) -> (h, c w)."""
-        if around(old.input_shape) != around(new.input_shape):
-            return unknown(old.output_shape, new.output_shape)
-        w = old.input_shape[2]
-        columns = flow.origin[:, None] * w + torch.arange(w)  # (c', w)
-        found = torch.where(flow.origin[:, None] >= 0, columns, NEW)
-        return ChannelMap(old.output_shape, new.output_shape, found.flatten())
+        if spatial_shape(parent.input_shape) != spatial_shape(child.input_shape):
+            return all_new(parent.output_shape, child.output_shape)
+        w = parent.input_shape[2]
+        features = input_map.origin[:, None] * w + torch.arange(w)  # (c', w)
+        origin = torch.where(input_map.origin[:, None] >= 0, features, NEW)
+        return ChannelMap(parent.output_shape, child.output_shape, origin.flatten())

@@ -1,19 +1,33 @@
-"""One text for all graphs that are the same but for the names and the order of their nodes."""
+"""Canonical text of graphs: equal for graphs that differ only in names and order of nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby, permutations, product
-from typing import Any
+from typing import TypeVar
 
 from netwright.networks.layers.graph import Graph
 
+Key = TypeVar("Key", str, tuple[object, ...])
+
 
 def canonical(graph: Graph) -> str:
-    """One text for all graphs that are the same but for the names and the order of their nodes.
+    """Return a text that is equal for two graphs if and only if they are isomorphic.
 
-    Dead parts are left out. Exact: among the orders that keep nodes of equal surroundings
-    together, the least text is taken.
+    Dead nodes and edges are left out. Exact: of all orders of the nodes that sort by colour
+    (Weisfeiler and Leman 1968), the one with the smallest text is chosen.
+
+    Args:
+        graph: A filled graph.
+
+    Raises:
+        InfeasibleCandidate: The graph has no live path from input to output.
+
+    Example:
+        >>> a = Graph({"x": Node({"in": Conv()}), "y": Node({"x": Pool()})})
+        >>> b = Graph({"u": Node({"in": Conv()}), "v": Node({"u": Pool()})})
+        >>> canonical(a) == canonical(b)
+        True
     """
     live = graph.live()
     names = [*live]
@@ -23,47 +37,52 @@ def canonical(graph: Graph) -> str:
         for name, sources in live.items()
         for source in sources
     }
-    marks = {name: f"{graph.nodes[name].combine}|{graph.nodes[name].then!r}" for name in live}
-    marks |= {name: f"input {i}" for i, name in enumerate(graph.inputs)}
-    marks[output] = f"output|{marks[output]}"
-    colours = _refined(marks, edges)
-    inner = sorted(names, key=lambda name: colours[name])
-    classes = [list(same) for _, same in groupby(inner, key=lambda name: colours[name])]
+    labels = {name: f"{graph.nodes[name].combine}|{graph.nodes[name].then!r}" for name in live}
+    labels |= {name: f"input {i}" for i, name in enumerate(graph.inputs)}
+    labels[output] = f"output|{labels[output]}"
+    colours = _refine_colours(labels, edges)
+    inner_nodes = sorted(names, key=lambda name: colours[name])
+    colour_classes = [
+        list(nodes) for _, nodes in groupby(inner_nodes, key=lambda name: colours[name])
+    ]
     texts = []
-    for orders in product(*(permutations(same) for same in classes)):
-        order = [*graph.inputs, *(name for part in orders for name in part), output]
-        texts.append(_text(order, marks, edges))
+    for orders in product(*(permutations(nodes) for nodes in colour_classes)):
+        order = [*graph.inputs, *(name for nodes in orders for name in nodes), output]
+        texts.append(_text(order, labels, edges))
     return min(texts)
 
 
-def _refined(marks: Mapping[str, str], edges: Mapping[tuple[str, str], str]) -> dict[str, int]:
-    """Nodes that differ in their surroundings get different colours (Weisfeiler & Leman 1968)."""
-    colours = _numbered(marks)
-    for _ in marks:
-        around = {
+def _refine_colours(
+    labels: Mapping[str, str], edges: Mapping[tuple[str, str], str]
+) -> dict[str, int]:
+    """Give different colours to nodes whose neighbourhoods differ (Weisfeiler and Leman 1968)."""
+    colours = _rank(labels)
+    for _ in labels:
+        neighbourhoods = {
             name: (
                 colours[name],
                 tuple(sorted((op, colours[a]) for (a, b), op in edges.items() if b == name)),
                 tuple(sorted((op, colours[b]) for (a, b), op in edges.items() if a == name)),
             )
-            for name in marks
+            for name in labels
         }
-        refined = _numbered(around)
+        refined = _rank(neighbourhoods)
         if len(set(refined.values())) == len(set(colours.values())):
             break
         colours = refined
     return colours
 
 
-def _numbered(keys: Mapping[str, Any]) -> dict[str, int]:
-    places = {key: place for place, key in enumerate(sorted(set(keys.values())))}
-    return {name: places[key] for name, key in keys.items()}
+def _rank(keys: Mapping[str, Key]) -> dict[str, int]:
+    """Replace each key by its rank among the distinct keys."""
+    rank_of = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
+    return {name: rank_of[key] for name, key in keys.items()}
 
 
 def _text(
-    order: Sequence[str], marks: Mapping[str, str], edges: Mapping[tuple[str, str], str]
+    order: Sequence[str], labels: Mapping[str, str], edges: Mapping[tuple[str, str], str]
 ) -> str:
-    place = {name: i for i, name in enumerate(order)}
-    lines = sorted((place[b], place[a], op) for (a, b), op in edges.items())
-    nodes = ";".join(marks[name] for name in order)
+    index = {name: i for i, name in enumerate(order)}
+    lines = sorted((index[b], index[a], op) for (a, b), op in edges.items())
+    nodes = ";".join(labels[name] for name in order)
     return nodes + "#" + ";".join(f"{a}>{b}:{op}" for b, a, op in lines)

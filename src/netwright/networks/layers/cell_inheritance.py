@@ -1,4 +1,4 @@
-"""Weights of a graph from those of another, node by node."""
+"""Weight inheritance between graphs, node by node."""
 
 from __future__ import annotations
 
@@ -10,146 +10,208 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from netwright.networks.interfaces.channel_map import ChannelMap, shifted, unchanged, unknown
+from netwright.networks.interfaces.channel_map import (
+    ChannelMap,
+    all_new,
+    identity_map,
+    shift_origins,
+)
 from netwright.networks.interfaces.layer import BuiltNetwork, Morphism
-from netwright.networks.interfaces.morphism_rules import ends_of, is_neutral, silence, sum_of
-from netwright.networks.interfaces.shapes import width
+from netwright.networks.interfaces.morphism_rules import (
+    is_identity,
+    layers_to_zero,
+    map_of_sum,
+    zero_init,
+)
+from netwright.networks.interfaces.shapes import n_channels
 
 
-class Combining(Protocol):
-    """A node of a graph."""
+class NodeLike(Protocol):
+    """A node of a graph, as far as inheritance uses it; see `Node`."""
 
     @property
     def combine(self) -> str:
-        """How what flows in comes together."""
+        """How the inputs are combined: "add" or "concat"."""
 
 
 class GraphLike(Protocol):
-    """A graph, as far as inheritance looks at it; see `Graph`."""
+    """A graph, as far as inheritance uses it; see `Graph`."""
 
     @property
-    def nodes(self) -> Mapping[str, Combining]:
-        """By their names."""
+    def nodes(self) -> Mapping[str, NodeLike]:
+        """Nodes by name."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of what comes in."""
+        """Names of the graph's inputs."""
 
     @property
     def output(self) -> str:
-        """The last node."""
+        """Name of the last node."""
 
     def live(self) -> dict[str, tuple[str, ...]]:
-        """Node -> the sources whose edges carry something."""
+        """Return node -> sources of its live edges."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A graph and its parts by their names in it."""
+class BuiltGraph:
+    """A graph with its built parts by their names in it."""
 
     graph: GraphLike
     parts: Mapping[str, BuiltNetwork]
 
     @classmethod
-    def of(cls, chain: BuiltNetwork, place: int, graph: GraphLike) -> Cell:
-        """The one at a place in a chain."""
-        mark = f"{place}/"
-        parts = {name: one for name, one in chain.parts.items() if name.startswith(mark)}
-        return cls(graph, {name.removeprefix(mark): one for name, one in parts.items()})
+    def in_chain(cls, chain: BuiltNetwork, index: int, graph: GraphLike) -> BuiltGraph:
+        """Return the cell at an index of a chain."""
+        prefix = f"{index}/"
+        parts = {
+            name.removeprefix(prefix): part
+            for name, part in chain.parts.items()
+            if name.startswith(prefix)
+        }
+        return cls(graph, parts)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A node of a graph: its live edges by their sources, and what is done then."""
+class _BuiltNode:
+    """A node of a graph with its live edges by source, and the network after the combination."""
 
     combine: str
     edges: Mapping[str, BuiltNetwork]
     then: BuiltNetwork
 
     @classmethod
-    def of(cls, name: str, cell: Cell) -> _Place:
-        sources = cell.graph.live()[name]
-        edges = {source: cell.parts[edge_name(name, source)] for source in sources}
-        return cls(cell.graph.nodes[name].combine, edges, cell.parts[name])
+    def of(cls, name: str, built: BuiltGraph) -> _BuiltNode:
+        sources = built.graph.live()[name]
+        edges = {source: built.parts[edge_name(name, source)] for source in sources}
+        return cls(built.graph.nodes[name].combine, edges, built.parts[name])
 
 
 def edge_name(node: str, source: str) -> str:
-    """The name of the part on an edge; that of a node's `then` is the node's."""
+    """Return the part name of an edge; the part of a node's `then` is named after the node."""
     return f"{node}<{source}"
 
 
 def inherit_cell(
-    walk: Morphism, old: Cell, new: Cell, into: Sequence[ChannelMap], wanted: ChannelMap | None
+    morphism: Morphism,
+    parent: BuiltGraph,
+    child: BuiltGraph,
+    input_maps: Sequence[ChannelMap],
+    target_map: ChannelMap | None,
 ) -> ChannelMap:
-    """Node by node, by their names; `into`: what comes in by each input."""
-    output = new.graph.output
-    flows = dict(zip(new.graph.inputs, into, strict=True))
-    if old.graph.inputs != new.graph.inputs or old.graph.output != output:
-        position = new.parts[output].position
-        walk.transfer.record_change(position, "a graph of other inputs, or of another output")
-        return unknown(old.parts[old.graph.output].output_shape, new.parts[output].output_shape)
-    before, now = old.graph.live(), new.graph.live()
-    for name in now:
-        if name in before:  # what is new is as it was drawn
-            nodes = _Place.of(name, old), _Place.of(name, new)
-            flows[name] = _node(walk, *nodes, flows, wanted if name == output else None)
-    return flows[output]
+    """Set the weights of a graph from those of another, pairing nodes by name.
+
+    Args:
+        morphism: The walk through both networks.
+        parent: The parent's graph.
+        child: The child's graph; its weights are set in place.
+        input_maps: Channels of each input of the graph.
+        target_map: Channels that the output should have; None if any will do.
+
+    Returns:
+        Channels of the output.
+    """
+    output = child.graph.output
+    maps = dict(zip(child.graph.inputs, input_maps, strict=True))
+    if parent.graph.inputs != child.graph.inputs or parent.graph.output != output:
+        position = child.parts[output].position
+        morphism.transfer.record_change(position, "the graph has other inputs or another output")
+        return all_new(
+            parent.parts[parent.graph.output].output_shape, child.parts[output].output_shape
+        )
+    parent_nodes = parent.graph.live()
+    for name in child.graph.live():
+        if name in parent_nodes:  # a new node keeps its initial weights
+            nodes = _BuiltNode.of(name, parent), _BuiltNode.of(name, child)
+            maps[name] = _inherit_node(
+                morphism, *nodes, maps, target_map if name == output else None
+            )
+    return maps[output]
 
 
-def _node(
-    walk: Morphism, old: _Place, new: _Place, flows: Mapping[str, ChannelMap],
-    wanted: ChannelMap | None,
-) -> ChannelMap:  # fmt: skip
-    """What flows together, and what is done to it then."""
-    n_losses, position = len(walk.transfer.changes), new.then.position
-    both = [source for source in new.edges if source in old.edges]
-    shapes = old.then.input_shape, new.then.input_shape
-    if old.combine != new.combine or not both:
-        walk.transfer.record_change(position, "nothing flows together here as before")
-        mixed = walk.transfer.propagate(unchanged(shapes[0], shapes[0]), *shapes)
-    elif new.combine == "concat":
-        found = {one: walk.inherit(old.edges[one], new.edges[one], flows[one]) for one in both}
-        mixed = _concatenated(old, new, found)
+def _inherit_node(
+    morphism: Morphism,
+    parent: _BuiltNode,
+    child: _BuiltNode,
+    maps: Mapping[str, ChannelMap],
+    target_map: ChannelMap | None,
+) -> ChannelMap:
+    """Inherit a node: its edges, their combination and the network after it."""
+    n_changes, position = len(morphism.transfer.changes), child.then.position
+    shared_sources = [source for source in child.edges if source in parent.edges]
+    shapes = parent.then.input_shape, child.then.input_shape
+    if parent.combine != child.combine or not shared_sources:
+        morphism.transfer.record_change(position, "no edge into this node is the parent's")
+        combined_map = morphism.transfer.propagate(identity_map(shapes[0], shapes[0]), *shapes)
+    elif child.combine == "concat":
+        edge_maps = {
+            source: morphism.inherit(parent.edges[source], child.edges[source], maps[source])
+            for source in shared_sources
+        }
+        combined_map = _map_of_concat(parent, child, edge_maps)
     else:
-        last = wanted if is_neutral(new.then.network, positive=False) else None
-        mixed = _added(walk, old, new, both, flows, last)
-    mixed = walk.record_differences(position, [flows[one] for one in both], mixed, n_losses)
-    return walk.inherit(old.then, new.then, mixed, wanted)
+        then_is_identity = is_identity(child.then.network, nonnegative_input=False)
+        sum_target = target_map if then_is_identity else None
+        combined_map = _inherit_sum(morphism, parent, child, shared_sources, maps, sum_target)
+    combined_map = morphism.record_differences(
+        position, [maps[source] for source in shared_sources], combined_map, n_changes
+    )
+    return morphism.inherit(parent.then, child.then, combined_map, target_map)
 
 
-def _added(
-    walk: Morphism, old: _Place, new: _Place, both: Sequence[str], flows: Mapping[str, ChannelMap],
-    wanted: ChannelMap | None,
-) -> ChannelMap:  # fmt: skip
-    """Edges that only hand channels on come first: the others can put out the same."""
-    for gone in (source for source in old.edges if source not in new.edges):
-        walk.transfer.record_change(new.then.position, f"nothing flows here from {gone} any more")
-    found: list[ChannelMap] = []
-    for source in sorted(both, key=lambda one: _has_weights(new.edges[one])):
-        found.append(walk.inherit(old.edges[source], new.edges[source], flows[source], wanted))
-        wanted = wanted or found[0]
-    added = [edge for source, edge in new.edges.items() if source not in old.edges]
-    for edge in added:
-        ends = ends_of(edge)
-        silence(ends or [])
-        if ends is None:
-            walk.transfer.record_change(edge.position, "an inserted edge cannot start silent")
-    mixed = sum_of(found, old.then.input_shape, new.then.input_shape)
-    return replace(mixed, nonnegative=not added and all(one.nonnegative for one in found))
+def _inherit_sum(
+    morphism: Morphism,
+    parent: _BuiltNode,
+    child: _BuiltNode,
+    shared_sources: Sequence[str],
+    maps: Mapping[str, ChannelMap],
+    target_map: ChannelMap | None,
+) -> ChannelMap:
+    """Inherit edges that are added up; inserted ones start at 0.
+
+    Edges without weights come first: edges with weights can then output the same channels.
+    """
+    for source in parent.edges:
+        if source not in child.edges:
+            morphism.transfer.record_change(
+                child.then.position, f"the edge from {source} is removed"
+            )
+    edge_maps: list[ChannelMap] = []
+    for source in sorted(shared_sources, key=lambda source: _has_weights(child.edges[source])):
+        edge_maps.append(
+            morphism.inherit(parent.edges[source], child.edges[source], maps[source], target_map)
+        )
+        target_map = target_map or edge_maps[0]
+    inserted_edges = [edge for source, edge in child.edges.items() if source not in parent.edges]
+    for edge in inserted_edges:
+        layers = layers_to_zero(edge)
+        zero_init(layers or [])
+        if layers is None:
+            morphism.transfer.record_change(edge.position, "an inserted edge cannot start at 0")
+    sum_map = map_of_sum(edge_maps, parent.then.input_shape, child.then.input_shape)
+    nonnegative = not inserted_edges and all(edge_map.nonnegative for edge_map in edge_maps)
+    return replace(sum_map, nonnegative=nonnegative)
 
 
-def _concatenated(old: _Place, new: _Place, found: Mapping[str, ChannelMap]) -> ChannelMap:
-    """Channels side by side; those of an inserted edge are new."""
-    widths = {source: width(edge.output_shape) for source, edge in old.edges.items()}
+def _map_of_concat(
+    parent: _BuiltNode, child: _BuiltNode, edge_maps: Mapping[str, ChannelMap]
+) -> ChannelMap:
+    """Return the map of concatenated edges; channels of an inserted edge are new."""
+    widths = {source: n_channels(edge.output_shape) for source, edge in parent.edges.items()}
     starts = dict(zip(widths, accumulate(widths.values(), initial=0), strict=False))
     origins = [
-        shifted(found[source].origin, starts[source]) if source in found
-        else unknown(edge.output_shape, edge.output_shape).origin
-        for source, edge in new.edges.items()
-    ]  # fmt: skip
-    positive = len(found) == len(new.edges) and all(one.nonnegative for one in found.values())
-    return ChannelMap(old.then.input_shape, new.then.input_shape, torch.cat(origins), positive)
+        shift_origins(edge_maps[source].origin, starts[source])
+        if source in edge_maps
+        else all_new(edge.output_shape, edge.output_shape).origin
+        for source, edge in child.edges.items()
+    ]
+    nonnegative = len(edge_maps) == len(child.edges) and all(
+        edge_map.nonnegative for edge_map in edge_maps.values()
+    )
+    return ChannelMap(
+        parent.then.input_shape, child.then.input_shape, torch.cat(origins), nonnegative
+    )
 
 
-def _has_weights(part: BuiltNetwork) -> bool:
-    return any(isinstance(one, nn.Conv2d | nn.Linear) for one in part.module.modules())
+def _has_weights(built: BuiltNetwork) -> bool:
+    return any(isinstance(module, nn.Conv2d | nn.Linear) for module in built.module.modules())

@@ -1,4 +1,4 @@
-"""What layers refuse, in sentences."""
+"""Checks of a layer's settings and input; all raise InfeasibleCandidate."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from netwright.networks.interfaces.layer import Given, Layer
 from netwright.networks.interfaces.shapes import Shape
 
 
-def need_images(shape: Shape) -> None:
-    """Refuses rows that are not images."""
+def check_images(shape: Shape) -> None:
+    """Refuse rows that are not images."""
     if len(shape) != 3:
         raise InfeasibleCandidate(expected("input", "images (c, h, w)", shape))
 
 
-def need_positive(layer: Layer, *names: str) -> None:
-    """Refuses a layer some of whose numbers are below 1."""
+def check_positive(layer: Layer, *names: str) -> None:
+    """Refuse a layer if one of these fields is below 1."""
     for name in names:
-        if (number := getattr(layer, name)) < 1:
-            raise InfeasibleCandidate(expected(name, "at least 1", number))
+        if (setting := getattr(layer, name)) < 1:
+            raise InfeasibleCandidate(expected(name, "at least 1", setting))
 
 
-def need_odd(kernel: int, padding: int) -> None:
-    """Refuses a kernel that no padding centres, where the padding is to be found."""
+def check_odd_kernel(kernel: int, padding: int) -> None:
+    """Refuse an even kernel if the padding is chosen to preserve the size (-1)."""
     if padding < 0 and kernel % 2 == 0:
-        fix = f"Use {kernel - 1} or {kernel + 1}, or say the padding."
+        fix = f"Use {kernel - 1} or {kernel + 1}, or set the padding."
         raise InfeasibleCandidate(expected("kernel", "odd", kernel, fix))
 
 
-def whole(number: int | Given) -> int:
-    """A number that `build` has been given by now."""
-    if isinstance(number, Given):
-        name = number.name
+def require_given(features: int | Given) -> int:
+    """Return a number; refuse a `Given` that `build` has not replaced."""
+    if isinstance(features, Given):
+        name = features.name
         raise InfeasibleCandidate(f"{name} must be given to build, got nothing. Pass {name}=...")
-    return number
+    return features

@@ -9,35 +9,48 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected
-from netwright.networks.interfaces.channel_map import ChannelMap, resized
+from netwright.networks.interfaces.channel_map import ChannelMap, pad_kernel
 from netwright.networks.interfaces.layer import BuiltNetwork, Morphism
-from netwright.networks.interfaces.morphism_rules import replaced
-from netwright.networks.interfaces.shapes import Shape, width
-from netwright.networks.interfaces.transfer import Transfer, importance_of, set_weights
+from netwright.networks.interfaces.morphism_rules import start_afresh
+from netwright.networks.interfaces.shapes import Shape, n_channels
+from netwright.networks.interfaces.transfer import Transfer, channel_importance, set_weights
 from netwright.networks.layers.activations import (
     ACTIVATIONS,
     ActivationName,
     NormName,
-    activation,
-    normalisation,
+    make_activation,
+    make_norm,
 )
-from netwright.networks.layers.checks import need_images, need_odd, need_positive
+from netwright.networks.layers.checks import check_images, check_odd_kernel, check_positive
 from netwright.networks.layers.weighted_leaf import (
-    ScaledLeaf,
-    hands_on,
-    identity_weights,
-    inherit_scale,
-    last_scale,
+    WeightedLeaf,
+    can_be_identity,
+    inherit_norm_and_activation,
+    last_weighted_module,
+    set_identity_weights,
 )
 
 
 @dataclass(frozen=True)
-class Conv(ScaledLeaf):
-    """Convolution, normalisation, activation, on images (c, h, w).
+class Conv(WeightedLeaf):
+    """Convolution, then normalisation and activation, of images (c, h, w).
 
-    `channels` 0 keeps the number that comes in. `padding` -1 keeps the size at stride 1 (the
-    kernel must then be odd). `separable`: a depthwise convolution, then one of kernel 1
-    (1704.04861).
+    Args:
+        channels: Output channels; 0 for as many as come in.
+        kernel: Pixels along a side of the kernel.
+        stride: Pixels from window to window.
+        padding: Pixels of zeros on each side; -1 preserves the size at stride 1 (the kernel must
+            then be odd).
+        dilation: Distance of the kernel's pixels.
+        groups: Groups of channels, as in `torch.nn.Conv2d`.
+        separable: Whether it is a depthwise convolution followed by one of kernel 1 (MobileNets,
+            1704.04861); `groups` is then not used.
+        normalisation: "batch", "layer", "group" or "none"; the convolution has a bias only without.
+        activation: A name in `ACTIVATIONS`, or "none".
+
+    Example:
+        >>> costs(Conv(16, kernel=5, stride=2), (3, 32, 32)).shape
+        (16, 16, 16)
     """
 
     channels: int = 0
@@ -51,142 +64,191 @@ class Conv(ScaledLeaf):
     activation: ActivationName = "relu"
 
     def build(self, shape: Shape) -> nn.Module:
-        need_images(shape)
-        need_positive(self, "kernel", "stride", "dilation", "groups")
-        need_odd(self.kernel, self.padding)
-        into, out = shape[0], self.channels or shape[0]
+        check_images(shape)
+        check_positive(self, "kernel", "stride", "dilation", "groups")
+        check_odd_kernel(self.kernel, self.padding)
+        channels_in, channels_out = shape[0], self.channels or shape[0]
         module = nn.Sequential()
         if self.separable:
-            module.add_module("depthwise", self._conv(into, into, self.kernel, into))
-            module.add_module("pointwise", nn.Conv2d(into, out, 1, bias=self._bias))
+            depthwise = self._conv(channels_in, channels_in, self.kernel, channels_in)
+            pointwise = nn.Conv2d(channels_in, channels_out, 1, bias=self._has_bias)
+            module.add_module("depthwise", depthwise)
+            module.add_module("pointwise", pointwise)
         else:
-            module.add_module("conv", self._conv(into, out, self.kernel, self.groups))
-        module.add_module("norm", normalisation(self.normalisation, (out, *shape[1:])))
-        module.add_module("act", activation(self.activation))
+            conv = self._conv(channels_in, channels_out, self.kernel, self.groups)
+            module.add_module("conv", conv)
+        module.add_module("norm", make_norm(self.normalisation, (channels_out, *shape[1:])))
+        module.add_module("act", make_activation(self.activation))
         return module
 
-    def known_shape(self, shape: Shape) -> Shape | None:
-        """None for what `build` would refuse: it says why."""
-        named = self.activation in ACTIVATIONS and self.normalisation in get_args(NormName)
-        if len(shape) != 3 or not named or (self.padding < 0 and self.kernel % 2 == 0):
+    def infer_shape(self, shape: Shape) -> Shape | None:
+        """Return the output shape; None if `build` refuses the input, which gives the reason."""
+        has_valid_names = self.activation in ACTIVATIONS and self.normalisation in get_args(
+            NormName
+        )
+        if len(shape) != 3 or not has_valid_names or (self.padding < 0 and self.kernel % 2 == 0):
             return None
         if min(self.kernel, self.stride, self.dilation, self.groups, self.channels + 1) < 1:
             return None
-        into, out = shape[0], self.channels or shape[0]
-        if not self.separable and (into % self.groups or out % self.groups):
+        channels_in, channels_out = shape[0], self.channels or shape[0]
+        if not self.separable and (channels_in % self.groups or channels_out % self.groups):
             return None
         reach = self.dilation * (self.kernel - 1)
         padding = reach // 2 if self.padding < 0 else self.padding
         h, w = ((side + 2 * padding - reach - 1) // self.stride + 1 for side in shape[1:])
-        return (out, h, w) if min(h, w) >= 1 else None
+        return (channels_out, h, w) if min(h, w) >= 1 else None
 
     @property
-    def _bias(self) -> bool:
-        """A normalisation that follows has its own shift."""
+    def _has_bias(self) -> bool:
+        """A normalisation after the weights has its own bias."""
         return self.normalisation == "none"
 
-    def _conv(self, into: int, out: int, kernel: int, groups: int) -> nn.Conv2d:
-        if into % groups or out % groups:
-            rule = f"a divisor of the channels {into} and {out}"
+    def _conv(self, channels_in: int, channels_out: int, kernel: int, groups: int) -> nn.Conv2d:
+        if channels_in % groups or channels_out % groups:
+            rule = f"a divisor of the channels {channels_in} and {channels_out}"
             raise InfeasibleCandidate(expected("groups", rule, groups))
         padding = self.dilation * (kernel - 1) // 2 if self.padding < 0 else self.padding
-        bias = self._bias and not self.separable
-        return nn.Conv2d(into, out, kernel, self.stride, padding, self.dilation, groups, bias)
+        return nn.Conv2d(
+            channels_in,
+            channels_out,
+            kernel,
+            self.stride,
+            padding,
+            self.dilation,
+            groups,
+            bias=self._has_bias and not self.separable,
+        )
 
-    # Weights from a parent
+    # Weight inheritance
 
-    def last_module(self, part: BuiltNetwork) -> nn.Module:
-        return last_scale(part, "pointwise", "conv")
+    def module_to_zero(self, built: BuiltNetwork) -> nn.Module:
+        return last_weighted_module(built, "pointwise", "conv")
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        transfer, before = walk.transfer, old.network
-        assert isinstance(before, Conv)
-        if self.separable and not before.separable:
-            return replaced(transfer, old, new, flow, wanted)
-        ours, theirs = convolutions(old), convolutions(new)
-        first, last = ours[0].weight, theirs[-1]
-        if before.separable and not self.separable:
-            first = ours[1].weight * first[:, 0]  # both at once: (o, i, k, k)
-        kernel, groups = _fitted(transfer, new, ours[0], theirs[0], first), ours[0].groups
+        transfer, parent_layer = morphism.transfer, parent.network
+        assert isinstance(parent_layer, Conv)
+        if self.separable and not parent_layer.separable:
+            return start_afresh(transfer, parent, child, input_map, target_map)
+        parent_convs, child_convs = conv_modules(parent), conv_modules(child)
+        first_weight, last_conv = parent_convs[0].weight, child_convs[-1]
+        if parent_layer.separable and not self.separable:
+            # both convolutions in one kernel, (o, i, k, k)
+            first_weight = parent_convs[1].weight * first_weight[:, 0]
+        kernel = _fit_kernel(transfer, child, parent_convs[0], child_convs[0], first_weight)
+        groups = parent_convs[0].groups
         if self.separable:
-            of = flow.origin  # each channel is what its own channel was
-            into = set_weights(transfer, new.position, flow, theirs[0], kernel, groups, of)
-            flow, kernel = replace(flow, origin=into), ours[1].weight
-        if before.separable:
-            groups = 1
-        if last.groups == last.in_channels == last.out_channels > 1 and flow.has_widths(
-            width(old.output_shape), width(new.output_shape)
-        ):
-            out = flow.origin
-        else:
-            importance = importance_of(old.module, kernel)
-            out = transfer.choose_origins(
-                width(old.output_shape), width(new.output_shape), importance, flow, wanted
+            depthwise_origin = set_weights(
+                transfer,
+                child.position,
+                input_map,
+                child_convs[0],
+                kernel,
+                groups,
+                input_map.origin,  # each channel reads itself
             )
-        bias = ours[-1].bias
-        out = set_weights(transfer, new.position, flow, last, kernel, groups, out, bias)
-        return inherit_scale(transfer, old, new, out)
+            input_map = replace(input_map, origin=depthwise_origin)
+            kernel = parent_convs[1].weight
+        if parent_layer.separable:
+            groups = 1
+        n_parent, n_child = n_channels(parent.output_shape), n_channels(child.output_shape)
+        is_depthwise = last_conv.groups == last_conv.in_channels == last_conv.out_channels > 1
+        if is_depthwise and input_map.has_widths(n_parent, n_child):
+            origin = input_map.origin
+        else:
+            importance = channel_importance(parent.module, kernel)
+            origin = transfer.choose_origins(n_parent, n_child, importance, input_map, target_map)
+        bias = parent_convs[-1].bias
+        origin = set_weights(
+            transfer, child.position, input_map, last_conv, kernel, groups, origin, bias
+        )
+        return inherit_norm_and_activation(transfer, parent, child, origin)
 
     def start_as_identity(
-        self, walk: Morphism, new: BuiltNetwork, flow: ChannelMap, wanted: ChannelMap | None
+        self,
+        morphism: Morphism,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap | None:
-        tap = centre(new)
-        if tap is None or not hands_on(self.normalisation, self.activation, flow):
+        tap = centre_tap(child)
+        if tap is None or not can_be_identity(self.normalisation, self.activation, input_map):
             return None
-        transfer, before, convs = walk.transfer, width(flow.parent_shape), convolutions(new)
-        taken, into = transfer.inherited_params, flow
-        kernel = torch.ones(before, 1, 1, 1)  # each channel reads itself
-        around_it = resized(kernel, convs[0].kernel_size[0], tap)
+        transfer, convs = morphism.transfer, conv_modules(child)
+        n_parent, inherited_params = n_channels(input_map.parent_shape), transfer.inherited_params
+        kernel = torch.ones(n_parent, 1, 1, 1)  # each channel reads itself
+        padded_kernel = pad_kernel(kernel, convs[0].kernel_size[0], tap)
+        weights_input = input_map
         if self.separable:
-            of = set_weights(
-                transfer, new.position, flow, convs[0], around_it, before, flow.origin
-            )  # fmt: skip
-            into = replace(flow, origin=of)
+            depthwise_origin = set_weights(
+                transfer,
+                child.position,
+                input_map,
+                convs[0],
+                padded_kernel,
+                n_parent,
+                input_map.origin,
+            )
+            weights_input = replace(input_map, origin=depthwise_origin)
         else:
-            kernel = around_it
-        return identity_weights(transfer, new, convs[-1], kernel, (flow, into, wanted), taken)
-
-
-def convolutions(part: BuiltNetwork) -> list[nn.Conv2d]:
-    """Its convolutions: one, or the depthwise and the pointwise."""
-    return [one for one in part.module.children() if isinstance(one, nn.Conv2d)]
-
-
-def centre(part: BuiltNetwork) -> int | None:
-    """The tap of a convolution that lies on the pixel that comes out; None where there is none."""
-    conv = convolutions(part)[0]
-    padding, dilation = int(conv.padding[0]), conv.dilation[0]
-    keeps = (
-        part.input_shape[1:] == part.output_shape[1:]
-        and conv.stride == (1, 1)
-        and padding % dilation == 0
-    )
-    return padding // dilation if keeps else None
-
-
-def _fitted(
-    transfer: Transfer, new: BuiltNetwork, ours: nn.Conv2d, theirs: nn.Conv2d, kernel: Tensor
-) -> Tensor:
-    """The parent's kernel in the child's size, around the same pixel where that can be."""
-    (size, _), (wanted, _), (dilation, _) = ours.kernel_size, theirs.kernel_size, theirs.dilation
-    if ours.stride != theirs.stride:
-        transfer.record_change(
-            new.position, f"stride {theirs.stride[0]} in place of {ours.stride[0]}"
+            kernel = padded_kernel
+        return set_identity_weights(
+            transfer,
+            child,
+            convs[-1],
+            kernel,
+            layer_input=input_map,
+            weights_input=weights_input,
+            target_map=target_map,
+            inherited_params=inherited_params,
         )
-    shift = int(theirs.padding[0]) - int(ours.padding[0])
+
+
+def conv_modules(built: BuiltNetwork) -> list[nn.Conv2d]:
+    """Return the convolution, or the depthwise and the pointwise one."""
+    return [module for module in built.module.children() if isinstance(module, nn.Conv2d)]
+
+
+def centre_tap(built: BuiltNetwork) -> int | None:
+    """Return the kernel index that lies on the output pixel; None if there is none."""
+    conv = conv_modules(built)[0]
+    padding, dilation = int(conv.padding[0]), conv.dilation[0]
+    same_size = built.input_shape[1:] == built.output_shape[1:]
+    has_centre = same_size and conv.stride == (1, 1) and padding % dilation == 0
+    return padding // dilation if has_centre else None
+
+
+def _fit_kernel(
+    transfer: Transfer,
+    child: BuiltNetwork,
+    parent_conv: nn.Conv2d,
+    child_conv: nn.Conv2d,
+    kernel: Tensor,
+) -> Tensor:
+    """Pad or crop the parent's kernel to the child's size, around the same pixel if possible."""
+    (parent_size, _), (child_size, _) = parent_conv.kernel_size, child_conv.kernel_size
+    dilation = child_conv.dilation[0]
+    if parent_conv.stride != child_conv.stride:
+        transfer.record_change(
+            child.position, f"stride {child_conv.stride[0]} instead of {parent_conv.stride[0]}"
+        )
+    shift = int(child_conv.padding[0]) - int(parent_conv.padding[0])
     offset = shift // dilation
-    if size > 1 and ours.dilation != theirs.dilation:
-        transfer.record_change(new.position, f"dilation {dilation} in place of {ours.dilation[0]}")
-        offset = (wanted - size) // 2
-    elif shift % dilation or offset < 0 or offset + size > wanted:
-        what = f"kernel {wanted} in place of {size}"
-        transfer.record_change(new.position, what if size != wanted else "another padding")
-        offset = (wanted - size) // 2
-    return resized(kernel, wanted, offset)
+    if parent_size > 1 and parent_conv.dilation != child_conv.dilation:
+        transfer.record_change(
+            child.position, f"dilation {dilation} instead of {parent_conv.dilation[0]}"
+        )
+        offset = (child_size - parent_size) // 2
+    elif shift % dilation or offset < 0 or offset + parent_size > child_size:
+        resized = f"kernel {child_size} instead of {parent_size}"
+        transfer.record_change(
+            child.position, resized if parent_size != child_size else "another padding"
+        )
+        offset = (child_size - parent_size) // 2
+    return pad_kernel(kernel, child_size, offset)

@@ -1,4 +1,4 @@
-"""Graphs of layers: cells with named nodes."""
+"""Graphs of layers: cells with named nodes, and chains of cells."""
 
 from __future__ import annotations
 
@@ -15,36 +15,41 @@ from netwright.networks.interfaces.layer import (
     AddPart,
     BuiltNetwork,
     Composite,
-    End,
     Layer,
     Morphism,
     Network,
+    ZeroInitLayer,
 )
 from netwright.networks.interfaces.morphism_rules import (
-    all_ends,
-    ends_of,
-    is_positive,
-    keeps_zero,
-    replaced,
+    all_layers_to_zero,
+    is_nonnegative,
+    layers_to_zero,
+    maps_zero_to_zero,
+    start_afresh,
 )
 from netwright.networks.interfaces.shapes import Shape
 from netwright.networks.layers.basic import Skip
-from netwright.networks.layers.cell_inheritance import Cell, edge_name, inherit_cell
+from netwright.networks.layers.cell_inheritance import BuiltGraph, edge_name, inherit_cell
 from netwright.space.choices import inline
 from netwright.space.frozen_dict import FrozenDict
 
 T = TypeVar("T")
 
 INPUT = "in"
-"""The name under which a graph's nodes find its input, where it has one."""
+"""Default name of a graph's input, as a source of nodes."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A place in a graph: what flows in, how it comes together, what is done to it then.
+    """A node of a graph: combines its inputs, then applies a network.
 
-    `inputs`: source -> the network on that edge; a source is ``"in"`` or an earlier node. With
-    `combine` "concat" the channels of the inputs are put side by side.
+    Args:
+        inputs: Source -> the network on that edge. A source is ``"in"`` or an earlier node.
+        combine: "add", or "concat" along the channels.
+        then: The network that the combined inputs go through.
+
+    Example:
+        >>> Node({"in": Conv(), "a": Skip()}, then=Activation())
     """
 
     inputs: Mapping[str, Network] = inline(default_factory=dict)
@@ -60,9 +65,17 @@ class Node:
 class Graph(Composite):
     """Named nodes, each after its sources; the last one is the output.
 
-    What cannot reach the output, or cannot be reached from an input, is not built. Without any
-    live route from input to output the candidate is infeasible. A graph of several `inputs` stands
-    in a `Chain`.
+    Nodes that cannot reach the output, or cannot be reached from an input, are not built. A graph
+    without a live path from input to output is infeasible. A graph of several `inputs` belongs in a
+    `Chain`.
+
+    Args:
+        nodes: Name -> node, in an order in which sources come first.
+        inputs: Names of the graph's inputs.
+
+    Example:
+        >>> cell = Graph({"a": Node({"in": Conv()}), "b": Node({"in": Skip(), "a": Conv()})})
+        >>> network = (Conv(16), cell, GlobalPool(), Linear())
     """
 
     nodes: Mapping[str, Node] = inline(default_factory=dict)
@@ -81,158 +94,199 @@ class Graph(Composite):
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
         return self.run_from({self.inputs[0]: x}, lambda name, x: parts[name](x))
 
-    def assemble_from(self, inputs: Mapping[str, Shape], add: AddPart) -> Shape:
-        """As `assemble`, of one shape for each input."""
-        shapes = dict(inputs)
-        for name, edges in self.live().items():
+    def assemble_from(self, input_shapes: Mapping[str, Shape], add: AddPart) -> Shape:
+        """As `assemble`, with one shape for each input.
+
+        Args:
+            input_shapes: Name of the input -> its shape.
+            add: Declares a part.
+        """
+        shapes = dict(input_shapes)
+        for name, sources in self.live().items():
             node = self.nodes[name]
-            found = [add(edge_name(name, src), node.inputs[src], shapes[src]) for src in edges]
-            shapes[name] = add(name, node.then, _together(name, node.combine, found))
+            edge_shapes = [
+                add(edge_name(name, source), node.inputs[source], shapes[source])
+                for source in sources
+            ]
+            shapes[name] = add(name, node.then, _combined_shape(name, node.combine, edge_shapes))
         return shapes[self.output]
 
     def run_from(
-        self, inputs: Mapping[str, Tensor], part: Callable[[str, Tensor], Tensor]
+        self, inputs: Mapping[str, Tensor], run_part: Callable[[str, Tensor], Tensor]
     ) -> Tensor:
-        """As `run`, of one tensor for each input; `part` runs the part of a name."""
-        values = dict(inputs)
-        for name, edges in self.live().items():
-            flows = [part(edge_name(name, source), values[source]) for source in edges]
+        """As `run`, with one tensor for each input.
+
+        Args:
+            inputs: Name of the input -> (batch, ...).
+            run_part: Runs the part of a name.
+        """
+        tensors = dict(inputs)
+        for name, sources in self.live().items():
+            edges = [run_part(edge_name(name, source), tensors[source]) for source in sources]
             if self.nodes[name].combine == "concat":
-                mixed = torch.cat(flows, 1 if flows[0].dim() == 4 else -1)
+                combined = torch.cat(edges, 1 if edges[0].dim() == 4 else -1)
             else:
-                mixed = sum(flows[1:], flows[0])
-            values[name] = part(name, mixed)
-        return values[self.output]
+                combined = sum(edges[1:], edges[0])
+            tensors[name] = run_part(name, combined)
+        return tensors[self.output]
 
     @property
     def output(self) -> str:
-        """The last node."""
+        """Name of the last node."""
         return next(reversed([*self.nodes]), INPUT)
 
     def live(self) -> dict[str, tuple[str, ...]]:
-        """Node -> the sources whose edges carry something, for the nodes on a route."""
-        flowing: dict[str, tuple[str, ...]] = {}
+        """Return node -> sources of its live edges, for nodes on a path from input to output.
+
+        Raises:
+            InfeasibleCandidate: A source is unknown, or there is no such path.
+        """
+        reached: dict[str, tuple[str, ...]] = {}
         for name, node in self.nodes.items():
             for source in node.inputs:
                 if source not in self.inputs and (source not in self.nodes or source == name):
                     rule = f"{' or '.join(map(repr, self.inputs))} or a node before it"
                     raise InfeasibleCandidate(expected(f"a source of node {name}", rule, source))
-            edges = tuple(
-                source for source, edge in node.inputs.items()
-                if (source in self.inputs or source in flowing) and not is_dead(edge)
-            )  # fmt: skip
-            if edges and not is_dead(node.then):
-                flowing[name] = edges
-        if self.output not in flowing:
+            sources = tuple(
+                source
+                for source, edge in node.inputs.items()
+                if (source in self.inputs or source in reached) and not is_dead(edge)
+            )
+            if sources and not is_dead(node.then):
+                reached[name] = sources
+        if self.output not in reached:
             raise InfeasibleCandidate(
                 "a graph must have a live route from input to output, got none."
             )
         needed = {self.output}
-        for name in reversed(flowing):
+        for name in reversed(reached):
             if name in needed:
-                needed.update(flowing[name])
-        return {name: edges for name, edges in flowing.items() if name in needed}
+                needed.update(reached[name])
+        return {name: sources for name, sources in reached.items() if name in needed}
 
-    # Weights from a parent
+    # Weight inheritance
 
-    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
-        return is_positive(part.parts[self.output], before=False)
+    def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
+        return is_nonnegative(built.parts[self.output], nonnegative_input=False)
 
-    def ends(self, part: BuiltNetwork, kinked: bool) -> list[End] | None:
-        then = part.parts[self.output]
-        if not keeps_zero(then.network):
-            return ends_of(then, kinked)
-        edges = (edge_name(self.output, one) for one in self.live()[self.output])
-        has_kink = isinstance(then.network, Layer) and then.network.has_kink
-        return all_ends([part.parts[name] for name in edges], kinked or has_kink)
+    def layers_to_zero(
+        self, built: BuiltNetwork, *, before_relu: bool
+    ) -> list[ZeroInitLayer] | None:
+        then = built.parts[self.output]
+        if not maps_zero_to_zero(then.network):
+            return layers_to_zero(then, before_relu=before_relu)
+        edges = [built.parts[edge_name(self.output, source)] for source in self.live()[self.output]]
+        then_has_kink = isinstance(then.network, Layer) and then.network.has_kink
+        return all_layers_to_zero(edges, before_relu=before_relu or then_has_kink)
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        before = old.network
-        assert isinstance(before, Graph)
-        return inherit_cell(walk, Cell(before, old.parts), Cell(self, new.parts), [flow], wanted)
+        parent_graph = parent.network
+        assert isinstance(parent_graph, Graph)
+        return inherit_cell(
+            morphism,
+            BuiltGraph(parent_graph, parent.parts),
+            BuiltGraph(self, child.parts),
+            [input_map],
+            target_map,
+        )
 
 
 @dataclass(frozen=True)
 class Chain(Composite):
-    """Cells one after the other, each fed by as many before it as it has inputs.
+    """Cells one after the other, each fed by as many predecessors as it has inputs.
 
-    A cell of two inputs sees the output before the last one first, as in DARTS (1806.09055); the
-    first cell sees what comes in twice.
+    A cell of two inputs gets the output of the cell before the last first, as in DARTS
+    (1806.09055); for the first cells the chain's input stands in for missing predecessors.
+
+    Args:
+        cells: Graphs, usually of two inputs.
+
+    Example:
+        >>> cells = tuple(darts_cell(16, reduction=False) for _ in range(4))
+        >>> network = (Conv(16), Chain(cells), GlobalPool(), Linear())
     """
 
     cells: tuple[Graph, ...]
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
-        found = [shape]
+        shapes = [shape]
         for i, cell in enumerate(self.cells):
 
-            def add_here(name: str, part: Network, of: Shape, place: int = i) -> Shape:
-                return add(f"{place}/{name}", part, of)
+            def add_to_cell(name: str, network: Network, shape: Shape, index: int = i) -> Shape:
+                return add(f"{index}/{name}", network, shape)
 
-            found.append(cell.assemble_from(latest(cell.inputs, found), add_here))
-        return found[-1]
+            shapes.append(cell.assemble_from(latest_by_input(cell.inputs, shapes), add_to_cell))
+        return shapes[-1]
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        found = [x]
+        tensors = [x]
         for i, cell in enumerate(self.cells):
 
-            def part(name: str, x: Tensor, place: int = i) -> Tensor:
-                out: Tensor = parts[f"{place}/{name}"](x)
-                return out
+            def run_part(name: str, x: Tensor, index: int = i) -> Tensor:
+                output: Tensor = parts[f"{index}/{name}"](x)
+                return output
 
-            found.append(cell.run_from(latest(cell.inputs, found), part))
-        return found[-1]
+            tensors.append(cell.run_from(latest_by_input(cell.inputs, tensors), run_part))
+        return tensors[-1]
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        before = old.network
-        assert isinstance(before, Chain)
-        if [one.inputs for one in before.cells] != [one.inputs for one in self.cells]:
-            return replaced(walk.transfer, old, new, flow, wanted)
-        flows = [flow]
-        for i, (one, other) in enumerate(zip(before.cells, self.cells, strict=True)):
-            cells = Cell.of(old, i, one), Cell.of(new, i, other)
-            into = [*latest(other.inputs, flows).values()]
-            flows.append(inherit_cell(walk, *cells, into, wanted))
-        return flows[-1]
+        parent_chain = parent.network
+        assert isinstance(parent_chain, Chain)
+        if [cell.inputs for cell in parent_chain.cells] != [cell.inputs for cell in self.cells]:
+            return start_afresh(morphism.transfer, parent, child, input_map, target_map)
+        maps = [input_map]
+        for i, (parent_cell, cell) in enumerate(zip(parent_chain.cells, self.cells, strict=True)):
+            cells = (
+                BuiltGraph.in_chain(parent, i, parent_cell),
+                BuiltGraph.in_chain(child, i, cell),
+            )
+            cell_input_maps = [*latest_by_input(cell.inputs, maps).values()]
+            maps.append(inherit_cell(morphism, *cells, cell_input_maps, target_map))
+        return maps[-1]
 
 
-def latest(names: Sequence[str], found: Sequence[T]) -> dict[str, T]:
-    """The last of what was found, for each name; the first stands in for what is before it."""
-    start = len(found) - len(names)
-    return {name: found[max(0, start + i)] for i, name in enumerate(names)}
+def latest_by_input(names: Sequence[str], outputs: Sequence[T]) -> dict[str, T]:
+    """Return input name -> one of the last outputs, in order; the first stands in for missing ones."""
+    start = len(outputs) - len(names)
+    return {name: outputs[max(0, start + i)] for i, name in enumerate(names)}
 
 
 def is_dead(network: Network) -> bool:
-    """Whether nothing comes out of it: there is a `Zero` on the only way through."""
+    """Return whether its output is always 0: a `Zero` is on the only path."""
     if isinstance(network, tuple):
         return any(is_dead(layer) for layer in network)
     return isinstance(network, Layer) and network.dead
 
 
-def _together(name: str, combine: str, shapes: Sequence[Shape]) -> Shape:
+def _combined_shape(name: str, combine: str, shapes: Sequence[Shape]) -> Shape:
+    """Return the shape of a node's combined inputs; refuse shapes that cannot be combined."""
     first = shapes[0]
-    axis = 0 if len(first) == 3 else len(first) - 1
+    channel_axis = 0 if len(first) == 3 else len(first) - 1
 
-    def others(shape: Shape) -> Shape:
-        return (*shape[:axis], 0, *shape[axis + 1 :]) if combine == "concat" else shape
+    def comparable(shape: Shape) -> Shape:
+        """Return the axes that must agree, with 0 for the channels of a concatenation."""
+        if combine == "concat":
+            return (*shape[:channel_axis], 0, *shape[channel_axis + 1 :])
+        return shape
 
-    if any(len(s) != len(first) or others(s) != others(first) for s in shapes):
-        rule = "of one shape" if combine == "add" else "of one shape but for the channels"
+    if any(len(shape) != len(first) or comparable(shape) != comparable(first) for shape in shapes):
+        rule = "of one shape" if combine == "add" else "of one shape except for the channels"
         raise InfeasibleCandidate(expected(f"the inputs of node {name}", rule, [*shapes]))
     if combine == "add":
         return first
-    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+    channels = sum(shape[channel_axis] for shape in shapes)
+    return (*first[:channel_axis], channels, *first[channel_axis + 1 :])

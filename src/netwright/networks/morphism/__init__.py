@@ -1,1 +1,1 @@
-"""Networks that start from the weights of others, of which they are edits."""
+"""Network morphism: child networks that start from the weights of a parent."""

@@ -1,4 +1,4 @@
-"""A network beside its module: which part of the one is which part of the other."""
+"""Match networks with their modules, and the layers of a child with those of its parent."""
 
 from __future__ import annotations
 
@@ -8,50 +8,61 @@ from torch import nn
 
 from netwright.networks.build import CompositeModule, as_composite, infer_output_shape
 from netwright.networks.interfaces.layer import BuiltNetwork, Leaf, Network
-from netwright.networks.interfaces.morphism_rules import items
+from netwright.networks.interfaces.morphism_rules import layers_of
 from netwright.networks.interfaces.shapes import Shape
 
 
-def opened(network: Network, module: nn.Module, shape: Shape, position: str = "") -> BuiltNetwork:
-    """The parts of a resolved network and of the module that `build` made of it."""
+def match_modules(
+    network: Network, module: nn.Module, shape: Shape, position: str = ""
+) -> BuiltNetwork:
+    """Match the parts of a resolved network with those of the module that was built from it."""
     parts: dict[str, BuiltNetwork] = {}
 
-    def add(name: str, part: Network, of: Shape) -> Shape:
-        inner = module.parts if isinstance(module, CompositeModule) else module
-        where = f"{position}.{name}" if position else name
-        parts[name] = opened(part, inner.get_submodule(name), of, where)
+    def add(name: str, part_network: Network, part_shape: Shape) -> Shape:
+        owner = module.parts if isinstance(module, CompositeModule) else module
+        part_position = f"{position}.{name}" if position else name
+        parts[name] = match_modules(
+            part_network, owner.get_submodule(name), part_shape, part_position
+        )
         return parts[name].output_shape
 
-    out = shape
+    output_shape = shape
     if isinstance(network, tuple):
         for i, layer in enumerate(network):
-            out = add(str(i), layer, out)
+            output_shape = add(str(i), layer, output_shape)
     elif isinstance(network, Leaf):
-        out = infer_output_shape(network, shape, position)
+        output_shape = infer_output_shape(network, shape, position)
     else:
-        out = as_composite(network, position).assemble(shape, add)
-    return BuiltNetwork(network, module, shape, out, position, parts)
+        output_shape = as_composite(network, position).assemble(shape, add)
+    return BuiltNetwork(network, module, shape, output_shape, position, parts)
 
 
-def paired(
-    old: BuiltNetwork, new: BuiltNetwork
+def align_sequences(
+    parent: BuiltNetwork, child: BuiltNetwork
 ) -> list[tuple[BuiltNetwork | None, BuiltNetwork | None]]:
-    """Who comes from whom in two rows: what is equal from the front and from the back, the rest by
-    place. None: there is no forerunner, or no successor."""
-    a, b = items(old), items(new)
-    front = _alike(a, b)
-    back = _alike(a[front:][::-1], b[front:][::-1])
-    a_end, b_end = len(a) - back, len(b) - back
-    middle: list[tuple[BuiltNetwork | None, BuiltNetwork | None]] = []
-    for i in range(max(a_end, b_end) - front):
-        place = front + i
-        middle.append((a[place] if place < a_end else None, b[place] if place < b_end else None))
-    return [*zip(a[:front], b[:front], strict=True), *middle,
-            *zip(a[a_end:], b[b_end:], strict=True)]  # fmt: skip
+    """Pair the layers of two sequences: equal ones from both ends, those between by index.
+
+    None marks a missing counterpart.
+    """
+    parents, children = layers_of(parent), layers_of(child)
+    n_prefix = _common_prefix(parents, children)
+    n_suffix = _common_prefix(parents[n_prefix:][::-1], children[n_prefix:][::-1])
+    parent_end, child_end = len(parents) - n_suffix, len(children) - n_suffix
+    middle: list[tuple[BuiltNetwork | None, BuiltNetwork | None]] = [
+        (parents[i] if i < parent_end else None, children[i] if i < child_end else None)
+        for i in range(n_prefix, max(parent_end, child_end))
+    ]
+    return [
+        *zip(parents[:n_prefix], children[:n_prefix], strict=True),
+        *middle,
+        *zip(parents[parent_end:], children[child_end:], strict=True),
+    ]
 
 
-def _alike(a: Sequence[BuiltNetwork], b: Sequence[BuiltNetwork]) -> int:
-    """How many are equal from the front."""
-    pairs = zip(a, b, strict=False)
-    return next((i for i, (x, y) in enumerate(pairs) if x.network != y.network),
-                min(len(a), len(b)))  # fmt: skip
+def _common_prefix(parents: Sequence[BuiltNetwork], children: Sequence[BuiltNetwork]) -> int:
+    """Return how many layers are equal from the front."""
+    pairs = zip(parents, children, strict=False)
+    return next(
+        (i for i, (parent, child) in enumerate(pairs) if parent.network != child.network),
+        min(len(parents), len(children)),
+    )

@@ -1,1 +1,1 @@
-"""Networks for tables: columns in, embeddings of numbers, RealMLP, TabM."""
+"""Networks for tables: column embeddings, RealMLP, TabM."""

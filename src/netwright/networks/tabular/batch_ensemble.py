@@ -1,8 +1,8 @@
-"""Members: one network that is many, which share most of their weights (TabM, 2410.24210).
+"""BatchEnsemble layers: one network that is an ensemble whose members share most weights (TabM).
 
-Between `Members` and `MemberHeads` a row is (members, columns): whatever takes a sequence acts on
-every member alike. While training the members' outputs come out apart, and each has a loss of its
-own; else their mean.
+Gorishniy et al. 2025 (2410.24210). Between `ScaleEnsemble` and `LinearEnsemble` a row is (members,
+columns): layers that take a sequence act on every member alike. In training mode the members'
+outputs are returned separately, and each has its own loss; in evaluation mode their mean is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, InputError, expected
 from netwright.networks.interfaces.layer import Given, Leaf
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import ActivationName, activation
-from netwright.networks.layers.checks import need_positive, whole
+from netwright.networks.layers.activations import ActivationName, make_activation
+from netwright.networks.layers.checks import check_positive, require_given
 from netwright.networks.layers.linear import OUTPUTS
 from netwright.networks.training.loop import ValidationLoss, predict
 from netwright.space.visitor import children, map_children
@@ -28,27 +28,27 @@ ScalingInit = Literal["ones", "normal", "signs"]
 N = TypeVar("N")
 
 
-class _OfMembers(nn.Module):
+class _EnsembleModule(nn.Module):
     """A module some of whose parameters have the members as their first axis."""
 
-    apart: tuple[str, ...]
+    member_parameters: tuple[str, ...]
 
-    def keep(self, chosen: Tensor) -> None:
-        """Forgets all members but these."""
-        for name in self.apart:
-            kept = getattr(self, name).detach()[chosen].clone()
-            setattr(self, name, nn.Parameter(kept))
+    def keep_members(self, indices: Tensor) -> None:
+        """Drop all members except these, in place."""
+        for name in self.member_parameters:
+            parameter = getattr(self, name).detach()[indices].clone()
+            setattr(self, name, nn.Parameter(parameter))
 
 
-class _Members(_OfMembers):
+class _ScaleEnsemble(_EnsembleModule):
     """(batch, columns) -> (batch, members, columns)."""
 
-    apart = ("scaling",)
-    undecayed = apart
+    member_parameters = ("scaling",)
+    no_weight_decay = member_parameters
 
-    def __init__(self, members: int, columns: int, scaling: ScalingInit) -> None:
+    def __init__(self, members: int, columns: int, scaling_init: ScalingInit) -> None:
         super().__init__()
-        self.scaling = nn.Parameter(_scaling(members, columns, scaling))
+        self.scaling = nn.Parameter(_initial_scaling(members, columns, scaling_init))
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unsqueeze(1) * self.scaling
@@ -56,10 +56,14 @@ class _Members(_OfMembers):
 
 @dataclass(frozen=True)
 class ScaleEnsemble(Leaf):
-    """A row becomes `members` rows, each column scaled by a learnt number of each member.
+    """Repeat a row for each member, with a learnt factor for each member and column.
 
-    Followed by ordinary layers this is TabM-mini: what tells the members apart is only here and in
-    their heads. `scaling` is how the numbers start: normal, or 1 or -1 by chance.
+    (columns,) -> (members, columns). Followed by ordinary layers this is TabM-mini: the members
+    differ only here and in their heads.
+
+    Args:
+        members: Members of the ensemble.
+        scaling_init: Initial factors: "normal", "signs" (1 or -1 at random) or "ones".
     """
 
     members: int = 16
@@ -68,40 +72,48 @@ class ScaleEnsemble(Leaf):
     def build(self, shape: Shape) -> nn.Module:
         if len(shape) != 1:
             raise InfeasibleCandidate(expected("input", "columns", shape))
-        need_positive(self, "members")
-        return _Members(self.members, shape[0], self.scaling_init)
+        check_positive(self, "members")
+        return _ScaleEnsemble(self.members, shape[0], self.scaling_init)
 
 
-class _MemberLinear(_OfMembers):
+class _LinearBatchEnsemble(_EnsembleModule):
     """s (W (r x)) + b, with r, s and b of each member (BatchEnsemble, 2002.06715, eq. 5)."""
 
-    undecayed = ("r", "s")
+    no_weight_decay = ("r", "s")
     r: nn.Parameter | None
 
-    def __init__(self, members: int, into: int, out: int, act: str, before: bool) -> None:
+    def __init__(
+        self, members: int, inputs: int, outputs: int, activation: str, *, scale_inputs: bool
+    ) -> None:
         super().__init__()
-        self.apart = ("r", "s", "bias") if before else ("s", "bias")
-        bound = 1 / math.sqrt(into)
-        self.weight = nn.Parameter(torch.empty(out, into).uniform_(-bound, bound))
-        self.register_parameter("r", nn.Parameter(torch.ones(members, into)) if before else None)
-        self.s = nn.Parameter(torch.ones(members, out))
-        bias = torch.empty(out).uniform_(-bound, bound)  # all start alike
+        self.member_parameters = ("r", "s", "bias") if scale_inputs else ("s", "bias")
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound))
+        r = nn.Parameter(torch.ones(members, inputs)) if scale_inputs else None
+        self.register_parameter("r", r)
+        self.s = nn.Parameter(torch.ones(members, outputs))
+        bias = torch.empty(outputs).uniform_(-bound, bound)  # equal for all members at first
         self.bias = nn.Parameter(bias.expand(members, -1).clone())
-        self.act = activation(act)
+        self.act = make_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         scaled = x if self.r is None else x * self.r
-        product = nn.functional.linear(scaled, self.weight)  # (batch, members, out)
-        out: Tensor = self.act(torch.addcmul(self.bias, product, self.s))
-        return out
+        product = nn.functional.linear(scaled, self.weight)  # (batch, members, outputs)
+        outputs: Tensor = self.act(torch.addcmul(self.bias, product, self.s))
+        return outputs
 
 
 @dataclass(frozen=True)
 class LinearBatchEnsemble(Leaf):
-    """A dense layer of (members, columns) that the members share, scaled by each before and after.
+    """A dense layer that members share, with input and output factors of each (BatchEnsemble).
 
-    All scalings start at 1: what tells the members apart comes from `Members` before it, after
-    which one `before` the layer is not needed.
+    (members, columns) -> (members, features). All factors start at 1: the members differ by the
+    `ScaleEnsemble` before it.
+
+    Args:
+        features: Outputs of each member.
+        activation: A name in `ACTIVATIONS`.
+        scale_inputs: Whether inputs have factors too; not needed right after a `ScaleEnsemble`.
     """
 
     features: int
@@ -110,117 +122,145 @@ class LinearBatchEnsemble(Leaf):
 
     def build(self, shape: Shape) -> nn.Module:
         members, columns = _members_and_columns(shape)
-        need_positive(self, "features")
-        return _MemberLinear(members, columns, self.features, self.activation, self.scale_inputs)
+        check_positive(self, "features")
+        return _LinearBatchEnsemble(
+            members, columns, self.features, self.activation, scale_inputs=self.scale_inputs
+        )
 
 
-class _MemberHeads(_OfMembers):
-    apart = ("weight", "bias")
+class _LinearEnsemble(_EnsembleModule):
+    """A dense layer for each member, and in evaluation mode the mean of their predictions."""
 
-    def __init__(self, members: int, into: int, out: int) -> None:
+    member_parameters = ("weight", "bias")
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(into)
-        self.weight = nn.Parameter(torch.empty(members, into, out).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, out).uniform_(-bound, bound))
-        self.together = True
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-bound, bound))
+        self.averages_members = True
 
     def forward(self, x: Tensor) -> Tensor:
-        each = torch.matmul(x.transpose(0, 1), self.weight).transpose(0, 1) + self.bias
-        return combined(each) if self.together and not self.training else each
+        outputs = torch.matmul(x.transpose(0, 1), self.weight).transpose(0, 1) + self.bias
+        return average_members(outputs) if self.averages_members and not self.training else outputs
 
 
 @dataclass(frozen=True)
 class LinearEnsemble(Leaf):
-    """A dense head for each of (members, columns), and the mean of what they say.
+    """A dense head for each member, and the mean of their predictions.
 
-    Of classes it is the mean of probabilities, as its logarithm; of a single number the mean. While
-    training every member's outputs (members, outputs) come out.
+    (members, columns) -> (features,): the logarithm of the mean probabilities, or the mean of a
+    single output. In training mode it returns every member's outputs (members, features).
+
+    Args:
+        features: Outputs of each member; by default as many as the task has.
     """
 
     features: int | Given = OUTPUTS
 
     def build(self, shape: Shape) -> nn.Module:
         members, columns = _members_and_columns(shape)
-        return _MemberHeads(members, columns, whole(self.features))
+        return _LinearEnsemble(members, columns, require_given(self.features))
 
 
-def combined(each: Tensor) -> Tensor:
-    """Members' outputs (batch, members, outputs) -> those of the ensemble (batch, outputs)."""
-    if each.shape[-1] == 1:
-        return each.mean(1)
-    return each.log_softmax(-1).logsumexp(1) - math.log(each.shape[1])
+def average_members(outputs: Tensor) -> Tensor:
+    """Average members' outputs (batch, members, outputs) to the ensemble's (batch, outputs)."""
+    if outputs.shape[-1] == 1:
+        return outputs.mean(1)
+    return outputs.log_softmax(-1).logsumexp(1) - math.log(outputs.shape[1])
 
 
 def predict_members(module: nn.Module, inputs: Tensor) -> Tensor:
-    """(n, members, outputs) in evaluation mode, of a network whose last layer is `MemberHeads`."""
-    heads = [one for one in module.modules() if isinstance(one, _MemberHeads)]
+    """Return each member's outputs (n, members, outputs) in evaluation mode.
+
+    Raises InputError unless the last layer is a `LinearEnsemble`.
+    """
+    heads = [submodule for submodule in module.modules() if isinstance(submodule, _LinearEnsemble)]
     if not heads:
-        raise InputError("a network must have members to tell apart, got none. Use MemberHeads.")
+        raise InputError(
+            "a network must have members to predict with, got none. Use LinearEnsemble."
+        )
     for head in heads:
-        head.together = False
+        head.averages_members = False
     try:
         return predict(module, inputs)
     finally:
         for head in heads:
-            head.together = True
+            head.averages_members = True
 
 
-def select_members(outputs: Tensor, n_members: int, score: ValidationLoss) -> tuple[int, ...]:
-    """The places of `keep` members of (n, members, outputs), chosen one by one.
+def select_members(
+    outputs: Tensor, n_members: int, validation_loss: ValidationLoss
+) -> tuple[int, ...]:
+    """Select members greedily: each time the one whose addition gives the smallest loss.
 
-    Each is the one with which the ensemble so far has the least `score`; the first of equal ones.
+    Args:
+        outputs: (n, members, outputs) of the validation rows.
+        n_members: How many are selected, without replacement.
+        validation_loss: Loss of the ensemble's outputs (n, outputs). Ties go to the first member.
+
+    Returns:
+        The sorted indices of the selected members.
+
+    Raises:
+        InputError: There are not so many members.
     """
     if not 1 <= n_members <= outputs.shape[1]:
-        raise InputError(expected("keep", f"from 1 to {outputs.shape[1]}", n_members))
-    chosen: list[int] = []
-    while len(chosen) < n_members:
-        left = [i for i in range(outputs.shape[1]) if i not in chosen]
-        chosen.append(min(left, key=lambda i: score(combined(outputs[:, [*chosen, i]]))))
-    return tuple(sorted(chosen))
+        raise InputError(expected("n_members", f"from 1 to {outputs.shape[1]}", n_members))
+    selected: list[int] = []
+    while len(selected) < n_members:
+        remaining = [i for i in range(outputs.shape[1]) if i not in selected]
+        selected.append(
+            min(
+                remaining,
+                key=lambda i: validation_loss(average_members(outputs[:, [*selected, i]])),
+            )
+        )
+    return tuple(sorted(selected))
 
 
-def prune_members(module: nn.Module, chosen: Sequence[int]) -> None:
-    """Leaves `module` with these members, in place: a smaller and faster ensemble.
+def prune_members(module: nn.Module, indices: Sequence[int]) -> None:
+    """Drop all members except these, in place: a smaller and faster ensemble.
 
-    It is then the module of `with_members` of its network. What is kept of many trained together
-    beats as many trained alone (2410.24210, sec. 5.2).
+    The module is then that of `replace_n_members` of its network. Members selected from many that
+    were trained together beat as many trained alone (2410.24210, sec. 5.2).
     """
-    for one in module.modules():
-        if isinstance(one, _OfMembers):
-            one.keep(torch.tensor(chosen))
+    for submodule in module.modules():
+        if isinstance(submodule, _EnsembleModule):
+            submodule.keep_members(torch.tensor(indices))
 
 
-def count_members(part: Any) -> int:
-    """The members that a network's description makes; 0 where it makes none."""
-    if isinstance(part, ScaleEnsemble):
-        return part.members
-    return max((count_members(child) for _, child in children(part)), default=0)
+def count_members(description: object) -> int:
+    """Return the members of the ensemble in a description; 0 if there is none."""
+    if isinstance(description, ScaleEnsemble):
+        return description.members
+    return max((count_members(child) for _, child in children(description)), default=0)
 
 
 def replace_n_members(network: N, members: int) -> N:
-    """The description with so many members in place of its own."""
-    told: N = _told(network, members)
-    return told
+    """Return the description with another number of members."""
+    return cast("N", _replace_n_members(network, members))
 
 
-def _told(part: Any, members: int) -> Any:
-    if isinstance(part, ScaleEnsemble):
-        return replace(part, members=members)
-    return map_children(part, lambda child: _told(child, members))
+def _replace_n_members(description: object, members: int) -> object:
+    if isinstance(description, ScaleEnsemble):
+        return replace(description, members=members)
+    replaced: object = map_children(description, lambda child: _replace_n_members(child, members))
+    return replaced
 
 
-def _scaling(members: int, columns: int, kind: ScalingInit) -> Tensor:
-    if kind == "normal":
+def _initial_scaling(members: int, columns: int, scaling_init: ScalingInit) -> Tensor:
+    if scaling_init == "normal":
         return torch.randn(members, columns)
-    if kind == "signs":
+    if scaling_init == "signs":
         return torch.randint(2, (members, columns)).float() * 2 - 1
-    if kind == "ones":
+    if scaling_init == "ones":
         return torch.ones(members, columns)
-    raise InfeasibleCandidate(expected("scaling", "ones, normal or signs", kind))
+    raise InfeasibleCandidate(expected("scaling_init", "ones, normal or signs", scaling_init))
 
 
 def _members_and_columns(shape: Shape) -> tuple[int, int]:
     if len(shape) != 2:
-        fix = "Put Members() before it."
+        fix = "Put ScaleEnsemble() before it."
         raise InfeasibleCandidate(expected("input", "(members, columns)", shape, fix))
     return shape[0], shape[1]

@@ -1,4 +1,4 @@
-"""Layers for tables: one row of numbers and category codes in, one vector out."""
+"""Layers for tables: rows of numbers and category codes in, one vector out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import InfeasibleCandidate, expected, plural
-from netwright.networks.interfaces.channel_map import ChannelMap, shifted, unchanged
+from netwright.networks.interfaces.channel_map import ChannelMap, identity_map, shift_origins
 from netwright.networks.interfaces.layer import (
     AddPart,
     Blocks,
@@ -22,16 +22,20 @@ from netwright.networks.interfaces.layer import (
     Morphism,
     Network,
 )
-from netwright.networks.interfaces.morphism_rules import replaced
-from netwright.networks.interfaces.shapes import Shape, width
+from netwright.networks.interfaces.morphism_rules import start_afresh
+from netwright.networks.interfaces.shapes import Shape, n_channels
 from netwright.networks.layers.basic import Skip
-from netwright.networks.layers.checks import need_positive
+from netwright.networks.layers.checks import check_positive
 
 CARDINALITIES = Given("cardinalities")
+"""Categories of each categorical column, with one for unseen ones."""
+
+_EMBEDDING_INIT_STD = 0.3
+"""Standard deviation of initial embeddings, of N(0, 1) in PyTorch."""
 
 
 class _OneHot(nn.Module):
-    """Whole-number codes (batch, columns) -> (batch, sum of cardinalities - 1)."""
+    """Integer codes (batch, columns) -> (batch, sum of cardinalities - 1)."""
 
     column: Tensor
     code: Tensor
@@ -48,19 +52,23 @@ class _OneHot(nn.Module):
 
 @dataclass(frozen=True)
 class OneHot(Leaf):
-    """Category codes as one number for each known value; the unseen code 0 is all zeros."""
+    """One-hot encoding of category codes; code 0, for unseen categories, is all zeros.
+
+    Args:
+        cardinalities: Codes of each column, 0 included; by default those of the task.
+    """
 
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def build(self, shape: Shape) -> nn.Module:
-        return _OneHot(_of_columns(self.cardinalities, shape))
+        return _OneHot(_check_code_columns(self.cardinalities, shape))
 
-    def is_positive(self, part: BuiltNetwork, before: bool) -> bool:
+    def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
         return True
 
 
 class _Embedding(nn.Module):
-    """Whole-number codes (batch, columns) -> (batch, columns x size)."""
+    """Integer codes (batch, columns) -> (batch, columns x size)."""
 
     start: Tensor
 
@@ -70,8 +78,8 @@ class _Embedding(nn.Module):
         self.register_buffer("start", torch.tensor(starts, dtype=torch.int64))
         self.table = nn.Embedding(sum(cardinalities), size)
         with torch.no_grad():
-            self.table.weight.mul_(0.3)
-            self.table.weight[starts] = 0.0  # never seen in training: it says nothing
+            self.table.weight.mul_(_EMBEDDING_INIT_STD)
+            self.table.weight[starts] = 0.0  # unseen categories are never trained
 
     def forward(self, x: Tensor) -> Tensor:
         vectors: Tensor = self.table(x.long() + self.start)  # (batch, columns, size)
@@ -80,52 +88,61 @@ class _Embedding(nn.Module):
 
 @dataclass(frozen=True)
 class Embedding(Leaf):
-    """Category codes as learnt vectors of `size`; the unseen code 0 is all zeros."""
+    """Learnt embeddings of category codes; code 0, for unseen categories, is all zeros.
+
+    Args:
+        size: Dimensions of the embedding of each column.
+        cardinalities: Codes of each column, 0 included; by default those of the task.
+    """
 
     size: int = 8
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def build(self, shape: Shape) -> nn.Module:
-        return _Embedding(_of_columns(self.cardinalities, shape), self.size)
+        return _Embedding(_check_code_columns(self.cardinalities, shape), self.size)
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        transfer, before = walk.transfer, old.network
-        assert isinstance(before, Embedding)
-        if not flow.is_identity or before.cardinalities != self.cardinalities:
-            return replaced(transfer, old, new, flow, wanted)
-        ours, theirs = (part.submodule("table", nn.Embedding).weight for part in (old, new))
-        size = transfer.choose_origins(before.size, self.size, importance=ours.norm(dim=0))
-        theirs.copy_(ours[:, size])
-        transfer.inherited_params += theirs.numel()
-        return _of_each_column(old, new, before.size, size)
+        transfer, parent_layer = morphism.transfer, parent.network
+        assert isinstance(parent_layer, Embedding)
+        if not input_map.is_identity or parent_layer.cardinalities != self.cardinalities:
+            return start_afresh(transfer, parent, child, input_map, target_map)
+        parent_weight, child_weight = (
+            built.submodule("table", nn.Embedding).weight for built in (parent, child)
+        )
+        importance = parent_weight.norm(dim=0)
+        origin = transfer.choose_origins(parent_layer.size, self.size, importance)
+        child_weight.copy_(parent_weight[:, origin])
+        transfer.inherited_params += child_weight.numel()
+        return _map_of_each_column(parent, child, parent_layer.size, origin)
 
 
-class _Codes(nn.Module):
-    """Whole-number codes (batch, columns): those of few values one-hot, then the others learnt."""
+class _OneHotOrEmbedding(nn.Module):
+    """Integer codes (batch, columns): the one-hot columns first, then the embedded ones."""
 
     one_hot_columns: Tensor
     embedded_columns: Tensor
 
-    def __init__(self, cardinalities: tuple[int, ...], most: int, size: int) -> None:
+    def __init__(self, cardinalities: tuple[int, ...], max_cat_to_onehot: int, size: int) -> None:
         super().__init__()
-        few = [i for i, n in enumerate(cardinalities) if n - 1 <= most]
-        many = [i for i, n in enumerate(cardinalities) if n - 1 > most]
-        self.register_buffer("few", torch.tensor(few, dtype=torch.int64))
-        self.register_buffer("many", torch.tensor(many, dtype=torch.int64))
-        self.onehot = _OneHot(tuple(cardinalities[i] for i in few))
-        self.embedding = _Embedding(tuple(cardinalities[i] for i in many), size) if many else None
+        one_hot = [i for i, n in enumerate(cardinalities) if n - 1 <= max_cat_to_onehot]
+        embedded = [i for i, n in enumerate(cardinalities) if n - 1 > max_cat_to_onehot]
+        self.register_buffer("one_hot_columns", torch.tensor(one_hot, dtype=torch.int64))
+        self.register_buffer("embedded_columns", torch.tensor(embedded, dtype=torch.int64))
+        self.onehot = _OneHot(tuple(cardinalities[i] for i in one_hot))
+        embedded_cardinalities = tuple(cardinalities[i] for i in embedded)
+        self.embedding = _Embedding(embedded_cardinalities, size) if embedded else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.embedding is None:
-            found: Tensor = self.onehot(x)
-            return found
+            one_hot: Tensor = self.onehot(x)
+            return one_hot
         vectors: Tensor = self.embedding(x.index_select(1, self.embedded_columns))
         if not len(self.onehot.column):
             return vectors
@@ -134,15 +151,23 @@ class _Codes(nn.Module):
 
 @dataclass(frozen=True)
 class OneHotOrEmbedding(Leaf):
-    """Category codes: `OneHot` for columns of at most `most` known values, else an `Embedding`."""
+    """One-hot encoding of columns with few categories, learnt embeddings of the others.
+
+    Args:
+        max_cat_to_onehot: Columns of at most so many categories are encoded one-hot.
+        size: Dimensions of the embedding of each other column.
+        cardinalities: Codes of each column, 0 included; by default those of the task.
+    """
 
     max_cat_to_onehot: int = 9
     size: int = 8
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def build(self, shape: Shape) -> nn.Module:
-        need_positive(self, "size")
-        return _Codes(_of_columns(self.cardinalities, shape), self.max_cat_to_onehot, self.size)
+        check_positive(self, "size")
+        return _OneHotOrEmbedding(
+            _check_code_columns(self.cardinalities, shape), self.max_cat_to_onehot, self.size
+        )
 
 
 class _Periodic(nn.Module):
@@ -168,10 +193,14 @@ class _Periodic(nn.Module):
 
 @dataclass(frozen=True)
 class Periodic(Leaf):
-    """Each number as sines and cosines of learnt frequencies, then a dense layer of its own.
+    """Periodic embeddings of numbers: sines and cosines of learnt frequencies, then a dense layer.
 
-    "PLR" of Gorishniy et al. 2022 (2203.05556): `size` numbers come out for each column; `sigma`
-    is the deviation from which the frequencies start.
+    "PLR" of Gorishniy et al. 2022 (2203.05556); each column has its own weights.
+
+    Args:
+        size: Dimensions of the embedding of each column.
+        frequencies: Frequencies of each column.
+        sigma: Standard deviation of the initial frequencies.
     """
 
     size: int = 8
@@ -181,50 +210,70 @@ class Periodic(Leaf):
     def build(self, shape: Shape) -> nn.Module:
         if len(shape) != 1:
             raise InfeasibleCandidate(expected("input", "columns", shape))
-        need_positive(self, "size", "frequencies")
+        check_positive(self, "size", "frequencies")
         return _Periodic(shape[0], self.size, self.frequencies, self.sigma)
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        transfer, before = walk.transfer, old.network
-        assert isinstance(before, Periodic)
-        if not flow.is_identity:
-            return replaced(transfer, old, new, flow, wanted)
-        ours, theirs = old.module.state_dict(), new.module.state_dict()
-        weight = ours["weight"]  # (columns, 2 frequencies, size)
-        size = transfer.choose_origins(before.size, self.size, importance=weight.norm(dim=(0, 1)))
-        waves = weight.norm(dim=(0, 2)).view(2, -1).norm(dim=0)
-        wave = transfer.choose_origins(before.frequencies, self.frequencies, importance=waves)
-        if self.frequencies < before.frequencies:
-            what = f"{self.frequencies} frequencies in place of {before.frequencies}"
-            transfer.record_change(new.position, what)
-        both = torch.cat([wave, wave + before.frequencies])  # sines, then cosines
-        replicas = torch.bincount(both, minlength=2 * before.frequencies)[both]
-        theirs["frequency"].copy_(ours["frequency"][:, wave])
-        theirs["weight"].copy_(weight[:, both][:, :, size] / replicas[:, None])
-        theirs["bias"].copy_(ours["bias"][:, size])
-        transfer.inherited_params += sum(one.numel() for one in theirs.values())
-        return _of_each_column(old, new, before.size, size)
+        transfer, parent_layer = morphism.transfer, parent.network
+        assert isinstance(parent_layer, Periodic)
+        if not input_map.is_identity:
+            return start_afresh(transfer, parent, child, input_map, target_map)
+        parent_state, child_state = parent.module.state_dict(), child.module.state_dict()
+        weight = parent_state["weight"]  # (columns, 2 frequencies, size)
+        size_origin = transfer.choose_origins(
+            parent_layer.size, self.size, importance=weight.norm(dim=(0, 1))
+        )
+        frequency_origin = transfer.choose_origins(
+            parent_layer.frequencies,
+            self.frequencies,
+            importance=weight.norm(dim=(0, 2)).view(2, -1).norm(dim=0),
+        )
+        if self.frequencies < parent_layer.frequencies:
+            fewer = f"{self.frequencies} frequencies instead of {parent_layer.frequencies}"
+            transfer.record_change(child.position, fewer)
+        # sines, then cosines
+        waves_origin = torch.cat([frequency_origin, frequency_origin + parent_layer.frequencies])
+        n_replicas = torch.bincount(waves_origin, minlength=2 * parent_layer.frequencies)
+        n_replicas = n_replicas[waves_origin]
+        child_state["frequency"].copy_(parent_state["frequency"][:, frequency_origin])
+        child_state["weight"].copy_(
+            weight[:, waves_origin][:, :, size_origin] / n_replicas[:, None]
+        )
+        child_state["bias"].copy_(parent_state["bias"][:, size_origin])
+        transfer.inherited_params += sum(tensor.numel() for tensor in child_state.values())
+        return _map_of_each_column(parent, child, parent_layer.size, size_origin)
 
 
-def _of_each_column(old: BuiltNetwork, new: BuiltNetwork, before: int, size: Tensor) -> ChannelMap:
-    """Every column became `before` numbers, and becomes those of the origins `size`."""
-    starts = torch.arange(width(new.input_shape))[:, None] * before
-    return ChannelMap(old.output_shape, new.output_shape, (starts + size).flatten())
+def _map_of_each_column(
+    parent: BuiltNetwork, child: BuiltNetwork, parent_size: int, origin: Tensor
+) -> ChannelMap:
+    """Return the map of embeddings whose dimensions have the same `origin` in every column."""
+    starts = torch.arange(n_channels(child.input_shape))[:, None] * parent_size
+    return ChannelMap(parent.output_shape, child.output_shape, (starts + origin).flatten())
 
 
 @dataclass(frozen=True)
 class Columns(Composite):
-    """Splits a row into numbers and category codes, and puts what becomes of them side by side.
+    """Separate networks for the numeric and the categorical columns of a row, concatenated.
 
-    The last columns are the codes, as many as there are `cardinalities`; there may be none of
-    either kind. Codes are left out where none of their columns knows a value.
+    The last columns of a row are the category codes, as many as there are `cardinalities`; either
+    kind may be missing. Categorical columns are left out if none has a known category.
+
+    Args:
+        numeric: A network for the numbers (columns,).
+        categorical: A network for the codes (columns,).
+        cardinalities: Codes of each categorical column, 0 included; by default those of the task.
+
+    Example:
+        >>> network = (Columns(Periodic(), Embedding()), Linear(64, activation="relu"), Linear())
+        >>> module = build(network, (5,), outputs=2, cardinalities=(3, 12))
     """
 
     numeric: Network = Skip()  # noqa: RUF009  # frozen
@@ -232,58 +281,66 @@ class Columns(Composite):
     cardinalities: tuple[int, ...] | Given = CARDINALITIES
 
     def assemble(self, shape: Shape, add: AddPart) -> Shape:
-        codes = len(known(self.cardinalities))
-        if len(shape) != 1 or shape[0] < codes:
+        cardinalities = require_cardinalities(self.cardinalities)
+        n_codes = len(cardinalities)
+        if len(shape) != 1 or shape[0] < n_codes:
             raise InfeasibleCandidate(
-                f"Columns takes rows of at least {plural(codes, 'column')}, got {shape}."
+                f"Columns takes rows of at least {plural(n_codes, 'column')}, got {shape}."
             )
         widths: list[int] = []
-        if numbers := shape[0] - codes:
-            widths += add("numeric", self.numeric, (numbers,))
-        if codes and max(known(self.cardinalities)) > 1:
-            widths += add("categorical", self.categorical, (codes,))
+        if n_numbers := shape[0] - n_codes:
+            widths += add("numeric", self.numeric, (n_numbers,))
+        if n_codes and max(cardinalities) > 1:
+            widths += add("categorical", self.categorical, (n_codes,))
         if not widths:
             raise InfeasibleCandidate("Columns must have a number or a known category, got none.")
         return (sum(widths),)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        numbers = x.shape[1] - len(known(self.cardinalities))
-        slices = {"numeric": x[:, :numbers], "categorical": x[:, numbers:]}
-        found = [parts[name](slices[name]) for name in ("numeric", "categorical") if name in parts]
-        return torch.cat(found, 1) if len(found) > 1 else found[0]
+        n_numbers = x.shape[1] - len(require_cardinalities(self.cardinalities))
+        inputs = {"numeric": x[:, :n_numbers], "categorical": x[:, n_numbers:]}
+        outputs = [
+            parts[name](inputs[name]) for name in ("numeric", "categorical") if name in parts
+        ]
+        return torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0]
 
     def inherit(
         self,
-        walk: Morphism,
-        old: BuiltNetwork,
-        new: BuiltNetwork,
-        flow: ChannelMap,
-        wanted: ChannelMap | None,
+        morphism: Morphism,
+        parent: BuiltNetwork,
+        child: BuiltNetwork,
+        input_map: ChannelMap,
+        target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """Numbers and codes go their own ways, and are put side by side again."""
-        if not flow.is_identity or [*old.parts] != [*new.parts]:
-            return replaced(walk.transfer, old, new, flow, wanted)
-        found = [
-            walk.inherit(old.parts[name], part, unchanged(part.input_shape, part.input_shape))
-            for name, part in new.parts.items()
+        if not input_map.is_identity or [*parent.parts] != [*child.parts]:
+            return start_afresh(morphism.transfer, parent, child, input_map, target_map)
+        part_maps = [
+            morphism.inherit(
+                parent.parts[name], part, identity_map(part.input_shape, part.input_shape)
+            )
+            for name, part in child.parts.items()
         ]
-        starts = [*accumulate((width(one.parent_shape) for one in found), initial=0)]
-        origins = [shifted(one.origin, start) for one, start in zip(found, starts, strict=False)]
-        return ChannelMap(old.output_shape, new.output_shape, torch.cat(origins))
+        widths = (n_channels(part_map.parent_shape) for part_map in part_maps)
+        starts = [*accumulate(widths, initial=0)]
+        origins = [
+            shift_origins(part_map.origin, start)
+            for part_map, start in zip(part_maps, starts, strict=False)
+        ]
+        return ChannelMap(parent.output_shape, child.output_shape, torch.cat(origins))
 
 
-def known(cardinalities: tuple[int, ...] | Given) -> tuple[int, ...]:
-    """The cardinalities, which `build` has been given by now."""
+def require_cardinalities(cardinalities: tuple[int, ...] | Given) -> tuple[int, ...]:
+    """Return the cardinalities; refuse a `Given` that `build` has not replaced."""
     if isinstance(cardinalities, Given):
         raise InfeasibleCandidate("cardinalities must be given to build. Pass cardinalities=().")
     return cardinalities
 
 
-def _of_columns(cardinalities: tuple[int, ...] | Given, shape: Shape) -> tuple[int, ...]:
-    """The cardinalities, one for each column of code."""
-    found = known(cardinalities)
-    if shape != (len(found),):
+def _check_code_columns(cardinalities: tuple[int, ...] | Given, shape: Shape) -> tuple[int, ...]:
+    """Return the cardinalities; refuse rows that have another number of columns."""
+    known_cardinalities = require_cardinalities(cardinalities)
+    if shape != (len(known_cardinalities),):
         raise InfeasibleCandidate(
-            expected("input", f"{plural(len(found), 'column')} of codes", shape)
+            expected("input", f"{plural(len(known_cardinalities), 'column')} of codes", shape)
         )
-    return found
+    return known_cardinalities

@@ -1,8 +1,8 @@
-"""Recipes of searched networks for tables: RealMLP and TabM, with what matters left open.
+"""RealMLP and TabM as open training recipes for tables.
 
-The first option of every choice is a default to trust: that of a space of them (`Space.default`).
-Both want numbers in the "robust" scale. In some 10 s of one core RealMLP was the better one below
-3,000 rows and with many classes, TabM above (development tables, one split each).
+The first option of every choice is a good default: together they are `Space.default`. Both expect
+numbers in the "robust" scale. In some 10 s of one core RealMLP was better below 3,000 rows and with
+many classes, TabM above (development tables, one split each).
 """
 
 from __future__ import annotations
@@ -28,67 +28,97 @@ from netwright.networks.training.recipe import Training
 from netwright.networks.training.schedules import Cosine, CosLog4, FlatCosine
 from netwright.space.choices import OneOf, Repeat, Shared
 
+_MIN_EPOCHS = 16
+"""Of either recipe, and the smallest patience."""
+
 
 def realmlp(n_rows: int, *, regression: bool) -> Training:
-    """RealMLP for so many training rows (Holzmueller et al. 2024, 2407.04491, table A.1).
+    """RealMLP (Holzmueller et al. 2024, 2407.04491, table A.1) with open choices.
 
-    No label smoothing: it costs log loss and AUC.
+    Without label smoothing, which costs log loss and AUC.
+
+    Args:
+        n_rows: Training rows; more rows get fewer epochs.
+        regression: Whether the target is a number, not a class.
+
+    Returns:
+        An open training recipe.
+
+    Example:
+        >>> space = Space(realmlp(1000, regression=False))
     """
-    drop: float = Shared(OneOf(0.15, 0.0, 0.05, 0.3), "realmlp_dropout")
+    dropout: float = Shared(OneOf(0.15, 0.0, 0.05, 0.3), "realmlp_dropout")
     # SELU for classes, Mish for numbers; ReLU takes a third of their time
-    kinds: tuple[ActivationName, ...] = ("mish", "relu") if regression else ("selu", "relu", "mish")
-    kind: ActivationName = Shared(OneOf(*kinds), "realmlp_activation")
+    activations: tuple[ActivationName, ...] = (
+        ("mish", "relu") if regression else ("selu", "relu", "mish")
+    )
+    activation: ActivationName = Shared(OneOf(*activations), "realmlp_activation")
     width: int = Shared(OneOf(256, 128, 384), "realmlp_width")
-    block: Network = (NTKLinear(width), ParametricActivation(kind), Dropout(drop))
+    block: Network = (NTKLinear(width), ParametricActivation(activation), Dropout(dropout))
     numeric = PeriodicLinear(sigma=OneOf(0.1, 0.03, 0.3, 1.0))
-    rates = (0.2, 0.1, 0.05, 0.3) if regression else (0.04, 0.02, 0.01, 0.08)
-    epochs = passes(n_rows, steps=3000, most=256)
+    learning_rates = (0.2, 0.1, 0.05, 0.3) if regression else (0.04, 0.02, 0.01, 0.08)
+    epochs = epochs_for(n_rows, n_steps=3000, max_epochs=256)
     return Training(
         (
             Columns(numeric, OneHotOrEmbedding(max_cat_to_onehot=OneOf(9, 3, 30))),
-            Scaling(), Repeat(block, times=OneOf(3, 2, 4)), NTKLinear(), ClampToTargetRange(),
+            Scaling(),
+            Repeat(block, times=OneOf(3, 2, 4)),
+            NTKLinear(),
+            ClampToTargetRange(),
         ),
-        lr=OneOf(*rates),
+        lr=OneOf(*learning_rates),
         batch_size=OneOf(256, 128),
         epochs=epochs,
         optimizer=AdamW(weight_decay=OneOf(2e-2, 0.0, 5e-3, 5e-2), beta2=0.95),
         schedule=CosLog4(),
         max_grad_norm=0.0,
-        patience=max(16, 2 * epochs // 5),  # the waves of the schedule go up and down before
+        # longer than one wave of the schedule, over which the score goes down and up
+        patience=max(_MIN_EPOCHS, 2 * epochs // 5),
         regularization_schedule=FlatCosine(),
-    )  # fmt: skip
+    )
 
 
 def tabm(n_rows: int, *, regression: bool) -> Training:
-    """TabM for so many training rows (Gorishniy et al. 2025, 2410.24210), narrowed for a CPU.
+    """TabM (Gorishniy et al. 2025, 2410.24210) with open choices, narrowed for a CPU.
 
     The original has 32 members of 512 columns, whose steps take a core a hundred times as long.
+
+    Args:
+        n_rows: Training rows; more rows get fewer epochs and larger batches.
+        regression: Whether the target is a number; the recipe is the same.
+
+    Returns:
+        An open training recipe.
     """
     width: int = Shared(OneOf(128, 64, 192, 256), "tabm_width")
-    drop: float = Shared(OneOf(0.1, 0.0, 0.2), "tabm_dropout")
-    layer: Network = (LinearBatchEnsemble(width), Dropout(drop))
+    dropout: float = Shared(OneOf(0.1, 0.0, 0.2), "tabm_dropout")
+    block: Network = (LinearBatchEnsemble(width), Dropout(dropout))
     numeric = OneOf(
         {
             "piecewise": PiecewiseLinear(OneOf(32, 16, 8, 64), OneOf(8, 4, 16)),
             "periodic": PeriodicLinear(OneOf(8, 4), sigma=OneOf(0.1, 0.3, 1.0), lr_factor=1.0),
         }
     )
-    epochs = passes(n_rows, steps=2500, most=80)
+    epochs = epochs_for(n_rows, n_steps=2500, max_epochs=80)
     return Training(
         (
             Columns(numeric, OneHotOrEmbedding(max_cat_to_onehot=OneOf(100, 9))),
-            ScaleEnsemble(OneOf(8, 16, 32)), LinearBatchEnsemble(width, scale_inputs=False), Dropout(drop),
-            Repeat(layer, times=OneOf(1, 0, 2)), LinearEnsemble(), ClampToTargetRange(),
+            ScaleEnsemble(OneOf(8, 16, 32)),
+            LinearBatchEnsemble(width, scale_inputs=False),
+            Dropout(dropout),
+            Repeat(block, times=OneOf(1, 0, 2)),
+            LinearEnsemble(),
+            ClampToTargetRange(),
         ),
         lr=OneOf(4e-3, 2e-3, 1e-3, 8e-3),
         batch_size=64 if n_rows < 2000 else 128 if n_rows < 4000 else 256,
         epochs=epochs,
         optimizer=AdamW(weight_decay=OneOf(3e-4, 0.0, 1e-2, 1e-1), beta2=0.999),
         schedule=Cosine(),
-        patience=max(16, epochs // 3),
-    )  # fmt: skip
+        patience=max(_MIN_EPOCHS, epochs // 3),
+    )
 
 
-def passes(rows: int, *, steps: int, most: int) -> int:
-    """Epochs of so many steps in all in batches of 256: from 16, on large tables, to `most`."""
-    return max(16, min(most, round(steps * 256 / max(1, rows))))
+def epochs_for(n_rows: int, *, n_steps: int, max_epochs: int) -> int:
+    """Return the epochs of about `n_steps` steps in batches of 256, within 16 to `max_epochs`."""
+    return max(_MIN_EPOCHS, min(max_epochs, round(n_steps * 256 / max(1, n_rows))))

@@ -1,5 +1,7 @@
-"""Layers of RealMLP (Holzmueller et al. 2024, 2407.04491, sec. 3 and appendix A), for columns and
-sequences; its embedding of numbers is `PeriodicLinear`."""
+"""Layers of RealMLP (Holzmueller et al. 2024, 2407.04491, sec. 3 and appendix A).
+
+For columns and sequences; RealMLP's embedding of numbers is `PeriodicLinear`.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,24 @@ from torch import Tensor, nn
 from netwright.errors import InfeasibleCandidate, expected
 from netwright.networks.interfaces.layer import Given, Leaf
 from netwright.networks.interfaces.shapes import Shape
-from netwright.networks.layers.activations import ActivationName, activation
-from netwright.networks.layers.checks import whole
+from netwright.networks.layers.activations import ActivationName, make_activation
+from netwright.networks.layers.checks import require_given
 from netwright.networks.layers.linear import OUTPUTS
 
-_HULL = 5
-"""Rows whose mixture a neuron starts to bend at."""
+_HULL_POINTS = 5
+"""Rows in whose convex hull a neuron's zero is drawn: the 5 of the paper's "he+5"."""
+
+_MIN_STD = 1e-6
+"""Outputs of a smaller standard deviation, as of equal rows, are not rescaled."""
 
 
 class _Scaling(nn.Module):
-    def __init__(self, channels: int, lr: float) -> None:
+    """A learnt factor for each channel."""
+
+    def __init__(self, channels: int, lr_factor: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
-        self.lr_factors = {"weight": lr}
+        self.lr_factors = {"weight": lr_factor}
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weight
@@ -33,84 +40,102 @@ class _Scaling(nn.Module):
 
 @dataclass(frozen=True)
 class Scaling(Leaf):
-    """A learnt factor for each column, 1 at the start; trained `lr` times as fast as the rest."""
+    """A learnt factor for each column, initially 1.
+
+    Args:
+        lr_factor: Factor of the learning rate.
+    """
 
     light = True
 
     lr_factor: float = 6.0
 
     def build(self, shape: Shape) -> nn.Module:
-        _need_vectors(shape)
+        _check_vectors(shape)
         return _Scaling(shape[-1], self.lr_factor)
 
 
-Start = Literal["data", "normal", "zeros"]
+NTKInit = Literal["data", "normal", "zeros"]
 
 
 class _NTKLinear(nn.Module):
     """x W / sqrt(columns) + b."""
 
-    def __init__(self, into: int, out: int, begin: Start, lr: float, bias_lr: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, init: NTKInit, lr_factor: float, bias_lr_factor: float
+    ) -> None:
         super().__init__()
-        self.begin, self.gain = begin, 1 / math.sqrt(into)
-        self.weight = nn.Parameter(torch.zeros(out, into))
-        self.bias = nn.Parameter(torch.zeros(out))
-        self.lr_factors = {"weight": lr, "bias": bias_lr}
-        if begin != "zeros":
+        self.init, self.gain = init, 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.lr_factors = {"weight": lr_factor, "bias": bias_lr_factor}
+        if init != "zeros":
             nn.init.normal_(self.weight)
-        if begin == "normal":
+        if init == "normal":
             nn.init.normal_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x, self.weight * self.gain, self.bias)
 
-    def start_from(self, x: Tensor, targets: Tensor) -> None:
-        """Outputs of deviation 1, each neuron 0 somewhere among the rows: "std" and "he+5".
+    def init_from_data(self, x: Tensor, targets: Tensor) -> None:
+        """Scale outputs to standard deviation 1, and put each neuron's zero among the rows.
 
-        The point is a mixture of 5 rows, drawn evenly from all mixtures of them; targets are not
-        looked at.
+        "std" and "he+5" of the paper: the zero is at a random convex combination of 5 rows.
+        Targets are not used.
         """
-        if self.begin != "data":
+        if self.init != "data":
             return
-        out = nn.functional.linear(x.flatten(0, -2), self.weight * self.gain)  # (rows, neurons)
-        std = out.std(0, correction=0)
-        std = torch.where(std > 1e-6, std, 1.0)  # of equal rows nothing can be told
+        outputs = nn.functional.linear(x.flatten(0, -2), self.weight * self.gain)  # (rows, neurons)
+        std = outputs.std(0, correction=0)
+        std = torch.where(std > _MIN_STD, std, 1.0)
         self.weight.div_(std[:, None])
-        rows = torch.randint(len(out), (_HULL, out.shape[1]))
-        shares = torch.empty(_HULL, out.shape[1]).exponential_()
-        self.bias.copy_(-(out.gather(0, rows) * shares / shares.sum(0)).sum(0) / std)
+        rows = torch.randint(len(outputs), (_HULL_POINTS, outputs.shape[1]))
+        # normalised exponential draws are uniform on the simplex
+        weights = torch.empty(_HULL_POINTS, outputs.shape[1]).exponential_()
+        self.bias.copy_(-(outputs.gather(0, rows) * weights / weights.sum(0)).sum(0) / std)
 
 
 @dataclass(frozen=True)
 class NTKLinear(Leaf):
-    """A dense layer whose weights start at deviation 1 and are divided by sqrt(columns) in use.
+    """A dense layer in the neural tangent parametrisation: x W / sqrt(columns) + b, W ~ N(0, 1).
 
-    So one learning rate suits every width (neural tangent parametrisation). `start` "data" scales
-    the weights so that outputs have deviation 1 on training rows and puts each neuron's zero among
-    them; where no rows are shown, biases are 0. "normal" draws both, "zeros" is for a head.
-    `lr`, `bias_lr`: shares of the learning rate. Without `features` it is the head.
+    One learning rate then suits every width.
+
+    Args:
+        features: Outputs; by default as many as the task has, so that the layer is the head.
+        init: "data" scales outputs to standard deviation 1 on training rows and puts each neuron's
+            zero among them (biases are 0 where no rows are shown); "normal" draws weights and
+            biases; "zeros" is for a head.
+        lr_factor: Factor of the weights' learning rate.
+        bias_lr_factor: Factor of the biases' learning rate.
     """
 
     features: int | Given = OUTPUTS
-    init: Start = "data"
+    init: NTKInit = "data"
     lr_factor: float = 1.0
     bias_lr_factor: float = 0.1
 
     def build(self, shape: Shape) -> nn.Module:
-        _need_vectors(shape)
+        _check_vectors(shape)
         if self.init not in ("data", "normal", "zeros"):
-            raise InfeasibleCandidate(expected("start", "data, normal or zeros", self.init))
+            raise InfeasibleCandidate(expected("init", "data, normal or zeros", self.init))
         return _NTKLinear(
-            shape[-1], whole(self.features), self.init, self.lr_factor, self.bias_lr_factor
+            shape[-1],
+            require_given(self.features),
+            self.init,
+            self.lr_factor,
+            self.bias_lr_factor,
         )
 
 
 class _ParametricActivation(nn.Module):
-    def __init__(self, kind: str, channels: int, lr: float) -> None:
+    """x + a (f(x) - x), with a learnt `a` for each channel."""
+
+    def __init__(self, kind: str, channels: int, lr_factor: float) -> None:
         super().__init__()
-        self.act = activation(kind)
+        self.act = make_activation(kind)
         self.weight = nn.Parameter(torch.ones(channels))
-        self.lr_factors = {"weight": lr}
+        self.lr_factors = {"weight": lr_factor}
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.lerp(x, self.act(x), self.weight)
@@ -118,7 +143,12 @@ class _ParametricActivation(nn.Module):
 
 @dataclass(frozen=True)
 class ParametricActivation(Leaf):
-    """x + a (f(x) - x), with a learnt `a` for each neuron: 1 at the start, 0 would be linear."""
+    """x + a (f(x) - x) with a learnt `a` for each neuron, initially 1; 0 would be linear.
+
+    Args:
+        kind: The activation f, a name in `ACTIVATIONS`.
+        lr_factor: Factor of the learning rate.
+    """
 
     light = True
 
@@ -126,11 +156,13 @@ class ParametricActivation(Leaf):
     lr_factor: float = 0.1
 
     def build(self, shape: Shape) -> nn.Module:
-        _need_vectors(shape)
+        _check_vectors(shape)
         return _ParametricActivation(self.kind, shape[-1], self.lr_factor)
 
 
-class _TargetRange(nn.Module):
+class _ClampToTargetRange(nn.Module):
+    """Clamps outputs to [low, high] in evaluation mode."""
+
     low: Tensor
     high: Tensor
 
@@ -140,11 +172,12 @@ class _TargetRange(nn.Module):
         self.register_buffer("high", torch.tensor([math.inf]))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:  # a gradient has to come back from outside
+        if self.training:  # outputs outside the range need a gradient
             return x
         return torch.minimum(torch.maximum(x, self.low), self.high)
 
-    def start_from(self, x: Tensor, targets: Tensor) -> None:
+    def init_from_data(self, x: Tensor, targets: Tensor) -> None:
+        """Set the range to that of the targets of a regression."""
         if targets.is_floating_point():
             self.low.copy_(targets.min())
             self.high.copy_(targets.max())
@@ -152,19 +185,19 @@ class _TargetRange(nn.Module):
 
 @dataclass(frozen=True)
 class ClampToTargetRange(Leaf):
-    """Predicted numbers end where those of the rows that it was shown end. Last in a regressor.
+    """Clamp predictions to the range of the training targets. Last in a network for regression.
 
-    Nothing is done while training, to classes, or where no rows were shown.
+    The identity in training mode, for classes, and where no rows were shown.
     """
 
     light = True
 
     def build(self, shape: Shape) -> nn.Module:
-        _need_vectors(shape)
-        return _TargetRange() if shape[-1] == 1 else nn.Identity()
+        _check_vectors(shape)
+        return _ClampToTargetRange() if shape[-1] == 1 else nn.Identity()
 
 
-def _need_vectors(shape: Shape) -> None:
+def _check_vectors(shape: Shape) -> None:
     if len(shape) > 2:
         fix = "Put GlobalPool() or Flatten() before it."
         raise InfeasibleCandidate(expected("input", "columns or a sequence", shape, fix))

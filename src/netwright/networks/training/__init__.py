@@ -1,1 +1,1 @@
-"""How a network is trained: recipe, optimisers, schedules, augmentation, the loop."""
+"""Training of networks: the loop, its recipe, optimisers, schedules and augmentation."""

@@ -1,49 +1,53 @@
-"""Starting weights that look at data: each layer sees what reaches it before anything is trained.
+"""Data-dependent initialisation: each layer sees its own input before anything is trained.
 
-A module that has `start_from(x, targets)` is given its own input for some training rows, and those
-rows' targets, in the order in which modules run: what comes before it has started already.
+A module with a method `init_from_data(x, targets)` is given its input for some training rows, and
+those rows' targets, in the order in which modules run: the layers before it are initialised already.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from netwright.networks.training.loop import LabelledData
 
-_SEEN = 8192
-"""Rows that are looked at: quantiles of a bin's hundredth are sure to a tenth of it."""
+_MAX_INIT_ROWS = 8192
+"""Rows that are used: enough to place quantiles of bins of 1 % with an error of a tenth of a bin."""
 
 
 @runtime_checkable
-class Starts(Protocol):
-    """A module whose weights or bins start from data."""
+class DataDependentInit(Protocol):
+    """A module whose weights or bins are initialised from data."""
 
-    def start_from(self, x: Tensor, targets: Tensor) -> None: ...
+    def init_from_data(self, x: Tensor, targets: Tensor) -> None:
+        """Set initial weights in place from the module's input (rows, ...) and targets (rows,)."""
+        ...
 
 
 def initialize_from_data(module: nn.Module, rows: LabelledData, seed: int) -> None:
-    """Lets every module of `module` that `Starts` see some rows, drawn by the seed (CPU).
+    """Initialise every submodule that has `init_from_data`, in place (CPU).
 
-    Where none does nothing is run. What they draw comes from the seed alone.
+    Nothing is run if there is none. Rows and random draws depend on the seed alone.
     """
-    starting = [one for one in module.modules() if isinstance(one, Starts)]
-    if not starting or not len(rows):
+    submodules = [
+        submodule for submodule in module.modules() if isinstance(submodule, DataDependentInit)
+    ]
+    if not submodules or not len(rows):
         return
     generator = torch.Generator().manual_seed(seed)
-    some = rows.take(torch.randperm(len(rows), generator=generator)[:_SEEN])
+    sample = rows.take(torch.randperm(len(rows), generator=generator)[:_MAX_INIT_ROWS])
 
-    def before(one: nn.Module, inputs: tuple[Any, ...]) -> None:
-        assert isinstance(one, Starts)
-        one.start_from(inputs[0], some.targets)
+    def initialize(submodule: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(submodule, DataDependentInit)
+        submodule.init_from_data(inputs[0], sample.targets)
 
-    hooks = [one.register_forward_pre_hook(before) for one in starting]
+    hooks = [submodule.register_forward_pre_hook(initialize) for submodule in submodules]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module.eval()(some.inputs)
+            module.eval()(sample.inputs)
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,8 +1,8 @@
-"""Parameter groups: what is decayed, and at which share of the learning rate each is trained.
+"""Parameter groups: weight decay and learning-rate factor of each parameter.
 
-A module says so of its own parameters, by two attributes that it may have: `lr_factors`, name ->
-factor of the learning rate (1 where nothing is said), and `undecayed`, names that weight decay
-leaves alone beside biases and vectors.
+A module may set these for its own parameters by two attributes: `lr_factors`, name -> factor of the
+learning rate (1 by default), and `no_weight_decay`, names of parameters that are not decayed, as
+biases and vectors never are.
 """
 
 from __future__ import annotations
@@ -15,38 +15,42 @@ from torch import nn
 from netwright.errors import InfeasibleCandidate, expected
 
 
-def groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Groups for a torch optimiser, with their `factor` of the learning rate.
+def param_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return parameter groups for a PyTorch optimiser, each with its `factor` of the learning rate.
 
-    Weight decay is for matrices and kernels only: biases, normalisation and what a module calls
-    `undecayed` are left alone. Raises InfeasibleCandidate when it is below 0.
+    Only matrices and kernels are decayed: not biases, normalisation and what a module lists in
+    `no_weight_decay`. Raises InfeasibleCandidate if the weight decay is below 0.
     """
     if weight_decay < 0:
         raise InfeasibleCandidate(expected("weight_decay", "at least 0", weight_decay))
-    found: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for owner, name, parameter in _owned(module):
-        decay = weight_decay if _is_weight(owner, name, parameter) else 0.0
+    parameters_by_group: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for owner, name, parameter in _named_parameters(module):
+        decay = weight_decay if _is_decayed(owner, name, parameter) else 0.0
         factor = float(getattr(owner, "lr_factors", {}).get(name, 1.0))
-        found.setdefault((decay, factor), []).append(parameter)
+        parameters_by_group.setdefault((decay, factor), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": decay, "factor": factor}
-        for (decay, factor), parameters in found.items()
+        for (decay, factor), parameters in parameters_by_group.items()
     ]
 
 
-def scale_rates(param_groups: list[dict[str, Any]], lr: float) -> None:
-    """Sets the learning rate, each group at its factor of it."""
-    for group in param_groups:
+def set_learning_rate(groups: list[dict[str, Any]], lr: float) -> None:
+    """Set the learning rate of each group, multiplied by its factor, in place."""
+    for group in groups:
         group["lr"] = lr * group.get("factor", 1.0)
 
 
-def weights_of(module: nn.Module) -> list[nn.Parameter]:
-    """Matrices and kernels."""
-    return [one for owner, name, one in _owned(module) if _is_weight(owner, name, one)]
+def decayed_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the matrices and kernels."""
+    return [
+        parameter
+        for owner, name, parameter in _named_parameters(module)
+        if _is_decayed(owner, name, parameter)
+    ]
 
 
-def _owned(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-    """Each parameter once, with the module that has it and its name there."""
+def _named_parameters(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+    """Yield each parameter once, with the submodule that owns it and its name there."""
     seen: set[nn.Parameter] = set()
     for owner in module.modules():
         for name, parameter in owner.named_parameters(recurse=False):
@@ -55,7 +59,7 @@ def _owned(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
                 yield owner, name, parameter
 
 
-def _is_weight(owner: nn.Module, name: str, parameter: nn.Parameter) -> bool:
-    """A bias may have two axes: that of `Periodic` has."""
-    spared = name.startswith("bias") or name in getattr(owner, "undecayed", ())
-    return parameter.dim() >= 2 and not spared
+def _is_decayed(owner: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+    """Biases are told by name, since they may have two axes, as in `Periodic`."""
+    is_spared = name.startswith("bias") or name in getattr(owner, "no_weight_decay", ())
+    return parameter.dim() >= 2 and not is_spared

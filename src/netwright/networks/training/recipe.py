@@ -1,4 +1,4 @@
-"""The training recipe, as a description whose every field may be an open choice."""
+"""The training recipe, a description whose every field may be an open choice."""
 
 from __future__ import annotations
 
@@ -12,13 +12,26 @@ from netwright.networks.training.schedules import Constant, Cosine, Schedule
 
 @dataclass(frozen=True)
 class Training:
-    """A network and how it is trained. Any field may hold an open choice.
+    """A network and how it is trained. Any field may be an open choice.
 
-    `lr` is the peak learning rate, `epochs` counts passes over the training rows (cut short by a
-    deadline: the schedule then runs its whole course in the time there is), `augment` is applied
-    in order to images, `l1` is the factor of the absolute weights in the loss, `clip` the largest
-    norm of the gradient (0: none), `patience` the epochs without a better validation score after
-    which the training ends (0: never), `easing` the factor of weight decay and dropout on the way.
+    Args:
+        network: The network.
+        lr: Peak learning rate.
+        batch_size: Rows of a batch, at least 1; batches of an epoch are of nearly equal size.
+        epochs: Passes over the training rows. If a deadline ends the training earlier, schedules
+            run their whole course in the time that there is.
+        optimizer: `AdamW` or `SGD`.
+        schedule: Factor of the learning rate.
+        augment: Augmentations of images, applied in this order.
+        label_smoothing: Of the cross-entropy, in [0, 1].
+        l1: Factor of the sum of absolute weights in the loss; 0 for none.
+        max_grad_norm: Gradients are clipped to this norm; 0 for no clipping.
+        patience: Epochs without a better validation score after which the training ends; 0 for
+            never.
+        regularization_schedule: Factor of weight decay and dropout.
+
+    Example:
+        >>> recipe = Training((Linear(OneOf(32, 64)), Linear()), lr=Float(1e-4, 1e-2, log=True))
     """
 
     network: Network

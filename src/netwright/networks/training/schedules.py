@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, and of what else changes while a network is trained."""
+"""Schedules of the learning rate and of the strength of regularisation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
-    """The learning rate's factor at `progress`, the share in [0, 1] of the training that is over."""
+    """A factor that changes during training."""
 
-    def factor(self, progress: float) -> float: ...
+    def factor(self, progress: float) -> float:
+        """Return the factor.
+
+        Args:
+            progress: The share of the training that is over, in [0, 1].
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The learning rate as given, from start to end."""
+    """The factor 1 from start to end."""
 
     def factor(self, progress: float) -> float:
         return 1.0
@@ -23,7 +29,11 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Rises linearly over the share `warmup`, then falls to 0 along half a cosine (1608.03983)."""
+    """Cosine annealing to 0 after a linear warm-up (1608.03983).
+
+    Args:
+        warmup: Share of the training, in [0, 1).
+    """
 
     warmup: float = 0.05
 
@@ -35,7 +45,11 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """From 1/25 up to the full rate at `peak`, then down to about 0, both as cosines (1708.07120)."""
+    """The 1cycle policy: from 1/25 up to 1, then down to 1e-4, both as cosines (1708.07120).
+
+    Args:
+        peak: The share of the training at which the factor is 1, in (0, 1).
+    """
 
     peak: float = 0.3
 
@@ -49,9 +63,9 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class CosLog4(Schedule):
-    """Four cosine waves, each twice as long as the one before: (1 - cos(2 pi log2(1 + 15 t))) / 2.
+    """RealMLP's four cosine waves, each twice as long as the one before.
 
-    That of RealMLP (Holzmueller et al. 2024, 2407.04491, appendix A).
+    (1 - cos(2 pi log2(1 + 15 t))) / 2 (Holzmueller et al. 2024, 2407.04491, appendix A).
     """
 
     def factor(self, progress: float) -> float:
@@ -60,7 +74,11 @@ class CosLog4(Schedule):
 
 @dataclass(frozen=True)
 class FlatCosine(Schedule):
-    """1 over the share `flat`, then half a cosine down to 0: for dropout and weight decay."""
+    """The factor 1, then half a cosine down to 0: for dropout and weight decay.
+
+    Args:
+        flat: The share of the training at which the factor starts to fall.
+    """
 
     flat: float = 0.5
 

@@ -1,4 +1,4 @@
-"""How much of a training is over, by steps or by time."""
+"""The share of a training that is over, by steps or by time."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import math
 import time
 from dataclasses import dataclass, field
 
+_MIN_SECONDS = 1e-9
+"""Avoids a division by 0 when the deadline has passed at the start."""
+
 
 @dataclass(frozen=True)
 class TrainingClock:
-    """The share of a training that is over: by steps, or by time where there is a deadline.
+    """The share of a training that is over: by steps, or by time if there is a deadline.
 
     Args:
-        deadline: in seconds of `time.monotonic()`.
-        before: the share that was over when the clock started.
-        begun: when it started.
+        deadline: In seconds of `time.monotonic()`; infinite for none.
+        initial_progress: The share that was over when the clock started.
+        start_time: In seconds of `time.monotonic()`.
     """
 
     deadline: float = math.inf
@@ -22,9 +25,10 @@ class TrainingClock:
     start_time: float = field(default_factory=time.monotonic)
 
     def progress(self, step_progress: float) -> float:
-        """The larger of the share of the steps and of the time."""
-        if math.isinf(self.deadline):  # no decision looks at a clock when trials are counted
+        """Return the larger of the shares of steps and of time that are over; may exceed 1."""
+        if math.isinf(self.deadline):  # without a deadline nothing may depend on the clock
             return step_progress
-        length = max(self.deadline - self.start_time, 1e-9)
-        share = (time.monotonic() - self.start_time) / length
-        return max(step_progress, self.initial_progress + (1 - self.initial_progress) * share)
+        duration = max(self.deadline - self.start_time, _MIN_SECONDS)
+        time_share = (time.monotonic() - self.start_time) / duration
+        time_progress = self.initial_progress + (1 - self.initial_progress) * time_share
+        return max(step_progress, time_progress)

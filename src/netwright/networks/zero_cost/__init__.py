@@ -1,1 +1,1 @@
-"""What an untrained network tells after one batch."""
+"""Zero-cost proxies: scores of untrained networks after one batch."""

@@ -1,7 +1,7 @@
-"""What zero-cost scores are made of: a batch, gradients, and what passes through a module's parts.
+"""What zero-cost scores share: a batch, gradients, and activations of a module's layers.
 
 Weights are those of convolutions and dense layers. Everything runs in training mode: statistics are
-those of the batch, and what a layer draws (dropout) is that of the probe's seed.
+those of the batch, and random draws of layers (dropout) depend on the batch's seed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,182 +18,200 @@ from torch import Tensor, nn
 from netwright.networks.layers.activations import ACTIVATIONS
 from netwright.networks.training.loop import training_loss
 
-LEAST = 1e-30
-"""Logarithms are taken of no less: a dead network has a low score, and not an infinite one."""
+MIN_LOG_ARGUMENT = 1e-30
+"""Lower bound of arguments of logarithms: a dead network gets a low score, not an infinite one."""
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-_BENT = tuple({type(make()) for name, make in ACTIVATIONS.items() if name != "none"})
-_BESIDE_BLOCKS = (*_BENT, *NORMS, nn.Identity, nn.Dropout)
+_ACTIVATION_TYPES = tuple({type(make()) for name, make in ACTIVATIONS.items() if name != "none"})
+_NON_MIXING_TYPES = (*_ACTIVATION_TYPES, *NORMS, nn.Identity, nn.Dropout)
+_MIN_NORM = 1e-12
+"""Rows of a smaller norm, such as constant ones, are not scaled up."""
+
+ModuleFilter = Callable[[nn.Module], bool]
 
 
 @dataclass(frozen=True)
 class ProbeBatch:
-    """One batch: inputs (b, ...) as the network takes them, targets (b,), classes or numbers."""
+    """The batch that scores are computed on.
+
+    Args:
+        inputs: (b, ...) as the network takes them.
+        targets: (b,) int64 classes or float32 numbers.
+        seed: Of all random draws.
+    """
 
     inputs: Tensor
     targets: Tensor
     seed: int = 0
 
     def generator(self) -> torch.Generator:
+        """Return a new generator, the same at every call."""
         return torch.Generator().manual_seed(self.seed)
 
     def noise(self, like: Tensor) -> Tensor:
-        """Standard normal numbers, the same at every call."""
+        """Return standard normal numbers in the shape of `like`, the same at every call."""
         return torch.randn(like.shape, generator=self.generator()).to(like)
 
     def loss(self, module: nn.Module, rows: slice = slice(None)) -> Tensor:
-        """Of the module on these rows, as in training."""
+        """Return the training loss on these rows."""
         return training_loss(module(self.inputs[rows]), self.targets[rows])
 
 
 def is_weighted(module: nn.Module) -> bool:
-    """Whether it is a convolution or a dense layer."""
+    """Return whether it is a convolution or a dense layer."""
     return isinstance(module, nn.Conv2d | nn.Linear)
 
 
-def is_bent(module: nn.Module) -> bool:
-    """Whether it is an activation function."""
-    return isinstance(module, _BENT)
+def is_activation(module: nn.Module) -> bool:
+    """Return whether it is an activation function."""
+    return isinstance(module, _ACTIVATION_TYPES)
 
 
 def is_batch_norm(module: nn.Module) -> bool:
-    """Whether it is batch normalisation, of columns or images."""
+    """Return whether it is batch normalisation, of columns or images."""
     return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def weights_of(module: nn.Module) -> list[Tensor]:
-    """Of its convolutions and dense layers."""
-    return [one.weight for one in module.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    """Return the weights of convolutions and dense layers."""
+    return [layer.weight for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
 
 
 def gradients(
     module: nn.Module, probe: ProbeBatch, rows: slice = slice(None)
 ) -> tuple[Tensor | None, ...]:
-    """Of the loss by each weight; None where it does not depend on it."""
-    with training(module, probe):
+    """Return the loss's gradient for each weight; None if the loss does not depend on it."""
+    with training_mode(module, probe):
         return torch.autograd.grad(probe.loss(module, rows), weights_of(module), allow_unused=True)
 
 
 def weights_and_gradients(module: nn.Module, probe: ProbeBatch) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each weight that the loss depends on, with its gradient."""
+    """Yield each weight that the loss depends on, with its gradient."""
     for weight, gradient in zip(weights_of(module), gradients(module, probe), strict=True):
         if gradient is not None:
             yield weight.detach(), gradient
 
 
 def input_gradients(module: nn.Module, probe: ProbeBatch) -> Tensor:
-    """(b, ...) of the sum of the outputs; 0 where nothing flows."""
+    """Return the gradient (b, ...) of the sum of the outputs; 0 if they ignore the input."""
     x = probe.inputs.detach().clone().requires_grad_()
-    with training(module, probe):
-        (found,) = torch.autograd.grad(module(x).sum(), x, allow_unused=True)
-    return torch.zeros_like(x) if found is None else found
+    with training_mode(module, probe):
+        (gradient,) = torch.autograd.grad(module(x).sum(), x, allow_unused=True)
+    return torch.zeros_like(x) if gradient is None else gradient
 
 
 def correlations(rows: Tensor) -> Tensor:
-    """(n, n) Pearson's between rows (n, d); a constant row is like none but itself."""
+    """Return Pearson's correlations (n, n) of rows (n, d); 0 for a constant row with any other."""
     centred = rows - rows.mean(1, keepdim=True)
-    unit = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    found: Tensor = unit @ unit.T
-    found.fill_diagonal_(1.0)
-    return found
+    unit = centred / centred.norm(dim=1, keepdim=True).clamp(min=_MIN_NORM)
+    correlation: Tensor = unit @ unit.T
+    correlation.fill_diagonal_(1.0)
+    return correlation
 
 
-def he(weight: Tensor) -> float:
-    """The deviation that keeps the size of what flows through ReLU (He et al. 2015)."""
+def he_std(weight: Tensor) -> float:
+    """Return the standard deviation of He initialisation, which preserves scale through ReLU.
+
+    He et al. 2015 (1502.01852).
+    """
     return math.sqrt(2 / max(weight[0].numel(), 1))
 
 
-def drawn(
-    module: nn.Module, deviation: Callable[[Tensor], float], random: torch.Generator
+def copy_with_normal_weights(
+    module: nn.Module, std: Callable[[Tensor], float], generator: torch.Generator
 ) -> nn.Module:
-    """A copy with normal weights of this deviation, and biases 0."""
+    """Return a copy with normal weights of standard deviation `std(weight)`, and biases 0."""
     copy = deepcopy(module)
     with torch.no_grad():
-        for one in copy.modules():
-            if isinstance(one, nn.Conv2d | nn.Linear):
-                normal = torch.randn(one.weight.shape, generator=random)
-                one.weight.copy_(normal * deviation(one.weight))
-                if one.bias is not None:
-                    one.bias.zero_()
+        for layer in copy.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                normal = torch.randn(layer.weight.shape, generator=generator)
+                layer.weight.copy_(normal * std(layer.weight))
+                if layer.bias is not None:
+                    layer.bias.zero_()
     return copy
 
 
-def bits_of(module: nn.Module, probe: ProbeBatch) -> list[Tensor]:
-    """(b, units) for each activation: where its input is above 0."""
-    with torch.no_grad(), training(module, probe), inputs_of(module, is_bent) as seen:
+def activation_patterns(module: nn.Module, probe: ProbeBatch) -> list[Tensor]:
+    """Return (b, units) for each activation function: whether its input is above 0."""
+    with torch.no_grad(), training_mode(module, probe), inputs_of(module, is_activation) as inputs:
         module(probe.inputs)
-    return [(x > 0).flatten(1) for x in seen]
+    return [(x > 0).flatten(1) for x in inputs]
 
 
 @contextmanager
-def training(module: nn.Module, probe: ProbeBatch) -> Iterator[None]:
-    """In training mode, with draws of the probe's seed; then all is as before."""
-    before = module.training
+def training_mode(module: nn.Module, probe: ProbeBatch) -> Iterator[None]:
+    """Put a module in training mode, with the probe's seed; restore mode and generator after."""
+    was_training = module.training
     module.train()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(probe.seed)
             yield
     finally:
-        module.train(before)
+        module.train(was_training)
 
 
 @contextmanager
-def blocks(module: nn.Module) -> Iterator[list[Tensor]]:
-    """As `feature_maps`, but of those that mix: no activation, normalisation, dropout or skip."""
-    with feature_maps(module, lambda one: not isinstance(one, _BESIDE_BLOCKS)) as found:
-        yield found
+def block_feature_maps(module: nn.Module) -> Iterator[list[Tensor]]:
+    """As `feature_maps`, of blocks: no activations, normalisations, dropout or skips."""
+    with feature_maps(module, lambda layer: not isinstance(layer, _NON_MIXING_TYPES)) as maps:
+        yield maps
 
 
 @contextmanager
 def feature_maps(
-    module: nn.Module, wanted: Callable[[nn.Module], bool] = lambda one: True
+    module: nn.Module, is_selected: ModuleFilter = lambda layer: True
 ) -> Iterator[list[Tensor]]:
-    """Outputs (b, c, h, w) of the wanted layers that stand in a row in the module, inner rows
-    unrolled; complete when the context has ended."""
-    row = [one for one in _row(module) if wanted(one)]
-    with _hooked(row, lambda seen, _, output: seen.append(output)) as found:
-        kept: list[Tensor] = []
-        yield kept
-        kept += [one for one in found if one.dim() == 4 and one.shape[2] > 1]
+    """Collect outputs (b, c, h, w), h > 1, of the selected layers of a sequence.
+
+    Nested sequences are flattened. The list is complete when the context has ended.
+    """
+    layers = [layer for layer in _flatten_sequence(module) if is_selected(layer)]
+    with _record_calls(layers, lambda _, output: output) as outputs:
+        maps: list[Tensor] = []
+        yield maps
+        maps += [output for output in outputs if output.dim() == 4 and output.shape[2] > 1]
 
 
-def _row(module: nn.Module) -> Iterator[nn.Module]:
-    """A network's layers in their order; a layer of several modules names them, a row counts."""
+def _flatten_sequence(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a network's layers in order; a layer of several modules names them, a sequence counts."""
     names = [name for name, _ in module.named_children()]
     if isinstance(module, nn.Sequential) and all(name.isdigit() for name in names):
-        for part in module:
-            yield from _row(part)
+        for layer in module:
+            yield from _flatten_sequence(layer)
     else:
         yield module
 
 
 @contextmanager
-def outputs_of(module: nn.Module, wanted: Callable[[nn.Module], bool]) -> Iterator[list[Tensor]]:
-    """What the wanted parts gave, in the order of their running."""
-    parts = [one for one in module.modules() if wanted(one)]
-    with _hooked(parts, lambda seen, _, output: seen.append(output)) as found:
-        yield found
+def outputs_of(module: nn.Module, is_selected: ModuleFilter) -> Iterator[list[Tensor]]:
+    """Collect the outputs of the selected submodules, in the order in which they run."""
+    submodules = [submodule for submodule in module.modules() if is_selected(submodule)]
+    with _record_calls(submodules, lambda _, output: output) as outputs:
+        yield outputs
 
 
 @contextmanager
-def inputs_of(module: nn.Module, wanted: Callable[[nn.Module], bool]) -> Iterator[list[Tensor]]:
-    """What the wanted parts were given; copies, since some work in place."""
-    parts = [one for one in module.modules() if wanted(one)]
-    with _hooked(parts, lambda seen, x, _: seen.append(x[0].detach().clone())) as found:
-        yield found
+def inputs_of(module: nn.Module, is_selected: ModuleFilter) -> Iterator[list[Tensor]]:
+    """Collect copies of the inputs of the selected submodules; some of them work in place."""
+    submodules = [submodule for submodule in module.modules() if is_selected(submodule)]
+    with _record_calls(submodules, lambda inputs, _: inputs[0].detach().clone()) as copies:
+        yield copies
 
 
 @contextmanager
-def _hooked(
-    parts: Sequence[nn.Module], note: Callable[[list[Tensor], Any, Any], None]
+def _record_calls(
+    modules: Sequence[nn.Module], record: Callable[[tuple[Tensor, ...], Tensor], Tensor]
 ) -> Iterator[list[Tensor]]:
-    seen: list[Tensor] = []
-    hooks = [
-        one.register_forward_hook(lambda _, inputs, output: note(seen, inputs, output))
-        for one in parts
-    ]
+    """Collect `record(inputs, output)` of each call of these modules."""
+    records: list[Tensor] = []
+
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        records.append(record(inputs, output))
+
+    handles = [module.register_forward_hook(hook) for module in modules]
     try:
-        yield seen
+        yield records
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()

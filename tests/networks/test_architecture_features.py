@@ -1,4 +1,4 @@
-"""Bags of paths, subtrees and counts by hand; one text for what is the same."""
+"""Paths, subtrees and counts by hand; one canonical text for equal descriptions."""
 
 from __future__ import annotations
 
@@ -27,74 +27,75 @@ RA, RB, RC = map(repr, (A, B, C))
 
 
 def test_paths_are_counted() -> None:
-    """Two ways through A then B, one through C."""
+    """Two paths through A then B, one through C."""
     graph = Graph({
         "x": Node({"in": A}), "y": Node({"in": A}),
         "out": Node({"x": B, "y": B, "in": C}),
     })  # fmt: skip
-    found = network_features(graph)
-    assert found.paths == {f"0:input 0>{RA}>{RB}>output": 2, f"0:input 0>{RC}>output": 1}
-    assert found.counts["0:ways"] == 3
-    assert found.counts["0:depth"] == 3
-    assert found.counts[f"0:{RA}"] == 2
-    assert found.counts[f"0:{RC}"] == 1
-    assert found.counts["0:straight"] == 0
+    features = network_features(graph)
+    assert features.paths == {f"0:input 0>{RA}>{RB}>output": 2, f"0:input 0>{RC}>output": 1}
+    assert features.counts["0:ways"] == 3
+    assert features.counts["0:depth"] == 3
+    assert features.counts[f"0:{RA}"] == 2
+    assert features.counts[f"0:{RC}"] == 1
+    assert features.counts["0:straight"] == 0
 
 
-def test_what_only_hands_on_is_no_step_and_what_is_dead_is_not_there() -> None:
+def test_skips_and_dead_nodes_are_no_operations() -> None:
     graph = Graph({
         "x": Node({"in": Skip()}), "y": Node({"in": Zero()}), "z": Node({"in": B}),
         "out": Node({"x": A, "y": B, "in": Skip()}, then=C),
     })  # fmt: skip
-    found = network_features(graph)  # z leads nowhere; nothing comes out of y
-    assert found.paths == {f"0:input 0>{RA}>{RC}>output": 1, f"0:input 0>{RC}>output": 1}
-    assert not any(RB in text for bag in found for text in bag)
-    straight = network_features(Graph({"out": Node({"in": Skip()})}))
-    assert straight.counts["0:straight"] == 1
-    assert straight.paths == {"0:input 0>output": 1}
+    features = network_features(graph)  # z leads nowhere; y outputs zeros
+    assert features.paths == {f"0:input 0>{RA}>{RC}>output": 1, f"0:input 0>{RC}>output": 1}
+    assert not any(RB in text for counts in features for text in counts)
+    shortcut = network_features(Graph({"out": Node({"in": Skip()})}))
+    assert shortcut.counts["0:straight"] == 1
+    assert shortcut.paths == {"0:input 0>output": 1}
 
 
-def test_subtrees_are_operations_with_what_comes_before() -> None:
-    found = network_features(Graph({"x": Node({"in": A}), "out": Node({"x": B, "in": C})})).subtrees
-    one = {
+def test_subtrees_are_operations_with_their_inputs() -> None:
+    graph = Graph({"x": Node({"in": A}), "out": Node({"x": B, "in": C})})
+    subtrees = network_features(graph).subtrees
+    expected = {
         "input 0": 1, RA: 1, RB: 1, RC: 1, "output": 1,
         "1|input 0[]": 1, f"1|{RA}[input 0]": 1, f"1|{RB}[{RA}]": 1, f"1|{RC}[input 0]": 1,
         f"1|output[{','.join(sorted([RB, RC]))}]": 1,
     }  # fmt: skip
-    assert {text: n for text, n in found.items() if not text.startswith("0:2|")} == {
-        f"0:{text}": n for text, n in one.items()
+    assert {text: n for text, n in subtrees.items() if not text.startswith("0:2|")} == {
+        f"0:{text}": n for text, n in expected.items()
     }
-    assert found[f"0:2|{RB}[{RA}][{RA}[input 0]]"] == 1
+    assert subtrees[f"0:2|{RB}[{RA}][{RA}[input 0]]"] == 1
 
 
-def test_nothing_that_flows_is_infeasible() -> None:
+def test_graph_without_a_live_path_is_infeasible() -> None:
     with pytest.raises(InfeasibleCandidate, match="live route"):
         network_features(Graph({"out": Node({"in": Zero()})}))
     with pytest.raises(InfeasibleCandidate, match="live route"):
         canonical_text({"network": (Conv(), Graph({"out": Node({"in": Zero()})}))})
 
 
-def isomorphic() -> tuple[Graph, Graph]:
-    one = Graph({
+def isomorphic_graphs() -> tuple[Graph, Graph]:
+    graph = Graph({
         "x": Node({"in": A}), "y": Node({"in": B}), "out": Node({"x": C, "y": Skip()}),
     })  # fmt: skip
     other = Graph({
         "left": Node({"in": B}), "idle": Node({"in": C}), "right": Node({"in": A}),
         "end": Node({"left": Skip(), "right": C}),
     })  # fmt: skip
-    return one, other
+    return graph, other
 
 
-def test_graphs_that_are_the_same_but_for_names_and_order_look_the_same() -> None:
-    one, other = isomorphic()
-    assert network_features(one) == network_features(other)
-    assert canonical_text((Conv(), one)) == canonical_text((Conv(), other))
+def test_isomorphic_graphs_have_the_same_features_and_text() -> None:
+    graph, other = isomorphic_graphs()
+    assert network_features(graph) == network_features(other)
+    assert canonical_text((Conv(), graph)) == canonical_text((Conv(), other))
     third = Graph({"x": Node({"in": A}), "y": Node({"in": B}), "out": Node({"x": Skip(), "y": C})})
-    assert network_features(one).paths != network_features(third).paths
-    assert canonical_text((Conv(), one)) != canonical_text((Conv(), third))
+    assert network_features(graph).paths != network_features(third).paths
+    assert canonical_text((Conv(), graph)) != canonical_text((Conv(), third))
 
 
-def test_a_cell_that_is_repeated_is_looked_at_once() -> None:
+def test_repeated_cell_is_counted_once() -> None:
     full = {f"cell.{j}.{i}": "nor_conv_3x3" for j in (1, 2, 3) for i in range(j)}
     spaces = [Space(nas_bench_201(cells=cells)).fix(full) for cells in (1, 5)]
     small, large = (network_features(space.fill(space.default())) for space in spaces)
@@ -103,33 +104,33 @@ def test_a_cell_that_is_repeated_is_looked_at_once() -> None:
     assert not any(text.startswith("1:") for text in large.paths)
 
 
-def test_cells_that_differ_are_told_apart() -> None:
-    one, other = isomorphic()[0], Graph({"out": Node({"in": B})})
-    found = network_features((one, Conv(), other, one))
-    assert {text[:2] for text in found.paths} == {"0:", "1:"}
+def test_different_cells_are_counted_apart() -> None:
+    graph, other = isomorphic_graphs()[0], Graph({"out": Node({"in": B})})
+    features = network_features((graph, Conv(), other, graph))
+    assert {text[:2] for text in features.paths} == {"0:", "1:"}
     space: Space[object] = Space(darts(channels=4, cells=3))
     candidate = space.sample(np.random.default_rng(0))
     network = next(find_networks(space.fill(candidate)))
     assert {text[:2] for text in network_features(network).paths} >= {"0:", "1:"}
 
 
-def test_layers_in_a_row_are_counted_with_their_neighbours() -> None:
+def test_sequences_are_counted_as_runs_of_layers() -> None:
     conv, pool = Conv(8), Pool()
-    found = network_features((conv, Skip(), (pool, Residual((conv, pool))), GlobalPool()))
-    row = [repr(conv), repr(pool), "residual", repr(conv), repr(pool), "end", repr(GlobalPool())]
-    assert found.paths == {}
-    assert found.subtrees[f"row:{row[0]}"] == 2
-    assert found.subtrees[f"row:{row[0]}>{row[1]}"] == 2
-    assert found.subtrees[f"row:{'>'.join(row[1:4])}"] == 1
-    assert sum(found.subtrees.values()) == 7 + 6 + 5
+    features = network_features((conv, Skip(), (pool, Residual((conv, pool))), GlobalPool()))
+    texts = [repr(conv), repr(pool), "residual", repr(conv), repr(pool), "end", repr(GlobalPool())]
+    assert features.paths == {}
+    assert features.subtrees[f"row:{texts[0]}"] == 2
+    assert features.subtrees[f"row:{texts[0]}>{texts[1]}"] == 2
+    assert features.subtrees[f"row:{'>'.join(texts[1:4])}"] == 1
+    assert sum(features.subtrees.values()) == 7 + 6 + 5
     kinds = {"Conv": 2, "Pool": 2, "residual": 1, "end": 1, "GlobalPool": 1}
-    assert found.counts == {f"kind:{name}": number for name, number in kinds.items()}
+    assert features.counts == {f"kind:{name}": count for name, count in kinds.items()}
     assert network_features((pool, conv)).subtrees != network_features((conv, pool)).subtrees
 
 
 @dataclass(frozen=True)
 class Windows(Leaf):
-    """A layer of one's own, whose setting is a tuple."""
+    """A custom layer whose setting is a tuple."""
 
     sizes: tuple[int, ...] = (3, 5)
 
@@ -137,20 +138,20 @@ class Windows(Leaf):
         raise NotImplementedError
 
 
-def test_a_layer_whose_settings_are_tuples_stays_a_layer() -> None:
-    found = network_features((Windows((3, 7)), MBConv()))
-    assert set(found.counts) == {"kind:Windows", "kind:MBConv"}
-    assert found.subtrees[f"row:{Windows((3, 7))!r}"] == 1
+def test_layer_with_tuple_settings_stays_a_layer() -> None:
+    features = network_features((Windows((3, 7)), MBConv()))
+    assert set(features.counts) == {"kind:Windows", "kind:MBConv"}
+    assert features.subtrees[f"row:{Windows((3, 7))!r}"] == 1
     assert [*find_networks({"a": Windows(), "sizes": (1, 2)})] == [Windows()]
 
 
-def test_networks_are_found_in_what_holds_them() -> None:
+def test_networks_are_found_in_descriptions() -> None:
     network = (Conv(), GlobalPool(), Linear())
     assert [*find_networks(Training(network, lr=0.1))] == [network]
     assert [*find_networks({"lr": 0.1, "sizes": (1, 2), "empty": ()})] == []
 
 
-def test_same_tells_settings_and_functions_apart() -> None:
+def test_canonical_text_distinguishes_settings_and_functions() -> None:
     assert canonical_text(Training((Conv(),), lr=0.1)) != canonical_text(
         Training((Conv(),), lr=0.2)
     )
@@ -160,11 +161,11 @@ def test_same_tells_settings_and_functions_apart() -> None:
     assert canonical_text(partial(min, 1)) == canonical_text(partial(min, 1))
 
 
-def test_filled_descriptions_that_differ_have_texts_that_differ() -> None:
+def test_different_descriptions_have_different_texts() -> None:
     space: Space[object] = Space(
         {
             "f": OneOf({"a": partial(min, OneOf(1, 2)), "b": partial(max, OneOf(1, 2))}),
             "x": OneOf(1, 2),
         }
     )
-    assert len({canonical_text(space.fill(one)) for one in space}) == space.size == 8
+    assert len({canonical_text(space.fill(candidate)) for candidate in space}) == space.size == 8
