@@ -99,7 +99,7 @@ def canonical_text(description: object) -> str:
 
 
 def _canonical_text(description: object, texts: dict[int, str]) -> str:
-    """As `canonical_text`; `texts` caches by identity, since a shared layer occurs many times."""
+    """Return the canonical text; `texts` caches by identity, as shared layers occur many times."""
     if id(description) in texts:
         return texts[id(description)]
     if isinstance(description, Graph):

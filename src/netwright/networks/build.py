@@ -63,7 +63,7 @@ def build_resolved(
     input_shape: Shape,
     build_leaf: BuildLeaf = lambda leaf, shape, _: leaf.build(shape),
 ) -> nn.Module:
-    """As `build`, of a resolved network; `build_leaf` builds the modules of its leaves."""
+    """Build the module of a resolved network; `build_leaf` builds its leaves."""
     return _build(network, input_shape, "", build_leaf)[0]
 
 
@@ -81,7 +81,7 @@ def replace_given(network: Network, given: Mapping[str, object]) -> Network:
 
 
 def _has_open_choice(network: object) -> bool:
-    """As `is_open`; layers are visited once and cached by value."""
+    """Return whether any choice is open; layers are visited once and cached by value."""
     if isinstance(network, tuple):
         return any(_has_open_choice(layer) for layer in network)
     return _layer_is_open(network) if isinstance(network, Layer) else is_open(network)

@@ -59,6 +59,9 @@ def outline(network: Network, input_shape: Shape, **given: object) -> list[Outli
     Example:
         >>> for row in outline((Conv(16), GlobalPool(), Linear()), (3, 32, 32), outputs=10):
         ...     print("  " * row.depth + row.text, row.shape, row.parameters)
+        Conv 16 (16, 32, 32) 464
+        GlobalPool (16,) 0
+        Linear 10 (10,) 170
     """
     rows = _rows(resolve(network, given), input_shape, "", 0)
     folded = []

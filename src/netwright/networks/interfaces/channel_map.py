@@ -43,12 +43,12 @@ class ChannelMap:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the child has every channel of the parent."""
+        """Return whether the child has every channel of the parent."""
         return len(self.origin[self.origin >= 0].unique()) == n_channels(self.parent_shape)
 
     @property
     def is_identity(self) -> bool:
-        """Whether shape and channels are the parent's, in the same order."""
+        """Return whether shape and channels are the parent's, in the same order."""
         same_shape = self.parent_shape == self.child_shape
         return same_shape and torch.equal(self.origin, torch.arange(n_channels(self.child_shape)))
 

@@ -48,14 +48,14 @@ class Layer:
 
     @property
     def dead(self) -> bool:
-        """Whether its output is always 0: graphs drop it, and what feeds nothing else."""
+        """Return whether the output is always 0: graphs drop such layers and what feeds them alone."""
         return False
 
     # Weight inheritance
 
     @property
     def has_kink(self) -> bool:
-        """Whether its activation has a kink at 0, where ReLU passes no gradient."""
+        """Return whether the activation has a kink at 0, where ReLU passes no gradient."""
         return False
 
     def is_identity(self, *, nonnegative_input: bool) -> bool:

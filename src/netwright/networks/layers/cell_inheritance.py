@@ -31,7 +31,7 @@ class NodeLike(Protocol):
 
     @property
     def combine(self) -> str:
-        """How the inputs are combined: "add" or "concat"."""
+        """Combination of the inputs: "add" or "concat"."""
 
 
 class GraphLike(Protocol):

@@ -49,7 +49,7 @@ class Node:
         then: The network that the combined inputs go through.
 
     Example:
-        >>> Node({"in": Conv(), "a": Skip()}, then=Activation())
+        >>> node = Node({"in": Conv(), "a": Skip()}, then=Activation())
     """
 
     inputs: Mapping[str, Network] = inline(default_factory=dict)
@@ -95,7 +95,7 @@ class Graph(Composite):
         return self.run_from({self.inputs[0]: x}, lambda name, x: parts[name](x))
 
     def assemble_from(self, input_shapes: Mapping[str, Shape], add: AddPart) -> Shape:
-        """As `assemble`, with one shape for each input.
+        """Declare the parts for one shape of each input, and return the output shape.
 
         Args:
             input_shapes: Name of the input -> its shape.
@@ -114,7 +114,7 @@ class Graph(Composite):
     def run_from(
         self, inputs: Mapping[str, Tensor], run_part: Callable[[str, Tensor], Tensor]
     ) -> Tensor:
-        """As `run`, with one tensor for each input.
+        """Return the output of the forward pass for one tensor of each input.
 
         Args:
             inputs: Name of the input -> (batch, ...).

@@ -35,7 +35,7 @@ symmetry, too little to change the function."""
 
 @dataclass(frozen=True)
 class Inheritance:
-    """How much of its parent a child has inherited.
+    """Result of `morph`: the share of inherited weights, and changes of the function.
 
     Args:
         inherited_share: Share of the child's parameters that come from the parent, replicas
@@ -49,7 +49,7 @@ class Inheritance:
 
     @property
     def preserves_function(self) -> bool:
-        """Whether the child computes the parent's function, except for the noise, in evaluation."""
+        """Return whether the child computes the parent's function, except for noise, in evaluation."""
         return not self.changes
 
 

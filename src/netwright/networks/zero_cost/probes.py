@@ -1,4 +1,4 @@
-"""What zero-cost scores share: a batch, gradients, and activations of a module's layers.
+"""Building blocks of zero-cost scores: a batch, gradients, and activations of layers.
 
 Weights are those of convolutions and dense layers. Everything runs in training mode: statistics are
 those of the batch, and random draws of layers (dropout) depend on the batch's seed.
@@ -153,7 +153,7 @@ def training_mode(module: nn.Module, probe: ProbeBatch) -> Iterator[None]:
 
 @contextmanager
 def block_feature_maps(module: nn.Module) -> Iterator[list[Tensor]]:
-    """As `feature_maps`, of blocks: no activations, normalisations, dropout or skips."""
+    """Collect feature maps of blocks: no activations, normalisations, dropout or skips."""
     with feature_maps(module, lambda layer: not isinstance(layer, _NON_MIXING_TYPES)) as maps:
         yield maps
 
