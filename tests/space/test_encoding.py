@@ -61,15 +61,15 @@ def test_distinct_candidates_have_distinct_rows(build: Build) -> None:
 
 
 @each_build
-def test_a_candidate_has_one_row_whatever_the_order_of_its_decisions(build: Build) -> None:
+def test_row_does_not_depend_on_decision_order(build: Build) -> None:
     space = build()
-    one = space.sample(rng())
-    turned = Candidate(dict(reversed(list(one.values.items()))))
-    rows = space.encode([one, turned, Candidate.from_json(one.json())])
+    candidate = space.sample(rng())
+    turned = Candidate(dict(reversed(list(candidate.values.items()))))
+    rows = space.encode([candidate, turned, Candidate.from_json(candidate.json())])
     assert (rows == rows[0]).all()
 
 
-def test_each_column_says_what_it_stands_for() -> None:
+def test_columns_are_named_by_path_and_label() -> None:
     space = nested()
     assert space.columns == (
         "stem=conv", "stem=pool", "stem=none", "stem.conv.kernel=3", "stem.conv.kernel=5",
@@ -81,7 +81,7 @@ def test_each_column_says_what_it_stands_for() -> None:
     assert on == {"stem=pool", "stem.pool.size=3", "head=max"}
 
 
-def test_a_subset_marks_each_of_its_options() -> None:
+def test_subset_is_multi_hot() -> None:
     space = subsets()
     row = space.encode([Candidate({"stem": ("pool", "skip")})])[0]
     assert dict(zip(space.columns, row, strict=True)) == {
@@ -90,20 +90,22 @@ def test_a_subset_marks_each_of_its_options() -> None:
     }  # fmt: skip
 
 
-def test_numbers_lie_in_the_unit_interval_and_minus_one_where_nothing_is_decided() -> None:
+def test_numbers_are_in_unit_interval_and_inactive_ones_negative() -> None:
     space = numbers()
     candidates = [space.sample(rng(seed)) for seed in range(60)]
     rows = space.encode(candidates)
     early = rows[:, space.columns.index("stop.early")]
-    assert [value == -1 for value in early] == [one.values["stop"] == "late" for one in candidates]
+    assert [value == -1 for value in early] == [
+        candidate.values["stop"] == "late" for candidate in candidates
+    ]
     rest = np.delete(rows, space.columns.index("stop.early"), axis=1)
     assert rest.min() >= 0
     assert rest.max() <= 1
-    rates = [float(str(one.values["rate"])) for one in candidates]
+    rates = [float(str(candidate.values["rate"])) for candidate in candidates]
     assert np.array_equal(np.argsort(rates), np.argsort(rows[:, space.columns.index("rate")]))
 
 
-def test_no_candidates_are_no_rows() -> None:
+def test_encoding_no_candidates_gives_no_rows() -> None:
     assert nested().encode([]).shape == (0, 13)
 
 
@@ -111,43 +113,43 @@ def test_no_candidates_are_no_rows() -> None:
 
 
 @each_finite
-def test_every_candidate_comes_back_from_its_point(build: Build) -> None:
+def test_from_unit_inverts_to_unit_for_every_candidate(build: Build) -> None:
     space = build()
-    for one in list(space)[:300]:
-        point = space.to_unit(one)
+    for candidate in list(space)[:300]:
+        point = space.to_unit(candidate)
         assert point.shape == (len(space.decisions),)
-        assert space.from_unit(point) == one
+        assert space.from_unit(point) == candidate
 
 
-def test_numbers_come_back_from_their_point() -> None:
+def test_from_unit_inverts_to_unit_for_numbers() -> None:
     space = numbers()
     for seed in range(40):
-        one = space.sample(rng(seed))
-        back = space.from_unit(space.to_unit(one))
-        assert list(back.values) == list(one.values)
+        candidate = space.sample(rng(seed))
+        back = space.from_unit(space.to_unit(candidate))
+        assert list(back.values) == list(candidate.values)
         assert [v for v in back.values.values() if isinstance(v, str)] == [
-            v for v in one.values.values() if isinstance(v, str)
+            v for v in candidate.values.values() if isinstance(v, str)
         ]
         for path in ("width", "depth"):
-            assert back.values[path] == one.values[path]
+            assert back.values[path] == candidate.values[path]
         for path in ("rate", "drop"):
-            assert back.values[path] == pytest.approx(one.values[path])
+            assert back.values[path] == pytest.approx(candidate.values[path])
 
 
 @settings(derandomize=True, max_examples=50, deadline=None)
 @given(st.integers(0, len(EVERY) - 1), st.data())
-def test_any_point_of_the_cube_is_a_candidate(place: int, data: st.DataObject) -> None:
-    build = EVERY[place]
+def test_every_point_of_the_cube_is_a_legal_candidate(index: int, data: st.DataObject) -> None:
+    build = EVERY[index]
     space = build()
     width = len(space.decisions)
     point = data.draw(st.lists(st.floats(0, 1), min_size=width, max_size=width))
-    one = space.from_unit(point)
-    space.fill(one)
-    again = space.from_unit(space.to_unit(one))
-    assert list(again.values) == list(one.values)
+    candidate = space.from_unit(point)
+    space.fill(candidate)
+    again = space.from_unit(space.to_unit(candidate))
+    assert list(again.values) == list(candidate.values)
 
 
-def test_a_point_with_another_number_of_coordinates_is_refused() -> None:
+def test_point_of_wrong_length_is_refused() -> None:
     with pytest.raises(SpaceError, match=r"u must be of length 5, got 2\."):
         nested().from_unit([0.5, 0.5])
 
@@ -160,51 +162,51 @@ def test_a_point_with_another_number_of_coordinates_is_refused() -> None:
     [bench201, nested, shared, subsets, skewed, fixed_subset],
     ids=lambda build: build.__name__,
 )
-def test_the_best_of_its_own_weights_is_the_candidate(build: Build) -> None:
+def test_argmax_inverts_one_hot(build: Build) -> None:
     space = build()
-    for one in list(space)[:300]:
-        assert space.argmax(space.one_hot(one)) == one
+    for candidate in list(space)[:300]:
+        assert space.argmax(space.one_hot(candidate)) == candidate
 
 
-def test_weights_are_one_hot_for_options_and_multi_hot_for_subsets() -> None:
-    found = subsets().one_hot(Candidate({"stem": ("conv", "skip"), "stem.conv.kernel": 5}))
-    assert {path: w.tolist() for path, w in found.items()} == {
+def test_one_hot_is_multi_hot_for_subsets() -> None:
+    scores = subsets().one_hot(Candidate({"stem": ("conv", "skip"), "stem.conv.kernel": 5}))
+    assert {path: w.tolist() for path, w in scores.items()} == {
         "stem": [1, 0, 1], "stem.conv.kernel": [0, 1],
     }  # fmt: skip
 
 
-def test_the_highest_score_wins_and_without_scores_the_default() -> None:
+def test_argmax_without_scores_takes_the_default() -> None:
     space = nested()
     scores = {"stem": [0.1, 0.7, 0.2], "stem.pool.size": [-3.0, -2.0, -9.0]}
     assert space.argmax(scores).values == {"stem": "pool", "stem.pool.size": 3, "head": "mean"}
     assert space.argmax({}) == space.default()
 
 
-def test_whole_numbers_are_scored_value_by_value() -> None:
+def test_integers_are_scored_value_by_value() -> None:
     space = repeated()
-    one = space.argmax({"stem.times": [0.1, 0.8, 0.3], "stem.1.kernel": [0.0, 1.0]})
-    assert one.values["stem.times"] == 2
-    assert one.values["stem.1.kernel"] == 5
-    space.check(one)
-    assert "stem.times" not in space.one_hot(one)
+    candidate = space.argmax({"stem.times": [0.1, 0.8, 0.3], "stem.1.kernel": [0.0, 1.0]})
+    assert candidate.values["stem.times"] == 2
+    assert candidate.values["stem.1.kernel"] == 5
+    space.check(candidate)
+    assert "stem.times" not in space.one_hot(candidate)
 
 
 @pytest.mark.parametrize(
-    ("scores", "kept"),
+    ("scores", "chosen"),
     [
         ([0.5, 0.9, 0.1, 0.7], ("b", "d")),
         ([0.5, -1.0, -2.0, -3.0], ("a",)),
         ([-4.0, -1.0, -2.0, -3.0], ("b",)),
     ],
 )
-def test_a_subset_takes_the_best_above_zero_within_its_size(
-    scores: list[float], kept: tuple[str, ...]
+def test_subset_argmax_takes_positive_scores_within_its_size(
+    scores: list[float], chosen: tuple[str, ...]
 ) -> None:
     space = Space({"ops": SubsetOf("a", "b", "c", "d", min_size=1, max_size=2)})
-    assert space.argmax({"ops": scores}).values == {"ops": kept}
+    assert space.argmax({"ops": scores}).values == {"ops": chosen}
 
 
-def test_what_is_fixed_wins_whatever_the_scores() -> None:
+def test_fixed_decisions_ignore_scores() -> None:
     space = fixed_subset()
     best = space.argmax({"stem": [0.0, 1.0, 0.0], "stem.conv.kernel": [0.0, 1.0]})
     assert best.values == {"stem": ("conv", "skip"), "stem.conv.kernel": 5}
@@ -223,48 +225,48 @@ anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3).map(t
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), anything, max_size=5))
-def test_any_decisions_survive_json_and_pickle(values: dict[str, Value]) -> None:
-    one = Candidate(values)
-    for back in (Candidate.from_json(one.json()), pickle.loads(pickle.dumps(one))):
-        assert back == one
+def test_candidates_survive_json_and_pickle(values: dict[str, Value]) -> None:
+    candidate = Candidate(values)
+    for back in (Candidate.from_json(candidate.json()), pickle.loads(pickle.dumps(candidate))):
+        assert back == candidate
         assert dict(back.values) == values
         assert repr(dict(back.values)) == repr(values)
 
 
 @each_build
-def test_a_candidate_read_from_json_is_legal(build: Build) -> None:
+def test_candidate_from_json_is_legal(build: Build) -> None:
     space = build()
     for seed in range(10):
-        one = space.sample(rng(seed))
-        space.check(Candidate.from_json(one.json()))
+        candidate = space.sample(rng(seed))
+        space.check(Candidate.from_json(candidate.json()))
 
 
 @settings(derandomize=True, max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(max_size=4), anything, max_size=6), st.randoms())
-def test_the_key_does_not_know_the_order(values: dict[str, Value], order: Any) -> None:
+def test_key_does_not_depend_on_decision_order(values: dict[str, Value], order: Any) -> None:
     pairs = list(values.items())
     order.shuffle(pairs)
     a, b = Candidate(values), Candidate(dict(pairs))
     assert (a, a.key, hash(a)) == (b, b.key, hash(b))
 
 
-def test_the_key_is_sixteen_digits_that_never_change() -> None:
+def test_key_is_sixteen_stable_digits() -> None:
     assert Candidate({"b": (1, "x"), "a": None}).key == "c22cb7b0353770e2"
 
 
 @pytest.mark.parametrize("pair", [(1, True), (1, 1.0), (1, "1"), (None, "null"), ((), None)])
-def test_values_of_different_kinds_are_different_candidates(pair: tuple[Value, Value]) -> None:
+def test_candidates_differ_by_type_of_value(pair: tuple[Value, Value]) -> None:
     a, b = (Candidate({"x": value}) for value in pair)
     assert a != b
     assert a.key != b.key
 
 
-def test_a_candidate_is_no_other_thing() -> None:
+def test_candidate_equals_no_other_type() -> None:
     assert Candidate({}) != {}
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "3", "null", '"x"', "{", "", "{'a': 1}"])
-def test_what_is_no_json_object_is_refused(text: str) -> None:
+def test_json_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(InvalidCandidate, match="a candidate must be a JSON object of decisions"):
         Candidate.from_json(text)
 
@@ -273,12 +275,12 @@ def test_what_is_no_json_object_is_refused(text: str) -> None:
 
 
 @each_build
-def test_the_same_description_built_twice_has_one_fingerprint(build: Build) -> None:
+def test_equal_descriptions_have_equal_fingerprints(build: Build) -> None:
     assert build().fingerprint == build().fingerprint
     assert len(build().fingerprint) == 32
 
 
-def test_each_part_of_a_space_is_in_its_fingerprint() -> None:
+def test_fingerprint_covers_the_whole_space() -> None:
     def conv(kernel: Any = None, **closed: Any) -> Space[Net]:
         return Space(Net(Conv(OneOf(3, 5) if kernel is None else kernel, **closed)))
 
@@ -297,13 +299,13 @@ def test_each_part_of_a_space_is_in_its_fingerprint() -> None:
     assert len({space.fingerprint for space in spaces}) == len(spaces)
 
 
-def test_the_order_of_fixing_does_not_matter() -> None:
+def test_fingerprint_does_not_depend_on_fixing_order() -> None:
     a = nested().fix({"stem": "conv", "head": "max"})
     b = nested().fix({"head": "max"}).fix({"stem": "conv"})
     assert a.fingerprint == b.fingerprint != nested().fingerprint
 
 
-def test_the_fingerprints_are_the_same_in_another_process() -> None:
+def test_fingerprints_are_equal_in_another_process() -> None:
     code = (
         "import json, space_tools as t; "
         "print(json.dumps({b.__name__: b().fingerprint for b in t.EVERY}))"
@@ -327,23 +329,23 @@ def test_the_fingerprints_are_the_same_in_another_process() -> None:
         Space({"x": {1, 2}}),
     ],
 )
-def test_what_has_no_stable_name_has_no_fingerprint(space: Space[Any]) -> None:
+def test_fingerprint_refuses_objects_without_a_stable_name(space: Space[Any]) -> None:
     with pytest.raises(SpaceError, match=r"a description must be made of .*, got .* with def\."):
         _ = space.fingerprint
 
 
-def test_candidates_that_differ_in_kind_alone_are_different() -> None:
-    one, true, real = (Candidate({"x": x, "y": "a"}) for x in (1, True, 1.0))
-    assert len({one, true, real}) == 3
-    assert one != true != real != one
-    assert len({one.key, true.key, real.key}) == 3
-    assert Candidate({"y": "a", "x": 1}) == one
-    assert hash(Candidate({"y": "a", "x": 1})) == hash(one)
+def test_candidates_differ_by_type_inside_tuples() -> None:
+    integer, true, real = (Candidate({"x": x, "y": "a"}) for x in (1, True, 1.0))
+    assert len({integer, true, real}) == 3
+    assert integer != true != real != integer
+    assert len({integer.key, true.key, real.key}) == 3
+    assert Candidate({"y": "a", "x": 1}) == integer
+    assert hash(Candidate({"y": "a", "x": 1})) == hash(integer)
     assert Candidate({"x": (1,)}) != Candidate({"x": (True,)})
-    assert one != {"x": 1, "y": "a"}
+    assert integer != {"x": 1, "y": "a"}
 
 
-def test_what_no_space_holds_can_be_asked_about() -> None:
+def test_illegal_candidates_can_be_hashed_and_compared() -> None:
     odd: Any = Candidate({"x": [1, 2]})
     assert odd in {odd}
     assert odd == Candidate({"x": [1, 2]})  # type: ignore[dict-item]  # what is tested
@@ -351,8 +353,8 @@ def test_what_no_space_holds_can_be_asked_about() -> None:
     assert not Space({"x": OneOf(1, 2)}).contains(odd)
 
 
-def test_the_hash_of_a_candidate_does_not_travel() -> None:
+def test_pickled_candidate_leaves_its_hash_behind() -> None:
     """Hashes of texts differ between processes."""
-    one = Candidate({"x": "a"})
-    hash(one)
-    assert b"_hash" not in pickle.dumps(one)
+    candidate = Candidate({"x": "a"})
+    hash(candidate)
+    assert b"_hash" not in pickle.dumps(candidate)

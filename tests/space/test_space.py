@@ -72,16 +72,19 @@ def legal(space: Space[Any], candidate: Candidate) -> None:
 
 
 def parents(space: Space[Any]) -> dict[str, set[str]]:
-    return {one.path: {path for path, _ in one.conditions or ()} for one in space.decisions}
+    return {
+        decision.path: {path for path, _ in decision.conditions or ()}
+        for decision in space.decisions
+    }
 
 
 def below(space: Space[Any], path: str) -> set[str]:
     """The decision and all that it may switch on, directly or not."""
-    found = {path}
-    for one, above in parents(space).items():
-        if above & found:
-            found.add(one)
-    return found
+    ancestors = {path}
+    for path, above in parents(space).items():
+        if above & ancestors:
+            ancestors.add(path)
+    return ancestors
 
 
 def changed(a: Candidate, b: Candidate) -> set[str]:
@@ -95,7 +98,7 @@ def changed(a: Candidate, b: Candidate) -> set[str]:
 @each_space
 @quick
 @given(seeds)
-def test_every_candidate_drawn_changed_or_crossed_is_legal(space: Space[Any], seed: int) -> None:
+def test_sampled_mutated_and_crossed_candidates_are_legal(space: Space[Any], seed: int) -> None:
     draws = rng(seed)
     a, b = space.sample(draws), space.sample(draws)
     for candidate in (a, b, space.mutate(a, draws), space.crossover(a, b, draws)):
@@ -103,26 +106,26 @@ def test_every_candidate_drawn_changed_or_crossed_is_legal(space: Space[Any], se
 
 
 @each_space
-def test_every_neighbour_is_legal_and_one_decision_away(space: Space[Any]) -> None:
+def test_neighbours_are_legal_and_one_decision_away(space: Space[Any]) -> None:
     for candidate in samples(space, 5):
-        found = list(space.neighbours(candidate))
-        assert len(set(found)) == len(found) > 0
-        for neighbour in found:
+        neighbours = list(space.neighbours(candidate))
+        assert len(set(neighbours)) == len(neighbours) > 0
+        for neighbour in neighbours:
             legal(space, neighbour)
             moved = changed(candidate, neighbour)
             assert any(moved <= below(space, path) for path in moved & {*candidate.values})
 
 
 @pytest.mark.parametrize("build", [build for build, _ in FINITE], ids=NAMES[: len(FINITE)])
-def test_neighbours_are_every_other_value_of_every_active_decision(build: Build) -> None:
+def test_neighbours_cover_every_other_value(build: Build) -> None:
     space = build()
     for candidate in samples(space, 5):
-        active = [one for one in space.decisions if one.path in candidate.values]
-        expected = sum(len(one.values) - 1 for one in active)
+        active = [decision for decision in space.decisions if decision.path in candidate.values]
+        expected = sum(len(decision.values) - 1 for decision in active)
         assert len(list(space.neighbours(candidate))) == expected
 
 
-def test_a_neighbour_takes_the_default_of_what_becomes_active() -> None:
+def test_newly_active_decisions_of_neighbours_take_defaults() -> None:
     pool = Candidate({"stem": "pool", "stem.pool.size": 3, "head": "max"})
     conv: dict[str, Value] = {
         "stem": "conv",
@@ -133,13 +136,13 @@ def test_a_neighbour_takes_the_default_of_what_becomes_active() -> None:
     assert Candidate(conv) in set(nested().neighbours(pool))
 
 
-def test_a_real_number_moves_by_a_tenth_of_its_range_and_stays_inside() -> None:
+def test_real_neighbours_are_a_tenth_of_the_range_away() -> None:
     space = Space({"x": Float(0.0, 10.0), "rate": Float(1e-4, 1.0, log=True)})
     values = {"x": 9.5, "rate": 1e-2}
-    found = [one.values for one in space.neighbours(Candidate(values))]
-    assert found[0] == {"x": pytest.approx(8.5), "rate": 1e-2}
-    assert [one["rate"] for one in found[1:]] == pytest.approx([10**-2.4, 10**-1.6])
-    assert {one["x"] for one in found[1:]} == {9.5}
+    neighbours = [values.values for values in space.neighbours(Candidate(values))]
+    assert neighbours[0] == {"x": pytest.approx(8.5), "rate": 1e-2}
+    assert [values["rate"] for values in neighbours[1:]] == pytest.approx([10**-2.4, 10**-1.6])
+    assert {values["x"] for values in neighbours[1:]} == {9.5}
 
 
 @each_space
@@ -153,13 +156,13 @@ def test_the_same_seed_gives_the_same_candidates(space: Space[Any]) -> None:
     assert any(story(7) != story(seed) for seed in range(20))
 
 
-def test_each_option_is_drawn_equally_often() -> None:
-    drawn = [one.values["stem"] for one in samples(nested(), 6000)]
+def test_options_are_sampled_uniformly() -> None:
+    drawn = [candidate.values["stem"] for candidate in samples(nested(), 6000)]
     shares = [drawn.count(name) / 6000 for name in ("conv", "pool", "none")]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.025)
 
 
-def test_the_default_is_the_first_option_and_the_lowest_number() -> None:
+def test_default_takes_first_options_and_lowest_numbers() -> None:
     assert nested().default().values == {
         "stem": "conv", "stem.conv.kernel": 3, "stem.conv.act": "relu", "head": "mean",
     }  # fmt: skip
@@ -174,23 +177,21 @@ def test_the_default_is_the_first_option_and_the_lowest_number() -> None:
 @each_space
 @quick
 @given(seeds)
-def test_a_mutation_changes_one_decision_and_what_it_switches_on(
-    space: Space[Any], seed: int
-) -> None:
+def test_mutation_changes_one_decision_and_what_it_activates(space: Space[Any], seed: int) -> None:
     draws = rng(seed)
     parent = space.sample(draws)
     moved = changed(parent, space.mutate(parent, draws))
     assert any(moved <= below(space, path) for path in moved & {*parent.values})
 
 
-def test_every_value_of_every_decision_can_be_reached_by_mutation() -> None:
+def test_mutation_reaches_every_value() -> None:
     space, draws = nested(), rng()
     parent = Candidate({"stem": "none", "head": "mean"})
     reached = {space.mutate(parent, draws) for _ in range(600)}
-    with_other_stem = [one for one in space if one.values["stem"] != "none"]
+    with_other_stem = [candidate for candidate in space if candidate.values["stem"] != "none"]
     assert reached == {
         Candidate({"stem": "none", "head": "max"}),
-        *(one for one in with_other_stem if one.values["head"] == "mean"),
+        *(candidate for candidate in with_other_stem if candidate.values["head"] == "mean"),
     }
 
 
@@ -208,7 +209,7 @@ def test_a_mutation_stays_under_its_prefix(build: Build, under: str) -> None:
         assert all(path == under or path.startswith(f"{under}.") for path in moved)
 
 
-def test_a_prefix_is_a_whole_name() -> None:
+def test_mutation_prefix_is_a_whole_name() -> None:
     space = Space({"a": OneOf(1, 2), "ab": OneOf(1, 2)})
     moved = {next(iter(changed(space.default(), space.mutate(space.default(), rng(s), "a"))))
              for s in range(20)}  # fmt: skip
@@ -223,7 +224,7 @@ def test_a_prefix_is_a_whole_name() -> None:
         (Space({"x": OneOf(1), "y": Integer(3, 3), "z": 4}), "", r" to change, got none"),
     ],
 )
-def test_a_mutation_without_anything_to_change_is_refused(
+def test_mutation_without_mutable_decisions_is_refused(
     space: Space[Any], under: str, where: str
 ) -> None:
     with pytest.raises(SpaceError, match=f"a mutation must have a decision.*{where}"):
@@ -236,22 +237,22 @@ def test_a_mutation_without_anything_to_change_is_refused(
 @each_space
 @quick
 @given(seeds)
-def test_a_child_has_each_decision_from_a_parent_that_made_it(space: Space[Any], seed: int) -> None:
+def test_crossover_takes_each_decision_from_a_parent(space: Space[Any], seed: int) -> None:
     draws = rng(seed)
     a, b = space.sample(draws), space.sample(draws)
     child = space.crossover(a, b, draws)
     for path, value in child.values.items():
-        theirs = [one.values[path] for one in (a, b) if path in one.values]
+        theirs = [parent.values[path] for parent in (a, b) if path in parent.values]
         assert not theirs or value in theirs
 
 
-def test_a_child_of_twins_is_their_twin() -> None:
+def test_crossover_of_equal_parents_gives_them() -> None:
     for space in SPACES:
         parent = space.sample(rng(3))
         assert space.crossover(parent, parent, rng()) == parent
 
 
-def test_inner_choices_follow_their_option() -> None:
+def test_crossover_keeps_inner_choices_with_their_option() -> None:
     conv: Any = Net(OneOf(1, 2, 3), OneOf(1, 2, 3), OneOf(1, 2, 3))
     space = Space({"op": OneOf({"conv": conv, "pool": Pool(OneOf(2, 3))}), "width": Integer(1, 9)})
     inside: dict[str, Value] = {f"op.conv.{name}": 2 for name in ("stem", "body", "head")}
@@ -284,24 +285,27 @@ def test_inner_choices_follow_their_option() -> None:
         ),
     ],
 )
-def test_inner_choices_that_both_parents_made_follow_what_they_disagree_on(
+def test_shared_inner_choices_follow_the_differing_option(
     space: Space[Any], a: dict[str, Value], b: dict[str, Value]
 ) -> None:
-    one, other = Candidate(a), Candidate(b)
-    assert {space.crossover(one, other, rng(seed)) for seed in range(40)} == {one, other}
+    parent, other = Candidate(a), Candidate(b)
+    assert {space.crossover(parent, other, rng(seed)) for seed in range(40)} == {parent, other}
 
 
-def test_parents_that_agree_on_an_option_mix_its_inner_choices() -> None:
+def test_crossover_mixes_inner_choices_of_equal_options() -> None:
     space = nested()
     same: dict[str, Value] = {"stem": "conv", "head": "max"}
     a = Candidate({**same, "stem.conv.kernel": 3, "stem.conv.act": "relu"})
     b = Candidate({**same, "stem.conv.kernel": 7, "stem.conv.act": "gelu"})
     children = {space.crossover(a, b, rng(seed)) for seed in range(60)}
-    mixed = {(one.values["stem.conv.kernel"], one.values["stem.conv.act"]) for one in children}
+    mixed = {
+        (candidate.values["stem.conv.kernel"], candidate.values["stem.conv.act"])
+        for candidate in children
+    }
     assert mixed == {(3, "relu"), (3, "gelu"), (7, "relu"), (7, "gelu")}
 
 
-def test_grandchildren_follow_the_option_their_parents_disagree_on() -> None:
+def test_nested_inner_choices_follow_the_differing_option() -> None:
     deep: Any = OneOf({"on": OneOf({"x": OneOf(1, 2), "y": OneOf(1, 2)}), "off": None})
     space = Space({"top": deep})
     a = Candidate({"top": "on", "top.on": "x", "top.on.x": 2})
@@ -317,9 +321,9 @@ def test_a_fixed_decision_never_changes(build: Build) -> None:
     space, draws = build(), rng()
     for a, b in zip(samples(space, 20), samples(space, 20, seed=1), strict=True):
         children = [space.mutate(a, draws), space.crossover(a, b, draws), space.default()]
-        for one in (a, *children, *space.neighbours(a), space.from_unit(space.to_unit(b))):
+        for candidate in (a, *children, *space.neighbours(a), space.from_unit(space.to_unit(b))):
             for path, value in FIXED[build].items():
-                assert one.values.get(path, value) == value
+                assert candidate.values.get(path, value) == value
 
 
 @pytest.mark.parametrize(
@@ -329,15 +333,17 @@ def test_a_fixed_decision_never_changes(build: Build) -> None:
         (fixed_subset, subsets), (fixed_numbers, numbers),
     ],
 )  # fmt: skip
-def test_a_candidate_of_a_fixed_space_is_legal_in_the_whole_one(narrow: Build, wide: Build) -> None:
+def test_candidates_of_a_fixed_space_are_legal_in_the_original(narrow: Build, wide: Build) -> None:
     whole = wide()
     for candidate in samples(narrow(), 20):
         whole.check(candidate)
 
 
-def test_the_whole_space_filtered_is_the_fixed_one() -> None:
-    kept = {one for one in nested() if one.values.get("stem.conv.kernel", 7) == 7}
-    assert kept == set(fixed_inner())
+def test_fixed_space_equals_the_filtered_original() -> None:
+    expected = {
+        candidate for candidate in nested() if candidate.values.get("stem.conv.kernel", 7) == 7
+    }
+    assert expected == set(fixed_inner())
 
 
 @pytest.mark.parametrize(
@@ -367,7 +373,7 @@ def test_another_value_of_a_fixed_decision_is_refused(
         ({"stem.conv.kernel": 3.0}, "stem.conv.kernel", r"one of 3, 5, 7, got 3\.0"),
     ],
 )
-def test_what_cannot_be_fixed_is_refused(
+def test_fixing_illegal_values_is_refused(
     values: dict[str, Value], path: str, sentence: str
 ) -> None:
     with pytest.raises(InvalidCandidate, match=sentence) as caught:
@@ -378,21 +384,21 @@ def test_what_cannot_be_fixed_is_refused(
 # Rules
 
 
-def test_a_rule_reads_decisions_and_valid_reads_what_is_filled() -> None:
+def test_rule_gets_decisions_and_valid_gets_the_description() -> None:
     assert len(list(ruled())) == 50
-    assert all(even_sum(one.values) for one in ruled())
-    filled = [judged().fill(one) for one in judged()]
+    assert all(even_sum(candidate.values) for candidate in ruled())
+    filled = [judged().fill(candidate) for candidate in judged()]
     assert len(filled) == 55
-    assert all(one["a"] <= one["b"] for one in filled)
+    assert all(description["a"] <= description["b"] for description in filled)
 
 
-def test_a_rule_and_valid_have_both_to_hold() -> None:
+def test_candidate_must_pass_both_rule_and_valid() -> None:
     both = Space(judged().description, valid=lambda d: d["a"] <= d["b"], rule=even_sum)
     assert len(list(both)) == 30
     assert len(list(both.fix({"a": 0}))) == 5
 
 
-def test_a_candidate_against_the_rule_is_refused() -> None:
+def test_candidate_that_breaks_the_rule_is_refused() -> None:
     for space in (ruled(), judged()):
         with pytest.raises(InvalidCandidate, match=r"must pass the space's rule, got one that do"):
             space.check(Candidate({"a": 4, "b": 3}))
@@ -401,13 +407,13 @@ def test_a_candidate_against_the_rule_is_refused() -> None:
 @pytest.mark.parametrize(
     "act",
     [
-        lambda space, one: space.sample(rng()),
-        lambda space, one: space.sample(rng(), by="leaf"),
-        lambda space, one: space.mutate(one, rng()),
-        lambda space, one: space.crossover(one, one, rng()),
+        lambda space, candidate: space.sample(rng()),
+        lambda space, candidate: space.sample(rng(), by="leaf"),
+        lambda space, candidate: space.mutate(candidate, rng()),
+        lambda space, candidate: space.crossover(candidate, candidate, rng()),
     ],
 )
-def test_a_rule_that_never_holds_is_an_error_and_not_a_hang(
+def test_unsatisfiable_rule_raises_instead_of_hanging(
     act: Callable[[Space[Any], Candidate], object],
 ) -> None:
     space = Space({"a": Integer(0, 9), "b": OneOf(1, 2)}, rule=lambda values: False)
@@ -437,10 +443,10 @@ FULL: dict[str, Value] = {
         ({"stem": ["conv"]}, "stem", ["conv"], r"stem must be one of 'conv', .*, got \['conv'\]"),
         ({"stem": None}, "stem", None, r"stem must be one of 'conv', 'pool', 'none', got None"),
         ({"stem.pool.size": 2}, "stem.pool.size", 2,
-         r"stem\.pool\.size must be left out, got 2: stem does not ask for it\."),
+         r"stem\.pool\.size must be left out, got 2: stem does not activate it\."),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_with_its_path(
+def test_misfit_candidates_are_refused_with_the_path(
     change: dict[str, Any], path: str, value: object, sentence: str
 ) -> None:
     values = {p: v for p, v in {**FULL, **change}.items() if v is not ...}
@@ -468,12 +474,12 @@ def test_a_number_outside_its_range_is_refused(path: str, value: Value, sentence
 @pytest.mark.parametrize(
     "value", [(), ("skip", "conv"), ("conv", "pool", "skip"), ("conv", "conv"), "conv", ["skip"]]
 )
-def test_a_subset_of_the_wrong_size_order_or_kind_is_refused(value: Any) -> None:
+def test_illegal_subsets_are_refused(value: Any) -> None:
     with pytest.raises(InvalidCandidate, match=r"stem must be one of \('conv',\), "):
         subsets().check(Candidate({"stem": value}))
 
 
-def test_a_long_list_of_options_is_cut_in_the_sentence() -> None:
+def test_long_lists_of_options_are_shortened_in_errors() -> None:
     space = Space({"x": OneOf(*range(40))})
     with pytest.raises(InvalidCandidate, match=r"10, 11, \.\.\., got 99"):
         space.check(Candidate({"x": 99}))
@@ -490,7 +496,7 @@ def test_a_long_list_of_options_is_cut_in_the_sentence() -> None:
         (repeated, {"stem.times": "2", "body.times": 1}),
     ],
 )
-def test_what_cannot_be_filled_is_refused(build: Build, values: dict[str, Any]) -> None:
+def test_filling_a_misfit_candidate_is_refused(build: Build, values: dict[str, Any]) -> None:
     with pytest.raises(InvalidCandidate):
         build().fill(Candidate(values))
 
@@ -498,52 +504,52 @@ def test_what_cannot_be_filled_is_refused(build: Build, values: dict[str, Any]) 
 # Filling
 
 
-def test_a_candidate_is_put_into_the_description() -> None:
+def test_fill_puts_decisions_into_the_description() -> None:
     assert nested().fill(Candidate(FULL)) == Net(Conv(3, act="relu"), head="max")
     pool = Candidate({"stem": "pool", "stem.pool.size": 4, "head": "mean"})
     assert nested().fill(pool) == Net(Pool(4), head="mean")
 
 
-def test_distinct_candidates_fill_distinct_descriptions() -> None:
+def test_distinct_candidates_give_distinct_descriptions() -> None:
     for build in (nested, repeated, subsets, fixed_times):
-        filled = [repr(build().fill(one)) for one in build()]
+        filled = [repr(build().fill(candidate)) for candidate in build()]
         assert len(set(filled)) == len(filled)
 
 
-def test_a_subset_of_a_mapping_is_a_mapping_and_of_options_a_tuple() -> None:
+def test_subset_of_a_mapping_is_filled_as_a_mapping() -> None:
     pool = Candidate({"stem": ("pool", "skip")})
     assert subsets().fill(pool).stem == {"pool": Pool(), "skip": None}
     plain = Space({"ops": SubsetOf(Conv(OneOf(3, 5)), Pool(), min_size=2)})
     assert plain.fill(plain.default()) == {"ops": (Conv(3), Pool())}
 
 
-def test_copies_decide_for_themselves_unless_they_are_the_same() -> None:
+def test_copies_decide_independently_unless_same() -> None:
     own = Space(Repeat(Conv(OneOf(3, 5)), times=2))
-    assert {tuple(conv.kernel for conv in own.fill(one)) for one in own} == {
+    assert {tuple(conv.kernel for conv in own.fill(candidate)) for candidate in own} == {
         (3, 3), (3, 5), (5, 3), (5, 5),
     }  # fmt: skip
     same = Space({"b": Repeat(Conv(OneOf(3, 5)), times=OneOf(0, 2), same=True)})
-    assert [tuple(conv.kernel for conv in same.fill(one)["b"]) for one in same] == [
+    assert [tuple(conv.kernel for conv in same.fill(candidate)["b"]) for candidate in same] == [
         (), (3, 3), (5, 5),
     ]  # fmt: skip
 
 
-def test_closed_copies_only_choose_their_number() -> None:
+def test_closed_copies_have_one_decision() -> None:
     space = Space(Repeat(Conv(), times=Integer(0, 2)))
-    assert [space.fill(one) for one in space] == [(), (Conv(),), (Conv(), Conv())]
+    assert [space.fill(candidate) for candidate in space] == [(), (Conv(),), (Conv(), Conv())]
 
 
-def test_a_number_of_copies_may_have_a_label_or_a_name() -> None:
-    few: Any = OneOf({"few": 1, "many": 3})
-    labelled = Space({"b": Repeat(Pool(OneOf(2, 4)), times=few)})
+def test_number_of_copies_may_be_labelled_or_named() -> None:
+    count: Any = OneOf({"few": 1, "many": 3})
+    labelled = Space({"b": Repeat(Pool(OneOf(2, 4)), times=count)})
     assert labelled.size == len(list(labelled)) == 2 + 8
-    assert {len(labelled.fill(one)["b"]) for one in labelled} == {1, 3}
+    assert {len(labelled.fill(candidate)["b"]) for candidate in labelled} == {1, 3}
     named = Space({"b": Repeat(Pool(OneOf(2, 4)), times=Integer(1, 2, name="depth"))})
-    assert {one.path for one in named.decisions} == {"depth", "b.0.size", "b.1.size"}
-    assert {len(named.fill(one)["b"]) for one in named} == {1, 2}
+    assert {decision.path for decision in named.decisions} == {"depth", "b.0.size", "b.1.size"}
+    assert {len(named.fill(candidate)["b"]) for candidate in named} == {1, 2}
 
 
-def test_shared_parts_decide_once_and_are_asked_when_either_is_there() -> None:
+def test_shared_choices_are_active_if_either_parent_is() -> None:
     space = shared()
     on = Candidate({"stem": "on", "body": "on", "conv.kernel": 5})
     assert space.fill(on) == Net(Conv(5), Conv(5))
@@ -554,7 +560,7 @@ def test_shared_parts_decide_once_and_are_asked_when_either_is_there() -> None:
 
 def test_choices_of_one_name_decide_together() -> None:
     space = Space(Net(Integer(1, 3, name="depth"), Integer(1, 3, name="depth")))
-    assert {(space.fill(one).stem, space.fill(one).body) for one in space} == {
+    assert {(space.fill(candidate).stem, space.fill(candidate).body) for candidate in space} == {
         (1, 1), (2, 2), (3, 3),
     }  # fmt: skip
 
@@ -566,17 +572,17 @@ def test_choices_of_one_name_decide_together() -> None:
         (Net(Shared(OneOf(1, 2), "p"), Shared(OneOf(3, 4), "p")), r"p must name one choice"),
     ],
 )
-def test_one_name_for_two_choices_is_refused(description: Net, sentence: str) -> None:
+def test_different_choices_of_one_name_are_refused(description: Net, sentence: str) -> None:
     with pytest.raises(SpaceError, match=sentence):
         Space(description)
 
 
-def test_decisions_that_switch_each_other_on_are_refused() -> None:
+def test_cyclic_conditions_are_refused() -> None:
     def count(name: str) -> int:
         return Integer(1, 2, name=name)
 
     each: Any = (Repeat(count("a"), times=count("b")), Repeat(count("b"), times=count("a")))
-    with pytest.raises(SpaceError, match=r"[ab] must not switch itself on\. Rename one of"):
+    with pytest.raises(SpaceError, match=r"[ab] must not depend on itself\. Rename one of"):
         Space(OneOf({"both": each, "none": None}))
 
 
@@ -591,17 +597,17 @@ class Stage:
             object.__setattr__(self, "doubled", 2 * self.depth)
 
 
-def test_a_field_that_follows_from_others_is_computed_anew() -> None:
+def test_derived_fields_are_recomputed() -> None:
     space = Space(Stage(OneOf(1, 4)))
-    assert [space.fill(one).doubled for one in space] == [2, 8]
+    assert [space.fill(candidate).doubled for candidate in space] == [2, 8]
 
 
-def test_paths_join_names_places_keys_and_labels_and_leave_out_inline_fields() -> None:
+def test_paths_join_fields_indices_keys_and_labels() -> None:
     cell = Cell((OneOf("a", "b"), "c", OneOf("a", "b")))
     call = partial(Conv, OneOf(3, 5), act=OneOf("relu", "gelu"))
     stage = Stage(Integer(1, 3), body=(OneOf({"x": Pool(OneOf(2, 3))}), 1))
     space = Space({"cell": cell, "call": call, "stage": stage})
-    assert [one.path for one in space.decisions] == [
+    assert [decision.path for decision in space.decisions] == [
         "cell.edges.0", "cell.edges.2", "call.0", "call.act",
         "stage.depth", "stage.0", "stage.0.x.size",
     ]  # fmt: skip
@@ -612,8 +618,8 @@ def test_paths_join_names_places_keys_and_labels_and_leave_out_inline_fields() -
 
 def test_a_description_may_be_one_choice() -> None:
     space: Space[Any] = Space(OneOf({"conv": Conv(OneOf(3, 5)), "none": None}))
-    assert [space.fill(one) for one in space] == [Conv(3), Conv(5), None]
-    assert [one.path for one in space.decisions] == ["", "conv.kernel"]
+    assert [space.fill(candidate) for candidate in space] == [Conv(3), Conv(5), None]
+    assert [decision.path for decision in space.decisions] == ["", "conv.kernel"]
 
 
 def test_a_closed_description_is_one_candidate() -> None:
@@ -623,7 +629,7 @@ def test_a_closed_description_is_one_candidate() -> None:
     assert space.fill(Candidate({})) == space.description
 
 
-def test_a_decision_comes_after_those_that_switch_it_on() -> None:
+def test_decisions_follow_those_they_depend_on() -> None:
     for space in SPACES:
         met: set[str] = set()
         for path, above in parents(space).items():
@@ -631,19 +637,19 @@ def test_a_decision_comes_after_those_that_switch_it_on() -> None:
             met.add(path)
 
 
-def test_the_description_is_left_as_it_was() -> None:
+def test_description_is_not_modified() -> None:
     space = nested()
     before = repr(space.description)
-    for one in samples(space, 5):
-        space.fill(one)
+    for candidate in samples(space, 5):
+        space.fill(candidate)
     assert repr(space.description) == before
 
 
-def test_a_wide_range_of_whole_numbers_costs_no_memory() -> None:
+def test_wide_integer_range_needs_no_memory() -> None:
     space = Space({"seed": Integer(0, 10**12), "stop": OneOf(True, False)})
-    one = space.sample(rng())
+    candidate = space.sample(rng())
     assert space.size == 2 * (10**12 + 1)
-    assert space.mutate(one, rng(), under="seed").values["seed"] != one.values["seed"]
+    assert space.mutate(candidate, rng(), under="seed").values["seed"] != candidate.values["seed"]
     legal(space, space.sample(rng(), by="leaf"))
 
 
@@ -653,12 +659,12 @@ def test_a_list_with_choices_is_refused() -> None:
     assert Space({"sizes": [1, 2], "a": OneOf(1, 2)}).size == 2
 
 
-def test_a_fixed_real_number_is_real() -> None:
+def test_fixed_float_stays_a_float() -> None:
     space = Space({"lr": Float(0.0, 2.0)})
     assert space.fix({"lr": 1}).default() == space.fix({"lr": 1.0}).default()
 
 
-def test_a_space_holds_what_it_would_let_pass() -> None:
+def test_contains_agrees_with_check() -> None:
     space = Space({"x": Integer(0, 9)}, rule=lambda values: values["x"] != 3)
     assert space.contains(Candidate({"x": 4}))
     assert not space.contains(Candidate({"x": 3}))
@@ -668,19 +674,19 @@ def test_a_space_holds_what_it_would_let_pass() -> None:
 # What is made once for many candidates
 
 
-def test_a_shared_part_is_one_object_in_all_its_places() -> None:
+def test_shared_description_is_filled_as_one_object() -> None:
     cell = Shared(Conv(OneOf(3, 5)), "cell")
     space: Space[Any] = Space((Repeat(cell, 3), Net(cell, Conv(OneOf(3, 5)))))
     for again in (space, pickle.loads(pickle.dumps(space))):
-        (one, two, three), net = again.fill(Candidate({"cell.kernel": 5, "1.body.kernel": 5}))
-        assert one is two is three is net.stem
-        assert net.body == one  # equal by chance, and not shared
-        assert net.body is not one
+        (first, two, three), net = again.fill(Candidate({"cell.kernel": 5, "1.body.kernel": 5}))
+        assert first is two is three is net.stem
+        assert net.body == first  # equal by chance, and not shared
+        assert net.body is not first
     # and another candidate has an object of its own
     assert space.fill(Candidate({"cell.kernel": 3, "1.body.kernel": 5}))[1].stem == Conv(3)
 
 
-def test_every_kind_of_choice_is_filled_as_it_says() -> None:
+def test_every_kind_of_choice_is_filled() -> None:
     space: Space[Any] = Space({
         "one": OneOf({"conv": Conv(OneOf(3, 5)), "none": None}),
         "some": SubsetOf("p", "q", "r"),
@@ -695,17 +701,17 @@ def test_every_kind_of_choice_is_filled_as_it_says() -> None:
         "call.0": 3, "call.exp": 2,
     }  # fmt: skip
     for again in (space, pickle.loads(pickle.dumps(space))):
-        found = again.fill(Candidate(values))
-        call = found.pop("call")
+        filled = again.fill(Candidate(values))
+        call = filled.pop("call")
         assert (call.func, call.args, call.keywords) == (pow, (3,), {"exp": 2})
-        assert found == {
+        assert filled == {
             "one": Conv(5), "some": ("p", "r"), "named": {"a": Conv(3)},
             "row": (Pool(2), Pool(4)), "closed": (1, "text"),
         }  # fmt: skip
         assert space.fill(Candidate(values))["one"] == Conv(5)  # nothing is left of a fill
 
 
-def test_what_is_closed_is_not_copied() -> None:
+def test_closed_descriptions_are_not_copied() -> None:
     big = Net(Conv(3), Conv(5))
     assert Space({"net": big, "x": OneOf(1, 2)}).fill(Candidate({"x": 2}))["net"] is big  # type: ignore[comparison-overlap]
 
@@ -714,7 +720,7 @@ def adds_up(values: Mapping[str, Value]) -> bool:
     return sum(int(str(value)) for value in values.values()) == 6
 
 
-def test_where_a_rule_forbids_every_single_edit_more_decisions_change() -> None:
+def test_mutation_changes_more_decisions_under_a_coupling_rule() -> None:
     space = Space({"a": Integer(0, 6), "b": Integer(0, 6), "c": Integer(0, 6)}, rule=adds_up)
     parent = Candidate({"a": 1, "b": 2, "c": 3})
     children = [space.mutate(parent, rng(seed)) for seed in range(30)]
@@ -730,14 +736,14 @@ def one_of_a_kind(values: Mapping[str, Value]) -> bool:
     return values["a"] == values["b"] == 3
 
 
-def test_a_mutation_that_finds_no_child_nearby_is_drawn_anew() -> None:
+def test_mutation_without_valid_child_redraws_all() -> None:
     space = Space({"a": Integer(0, 4), "b": Integer(0, 4)}, rule=one_of_a_kind)
     parent = Candidate({"a": 3, "b": 3})
     assert space.mutate(parent, rng()) == parent
 
 
 @pytest.mark.parametrize("wrong", [0, None, random.Random(0), np.random.RandomState(0)])
-def test_what_is_no_generator_is_refused(wrong: Any) -> None:
+def test_rng_must_be_a_generator(wrong: Any) -> None:
     space = bench201()
     for draw in (
         lambda: space.sample(wrong),
@@ -748,22 +754,25 @@ def test_what_is_no_generator_is_refused(wrong: Any) -> None:
             draw()
 
 
-def test_some_of_very_many_neighbours_are_drawn_from_every_decision() -> None:
+def test_sampled_neighbours_vary_every_decision() -> None:
     space = Space({"n": Integer(0, 10**15), "a": OneOf("x", "y", "z"), "r": Float(0, 1)})
     here = Candidate({"n": 5, "a": "x", "r": 0.5})
     assert space.n_neighbours(here) == 10**15 + 2 + 2
-    found = space.sample_neighbours(here, 30, rng())
-    assert len(set(found)) == len(found) == 30
-    changed = [[p for p in here.values if one.values[p] != here.values[p]] for one in found]
-    assert {tuple(one) for one in changed} == {("n",), ("a",), ("r",)}
-    assert found == space.sample_neighbours(here, 30, rng())
+    neighbours = space.sample_neighbours(here, 30, rng())
+    assert len(set(neighbours)) == len(neighbours) == 30
+    changed = [
+        [p for p in here.values if neighbour.values[p] != here.values[p]]
+        for neighbour in neighbours
+    ]
+    assert {tuple(paths) for paths in changed} == {("n",), ("a",), ("r",)}
+    assert neighbours == space.sample_neighbours(here, 30, rng())
     small = bench201()
     assert set(small.sample_neighbours(small.default(), 99, rng())) == set(
         small.neighbours(small.default())
     )
 
 
-def test_a_space_shows_its_decisions() -> None:
+def test_repr_shows_decisions() -> None:
     assert repr(Space({"a": Integer(0, 4), "b": OneOf(1, 2)})) == "Space(2 decisions: a, b)"
     assert repr(Space({"a": Integer(0, 4)})) == "Space(1 decision: a)"
     assert repr(Space({"a": 3})) == "Space(0 decisions)"

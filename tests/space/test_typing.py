@@ -39,7 +39,7 @@ Conv(Integer(1, 9), rate=OneOf(0.1, 0.5))
 Conv(OneOf({"small": 3, "large": 5}))
 Net(Repeat(Conv(OneOf(3, 5)), times=Integer(1, 3)))
 Net(Repeat(Shared(Conv(3), "conv"), times=OneOf(1, 3)))
-Net(SubsetOf(Conv(3), Conv(5), least=1))
+Net(SubsetOf(Conv(3), Conv(5), min_size=1))
 chosen: Mapping[str, Conv] = SubsetOf({"a": Conv(3), "b": Conv(5)})
 filled: Net = Space(Net((Conv(OneOf(3, 5)),))).fill(Candidate({"layers.0.kernel": 3}))
 """
@@ -82,5 +82,5 @@ def test_an_open_choice_fits_a_field_of_its_options_type(errors: list[int]) -> N
     assert not set(lines_of(FINE, SNIPPET)) & set(errors)
 
 
-def test_each_option_of_another_type_is_an_error(errors: list[int]) -> None:
+def test_options_of_another_type_are_type_errors(errors: list[int]) -> None:
     assert errors == lines_of(WRONG, SNIPPET + FINE)

@@ -33,38 +33,38 @@ class Pair:
 class Paths(Visitor[list[str], None]):
     """Kind and path of every part, in the order met."""
 
-    def _options(self, kind: str, part: Any, path: str) -> list[str]:
-        found = [f"{kind} {path}"]
-        for _, option, below in labelled_options(part, path):
-            found += self.visit(option, below, None)
-        return found
+    def _options(self, kind: str, description: Any, path: str) -> list[str]:
+        visited = [f"{kind} {path}"]
+        for _, option, below in labelled_options(description, path):
+            visited += self.visit(option, below, None)
+        return visited
 
-    def visit_one_of(self, part: Any, path: str, context: None) -> list[str]:
-        return self._options("one", part, path)
+    def visit_one_of(self, description: Any, path: str, context: None) -> list[str]:
+        return self._options("one", description, path)
 
-    def visit_subset(self, part: Any, path: str, context: None) -> list[str]:
-        return self._options("some", part, path)
+    def visit_subset(self, description: Any, path: str, context: None) -> list[str]:
+        return self._options("some", description, path)
 
-    def visit_number(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_number(self, description: Any, path: str, context: None) -> list[str]:
         return [f"number {path}"]
 
-    def visit_repeat(self, part: Any, path: str, context: None) -> list[str]:
-        found = [f"repeat {path}", f"count {count_path(part, path)}"]
-        for below in copy_paths(part, path):
-            found += self.visit(part.item, below, None)
-        return found
+    def visit_repeat(self, description: Any, path: str, context: None) -> list[str]:
+        visited = [f"repeat {path}", f"count {count_path(description, path)}"]
+        for below in copy_paths(description, path):
+            visited += self.visit(description.block, below, None)
+        return visited
 
-    def visit_container(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_container(self, description: Any, path: str, context: None) -> list[str]:
         return [
-            line for name, child in children(part)
+            line for name, child in children(description)
             for line in self.visit(child, join_path(path, name), None)
         ]  # fmt: skip
 
-    def visit_constant(self, part: Any, path: str, context: None) -> list[str]:
+    def visit_constant(self, description: Any, path: str, context: None) -> list[str]:
         return [f"closed {path}"]
 
 
-def test_every_kind_of_part_has_its_method_and_path() -> None:
+def test_visitor_dispatches_every_kind_with_its_path() -> None:
     described = (
         Pair(OneOf("a", "b"), named={"x": Float(0, 1)}),
         Repeat(Shared(Integer(1, 3), "width"), times=OneOf(1, 2)),
@@ -77,13 +77,13 @@ def test_every_kind_of_part_has_its_method_and_path() -> None:
     ]  # fmt: skip
 
 
-def test_paths_are_those_of_the_space() -> None:
+def test_visited_paths_cover_the_decisions() -> None:
     described = Pair(Repeat(Float(0, 1), times=Integer(1, 2)), OneOf(1, 2))
     numbers = {line.partition(" ")[2] for line in Paths().visit(described, "", None)}
-    assert {one.path for one in Space(described).decisions} <= numbers
+    assert {decision.path for decision in Space(described).decisions} <= numbers
 
 
-def test_counts_go_with_the_values_of_their_decision() -> None:
+def test_counts_by_value_pairs_values_and_counts() -> None:
     assert counts_by_value(Repeat(1, times=OneOf({"few": 1, "many": 4}))) == [
         ("few", 1),
         ("many", 4),
@@ -92,15 +92,15 @@ def test_counts_go_with_the_values_of_their_decision() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [(1, 2), {"a": 1, "b": 2}, Pair(3, 4, {"c": 5}), partial(Pair, 1, right=2)]
+    "description", [(1, 2), {"a": 1, "b": 2}, Pair(3, 4, {"c": 5}), partial(Pair, 1, right=2)]
 )
-def test_a_part_is_rebuilt_from_its_children(part: Any) -> None:
-    again = with_children(part, [child for _, child in children(part)])
-    assert [*children(again)] == [*children(part)]
-    assert type(again) is type(part)
+def test_with_children_inverts_children(description: Any) -> None:
+    again = with_children(description, [child for _, child in children(description)])
+    assert [*children(again)] == [*children(description)]
+    assert type(again) is type(description)
 
 
-def test_what_does_not_change_stays_the_same_object() -> None:
-    part = Pair((1, 2), field)
-    assert map_children(part, lambda child: child) is part
-    assert map_children(part, lambda child: 7 if child is field else child).right == 7
+def test_map_children_keeps_an_unchanged_object() -> None:
+    pair = Pair((1, 2), field)
+    assert map_children(pair, lambda child: child) is pair
+    assert map_children(pair, lambda child: 7 if child is field else child).right == 7

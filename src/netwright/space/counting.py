@@ -1,7 +1,7 @@
-"""How many candidates there are, exactly, and drawing one so that each is equally likely.
+"""Count the candidates of a space exactly, and draw from them uniformly.
 
-One pass over the decisions, forwards, with a state of what later decisions still ask about; then
-backwards, counting the completions of each state. Conditions and shared names are exact in it.
+A dynamic programme over the decisions in order: its state is what later conditions still depend
+on, and backwards it counts the completions of each state. Conditions and shared names are exact.
 """
 
 from __future__ import annotations
@@ -16,131 +16,143 @@ from netwright.space.candidate import Value
 from netwright.space.choices import NumberChoice
 from netwright.space.decision import Decision
 
-State = frozenset[tuple[str, tuple[bool, ...]]]
-"""Decided paths that are still asked about, each with the answers to the conditions on it."""
+Outcome = tuple[bool, ...]
+"""Of a decided value: for each condition on its path, whether it is met."""
+State = frozenset[tuple[str, Outcome]]
+"""Decided paths that later conditions depend on, each with its outcome."""
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A decision, its values grouped by what they answer, and the paths nobody asks about after."""
+    """A decision with its values grouped by outcome, and the paths that no later one depends on."""
 
     decision: Decision
-    groups: Mapping[tuple[bool, ...], Sequence[Value]]
+    values_by_outcome: Mapping[Outcome, Sequence[Value]]
     forgotten: frozenset[str]
 
 
-class Counter:
+class CandidateCounter:
     """The number of candidates of a list of decisions, and uniform draws among them."""
 
     def __init__(self, decisions: Sequence[Decision]) -> None:
-        self._conditions = _conditions(decisions)
-        last = _last_asked(decisions)
+        self._conditions = _conditions_by_path(decisions)
+        last_use = _last_use(decisions)
         self._steps = [
-            _Step(one, self._groups(one), frozenset(p for p, at in last.items() if at <= i))
-            for i, one in enumerate(decisions)
+            _Step(
+                decision,
+                self._values_by_outcome(decision),
+                frozenset(path for path, last in last_use.items() if last <= i),
+            )
+            for i, decision in enumerate(decisions)
         ]
-        self._counts = self._completions()
+        self._counts = self._count_completions()
 
     @property
-    def size(self) -> int:
+    def n_candidates(self) -> int:
+        """The exact number of candidates."""
         return self._counts[0][frozenset()] if self._steps else 1
 
     def draw(self, rng: np.random.Generator) -> dict[str, Value]:
-        """Each candidate equally likely."""
+        """Draw a candidate's values, each candidate equally likely."""
         values: dict[str, Value] = {}
         state: State = frozenset()
         for i, step in enumerate(self._steps):
-            if not self._active(step.decision, state):
-                state = self._after(step, state, None)
+            if not self._is_active(step.decision, state):
+                state = self._next_state(step, state, None)
                 continue
-            answers = list(step.groups)
-            nexts = [self._after(step, state, answer) for answer in answers]
-            after = self._counts[i + 1]
-            weights = [len(step.groups[a]) * after[s] for a, s in zip(answers, nexts, strict=True)]
-            total = sum(weights)  # exact: whole numbers of any size
+            outcomes = list(step.values_by_outcome)
+            next_states = [self._next_state(step, state, outcome) for outcome in outcomes]
+            completions = self._counts[i + 1]
+            weights = [
+                len(step.values_by_outcome[outcome]) * completions[next_state]
+                for outcome, next_state in zip(outcomes, next_states, strict=True)
+            ]
+            total = sum(weights)  # exact: Python's integers are unbounded
             pick = int(rng.integers(2**62)) * total >> 62
-            for answer, chosen, weight in zip(answers, nexts, weights, strict=True):
+            for outcome, next_state, weight in zip(outcomes, next_states, weights, strict=True):
                 if pick < weight:
-                    group = step.groups[answer]
+                    group = step.values_by_outcome[outcome]
                     values[step.decision.path] = group[int(rng.integers(len(group)))]
-                    state = chosen
+                    state = next_state
                     break
                 pick -= weight
         return values
 
-    def _groups(self, decision: Decision) -> Mapping[tuple[bool, ...], Sequence[Value]]:
-        asked = self._conditions.get(decision.path)
-        if asked is None:  # a range of whole numbers may be too long to list
+    def _values_by_outcome(self, decision: Decision) -> Mapping[Outcome, Sequence[Value]]:
+        conditions = self._conditions.get(decision.path)
+        if conditions is None:  # a range of integers may be too long to list
             return {(): decision.values}
-        groups: dict[tuple[bool, ...], list[Value]] = {}
+        groups: dict[Outcome, list[Value]] = {}
         for value in decision.values:
-            groups.setdefault(tuple(value in values for values in asked), []).append(value)
+            outcome = tuple(value in activating for activating in conditions)
+            groups.setdefault(outcome, []).append(value)
         return groups
 
-    def _active(self, decision: Decision, state: State) -> bool:
+    def _is_active(self, decision: Decision, state: State) -> bool:
         if decision.conditions is None:
             return True
-        known = dict(state)
+        outcome_of = dict(state)
         return any(
-            path in known and known[path][self._conditions[path].index(values)]
-            for path, values in decision.conditions
+            path in outcome_of and outcome_of[path][self._conditions[path].index(activating)]
+            for path, activating in decision.conditions
         )
 
-    def _after(self, step: _Step, state: State, answer: tuple[bool, ...] | None) -> State:
-        kept = {pair for pair in state if pair[0] not in step.forgotten}
-        if answer is not None and step.decision.path not in step.forgotten and answer:
-            kept.add((step.decision.path, answer))
-        return frozenset(kept)
+    def _next_state(self, step: _Step, state: State, outcome: Outcome | None) -> State:
+        remembered = {pair for pair in state if pair[0] not in step.forgotten}
+        if outcome is not None and step.decision.path not in step.forgotten and outcome:
+            remembered.add((step.decision.path, outcome))
+        return frozenset(remembered)
 
-    def _completions(self) -> list[dict[State, int]]:
+    def _count_completions(self) -> list[dict[State, int]]:
+        """Return, before each step and at the end, the number of completions of each state."""
         layers: list[set[State]] = [{frozenset()}]
         for step in self._steps:
             layer: set[State] = set()
             for state in layers[-1]:
-                active = self._active(step.decision, state)
-                answers = step.groups if active else [None]
-                layer |= {self._after(step, state, answer) for answer in answers}
+                is_active = self._is_active(step.decision, state)
+                outcomes = step.values_by_outcome if is_active else [None]
+                layer |= {self._next_state(step, state, outcome) for outcome in outcomes}
             layers.append(layer)
         counts: list[dict[State, int]] = [dict.fromkeys(layers[-1], 1)]
         for step, layer in zip(reversed(self._steps), reversed(layers[:-1]), strict=True):
-            after = counts[0]
-            counts.insert(0, {state: self._count(step, state, after) for state in layer})
+            completions = counts[0]
+            counts.insert(0, {state: self._count(step, state, completions) for state in layer})
         return counts
 
-    def _count(self, step: _Step, state: State, after: Mapping[State, int]) -> int:
-        if not self._active(step.decision, state):
-            return after[self._after(step, state, None)]
+    def _count(self, step: _Step, state: State, completions: Mapping[State, int]) -> int:
+        if not self._is_active(step.decision, state):
+            return completions[self._next_state(step, state, None)]
         return sum(
-            len(group) * after[self._after(step, state, answer)]
-            for answer, group in step.groups.items()
+            len(group) * completions[self._next_state(step, state, outcome)]
+            for outcome, group in step.values_by_outcome.items()
         )
 
 
-def size(decisions: Sequence[Decision]) -> float:
-    """The exact number of candidates; infinite when a real number is open."""
-    if any(is_real(one) for one in decisions):
+def n_candidates(decisions: Sequence[Decision]) -> float:
+    """Return the exact number of candidates; infinity if a real number is open."""
+    if any(is_real(decision) for decision in decisions):
         return math.inf
-    return Counter(decisions).size
+    return CandidateCounter(decisions).n_candidates
 
 
 def is_real(decision: Decision) -> bool:
-    """Whether it decides a real number."""
+    """Return whether an open real number is decided."""
     return isinstance(decision.choice, NumberChoice) and not decision.values
 
 
-def _conditions(decisions: Sequence[Decision]) -> dict[str, tuple[frozenset[Value], ...]]:
-    """Path -> the different sets of its values that switch something on."""
-    found: dict[str, dict[frozenset[Value], None]] = {}
+def _conditions_by_path(decisions: Sequence[Decision]) -> dict[str, tuple[frozenset[Value], ...]]:
+    """Return path -> the distinct sets of its values that activate other decisions."""
+    conditions: dict[str, dict[frozenset[Value], None]] = {}
     for decision in decisions:
-        for path, values in decision.conditions or ():
-            found.setdefault(path, {})[values] = None
-    return {path: tuple(sets) for path, sets in found.items()}
+        for path, activating in decision.conditions or ():
+            conditions.setdefault(path, {})[activating] = None
+    return {path: tuple(sets) for path, sets in conditions.items()}
 
 
-def _last_asked(decisions: Sequence[Decision]) -> dict[str, int]:
-    """Path -> the place of the last decision that depends on it."""
-    last = {one.path: -1 for one in decisions}
+def _last_use(decisions: Sequence[Decision]) -> dict[str, int]:
+    """Return path -> index of the last decision that depends on it; -1 if none does."""
+    last_use = {decision.path: -1 for decision in decisions}
     for i, decision in enumerate(decisions):
         for path, _ in decision.conditions or ():
-            last[path] = i
-    return last
+            last_use[path] = i
+    return last_use

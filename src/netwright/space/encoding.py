@@ -1,4 +1,4 @@
-"""Candidates as rows of numbers, for models."""
+"""Candidates as rows of numbers, for models that learn from them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ class Encoder:
         self._numbers: list[tuple[str, int, Decision]] = []
         self._options: list[tuple[str, dict[Value, int], bool]] = []
         columns: list[str] = []
-        for one in decisions:
-            if isinstance(one.choice, NumberChoice):
-                self._numbers.append((one.path, len(columns), one))
-                columns.append(one.path)
+        for decision in decisions:
+            if isinstance(decision.choice, NumberChoice):
+                self._numbers.append((decision.path, len(columns), decision))
+                columns.append(decision.path)
                 continue
-            labels = one.choice.labels
-            places = {name: len(columns) + i for i, name in enumerate(labels)}
-            self._options.append((one.path, places, isinstance(one.choice, SubsetOfChoice)))
-            columns += [f"{one.path}={name}" for name in labels]
+            labels = decision.choice.labels
+            column_of = {label: len(columns) + i for i, label in enumerate(labels)}
+            is_subset = isinstance(decision.choice, SubsetOfChoice)
+            self._options.append((decision.path, column_of, is_subset))
+            columns += [f"{decision.path}={label}" for label in labels]
         self.columns = tuple(columns)
 
     def encode(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-        """(n, columns); what is not active is 0 in options and -1 in numbers."""
+        """Return (n, columns); inactive options are 0 and inactive numbers -1."""
         rows = np.zeros((len(candidates), len(self.columns)))
         for _, column, _ in self._numbers:
             rows[:, column] = -1.0
         for row, candidate in zip(rows, candidates, strict=True):
             values = candidate.values
-            for path, places, subset in self._options:
+            for path, column_of, is_subset in self._options:
                 if path in values:
                     chosen = values[path]
-                    for name in chosen if subset else (chosen,):  # type: ignore[union-attr]  # subsets are tuples
-                        row[places[name]] = 1.0
+                    for label in chosen if is_subset else (chosen,):  # type: ignore[union-attr]  # subsets are tuples
+                        row[column_of[label]] = 1.0
             for path, column, decision in self._numbers:
                 if path in values:
                     row[column] = decision.to_unit(values[path])

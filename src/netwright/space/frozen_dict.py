@@ -1,4 +1,4 @@
-"""A mapping that hashes by value, for descriptions."""
+"""A mapping that hashes by its entries, for descriptions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class FrozenDict(dict[str, Any]):
-    """A mapping that hashes by value: layers are cached by what they are.
+    """A mapping that hashes by its entries: layers are cached by their fields.
 
-    Its order counts, since the last node of a graph is its output.
+    The order counts, since the last node of a graph is its output.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -18,5 +18,5 @@ class FrozenDict(dict[str, Any]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def __hash__(self) -> int:  # type: ignore[override]  # dict says None
+    def __hash__(self) -> int:  # type: ignore[override]  # dict sets it to None
         return hash(tuple(self.items()))

@@ -6,17 +6,23 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.errors import InputError, InvalidCandidate, SpaceError, closest, expected
-from netwright.space import description as tree
+from netwright.errors import InputError, InvalidCandidate, SpaceError, closest, expected, plural
 from netwright.space.candidate import Candidate, Value
 from netwright.space.choices import NumberChoice, Options
-from netwright.space.counting import Counter, is_real, size
+from netwright.space.counting import CandidateCounter, is_real, n_candidates
 from netwright.space.decision import Conditions, Decision
+from netwright.space.description import (
+    Json,
+    compile_filler,
+    describe,
+    find_decisions,
+    text_of,
+)
 from netwright.space.encoding import Encoder
 
 D = TypeVar("D")
@@ -24,20 +30,40 @@ Values = Mapping[str, Value]
 RNG = np.random.Generator
 Row = Sequence[float] | NDArray[np.float64]
 
-_TRIES = 1000
-_FEW = 30
-"""After so many draws in vain it is worth asking whether any can pass."""
-_DRAWS = 10
-"""So many draws for each neighbour that is wanted: some are drawn twice, some break the rule."""
-_MOST_EDITS = 3
-"""So many decisions a mutation changes at once, where a rule forbids fewer."""
+_MAX_DRAWS = 1000
+"""Draws after which a rule is taken to be unsatisfiable."""
+_DRAWS_BEFORE_PROOF = 30
+"""Draws in vain after which it is worth checking whether any single edit passes the rule."""
+_DRAWS_PER_NEIGHBOUR = 10
+"""Some neighbours are drawn twice, and some break the rule."""
+_MAX_EDITS = 3
+"""Decisions that a mutation changes at once where a rule forbids fewer, before it redraws all."""
+_PATHS_IN_REPR = 5
 
 
 class Space(Generic[D]):
-    """Every open choice of `description`, found and named.
+    """A search space: every open choice of a description, found and named.
 
-    `valid` judges a filled description, `rule` the decisions by path, which is far faster; a
-    candidate has to pass both. Nothing here changes after it is made.
+    A space does not change once it is made.
+
+    Args:
+        description: nested frozen dataclasses, tuples, mappings and `functools.partial` with open
+            choices (`OneOf`, `SubsetOf`, `Integer`, `Float`, `Repeat`, `Shared`).
+        valid: whether a filled description is a candidate; None: all are.
+        rule: whether decisions, as a mapping of path to value, are a candidate; far faster than
+            `valid`, as nothing has to be filled in. A candidate has to pass both.
+
+    Attributes:
+        decisions: the open choices, each after those that it depends on.
+
+    Raises:
+        SpaceError: two different choices have one path, or a choice depends on itself.
+
+    Example:
+        >>> space = Space({"lr": Float(1e-4, 1e-1, log=True), "kernel": OneOf(3, 5)})
+        >>> space.sample(numpy.random.default_rng(0)).values
+        >>> space.fill(space.default())
+        {'lr': 0.0001, 'kernel': 3}
     """
 
     def __init__(
@@ -51,129 +77,171 @@ class Space(Generic[D]):
         self.description = description
         self._valid, self._rule = valid, rule
         self._fixed = dict(_fixed or {})
-        found = tree.find_decisions(description)
-        self.decisions: tuple[Decision, ...] = tuple(self._narrowed(one) for one in found)
-        self._of = {one.path: one for one in self.decisions}
-        self._compiled = [(one.path, one, one.conditions) for one in self.decisions]
+        self.decisions: tuple[Decision, ...] = tuple(
+            self._narrowed(decision) for decision in find_decisions(description)
+        )
+        self._decision_at = {decision.path: decision for decision in self.decisions}
+        self._compiled = [
+            (decision.path, decision, decision.conditions) for decision in self.decisions
+        ]
         self._encoder = Encoder(self.decisions)
-        self._filler = tree.compile_filler(description)
-        self._alone: set[Candidate] = set()
+        self._filler = compile_filler(description)
+        self._without_single_edits: set[Candidate] = set()
 
     def __repr__(self) -> str:
         """``Space(3 decisions: lr, network.0.kernel, network.1.times)``."""
-        paths = [one.path for one in self.decisions]
-        number = f"{len(paths)} decision{'s' * (len(paths) != 1)}"
-        some = ", ".join(paths[:5]) + ", ..." * (len(paths) > 5)
-        return f"Space({number}: {some})" if paths else f"Space({number})"
+        paths = [decision.path for decision in self.decisions]
+        count = plural(len(paths), "decision")
+        shown = ", ".join(paths[:_PATHS_IN_REPR]) + (", ..." if len(paths) > _PATHS_IN_REPR else "")
+        return f"Space({count}: {shown})" if paths else f"Space({count})"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What each column of `encode` stands for."""
+        """The names of the columns of `encode`: a path, or ``path=label``."""
         return self._encoder.columns
 
     @cached_property
     def size(self) -> float:
         """The exact number of candidates, before `valid` and `rule`; infinite with an open Float."""
-        return size(self.decisions)
+        return n_candidates(self.decisions)
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hex digits of the description, constants included, and of what is fixed."""
-        extra: dict[str, Any] = {
-            "fixed": {path: _json(value) for path, value in self._fixed.items()}
+        """32 hex digits: hash of the description, its constants, the rules and fixed decisions."""
+        extra: dict[str, Json] = {
+            "fixed": {path: _to_json(value) for path, value in self._fixed.items()},
+            "valid": None if self._valid is None else describe(self._valid),
+            "rule": None if self._rule is None else describe(self._rule),
         }
-        for name, judge in (("valid", self._valid), ("rule", self._rule)):
-            extra[name] = None if judge is None else tree.describe(judge)
-        text = tree.text_of(self.description, extra)
+        text = text_of(self.description, extra)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     # Drawing
 
     def sample(self, rng: RNG, by: Literal["choice", "leaf"] = "choice") -> Candidate:
-        """Uniform choice by choice, or (`by` "leaf") over complete candidates."""
+        """Draw a candidate at random.
+
+        Args:
+            rng: the generator that the draw consumes.
+            by: "choice": each decision uniformly, in order; "leaf": uniformly over all candidates.
+
+        Raises:
+            SpaceError: no draw of 1,000 passes the rule; or `by` is "leaf" with an open Float.
+        """
         _check_generator(rng)
         if by == "leaf":
             counter = self._counter
             return self._until_valid(lambda: counter.draw(rng))
-        return self._until_valid(lambda: self._decide(rng, {}))
+        return self._until_valid(lambda: self._draw(rng, {}))
 
     def from_unit(self, u: Row) -> Candidate:
-        """The candidate at a point of the unit cube, one coordinate a decision; no rule is asked."""
+        """Map a point of the unit cube to a candidate, whether or not it passes the rule.
+
+        Args:
+            u: (decisions,) coordinates in [0, 1); those of inactive decisions are ignored.
+
+        Raises:
+            SpaceError: `u` has another length.
+        """
         if len(u) != len(self.decisions):
             raise SpaceError(expected("u", f"of length {len(self.decisions)}", len(u)))
         values: dict[str, Value] = {}
-        for place, (path, decision, when) in zip(u, self._compiled, strict=True):
-            if when is None or _switched_on(when, values):
-                values[path] = decision.from_unit(float(place))
+        for coordinate, (path, decision, conditions) in zip(u, self._compiled, strict=True):
+            if conditions is None or _any_met(conditions, values):
+                values[path] = decision.from_unit(float(coordinate))
         return Candidate(values)
 
     def to_unit(self, candidate: Candidate) -> NDArray[np.float64]:
-        """(decisions,) a point that `from_unit` maps back; 0.5 where nothing is decided."""
+        """Return a point (decisions,) that `from_unit` maps back; 0.5 for inactive decisions."""
         values = candidate.values
-        units = [
-            one.to_unit(values[one.path]) if one.path in values else 0.5 for one in self.decisions
+        coordinates = [
+            decision.to_unit(values[decision.path]) if decision.path in values else 0.5
+            for decision in self.decisions
         ]
-        return np.array(units)
+        return np.array(coordinates)
 
     def default(self) -> Candidate:
-        """The first option and the lowest number everywhere; no rule is asked."""
+        """Return the candidate of first options and lowest numbers, even if it breaks the rule."""
         return self.from_unit([0.0] * len(self.decisions))
 
     def mutate(self, parent: Candidate, rng: RNG, under: str = "") -> Candidate:
-        """One active decision (of those below `under`) changes; what it switches on is drawn.
+        """Change one active decision; what it activates is drawn.
 
-        Where the space's rule lets no such child pass, two decisions change, then three, then all:
-        a rule may couple them. SpaceError when there is nothing to change.
+        If the rule lets no such child pass, two decisions change, then three, then all: a rule may
+        couple them.
+
+        Args:
+            parent: a candidate of the space.
+            rng: the generator that the draw consumes.
+            under: the path below which decisions may change; empty for all.
+
+        Raises:
+            SpaceError: there is nothing to change, or no draw of 1,000 passes the rule.
         """
         _check_generator(rng)
         values = parent.values
-        able = [
-            one for one in self.decisions
-            if one.path in values and _below(one.path, under) and len(one.values) != 1
-        ]  # fmt: skip
-        if not able:
+        mutable = [
+            decision
+            for decision in self.decisions
+            if decision.path in values
+            and _is_under(decision.path, under)
+            and len(decision.values) != 1
+        ]
+        if not mutable:
             where = f" below {under!r}" if under else ""
             raise SpaceError(f"a mutation must have a decision to change{where}, got none.")
 
-        def edited(number: int) -> dict[str, Value]:
-            if number == 1:
-                chosen = [able[int(rng.integers(len(able)))]]
+        def edited(n_edits: int) -> dict[str, Value]:
+            if n_edits == 1:
+                chosen = [mutable[int(rng.integers(len(mutable)))]]
             else:
-                chosen = [able[i] for i in rng.choice(len(able), number, replace=False)]
-            others = {one.path: one.random_other(values[one.path], rng) for one in chosen}
-            return self._decide(rng, {**values, **others})
+                chosen = [mutable[i] for i in rng.choice(len(mutable), n_edits, replace=False)]
+            edits = {
+                decision.path: decision.random_other(values[decision.path], rng)
+                for decision in chosen
+            }
+            return self._draw(rng, {**values, **edits})
 
-        if found := self._edited_once(parent, able, lambda: edited(1), rng):
-            return found
-        for number in range(2, min(len(able), _MOST_EDITS) + 1):
-            if found := self._first_valid(lambda number=number: edited(number)):  # type: ignore[misc]  # bound now
-                return found
-        kept = {path: value for path, value in values.items() if not _below(path, under)}
-        return self._until_valid(lambda: self._decide(rng, kept))
+        if child := self._edited_once(parent, mutable, lambda: edited(1), rng):
+            return child
+        for n_edits in range(2, min(len(mutable), _MAX_EDITS) + 1):
+            if child := self._first_valid(lambda n_edits=n_edits: edited(n_edits)):  # type: ignore[misc]  # bound now
+                return child
+        unchanged = {path: value for path, value in values.items() if not _is_under(path, under)}
+        return self._until_valid(lambda: self._draw(rng, unchanged))
 
     def crossover(self, parent: Candidate, other: Candidate, rng: RNG) -> Candidate:
-        """Each decision from a or b; an option's inner choices follow the option."""
+        """Take each decision from one of two parents; choices inside an option follow the option.
+
+        Args:
+            parent: a candidate of the space.
+            other: the second parent.
+            rng: the generator that the draw consumes.
+
+        Raises:
+            SpaceError: no draw of 1,000 passes the rule.
+        """
         _check_generator(rng)
 
         def child() -> dict[str, Value]:
             values: dict[str, Value] = {}
             source: dict[str, Candidate] = {}
             coins = rng.random(len(self.decisions)) < 0.5
-            for coin, (path, decision, when) in zip(coins, self._compiled, strict=True):
-                if when is not None and not _switched_on(when, values):
+            for coin, (path, decision, conditions) in zip(coins, self._compiled, strict=True):
+                if conditions is not None and not _any_met(conditions, values):
                     continue
-                both = path in parent.values and path in other.values
+                in_both = path in parent.values and path in other.values
                 chosen = parent if coin else other
-                if when is not None:
-                    chosen = next((source[p] for p, _ in when if p in source), chosen)
+                if conditions is not None:
+                    chosen = next((source[p] for p, _ in conditions if p in source), chosen)
                 if path not in chosen.values:
                     chosen = other if chosen is parent else parent
                 if path in chosen.values:
                     values[path] = chosen.values[path]
-                    if not both or parent.values[path] != other.values[path]:
+                    if not in_both or parent.values[path] != other.values[path]:
                         source[path] = chosen
-                    elif when is not None and (
-                        inherited := [source[p] for p, _ in when if p in source]
+                    elif conditions is not None and (
+                        inherited := [source[p] for p, _ in conditions if p in source]
                     ):
                         source[path] = inherited[0]
                 else:
@@ -183,7 +251,7 @@ class Space(Generic[D]):
         return self._until_valid(child)
 
     def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
-        """All candidates one decision away; newly active choices take their default.
+        """Yield all candidates one decision away; newly active choices take their default.
 
         A real number moves by a tenth of its range, up and down.
         """
@@ -196,90 +264,118 @@ class Space(Generic[D]):
                     yield Candidate(values)
 
     def n_neighbours(self, candidate: Candidate) -> int:
-        """How many neighbours there are, before `valid` and `rule`."""
-        active = (one for one in self.decisions if one.path in candidate.values)
-        return sum(len(one.values) - 1 if one.values else 2 for one in active)
+        """Return the number of neighbours, before `valid` and `rule`."""
+        active = (decision for decision in self.decisions if decision.path in candidate.values)
+        return sum(len(decision.values) - 1 if decision.values else 2 for decision in active)
 
     def sample_neighbours(self, candidate: Candidate, n: int, rng: RNG) -> list[Candidate]:
-        """At most `number` different ones of many neighbours, without listing them all.
+        """Draw at most `n` different neighbours, without listing all of them.
 
-        The decision is drawn first, so that a wide number does not leave the others out.
+        The decision is drawn first, so that an integer with many values does not crowd out others.
         """
-        active = [
-            one for one in self.decisions if one.path in candidate.values and len(one.values) != 1
+        mutable = [
+            decision
+            for decision in self.decisions
+            if decision.path in candidate.values and len(decision.values) != 1
         ]
-        found: dict[Candidate, None] = {}
-        for _ in range(_DRAWS * n if active else 0):
-            chosen = active[int(rng.integers(len(active)))]
-            value = chosen.random_neighbour(candidate.values[chosen.path], rng)
-            values = self._complete({**candidate.values, chosen.path: value})
+        neighbours: dict[Candidate, None] = {}
+        for _ in range(_DRAWS_PER_NEIGHBOUR * n if mutable else 0):
+            decision = mutable[int(rng.integers(len(mutable)))]
+            value = decision.random_neighbour(candidate.values[decision.path], rng)
+            values = self._complete({**candidate.values, decision.path: value})
             if self._is_valid(values):
-                found[Candidate(values)] = None
-            if len(found) == n:
+                neighbours[Candidate(values)] = None
+            if len(neighbours) == n:
                 break
-        return list(found)
+        return list(neighbours)
 
     def __iter__(self) -> Iterator[Candidate]:
-        """Every candidate. Refuses a space with an open Float."""
+        """Yield every candidate. Raises SpaceError if a Float is open."""
         self._refuse_reals("listed")
-        for values in self._listed(0, {}):
+        for values in self._enumerate(0, {}):
             if self._is_valid(values):
                 yield Candidate(values)
 
     # Reading and writing
 
     def encode(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-        """(n, columns): options one-hot, numbers in [0, 1]; what is not active 0, numbers -1."""
+        """Return candidates as rows (n, columns), for models; `columns` has the names.
+
+        Options are one-hot, subsets multi-hot, numbers in [0, 1]. Inactive options are 0, inactive
+        numbers -1.
+        """
         return self._encoder.encode(candidates)
 
     def argmax(self, scores: Mapping[str, Row]) -> Candidate:
-        """The best option of each active decision, by its scores; no rule is asked.
+        """Return the best option of each active decision, even if the candidate breaks the rule.
 
-        Without scores of a decision: its default.
+        Args:
+            scores: path -> (options,) scores; decisions without scores take their default.
         """
         values: dict[str, Value] = {}
-        for path, decision, when in self._compiled:
-            if when is None or _switched_on(when, values):
+        for path, decision, conditions in self._compiled:
+            if conditions is None or _any_met(conditions, values):
                 values[path] = decision.argmax(scores.get(path))
         return Candidate(values)
 
     def one_hot(self, candidate: Candidate) -> dict[str, NDArray[np.float64]]:
-        """The inverse of `argmax`: one-hot (for SubsetOf multi-hot) scores of each decided option."""
-        found = {}
-        for one in self.decisions:
-            if one.path in candidate.values and isinstance(one.choice, Options):
-                found[one.path] = np.zeros(one.n_options)
-                found[one.path][[*one.option_indices(candidate.values[one.path])]] = 1.0
-        return found
+        """Return scores whose `argmax` is the candidate: path -> (options,), 1 where chosen.
+
+        Of active choices among options; those of a subset are multi-hot.
+        """
+        scores = {}
+        for decision in self.decisions:
+            if decision.path in candidate.values and isinstance(decision.choice, Options):
+                row = scores[decision.path] = np.zeros(decision.n_options)
+                row[[*decision.option_indices(candidate.values[decision.path])]] = 1.0
+        return scores
 
     def fill(self, candidate: Candidate) -> D:
-        """The description with every open choice filled in. Raises InvalidCandidate."""
-        self._fits(candidate.values)
-        filled: D = self._filler(candidate.values, {})
-        return filled
+        """Return the description with every open choice filled in.
+
+        Raises:
+            InvalidCandidate: a decision is missing, illegal, inactive or unknown.
+        """
+        self._check_values(candidate.values)
+        return cast(D, self._filler(candidate.values, {}))
 
     def fix(self, values: Values) -> Space[D]:
-        """Fewer open choices under the same paths: its candidates stay legal here."""
+        """Return a narrower space, with decisions fixed under the same paths.
+
+        Its candidates stay legal here.
+
+        Args:
+            values: path -> the one value that is left.
+
+        Raises:
+            InvalidCandidate: a path is unknown, or a value illegal.
+        """
         fixed = dict(self._fixed)
         for path, value in values.items():
-            if not (decision := self._known(path)).contains(value):
+            decision = self._decision(path)
+            if not decision.contains(value):
                 raise InvalidCandidate(
                     expected(path, decision.describe_values(), value), path, value
                 )
-            real = isinstance(decision.choice, NumberChoice) and not decision.choice.integer
-            fixed[path] = float(value) if real else value  # type: ignore[arg-type]  # it holds
+            is_float = isinstance(decision.choice, NumberChoice) and not decision.choice.integer
+            fixed[path] = float(value) if is_float else value  # type: ignore[arg-type]  # a number, as it is contained
         return Space(self.description, self._valid, rule=self._rule, _fixed=fixed)
 
     def check(self, candidate: Candidate) -> None:
-        """Raises InvalidCandidate: an unknown path, a missing, an illegal or an inactive decision."""
-        self._fits(candidate.values)
+        """Raise unless a candidate fits the space and passes its rule.
+
+        Raises:
+            InvalidCandidate: a decision is missing, illegal, inactive or unknown, or `valid` or
+                `rule` is false.
+        """
+        self._check_values(candidate.values)
         if not self._is_valid(candidate.values):
             raise InvalidCandidate(
                 "the candidate must pass the space's rule, got one that does not."
             )
 
     def contains(self, candidate: Candidate) -> bool:
-        """Whether `check` lets the candidate pass."""
+        """Return whether a candidate passes `check`."""
         try:
             self.check(candidate)
         except InvalidCandidate:
@@ -288,129 +384,140 @@ class Space(Generic[D]):
 
     # Inside
 
-    def _fits(self, values: Values) -> None:
+    def _check_values(self, values: Values) -> None:
         for path in values:
-            self._known(path)
-        for path, decision, when in self._compiled:
-            active = when is None or _switched_on(when, values)
+            self._decision(path)
+        for path, decision, conditions in self._compiled:
+            active = conditions is None or _any_met(conditions, values)
             if active and path not in values:
                 raise InvalidCandidate(
                     f"{path} must be decided, got nothing. Use {decision.describe_values()}.", path
                 )
             if not active and path in values:
-                parents = " or ".join(parent for parent, _ in when or ())
+                parents = " or ".join(parent for parent, _ in conditions or ())
                 raise InvalidCandidate(
-                    f"{path} must be left out, got {values[path]!r}: {parents} does not ask for it.",
-                    path, values[path],
-                )  # fmt: skip
+                    f"{path} must be left out, got {values[path]!r}: {parents} does not activate it.",
+                    path,
+                    values[path],
+                )
             if active and not decision.contains(values[path]):
                 raise InvalidCandidate(
                     expected(path, decision.describe_values(), values[path]), path, values[path]
                 )
 
     @cached_property
-    def _counter(self) -> Counter:
+    def _counter(self) -> CandidateCounter:
         self._refuse_reals("drawn from by leaf")
-        return Counter(self.decisions)
+        return CandidateCounter(self.decisions)
 
-    def _refuse_reals(self, what: str) -> None:
-        if real := [one.path for one in self.decisions if is_real(one)]:
+    def _refuse_reals(self, purpose: str) -> None:
+        if real := [decision.path for decision in self.decisions if is_real(decision)]:
             raise SpaceError(
-                f"a space must have no open Float to be {what}, got {real[0]!r}. Fix it."
+                f"a space must have no open Float to be {purpose}, got {real[0]!r}. Fix it."
             )
 
-    def _known(self, path: str) -> Decision:
-        if path not in self._of:
-            fix = closest(path, self._of)
+    def _decision(self, path: str) -> Decision:
+        if path not in self._decision_at:
+            fix = closest(path, self._decision_at)
             raise InvalidCandidate(
                 f"{path!r} must be a decision of the space, got none of that name. {fix}".rstrip(),
                 path,
             )
-        return self._of[path]
+        return self._decision_at[path]
 
     def _narrowed(self, decision: Decision) -> Decision:
         if decision.path not in self._fixed:
             return decision
         return replace(decision, fixed=(self._fixed[decision.path],))
 
-    def _decide(self, rng: RNG, given: Values) -> dict[str, Value]:
-        """Given decisions where they are active and legal, the others drawn."""
+    def _draw(self, rng: RNG, prescribed: Values) -> dict[str, Value]:
+        """Decide each active choice: as prescribed, else at random."""
         values: dict[str, Value] = {}
-        units = rng.random(len(self._compiled)).tolist()
-        for unit, (path, decision, when) in zip(units, self._compiled, strict=True):
-            if when is None or _switched_on(when, values):
-                values[path] = given[path] if path in given else decision.from_unit(unit)
+        coordinates = rng.random(len(self._compiled)).tolist()
+        for u, (path, decision, conditions) in zip(coordinates, self._compiled, strict=True):
+            if conditions is None or _any_met(conditions, values):
+                values[path] = prescribed[path] if path in prescribed else decision.from_unit(u)
         return values
 
-    def _complete(self, given: Values) -> dict[str, Value]:
+    def _complete(self, prescribed: Values) -> dict[str, Value]:
+        """Decide each active choice: as prescribed, else by its default."""
         values: dict[str, Value] = {}
-        for path, decision, when in self._compiled:
-            if when is None or _switched_on(when, values):
-                values[path] = given[path] if path in given else decision.from_unit(0.0)
+        for path, decision, conditions in self._compiled:
+            if conditions is None or _any_met(conditions, values):
+                values[path] = prescribed[path] if path in prescribed else decision.from_unit(0.0)
         return values
 
-    def _listed(self, place: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:
-        if place == len(self._compiled):
+    def _enumerate(self, depth: int, values: dict[str, Value]) -> Iterator[dict[str, Value]]:
+        """Yield all completions of the first `depth` decisions."""
+        if depth == len(self._compiled):
             yield values
             return
-        path, decision, when = self._compiled[place]
-        if when is not None and not _switched_on(when, values):
-            yield from self._listed(place + 1, values)
+        path, decision, conditions = self._compiled[depth]
+        if conditions is not None and not _any_met(conditions, values):
+            yield from self._enumerate(depth + 1, values)
             return
         for value in decision.values:
-            yield from self._listed(place + 1, {**values, path: value})
+            yield from self._enumerate(depth + 1, {**values, path: value})
 
     def _is_valid(self, values: Values) -> bool:
         if self._rule is not None and not self._rule(values):
             return False
-        return self._valid is None or self._valid(self._filler(values, {}))
+        return self._valid is None or self._valid(cast(D, self._filler(values, {})))
 
     def _edited_once(
-        self, parent: Candidate, able: Sequence[Decision], child: Callable[[], dict[str, Value]],
+        self,
+        parent: Candidate,
+        mutable: Sequence[Decision],
+        child: Callable[[], dict[str, Value]],
         rng: RNG,
-    ) -> Candidate | None:  # fmt: skip
-        """The first valid child; None, with `rng` as it was, when none is found.
+    ) -> Candidate | None:
+        """Return the first valid child; None, with `rng` as it was, if none is drawn.
 
-        Where it is sure that there is none, later calls need not look: what they draw is the same.
+        Once it is proved that a parent has none, later calls skip the search, and draw the same.
         """
         if self._rule is None and self._valid is None:
             return Candidate(child())
         before = rng.bit_generator.state
-        if parent not in self._alone:
-            if found := self._first_valid(child, _FEW):
-                return found
-            if self._stands_alone(parent.values, able):
-                self._alone.add(parent)
-            elif found := self._first_valid(child, _TRIES - _FEW):
-                return found
+        if parent not in self._without_single_edits:
+            if candidate := self._first_valid(child, _DRAWS_BEFORE_PROOF):
+                return candidate
+            if self._has_no_single_edit(parent.values, mutable):
+                self._without_single_edits.add(parent)
+            elif candidate := self._first_valid(child, _MAX_DRAWS - _DRAWS_BEFORE_PROOF):
+                return candidate
             rng.bit_generator.state = before
         return None
 
-    def _stands_alone(self, values: Values, able: Sequence[Decision]) -> bool:
-        """Whether surely no single edit passes the rule: few there are, and none draws anything."""
-        if not 0 < sum(len(one.values) or _TRIES for one in able) < _TRIES:
+    def _has_no_single_edit(self, values: Values, mutable: Sequence[Decision]) -> bool:
+        """Return whether provably no single edit passes the rule.
+
+        Only if the edits are few enough to try all, and none activates a choice that is drawn.
+        """
+        if not 0 < sum(len(decision.values) or _MAX_DRAWS for decision in mutable) < _MAX_DRAWS:
             return False
         edits = (
-            self._complete({**values, one.path: value})
-            for one in able for value in one.values if value != values[one.path]
-        )  # fmt: skip
+            self._complete({**values, decision.path: value})
+            for decision in mutable
+            for value in decision.values
+            if value != values[decision.path]
+        )
         return not any(edit.keys() - values.keys() or self._is_valid(edit) for edit in edits)
 
     def _until_valid(self, draw: Callable[[], dict[str, Value]]) -> Candidate:
-        if found := self._first_valid(draw):
-            return found
+        if candidate := self._first_valid(draw):
+            return candidate
         raise SpaceError(
-            f"the space's rule must hold for some draws, got none among {_TRIES}. "
+            f"the space's rule must hold for some draws, got none among {_MAX_DRAWS}. "
             "Loosen it, or write it into the choices."
         )
 
     def _first_valid(
-        self, draw: Callable[[], dict[str, Value]], tries: int = _TRIES
+        self, draw: Callable[[], dict[str, Value]], n_draws: int = _MAX_DRAWS
     ) -> Candidate | None:
-        """The first of many draws that passes the rule; None when none does."""
+        """Return the first draw that passes the rule; None if none of `n_draws` does."""
         if self._rule is None and self._valid is None:
             return Candidate(draw())
-        valid = (values for _ in range(tries) if self._is_valid(values := draw()))
+        valid = (values for _ in range(n_draws) if self._is_valid(values := draw()))
         return next(map(Candidate, valid), None)
 
 
@@ -420,16 +527,16 @@ def _check_generator(rng: object) -> None:
         raise InputError(expected("rng", "a numpy.random.Generator", rng, fix))
 
 
-def _switched_on(when: Conditions, values: Values) -> bool:
-    for path, switching in when:
-        if path in values and values[path] in switching:
+def _any_met(conditions: Conditions, values: Values) -> bool:
+    for path, activating in conditions:
+        if path in values and values[path] in activating:
             return True
     return False
 
 
-def _below(path: str, under: str) -> bool:
-    return not under or path == under or path.startswith(under + ".")
+def _is_under(path: str, prefix: str) -> bool:
+    return not prefix or path == prefix or path.startswith(prefix + ".")
 
 
-def _json(value: Value) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _to_json(value: Value) -> Json:
+    return [_to_json(entry) for entry in value] if isinstance(value, tuple) else value
