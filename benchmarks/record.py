@@ -33,7 +33,8 @@ from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.name_resolution import BLACK_BOX_NAMES, SUPERNET_NAMES, strategy_by_name
 from netwright.automl.search_budget import SearchBudget
-from netwright.bench.settings import ComparisonSettings, TableOracle, parse_objective
+from netwright.bench.oracle import TableOracle
+from netwright.bench.settings import ComparisonSettings, parse_objective
 from netwright.bench.single_run import run_strategy
 from netwright.data.builtin_datasets import load_builtin
 from netwright.data.task import Task
@@ -258,12 +259,17 @@ def oracles(table: Path) -> Iterator[tuple[str, Callable[[Path], Line]]]:
 
     def search(name: str) -> Line:
         wanted = (parse_objective("test_accuracy"),)
-        terms = ComparisonSettings(wanted, wanted, evaluations=200, until_found=True)
-        judge = TableOracle(nas_bench_201_table(table, "cifar10"), terms)
+        settings = ComparisonSettings(wanted, wanted, evaluations=200, until_found=True)
+        oracle = TableOracle(nas_bench_201_table(table, "cifar10"), settings)
         runs = []
         for seed in range(10):
-            steps = list(run_strategy(strategy_by_name(name), judge, seed))
-            runs.append([len(steps), bits(sum(step.metrics["accuracy"] for step in steps))])
+            evaluations = list(run_strategy(strategy_by_name(name), oracle, seed))
+            runs.append(
+                [
+                    len(evaluations),
+                    bits(sum(evaluation.metrics["accuracy"] for evaluation in evaluations)),
+                ]
+            )
         return {"runs": runs}
 
     for name in ("random", "evolution", "bayesian"):

@@ -42,24 +42,26 @@ def name(request: pytest.FixtureRequest) -> str:
 def search(name: str, problem: Problem, trials: int, seed: int = 0) -> list[Trial]:
     strategy = peer(name, trials)(problem)
     done = []
-    for number in range(1, trials + 1):
-        (proposal,) = strategy.ask(1, np.random.default_rng([seed, number]))
+    for trial_id in range(1, trials + 1):
+        (proposal,) = strategy.ask(1, np.random.default_rng([seed, trial_id]))
         problem.space.check(proposal.candidate)
-        strategy.tell(Trial(number, proposal, 0))
-        status = Status.INFEASIBLE if number in (1, 7) else Status.DONE
+        strategy.tell(Trial(trial_id, proposal, 0))
+        status = Status.INFEASIBLE if trial_id in (1, 7) else Status.DONE
         values = proposal.candidate.values
         metrics = {"loss": len(values) + values.get("x", 0.0), "cost": -float(values.get("n", 1))}
-        done.append(Trial(number, proposal, 0, status, metrics if status is Status.DONE else {}))
+        done.append(Trial(trial_id, proposal, 0, status, metrics if status is Status.DONE else {}))
         strategy.tell(done[-1])
     return done
 
 
 @pytest.mark.parametrize("objectives", [(LOSS,), (LOSS, COST)])
-def test_legal_candidates_by_the_seed(name: str, objectives: tuple[Objective, ...]) -> None:
+def test_peers_propose_legal_candidates_reproducibly(
+    name: str, objectives: tuple[Objective, ...]
+) -> None:
     problem = Problem(FLAT, objectives)
-    one, other = search(name, problem, 16), search(name, problem, 16)
-    assert [t.candidate for t in one] == [t.candidate for t in other]
-    assert [t.candidate for t in one] != [t.candidate for t in search(name, problem, 16, seed=1)]
+    first, second = search(name, problem, 16), search(name, problem, 16)
+    assert [t.candidate for t in first] == [t.candidate for t in second]
+    assert [t.candidate for t in first] != [t.candidate for t in search(name, problem, 16, seed=1)]
 
 
 def test_conditional_decisions_are_expressed_or_refused(name: str) -> None:
@@ -76,7 +78,7 @@ def test_limits_are_refused(name: str) -> None:
         peer(name, 10)(Problem(FLAT, (LOSS,), (Limit("cost", at_most=1),)))
 
 
-def test_it_runs_beside_ours(name: str, table: TableBenchmark, tmp_path: Path) -> None:
+def test_peers_run_in_a_comparison(name: str, table: TableBenchmark, tmp_path: Path) -> None:
     accuracy = Objective("accuracy", "max")
     terms = ComparisonSettings((accuracy,), (accuracy,), evaluations=12)
     algorithm = peer(name, 12)
@@ -88,7 +90,7 @@ def test_it_runs_beside_ours(name: str, table: TableBenchmark, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "optuna-random"], indirect=True)
-def test_what_is_learnt_is_used(name: str) -> None:
+def test_peers_learn_from_losses(name: str) -> None:
     """Candidates get nearer to the best than random draws, whose mean distance is .34 +- .03.
 
     Numbers, not categories: SMAC's proposals among categories depend on the hash of texts, which
@@ -98,15 +100,15 @@ def test_what_is_learnt_is_used(name: str) -> None:
     trials = {"pymoo-ga": 400, "optuna-nsga2": 200, "nevergrad-1plus1": 150}.get(name, 50)
     strategy = peer(name, trials)(Problem(space, (LOSS,)))
     distances: list[float] = []
-    for number in range(1, trials + 1):
-        (proposal,) = strategy.ask(1, np.random.default_rng(number))
+    for trial_id in range(1, trials + 1):
+        (proposal,) = strategy.ask(1, np.random.default_rng(trial_id))
         values = proposal.candidate.values.values()
-        distances.append(float(np.mean([abs(float(value) - 0.8) for value in values])))
-        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": distances[-1]}))
+        distances.append(float(np.mean([abs(float(x) - 0.8) for x in values])))
+        strategy.tell(Trial(trial_id, proposal, 0, Status.DONE, {"loss": distances[-1]}))
     assert np.mean(distances[-15:]) < 0.26
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "smac", None)
     with pytest.raises(MissingExtra, match=r"pip install 'netwright\[peers\]'"):
         peer("smac", 10)

@@ -36,7 +36,7 @@ def summary(names: int, touching: bool = False) -> Summary:
 
 
 @pytest.mark.parametrize(("names", "touching"), [(1, False), (3, True), (20, False)])
-def test_every_strategy_is_drawn_and_named(tmp_path: Path, names: int, touching: bool) -> None:
+def test_every_strategy_is_plotted_and_labelled(tmp_path: Path, names: int, touching: bool) -> None:
     pytest.importorskip("matplotlib")
     plot_regret(summary(names, touching), tmp_path / "a.svg", "a title")
     text = (tmp_path / "a.svg").read_text()
@@ -47,7 +47,7 @@ def test_every_strategy_is_drawn_and_named(tmp_path: Path, names: int, touching:
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
-def test_without_matplotlib_the_sentence_says_how_to_get_it(
+def test_missing_matplotlib_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
@@ -56,7 +56,7 @@ def test_without_matplotlib_the_sentence_says_how_to_get_it(
 
 
 @pytest.mark.parametrize("places", [[0.5] * 9, [0.99, 1.0, 0.98, 0.1], [0.0, 0.01, 0.02], []])
-def test_names_are_spread_in_order(places: list[float]) -> None:
+def test_spread_keeps_order_and_gap(places: list[float]) -> None:
     heights = _spread(places, 0.05)
     order = np.argsort(places, kind="stable")
     assert (np.diff(np.array(heights)[order]) >= 0.05 - 1e-12).all()
@@ -74,7 +74,7 @@ def drawn(curve: Curve, file: Path) -> str:
 
 
 @pytest.mark.parametrize("last", [0.05, 0.01, 0.0065, 0.033, 0.069, 0.0, 0.00001])
-def test_the_distance_has_at_least_three_labels(tmp_path: Path, last: float) -> None:
+def test_regret_axis_has_at_least_three_ticks(tmp_path: Path, last: float) -> None:
     pytest.importorskip("matplotlib")
     grid = np.arange(1.0, 41)
     mean = 0.9 - np.geomspace(0.07, max(last, 0.006), 40)
@@ -86,7 +86,7 @@ def test_the_distance_has_at_least_three_labels(tmp_path: Path, last: float) -> 
     assert len(set(labels)) == len(labels)
 
 
-def test_a_table_of_one_value_shows_no_rounding(tmp_path: Path) -> None:
+def test_constant_scores_show_no_rounding_error(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     grid = np.arange(1.0, 41)
     mean = 0.9 - np.abs(np.random.default_rng(0).normal(size=40)) * 1e-16

@@ -15,8 +15,9 @@ import pytest
 from bench_table import frame
 
 from netwright.bench.comparison_folder import default_folder
+from netwright.bench.oracle import TableOracle
 from netwright.bench.runner import Comparison, compare
-from netwright.bench.settings import ComparisonSettings, TableOracle
+from netwright.bench.settings import ComparisonSettings
 from netwright.bench.summary import Summary, completed_strategies, curve_grid, summarise
 from netwright.errors import InputError, RunError
 from netwright.evaluators.benchmarks.table import TableBenchmark
@@ -29,8 +30,8 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
 
 ACCURACY, TEST = Objective("accuracy", "max"), Objective("test_accuracy", "max")
-TERMS = ComparisonSettings((ACCURACY,), (TEST,), evaluations=15)
-ENTRANTS: Mapping[str, Algorithm] = {
+SETTINGS = ComparisonSettings((ACCURACY,), (TEST,), evaluations=15)
+ALGORITHMS: Mapping[str, Algorithm] = {
     "random": RandomSearch(),
     "evolution": RegularizedEvolution(population=4, tournament_size=2),
 }
@@ -41,32 +42,30 @@ class Stop(Exception):
 
 
 def comparison(table: TableBenchmark, seeds: int = 5) -> Comparison:
-    return Comparison(table, ENTRANTS, TERMS, range(seeds))
+    return Comparison(table, ALGORITHMS, SETTINGS, range(seeds))
 
 
 def read(file: Path) -> pd.DataFrame:
     return pd.read_csv(file).drop(columns="overhead_ms")
 
 
-def test_every_evaluation_has_a_row(table: TableBenchmark, tmp_path: Path) -> None:
+def test_runs_file_has_a_row_for_each_evaluation(table: TableBenchmark, tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
     runs = compare(
         comparison(table), tmp_path / "new", executor=InProcess(),
         on_progress=lambda done, of: heard.append((done, of)),
     )  # fmt: skip
-    found = pd.read_csv(runs.file)
-    assert len(found) == 2 * 5 * 15
-    assert (found.groupby(["strategy", "seed"])["evaluation"].max() == 15).all()
-    assert (found["overhead_ms"] > 0).all()
+    rows = pd.read_csv(runs.file)
+    assert len(rows) == 2 * 5 * 15
+    assert (rows.groupby(["strategy", "seed"])["evaluation"].max() == 15).all()
+    assert (rows["overhead_ms"] > 0).all()
     assert heard[0] == (0, 10)
     assert heard[-1] == (10, 10)
-    assert set(found["search_accuracy"].round(6)) <= set(table.mean_metric("accuracy").round(6))
-    assert {one.name for one in (tmp_path / "new").iterdir()} == {"runs.csv", "protocol.json"}
+    assert set(rows["search_accuracy"].round(6)) <= set(table.mean_metric("accuracy").round(6))
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"runs.csv", "protocol.json"}
 
 
-def test_stopped_after_any_run_it_goes_on_to_the_same_end(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
+def test_resume_after_any_run_gives_the_same_runs(table: TableBenchmark, tmp_path: Path) -> None:
     whole = read(compare(comparison(table), tmp_path / "whole", executor=InProcess()).file)
     for cut in (1, 4, 9):
 
@@ -82,9 +81,7 @@ def test_stopped_after_any_run_it_goes_on_to_the_same_end(
         pd.testing.assert_frame_equal(read(runs.file), whole)
 
 
-def test_what_a_kill_leaves_behind_is_taken_in_or_thrown_away(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
+def test_resume_after_kill_takes_in_finished_runs(table: TableBenchmark, tmp_path: Path) -> None:
     whole = compare(comparison(table), tmp_path, executor=InProcess()).file
     text = whole.read_text()
     head, *lines = text.splitlines(keepends=True)
@@ -107,15 +104,13 @@ def read_text(folder: Path, text: str) -> pd.DataFrame:
     return read(folder / "before.txt")
 
 
-def test_workers_make_the_same_runs(table: TableBenchmark, tmp_path: Path) -> None:
+def test_worker_processes_make_the_same_runs(table: TableBenchmark, tmp_path: Path) -> None:
     here = read(compare(comparison(table, 2), tmp_path / "here", executor=InProcess()).file)
     there = read(compare(comparison(table, 2), tmp_path / "there", workers=2).file)
     pd.testing.assert_frame_equal(here, there)
 
 
-def test_more_seeds_and_strategies_join_and_fresh_forgets_its_own(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
+def test_seeds_and_strategies_may_be_added_later(table: TableBenchmark, tmp_path: Path) -> None:
     compare(comparison(table, 2), tmp_path, executor=InProcess())
     heard: list[int] = []
 
@@ -124,7 +119,7 @@ def test_more_seeds_and_strategies_join_and_fresh_forgets_its_own(
 
     compare(comparison(table, 4), tmp_path, executor=InProcess(), on_progress=watch)
     assert heard[0] == 4
-    only = Comparison(table, {"random": RandomSearch()}, TERMS, range(3))
+    only = Comparison(table, {"random": RandomSearch()}, SETTINGS, range(3))
     heard.clear()
     file = compare(only, tmp_path, executor=InProcess(), on_progress=watch, fresh=True).file
     assert heard[0] == 0
@@ -134,18 +129,16 @@ def test_more_seeds_and_strategies_join_and_fresh_forgets_its_own(
     }
 
 
-def test_other_terms_are_refused_and_have_another_folder(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
+def test_other_settings_need_another_folder(table: TableBenchmark, tmp_path: Path) -> None:
     compare(comparison(table, 1), tmp_path, executor=InProcess())
-    longer = replace(TERMS, evaluations=20)
+    longer = replace(SETTINGS, evaluations=20)
     with pytest.raises(RunError, match=r"belongs to another comparison: evaluations was 15, is 20"):
-        compare(Comparison(table, ENTRANTS, longer, range(1)), tmp_path, executor=InProcess())
-    assert default_folder("t", table, TERMS) != default_folder("t", table, longer)
-    assert default_folder("t", table, TERMS) == default_folder("t", replace(table), TERMS)
-    other = {**ENTRANTS, "evolution": RegularizedEvolution(population=3)}
+        compare(Comparison(table, ALGORITHMS, longer, range(1)), tmp_path, executor=InProcess())
+    assert default_folder("t", table, SETTINGS) != default_folder("t", table, longer)
+    assert default_folder("t", table, SETTINGS) == default_folder("t", replace(table), SETTINGS)
+    other = {**ALGORITHMS, "evolution": RegularizedEvolution(population=3)}
     with pytest.raises(RunError, match="evolution has changed since its runs"):
-        compare(Comparison(table, other, TERMS, range(1)), tmp_path, executor=InProcess())
+        compare(Comparison(table, other, SETTINGS, range(1)), tmp_path, executor=InProcess())
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.tex").touch()
@@ -158,21 +151,21 @@ class Fails:
         raise ValueError("no such luck")
 
 
-def test_a_strategy_that_fails_is_left_out_and_the_others_run(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
-    entrants = {"fails": Fails(), "random": RandomSearch()}
-    runs = compare(Comparison(table, entrants, TERMS, range(3)), tmp_path, executor=InProcess())
+def test_failing_strategy_does_not_stop_others(table: TableBenchmark, tmp_path: Path) -> None:
+    algorithms = {"fails": Fails(), "random": RandomSearch()}
+    runs = compare(
+        Comparison(table, algorithms, SETTINGS, range(3)), tmp_path, executor=InProcess()
+    )
     assert set(runs.failures) == {"fails"}
     assert "no such luck" in runs.failures["fails"]
     assert set(pd.read_csv(runs.file)["strategy"]) == {"random"}
 
 
-def test_nobody_and_no_seeds_are_refused(table: TableBenchmark) -> None:
+def test_comparison_needs_strategies_and_seeds(table: TableBenchmark) -> None:
     with pytest.raises(InputError, match="seeds must be at least 1, got 0"):
         comparison(table, 0)
     with pytest.raises(InputError, match="strategies must be at least one"):
-        Comparison(table, {}, TERMS, range(2))
+        Comparison(table, {}, SETTINGS, range(2))
 
 
 class First:
@@ -190,67 +183,63 @@ class First:
         self.told += 1
 
 
-def summary(table: TableBenchmark, folder: Path, **entrants: Algorithm) -> Summary:
-    whole = Comparison(table, {**ENTRANTS, **entrants}, TERMS, range(8))
+def summary(table: TableBenchmark, folder: Path, **algorithms: Algorithm) -> Summary:
+    whole = Comparison(table, {**ALGORITHMS, **algorithms}, SETTINGS, range(8))
     runs = compare(whole, folder, executor=InProcess())
-    return summarise(runs.file, TableOracle(table, TERMS), [*whole.algorithms], range(8))
+    return summarise(runs.file, TableOracle(table, SETTINGS), [*whole.algorithms], range(8))
 
 
-def test_a_summary_says_how_everyone_did(table: TableBenchmark, tmp_path: Path) -> None:
-    found = summary(table, tmp_path, first=First)  # type: ignore[arg-type]  # it proposes a list
-    assert found.reference == "random"
-    assert found.optimum == pytest.approx(frame()["test"].max())
-    by_name = {one.strategy: one for one in found.strategies}
+def test_summary_covers_every_strategy(table: TableBenchmark, tmp_path: Path) -> None:
+    summarised = summary(table, tmp_path, first=First)  # type: ignore[arg-type]  # it proposes a list
+    assert summarised.reference == "random"
+    assert summarised.optimum == pytest.approx(frame()["test"].max())
+    by_name = {each.strategy: each for each in summarised.strategies}
     assert by_name["random"].p is None
     first = by_name["first"]
     assert (first.optimum.share, first.optimum.expected, first.optimum.p90) == (1, 1, 1)
     assert first.mean == pytest.approx(0.6)  # the first is best there, whatever comes after
-    assert first.regret == pytest.approx(found.optimum - 0.6)
+    assert first.regret == pytest.approx(summarised.optimum - 0.6)
     assert (first.low, first.high) == pytest.approx((0.6, 0.6))
-    assert [one.regret for one in found.strategies] == sorted(
-        one.regret for one in found.strategies
+    assert [each.regret for each in summarised.strategies] == sorted(
+        each.regret for each in summarised.strategies
     )
     random = by_name["random"]
     assert random.low <= random.mean <= random.high
     assert random.matches <= 15
-    assert found.curves["random"].mean[-1] == pytest.approx(random.mean)
-    assert found.curves["random"].grid.tolist() == list(range(1, 16))
+    assert summarised.curves["random"].mean[-1] == pytest.approx(random.mean)
+    assert summarised.curves["random"].grid.tolist() == list(range(1, 16))
     assert first.record()["optimum_median"] == 1
 
 
-def test_a_run_without_an_incumbent_counts_as_the_worst(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
+def test_run_without_incumbent_gets_the_worst_score(table: TableBenchmark, tmp_path: Path) -> None:
     from netwright.trials.objective import Limit
 
-    terms = replace(TERMS, evaluations=3, limits=(Limit("latency", at_most=1.0),))
-    whole = Comparison(table, {"random": RandomSearch()}, terms, range(6))
+    settings = replace(SETTINGS, evaluations=3, limits=(Limit("latency", at_most=1.0),))
+    whole = Comparison(table, {"random": RandomSearch()}, settings, range(6))
     runs = compare(whole, tmp_path, executor=InProcess())
-    found = summarise(runs.file, TableOracle(table, terms), ["random"], range(6))
+    summarised = summarise(runs.file, TableOracle(table, settings), ["random"], range(6))
     last = pd.read_csv(runs.file).query("evaluation == 3")["reported"]
     assert last.isna().any()
-    assert found.strategies[0].mean == pytest.approx(last.fillna(frame()["test"].min()).mean())
+    assert summarised.strategies[0].mean == pytest.approx(last.fillna(frame()["test"].min()).mean())
 
 
-def test_the_grid_of_a_clock_is_even() -> None:
+def test_clock_grid_is_evenly_spaced() -> None:
     grid = curve_grid(ComparisonSettings((ACCURACY,), (TEST,), clock=1000))
     assert grid[-1] == 1000
     assert np.allclose(np.diff(grid), 5)
-    assert curve_grid(replace(TERMS, evaluations=2.5)).tolist() == [1, 2, 2.5]
+    assert curve_grid(replace(SETTINGS, evaluations=2.5)).tolist() == [1, 2, 2.5]
 
 
-def test_the_grid_follows_what_was_spent_and_not_the_budget(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
-    long = replace(TERMS, evaluations=1e9)  # the table has 27
+def test_grid_length_follows_spent_evaluations(table: TableBenchmark, tmp_path: Path) -> None:
+    long = replace(SETTINGS, evaluations=1e9)  # the table has 27
     runs = compare(Comparison(table, {"random": RandomSearch()}, long, [3]), tmp_path / "a")
-    found = summarise(runs.file, TableOracle(table, long), ["random"], [3])
-    assert found.curves["random"].grid.tolist() == [*range(1, 28), 1e9]
+    summarised = summarise(runs.file, TableOracle(table, long), ["random"], [3])
+    assert summarised.curves["random"].grid.tolist() == [*range(1, 28), 1e9]
     assert curve_grid(long, 2.25).tolist() == [1, 2, 3, 1e9]
-    assert curve_grid(TERMS, 15).tolist() == curve_grid(TERMS).tolist()
+    assert curve_grid(SETTINGS, 15).tolist() == curve_grid(SETTINGS).tolist()
 
 
-def test_a_changed_file_is_noticed_inside_a_composition(
+def test_changed_source_of_inner_algorithm_is_noticed(
     table: TableBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = tmp_path / "inner_of_bench.py"
@@ -263,13 +252,13 @@ def test_a_changed_file_is_noticed_inside_a_composition(
     for i, make in enumerate(makes):
         for file in (module, base):
             folder = tmp_path / f"{i}-{file.stem}"
-            entrants = {"outer": make(), "random": RandomSearch()}
-            terms = Comparison(table, entrants, TERMS, [0])
-            compare(terms, folder, executor=InProcess())
-            compare(terms, folder, executor=InProcess())
+            algorithms = {"outer": make(), "random": RandomSearch()}
+            settings = Comparison(table, algorithms, SETTINGS, [0])
+            compare(settings, folder, executor=InProcess())
+            compare(settings, folder, executor=InProcess())
             file.write_text(file.read_text() + "# changed\n")
             with pytest.raises(RunError, match="outer has changed since its runs"):
-                compare(terms, folder, executor=InProcess())
+                compare(settings, folder, executor=InProcess())
 
 
 class Held:
@@ -279,9 +268,9 @@ class Held:
         return inner[0](problem)
 
 
-def test_what_is_wrong_in_python_is_one_sentence(table: TableBenchmark, tmp_path: Path) -> None:
+def test_invalid_comparisons_are_refused(table: TableBenchmark, tmp_path: Path) -> None:
     random: Mapping[str, Any] = {"random": RandomSearch()}
-    for entrants, seeds, sentence in (
+    for algorithms, seeds, sentence in (
         ({"a": "evolution"}, [0], "strategy must be an object with ask and tell, .* got str"),
         (["evolution"], [0], "strategies must be a mapping of names to algorithms, got list"),
         ({"a,b": RandomSearch()}, [0], "a strategy's name must be a text without commas"),
@@ -292,42 +281,40 @@ def test_what_is_wrong_in_python_is_one_sentence(table: TableBenchmark, tmp_path
         (random, 5, "seeds must be a list or range of whole numbers, got 5"),
     ):
         with pytest.raises(InputError, match=sentence):
-            Comparison(table, entrants, TERMS, seeds)  # type: ignore[arg-type]
-    a_class = Comparison(table, {"evolution": RegularizedEvolution}, TERMS, np.arange(2))  # type: ignore[dict-item,arg-type]
+            Comparison(table, algorithms, SETTINGS, seeds)  # type: ignore[arg-type]
+    a_class = Comparison(table, {"evolution": RegularizedEvolution}, SETTINGS, np.arange(2))  # type: ignore[dict-item,arg-type]
     runs = compare(a_class, str(tmp_path / "a"), executor=InProcess())
     assert not runs.failures
-    judge = TableOracle(table, TERMS)
-    assert summarise(str(runs.file), judge, ["evolution"], [0, 1]).strategies[0].seeds == 2
+    oracle = TableOracle(table, SETTINGS)
+    assert summarise(str(runs.file), oracle, ["evolution"], [0, 1]).strategies[0].seeds == 2
     for names, seeds, sentence in (
         (["evolution"], [0, 7], "got none of evolution with seed 7"),
         (["other"], [0], "got none of other with seed 0"),
         ([], [0], "a summary must be of at least one strategy and seed"),
     ):
         with pytest.raises(InputError, match=sentence):
-            summarise(runs.file, judge, names, seeds)
+            summarise(runs.file, oracle, names, seeds)
     with pytest.raises(InputError, match=r"file must be the runs\.csv of a comparison"):
-        summarise(tmp_path / "none.csv", judge, ["evolution"], [0])
+        summarise(tmp_path / "none.csv", oracle, ["evolution"], [0])
 
 
-def test_several_fidelities_are_missed_in_one_sentence(
+def test_multi_fidelity_strategy_needs_several_fidelities(
     table: TableBenchmark, tmp_path: Path
 ) -> None:
-    entrants = {"asha": ASHA(), "random": RandomSearch()}
-    for terms, reason in (
-        (replace(TERMS, search=(TEST,)), "there is one with test_accuracy in table.csv"),
-        (replace(TERMS, fidelity=1.0), "all evaluations are made at one"),
+    algorithms = {"asha": ASHA(), "random": RandomSearch()}
+    for settings, reason in (
+        (replace(SETTINGS, search=(TEST,)), "there is one with test_accuracy in table.csv"),
+        (replace(SETTINGS, fidelity=1.0), "all evaluations are made at one"),
     ):
-        folder = tmp_path / str(terms.fidelity)
-        runs = compare(Comparison(table, entrants, terms, [0]), folder, executor=InProcess())
+        folder = tmp_path / str(settings.fidelity)
+        runs = compare(Comparison(table, algorithms, settings, [0]), folder, executor=InProcess())
         assert runs.failures == {"asha": f"it tries candidates at several fidelities, and {reason}"}
         assert completed_strategies(runs.file, [0]) == ["random"]
 
 
-def test_the_strategies_of_a_folder_are_those_with_every_seed(
-    table: TableBenchmark, tmp_path: Path
-) -> None:
+def test_completed_strategies_have_every_seed(table: TableBenchmark, tmp_path: Path) -> None:
     compare(comparison(table, 2), tmp_path, executor=InProcess())
-    third = Comparison(table, {"third": RandomSearch()}, TERMS, range(3))
+    third = Comparison(table, {"third": RandomSearch()}, SETTINGS, range(3))
     file = compare(third, tmp_path, executor=InProcess()).file
     assert completed_strategies(file, range(2)) == ["evolution", "random", "third"]
     assert completed_strategies(file, range(3)) == ["third"]
@@ -335,7 +322,7 @@ def test_the_strategies_of_a_folder_are_those_with_every_seed(
 
 @pytest.mark.parametrize("name", ["runs.csv", "protocol.json"])
 @pytest.mark.parametrize("text", ["", "[]", "random,1", "\xff", '{"table": 3}'])
-def test_a_damaged_comparison_is_refused(
+def test_damaged_comparison_is_refused(
     name: str, text: str, table: TableBenchmark, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -347,7 +334,7 @@ def test_a_damaged_comparison_is_refused(
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "protocol.json", "parts"])
-def test_links_in_a_comparison_are_not_followed(
+def test_links_in_a_comparison_folder_are_not_followed(
     name: str, table: TableBenchmark, tmp_path: Path
 ) -> None:
     run, outside = tmp_path / "run", tmp_path / "outside"
@@ -362,7 +349,7 @@ def test_links_in_a_comparison_are_not_followed(
     assert [path.read_text() for path in outside.iterdir()] == ["kept", "kept"]
 
 
-def test_a_damaged_part_is_run_again(table: TableBenchmark, tmp_path: Path) -> None:
+def test_damaged_run_is_repeated(table: TableBenchmark, tmp_path: Path) -> None:
     compare(comparison(table, 2), tmp_path / "whole", executor=InProcess())
     compare(comparison(table, 1), tmp_path / "run", executor=InProcess())
     parts = tmp_path / "run" / "parts"

@@ -1,4 +1,4 @@
-from .settings import TableOracle as TableOracle
+from .oracle import TableOracle as TableOracle
 from .settings import ComparisonSettings as ComparisonSettings
 from .runner import Comparison as Comparison
 from .runner import compare as compare

@@ -1,7 +1,7 @@
-"""A comparison on disk: ``protocol.json`` (its terms), ``runs.csv`` (a row for each evaluation).
+"""A comparison on disk: ``protocol.json`` (its settings), ``runs.csv`` (a row for each evaluation).
 
-While runs are being made there is ``parts/`` with a file for each that has ended; `runs.csv` takes
-them in, and is only ever replaced as a whole.
+While runs are in progress ``parts/`` has a file for each that has ended; `runs.csv` takes them in,
+and is only ever replaced as a whole.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import inspect
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from netwright.bench.settings import ComparisonSettings
 from netwright.bench.single_run import Evaluation
@@ -28,36 +28,41 @@ from netwright.files.json_files import read_json
 from netwright.interfaces.checks import name_of
 from netwright.interfaces.strategy import Algorithm
 
+Run = tuple[str, str]
+"""A strategy and a seed, as `runs.csv` has them."""
+
 COLUMNS = (
     "strategy", "seed", "evaluation", "cost", "clock", "fidelity", "repeated", "reached",
     "overhead_ms", "reported",
 )  # fmt: skip
-"""Of `runs.csv`, before the searched metrics, which are called ``search_NAME``."""
-_MAX_TERMS_BYTES, _MAX_RUNS_BYTES = 10 << 20, 4 << 30
-_DIGESTED = 1 << 25
-"""Bytes of a table's file that tell it from others."""
+"""Columns of `runs.csv` before the searched metrics, which are called ``search_NAME``."""
+_MAX_SETTINGS_BYTES, _MAX_RUNS_BYTES = 10 << 20, 4 << 30
+_DIGESTED_BYTES = 1 << 25
+"""Of the beginning of a table's file: enough to tell it from others, and quick."""
+_MAX_DIGITS = 18
+"""Of a seed or an evaluation's number in `runs.csv`."""
 
 
-def default_folder(name: str, table: TableBenchmark, protocol: ComparisonSettings) -> Path:
-    """``bench/NAME-HASH``: the same terms have the same folder."""
-    text = json.dumps(_identity(table, protocol), sort_keys=True)
+def default_folder(name: str, table: TableBenchmark, settings: ComparisonSettings) -> Path:
+    """Return ``bench/NAME-HASH``: the same settings have the same folder."""
+    text = json.dumps(_identity(table, settings), sort_keys=True)
     return Path("bench") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _other_folder() -> str:
+def _fix_by_other_folder() -> str:
     return wording(python="Use another folder.", shell="Use --run for another folder.")
 
 
-def _anew() -> str:
+def _fix_by_fresh() -> str:
     return wording(
-        python="Use fresh=True to run it anew, or another folder.",
-        shell="Use --fresh to run it anew, or --run for another folder.",
+        python="Use fresh=True to start over, or another folder.",
+        shell="Use --fresh to start over, or --run for another folder.",
     )
 
 
-def _identity(table: TableBenchmark, protocol: ComparisonSettings) -> dict[str, dict[str, Any]]:
-    """The terms in JSON. Neither seeds nor strategies: more of both may join what is there."""
-    about = {
+def _identity(table: TableBenchmark, settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
+    """Return the settings as JSON, without seeds and strategies: more of both may be added."""
+    described = {
         "file": table.path.name,
         "digest": _digest(table.path),
         "space": table.space.fingerprint,
@@ -65,202 +70,224 @@ def _identity(table: TableBenchmark, protocol: ComparisonSettings) -> dict[str, 
         "repetition": table.repetition,
         "filter": repr(dict(table.filter)),
     }
-    text = json.dumps(asdict(protocol)).replace("-Infinity", "null").replace("Infinity", "null")
-    return {"table": about, "protocol": json.loads(text)}  # JSON has no infinity
+    text = json.dumps(asdict(settings)).replace("-Infinity", "null").replace("Infinity", "null")
+    return {"table": described, "protocol": json.loads(text)}  # JSON has no infinity
 
 
 def _digest(file: Path) -> str:
-    """Its size, and the SHA-256 of its beginning."""
+    """Return the file's size, and the SHA-256 of its beginning."""
     if not file.is_file():
         raise InputError(expected("table", "a file that exists", str(file)))
     with file.open("rb") as opened:
-        beginning = hashlib.sha256(opened.read(_DIGESTED)).hexdigest()[:16]
+        beginning = hashlib.sha256(opened.read(_DIGESTED_BYTES)).hexdigest()[:16]
     return f"{file.stat().st_size} {beginning}"
 
 
-def _about(algorithm: Algorithm) -> str:
-    """An algorithm with its settings, and a digest of the files that it is written in."""
-    contents = [file.read_bytes() for file in sorted(_files(algorithm))]
+def _describe(algorithm: Algorithm) -> str:
+    """Return an algorithm's settings, and a digest of its source files."""
+    contents = [file.read_bytes() for file in sorted(_source_files(algorithm))]
     digest = hashlib.sha256(b"".join(contents)).hexdigest()[:12] if contents else ""
     return f"{name_of(algorithm)} {digest}".rstrip()
 
 
-def _files(part: object, seen: frozenset[int] = frozenset()) -> set[Path]:
-    """Of its class or function and the bases, and of whatever algorithms it holds."""
-    if id(part) in seen:
+def _source_files(algorithm: object, seen: frozenset[int] = frozenset()) -> set[Path]:
+    """Return the files of a class or function, of its bases, and of the algorithms that it holds."""
+    if id(algorithm) in seen:
         return set()
-    if isinstance(part, partial):
-        part = [part.func, part.args, part.keywords]
-    if isinstance(part, Mapping):
-        part = [*part.values()]
-    if isinstance(part, list | tuple):
-        return set().union(*(_files(one, seen) for one in part))
-    if not callable(part):
+    if isinstance(algorithm, partial):
+        algorithm = [algorithm.func, algorithm.args, algorithm.keywords]
+    if isinstance(algorithm, Mapping):
+        algorithm = [*algorithm.values()]
+    if isinstance(algorithm, list | tuple):
+        return set().union(*(_source_files(child, seen) for child in algorithm))
+    if not callable(algorithm):
         return set()
-    if isinstance(part, type) or inspect.isroutine(part):
-        return _written(part)
-    held = [*getattr(part, "__dict__", {}).values()]
-    return _written(type(part)) | _files(held, seen | {id(part)})
+    if isinstance(algorithm, type) or inspect.isroutine(algorithm):
+        return _definition_files(algorithm)
+    attributes = [*getattr(algorithm, "__dict__", {}).values()]
+    own_files = _definition_files(type(algorithm))
+    return own_files | _source_files(attributes, seen | {id(algorithm)})
 
 
-def _written(one: Any) -> set[Path]:
-    """Where a function, or a class and its bases, are written."""
-    return {file for part in getattr(one, "__mro__", [one]) for file in _file_of(part)}
+def _definition_files(definition: object) -> set[Path]:
+    """Return the files that a function, or a class and its bases, are defined in."""
+    classes = getattr(definition, "__mro__", [definition])
+    return {file for each in classes for file in _definition_file(each)}
 
 
-def _file_of(one: Any) -> list[Path]:
-    """Where a class or function is written; nowhere where that is Python itself, or no file."""
-    if str(one.__module__).partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
+def _definition_file(definition: object) -> list[Path]:
+    """Return the file of one class or function; none if it is Python's own or has no file."""
+    if str(definition.__module__).partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
         return []
     try:
-        file = Path(inspect.getsourcefile(one) or "")
+        file = Path(inspect.getsourcefile(cast(type, definition)) or "")
     except TypeError:  # compiled, or typed at a prompt
         return []
     return [file] if file.is_file() else []
 
 
-def part_name(name: str, seed: int) -> str:
-    """The file of one run: fit for any strategy, ``module:Object`` included."""
+def run_file_name(name: str, seed: int) -> str:
+    """Return the file of one run; any strategy's name is fit for it, ``module:Object`` included."""
     return f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{seed}.csv"
 
 
-def rows(name: str, seed: int, steps: Sequence[Evaluation], protocol: ComparisonSettings) -> str:
-    """A run as lines of CSV."""
-    searched = [one.metric for one in protocol.search]
+def csv_rows(
+    name: str, seed: int, evaluations: Sequence[Evaluation], settings: ComparisonSettings
+) -> str:
+    """Return a run as lines of CSV."""
+    searched = [objective.metric for objective in settings.search]
     lines = []
-    for number, step in enumerate(steps, start=1):
-        found = [_number(step.metrics.get(metric, math.nan)) for metric in searched]
+    for i, evaluation in enumerate(evaluations, start=1):
+        metrics = [_cell(evaluation.metrics.get(metric, math.nan)) for metric in searched]
         cells = [
-            name, str(seed), str(number), _number(step.cost), _number(step.clock),
-            _number(step.fidelity), str(int(step.repeated)), str(int(step.reached)),
-            f"{step.overhead_ms:.3g}", _number(step.reported), *found,
-        ]  # fmt: skip
+            name,
+            str(seed),
+            str(i),
+            _cell(evaluation.cost),
+            _cell(evaluation.clock),
+            _cell(evaluation.fidelity),
+            str(int(evaluation.repeated)),
+            str(int(evaluation.reached)),
+            f"{evaluation.overhead_ms:.3g}",
+            _cell(evaluation.reported),
+            *metrics,
+        ]
         lines.append(",".join(cells) + "\n")
     return "".join(lines)
 
 
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.9g}"
+def _cell(x: float) -> str:
+    return "" if math.isnan(x) else f"{x:.9g}"
 
 
 class ComparisonFolder:
-    """The files of one folder, for its one writer."""
+    """The files of one comparison, for their one writer."""
 
     def __init__(
         self,
         folder: Path,
         table: TableBenchmark,
-        protocol: ComparisonSettings,
-        entrants: Mapping[str, Algorithm],
+        settings: ComparisonSettings,
+        algorithms: Mapping[str, Algorithm],
     ) -> None:
         self.folder, self.parts = folder, folder.absolute() / "parts"
-        self.file, self.terms = folder / "runs.csv", folder / "protocol.json"
-        self._kept = Folder(folder)
-        self._parts = self._kept / self.parts.name
-        self._identity = _identity(table, protocol)
-        self._about = {name: _about(algorithm) for name, algorithm in entrants.items()}
-        self._searched = [one.metric for one in protocol.search]
+        self.runs_file, self.settings_file = folder / "runs.csv", folder / "protocol.json"
+        self._files = Folder(folder)
+        self._part_files = self._files / self.parts.name
+        self._identity = _identity(table, settings)
+        self._algorithms = {name: _describe(algorithm) for name, algorithm in algorithms.items()}
+        self._searched = [objective.metric for objective in settings.search]
 
-    def open(self, fresh: bool) -> None:
-        """Sees that the folder belongs to this comparison, and takes in what a kill left behind.
+    def open(self, *, fresh: bool) -> None:
+        """Check that the folder belongs to this comparison, and take in the runs of a killed one.
 
-        `fresh`: the runs of these entrants are forgotten.
+        Args:
+            fresh: delete the runs of these strategies.
+
+        Raises:
+            RunError: the folder is of another comparison, or a strategy has changed.
         """
-        stored = self._stored()
+        stored = self._stored_settings()
         if stored and (differences := _differences(stored, self._identity)):
             raise RunError(
-                f"{self.folder} belongs to another comparison: {differences}. {_other_folder()}"
+                f"{self.folder} belongs to another comparison: {differences}. "
+                f"{_fix_by_other_folder()}"
             )
-        known: dict[str, str] = stored.get("entrants", {})
-        changed = [name for name in self._about if known.get(name) not in (None, self._about[name])]
+        earlier: dict[str, str] = stored.get("entrants", {})
+        changed = [
+            name
+            for name, described in self._algorithms.items()
+            if earlier.get(name) not in (None, described)
+        ]
         if changed and not fresh:
             raise RunError(
                 f"{changed[0]} has changed since its runs in {self.folder}: its settings or its "
-                f"code. {_anew()}"
+                f"code. {_fix_by_fresh()}"
             )
-        self._parts.make()
+        self._part_files.make()
         self._remove_torn()
-        self.join(without=set(self._about) if fresh else set())
-        terms = {**self._identity, "entrants": known | self._about}
-        self._kept.write(self.terms.name, json.dumps(terms, indent=1) + "\n")
+        self.join(without=set(self._algorithms) if fresh else ())
+        settings = {**self._identity, "entrants": earlier | self._algorithms}
+        self._files.write(self.settings_file.name, json.dumps(settings, indent=1) + "\n")
 
-    def _stored(self) -> dict[str, Any]:
-        if self._kept.has(self.terms.name):
-            found = read_json(self._kept, self.terms.name, _MAX_TERMS_BYTES)
-            parts = [found] if isinstance(found, dict) else []
-            parts += [found.get(name, {}) for name in ("table", "protocol", "entrants") if parts]
-            if not parts or not all(isinstance(part, dict) for part in parts):
-                rule = "the terms of a comparison"
-                raise BrokenFile(expected(str(self.terms), rule, Phrase("something else"), _anew()))
-            return dict(found)
-        if self._kept.names():
+    def _stored_settings(self) -> dict[str, Any]:
+        if self._files.has(self.settings_file.name):
+            stored = read_json(self._files, self.settings_file.name, _MAX_SETTINGS_BYTES)
+            sections = ("table", "protocol", "entrants")
+            if not isinstance(stored, dict) or not all(
+                isinstance(stored.get(section, {}), dict) for section in sections
+            ):
+                got = Phrase("something else")
+                what, rule = str(self.settings_file), "the settings of a comparison"
+                raise BrokenFile(expected(what, rule, got, _fix_by_fresh()))
+            return dict(stored)
+        if self._files.names():
             raise RunError(
                 f"{self.folder} must be a new folder or one of a comparison, got another. "
-                f"{_other_folder()}"
+                f"{_fix_by_other_folder()}"
             )
         return {}
 
-    def pairs(self) -> set[tuple[str, int]]:
-        """The strategies and seeds that have run to their end."""
-        return {(name, int(seed)) for name, seed in self._blocks()}
+    def finished_runs(self) -> set[tuple[str, int]]:
+        """Return the strategies and seeds that have run to their end."""
+        return {(name, int(seed)) for name, seed in self._finished_rows()}
 
-    def join(self, without: frozenset[str] | set[str] = frozenset()) -> None:
-        """Takes what has ended into `runs.csv`, by strategy and seed; then the parts may go."""
-        parts = [name for name in self._parts.names() if name.endswith(".csv")]
-        blocks = self._blocks()
-        for part in parts:  # what cannot be read is run again
-            with contextlib.suppress(BrokenFile):
-                blocks |= self._read(self._parts, part)
-        kept = sorted((pair for pair in blocks if pair[0] not in without), key=_by_number)
-        head = ",".join([*COLUMNS, *(f"search_{name}" for name in self._searched)])
-        text = "".join(blocks[pair] for pair in kept)
-        self._kept.write(self.file.name, f"{head}\n{text}")
-        for part in parts:
-            self._parts.remove(part)
+    def join(self, without: Collection[str] = ()) -> None:
+        """Move finished runs into `runs.csv`, by strategy and seed, without those strategies."""
+        parts = [name for name in self._part_files.names() if name.endswith(".csv")]
+        rows = self._finished_rows()
+        for part_file in parts:
+            with contextlib.suppress(BrokenFile):  # a run that cannot be read is made again
+                rows |= self._read(self._part_files, part_file)
+        runs = sorted((run for run in rows if run[0] not in without), key=_by_seed)
+        head = ",".join([*COLUMNS, *(f"search_{metric}" for metric in self._searched)])
+        text = "".join(rows[run] for run in runs)
+        self._files.write(self.runs_file.name, f"{head}\n{text}")
+        for part_file in parts:
+            self._part_files.remove(part_file)
 
     def close(self) -> None:
-        """All that has ended is in `runs.csv`; a run that was cut off is not."""
+        """Move finished runs into `runs.csv`; an interrupted run leaves nothing."""
         self.join()
         self._remove_torn()
         self.parts.rmdir()
 
     def _remove_torn(self) -> None:
-        for name in self._parts.names():
+        for name in self._part_files.names():
             if name.endswith(".writing"):
-                self._parts.remove(name)
+                self._part_files.remove(name)
 
-    def _blocks(self) -> dict[tuple[str, str], str]:
-        """(strategy, seed) -> its rows, as text."""
-        if not self._kept.has(self.file.name):
+    def _finished_rows(self) -> dict[Run, str]:
+        """Return run -> its rows, as text."""
+        if not self._files.has(self.runs_file.name):
             return {}
-        return self._read(self._kept, self.file.name, heads=1)
+        return self._read(self._files, self.runs_file.name, n_head_lines=1)
 
-    def _read(self, folder: Folder, name: str, heads: int = 0) -> dict[tuple[str, str], str]:
-        """The runs in a file of rows, after `heads` lines of headings.
-
-        Raises BrokenFile where a row is not one of a run.
-        """
+    def _read(self, folder: Folder, name: str, n_head_lines: int = 0) -> dict[Run, str]:
+        """Return the runs in a CSV file; raise BrokenFile if a row is not that of an evaluation."""
         what = str(folder.path / name)
         try:
             lines = folder.read(name, _MAX_RUNS_BYTES).decode().splitlines(keepends=True)
         except UnicodeDecodeError as error:
             raise BrokenFile(expected(what, "text in UTF-8", Phrase("other bytes"))) from error
-        for number, line in enumerate(lines[heads:], heads + 1):
+        for i, line in enumerate(lines[n_head_lines:], n_head_lines + 1):
             cells = line.rstrip("\r\n").split(",")
             if not _is_row(cells, len(COLUMNS) + len(self._searched)):
-                row = f"line {number} of {what}"
-                raise BrokenFile(expected(row, "the row of an evaluation", line, _anew()))
-        return _split(lines[heads:])
+                row = f"line {i} of {what}"
+                raise BrokenFile(expected(row, "the row of an evaluation", line, _fix_by_fresh()))
+        return _split_by_run(lines[n_head_lines:])
 
 
-def _by_number(pair: tuple[str, str]) -> tuple[str, int]:
-    return pair[0], int(pair[1])
+def _by_seed(run: Run) -> tuple[str, int]:
+    return run[0], int(run[1])
 
 
-def _is_row(cells: Sequence[str], columns: int) -> bool:
-    """A name, a seed, the number of an evaluation, and figures or nothing."""
-    whole = all(cell.isascii() and cell.isdecimal() and len(cell) < 19 for cell in cells[1:3])
-    if len(cells) != columns or not whole or not cells[0].strip() or '"' in cells[0]:
+def _is_row(cells: Sequence[str], n_columns: int) -> bool:
+    """Return whether cells are a name, a seed, an evaluation's number, and numbers or nothing."""
+    are_integers = all(
+        cell.isascii() and cell.isdecimal() and len(cell) <= _MAX_DIGITS for cell in cells[1:3]
+    )
+    if len(cells) != n_columns or not are_integers or not cells[0].strip() or '"' in cells[0]:
         return False
     try:
         return bool([float(cell or "0") for cell in cells[3:]])
@@ -268,20 +295,20 @@ def _is_row(cells: Sequence[str], columns: int) -> bool:
         return False
 
 
-def _split(lines: Sequence[str]) -> dict[tuple[str, str], str]:
-    def pair(line: str) -> tuple[str, str]:
+def _split_by_run(lines: Sequence[str]) -> dict[Run, str]:
+    def run(line: str) -> Run:
         name, seed, _ = line.split(",", 2)
         return name, seed
 
-    return {of: "".join(run) for of, run in groupby(lines, pair)}
+    return {key: "".join(rows) for key, rows in groupby(lines, run)}
 
 
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> str:
-    """``evaluations was 60, is 200; ...``"""
-    found = []
-    for part, terms in now.items():
-        for name, after in terms.items():
-            before = stored.get(part, {}).get(name)
+    """Return ``evaluations was 60, is 200; ...``."""
+    differences = []
+    for section, settings in now.items():
+        for name, after in settings.items():
+            before = stored.get(section, {}).get(name)
             if before != after:
-                found.append(f"{name} was {json.dumps(before)}, is {json.dumps(after)}")
-    return "; ".join(found)
+                differences.append(f"{name} was {json.dumps(before)}, is {json.dumps(after)}")
+    return "; ".join(differences)

@@ -1,8 +1,8 @@
-"""Searches of other packages beside ours: Optuna, SMAC, Nevergrad and pymoo, where installed.
+"""Optimizers of other packages to compare with: Optuna, SMAC, Nevergrad and pymoo.
 
-Each with the defaults of its package, over the same space decision by decision, with the same seeds
-and evaluations. Unlike a strategy of ours a peer changes when it is asked, so that it is fit for a
-comparison and not for a study; and it may ask for a candidate again, which is evaluated again.
+Each runs with the defaults of its package, over the same space decision by decision, with the same
+seeds and evaluations. Unlike a strategy of ours a peer changes when it is asked, so that it is fit
+for a comparison and not for a study; and it may ask for a candidate again, which is evaluated again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,22 +30,35 @@ from netwright.trials.trial import Proposal, Status, Trial
 
 Values = dict[str, Value]
 
+_FIRST_LOSS = {"max": 0.0, "min": 1e3}
+"""Told of an infeasible candidate before any loss is known, by direction."""
+
 
 class Engine(Protocol):
-    """A search of another package, one candidate at a time."""
+    """An optimizer of another package, one candidate at a time."""
 
     def propose(self) -> Values | None:
-        """The next candidate; None when there is no other."""
+        """Return the next candidate, or None if there is no other."""
         ...
 
-    def hear(self, losses: Sequence[float]) -> None:
-        """What became of it."""
+    def tell(self, losses: Sequence[float]) -> None:
+        """Report the losses of the proposed candidate."""
         ...
+
+
+MakeEngine = Callable[[Problem, int, int], Engine]
+"""Makes an engine from a problem, a seed and the budget in evaluations."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A search of another package, to be compared with; `evaluations` is the budget it is told."""
+    """An optimizer of another package, as an algorithm.
+
+    Args:
+        name: a key of `PEERS`.
+        version: of its package, for the record.
+        evaluations: the budget that it is told.
+    """
 
     name: str
     version: str
@@ -54,19 +68,21 @@ class Peer:
         if problem.limits:
             what = f"the problem of {self.name}"
             raise InputError(expected(what, "without limits", str(problem.limits[0])))
-        conditional = [one.path for one in problem.space.decisions if one.conditions is not None]
+        conditional = [
+            decision.path for decision in problem.space.decisions if decision.conditions is not None
+        ]
         if conditional and not PEERS[self.name].conditional:
             rule = "without conditional decisions"
             fix = "It cannot express them."
             raise InputError(expected(f"the space of {self.name}", rule, conditional[0], fix))
-        return _Asked(self, problem)
+        return _PeerStrategy(self, problem)
 
 
-class _Asked:
-    """The strategy of a `Peer`. Its `ask` is not pure: it goes on from where the engine stands.
+class _PeerStrategy:
+    """The strategy of a `Peer`; unlike others its `ask` is not pure, as the engine has state.
 
-    Of the infeasible a peer is told the worst so far, since most know no other way; while there is
-    nothing yet, 0 of what is maximised and 1,000 of what is minimised.
+    Most peers know no infeasible candidates: they are told the worst losses so far, or
+    `_FIRST_LOSS` before there are any.
     """
 
     def __init__(self, peer: Peer, problem: Problem) -> None:
@@ -88,19 +104,20 @@ class _Asked:
             return
         objectives = self.problem.objectives
         if trial.status is Status.DONE:
-            losses = [one.loss(trial.metrics) for one in objectives]
+            losses = [objective.loss(trial.metrics) for objective in objectives]
             self._worst = [*map(max, self._worst or losses, losses)]
         else:
-            losses = self._worst or [0.0 if o.direction == "max" else 1e3 for o in objectives]
+            first = [_FIRST_LOSS[objective.direction] for objective in objectives]
+            losses = self._worst or first
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._engine.hear(losses)
+            self._engine.tell(losses)
 
 
 class _Optuna:
-    """Optuna's define-by-run: a decision is suggested when those before it ask for it."""
+    """Optuna by define-by-run: a decision is suggested if those before it make it active."""
 
-    def __init__(self, problem: Problem, sampler: Any) -> None:
+    def __init__(self, problem: Problem, sampler: object) -> None:
         optuna = import_optional("optuna", "peers", "comparing with Optuna")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         directions = ["minimize"] * len(problem.objectives)
@@ -110,26 +127,26 @@ class _Optuna:
     def propose(self) -> Values:
         self.trial = self.study.ask()
         values: Values = {}
-        for one in self.decisions:
-            if one.is_active(values):
-                values[one.path] = self._suggest(one)
+        for decision in self.decisions:
+            if decision.is_active(values):
+                values[decision.path] = self._suggest(decision)
         return values
 
-    def _suggest(self, one: Decision) -> Value:
-        number = _number(one)
-        if number is None:
-            places = range(len(one.values))
-            return one.values[int(self.trial.suggest_categorical(one.path, places))]
-        if number.integer:
-            low, high = int(number.low), int(number.high)
-            return int(self.trial.suggest_int(one.path, low, high, log=number.log))
-        return float(self.trial.suggest_float(one.path, number.low, number.high, log=number.log))
+    def _suggest(self, decision: Decision) -> Value:
+        path, bounds = decision.path, _open_number(decision)
+        if bounds is None:
+            indices = range(len(decision.values))
+            return decision.values[int(self.trial.suggest_categorical(path, indices))]
+        if bounds.integer:
+            low, high = int(bounds.low), int(bounds.high)
+            return int(self.trial.suggest_int(path, low, high, log=bounds.log))
+        return float(self.trial.suggest_float(path, bounds.low, bounds.high, log=bounds.log))
 
-    def hear(self, losses: Sequence[float]) -> None:
+    def tell(self, losses: Sequence[float]) -> None:
         self.study.tell(self.trial, list(losses))
 
 
-def _optuna(sampler: str, **options: Any) -> Callable[[Problem, int, int], Engine]:
+def _optuna(sampler: str, **options: object) -> MakeEngine:
     def make(problem: Problem, seed: int, evaluations: int) -> Engine:
         samplers = import_optional("optuna.samplers", "peers", "comparing with Optuna")
         return _Optuna(problem, getattr(samplers, sampler)(seed=seed, **options))
@@ -142,62 +159,69 @@ class _Smac:
 
     def __init__(self, problem: Problem, seed: int, evaluations: int) -> None:
         smac = import_optional("smac", "peers", "comparing with SMAC")
-        self.value = importlib.import_module("smac.runhistory").TrialValue
+        self.trial_value = importlib.import_module("smac.runhistory").TrialValue
         self.decisions = problem.space.decisions
-        self.names = {one.path: f"d{i}" for i, one in enumerate(self.decisions)}
+        self.names = {decision.path: f"d{i}" for i, decision in enumerate(self.decisions)}
         self._folder = tempfile.TemporaryDirectory(prefix="netwright-smac-")
-        costs = [one.metric for one in problem.objectives]
+        costs = [objective.metric for objective in problem.objectives]
         scenario = smac.Scenario(
-            self._space(), objectives=costs if len(costs) > 1 else costs[0], deterministic=True,
-            n_trials=max(evaluations, 2), seed=seed, output_directory=Path(self._folder.name),
-        )  # fmt: skip
+            self._configuration_space(),
+            objectives=costs if len(costs) > 1 else costs[0],
+            deterministic=True,
+            n_trials=max(evaluations, 2),
+            seed=seed,
+            output_directory=Path(self._folder.name),
+        )
         self.facade = smac.HyperparameterOptimizationFacade(
             scenario, lambda config, seed=0: 0.0, logging_level=False, overwrite=True
         )
 
-    def _space(self) -> Any:
-        space_of = importlib.import_module("ConfigSpace")
-        space, made = space_of.ConfigurationSpace(), {}
-        for one in self.decisions:
-            made[one.path] = _hyperparameter(space_of, self.names[one.path], one)
-        space.add(list(made.values()))
-        decisions = {one.path: one for one in self.decisions}
-        for one in self.decisions:
-            parts = []
-            for path, switching in one.conditions or ():
-                values = [_code(decisions[path], value) for value in switching]
-                parts.append(space_of.InCondition(made[one.path], made[path], values))
-            if parts:
-                space.add(parts[0] if len(parts) == 1 else space_of.OrConjunction(*parts))
+    def _configuration_space(self) -> object:
+        package = importlib.import_module("ConfigSpace")
+        space, hyperparameters = package.ConfigurationSpace(), {}
+        for decision in self.decisions:
+            name = self.names[decision.path]
+            hyperparameters[decision.path] = _hyperparameter(package, name, decision)
+        space.add(list(hyperparameters.values()))
+        decision_at = {decision.path: decision for decision in self.decisions}
+        for decision in self.decisions:
+            conditions = []
+            for path, activating in decision.conditions or ():
+                values = [_encode(decision_at[path], value) for value in activating]
+                child, parent = hyperparameters[decision.path], hyperparameters[path]
+                conditions.append(package.InCondition(child, parent, values))
+            if conditions:
+                single = len(conditions) == 1
+                space.add(conditions[0] if single else package.OrConjunction(*conditions))
         return space
 
     def propose(self) -> Values | None:
-        exhausted = importlib.import_module("smac.main.exceptions")
+        exceptions = importlib.import_module("smac.main.exceptions")
         try:
             self.info = self.facade.ask()
-        except (StopIteration, exhausted.ConfigurationSpaceExhaustedException):
+        except (StopIteration, exceptions.ConfigurationSpaceExhaustedException):
             return None  # it asks for nothing twice
         config = dict(self.info.config)
         return {
-            one.path: _decode(one, config[self.names[one.path]])
-            for one in self.decisions
-            if self.names[one.path] in config
+            decision.path: _decode(decision, config[self.names[decision.path]])
+            for decision in self.decisions
+            if self.names[decision.path] in config
         }
 
-    def hear(self, losses: Sequence[float]) -> None:
+    def tell(self, losses: Sequence[float]) -> None:
         cost = list(losses) if len(losses) > 1 else losses[0]
-        self.facade.tell(self.info, self.value(cost=cost), save=False)
+        self.facade.tell(self.info, self.trial_value(cost=cost), save=False)
 
 
-def _hyperparameter(space_of: Any, name: str, one: Decision) -> Any:
-    """A decision as ConfigSpace has it."""
-    number = _number(one)
-    if number is None:
-        return space_of.CategoricalHyperparameter(name, [*range(len(one.values))])
-    if number.integer:
-        low, high = int(number.low), int(number.high)
-        return space_of.UniformIntegerHyperparameter(name, low, high, log=number.log)
-    return space_of.UniformFloatHyperparameter(name, number.low, number.high, log=number.log)
+def _hyperparameter(package: ModuleType, name: str, decision: Decision) -> object:
+    """Return a decision as a hyperparameter of ConfigSpace."""
+    bounds = _open_number(decision)
+    if bounds is None:
+        return package.CategoricalHyperparameter(name, [*range(len(decision.values))])
+    if bounds.integer:
+        low, high = int(bounds.low), int(bounds.high)
+        return package.UniformIntegerHyperparameter(name, low, high, log=bounds.log)
+    return package.UniformFloatHyperparameter(name, bounds.low, bounds.high, log=bounds.log)
 
 
 class _Nevergrad:
@@ -206,117 +230,131 @@ class _Nevergrad:
     def __init__(self, problem: Problem, seed: int, evaluations: int, optimizer: str) -> None:
         ng = import_optional("nevergrad", "peers", "comparing with Nevergrad")
         self.decisions = problem.space.decisions
-        space = ng.p.Dict(**{str(i): self._part(ng, one) for i, one in enumerate(self.decisions)})
-        space.random_state = np.random.RandomState(seed)  # what it takes
+        parameters = {str(i): self._parameter(ng, each) for i, each in enumerate(self.decisions)}
+        space = ng.p.Dict(**parameters)
+        space.random_state = np.random.RandomState(seed)  # the type that Nevergrad takes
         self.optimizer = ng.optimizers.registry[optimizer](space, budget=evaluations)
         self.optimizer.num_objectives = len(problem.objectives)
 
     @staticmethod
-    def _part(ng: Any, one: Decision) -> Any:
-        number = _number(one)
-        if number is None:
-            # drawn from weights, as is its default, it learns next to nothing in 150 evaluations
-            return ng.p.Choice([*range(len(one.values))], deterministic=True)
-        if number.log:
-            part = ng.p.Log(lower=number.low, upper=number.high)
+    def _parameter(ng: ModuleType, decision: Decision) -> object:
+        bounds = _open_number(decision)
+        if bounds is None:
+            # with the default, options drawn from weights, it learns next to nothing in 150
+            # evaluations
+            return ng.p.Choice([*range(len(decision.values))], deterministic=True)
+        if bounds.log:
+            parameter = ng.p.Log(lower=bounds.low, upper=bounds.high)
         else:
-            part = ng.p.Scalar(lower=number.low, upper=number.high)
-        return part.set_integer_casting() if number.integer else part
+            parameter = ng.p.Scalar(lower=bounds.low, upper=bounds.high)
+        return parameter.set_integer_casting() if bounds.integer else parameter
 
     def propose(self) -> Values:
         self.asked = self.optimizer.ask()
-        found = self.asked.value
-        return {one.path: _decode(one, found[str(i)]) for i, one in enumerate(self.decisions)}
+        parameters = self.asked.value
+        return {
+            decision.path: _decode(decision, parameters[str(i)])
+            for i, decision in enumerate(self.decisions)
+        }
 
-    def hear(self, losses: Sequence[float]) -> None:
+    def tell(self, losses: Sequence[float]) -> None:
         self.optimizer.tell(self.asked, list(losses) if len(losses) > 1 else losses[0])
 
 
-def _nevergrad(optimizer: str) -> Callable[[Problem, int, int], Engine]:
+def _nevergrad(optimizer: str) -> MakeEngine:
     return lambda problem, seed, evaluations: _Nevergrad(problem, seed, evaluations, optimizer)
 
 
 class _Pymoo:
     """pymoo's genetic algorithm for mixed variables; NSGA-II's survival for several objectives.
 
-    It asks a generation at a time: the generation is evaluated one by one, then told.
+    It asks for a generation at a time, which is evaluated one by one and then told.
     """
 
     def __init__(self, problem: Problem, seed: int, evaluations: int) -> None:
         import_optional("pymoo", "peers", "comparing with pymoo")
         load = importlib.import_module
-        self.decisions, m = problem.space.decisions, len(problem.objectives)
-        kinds = load("pymoo.core.variable")
-        variables = {one.path: self._variable(kinds, one) for one in self.decisions}
-        self.problem = load("pymoo.core.problem").Problem(vars=variables, n_obj=m)
+        self.decisions, n_objectives = problem.space.decisions, len(problem.objectives)
+        types = load("pymoo.core.variable")
+        variables = {decision.path: self._variable(types, decision) for decision in self.decisions}
+        self.problem = load("pymoo.core.problem").Problem(vars=variables, n_obj=n_objectives)
         survival = {}
-        if m > 1:
+        if n_objectives > 1:
             crowding = load("pymoo.operators.survival.rank_and_crowding").RankAndCrowding
             survival = {"survival": crowding()}
         self.algorithm = load("pymoo.core.mixed").MixedVariableGA(**survival)
         never = load("pymoo.core.termination").NoTermination()
         self.algorithm.setup(self.problem, termination=never, seed=seed, verbose=False)
-        self.evaluate = load("pymoo.core.evaluator").Evaluator()
-        self.known = load("pymoo.problems.static").StaticProblem
-        self.generation: Any = None
+        self.evaluator = load("pymoo.core.evaluator").Evaluator()
+        self.static_problem = load("pymoo.problems.static").StaticProblem
+        self.generation: Any = None  # a pymoo Population
         self.losses: list[list[float]] = []
 
     @staticmethod
-    def _variable(kinds: Any, one: Decision) -> Any:
-        number = _number(one)
-        if number is None:
-            return kinds.Choice(options=[*range(len(one.values))])
-        if number.integer:
-            return kinds.Integer(bounds=(int(number.low), int(number.high)))
-        low, high = (0.0, 1.0) if number.log else (number.low, number.high)
-        return kinds.Real(bounds=(low, high))  # it knows no logarithms: a place in [0, 1]
+    def _variable(types: ModuleType, decision: Decision) -> object:
+        bounds = _open_number(decision)
+        if bounds is None:
+            return types.Choice(options=[*range(len(decision.values))])
+        if bounds.integer:
+            return types.Integer(bounds=(int(bounds.low), int(bounds.high)))
+        low, high = (0.0, 1.0) if bounds.log else (bounds.low, bounds.high)
+        return types.Real(bounds=(low, high))  # pymoo has no log scale: a coordinate in [0, 1]
 
     def propose(self) -> Values:
         if self.generation is None or len(self.losses) == len(self.generation):
             if self.generation is not None:
-                self.evaluate.eval(
-                    self.known(self.problem, F=np.array(self.losses)), self.generation
-                )
+                evaluated = self.static_problem(self.problem, F=np.array(self.losses))
+                self.evaluator.eval(evaluated, self.generation)
                 self.algorithm.tell(infills=self.generation)
             self.generation, self.losses = self.algorithm.ask(), []
-        found = self.generation[len(self.losses)].X
-        return {one.path: self._value(one, found[one.path]) for one in self.decisions}
+        variables = self.generation[len(self.losses)].X
+        return {
+            decision.path: self._decode(decision, variables[decision.path])
+            for decision in self.decisions
+        }
 
     @staticmethod
-    def _value(one: Decision, found: Any) -> Value:
-        number = _number(one)
-        if number is not None and number.log and not number.integer:
-            return float(number.from_unit(float(found)))
-        return _decode(one, found)
+    def _decode(decision: Decision, encoded: float) -> Value:
+        bounds = _open_number(decision)
+        if bounds is not None and bounds.log and not bounds.integer:
+            return float(bounds.from_unit(float(encoded)))
+        return _decode(decision, encoded)
 
-    def hear(self, losses: Sequence[float]) -> None:
+    def tell(self, losses: Sequence[float]) -> None:
         self.losses.append(list(losses))
 
 
-def _number(one: Decision) -> NumberChoice | None:
-    """The decision as a number; None where it is one of some options, or fixed."""
-    numeric = isinstance(one.choice, NumberChoice) and len(one.values) != 1 and not one.fixed
-    return one.choice if numeric and isinstance(one.choice, NumberChoice) else None
+def _open_number(decision: Decision) -> NumberChoice | None:
+    """Return the number that a decision chooses; None for options and fixed decisions."""
+    choice = decision.choice
+    is_open = len(decision.values) != 1 and not decision.fixed
+    return choice if isinstance(choice, NumberChoice) and is_open else None
 
 
-def _code(one: Decision, value: Value) -> Any:
-    """A decided value as it is written for a peer: a number, or the place of an option."""
-    return value if _number(one) else one.index(value)
+def _encode(decision: Decision, value: Value) -> Value:
+    """Encode a value for a peer: a number as it is, an option by its index."""
+    return value if _open_number(decision) else decision.index(value)
 
 
-def _decode(one: Decision, found: Any) -> Value:
-    number = _number(one)
-    if number is None:
-        return one.values[int(found)]
-    return int(found) if number.integer else float(found)
+def _decode(decision: Decision, encoded: float) -> Value:
+    bounds = _open_number(decision)
+    if bounds is None:
+        return decision.values[int(encoded)]
+    return int(encoded) if bounds.integer else float(encoded)
 
 
 @dataclass(frozen=True)
 class PeerSpec:
-    """How a peer is made: the package to install, and whether it knows conditional decisions."""
+    """How to make a peer.
+
+    Args:
+        package: to install.
+        make: its engine.
+        conditional: whether it can express conditional decisions.
+    """
 
     package: str
-    make: Callable[[Problem, int, int], Engine]
+    make: MakeEngine
     conditional: bool = False
 
 
@@ -331,16 +369,16 @@ PEERS: Mapping[str, PeerSpec] = {
     "nevergrad-1plus1": PeerSpec("nevergrad", _nevergrad("DiscreteOnePlusOne")),
     "pymoo-ga": PeerSpec("pymoo", _Pymoo),
 }
-"""Name -> how it is made."""
+"""Name on the command line -> how to make the peer."""
 
 
 def peer(name: str, evaluations: int) -> Peer:
-    """The peer of that name. MissingExtra when its package is not installed."""
+    """Return the peer of that name; raise MissingExtra if its package is not installed."""
     import_optional(PEERS[name].package, "peers", f"the peer {name}")
     return Peer(name, importlib.metadata.version(PEERS[name].package), evaluations)
 
 
 def missing_packages() -> list[str]:
-    """The packages of peers that are not installed, by the names that pip knows."""
-    packages = dict.fromkeys(kind.package for kind in PEERS.values())
+    """Return the packages of peers that are not installed, by the names that pip knows."""
+    packages = dict.fromkeys(spec.package for spec in PEERS.values())
     return [name for name in packages if importlib.util.find_spec(name) is None]

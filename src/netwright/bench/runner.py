@@ -1,4 +1,4 @@
-"""Every strategy with every seed, side by side in worker processes."""
+"""Run every strategy with every seed, side by side in worker processes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any
 
-from netwright.bench.comparison_folder import ComparisonFolder, part_name, rows
-from netwright.bench.settings import ComparisonSettings, TableOracle
+from netwright.bench.comparison_folder import ComparisonFolder, csv_rows, run_file_name
+from netwright.bench.oracle import TableOracle
+from netwright.bench.settings import ComparisonSettings, metric_names
 from netwright.bench.single_run import run_strategy
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, expected
 from netwright.evaluators.benchmarks.table import TableBenchmark
@@ -26,22 +26,40 @@ from netwright.study.workers.executors import Executor, Supervised
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
 ProgressCallback = Callable[[int, int], None]
-"""Hears how many runs are done, and of how many."""
-Pair = tuple[str, int]
-"""An entrant and a seed."""
-_MOST_SEEDS = 10_000
-
+"""Called with the number of finished runs, and of all runs."""
+Run = tuple[str, int]
+"""A strategy's name and a seed."""
+_MAX_SEEDS = 10_000
+"""Guards against an endless iterable."""
+_JOBS_PER_WORKER = 1_000_000
+"""A worker is never replaced: it keeps the table in memory."""
+_POLL_SECONDS = 1.0
 
 _NOTHING_TO_TRAIN = "it trains networks of shared weights, and a table has none to train"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Who runs on which table, on what terms, with which seeds."""
+    """Strategies to compare on a table.
+
+    Args:
+        table: evaluated candidates.
+        algorithms: strategies by name, without commas, quotes and line breaks.
+        settings: metrics and budget, the same for all.
+        seeds: each strategy runs once with each; up to 10,000 different integers from 0 on.
+
+    Raises:
+        InputError: a name, an algorithm or a seed cannot be used.
+
+    Example:
+        >>> settings = ComparisonSettings("accuracy", "test_accuracy", evaluations=200)
+        >>> comparison = Comparison(table, {"random": RandomSearch()}, settings, range(100))
+        >>> runs = compare(comparison, "bench/random", workers=4)
+    """
 
     table: TableBenchmark
     algorithms: Mapping[str, Algorithm]
-    protocol: ComparisonSettings
+    settings: ComparisonSettings
     seeds: Sequence[int]
 
     def __post_init__(self) -> None:
@@ -54,34 +72,39 @@ class Comparison:
             if (
                 not isinstance(name, str)
                 or not name.strip()
-                or any(one in name for one in ',"\r\n')
+                or any(character in name for character in ',"\r\n')
             ):
                 rule = "a text without commas, quotes and line breaks"
                 raise InputError(expected("a strategy's name", rule, name))
-        made = {name: as_algorithm(one) for name, one in self.algorithms.items()}
-        object.__setattr__(self, "entrants", made)
-        object.__setattr__(self, "seeds", _seeds(self.seeds))
+        algorithms = {name: as_algorithm(each) for name, each in self.algorithms.items()}
+        object.__setattr__(self, "algorithms", algorithms)
+        object.__setattr__(self, "seeds", _check_seeds(self.seeds))
 
 
-def _seeds(given: Iterable[int]) -> tuple[int, ...]:
-    if not isinstance(given, Iterable):
-        raise InputError(expected("seeds", "a list or range of whole numbers", given))
-    found = tuple(islice(given, _MOST_SEEDS + 1))
-    if not found:
+def _check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    if not isinstance(seeds, Iterable):
+        raise InputError(expected("seeds", "a list or range of whole numbers", seeds))
+    checked = tuple(islice(seeds, _MAX_SEEDS + 1))
+    if not checked:
         raise InputError(expected("seeds", "at least 1", 0))
-    if len(found) > _MOST_SEEDS:
-        raise InputError(expected("seeds", f"at most {_MOST_SEEDS:,}", Phrase("more")))
-    if wrong := [one for one in found if not isinstance(one, Integral) or one < 0]:
+    if len(checked) > _MAX_SEEDS:
+        raise InputError(expected("seeds", f"at most {_MAX_SEEDS:,}", Phrase("more")))
+    if wrong := [seed for seed in checked if not isinstance(seed, Integral) or seed < 0]:
         raise InputError(expected("seeds", "whole numbers of at least 0", wrong[0]))
-    if len(set(found)) < len(found):
-        twice = next(one for one in found if found.count(one) > 1)
-        raise InputError(expected("seeds", "different ones", twice))
-    return tuple(map(int, found))
+    if len(set(checked)) < len(checked):
+        duplicate = next(seed for seed in checked if checked.count(seed) > 1)
+        raise InputError(expected("seeds", "different ones", duplicate))
+    return tuple(map(int, checked))
 
 
 @dataclass(frozen=True)
 class Runs:
-    """What was run: the CSV file, and why entrants that failed are left out."""
+    """The runs of a comparison.
+
+    Args:
+        file: the CSV file, a row for each evaluation.
+        failures: strategy -> why it was left out.
+    """
 
     file: Path
     failures: Mapping[str, str]
@@ -93,103 +116,121 @@ def compare(
     *,
     workers: int = 1,
     fresh: bool = False,
-    on_progress: ProgressCallback = lambda done, of: None,
+    on_progress: ProgressCallback = lambda done, total: None,
     executor: Executor | None = None,
 ) -> Runs:
-    """Makes the runs that the folder does not hold yet.
+    """Make the runs of a comparison that its folder does not have yet.
 
-    Killed at any moment, the same call goes on: no run that has ended is made again, and the
-    results are those of one that was left alone (overheads are measured, and differ). `fresh`
-    forgets the runs of these entrants. An entrant that fails is not run further, and one that needs
-    several fidelities not at all where there is one. Raises InputError where the terms and the
-    table do not fit, RunError when the folder is of another comparison or in use.
+    If it is killed, the same call resumes: finished runs are not repeated, and the results are
+    those of an uninterrupted comparison (except for overheads, which are measured). A strategy that
+    fails is not run further; one that needs several fidelities is not run if there is only one.
+
+    Args:
+        comparison: strategies, table, settings and seeds.
+        folder: a new folder, or that of the same comparison.
+        workers: number of processes.
+        fresh: delete the earlier runs of these strategies.
+        on_progress: called with the number of finished runs and of all runs.
+        executor: how jobs run; None for supervised processes.
+
+    Raises:
+        InputError: the settings and the table do not fit each other.
+        RunError: the folder is of another comparison, or in use.
     """
     folder = Path(folder)
-    judge = TableOracle(comparison.table, comparison.protocol)
-    judge.check()  # what is wrong is said before all else
-    failures = incompatible_algorithms(comparison.algorithms, judge)
-    able = [name for name in comparison.algorithms if name not in failures]
-    wanted = [(name, seed) for seed in comparison.seeds for name in able]
+    oracle = TableOracle(comparison.table, comparison.settings)
+    oracle.check()  # before a folder is made
+    failures = incompatible_algorithms(comparison.algorithms, oracle)
+    compatible = [name for name in comparison.algorithms if name not in failures]
+    runs = [(name, seed) for seed in comparison.seeds for name in compatible]
     with FolderLock(folder):
         files = ComparisonFolder(
-            folder, comparison.table, comparison.protocol, comparison.algorithms
+            folder, comparison.table, comparison.settings, comparison.algorithms
         )
-        files.open(fresh)
-        done = files.pairs()
-        todo = [pair for pair in wanted if pair not in done]
-        on_progress(len(wanted) - len(todo), len(wanted))
+        files.open(fresh=fresh)
+        finished = files.finished_runs()
+        to_do = [run for run in runs if run not in finished]
+        on_progress(len(runs) - len(to_do), len(runs))
         try:
-            racing = _Racing(comparison, files.parts)
-            chosen = executor or Supervised(workers, threads=1, max_jobs_per_worker=1_000_000)
-            for left in _run(chosen, racing, todo, failures):
-                on_progress(len(wanted) - left, len(wanted))
+            evaluator = _RunEvaluator(comparison, files.parts)
+            executor = executor or Supervised(
+                workers, threads=1, max_jobs_per_worker=_JOBS_PER_WORKER
+            )
+            for n_left in _execute(executor, evaluator, to_do, failures):
+                on_progress(len(runs) - n_left, len(runs))
         finally:
             files.close()
-    return Runs(files.file, failures)
+    return Runs(files.runs_file, failures)
 
 
 def incompatible_algorithms(
-    entrants: Mapping[str, Algorithm], judge: TableOracle
+    algorithms: Mapping[str, Algorithm], oracle: TableOracle
 ) -> dict[str, str]:
-    """Those that could not run on these terms -> why."""
-    absent = {name: _NOTHING_TO_TRAIN for name, one in entrants.items() if isinstance(one, OneShot)}
-    if len(judge.fidelities) > 1:
-        return absent
-    searched = ", ".join(one.metric for one in judge.protocol.search)
-    reason = (
-        "it tries candidates at several fidelities, and there is one with "
-        f"{searched} in {judge.table.path.name}"
-    )
-    if judge.protocol.fidelity is not None:
-        reason = "it tries candidates at several fidelities, and all evaluations are made at one"
-    several = {name: reason for name, one in entrants.items() if isinstance(one, MultiFidelity)}
-    return absent | several
+    """Return the names of algorithms that cannot run with these settings -> why."""
+    one_shot = {
+        name: _NOTHING_TO_TRAIN for name, each in algorithms.items() if isinstance(each, OneShot)
+    }
+    if len(oracle.fidelities) > 1:
+        return one_shot
+    reason = "it tries candidates at several fidelities, and "
+    if oracle.settings.fidelity is not None:
+        reason += "all evaluations are made at one"
+    else:
+        searched = metric_names(oracle.settings.search)
+        reason += f"there is one with {searched} in {oracle.table.path.name}"
+    multi_fidelity = {
+        name: reason for name, each in algorithms.items() if isinstance(each, MultiFidelity)
+    }
+    return one_shot | multi_fidelity
 
 
-def _run(
-    executor: Executor, racing: _Racing, todo: Sequence[Pair], failures: dict[str, str]
+def _execute(
+    executor: Executor, evaluator: _RunEvaluator, to_do: Sequence[Run], failures: dict[str, str]
 ) -> Iterator[int]:
-    """Hands out the runs in order; yields how many are left whenever some have ended."""
-    waiting, running, numbers = deque(todo), dict[int, Pair](), count()
+    """Submit the runs in order; yield how many are left, each time after polling."""
+    waiting, running, job_ids = deque(to_do), dict[int, Run](), count()
     if waiting:
-        executor.open(racing, len(waiting))
+        executor.open(evaluator, len(waiting))
     try:
         while waiting or running:
             while waiting and executor.free_slots and len(running) < executor.capacity:
-                number, pair = next(numbers), waiting.popleft()
-                running[number] = pair
-                proposal = Proposal(Candidate({"strategy": pair[0]}))
-                executor.submit(number, Job(proposal, pair[1], Path()))
-            for outcome in executor.poll(1.0):
+                job_id, run = next(job_ids), waiting.popleft()
+                running[job_id] = run
+                proposal = Proposal(Candidate({"strategy": run[0]}))
+                executor.submit(job_id, Job(proposal, run[1], Path()))
+            for outcome in executor.poll(_POLL_SECONDS):
                 name, _ = running.pop(outcome.trial_id)
                 if outcome.status is not Status.DONE:
                     failures.setdefault(name, outcome.error)
-                    waiting = deque(pair for pair in waiting if pair[0] != name)
+                    waiting = deque(run for run in waiting if run[0] != name)
             yield len(waiting) + len(running)
     finally:
         executor.close()
 
 
 @dataclass(frozen=True)
-class _Racing:
-    """A run as a job: writes its rows into a file of `parts`, whole or not at all."""
+class _RunEvaluator:
+    """Evaluates a run as a job: writes its rows to a file in `parts`, whole or not at all."""
 
     comparison: Comparison
     parts: Path
-    judges: list[TableOracle] = field(default_factory=list, compare=False)
+    oracles: list[TableOracle] = field(default_factory=list, compare=False)
+    """At most one: made in the worker, which reads the table for itself."""
     metrics: tuple[str, ...] = ("evaluations",)
 
     def __call__(self, job: Job) -> Metrics:
-        if not self.judges:
-            self.judges.append(TableOracle(self.comparison.table, self.comparison.protocol))
+        table, settings = self.comparison.table, self.comparison.settings
+        if not self.oracles:
+            self.oracles.append(TableOracle(table, settings))
         name = str(job.proposal.candidate.values["strategy"])
-        steps = list(run_strategy(self.comparison.algorithms[name], self.judges[0], job.seed))
-        if not steps:
+        algorithm = self.comparison.algorithms[name]
+        evaluations = list(run_strategy(algorithm, self.oracles[0], job.seed))
+        if not evaluations:
             raise InfeasibleCandidate("it proposed nothing that the budget allows")
-        parts = Folder(self.parts.parent) / self.parts.name
-        text = rows(name, job.seed, steps, self.comparison.protocol)
-        parts.write(part_name(name, job.seed), text)
-        return {"evaluations": float(len(steps))}
+        folder = Folder(self.parts.parent) / self.parts.name
+        text = csv_rows(name, job.seed, evaluations, settings)
+        folder.write(run_file_name(name, job.seed), text)
+        return {"evaluations": float(len(evaluations))}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_Racing, (self.comparison, self.parts))  # a worker reads the table for itself
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_RunEvaluator, (self.comparison, self.parts))

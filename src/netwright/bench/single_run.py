@@ -1,4 +1,4 @@
-"""One strategy, one seed, one table: every evaluation, and what the incumbent is worth after it."""
+"""One strategy, one seed, one table: each evaluation, and the incumbent's score after it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,29 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.bench.settings import TableOracle
+from netwright.bench.oracle import TableOracle
 from netwright.interfaces.strategy import Algorithm, Problem, Strategy
 from netwright.space.candidate import Candidate
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
-_MOST_INFEASIBLE = 1000
-"""So many candidates in a row that are not in the table end a run."""
+_MAX_INFEASIBLE_IN_A_ROW = 1000
+"""Consecutive candidates missing from the table after which a run ends."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation; `cost` and `clock` are sums up to here, `reported` is what the incumbent is
-    worth after it, `overhead` the strategy's own milliseconds of CPU time for it."""
+    """One evaluation of a run.
+
+    Args:
+        cost: evaluations so far, each counted as its fidelity.
+        clock: seconds of training so far, by the table.
+        fidelity: the table's fidelity that was looked up.
+        metrics: what the strategy was told; empty if the table lacks the candidate.
+        repeated: whether the run had evaluated the candidate at this fidelity before.
+        reached: whether the optimum of the searched metrics has been evaluated by now.
+        overhead_ms: CPU milliseconds that the strategy itself took.
+        reported: the reported score of the incumbents after it.
+    """
 
     cost: float
     clock: float
@@ -31,76 +41,76 @@ class Evaluation:
     metrics: Metrics
     repeated: bool
     reached: bool
-    """Whether by now the optimum of what is searched has been evaluated."""
     overhead_ms: float
     reported: float
 
 
-def make_problem(judge: TableOracle) -> Problem:
-    """What the strategies are given."""
-    table, protocol = judge.table, judge.protocol
-    fidelities = (1.0,) if protocol.fidelity is not None else judge.fidelities
-    return Problem(table.space, protocol.search, protocol.limits, judge.knowledge, fidelities)
+def make_problem(oracle: TableOracle) -> Problem:
+    """Return the problem that every strategy is given."""
+    table, settings = oracle.table, oracle.settings
+    fidelities = (1.0,) if settings.fidelity is not None else oracle.fidelities
+    return Problem(table.space, settings.search, settings.limits, oracle.knowledge, fidelities)
 
 
-def run_strategy(algorithm: Algorithm, judge: TableOracle, seed: int) -> Iterator[Evaluation]:
-    """The evaluations of one run, until its budget is spent, the search is over or has won.
+def run_strategy(algorithm: Algorithm, oracle: TableOracle, seed: int) -> Iterator[Evaluation]:
+    """Yield the evaluations of one run, until the budget is spent or the search is over.
 
-    One trial at a time. Each `ask` draws from the seed and the number of trials told so far, so
-    that strategies which begin alike begin with the same candidates.
+    One trial runs at a time. Each `ask` draws from the seed and the number of trials told so far,
+    so that strategies which begin alike begin with the same candidates.
     """
-    protocol = judge.protocol
-    strategy = algorithm(make_problem(judge))
-    incumbents = _Incumbents(judge)
+    settings = oracle.settings
+    strategy = algorithm(make_problem(oracle))
+    incumbents = _Incumbents(oracle)
     seen: Counter[tuple[Candidate, float]] = Counter()
-    cost, clock, reached, hopeless = 0.0, 0.0, False, 0
-    for number in count(1):
-        rng = np.random.default_rng([seed, 2 * (number - 1)])  # each trial is told twice
-        proposal, asking = _ask(strategy, rng)
+    cost, clock, reached, infeasible_in_a_row = 0.0, 0.0, False, 0
+    for trial_id in count(1):
+        rng = np.random.default_rng([seed, 2 * (trial_id - 1)])  # each trial is told twice
+        proposal, ask_seconds = _ask(strategy, rng)
         if proposal is None:
             return
-        fidelity, price = _price(judge, proposal)
+        fidelity, price = _price(oracle, proposal)
         key = (proposal.candidate, fidelity)
         training = [seed, int(proposal.candidate.key, 16), seen[key]]  # equal for all strategies
-        trial = Trial(number, proposal, int(np.random.default_rng(training).integers(2**31)))
-        metrics = judge.evaluate(trial.candidate, fidelity, trial.seed)
+        trial = Trial(trial_id, proposal, int(np.random.default_rng(training).integers(2**31)))
+        metrics = oracle.evaluate(trial.candidate, fidelity, trial.seed)
         cost, clock = cost + price, clock + metrics.get("train_seconds", 0.0)
-        hopeless = 0 if metrics else hopeless + 1
-        spent = cost > protocol.evaluations + 1e-9 or clock > protocol.clock
-        if spent or hopeless > _MOST_INFEASIBLE:
+        infeasible_in_a_row = 0 if metrics else infeasible_in_a_row + 1
+        is_spent = cost > settings.evaluations + 1e-9 or clock > settings.clock
+        if is_spent or infeasible_in_a_row > _MAX_INFEASIBLE_IN_A_ROW:
             return
         ended = replace(
             trial, status=Status.DONE if metrics else Status.INFEASIBLE, metrics=metrics
         )
-        overhead = 1000 * (asking + _tell(strategy, trial, ended))
+        overhead_ms = 1000 * (ask_seconds + _tell(strategy, trial, ended))
         if metrics:
-            incumbents.hear(proposal.candidate, fidelity, metrics)
-            reached = reached or incumbents.reach(proposal.candidate, fidelity)
+            incumbents.update(proposal.candidate, fidelity, metrics)
+            reached = reached or incumbents.reach_optimum(proposal.candidate, fidelity)
         repeated = seen[key] > 0
         seen[key] += 1
         yield Evaluation(
-            cost, clock, fidelity, metrics, repeated, reached, overhead, incumbents.reported
+            cost, clock, fidelity, metrics, repeated, reached, overhead_ms, incumbents.reported
         )
-        if reached and protocol.until_found:
+        if reached and settings.until_found:
             return
 
 
-def _price(judge: TableOracle, proposal: Proposal) -> tuple[float, float]:
-    """The fidelity of the table that is looked up, and what it costs."""
-    if judge.protocol.fidelity is not None:
-        return judge.fidelity, 1.0  # every evaluation is a whole one then
-    fidelity = judge.nearest(proposal.fidelity)
+def _price(oracle: TableOracle, proposal: Proposal) -> tuple[float, float]:
+    """Return the table's fidelity that is looked up, and what it costs."""
+    if oracle.settings.fidelity is not None:
+        return oracle.fidelity, 1.0  # every evaluation counts as a whole one then
+    fidelity = oracle.nearest_fidelity(proposal.fidelity)
     return fidelity, fidelity
 
 
 def _ask(strategy: Strategy, rng: np.random.Generator) -> tuple[Proposal | None, float]:
-    """The next proposal, None when the search is over, and the CPU seconds it took."""
+    """Return the next proposal, or None if the search is over, and the CPU seconds it took."""
     began = time.process_time()
     proposals = list(strategy.ask(1, rng))
     return (proposals[0] if proposals else None), time.process_time() - began
 
 
 def _tell(strategy: Strategy, *trials: Trial) -> float:
+    """Tell trials, and return the CPU seconds it took."""
     began = time.process_time()
     for trial in trials:
         strategy.tell(trial)
@@ -110,30 +120,35 @@ def _tell(strategy: Strategy, *trials: Trial) -> float:
 class _Incumbents:
     """The best by the searched metrics among those within the limits, at the highest fidelity."""
 
-    def __init__(self, judge: TableOracle) -> None:
-        self.judge, self.protocol = judge, judge.protocol
+    def __init__(self, oracle: TableOracle) -> None:
+        self.oracle, self.settings = oracle, oracle.settings
         self.fidelity = 0.0
-        self.reported = judge.reported_score(())
-        self._held: list[tuple[Candidate, NDArray[np.float64]]] = []  # losses (m,)
+        self.reported = oracle.reported_score(())
+        self._front: list[tuple[Candidate, NDArray[np.float64]]] = []  # losses (m,)
 
-    def hear(self, candidate: Candidate, fidelity: float, metrics: Mapping[str, float]) -> None:
-        """Takes note of a result; `reported` is of the incumbents after it."""
-        if fidelity < self.fidelity or not all(one.keeps(metrics) for one in self.protocol.limits):
+    @property
+    def candidates(self) -> list[Candidate]:
+        return [candidate for candidate, _ in self._front]
+
+    def update(self, candidate: Candidate, fidelity: float, metrics: Mapping[str, float]) -> None:
+        """Take an evaluation into account, and update the `reported` score."""
+        within = all(limit.keeps(metrics) for limit in self.settings.limits)
+        if fidelity < self.fidelity or not within:
             return
         if fidelity > self.fidelity:
-            self.fidelity, self._held = fidelity, []
-        losses = np.array([one.loss(metrics) for one in self.protocol.search])
-        if any((held <= losses).all() for _, held in self._held):
-            return  # equal ones count: the earliest stays
-        self._held = [one for one in self._held if not (losses <= one[1]).all()]
-        self._held.append((candidate, losses))
-        self.reported = self.judge.reported_score([one for one, _ in self._held])
+            self.fidelity, self._front = fidelity, []
+        losses = np.array([objective.loss(metrics) for objective in self.settings.search])
+        if any((incumbent <= losses).all() for _, incumbent in self._front):
+            return  # of equal candidates the earliest stays
+        self._front = [pair for pair in self._front if not (losses <= pair[1]).all()]
+        self._front.append((candidate, losses))
+        self.reported = self.oracle.reported_score(self.candidates)
 
-    def reach(self, candidate: Candidate, fidelity: float) -> bool:
-        """Whether this evaluation met what the search is after."""
-        if fidelity != self.judge.fidelity:
+    def reach_optimum(self, candidate: Candidate, fidelity: float) -> bool:
+        """Return whether this evaluation reached what the search is after."""
+        if fidelity != self.oracle.fidelity:
             return False
-        if len(self.protocol.search) == 1:
-            return self.judge.reaches_target(candidate)
-        held = [one for one, _ in self._held]  # without it where it changed nothing
-        return candidate in held and self.judge.reaches_front(held)
+        if len(self.settings.search) == 1:
+            return self.oracle.reaches_target(candidate)
+        incumbents = self.candidates  # a candidate outside has changed nothing
+        return candidate in incumbents and self.oracle.reaches_front(incumbents)

@@ -1,4 +1,4 @@
-"""What a comparison may claim: intervals, paired tests, and times to a goal that not all reach."""
+"""Statistics of a comparison: intervals, paired tests, and times to a target not every run reaches."""
 
 from __future__ import annotations
 
@@ -10,35 +10,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_BLOCK = 1024
-"""Points of a curve that are resampled at once."""
+_POINTS_PER_BLOCK = 1024
+"""Points of a curve that are resampled at once: memory is resamples times this."""
+_ROUNDING_ERROR = 1e-12
 
 
 def bootstrap_interval(
     values: Floats, rng: np.random.Generator, level: float = 0.95, resamples: int = 2000
 ) -> tuple[Floats, Floats]:
-    """Both ends of the percentile bootstrap interval of the mean over seeds (Efron & Tibshirani 1993).
+    """Percentile bootstrap interval of the mean over seeds (Efron & Tibshirani, 1993).
 
-    `values` (seeds, points) -> (points,), (points,). Whole runs are drawn, so that a curve's
-    points are drawn together.
+    Whole runs are resampled, so that the points of a curve are drawn together.
+
+    Args:
+        values: (seeds, points).
+        rng: the generator of the resamples.
+        level: coverage of the interval.
+        resamples: number of bootstrap samples.
+
+    Returns:
+        Lower and upper end, (points,) each.
     """
     seeds, points = values.shape
     draws = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)  # (resamples, seeds)
     ends = np.empty((2, points))
-    for first in range(0, points, _BLOCK):  # all means at once are resamples times the memory
-        means = draws @ values[:, first : first + _BLOCK] / seeds  # (resamples, block)
+    for first in range(0, points, _POINTS_PER_BLOCK):
+        block = slice(first, first + _POINTS_PER_BLOCK)
+        means = draws @ values[:, block] / seeds  # (resamples, block)
         quantiles = [(1 - level) / 2, (1 + level) / 2]
-        ends[:, first : first + _BLOCK] = np.quantile(means, quantiles, axis=0)
+        ends[:, block] = np.quantile(means, quantiles, axis=0)
     return ends[0], ends[1]
 
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """How soon runs reach a goal, those that never did counted as what they are: censored.
+    """How soon runs reach a target; runs that never did are censored, not left out.
 
-    `share` of the runs; `expected` running time (ERT): what all runs spent, by the runs that
-    reached it (Hansen et al. 2009), which is the mean where all did; infinite where none did.
-    `median` and `p90`: of the Kaplan-Meier curve, infinite where it does not fall that far.
+    Args:
+        share: the share of runs that reached it.
+        expected: expected running time (ERT; Hansen et al., 2009): what all runs spent, divided by
+            the number that reached the target; infinite if none did.
+        median: of the Kaplan-Meier estimate; infinite if that does not reach one half.
+        p90: its 90 % quantile, likewise.
     """
 
     share: float
@@ -48,31 +61,36 @@ class TimeToTarget:
 
 
 def time_to_target(spent: Floats, reached: NDArray[np.bool_]) -> TimeToTarget:
-    """`spent` (runs,): until the goal, or in all where it was not `reached` (runs,)."""
+    """Summarise how soon runs reach a target.
+
+    Args:
+        spent: (runs,) until the target, or in all if it was not reached.
+        reached: (runs,) whether the target was reached.
+    """
     share = float(reached.mean())
     expected = float(spent.sum() / reached.sum()) if reached.any() else math.inf
-    median, p90 = (kaplan_meier_quantile(spent, reached, share=goal) for goal in (0.5, 0.9))
+    median, p90 = (kaplan_meier_quantile(spent, reached, share=quantile) for quantile in (0.5, 0.9))
     return TimeToTarget(share, expected, median, p90)
 
 
 def kaplan_meier_quantile(spent: Floats, reached: NDArray[np.bool_], share: float) -> float:
-    """When that share of runs has reached the goal, by the product-limit estimate (1958).
+    """Return when that share of runs has reached the target (Kaplan & Meier, 1958).
 
-    Infinite where the estimate never comes to it.
+    Infinite if the product-limit estimate never does.
     """
     from scipy.stats import CensoredData, ecdf
 
     if not reached.any():
         return math.inf
-    left = ecdf(CensoredData(spent[reached], right=spent[~reached])).sf  # the share that has not
-    there = np.flatnonzero(left.probabilities <= 1 - share + 1e-12)
-    return float(left.quantiles[there[0]]) if len(there) else math.inf
+    survival = ecdf(CensoredData(spent[reached], right=spent[~reached])).sf
+    times = np.flatnonzero(survival.probabilities <= 1 - share + _ROUNDING_ERROR)
+    return float(survival.quantiles[times[0]]) if len(times) else math.inf
 
 
 def wilcoxon_p(below: Floats, above: Floats) -> float:
-    """p of the one-sided Wilcoxon signed-rank test (1945) that `below` (seeds,) lies below `above`.
+    """Return p of the one-sided Wilcoxon signed-rank test (1945) that `below` is less than `above`.
 
-    Seeds where both are equal say nothing and are left out; 1 where all are.
+    Both (seeds,). Pairs that are equal are left out; p is 1 if all are.
     """
     from scipy.stats import wilcoxon
 
@@ -84,7 +102,7 @@ def wilcoxon_p(below: Floats, above: Floats) -> float:
 
 
 def holm_correction(p: Mapping[str, float]) -> dict[str, float]:
-    """p-values as they are after asking several questions at once (Holm 1979)."""
+    """Return p-values adjusted for multiple tests (Holm, 1979)."""
     adjusted, highest = {}, 0.0
     for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
         highest = max(highest, min(1.0, (len(p) - rank) * p[name]))
@@ -92,15 +110,15 @@ def holm_correction(p: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p}
 
 
-def first_reaching(curve: Floats, grid: Floats, goal: float) -> float:
-    """Where on the grid a curve (points,) first falls to the goal; infinite where it does not."""
-    there = np.flatnonzero(curve <= goal + 1e-12)
-    return float(grid[there[0]]) if len(there) else math.inf
+def first_reaching(curve: Floats, grid: Floats, target: float) -> float:
+    """Return where on the grid a curve (points,) first falls to the target; infinity if nowhere."""
+    reaching = np.flatnonzero(curve <= target + _ROUNDING_ERROR)
+    return float(grid[reaching[0]]) if len(reaching) else math.inf
 
 
 def resample(
     spent: Sequence[float] | Floats, values: Sequence[float] | Floats, grid: Floats
 ) -> Floats:
-    """(points,) the latest value at each point of the grid; NaN before the first."""
-    place = np.searchsorted(np.asarray(spent), grid + 1e-9, side="right") - 1
-    return np.where(place >= 0, np.asarray(values, float)[np.maximum(place, 0)], np.nan)
+    """Return (points,) the latest value at each point of the grid; NaN before the first."""
+    index = np.searchsorted(np.asarray(spent), grid + 1e-9, side="right") - 1
+    return np.where(index >= 0, np.asarray(values, float)[np.maximum(index, 0)], np.nan)

@@ -1,4 +1,4 @@
-"""From the rows of a comparison to what can be said of each strategy."""
+"""Summarise the runs of a comparison: scores, regret, tests and curves of each strategy."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.bench import statistics
-from netwright.bench.settings import ComparisonSettings, TableOracle
+from netwright.bench.oracle import TableOracle
+from netwright.bench.settings import ComparisonSettings
 from netwright.bench.statistics import TimeToTarget
 from netwright.errors import InputError, Phrase, expected
 
@@ -21,18 +22,24 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_POINTS = 200
-"""Of a curve over the clock; one over evaluations has a point for each."""
+_CLOCK_POINTS = 200
+"""Points of a curve over the clock; a curve over evaluations has a point for each."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What is reported after each point of `grid`, mean of the seeds, with a 95 % interval.
+    """The reported score at each point of a grid: mean over seeds, with a 95 % interval.
 
     NaN as long as some seed has no incumbent.
+
+    Args:
+        grid: (points,) evaluations or seconds spent.
+        mean: (points,).
+        low: (points,) lower end of the interval.
+        high: (points,) upper end.
     """
 
-    grid: Floats  # (points,)
+    grid: Floats
     mean: Floats
     low: Floats
     high: Floats
@@ -40,14 +47,26 @@ class Curve:
 
 @dataclass(frozen=True)
 class StrategySummary:
-    """One strategy at the end of the budget; everything over the same seeds.
+    """One strategy at the end of the budget, over the same seeds as all others.
 
-    `regret`: how far `mean` is from the best in the table by what is reported, which a search by
-    other metrics need not choose; `regret_p90`: exceeded by one run in ten. `p`: that it is not
-    better than the reference, Holm-corrected; None of the reference. `matches`: when its mean curve
-    comes to the reference's final mean, infinite if never. `optimum`: how soon the best by the
-    searched metrics was evaluated. `overhead`: its own CPU milliseconds for a proposal, median (and
-    mean: some think once for many). `repeated`: share of evaluations asked for a second time.
+    Args:
+        strategy: its name.
+        seeds: number of runs.
+        mean: of the reported score.
+        low: lower end of the mean's 95 % interval.
+        high: upper end.
+        deviation: standard deviation over seeds.
+        regret: how far `mean` is from the best reported score in the table, which a search by
+            other metrics need not choose.
+        regret_p90: exceeded by one run in ten.
+        p: of the hypothesis that it is no better than the reference, Holm-corrected; None for the
+            reference itself.
+        matches: when its mean curve reaches the reference's final mean; infinite if never.
+        optimum: how soon the best by the searched metrics was evaluated.
+        overhead: the strategy's own CPU milliseconds for a proposal, median.
+        overhead_mean: the same, mean: some think once for many.
+        repeated: share of evaluations that were asked for a second time.
+        evaluations: mean number of evaluations.
     """
 
     strategy: str
@@ -66,22 +85,30 @@ class StrategySummary:
     repeated: float
     evaluations: float
 
-    def record(self) -> dict[str, Any]:
-        """Flat, for CSV and JSON; what is infinite or unknown is None."""
+    def record(self) -> dict[str, str | float | None]:
+        """Return the fields, flat for CSV and JSON; infinity and NaN are None."""
         fields = asdict(self)
         optimum = fields.pop("optimum")
-        fields |= {f"optimum_{name}": value for name, value in optimum.items()}
+        fields |= {f"optimum_{name}": entry for name, entry in optimum.items()}
         return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in fields.items()
+            name: None if isinstance(entry, float) and not math.isfinite(entry) else entry
+            for name, entry in fields.items()
         }
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All strategies, best mean first, against a reference; and what the table's best is."""
+    """A comparison at the end of its budget.
 
-    protocol: ComparisonSettings
+    Args:
+        settings: of the comparison.
+        optimum: the best reported score in the table.
+        reference: the strategy that others are tested against.
+        strategies: one summary each, lowest regret first.
+        curves: strategy -> its curve.
+    """
+
+    settings: ComparisonSettings
     optimum: float
     reference: str
     strategies: Sequence[StrategySummary]
@@ -89,52 +116,66 @@ class Summary:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether more of what is reported is better."""
-        return _rises(self.protocol)
+        """Whether the reported score is maximised."""
+        return _higher_is_better(self.settings)
 
 
 def completed_strategies(file: str | Path, seeds: Sequence[int]) -> list[str]:
-    """Those that have run with each of these seeds, by name."""
-    pairs = _frame(file)[["strategy", "seed"]].drop_duplicates()
-    counts = pairs[pairs["seed"].isin(list(seeds))]["strategy"].value_counts()
+    """Return the strategies in `runs.csv` that have run with each of these seeds, by name."""
+    runs = _read_runs(file)[["strategy", "seed"]].drop_duplicates()
+    counts = runs[runs["seed"].isin(list(seeds))]["strategy"].value_counts()
     return sorted(str(name) for name, count in counts.items() if count == len(seeds))
 
 
 def summarise(
-    file: str | Path, judge: TableOracle, names: Sequence[str], seeds: Sequence[int]
+    file: str | Path, oracle: TableOracle, names: Sequence[str], seeds: Sequence[int]
 ) -> Summary:
-    """Reads `runs.csv`; the reference is random search where it is among the names, else the first.
+    """Summarise the runs of a comparison.
 
-    InputError where a strategy has not run with each of the seeds.
+    Args:
+        file: the `runs.csv` that `compare` wrote.
+        oracle: of the comparison's table and settings.
+        names: the strategies to summarise. The reference is "random" if it is among them, else the
+            first.
+        seeds: the runs to summarise.
+
+    Raises:
+        InputError: a strategy has not run with each of the seeds.
+
+    Example:
+        >>> oracle = TableOracle(comparison.table, comparison.settings)
+        >>> summarise(runs.file, oracle, ["random", "mine"], range(100)).strategies[0].regret
     """
-    frame = _frame(file)
+    frame = _read_runs(file)
     frame = frame[frame["strategy"].isin(list(names)) & frame["seed"].isin(list(seeds))]
-    there = {
+    present = {
         (str(name), int(seed)) for name, seed in zip(frame["strategy"], frame["seed"], strict=True)
     }
-    if missing := [(name, seed) for name in names for seed in seeds if (name, seed) not in there]:
+    if missing := [(name, seed) for name in names for seed in seeds if (name, seed) not in present]:
         name, seed = missing[0]
         got = Phrase(f"none of {name} with seed {seed}")
         raise InputError(expected(str(file), "of every strategy with every seed", got))
     if not names or not len(seeds):
         raise InputError(expected("a summary", "of at least one strategy and seed", Phrase("none")))
-    grid = curve_grid(judge.protocol, float(frame[judge.protocol.axis].max()))
-    runs = {name: _Strategy(frame[frame["strategy"] == name], judge, grid) for name in names}
+    grid = curve_grid(oracle.settings, float(frame[oracle.settings.axis].max()))
+    runs = {name: _StrategyRuns(frame[frame["strategy"] == name], oracle, grid) for name in names}
     reference = "random" if "random" in runs else names[0]
-    yardstick = runs[reference]
+    reference_runs = runs[reference]
     p = {
-        name: statistics.wilcoxon_p(run.final, yardstick.final)
-        for name, run in runs.items()
+        name: statistics.wilcoxon_p(strategy.final_regret, reference_runs.final_regret)
+        for name, strategy in runs.items()
         if name != reference
     }
     p = statistics.holm_correction(p)
-    results = [run.result(name, p.get(name), yardstick) for name, run in runs.items()]
-    results.sort(key=lambda one: one.regret)
-    curves = {one.strategy: runs[one.strategy].curve() for one in results}
-    return Summary(judge.protocol, judge.optimum, reference, results, curves)
+    strategies = [
+        strategy.summarise(name, p.get(name), reference_runs) for name, strategy in runs.items()
+    ]
+    strategies.sort(key=lambda strategy: strategy.regret)
+    curves = {each.strategy: runs[each.strategy].curve() for each in strategies}
+    return Summary(oracle.settings, oracle.optimum, reference, strategies, curves)
 
 
-def _frame(file: str | Path) -> pd.DataFrame:
+def _read_runs(file: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     if not Path(file).is_file():
@@ -142,69 +183,78 @@ def _frame(file: str | Path) -> pd.DataFrame:
     return pd.read_csv(file, dtype={"strategy": str})
 
 
-class _Strategy:
-    """The runs of one strategy as arrays: regrets (seeds, points) and times."""
+class _StrategyRuns:
+    """The runs of one strategy as arrays.
 
-    def __init__(self, frame: pd.DataFrame, judge: TableOracle, grid: Floats) -> None:
-        protocol = judge.protocol
-        self.frame, self.optimum = frame, judge.optimum
-        self.sign = -1.0 if _rises(protocol) else 1.0  # regret = sign * (reported - optimum)
+    Attributes:
+        scores: (seeds, points) reported scores on the grid.
+        final_regret: (seeds,) at the end of the budget.
+        reached: (seeds,) whether the best by the searched metrics was evaluated.
+        spent: (seeds,) until then, or in all.
+    """
+
+    def __init__(self, frame: pd.DataFrame, oracle: TableOracle, grid: Floats) -> None:
+        settings = oracle.settings
+        self.frame, self.optimum = frame, oracle.optimum
+        self.sign = (
+            -1.0 if _higher_is_better(settings) else 1.0
+        )  # regret = sign * (score - optimum)
         self.grid = grid
-        rows = [one for _, one in frame.groupby("seed", sort=True)]
-        spent = [one[protocol.axis].to_numpy(float) for one in rows]
-        reported = [one["reported"].to_numpy(float) for one in rows]
-        self.values = np.stack(
+        runs = [run for _, run in frame.groupby("seed", sort=True)]
+        spent = [run[settings.axis].to_numpy(float) for run in runs]
+        reported = [run["reported"].to_numpy(float) for run in runs]
+        self.scores = np.stack(
             [statistics.resample(s, r, self.grid) for s, r in zip(spent, reported, strict=True)]
         )
-        last = self.values[:, -1]
-        last[np.isnan(last)] = judge.worst
-        regret = self.sign * (self.values[:, -1] - self.optimum)
-        self.final = np.maximum(regret, 0.0)  # (seeds,): sums in another order may differ by 1e-16
-        hits = [one["reached"].to_numpy(bool) for one in rows]
+        last = self.scores[:, -1]
+        last[np.isnan(last)] = oracle.worst
+        regret = self.sign * (self.scores[:, -1] - self.optimum)
+        self.final_regret = np.maximum(regret, 0.0)  # rounding may make it -1e-16
+        hits = [run["reached"].to_numpy(bool) for run in runs]
         self.reached = np.array([hit.any() for hit in hits])
         self.spent = np.array(
             [s[hit.argmax()] if hit.any() else s[-1] for s, hit in zip(spent, hits, strict=True)]
         )
 
-    def result(self, name: str, p: float | None, reference: _Strategy) -> StrategySummary:
-        final = self.values[:, -1]
+    def summarise(self, name: str, p: float | None, reference: _StrategyRuns) -> StrategySummary:
+        final = self.scores[:, -1]
         low, high = statistics.bootstrap_interval(final[:, None], np.random.default_rng(0))
-        goal = float(reference.final.mean())
-        mean_regret = self.sign * (self.values.mean(0) - self.optimum)
+        target = float(reference.final_regret.mean())
+        mean_regret = self.sign * (self.scores.mean(0) - self.optimum)
         counts = self.frame.groupby("seed").size()
         return StrategySummary(
-            name,
-            len(final),
-            float(final.mean()),
-            float(low[0]),
-            float(high[0]),
-            float(final.std(ddof=1)) if len(final) > 1 else 0.0,
-            float(self.final.mean()),
-            float(np.quantile(self.final, 0.9)),
-            p,
-            statistics.first_reaching(mean_regret, self.grid, goal),
-            statistics.time_to_target(self.spent, self.reached),
-            float(self.frame["overhead_ms"].median()),
-            float(self.frame["overhead_ms"].mean()),
-            float(self.frame["repeated"].mean()),
-            float(counts.mean()),
+            strategy=name,
+            seeds=len(final),
+            mean=float(final.mean()),
+            low=float(low[0]),
+            high=float(high[0]),
+            deviation=float(final.std(ddof=1)) if len(final) > 1 else 0.0,
+            regret=float(self.final_regret.mean()),
+            regret_p90=float(np.quantile(self.final_regret, 0.9)),
+            p=p,
+            matches=statistics.first_reaching(mean_regret, self.grid, target),
+            optimum=statistics.time_to_target(self.spent, self.reached),
+            overhead=float(self.frame["overhead_ms"].median()),
+            overhead_mean=float(self.frame["overhead_ms"].mean()),
+            repeated=float(self.frame["repeated"].mean()),
+            evaluations=float(counts.mean()),
         )
 
     def curve(self) -> Curve:
-        low, high = statistics.bootstrap_interval(self.values, np.random.default_rng(0))
-        return Curve(self.grid, self.values.mean(0), low, high)
+        low, high = statistics.bootstrap_interval(self.scores, np.random.default_rng(0))
+        return Curve(self.grid, self.scores.mean(0), low, high)
 
 
-def curve_grid(protocol: ComparisonSettings, spent: float = math.inf) -> Floats:
-    """Where curves are read: after each evaluation, or at even times.
+def curve_grid(settings: ComparisonSettings, spent: float = math.inf) -> Floats:
+    """Return the grid of curves: each evaluation, or evenly spaced times.
 
-    After what was `spent` at most nothing changes until the end of the budget.
+    After `spent`, the most that any run spent, nothing changes until the end of the budget.
     """
-    if protocol.axis == "cost":
-        last = min(protocol.budget, math.ceil(spent) + 1) if spent < math.inf else protocol.budget
-        return np.unique(np.append(np.arange(1.0, last), protocol.budget))
-    return np.linspace(protocol.budget / _POINTS, protocol.budget, _POINTS)
+    if settings.axis == "cost":
+        last = min(settings.budget, math.ceil(spent) + 1) if spent < math.inf else settings.budget
+        return np.unique(np.append(np.arange(1.0, last), settings.budget))
+    return np.linspace(settings.budget / _CLOCK_POINTS, settings.budget, _CLOCK_POINTS)
 
 
-def _rises(protocol: ComparisonSettings) -> bool:
-    return len(protocol.report) > 1 or protocol.report[0].direction == "max"
+def _higher_is_better(settings: ComparisonSettings) -> bool:
+    return len(settings.report) > 1 or settings.report[0].direction == "max"

@@ -13,14 +13,10 @@ from typing import Any, Literal, cast
 
 from netwright.automl import name_resolution
 from netwright.bench.comparison_folder import default_folder
+from netwright.bench.oracle import TableOracle
 from netwright.bench.peers import PEERS, missing_packages, peer
 from netwright.bench.runner import Comparison, Runs, compare, incompatible_algorithms
-from netwright.bench.settings import (
-    ComparisonSettings,
-    TableOracle,
-    parse_objective,
-    reported_objective,
-)
+from netwright.bench.settings import ComparisonSettings, parse_objective, reported_objective
 from netwright.bench.summary import Summary, completed_strategies, summarise
 from netwright.cli.bench_terminal import Progress, closing, opening, say_wrapped
 from netwright.cli.terminal import ERR, say
@@ -260,7 +256,7 @@ def _write(summary: Summary, folder: Path) -> None:
     kept.write("summary.csv", results.to_csv(index=False))
     curves = [
         pd.DataFrame({
-            "strategy": name, summary.protocol.axis: curve.grid, "mean": curve.mean,
+            "strategy": name, summary.settings.axis: curve.grid, "mean": curve.mean,
             "low": curve.low, "high": curve.high,
         })
         for name, curve in summary.curves.items()
@@ -281,7 +277,7 @@ def _draw(summary: Summary, file: Path, title: str) -> str:
 
 def _as_object(summary: Summary, judge: TableOracle, seeds: int, folder: Path) -> dict[str, Any]:
     """What `--json` prints."""
-    protocol = summary.protocol
+    protocol = summary.settings
     return {
         "folder": str(folder),
         "search": [one.metric for one in protocol.search],

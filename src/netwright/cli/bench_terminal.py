@@ -11,7 +11,8 @@ from textwrap import wrap
 from rich.live import Live
 from rich.text import Text
 
-from netwright.bench.settings import ComparisonSettings, TableOracle
+from netwright.bench.oracle import TableOracle
+from netwright.bench.settings import ComparisonSettings
 from netwright.bench.summary import Summary
 from netwright.cli import terminal
 from netwright.cli.terminal import ERR, OUT, say
@@ -22,7 +23,7 @@ from netwright.trials.formats import format_duration, format_metric
 
 def opening(title: str, judge: TableOracle, seeds: int, folder: Path) -> None:
     """What is about to be compared."""
-    protocol = judge.protocol
+    protocol = judge.settings
     searched = ", ".join(one.metric for one in protocol.search)
     of = "one training" if judge.table.repetition == "one" else "mean of the trainings"
     at = f" at fidelity {judge.fidelity:g}" if protocol.fidelity is not None else ""
@@ -51,7 +52,7 @@ def _size(table: TableBenchmark) -> str:
 
 def closing(summary: Summary, seeds: int) -> None:
     """What came out."""
-    protocol = summary.protocol
+    protocol = summary.settings
     metric = protocol.report[0].metric if len(protocol.report) == 1 else ""
     unit = "s" if protocol.axis == "clock" else "evaluations"
     spent = f"{protocol.budget:,g} s" if unit == "s" else plural(protocol.budget, "evaluation")
@@ -96,7 +97,7 @@ def _notes(summary: Summary, matches: str, unit: str) -> Iterator[str]:
         )
     yield f"{matches}: {unit} at which the mean comes to {summary.reference}'s last."
     yield "ms: the strategy's own CPU time for a proposal, median."
-    searched, reported = summary.protocol.search, summary.protocol.report
+    searched, reported = summary.settings.search, summary.settings.report
     if searched != reported:
         names = " x ".join(one.metric for one in reported)
         yield f"regret: to the best {names} of the table, which the search need not choose."
@@ -148,7 +149,7 @@ def say_wrapped(text: str, indent: int) -> None:
 
 
 def _reported(judge: TableOracle) -> str:
-    report = judge.protocol.report
+    report = judge.settings.report
     name = report[0].metric
     if len(report) == 1:
         best = shown(name, judge.optimum)

@@ -62,7 +62,9 @@ def _parents_first(decisions: Mapping[str, Decision]) -> tuple[Decision, ...]:
         if path in done:
             return
         if path in visiting:
-            raise SpaceError(f"{path} must not depend on itself. Rename one of the shared descriptions.")
+            raise SpaceError(
+                f"{path} must not depend on itself. Rename one of the shared descriptions."
+            )
         visiting.add(path)
         for parent, _ in decisions[path].conditions or ():
             visit(parent)
