@@ -26,10 +26,10 @@ LABELS = np.arange(20) % 2
 
 def learnt(values: Any, path: Path) -> Model:
     """A model of images, exported; its file agrees with the pipeline."""
-    found = task(values, LABELS)
-    pipeline = fit(PIPELINE, found, seed=0)
-    model = export_onnx(pipeline, make_card(found), path / "model.onnx")
-    check_parity(model, pipeline, found.features)
+    toy_task = task(values, LABELS)
+    pipeline = fit(PIPELINE, toy_task, seed=0)
+    model = export_onnx(pipeline, make_card(toy_task), path / "model.onnx")
+    check_parity(model, pipeline, toy_task.features)
     return model
 
 
@@ -44,7 +44,7 @@ RANGES = [
 
 
 @pytest.mark.parametrize(("channels", "low", "high", "dtype"), RANGES)
-def test_an_image_has_one_answer_through_every_door(
+def test_every_image_input_gives_the_same_prediction(
     channels: int, low: float, high: float, dtype: str, tmp_path: Path
 ) -> None:
     values = raw(channels, low, high).astype(dtype)
@@ -62,7 +62,7 @@ def test_an_image_has_one_answer_through_every_door(
     np.testing.assert_array_equal(model.predict_proba(rows), answers)
 
 
-def test_the_bare_file_takes_the_levels_that_the_card_describes(tmp_path: Path) -> None:
+def test_onnx_file_takes_the_pixels_its_card_describes(tmp_path: Path) -> None:
     values = raw(3, -2, 7)
     model = learnt(values, tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -75,7 +75,7 @@ def test_the_bare_file_takes_the_levels_that_the_card_describes(tmp_path: Path) 
     assert np.abs(probabilities - model.predict_proba(values)).max() < 1e-6
 
 
-def test_clipped_pixels_are_a_warning_of_the_caller(tmp_path: Path) -> None:
+def test_clipped_pixels_warn_at_the_caller(tmp_path: Path) -> None:
     model = learnt(raw(1, 0, 1), tmp_path)
     for predict in (model.predict, model.predict_proba):
         with pytest.warns(UserWarning, match="of 42 pixel values lie outside the range") as caught:
@@ -83,14 +83,14 @@ def test_clipped_pixels_are_a_warning_of_the_caller(tmp_path: Path) -> None:
         assert caught[0].filename == __file__
 
 
-def test_files_follow_the_range_of_the_training_files(tmp_path: Path) -> None:
+def test_image_files_follow_the_training_range(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (20, 7, 6)).astype(np.uint16)
     for i, image in enumerate(values):
         (tmp_path / "scans" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(tmp_path / "scans" / "ab"[i % 2] / f"{i:02}.png")
-    found = task(tmp_path / "scans")
-    pipeline = fit(PIPELINE, found, seed=0)
-    model = export_onnx(pipeline, make_card(found), tmp_path / "model.onnx")
+    toy_task = task(tmp_path / "scans")
+    pipeline = fit(PIPELINE, toy_task, seed=0)
+    model = export_onnx(pipeline, make_card(toy_task), tmp_path / "model.onnx")
     assert model.card["image"]["high"] == 4095
     rows, _ = read_rows(tmp_path / "scans", schema_from_card(model.card))
     assert isinstance(rows, Images)
@@ -101,13 +101,13 @@ def test_files_follow_the_range_of_the_training_files(tmp_path: Path) -> None:
     assert np.abs(model.predict_proba(alone)[0] - answers[order.index(0)]).max() < 1e-6
 
 
-def test_a_file_of_an_older_version_predicts_as_it_did(tmp_path: Path) -> None:
-    found = task(raw(3, 0, 255).astype(np.uint8), LABELS)
-    card = make_card(found)
+def test_file_of_an_older_format_predicts_the_same(tmp_path: Path) -> None:
+    toy_task = task(raw(3, 0, 255).astype(np.uint8), LABELS)
+    card = make_card(toy_task)
     card["image"] = {"height": 7, "width": 6, "channels": 3, "range": "uint8, 0 to 255"}
-    model = export_onnx(fit(PIPELINE, found, seed=0), card, tmp_path / "old.onnx")
+    model = export_onnx(fit(PIPELINE, toy_task, seed=0), card, tmp_path / "old.onnx")
     assert ImageSchema.from_card(model.card["image"]).pixel_format is None
-    levels = np.asarray(found.features)
+    levels = np.asarray(toy_task.features)
     answers = model.predict_proba(levels)
     shares = model.predict_proba(levels / np.float32(255))
     np.testing.assert_array_equal(shares, answers)
@@ -118,7 +118,7 @@ def test_a_file_of_an_older_version_predicts_as_it_did(tmp_path: Path) -> None:
     assert notes == ()
 
 
-def test_wrong_channels_are_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_wrong_channels_are_refused_with_a_fix(tmp_path: Path) -> None:
     model = learnt(raw(3, 0, 255), tmp_path)
     for shape, sentence in [
         ((2, 7, 6, 4), r"of 3 channels, got .*x\[..., :3\]"),

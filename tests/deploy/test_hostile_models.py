@@ -31,9 +31,11 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Model:
     frame = table()
-    data = task(frame.assign(y=np.where(frame["a"] + frame["b"] > 0, "p", "q")), "y")
+    toy_task = task(frame.assign(y=np.where(frame["a"] + frame["b"] > 0, "p", "q")), "y")
     path = tmp_path_factory.mktemp("good") / "model.onnx"
-    return export_onnx(fit(TablePipeline(LinearModel(0.1)), data, seed=0), make_card(data), path)
+    return export_onnx(
+        fit(TablePipeline(LinearModel(0.1)), toy_task, seed=0), make_card(toy_task), path
+    )
 
 
 def spoiled(name: str, good: Model, folder: Path, seed: int) -> Path:
@@ -43,7 +45,9 @@ def spoiled(name: str, good: Model, folder: Path, seed: int) -> Path:
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_refused_or_changes_nothing(name: str, good: Model, tmp_path: Path) -> None:
+def test_damaged_files_are_refused_or_predict_the_same(
+    name: str, good: Model, tmp_path: Path
+) -> None:
     rows = table()
     for seed in (0, 1):
         path = spoiled(name, good, tmp_path, seed)
@@ -56,13 +60,13 @@ def test_damage_is_refused_or_changes_nothing(name: str, good: Model, tmp_path: 
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_netwright_does_not_write_is_refused(name: str, good: Model, tmp_path: Path) -> None:
+def test_hostile_files_are_refused(name: str, good: Model, tmp_path: Path) -> None:
     path = spoiled(name, good, tmp_path, 0)
     with pytest.raises(InputError, match=r"^.*(model|ONNX file).*, got .*\.$"):
         load(path).predict(table())
 
 
-def test_files_of_an_older_format_predict_the_same(good: Model, tmp_path: Path) -> None:
+def test_older_formats_predict_the_same(good: Model, tmp_path: Path) -> None:
     import onnx
 
     card = {name: value for name, value in good.card.items() if name != "crc32"} | {"format": 2}

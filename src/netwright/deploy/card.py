@@ -1,7 +1,7 @@
 """The card of a model file: JSON in its metadata, checked against its schema when it is read.
 
-From format 3 on it begins with a checksum of the file. The digits count as zeros, so that they can
-stand in what they are of. A checksum tells damage: who changes a file on purpose can write another.
+From format 3 on it begins with a checksum of the file, in which the digits of the checksum itself
+count as zeros. It detects damage, not forgery: an edited file can be given another checksum.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 
@@ -27,23 +27,27 @@ from netwright.deploy.protobuf import InvalidModelFile
 KEY = "netwright"
 """The metadata entry that holds the card, as JSON."""
 FORMAT = 3
-"""The card's version; a file of a later one is refused."""
-CHECKED_FORMAT = 3
+"""The card's version; later ones are refused."""
+CHECKSUM_FORMAT = 3
 """The first version with a checksum."""
 
-_NO_DIGITS: Final = "0" * 8
-_START = re.compile(rb'\{"crc32": "([0-9a-f]{8})", ')
-_FIRST_DIGIT = len(b'{"crc32": "')
-_SUMMED_AT_ONCE = 4_000_000
-"""Bytes below which a thread costs more than it saves."""
-_MAX_SIDE = 2**16
+_ZERO_DIGITS: Final = "0" * 8
+_CARD_START = re.compile(rb'\{"crc32": "([0-9a-f]{8})", ')
+_DIGITS_OFFSET = len(b'{"crc32": "')
+_MIN_THREADED_BYTES = 4_000_000
+"""Size from which on a thread saves more than it costs."""
+_MAX_IMAGE_SIDE = 2**16
 _MAX_LABEL_BYTES = 2**18
-"""Of a label in the type in which it came: arrays of texts take that much for each row."""
+"""Of one label in its numpy type: a fixed-width text type takes that much for each row."""
 _KINDS = ("binary", "multiclass", "regression")
-_NAMES_OF_COLUMNS = {column_field.name for column_field in fields(Column)}
+_COLUMN_FIELDS = {column_field.name for column_field in fields(Column)}
+_PIXEL_RANGE = ("low", "high")
+_MAX_NAME_IN_ERRORS = 40
 
 Card: TypeAlias = dict[str, Any]
-Check: TypeAlias = Callable[[Any], bool]
+Check: TypeAlias = Callable[[object], bool]
+Span: TypeAlias = tuple[int, int]
+"""Start and end of the card in the file."""
 
 
 class LaterFormat(InvalidModelFile):
@@ -55,62 +59,65 @@ class LaterFormat(InvalidModelFile):
 
 
 def card_text(card: Mapping[str, Any]) -> str:
-    """The card as it stands in a file whose checksum is not known yet."""
-    return json.dumps({"crc32": _NO_DIGITS, **card})
+    """Return the card as JSON, with zeros for the checksum of the file."""
+    return json.dumps({"crc32": _ZERO_DIGITS, **card})
 
 
-def with_checksum(data: bytes, span: tuple[int, int]) -> bytes:
-    """A file with the digits of its checksum filled in; `span`: where its card stands."""
-    start = span[0] + _FIRST_DIGIT
-    return data[:start] + _checksum(data, start).encode() + data[start + len(_NO_DIGITS) :]
+def with_checksum(content: bytes, span: Span) -> bytes:
+    """Return a file with its checksum filled in."""
+    start = span[0] + _DIGITS_OFFSET
+    return (
+        content[:start] + _checksum(content, start).encode() + content[start + len(_ZERO_DIGITS) :]
+    )
 
 
-def read_card(data: bytes, span: tuple[int, int]) -> Card:
-    """The card of a file, which stands at `span`. Damaged where it is not what its schema says.
+def read_card(content: bytes, span: Span) -> Card:
+    """Return the card of a file, without verifying its checksum; see `start_checksum`.
 
-    Whether its checksum is right is for `checksum_check` to say.
+    Raises:
+        InvalidModelFile: the card does not match its schema.
+        LaterFormat: it is of a later version.
     """
-    text = data[slice(*span)]
+    text = content[slice(*span)]
     card = _parse(text)
-    version: Any = card.get("format")
-    if not _whole(version) or version < 1:
+    version = card.get("format")
+    if not _is_int64(version) or version < 1:
         raise InvalidModelFile("its card must have a version under 'format'")
     if version > FORMAT:
         raise LaterFormat(version)
-    if ("crc32" in card or version >= CHECKED_FORMAT) and _START.match(text) is None:
+    if ("crc32" in card or version >= CHECKSUM_FORMAT) and _CARD_START.match(text) is None:
         raise InvalidModelFile("the checksum of its card is missing")
     check_card(card)
     return card
 
 
-def checksum_check(data: bytes, span: tuple[int, int]) -> Callable[[], None]:
-    """A call that raises Damaged unless the file is what its checksum is of; `span`: of its card.
+def start_checksum(content: bytes, span: Span) -> Callable[[], None]:
+    """Return a function that raises InvalidModelFile unless the file matches its checksum.
 
-    Of small files this raises at once.
-
-    It is checked wherever there is one, whatever version the card says it has. Large files are
-    summed in a thread meanwhile: at 4 GB/s it would take a quarter of the time of all else.
+    A large file is summed by a thread in the meantime: at 4 GB/s it would add a quarter to the time
+    of loading. Of a small file this raises at once. A checksum is verified whatever version the
+    card states.
     """
-    stated = _START.match(data[slice(*span)])
-    if stated is None:  # of a version that had none
+    stated = _CARD_START.match(content[slice(*span)])
+    if stated is None:  # of a version before `CHECKSUM_FORMAT`
         return lambda: None
-    start = span[0] + _FIRST_DIGIT
-    if len(data) < _SUMMED_AT_ONCE:
-        _compare(stated[1].decode(), _checksum(data, start))
+    start = span[0] + _DIGITS_OFFSET
+    if len(content) < _MIN_THREADED_BYTES:
+        _compare(stated[1].decode(), _checksum(content, start))
         return lambda: None
     pool = ThreadPoolExecutor(1)
-    summed = pool.submit(_checksum, data, start)
+    summing = pool.submit(_checksum, content, start)
     pool.shutdown(wait=False)
-    return lambda: _compare(stated[1].decode(), summed.result())
+    return lambda: _compare(stated[1].decode(), summing.result())
 
 
-def _compare(stated: str, digits: str) -> None:
-    if stated != digits:
+def _compare(stated: str, computed: str) -> None:
+    if stated != computed:
         raise InvalidModelFile("its checksum does not match: the file was damaged or changed")
 
 
 def check_card(card: Mapping[str, Any]) -> None:
-    """Damaged, naming the entry, where a card has a value of the wrong type or none."""
+    """Raise InvalidModelFile, naming the entry, if one is missing or has the wrong type."""
     for name, (check, rule) in _SCHEMA.items():
         if (name in card or name in _REQUIRED) and not check(card.get(name)):
             raise InvalidModelFile(f"its card must have {rule} under {name!r}")
@@ -127,27 +134,27 @@ def check_card(card: Mapping[str, Any]) -> None:
     if len(set(columns)) < len(columns):
         raise InvalidModelFile("its card must name each column once")
     if "width" in card and card["width"] < len(columns):
-        raise InvalidModelFile("its card must have a width of at least its columns")
-    _check_seen(card)
+        raise InvalidModelFile("its card must have a width of at least its number of columns")
+    _check_reference_distribution(card)
     if "image" in card:
         _check_image(card["image"])
 
 
-def _checksum(data: bytes, start: int) -> str:
-    """CRC-32 of the file in hexadecimal digits, its own digits from `start` on taken as zeros.
+def _checksum(content: bytes, start: int) -> str:
+    """Return CRC-32 of the file in hexadecimal, its own digits from `start` on taken as zeros.
 
-    It tells all damage to up to 32 bits in a row, and one in four thousand million of other damage
-    escapes it. A hash that also tells forgery would take three times as long, for nothing: who
-    forges a file forges its checksum.
+    It detects all damage to up to 32 bits in a row, and misses one in four billion otherwise. A
+    cryptographic hash would take three times as long for nothing: whoever forges a file forges its
+    checksum.
     """
-    view = memoryview(data)
-    checksum = zlib.crc32(_NO_DIGITS.encode(), zlib.crc32(view[:start]))
-    return f"{zlib.crc32(view[start + len(_NO_DIGITS) :], checksum):08x}"
+    view = memoryview(content)
+    checksum = zlib.crc32(_ZERO_DIGITS.encode(), zlib.crc32(view[:start]))
+    return f"{zlib.crc32(view[start + len(_ZERO_DIGITS) :], checksum):08x}"
 
 
 def _parse(text: bytes) -> Card:
     try:
-        card = json.loads(text, object_pairs_hook=_object)
+        card = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise InvalidModelFile("its card must be JSON with each name once") from error
     if not isinstance(card, dict):
@@ -155,15 +162,15 @@ def _parse(text: bytes) -> Card:
     return card
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
-        raise ValueError("a name stands there twice")
+        raise ValueError("an object has a name twice")
     return entries
 
 
 def _check_classes(card: Mapping[str, Any]) -> None:
-    """Labels that are told apart, as many as the kind needs, in a type that can hold them."""
+    """Check that labels are distinct, as many as the kind needs, and fit their type."""
     classes, kind = card["classes"], card["kind"]
     n_classes = {"regression": (0, 0), "binary": (2, 2), "multiclass": (2, math.inf)}[kind]
     if not n_classes[0] <= len(classes) <= n_classes[1]:
@@ -180,113 +187,120 @@ def _check_classes(card: Mapping[str, Any]) -> None:
         raise InvalidModelFile("its card must have labels that fit their type") from error
 
 
-def _check_column(column: Any) -> None:
-    if not isinstance(column, dict) or not set(column) <= _NAMES_OF_COLUMNS:
-        raise InvalidModelFile("its card must describe columns by what columns have")
-    for name, (check, rule) in _COLUMN.items():
+def _check_column(column: object) -> None:
+    if not isinstance(column, dict) or not set(column) <= _COLUMN_FIELDS:
+        raise InvalidModelFile("its card must describe columns by their known fields")
+    for name, (check, rule) in _COLUMN_SCHEMA.items():
         if (name in column or name in ("name", "kind")) and not check(column.get(name)):
             raise InvalidModelFile(f"its card must have {rule} under {name!r} of each column")
     if (column.get("decimal", "."), column.get("thousands", "")) not in DECIMAL_AND_THOUSANDS:
-        raise InvalidModelFile("its card must have marks of numbers that can be told apart")
+        raise InvalidModelFile("its card must have different decimal and thousands separators")
 
 
-def _check_seen(card: Mapping[str, Any]) -> None:
-    """What `drift.seen` wrote: shares of the parts of a column, and of what is in none of them."""
+def _check_reference_distribution(card: Mapping[str, Any]) -> None:
+    """Check what `drift.reference_distribution` wrote: the share of each part, and of the rest."""
     kinds = {column["name"]: column["kind"] for column in card.get("columns", ())}
-    for name, seen in card.get("seen", {}).items():
-        is_number = kinds.get(name) == "numeric"
-        parts, shares = seen.get("parts"), seen.get("shares")
-        fits = _listed(_number if is_number else _text)(parts) and _listed(_number)(shares)
-        if not fits or len(shares) != len(parts) + (2 if is_number else 1):
+    for name, distribution in card.get("seen", {}).items():
+        is_numeric = kinds.get(name) == "numeric"
+        parts, shares = distribution.get("parts"), distribution.get("shares")
+        has_parts = _list_of(_is_number if is_numeric else _is_text)(parts)
+        n_other = 2 if is_numeric else 1
+        is_valid = has_parts and _list_of(_is_number)(shares)
+        if not is_valid or len(shares) != len(parts) + n_other:
+            column = name[:_MAX_NAME_IN_ERRORS]
             raise InvalidModelFile(
-                f"its card must have the shares of each part of the column {name[:40]!r}"
+                f"its card must have the share of each part of the column {column!r}"
             )
 
 
-def _check_image(image: Any) -> None:
-    for name, largest in (("height", _MAX_SIDE), ("width", _MAX_SIDE), ("channels", MAX_CHANNELS)):
-        if not _whole(image.get(name)) or not 1 <= image[name] <= largest:
+def _check_image(image: Mapping[str, Any]) -> None:
+    for name, largest in (
+        ("height", _MAX_IMAGE_SIDE),
+        ("width", _MAX_IMAGE_SIDE),
+        ("channels", MAX_CHANNELS),
+    ):
+        if not _is_int64(image.get(name)) or not 1 <= image[name] <= largest:
             raise InvalidModelFile(f"its card must have an image whose {name} is 1 to {largest}")
     if "low" not in image:  # before format 2
         return
-    ends = [image[end] if isinstance(image.get(end), list) else [image.get(end)] for end in _ENDS]
-    if not all(_number(value) for end in ends for value in end):
+    low, high = (
+        image[end] if isinstance(image.get(end), list) else [image.get(end)] for end in _PIXEL_RANGE
+    )
+    if not all(map(_is_number, (*low, *high))):
         raise InvalidModelFile("its card must have a range of pixels that is finite")
-    if len(ends[0]) != len(ends[1]) or len(ends[0]) not in (1, image["channels"]):
+    if len(low) != len(high) or len(low) not in (1, image["channels"]):
         raise InvalidModelFile("its card must have a range of pixels for all channels or for each")
-    if not all(low < high for low, high in zip(*ends, strict=True)):
+    if not all(smallest < largest for smallest, largest in zip(low, high, strict=True)):
         raise InvalidModelFile("its card must have a range of pixels from low to high")
-    if not _whole(image.get("background")) or not 0 <= image["background"] <= 255:
+    if not _is_int64(image.get("background")) or not 0 <= image["background"] <= 255:
         raise InvalidModelFile("its card must have a background of 0 to 255")
 
 
-_ENDS = ("low", "high")
+def _is_int64(entry: object) -> TypeGuard[int]:
+    return isinstance(entry, int) and not isinstance(entry, bool) and abs(entry) < 2**63
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-
-
-def _number(value: object) -> bool:
-    """Whether it is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _is_number(entry: object) -> bool:
+    """Return whether an entry is a finite number."""
+    if isinstance(entry, bool) or not isinstance(entry, int | float):
         return False
-    return _whole(value) if isinstance(value, int) else math.isfinite(value)
+    return _is_int64(entry) if isinstance(entry, int) else math.isfinite(entry)
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str)
+def _is_text(entry: object) -> bool:
+    return isinstance(entry, str)
 
 
-def _dict(value: object) -> bool:
-    return isinstance(value, dict)
+def _is_dict(entry: object) -> bool:
+    return isinstance(entry, dict)
 
 
-def _label(value: object) -> bool:
-    return isinstance(value, str | bool) or (
-        isinstance(value, int) and abs(value) < 2**1000) or _number(value)  # fmt: skip
+def _is_label(entry: object) -> bool:
+    is_big_integer = isinstance(entry, int) and abs(entry) < 2**1000
+    return isinstance(entry, str | bool) or is_big_integer or _is_number(entry)
 
 
-def _listed(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(map(check, value))
+def _list_of(check: Check) -> Check:
+    return lambda entry: isinstance(entry, list) and all(map(check, entry))
 
 
-def _named(check: Check) -> Check:
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+def _dict_of(check: Check) -> Check:
+    return lambda entry: isinstance(entry, dict) and all(map(check, entry.values()))
 
 
-def _either(*values: object) -> Check:
-    return lambda value: any(
-        value is known or (_text(value) and value == known) for known in values
+def _one_of(*options: str | bool) -> Check:
+    return lambda entry: any(
+        entry is option or (_is_text(entry) and entry == option) for option in options
     )
 
 
-def _missing_marks(value: object) -> bool:
-    return _named(_listed(_text))(value) and {"texts", "numbers"} <= set(value)  # type: ignore[call-overload]
+def _is_na_values(entry: object) -> bool:
+    has_lists = _dict_of(_list_of(_is_text))
+    return isinstance(entry, dict) and has_lists(entry) and {"texts", "numbers"} <= set(entry)
 
 
 _SCHEMA: Mapping[str, tuple[Check, str]] = {
-    "kind": (_either(*_KINDS), "binary, multiclass or regression"),
-    "classes": (_listed(_label), "a list of labels"),
-    "outputs": (_named(_text), "names of outputs"),
-    "task": (_text, "a text"),
-    "target": (_text, "a text"),
-    "label_dtype": (_text, "a type"),
-    "columns": (_listed(_dict), "a list of columns"),
-    "image": (_dict, "the size of an image"),
-    "width": (_whole, "a whole number"),
-    "missing": (_missing_marks, "lists of texts"),
-    "seen": (_named(_dict), "parts and shares of each column"),
-    "threshold": (_number, "a number"),
+    "kind": (_one_of(*_KINDS), "binary, multiclass or regression"),
+    "classes": (_list_of(_is_label), "a list of labels"),
+    "outputs": (_dict_of(_is_text), "names of outputs"),
+    "task": (_is_text, "a text"),
+    "target": (_is_text, "a text"),
+    "label_dtype": (_is_text, "a type"),
+    "columns": (_list_of(_is_dict), "a list of columns"),
+    "image": (_is_dict, "the size of an image"),
+    "width": (_is_int64, "a whole number"),
+    "missing": (_is_na_values, "lists of texts"),
+    "seen": (_dict_of(_is_dict), "parts and shares of each column"),
+    "threshold": (_is_number, "a number"),
 }
 _REQUIRED = ("kind", "classes", "outputs")
-_COLUMN: Mapping[str, tuple[Check, str]] = {
-    "name": (_text, "a text"),
-    "kind": (_either(*get_args(ColumnKind)), "a kind"),
-    "first": (_either(*get_args(DateOrder)), "day or month"),
-    "dtype": (_either("float32", "float64"), "float32 or float64"),
-    "unit": (_text, "a text"),
-    "decimal": (_text, "a text"),
-    "thousands": (_text, "a text"),
-    "as_written": (_either(True, False), "true or false"),
+_COLUMN_SCHEMA: Mapping[str, tuple[Check, str]] = {
+    "name": (_is_text, "a text"),
+    "kind": (_one_of(*get_args(ColumnKind)), "a kind"),
+    "first": (_one_of(*get_args(DateOrder)), "day or month"),
+    "dtype": (_one_of("float32", "float64"), "float32 or float64"),
+    "unit": (_is_text, "a text"),
+    "decimal": (_is_text, "a text"),
+    "thousands": (_is_text, "a text"),
+    "as_written": (_one_of(True, False), "true or false"),
 }

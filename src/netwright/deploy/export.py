@@ -1,11 +1,11 @@
-"""From a fitted pipeline to one ONNX file: raw columns or pixels in, labels and scores out."""
+"""Export a fitted pipeline to one ONNX file: raw columns or pixels in, labels and scores out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,18 +23,28 @@ from netwright.files.folder import Folder
 from netwright.pipelines.onnx.graph_builder import ML_OPSET, OPSET, OnnxGraphBuilder
 from netwright.pipelines.weighted_ensemble import Predictor
 
-TOLERANCE = 1e-4
-"""The largest difference in a probability, or in a value as a share of the target's deviation;
+if TYPE_CHECKING:
+    from onnx import GraphProto, ValueInfoProto
 
-of a target that was learnt as logarithms, the difference and the deviation of these."""
+TOLERANCE = 1e-4
+"""The largest difference in a probability, or in a value as a share of the target's deviation.
+
+Of a target that was learnt as logarithms, both are those of the logarithms.
+"""
+_IR_VERSION = 9
+"""The version of the file format that onnxruntime 1.17 and later read."""
+_DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How the file agrees with the pipeline on the same rows.
+    """How well a file agrees with the pipeline it was exported from, on the same rows.
 
-    `difference` is the largest in a probability or value, `labels` counts rows labelled
-    differently although the two best classes are further apart than that difference.
+    Args:
+        rows: number of rows.
+        difference: the largest in a probability, or in a value; see `TOLERANCE`.
+        labels: number of rows labelled differently although the two best classes are further apart
+            than rounding can explain.
     """
 
     rows: int
@@ -43,36 +53,50 @@ class Parity:
 
 
 def export_onnx(pipeline: Predictor, card: Mapping[str, Any], path: Path) -> Model:
-    """Writes the pipeline to `path`, with `card` as its metadata, and returns it loaded.
+    """Write a pipeline as an ONNX file, and return it loaded.
 
-    The write is whole or not at all: a file in the making has another name. Raises ExportError
-    where a layer needs an operator that files may not have (`netwright.deploy.operators`).
+    The file is written whole or not at all: it has another name until it is complete.
+
+    Args:
+        pipeline: a fitted pipeline.
+        card: the file's metadata, from `make_card`.
+        path: of the file.
+
+    Raises:
+        ExportError: a layer needs an operator that files may not have
+            (`netwright.deploy.operators`).
     """
     import onnx
     import onnx.helper
 
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-    card = dict(card) | ({} if pipeline.threshold == 0.5 else {"threshold": pipeline.threshold})
+    card = dict(card)
+    if pipeline.threshold != _DEFAULT_THRESHOLD:
+        card["threshold"] = pipeline.threshold
     graph = _graph(pipeline, card)
     model = onnx.helper.make_model(graph, opset_imports=opsets, producer_name="netwright")
-    model.ir_version = 9  # what onnxruntime 1.17 and later read
+    model.ir_version = _IR_VERSION
     onnx.helper.set_model_props(model, {KEY: card_text(card)})
-    data = model.SerializeToString()
+    content = model.SerializeToString()
     try:
-        written = read_graph(data, KEY)
+        written = read_graph(content, KEY)
     except InvalidModelFile as error:
-        raise ExportError(f"the model cannot be read back where it is used: {error}.") from error
-    whole = with_checksum(data, written.metadata[KEY])
-    Folder(path.parent).write(path.name, whole, sync=True)
+        raise ExportError(f"the model could not be loaded where it is used: {error}.") from error
+    content = with_checksum(content, written.metadata[KEY])
+    Folder(path.parent).write(path.name, content, sync=True)
     return Model(path)
 
 
 def make_card(task: Task) -> dict[str, Any]:
-    """What a user of a model file needs to know of its inputs and outputs; plain JSON."""
+    """Return what a user of a model file needs to know of its inputs and outputs, as plain JSON."""
     card: dict[str, Any] = {
-        "format": FORMAT, "task": task.name, "kind": task.kind, "target": task.target_name,
-        "classes": list(task.classes), "outputs": _output_names(task.features),
-    }  # fmt: skip
+        "format": FORMAT,
+        "task": task.name,
+        "kind": task.kind,
+        "target": task.target_name,
+        "classes": list(task.classes),
+        "outputs": _output_names(task.features),
+    }
     if task.classes:
         card["label_dtype"] = task.label_dtype
     if isinstance(task.features, Table):
@@ -93,82 +117,86 @@ def make_card(task: Task) -> dict[str, Any]:
 
 
 def check_parity(model: Model, pipeline: Predictor, features: Features) -> Parity:
-    """The file against the pipeline on these rows; ExportError when they do not agree."""
-    here, there = pipeline.predict(features), model.predict_scores(features)
-    difference = pipeline.target.max_difference(here, there)
-    labels = 0
+    """Compare a file with its pipeline on some rows; raise ExportError if they disagree."""
+    expected, exported = pipeline.predict(features), model.predict_scores(features)
+    difference = pipeline.target.max_difference(expected, exported)
+    n_other_labels = 0
     if pipeline.target.n_classes:
-        best = np.sort(here, axis=1)
-        sure = best[:, -1] - best[:, -2] > 2 * difference
-        labels = int((sure & (here.argmax(1) != there.argmax(1))).sum())
-    if not difference <= TOLERANCE or labels:
+        ranked = np.sort(expected, axis=1)
+        is_clear = ranked[:, -1] - ranked[:, -2] > 2 * difference
+        n_other_labels = int((is_clear & (expected.argmax(1) != exported.argmax(1))).sum())
+    if not difference <= TOLERANCE or n_other_labels:
         raise ExportError(
             f"the exported file must agree with the trained model to {TOLERANCE:g}, got a "
-            f"difference of {difference:.2g} over {len(here)} rows. Choose another trial of the "
+            f"difference of {difference:.2g} over {len(expected)} rows. Choose another trial of the "
             "leaderboard to export."
         )
-    return Parity(len(here), difference, labels)
+    return Parity(len(expected), difference, n_other_labels)
 
 
 def _output_names(features: Features) -> dict[str, str]:
-    """Output -> its name in the file, out of the way of a column that is called the same."""
+    """Return output -> its name in the file, which no column has."""
     taken = {column.name for column in features.columns} if isinstance(features, Table) else set()
     names = {}
-    for name in ("label", "probabilities", "value"):
-        free = name
-        while free in taken:
-            free += "_"
-        names[name] = free
+    for output in ("label", "probabilities", "value"):
+        name = output
+        while name in taken:
+            name += "_"
+        names[output] = name
     return names
 
 
-def _graph(pipeline: Predictor, card: Mapping[str, Any]) -> Any:
+def _graph(pipeline: Predictor, card: Mapping[str, Any]) -> GraphProto:
     import onnx.helper
 
-    nodes = OnnxGraphBuilder()
-    outputs = _heads(nodes, pipeline.to_onnx(nodes), card, pipeline.threshold)
+    builder = OnnxGraphBuilder()
+    outputs = _outputs(builder, pipeline.to_onnx(builder), card, pipeline.threshold)
     return onnx.helper.make_graph(
-        nodes.nodes, "netwright", _inputs(card), outputs, nodes.initializers
+        builder.nodes, "netwright", _inputs(card), outputs, builder.initializers
     )
 
 
-def _inputs(card: Mapping[str, Any]) -> list[Any]:
-    """One input a column (rows,), or "image" (rows, h, w, c) of uint8."""
-    from onnx import TensorProto
-    from onnx.helper import make_tensor_value_info, np_dtype_to_tensor_dtype
+def _inputs(card: Mapping[str, Any]) -> list[ValueInfoProto]:
+    """Return one input (rows,) for each column, or "image" (rows, h, w, c) of uint8."""
+    from onnx.helper import make_tensor_value_info
 
     return [
-        make_tensor_value_info(
-            name,
-            TensorProto.STRING if tensor.dtype == "str"
-            else np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)),
-            ["rows", *tensor.shape[1:]],
-        )
+        make_tensor_value_info(name, _element_type(tensor.dtype), ["rows", *tensor.shape[1:]])
         for name, tensor in expected_inputs(card).items()
-    ]  # fmt: skip
+    ]
 
 
-def _heads(
-    nodes: OnnxGraphBuilder, predictions: str, card: Mapping[str, Any], threshold: float
-) -> list[Any]:
-    """Outputs: "label" (rows,) and "probabilities" (rows, classes), or "value" (rows,)."""
+def _element_type(dtype: str) -> int:
+    """Return TensorProto.DataType of a dtype, or of "str"."""
+    from onnx import TensorProto
+    from onnx.helper import np_dtype_to_tensor_dtype
+
+    if dtype == "str":
+        return int(TensorProto.STRING)
+    return int(np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _outputs(
+    builder: OnnxGraphBuilder, predictions: str, card: Mapping[str, Any], threshold: float
+) -> list[ValueInfoProto]:
+    """Add "label" (rows,) and "probabilities" (rows, classes), or "value" (rows,)."""
     from onnx import TensorProto
     from onnx.helper import make_tensor_value_info as info
-    from onnx.helper import np_dtype_to_tensor_dtype
 
     names = card["outputs"]
     if not card["classes"]:
-        value = nodes.add("Identity", [predictions], output=names["value"])
-        return [info(value, TensorProto.DOUBLE, ["rows"])]
-    chances = nodes.add("Identity", [predictions], output=names["probabilities"])
-    best = nodes.add("ArgMax", [chances], axis=1, keepdims=0)
-    if threshold != 0.5:
-        second = nodes.add("Gather", [chances, nodes.constant(np.int64(1))], axis=1)  # (rows, 1)
-        second = nodes.add("Squeeze", [second, nodes.constant(np.array([1], np.int64))])
-        bound = nodes.constant(np.float32(threshold))
-        best = nodes.cast(nodes.add("GreaterOrEqual", [second, bound]), np.int64)
-    labels = onnx_labels(card["classes"])
-    kind = TensorProto.STRING if labels.dtype == object else np_dtype_to_tensor_dtype(labels.dtype)
-    label = nodes.add("Gather", [nodes.constant(labels), best], output=names["label"], axis=0)
+        prediction = builder.add("Identity", [predictions], output=names["value"])
+        return [info(prediction, TensorProto.DOUBLE, ["rows"])]
+    probabilities = builder.add("Identity", [predictions], output=names["probabilities"])
+    index = builder.add("ArgMax", [probabilities], axis=1, keepdims=0)
+    if threshold != _DEFAULT_THRESHOLD:
+        second_class = builder.constant(np.int64(1))
+        positive = builder.add("Gather", [probabilities, second_class], axis=1)  # (rows, 1)
+        positive = builder.add("Squeeze", [positive, builder.constant(np.array([1], np.int64))])
+        bound = builder.constant(np.float32(threshold))
+        index = builder.cast(builder.add("GreaterOrEqual", [positive, bound]), np.int64)
+    classes = onnx_labels(card["classes"])
+    label_type = _element_type("str" if classes.dtype == object else classes.dtype.name)
+    label = builder.add("Gather", [builder.constant(classes), index], output=names["label"], axis=0)
     shape = ["rows", len(card["classes"])]
-    return [info(label, kind, ["rows"]), info(chances, TensorProto.FLOAT, shape)]
+    return [info(label, label_type, ["rows"]), info(probabilities, TensorProto.FLOAT, shape)]

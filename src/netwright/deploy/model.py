@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,43 +16,61 @@ from netwright.data.columns import columns_from_card, convert_column
 from netwright.data.labels import classes_array, restore_labels
 from netwright.data.na_values import NaValues
 from netwright.data.pixels import ImageSchema, size_text
-from netwright.data.task import Images
+from netwright.data.task import Features, Images, Table
 from netwright.deploy.card import FORMAT as FORMAT
 from netwright.deploy.card import KEY as KEY
-from netwright.deploy.card import Card, LaterFormat, checksum_check, read_card
+from netwright.deploy.card import Card, LaterFormat, read_card, start_checksum
 from netwright.deploy.graph_reader import read_graph
 from netwright.deploy.model_file import read_model
 from netwright.deploy.protobuf import InvalidModelFile
 from netwright.deploy.sessions import is_out_of_memory, make_session
-from netwright.deploy.signature import check_interface
+from netwright.deploy.signature import check_signature
 from netwright.errors import InputError, Phrase, closest, expected
 from netwright.files.folder import Folder
 from netwright.files.run_layout import MODEL
 
-_BATCH = 1024
-_TOGETHER = 8
-"""So many columns of one type are taken from a DataFrame together, of a batch of rows at most: one
-by one costs 25 microseconds a column, several times what a model needs for one row."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BATCH_ROWS = 1024
+_MIN_BLOCK_COLUMNS = 8
+"""Columns of one type from which on they are taken from a DataFrame as a block: one by one costs 25
+microseconds a column, several times what a model needs for one row."""
 
 
 class Model:
-    """A model file (or its bytes), ready to predict.
+    """A model file, ready to predict.
 
-    `card` is what the file says of itself: kind of task, classes, columns or image size, and what
-    it scored. `threads` bounds the cores used; 0 takes all. `bounded`: the memory that it takes
-    has an end (see `load`). Raises InputError for a file that is damaged, and, before onnxruntime
-    sees it, for one that has what netwright does not write.
+    Args:
+        source: the path of the file, or its bytes.
+        threads: number of cores that one call may use; 0 takes all.
+        limit_memory: share a memory limit with all such models; see `load`.
+
+    Attributes:
+        card: what the file says of itself: kind of task, classes, columns or image size, scores.
+        session: onnxruntime's.
+        path: of the file.
+
+    Raises:
+        InputError: the file is damaged or not netwright's; before onnxruntime sees it, if it has
+            anything that netwright does not write.
+
+    Example:
+        >>> model = load("runs/titanic")
+        >>> model.predict(frame), model.predict_proba(frame)
     """
 
     def __init__(
         self, source: str | Path | bytes, threads: int = 0, *, limit_memory: bool = False
     ) -> None:
         self.path = Path(MODEL) if isinstance(source, bytes) else Path(source)
-        data = source if isinstance(source, bytes) else read_model(self.path)
-        self.card, self.session = _open_session(data, self.path, threads, limit_memory)
+        content = source if isinstance(source, bytes) else read_model(self.path)
+        self.card, self.session = _open_session(
+            content, self.path, threads, limit_memory=limit_memory
+        )
         self._columns = columns_from_card(self.card) if "columns" in self.card else ()
         self._images = ImageSchema.from_card(self.card["image"]) if "image" in self.card else None
-        self._marks = NaValues.from_card(self.card)
+        self._na_values = NaValues.from_card(self.card)
 
     @property
     def kind(self) -> str:
@@ -64,14 +82,20 @@ class Model:
         """The class labels, in the order of the probabilities; empty for regression."""
         return tuple(classes_array(self.card).tolist())
 
-    def predict(self, rows: Any) -> NDArray[Any]:
-        """(n,) labels, in the type they had in training, or values (float64).
+    def predict(self, rows: object) -> NDArray[Any]:
+        """Predict labels or values.
 
-        `rows`: a DataFrame, a mapping of column name to values, a list of records, a row as a
-        Series, or an array (n, columns) in the columns' order; for images an array (n, h, w) or
-        (n, h, w, c) of raw values as in training, whatever its dtype; those outside the range
-        trained on are clipped with a warning. Raises InputError when a column is missing or the
-        image size is another.
+        Args:
+            rows: for tables a DataFrame, a mapping of column name to values, a list of records, one
+                row as a Series, or an array (n, columns) in the order of the columns. For images an
+                array (n, h, w) or (n, h, w, c) of raw pixels as in training, of any dtype; pixels
+                outside the range of training are clipped with a warning.
+
+        Returns:
+            (n,) labels, in the type they had in training; or values (float64).
+
+        Raises:
+            InputError: a column is missing, or the images have another size.
         """
         if not self.card["classes"]:
             return self._run(self.feeds(rows), "value")
@@ -82,65 +106,86 @@ class Model:
         except (KeyError, ValueError, TypeError) as error:
             raise self._unusable("it gives labels that its card does not have") from error
 
-    def predict_proba(self, rows: Any) -> NDArray[np.float32]:
-        """(n, classes) probabilities. Raises InputError for a regression model."""
+    def predict_proba(self, rows: object) -> NDArray[np.float32]:
+        """Predict class probabilities.
+
+        Args:
+            rows: as of `predict`.
+
+        Returns:
+            (n, classes), in the order of `classes`.
+
+        Raises:
+            InputError: the model is for regression; or as of `predict`.
+        """
         if not self.card["classes"]:
             raise InputError(f"{self.path} predicts numbers: it has no probabilities. Use predict.")
         return self._run(self.feeds(rows), "probabilities")
 
-    def predict_scores(self, features: Any) -> NDArray[np.float32]:
-        """Probabilities (n, classes) or values (n,) of a task's own `Table` or `Images`."""
-        feeds = {"image": features.pixels} if "image" in self.card else dict(features.arrays)
+    def predict_scores(self, features: Features) -> NDArray[np.float32]:
+        """Predict probabilities (n, classes) or values (n,) of a task's own `Table` or `Images`."""
+        feeds: dict[str, NDArray[Any]]
+        if "image" in self.card:
+            feeds = {"image": cast(Images, features).pixels}
+        else:
+            feeds = dict(cast(Table, features).arrays)
         return self._run(feeds, "probabilities" if self.card["classes"] else "value")
 
-    def feeds(self, rows: Any) -> dict[str, NDArray[Any]]:
-        """What onnxruntime takes, from raw rows: an array for each input of the file."""
+    def feeds(self, rows: object) -> dict[str, NDArray[Any]]:
+        """Convert raw rows to onnxruntime's input feed: an array for each input of the file.
+
+        Args:
+            rows: as of `predict`.
+
+        Raises:
+            InputError: as of `predict`.
+        """
         if self._images is not None:
             if (ready := self._images.as_is(rows)) is not None:
                 return {"image": ready}
-            pixels, notes = _pixels(rows, self._images)
+            pixels, notes = _read_pixels(rows, self._images)
             for note in notes:
-                warnings.warn(note, UserWarning, stacklevel=3)  # of who called predict
+                warnings.warn(note, UserWarning, stacklevel=3)  # at the caller of predict
             return {"image": pixels}
         names = [column.name for column in self._columns]
-        raw = _columns(rows, names, int(self.card.get("width", len(names))))
+        raw = _columns_by_name(rows, names, int(self.card.get("width", len(names))))
         return {
-            column.name: convert_column(column, raw[column.name], self._marks)
+            column.name: convert_column(column, raw[column.name], self._na_values)
             for column in self._columns
         }
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], output: str) -> NDArray[Any]:
-        """The output for all rows, of as many axes and rows as it must have."""
+        """Return an output for all rows, and check its shape."""
         name = self.card["outputs"][output]
-        if not len(next(iter(feeds.values()))):  # some operators take no empty batch
-            blank = {name: _blank(array) for name, array in feeds.items()}
+        n_rows = len(next(iter(feeds.values())))
+        if not n_rows:  # some operators refuse an empty batch
+            blank = {input_name: _blank_row(array) for input_name, array in feeds.items()}
             return self._run_batch(blank, name)[:0]
         predicted = np.concatenate(
-            [self._run_batch(batch, name) for batch in _batches(feeds, _BATCH)]
+            [self._run_batch(batch, name) for batch in _batches(feeds, _BATCH_ROWS)]
         )
-        n_rows = len(next(iter(feeds.values())))
         shape = (n_rows, len(self.card["classes"])) if output == "probabilities" else (n_rows,)
         if predicted.shape != shape and (output != "label" or predicted.size != n_rows):
             raise self._unusable(f"its {output} have the shape {predicted.shape}, not {shape}")
         return predicted
 
     def _run_batch(self, batch: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
-        """One output for some rows, fewer at a time where they do not fit in memory together."""
+        """Return an output for some rows; halve the batch if it does not fit in memory."""
         try:
             predicted: NDArray[Any] = self.session.run([name], batch)[0]
             return predicted
-        except Exception as error:  # onnxruntime's own exceptions share no base class of use
-            rows = len(next(iter(batch.values())))
+        except Exception as error:  # onnxruntime's exceptions have no common base class
+            n_rows = len(next(iter(batch.values())))
             if not is_out_of_memory(error):
                 reason = str(error).strip().partition("\n")[0]
                 raise self._unusable(f"onnxruntime cannot run it ({reason})") from error
-            if rows < 2:
+            if n_rows < 2:
                 raise self._unusable("one row takes more memory than there is for it") from error
         first = next(_batches(batch, 1))
-        parts = [self._run_batch(first, name)]  # at once where a single row is too many
-        rest = {name: array[1:] for name, array in batch.items()}
-        parts += [self._run_batch(part, name) for part in _batches(rest, max(1, rows // 2))]
-        return np.concatenate(parts)
+        outputs = [self._run_batch(first, name)]  # fails at once if a single row is too large
+        rest = {input_name: array[1:] for input_name, array in batch.items()}
+        outputs += [self._run_batch(half, name) for half in _batches(rest, max(1, n_rows // 2))]
+        return np.concatenate(outputs)
 
     def _unusable(self, reason: str) -> InputError:
         return InputError(
@@ -149,32 +194,41 @@ class Model:
 
 
 def load(path: str | Path) -> Model:
-    """The model in an ONNX file, or the one that a run folder delivered.
+    """Load the model of an ONNX file, or the one in a run folder.
 
-    Files may come from strangers: what netwright does not write is refused, and all models that
-    are opened here share a bound on memory (a quarter of the machine's, 4 GB at the most).
+    The file need not be trusted: anything that netwright does not write is refused, and all models
+    that are loaded share a limit on memory (a quarter of the machine's, at most 4 GB).
+
+    Args:
+        path: of the file or the folder.
+
+    Raises:
+        InputError: there is no such file, or it is damaged or not netwright's.
+
+    Example:
+        >>> load("runs/titanic").predict(pandas.read_csv("new.csv"))
     """
     path = Path(path)
     if not path.is_dir():
         return Model(path, limit_memory=True)
-    Folder(path).check(MODEL)  # a run folder may come from a stranger
+    Folder(path).check(MODEL)  # a run folder need not be trusted either
     return Model(path / MODEL, limit_memory=True)
 
 
 def _open_session(
-    data: bytes, path: Path, threads: int, bounded: bool
+    content: bytes, path: Path, threads: int, *, limit_memory: bool
 ) -> tuple[Card, InferenceSession]:
-    """The card and session of a file. InputError unless it is whole, and all of it may be run."""
+    """Return the card and session of a file; raise InputError unless it is whole and safe to run."""
     try:
-        graph = read_graph(data, KEY)
+        graph = read_graph(content, KEY)
         span = graph.metadata[KEY]
-        card = read_card(data, span)
-        check_interface(graph, card)
-        check = checksum_check(data, span)
+        card = read_card(content, span)
+        check_signature(graph, card)
+        finish_checksum = start_checksum(content, span)
         try:
-            opened = make_session(data, threads, limit_memory=bounded)
+            session = make_session(content, threads, limit_memory=limit_memory)
         finally:
-            check()  # what it says goes before what onnxruntime makes of damage
+            finish_checksum()  # a damaged file is reported as such, whatever onnxruntime says
     except LaterFormat as error:
         raise InputError(
             f"{path} must have format {FORMAT} or less, got {error.version}. Update netwright."
@@ -183,49 +237,51 @@ def _open_session(
         raise InputError(
             f"{path} must be a model of netwright, got one that cannot be used: {error}."
         ) from error
-    except Exception as error:  # onnxruntime's own exceptions share no base class of use
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise InputError(
             f"{path} must be an ONNX file, got one that onnxruntime cannot load."
         ) from error
-    return card, opened
+    return card, session
 
 
 def _batches(feeds: Mapping[str, NDArray[Any]], size: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Rows in batches, so that memory does not grow with them."""
+    """Yield rows in batches, so that memory does not grow with their number."""
     for start in range(0, len(next(iter(feeds.values()))), size):
         yield {name: array[start : start + size] for name, array in feeds.items()}
 
 
-def _blank(array: NDArray[Any]) -> NDArray[Any]:
-    """One row of nothing, shaped and typed like these."""
+def _blank_row(array: NDArray[Any]) -> NDArray[Any]:
+    """Return one row of zeros or empty texts, of an array's shape and type."""
     shape = (1, *array.shape[1:])
     return np.full(shape, "", object) if array.dtype == object else np.zeros(shape, array.dtype)
 
 
-def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
-    """The columns by name; extra ones are ignored, a missing one is refused.
+def _columns_by_name(rows: object, names: list[str], width: int) -> Mapping[str, Any]:
+    """Return the named columns; extra ones are ignored, a missing one is refused.
 
-    An array of the `width` learnt from has its columns' numbers for names, where some were left out.
+    If some columns of an array of this width were left out in training, the names are numbers.
     """
     rows = _as_columns(rows, names)
     if isinstance(rows, np.ndarray) or not hasattr(rows, "keys"):
         array = np.asarray(rows)
-        numbered = all(name.isdecimal() for name in names)
-        if array.ndim == 2 and array.shape[1] == width > len(names) and numbered:
+        are_numbers = all(name.isdecimal() for name in names)
+        if array.ndim == 2 and array.shape[1] == width > len(names) and are_numbers:
             return {name: array[:, int(name)] for name in names}
         if array.ndim != 2 or array.shape[1] != len(names):
             rule = f"a table with the columns {', '.join(names)}"
             raise InputError(expected("rows", rule, Phrase(f"an array of shape {array.shape}")))
         return {name: array[:, i] for i, name in enumerate(names)}
-    have = {str(name).strip(): name for name in rows.keys()}  # noqa: SIM118  # a DataFrame iterates otherwise
+    table = cast("Mapping[Hashable, Any]", rows)
+    key_of = {str(key).strip(): key for key in table.keys()}  # noqa: SIM118  # a DataFrame iterates otherwise
     for name in names:
-        if name not in have:
+        if name not in key_of:
+            available = ", ".join(key_of)
             raise InputError(
-                f"rows must have the column {name!r}, got {', '.join(have)}. {closest(name, have)}"
+                f"rows must have the column {name!r}, got {available}. {closest(name, key_of)}"
             )
-    together = _taken_together(rows, {have[name] for name in names})
+    blocks = _take_blocks(table, {key_of[name] for name in names})
     columns = {
-        name: together[have[name]] if have[name] in together else np.asarray(rows[have[name]])
+        name: blocks[key_of[name]] if key_of[name] in blocks else np.asarray(table[key_of[name]])
         for name in names
     }
     if any(column.ndim == 0 for column in columns.values()):
@@ -237,60 +293,69 @@ def _columns(rows: Any, names: list[str], width: int) -> Mapping[str, Any]:
     return columns
 
 
-def _as_columns(rows: Any, names: list[str]) -> Any:
-    """A list of records, a row or a column (both a Series) as columns by name; others as they are."""
+def _as_columns(rows: object, names: list[str]) -> object:
+    """Convert a list of records, and a row or column as a Series, to columns by name."""
     if is_list_of_dicts(rows):
-        record_names = dict.fromkeys(name for row in rows for name in row)
-        return {name: _column_of([row.get(name) for row in rows]) for name in record_names}
+        records = cast("list[dict[str, object]]", rows)
+        keys = dict.fromkeys(key for record in records for key in record)
+        return {key: _object_column([record.get(key) for record in records]) for key in keys}
     if hasattr(rows, "to_frame") and getattr(rows, "ndim", 0) == 1:
-        labels = [str(label).strip() for label in rows.index.tolist()]
+        series = cast("pd.Series[Any]", rows)
+        labels = [str(label).strip() for label in series.index.tolist()]
         if set(names) <= set(labels):
-            value_of = dict(zip(labels, rows.tolist(), strict=True))
-            return {name: _column_of([value_of[name]]) for name in names}
+            cell_of = dict(zip(labels, series.tolist(), strict=True))
+            return {name: _object_column([cell_of[name]]) for name in names}
         if len(names) == 1:
-            return {names[0]: np.asarray(rows)}
+            return {names[0]: np.asarray(series)}
     if not hasattr(rows, "keys") and not isinstance(rows, np.ndarray):  # polars, pyarrow
-        own = getattr(rows, "column_names", None) or getattr(rows, "columns", None)
-        if own is not None and all(isinstance(name, str) for name in own):
-            return {name: np.asarray(rows[name]) for name in own}
+        column_names = getattr(rows, "column_names", None) or getattr(rows, "columns", None)
+        if column_names is not None and all(isinstance(name, str) for name in column_names):
+            table = cast("Mapping[str, Any]", rows)
+            return {name: np.asarray(table[name]) for name in column_names}
     return rows
 
 
-def _column_of(values: list[Any]) -> NDArray[Any]:
-    """(n,) objects: numpy would make texts of numbers that stand beside texts."""
-    column = np.empty(len(values), object)
-    column[:] = values
+def _object_column(cells: Sequence[object]) -> NDArray[Any]:
+    """Return (n,) objects: beside texts, numpy would convert numbers to texts."""
+    column = np.empty(len(cells), object)
+    column[:] = cells
     return column
 
 
-def _taken_together(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:
-    """Columns (n,) of a DataFrame by name, where `_TOGETHER` of these or more have one type (of
-    numpy, or texts): what `numpy.asarray` gives of each. None of anything else, or of many rows."""
-    if not hasattr(rows, "iloc") or rows.ndim < 2 or len(rows) > _BATCH:
+def _take_blocks(rows: object, keys: set[Hashable]) -> dict[Hashable, NDArray[Any]]:
+    """Return columns (n,) of a DataFrame that can be converted as a block; none of other types.
+
+    A block has `_MIN_BLOCK_COLUMNS` or more columns of one type, of numpy or text, and at most a
+    batch of rows. The arrays are those that `numpy.asarray` gives of each column.
+    """
+    frame = cast("pd.DataFrame", rows)
+    if not hasattr(frame, "iloc") or frame.ndim < 2 or len(frame) > _BATCH_ROWS:
         return {}
-    if not rows.columns.is_unique:
+    if not frame.columns.is_unique:
         return {}
-    own = rows.columns.tolist()
+    column_keys = frame.columns.tolist()
     groups: dict[Any, list[int]] = {}
-    for place, (name, dtype) in enumerate(zip(own, rows.dtypes.tolist(), strict=True)):
-        if name in names and (isinstance(dtype, np.dtype) or dtype == "str"):
-            groups.setdefault(dtype, []).append(place)
-    found: dict[Any, NDArray[Any]] = {}
-    for places in groups.values():
-        if len(places) >= _TOGETHER:
-            block = rows if len(places) == len(own) else rows.iloc[:, places]
-            found.update(zip((own[place] for place in places), block.to_numpy().T, strict=True))
-    return found
+    for index, (key, dtype) in enumerate(zip(column_keys, frame.dtypes.tolist(), strict=True)):
+        if key in keys and (isinstance(dtype, np.dtype) or dtype == "str"):
+            groups.setdefault(dtype, []).append(index)
+    columns: dict[Hashable, NDArray[Any]] = {}
+    for indices in groups.values():
+        if len(indices) >= _MIN_BLOCK_COLUMNS:
+            block = frame if len(indices) == len(column_keys) else frame.iloc[:, indices]
+            block_keys = (column_keys[index] for index in indices)
+            columns.update(zip(block_keys, block.to_numpy().T, strict=True))
+    return columns
 
 
-def _pixels(rows: Any, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """(n, h, w, c) uint8 of the size that the file takes, and notes."""
+def _read_pixels(rows: object, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return (n, h, w, c) uint8 of the size that the file takes, and notes for the user."""
     pixels, notes = (rows.pixels, ()) if isinstance(rows, Images) else schema.read(rows)
     if pixels.shape[1:] != schema.size:
         fix = "Resize them first."
         if pixels.shape[3] != schema.size[2]:
-            fix = "Repeat the channel first." if schema.size[2] > 1 else "Turn them grey first."
-        raise InputError(
-            expected("rows", f"images of {size_text(schema.size)}", pixels.shape[1:], fix)
-        )
+            fix = (
+                "Repeat the channel first." if schema.size[2] > 1 else "Convert to greyscale first."
+            )
+        size = size_text(schema.size)
+        raise InputError(expected("rows", f"images of {size}", pixels.shape[1:], fix))
     return pixels, notes

@@ -1,4 +1,4 @@
-"""Model files on disk are read as regular files alone, without waiting for a pipe."""
+"""Read model files: regular files alone, without waiting for a pipe."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from netwright.errors import InputError, Phrase, expected
 
 MAX_BYTES = 2**31 - 1
-"""Of a file: what protocol buffers can hold."""
+"""Of a model file: the limit of protocol buffers."""
 
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def read_model(path: Path) -> bytes:
-    """The bytes of a model file. InputError for whatever else has that name, without waiting."""
+    """Return the bytes of a model file; raise InputError, without waiting, for anything else."""
     try:
-        handle = os.open(path, _READ)  # a pipe without a writer would block otherwise
+        descriptor = os.open(path, _OPEN_FLAGS)  # a pipe without a writer would block otherwise
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         raise InputError(
             expected("model", "an ONNX file or a run folder with one", str(path))
@@ -25,10 +25,10 @@ def read_model(path: Path) -> bytes:
     except OSError as error:
         got = Phrase(f"one that cannot be read ({error.strerror})")
         raise InputError(expected(str(path), "an ONNX file", got)) from error
-    with open(handle, "rb") as file:  # noqa: PTH123  # of a descriptor
-        status = os.fstat(handle)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # of a descriptor
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            got = Phrase("something that is no regular file")
+            got = Phrase("something that is not a regular file")
             raise InputError(expected(str(path), "an ONNX file or a run folder with one", got))
         if status.st_size > MAX_BYTES:
             got = Phrase(f"{status.st_size:,} bytes")

@@ -9,7 +9,7 @@ from netwright.deploy.model_file import read_model
 from netwright.errors import InputError
 
 
-def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+def test_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.onnx")
-    with pytest.raises(InputError, match="got something that is no regular file"):
+    with pytest.raises(InputError, match="got something that is not a regular file"):
         read_model(tmp_path / "model.onnx")

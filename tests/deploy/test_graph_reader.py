@@ -38,48 +38,50 @@ def model(*nodes: Any) -> bytes:
 
 
 def test_inputs_outputs_and_metadata_are_read() -> None:
-    data = model()
-    graph = read_graph(data, KEY)
+    content = model()
+    graph = read_graph(content, KEY)
     assert graph.inputs == {"x": TensorType("float32", (None, 3))}
     assert graph.outputs == {"y": TensorType("float32", (None, 3))}
-    assert data[slice(*graph.metadata[KEY])] == b"{}"
+    assert content[slice(*graph.metadata[KEY])] == b"{}"
 
 
 @pytest.mark.parametrize("repeats", [1, 7, 500])
-def test_runs_of_numbers_end_with_their_attribute(repeats: int) -> None:
+def test_runs_of_varints_end_with_their_attribute(repeats: int) -> None:
     rng = np.random.default_rng(repeats)
-    numbers = [int(value) for value in rng.permutation(EDGES * repeats)]
-    data = attribute(ints=numbers)
-    start = data.index(b"@")
-    number, kind, _, after_first = protobuf.field(data, start, len(data))
-    assert (number, kind) == (8, protobuf.VARINT)
+    numbers = [int(x) for x in rng.permutation(EDGES * repeats)]
+    content = attribute(ints=numbers)
+    start = content.index(b"@")
+    field_number, kind, _, after_first = protobuf.field(content, start, len(content))
+    assert (field_number, kind) == (8, protobuf.VARINT)
     type_field = b"\xa0\x01\x07"  # what onnx writes last: the attribute's type
-    assert protobuf.after_varints(data, after_first, len(data)) == len(data) - len(type_field)
+    assert protobuf.after_varints(content, after_first, len(content)) == len(content) - len(
+        type_field
+    )
 
 
 def test_runs_of_floats_end_with_their_attribute() -> None:
-    data = attribute(floats=[1.5, float.fromhex("0x1.7a7a7ap+3")] * 300)
-    start = data.index(b"=")
-    assert protobuf.after_floats(data, start, len(data)) == len(data) - 3
+    content = attribute(floats=[1.5, float.fromhex("0x1.7a7a7ap+3")] * 300)
+    start = content.index(b"=")
+    assert protobuf.after_floats(content, start, len(content)) == len(content) - 3
 
 
-def test_modes_of_trees_are_skipped_until_another_text() -> None:
+def test_tree_modes_are_skipped_until_another_text() -> None:
     modes = ["LEAF", "BRANCH_LEQ", "BRANCH_LEQ", "LEAF"] * 50
-    data = attribute(nodes_modes=modes)
-    start = data.index(b"J")
-    assert protobuf.after_tree_modes(data, start, len(data)) == len(data) - 3
+    content = attribute(nodes_modes=modes)
+    start = content.index(b"J")
+    assert protobuf.after_tree_modes(content, start, len(content)) == len(content) - 3
     other = attribute(nodes_modes=[*modes, "BRANCH_GT", *modes])
     assert protobuf.after_tree_modes(other, start, len(other)) == start  # then one by one
     assert read_graph(model(with_attribute(other)), KEY).outputs
 
 
-def with_attribute(data: bytes) -> Any:
+def with_attribute(content: bytes) -> Any:
     node = onnx.helper.make_node("Identity", ["x"], ["y"])
-    node.attribute.append(onnx.AttributeProto.FromString(data))
+    node.attribute.append(onnx.AttributeProto.FromString(content))
     return node
 
 
-def test_a_graph_hidden_behind_numbers_is_found() -> None:
+def test_graph_hidden_behind_integers_is_refused() -> None:
     inner = onnx.helper.make_graph([], "inner", [], [])
     hidden = onnx.helper.make_attribute("ints", [8192] * 400)
     hidden.g.CopyFrom(inner)
@@ -87,15 +89,15 @@ def test_a_graph_hidden_behind_numbers_is_found() -> None:
         read_graph(model(with_attribute(hidden.SerializeToString())), KEY)
 
 
-def test_tags_of_two_bytes_end_a_run_of_numbers() -> None:
+def test_two_byte_tags_end_a_run_of_varints() -> None:
     numbers = attribute(ints=[1] * 400)[:-3]
-    data = numbers + b"\xb2\x40\x05" + b"@\x01@\x01@"  # the field 1030, of five bytes
-    start = data.index(b"@")
-    assert protobuf.after_varints(data, start, len(data)) == len(numbers)
+    content = numbers + b"\xb2\x40\x05" + b"@\x01@\x01@"  # the field 1030, of five bytes
+    start = content.index(b"@")
+    assert protobuf.after_varints(content, start, len(content)) == len(numbers)
 
 
 def test_bytes_beyond_the_end_of_a_message_are_refused() -> None:
-    for data in (
+    for content in (
         b"\x0a\x05ab",
         b"\x08\xff",
         b"\x0d\x01",
@@ -104,10 +106,10 @@ def test_bytes_beyond_the_end_of_a_message_are_refused() -> None:
         b"\x08" + b"\xff" * 11,
     ):
         with pytest.raises((InvalidModelFile, IndexError)):
-            protobuf.field(data, 0, len(data))
+            protobuf.field(content, 0, len(content))
 
 
-def test_sizes_that_are_computed_from_shapes_are_plausible() -> None:
+def test_shapes_computed_from_shapes_are_accepted() -> None:
     """A recurrent layer's first state: as many zeros as there are rows."""
     node = onnx.helper.make_node
     nodes = [
@@ -118,7 +120,7 @@ def test_sizes_that_are_computed_from_shapes_are_plausible() -> None:
     assert read_graph(model(*nodes), KEY).outputs
 
 
-def test_every_size_of_an_operator_has_a_bound() -> None:
+def test_operator_sizes_are_bounded() -> None:
     for name in ("n_targets", "hidden_size"):
         node = onnx.helper.make_node("Identity", ["x"], ["y"], **{name: 2**40})
         with pytest.raises(InvalidModelFile, match=f"the size {name}"):
@@ -150,8 +152,8 @@ def test_export_refuses_operators_outside_the_table(tmp_path: Path) -> None:
             return Determinant()
 
     x = np.random.default_rng(0).normal(size=(40, 3))
-    data = task(x, np.arange(40) % 2, kind="classification")
-    pipeline = fit(TablePipeline(Training((Volume(), Linear()), epochs=1)), data, seed=0)
+    toy_task = task(x, np.arange(40) % 2, kind="classification")
+    pipeline = fit(TablePipeline(Training((Volume(), Linear()), epochs=1)), toy_task, seed=0)
     with pytest.raises(ExportError, match=r"the operator ai\.onnx\.Det, which netwright does not"):
-        export_onnx(pipeline, make_card(data), tmp_path / "model.onnx")
+        export_onnx(pipeline, make_card(toy_task), tmp_path / "model.onnx")
     assert not [*tmp_path.iterdir()]
