@@ -30,7 +30,7 @@ from netwright.trials.trial import Job, Metrics, Proposal, Trial
 
 def check(name: str, strategy: object) -> None:
     """Runs the check of that name alone."""
-    next(one for one in strategy_checks(strategy) if one.name == name)()
+    next(each for each in strategy_checks(strategy) if each.name == name)()
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class NoLimits:
 
 
 @pytest.mark.parametrize("algorithm", [RegularizedEvolution(), NSGA2(), LocalSearch(), TPE()])
-def test_a_strategy_that_ignores_limits_is_found_out(algorithm: Algorithm) -> None:
+def test_strategy_that_ignores_limits_fails(algorithm: Algorithm) -> None:
     check("limits_are_respected", algorithm)
     with pytest.raises(AssertionError, match="a limit must pull the search inside"):
         check("limits_are_respected", NoLimits(algorithm))
@@ -59,7 +59,7 @@ class Draws:
 
     def ask(self, n: int, rng: np.random.Generator) -> Any:
         drawn = dict.fromkeys(self.space.sample(rng) for _ in range(20))
-        return [Proposal(one) for one in drawn if one not in self.seen][:n]
+        return [Proposal(candidate) for candidate in drawn if candidate not in self.seen][:n]
 
     def tell(self, trial: Trial) -> None:
         self.seen.add(trial.candidate)
@@ -72,9 +72,9 @@ class OwnGenerator(Draws):
 
 class Impure(Draws):
     def ask(self, n: int, rng: np.random.Generator) -> Any:
-        found = super().ask(n, rng)
-        self.seen.update(one.candidate for one in found)
-        return found
+        proposals = super().ask(n, rng)
+        self.seen.update(proposal.candidate for proposal in proposals)
+        return proposals
 
 
 class Illegal(Draws):
@@ -84,12 +84,12 @@ class Illegal(Draws):
 
 class Bare(Draws):
     def ask(self, n: int, rng: np.random.Generator) -> Any:
-        return [one.candidate for one in super().ask(n, rng)]
+        return [proposal.candidate for proposal in super().ask(n, rng)]
 
 
 class Plain(Draws):
     def ask(self, n: int, rng: np.random.Generator) -> Any:
-        return [Proposal(dict(one.candidate.values)) for one in super().ask(n, rng)]  # type: ignore[arg-type]  # wrong on purpose
+        return [Proposal(dict(each.candidate.values)) for each in super().ask(n, rng)]  # type: ignore[arg-type]  # wrong on purpose
 
 
 class Silent(Draws):
@@ -128,16 +128,16 @@ IN_A_STUDY = [
     ("strategy", "words"),
     [
         *IN_A_STUDY,
-        (OwnGenerator, "ask_depends_on_its_generator_alone: the same seed .* from no other"),
-        (Impure, "ask_changes_nothing: ask must not change the strategy"),
+        (OwnGenerator, "ask_draws_from_its_generator_only: the same seed .* from no other"),
+        (Impure, "ask_is_pure: ask must not change the strategy"),
         (Stumbling, r"it raised KeyError: 'accuracy' \(test_testing.py, line .*, in tell\)"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_short_sentence(strategy: Any, words: str) -> None:
-    with pytest.raises(AssertionError, match=words) as found:
+def test_faulty_strategy_fails_with_one_sentence(strategy: Any, words: str) -> None:
+    with pytest.raises(AssertionError, match=words) as raised:
         check_strategy(strategy)
-    assert re.match(r"[a-z_]+: ", str(found.value))
-    assert len(str(found.value)) <= 300
+    assert re.match(r"[a-z_]+: ", str(raised.value))
+    assert len(str(raised.value)) <= 300
 
 
 class Fixed:
@@ -148,7 +148,7 @@ class Fixed:
 
 
 @pytest.mark.parametrize(("strategy", "words"), IN_A_STUDY)
-def test_a_study_says_so_too(strategy: Any, words: str) -> None:
+def test_study_refuses_faulty_strategies(strategy: Any, words: str) -> None:
     space = Space({"x": Integer(0, 9)})
     with pytest.raises(InputError, match=words):
         Study(
@@ -157,25 +157,25 @@ def test_a_study_says_so_too(strategy: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", [Idle, Draws])
-@pytest.mark.parametrize("name", ["it_beats_random_search", "limits_are_respected"])
-def test_a_weak_strategy_fails_without_warnings(strategy: Any, name: str) -> None:
+@pytest.mark.parametrize("name", ["beats_random_search", "limits_are_respected"])
+def test_weak_strategy_fails_without_warnings(strategy: Any, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(AssertionError, match=name) as found:
+        with pytest.raises(AssertionError, match=name) as raised:
             check(name, strategy)
-    assert "nan" not in str(found.value)
+    assert "nan" not in str(raised.value)
 
 
 def _documented() -> Any:
     text = (Path(__file__).parents[1] / "docs" / "research.md").read_text()
     code = next(
-        one for one in re.findall(r"```python\n(.*?)```", text, re.S) if "class Climb" in one
+        block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "class Climb" in block
     )
-    place: dict[str, Any] = {"nw": netwright}
-    exec(code, place)  # our own documentation
-    return place["Climb"]
+    namespace: dict[str, Any] = {"nw": netwright}
+    exec(code, namespace)  # our own documentation
+    return namespace["Climb"]
 
 
-@pytest.mark.parametrize("one", strategy_checks(_documented()), ids=str)
-def test_the_documented_strategy_passes(one: StrategyCheck) -> None:
-    one()
+@pytest.mark.parametrize("contract_check", strategy_checks(_documented()), ids=str)
+def test_documented_strategy_passes(contract_check: StrategyCheck) -> None:
+    contract_check()

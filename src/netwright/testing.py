@@ -1,4 +1,4 @@
-"""Contract checks that users run on their own strategies, as we run them on ours.
+"""Contract checks that users run on their own strategies, as netwright runs them on its own.
 
 ::
 
@@ -6,7 +6,7 @@
     def test_mine(check): check()
 
 or, without pytest, ``netwright.testing.check_strategy(Mine)``. A check that fails raises
-AssertionError with a sentence on what was expected.
+AssertionError with a sentence that says what was expected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -32,46 +31,71 @@ from netwright.study.workers.worker import describe_error
 from netwright.trials.objective import Limit, Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
 
-_LONGEST = 300
-"""Characters of what a check says."""
+_MAX_MESSAGE = 300
+"""Characters of a check's message."""
 LOSS, COST = Objective("loss", "min"), Objective("cost", "min")
 Measure = Callable[[Candidate], Metrics | None]
-"""The metrics of a candidate at full fidelity; None: it is infeasible."""
+"""Returns the metrics of a candidate at full fidelity; None if it is infeasible."""
+
+_FAILURE_PERIOD = 7
+"""With several workers, every seventh trial of `simulate` fails by no fault of its own."""
+_MIN_SHARE_WITHIN_LIMIT = 0.3
+"""Of the random candidates of `_cells` 23 % are within it: 0.6^6 + 6 * 0.4 * 0.6^5."""
 
 
 @dataclass(frozen=True)
 class StrategyCheck:
-    """One property of a strategy; call it to see whether it holds."""
+    """One property of a strategy; call it to check the property.
+
+    Args:
+        name: of the property, such as ``ask_is_pure``.
+        run: raises AssertionError unless an algorithm has it.
+        algorithm: what is checked.
+    """
 
     name: str
     run: Callable[[Algorithm], None]
     algorithm: Algorithm
 
     def __call__(self) -> None:
-        """Raises AssertionError, in one sentence that names the check."""
+        """Raise AssertionError, in one sentence that names the check, unless the property holds."""
         try:
             self.run(self.algorithm)
         except AssertionError as error:
-            raise AssertionError(f"{self.name}: {error}"[:_LONGEST]) from None
+            raise AssertionError(f"{self.name}: {error}"[:_MAX_MESSAGE]) from None
         except InputError as error:
-            raise AssertionError(f"{self.name}: {error}"[:_LONGEST]) from error
+            raise AssertionError(f"{self.name}: {error}"[:_MAX_MESSAGE]) from error
         except Exception as error:  # the strategy's own code
-            raise AssertionError(
-                f"{self.name}: it raised {describe_error(error)}"[:_LONGEST]
-            ) from error
+            message = f"{self.name}: it raised {describe_error(error)}"[:_MAX_MESSAGE]
+            raise AssertionError(message) from error
 
     def __str__(self) -> str:
         return self.name
 
 
 def strategy_checks(strategy: object) -> list[StrategyCheck]:
-    """The checks for an algorithm, or for a class of strategies or of settings."""
+    """Return the checks for an algorithm, or for a class of strategies or settings.
+
+    Args:
+        strategy: what `Study` takes as its strategy.
+
+    Example:
+        >>> @pytest.mark.parametrize("check", strategy_checks(Mine), ids=str)
+        ... def test_mine(check): check()
+    """
     algorithm = as_algorithm(strategy)
     return [StrategyCheck(run.__name__.removeprefix("_"), run, algorithm) for run in _CHECKS]
 
 
 def check_strategy(strategy: object) -> None:
-    """Runs every check; AssertionError at the first that does not hold."""
+    """Run every check on a strategy.
+
+    Args:
+        strategy: as of `strategy_checks`.
+
+    Raises:
+        AssertionError: of the first check that fails.
+    """
     for check in strategy_checks(strategy):
         check()
 
@@ -79,8 +103,8 @@ def check_strategy(strategy: object) -> None:
 # Spaces and measures
 
 
-def _mixed() -> Space[Any]:
-    """Conditional, repeated, subset, whole and real decisions."""
+def _mixed() -> Space[object]:
+    """A space of conditional, repeated, subset, integer and real decisions."""
     inner = OneOf(
         {"small": (Integer(1, 4),), "large": (Float(0.1, 10.0, log=True), OneOf(1, 2, 3))}
     )
@@ -94,25 +118,25 @@ def _mixed() -> Space[Any]:
     )
 
 
-def _cells() -> Space[Any]:
-    """Six decisions of five options: as many candidates as NAS-Bench-201, 15,625."""
+def _cells() -> Space[object]:
+    """A space of six decisions with five options: 15,625 candidates, as NAS-Bench-201."""
     return Space(tuple(OneOf("none", "skip", "one", "three", "pool") for _ in range(6)))
 
 
 @lru_cache(maxsize=1)
 def _landscape() -> dict[str, float]:
-    """Effects of each option, and of each pair of options in neighbouring places."""
+    """Return the effects of each option, and of each pair of options of adjacent decisions."""
     rng = np.random.default_rng(12)
     names = ("none", "skip", "one", "three", "pool")
-    found = {f"{i}={a}": float(rng.normal()) for i in range(6) for a in names}
-    found |= {
+    effects = {f"{i}={a}": float(rng.normal()) for i in range(6) for a in names}
+    effects |= {
         f"{i}={a},{b}": 0.5 * float(rng.normal()) for i in range(5) for a in names for b in names
     }
-    return found
+    return effects
 
 
 def _cell_metrics(candidate: Candidate) -> Metrics:
-    """A rugged loss, and a cost that pulls the other way; a table in all but name."""
+    """Return a rugged loss, and a cost that conflicts with it."""
     chosen = [candidate.values[str(i)] for i in range(6)]
     effect = _landscape()
     loss = sum(effect[f"{i}={a}"] for i, a in enumerate(chosen))
@@ -121,12 +145,12 @@ def _cell_metrics(candidate: Candidate) -> Metrics:
 
 
 def _mixed_metrics(candidate: Candidate) -> Metrics | None:
-    """Infeasible for a tenth of the candidates, as real ones are."""
+    """Return the metrics of a candidate of `_mixed`; None for a tenth, which is infeasible."""
     values = candidate.values
-    number = sum(_as_number(value) for value in values.values())
+    total = sum(_as_number(value) for value in values.values())
     if int(candidate.key, 16) % 10 == 0:
         return None
-    return {"loss": float((number - 2.0) ** 2), "cost": float(len(values))}
+    return {"loss": float((total - 2.0) ** 2), "cost": float(len(values))}
 
 
 def _as_number(value: Value) -> float:
@@ -135,10 +159,10 @@ def _as_number(value: Value) -> float:
     return float(value) if isinstance(value, int | float) else 0.1 * (ord(str(value)[0]) - 97)
 
 
-class _Checked:
-    """A strategy whose proposals are looked at."""
+class _CheckedStrategy:
+    """A strategy whose proposals are checked."""
 
-    def __init__(self, strategy: Strategy, space: Space[Any]) -> None:
+    def __init__(self, strategy: Strategy, space: Space[object]) -> None:
         self.strategy, self.space = strategy, space
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
@@ -149,34 +173,51 @@ class _Checked:
 
 
 def _make(
-    algorithm: Algorithm, space: Space[Any], limits: Sequence[Limit] = (),
+    algorithm: Algorithm,
+    space: Space[object],
+    limits: Sequence[Limit] = (),
     objectives: Sequence[Objective] = (LOSS, COST),
-) -> Strategy:  # fmt: skip
+) -> Strategy:
     strategy = algorithm(Problem(space, objectives, limits))
     check_strategy_methods(strategy)
-    return _Checked(strategy, space)
+    return _CheckedStrategy(strategy, space)
 
 
 def simulate(
-    strategy: Strategy, measure: Measure, n_trials: int, *,
-    workers: int = 1, seed: int = 0, max_cost: float = math.inf,
-) -> list[Trial]:  # fmt: skip
-    """A study without processes: the events (starts and ends) that the strategy was told.
+    strategy: Strategy,
+    measure: Measure,
+    n_trials: int,
+    *,
+    workers: int = 1,
+    seed: int = 0,
+    max_cost: float = math.inf,
+) -> list[Trial]:
+    """Simulate a study without processes.
 
-    Of the running trials a random one ends next; every seventh that ends has failed by no fault
-    of its own, when there are several workers. None starts once the sum of their fidelities has
-    reached `cost`. Below full fidelity the loss is blurred, the more the lower.
+    A random one of the running trials ends next. With several workers, every seventh trial fails by
+    no fault of its own. Below full fidelity the loss is blurred, the more the lower.
+
+    Args:
+        strategy: what proposes; it is told each start and end.
+        measure: metrics of a candidate; None if it is infeasible.
+        n_trials: number of trials to start.
+        workers: number of trials that run at once.
+        seed: of the proposals and of the order in which trials end.
+        max_cost: sum of fidelities from which on no trial starts.
+
+    Returns:
+        The events that the strategy was told, starts and ends.
     """
     events: list[Trial] = []
     running: list[Trial] = []
-    started, ended, spent = 0, 0, 0.0
+    started, ended, cost = 0, 0, 0.0
     order = np.random.default_rng([seed, 99])
     while True:
-        room = min(workers - len(running), n_trials - started) if spent < max_cost else 0
+        free = min(workers - len(running), n_trials - started) if cost < max_cost else 0
         rng = np.random.default_rng([seed, len(events)])
-        for proposal in list(strategy.ask(room, rng))[:room] if room else ():
+        for proposal in list(strategy.ask(free, rng))[:free] if free else ():
             started += 1
-            spent += proposal.fidelity
+            cost += proposal.fidelity
             running.append(Trial(started, proposal, seed=started))
             events.append(running[-1])
             strategy.tell(running[-1])
@@ -184,13 +225,16 @@ def simulate(
             return events
         trial = running.pop(int(order.integers(len(running))))
         ended += 1
-        events.append(_ended(trial, measure, failed=workers > 1 and ended % 7 == 0))
+        failed = workers > 1 and ended % _FAILURE_PERIOD == 0
+        events.append(_failed(trial) if failed else _measured(trial, measure))
         strategy.tell(events[-1])
 
 
-def _ended(trial: Trial, measure: Measure, failed: bool) -> Trial:
-    if failed:
-        return Trial(trial.id, trial.proposal, trial.seed, Status.FAILED, error="out of luck")
+def _failed(trial: Trial) -> Trial:
+    return Trial(trial.id, trial.proposal, trial.seed, Status.FAILED, error="out of luck")
+
+
+def _measured(trial: Trial, measure: Measure) -> Trial:
     metrics = measure(trial.candidate)
     status = Status.INFEASIBLE if metrics is None else Status.DONE
     metrics = _blurred(metrics or {}, trial.proposal.fidelity)
@@ -198,9 +242,9 @@ def _ended(trial: Trial, measure: Measure, failed: bool) -> Trial:
 
 
 def _blurred(metrics: Metrics, fidelity: float) -> Metrics:
-    """As training for a short time shows it: always the same, whatever the candidate is called.
+    """Return the metrics of a short training: with noise that depends on loss and fidelity alone.
 
-    The noise has a standard deviation of 0.7 at a third of the effort, of 2 at a ninth.
+    Its standard deviation is 0.7 at a third of the effort, and 2 at a ninth.
     """
     if fidelity == 1 or "loss" not in metrics:
         return metrics
@@ -210,18 +254,18 @@ def _blurred(metrics: Metrics, fidelity: float) -> Metrics:
 
 
 def best_loss(events: Sequence[Trial]) -> float:
-    """The least loss of the trials that were done at full fidelity."""
-    return min((t.metrics["loss"] for t in events if _is_result(t)), default=np.inf)
+    """Return the lowest loss of the trials done at full fidelity; infinity if there are none."""
+    return min((t.metrics["loss"] for t in events if _is_done_in_full(t)), default=np.inf)
 
 
-def _is_result(trial: Trial) -> bool:
+def _is_done_in_full(trial: Trial) -> bool:
     return trial.status is Status.DONE and trial.proposal.fidelity == 1
 
 
 # The checks
 
 
-def _ask_changes_nothing(algorithm: Algorithm) -> None:
+def _ask_is_pure(algorithm: Algorithm) -> None:
     strategy = _make(algorithm, _mixed())
     simulate(strategy, _mixed_metrics, 40)
     first = list(strategy.ask(3, np.random.default_rng(5)))
@@ -233,44 +277,44 @@ def _ask_changes_nothing(algorithm: Algorithm) -> None:
     )
 
 
-def _ask_depends_on_its_generator_alone(algorithm: Algorithm) -> None:
-    np.random.seed(1)  # noqa: NPY002  # whether it looks at the global state
-    one = simulate(_make(algorithm, _mixed()), _mixed_metrics, 40, seed=3)
+def _ask_draws_from_its_generator_only(algorithm: Algorithm) -> None:
+    np.random.seed(1)  # noqa: NPY002  # does it use the global state?
+    first = simulate(_make(algorithm, _mixed()), _mixed_metrics, 40, seed=3)
     np.random.seed(2)  # noqa: NPY002
-    other = simulate(_make(algorithm, _mixed()), _mixed_metrics, 40, seed=3)
+    second = simulate(_make(algorithm, _mixed()), _mixed_metrics, 40, seed=3)
     fix = "Draw from the generator that ask is given, and from no other"
-    assert one == other, f"the same seed and log must give the same proposals. {fix}"
+    assert first == second, f"the same seed and log must give the same proposals. {fix}"
 
 
-def _another_seed_is_another_search(algorithm: Algorithm) -> None:
-    one = simulate(_make(algorithm, _mixed()), _mixed_metrics, 30, seed=3)
-    other = simulate(_make(algorithm, _mixed()), _mixed_metrics, 30, seed=4)
-    assert one != other, "another seed must give other proposals"
+def _other_seeds_give_other_proposals(algorithm: Algorithm) -> None:
+    first = simulate(_make(algorithm, _mixed()), _mixed_metrics, 30, seed=3)
+    second = simulate(_make(algorithm, _mixed()), _mixed_metrics, 30, seed=4)
+    assert first != second, "another seed must give other proposals"
 
 
-def _at_most_n_are_proposed(algorithm: Algorithm) -> None:
+def _at_most_n_proposals(algorithm: Algorithm) -> None:
     strategy = _make(algorithm, _mixed())
     for n in (0, 1, 2, 5, 30):
         got = len(list(strategy.ask(n, np.random.default_rng(n))))
         assert got <= n, f"ask({n}) must give at most {n} proposals, got {got}"
 
 
-def _replay_gives_the_same_strategy(algorithm: Algorithm) -> None:
+def _replayed_log_restores_the_strategy(algorithm: Algorithm) -> None:
     for workers in (1, 3):
         log = simulate(_make(algorithm, _mixed()), _mixed_metrics, 50, workers=workers)
         for cut in (0, 1, 17, 50, len(log)):
             live, replayed = _make(algorithm, _mixed()), _make(algorithm, _mixed())
-            for place, trial in enumerate(log[:cut]):
-                if place % 4 == 0:  # whether asking leaves traces
+            for i, trial in enumerate(log[:cut]):
+                if i % 4 == 0:  # does asking leave traces?
                     live.ask(2, np.random.default_rng(cut))
                 live.tell(trial)
                 replayed.tell(_from_json(trial))
             asked = [list(s.ask(2, np.random.default_rng(cut))) for s in (live, replayed)]
-            assert asked[0] == asked[1], f"after replaying {cut} events ask must be the same"
+            assert asked[0] == asked[1], f"after replaying {cut} events ask must give the same"
 
 
 def _from_json(trial: Trial) -> Trial:
-    """As it comes back from the store."""
+    """Return a trial as the store gives it back."""
     old = trial.proposal
     note = Candidate.from_json(Candidate(old.note).json()).values
     candidate = Candidate.from_json(old.candidate.json())
@@ -286,157 +330,174 @@ def _proposals_are_legal(algorithm: Algorithm) -> None:
         assert 0 < trial.proposal.fidelity <= 1
 
 
-def _a_rule_is_kept(algorithm: Algorithm) -> None:
+def _rules_are_respected(algorithm: Algorithm) -> None:
     space = Space(_cells().description, rule=lambda values: values["0"] != values["1"])
     for trial in simulate(_make(algorithm, space), _cell_metrics, 60):
         space.check(trial.candidate)
 
 
-def _nothing_is_paid_for_twice(algorithm: Algorithm) -> None:
+def _no_evaluation_is_repeated(algorithm: Algorithm) -> None:
     for workers in (1, 4):
         log = simulate(_make(algorithm, _cells()), _cell_metrics, 150, workers=workers)
         started = [(t.candidate, t.proposal.fidelity) for t in log if t.status is Status.RUNNING]
-        twice = len(started) - len(set(started))
-        assert not twice, f"{twice} of {len(started)} were proposed twice at one fidelity"
+        n_repeated = len(started) - len(set(started))
+        assert not n_repeated, (
+            f"{n_repeated} of {len(started)} were proposed twice at the same fidelity"
+        )
 
 
-def _a_small_space_is_searched_whole_and_then_it_is_over(algorithm: Algorithm) -> None:
-    space = Space({"x": Integer(0, 4), "y": OneOf("a", "b", "c")})
+def _small_space_is_exhausted(algorithm: Algorithm) -> None:
+    space: Space[object] = Space({"x": Integer(0, 4), "y": OneOf("a", "b", "c")})
 
     def measure(candidate: Candidate) -> Metrics:
         return {"loss": _as_number(candidate.values["x"]), "cost": 1.0}
 
     log = simulate(_make(algorithm, space), measure, 200)
-    found = {t.candidate for t in log if _is_result(t)}
-    assert len(found) == 15, f"all 15 candidates must have full fidelity, got {len(found)}"
+    candidates = {trial.candidate for trial in log if _is_done_in_full(trial)}
+    assert len(candidates) == 15, (
+        f"all 15 candidates must be evaluated at full fidelity, got {len(candidates)}"
+    )
 
 
-def _failed_and_infeasible_trials_are_survived(algorithm: Algorithm) -> None:
+def _failed_and_infeasible_trials_are_tolerated(algorithm: Algorithm) -> None:
     def never(candidate: Candidate) -> None:
         return None
 
     log = simulate(_make(algorithm, _mixed()), never, 40)
-    assert len(log) == 80, "a search whose every candidate is infeasible must go on"
+    assert len(log) == 80, "a search must continue if every candidate is infeasible"
     log = simulate(_make(algorithm, _mixed()), _mixed_metrics, 60, workers=4)
-    assert len(log) == 120, "a search with failed trials must go on"
+    assert len(log) == 120, "a search must continue if trials fail"
 
 
 def _workers_are_kept_busy(algorithm: Algorithm) -> None:
     log = simulate(_make(algorithm, _cells()), _cell_metrics, 100, workers=4)
-    running, idle = 0, 0
+    n_running, n_idle = 0, 0
     for trial in log[:180]:
-        running += 1 if trial.status is Status.RUNNING else -1
-        idle += running == 0
-    assert idle <= 2, f"workers must not wait for each other, all stood still {idle} times"
+        n_running += 1 if trial.status is Status.RUNNING else -1
+        if n_running == 0:
+            n_idle += 1
+    assert n_idle <= 2, f"workers must not wait for each other, all were idle {n_idle} times"
 
 
-def _baselines_are_heard(algorithm: Algorithm) -> None:
+def _baselines_are_not_proposed_again(algorithm: Algorithm) -> None:
     space = _cells()
     strategy = _make(algorithm, space)
-    for number, candidate in enumerate(list(space.neighbours(space.default()))[:5], start=1):
+    for trial_id, candidate in enumerate(list(space.neighbours(space.default()))[:5], start=1):
         proposal = Proposal(candidate, origin="baseline")
-        strategy.tell(Trial(number, proposal, 0))
+        strategy.tell(Trial(trial_id, proposal, 0))
         metrics = _cell_metrics(candidate)
-        strategy.tell(Trial(number, proposal, 0, Status.DONE, metrics))
-        again = [one.candidate for one in strategy.ask(2, np.random.default_rng(number))]
-        assert candidate not in again, "what a baseline has shown must not be proposed again"
+        strategy.tell(Trial(trial_id, proposal, 0, Status.DONE, metrics))
+        proposals = strategy.ask(2, np.random.default_rng(trial_id))
+        again = [other.candidate for other in proposals]
+        assert candidate not in again, "a baseline must not be proposed again"
 
 
 def _names_do_not_matter(algorithm: Algorithm) -> None:
     """Renaming every option and path gives the same trials, renamed."""
-    plain, renamed = _cells(), _renamed()
-    back = {"zero": "none", "alpha": "skip", "w1": "one", "w3": "three", "q": "pool"}
+    original, renamed = _cells(), _renamed_cells()
+    old_option = {"zero": "none", "alpha": "skip", "w1": "one", "w3": "three", "q": "pool"}
 
     def old(candidate: Candidate) -> Candidate:
-        return Candidate({str(int(p[1:]) - 1): back[str(v)] for p, v in candidate.values.items()})
+        return Candidate(
+            {
+                str(int(path[1:]) - 1): old_option[str(option)]
+                for path, option in candidate.values.items()
+            }
+        )
 
-    one = simulate(_make(algorithm, plain), _cell_metrics, 60)
-    other = simulate(_make(algorithm, renamed), lambda c: _cell_metrics(old(c)), 60)
-    same = [a.candidate == old(b.candidate) for a, b in zip(one, other, strict=True)]
+    first = simulate(_make(algorithm, original), _cell_metrics, 60)
+    second = simulate(_make(algorithm, renamed), lambda c: _cell_metrics(old(c)), 60)
+    same = [a.candidate == old(b.candidate) for a, b in zip(first, second, strict=True)]
     assert all(same), f"names must not matter, got other trials from event {same.index(False)} on"
 
 
-def _renamed() -> Space[Any]:
+def _renamed_cells() -> Space[object]:
     return Space({f"e{i + 1}": OneOf("zero", "alpha", "w1", "w3", "q") for i in range(6)})
 
 
-def _dear_metrics(candidate: Candidate) -> Metrics:
-    """The loss pulls towards cost, so that only a limit on the cost holds a search back."""
+def _costly_metrics(candidate: Candidate) -> Metrics:
+    """Return a loss that falls with the cost, so that only a limit keeps the cost low."""
     metrics = _cell_metrics(candidate)
     return {**metrics, "loss": metrics["loss"] - 1.5 * metrics["cost"]}
 
 
 def _limits_are_respected(algorithm: Algorithm) -> None:
-    """More of the second half keep a limit than the 23 % of random candidates that do.
+    """Of the second half of the search more are within a limit than of random candidates.
 
-    The objective pulls outside: who ignores the limit has fewer. Counted at full fidelity, of 120
-    full evaluations' worth.
+    The objective pulls outside, so that a search which ignores the limit has fewer within it. Only
+    trials at full fidelity count, of a budget of 120.
     """
     if algorithm == RandomSearch():
         return
     limit = Limit("cost", at_most=1)
-    kept = []
+    within = []
     for seed in range(4):
         strategy = _make(algorithm, _cells(), [limit], (LOSS,))
-        done = list(
-            filter(_is_result, simulate(strategy, _dear_metrics, 1200, seed=seed, max_cost=120))
-        )
-        done = done[len(done) // 2 :]
-        kept += [limit.keeps(t.metrics) for t in done]
-    assert kept, "some trials must have full fidelity, got none"
-    share = float(np.mean(kept))
-    assert share > 0.3, f"a limit must pull the search inside, got {share:.0%} within"
+        log = simulate(strategy, _costly_metrics, 1200, seed=seed, max_cost=120)
+        done = [trial for trial in log if _is_done_in_full(trial)]
+        within += [limit.keeps(trial.metrics) for trial in done[len(done) // 2 :]]
+    assert within, "some trials must have full fidelity, got none"
+    share = float(np.mean(within))
+    assert share > _MIN_SHARE_WITHIN_LIMIT, (
+        f"a limit must pull the search inside, got {share:.0%} within"
+    )
 
 
-def _it_beats_random_search(algorithm: Algorithm) -> None:
+def _beats_random_search(algorithm: Algorithm) -> None:
     """At equal cost, the sum of fidelities, over paired seeds: one-sided Wilcoxon, p < .01.
 
-    After 8 of 16 seeds it ends where p is below .005 already.
+    After 8 of 16 seeds it ends if p is below .005 already.
     """
     if algorithm == RandomSearch():
         return
     cost = 120
-    ours, random = [], []
+    losses, random_losses = [], []
     for seed in range(16):
-        strategies = [_make(one, _cells(), (), (LOSS,)) for one in (algorithm, RandomSearch())]
-        log = simulate(strategies[0], _cell_metrics, 10 * cost, seed=seed, max_cost=cost)
-        ours.append(best_loss(log))
-        assert np.isfinite(ours[-1]), "some trials must have full fidelity, got none"
-        random.append(best_loss(simulate(strategies[1], _cell_metrics, cost, seed=seed)))
-        p = _chance(ours, random) if seed in (7, 15) else 1.0
+        strategy, random = (
+            _make(each, _cells(), (), (LOSS,)) for each in (algorithm, RandomSearch())
+        )
+        log = simulate(strategy, _cell_metrics, 10 * cost, seed=seed, max_cost=cost)
+        losses.append(best_loss(log))
+        assert np.isfinite(losses[-1]), "some trials must have full fidelity, got none"
+        random_losses.append(best_loss(simulate(random, _cell_metrics, cost, seed=seed)))
+        p = _wilcoxon_p(losses, random_losses) if seed in (7, 15) else 1.0
         if p < 0.005:
             return
-    means = f"{np.mean(ours):.3f} against {np.mean(random):.3f}"
-    assert p < 0.01, f"the search must find more than random search, got {means}, p = {p:.2g}"
+    means = f"{np.mean(losses):.3f} against {np.mean(random_losses):.3f}"
+    assert p < 0.01, (
+        f"the search must find lower losses than random search, got {means}, p = {p:.2g}"
+    )
 
 
-def _chance(ours: Sequence[float], random: Sequence[float]) -> float:
-    """The one-sided Wilcoxon p of ours being no less; 1 where all pairs are equal."""
+def _wilcoxon_p(losses: Sequence[float], random_losses: Sequence[float]) -> float:
+    """Return p of the one-sided Wilcoxon test that losses are lower; 1 if all pairs are equal."""
     from scipy.stats import wilcoxon
 
-    if np.array_equal(ours, random):
+    if np.array_equal(losses, random_losses):
         return 1.0
-    return float(wilcoxon(ours, random, alternative="less").pvalue)
+    return float(wilcoxon(losses, random_losses, alternative="less").pvalue)
 
 
 def _short(proposals: Sequence[Proposal]) -> str:
-    return ", ".join(str(dict(one.candidate.values))[:80] for one in proposals[:1]) or "nothing"
+    if not proposals:
+        return "nothing"
+    return str(dict(proposals[0].candidate.values))[:80]
 
 
 _CHECKS: tuple[Callable[[Algorithm], None], ...] = (
-    _ask_depends_on_its_generator_alone,
-    _ask_changes_nothing,
-    _another_seed_is_another_search,
-    _at_most_n_are_proposed,
-    _replay_gives_the_same_strategy,
+    _ask_draws_from_its_generator_only,
+    _ask_is_pure,
+    _other_seeds_give_other_proposals,
+    _at_most_n_proposals,
+    _replayed_log_restores_the_strategy,
     _proposals_are_legal,
-    _a_rule_is_kept,
-    _nothing_is_paid_for_twice,
-    _a_small_space_is_searched_whole_and_then_it_is_over,
-    _failed_and_infeasible_trials_are_survived,
+    _rules_are_respected,
+    _no_evaluation_is_repeated,
+    _small_space_is_exhausted,
+    _failed_and_infeasible_trials_are_tolerated,
     _workers_are_kept_busy,
-    _baselines_are_heard,
+    _baselines_are_not_proposed_again,
     _names_do_not_matter,
     _limits_are_respected,
-    _it_beats_random_search,
+    _beats_random_search,
 )

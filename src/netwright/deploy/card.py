@@ -251,6 +251,10 @@ def _is_text(entry: object) -> bool:
     return isinstance(entry, str)
 
 
+def _is_bool(entry: object) -> bool:
+    return isinstance(entry, bool)
+
+
 def _is_dict(entry: object) -> bool:
     return isinstance(entry, dict)
 
@@ -268,10 +272,8 @@ def _dict_of(check: Check) -> Check:
     return lambda entry: isinstance(entry, dict) and all(map(check, entry.values()))
 
 
-def _one_of(*options: str | bool) -> Check:
-    return lambda entry: any(
-        entry is option or (_is_text(entry) and entry == option) for option in options
-    )
+def _one_of(*options: str) -> Check:
+    return lambda entry: isinstance(entry, str) and entry in options
 
 
 def _is_na_values(entry: object) -> bool:
@@ -302,5 +304,5 @@ _COLUMN_SCHEMA: Mapping[str, tuple[Check, str]] = {
     "unit": (_is_text, "a text"),
     "decimal": (_is_text, "a text"),
     "thousands": (_is_text, "a text"),
-    "as_written": (_one_of(True, False), "true or false"),
+    "as_written": (_is_bool, "true or false"),
 }
