@@ -1,4 +1,4 @@
-"""Each row of the catalog says where a thing is; help, docs and public names follow from the rows."""
+"""Every row of the catalog can be imported; help, docs and public names follow from the rows."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def names(rows: Iterable[catalog.Entry | catalog.Family]) -> list[str]:
 
 
 @pytest.mark.parametrize("row", [row for rows in KINDS for row in rows], ids=lambda row: row.name)
-def test_a_row_names_an_object_and_its_public_name(row: catalog.Entry) -> None:
-    found = catalog.load(row.import_path)
+def test_entries_can_be_imported_and_are_public(row: catalog.Entry) -> None:
+    loaded = catalog.load(row.import_path)
     if row.public:
-        assert getattr(netwright, row.import_path.partition(":")[2]) is found
+        assert getattr(netwright, row.import_path.partition(":")[2]) is loaded
     assert row.help
     assert not row.help.endswith(".")
 
 
 @pytest.mark.parametrize("row", catalog.FAMILIES, ids=lambda row: row.name)
-def test_a_family_has_a_pipeline_and_a_model(row: catalog.Family) -> None:
+def test_families_have_a_pipeline_and_a_model(row: catalog.Family) -> None:
     assert callable(catalog.load(row.import_path))
     if row.model:
         assert getattr(netwright, row.model.partition(":")[2]) is catalog.load(row.model)
@@ -56,7 +56,7 @@ def test_names_are_unique(rows: tuple[catalog.Entry, ...]) -> None:
     assert len(set(names(rows))) == len(rows)
 
 
-def test_no_two_families_are_as_soon_ready() -> None:
+def test_speed_ranks_of_families_are_unique() -> None:
     assert sorted(row.speed_rank for row in catalog.FAMILIES) == list(
         range(1, len(catalog.FAMILIES) + 1)
     )
@@ -66,7 +66,7 @@ def test_wrappers_and_the_default_are_strategies() -> None:
     assert {*catalog.WRAPPERS, catalog.DEFAULT_STRATEGY} <= set(names(catalog.BLACK_BOX))
 
 
-def test_public_names_and_the_page_are_those_of_the_rows(listings: ModuleType) -> None:
+def test_stub_and_catalog_page_are_up_to_date(listings: ModuleType) -> None:
     """When this fails: make listings."""
     stub = Path(netwright.__file__).with_suffix(".pyi")
     assert stub.read_text() == listings.public_names()

@@ -1,4 +1,4 @@
-"""Optional dependencies fail late, once, with the line that installs them."""
+"""Optional dependencies are imported on first use; the error has the command that installs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from netwright.errors import MissingExtra
 
 
 def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import `module`, or raise MissingExtra: ``reading parquet needs pyarrow. Install ...``"""
+    """Import an optional dependency.
+
+    Args:
+        module: to import.
+        extra: of netwright, which installs it.
+        purpose: begins the error: ``reading parquet needs pyarrow, which is not installed...``
+
+    Raises:
+        MissingExtra: the module is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,9 +1,8 @@
-"""What there is, by name: one row for each thing that users can choose.
+"""The catalog: one row for each strategy, model family, layer and step that users can choose.
 
-The help of the command line, the tables of the documentation and the public names are made from
-these rows (``make listings``). To add a strategy, a family, a layer, a step or an augmentation: write
-its class beside its kind, add a row here, and test it. Nothing is imported here: a row says where a
-thing is.
+The help of the command line, the tables of the documentation and the public names are generated
+from these rows (``make listings``). To add an entry, write its class beside those of its kind, add a
+row here, and test it. Nothing is imported here: a row has the import path.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """A thing that can be chosen.
+    """An option that users can choose.
 
     Args:
-        name: what it is called, on the command line or in Python.
-        place: ``module:Object`` below netwright: its class or function, or an object with its settings.
+        name: on the command line or in Python.
+        import_path: ``module:Object`` below netwright: a class, a function, or an object with its
+            settings.
         help: one line, in lower case, without a full stop.
-        public: whether the object is among the public names.
+        public: whether the object is a public name.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Family(NamedTuple):
     """A family of models for tables.
 
     Args:
-        name: what it is called.
-        place: the function that makes its pipeline, all choices open, for a task.
-        model: its model, among the public names; empty for none of its own.
+        name: on the command line.
+        import_path: the function that makes its pipeline, all choices open, for a task.
+        model: the public name of its model; empty if it has none of its own.
         help: one line, in lower case, without a full stop.
-        rank: how soon a first model is there on most tables; 1 is the soonest.
-        needs: the module that an extra brings; empty for none.
-        searched: whether the architecture of a network is searched.
+        speed_rank: how soon its first model is trained on most tables; 1 is the soonest.
+        requires: the module of an optional dependency; empty for none.
+        searches_architecture: whether the architecture of a network is searched.
     """
 
     name: str
@@ -54,17 +54,18 @@ class Family(NamedTuple):
 
 BLACK_BOX: tuple[Entry, ...] = (
     Entry("bayesian", "strategies.bayesian.search:Bayesian",
-          "Bayesian optimisation: a Gaussian process over decisions, paths and sizes of the "
+          "Bayesian optimisation: a Gaussian process over decisions, and over paths and sizes of "
           "networks (the default)"),
     Entry("bananas", "strategies.bayesian.bananas:Bananas",
-          "evolution whose children an ensemble of networks ranks, uncertainty included "
+          "evolution with children ranked by an ensemble of networks and its uncertainty "
           "(1910.11858)"),
     Entry("npenas", "strategies.bayesian.bananas:Npenas",
-          "evolution whose children an ensemble of networks ranks by its mean (2003.12857)"),
+          "evolution with children ranked by the mean of an ensemble of networks (2003.12857)"),
     Entry("tpe", "strategies.bayesian.tpe:TPE",
-          "Bayesian optimisation: what is likelier among the good than among the rest"),
+          "tree-structured Parzen estimator: candidates likelier among good trials than among the "
+          "rest"),
     Entry("evolution", "strategies.evolution.regularized:RegularizedEvolution",
-          "regularised evolution: tournaments in a population that forgets its oldest "
+          "regularised evolution: tournaments in a population that discards its oldest "
           "(1802.01548)"),
     Entry("genetic", "strategies.evolution.genetic:Genetic",
           "genetic algorithm: tournaments, crossover, mutation, elitism"),
@@ -77,31 +78,30 @@ BLACK_BOX: tuple[Entry, ...] = (
           "reinforcement learning: policy gradient with a softmax for each decision"),
     Entry("ppo", "strategies.reinforcement.policy_gradient:PPO",
           "reinforcement learning: proximal policy optimisation, clipped (1707.06347)"),
-    Entry("random", "strategies.random:RandomSearch", "random search: the yardstick"),
+    Entry("random", "strategies.random:RandomSearch", "random search: the baseline"),
     Entry("halving", "strategies.multi_fidelity.halving:SuccessiveHalving",
-          "successive halving: many short trainings, the best third goes on, trained for longer"),
+          "successive halving: many short trainings, of which the best third is trained for longer"),
     Entry("asha", "strategies.multi_fidelity.asha:ASHA",
-          "successive halving without waiting: whoever is among the best of a rung goes on "
-          "at once"),
+          "asynchronous successive halving: promotes the best of a rung without waiting for the "
+          "others"),
     Entry("hyperband", "strategies.multi_fidelity.halving:Hyperband",
           "brackets of successive halving, from short trainings to full ones"),
     Entry("bohb", "strategies.multi_fidelity.halving:BOHB",
-          "Hyperband whose candidates come from tpe", public=False),
+          "Hyperband with candidates from tpe", public=False),
     Entry("dehb", "strategies.multi_fidelity.halving:DEHB",
-          "Hyperband whose candidates come from differential, a population for each length of "
-          "training", public=False),
+          "Hyperband with candidates from differential, a population for each length of training",
+          public=False),
 )
-"""Strategies that see candidates and results only: on tables of evaluated candidates, too."""
+"""Strategies that see candidates and metrics only, and so run on tables of evaluated candidates."""
 
 WRAPPERS = ("halving", "asha", "hyperband")
-"""Those that take their candidates from another: ``asha+evolution``."""
+"""Strategies that can take their candidates from another: ``asha+evolution``."""
 
 SUPERNETS: tuple[Entry, ...] = (
     Entry("darts", "oneshot.gradient.relaxations:DARTS",
-          "a supernet whose architecture is trained by gradient, first order (1806.09055)"),
+          "a supernet with architecture parameters trained by gradient, first order (1806.09055)"),
     Entry("darts2", "automl.supernet_presets:DARTS2",
-          "DARTS of second order: the gradient goes through a training step of the "
-          "weights", public=False),
+          "second-order DARTS: the gradient goes through a training step of the weights", public=False),
     Entry("pcdarts", "automl.supernet_presets:PCDARTS",
           "DARTS on a quarter of the channels, with weights for edges and a warm-up "
           "(1907.05737)", public=False),
@@ -112,25 +112,25 @@ SUPERNETS: tuple[Entry, ...] = (
     Entry("drnas", "oneshot.gradient.relaxations:DrNAS",
           "DARTS with weights drawn from a Dirichlet distribution (2006.10355)"),
     Entry("betadarts", "oneshot.gradient.relaxations:BetaDARTS",
-          "DARTS with a penalty that keeps parameters alike (2203.01665)"),
+          "DARTS with Beta-decay: a penalty that keeps architecture parameters similar (2203.01665)"),
     Entry("fairdarts", "oneshot.gradient.relaxations:FairDARTS",
-          "DARTS with a sigmoid for each operation, so that none competes (1911.12126)"),
+          "DARTS with a sigmoid for each operation, so that operations do not compete (1911.12126)"),
     Entry("proxyless", "oneshot.gradient.relaxations:ProxylessNAS",
           "DARTS with two sampled paths at a time (1812.00332)"),
     Entry("fbnet", "automl.supernet_presets:FBNET",
-          "SNAS with the latency measured on this machine in the loss (1812.03443)", public=False),
+          "SNAS with the latency, measured on this machine, in the loss (1812.03443)", public=False),
     Entry("spos", "oneshot.single_path.samplers:UniformSampler",
-          "weights shared by slices, trained by uniformly sampled paths, then evolution among "
-          "the sub-networks, widths and depths included (1904.00420)"),
+          "single-path one-shot: slices of shared weights, trained along uniformly sampled paths, "
+          "then evolution among the sub-networks, widths and depths included (1904.00420)"),
     Entry("fairnas", "oneshot.single_path.samplers:StrictlyFairSampler",
-          "as spos, each option sampled as often as any other (1907.01845)"),
+          "as spos, with each option sampled equally often (1907.01845)"),
     Entry("sandwich", "oneshot.single_path.samplers:SandwichSampler",
-          "as spos, with the largest, the smallest and two others in each step (1903.05134)"),
+          "as spos, with the largest, the smallest and two random sub-networks a step (1903.05134)"),
     Entry("enas", "automl.supernet_presets:ENAS",
-          "as spos, where a policy draws the paths that train the weights it is judged by "
+          "as spos, with paths sampled by a policy that is trained along with the weights "
           "(1802.03268)", public=False),
 )
-"""Strategies that first train a network of shared weights: by a relaxation, a sampler or settings."""
+"""Strategies that first train a supernet: a relaxation, a sampler of paths, or settings of one."""
 
 DEFAULT_STRATEGY = "bayesian"
 
@@ -138,43 +138,43 @@ FAMILIES: tuple[Family, ...] = (
     Family("lightgbm", "automl.tabular.families:lightgbm", "pipelines.trees.boosting:LightGBM",
            "boosted trees, grown leaf by leaf", 2),
     Family("catboost", "automl.tabular.families:catboost", "pipelines.trees.boosting:CatBoost",
-           "boosted trees, all leaves of a level split alike", 7, requires="catboost"),
+           "boosted trees, with one split for all leaves of a level", 7, requires="catboost"),
     Family("xgboost", "automl.tabular.families:xgboost", "pipelines.trees.boosting:XGBoost",
            "boosted trees, grown level by level", 4, requires="xgboost"),
     Family("histogram", "automl.tabular.families:histogram",
            "pipelines.trees.boosting:HistogramBoosting", "scikit-learn's boosted trees", 3),
     Family("extra_trees", "automl.tabular.families:extra_trees", "pipelines.trees.forests:ExtraTrees",
-           "averaged trees with random thresholds", 5),
+           "extremely randomised trees", 5),
     Family("forest", "automl.tabular.families:forest", "pipelines.trees.forests:RandomForest",
-           "averaged trees", 6),
+           "random forest", 6),
     Family("linear", "automl.tabular.families:linear", "pipelines.models.linear:LinearModel",
            "logistic regression or ridge", 1),
     Family("realmlp", "automl.tabular.families:realmlp", "networks.tabular.realmlp_and_tabm:realmlp",
-           "a tuned network: RealMLP", 10, searches_architecture=True),
+           "RealMLP, a network with tuned defaults", 10, searches_architecture=True),
     Family("tabm", "automl.tabular.families:tabm", "networks.tabular.realmlp_and_tabm:tabm",
-           "a network of members that share most weights: TabM", 9, searches_architecture=True),
+           "TabM, an ensemble of networks that share most weights", 9, searches_architecture=True),
     Family("network", "automl.tabular.families:network", "",
            "a searched network: embeddings, widths, depths, activations", 8, searches_architecture=True),
 )
-"""In their usual order."""
+"""Families of models for tables, in the order in which they are listed."""
 
 LAYERS: tuple[Entry, ...] = (
     Entry("Conv", "networks.layers.conv:Conv",
           "convolution with norm and activation; depthwise-separable, dilated or grouped"),
     Entry("Linear", "networks.layers.linear:Linear",
-          "dense layer with activation; without features the head, of the task's outputs"),
+          "dense layer with activation; without features, the head with the task's outputs"),
     Entry("Pool", "networks.layers.basic:Pool", "max or average pooling"),
     Entry("GlobalPool", "networks.layers.basic:GlobalPool",
           "mean or maximum over all pixels or tokens"),
     Entry("Norm", "networks.layers.basic:Norm", "batch, layer or group normalisation"),
-    Entry("Activation", "networks.layers.basic:Activation", "an activation by itself"),
+    Entry("Activation", "networks.layers.basic:Activation", "an activation function"),
     Entry("Dropout", "networks.layers.basic:Dropout", "dropout"),
     Entry("Flatten", "networks.layers.basic:Flatten", "all values of a row in one vector"),
     Entry("Skip", "networks.layers.basic:Skip", "the identity"),
     Entry("Zero", "networks.layers.basic:Zero",
-          "zeros, whatever comes in: the edge 'none' of cells"),
+          "zeros for any input: the edge 'none' of cells"),
     Entry("MBConv", "networks.layers.blocks:MBConv",
-          "inverted bottleneck, with squeeze-and-excitation if wanted (1801.04381)"),
+          "inverted bottleneck, optionally with squeeze-and-excitation (1801.04381)"),
     Entry("Residual", "networks.layers.blocks:Residual",
           "adds its input to the output of its body (1512.03385)"),
     Entry("SqueezeExcitation", "networks.layers.blocks:SqueezeExcitation",
@@ -186,11 +186,11 @@ LAYERS: tuple[Entry, ...] = (
     Entry("Recurrent", "networks.layers.blocks:Recurrent", "LSTM or GRU over tokens"),
     Entry("Rows", "networks.layers.blocks:Rows", "an image as a sequence of its rows"),
     Entry("Chain", "networks.layers.graph:Chain",
-          "cells one after the other, each fed by those before it, as in DARTS (1806.09055)"),
+          "a sequence of cells, each fed by earlier ones, as in DARTS (1806.09055)"),
     Entry("Graph", "networks.layers.graph:Graph", "nodes with named inputs: any topology"),
     Entry("Node", "networks.layers.graph:Node", "one node of a Graph"),
     Entry("Columns", "networks.tabular.columns:Columns",
-          "for tables: numeric and categorical columns apart, then side by side"),
+          "for tables: numeric and categorical columns encoded separately, then concatenated"),
     Entry("Embedding", "networks.tabular.columns:Embedding",
           "for tables: learnt embeddings of categories"),
     Entry("OneHot", "networks.tabular.columns:OneHot",
@@ -201,13 +201,14 @@ LAYERS: tuple[Entry, ...] = (
 
 IMAGE_SPACES: tuple[Entry, ...] = (
     Entry("convolutional", "automl.image.space:image_description",
-          "stages of residual, inverted-bottleneck or separable convolutions (the default)", False),
+          "stages of residual, inverted-bottleneck or separable convolutions (the default)",
+          public=False),
 )
-"""Spaces of networks for images: functions of what is known of a task."""
+"""Search spaces for images: functions that make a description for a task."""
 
 PREPROCESSING: tuple[Entry, ...] = (
     Entry("Numeric", "pipelines.preprocessing.numeric:Numeric",
-          "numbers and dates: scale, missing values, parts of dates, arithmetic"),
+          "numbers and dates: scaling, missing values, parts of dates, arithmetic features"),
     Entry("Categories", "pipelines.preprocessing.categories:Categories",
           "categories: rare values merged; frequency, target or one-hot encoding; crosses"),
     Entry("Text", "pipelines.preprocessing.text:Text",
@@ -333,23 +334,23 @@ API: tuple[str, ...] = (
     "trials.trial:Status",
     "trials.trial:Trial",
 )
-"""The other public names."""
+"""Import paths of the other public names."""
 
 MODULES = ("bench", "testing")
-"""Modules of the public surface."""
+"""Public modules."""
 
 # fmt: on
 
 
 def load(import_path: str) -> Any:
-    """The object of a row, imported now."""
+    """Import the object of a row."""
     module, _, name = import_path.partition(":")
     return getattr(importlib.import_module(f"netwright.{module}"), name)
 
 
 def public_import_paths() -> list[str]:
-    """Where the public names are: ``module:Object`` below netwright, each name once."""
+    """Return the import paths of all public names, each once."""
     rows = (*BLACK_BOX, *SUPERNETS, *LAYERS, *PREPROCESSING, *AUGMENTATIONS)
-    places = [row.import_path for row in rows if row.public]
-    places += [row.model for row in FAMILIES if row.model]
-    return list(dict.fromkeys([*places, *API]))
+    paths = [row.import_path for row in rows if row.public]
+    paths += [row.model for row in FAMILIES if row.model]
+    return list(dict.fromkeys([*paths, *API]))
