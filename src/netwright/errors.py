@@ -1,4 +1,4 @@
-"""Every exception netwright raises on purpose.
+"""The exceptions that netwright raises on purpose, and the sentences of their messages.
 
 ::
 
@@ -12,7 +12,7 @@
     ├── ExportError                    a model cannot be written as one exact ONNX file
     └── MissingExtra (ImportError)     an optional dependency is not installed
 
-The sentence of each says what was expected, what came and what to do about it.
+Each message says what was expected, what came, and how to fix it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import difflib
 import numbers
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 MAX_SENTENCE = 1_000
-"""Characters of a whole message: some quote a cell, a header or a library, which may be huge."""
+"""Characters of a message: some quote a cell, a header or a library, which may be huge."""
 MAX_QUOTED = 120
 """Characters of one quoted value."""
 
@@ -32,9 +32,9 @@ _surface: Literal["python", "shell"] = "python"
 
 
 class NetwrightError(Exception):
-    """The root: catch it to catch everything netwright raises on purpose.
+    """The base class of all exceptions that netwright raises on purpose.
 
-    The message is made safe to print: control characters are shown, and it has an end.
+    Messages are safe to print: control characters are escaped, and the length is limited.
     """
 
     def __init__(self, message: object = "", *details: object) -> None:
@@ -46,13 +46,15 @@ class InputError(NetwrightError, ValueError):
 
 
 class SpaceError(NetwrightError, ValueError):
-    """A description cannot be searched; the sentence names the path."""
+    """A description cannot be searched; the message names the path."""
 
 
 class InvalidCandidate(SpaceError):
     """A candidate does not fit its space.
 
-    `path` names the decision, `value` is what came (None when the decision is missing).
+    Attributes:
+        path: of the decision.
+        value: of the decision; None if it is missing.
     """
 
     def __init__(self, message: str, path: str = "", value: object = None) -> None:
@@ -60,7 +62,7 @@ class InvalidCandidate(SpaceError):
         self.path = path
         self.value = value
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (str(self), self.path, self.value))
 
 
@@ -69,9 +71,9 @@ class InfeasibleCandidate(NetwrightError):
 
 
 class OutOfTime(InfeasibleCandidate):
-    """An evaluation sees that it cannot end before its deadline, and has nothing to show.
+    """An evaluation cannot finish before its deadline, and has no metrics.
 
-    Where the deadline is the end of the search, the trial stays unfinished: more time runs it again.
+    If the deadline is the end of the search, the trial stays unfinished: a resumed search repeats it.
     """
 
 
@@ -80,7 +82,7 @@ class RunError(NetwrightError):
 
 
 class BrokenFile(RunError):
-    """A file of a run folder is missing, damaged, or no regular file; the sentence names it."""
+    """A file of a run folder is missing, damaged, or not a regular file; the message names it."""
 
 
 class ExportError(NetwrightError):
@@ -88,7 +90,7 @@ class ExportError(NetwrightError):
 
 
 class MissingExtra(NetwrightError, ImportError):
-    """An optional dependency is not installed; the sentence has the install line."""
+    """An optional dependency is not installed; the message has the command that installs it."""
 
 
 class Phrase(str):

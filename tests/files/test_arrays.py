@@ -100,7 +100,7 @@ def tensors(entries: object, data: bytes = b"") -> bytes:
         (tensor("F32", [True], [0, 4]), "a tensor of numbers"),
         (tensor("F32", [9], [0, 4], 4), "as long as its shape"),
         (tensor("F32", [1], [0, 4], 9), "4 bytes of tensors, got 9"),
-        (tensor("F32", [1], [4, 8], 8), "one behind the other"),
+        (tensor("F32", [1], [4, 8], 8), "contiguous tensors"),
     ],
 )  # fmt: skip
 def test_tensors_that_do_not_fit_their_header_are_refused(

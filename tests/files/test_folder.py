@@ -120,7 +120,7 @@ def test_a_file_that_another_process_writes_is_left_to_it(run: Folder) -> None:
         (run.path / ".model.part").unlink()
         (run.path / ".model.part").write_text("theirs")
 
-    with pytest.raises(FileExistsError, match="another process writes it"):
+    with pytest.raises(FileExistsError, match="another process is writing it"):
         run.write_with("model", other_writer)
     assert not run.has("model")
 

@@ -126,7 +126,7 @@ def test_a_capability_that_nobody_would_read_is_refused(name: str) -> None:
 
     evaluator.metrics = ("loss",)  # type: ignore[attr-defined]
     setattr(evaluator, name, getattr(OTHER, name))
-    with pytest.raises(InputError, match=rf"{name} must be said .* Capabilities\({name}=...\)"):
+    with pytest.raises(InputError, match=rf"{name} must be declared .* Capabilities\({name}=...\)"):
         check_evaluator(evaluator)
 
 

@@ -60,7 +60,7 @@ class Progress:
     def _print(self, trial: Trial, on_front: bool) -> None:
         assert self._study is not None  # its trial has ended
         objectives = self._study.objectives
-        shown = row(trial, self._study.space.fill, on_front)
+        shown = row(trial, self._study.space.fill, on_front=on_front)
         lines = terminal.lines([shown], terminal.columns(objectives, {}), objectives)
         for line in lines if not self._headed else lines[1:]:
             say(line)

@@ -1,1 +1,1 @@
-"""Folders and files that may come from a stranger, read and written without following links."""
+"""Untrusted folders and files, read and written without following links."""

@@ -16,13 +16,13 @@ from netwright.files.json_files import parse
 
 MAX_HEADER_BYTES = 16 << 20
 """Of a safetensors file: it names every tensor; some 200,000 names fit."""
-_MAX_NPY_HEADER = 10_000
-"""Characters; numpy's own bound."""
-_NUMBERS = "fiub"
-"""Kinds of dtypes that are read: floats, integers and truth values."""
+_MAX_NPY_HEADER_CHARACTERS = 10_000
+"""numpy's own limit."""
+_NUMERIC_KINDS = "fiub"
+"""Kinds of dtypes that are read: floats, signed and unsigned integers, booleans."""
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0}
-"""Of the versions that are read: later ones are for structures and very long headers."""
-_BYTES_OF = {
+"""By format version; later versions are for structured dtypes and very long headers."""
+_BYTES_PER_ELEMENT = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2,
     "U16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
@@ -39,18 +39,18 @@ def read_array(folder: Folder, name: str, max_bytes: int = MAX_FILE_BYTES) -> ND
     """Return the array of numbers in a ``.npy`` file.
 
     Raises:
-        BrokenFile: It is missing or empty, cut off, longer than its header says, of objects or
-            texts, or no such file.
+        BrokenFile: It is missing, empty, truncated, longer than its header states, of objects or
+            texts, or not a ``.npy`` file.
     """
     content, what = folder.read(name, max_bytes), str(folder.path / name)
     file = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)
         read = _HEADER_READERS[version]
-        shape, _, dtype = read(file, max_header_size=_MAX_NPY_HEADER)
+        shape, _, dtype = read(file, max_header_size=_MAX_NPY_HEADER_CHARACTERS)
     except Exception as error:  # numpy reads the header as Python, which fails in many ways
         raise BrokenFile(expected(what, "an array in numpy's format", Phrase("none"))) from error
-    if dtype.kind not in _NUMBERS or dtype.hasobject:
+    if dtype.kind not in _NUMERIC_KINDS or dtype.hasobject:
         raise BrokenFile(expected(what, "an array of numbers", Phrase(f"one of {dtype}")))
     if any(length < 0 for length in shape):
         raise BrokenFile(expected(what, "an array of a shape", shape))
@@ -72,7 +72,7 @@ def read_tensors(folder: Folder, name: str, max_bytes: int = MAX_FILE_BYTES) -> 
     `content`.
 
     Raises:
-        BrokenFile: It is missing or empty, cut off, or no such file.
+        BrokenFile: It is missing, empty, truncated, or not a safetensors file.
     """
     content, what = folder.read(name, max_bytes), str(folder.path / name)
     length = int.from_bytes(content[:8], "little")
@@ -88,7 +88,7 @@ def read_tensors(folder: Folder, name: str, max_bytes: int = MAX_FILE_BYTES) -> 
     offset = 0
     for start, end in ends:
         if start != offset:
-            raise BrokenFile(expected(what, "tensors one behind the other", Phrase("gaps")))
+            raise BrokenFile(expected(what, "contiguous tensors", Phrase("gaps")))
         offset = end
     if offset != len(content) - 8 - length:
         got = Phrase(f"{len(content) - 8 - length:,}")
@@ -96,22 +96,24 @@ def read_tensors(folder: Folder, name: str, max_bytes: int = MAX_FILE_BYTES) -> 
     return Tensors(content, metadata)
 
 
-def _span(entry: Any, what: str) -> tuple[int, int]:
-    """Where a tensor's bytes begin and end, as its shape and type say."""
+def _span(entry: object, what: str) -> tuple[int, int]:
+    """Return where a tensor's bytes start and end; raise BrokenFile unless its shape fits them."""
     if not isinstance(entry, dict):
         raise BrokenFile(expected(what, "a tensor", Phrase("none")))
     shape, ends, dtype = entry.get("shape"), entry.get("data_offsets"), entry.get("dtype")
-    if not isinstance(dtype, str) or dtype not in _BYTES_OF:
-        raise BrokenFile(expected(f"dtype of {what}", f"one of {', '.join(_BYTES_OF)}", dtype))
-    if not _is_wholes(shape) or not _is_wholes(ends) or len(ends) != 2:
+    if not isinstance(dtype, str) or dtype not in _BYTES_PER_ELEMENT:
+        raise BrokenFile(
+            expected(f"dtype of {what}", f"one of {', '.join(_BYTES_PER_ELEMENT)}", dtype)
+        )
+    if not _are_sizes(shape) or not _are_sizes(ends) or len(ends) != 2:
         raise BrokenFile(expected(what, "a tensor of numbers", Phrase("none")))
     start, end = ends
-    if end - start != _BYTES_OF[dtype] * math.prod(shape):
+    if end - start != _BYTES_PER_ELEMENT[dtype] * math.prod(shape):
         raise BrokenFile(expected(what, f"as long as its shape {tuple(shape)}", end - start))
     return start, end
 
 
-def _is_wholes(numbers: Any) -> TypeGuard[list[int]]:
-    return isinstance(numbers, list) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers
+def _are_sizes(sizes: object) -> TypeGuard[list[int]]:
+    return isinstance(sizes, list) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in sizes
     )

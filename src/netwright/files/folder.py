@@ -20,7 +20,7 @@ from typing import BinaryIO
 from netwright.errors import BrokenFile, Phrase, expected
 
 MAX_FILE_BYTES = 1 << 31
-"""The largest file that is read whole where nothing smaller is asked for: 2 GiB."""
+"""The default limit on files that are read whole: 2 GiB."""
 MAX_NAMES = 1_000_000
 """Entries of one folder that are listed; a folder with more is refused."""
 
@@ -32,7 +32,7 @@ _READ_FLAGS = (
     os.O_RDONLY | _NEVER_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )
 _NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEVER_FOLLOW | getattr(os, "O_BINARY", 0)
-_COPIED_AT_ONCE = 1 << 20
+_COPY_BUFFER_BYTES = 1 << 20
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"),
@@ -48,11 +48,11 @@ class _Opened:
     path: Path
 
     def at(self, name: str) -> str:
-        """The name as the system takes it beside `descriptor`."""
+        """Return the name as system calls take it together with `descriptor`."""
         return name if self.descriptor is not None else str(self.path / name)
 
     def look(self, name: str) -> os.stat_result:
-        """What stands there, links themselves included."""
+        """Return the status of an entry, of a link itself and not its target."""
         return os.stat(self.at(name), dir_fd=self.descriptor, follow_symlinks=False)
 
     def list(self) -> list[str]:
@@ -82,7 +82,7 @@ class Folder:
 
     @property
     def path(self) -> Path:
-        """For messages, and for writers that were handed a new folder."""
+        """The path, for messages, and for writers into a new folder."""
         return self.root.joinpath(*self.below)
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class Folder:
 
     @property
     def is_there(self) -> bool:
-        """Whether it is a folder, and no link."""
+        """Whether it exists and is a folder, not a link."""
         try:
             with self._opened():
                 return True
@@ -100,11 +100,11 @@ class Folder:
             return False
 
     def has(self, name: str) -> bool:
-        """Whether anything of this name is in the folder, be it a link or a pipe."""
+        """Return whether the folder has an entry of this name, even a link or a pipe."""
         return self._look(name) is not None
 
     def has_file(self, name: str) -> bool:
-        """Whether `name` is a regular file."""
+        """Return whether `name` is a regular file."""
         status = self._look(name)
         return status is not None and stat.S_ISREG(status.st_mode)
 
@@ -131,7 +131,7 @@ class Folder:
         return status.st_nlink if status is not None and stat.S_ISREG(status.st_mode) else 0
 
     def ends_with(self, name: str, ending: bytes) -> bool:
-        """Whether a regular file ends with these bytes. Raises BrokenFile as `read` does."""
+        """Return whether a regular file ends with these bytes. Raises BrokenFile as `read` does."""
         with self._file(name) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - len(ending)))
             return file.read(len(ending)) == ending
@@ -145,10 +145,10 @@ class Folder:
     # Reading
 
     def read(self, name: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-        """Return what is in a regular file.
+        """Return the bytes of a regular file.
 
         Raises:
-            BrokenFile: It is missing, empty, no regular file, larger than `max_bytes`, or cannot
+            BrokenFile: It is missing, empty, not a regular file, larger than `max_bytes`, or cannot
                 be read.
         """
         with self._file(name) as file:
@@ -168,11 +168,11 @@ class Folder:
         return content
 
     def copy(self, name: str, target: Folder, new_name: str, *, sync: bool = False) -> None:
-        """Copy a regular file; the copy is whole or not there at all."""
+        """Copy a regular file; the copy is complete or does not exist."""
         with self._file(name) as file:
 
             def fill(new: BinaryIO) -> None:
-                shutil.copyfileobj(file, new, _COPIED_AT_ONCE)
+                shutil.copyfileobj(file, new, _COPY_BUFFER_BYTES)
 
             target.write_with(new_name, fill, sync=sync)
 
@@ -181,11 +181,11 @@ class Folder:
     def make(self, *, replaces_links: bool = False) -> None:
         """Create the folder and those above it.
 
-        A name that is taken by a link is refused, or freed of the link where the last name is
-        meant (`replaces_links`): what the link points to stays as it is.
+        Args:
+            replaces_links: delete a link of the folder's own name; its target is left alone.
 
         Raises:
-            BrokenFile: A link or a file stands in its place.
+            BrokenFile: A link or a file has the name.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         for depth, name in enumerate(self.below):
@@ -203,9 +203,12 @@ class Folder:
                     os.mkdir(opened.at(name), dir_fd=opened.descriptor)
 
     def write(self, name: str, content: bytes | str, *, sync: bool = False) -> None:
-        """Replace a file in one step: readers see the old file or the new one.
+        """Replace a file atomically: readers see the old file or the new one.
 
-        `sync`: it is on the disk when this returns.
+        Args:
+            name: of the file.
+            content: texts are encoded as UTF-8.
+            sync: wait until it is on the disk.
         """
         encoded = content.encode() if isinstance(content, str) else content
         self.write_with(name, lambda file: file.write(encoded), sync=sync)
@@ -213,7 +216,7 @@ class Folder:
     def write_with(
         self, name: str, fill: Callable[[BinaryIO], object], *, sync: bool = False
     ) -> None:
-        """As `write`, with what `fill` puts into the new file."""
+        """Replace a file as `write` does, with what `fill` writes to the new file."""
         with self._opened() as opened:
             new = f".{_plain(name)}.part"
             with contextlib.suppress(FileNotFoundError):  # of a write that was killed
@@ -225,12 +228,14 @@ class Folder:
                     if sync:
                         file.flush()
                         os.fsync(file.fileno())
-                    mine = os.fstat(file.fileno())
-                _refuse_other(mine, opened.look(new), name)
+                    written = os.fstat(file.fileno())
+                _refuse_other(written, opened.look(new), name)
                 os.replace(  # pathlib takes no descriptors
-                    opened.at(new), opened.at(name),
-                    src_dir_fd=opened.descriptor, dst_dir_fd=opened.descriptor,
-                )  # fmt: skip
+                    opened.at(new),
+                    opened.at(name),
+                    src_dir_fd=opened.descriptor,
+                    dst_dir_fd=opened.descriptor,
+                )
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(opened.at(new), dir_fd=opened.descriptor)
@@ -241,13 +246,13 @@ class Folder:
     def sync(self) -> None:
         """Flush all files in it to disk, and its own name; links are not followed.
 
-        An empty folder has nothing to lose, and costs no wait.
+        Does not wait for a folder without files.
         """
         if self._sync_files() and self.below:
             Folder(self.root, self.below[:-1])._sync_names()
 
     def _sync_files(self) -> bool:
-        """Whether there was a file in it, however deep."""
+        """Flush all files; return whether there was one, at any depth."""
         holds_files = False
         for name in self.names():
             if self.has_file(name):
@@ -261,7 +266,7 @@ class Folder:
         return holds_files
 
     def _sync_names(self) -> None:
-        """Have the names in it on the disk; Windows opens no folders."""
+        """Flush the folder's list of names; impossible on Windows, which opens no folders."""
         with contextlib.suppress(FileNotFoundError), self._opened() as opened:
             if opened.descriptor is not None:
                 os.fsync(opened.descriptor)
@@ -286,7 +291,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[_Opened]:
-        """The folder, reached name by name; OSError where one of them is a link or missing."""
+        """Open the folder name by name; raise OSError if one of them is a link or missing."""
         if not _BY_DESCRIPTOR:
             path = self.root
             for name in self.below:
@@ -307,7 +312,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _file(self, name: str) -> Iterator[BinaryIO]:
-        """A regular file, open for reading; BrokenFile for anything else."""
+        """Open a regular file for reading; raise BrokenFile for anything else."""
         path = self.path / _plain(name)
         try:
             with self._opened() as opened:
@@ -336,14 +341,14 @@ class Folder:
             raise BrokenFile(expected(str(self.path / name), "a file", Phrase(_kind(mode))))
 
 
-def _refuse_other(mine: os.stat_result, there: os.stat_result, name: str) -> None:
-    """OSError where another process has begun to write the same file meanwhile."""
-    if not os.path.samestat(mine, there):
-        raise FileExistsError(errno.EEXIST, "another process writes it", name)
+def _refuse_other(written: os.stat_result, present: os.stat_result, name: str) -> None:
+    """Raise OSError if another process has begun to write the same file."""
+    if not os.path.samestat(written, present):
+        raise FileExistsError(errno.EEXIST, "another process is writing it", name)
 
 
 def _plain(name: str) -> str:
-    """The name of one entry; a ValueError for what would lead elsewhere."""
+    """Return the name of one entry; raise ValueError for a path that leads elsewhere."""
     if not name or name in (".", "..") or "/" in name or "\0" in name or os.sep in name:
         raise ValueError(expected("a file's name", "one name", name))
     return name

@@ -1,7 +1,7 @@
 """Read untrusted JSON: bounded while parsing, checked against annotated types.
 
 The annotations of a dataclass or a named tuple are the schema: `from_plain` builds one from parsed
-JSON, or says which part does not fit.
+JSON, or raises BrokenFile, naming the entry that does not fit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from netwright.errors import BrokenFile, Phrase, expected
 from netwright.files.folder import Folder
@@ -20,11 +20,11 @@ from netwright.files.folder import Folder
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 64 << 20
-"""Of one text: what preparations learn of wide tables of texts takes a few megabytes."""
+"""Of one text: the vocabularies of wide tables of texts take a few megabytes."""
 MAX_DEPTH = 64
-"""Lists and objects inside each other; what netwright writes has less than 20."""
-_MAX_WHOLE = 10**300
-"""Whole numbers beyond this overflow where they meet arrays; netwright writes none."""
+"""Nesting of lists and objects; netwright writes less than 20 levels."""
+_MAX_INTEGER = 10**300
+"""Larger integers would overflow in arrays; netwright writes none."""
 
 
 def parse(text: bytes | str, what: str) -> Any:
@@ -35,7 +35,7 @@ def parse(text: bytes | str, what: str) -> Any:
         what: The name of the text in messages.
 
     Raises:
-        BrokenFile: It is no JSON, not UTF-8, too large, too deep, or holds numbers that are too
+        BrokenFile: It is not JSON or not UTF-8, too large, too deep, or has numbers that are too
             large.
     """
     if len(text) > MAX_JSON_BYTES:
@@ -57,30 +57,31 @@ def read_json(folder: Folder, name: str, max_bytes: int = MAX_JSON_BYTES) -> Any
     return parse(folder.read(name, max_bytes), str(folder.path / name))
 
 
-def from_plain(node: Any, kind: type[T], what: str) -> T:
-    """Return parsed JSON as the annotated type `kind`: objects as dataclasses, lists as tuples
-    where it says so.
+def from_plain(node: object, kind: type[T], what: str) -> T:
+    """Convert parsed JSON to an annotated type: objects to dataclasses, lists to tuples, and so on.
 
-    Objects also stand for named tuples, mappings and dataclasses that are built already pass.
+    Args:
+        node: Parsed JSON; dataclasses in it that are already built pass.
+        kind: The type, with annotated fields.
+        what: The name of the JSON in messages.
 
     Raises:
-        BrokenFile: A part is of another type, missing, unknown, or refused by the class itself.
+        BrokenFile: An entry has another type, is missing or unknown, or is refused by the class.
     """
-    built: T = _built(node, kind, what)
-    return built
+    return cast(T, _built(node, kind, what))
 
 
-def _check_bounds(node: Any, what: str) -> None:
-    """BrokenFile for nesting and numbers that later code would stumble over."""
-    level: list[Any] = [node]
+def _check_bounds(node: object, what: str) -> None:
+    """Raise BrokenFile for nesting and integers that later code cannot handle."""
+    level: list[object] = [node]
     for _ in range(MAX_DEPTH):
-        deeper: list[Any] = []
-        for node_below in level:
-            if isinstance(node_below, dict):
-                deeper += node_below.values()
-            elif isinstance(node_below, list):
-                deeper += node_below
-            elif isinstance(node_below, int) and abs(node_below) > _MAX_WHOLE:
+        deeper: list[object] = []
+        for child in level:
+            if isinstance(child, dict):
+                deeper += child.values()
+            elif isinstance(child, list):
+                deeper += child
+            elif isinstance(child, int) and abs(child) > _MAX_INTEGER:
                 raise BrokenFile(expected(what, "of numbers below 1e300", Phrase("a larger one")))
         if not deeper:
             return
@@ -92,7 +93,7 @@ def _too_deep(what: str) -> str:
     return expected(what, f"nested at most {MAX_DEPTH} deep", Phrase("more"))
 
 
-def _built(node: Any, hint: Any, what: str) -> Any:
+def _built(node: object, hint: Any, what: str) -> object:  # hint: any type form
     if hint is Any or hint is object:
         return node
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
@@ -113,8 +114,8 @@ def _built(node: Any, hint: Any, what: str) -> Any:
     return _plain(node, hint, what)
 
 
-def _plain(node: Any, hint: Any, what: str) -> Any:
-    """A number, a text, a truth value, None; or an object that is built already."""
+def _plain(node: object, hint: Any, what: str) -> object:
+    """Convert to a number, text, boolean or None; pass an object that is already built."""
     if hint is None or hint is type(None):
         if node is None:
             return None
@@ -124,8 +125,7 @@ def _plain(node: Any, hint: Any, what: str) -> Any:
             return node
         raise BrokenFile(expected(what, f"a {hint.__name__}", node))
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    is_number = isinstance(node, int | float) and not isinstance(node, bool)
-    if hint is float and is_number:
+    if hint is float and isinstance(node, int | float) and not isinstance(node, bool):
         return float(node)
     is_whole = isinstance(node, int) and not isinstance(node, bool)
     if is_whole if hint is int else isinstance(node, hint):
@@ -133,7 +133,8 @@ def _plain(node: Any, hint: Any, what: str) -> Any:
     raise BrokenFile(expected(what, names.get(hint, f"a {hint.__name__}"), node))
 
 
-def _one_of(node: Any, hints: Sequence[Any], what: str) -> Any:
+def _one_of(node: object, hints: Sequence[Any], what: str) -> object:
+    """Convert to the first type of a union that fits."""
     errors: list[BrokenFile] = []
     for hint in hints:
         try:
@@ -143,7 +144,7 @@ def _one_of(node: Any, hints: Sequence[Any], what: str) -> Any:
     raise errors[-1] if node is None else errors[0]
 
 
-def _tuple(node: Any, parts: Sequence[Any], what: str) -> tuple[Any, ...]:
+def _tuple(node: object, parts: Sequence[Any], what: str) -> tuple[object, ...]:
     if not isinstance(node, list | tuple):
         raise BrokenFile(expected(what, "a list", node))
     if len(parts) == 2 and parts[1] is Ellipsis:
@@ -154,14 +155,14 @@ def _tuple(node: Any, parts: Sequence[Any], what: str) -> tuple[Any, ...]:
     return tuple(_built(child, hint, f"{what}[{i}]") for i, (child, hint) in pairs)
 
 
-def _mapping(node: Any, parts: Sequence[Any], what: str) -> dict[str, Any]:
+def _mapping(node: object, parts: Sequence[Any], what: str) -> dict[str, object]:
     if not isinstance(node, Mapping):
         raise BrokenFile(expected(what, "an object", node))
     return {name: _built(child, parts[1], f"{what}.{name}") for name, child in node.items()}
 
 
-def _record(node: Any, kind: Any, what: str) -> Any:
-    """A dataclass from an object, a named tuple from a list."""
+def _record(node: object, kind: Any, what: str) -> object:
+    """Convert an object to a dataclass, a list to a named tuple."""
     if isinstance(node, kind):
         return node
     hints, needed = _fields(kind)
@@ -184,14 +185,16 @@ def _record(node: Any, kind: Any, what: str) -> Any:
 
 @cache
 def _fields(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The types of a record's fields, and the names of those without a default."""
+    """Return the types of a class's fields, and the names of those without a default."""
     if not is_dataclass(kind):
         return typing.get_type_hints(kind), tuple(
             name for name in kind._fields if name not in kind._field_defaults
         )
     hints = typing.get_type_hints(kind)
-    own = [field for field in fields(kind) if field.init]
+    init_fields = [field for field in fields(kind) if field.init]
     needed = [
-        field.name for field in own if field.default is MISSING and field.default_factory is MISSING
+        field.name
+        for field in init_fields
+        if field.default is MISSING and field.default_factory is MISSING
     ]
-    return {field.name: hints[field.name] for field in own}, tuple(needed)
+    return {field.name: hints[field.name] for field in init_fields}, tuple(needed)

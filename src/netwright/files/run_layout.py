@@ -1,21 +1,21 @@
 """The names of all files and folders in a run folder.
 
 RUN/
-  study.sqlite            the log: identity, trials, events
-  model.onnx              what was delivered, with its card
-  delivered.json          which trial that is of
-  trials/ID/              what a trial has left; kept for the front, ensembles and parents
-    candidate.json        the candidate, for children
-    about.json            what its network takes, and what it inherited
-    pipeline.json         what the preparation has learnt, beside
+  study.sqlite            the log: manifest, trials, events
+  model.onnx              the delivered model, with its card
+  delivered.json          the trial that it is of
+  trials/ID/              files of a trial; kept for the front, ensembles and parents
+    candidate.json        the candidate, for its children
+    about.json            the inputs of its network, and what it inherited
+    pipeline.json         the fitted preprocessing, beside
                           weights., trees. or linear.safetensors, or the library's model.json
     validation.npy        predictions for the validation rows, or over folds:
     held-out.npy          a prediction for each row
-    fold-0/, fold-1/...   what each fold has fitted, and seconds.json
+    fold-0/, fold-1/...   what each fold fitted, and seconds.json
     curve.json            losses by epoch
     model.onnx            the exported file, and checked.json: how it was checked and measured
   supernet/               checkpoints (state.safetensors), shortlist.json, progress.json, and
-                          policy.json: the sub-networks that a policy has proposed
+                          policy.json: the sub-networks that a policy proposed
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The contracts that users implement and others call: strategies, evaluators, and what they offer."""
+"""The contracts that users implement: strategies and evaluators, and their optional capabilities."""

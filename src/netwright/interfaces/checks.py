@@ -1,4 +1,4 @@
-"""Whether what users pass keeps the contracts, and what the log calls it."""
+"""Check that users' strategies and evaluators keep the contracts; their names in the log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from netwright.space.space import Space
 from netwright.trials.trial import Proposal
 
 
-def is_strategy(given: object) -> TypeGuard[Strategy]:
-    """Whether this is a strategy itself, and not the settings (or the class) that make one."""
-    return callable(getattr(given, "ask", None)) and not isinstance(given, type)
+def is_strategy(candidate: object) -> TypeGuard[Strategy]:
+    """Return whether an object is a strategy, and not the settings (or the class) that make one."""
+    return callable(getattr(candidate, "ask", None)) and not isinstance(candidate, type)
 
 
 def check_strategy_methods(strategy: object) -> None:
-    """InputError unless it has `ask` and `tell`."""
+    """Raise InputError unless a strategy has `ask` and `tell`."""
     missing = [name for name in ("ask", "tell") if not callable(getattr(strategy, name, None))]
     if missing:
         got = Phrase(f"{type(strategy).__name__} without {' and '.join(missing)}")
@@ -30,80 +30,81 @@ def check_strategy_methods(strategy: object) -> None:
 
 
 def checked_proposals(strategy: Strategy, space: Space[Any], n: int, rng: RNG) -> list[Proposal]:
-    """What a strategy proposes when asked for `n`: legal candidates of the space.
-
-    Raises InputError for anything else.
-    """
-    given: object = strategy.ask(n, rng)
-    if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
-        got = Phrase("None" if given is None else type(given).__name__)
+    """Ask a strategy for `n` proposals; raise InputError unless they are legal candidates."""
+    answer: object = strategy.ask(n, rng)
+    if not isinstance(answer, Iterable) or isinstance(answer, str | Mapping):
+        got = Phrase("None" if answer is None else type(answer).__name__)
         raise InputError(expected("what ask gives", "a list of Proposals", got))
-    found: list[Proposal] = []
-    for one in given:
-        candidate = getattr(one, "candidate", one)
+    proposals: list[Proposal] = []
+    for proposal in answer:
+        candidate = getattr(proposal, "candidate", proposal)
         if not isinstance(candidate, Candidate):
             got = Phrase(f"{type(candidate).__name__} {str(candidate)[:100]}")
             fix = "Wrap the decisions: Proposal(Candidate({path: value, ...}))."
             raise InputError(expected("what ask proposes", "a Candidate", got, fix))
-        if not isinstance(one, Proposal):
+        if not isinstance(proposal, Proposal):
+            got = Phrase(f"a {type(proposal).__name__}")
             fix = "Wrap it: Proposal(candidate)."
-            raise InputError(
-                expected("what ask gives", "Proposals", Phrase(f"a {type(one).__name__}"), fix)
-            )
+            raise InputError(expected("what ask gives", "Proposals", got, fix))
         try:
             space.check(candidate)
         except InvalidCandidate as error:
             raise InputError(f"a strategy must propose candidates of its space: {error}") from None
-        found.append(one)
-    return found
+        proposals.append(proposal)
+    return proposals
 
 
-def as_algorithm(given: object) -> Algorithm:
-    """What may be passed for an algorithm: one, or the class of its settings for their defaults.
+def as_algorithm(strategy: object) -> Algorithm:
+    """Return an algorithm as it is, and a class of settings with its defaults.
 
-    Raises InputError for anything else.
+    Raises:
+        InputError: the object is neither.
     """
-    if isinstance(given, type) and any("__call__" in one.__dict__ for one in given.__mro__):
-        given = given()  # a class of settings: their defaults
-    if not callable(given):
+    if isinstance(strategy, type) and any("__call__" in base.__dict__ for base in strategy.__mro__):
+        strategy = strategy()  # a class of settings
+    if not callable(strategy):
         rule = "an object with ask and tell, or what makes one of a Problem"
-        fix = "What says how a supernet is trained goes into OneShot(...)."
-        raise InputError(expected("strategy", rule, Phrase(type(given).__name__), fix))
-    signature = inspect.signature(given)
+        fix = "Wrap the settings of a supernet: OneShot(...)."
+        raise InputError(expected("strategy", rule, Phrase(type(strategy).__name__), fix))
+    signature = inspect.signature(strategy)
     try:
-        signature.bind(Problem)  # anything: is there room for one argument, and for no more?
+        signature.bind(Problem)  # does it take exactly one argument?
     except TypeError:
-        got = Phrase(f"{name_of(given)}{signature}")
+        got = Phrase(f"{name_of(strategy)}{signature}")
         raise InputError(expected("strategy", "made of one argument, a Problem", got)) from None
-    return cast("Algorithm", given)
+    return cast("Algorithm", strategy)
 
 
 def name_of(algorithm: object) -> str:
-    """What the log says of it: a class by its name, an object by its repr, settings included."""
+    """Return the name for the log: of a class its name, of an object its repr with all settings."""
     if isinstance(algorithm, partial):
-        settings = ", ".join(f"{name}={value!r}" for name, value in algorithm.keywords.items())
+        settings = ", ".join(f"{name}={setting!r}" for name, setting in algorithm.keywords.items())
         return f"{name_of(algorithm.func)}({settings})"
     if name := getattr(algorithm, "__qualname__", ""):
         return str(name)
-    plain = type(algorithm).__repr__ is object.__repr__  # with an address in it
-    return type(algorithm).__qualname__ if plain else repr(algorithm)
+    has_default_repr = type(algorithm).__repr__ is object.__repr__  # with an address in it
+    return type(algorithm).__qualname__ if has_default_repr else repr(algorithm)
 
 
 def check_evaluator(evaluator: object) -> None:
-    """InputError unless it can be called with a job and has the names of its metrics."""
+    """Raise InputError unless an evaluator is callable and has the names of its metrics."""
     name = Phrase(getattr(evaluator, "__qualname__", type(evaluator).__name__))
     if isinstance(evaluator, type):
         got = Phrase(f"the class {name}")
         raise InputError(expected("evaluator", "an object", got, f"Make one: {name}(...)."))
     metrics = getattr(evaluator, "metrics", None)
-    named = isinstance(metrics, Sequence) and not isinstance(metrics, str)
-    if not callable(evaluator) or not named or not all(isinstance(one, str) for one in metrics):  # type: ignore[union-attr]  # named
+    are_named = (
+        isinstance(metrics, Sequence)
+        and not isinstance(metrics, str)
+        and all(isinstance(metric, str) for metric in metrics)
+    )
+    if not callable(evaluator) or not are_named:
         rule = "called with a job, and have `metrics`, a tuple of the names of what it measures"
         fix = 'Of a function f: f.metrics = ("loss",).'
         got = Phrase(f"{name} with metrics {metrics!r}" if metrics is not None else name)
         raise InputError(expected("evaluator", rule, got, fix))
-    loose = [one.name for one in fields(Capabilities) if hasattr(evaluator, one.name)]
-    if loose and not hasattr(evaluator, "capabilities"):
-        rule = "said by the evaluator in its `capabilities`"
-        fix = f"Write capabilities = Capabilities({loose[0]}=...)."
-        raise InputError(expected(loose[0], rule, Phrase("an attribute of its own"), fix))
+    misplaced = [field.name for field in fields(Capabilities) if hasattr(evaluator, field.name)]
+    if misplaced and not hasattr(evaluator, "capabilities"):
+        rule = "declared in the evaluator's `capabilities`"
+        fix = f"Write capabilities = Capabilities({misplaced[0]}=...)."
+        raise InputError(expected(misplaced[0], rule, Phrase("an attribute of its own"), fix))

@@ -1,4 +1,4 @@
-"""What measures candidates, and what it can do besides."""
+"""The contract of evaluators, and their optional capabilities."""
 
 from __future__ import annotations
 
@@ -17,44 +17,54 @@ from netwright.trials.trial import Job, Metrics
 
 
 class Evaluator(Protocol):
-    """Measures one candidate at one fidelity. Sent to worker processes: it must pickle.
+    """Measures one candidate at one fidelity; sent to worker processes, so it must pickle.
 
-    What it can do besides is one value, its `capabilities` (see `CapableEvaluator`): without, it
-    measures at any fidelity, and no more.
+    An evaluator may declare `capabilities` (see `CapableEvaluator`); without, it is taken to measure
+    at any fidelity, and no more.
+
+    Example:
+        >>> def evaluate(job): return {"loss": job.proposal.candidate.values["x"] ** 2}
+        >>> evaluate.metrics = ("loss",)
     """
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of what it measures; a plain attribute will do."""
+        """The names of the metrics it returns; may be a plain attribute."""
         ...
 
     def __call__(self, job: Job) -> Metrics:
-        """The metrics of the job's candidate.
+        """Return the metrics of the job's candidate, before `job.deadline`: later it is killed.
 
-        Raises InfeasibleCandidate when it cannot be built, trained or afforded. Ends by itself
-        before `job.deadline`: what does not is killed.
+        Raises:
+            InfeasibleCandidate: the candidate cannot be built, trained or afforded.
         """
         ...
 
 
 class MakeSupernet(Protocol):
-    """Makes the search over shared weights of an evaluator that trains networks."""
+    """Makes a search over shared weights; declared by evaluators that train networks."""
 
     def __call__(
         self, method: Any, folder: Path, seed: int, make: MakeStrategy,
         objectives: Sequence[Objective], limits: Sequence[Limit], start: Candidate | None = None, /,
     ) -> Shortlist:  # fmt: skip
-        """A search by `method`, which leaves its files in `folder`.
+        """Return a search by `method`.
 
-        `make`: who searches among sub-networks, for these objectives and limits, where the method
-        leaves that open. Decisions that the supernet cannot search are as in `start`, a candidate
-        of the space; at their defaults when None.
+        Args:
+            method: settings of the supernet, as of `OneShot`.
+            folder: takes the files of the search.
+            seed: of the search.
+            make: makes the strategy that searches among sub-networks, if the method has none.
+            objectives: of the sub-networks.
+            limits: of the sub-networks.
+            start: a candidate with the decisions that the supernet cannot search; None: their
+                defaults.
         """
         ...
 
 
 def no_warm_up() -> None:
-    """No warm-up."""
+    """Do nothing: the default of `Capabilities.warm_up`."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,14 @@ class Capabilities:
     """What an evaluator can do beyond measuring its `metrics`.
 
     Args:
-        fidelities: the only ones that it can measure at, rising to 1; empty for any in (0, 1].
-        knowledge: what it knows of candidates before it measures them; None for nothing.
-        supernet: makes a search over shared weights; None where it trains no networks.
-        leaves_files: whether others need what it leaves in a job's folder, such as weights.
+        fidelities: the only ones that it can measure at, ascending to 1; empty for any in (0, 1].
+        knowledge: of candidates before they are measured; None for none.
+        supernet: makes a search over shared weights; None if it trains no networks.
+        leaves_files: whether it leaves files in a job's folder that others need, such as weights.
         keeps: so many folders of the best trials stay, with those of the strategy's breeders,
             because children start from what their parents have left.
-        fingerprint: settings, as texts by name, without which a run folder is not gone on with.
-        warm_up: called once in each worker before its first job: no trial pays for imports.
+        fingerprint: settings, as texts by name, that have to be equal to resume a run folder.
+        warm_up: called once in each worker before its first job, so that no trial pays for imports.
     """
 
     fidelities: tuple[float, ...] = ()
@@ -87,11 +97,11 @@ class Capabilities:
 
 
 class CapableEvaluator(Evaluator, Protocol):
-    """An evaluator that says what it can do beyond measuring."""
+    """An evaluator that declares what it can do beyond measuring."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """Made anew, or kept: it may cost a little, and is read once by each study and worker."""
+        """The capabilities; each study and worker reads them once."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What may be known of a candidate before it is paid for."""
+"""The contract of knowledge: what may be known of a candidate before it is evaluated."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from netwright.trials.trial import Metrics
 
 
 class Knowledge(Protocol):
-    """What is known of a candidate before it is paid for. Cheap, and always the same."""
+    """What is known of a candidate before it is evaluated; cheap to ask for, and deterministic."""
 
     def canonical(self, candidate: Candidate) -> str:
-        """Equal for candidates that are the same network (or pipeline) under another writing."""
+        """Return a key that is equal for candidates of the same network (or pipeline)."""
         ...
 
     def features(self, candidates: Sequence[Candidate]) -> Sequence[NDArray[np.float64]]:
-        """Groups of features, (n, d) each: paths, subtrees, sizes. The same groups at every call;
-        within a group columns may be scaled as they like."""
+        """Return groups of features, (n, d) each: paths, subtrees, sizes.
+
+        The groups are the same at every call; columns of a group need no common scale.
+        """
         ...
 
     def metrics(self, candidate: Candidate) -> Metrics:
-        """Metrics known without evaluating, such as parameters: exactly what an evaluation gives."""
+        """Return metrics known without evaluating, such as parameters: exactly those of a trial."""
         ...
 
     def scores(self, candidate: Candidate) -> Metrics:
-        """Hints, which good candidates tend to have much of: size, zero-cost scores. They may err."""
+        """Return hints that correlate with quality, such as size or zero-cost scores."""
         ...
 
 
 class DefaultKnowledge:
-    """The knowledge of one who knows the space and nothing else."""
+    """The default: nothing is known but the space."""
 
     def canonical(self, candidate: Candidate) -> str:
         return candidate.key

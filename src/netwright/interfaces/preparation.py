@@ -1,4 +1,4 @@
-"""Long work that has to be over before a strategy proposes, such as the training of a supernet."""
+"""The contract of preparations: long work before a strategy proposes, such as training a supernet."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from netwright.trials.trial import Job, Metrics
 
 
 class Preparation(Protocol):
-    """Long work that has to be over before a strategy proposes.
+    """Long work that has to finish before a strategy proposes.
 
-    A strategy that needs some has it as its `preparation`. The study runs it in a worker, with a
-    job like any evaluation's; what it leaves behind lies on disk, so that a study that was killed
-    goes on with it.
+    A strategy declares it as its `preparation`. The study runs it in a worker, as a job like an
+    evaluation; its results are on disk, so that a killed study resumes it.
     """
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of what a call returns."""
+        """The names of the metrics that a call returns."""
         ...
 
     def __call__(self, job: Job, /) -> Metrics:
-        """Does the work, or what is left of it; over before the job's deadline."""
+        """Do the work, or the rest of it, before the job's deadline."""
         ...
 
     @property
     def over(self) -> bool:
-        """Whether it is done, or was given up."""
+        """Whether it is finished, or was given up."""
         ...
 
     def give_up(self, reason: str) -> None:
-        """Ends it without a result, for a reason that is told."""
+        """End it without a result, for a reason that is reported."""
         ...
 
     def progress(self) -> str:
-        """How far it is, in a few words; may be empty."""
+        """Return a short description of its progress; may be empty."""
         ...
 
     def report(self) -> Sequence[str]:
-        """What it came to, in sentences; asked for when it is over."""
+        """Return its results as sentences, once it is over."""
         ...
 
 
@@ -50,19 +49,19 @@ class Shortlist(Preparation, Protocol):
 
     @property
     def held(self) -> Mapping[str, str]:
-        """Paths of decisions that it could not search -> why."""
+        """Path of each decision that it could not search -> why."""
         ...
 
     @property
     def trusted(self) -> bool:
-        """Whether what was measured on the way lets shared weights decide."""
+        """Whether the measured quality of the shared weights lets them rank candidates."""
         ...
 
     @property
     def shortfall(self) -> str:
-        """Why the work did not come to its end, in a sentence; empty where it did."""
+        """Why the work did not finish, in a sentence; empty if it did."""
         ...
 
     def candidates(self, n: int) -> Sequence[Candidate]:
-        """At most `number` of them; none where the work was given up and nothing is known."""
+        """Return at most the `n` best; none if the work was given up without a result."""
         ...

@@ -1,4 +1,4 @@
-"""What proposes candidates, and the settings that make it."""
+"""The contract of strategies, and of the algorithms (their settings) that make them."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ RNG: TypeAlias = np.random.Generator
 
 
 class Strategy(Protocol):
-    """Proposes candidates. Never evaluates, never stores, never sees networks or data.
+    """Proposes candidates; does not evaluate, store, or see networks and data.
 
     A strategy's whole state is what it has been told: a study is resumed by telling a new strategy
-    the log. So `ask` must be pure: it depends on what was told, on `n` and on `rng` alone.
+    the log. So `ask` must be pure: it depends only on what was told, on `n` and on `rng`.
 
     It may be a `Breeder` or a `PreparedStrategy`, too; what wraps another hands both on.
     """
 
     def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
-        """At most `n` proposals; never changes the strategy.
+        """Return at most `n` proposals, without changing the strategy.
 
-        None while trials run: wait until one ends. None while none run: the search is over.
+        No proposals while trials run: wait until one ends. No proposals while none run: the search
+        is over.
         """
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Hears that a trial started (its status is RUNNING) or ended. The only way to learn."""
+        """Take note of a trial that started (its status is RUNNING) or ended."""
         ...
 
 
 class StrategyWithParents(Strategy, Protocol):
-    """An optional part of a strategy: which trials its children may start from."""
+    """A strategy that declares which trials its next children may come from."""
 
     @property
     def potential_parents(self) -> Iterable[int]:
-        """The ids of the trials that the next proposals may have as parents."""
+        """Ids of the trials that the next proposals may have as parents."""
         ...
 
 
 class PreparedStrategy(Strategy, Protocol):
-    """An optional part of a strategy: long work that has to be over before it proposes."""
+    """A strategy that declares long work which has to finish before it proposes."""
 
     @property
     def preparation(self) -> Preparation | None:
-        """The work; None where there is none."""
+        """The work; None if there is none."""
         ...
 
 
@@ -69,17 +70,22 @@ def preparation(strategy: Strategy) -> Preparation | None:
 
 
 MakeStrategy: TypeAlias = "Callable[[Space[Any], Sequence[Objective], Sequence[Limit]], Strategy]"
-"""Makes a strategy over a part of the space, for these objectives and limits."""
+"""Makes a strategy over a narrowed space, for these objectives and limits."""
 MakeShortlist: TypeAlias = Callable[[Any, MakeStrategy], Shortlist]
-"""From a method of shared weights, and who searches where the method leaves that open."""
+"""Makes a shortlist from the settings of a supernet, and from what makes the strategy on it."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is searched and for what: all that an algorithm is given.
+    """A search problem: all that an algorithm is given.
 
-    `fidelities`: the only ones that can be evaluated, rising to 1; empty when any in (0, 1] can.
-    `supernet`: makes a shortlist by a method of shared weights, where the evaluator trains networks.
+    Args:
+        space: of candidates.
+        objectives: to optimise, the first being the primary one.
+        limits: bounds on metrics.
+        knowledge: of candidates before they are evaluated.
+        fidelities: the only ones that can be evaluated, ascending to 1; empty for any in (0, 1].
+        supernet: makes a shortlist by shared weights; None if the evaluator trains no networks.
     """
 
     space: Space[Any]
@@ -93,9 +99,9 @@ class Problem:
 class Algorithm(Protocol):
     """A search algorithm with its settings: called with a problem, it makes a strategy.
 
-    What ships is a frozen dataclass of settings, ``RegularizedEvolution(population=50)``, whose
-    repr tells a run folder which search it holds. A class that takes a problem and has `ask` and
-    `tell` is one, too.
+    netwright's are frozen dataclasses of settings, ``RegularizedEvolution(population=50)``, whose
+    repr identifies the search of a run folder. A class that takes a problem and has `ask` and `tell`
+    is an algorithm, too.
     """
 
     def __call__(self, problem: Problem, /) -> Strategy: ...

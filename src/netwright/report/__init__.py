@@ -1,1 +1,1 @@
-"""Runs as tables for people: leaderboards, and candidates in a few words."""
+"""Reports for people: leaderboards, and short descriptions of candidates."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import groupby
-from typing import Any
 
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Learner
 from netwright.space.candidate import Candidate
 
-_SILENT = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns", "Given"}
-"""Layers that nearly every network has, or that say little."""
-_SIZES = ("channels", "features", "expand", "heads", "size")
+_OMITTED_LAYERS = {"GlobalPool", "Dropout", "Skip", "Linear", "Columns", "Given"}
+"""Layers that nearly every network has, left out."""
+_SIZE_FIELDS = ("channels", "features", "expand", "heads", "size")
 
 
 def summary(description: object, length: int = 34) -> str:
-    """``conv 16, 2 residual, conv 32``: the layers that tell one network from another."""
+    """Return the layers that distinguish a network: ``conv 16, 2 residual, conv 32``."""
     network = _network(description)
     words = list(_learner(network)) if isinstance(network, Learner) else list(_words(network))
     runs = [(word, len(list(same))) for word, same in groupby(words)]
@@ -26,14 +25,14 @@ def summary(description: object, length: int = 34) -> str:
 
 
 def _network(description: object) -> object:
-    """The network inside a pipeline or a recipe."""
+    """Return the network inside a pipeline or a recipe."""
     while not isinstance(description, Training) and hasattr(description, "model"):
         description = description.model
     return description.network if isinstance(description, Training) else description
 
 
 def _learner(learner: object) -> Iterator[str]:
-    """``LightGBM``, ``31 leaves``, ``rate 0.05``."""
+    """Yield the words of ``LightGBM, leaves 31, rate 0.05``."""
     yield type(learner).__name__
     for name in ("leaves", "depth"):
         if hasattr(learner, name) and hasattr(learner, "learning_rate"):
@@ -52,8 +51,10 @@ def _words(network: object) -> Iterator[str]:
     elif is_dataclass(network) and type(network).__name__ == "Columns":
         for field in fields(network):
             yield from (word for word in _words(getattr(network, field.name)) if word != "skip")
-    elif is_dataclass(network) and (name := type(network).__name__) not in _SILENT:
-        sizes = [getattr(network, attribute) for attribute in _SIZES if hasattr(network, attribute)]
+    elif is_dataclass(network) and (name := type(network).__name__) not in _OMITTED_LAYERS:
+        sizes = [
+            getattr(network, attribute) for attribute in _SIZE_FIELDS if hasattr(network, attribute)
+        ]
         first_size = [str(size) for size in sizes[:1] if isinstance(size, int) and size]
         yield " ".join([name.lower(), *first_size])
     elif type(network).__name__ == "Linear" and isinstance(getattr(network, "features", 0), int):
@@ -61,14 +62,14 @@ def _words(network: object) -> Iterator[str]:
 
 
 def changes(parent: Candidate, child: Candidate) -> Iterator[str]:
-    """``network.1.times 2 -> 3`` for each decision that differs; shorter paths first."""
+    """Yield ``network.1.times 2 -> 3`` for each decision that differs, shorter paths first."""
     before, after = parent.values, child.values
     for path in sorted({*before, *after}, key=lambda path: (path.count("."), path)):
         if path in before and path in after and before[path] != after[path]:
             yield f"{path} {show_value(before[path])} -> {show_value(after[path])}"
 
 
-def show_value(decision: Any) -> str:
+def show_value(decision: object) -> str:
     """Format a decision for people: floats with three significant digits, subsets in braces."""
     if isinstance(decision, float):
         return f"{decision:.3g}"

@@ -1,10 +1,9 @@
-"""Leaderboard and front as rows of plain values: the terminal, Python and JSON show the same ones."""
+"""The leaderboard as rows of plain values, the same in the terminal, in Python and in JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from netwright.errors import NetwrightError, plural
 from netwright.report.describe import summary
@@ -26,7 +25,19 @@ Fill = Callable[[Candidate], object]
 
 @dataclass(frozen=True)
 class Row:
-    """One trial, ready to be shown."""
+    """One trial of a leaderboard.
+
+    Args:
+        trial: its id.
+        status: of the trial.
+        metrics: of the trial.
+        seconds: wall time.
+        what: a short description of its model.
+        on_front: whether it is on the Pareto front.
+        error: why it did not finish.
+        fidelity: share of the full effort that it had.
+        delivered: whether the run's `model.onnx` is of this trial.
+    """
 
     trial: int
     status: str
@@ -37,20 +48,26 @@ class Row:
     error: str = ""
     fidelity: float = 1.0
     delivered: bool = False
-    """Whether the run's `model.onnx` is of this trial."""
 
-    def record(self) -> dict[str, Any]:
-        """Flat, for a DataFrame or JSON."""
-        head = {"trial": self.trial, "status": self.status, "what": self.what}
-        marks = {"delivered": self.delivered, "front": self.on_front}
-        how = {"error": self.error, "fidelity": self.fidelity, "seconds": self.seconds}
-        return head | marks | how | dict(self.metrics)
+    def record(self) -> dict[str, object]:
+        """Return the fields, flat for a DataFrame or JSON."""
+        head = {
+            "trial": self.trial,
+            "status": self.status,
+            "what": self.what,
+        }
+        flags = {"delivered": self.delivered, "front": self.on_front}
+        effort = {"error": self.error, "fidelity": self.fidelity, "seconds": self.seconds}
+        return head | flags | effort | dict(self.metrics)
 
 
 def describe_trial(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
-    """A few words on a trial: its model, or "?" when its candidate no longer fits the space.
+    """Return a short description of a trial's model; "?" if its candidate no longer fits the space.
 
-    `fidelity`: as in `row`.
+    Args:
+        trial: to describe.
+        fill: puts a candidate into the space's description.
+        fidelity: as of `row`.
     """
     if trial.proposal.origin == CONSTANT:
         return "constant prediction, the same for every row"
@@ -70,7 +87,7 @@ def describe_trial(trial: Trial, fill: Fill, fidelity: float = 1.0) -> str:
 
 
 def _combined(ensemble: EnsembleSpec) -> str:
-    """``ensemble of 3, 1``, ``refit of 3``, ``one fold of 3, 2 members``."""
+    """Return ``ensemble of 3, 1``, ``refit of 3`` or ``one fold of 3, 2 members``."""
     trials = ", ".join(map(str, ensemble.trials))
     if ensemble.n_members:
         return f"one fold of {trials}, {plural(ensemble.n_members, 'member')}"
@@ -82,22 +99,31 @@ def _combined(ensemble: EnsembleSpec) -> str:
 
 
 _UNFINISHED = (Status.INFEASIBLE, Status.FAILED, Status.RUNNING)
-"""How trials without a score are ordered; one that still runs, or was cut off, comes last."""
+"""The order of trials without a score; one that still runs, or was interrupted, comes last."""
 
 
 def leaderboard(
-    trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit], fill: Fill,
-    *, delivered: int | None = None, front: Collection[int] | None = None,
-) -> list[Row]:  # fmt: skip
-    """All trials in groups, each by the first objective, best first.
+    trials: Sequence[Trial],
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+    fill: Fill,
+    *,
+    delivered: int | None = None,
+    front: Collection[int] | None = None,
+) -> list[Row]:
+    """Return all trials in groups, each by the first objective, best first.
 
-    Full fidelity within the limits, partial fidelity, outside the limits, infeasible, failed, cut
-    off. A trial that had time for some of its folds alone is of partial fidelity, whatever was
-    asked for.
+    The groups are: full fidelity within the limits, partial fidelity, outside the limits,
+    infeasible, failed, interrupted. A trial that had time for only some of its folds is of partial
+    fidelity, whatever was proposed.
 
     Args:
-        delivered: the trial that the run's `model.onnx` is of, if any.
-        front: trials to be marked; None: the Pareto front of the search.
+        trials: of the search.
+        objectives: of the search.
+        limits: of the search.
+        fill: puts a candidate into the space's description.
+        delivered: id of the trial that the run's `model.onnx` is of, if any.
+        front: ids of the trials to mark; None: the Pareto front of the search.
     """
     n_folds = max((trial.metrics.get("folds", 1.0) for trial in trials), default=1.0)
     if front is None:
@@ -111,26 +137,50 @@ def leaderboard(
             return 3 + _UNFINISHED.index(trial.status)
         if not all(limit.keeps(trial.metrics) for limit in limits):
             return 2
-        return int(fidelity(trial) < 1)
+        return 1 if fidelity(trial) < 1 else 0
 
     def order(trial: Trial) -> tuple[int, float, int]:
         return group(trial), objectives[0].loss(trial.metrics), trial.id
 
     return [
-        row(trial, fill, trial.id in front, None, fidelity(trial), trial.id == delivered)
+        row(
+            trial,
+            fill,
+            on_front=trial.id in front,
+            fidelity=fidelity(trial),
+            delivered=trial.id == delivered,
+        )
         for trial in sorted(trials, key=order)
     ]
 
 
 def row(
-    trial: Trial, fill: Fill, on_front: bool, measured: Metrics | None = None,
-    fidelity: float = 1.0, delivered: bool = False,
-) -> Row:  # fmt: skip
-    """A trial as a row; `measured` metrics are newer than the trial's own, `fidelity` is less than
-    was asked for where there was no time."""
-    metrics, share = dict(trial.metrics) | dict(measured or {}), trial.proposal.fidelity
-    words = describe_trial(trial, fill, fidelity)
+    trial: Trial,
+    fill: Fill,
+    *,
+    on_front: bool,
+    measured: Metrics | None = None,
+    fidelity: float = 1.0,
+    delivered: bool = False,
+) -> Row:
+    """Return a trial as a row.
+
+    Args:
+        trial: to show.
+        fill: puts a candidate into the space's description.
+        on_front: whether it is on the Pareto front.
+        measured: metrics that replace the trial's own, such as those of the exported model.
+        fidelity: the fidelity reached, if time ran out before the proposed one.
+        delivered: whether the run's `model.onnx` is of this trial.
+    """
     return Row(
-        trial.id, str(trial.status), metrics, trial.seconds, words, on_front,
-        error=trial.error, fidelity=min(fidelity, share), delivered=delivered,
-    )  # fmt: skip
+        trial.id,
+        str(trial.status),
+        dict(trial.metrics) | dict(measured or {}),
+        trial.seconds,
+        describe_trial(trial, fill, fidelity),
+        on_front,
+        error=trial.error,
+        fidelity=min(fidelity, trial.proposal.fidelity),
+        delivered=delivered,
+    )

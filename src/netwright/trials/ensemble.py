@@ -1,4 +1,4 @@
-"""How trials are combined into one model: the record of an ensemble."""
+"""The specification of an ensemble: how trials are combined into one model."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class EnsembleSpec:
         weights: (trial id, weight) pairs, the weights positive; `of` orders them.
         temperature: class probabilities are raised to its inverse and scaled to sum to 1.
         threshold: of two classes, the probability from which on a row is labelled as the second.
-        first_fold: of each member only the model of its first fold: as many times as fast.
-        n_members: so many are kept of a network of members (TabM); 0 for all.
+        first_fold: use only the first fold's model of each member, which is as many times faster.
+        n_members: how many members of a TabM network to use; 0 for all.
         refit: the one trial's candidate, fitted once more on the rows of all folds.
     """
 
@@ -58,7 +58,7 @@ class EnsembleSpec:
         cls, weights: Mapping[int, float], temperature: float = 1.0, threshold: float = 0.5, *,
         first_fold: bool = False, n_members: int = 0, refit: bool = False,
     ) -> EnsembleSpec:  # fmt: skip
-        """With the largest weights first; equal ensembles compare equal."""
+        """Return the ensemble with its largest weights first, so that equal ones compare equal."""
         pairs = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
         return cls(tuple(pairs), temperature, threshold, first_fold, n_members, refit)
 
@@ -73,7 +73,7 @@ class EnsembleSpec:
         return tuple(trial for trial, _ in self.weights)
 
     def with_weights(self, weights: Mapping[int, float]) -> EnsembleSpec:
-        """The same of other members."""
+        """Return the same ensemble of other members."""
         return EnsembleSpec.of(
             weights, self.temperature, self.threshold, first_fold=self.first_fold,
             n_members=self.n_members, refit=self.refit,
@@ -81,18 +81,18 @@ class EnsembleSpec:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether this is one trial as it is, with all of its folds."""
+        """Whether this is one trial as it is, with all its folds."""
         plain = (self.temperature, self.threshold) == (1.0, 0.5)
         changed = self.first_fold or self.n_members or self.refit
         return len(self.weights) == 1 and plain and not changed
 
     def json(self) -> str:
-        """As an object."""
+        """Return the fields as a JSON object."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str, what: str) -> EnsembleSpec:
-        """The inverse of `json`. Raises BrokenFile, which names `what`, for anything else."""
+        """Return the ensemble that `json` wrote; raise BrokenFile, naming `what`, for other texts."""
         try:
             return from_plain(parse(text, what), cls, what)
         except InputError as error:

@@ -12,7 +12,7 @@ from netwright.trials.scores import Predictions, ScoredRows, Weights
 
 
 class Loss(Protocol):
-    """Of predictions, of their truth, and of how much each row counts: less is better."""
+    """A loss of predictions, their truth, and the weights of rows; lower is better."""
 
     def __call__(
         self, p: Predictions, truth: NDArray[Any], weights: Weights = None, /
@@ -20,16 +20,20 @@ class Loss(Protocol):
 
 
 def loss_of(kind: Kind, metric: str, threshold: float = 0.5) -> Loss:
-    """Less is better, 0 the best there is: of a metric that rises, what it lacks of 1.
+    """Return a metric as a loss of which 0 is the best: 1 minus a metric that is maximised.
 
-    Rows that do not define the metric have the usual loss of their kind. `threshold`: as in
-    `trials.metrics.score`.
+    For rows that do not define the metric, the loss is the usual one of the kind of task.
+
+    Args:
+        kind: of the task.
+        metric: a metric of predictions.
+        threshold: as in `trials.metrics.score`.
     """
     row = METRICS[metric]
     fast = row.fast if kind == "binary" else None
     score = fast or row.score
     usual = METRICS["rmse" if kind == "regression" else "log_loss"].score
-    assert score  # a cost is no loss
+    assert score  # only metrics of predictions have a loss
     assert usual
 
     def loss(p: Predictions, truth: NDArray[Any], weights: Weights = None) -> float:
@@ -47,5 +51,5 @@ log_loss = loss_of("multiclass", "log_loss")
 
 
 def predicted(predictions: Predictions) -> NDArray[np.bool_]:
-    """(rows,) whether a row has a prediction; the others are NaN."""
+    """Return (rows,) whether a row has a prediction; the others are NaN."""
     return np.asarray(np.isfinite(predictions.reshape(len(predictions), -1)).all(1))

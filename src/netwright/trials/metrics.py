@@ -25,7 +25,7 @@ Score = Callable[[ScoredRows], float]
 
 
 class Defined(Protocol):
-    """Whether rows of these targets have a metric, whatever the prediction is."""
+    """Returns whether a metric is defined for these targets, whatever the prediction is."""
 
     def __call__(
         self, target: NDArray[Any], n_classes: int, weights: Weights = None, /
@@ -38,19 +38,20 @@ def _always(target: NDArray[Any], n_classes: int, weights: Weights = None, /) ->
 
 @dataclass(frozen=True)
 class Metric:
-    """What a trial is judged by.
+    """A metric of trials.
 
     Args:
-        direction: whether more or less is better.
+        direction: "max" if higher is better, else "min".
         unit: "" for a share or a score.
-        meaning: a few words.
+        meaning: a short description.
         kinds: the tasks whose predictions it scores; empty for a cost.
         score: computes it; None for a cost.
         defined: whether rows of these targets have it, whatever the prediction is.
-        fast: computes it faster for two classes, to rounding, for what asks thousands of times.
-        of_labels: whether it looks at labels alone, and so depends on the threshold.
-        predictor: of a cost that is known before training, ``module:function`` below netwright: takes
-            a network, the shape of a row, and what `build` is given.
+        fast: computes it faster for two classes, but for rounding; for code that needs it
+            thousands of times.
+        of_labels: whether it depends on labels alone, and so on the threshold.
+        predictor: of a cost that is known before training, the import path ``module:function`` below
+            netwright of its function of a network, the shape of a row, and the arguments of `build`.
     """
 
     direction: Direction
@@ -64,38 +65,51 @@ class Metric:
     predictor: str = ""
 
 
-_CLASSES: tuple[Kind, ...] = ("binary", "multiclass")
-_VALUES: tuple[Kind, ...] = ("regression",)
+_CLASSIFICATION: tuple[Kind, ...] = ("binary", "multiclass")
+_REGRESSION: tuple[Kind, ...] = ("regression",)
 
 METRICS: Mapping[str, Metric] = {
     "accuracy": Metric(
-        "max", "", "share of rows labelled right", _CLASSES, scores.accuracy, of_labels=True
+        "max",
+        "",
+        "share of rows labelled correctly",
+        _CLASSIFICATION,
+        scores.accuracy,
+        of_labels=True,
     ),
     "balanced_accuracy": Metric(
         "max",
         "",
         "recall, averaged over the classes",
-        _CLASSES,
+        _CLASSIFICATION,
         scores.balanced_accuracy,
         of_labels=True,
     ),
-    "f1": Metric("max", "", "F1, averaged over the classes", _CLASSES, scores.f1, of_labels=True),
+    "f1": Metric(
+        "max", "", "F1, averaged over the classes", _CLASSIFICATION, scores.f1, of_labels=True
+    ),
     "log_loss": Metric(
-        "min", "nats", "mean negative log probability of the truth", _CLASSES, scores.log_loss
+        "min",
+        "nats",
+        "mean negative log probability of the truth",
+        _CLASSIFICATION,
+        scores.log_loss,
     ),
     "auc": Metric(
         "max",
         "",
         "area under the ROC curve (one against rest, averaged)",
-        _CLASSES,
+        _CLASSIFICATION,
         scores.auc,
         scores.has_all_classes,
         scores.auc_by_ranks,
     ),
-    "rmse": Metric("min", "target", "root of the mean squared error", _VALUES, scores.rmse),
-    "mae": Metric("min", "target", "mean absolute error", _VALUES, scores.mae),
-    "r2": Metric("max", "", "share of the variance explained", _VALUES, scores.r2, scores.varies),
-    "parameters": Metric("min", "", "trainable numbers of the network"),
+    "rmse": Metric("min", "target", "root of the mean squared error", _REGRESSION, scores.rmse),
+    "mae": Metric("min", "target", "mean absolute error", _REGRESSION, scores.mae),
+    "r2": Metric(
+        "max", "", "share of the variance explained", _REGRESSION, scores.r2, scores.varies
+    ),
+    "parameters": Metric("min", "", "trainable parameters of the network"),
     "flops": Metric("min", "FLOP", "floating-point operations a row: 2 a multiply-add"),
     "memory": Metric("min", "byte", "peak of the activations of one row, at prediction"),
     "latency": Metric("min", "ms", "one row at a time, one thread: median"),
@@ -111,7 +125,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def metric(name: str) -> Metric:
-    """The metric called `name`; InputError with the nearest name when there is none."""
+    """Return the metric of a name; raise InputError with the closest name if there is none."""
     if name not in METRICS:
         fix = closest(name, METRICS) or f"Known: {', '.join(METRICS)}."
         raise InputError(f"metric must be one that netwright knows, got {name!r}. {fix}")
@@ -138,7 +152,7 @@ def scored(kind: Kind) -> tuple[str, ...]:
 
 
 def defined(kind: Kind, target: NDArray[Any], n_classes: int) -> tuple[str, ...]:
-    """The metrics that `score` gives for these rows, whatever the prediction is.
+    """Return the names of the metrics that these rows define, whatever the prediction is.
 
     auc needs a row of every class, r2 targets that differ.
     """
@@ -149,11 +163,14 @@ def score(
     kind: Kind, target: NDArray[Any], prediction: NDArray[Any], threshold: float = 0.5,
     weights: NDArray[np.floating] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Every metric of a prediction; `weights` (n,): how much each row counts.
+    """Return every metric of a prediction that the rows define.
 
-    Classification: `target` (n,) class numbers, `prediction` (n, classes) probabilities.
-    `threshold`: of two classes, the probability from which on a row is labelled as the second.
-    Regression: both (n,). A metric that the rows do not define (one class only) is left out.
+    Args:
+        kind: of the task.
+        target: (n,) class indices, or values.
+        prediction: (n, classes) probabilities, or (n,) values.
+        threshold: of two classes, the probability from which on a row is labelled as the second.
+        weights: (n,) how much each row counts; None: all alike.
     """
     prediction = np.asarray(prediction, float)
     if kind == "regression":

@@ -15,7 +15,18 @@ from netwright.trials.trial import Metrics
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to optimise, and whether to minimise or maximise it."""
+    """A metric to optimise.
+
+    Args:
+        metric: its name.
+        direction: "min" or "max".
+
+    Raises:
+        InputError: the direction is another.
+
+    Example:
+        >>> Objective("accuracy", "max")
+    """
 
     metric: str
     direction: Direction
@@ -35,7 +46,19 @@ class Objective:
 
 @dataclass(frozen=True)
 class Limit:
-    """Inclusive bounds on a metric, whether or not it is an objective."""
+    """Inclusive bounds on a metric, whether or not it is an objective.
+
+    Args:
+        metric: its name.
+        at_most: upper bound; infinity for none.
+        at_least: lower bound; minus infinity for none.
+
+    Raises:
+        InputError: there is no bound, or no value satisfies both.
+
+    Example:
+        >>> Limit("latency", at_most=2.0)
+    """
 
     metric: str
     at_most: float = math.inf
@@ -61,12 +84,15 @@ class Limit:
         return max(0.0, metric - self.at_most, self.at_least - metric)
 
     def keeps(self, metrics: Metrics) -> bool:
-        """Whether the metric lies within the bounds."""
+        """Return whether the metric is within the bounds."""
         return self.excess(metrics) == 0.0
 
     def __str__(self) -> str:
-        bounds = [f"{self.metric}<={_exact(self.at_most)}"] * (self.at_most < math.inf)
-        bounds += [f"{self.metric}>={_exact(self.at_least)}"] * (self.at_least > -math.inf)
+        bounds = []
+        if self.at_most < math.inf:
+            bounds.append(f"{self.metric}<={_exact(self.at_most)}")
+        if self.at_least > -math.inf:
+            bounds.append(f"{self.metric}>={_exact(self.at_least)}")
         return ", ".join(bounds)
 
 
@@ -76,10 +102,15 @@ def _exact(bound: float) -> str:
 
 
 def objective(name: str | Objective, measured: Collection[str] = ()) -> Objective:
-    """The objective called `name`, in the metric's own direction; an Objective passes through.
+    """Return the objective of a metric's name; an Objective passes through.
 
-    ``"loss:min"`` says the direction, which a metric that netwright does not know needs. Those are
-    refused but for the `measured` ones, which the evaluator at hand has.
+    Args:
+        name: the metric, optimised in its own direction; ``"loss:min"`` to state the direction, as a
+            metric that netwright does not know needs.
+        measured: the metrics of the evaluator, which netwright need not know.
+
+    Raises:
+        InputError: the metric is unknown, or needs a direction.
     """
     if isinstance(name, Objective):
         return name
@@ -115,9 +146,15 @@ _LIMIT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*$")
 
 
 def parse_limit(text: str | Limit, what: str = "limit", measured: Collection[str] = ()) -> Limit:
-    """``"latency<=2"`` as a Limit; InputError when it does not read so or the metric is unknown.
+    """Parse ``"latency<=2"`` as a Limit; a Limit passes through.
 
-    Known are netwright's metrics, and those `measured` by the evaluator at hand.
+    Args:
+        text: ``METRIC<=NUMBER`` or ``METRIC>=NUMBER``.
+        what: the name of the text in errors.
+        measured: the metrics of the evaluator, which netwright need not know.
+
+    Raises:
+        InputError: the text does not match, or the metric is unknown.
     """
     if isinstance(text, Limit):
         return text

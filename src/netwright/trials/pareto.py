@@ -12,19 +12,19 @@ from netwright.trials.trial import CONSTANT, Metrics, Status, Trial
 
 
 def losses(metrics: Sequence[Metrics], objectives: Sequence[Objective]) -> NDArray[np.float64]:
-    """(n, m) losses of n results under m objectives; a missing metric is infinite."""
+    """Return (n, m) losses of n trials' metrics under m objectives; a missing metric is infinite."""
     rows = [[objective.loss(row) for objective in objectives] for row in metrics]
     return np.array(rows, dtype=np.float64).reshape(len(metrics), len(objectives))
 
 
 def dominates(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n, n): whether row i dominates row j, that is, nowhere worse and somewhere better."""
+    """Return (n, n): whether row i dominates row j, that is, is nowhere worse and somewhere better."""
     a, b = losses[:, None, :], losses[None, :, :]  # (n, 1, m), (1, n, m)
     return np.asarray((a <= b).all(2) & (a < b).any(2))
 
 
 def ranks(losses: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(n,) non-dominated ranks, 0 for the front (Deb et al. 2002, fast non-dominated sort)."""
+    """Return (n,) non-dominated ranks, 0 for the front (Deb et al. 2002, fast non-dominated sort)."""
     beats = dominates(losses)
     rank_of = np.full(len(losses), -1, dtype=np.int64)
     rank = 0
@@ -38,10 +38,16 @@ def ranks(losses: NDArray[np.float64]) -> NDArray[np.int64]:
 def pareto_front(
     trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> list[Trial]:
-    """The finished, full-fidelity trials within the limits that no other such trial dominates.
+    """Return the Pareto front of the trials done at full fidelity within the limits.
 
-    Best first objective first. Of trials with equal losses the earliest stays. The constant
-    prediction, which costs nothing, is on it only where there is nothing else.
+    Args:
+        trials: in the order of their ends. Of trials with equal losses the earliest stays. The
+            constant prediction, which costs nothing, is on the front only if it is the only trial.
+        objectives: the metrics to trade off.
+        limits: bounds that trials on the front keep.
+
+    Returns:
+        The trials that no other dominates, best first objective first.
     """
     feasible = [
         trial
@@ -58,24 +64,32 @@ def pareto_front(
 
 
 def nondominated(losses: NDArray[np.float64]) -> list[int]:
-    """The rows of `losses` (n, m) that none dominates; of equal ones the earliest.
+    """Return the indices of the rows of `losses` (n, m) that none dominates; of equals the first.
 
-    Best first column first, then the second... One pass: nothing is dominated by what comes later.
+    They are sorted by the first column, then the second, and so on: no row dominates an earlier one,
+    so that one pass suffices.
     """
     front: list[int] = []
     points = np.empty((0, losses.shape[1]))
     for i in sorted(range(len(losses)), key=lambda i: (*losses[i], i)):
-        if not (points <= losses[i]).all(1).any():  # equal ones count: the earliest stays
+        if not (points <= losses[i]).all(1).any():  # of equal rows the first stays
             front.append(i)
             points = np.vstack([points, losses[i]])
     return front
 
 
 def hypervolume(losses: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
-    """The volume dominated by `losses` (n, m) and bounded by `reference` (m,).
+    """Return the exact hypervolume, by slicing along the last objective (HSO; While et al., 2006).
 
-    Exact, by slicing along the last objective (While et al. 2006, HSO): fit for fronts of up to
-    a few hundred points and four objectives.
+    Suited to fronts of up to a few hundred points and four objectives.
+
+    Args:
+        losses: (n, m) of the points; those not better than the reference are ignored.
+        reference: (m,) the worst corner.
+
+    Example:
+        >>> hypervolume(np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([3.0, 3.0]))
+        3.0
     """
     inside = losses[(losses < reference).all(1)]
     if not len(inside):

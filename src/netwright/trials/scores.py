@@ -1,4 +1,4 @@
-"""How each metric of predictions is computed: one function a metric, of a `ScoredRows`."""
+"""Compute each metric of predictions: one function of a `ScoredRows` for each metric."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 Predictions = NDArray[np.floating]
 Weights = NDArray[np.floating] | None
-_EDGE = 1e-15
-"""Probabilities are not taken for less: one row cannot decide by itself."""
+_MIN_PROBABILITY = 1e-15
+"""Probabilities are clipped to it, so that no single row makes the log loss infinite."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ScoredRows:
 
     @property
     def n_classes(self) -> int:
-        """How many classes there are; 0 for values."""
+        """The number of classes; 0 for values."""
         return self.prediction.shape[1] if self.prediction.ndim == 2 else 0
 
     @cached_property
@@ -49,39 +49,39 @@ class ScoredRows:
 
     @cached_property
     def confusion(self) -> NDArray[np.float64]:
-        """(truth, label) the rows of each pair, or their weight."""
+        """(classes, classes) the number or weight of rows of each truth and label."""
         pairs, k = self.target * self.n_classes + self.label, self.n_classes
         return np.bincount(pairs, self.weights, minlength=k**2).reshape(k, k).astype(float)
 
     @cached_property
     def error(self) -> NDArray[np.floating]:
-        """(n,) what each value is too high."""
+        """(n,) prediction minus target."""
         return np.asarray(self.prediction - self.target)
 
     def mean(self, values: NDArray[Any]) -> float:
-        """By weight."""
+        """Return the mean over rows, by weight."""
         return float(np.average(values, weights=self.weights))
 
 
 def labelled(chance: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:
-    """(rows,) 1 where the second class, of these probabilities, is the label."""
+    """Return (rows,) labels, 1 where the second class has a probability of at least the threshold."""
     return (chance >= np.float32(threshold)).astype(np.int64)
 
 
 def accuracy(c: ScoredRows) -> float:
-    """Share of rows labelled right."""
+    """Share of rows labelled correctly."""
     return float(c.confusion.diagonal().sum() / c.confusion.sum())
 
 
 def balanced_accuracy(c: ScoredRows) -> float:
-    """Recall, averaged over the classes that there are."""
+    """Recall, averaged over the classes that occur."""
     correct, support = c.confusion.diagonal(), c.confusion.sum(1)
     present = support > 0
     return float((correct[present] / support[present]).mean())
 
 
 def f1(c: ScoredRows) -> float:
-    """F1, averaged over the classes that there are or that were predicted."""
+    """F1, averaged over the classes that occur or are predicted."""
     correct, support, predicted = c.confusion.diagonal(), c.confusion.sum(1), c.confusion.sum(0)
     total = support + predicted
     by_class = 2 * correct / np.where(total > 0, total, 1)
@@ -91,7 +91,7 @@ def f1(c: ScoredRows) -> float:
 def log_loss(c: ScoredRows) -> float:
     """Mean negative log probability of the truth."""
     truth_probability = c.prediction[np.arange(len(c.target)), c.target]
-    return c.mean(-np.log(np.clip(truth_probability, _EDGE, 1)))
+    return c.mean(-np.log(np.clip(truth_probability, _MIN_PROBABILITY, 1)))
 
 
 def auc(c: ScoredRows) -> float:
@@ -100,7 +100,7 @@ def auc(c: ScoredRows) -> float:
 
     p, weights = np.asarray(c.prediction, float), c.weights
     if not (np.bincount(c.target, weights, minlength=c.n_classes) > 0).all():
-        weights = None  # there is no area of a class that does not count
+        weights = None  # a class without weight has no ROC curve
     ranked = p[:, 1] if c.n_classes == 2 else p
     if c.n_classes > 2:  # float32 rows may miss one by 1e-7, which scikit-learn refuses
         ranked = ranked / ranked.sum(1, keepdims=True)
@@ -108,7 +108,7 @@ def auc(c: ScoredRows) -> float:
 
 
 def has_all_classes(target: NDArray[Any], n_classes: int, weights: Weights = None) -> bool:
-    """Whether there are rows of each class: else there is no area."""
+    """Return whether there are rows of each class; else there is no ROC curve."""
     return bool((np.bincount(target, minlength=n_classes) > 0).all())
 
 
@@ -128,7 +128,7 @@ def r2(c: ScoredRows) -> float:
 
 
 def varies(target: NDArray[Any], n_classes: int, weights: Weights = None) -> bool:
-    """Whether the values differ: else there is no variance to explain."""
+    """Return whether the values differ; else there is no variance to explain."""
     return _variance(np.asarray(target, float), weights) > 0
 
 
@@ -148,7 +148,10 @@ def auc_by_ranks(c: ScoredRows) -> float:
 def area_of(
     ranked: NDArray[np.floating], positive: NDArray[np.bool_], weights: Weights = None
 ) -> float:
-    """The chance that a positive row ranks above another, ties half; .5 where all are of one kind."""
+    """Return the probability that a positive row ranks above a negative one, ties counting half.
+
+    0.5 if there are no rows of either.
+    """
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if not n_positive or not n_negative:
         return 0.5
@@ -163,7 +166,7 @@ def area_of(
 def _weighted_auc(
     ranked: NDArray[np.floating], positive: NDArray[np.bool_], weights: NDArray[np.floating]
 ) -> float:
-    """The weight of pairs in the right order, ties half, as a share of that of all pairs."""
+    """Return the share, by weight, of pairs in the right order, ties counting half."""
     _, index = np.unique(ranked, return_inverse=True)
     low, high = (np.bincount(index, weights * of) for of in (~positive, positive))
     pairs = low.sum() * high.sum()

@@ -1,7 +1,7 @@
 """Selection operators of evolutionary search: tournaments, constrained ranks, crowding.
 
-Trials within the limits come before those outside, and of the latter those that break them least
-(constrained domination; Deb et al. 2002, NSGA-II, section VI). All losses are minimised.
+Trials within the limits come before those outside, which are ordered by their violation (constrained
+domination; Deb et al. 2002, NSGA-II, section VI). All losses are minimised.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ def constraint_violation(metrics: Metrics, limits: Sequence[Limit]) -> float:
 def winner(
     sample: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> Trial:
-    """The winner of a tournament: least broken limits, then rank, then the first in the sample."""
+    """Return the winner of a tournament: lowest violation, then rank, then first in the sample."""
     return sample[int(np.argmin(constrained_ranks(sample, objectives, limits)))]
 
 
 def better(
     trial: Trial, other: Trial, objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> bool:
-    """Whether `trial` dominates `other`; equals and trade-offs are not better."""
+    """Return whether `trial` dominates `other`; equal and incomparable trials are not better."""
     return winner([other, trial], objectives, limits) is trial
 
 
 def constrained_ranks(
     trials: Sequence[Trial], objectives: Sequence[Objective], limits: Sequence[Limit] = ()
 ) -> NDArray[np.int64]:
-    """(n,) ranks from 0: the fronts of those within the limits, then the others one by one."""
+    """Return (n,) ranks from 0: the fronts of trials within the limits, then the others by violation."""
     excess = np.array([violation(trial, limits) for trial in trials])
     rank_of = np.zeros(len(trials), np.int64)
     within = np.flatnonzero(excess == 0)
@@ -64,7 +64,7 @@ def constrained_ranks(
 
 
 def crowding(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) crowding distances of losses (n, m): the size of the gap around each.
+    """Return the crowding distances (n,) of losses (n, m): the size of the gap around each.
 
     Deb et al. 2002, section III-B: the two ends of each objective are infinitely far.
     """

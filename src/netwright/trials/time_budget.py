@@ -1,4 +1,4 @@
-"""How a limit on wall time is shared out among the parts of a search."""
+"""How a limit on wall time is divided among the phases of a search."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 _SUPERNET_SHARE = 0.5
-"""Of the search, where no budget says otherwise: as much time is left for the networks that the
-supernet proposes."""
+"""Of the search, if no budget says otherwise: the networks that the supernet proposes get as much."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,17 @@ class PhaseShares:
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """Seconds of wall time, shared out; infinite where no clock is looked at.
+    """Seconds of wall time for each phase of a search; infinite if time is not limited.
 
     Args:
         search: for trials, and for the supernet before them.
-        trial: the most that one trial may take.
-        fold: the most that one fit of a fold may take.
-        supernet: of `search`, the most that training a supernet, or other work before the strategy
-            proposes, may take.
-        export: about what writing, checking and measuring one model takes, without the bytes of
-            what it has fitted.
-        reserve: kept back beside `search`, for starting and for delivering.
+        trial: limit of one trial.
+        fold: limit of one fit of a fold.
+        supernet: of `search`, the limit of training a supernet, or of other work before the strategy
+            proposes.
+        export: about what writing, checking and measuring one model takes, besides the time that
+            grows with its size.
+        reserve: besides `search`, for starting and for delivering.
         phases: how a trial or a supernet divides its own time.
     """
 
@@ -53,6 +52,6 @@ class TimeBudget:
     phases: PhaseShares = PhaseShares()
 
     def supernet_within(self, seconds_left: float) -> float:
-        """The part of what is left of the search that a supernet may take."""
+        """Return how many of the seconds left of the search a supernet may take."""
         share = _SUPERNET_SHARE if math.isinf(self.search) else self.supernet / self.search
         return share * seconds_left

@@ -1,4 +1,4 @@
-"""The record of a search: what was proposed, what was done about it, what came out."""
+"""The record of a search: proposals, jobs and trials."""
 
 from __future__ import annotations
 
@@ -19,37 +19,41 @@ Metrics: TypeAlias = Mapping[str, float]
 
 
 class Status(StrEnum):
-    """How a trial stands."""
+    """The state of a trial."""
 
     RUNNING = "running"
     DONE = "done"
     INFEASIBLE = "infeasible"
-    """The candidate is at fault: cannot be built, NaN, over its time or memory. Learn from it."""
+    """The candidate is at fault: it cannot be built, gives NaN, or exceeds its time or memory."""
     FAILED = "failed"
-    """The code or the machine is at fault. Counted; too many stop the study."""
+    """The code or the machine is at fault; too many such trials stop the study."""
 
 
 BASELINE = "baseline"
-"""The origin of trials that a study was given instead of proposed."""
+"""The origin of trials that a study was given, not proposed by its strategy."""
 SUPERNET = "supernet"
-"""The origin of trials that shared weights prefer; that of trials around the best of them begins so."""
+"""The origin of trials that shared weights rank highest; origins of their mutants begin with it."""
 ENSEMBLE = "ensemble"
 """The origin of trials that combine others, their parents: see `EnsembleSpec`."""
 CONSTANT = "constant"
-"""The origin of the constant prediction, which is delivered where no trial has finished in time."""
+"""The origin of the constant prediction, which is delivered if no trial finishes in time."""
 MADE = (ENSEMBLE, CONSTANT)
-"""The origins of trials that no search has proposed: budgets and strategies do not count them."""
+"""Origins of trials made after the search: budgets and strategies do not count them."""
 FAMILY = "family"
 """The path of the choice among families of models, at the root of a space of several."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a strategy asks to be evaluated.
+    """A candidate that a strategy asks to have evaluated.
 
-    `fidelity` in (0, 1] is the share of the full effort; `origin` says how the candidate came
-    about ("mutation"), `parents` from which trials (their ids); `note` is the strategy's own
-    and comes back with the trial, so that replaying the log needs nothing else.
+    Args:
+        candidate: a candidate of the problem's space.
+        fidelity: share of the full effort, in (0, 1].
+        origin: how the candidate came about, such as "mutation".
+        parents: ids of the trials that it comes from.
+        note: the strategy's own; it comes back with the trial, so that replaying the log needs
+            nothing else.
     """
 
     candidate: Candidate
@@ -65,14 +69,17 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Job:
-    """One evaluation to be done.
+    """One evaluation for an evaluator to do.
 
-    `folder` takes what the trial leaves behind (weights, held-out predictions, curve); those of
-    other trials lie beside it, named by trial id. Of a trial that is not on the front only `ABOUT`
-    stays, so that a parent's weights are there when it is on the front, or where the evaluator
-    says that it `keeps` parents. `deadline` is in seconds of
-    `time.monotonic()`, infinite when trials are counted instead of time. `alone()` is a context
-    inside which no other trial of the study uses the machine: clocks are read in there.
+    Args:
+        proposal: the candidate and its fidelity.
+        seed: of all random numbers of the evaluation.
+        folder: takes the trial's files (weights, held-out predictions, curve). Folders of other
+            trials are its siblings, named by trial id; of a trial off the front only `ABOUT`
+            remains, unless the evaluator's capabilities say that it `keeps` parents.
+        deadline: in seconds of `time.monotonic()`; infinite if trials are counted, not time.
+        alone: returns a context in which no other trial of the study uses the machine; measure
+            time inside it.
     """
 
     proposal: Proposal
@@ -84,7 +91,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Trial:
-    """The record of one evaluation. `seconds` is wall time; `error` says why it did not finish."""
+    """The record of one evaluation.
+
+    Args:
+        id: counts from 1 in the order of starts.
+        proposal: what was evaluated.
+        seed: of the evaluation.
+        status: running, done, infeasible or failed.
+        metrics: what the evaluator returned; empty until then.
+        seconds: wall time.
+        error: why the trial did not finish.
+        ensemble: how it combines other trials; its candidate is then empty. None for a candidate
+            of its own.
+    """
 
     id: int
     proposal: Proposal
@@ -94,10 +113,10 @@ class Trial:
     seconds: float = 0.0
     error: str = ""
     ensemble: EnsembleSpec | None = None
-    """How it combines other trials, where it does; its candidate is then empty."""
 
     @property
     def candidate(self) -> Candidate:
+        """The proposed candidate."""
         return self.proposal.candidate
 
     @property
