@@ -81,7 +81,8 @@ def strategy_checks(strategy: object) -> list[StrategyCheck]:
 
     Example:
         >>> @pytest.mark.parametrize("check", strategy_checks(Mine), ids=str)
-        ... def test_mine(check): check()
+        ... def test_mine(check):
+        ...     check()
     """
     algorithm = as_algorithm(strategy)
     return [StrategyCheck(run.__name__.removeprefix("_"), run, algorithm) for run in _CHECKS]

@@ -38,7 +38,7 @@ class ComparisonSettings:
         InputError: a setting is out of range, or settings do not go together.
 
     Example:
-        >>> ComparisonSettings("accuracy", "test_accuracy", evaluations=200)
+        >>> settings = ComparisonSettings("accuracy", "test_accuracy", evaluations=200)
     """
 
     search: tuple[Objective, ...]

@@ -144,7 +144,7 @@ def summarise(
 
     Example:
         >>> oracle = TableOracle(comparison.table, comparison.settings)
-        >>> summarise(runs.file, oracle, ["random", "mine"], range(100)).strategies[0].regret
+        >>> summary = summarise(runs.file, oracle, ["random", "mine"], range(100))
     """
     frame = _read_runs(file)
     frame = frame[frame["strategy"].isin(list(names)) & frame["seed"].isin(list(seeds))]

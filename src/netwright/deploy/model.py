@@ -57,7 +57,7 @@ class Model:
 
     Example:
         >>> model = load("runs/titanic")
-        >>> model.predict(frame), model.predict_proba(frame)
+        >>> labels, probabilities = model.predict(frame), model.predict_proba(frame)
     """
 
     def __init__(
@@ -206,7 +206,7 @@ def load(path: str | Path) -> Model:
         InputError: there is no such file, or it is damaged or not netwright's.
 
     Example:
-        >>> load("runs/titanic").predict(pandas.read_csv("new.csv"))
+        >>> labels = load("runs/titanic").predict(pandas.read_csv("new.csv"))
     """
     path = Path(path)
     if not path.is_dir():

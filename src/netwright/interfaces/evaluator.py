@@ -23,7 +23,8 @@ class Evaluator(Protocol):
     at any fidelity, and no more.
 
     Example:
-        >>> def evaluate(job): return {"loss": job.proposal.candidate.values["x"] ** 2}
+        >>> def evaluate(job):
+        ...     return {"loss": job.proposal.candidate.values["x"] ** 2}
         >>> evaluate.metrics = ("loss",)
     """
 

@@ -166,8 +166,8 @@ def OneOf(*options: object, name: str | None = None) -> object:  # noqa: N802  #
         SpaceError: there is no option, two have one label, or one has no name of its own.
 
     Example:
-        >>> Conv(channels=16, kernel=OneOf(3, 5, 7))
-        >>> OneOf({"plain": (), "normalised": (Norm(),)})
+        >>> layer = Conv(channels=16, kernel=OneOf(3, 5, 7))
+        >>> tail = OneOf({"plain": (), "normalised": (Norm(),)})
     """
     return OneOfChoice(*_labelled(options), name=name)
 
@@ -204,7 +204,7 @@ def SubsetOf(  # noqa: N802  # as OneOf
             subsets.
 
     Example:
-        >>> Node(SubsetOf({"in": Skip(), "1": Conv(3)}, min_size=1))
+        >>> node = Node(SubsetOf({"in": Skip(), "1": Conv(3)}, min_size=1))
     """
     unlabelled, labels = _labelled(options)
     n = len(unlabelled)
@@ -278,7 +278,7 @@ def Repeat(block: T, times: int, *, same: bool = False, name: str | None = None)
         SpaceError: `times` is not an integer from 0 on, or may be chosen not to be.
 
     Example:
-        >>> Repeat(Conv(channels=16, kernel=OneOf(3, 5)), times=Integer(1, 4))
+        >>> stage = Repeat(Conv(channels=16, kernel=OneOf(3, 5)), times=Integer(1, 4))
     """
     repeat = RepeatChoice(block, times, same, name)
     for count in repeat.possible_times:

@@ -61,7 +61,7 @@ class Space(Generic[D]):
 
     Example:
         >>> space = Space({"lr": Float(1e-4, 1e-1, log=True), "kernel": OneOf(3, 5)})
-        >>> space.sample(numpy.random.default_rng(0)).values
+        >>> candidate = space.sample(numpy.random.default_rng(0))
         >>> space.fill(space.default())
         {'lr': 0.0001, 'kernel': 3}
     """

@@ -25,7 +25,7 @@ class Objective:
         InputError: the direction is another.
 
     Example:
-        >>> Objective("accuracy", "max")
+        >>> objective = Objective("accuracy", "max")
     """
 
     metric: str
@@ -57,7 +57,7 @@ class Limit:
         InputError: there is no bound, or no value satisfies both.
 
     Example:
-        >>> Limit("latency", at_most=2.0)
+        >>> limit = Limit("latency", at_most=2.0)
     """
 
     metric: str
