@@ -5,13 +5,13 @@ import pytest
 from netwright import _optional, errors
 
 
-def test_the_sentence_says_what_was_expected_what_came_and_the_fix() -> None:
+def test_message_has_expectation_value_and_fix() -> None:
     sentence = errors.expected("kernel", "odd", 4, "Use 3 or 5.")
     assert sentence == "kernel must be odd, got 4. Use 3 or 5."
     assert errors.expected("kernel", "odd", 4) == "kernel must be odd, got 4."
 
 
-def test_the_nearest_name_is_suggested_and_a_far_one_is_not() -> None:
+def test_closest_suggests_similar_names_only() -> None:
     assert errors.closest("incom", ["age", "income"]) == "Did you mean 'income'?"
     assert errors.closest("zzz", ["age", "income"]) == ""
 

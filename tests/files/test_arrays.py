@@ -48,7 +48,7 @@ def header(text: str) -> bytes:
         (b"\x93NUMPY\x03\x00" + bytes(64), "numpy's format"),
     ],
 )  # fmt: skip
-def test_what_is_no_whole_array_is_refused(content: bytes, sentence: str, tmp_path: Path) -> None:
+def test_invalid_arrays_are_refused(content: bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(BrokenFile, match=f"a.npy must be .*{sentence}"):
         read_array(Folder(tmp_path), "a.npy")

@@ -72,7 +72,7 @@ def test_only_regular_files_are_read(kind: str, run: Folder) -> None:
         run.check("file")
 
 
-def test_a_file_that_is_missing_empty_or_too_large_is_named(run: Folder) -> None:
+def test_unreadable_files_are_named(run: Folder) -> None:
     (run.path / "empty").touch()
     run.write("ten", b"0123456789")
     with pytest.raises(BrokenFile, match="run/none cannot be read: No such file"):
@@ -155,7 +155,7 @@ def test_clearing_a_link_touches_nothing(run: Folder, outside: Path) -> None:
     assert (run / "trials").names() == ["1"]
 
 
-def test_making_a_folder_frees_its_own_name_of_a_link_only(run: Folder, outside: Path) -> None:
+def test_make_replaces_only_its_own_link(run: Folder, outside: Path) -> None:
     (run.path / "trials" / "2").symlink_to(outside)
     with pytest.raises(BrokenFile, match="trials/2 must be a folder, got a link"):
         (run / "trials" / "2").make()
@@ -167,7 +167,7 @@ def test_making_a_folder_frees_its_own_name_of_a_link_only(run: Folder, outside:
     assert sorted(path.name for path in outside.iterdir()) == ["inner", "precious"]
 
 
-def test_what_is_asked_of_a_file_is_told(run: Folder) -> None:
+def test_file_properties_are_reported(run: Folder) -> None:
     run.write("a", b"0123456789")
     os.link(run.path / "a", run.path / "b")
     assert (run.size("a"), run.size("none"), run.size("trials")) == (10, 0, 0)

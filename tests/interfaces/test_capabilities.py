@@ -101,7 +101,7 @@ def test_each_capability_passes_through_each_wrapper(name: str, wrapper: str) ->
         assert got == getattr(OTHER, name)
 
 
-def test_what_several_can_do_is_merged() -> None:
+def test_capabilities_of_several_evaluators_are_merged() -> None:
     less = Capabilities(fidelities=(0.25, 0.5, 1.0), keeps=1, fingerprint={"folds": "5"})
     both = merged([Capabilities(), less, OTHER])
     assert both.fidelities == (0.5, 1.0)
@@ -120,7 +120,7 @@ def test_a_function_with_metrics_has_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_capability_that_nobody_would_read_is_refused(name: str) -> None:
+def test_capability_outside_capabilities_is_refused(name: str) -> None:
     def evaluator(job: Job) -> Metrics:
         return {"loss": 0.0}
 
@@ -146,7 +146,7 @@ class Inner:
 
     def __init__(self, problem: Problem) -> None:
         Inner.given = problem
-        self.breeders = {7}
+        self.potential_parents = {7}
         self.preparation: Preparation = PREPARATION
         self.heard: list[Trial] = []
 
@@ -174,7 +174,7 @@ PROBLEM = Problem(
     lambda method, make: List(),  # type: ignore[arg-type, return-value]  # as far as it matters
 )  # fmt: skip
 CHANGED: dict[str, tuple[Algorithm, set[str]]] = {
-    "Seeded": (InitialCandidates(Inner), set()),
+    "InitialCandidates": (InitialCandidates(Inner), set()),
     "OneShot": (OneShot("a method", then=Inner), {"supernet"}),
     "ASHA": (ASHA(Inner), {"fidelities", "supernet"}),
     "SuccessiveHalving": (SuccessiveHalving(Inner), {"fidelities", "supernet"}),
@@ -193,7 +193,7 @@ def test_an_inner_algorithm_gets_all_of_the_problem(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_breeders_of_an_inner_strategy_are_handed_on(name: str, tmp_path: Path) -> None:
+def test_potential_parents_of_an_inner_strategy_are_handed_on(name: str, tmp_path: Path) -> None:
     strategy = CHANGED[name][0](PROBLEM)
     if name == "OneShot":  # who follows a list is asked once the list has ended
         end_the_list(strategy)

@@ -44,7 +44,7 @@ def trial(
     return Trial(number, Proposal(Candidate({}), fidelity), 0, status, measured)
 
 
-def test_a_leaderboard_is_in_groups_and_each_by_the_first_objective() -> None:
+def test_leaderboard_sorts_groups_by_the_first_objective() -> None:
     trials = [
         trial(1, status=Status.RUNNING),
         trial(2, status=Status.FAILED),
@@ -75,7 +75,7 @@ def test_trials_that_missed_folds_are_of_partial_fidelity() -> None:
     assert [(row.trial, row.fidelity) for row in rows] == [(2, 1.0), (1, 0.25)]
 
 
-def test_the_delivered_trial_is_marked_wherever_it_stands() -> None:
+def test_delivered_trial_is_marked() -> None:
     trials = [trial(1, 0.9), trial(2, 0.8)]
     rows = leaderboard(trials, [ACCURACY], [], lambda candidate: (), delivered=2, front=[1, 2])
     assert [row.record()["delivered"] for row in rows] == [False, True]
@@ -83,7 +83,7 @@ def test_the_delivered_trial_is_marked_wherever_it_stands() -> None:
     assert not any(row.delivered for row in leaderboard(trials, [ACCURACY], [], lambda _: ()))
 
 
-def test_trials_of_lower_fidelity_come_after_the_others_and_say_so() -> None:
+def test_partial_fidelity_trials_come_later_and_are_labelled() -> None:
     trials = [trial(1, 0.8), trial(2, 1.0, fidelity=1 / 3), trial(3, 0.9)]
     rows = leaderboard(trials, [ACCURACY], [], lambda candidate: ())
     assert [row.trial for row in rows] == [3, 1, 2]
@@ -96,7 +96,7 @@ def test_trials_of_lower_fidelity_come_after_the_others_and_say_so() -> None:
     [("baseline", "baseline: "), ("supernet", "supernet: "), ("supernet, model", "supernet: "),
      ("model", "")],
 )  # fmt: skip
-def test_a_row_says_whether_it_is_a_baseline_or_of_a_supernet(origin: str, prefix: str) -> None:
+def test_rows_label_baselines_and_supernet_trials(origin: str, prefix: str) -> None:
     one = Trial(1, Proposal(Candidate({}), origin=origin), 0, Status.DONE, {"accuracy": 0.5})
     (row,) = leaderboard([one], [ACCURACY], (), lambda candidate: Conv(8))
     assert row.what == f"{prefix}{summary(Conv(8))}"

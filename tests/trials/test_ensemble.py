@@ -29,7 +29,7 @@ def test_members_stand_by_their_weights() -> None:
     assert EnsembleSpec.of({2: 0.5, 1: 0.5}) == EnsembleSpec.of({1: 0.5, 2: 0.5})
 
 
-def test_one_trial_as_it_is_changes_nothing() -> None:
+def test_ensemble_of_one_unchanged_trial_changes_nothing() -> None:
     assert EnsembleSpec.of({4: 1.0}).changes_nothing
     for other in (
         EnsembleSpec.of({4: 1.0}, temperature=2.0), EnsembleSpec.of({4: 1.0}, threshold=0.3),
@@ -50,7 +50,7 @@ def test_one_trial_as_it_is_changes_nothing() -> None:
         ({"weights": {1: 0.5, 2: 0.5}, "refit": True}, "fitted again must be of one trial"),
     ],
 )
-def test_what_is_no_ensemble_is_refused(settings: dict[str, Any], sentence: str) -> None:
+def test_invalid_ensembles_are_refused(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         EnsembleSpec.of(**settings)
 
@@ -58,6 +58,6 @@ def test_what_is_no_ensemble_is_refused(settings: dict[str, Any], sentence: str)
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"weights": [[1]]}', '{"weights": [[1, 1.0], [1, 1.0]]}']
 )
-def test_a_text_that_is_none_names_its_place(text: str) -> None:
+def test_invalid_json_error_names_the_text(text: str) -> None:
     with pytest.raises(BrokenFile, match="that trial"):
         EnsembleSpec.from_json(text, "ensemble of that trial")

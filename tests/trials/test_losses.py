@@ -24,7 +24,7 @@ def test_the_area_is_that_of_scikit_learn(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("name", ["auc", "log_loss", "accuracy", "f1"])
-def test_losses_are_those_of_the_metrics(name: str, rng: np.random.Generator) -> None:
+def test_losses_agree_with_the_metrics(name: str, rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=300)
     p = noisy(rng, truth, 1.0)
     wanted = score("binary", truth, p)[name]
@@ -33,7 +33,7 @@ def test_losses_are_those_of_the_metrics(name: str, rng: np.random.Generator) ->
 
 
 @pytest.mark.parametrize(("kind", "name"), [("multiclass", "auc"), ("regression", "r2")])
-def test_losses_of_other_metrics_that_rise_are_what_they_lack_of_1(
+def test_maximised_metrics_give_one_minus_the_metric(
     kind: Kind, name: str, rng: np.random.Generator
 ) -> None:
     truth = rng.integers(3, size=300)
@@ -45,7 +45,7 @@ def test_losses_of_other_metrics_that_rise_are_what_they_lack_of_1(
     assert loss_of(kind, name)(said, truth) == pytest.approx(1 - wanted)
 
 
-def test_rows_of_one_class_have_a_loss_all_the_same(rng: np.random.Generator) -> None:
+def test_rows_of_one_class_have_a_fallback_loss(rng: np.random.Generator) -> None:
     p, one = noisy(rng, np.ones(50), 1.0), np.ones(50, np.int64)
     assert loss_of("binary", "auc")(p, one) == 0.5
     three = np.full((50, 3), 1 / 3)
@@ -60,7 +60,7 @@ KINDS: list[tuple[Kind, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "name"), KINDS)
-def test_a_weight_of_two_counts_as_a_row_that_stands_there_twice(
+def test_weight_of_two_counts_as_a_repeated_row(
     kind: Kind, name: str, rng: np.random.Generator
 ) -> None:
     classes = 2 if kind == "binary" else 3

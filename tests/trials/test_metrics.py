@@ -14,7 +14,7 @@ def chances(n: int, classes: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
-def test_class_metrics_are_those_of_scikit_learn(classes: int) -> None:
+def test_classification_metrics_agree_with_scikit_learn(classes: int) -> None:
     rng = np.random.default_rng(1)
     truth, p = rng.integers(0, classes, 200), chances(200, classes, 2)
     kind = "binary" if classes == 2 else "multiclass"
@@ -28,19 +28,19 @@ def test_class_metrics_are_those_of_scikit_learn(classes: int) -> None:
     assert found["auc"] == pytest.approx(auc)
 
 
-def test_float32_rows_that_miss_one_by_a_hair_are_scored_all_the_same() -> None:
+def test_float32_probabilities_off_by_rounding_are_scored() -> None:
     p = chances(90, 3, 0).astype(np.float32)
     assert "auc" in score("multiclass", np.arange(90) % 3, p)
 
 
-def test_a_metric_that_the_rows_do_not_define_is_left_out() -> None:
+def test_undefined_metrics_are_left_out() -> None:
     found = score("binary", np.zeros(5, int), chances(5, 2, 0))
     assert "auc" not in found
     assert "accuracy" in found
     assert "r2" not in score("regression", np.ones(4), np.ones(4))
 
 
-def test_regression_metrics_are_those_of_scikit_learn() -> None:
+def test_regression_metrics_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     truth, said = rng.normal(size=50), rng.normal(size=50)
     found = score("regression", truth, said)
@@ -61,7 +61,7 @@ def test_each_default_scores_its_own_task() -> None:
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("values", [[0, 0, 0], [0, 1, 1], [1, 1, 1], [0, 1, 2], [2, 2, 0]])
-def test_metrics_that_rows_define_are_those_of_a_score(kind: Any, values: list[int]) -> None:
+def test_defined_metrics_are_those_that_score_returns(kind: Any, values: list[int]) -> None:
     classes = {"binary": 2, "multiclass": 3, "regression": 0}[kind]
     target = np.array(values) % classes if classes else np.array(values, float)
     shape = (3, classes) if classes else (3,)

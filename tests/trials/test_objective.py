@@ -28,7 +28,7 @@ def test_a_limit_reads_from_text_and_back(text: str, limit: Limit) -> None:
 
 
 @pytest.mark.parametrize("text", ["latency", "latency=2", "latency<=fast", "<=2", ""])
-def test_what_is_no_limit_is_refused_with_an_example(text: str) -> None:
+def test_invalid_limits_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(InputError, match=r"limit must be METRIC<=NUMBER .* For example latency<=2"):
         parse_limit(text)
 
@@ -41,7 +41,7 @@ def test_a_limit_counts_by_how_much_it_is_broken() -> None:
     assert not limit.keeps({"latency": math.nan})
 
 
-def test_objectives_are_at_least_one_and_none_twice() -> None:
+def test_objectives_need_at_least_one_and_no_duplicates() -> None:
     with pytest.raises(InputError, match="at least one metric"):
         objectives([])
     with pytest.raises(InputError, match="different metrics"):
@@ -95,7 +95,7 @@ def test_metrics_of_ones_own_are_accepted_where_they_are_measured() -> None:
 
 
 @pytest.mark.parametrize("wrong", [3, None, {"loss": "min"}])
-def test_what_is_no_list_of_objectives_is_refused(wrong: Any) -> None:
+def test_objectives_must_be_a_list(wrong: Any) -> None:
     with pytest.raises(InputError, match="objectives must be a list of metrics"):
         objectives(wrong)
     with pytest.raises(InputError, match="limit must be a list of limits"):

@@ -21,7 +21,7 @@ def trial(number: int, accuracy: float, parameters: float, **others: object) -> 
     return Trial(number, proposal, 0, others.pop("status", Status.DONE), metrics)
 
 
-def test_the_front_holds_what_nothing_dominates_best_first() -> None:
+def test_pareto_front_is_nondominated_and_sorted() -> None:
     trials = [trial(1, 0.8, 10), trial(2, 0.9, 20), trial(3, 0.7, 30), trial(4, 0.95, 90)]
     assert [t.id for t in pareto_front(trials, GOAL)] == [4, 2, 1]
 
@@ -88,7 +88,7 @@ def test_the_front_is_all_that_nothing_dominates_but_equals(values: np.ndarray) 
 
 
 @given(arrays(float, st.tuples(st.integers(0, 12), st.just(3)), elements=st.integers(0, 3)))
-def test_nondominated_rows_are_those_of_rank_0_without_doubles(losses: np.ndarray) -> None:
+def test_nondominated_rows_have_rank_zero_without_duplicates(losses: np.ndarray) -> None:
     found = nondominated(losses)
     first = {tuple(row): i for i, row in reversed([*enumerate(losses.tolist())])}
     expected = {first[tuple(losses[i])] for i in np.flatnonzero(ranks(losses) == 0)}

@@ -20,7 +20,7 @@ def done(number: int, **metrics: float) -> Trial:
     return Trial(number, Proposal(Candidate({"x": number})), 0, Status.DONE, metrics)
 
 
-def test_a_tournament_is_won_within_the_limits_then_by_rank_then_by_the_first_drawn() -> None:
+def test_tournament_compares_violation_then_rank_then_order() -> None:
     best_outside = done(1, loss=0.0, cost=30.0)
     dominated = done(2, loss=2.0, cost=9.0)
     on_front, cheapest = done(3, loss=1.0, cost=8.0), done(4, loss=3.0, cost=1.0)
@@ -42,7 +42,7 @@ def test_limits_of_different_units_weigh_by_their_bounds() -> None:
     assert violation(done(1, size=9e5), limits) == np.inf
 
 
-def test_those_outside_come_after_all_within_by_how_far_they_are() -> None:
+def test_infeasible_trials_rank_last_by_violation() -> None:
     limit = Limit("cost", at_most=10)
     trials = [done(1, loss=0, cost=40), done(2, loss=9, cost=9), done(3, loss=0, cost=20),
               done(4, loss=8, cost=10), done(5, loss=9, cost=10)]  # fmt: skip
@@ -51,7 +51,7 @@ def test_those_outside_come_after_all_within_by_how_far_they_are() -> None:
     assert constrained_ranks([], [LOSS, COST], [limit]).tolist() == []
 
 
-def test_one_objective_ranks_as_several_equal_ones() -> None:
+def test_single_objective_ranks_agree_with_duplicated_objectives() -> None:
     rng = np.random.default_rng(0)
     trials = [done(i, loss=float(rng.integers(5)), cost=1.0) for i in range(30)]
     assert (constrained_ranks(trials, [LOSS]) == constrained_ranks(trials, [LOSS, COST])).all()

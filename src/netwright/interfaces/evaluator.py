@@ -46,9 +46,16 @@ class MakeSupernet(Protocol):
     """Makes a search over shared weights; declared by evaluators that train networks."""
 
     def __call__(
-        self, method: Any, folder: Path, seed: int, make: MakeStrategy,
-        objectives: Sequence[Objective], limits: Sequence[Limit], start: Candidate | None = None, /,
-    ) -> Shortlist:  # fmt: skip
+        self,
+        method: Any,
+        folder: Path,
+        seed: int,
+        make: MakeStrategy,
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+        start: Candidate | None = None,
+        /,
+    ) -> Shortlist:
         """Return a search by `method`.
 
         Args:
@@ -77,8 +84,8 @@ class Capabilities:
         knowledge: of candidates before they are measured; None for none.
         supernet: makes a search over shared weights; None if it trains no networks.
         leaves_files: whether it leaves files in a job's folder that others need, such as weights.
-        keeps: so many folders of the best trials stay, with those of the strategy's breeders,
-            because children start from what their parents have left.
+        keeps: how many folders of the best trials remain, besides those of the strategy's potential
+            parents, because children start from the files of their parents.
         fingerprint: settings, as texts by name, that have to be equal to resume a run folder.
         warm_up: called once in each worker before its first job, so that no trial pays for imports.
     """

@@ -23,7 +23,7 @@ class Strategy(Protocol):
     A strategy's whole state is what it has been told: a study is resumed by telling a new strategy
     the log. So `ask` must be pure: it depends only on what was told, on `n` and on `rng`.
 
-    It may be a `Breeder` or a `PreparedStrategy`, too; what wraps another hands both on.
+    It may be a `StrategyWithParents` or a `PreparedStrategy`, too; what wraps another hands both on.
     """
 
     def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
@@ -59,7 +59,9 @@ class PreparedStrategy(Strategy, Protocol):
 
 def potential_parents(strategy: Strategy) -> Iterable[int]:
     """Return the ids of trials that a strategy may still choose as parents, if it declares them."""
-    ids: Iterable[int] = getattr(strategy, "breeders", ())  # isinstance would ask for it twice
+    ids: Iterable[int] = getattr(
+        strategy, "potential_parents", ()
+    )  # isinstance would ask for it twice
     return ids
 
 

@@ -55,9 +55,15 @@ class EnsembleSpec:
 
     @classmethod
     def of(
-        cls, weights: Mapping[int, float], temperature: float = 1.0, threshold: float = 0.5, *,
-        first_fold: bool = False, n_members: int = 0, refit: bool = False,
-    ) -> EnsembleSpec:  # fmt: skip
+        cls,
+        weights: Mapping[int, float],
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        *,
+        first_fold: bool = False,
+        n_members: int = 0,
+        refit: bool = False,
+    ) -> EnsembleSpec:
         """Return the ensemble with its largest weights first, so that equal ones compare equal."""
         pairs = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
         return cls(tuple(pairs), temperature, threshold, first_fold, n_members, refit)
@@ -75,9 +81,13 @@ class EnsembleSpec:
     def with_weights(self, weights: Mapping[int, float]) -> EnsembleSpec:
         """Return the same ensemble of other members."""
         return EnsembleSpec.of(
-            weights, self.temperature, self.threshold, first_fold=self.first_fold,
-            n_members=self.n_members, refit=self.refit,
-        )  # fmt: skip
+            weights,
+            self.temperature,
+            self.threshold,
+            first_fold=self.first_fold,
+            n_members=self.n_members,
+            refit=self.refit,
+        )
 
     @property
     def changes_nothing(self) -> bool:

@@ -160,9 +160,12 @@ def defined(kind: Kind, target: NDArray[Any], n_classes: int) -> tuple[str, ...]
 
 
 def score(
-    kind: Kind, target: NDArray[Any], prediction: NDArray[Any], threshold: float = 0.5,
+    kind: Kind,
+    target: NDArray[Any],
+    prediction: NDArray[Any],
+    threshold: float = 0.5,
     weights: NDArray[np.floating] | None = None,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Return every metric of a prediction that the rows define.
 
     Args:
