@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netwright.data.make_task import task
-from netwright.data.npz_files import npz_names, read_npz
+from netwright.data.npz_files import npz_array_names, read_npz
 from netwright.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (20, 4, 4), dtype=np.uint8)
@@ -52,7 +52,7 @@ def test_only_what_is_asked_for_is_opened(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.npz", x=npy(IMAGES), y=b"broken", z=header((2**60,)))
     arrays, notes = read_npz(path, {"x"})
     np.testing.assert_array_equal(arrays["x"], IMAGES)
-    assert notes == ("Left out: 2 arrays of a.npz (y, z).",)
+    assert notes == ("Skipped 2 arrays of a.npz (y, z).",)
 
 
 def test_entries_that_are_no_arrays_are_counted(tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_entries_that_are_no_arrays_are_counted(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("../x.npy", npy(LABELS))
         file.writestr("run.sh", "exit")
-    assert npz_names(path) == ["x", "y"]
+    assert npz_array_names(path) == ["x", "y"]
     assert read_npz(path, {"x", "y"})[1] == (
-        "Left out: 2 entries of a.npz that are no arrays (../x.npy, run.sh).",
+        "Skipped 2 entries of a.npz that are no arrays (../x.npy, run.sh).",
     )
 
 
@@ -75,12 +75,12 @@ def test_other_packings_are_read(packing: int, tmp_path: Path) -> None:
 BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"x": header((2**50,)) + b"0" * 9}, "of shape 1,125,899,906,842,624, must take at most"),
     ({"x": header((2**25, 2**25), "<f8")}, "must take at most .*GB"),
-    ({"x": header((20, 4, 4)) + b"0" * 9}, r"as its header says \(320\), got 9"),
+    ({"x": header((20, 4, 4)) + b"0" * 9}, r"as its header states \(320\), got 9"),
     ({"x": header((20, -4, 4))}, r"cannot be read \('a shape of"),
     ({"x": b"no array"}, "cannot be read .*magic string"),
     ({"x": npy(np.zeros(20, [("a", "f4")]))}, "the array x of .*bad.npz must hold plain numbers"),
     ({"x": b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b" " * 9}, "got 2,147,483,648"),
-    ({"x": npy(IMAGES), "X": npy(IMAGES)}, "called differently, got 'x'"),
+    ({"x": npy(IMAGES), "X": npy(IMAGES)}, "of different names, got 'x'"),
 ]
 
 

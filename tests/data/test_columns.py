@@ -16,7 +16,7 @@ from netwright.data.columns import (
     as_category,
     as_date,
     as_numbers,
-    canonical,
+    canonical_text,
     convert_column,
 )
 from netwright.data.datetimes import MISSING_DATE
@@ -47,14 +47,14 @@ def test_the_conversions_need_numpy_alone() -> None:
     ],
 )
 def test_a_category_has_one_text_however_it_came(same: list[object], text: str) -> None:
-    assert {canonical(value) for value in same} == {text}
+    assert {canonical_text(value) for value in same} == {text}
     assert set(as_category(same)) == {text}
 
 
 @given(st.one_of(st.text(), st.floats(), st.integers(), st.booleans(), st.none()))
 @settings(deadline=None)
 def test_a_canonical_text_stays_as_it_is(value: object) -> None:
-    assert canonical(canonical(value)) == canonical(value)
+    assert canonical_text(canonical_text(value)) == canonical_text(value)
 
 
 def test_true_and_one_in_one_column_are_two_categories() -> None:

@@ -8,12 +8,12 @@ import pytest
 from netwright.data.columns import Column
 from netwright.data.datetimes import MISSING_DATE
 from netwright.data.make_task import task
-from netwright.data.tables import infer_table, read_file, read_frame, read_table
+from netwright.data.tables import convert_frame, infer_table, load_frame, read_table_file
 from netwright.errors import InputError, MissingExtra
 
 
 def kinds(data: dict[str, Any]) -> dict[str, str]:
-    table, _ = infer_table(read_frame(data).frame)
+    table, _ = infer_table(load_frame(data).frame)
     return {column.name: column.kind for column in table.columns}
 
 
@@ -67,7 +67,7 @@ def test_a_near_miss_is_said_with_its_cause() -> None:
     values = [str(i) for i in range(99)] + ["n/k"]
     _, notes = infer_table(pd.DataFrame({"a": values}))
     assert notes == (
-        "Column 'a' is taken as a category: 'n/k' is no number, though 99 of 100 values are. "
+        "Column 'a' is taken as a category: 'n/k' is not a number, though 99 of 100 values are. "
         "Empty such cells to change that.",
     )
 
@@ -93,7 +93,7 @@ def test_the_separator_is_what_splits_all_lines_alike(
     text: str, names: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "a.csv").write_text(text)
-    assert read_file(tmp_path / "a.csv").frame.columns.tolist() == names
+    assert read_table_file(tmp_path / "a.csv").frame.columns.tolist() == names
 
 
 @pytest.mark.parametrize(
@@ -119,18 +119,18 @@ def test_dates_are_read_as_the_column_settles_what_comes_first(
     day = 3 if first == "day" else 4
     month = 7 - day
     assert table["a"][0] == pd.Timestamp(2024, month, day).value
-    again = read_table(pd.DataFrame({"a": ["05/04/2024", "2024-04-05"], "b": 1}), table.columns)
+    again = convert_frame(pd.DataFrame({"a": ["05/04/2024", "2024-04-05"], "b": 1}), table.columns)
     day = 5 if first == "day" else 4
     other = pd.Timestamp(2024, 9 - day, day).value
     assert again["a"].tolist() == [other, pd.Timestamp("2024-04-05").value]
     with pytest.raises(InputError, match=r"dates such as .*2024, got '40/40/2024x'"):
-        read_table(pd.DataFrame({"a": ["40/40/2024x"], "b": 1}), table.columns)
+        convert_frame(pd.DataFrame({"a": ["40/40/2024x"], "b": 1}), table.columns)
 
 
 def test_a_decimal_comma_is_read_where_semicolons_separate(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a;b;c\n1,500;2;x,1\n-3,250;4;y\n;5;z\n")
-    read = read_file(tmp_path / "a.csv")
-    table, notes = infer_table(read.frame, read.decimal_comma)
+    read = read_table_file(tmp_path / "a.csv")
+    table, notes = infer_table(read.frame, decimal_comma=read.decimal_comma)
     assert table["a"].tolist()[:2] == [1.5, -3.25]
     assert table["b"].tolist() == [2, 4, 5]
     assert table["c"].tolist()[0] == "x,1"
@@ -142,7 +142,7 @@ def test_empty_columns_are_left_out_and_said() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [None, None], "c": [np.nan, np.nan]})
     table, notes = infer_table(frame)
     assert [column.name for column in table.columns] == ["a"]
-    assert notes == ("2 columns ('b', 'c') are left out: no row has a value.",)
+    assert notes == ("2 columns ('b', 'c') are dropped: no row has a value.",)
     endless, _ = infer_table(pd.DataFrame({"a": [1.0, 2.0], "b": [np.inf, np.nan]}))
     assert set(endless.arrays) == {"a"}  # the file takes what is in the columns, and no more
     with pytest.raises(InputError, match=r"column to learn from, got only empty ones \(b, c\)"):
@@ -152,17 +152,17 @@ def test_empty_columns_are_left_out_and_said() -> None:
 def test_the_index_that_pandas_writes_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=[7, 3]).to_csv(path)
-    table, notes = infer_table(read_file(path).frame)
+    table, notes = infer_table(read_table_file(path).frame)
     assert [column.name for column in table.columns] == ["a", "b"]
     assert notes == (
-        "Column 'Unnamed: 0' is left out: no name, and another whole number in each row.",
+        "Column 'Unnamed: 0' is dropped: no name, and a different integer in each row.",
     )
 
 
 def test_a_file_reads_like_pandas_reads_it(people: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     people.to_csv(path, index=False)
-    ours, _ = infer_table(read_frame(path).frame)
+    ours, _ = infer_table(load_frame(path).frame)
     theirs, _ = infer_table(pd.read_csv(path))
     direct, _ = infer_table(people)
     assert ours.columns == theirs.columns == direct.columns
@@ -179,7 +179,7 @@ def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
         if separator != ","
         else "a,b\n1,?\n2, z\n"
     )
-    read = read_frame(path)
+    read = load_frame(path)
     frame, notes = read.frame, read.notes
     assert frame.iloc[:, 1].isna().tolist() == [True, False]
     assert frame.iloc[1, 1] == "z"
@@ -193,7 +193,7 @@ def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
 def test_encodings(encoding: str, said: bool, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("näme,b\nö,1\nü,2\n".encode(encoding))
-    read = read_file(path)
+    read = read_table_file(path)
     frame, notes = read.frame, read.notes
     assert list(frame.columns) == ["näme", "b"]
     assert frame.iloc[0, 0] == "ö"
@@ -214,20 +214,24 @@ def test_encodings(encoding: str, said: bool, tmp_path: Path) -> None:
         ("a.csv", b"a,b\n1,2\n1,2,3\n", "same number of columns in every line, got: .*line 3"),
         ("a.csv", b"a,b\n1,2,3\n1,2,3\n", "same number of columns in every line"),
         ("a.csv", b"PK\x03\x04\0\0", "must be a table as text, got a binary file"),
-        ("a.xlsx", b"PK", "must be a file of a known kind, got 'a.xlsx'. Convert it: python -c"),
+        (
+            "a.xlsx",
+            b"PK",
+            "must be a file of a supported type, got 'a.xlsx'. Convert it: python -c",
+        ),
         ("a.parquet", b"nothing", "must be a parquet file, got"),
     ],
 )
 def test_a_broken_file_is_refused(name: str, content: bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
-        read_file(tmp_path / name)
+        read_table_file(tmp_path / name)
 
 
 def test_a_missing_file_is_refused_with_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "adult.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"must be a file or folder that exists.* 'adult.csv'"):
-        read_file(tmp_path / "adlt.csv")
+        read_table_file(tmp_path / "adlt.csv")
 
 
 def test_parquet_without_pyarrow_names_the_extra(
@@ -236,7 +240,7 @@ def test_parquet_without_pyarrow_names_the_extra(
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtra, match=r"reading parquet needs pyarrow.*netwright\[parquet\]"):
-        read_file(tmp_path / "a.parquet")
+        read_table_file(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +263,7 @@ def test_parquet_without_pyarrow_names_the_extra(
 )
 def test_what_is_no_table_is_refused(data: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        read_frame(data)
+        load_frame(data)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_a_column_of_no_known_kind_is_refused(values: Any, sentence: str) -> Non
 def test_new_rows_follow_the_kinds_learnt(people: pd.DataFrame) -> None:
     table, _ = infer_table(people)
     texts = people.astype(object).astype(str).replace({"NaT": ""}).assign(more=1)
-    again = read_table(texts, table.columns)
+    again = convert_frame(texts, table.columns)
     assert again.columns == table.columns
     for name in table.keys():  # noqa: SIM118  # a Table is no dict
         np.testing.assert_array_equal(again[name], table[name])
@@ -284,18 +288,18 @@ def test_a_missing_column_is_named_with_the_nearest(people: pd.DataFrame) -> Non
     table, _ = infer_table(people)
     renamed = people.rename(columns={"age": "Age", "job": "work"})
     with pytest.raises(
-        InputError, match=r"'age' and 1 more missing, got Age, .* Did you mean 'Age'"
+        InputError, match=r"'age' and 1 more are missing; got Age, .* Did you mean 'Age'"
     ):
-        read_table(renamed, table.columns)
+        convert_frame(renamed, table.columns)
 
 
 def test_an_array_counts_in_the_order_of_the_columns() -> None:
     table, _ = infer_table(pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}))
-    again = read_table(read_frame(np.array([[3, "z"]], object)).frame, table.columns)
+    again = convert_frame(load_frame(np.array([[3, "z"]], object)).frame, table.columns)
     assert again["a"].tolist() == [3]
     assert again["b"].tolist() == ["z"]
-    with pytest.raises(InputError, match="missing, got 0, 1, 2"):
-        read_table(read_frame(np.ones((1, 3))).frame, table.columns)
+    with pytest.raises(InputError, match="missing; got 0, 1, 2"):
+        convert_frame(load_frame(np.ones((1, 3))).frame, table.columns)
 
 
 def test_polars_and_arrow_tables_are_frames() -> None:
@@ -305,7 +309,7 @@ def test_polars_and_arrow_tables_are_frames() -> None:
 
 def test_a_column_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="column 2 of the table must have a name"):
-        read_frame(pd.DataFrame([[1, 2]], columns=["a", " "]))
+        load_frame(pd.DataFrame([[1, 2]], columns=["a", " "]))
 
 
 def test_what_is_odd_in_a_column_is_said() -> None:
@@ -318,14 +322,14 @@ def test_what_is_odd_in_a_column_is_said() -> None:
     table, notes = infer_table(frame)
     assert [column.name for column in table.columns] == ["a", "name", "b"]
     assert "Column 'a' has 2 infinite values, taken as missing." in notes
-    assert "Column 'name' differs in nearly every row: drop it if it only names the row." in notes
-    assert "Column 'none' is left out: no row has a value." in notes
+    assert (
+        "Column 'name' differs in nearly every row: drop it if it only identifies the row." in notes
+    )
+    assert "Column 'none' is dropped: no row has a value." in notes
 
 
 @pytest.mark.parametrize("target", ["rows.csv", "nowhere.csv"])
 def test_a_link_that_leads_to_no_file_is_named(target: str, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").symlink_to(tmp_path / target)
-    with pytest.raises(
-        InputError, match=r"got .*rows.csv, a link that leads to none. Give the file"
-    ):
+    with pytest.raises(InputError, match=r"got .*rows.csv, a broken link. Pass the file"):
         task(tmp_path / "rows.csv", "y")

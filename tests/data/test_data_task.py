@@ -65,7 +65,7 @@ def test_a_summary_is_one_line(csv: Path) -> None:
         "-> income: 2 classes"
     )
     assert summary(task(pixels(), np.arange(20) % 4, test=(pixels(3), [0, 1, 2]))) == (
-        "images  20 images of 4 x 4 x 3, 3 more kept for the test -> 4 classes"
+        "images  20 images of 4 x 4 x 3, plus 3 in the test set -> 4 classes"
     )
     numbers = task({"a": range(8), "y": [x + 0.5 for x in range(8)]}, "y", name="line")
     assert summary(numbers) == "line  8 rows, 1 column (1 numeric) -> y: numbers from 0.5 to 7.5"
@@ -111,7 +111,7 @@ def test_rows_without_a_target_are_dropped_with_their_features_groups_and_weight
     assert found.groups is not None
     assert found.groups.tolist() == [0, 0, 1, 2, 3, 3, 4, 4, 5, 5]
     assert list(found.features.arrays) == ["a"]
-    assert "2 rows have no 'y' and are left out." in found.notes
+    assert "2 rows have no 'y' and are dropped." in found.notes
 
 
 def test_groups_stay_on_one_side(people: pd.DataFrame) -> None:
@@ -208,7 +208,7 @@ GOOD = {"a": [1.0, 2, 3, 4], "b": ["x", "y", "x", "y"], "y": ["u", "v", "u", "v"
         (GOOD, {"target": 7}, "target must be one of the columns, got '7'"),
         (None, {}, r"data must be a table or images, got NoneType"),
         (GOOD, {}, r"columns \(a, b, y\), got none.* the last one is 'y'"),
-        ({"5.1": [1, 2], "3.5": [1, 2]}, {"target": "class"}, "first line must hold the names"),
+        ({"5.1": [1, 2], "3.5": [1, 2]}, {"target": "class"}, "first line must hold the column names"),
         ({"y": ["u", "v", "u", "v"]}, {"target": "y"}, "column to learn from, got none besides"),
         ({"a": [], "y": []}, {"target": "y"}, "table must have rows to learn from, got none"),
         (GOOD, {"target": [1, 2]}, "target must have one value for each of the 4 rows, got 2"),
@@ -219,14 +219,14 @@ GOOD = {"a": [1.0, 2, 3, 4], "b": ["x", "y", "x", "y"], "y": ["u", "v", "u", "v"
         (GOOD, {"target": "y", "weights": [0] * 4}, "not negative, got zero in every row"),
         (GOOD, {"target": "y", "groups": [1, None, 2, 2]}, "groups .* got none in row 2"),
         (GOOD, {"target": "y", "kind": "regression"}, "numbers for regression, got 'u' in row 1"),
-        (GOOD, {"target": "y", "test": {"a": [1], "y": ["u"]}}, "'b' missing, got a"),
+        (GOOD, {"target": "y", "test": {"a": [1], "y": ["u"]}}, "'b' is missing; got a"),
         (GOOD, {"target": "y", "test": {"a": [1], "b": ["x"]}}, "target must be one of the col"),
-        (GOOD, {"target": "y", "test": {**GOOD, "y": ["u", "w"] * 2}}, "classes learnt, got 'w'"),
-        (GOOD, {"target": list("uvuv"), "test": GOOD}, r"test must be a pair \(data, targets\)"),
-        ("digits", {"target": "y"}, "target must be left out for the built-in 'digits', got 'y'"),
+        (GOOD, {"target": "y", "test": {**GOOD, "y": ["u", "w"] * 2}}, "training classes, got 'w'"),
+        (GOOD, {"target": list("uvuv"), "test": GOOD}, r"test must be a pair \(data, target\)"),
+        ("digits", {"target": "y"}, "target must not be given for the built-in 'digits', got 'y'"),
         ("digts", {}, "a file or folder that exists, got 'digts'. Did you mean 'digits'"),
         (np.ones(5), {"target": [1] * 5}, r"must be a table or images, .* x.reshape\(-1, 1\)"),
-        (np.ones((5, 2)), {}, "target must be given with an array"),
+        (np.ones((5, 2)), {}, "target must be passed with an array"),
         ([[1, 2], [3]], {"target": [0, 1]}, "data must have rows of one length"),
         (np.ones((4, 3, 8, 8)), {"target": [0, 1, 0, 1]}, "Move the channels last"),
     ],
@@ -241,11 +241,11 @@ def test_targets_of_folders_and_npz_are_inside(draw: Callable[..., Path], tmp_pa
     draw("ant/1.png")
     with pytest.raises(
         InputError,
-        match=r"target must be left out for the folder .*: folders of images are the classes",
+        match=r"target must not be given for the folder .*: folders of images are the classes",
     ):
         task(tmp_path, "y")
     np.savez(tmp_path / "a.npz", x=pixels(), y=np.arange(20))
-    with pytest.raises(InputError, match=r"target must be left out for an \.npz file"):
+    with pytest.raises(InputError, match=r"target must not be given for an \.npz file"):
         task(tmp_path / "a.npz", "y")
     with pytest.raises(InputError, match="each of at least two classes, got one: 'ant'"):
         task(tmp_path)

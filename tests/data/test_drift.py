@@ -33,7 +33,7 @@ def test_rows_of_the_same_kind_have_not_shifted() -> None:
 def test_shifted_columns_are_named_the_furthest_first() -> None:
     known = reference_distribution(table(0))
     (sentence,) = drift_warnings(table(1, shift=1.0), known)
-    assert sentence.startswith("1 column has shifted since the model learnt ('size')")
+    assert sentence.startswith("1 column has drifted since training ('size')")
     (sentence,) = drift_warnings(table(1, shift=0.7, town="ddda"), known)
     assert "('town', 'size')" in sentence
     assert drift_warnings(table(1, n=60, shift=9.0), known) == []  # too few rows to tell

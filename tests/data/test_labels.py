@@ -9,14 +9,14 @@ from netwright.data.labels import (
     classes_array,
     label_dtype,
     onnx_labels,
-    plain_labels,
+    parse_labels,
     restore_labels,
 )
 from netwright.data.make_task import task
-from netwright.data.targets import LabelSource, read_same, read_target
+from netwright.data.targets import LabelSource, read_target, read_target_like
 from netwright.errors import InputError
 
-CSV = LabelSource(csv=True, file=True)
+CSV = LabelSource(is_csv=True, is_file=True)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ CSV = LabelSource(csv=True, file=True)
     ],
 )
 def test_texts_are_numbers_where_plainly_written(texts: Any, labels: Any) -> None:
-    read = plain_labels(texts)
+    read = parse_labels(texts)
     assert read == labels
     assert [type(label) for label in read] == [type(label) for label in labels]
 
@@ -109,12 +109,12 @@ def test_marks_that_are_classes_are_told_and_can_be_left_out(tmp_path: Path) -> 
     path = tmp_path / "a.csv"
     pd.DataFrame({"x": range(60), "y": ["NA", "EU", "AS"] * 20}).to_csv(path, index=False)
     told = (
-        "'NA' in 'y' is a class (20 rows), not missing; missing_labels='NA' leaves such rows out."
+        "'NA' in 'y' is a class (20 rows), not missing; use missing_labels='NA' to drop such rows."
     )
     assert told in task(path, "y").notes
     less = task(path, "y", missing_labels="NA")
     assert less.classes == ("AS", "EU")
-    assert "20 rows have no 'y' and are left out." in less.notes
+    assert "20 rows have no 'y' and are dropped." in less.notes
     assert task(path, " y ").classes == ("AS", "EU", "NA")
 
 
@@ -122,13 +122,13 @@ def test_labels_that_differ_by_blanks_are_told() -> None:
     target = read_target(["yes", "yes ", "no"], "y")
     assert target.classes == ("no", "yes", "yes ")
     assert target.notes == (
-        "'yes', 'yes ' of 'y' differ by blanks alone and are different classes.",
+        "'yes', 'yes ' of 'y' differ only by blanks and are different classes.",
     )
 
 
 def test_whole_numbers_of_images_are_classes() -> None:
     labels = np.arange(43).repeat(2)
-    assert read_target(labels, "y", source=LabelSource(images=True)).kind == "multiclass"
+    assert read_target(labels, "y", source=LabelSource(is_images=True)).kind == "multiclass"
     assert read_target(labels, "y").kind == "regression"
 
 
@@ -169,8 +169,8 @@ def test_the_unit_of_a_target_is_that_of_the_task() -> None:
 @pytest.mark.parametrize(("classes", "label"), [(["BW", "NA"], "null"), (["01", "1"], "001")])
 def test_a_text_that_no_class_has_is_no_class(classes: list[str], label: str) -> None:
     target = read_target(classes, "y", source=CSV)
-    with pytest.raises(InputError, match=f"one of the 2 classes learnt, got '{label}'"):
-        read_same([label], "y", target, CSV)
+    with pytest.raises(InputError, match=f"one of the 2 training classes, got '{label}'"):
+        read_target_like([label], "y", target, CSV)
 
 
 def test_bytes_that_are_no_text_stay_apart() -> None:
@@ -189,9 +189,9 @@ def test_half_a_pair_of_surrogates_in_a_label_comes_back() -> None:
 
 
 def test_numbers_can_stand_for_no_label() -> None:
-    source = LabelSource(missing=("-1", "zz"))
+    source = LabelSource(missing_labels=("-1", "zz"))
     target = read_target([0, 1, -1, 1.0], "y", source=source)
     assert target.classes == (0, 1)
-    assert "'zz' is no text of 'y': no row is left out for it." in target.notes
+    assert "No row of 'y' has the missing label 'zz'." in target.notes
     numbers = read_target([0.5, -1.0, 2.5], "y", "regression", source)
     assert numbers.values.tolist() == [0.5, 2.5]

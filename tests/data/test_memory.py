@@ -1,18 +1,18 @@
 import psutil
 import pytest
 
-from netwright.data.memory import memory_allowance, readable, refuse_if_larger
+from netwright.data.memory import check_fits_in_memory, format_bytes, max_data_bytes
 from netwright.errors import InputError
 
 
 def test_a_quarter_of_the_memory_is_the_bound() -> None:
-    assert 0 < memory_allowance() <= psutil.virtual_memory().total / 4
+    assert 0 < max_data_bytes() <= psutil.virtual_memory().total / 4
 
 
 def test_what_is_larger_is_refused_by_its_name() -> None:
-    refuse_if_larger(memory_allowance(), "scan.png", "")
+    check_fits_in_memory(max_data_bytes(), "scan.png", "")
     with pytest.raises(InputError, match=r"scan.png must take at most .*GB .*got .*\. Scale it"):
-        refuse_if_larger(memory_allowance() + 1, "scan.png", "Scale it down.")
+        check_fits_in_memory(max_data_bytes() + 1, "scan.png", "Scale it down.")
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ def test_what_is_larger_is_refused_by_its_name() -> None:
      (10**30, "10^30 bytes")],
 )  # fmt: skip
 def test_sizes_are_readable(nbytes: int, text: str) -> None:
-    assert readable(nbytes) == text
+    assert format_bytes(nbytes) == text

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.precision import needs_double
+from netwright.data.precision import needs_float64
 from netwright.data.tables import infer_table
 from netwright.data.task import Table
 
@@ -28,7 +28,7 @@ RNG = np.random.default_rng(0)
 def test_double_precision_is_kept_where_single_would_merge(
     values: np.ndarray, double: bool
 ) -> None:
-    assert needs_double(values) is double
+    assert needs_float64(values) is double
 
 
 def infer(**columns: object) -> tuple[Table, tuple[str, ...]]:
@@ -47,9 +47,9 @@ def test_large_whole_numbers_stay_apart_without_a_word() -> None:
 def test_whole_numbers_that_even_doubles_merge_are_told() -> None:
     _, notes = infer(a=np.array([2**60 + i for i in range(100)]))
     assert notes == (
-        "Column 'a' counts up with the rows: drop it if it only names the row.",
-        "Column 'a' holds whole numbers beyond 2^53, of which double precision tells 1 of 100 "
-        "apart. Make it a category if each matters.",
+        "Column 'a' increases with every row: drop it if it only identifies the row.",
+        "Column 'a' holds whole numbers beyond 2^53: double precision can tell only 1 of 100 "
+        "apart. Make it a category if each of them matters.",
     )
 
 
@@ -57,4 +57,4 @@ def test_missing_marks_and_writings_are_no_merged_numbers() -> None:
     _, notes = infer(a=[str(10**17), "NA", "", "2", None])
     assert notes == ()
     _, notes = infer(a=["9007199254740993", "9007199254740992", "", "7"])
-    assert "tells 2 of 3 apart" in notes[0]
+    assert "can tell only 2 of 3 apart" in notes[0]

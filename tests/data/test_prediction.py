@@ -9,7 +9,7 @@ import pytest
 from netwright.data.make_task import task
 from netwright.data.new_rows import read_rows, read_test_set, schema_from_card
 from netwright.data.pixels import EIGHT_BITS, ImageSchema, PixelFormat
-from netwright.data.sources import open_raw
+from netwright.data.sources import read_raw_data
 from netwright.data.task import Images, Table
 from netwright.errors import InputError
 
@@ -61,7 +61,7 @@ def test_images_of_another_size_are_resized_and_it_is_said(
     assert rows.pixels.shape == (2, 6, 8, 3)
     assert [int(image.max()) for image in rows.pixels] == [30, 60]
     assert rows.files == tuple(str(tmp_path / "new" / f"{i}.png") for i in (1, 2))
-    assert notes == ("The images are 16 x 16 and are brought to 6 x 8.",)
+    assert notes == ("The images are 16 x 16 and are resized to 6 x 8.",)
     alone, notes = read_rows(tmp_path / "new" / "1.png", ImageSchema((16, 16, 3)))
     assert (len(alone), notes) == (1, ())
 
@@ -81,7 +81,7 @@ def test_arrays_of_images_are_read_like_in_training(tmp_path: Path) -> None:
     np.savez(tmp_path / "new.npz", x_test=array, y_test=[1, 2, 3], z=[1])
     again, notes = read_rows(tmp_path / "new.npz", schema)
     np.testing.assert_array_equal(np.asarray(again), rows.pixels)
-    assert notes == ("Left out: 1 array of new.npz (z).",)
+    assert notes == ("Skipped 1 array of new.npz (z).",)
 
 
 def test_what_has_no_rows_is_refused(tmp_path: Path, people: pd.DataFrame) -> None:
@@ -93,7 +93,7 @@ def test_what_has_no_rows_is_refused(tmp_path: Path, people: pd.DataFrame) -> No
     np.savez(tmp_path / "a.npz", z=[1])
     with pytest.raises(InputError, match="must hold the array x, got z"):
         read_rows(tmp_path / "a.npz", ImageSchema((4, 4, 1)))
-    with pytest.raises(InputError, match="'age' and 3 more missing, got a, b"):
+    with pytest.raises(InputError, match="'age' and 3 more are missing; got a, b"):
         read_rows(tmp_path / "a.csv", task(people, "income").features)
 
 
@@ -117,12 +117,12 @@ def test_a_held_out_file_gives_class_numbers(people: pd.DataFrame, tmp_path: Pat
     holed = people.assign(income=people["income"].where(people.index > 1, None))
     held = read_test_set(holed, found)
     assert len(held) == len(held.features) == 58
-    assert held.notes == ("2 rows have no 'income' and are left out.",)
+    assert held.notes == ("2 rows have no 'income' and are dropped.",)
 
 
 def test_held_out_rows_without_a_known_target_are_refused(people: pd.DataFrame) -> None:
     found = task(people, "income")
-    with pytest.raises(InputError, match="must be one of the 2 classes learnt, got 'lwo'"):
+    with pytest.raises(InputError, match="must be one of the 2 training classes, got 'lwo'"):
         read_test_set(people.replace("low", "lwo"), found)
     with pytest.raises(InputError, match="target must be one of the columns, got 'income'"):
         read_test_set(people.drop(columns="income"), found)
@@ -141,7 +141,7 @@ def test_held_out_arrays_and_folders(draw: Callable[..., Path], tmp_path: Path) 
     held = read_test_set(tmp_path / "more", found)
     assert held.target.tolist() == [1]
     assert np.asarray(held.features).shape == (1, 6, 8, 3)
-    assert "brought to 6 x 8" in held.notes[0]
+    assert "resized to 6 x 8" in held.notes[0]
 
 
 def test_validation_images_of_an_npz_do_not_move_the_range(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_validation_images_of_an_npz_do_not_move_the_range(tmp_path: Path) -> No
     train, validation = rng.uniform(0, 1, (20, 5, 5)), rng.uniform(0, 255, (6, 5, 5))
     y = np.arange(20) % 2
     np.savez(tmp_path / "x.npz", x_train=train, y_train=y, x_val=validation, y_val=y[:6])
-    raw = open_raw(tmp_path / "x.npz")
+    raw = read_raw_data(tmp_path / "x.npz")
     assert isinstance(raw.features, Images)
     assert raw.features.schema.pixel_format == replace(
         PixelFormat((0.0,), (1.0,)), background=raw.features.schema.pixel_format.background
@@ -157,20 +157,22 @@ def test_validation_images_of_an_npz_do_not_move_the_range(tmp_path: Path) -> No
     np.testing.assert_array_equal(
         raw.features.pixels[:20], np.rint(train * 255).astype(np.uint8)[..., None]
     )
-    assert (len(raw.features.pixels), raw.validation, len(raw.target)) == (26, 6, 26)
-    assert any(note.startswith("Validation part: ") and "are clipped" in note for note in raw.notes)
+    assert (len(raw.features.pixels), raw.n_validation, len(raw.target)) == (26, 6, 26)
+    assert any(note.startswith("Validation set: ") and "are clipped" in note for note in raw.notes)
 
 
 def test_validation_rows_of_a_table_are_joined(tmp_path: Path) -> None:
     x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
     np.savez(tmp_path / "x.npz", x_train=x, y_train=y, x_val=x[:6], y_val=y[:6])
-    raw = open_raw(tmp_path / "x.npz")
-    assert (len(raw.features), raw.validation, len(raw.target)) == (26, 6, 26)
+    raw = read_raw_data(tmp_path / "x.npz")
+    assert (len(raw.features), raw.n_validation, len(raw.target)) == (26, 6, 26)
 
 
 def test_a_mask_that_hides_data_is_refused() -> None:
     images = np.ma.MaskedArray(np.zeros((4, 3, 3)), mask=np.ones((4, 3, 3)))
-    with pytest.raises(InputError, match=r"data must be .* hides 36. Fill them: x.filled\(0\)"):
-        open_raw(images, [0, 1, 0, 1])
+    with pytest.raises(
+        InputError, match=r"data must be .* with 36 masked values. Fill them: x.filled\(0\)"
+    ):
+        read_raw_data(images, [0, 1, 0, 1])
     with pytest.raises(InputError, match=r"Fill them: x.filled\(numpy.nan\)"):
-        open_raw(images[0], [0, 1, 0])
+        read_raw_data(images[0], [0, 1, 0])

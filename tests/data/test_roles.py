@@ -27,7 +27,7 @@ def test_many_different_sentences_are_text() -> None:
     table, notes = infer_table(pd.DataFrame({"said": SAID, "n": range(N)}))
     assert [column.kind for column in table.columns] == ["text", "numeric"]
     assert table["said"][0] == SAID[0].lower().replace("!", " !")
-    assert "Column 'said' is read as text: its words are looked at, not the whole." in notes
+    assert "Column 'said' is read as text: by its words, not as a category." in notes
 
 
 def test_few_sentences_and_short_words_are_categories() -> None:
@@ -46,8 +46,8 @@ def test_names_of_rows_are_left_out_and_said() -> None:
     table, notes = infer_table(pd.DataFrame({"id": ids, "n": [1, 2] * (N // 2)}))
     assert [column.name for column in table.columns] == ["n"]
     assert notes == (
-        "Column 'id' is left out: all values differ and are neither numbers, dates nor sentences, "
-        "so that none is met again.",
+        "Column 'id' is dropped: all values differ and are neither numbers, dates nor sentences, "
+        "so that none will occur again.",
     )
     assert kinds(id=ids[:40], n=[1, 2] * 20)["id"] == "category"  # 40 rows may differ by chance
     with pytest.raises(
@@ -59,7 +59,9 @@ def test_names_of_rows_are_left_out_and_said() -> None:
 def test_numbers_that_count_up_with_the_rows_are_said() -> None:
     big = np.arange(N) + 10**12  # float32 could not tell them apart
     _, notes = infer_table(pd.DataFrame({"id": big, "n": big[::-1], "x": np.arange(N) / 2}))
-    assert notes == ("Column 'id' counts up with the rows: drop it if it only names the row.",)
+    assert notes == (
+        "Column 'id' increases with every row: drop it if it only identifies the row.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_a_copy_of_the_classes_is_said(copy: object, said: bool) -> None:
     y = RNG.integers(0, 2, N)
     found = task({"copy": copy(y), "x": RNG.normal(size=N), "y": y}, "y")  # type: ignore[operator]
     sentence = (
-        "Column 'copy' is 'y' under another name: drop it if it is not known when predicting."
+        "Column 'copy' is 'y' under another name: drop it if it is unknown at prediction time."
     )
     assert (sentence in found.notes) == said
 
@@ -83,7 +85,7 @@ def test_a_copy_of_a_number_is_said() -> None:
     y = RNG.normal(size=N)
     found = task({"copy": y, "twice": 2 * y, "y": y}, "y")
     assert [note for note in found.notes if "under another name" in note] == [
-        "Column 'copy' is 'y' under another name: drop it if it is not known when predicting."
+        "Column 'copy' is 'y' under another name: drop it if it is unknown at prediction time."
     ]
 
 

@@ -286,11 +286,11 @@ def _taken_together(rows: Any, names: set[Any]) -> dict[Any, NDArray[Any]]:
 def _pixels(rows: Any, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """(n, h, w, c) uint8 of the size that the file takes, and notes."""
     pixels, notes = (rows.pixels, ()) if isinstance(rows, Images) else schema.read(rows)
-    if pixels.shape[1:] != schema.size:
+    if pixels.shape[1:] != schema.shape:
         fix = "Resize them first."
-        if pixels.shape[3] != schema.size[2]:
-            fix = "Repeat the channel first." if schema.size[2] > 1 else "Turn them grey first."
+        if pixels.shape[3] != schema.shape[2]:
+            fix = "Repeat the channel first." if schema.shape[2] > 1 else "Turn them grey first."
         raise InputError(
-            expected("rows", f"images of {size_text(schema.size)}", pixels.shape[1:], fix)
+            expected("rows", f"images of {size_text(schema.shape)}", pixels.shape[1:], fix)
         )
     return pixels, notes
