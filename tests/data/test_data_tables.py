@@ -12,15 +12,15 @@ from netwright.data.tables import convert_frame, infer_table, load_frame, read_t
 from netwright.errors import InputError, MissingExtra
 
 
-def kinds(data: dict[str, Any]) -> dict[str, str]:
-    table, _ = infer_table(load_frame(data).frame)
+def kinds(columns_or_rows: dict[str, Any]) -> dict[str, str]:
+    table, _ = infer_table(load_frame(columns_or_rows).frame)
     return {column.name: column.kind for column in table.columns}
 
 
-def test_every_kind_is_found_and_holes_are_kept(people: pd.DataFrame) -> None:
+def test_every_column_kind_is_inferred_with_missing_cells(people: pd.DataFrame) -> None:
     table, notes = infer_table(people)
-    found = {column.name: column.kind for column in table.columns}
-    assert found == {
+    by_name = {column.name: column.kind for column in table.columns}
+    assert by_name == {
         "age": "numeric", "job": "category", "member": "boolean", "since": "date",
         "income": "category",
     }  # fmt: skip
@@ -29,7 +29,7 @@ def test_every_kind_is_found_and_holes_are_kept(people: pd.DataFrame) -> None:
     assert table["since"][5] == MISSING_DATE
     assert table.n_missing == 3
     assert set(table["member"]) == {"true", "false"}
-    assert [table[name].dtype for name in found] == [np.float32, object, object, np.int64, object]
+    assert [table[name].dtype for name in by_name] == [np.float32, object, object, np.int64, object]
     assert notes == ()
 
 
@@ -57,13 +57,13 @@ def test_the_kind_of_a_column(values: Any, kind: str) -> None:
     assert kinds({"a": values}) == {"a": kind}
 
 
-def test_a_zone_is_taken_to_utc() -> None:
+def test_time_zones_become_utc() -> None:
     zoned = pd.Series(pd.to_datetime(["2024-01-01 01:00"]).tz_localize("Europe/Berlin"))
     table, _ = infer_table(pd.DataFrame({"a": zoned}))
     assert table["a"][0] == pd.Timestamp("2024-01-01").value
 
 
-def test_a_near_miss_is_said_with_its_cause() -> None:
+def test_near_miss_note_names_the_stray_value() -> None:
     values = [str(i) for i in range(99)] + ["n/k"]
     _, notes = infer_table(pd.DataFrame({"a": values}))
     assert notes == (
@@ -76,7 +76,7 @@ def test_a_near_miss_is_said_with_its_cause() -> None:
     ("text", "why"),
     [("3/1/2024", "whether the day or the month comes first"), ("1,234", "may be a decimal mark")],
 )
-def test_texts_that_people_take_for_dates_or_numbers_are_said(text: str, why: str) -> None:
+def test_ambiguous_dates_and_numbers_are_noted(text: str, why: str) -> None:
     assert why in infer_table(pd.DataFrame({"a": [text, text, None]}))[1][0]
 
 
@@ -89,9 +89,7 @@ def test_texts_that_people_take_for_dates_or_numbers_are_said(text: str, why: st
         ("a;b\n1;2\n", ["a", "b"]),
     ],
 )
-def test_the_separator_is_what_splits_all_lines_alike(
-    text: str, names: list[str], tmp_path: Path
-) -> None:
+def test_separator_splits_all_lines_alike(text: str, names: list[str], tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     assert read_table_file(tmp_path / "a.csv").frame.columns.tolist() == names
 
@@ -107,9 +105,7 @@ def test_the_separator_is_what_splits_all_lines_alike(
         (["13/04/2024", "soon"], ""),
     ],
 )
-def test_dates_are_read_as_the_column_settles_what_comes_first(
-    texts: list[str | None], first: str
-) -> None:
+def test_date_order_is_inferred_from_the_column(texts: list[str | None], first: str) -> None:
     table, notes = infer_table(pd.DataFrame({"a": texts, "b": range(2, 2 + len(texts))}))
     if not first:
         assert table.columns[0].kind == "category"
@@ -127,7 +123,7 @@ def test_dates_are_read_as_the_column_settles_what_comes_first(
         convert_frame(pd.DataFrame({"a": ["40/40/2024x"], "b": 1}), table.columns)
 
 
-def test_a_decimal_comma_is_read_where_semicolons_separate(tmp_path: Path) -> None:
+def test_decimal_comma_is_read_beside_semicolons(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a;b;c\n1,500;2;x,1\n-3,250;4;y\n;5;z\n")
     read = read_table_file(tmp_path / "a.csv")
     table, notes = infer_table(read.frame, decimal_comma=read.decimal_comma)
@@ -138,7 +134,7 @@ def test_a_decimal_comma_is_read_where_semicolons_separate(tmp_path: Path) -> No
     assert notes == ("Column 'a' is read as numbers with a decimal comma.",)
 
 
-def test_empty_columns_are_left_out_and_said() -> None:
+def test_empty_columns_are_dropped_with_a_note() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [None, None], "c": [np.nan, np.nan]})
     table, notes = infer_table(frame)
     assert [column.name for column in table.columns] == ["a"]
@@ -149,7 +145,7 @@ def test_empty_columns_are_left_out_and_said() -> None:
         infer_table(frame[["b", "c"]])
 
 
-def test_the_index_that_pandas_writes_is_left_out(tmp_path: Path) -> None:
+def test_pandas_index_column_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=[7, 3]).to_csv(path)
     table, notes = infer_table(read_table_file(path).frame)
@@ -159,7 +155,7 @@ def test_the_index_that_pandas_writes_is_left_out(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_reads_like_pandas_reads_it(people: pd.DataFrame, tmp_path: Path) -> None:
+def test_frame_equals_pandas_read_csv(people: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     people.to_csv(path, index=False)
     ours, _ = infer_table(load_frame(path).frame)
@@ -187,17 +183,17 @@ def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "said"),
+    ("encoding", "noted"),
     [("utf-8", False), ("utf-8-sig", False), ("utf-16", False), ("cp1252", True)],
 )
-def test_encodings(encoding: str, said: bool, tmp_path: Path) -> None:
+def test_encodings(encoding: str, noted: bool, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("näme,b\nö,1\nü,2\n".encode(encoding))
     read = read_table_file(path)
     frame, notes = read.frame, read.notes
     assert list(frame.columns) == ["näme", "b"]
     assert frame.iloc[0, 0] == "ö"
-    assert bool(notes) == said
+    assert bool(notes) == noted
 
 
 @pytest.mark.parametrize(
@@ -228,13 +224,13 @@ def test_a_broken_file_is_refused(name: str, content: bytes, sentence: str, tmp_
         read_table_file(tmp_path / name)
 
 
-def test_a_missing_file_is_refused_with_its_neighbour(tmp_path: Path) -> None:
+def test_missing_file_error_suggests_a_neighbour(tmp_path: Path) -> None:
     (tmp_path / "adult.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"must be a file or folder that exists.* 'adult.csv'"):
         read_table_file(tmp_path / "adlt.csv")
 
 
-def test_parquet_without_pyarrow_names_the_extra(
+def test_parquet_without_pyarrow_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
@@ -244,7 +240,7 @@ def test_parquet_without_pyarrow_names_the_extra(
 
 
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("columns_or_rows", "sentence"),
     [
         ([1, 2, 3], r"data must be a table, got list of shape \(3,\)"),
         (7, "data must be a table"),
@@ -261,9 +257,9 @@ def test_parquet_without_pyarrow_names_the_extra(
         ),
     ],
 )
-def test_what_is_no_table_is_refused(data: Any, sentence: str) -> None:
+def test_data_that_is_no_table_is_refused(columns_or_rows: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        load_frame(data)
+        load_frame(columns_or_rows)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +271,7 @@ def test_a_column_of_no_known_kind_is_refused(values: Any, sentence: str) -> Non
         infer_table(pd.DataFrame({"a": values}))
 
 
-def test_new_rows_follow_the_kinds_learnt(people: pd.DataFrame) -> None:
+def test_new_rows_use_the_training_kinds(people: pd.DataFrame) -> None:
     table, _ = infer_table(people)
     texts = people.astype(object).astype(str).replace({"NaT": ""}).assign(more=1)
     again = convert_frame(texts, table.columns)
@@ -284,7 +280,7 @@ def test_new_rows_follow_the_kinds_learnt(people: pd.DataFrame) -> None:
         np.testing.assert_array_equal(again[name], table[name])
 
 
-def test_a_missing_column_is_named_with_the_nearest(people: pd.DataFrame) -> None:
+def test_missing_column_error_suggests_the_nearest(people: pd.DataFrame) -> None:
     table, _ = infer_table(people)
     renamed = people.rename(columns={"age": "Age", "job": "work"})
     with pytest.raises(
@@ -293,7 +289,7 @@ def test_a_missing_column_is_named_with_the_nearest(people: pd.DataFrame) -> Non
         convert_frame(renamed, table.columns)
 
 
-def test_an_array_counts_in_the_order_of_the_columns() -> None:
+def test_array_columns_count_in_order() -> None:
     table, _ = infer_table(pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}))
     again = convert_frame(load_frame(np.array([[3, "z"]], object)).frame, table.columns)
     assert again["a"].tolist() == [3]
@@ -302,7 +298,7 @@ def test_an_array_counts_in_the_order_of_the_columns() -> None:
         convert_frame(load_frame(np.ones((1, 3))).frame, table.columns)
 
 
-def test_polars_and_arrow_tables_are_frames() -> None:
+def test_polars_and_arrow_tables_are_accepted() -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
     assert kinds(pa.table({"a": [1, 2], "b": ["x", "y"]})) == {"a": "numeric", "b": "category"}
 
@@ -312,7 +308,7 @@ def test_a_column_without_a_name_is_refused() -> None:
         load_frame(pd.DataFrame([[1, 2]], columns=["a", " "]))
 
 
-def test_what_is_odd_in_a_column_is_said() -> None:
+def test_unusual_columns_are_noted() -> None:
     frame = pd.DataFrame(
         {
             "a": [np.inf, -np.inf, *range(58)], "name": [f"n {i or 1}" for i in range(60)],
@@ -329,7 +325,7 @@ def test_what_is_odd_in_a_column_is_said() -> None:
 
 
 @pytest.mark.parametrize("target", ["rows.csv", "nowhere.csv"])
-def test_a_link_that_leads_to_no_file_is_named(target: str, tmp_path: Path) -> None:
+def test_broken_link_error_names_it(target: str, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").symlink_to(tmp_path / target)
     with pytest.raises(InputError, match=r"got .*rows.csv, a broken link. Pass the file"):
         task(tmp_path / "rows.csv", "y")

@@ -36,7 +36,7 @@ def test_compressed_tables_are_read(name: str, opener: object, tmp_path: Path) -
     ).classes
 
 
-def test_a_broken_or_swollen_archive_is_refused(
+def test_broken_or_oversized_archive_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.csv.gz"
@@ -68,16 +68,14 @@ def test_a_broken_or_swollen_archive_is_refused(
         ('"x",y\n1,"a"\n2,b', ""),
     ],
 )
-def test_what_stands_before_and_around_a_table_is_known(
-    text: str, note: str, tmp_path: Path
-) -> None:
+def test_preambles_and_separators_are_detected(text: str, note: str, tmp_path: Path) -> None:
     read = read_table_file(write(tmp_path / "a.csv", text))
     assert read.frame.to_dict("list") == {"x": [1, 2], "y": ["a", "b"]}
     assert len(read.notes) == bool(note)
-    assert all(note in told for told in read.notes)
+    assert all(note in note for note in read.notes)
 
 
-def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
+def test_header_starting_with_hash_is_no_comment(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", '#id,"y, z"\n1,a\n2,b\n')
     assert (
         list(read_table_file(path).frame)
@@ -94,14 +92,14 @@ def test_short_lines_are_counted(tmp_path: Path) -> None:
     assert read_table_file(write(tmp_path / "b.csv", "x,y\n1,2\n3,4")).notes == ()
 
 
-def test_codes_that_become_one_number_are_told(tmp_path: Path) -> None:
+def test_merged_codes_are_noted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "code,y\n7,1\n07,2\n007,3\n8,4\n08,5\n")
     (note,) = read_table_file(path).notes
     assert "'007', '07', '7' become one value, and 1 more such" in note
     assert read_table_file(write(tmp_path / "b.csv", "zip,y\n01234,1\n10000,2\n")).notes == ()
 
 
-def test_cells_of_known_columns_are_read_as_they_are_written(tmp_path: Path) -> None:
+def test_text_columns_keep_their_spelling(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a,b,c\n1E5,True,NA\n007,False,2\n")
     frame = read_table_file(path, text_columns=["a"], number_columns=["b", "c"]).frame
     assert frame["a"].tolist() == ["1E5", "007"]
@@ -114,30 +112,30 @@ def test_cells_of_known_columns_are_read_as_they_are_written(tmp_path: Path) -> 
     "texts",
     [["1E5", "2E3", "A7"], ["Infinity", "Nova", "1"], ["1,2", "3", "x"], ["True", "7", "x"]],
 )
-def test_a_row_has_one_meaning_in_every_file(texts: list[str], tmp_path: Path) -> None:
+def test_row_means_the_same_in_every_file(texts: list[str], tmp_path: Path) -> None:
     frame = pd.DataFrame({"code": texts * 20, "n": range(60), "y": [0, 1] * 30})
     frame.to_csv(tmp_path / "all.csv", index=False, sep=";")
-    found = task(tmp_path / "all.csv", "y")
+    loaded = task(tmp_path / "all.csv", "y")
     for text in texts:
-        part = frame[frame.code == text][["code", "n"]]
-        part.to_csv(tmp_path / "part.csv", index=False, sep=";")
-        rows, _ = read_rows(tmp_path / "part.csv", found.features)
+        subset = frame[frame.code == text][["code", "n"]]
+        subset.to_csv(tmp_path / "part.csv", index=False, sep=";")
+        rows, _ = read_rows(tmp_path / "part.csv", loaded.features)
         assert isinstance(rows, Table)
-        assert isinstance(found.features, Table)
-        whole = found.features.take(np.flatnonzero((frame.code == text).to_numpy()))
+        assert isinstance(loaded.features, Table)
+        whole = loaded.features.take(np.flatnonzero((frame.code == text).to_numpy()))
         assert rows["code"].tolist() == whole["code"].tolist()
 
 
 @pytest.mark.parametrize("text", ["good; bad, day 1", 'say "hi", twice', "7"])
-def test_a_single_column_predicts_from_a_file_of_it(text: str, tmp_path: Path) -> None:
+def test_single_column_file_can_be_predicted(text: str, tmp_path: Path) -> None:
     frame = pd.DataFrame({"t": [f"{text} {i}" for i in range(60)], "y": [0, 1] * 30})
-    found = task(frame, "y")
+    loaded = task(frame, "y")
     frame[["t"]].to_csv(tmp_path / "a.csv", index=False)
-    rows, _ = read_rows(tmp_path / "a.csv", found.features)
+    rows, _ = read_rows(tmp_path / "a.csv", loaded.features)
     assert len(rows) == 60
     bare = write(tmp_path / "b.csv", "t\n" + "".join(f"{t}\n" for t in frame.t if '"' not in t))
     if '"' not in text:
-        assert len(read_rows(bare, found.features)[0]) == 60
+        assert len(read_rows(bare, loaded.features)[0]) == 60
     with pytest.raises(InputError, match="got one column, 't'"):
         task(tmp_path / "a.csv", "t")
 
@@ -151,15 +149,13 @@ def test_a_single_column_predicts_from_a_file_of_it(text: str, tmp_path: Path) -
         ("a.dat", r"Save it as one of .*\.csv\.gz"),
     ],
 )
-def test_other_kinds_of_files_name_the_line_that_converts(
-    name: str, line: str, tmp_path: Path
-) -> None:
+def test_unsupported_file_error_has_a_conversion_line(name: str, line: str, tmp_path: Path) -> None:
     write(tmp_path / name, "x")
     with pytest.raises(InputError, match=line):
         read_table_file(tmp_path / name)
 
 
-def test_a_glob_names_the_line_that_joins(tmp_path: Path) -> None:
+def test_glob_error_has_a_line_that_joins_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"got '.*part-\*.csv'. Join the files: python -c"):
         task(str(tmp_path / "part-*.csv"), "y")
 
@@ -180,12 +176,12 @@ def test_many_columns_are_refused_without_a_long_wait(tmp_path: Path) -> None:
     assert text_layout.text_suffix(tmp_path / "a.b.CSV.GZ") == ".csv"
 
 
-def test_quotes_in_comments_hide_no_rows(tmp_path: Path) -> None:
+def test_quotes_in_comments_do_not_hide_rows(tmp_path: Path) -> None:
     text = '# a,"b\nx,y\n1,a\n2,b\n3,"c"\n'
     assert read_table_file(write(tmp_path / "a.csv", text), ["y"]).frame["x"].tolist() == [1, 2, 3]
 
 
-def test_codes_beside_empty_cells_are_told(tmp_path: Path) -> None:
+def test_merged_codes_beside_empty_cells_are_noted(tmp_path: Path) -> None:
     (note,) = read_table_file(write(tmp_path / "a.csv", "c,y\n007,1\n7,2\n,3\n07,4\n")).notes
     assert "'007', '07', '7' become one value" in note
     text = "c,y\n9007199254740993,1\n9007199254740992,2\n,3\n"
@@ -202,7 +198,7 @@ def test_blank_lines_of_a_single_column_are_rows(tmp_path: Path) -> None:
     ]
 
 
-def test_thousands_of_comment_lines_are_passed_over(tmp_path: Path) -> None:
+def test_thousands_of_comment_lines_are_skipped(tmp_path: Path) -> None:
     text = "# a, b\n" * 5_000 + "x,y\n1,2\n"
     assert read_table_file(write(tmp_path / "a.csv", text), ["y"]).frame["y"].tolist() == ["2"]
 
@@ -214,16 +210,14 @@ def test_a_text_in_place_of_a_path_is_refused() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "utf-8-sig", "cp1252"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_before_the_header_are_skipped_in_every_encoding(
-    encoding: str, end: str, tmp_path: Path
-) -> None:
+def test_preamble_is_skipped_in_every_encoding(encoding: str, end: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(end.join(["sep=;", "x;y", "1;ä", "2;b", ""]).encode(encoding))
     read = read_table_file(path, ["y"])
     assert read.frame.to_dict("list") == {"x": [1, 2], "y": ["ä", "b"]}
 
 
-def test_decimal_commas_stay_beside_a_column_of_truth_values(tmp_path: Path) -> None:
+def test_decimal_commas_are_read_beside_booleans(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "x;b\n1,5;True\n2,5;False\n")
     frame = read_table_file(path, text_columns=[], number_columns=["x", "b"]).frame
     assert frame.to_dict("list") == {"x": ["1.5", "2.5"], "b": ["True", "False"]}
@@ -238,9 +232,7 @@ def test_decimal_commas_stay_beside_a_column_of_truth_values(tmp_path: Path) -> 
         ("0.07", False), ("0", False), ("-0.5", False), ("100", False), ("2020-01-05", False),
     ],
 )  # fmt: skip
-def test_a_look_at_the_bytes_tells_whether_there_may_be_codes(
-    cell: str, codes: bool, tmp_path: Path
-) -> None:
+def test_leading_zeros_are_detected_in_the_bytes(cell: str, codes: bool, tmp_path: Path) -> None:
     for where in (0, 1):
         cells = ["5", "6"]
         cells[where] = cell

@@ -19,7 +19,7 @@ def labels(folder: ImageFolder) -> list[tuple[str, str]]:
     return [(file.path.name, label) for file, label in folder.train]
 
 
-def test_one_folder_a_class(draw: Draw, tmp_path: Path) -> None:
+def test_each_subfolder_is_a_class(draw: Draw, tmp_path: Path) -> None:
     draw("bee/1.png")
     draw("ant/2.png")
     draw("ant/deep/3.jpg")
@@ -32,11 +32,11 @@ def test_one_folder_a_class(draw: Draw, tmp_path: Path) -> None:
 
 
 def test_train_val_and_test_folders_are_understood(draw: Draw, tmp_path: Path) -> None:
-    for part in ("Training", "val", "Testing"):
-        draw(f"{part}/ant/1.png")
-        draw(f"{part}/bee/1.png")
+    for split in ("Training", "val", "Testing"):
+        draw(f"{split}/ant/1.png")
+        draw(f"{split}/bee/1.png")
     folder = read_image_folder(tmp_path)
-    assert [len(part) for part in (folder.train, folder.validation, folder.test)] == [2, 2, 2]
+    assert [len(split) for split in (folder.train, folder.validation, folder.test)] == [2, 2, 2]
     assert all(file.path.parts[-3] == "Testing" for file, _ in folder.test)
     assert folder.notes == ()
 
@@ -48,7 +48,9 @@ def test_classes_called_train_and_bus_are_classes(draw: Draw, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("wrapper", ["animals", "data/images", "a/b/c"])
-def test_classes_in_a_wrapper_are_found_and_said(wrapper: str, draw: Draw, tmp_path: Path) -> None:
+def test_wrapper_folder_is_passed_through_with_a_note(
+    wrapper: str, draw: Draw, tmp_path: Path
+) -> None:
     draw(f"{wrapper}/cat/1.png")
     draw(f"{wrapper}/dog/1.png")
     draw("__MACOSX/cat/1.png")
@@ -57,16 +59,16 @@ def test_classes_in_a_wrapper_are_found_and_said(wrapper: str, draw: Draw, tmp_p
     assert folder.notes[0] == f"The classes are the folders inside {tmp_path.name}/{wrapper}."
 
 
-def test_a_wrapper_around_train_and_inside_it_is_found(draw: Draw, tmp_path: Path) -> None:
-    for part in ("train", "test"):
+def test_wrappers_around_and_inside_train_are_passed(draw: Draw, tmp_path: Path) -> None:
+    for split in ("train", "test"):
         for label in ("cat", "dog"):
-            draw(f"all/{part}/images/{label}/1.png")
+            draw(f"all/{split}/images/{label}/1.png")
     folder = read_image_folder(tmp_path)
     assert len(folder.train) == len(folder.test) == 2
     assert {label for _, label in folder.test} == {"cat", "dog"}
 
 
-def test_what_lies_beside_the_classes_is_counted(draw: Draw, tmp_path: Path) -> None:
+def test_skipped_entries_beside_classes_are_noted(draw: Draw, tmp_path: Path) -> None:
     for label in ("ant", "bee"):
         draw(f"{label}/1.png")
     draw("loose.png")
@@ -82,7 +84,7 @@ def test_what_lies_beside_the_classes_is_counted(draw: Draw, tmp_path: Path) -> 
     )
 
 
-def test_what_lies_beside_train_is_counted(draw: Draw, tmp_path: Path) -> None:
+def test_skipped_entries_beside_train_are_noted(draw: Draw, tmp_path: Path) -> None:
     for name in ("train/ant/1", "train/bee/1", "test/1", "test/2", "more/ant/1"):
         draw(f"{name}.png")
     folder = read_image_folder(tmp_path)
@@ -90,7 +92,7 @@ def test_what_lies_beside_train_is_counted(draw: Draw, tmp_path: Path) -> None:
     assert folder.notes == ("Skipped 3 images outside the class folders (1.png, 1.png, 2.png).",)
 
 
-def test_a_class_of_a_format_that_is_not_read_is_refused(draw: Draw, tmp_path: Path) -> None:
+def test_class_of_unsupported_format_is_refused(draw: Draw, tmp_path: Path) -> None:
     for label in ("ant", "bee"):
         draw(f"{label}/1.png")
     (tmp_path / "cow").mkdir()
@@ -131,7 +133,7 @@ def test_files_of_a_folder_come_in_order(draw: Draw, tmp_path: Path) -> None:
     assert notes == ("Skipped 1 file that is not an image (list.txt).",)
 
 
-def test_commands_to_a_terminal_in_names_are_shown_not_sent(draw: Draw, tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(draw: Draw, tmp_path: Path) -> None:
     for label in ("ant", "bee\x1b[2J"):
         draw(f"{label}/deep/1.png")
     (tmp_path / "\x1b]0;x\x07.txt").write_text("x")
@@ -141,7 +143,7 @@ def test_commands_to_a_terminal_in_names_are_shown_not_sent(draw: Draw, tmp_path
     assert r"\x1b]0;x\x07.txt" in notes
 
 
-def test_links_to_class_folders_are_explained(draw: Draw, tmp_path: Path) -> None:
+def test_linked_class_folders_error_explains_the_fix(draw: Draw, tmp_path: Path) -> None:
     draw("real/ant/1.png")
     draw("real/bee/1.png")
     (tmp_path / "linked").mkdir()
@@ -155,7 +157,7 @@ def test_links_to_class_folders_are_explained(draw: Draw, tmp_path: Path) -> Non
         read_image_folder(tmp_path / "linked")
 
 
-def test_a_class_whose_name_is_no_text_is_refused(draw: Draw, tmp_path: Path) -> None:
+def test_class_name_that_is_not_utf8_is_refused(draw: Draw, tmp_path: Path) -> None:
     draw("bee/1.png")
     draw(f"{os.fsdecode(b'caf' + bytes([0xE9]))}/1.png")
     with pytest.raises(InputError, match=r"named in UTF-8, got 'caf\\udce9'. Rename this folder"):
