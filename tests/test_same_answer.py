@@ -33,9 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # warnings about
 def quick() -> Iterator[None]:
     """Train little and measure no latency: these tests compare predictions, not scores."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(families, "LightGBM", partial(families.LightGBM, trees=30))
+        patch.setattr(families, "LightGBM", partial(families.LightGBM, n_estimators=30))
         for module in (image_space, families):
-            patch.setattr(module, "epochs", lambda rows, max_epochs: 4)
+            patch.setattr(module, "epochs", lambda *args, **kwargs: 4)
         patch.setattr(latency, "time_calls", partial(latency.time_calls, seconds=1e-3))
         yield
 

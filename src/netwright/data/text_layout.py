@@ -37,8 +37,11 @@ WHOLE_LINE_SEPARATOR = "\x1f"
 _HEAD_BYTES, _HEAD_RECORDS = 1 << 16, 6
 """The separator is detected from so many bytes, and so many records in them."""
 _MAX_HEADER_BYTES = 1 << 22
+"""Of a header longer than the head: 4 MB hold more names than `_MAX_COLUMNS`."""
 _CHUNK_BYTES = 1 << 24
+"""Bytes read at a time when a whole file is checked."""
 _MAX_COLUMNS = 50_000
+"""pandas takes a long time to read tables with more columns."""
 _SEPARATOR_LINE = re.compile(r'"?sep=([\x09\x20-\x7e])"?\s*', re.IGNORECASE)
 """A first line such as ``sep=;``, which Excel understands."""
 
