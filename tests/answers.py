@@ -1,4 +1,4 @@
-"""What a model answers through one of its doors, and how far two doors are apart."""
+"""Predictions of a model through each of its interfaces, and how far two of them differ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netwright.cli.app import main
 from netwright.errors import NetwrightError
 
 TOLERANCE = 1e-6
-"""Of probabilities; of values it is a share of their spread."""
+"""Of probabilities; of values, relative to their range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class Door:
-    """A way to ask for the answers of some rows: `rows` (n,) are their places in the whole."""
+class Interface:
+    """A way to predict some rows; `rows` (n,) are their indices among all rows."""
 
     name: str
     rows: NDArray[np.int64]
@@ -38,14 +38,14 @@ class Door:
 
 
 def ask(model: Any, rows: Any, classifies: bool) -> Answer:
-    """By the estimator or the loaded file."""
+    """Predict by the estimator or the loaded file."""
     labels = np.asarray(model.predict(rows))
     scores = model.predict_proba(rows) if classifies else labels
     return Answer(labels, np.asarray(scores, np.float64))
 
 
 def ask_command_line(model: Path, rows: Path) -> Answer:
-    """By `netwright predict`, in this process; labels are texts then."""
+    """Predict by `netwright predict`, in this process; labels are then texts."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -61,17 +61,17 @@ def ask_command_line(model: Path, rows: Path) -> Answer:
     return Answer(labels, scores if scores.shape[1] > 1 else scores[:, 0])
 
 
-def disagreements(doors: Iterator[Door], whole: Answer) -> list[str]:
-    """A line for each door whose rows get another answer than in the whole, or none."""
+def disagreements(interfaces: Iterator[Interface], whole: Answer) -> list[str]:
+    """Return a line for each interface whose rows get no prediction, or another than all together."""
     lines = []
-    for door in doors:
+    for interface in interfaces:
         try:
-            answer = door.ask()
+            answer = interface.ask()
         except NetwrightError as error:
-            lines.append(f"{door.name}: refused: {error}")
+            lines.append(f"{interface.name}: refused: {error}")
             continue
-        if difference := _difference(answer, whole, door.rows):
-            lines.append(f"{door.name}: {difference}")
+        if difference := _difference(answer, whole, interface.rows):
+            lines.append(f"{interface.name}: {difference}")
     return lines
 
 

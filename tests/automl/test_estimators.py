@@ -160,7 +160,7 @@ def test_two_channels_of_floats_are_classified_by_path_and_array(tmp_path: Path)
     np.testing.assert_array_equal(model.predict_proba(tmp_path / "new.npz"), model.predict_proba(x))
     np.savez(tmp_path / "bright.npz", x=100 * x)
     for data in (tmp_path / "bright.npz", 100 * x):
-        with pytest.warns(UserWarning, match="pixel values lie outside the range trained on"):
+        with pytest.warns(UserWarning, match="pixel values lie outside the training range"):
             model.predict(data)
 
 

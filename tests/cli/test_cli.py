@@ -444,7 +444,7 @@ def test_predictions_of_image_files_say_which_file(
     (bad / "broken" / "v" / "3.png").rename(bad / "broken" / "v" / "3.png ")
     said = Said(capsys, "predict", str(run), str(bad / "broken" / "v"))
     (bad / "broken" / "v" / "3.png ").rename(bad / "broken" / "v" / "3.png")
-    assert said.err == "Left out: 1 file that is not an image (Thumbs.db).\n"
+    assert said.err == "Skipped 1 file that is not an image (Thumbs.db).\n"
     rows = said.out.splitlines()
     assert rows[0].startswith("file,prediction,")
     assert [Path(row.split(",")[0]).name for row in rows[1:]] == [
@@ -452,9 +452,7 @@ def test_predictions_of_image_files_say_which_file(
     ]  # fmt: skip
     np.savez(folder / "shares.npz", x=np.full((2, 9, 9), 300))
     said = Said(capsys, "predict", str(run), str(folder / "shares.npz"))
-    assert said.err.startswith(
-        "162 of 162 pixel values lie outside the range trained on (0 to 255)"
-    )
+    assert said.err.startswith("162 of 162 pixel values lie outside the training range (0 to 255)")
     assert len(said.out.splitlines()) == 3
 
 
@@ -538,7 +536,7 @@ def test_a_text_that_stands_for_no_label_can_be_named(
     said = Said(capsys, *line, "--run", str(folder / "three"))
     assert "-> y: 3 classes" in " ".join(said.out.split())
     told = " ".join(said.err.split())
-    assert "'NA' in 'y' is a class (20 rows), not missing; --missing-label NA leaves" in told
+    assert "'NA' in 'y' is a class (20 rows), not missing; use --missing-label NA" in told
     less = Said(capsys, *line, "--missing-label", "NA", "--run", str(folder / "two"))
     assert "-> y: 2 classes" in " ".join(less.out.split())
 

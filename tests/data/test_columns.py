@@ -16,7 +16,7 @@ from netwright.data.columns import (
     as_category,
     as_date,
     as_numbers,
-    canonical,
+    canonical_text,
     convert_column,
 )
 from netwright.data.datetimes import MISSING_DATE
@@ -26,7 +26,7 @@ from netwright.errors import InputError
 DAY = 86_400 * 10**9
 
 
-def test_the_conversions_need_numpy_alone() -> None:
+def test_columns_module_imports_only_numpy() -> None:
     code = (
         "import sys, netwright.data.columns; "
         "print({'pandas', 'torch', 'sklearn', 'PIL'} & set(sys.modules))"
@@ -46,25 +46,25 @@ def test_the_conversions_need_numpy_alone() -> None:
         (["blue", " blue "], "blue"),
     ],
 )
-def test_a_category_has_one_text_however_it_came(same: list[object], text: str) -> None:
-    assert {canonical(value) for value in same} == {text}
+def test_equal_categories_have_one_canonical_text(same: list[object], text: str) -> None:
+    assert {canonical_text(cell) for cell in same} == {text}
     assert set(as_category(same)) == {text}
 
 
 @given(st.one_of(st.text(), st.floats(), st.integers(), st.booleans(), st.none()))
 @settings(deadline=None)
-def test_a_canonical_text_stays_as_it_is(value: object) -> None:
-    assert canonical(canonical(value)) == canonical(value)
+def test_canonical_text_is_idempotent(cell: object) -> None:
+    assert canonical_text(canonical_text(cell)) == canonical_text(cell)
 
 
-def test_true_and_one_in_one_column_are_two_categories() -> None:
+def test_true_and_one_are_two_categories() -> None:
     assert list(as_category([True, 1, 1.0, False, 0])) == ["true", "1", "1", "false", "0"]
     assert list(as_boolean([True, 1, 0.0, "False", None])) == [
         "true", "true", "false", "false", "",
     ]  # fmt: skip
 
 
-def test_a_whole_column_that_turned_to_floats_keeps_its_categories() -> None:
+def test_integers_stored_as_floats_keep_their_categories() -> None:
     whole, holed = pd.Series([7, 12, 7]), pd.Series([7, None, 12])
     assert list(as_category(whole.to_numpy())) == ["7", "12", "7"]
     assert list(as_category(holed.to_numpy())) == ["7", "", "12"]
@@ -72,7 +72,7 @@ def test_a_whole_column_that_turned_to_floats_keeps_its_categories() -> None:
     assert list(as_category(holed.astype("Int64").astype("category"))) == ["7", "", "12"]
 
 
-def test_missing_words_are_those_of_pandas_and_the_question_mark() -> None:
+def test_na_texts_are_those_of_pandas_plus_question_mark() -> None:
     from pandas._libs.parsers import STR_NA_VALUES
 
     assert STR_NA_VALUES | {"?"} == DEFAULT_NA_VALUES.texts
@@ -93,14 +93,14 @@ def test_a_number_beyond_float32_is_infinite() -> None:
 
 
 @pytest.mark.parametrize("text", ["abc", "1_000", "12 kg", "1,5"])
-def test_a_text_among_numbers_is_refused_with_its_row(text: str) -> None:
+def test_text_among_numbers_error_names_the_row(text: str) -> None:
     with pytest.raises(InputError, match=rf"column 'age' must hold numbers, got '{text}' in row 2"):
         as_numbers(["1", text, "3"], "age")
     with pytest.raises(InputError, match=f"got '{text}'"):
         as_numbers(np.array(["1", text]), "age")
 
 
-def test_dates_of_every_form_agree() -> None:
+def test_every_date_format_gives_the_same_nanoseconds() -> None:
     noon = [
         "2024-03-01 12:00", "2024/3/1 12:00:00", "2024-03-01T12:00:00Z",
         "2024-03-01T14:00:00+02:00", "2024-03-01 07:30:00.000-0430", datetime(2024, 3, 1, 12),
@@ -126,7 +126,7 @@ def test_numpy_dates_of_any_unit_agree(unit: str) -> None:
     assert as_date(array).tolist() == [19783 * DAY, -165 * DAY]
 
 
-def test_a_far_date_goes_to_the_end_of_the_range_and_does_not_wrap() -> None:
+def test_far_dates_are_clipped_not_wrapped() -> None:
     end, start = np.iinfo(np.int64).max // 1000 * 1000, 1678
     far = as_date(np.array(["9999-12-31", "0001-01-01"], "datetime64[us]"))
     assert far[0] >= end
@@ -150,7 +150,7 @@ def test_a_container_in_a_cell_is_refused() -> None:
         as_numbers(np.array([[1], [2, 3]], dtype=object), "x")
 
 
-def test_two_axes_are_no_column() -> None:
+def test_two_dimensional_array_is_not_a_column() -> None:
     with pytest.raises(InputError, match=r"must be one column, got an array of shape \(2, 2\)"):
         as_category(np.ones((2, 2)))
 

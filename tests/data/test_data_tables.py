@@ -8,19 +8,19 @@ import pytest
 from netwright.data.columns import Column
 from netwright.data.datetimes import MISSING_DATE
 from netwright.data.make_task import task
-from netwright.data.tables import infer_table, read_file, read_frame, read_table
+from netwright.data.tables import convert_frame, infer_table, load_frame, read_table_file
 from netwright.errors import InputError, MissingExtra
 
 
-def kinds(data: dict[str, Any]) -> dict[str, str]:
-    table, _ = infer_table(read_frame(data).frame)
+def kinds(columns_or_rows: dict[str, Any]) -> dict[str, str]:
+    table, _ = infer_table(load_frame(columns_or_rows).frame)
     return {column.name: column.kind for column in table.columns}
 
 
-def test_every_kind_is_found_and_holes_are_kept(people: pd.DataFrame) -> None:
+def test_every_column_kind_is_inferred_with_missing_cells(people: pd.DataFrame) -> None:
     table, notes = infer_table(people)
-    found = {column.name: column.kind for column in table.columns}
-    assert found == {
+    by_name = {column.name: column.kind for column in table.columns}
+    assert by_name == {
         "age": "numeric", "job": "category", "member": "boolean", "since": "date",
         "income": "category",
     }  # fmt: skip
@@ -29,7 +29,7 @@ def test_every_kind_is_found_and_holes_are_kept(people: pd.DataFrame) -> None:
     assert table["since"][5] == MISSING_DATE
     assert table.n_missing == 3
     assert set(table["member"]) == {"true", "false"}
-    assert [table[name].dtype for name in found] == [np.float32, object, object, np.int64, object]
+    assert [table[name].dtype for name in by_name] == [np.float32, object, object, np.int64, object]
     assert notes == ()
 
 
@@ -57,17 +57,17 @@ def test_the_kind_of_a_column(values: Any, kind: str) -> None:
     assert kinds({"a": values}) == {"a": kind}
 
 
-def test_a_zone_is_taken_to_utc() -> None:
+def test_time_zones_become_utc() -> None:
     zoned = pd.Series(pd.to_datetime(["2024-01-01 01:00"]).tz_localize("Europe/Berlin"))
     table, _ = infer_table(pd.DataFrame({"a": zoned}))
     assert table["a"][0] == pd.Timestamp("2024-01-01").value
 
 
-def test_a_near_miss_is_said_with_its_cause() -> None:
+def test_near_miss_note_names_the_stray_value() -> None:
     values = [str(i) for i in range(99)] + ["n/k"]
     _, notes = infer_table(pd.DataFrame({"a": values}))
     assert notes == (
-        "Column 'a' is taken as a category: 'n/k' is no number, though 99 of 100 values are. "
+        "Column 'a' is taken as a category: 'n/k' is not a number, though 99 of 100 values are. "
         "Empty such cells to change that.",
     )
 
@@ -76,7 +76,7 @@ def test_a_near_miss_is_said_with_its_cause() -> None:
     ("text", "why"),
     [("3/1/2024", "whether the day or the month comes first"), ("1,234", "may be a decimal mark")],
 )
-def test_texts_that_people_take_for_dates_or_numbers_are_said(text: str, why: str) -> None:
+def test_ambiguous_dates_and_numbers_are_noted(text: str, why: str) -> None:
     assert why in infer_table(pd.DataFrame({"a": [text, text, None]}))[1][0]
 
 
@@ -89,11 +89,9 @@ def test_texts_that_people_take_for_dates_or_numbers_are_said(text: str, why: st
         ("a;b\n1;2\n", ["a", "b"]),
     ],
 )
-def test_the_separator_is_what_splits_all_lines_alike(
-    text: str, names: list[str], tmp_path: Path
-) -> None:
+def test_separator_splits_all_lines_alike(text: str, names: list[str], tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
-    assert read_file(tmp_path / "a.csv").frame.columns.tolist() == names
+    assert read_table_file(tmp_path / "a.csv").frame.columns.tolist() == names
 
 
 @pytest.mark.parametrize(
@@ -107,9 +105,7 @@ def test_the_separator_is_what_splits_all_lines_alike(
         (["13/04/2024", "soon"], ""),
     ],
 )
-def test_dates_are_read_as_the_column_settles_what_comes_first(
-    texts: list[str | None], first: str
-) -> None:
+def test_date_order_is_inferred_from_the_column(texts: list[str | None], first: str) -> None:
     table, notes = infer_table(pd.DataFrame({"a": texts, "b": range(2, 2 + len(texts))}))
     if not first:
         assert table.columns[0].kind == "category"
@@ -119,18 +115,18 @@ def test_dates_are_read_as_the_column_settles_what_comes_first(
     day = 3 if first == "day" else 4
     month = 7 - day
     assert table["a"][0] == pd.Timestamp(2024, month, day).value
-    again = read_table(pd.DataFrame({"a": ["05/04/2024", "2024-04-05"], "b": 1}), table.columns)
+    again = convert_frame(pd.DataFrame({"a": ["05/04/2024", "2024-04-05"], "b": 1}), table.columns)
     day = 5 if first == "day" else 4
     other = pd.Timestamp(2024, 9 - day, day).value
     assert again["a"].tolist() == [other, pd.Timestamp("2024-04-05").value]
     with pytest.raises(InputError, match=r"dates such as .*2024, got '40/40/2024x'"):
-        read_table(pd.DataFrame({"a": ["40/40/2024x"], "b": 1}), table.columns)
+        convert_frame(pd.DataFrame({"a": ["40/40/2024x"], "b": 1}), table.columns)
 
 
-def test_a_decimal_comma_is_read_where_semicolons_separate(tmp_path: Path) -> None:
+def test_decimal_comma_is_read_beside_semicolons(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a;b;c\n1,500;2;x,1\n-3,250;4;y\n;5;z\n")
-    read = read_file(tmp_path / "a.csv")
-    table, notes = infer_table(read.frame, read.decimal_comma)
+    read = read_table_file(tmp_path / "a.csv")
+    table, notes = infer_table(read.frame, decimal_comma=read.decimal_comma)
     assert table["a"].tolist()[:2] == [1.5, -3.25]
     assert table["b"].tolist() == [2, 4, 5]
     assert table["c"].tolist()[0] == "x,1"
@@ -138,31 +134,31 @@ def test_a_decimal_comma_is_read_where_semicolons_separate(tmp_path: Path) -> No
     assert notes == ("Column 'a' is read as numbers with a decimal comma.",)
 
 
-def test_empty_columns_are_left_out_and_said() -> None:
+def test_empty_columns_are_dropped_with_a_note() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [None, None], "c": [np.nan, np.nan]})
     table, notes = infer_table(frame)
     assert [column.name for column in table.columns] == ["a"]
-    assert notes == ("2 columns ('b', 'c') are left out: no row has a value.",)
+    assert notes == ("2 columns ('b', 'c') are dropped: no row has a value.",)
     endless, _ = infer_table(pd.DataFrame({"a": [1.0, 2.0], "b": [np.inf, np.nan]}))
     assert set(endless.arrays) == {"a"}  # the file takes what is in the columns, and no more
     with pytest.raises(InputError, match=r"column to learn from, got only empty ones \(b, c\)"):
         infer_table(frame[["b", "c"]])
 
 
-def test_the_index_that_pandas_writes_is_left_out(tmp_path: Path) -> None:
+def test_pandas_index_column_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}, index=[7, 3]).to_csv(path)
-    table, notes = infer_table(read_file(path).frame)
+    table, notes = infer_table(read_table_file(path).frame)
     assert [column.name for column in table.columns] == ["a", "b"]
     assert notes == (
-        "Column 'Unnamed: 0' is left out: no name, and another whole number in each row.",
+        "Column 'Unnamed: 0' is dropped: no name, and a different integer in each row.",
     )
 
 
-def test_a_file_reads_like_pandas_reads_it(people: pd.DataFrame, tmp_path: Path) -> None:
+def test_frame_equals_pandas_read_csv(people: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     people.to_csv(path, index=False)
-    ours, _ = infer_table(read_frame(path).frame)
+    ours, _ = infer_table(load_frame(path).frame)
     theirs, _ = infer_table(pd.read_csv(path))
     direct, _ = infer_table(people)
     assert ours.columns == theirs.columns == direct.columns
@@ -179,7 +175,7 @@ def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
         if separator != ","
         else "a,b\n1,?\n2, z\n"
     )
-    read = read_frame(path)
+    read = load_frame(path)
     frame, notes = read.frame, read.notes
     assert frame.iloc[:, 1].isna().tolist() == [True, False]
     assert frame.iloc[1, 1] == "z"
@@ -187,17 +183,17 @@ def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "said"),
+    ("encoding", "noted"),
     [("utf-8", False), ("utf-8-sig", False), ("utf-16", False), ("cp1252", True)],
 )
-def test_encodings(encoding: str, said: bool, tmp_path: Path) -> None:
+def test_encodings(encoding: str, noted: bool, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("näme,b\nö,1\nü,2\n".encode(encoding))
-    read = read_file(path)
+    read = read_table_file(path)
     frame, notes = read.frame, read.notes
     assert list(frame.columns) == ["näme", "b"]
     assert frame.iloc[0, 0] == "ö"
-    assert bool(notes) == said
+    assert bool(notes) == noted
 
 
 @pytest.mark.parametrize(
@@ -214,33 +210,37 @@ def test_encodings(encoding: str, said: bool, tmp_path: Path) -> None:
         ("a.csv", b"a,b\n1,2\n1,2,3\n", "same number of columns in every line, got: .*line 3"),
         ("a.csv", b"a,b\n1,2,3\n1,2,3\n", "same number of columns in every line"),
         ("a.csv", b"PK\x03\x04\0\0", "must be a table as text, got a binary file"),
-        ("a.xlsx", b"PK", "must be a file of a known kind, got 'a.xlsx'. Convert it: python -c"),
+        (
+            "a.xlsx",
+            b"PK",
+            "must be a file of a supported type, got 'a.xlsx'. Convert it: python -c",
+        ),
         ("a.parquet", b"nothing", "must be a parquet file, got"),
     ],
 )
 def test_a_broken_file_is_refused(name: str, content: bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
-        read_file(tmp_path / name)
+        read_table_file(tmp_path / name)
 
 
-def test_a_missing_file_is_refused_with_its_neighbour(tmp_path: Path) -> None:
+def test_missing_file_error_suggests_a_neighbour(tmp_path: Path) -> None:
     (tmp_path / "adult.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"must be a file or folder that exists.* 'adult.csv'"):
-        read_file(tmp_path / "adlt.csv")
+        read_table_file(tmp_path / "adlt.csv")
 
 
-def test_parquet_without_pyarrow_names_the_extra(
+def test_parquet_without_pyarrow_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtra, match=r"reading parquet needs pyarrow.*netwright\[parquet\]"):
-        read_file(tmp_path / "a.parquet")
+        read_table_file(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("columns_or_rows", "sentence"),
     [
         ([1, 2, 3], r"data must be a table, got list of shape \(3,\)"),
         (7, "data must be a table"),
@@ -257,9 +257,9 @@ def test_parquet_without_pyarrow_names_the_extra(
         ),
     ],
 )
-def test_what_is_no_table_is_refused(data: Any, sentence: str) -> None:
+def test_data_that_is_no_table_is_refused(columns_or_rows: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        read_frame(data)
+        load_frame(columns_or_rows)
 
 
 @pytest.mark.parametrize(
@@ -271,44 +271,44 @@ def test_a_column_of_no_known_kind_is_refused(values: Any, sentence: str) -> Non
         infer_table(pd.DataFrame({"a": values}))
 
 
-def test_new_rows_follow_the_kinds_learnt(people: pd.DataFrame) -> None:
+def test_new_rows_use_the_training_kinds(people: pd.DataFrame) -> None:
     table, _ = infer_table(people)
     texts = people.astype(object).astype(str).replace({"NaT": ""}).assign(more=1)
-    again = read_table(texts, table.columns)
+    again = convert_frame(texts, table.columns)
     assert again.columns == table.columns
     for name in table.keys():  # noqa: SIM118  # a Table is no dict
         np.testing.assert_array_equal(again[name], table[name])
 
 
-def test_a_missing_column_is_named_with_the_nearest(people: pd.DataFrame) -> None:
+def test_missing_column_error_suggests_the_nearest(people: pd.DataFrame) -> None:
     table, _ = infer_table(people)
     renamed = people.rename(columns={"age": "Age", "job": "work"})
     with pytest.raises(
-        InputError, match=r"'age' and 1 more missing, got Age, .* Did you mean 'Age'"
+        InputError, match=r"'age' and 1 more are missing; got Age, .* Did you mean 'Age'"
     ):
-        read_table(renamed, table.columns)
+        convert_frame(renamed, table.columns)
 
 
-def test_an_array_counts_in_the_order_of_the_columns() -> None:
+def test_array_columns_count_in_order() -> None:
     table, _ = infer_table(pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]}))
-    again = read_table(read_frame(np.array([[3, "z"]], object)).frame, table.columns)
+    again = convert_frame(load_frame(np.array([[3, "z"]], object)).frame, table.columns)
     assert again["a"].tolist() == [3]
     assert again["b"].tolist() == ["z"]
-    with pytest.raises(InputError, match="missing, got 0, 1, 2"):
-        read_table(read_frame(np.ones((1, 3))).frame, table.columns)
+    with pytest.raises(InputError, match="missing; got 0, 1, 2"):
+        convert_frame(load_frame(np.ones((1, 3))).frame, table.columns)
 
 
-def test_polars_and_arrow_tables_are_frames() -> None:
+def test_polars_and_arrow_tables_are_accepted() -> None:
     pa = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
     assert kinds(pa.table({"a": [1, 2], "b": ["x", "y"]})) == {"a": "numeric", "b": "category"}
 
 
 def test_a_column_without_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="column 2 of the table must have a name"):
-        read_frame(pd.DataFrame([[1, 2]], columns=["a", " "]))
+        load_frame(pd.DataFrame([[1, 2]], columns=["a", " "]))
 
 
-def test_what_is_odd_in_a_column_is_said() -> None:
+def test_unusual_columns_are_noted() -> None:
     frame = pd.DataFrame(
         {
             "a": [np.inf, -np.inf, *range(58)], "name": [f"n {i or 1}" for i in range(60)],
@@ -318,14 +318,14 @@ def test_what_is_odd_in_a_column_is_said() -> None:
     table, notes = infer_table(frame)
     assert [column.name for column in table.columns] == ["a", "name", "b"]
     assert "Column 'a' has 2 infinite values, taken as missing." in notes
-    assert "Column 'name' differs in nearly every row: drop it if it only names the row." in notes
-    assert "Column 'none' is left out: no row has a value." in notes
+    assert (
+        "Column 'name' differs in nearly every row: drop it if it only identifies the row." in notes
+    )
+    assert "Column 'none' is dropped: no row has a value." in notes
 
 
 @pytest.mark.parametrize("target", ["rows.csv", "nowhere.csv"])
-def test_a_link_that_leads_to_no_file_is_named(target: str, tmp_path: Path) -> None:
+def test_broken_link_error_names_it(target: str, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").symlink_to(tmp_path / target)
-    with pytest.raises(
-        InputError, match=r"got .*rows.csv, a link that leads to none. Give the file"
-    ):
+    with pytest.raises(InputError, match=r"got .*rows.csv, a broken link. Pass the file"):
         task(tmp_path / "rows.csv", "y")

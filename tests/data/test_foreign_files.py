@@ -53,21 +53,21 @@ pytestmark = pytest.mark.timeout(60)  # a pipe or a device must not hold anybody
 
 @pytest.mark.parametrize("name", READ, ids=": ".join)
 def test_foreign_files_are_read(name: tuple[str, str], tmp_path: Path) -> None:
-    case, data = made(name, tmp_path)
+    case, content = made(name, tmp_path)
     target = [case.target] if case.target else []
-    assert case.shows in summary(nw.task(data, *target))
+    assert case.shows in summary(nw.task(content, *target))
 
 
 @pytest.mark.parametrize("name", REFUSED, ids=": ".join)
-def test_malformed_files_are_refused_with_a_way_out(name: tuple[str, str], tmp_path: Path) -> None:
-    case, data = made(name, tmp_path)
+def test_malformed_files_are_refused_with_a_fix(name: tuple[str, str], tmp_path: Path) -> None:
+    case, content = made(name, tmp_path)
     flags = ["--target", case.target] if case.target else []
     err = io.StringIO()
     with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
-        main(["fit", str(data), *flags, "--trials", "1", "--run", str(tmp_path / "run")])
+        main(["fit", str(content), *flags, "--trials", "1", "--run", str(tmp_path / "run")])
     assert end.value.code == 2, err.getvalue()
     assert not benchmark_module("foreign", "verdict").bad_sentence(
-        err.getvalue(), case.named or Path(data).name
+        err.getvalue(), case.named or Path(content).name
     )
 
 

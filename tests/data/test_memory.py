@@ -1,18 +1,18 @@
 import psutil
 import pytest
 
-from netwright.data.memory import memory_allowance, readable, refuse_if_larger
+from netwright.data.memory import check_fits_in_memory, format_bytes, max_data_bytes
 from netwright.errors import InputError
 
 
-def test_a_quarter_of_the_memory_is_the_bound() -> None:
-    assert 0 < memory_allowance() <= psutil.virtual_memory().total / 4
+def test_limit_is_a_quarter_of_the_memory() -> None:
+    assert 0 < max_data_bytes() <= psutil.virtual_memory().total / 4
 
 
-def test_what_is_larger_is_refused_by_its_name() -> None:
-    refuse_if_larger(memory_allowance(), "scan.png", "")
+def test_too_large_error_names_the_file() -> None:
+    check_fits_in_memory(max_data_bytes(), "scan.png", "")
     with pytest.raises(InputError, match=r"scan.png must take at most .*GB .*got .*\. Scale it"):
-        refuse_if_larger(memory_allowance() + 1, "scan.png", "Scale it down.")
+        check_fits_in_memory(max_data_bytes() + 1, "scan.png", "Scale it down.")
 
 
 @pytest.mark.parametrize(
@@ -20,5 +20,5 @@ def test_what_is_larger_is_refused_by_its_name() -> None:
     [(0, "0 bytes"), (999, "999 bytes"), (5_900_000_000, "5.9 GB"), (2**50, "1.13 PB"),
      (10**30, "10^30 bytes")],
 )  # fmt: skip
-def test_sizes_are_readable(nbytes: int, text: str) -> None:
-    assert readable(nbytes) == text
+def test_byte_counts_are_formatted(nbytes: int, text: str) -> None:
+    assert format_bytes(nbytes) == text

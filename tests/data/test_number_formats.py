@@ -35,16 +35,16 @@ def test_numbers_of_one_format_are_read(
         ["192.168.1.1"], ["10,20,30"], ["$"], ["5 apples"], ["1,234", "2,500"], ["1-2"], ["5kg kg"],
     ],
 )  # fmt: skip
-def test_texts_of_no_single_format_are_no_numbers(texts: list[str]) -> None:
+def test_texts_of_mixed_formats_are_not_numbers(texts: list[str]) -> None:
     assert infer_number_format(texts) is None
 
 
-def test_the_separator_settles_what_a_comma_means() -> None:
+def test_separator_decides_what_a_comma_means() -> None:
     assert infer_number_format(["1,234", "2,500"], decimal_comma=True) == NumberFormat("", ",")
     assert infer_number_format(["$1,234", "$2,500"]) == NumberFormat("$", ".", ",")
 
 
-def test_a_known_unit_takes_bare_numbers_but_no_other_unit() -> None:
+def test_unit_accepts_plain_numbers_but_no_other_unit() -> None:
     kilograms = NumberFormat("kg")
     assert kilograms.parse("5") == 5
     assert kilograms.parse("5 g") is None

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.precision import needs_double
+from netwright.data.precision import needs_float64
 from netwright.data.tables import infer_table
 from netwright.data.task import Table
 
@@ -25,17 +25,15 @@ RNG = np.random.default_rng(0)
         (RNG.random(1_000_000), False),
     ],
 )
-def test_double_precision_is_kept_where_single_would_merge(
-    values: np.ndarray, double: bool
-) -> None:
-    assert needs_double(values) is double
+def test_float64_is_kept_if_float32_would_merge(values: np.ndarray, double: bool) -> None:
+    assert needs_float64(values) is double
 
 
 def infer(**columns: object) -> tuple[Table, tuple[str, ...]]:
     return infer_table(pd.DataFrame(columns))
 
 
-def test_large_whole_numbers_stay_apart_without_a_word() -> None:
+def test_large_integers_stay_apart_without_a_note() -> None:
     big = 2**53 - np.arange(100)
     table, notes = infer(a=big, b=pd.to_timedelta(big // 1000, "us"))
     assert [len(np.unique(table[name])) for name in "ab"] == [100, 1]
@@ -44,17 +42,17 @@ def test_large_whole_numbers_stay_apart_without_a_word() -> None:
     assert not any("2^53" in note for note in notes)
 
 
-def test_whole_numbers_that_even_doubles_merge_are_told() -> None:
+def test_integers_merged_by_float64_are_noted() -> None:
     _, notes = infer(a=np.array([2**60 + i for i in range(100)]))
     assert notes == (
-        "Column 'a' counts up with the rows: drop it if it only names the row.",
-        "Column 'a' holds whole numbers beyond 2^53, of which double precision tells 1 of 100 "
-        "apart. Make it a category if each matters.",
+        "Column 'a' increases with every row: drop it if it only identifies the row.",
+        "Column 'a' holds whole numbers beyond 2^53: double precision can tell only 1 of 100 "
+        "apart. Make it a category if each of them matters.",
     )
 
 
-def test_missing_marks_and_writings_are_no_merged_numbers() -> None:
+def test_na_values_and_spellings_are_not_merged_numbers() -> None:
     _, notes = infer(a=[str(10**17), "NA", "", "2", None])
     assert notes == ()
     _, notes = infer(a=["9007199254740993", "9007199254740992", "", "7"])
-    assert "tells 2 of 3 apart" in notes[0]
+    assert "can tell only 2 of 3 apart" in notes[0]

@@ -7,11 +7,11 @@ from netwright.data.splits import holdout, k_fold_splits, validation_fraction
 from netwright.errors import InputError
 
 labels = st.lists(st.integers(0, 3), min_size=8, max_size=120).filter(
-    lambda found: min(found.count(label) for label in set(found)) >= 2
+    lambda labels: min(labels.count(label) for label in set(labels)) >= 2
 )
 
 
-def test_large_data_needs_a_smaller_share() -> None:
+def test_validation_fraction_falls_with_the_rows() -> None:
     assert validation_fraction(100) == validation_fraction(5_000) == pytest.approx(0.2)
     assert 0.1 < validation_fraction(20_000) < 0.2
     assert validation_fraction(50_000) == validation_fraction(10**6) == pytest.approx(0.1)
@@ -19,20 +19,20 @@ def test_large_data_needs_a_smaller_share() -> None:
 
 @given(labels, st.integers(0, 99))
 @settings(deadline=None)
-def test_every_class_is_on_both_sides_of_a_holdout(found: list[int], seed: int) -> None:
-    target = np.array(found)
+def test_holdout_has_every_class_on_both_sides(labels: list[int], seed: int) -> None:
+    target = np.array(labels)
     train, validation = holdout(target, seed)
     assert sorted([*train, *validation]) == list(range(len(target)))
-    assert set(target[train]) == set(target[validation]) == set(found)
+    assert set(target[train]) == set(target[validation]) == set(labels)
 
 
-def test_a_holdout_keeps_the_shares_of_the_classes() -> None:
+def test_holdout_keeps_class_proportions() -> None:
     target = np.repeat([0, 1, 2], [700, 200, 100])
     _, validation = holdout(target, 0)
     assert np.bincount(target[validation]).tolist() == [140, 40, 20]
 
 
-def test_a_split_depends_on_its_seed_alone() -> None:
+def test_split_depends_only_on_the_seed() -> None:
     target = np.random.default_rng(0).random(50)
     assert np.array_equal(holdout(target, 1)[1], holdout(target, 1)[1])
     assert not np.array_equal(holdout(target, 1)[1], holdout(target, 2)[1])
@@ -52,13 +52,13 @@ def test_one_row_cannot_be_split() -> None:
 
 @given(labels, st.integers(2, 6), st.integers(0, 9))
 @settings(deadline=None)
-def test_each_row_is_judged_in_one_fold(found: list[int], k: int, seed: int) -> None:
-    target = np.array(found)
+def test_each_row_is_validated_in_one_fold(labels: list[int], k: int, seed: int) -> None:
+    target = np.array(labels)
     made = k_fold_splits(target, k, seed)
     assert sorted(np.concatenate([held for _, held in made])) == list(range(len(target)))
     for train, held in made:
         assert not set(train) & set(held)
-        assert set(target[train]) == set(found)
+        assert set(target[train]) == set(labels)
 
 
 def test_folds_are_stratified_and_of_even_size() -> None:
@@ -95,7 +95,7 @@ def test_rows_of_a_group_stay_together(count: int, seed: int, classes: bool) -> 
         assert not set(groups[train]) & set(groups[held])
 
 
-def test_groups_still_meet_the_share_and_the_classes() -> None:
+def test_group_holdout_keeps_fraction_and_classes() -> None:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(100), 10)
     target = (rng.random(1000) < 0.3).astype(np.int64)
@@ -104,7 +104,7 @@ def test_groups_still_meet_the_share_and_the_classes() -> None:
     assert target[held].mean() == pytest.approx(target[train].mean(), abs=0.03)
 
 
-def test_a_class_within_one_group_cannot_be_judged() -> None:
+def test_class_within_one_group_is_refused() -> None:
     target, groups = np.array([0, 0, 0, 0, 1, 1]), np.array([1, 1, 2, 2, 3, 3])
     train, _ = holdout(target, 0, groups=groups)  # the class is learnt, if not judged
     assert set(target[train]) == {0, 1}

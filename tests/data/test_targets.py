@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwright.data.targets import Target, leave_out_single_rows, looks_like, read_same, read_target
+from netwright.data.targets import (
+    EncodedTarget,
+    drop_singleton_classes,
+    infer_task_kind,
+    read_target,
+    read_target_like,
+)
 from netwright.errors import InputError
 
 
@@ -23,20 +29,23 @@ from netwright.errors import InputError
         (pd.Categorical(["x", "y"] * 3), "binary"),
     ],
 )
-def test_the_kind_that_a_target_looks_like(values: Any, kind: str) -> None:
+def test_task_kind_is_inferred(values: Any, kind: str) -> None:
     assert read_target(values, "y").kind == kind
 
 
-def test_a_given_kind_decides() -> None:
+def test_requested_kind_decides() -> None:
     assert read_target([0, 1, 2] * 9, "y", "regression").kind == "regression"
     assert read_target([0.5, 1.5] * 9, "y", "multiclass").kind == "binary"
     assert read_target(list(range(9)) * 2, "y", "classification").kind == "multiclass"
 
 
-def test_whole_numbers_taken_as_classes_are_mentioned_unless_the_kind_was_given() -> None:
-    assert "kind='regression' predicts them as numbers" in looks_like([3, 4, 5] * 9, "rings")[1]
-    assert read_target([3, 4, 5] * 9, "rings", "multiclass").doubt == ""
-    assert read_target([0, 1] * 9, "rings").doubt == ""
+def test_integer_classes_are_noted_unless_kind_is_given() -> None:
+    assert (
+        "use kind='regression' to predict them as numbers"
+        in infer_task_kind([3, 4, 5] * 9, "rings")[1]
+    )
+    assert read_target([3, 4, 5] * 9, "rings", "multiclass").ambiguity_note == ""
+    assert read_target([0, 1] * 9, "rings").ambiguity_note == ""
 
 
 @pytest.mark.parametrize(
@@ -52,17 +61,17 @@ def test_whole_numbers_taken_as_classes_are_mentioned_unless_the_kind_was_given(
     ],
 )
 def test_classes_are_the_labels_as_given_and_sorted(values: Any, classes: Any) -> None:
-    found = read_target(values, "y", "classification")
-    assert found.classes == classes
-    assert [type(label) for label in found.classes] == [type(label) for label in classes]
-    assert all(0 <= place < len(classes) for place in found.values)
+    target = read_target(values, "y", "classification")
+    assert target.classes == classes
+    assert [type(label) for label in target.classes] == [type(label) for label in classes]
+    assert all(0 <= index < len(classes) for index in target.values)
 
 
-def test_rows_without_a_target_are_left_out_and_said() -> None:
-    found = read_target(["a", None, "b", np.nan, "a"], "income")
-    assert found.rows.tolist() == [0, 2, 4]
-    assert found.values.tolist() == [0, 1, 0]
-    assert found.notes == ("2 rows have no 'income' and are left out.",)
+def test_rows_without_a_target_are_dropped_with_a_note() -> None:
+    target = read_target(["a", None, "b", np.nan, "a"], "income")
+    assert target.rows.tolist() == [0, 2, 4]
+    assert target.values.tolist() == [0, 1, 0]
+    assert target.notes == ("2 rows have no 'income' and are dropped.",)
     numbers = read_target([1.5, np.nan, "NA", 2.5], "income", "regression")
     assert (numbers.rows.tolist(), numbers.values.tolist()) == ([0, 3], [1.5, 2.5])
 
@@ -88,37 +97,40 @@ def test_a_target_that_cannot_be_learnt_is_refused(values: Any, kind: Any, sente
         read_target(values, "y", kind)
 
 
-def test_a_class_of_one_row_is_left_out_and_named() -> None:
-    target = leave_out_single_rows(read_target(["a", "a", "b", "c", "b"], "y"), "y")
+def test_singleton_class_is_dropped_and_named() -> None:
+    target = drop_singleton_classes(read_target(["a", "a", "b", "c", "b"], "y"), "y")
     assert (target.kind, target.classes) == ("binary", ("a", "b"))
     assert (target.values.tolist(), target.rows.tolist()) == ([0, 0, 1, 1], [0, 1, 2, 4])
     assert target.notes == (
-        "Class 'c' of 'y' has a single row and is left out: no row would be left to judge by.",
+        "Class 'c' of 'y' has a single row and is dropped: no row would be left for validation.",
     )
 
 
-def test_classes_that_are_nearly_all_single_are_refused() -> None:
-    with pytest.raises(InputError, match=r"9 classes in 9 rows, 9 of them in a single row"):
-        leave_out_single_rows(read_target(list("abcdefghi"), "y"), "y")
+def test_mostly_singleton_classes_are_refused() -> None:
+    with pytest.raises(InputError, match=r"9 classes in 9 rows, 9 of them with a single row"):
+        drop_singleton_classes(read_target(list("abcdefghi"), "y"), "y")
     with pytest.raises(InputError, match="at least two classes of 2 rows"):
-        leave_out_single_rows(read_target(["a", "a", "b"], "y"), "y")
+        drop_singleton_classes(read_target(["a", "a", "b"], "y"), "y")
 
 
-def like(kind: Any, classes: Any) -> Target:
-    return Target(kind, classes, np.array([]), np.array([], np.int64))
+def like(kind: Any, classes: Any) -> EncodedTarget:
+    return EncodedTarget(kind, classes, np.array([]), np.array([], np.int64))
 
 
-def test_further_rows_use_the_same_classes() -> None:
-    same = read_same(["b", None, "a"], "y", like("binary", ("a", "b")))
+def test_more_rows_use_the_same_classes() -> None:
+    same = read_target_like(["b", None, "a"], "y", like("binary", ("a", "b")))
     assert (same.values.tolist(), same.rows.tolist()) == ([1, 0], [0, 2])
-    assert read_same(["1", 0.0], "y", like("binary", (0, 1))).values.tolist() == [1, 0]
-    assert read_same([1, 0], "y", like("binary", ("0", "1"))).values.tolist() == [1, 0]
-    assert read_same(["True", False], "y", like("binary", (False, True))).values.tolist() == [1, 0]
-    assert read_same([4.5, 4.5], "y", like("regression", ())).values.tolist() == [4.5, 4.5]
+    assert read_target_like(["1", 0.0], "y", like("binary", (0, 1))).values.tolist() == [1, 0]
+    assert read_target_like([1, 0], "y", like("binary", ("0", "1"))).values.tolist() == [1, 0]
+    assert read_target_like(
+        ["True", False], "y", like("binary", (False, True))
+    ).values.tolist() == [1, 0]
+    assert read_target_like([4.5, 4.5], "y", like("regression", ())).values.tolist() == [4.5, 4.5]
 
 
-def test_a_label_never_seen_is_refused() -> None:
+def test_unknown_label_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"row 2\) must be one of the 2 classes .* 'lw'. Did you mean 'low'"
+        InputError,
+        match=r"row 2\) must be one of the 2 training classes.* 'lw'. Did you mean 'low'",
     ):
-        read_same(["low", "lw"], "y", like("binary", ("high", "low")))
+        read_target_like(["low", "lw"], "y", like("binary", ("high", "low")))

@@ -78,7 +78,9 @@ def test_onnx_file_takes_the_pixels_its_card_describes(tmp_path: Path) -> None:
 def test_clipped_pixels_warn_at_the_caller(tmp_path: Path) -> None:
     model = learnt(raw(1, 0, 1), tmp_path)
     for predict in (model.predict, model.predict_proba):
-        with pytest.warns(UserWarning, match="of 42 pixel values lie outside the range") as caught:
+        with pytest.warns(
+            UserWarning, match="of 42 pixel values lie outside the training range"
+        ) as caught:
             predict(np.full((1, 7, 6), 200, np.uint8))
         assert caught[0].filename == __file__
 

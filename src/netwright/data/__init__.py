@@ -1,1 +1,1 @@
-"""Data from users: read, typed, split; tasks."""
+"""Read data from users: column types, targets, splits and tasks."""

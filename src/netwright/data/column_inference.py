@@ -1,4 +1,4 @@
-"""Which kind of column raw values are, and in which format they are written."""
+"""Infer the kind of a column from its raw cells, and the format in which they are written."""
 
 from __future__ import annotations
 
@@ -11,200 +11,233 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.columns import ColumnKind, canonical, number, value_counts
-from netwright.data.datetimes import DateOrder, comes_first, moment, seconds_of
-from netwright.data.number_formats import BARE, NumberFormat, infer_number_format
+from netwright.data.columns import ColumnKind, canonical_text, to_number, value_counts
+from netwright.data.datetimes import DateOrder, infer_date_order, to_nanoseconds, to_seconds
+from netwright.data.number_formats import PLAIN_NUMBERS, NumberFormat, infer_number_format
 from netwright.errors import InputError, plural, quoted
 
-Nature = Literal["missing", "word", "boolean", "number", "duration", "date", "text"]
+CellType = Literal["missing", "word", "boolean", "number", "duration", "date", "text"]
+"""What a cell is; a "word" is missing among numbers and a text among texts, such as "unknown"."""
 
-_NEARLY = 0.95
-"""Share of the values from which a column is nearly of a kind, and the others are worth a note."""
-_NUMBERED_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{4}( [\d:.,]*)?")
+_NEAR_MISS_FRACTION = 0.95
+"""Of the cells that fit a kind: from here on, the cells that do not are worth a note."""
+_NUMERIC_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{4}( [\d:.,]*)?")
 _OTHER_DATE = re.compile(r"\d{1,2}([/.-])\d{1,2}\1\d{2}(\d{2})?( .*)?")
-_WITH_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_NUMBER_WITH_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
 @dataclass(frozen=True)
 class ColumnFormat:
-    """The kind of a column and how it is written; `kind` is None where every value is missing.
+    """The kind of a column and how its cells are written.
 
-    `reading` says how texts are read (``numbers in kg``), "" where there is nothing to say; `note`
-    is a sentence on a near miss.
+    Args:
+        kind: None if every cell is missing.
+        date_order: Of dates such as 31/12/2024.
+        number_format: Of numbers in texts.
+        read_as: How texts are read (``numbers in kg``); "" if nothing needs saying.
+        note: Why a column that nearly is of another kind is not.
     """
 
     kind: ColumnKind | None
-    first: DateOrder = ""
-    numbers: NumberFormat = BARE
-    reading: str = ""
+    date_order: DateOrder = ""
+    number_format: NumberFormat = PLAIN_NUMBERS
+    read_as: str = ""
     note: str = ""
 
 
-def infer_format(
-    values: NDArray[Any], name: str, declared_category: bool = False, decimal_comma: bool = False
+def infer_column_format(
+    cells: NDArray[Any], name: str, *, declared_category: bool = False, decimal_comma: bool = False
 ) -> ColumnFormat:
-    """The kind that values show.
+    """Infer the kind of a column.
 
-    A kind declared by the frame counts (categorical, bool, datetime, numbers). Texts are numeric,
-    with or without a unit, or dates when all of them are, missing marks aside; boolean when all are
-    true or false; else categories. `decimal_comma`: the table's separator leaves the comma to
-    decimals. Raises InputError for complex numbers.
+    A kind declared by the frame counts (categorical, bool, datetime, numbers). Columns of texts
+    are numeric, with or without a unit, or dates if all texts are, missing ones aside; boolean if
+    all are true or false; else categories.
+
+    Args:
+        cells: (n,) raw cells.
+        name: Of the column, for notes and errors.
+        declared_category: The user's frame declares the column categorical.
+        decimal_comma: The file separates its cells by semicolons, so that commas are decimal marks.
+
+    Raises:
+        InputError: The column holds complex numbers.
     """
-    kind = values.dtype.kind
-    if declared_category and kind not in "Mm":
-        shown = _infer_objects(values, name, decimal_comma=False)
-        # files store repeated texts as categories, too
-        same = shown.kind in (None, "date", "boolean") and not _merges(values, shown)
-        return shown if same else ColumnFormat("category")
-    if kind in "iu":
+    dtype_kind = cells.dtype.kind
+    if declared_category and dtype_kind not in "Mm":
+        inferred = _infer_from_objects(cells, name, decimal_comma=False)
+        # parquet and others store repeated texts as categories, too
+        is_storage_only = inferred.kind in (None, "date", "boolean") and not _merges(
+            cells, inferred
+        )
+        return inferred if is_storage_only else ColumnFormat("category")
+    if dtype_kind in "iu":
         return ColumnFormat("numeric")
-    if kind == "b":
+    if dtype_kind == "b":
         return ColumnFormat("boolean")
-    if kind == "f":
-        return ColumnFormat(None if np.isnan(values).all() else "numeric")
-    if kind in "Mm":
-        missing = np.isnat(values).all()
-        return ColumnFormat(None if missing else "date" if kind == "M" else "numeric")
-    if kind == "c":
+    if dtype_kind == "f":
+        return ColumnFormat(None if np.isnan(cells).all() else "numeric")
+    if dtype_kind in "Mm":
+        all_missing = np.isnat(cells).all()
+        return ColumnFormat(None if all_missing else "date" if dtype_kind == "M" else "numeric")
+    if dtype_kind == "c":
         raise InputError(
             f"column {name!r} must hold real numbers, got complex ones. "
-            "Give their real and imaginary parts as columns."
+            "Pass their real and imaginary parts as two columns."
         )
-    return _infer_objects(values, name, decimal_comma)
+    return _infer_from_objects(cells, name, decimal_comma=decimal_comma)
 
 
-def _merges(values: NDArray[Any], shown: ColumnFormat) -> bool:
-    """Whether different texts would be one date or one truth value."""
-    texts = {value.strip() for value in values.tolist() if isinstance(value, str)}
-    if shown.kind == "boolean":
-        return len({canonical(text) for text in texts}) < len(texts)
-    return len({moment(text, shown.first) for text in texts}) < len(texts)
+def _merges(cells: NDArray[Any], inferred: ColumnFormat) -> bool:
+    """Return whether different texts would become the same date or boolean."""
+    texts = {cell.strip() for cell in cells.tolist() if isinstance(cell, str)}
+    if inferred.kind == "boolean":
+        return len({canonical_text(text) for text in texts}) < len(texts)
+    return len({to_nanoseconds(text, inferred.date_order) for text in texts}) < len(texts)
 
 
-def _infer_objects(values: NDArray[Any], name: str, decimal_comma: bool) -> ColumnFormat:
-    """By the distinct values: each is missing, true or false, a number, a date, or a text."""
-    cells = _cells(values, name)
-    natures = {cell.nature for cell in cells}
-    words = "word" in natures  # missing among numbers, a text among texts
-    natures -= {"missing", "word"}
-    if not natures:
-        return ColumnFormat("category" if words else None)
-    if natures <= {"number", "duration"}:
-        durations = "durations, in seconds" * ("duration" in natures)
-        return ColumnFormat("numeric", reading=durations, note=_words_note(cells, name))
-    if natures == {"boolean"} and not words:
+def _infer_from_objects(cells: NDArray[Any], name: str, *, decimal_comma: bool) -> ColumnFormat:
+    """Infer the kind from the types of the distinct cells."""
+    counts = _count_cells(cells, name)
+    cell_types = {count.cell_type for count in counts}
+    has_words = "word" in cell_types
+    cell_types -= {"missing", "word"}
+    if not cell_types:
+        return ColumnFormat("category" if has_words else None)
+    if cell_types <= {"number", "duration"}:
+        read_as = "durations, in seconds" if "duration" in cell_types else ""
+        return ColumnFormat("numeric", read_as=read_as, note=_words_note(counts, name))
+    if cell_types == {"boolean"} and not has_words:
         return ColumnFormat("boolean")
-    if natures == {"date"} and not words:
+    if cell_types == {"date"} and not has_words:
         return ColumnFormat("date")
-    present = [cell.value for cell in cells if cell.nature not in ("missing", "word")]
-    if not words and (first := comes_first(present)):
-        return ColumnFormat("date", first=first, reading=f"dates, the {first} first")
-    if not natures & {"boolean", "date"} and all(isinstance(value, str) for value in present):
-        written = infer_number_format(present, decimal_comma)
-        if written is not None:
-            note = _words_note(cells, name)
-            return ColumnFormat("numeric", numbers=written, reading=reading(written), note=note)
-    return ColumnFormat("category", note=_near_miss(cells, name, decimal_comma))
+    present = [count.cell for count in counts if count.cell_type not in ("missing", "word")]
+    if not has_words and (order := infer_date_order(present)):
+        return ColumnFormat("date", date_order=order, read_as=f"dates, the {order} first")
+    texts = [cell for cell in present if isinstance(cell, str)]
+    if not cell_types & {"boolean", "date"} and len(texts) == len(present):
+        number_format = infer_number_format(texts, decimal_comma=decimal_comma)
+        if number_format is not None:
+            return ColumnFormat(
+                "numeric",
+                number_format=number_format,
+                read_as=describe_number_format(number_format),
+                note=_words_note(counts, name),
+            )
+    return ColumnFormat("category", note=_near_miss_note(counts, name, decimal_comma=decimal_comma))
 
 
 @dataclass(frozen=True)
-class _Cell:
-    """A distinct value of a column, what it is, and in how many rows it stands."""
+class _CellCount:
+    """A distinct cell of a column, its type, and how many rows have it."""
 
-    value: Any
-    nature: Nature
-    rows: int
-
-
-def _cells(values: NDArray[Any], name: str) -> list[_Cell]:
-    counts = value_counts(values.astype(object), name)
-    return [_Cell(value, _nature(value), rows) for value, rows in counts]
+    cell: object
+    cell_type: CellType
+    n_rows: int
 
 
-def reading(written: NumberFormat) -> str:
-    """How numbers are read, in words."""
-    unit = f" in {written.unit}" if written.unit else ""
-    marks = " with a decimal comma" if written.decimal == "," else ""
-    if written.thousands:
-        separator = {" ": "blanks", "'": "apostrophes", ",": "commas", ".": "points"}
-        marks += f"{' and' if marks else ' with'} {separator[written.thousands]} between thousands"
+def _count_cells(cells: NDArray[Any], name: str) -> list[_CellCount]:
+    counts = value_counts(cells.astype(object), name)
+    return [_CellCount(cell, _cell_type(cell), n_rows) for cell, n_rows in counts]
+
+
+def describe_number_format(number_format: NumberFormat) -> str:
+    """Describe how numbers are read, such as ``numbers in kg with a decimal comma``."""
+    unit = f" in {number_format.unit}" if number_format.unit else ""
+    marks = " with a decimal comma" if number_format.decimal == "," else ""
+    if number_format.thousands:
+        separators = {" ": "blanks", "'": "apostrophes", ",": "commas", ".": "points"}
+        separator = separators[number_format.thousands]
+        marks += f"{' and' if marks else ' with'} {separator} between thousands"
     return f"numbers{unit}{marks}" if unit or marks else ""
 
 
-def _words_note(cells: Sequence[_Cell], name: str) -> str:
-    """A sentence on words among numbers, which can only mean that there is none."""
-    words = [cell for cell in cells if cell.nature == "word"]
+def _words_note(counts: Sequence[_CellCount], name: str) -> str:
+    """Return a note on words among numbers, which can only mean that a number is missing."""
+    words = [count for count in counts if count.cell_type == "word"]
     if not words:
         return ""
-    some = ", ".join(quoted(cell.value) for cell in words[:5])
-    rows = sum(cell.rows for cell in words)
-    return f"Column {name!r}: {some} among numbers count as missing ({plural(rows, 'row')})."
+    examples = ", ".join(quoted(count.cell) for count in words[:5])
+    n_rows = sum(count.n_rows for count in words)
+    return f"Column {name!r}: {examples} among numbers count as missing ({plural(n_rows, 'row')})."
 
 
-def _near_miss(cells: Sequence[_Cell], name: str, decimal_comma: bool) -> str:
-    """Why a column that looks like numbers or dates is a category; "" where it does not."""
-    rows = sum(cell.rows for cell in cells if cell.nature not in ("missing", "word"))
-    words = sum(cell.rows for cell in cells if cell.nature == "word")
-    for nature, alike in (("number", ("number", "duration", "word")), ("date", ("date",))):
-        fitting = sum(cell.rows for cell in cells if cell.nature == nature)
-        present = rows if nature == "number" else rows + words
-        if fitting >= _NEARLY * present:
-            stray = next(c.value for c in cells if c.nature not in (*alike, "missing"))
-            return _taken_as_category(name, f"{quoted(stray)} is no {nature}", fitting, present)
-    texts = [cell for cell in cells if cell.nature == "text"]
-    for pattern, why in _UNCLEAR:
-        fitting = sum(c.rows for c in texts if pattern.fullmatch(str(c.value).strip()))
-        if fitting and fitting >= _NEARLY * rows:
-            example = quoted(texts[0].value)
+def _near_miss_note(counts: Sequence[_CellCount], name: str, *, decimal_comma: bool) -> str:
+    """Explain why a column that looks like numbers or dates is a category; "" if it does not."""
+    n_present = sum(count.n_rows for count in counts if count.cell_type not in ("missing", "word"))
+    n_words = sum(count.n_rows for count in counts if count.cell_type == "word")
+    near_misses: tuple[tuple[CellType, tuple[CellType, ...], int], ...] = (
+        ("number", ("number", "duration", "word"), n_present),
+        ("date", ("date",), n_present + n_words),
+    )
+    for cell_type, compatible, n_rows in near_misses:
+        n_fitting = sum(count.n_rows for count in counts if count.cell_type == cell_type)
+        if n_fitting >= _NEAR_MISS_FRACTION * n_rows:
+            stray = next(c.cell for c in counts if c.cell_type not in (*compatible, "missing"))
+            why = f"{quoted(stray)} is not a {cell_type}"
+            return _taken_as_category_note(name, why, n_fitting, n_rows)
+    texts = [count for count in counts if count.cell_type == "text"]
+    for pattern, why in _AMBIGUOUS_PATTERNS:
+        n_fitting = sum(c.n_rows for c in texts if pattern.fullmatch(str(c.cell).strip()))
+        if n_fitting and n_fitting >= _NEAR_MISS_FRACTION * n_present:
+            example = quoted(texts[0].cell)
             return f"Column {name!r} is taken as a category: {why.format(example)}"
-    return _stray_unit(texts, name, rows, decimal_comma)
+    return _stray_unit_note(texts, name, n_present, decimal_comma=decimal_comma)
 
 
-_UNCLEAR = (
+_AMBIGUOUS_PATTERNS = (
     (
-        _NUMBERED_DATE,
-        "{0} does not say whether the day or the month comes first. Write 2024-03-01.",
+        _NUMERIC_DATE,
+        "{0} leaves open whether the day or the month comes first. Write 2024-03-01.",
     ),
-    (_OTHER_DATE, "{0} is no date in a form that is read. Write 2024-03-01 14:05."),
-    (_WITH_COMMA, "the comma of {0} may be a decimal mark or part thousands. Write 1234.5."),
+    (_OTHER_DATE, "{0} is a date in an unsupported format. Write 2024-03-01 14:05."),
+    (
+        _NUMBER_WITH_COMMA,
+        "the comma of {0} may be a decimal mark or separate thousands. Write 1234.5.",
+    ),
 )
-"""What people take for dates or numbers, and why it is neither here."""
+"""Pattern of texts that look like dates or numbers, and why they are neither here."""
 
 
-def _stray_unit(texts: Sequence[_Cell], name: str, rows: int, decimal_comma: bool) -> str:
-    """The value that keeps a column from being numbers in a unit, where nearly all are."""
-    units: Counter[str] = Counter()
+def _stray_unit_note(
+    texts: Sequence[_CellCount], name: str, n_rows: int, *, decimal_comma: bool
+) -> str:
+    """Name the text that keeps a column from being numbers in a unit, if nearly all are."""
+    rows_by_unit: Counter[str] = Counter()
     unit_of: dict[str, str] = {}
-    for cell in texts:
-        written = infer_number_format([str(cell.value)], decimal_comma)
-        unit_of[str(cell.value)] = written.unit if written else ""
-        units[unit_of[str(cell.value)]] += cell.rows
-    del units[""]
-    if not units:
+    for count in texts:
+        text = str(count.cell)
+        number_format = infer_number_format([text], decimal_comma=decimal_comma)
+        unit_of[text] = number_format.unit if number_format else ""
+        rows_by_unit[unit_of[text]] += count.n_rows
+    del rows_by_unit[""]
+    if not rows_by_unit:
         return ""
-    unit, fitting = units.most_common(1)[0]
-    if not _NEARLY * rows <= fitting < rows:
+    unit, n_fitting = rows_by_unit.most_common(1)[0]
+    if not _NEAR_MISS_FRACTION * n_rows <= n_fitting < n_rows:
         return ""
     stray = next((text for text in unit_of if unit_of[text] != unit), None)
-    why = f"{quoted(stray)} is no number in {unit}" if stray else f"not all are numbers in {unit}"
-    return _taken_as_category(name, why, fitting, rows)
+    why = (
+        f"{quoted(stray)} is not a number in {unit}" if stray else f"not all are numbers in {unit}"
+    )
+    return _taken_as_category_note(name, why, n_fitting, n_rows)
 
 
-def _taken_as_category(name: str, why: str, fitting: int, present: int) -> str:
+def _taken_as_category_note(name: str, why: str, n_fitting: int, n_rows: int) -> str:
     return (
-        f"Column {name!r} is taken as a category: {why}, though {fitting:,} of {present:,} values "
+        f"Column {name!r} is taken as a category: {why}, though {n_fitting:,} of {n_rows:,} values "
         "are. Empty such cells to change that."
     )
 
 
-def _nature(value: Any) -> Nature:
-    if canonical(value) == "":
+def _cell_type(cell: object) -> CellType:
+    if canonical_text(cell) == "":
         return "missing"
-    if isinstance(value, bool | np.bool_) or canonical(value) in ("true", "false"):
+    if isinstance(cell, bool | np.bool_) or canonical_text(cell) in ("true", "false"):
         return "boolean"
-    as_number = number(value)
-    if as_number is not None:
-        if isinstance(value, str) and np.isnan(as_number):
+    number = to_number(cell)
+    if number is not None:
+        if isinstance(cell, str) and np.isnan(number):
             return "word"
-        return "duration" if seconds_of(value) is not None else "number"
-    return "text" if moment(value) is None else "date"
+        return "duration" if to_seconds(cell) is not None else "number"
+    return "text" if to_nanoseconds(cell) is None else "date"

@@ -1,4 +1,7 @@
-"""What a column is there for, by its values: to learn from, to be read as text, to name the row."""
+"""Infer from a column's values whether it is a category, a text or a row identifier.
+
+Also the notes on what is unusual in a column, or lost in its conversion.
+"""
 
 from __future__ import annotations
 
@@ -9,179 +12,197 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.checks import listed
-from netwright.data.columns import Column, as_category, number
+from netwright.data.checks import join_names
+from netwright.data.columns import Column, as_category, to_number
 from netwright.data.datetimes import MISSING_DATE
 from netwright.data.na_values import DEFAULT_NA_VALUES
-from netwright.data.number_formats import BARE, NumberFormat
+from netwright.data.number_formats import PLAIN_NUMBERS, NumberFormat
 from netwright.data.precision import MAX_EXACT_FLOAT64
 from netwright.data.task import Features, Images, Table
 from netwright.errors import plural, quoted
 
-Role = Literal["category", "text", "name"]
+Role = Literal["category", "text", "identifier"]
 
-_ROWS = 50
-"""Fewer rows may all differ by chance."""
-_TEXTS = 20
-_SHARE, _DECLARED_SHARE = 0.1, 0.5
-_WORDS = 3
-"""Texts: so many different ones, in such a share of the rows, of so many words on average."""
-CODE = re.compile(r"[+-]?0[0-9]+")
-_MAYBE_CODE = re.compile(rf"{CODE.pattern}|.*[0-9][eE][+-]?[0-9]+")
+_MIN_ROWS = 50
+"""In fewer rows, all values may differ, or agree with the target, by chance."""
+_MIN_DISTINCT_TEXTS = 20
+_MIN_DISTINCT_FRACTION, _MIN_DISTINCT_FRACTION_IF_DECLARED = 0.1, 0.5
+_MIN_MEAN_WORDS = 3
+"""A text column has so many distinct texts, in such a fraction of the rows, of so many words."""
+CODE_PATTERN = re.compile(r"[+-]?0[0-9]+")
+_MAYBE_CODE = re.compile(rf"{CODE_PATTERN.pattern}|.*[0-9][eE][+-]?[0-9]+")
 """Texts that are numbers, but may be meant as codes: 007, and 1E5 beside 100000."""
-_SHARE_LEFT = 0.5
-"""Of the different values of a column: where fewer are left after reading, people are told."""
+_MIN_DISTINCT_LEFT = 0.5
+"""Of a column's distinct texts: if fewer distinct values are left after conversion, a note says so."""
 
 
-def role_of(values: NDArray[np.object_], declared: bool = False) -> Role:
-    """What canonical texts are; "" is missing. `declared`: somebody says that they are categories.
+def infer_role(texts: NDArray[np.object_], *, declared_category: bool = False) -> Role:
+    """Infer the role of a column of canonical texts.
 
-    Text: they are many different ones of 3 words and more on average (the rule of AutoGluon, which
-    asks for fewer different ones). Names of rows: every one differs, and they are no sentences.
+    A text column has many distinct texts of 3 words or more on average (the rule of AutoGluon,
+    which requires fewer distinct ones). An identifier differs in every row and is no sentence.
+
+    Args:
+        texts: (n,), "" where missing.
+        declared_category: The user's frame declares the column categorical.
     """
-    present = [text for text in values.tolist() if text]
+    present = [text for text in texts.tolist() if text]
     distinct = set(present)
-    words = sum(len(text.split()) for text in distinct) / max(1, len(distinct))
-    share = _DECLARED_SHARE if declared else _SHARE
-    if words >= _WORDS and len(distinct) >= max(_TEXTS, share * len(present)):
+    mean_words = sum(len(text.split()) for text in distinct) / max(1, len(distinct))
+    min_fraction = (
+        _MIN_DISTINCT_FRACTION_IF_DECLARED if declared_category else _MIN_DISTINCT_FRACTION
+    )
+    min_distinct = max(_MIN_DISTINCT_TEXTS, min_fraction * len(present))
+    if mean_words >= _MIN_MEAN_WORDS and len(distinct) >= min_distinct:
         return "text"
-    if len(distinct) == len(present) >= _ROWS and words < 2 and len(present) >= 0.5 * len(values):
-        return "name"
+    all_differ = len(distinct) == len(present) >= _MIN_ROWS
+    if all_differ and mean_words < 2 and len(present) >= 0.5 * len(texts):
+        return "identifier"
     return "category"
 
 
-def oddities(name: str, kind: str, values: NDArray[Any], raw: NDArray[Any]) -> list[str]:
-    """What people would want to know of a column, a sentence each; `raw`: as it came."""
+def column_notes(name: str, kind: str, values: NDArray[Any], raw: NDArray[Any]) -> list[str]:
+    """Return a note on what is unusual in a column; `raw` holds the cells before conversion."""
     if kind == "numeric" and (count := int(np.isinf(values).sum())):
-        many = "an infinite value" if count == 1 else f"{count:,} infinite values"
-        return [f"Column {name!r} has {many}, taken as missing."]
-    if kind == "numeric" and raw.dtype.kind in "iu" and len(raw) >= _ROWS and _counts_up(raw):
-        return [f"Column {name!r} counts up with the rows: drop it if it only names the row."]
+        infinite = "an infinite value" if count == 1 else f"{count:,} infinite values"
+        return [f"Column {name!r} has {infinite}, taken as missing."]
+    if kind == "numeric" and raw.dtype.kind in "iu" and len(raw) >= _MIN_ROWS and _increases(raw):
+        return [f"Column {name!r} increases with every row: drop it if it only identifies the row."]
     if kind == "text":
-        return [f"Column {name!r} is read as text: its words are looked at, not the whole."]
-    if kind == "category" and len(values) >= _ROWS and len(set(values)) > 0.9 * len(values):
-        return [f"Column {name!r} differs in nearly every row: drop it if it only names the row."]
+        return [f"Column {name!r} is read as text: by its words, not as a category."]
+    if kind == "category" and len(values) >= _MIN_ROWS and len(set(values)) > 0.9 * len(values):
+        return [
+            f"Column {name!r} differs in nearly every row: drop it if it only identifies the row."
+        ]
     return []
 
 
-def merged_texts(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
-    """A sentence where different texts of a column became one value, or most values are gone."""
+def merged_values_notes(column: Column, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
+    """Return a note if different texts of a column became one value, or most values are lost.
+
+    Args:
+        column: The column.
+        raw: (n,) cells before conversion.
+        values: (n,) the same cells, converted.
+    """
     if column.kind == "date":
-        return _impossible_dates(column.name, raw, values)
+        return _lost_dates_notes(column.name, raw, values)
     if raw.dtype != object:
         return []
     if column.kind == "category":
-        return _merged_categories(column.name, raw, values)
+        return _merged_categories_notes(column.name, raw, values)
     if column.kind == "text":
         return []
-    before = {text for value in raw.tolist() if isinstance(value, str) and (text := value.strip())}
-    if column.kind == "numeric" and any(map(_MAYBE_CODE.fullmatch, before)):
-        return merged_numbers(column.name, before, column.number_format)
-    after = len(np.unique(values))
-    if column.kind == "boolean" or after >= _SHARE_LEFT * len(before):
+    texts = {text for cell in raw.tolist() if isinstance(cell, str) and (text := cell.strip())}
+    if column.kind == "numeric" and any(map(_MAYBE_CODE.fullmatch, texts)):
+        return merged_numbers_notes(column.name, texts, column.number_format)
+    n_distinct = len(np.unique(values))
+    if column.kind == "boolean" or n_distinct >= _MIN_DISTINCT_LEFT * len(texts):
         return []
     return [
-        f"Column {column.name!r} has {len(before):,} different texts, which are read as {after:,} "
-        f"different {column.kind} values."
+        f"Column {column.name!r} has {len(texts):,} distinct texts, which are read as only "
+        f"{n_distinct:,} distinct {column.kind} values."
     ]
 
 
-def merged_numbers(
-    name: str, texts: Iterable[str], number_format: NumberFormat = BARE
+def merged_numbers_notes(
+    name: str, texts: Iterable[str], number_format: NumberFormat = PLAIN_NUMBERS
 ) -> list[str]:
-    """A sentence where codes such as 7 and 007, or whole numbers beyond 2^53, are one number."""
-    writings: dict[float, list[str]] = {}
+    """Return a note if codes such as 7 and 007, or integers beyond 2^53, become one number."""
+    texts_of: dict[float, list[str]] = {}
     for text in sorted(texts):
-        value = number(text, number_format)
-        if value is not None and np.isfinite(value):
-            writings.setdefault(value, []).append(text)
+        number = to_number(text, number_format)
+        if number is not None and np.isfinite(number):
+            texts_of.setdefault(number, []).append(text)
     merged = [
-        same
-        for value, same in writings.items()
-        if len(same) > 1
-        and (abs(value) >= MAX_EXACT_FLOAT64 or any(map(_MAYBE_CODE.fullmatch, same)))
+        equal_texts
+        for number, equal_texts in texts_of.items()
+        if len(equal_texts) > 1
+        and (abs(number) >= MAX_EXACT_FLOAT64 or any(map(_MAYBE_CODE.fullmatch, equal_texts)))
     ]
     if not merged:
         return []
     return [
-        f"Column {name!r} is read as numbers, so that {listed(map(quoted, merged[0]))} are one "
-        f"value{_more(merged)}. Pass a DataFrame in which it is categorical to keep them apart."
+        f"Column {name!r} is read as numbers, so that {join_names(map(quoted, merged[0]))} become "
+        f"one value{_more_text(merged)}. To keep them apart, pass a DataFrame in which the column is "
+        "categorical."
     ]
 
 
-def _more(groups: Sequence[object]) -> str:
-    return f", and {len(groups) - 1:,} more such" if len(groups) > 1 else ""
+def _more_text(groups: Sequence[object]) -> str:
+    return f", and {plural(len(groups) - 1, 'more such group')}" if len(groups) > 1 else ""
 
 
-def _impossible_dates(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
-    """Sentences on dates that no calendar has, and on those beyond the range of nanoseconds."""
-    missing = (values == MISSING_DATE).tolist()
-    texts = [
-        value
-        for value, gone in zip(raw.tolist(), missing, strict=True)
-        if gone and isinstance(value, str) and value.strip() not in DEFAULT_NA_VALUES.texts
+def _lost_dates_notes(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
+    """Return notes on dates that no calendar has and on dates beyond the range of nanoseconds."""
+    is_missing = (values == MISSING_DATE).tolist()
+    impossible = [
+        cell
+        for cell, missing in zip(raw.tolist(), is_missing, strict=True)
+        if missing and isinstance(cell, str) and cell.strip() not in DEFAULT_NA_VALUES.texts
     ]
     notes = []
-    if texts:
-        some = ", ".join(map(quoted, list(dict.fromkeys(texts))[:3]))
-        rows = plural(len(texts), "row")
+    if impossible:
+        examples = ", ".join(map(quoted, list(dict.fromkeys(impossible))[:3]))
         notes.append(
-            f"Column {name!r}: dates that no calendar has ({some}) count as missing ({rows})."
+            f"Column {name!r}: dates that do not exist ({examples}) count as missing "
+            f"({plural(len(impossible), 'row')})."
         )
-    if beyond := int((np.abs(values) == np.iinfo(np.int64).max).sum()):
+    if n_clipped := int((np.abs(values) == np.iinfo(np.int64).max).sum()):
         notes.append(
-            f"Column {name!r}: dates before 1677 or after 2262 count as the first or last of these "
-            f"years ({plural(beyond, 'row')})."
+            f"Column {name!r}: dates before 1677 or after 2262 are clipped to that range "
+            f"({plural(n_clipped, 'row')})."
         )
     return notes
 
 
-def _merged_categories(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
-    writings: dict[str, dict[str, None]] = {}
-    for before, after in dict(zip(raw.tolist(), values.tolist(), strict=True)).items():
-        if isinstance(before, str) and after:
-            writings.setdefault(after, {})[before] = None
-    merged = [list(texts) for texts in writings.values() if len(texts) > 1]
+def _merged_categories_notes(name: str, raw: NDArray[Any], values: NDArray[Any]) -> list[str]:
+    texts_of: dict[str, dict[str, None]] = {}
+    for cell, category in dict(zip(raw.tolist(), values.tolist(), strict=True)).items():
+        if isinstance(cell, str) and category:
+            texts_of.setdefault(category, {})[cell] = None
+    merged = [list(texts) for texts in texts_of.values() if len(texts) > 1]
     if not merged:
         return []
     example = ", ".join(map(quoted, merged[0][:4]))
-    return [f"Column {name!r}: {example} are taken as one category{_more(merged)}."]
+    return [f"Column {name!r}: {example} are taken as one category{_more_text(merged)}."]
 
 
-def same_as_target(features: Features, target: NDArray[Any], name: str) -> list[str]:
-    """A sentence for each column that is the target under another name.
+def leakage_notes(features: Features, target: NDArray[Any], name: str) -> list[str]:
+    """Return a note for each column that equals the target (target leakage).
 
-    A number equals a target of numbers; any column has one value for each class and no other.
+    A numeric column equals a regression target; any column equals classes if it has one value for
+    each class and no other.
     """
-    if isinstance(features, Images) or len(target) < _ROWS:
+    if isinstance(features, Images) or len(target) < _MIN_ROWS:
         return []
     return [
         f"Column {column.name!r} is {name or 'the target'!r} under another name: drop it if it is "
-        "not known when predicting."
+        "unknown at prediction time."
         for column in features.columns
-        if _same(features, column.name, target)
+        if _equals_target(features, column.name, target)
     ]
 
 
-def _same(table: Table, name: str, target: NDArray[Any]) -> bool:
+def _equals_target(table: Table, name: str, target: NDArray[Any]) -> bool:
     values = table.arrays[name]
     if target.dtype.kind == "f":
         return values.dtype.kind == "f" and np.array_equal(values, target.astype(values.dtype))
-    # most columns are told apart by their first rows, without a look at the others
-    if values.dtype.kind in "if" and len(np.unique(values[:_ROWS])) != len(
-        np.unique(target[:_ROWS])
+    # the first rows rule most columns out, without a look at the others
+    if values.dtype.kind in "if" and len(np.unique(values[:_MIN_ROWS])) != len(
+        np.unique(target[:_MIN_ROWS])
     ):
         return False
-    return all(_one_to_one(values[:rows], target[:rows]) for rows in (_ROWS, len(target)))
+    return all(_one_to_one(values[:rows], target[:rows]) for rows in (_MIN_ROWS, len(target)))
 
 
 def _one_to_one(values: NDArray[Any], target: NDArray[Any]) -> bool:
-    """Whether each class has one value, and each value one class."""
+    """Return whether each class has one value, and each value one class."""
     texts = as_category(values).tolist()
     pairs = set(zip(texts, target.tolist(), strict=True))
     return len(pairs) == len(set(texts)) == len(np.unique(target))
 
 
-def _counts_up(values: NDArray[Any]) -> bool:
-    """Whether whole numbers rise with each row."""
-    return bool((values[1:] > values[:-1]).all())
+def _increases(numbers: NDArray[Any]) -> bool:
+    """Return whether each number is larger than the one before."""
+    return bool((numbers[1:] > numbers[:-1]).all())

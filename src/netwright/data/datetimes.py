@@ -1,11 +1,11 @@
-"""Moments and durations: from datetimes, periods and their texts to whole nanoseconds and seconds."""
+"""Datetimes as nanoseconds since 1970, durations as seconds; from objects and from texts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,189 +13,217 @@ from numpy.typing import NDArray
 from netwright.data.na_values import DEFAULT_NA_VALUES, NaValues, is_missing
 
 DateOrder = Literal["", "day", "month"]
-"""Of dates such as 31/12/2024: what comes first."""
+"""What comes first in dates such as 31/12/2024; "" where a column has no such dates."""
 
 MISSING_DATE = int(np.iinfo(np.int64).min)
-"""What a missing date is in nanoseconds; numpy's NaT has the same bits."""
+"""A missing date in nanoseconds; numpy's NaT has the same bits."""
 
 _CLOCK = r"(?:[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?"
 _ISO_DATE = re.compile(
     rf"(\d{{4}})([-/])(\d{{1,2}})\2(\d{{1,2}}){_CLOCK}\s*(Z|UTC|[+-]\d{{2}}:?\d{{2}})?", re.ASCII
 )
-_NUMBERED_DATE = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2(\d{{4}}){_CLOCK}", re.ASCII)
+_NUMERIC_DATE = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2(\d{{4}}){_CLOCK}", re.ASCII)
 _MONTH = re.compile(r"([12]\d{3})-(0[1-9]|1[0-2])", re.ASCII)
 _QUARTER = re.compile(r"([12]\d{3})-?Q([1-4])", re.ASCII)
 _WEEK = re.compile(r"(\d{4}-\d{2}-\d{2})/\d{4}-\d{2}-\d{2}", re.ASCII)
-"""How pandas writes months, quarters and weeks; each counts as the moment at which it begins."""
+"""Months, quarters and weeks as pandas writes them; each stands for its start."""
 _DURATION = re.compile(
     r"(-?\d{1,7}) days?(?:,? ([+-]?)(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?)?", re.ASCII
 )
 _TIME_OF_DAY = re.compile(r"(\d{1,3}):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = int(np.iinfo(np.int64).max)
+_MAX_NANOSECONDS = int(np.iinfo(np.int64).max)
 
 
-def moment(value: Any, first: DateOrder = "", marks: NaValues = DEFAULT_NA_VALUES) -> int | None:
-    """The value as nanoseconds since 1970-01-01: `MISSING_DATE` when missing, None when no date.
+class _Timestamp(Protocol):
+    """A `pandas.Timestamp`, without pandas."""
 
-    A period (a day, a week, a month, a quarter) is the moment at which it begins.
+    def to_pydatetime(self) -> datetime: ...
+
+
+class _Period(Protocol):
+    """A `pandas.Period`, without pandas."""
+
+    freqstr: str
+    year: int
+    start_time: _Timestamp
+
+
+def to_nanoseconds(
+    cell: object, date_order: DateOrder = "", na_values: NaValues = DEFAULT_NA_VALUES
+) -> int | None:
+    """Convert a cell to nanoseconds since 1970-01-01 (UTC).
+
+    A period (a day, a week, a month, a quarter) becomes its start.
+
+    Returns:
+        Nanoseconds, clipped to the range of int64; `MISSING_DATE` if the cell is missing; None if
+        it is no date.
     """
-    if isinstance(value, str):
-        return _moment_of_text(value.strip(), first, marks)
-    if is_missing(value):
+    if isinstance(cell, str):
+        return _parse_date(cell.strip(), date_order, na_values)
+    if is_missing(cell):
         return MISSING_DATE
-    if isinstance(value, np.datetime64):
-        return int(nanoseconds(np.array([value]))[0])
-    if is_period(value):
-        start = _moment_of_text(str(value), first, marks)  # as in its own CSV
-        return moment(value.start_time.to_pydatetime()) if start is None else start
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if not isinstance(value, datetime):
-        text = value.decode(errors="replace") if isinstance(value, bytes) else None
-        return None if text is None else moment(text, first, marks)
-    return _since(value if value.tzinfo else value.replace(tzinfo=UTC))
+    if isinstance(cell, np.datetime64):
+        return int(array_to_nanoseconds(np.array([cell]))[0])
+    if is_period(cell):
+        start = _parse_date(str(cell), date_order, na_values)  # as the period's text in a CSV
+        return to_nanoseconds(cell.start_time.to_pydatetime()) if start is None else start
+    if isinstance(cell, date) and not isinstance(cell, datetime):
+        cell = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
+    if not isinstance(cell, datetime):
+        text = cell.decode(errors="replace") if isinstance(cell, bytes) else None
+        return None if text is None else to_nanoseconds(text, date_order, na_values)
+    return _since_epoch(cell if cell.tzinfo else cell.replace(tzinfo=UTC))
 
 
-def year_of_period(value: Any) -> int | None:
-    """The year of a yearly period, which is a number like in its own CSV; None of anything else."""
-    return int(value.year) if is_period(value) and value.freqstr[0] in "AY" else None
+def year_of_period(cell: object) -> int | None:
+    """Return the year of a yearly period, which is a number as in a CSV; None for other cells."""
+    return int(cell.year) if is_period(cell) and cell.freqstr[0] in "AY" else None
 
 
-def is_period(value: Any) -> bool:
-    """Whether a value is one of pandas' periods, told without pandas."""
-    return type(value).__name__ == "Period" and hasattr(value, "freqstr")
+def is_period(cell: object) -> TypeGuard[_Period]:
+    """Return whether a cell is a `pandas.Period`, without importing pandas."""
+    return type(cell).__name__ == "Period" and hasattr(cell, "freqstr")
 
 
-def comes_first(values: Iterable[Any], marks: NaValues = DEFAULT_NA_VALUES) -> DateOrder:
-    """What comes first in texts that are all dates such as 31/12/2024; "" where nothing settles it.
+def infer_date_order(cells: Iterable[object], na_values: NaValues = DEFAULT_NA_VALUES) -> DateOrder:
+    """Infer whether day or month comes first in texts that are all dates such as 31/12/2024.
 
-    A number above 12 is no month, and between points (31.12.2024) the day comes first.
+    A number above 12 is no month, and with dots (31.12.2024) the day comes first. Returns "" where
+    the texts leave it open, or are not all such dates.
     """
     possible: set[DateOrder] = set()
-    present = [value for value in values if not is_missing(value)]
-    if not all(isinstance(value, str) for value in present):
-        return ""
-    for text in {value.strip() for value in present}:
-        if text in marks.texts:
-            continue
-        written = _NUMBERED_DATE.fullmatch(text)
-        if written is None:
+    texts = set()
+    for cell in cells:
+        if isinstance(cell, str):
+            texts.add(cell.strip())
+        elif not is_missing(cell):
             return ""
-        if int(written[3]) > 12:
+    for text in texts:
+        if text in na_values.texts:
+            continue
+        match = _NUMERIC_DATE.fullmatch(text)
+        if match is None:
+            return ""
+        if int(match[3]) > 12:
             possible.add("month")
-        elif int(written[1]) > 12 or written[2] == ".":
+        elif int(match[1]) > 12 or match[2] == ".":
             possible.add("day")
     return possible.pop() if len(possible) == 1 else ""
 
 
-def seconds_of(value: Any) -> float | None:
-    """A duration or a time of day as seconds; None of anything else.
+def to_seconds(cell: object) -> float | None:
+    """Convert a duration or a time of day to seconds; None for other cells.
 
-    Texts as pandas and Python write them: ``1 days 02:03:04.5``, ``1 day, 2:03:04``, ``02:03:04``.
+    Texts are those that pandas and Python write: ``1 days 02:03:04.5``, ``1 day, 2:03:04``,
+    ``02:03:04``.
     """
-    if isinstance(value, np.timedelta64):
-        return float(seconds_array(np.array([value]))[0])
-    if isinstance(value, timedelta):
-        days, seconds = value.days, value.seconds
-        microseconds = value.microseconds
-        extra = int(getattr(value, "nanoseconds", 0))  # pandas' own timedelta
-        return _seconds((days * 86_400 + seconds) * 10**6 + microseconds, extra)
-    if isinstance(value, time):
-        value = value.isoformat()
-    return _seconds_of_text(value.strip()) if isinstance(value, str) else None
+    if isinstance(cell, np.timedelta64):
+        return float(array_to_seconds(np.array([cell]))[0])
+    if isinstance(cell, timedelta):
+        microseconds = (cell.days * 86_400 + cell.seconds) * 10**6 + cell.microseconds
+        extra_nanoseconds = int(getattr(cell, "nanoseconds", 0))  # of pandas.Timedelta
+        return _seconds(microseconds, extra_nanoseconds)
+    if isinstance(cell, time):
+        cell = cell.isoformat()
+    return _parse_seconds(cell.strip()) if isinstance(cell, str) else None
 
 
-def seconds_array(durations: NDArray[np.timedelta64]) -> NDArray[np.float64]:
-    """(n,) durations of any unit as seconds in float64, NaN where missing."""
-    whole = durations.astype("timedelta64[us]")
-    microseconds = whole.astype(np.int64)
+def array_to_seconds(durations: NDArray[np.timedelta64]) -> NDArray[np.float64]:
+    """Convert (n,) durations of any unit to seconds in float64, NaN where missing."""
+    microseconds = durations.astype("timedelta64[us]").astype(np.int64)
     seconds = microseconds / 1e6
     if durations.dtype == np.dtype("timedelta64[ns]"):
-        exact = durations.astype(np.int64)
-        seconds = np.where(exact == microseconds * 1000, seconds, exact / 1e9)
+        nanoseconds = durations.astype(np.int64)
+        seconds = np.where(nanoseconds == microseconds * 1000, seconds, nanoseconds / 1e9)
     return np.where(np.isnat(durations), np.nan, seconds)
 
 
-def nanoseconds(array: NDArray[Any]) -> NDArray[np.int64]:
-    """(n,) numpy dates of any unit; outside the range of nanoseconds numpy would wrap around."""
+def array_to_nanoseconds(array: NDArray[Any]) -> NDArray[np.int64]:
+    """Convert (n,) numpy dates of any unit to nanoseconds, clipped where numpy would wrap around."""
     if array.dtype in (np.dtype("datetime64[ns]"), np.dtype("datetime64[us]")):
         coarse = array.astype("datetime64[us]")
     else:
         coarse = array.astype("datetime64[s]").astype("datetime64[us]")
-    limit = _LATEST // 1000
-    micro = coarse.astype(np.int64)
-    clipped = np.clip(micro, -limit, limit)
+    limit = _MAX_NANOSECONDS // 1000
+    microseconds = coarse.astype(np.int64)
+    clipped = np.clip(microseconds, -limit, limit)
     exact = array.astype("datetime64[ns]").astype(np.int64)
-    inside = np.where(clipped == micro, exact, clipped * 1000)
-    return np.where(np.isnat(array), MISSING_DATE, inside)
+    nanoseconds = np.where(clipped == microseconds, exact, clipped * 1000)
+    return np.where(np.isnat(array), MISSING_DATE, nanoseconds)
 
 
-def _moment_of_text(text: str, first: DateOrder, marks: NaValues) -> int | None:
-    if written := _ISO_DATE.fullmatch(text):
-        year, _, month, day, *clock, zone = written.groups(default="")
-        return _written(year, month, day, clock, zone)
-    if first and (written := _NUMBERED_DATE.fullmatch(text)):
-        left, _, right, year, *clock = written.groups(default="")
-        month, day = (right, left) if first == "day" else (left, right)
-        if int(month) > 12:  # written the other way round
+def _parse_date(text: str, date_order: DateOrder, na_values: NaValues) -> int | None:
+    if match := _ISO_DATE.fullmatch(text):
+        year, _, month, day, *clock, zone = match.groups(default="")
+        return _date_to_nanoseconds(year, month, day, clock, zone)
+    if date_order and (match := _NUMERIC_DATE.fullmatch(text)):
+        first, _, second, year, *clock = match.groups(default="")
+        month, day = (second, first) if date_order == "day" else (first, second)
+        if int(month) > 12:  # in the other order
             return None
-        return _written(year, month, day, clock, "")
-    if written := _MONTH.fullmatch(text):
-        return _written(written[1], written[2], "1", [""] * 4, "")
-    if written := _QUARTER.fullmatch(text):
-        return _written(written[1], str(3 * int(written[2]) - 2), "1", [""] * 4, "")
-    if written := _WEEK.fullmatch(text):
-        return _moment_of_text(written[1], first, marks)
-    return MISSING_DATE if text in marks.texts else None
+        return _date_to_nanoseconds(year, month, day, clock, "")
+    if match := _MONTH.fullmatch(text):
+        return _date_to_nanoseconds(match[1], match[2], "1", [""] * 4, "")
+    if match := _QUARTER.fullmatch(text):
+        return _date_to_nanoseconds(match[1], str(3 * int(match[2]) - 2), "1", [""] * 4, "")
+    if match := _WEEK.fullmatch(text):
+        return _parse_date(match[1], date_order, na_values)
+    return MISSING_DATE if text in na_values.texts else None
 
 
-def _since(value: datetime) -> int:
-    passed = value - _EPOCH
-    micro = (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
-    return max(-_LATEST, min(_LATEST, micro * 1000))
+def _since_epoch(moment: datetime) -> int:
+    elapsed = moment - _EPOCH
+    microseconds = (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+    return max(-_MAX_NANOSECONDS, min(_MAX_NANOSECONDS, microseconds * 1000))
 
 
-def _written(year: str, month: str, day: str, clock: list[str], zone: str) -> int:
-    """The date of a text's parts; missing when no calendar has it.
+def _date_to_nanoseconds(year: str, month: str, day: str, clock: list[str], zone: str) -> int:
+    """Convert the components of a date; `MISSING_DATE` if no calendar has it.
 
-    `clock`: hours, minutes, seconds and their fraction, "" where the text ends before.
+    `clock`: hours, minutes, seconds and their fraction, "" where the text has none.
     """
     hour, minute, second, fraction = clock
-    micro = int(f"{fraction:0<6}"[:6])
-    h, m, s = (int(part or 0) for part in (hour, minute, second))
+    microsecond = int(f"{fraction:0<6}"[:6])
+    h, m, s = (int(digits or 0) for digits in (hour, minute, second))
     try:
-        local = datetime(int(year), int(month), int(day), h, m, s, micro, tzinfo=UTC)
+        local = datetime(int(year), int(month), int(day), h, m, s, microsecond, tzinfo=UTC)
     except ValueError:
         return MISSING_DATE
-    since = _since(local)
+    nanoseconds = _since_epoch(local)
     if zone in ("", "Z", "UTC"):
-        return since
+        return nanoseconds
     digits = zone[1:].replace(":", "")
-    offset = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if zone[0] == "-" else 1)
-    return max(-_LATEST, min(_LATEST, since - offset * 1_000_000_000))
+    offset_seconds = int(digits[:2]) * 3600 + int(digits[2:]) * 60
+    if zone[0] == "-":
+        offset_seconds = -offset_seconds
+    shifted = nanoseconds - offset_seconds * 1_000_000_000
+    return max(-_MAX_NANOSECONDS, min(_MAX_NANOSECONDS, shifted))
 
 
-def _seconds_of_text(text: str) -> float | None:
-    if written := _DURATION.fullmatch(text):
-        days, sign, *clock = written.groups(default="")
-        part = _clock_nanoseconds(*clock)
-        total = int(days) * 86_400 * 10**9 + (-part if sign == "-" else part)
-    elif written := _TIME_OF_DAY.fullmatch(text):
-        total = _clock_nanoseconds(*written.groups(default=""))
+def _parse_seconds(text: str) -> float | None:
+    if match := _DURATION.fullmatch(text):
+        days, sign, *clock = match.groups(default="")
+        clock_nanoseconds = _clock_nanoseconds(*clock)
+        if sign == "-":
+            clock_nanoseconds = -clock_nanoseconds
+        total = int(days) * 86_400 * 10**9 + clock_nanoseconds
+    elif match := _TIME_OF_DAY.fullmatch(text):
+        total = _clock_nanoseconds(*match.groups(default=""))
     else:
         return None
-    microseconds, extra = divmod(total, 1000)
-    return _seconds(microseconds, extra)
+    microseconds, extra_nanoseconds = divmod(total, 1000)
+    return _seconds(microseconds, extra_nanoseconds)
 
 
 def _clock_nanoseconds(hours: str, minutes: str, seconds: str, fraction: str) -> int:
-    whole = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
-    return whole * 10**9 + int(f"{fraction:0<9}")
+    whole_seconds = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
+    return whole_seconds * 10**9 + int(f"{fraction:0<9}")
 
 
 def _seconds(microseconds: int, extra_nanoseconds: int) -> float:
-    """Seconds, rounded once: in the same way for arrays, objects and texts."""
+    """Return seconds, rounded only once, so that arrays, objects and texts agree."""
     if not extra_nanoseconds:
         return microseconds / 1e6
     return (microseconds * 1000 + extra_nanoseconds) / 1e9

@@ -1,4 +1,4 @@
-"""Image files: which files below a folder are images, told by their content, and their pixels."""
+"""Image files below a folder, recognised by their content; their headers and pixels."""
 
 from __future__ import annotations
 
@@ -16,61 +16,82 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from netwright.data.image_headers import channel_bits, exceeds_file, has_unnamed_band, n_bands
-from netwright.data.memory import memory_allowance, refuse_if_larger
-from netwright.data.pixels import PixelFormat, Pixels, Size
+from netwright.data.image_headers import (
+    bits_per_channel,
+    claims_too_many_pixels,
+    has_unnamed_band,
+    n_bands,
+)
+from netwright.data.memory import check_fits_in_memory, max_data_bytes
+from netwright.data.pixels import ImageShape, PixelFormat, Pixels
 from netwright.errors import InputError, printable
 
-FORMATS = (
+IMAGE_FORMATS = (
     "PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO",
 )  # fmt: skip
-"""Pillow's names. Not EPS, PS and PDF, which it hands to other programs, and no rare ones."""
-ENDINGS = frozenset({
+"""Pillow's names. EPS, PS and PDF are missing: Pillow hands them to other programs."""
+IMAGE_SUFFIXES = frozenset({
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif", ".bmp", ".dib", ".tif",
     ".tiff", ".webp", ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".ico",
 })  # fmt: skip
-"""A file with such an ending has to be an image; others are images where their content says so."""
-UNREAD_ENDINGS = frozenset({
+"""Files with these suffixes must be images; others are images if their content is."""
+UNSUPPORTED_SUFFIXES = frozenset({
     ".heic", ".heif", ".tga", ".psd", ".jxl", ".svg", ".eps", ".dng", ".cr2", ".nef", ".arw",
     ".dcm", ".qoi", ".pcx", ".exr", ".hdr",
 })  # fmt: skip
-"""Images in formats that are not read: a class of nothing else is refused, not left out."""
+"""Images that cannot be read: a class with nothing else is an error, not a skipped folder."""
 
-Reason: TypeAlias = Literal[
+SkipReason: TypeAlias = Literal[
     "hidden", "no image", "unread format", "unreadable", "no regular file", "link to a folder",
     "too large", "outside",
 ]  # fmt: skip
-"""Why something is left out."""
+"""Why a file or folder is skipped."""
 
 _SYSTEM_FOLDERS = frozenset({"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "lost+found"})
-"""What operating systems put beside the data; some hold images: previews and copies."""
-_TURNS = {
+"""Created by operating systems beside the data; some hold images: previews and copies."""
+_UPRIGHT_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-"""EXIF orientation -> what turns the image upright."""
-_ORIENTATION = 0x0112
-_VIA_RGB = ("P", "PA", "LAB")
-"""Modes that Pillow does not turn to grey in one step, or not by the colours that are seen."""
-_MANY_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")
-"""Formats of which further frames are worth a word; those of MPO are previews and depth maps."""
-_ICON = b"\0\0\1\0"
+"""EXIF orientation -> the operation that turns the image upright."""
+_ORIENTATION_TAG = 0x0112
+"""Of EXIF."""
+_MODES_VIA_RGB = ("P", "PA", "LAB")
+"""Modes that Pillow cannot convert to grey directly, or not by the visible colours."""
+_FORMATS_WITH_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")
+"""Formats whose further frames are noted; those of MPO are previews and depth maps."""
+_ICON_SIGNATURE = b"\0\0\1\0"
 _MAX_ICON_PIXELS = 2048 * 2048
-"""Icons have 256 x 256 pixels at most, those of some programs 1024 x 1024."""
+"""Icons have at most 256 x 256 pixels; some programs write 1024 x 1024."""
 _GREY_PIXEL_BYTES, _MAX_PIXEL_BYTES = 2, 12
 _PIXEL_BYTES = {"1": 6, "L": 6, "P": 9}
-"""Mode -> bytes a pixel while it is decoded, turned and converted to colours, which take 4 each.
+"""Mode -> bytes per pixel while it is decoded, turned and converted to colours, which take 4 each.
 
-Grey ones that stay grey take `_GREY_PIXEL_BYTES`; other modes up to `_MAX_PIXEL_BYTES`: three
+Grey images that stay grey take `_GREY_PIXEL_BYTES`; other modes up to `_MAX_PIXEL_BYTES`: three
 copies of 4 bytes.
 """
-_PILLOW = threading.RLock()
+_PILLOW_LOCK = threading.RLock()
+"""Held while Pillow's global limit of pixels is changed."""
+_ALPHA_SAMPLE_SIDE = 64
+"""Side of the reduced image that `greys_and_alpha` looks at."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file as its header describes it; height and width are those of it upright."""
+    """An image file as described by its header.
+
+    Args:
+        path: Of the file.
+        height: Of the upright image.
+        width: Of the upright image.
+        mode: Pillow's.
+        has_alpha: Whether it declares transparency.
+        has_frames: Whether it has several frames, of which only the first is read.
+        is_deep_colour: Whether it is a colour image with more than 8 bits per channel, of which
+            Pillow reads the upper 8.
+        bands: How many bands it has, if more than are read; else 0.
+    """
 
     path: Path
     height: int
@@ -79,18 +100,16 @@ class ImageFile:
     has_alpha: bool = False
     has_frames: bool = False
     is_deep_colour: bool = False
-    """Whether it has more than 8 bits a channel, of which Pillow reads the upper 8."""
     bands: int = 0
-    """Bands of the file where it has more than are read, else 0."""
 
     @property
     def bands_read(self) -> int:
-        """Bands of its mode; a fourth that no tag calls alpha is left out."""
+        """How many bands are read; a fourth that no tag calls alpha is not."""
         return 3 if self.mode == "RGBA" and not self.has_alpha else Image.getmodebands(self.mode)
 
     @property
     def is_deep(self) -> bool:
-        """Whether its values are numbers of more than 8 bits."""
+        """Whether it is a grey image with more than 8 bits."""
         return _is_deep(self.mode)
 
     @property
@@ -99,57 +118,69 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class Scan:
-    """What lies below a folder: images, folders, and what is left out with the reason.
+class ImageScan:
+    """The content of a folder at any depth, ordered by path.
 
-    All in the order of their paths.
+    Args:
+        images: All images.
+        folders: All folders that were searched.
+        skipped: Files and folders that were not used, and why.
     """
 
     images: tuple[ImageFile, ...]
     folders: tuple[Path, ...]
-    left_out: tuple[tuple[Path, Reason], ...]
+    skipped: tuple[tuple[Path, SkipReason], ...]
 
 
-def scan(folder: Path) -> Scan:
-    """Looks at every file below a folder.
+def scan_images(folder: Path) -> ImageScan:
+    """Look at every file below a folder.
 
-    Raises InputError, naming the file, where one with the ending of an image is none.
+    Raises:
+        InputError: A file with the suffix of an image is none; with the file's name.
     """
     images: list[ImageFile] = []
     folders: list[Path] = []
-    left_out: list[tuple[Path, Reason]] = []
+    skipped: list[tuple[Path, SkipReason]] = []
     for path, is_folder in _entries(folder):
-        reason = _reason(path, is_folder)
+        reason = _skip_reason(path, is_folder=is_folder)
         if reason is None and is_folder:
             folders.append(path)
-        elif reason is None and (image := _looked_at(path)):
+        elif reason is None and (image := _image_file(path)):
             images.append(image)
         else:
-            left_out.append((path, reason or _no_image(path)))
-    return Scan(
+            skipped.append((path, reason or _not_an_image(path)))
+    return ImageScan(
         tuple(sorted(images, key=lambda image: image.path)),
-        tuple(sorted(folders)), tuple(sorted(left_out)),
-    )  # fmt: skip
+        tuple(sorted(folders)),
+        tuple(sorted(skipped)),
+    )
 
 
-def describe(path: Path) -> ImageFile:
-    """An image file by its header. InputError where it is none, or too large for the memory."""
+def read_image_header(path: Path) -> ImageFile:
+    """Describe an image file by its header; raise InputError if it is none, or too large."""
     with _opened(path) as image:
         try:
-            turned = image.format in ("JPEG", "MPO", "TIFF", "WEBP") and _orientation(image) >= 5
-            width, height = image.size[::-1] if turned else image.size
-            described = ImageFile(
-                path, height, width, image.mode, _has_alpha(image), _has_frames(image),
-                not _is_deep(image.mode) and channel_bits(image, path) > 8, _extra_bands(image),
-            )  # fmt: skip
+            has_exif = image.format in ("JPEG", "MPO", "TIFF", "WEBP")
+            is_sideways = has_exif and _orientation(image) >= 5
+            width, height = image.size[::-1] if is_sideways else image.size
+            image_file = ImageFile(
+                path,
+                height,
+                width,
+                image.mode,
+                has_alpha=_has_alpha(image),
+                has_frames=_has_frames(image),
+                is_deep_colour=not _is_deep(image.mode) and bits_per_channel(image, path) > 8,
+                bands=_unread_bands(image),
+            )
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
-            raise unreadable(path, error) from None
-        _refuse_larger(path, image, 1)
-    return described
+            raise unreadable_image_error(path, error) from None
+        _check_decoded_size(path, image, 1)
+    return image_file
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's content is that of an image."""
+    """Return whether a file is an image, by its content."""
     try:
         with _opened(path):
             return True
@@ -157,68 +188,76 @@ def is_image(path: Path) -> bool:
         return False
 
 
-def decode(path: Path, size: Size, pixel_format: PixelFormat | None) -> tuple[Pixels, int]:
-    """(h, w, c) levels of one file, and how many values were clipped.
+def decode_image(
+    path: Path, shape: ImageShape, pixel_format: PixelFormat | None
+) -> tuple[Pixels, int]:
+    """Decode a file to levels.
 
-    `pixel_format` None: as versions read it that did not store the format.
+    Args:
+        path: Of the file.
+        shape: Height, width and channels to bring it to.
+        pixel_format: None: as for models of older versions, which did not store it.
+
+    Returns:
+        (h, w, c) levels, and how many values were clipped.
     """
     with _opened(path) as image:
-        _refuse_larger(path, image, size[2])
+        _check_decoded_size(path, image, shape[2])
         try:
             upright = _upright(image)
             if pixel_format is None:
-                return fitted(_old_levels(upright), size), 0
+                return resize_image(_legacy_eight_bits(upright), shape), 0
             if not _is_deep(upright.mode):
-                return fitted(_without_alpha(upright, size[2], pixel_format.background), size), 0
+                opaque = _without_alpha(upright, shape[2], pixel_format.background)
+                return resize_image(opaque, shape), 0
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
-            raise unreadable(path, error) from None
-        levels, n_clipped = format_levels(path, np.asarray(upright), pixel_format)
-        return fitted(Image.fromarray(levels), size), n_clipped
+            raise unreadable_image_error(path, error) from None
+        levels, n_clipped = deep_levels(path, np.asarray(upright), pixel_format)
+        return resize_image(Image.fromarray(levels), shape), n_clipped
 
 
-def raw_pixels(path: Path) -> NDArray[Any]:
-    """(h, w) values of a file with more than 8 bits. InputError where one is not finite."""
+def read_deep_pixels(path: Path) -> NDArray[Any]:
+    """Read the (h, w) values of a file with more than 8 bits; raise InputError if one is not finite."""
     with _opened(path) as image:
         try:
             values = np.asarray(image)
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
-            raise unreadable(path, error) from None
-    _refuse_infinite(path, values)
+            raise unreadable_image_error(path, error) from None
+    _check_finite(path, values)
     return values
 
 
-def opaque_greys(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Grey levels (n,) and opacities (n,) of 0 to 1, of some pixels of a file with alpha."""
+def greys_and_alpha(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read grey levels (n,) and opacities (n,) in [0, 1] of some pixels of a file with alpha."""
     with _opened(path) as image:
         try:
             with_alpha = image.convert("RGBA")
         except Exception as error:  # broken files make Pillow's readers raise nearly anything
-            raise unreadable(path, error) from None
-        small = with_alpha.resize((min(64, image.width), min(64, image.height)), 0)
-    alpha = np.asarray(small.getchannel("A"), np.float64).ravel() / 255
-    return np.asarray(small.convert("RGB").convert("L"), np.float64).ravel(), alpha
+            raise unreadable_image_error(path, error) from None
+        side = _ALPHA_SAMPLE_SIDE
+        sample = with_alpha.resize((min(side, image.width), min(side, image.height)), 0)
+    alpha = np.asarray(sample.getchannel("A"), np.float64).ravel() / 255
+    return np.asarray(sample.convert("RGB").convert("L"), np.float64).ravel(), alpha
 
 
-def fitted(image: Image.Image, size: Size) -> Pixels:
-    """(h, w, c) of a picture with 8 bits a channel."""
-    height, width, channels = size
+def resize_image(image: Image.Image, shape: ImageShape) -> Pixels:
+    """Return the (h, w, c) pixels of an image with 8 bits per channel, brought to `shape`."""
+    height, width, channels = shape
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(size)
+    return np.asarray(image).reshape(shape)
 
 
-def format_levels(
-    path: Path, values: NDArray[Any], pixel_format: PixelFormat
-) -> tuple[Pixels, int]:
-    """(h, w) levels of the values (h, w) of a file, and how many were clipped."""
-    _refuse_infinite(path, values)
-    levels, n_clipped = pixel_format.levels(values[..., None])
+def deep_levels(path: Path, values: NDArray[Any], pixel_format: PixelFormat) -> tuple[Pixels, int]:
+    """Map the (h, w) values of a file onto levels; also return how many were clipped."""
+    _check_finite(path, values)
+    levels, n_clipped = pixel_format.to_levels(values[..., None])
     return levels[..., 0], n_clipped
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
-    """The sentence for a file that should be an image."""
+def unreadable_image_error(path: Path, error: Exception) -> InputError:
+    """Build the error for a file that should be an image."""
     why = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
     return InputError(
         f"{path} must be an image that can be read, got {why or 'a broken file'}. "
@@ -226,129 +265,131 @@ def unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def some_names(paths: Iterable[Path], shown: int = 3) -> str:
-    """``a.txt, b.txt, c.txt, ...``: the first few names."""
+def first_names(paths: Iterable[Path], max_shown: int = 3) -> str:
+    """Join the first few file names: ``a.txt, b.txt, c.txt, ...``."""
     names = [printable(path.name) for path in paths]
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+    return ", ".join(names[:max_shown]) + (", ..." if len(names) > max_shown else "")
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Files and folders below a folder, and whether it is a folder.
+    """Yield files and folders below a folder, and whether each is a folder.
 
-    Hidden ones and those that may not be read are not entered.
+    Hidden and unreadable folders are not entered.
     """
     errors: list[OSError] = []
-    for place, folders, files in os.walk(folder, onerror=errors.append):
-        yield from ((Path(place, name), False) for name in files)
-        yield from ((Path(place, name), True) for name in folders)
+    for parent, folders, files in os.walk(folder, onerror=errors.append):
+        yield from ((Path(parent, name), False) for name in files)
+        yield from ((Path(parent, name), True) for name in folders)
         folders[:] = [
-            name for name in folders if not _is_hidden(name) and _may_be_read(Path(place, name))
+            name for name in folders if not _is_hidden(name) and _is_readable(Path(parent, name))
         ]
     yield from ((Path(error.filename), True) for error in errors)
 
 
-def _reason(path: Path, is_folder: bool) -> Reason | None:
-    """Why a file or folder is not looked at."""
+def _skip_reason(path: Path, *, is_folder: bool) -> SkipReason | None:
+    """Return why a file or folder is skipped unopened; None if it is not."""
     if _is_hidden(path.name):
         return "hidden"
     if is_folder and path.is_symlink():
         return "link to a folder"
     try:
-        if not is_folder and not path.is_file():  # a pipe would be waited for
+        if not is_folder and not path.is_file():  # opening a pipe would block
             return "no regular file"
     except PermissionError:  # of the folder that it is in
         return "unreadable"
-    if not _may_be_read(path):
+    if not _is_readable(path):
         return "unreadable"
     if is_folder:
         return None
-    if path.stat().st_size > memory_allowance() and path.suffix.lower() not in ENDINGS:
+    if path.stat().st_size > max_data_bytes() and path.suffix.lower() not in IMAGE_SUFFIXES:
         return "too large"
     return None
 
 
-def _may_be_read(path: Path) -> bool:
-    """Whether its permissions let it be read; folders must let their entries be opened, too."""
-    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
-    return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
+def _is_readable(path: Path) -> bool:
+    """Return whether the permissions allow reading; of folders, also opening their entries."""
+    mode = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM_FOLDERS
 
 
-def _looked_at(path: Path) -> ImageFile | None:
-    """The image of a file; None where it is none and does not claim to be one."""
-    if path.suffix.lower() in ENDINGS or is_image(path):
-        return describe(path)
+def _image_file(path: Path) -> ImageFile | None:
+    """Describe a file; None if neither its suffix nor its content is that of an image."""
+    if path.suffix.lower() in IMAGE_SUFFIXES or is_image(path):
+        return read_image_header(path)
     return None
 
 
-def _no_image(path: Path) -> Reason:
-    return "unread format" if path.suffix.lower() in UNREAD_ENDINGS else "no image"
+def _not_an_image(path: Path) -> SkipReason:
+    return "unread format" if path.suffix.lower() in UNSUPPORTED_SUFFIXES else "no image"
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file opened by Pillow, without its own limit of size and its warnings meanwhile."""
-    refuse_if_larger(path.stat().st_size, str(path), "Take it out of the folder.")
-    with _PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, which say nothing of the pixels
-        limit = Image.MAX_IMAGE_PIXELS
+    """Open a file with Pillow, its own size limit and warnings switched off."""
+    check_fits_in_memory(path.stat().st_size, str(path), "Take it out of the folder.")
+    with _PILLOW_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are about odd metadata, not about the pixels
+        previous_limit = Image.MAX_IMAGE_PIXELS
         try:
             try:
-                Image.MAX_IMAGE_PIXELS = _open_limit(path)
-                image = Image.open(path, formats=_formats())
+                Image.MAX_IMAGE_PIXELS = _max_pixels_at_opening(path)
+                image = Image.open(path, formats=_supported_formats())
             except Exception as error:  # broken files make Pillow's readers raise nearly anything
-                raise unreadable(path, error) from None
+                raise unreadable_image_error(path, error) from None
             with image:
                 yield image
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS = previous_limit
 
 
-def _open_limit(path: Path) -> int | None:
-    """Pixels that Pillow itself may open; None for no bound, as `_refuse_larger` judges headers.
+def _max_pixels_at_opening(path: Path) -> int | None:
+    """Return Pillow's own limit of pixels; None for none, as `_check_decoded_size` limits all others.
 
-    Icons are decoded when they are opened, and hold images larger than their headers say.
+    Icons are decoded when they are opened, and may hold larger images than their headers state.
     """
     with path.open("rb") as file:
-        return _MAX_ICON_PIXELS if file.read(4) == _ICON else None
+        return _MAX_ICON_PIXELS if file.read(4) == _ICON_SIGNATURE else None
 
 
 @cache
-def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow was built with."""
+def _supported_formats() -> tuple[str, ...]:
+    """Return those of `IMAGE_FORMATS` that this Pillow was built with."""
     Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
+    return tuple(name for name in IMAGE_FORMATS if name in Image.OPEN)
 
 
-def _refuse_larger(path: Path, image: Image.Image, channels: int) -> None:
-    """InputError where decoding and converting to `channels` would take too much memory.
+def _check_decoded_size(path: Path, image: Image.Image, channels: int) -> None:
+    """Raise InputError if decoding and converting to `channels` would take too much memory.
 
-    And where a TIFF claims a size that its bytes cannot hold: to find out takes its decoder long.
+    Also if a TIFF claims a size that its bytes cannot hold, which its decoder takes long to notice.
     """
     width, height = image.size
-    if exceeds_file(image, path):
-        raise unreadable(path, OSError(f"{width:,} x {height:,} pixels in too few bytes"))
-    bytes_a_pixel = _PIXEL_BYTES.get(image.mode, _MAX_PIXEL_BYTES)
+    if claims_too_many_pixels(image, path):
+        raise unreadable_image_error(
+            path, OSError(f"{width:,} x {height:,} pixels in too few bytes")
+        )
+    pixel_bytes = _PIXEL_BYTES.get(image.mode, _MAX_PIXEL_BYTES)
     if channels == 1 and image.mode in ("1", "L"):
-        bytes_a_pixel = _GREY_PIXEL_BYTES
+        pixel_bytes = _GREY_PIXEL_BYTES
     what = f"{path} ({width:,} x {height:,} pixels)"
-    refuse_if_larger(width * height * bytes_a_pixel, what, "Scale it down first.")
+    check_fits_in_memory(width * height * pixel_bytes, what, "Scale it down first.")
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The decoded image, turned as its EXIF data say."""
+    """Decode an image and turn it upright by its EXIF data."""
     image.load()
-    turn = _TURNS.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
+    transpose = _UPRIGHT_TRANSPOSES.get(_orientation(image))
+    return image if transpose is None else image.transpose(transpose)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # viewers show images with broken EXIF data as they are, and so do we
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # viewers show images with broken EXIF data unturned, and so do we
         return 1
 
 
@@ -356,7 +397,7 @@ def _is_deep(mode: str) -> bool:
     return mode in ("I", "F") or mode.startswith("I;")
 
 
-def _refuse_infinite(path: Path, values: NDArray[Any]) -> None:
+def _check_finite(path: Path, values: NDArray[Any]) -> None:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(
             f"{path} must have finite pixels, got NaN or infinite ones. "
@@ -364,36 +405,37 @@ def _refuse_infinite(path: Path, values: NDArray[Any]) -> None:
         )
 
 
-def _old_levels(image: Image.Image) -> Image.Image:
-    """Deep images as 16 bits, whatever they held."""
+def _legacy_eight_bits(image: Image.Image) -> Image.Image:
+    """Reduce a deep image to 8 bits as older versions did: as if it had 16."""
     if not _is_deep(image.mode):
         return image
     return Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8))
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    """Whether the file declares transparency: a channel, or a colour that stands for it."""
+    """Return whether the file declares transparency: an alpha channel or a transparent colour."""
     if _is_deep(image.mode) or has_unnamed_band(image):
         return False
     return image.has_transparency_data
 
 
-def _extra_bands(image: Image.Image) -> int:
-    """Bands of the file where it has more than are read, else 0."""
+def _unread_bands(image: Image.Image) -> int:
+    """Return the number of bands in the file if it has more than are read, else 0."""
     bands = n_bands(image)
     return bands if bands > len(image.getbands()) or has_unnamed_band(image) else 0
 
 
 def _without_alpha(image: Image.Image, channels: int, background: int) -> Image.Image:
-    """Transparent parts laid over the background; a palette looked up."""
+    """Lay transparent pixels over the background; convert palettes to colours."""
     mode = "L" if channels == 1 else "RGB"
     if not _has_alpha(image):
-        return image.convert("RGB").convert(mode) if image.mode in _VIA_RGB else image
+        return image.convert("RGB").convert(mode) if image.mode in _MODES_VIA_RGB else image
     with_alpha = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
-    ground = Image.new(mode, image.size, (background,) * len(mode) if channels > 1 else background)
-    ground.paste(with_alpha.convert(mode), mask=with_alpha.getchannel("A"))
-    return ground
+    colour = (background,) * len(mode) if channels > 1 else background
+    opaque = Image.new(mode, image.size, colour)
+    opaque.paste(with_alpha.convert(mode), mask=with_alpha.getchannel("A"))
+    return opaque
 
 
 def _has_frames(image: Image.Image) -> bool:
-    return image.format in _MANY_FRAMES and bool(getattr(image, "is_animated", False))
+    return image.format in _FORMATS_WITH_FRAMES and bool(getattr(image, "is_animated", False))

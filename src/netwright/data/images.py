@@ -1,4 +1,4 @@
-"""Sets of images: files and arrays -> levels of one size, by a format that is decided once."""
+"""Read sets of images from files and arrays, all brought to one size and to 256 levels."""
 
 from __future__ import annotations
 
@@ -14,217 +14,236 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from netwright.data.image_files import (
-    ENDINGS,
+    IMAGE_SUFFIXES,
     ImageFile,
-    decode,
-    fitted,
+    decode_image,
+    first_names,
+    greys_and_alpha,
     is_image,
-    opaque_greys,
-    raw_pixels,
-    some_names,
+    read_deep_pixels,
+    resize_image,
 )
-from netwright.data.memory import memory_allowance, readable
+from netwright.data.memory import format_bytes, max_data_bytes
 from netwright.data.pixel_ranges import (
-    RawValues,
-    choose_range,
+    RawPixelStats,
     corner_background,
-    identical_note,
+    identical_images_note,
+    infer_pixel_format,
     range_notes,
-    raw_values,
+    raw_pixel_stats,
 )
 from netwright.data.pixels import (
     EIGHT_BITS,
     ImageSchema,
+    ImageShape,
     PixelFormat,
     Pixels,
-    Size,
-    batch_of,
-    numeric_array,
+    as_image_batch,
+    as_numeric_array,
     size_text,
 )
 from netwright.data.task import Images
 from netwright.errors import InputError, Phrase, expected
 
-LARGEST = 256
-"""The longer side that larger folders of images are reduced to."""
+MAX_SIDE = 256
+"""Larger images in folders are reduced until their longer side has this many pixels."""
 _BACKGROUNDS = (0, 255, 128)
-"""Grey levels that transparent parts may be laid over, the first where several do."""
+"""Candidate grey levels of the background of transparent images; in a tie the first is chosen."""
 _VISIBLE_CONTRAST = 64.0
-"""A quarter of the levels: what differs so much from its background is seen."""
-_FILE_SAMPLE = 4096
-"""Values of each file with more than 8 bits that distinct ones are counted in."""
+"""A quarter of the levels: a pixel that differs this much from its background is visible."""
+_SAMPLE_VALUES_PER_FILE = 4096
+"""Values of each file with more than 8 bits among which distinct ones are counted."""
 
 
-def read_images(files: Sequence[ImageFile], more: int = 0) -> tuple[Images, tuple[str, ...]]:
-    """Image files to learn from: their common size and format are decided here, and said.
+def read_images(files: Sequence[ImageFile], n_other: int = 0) -> tuple[Images, tuple[str, ...]]:
+    """Read image files to train on; their common size and pixel format are inferred.
 
-    `more`: how many images will be read beside them, for the bound of memory.
+    Args:
+        files: Of the training and validation sets.
+        n_other: How many more images will be read, for the limit of memory.
+
+    Returns:
+        The images, and notes on what was inferred.
     """
-    size, notes = common_size(files, len(files) + more)
-    pixel_format, decided = _files_format(files)
-    pixels, _ = read_files(files, size, pixel_format)
+    shape, notes = choose_common_shape(files, len(files) + n_other)
+    pixel_format, inferred_notes = _infer_files_format(files)
+    pixels, _ = decode_files(files, shape, pixel_format)
     if not any(file.has_alpha for file in files):
         pixel_format = replace(pixel_format, background=corner_background(pixels))
-    notes += decided + _kinds_notes(files, size) + identical_note(pixels)
+    notes += inferred_notes + _unread_content_notes(files, shape) + identical_images_note(pixels)
     return Images(pixels, pixel_format), notes
 
 
-def follow_images(
+def read_images_like(
     files: Sequence[ImageFile], schema: ImageSchema
 ) -> tuple[Images, tuple[str, ...]]:
-    """Image files read as a model's training images were, and notes."""
-    _refuse_channels(schema.size)
-    _refuse_grey(files, schema)
-    _refuse_set(len(files), schema.size)
-    pixels, n_clipped = read_files(files, schema.size, schema.pixel_format)
-    deep = sum(file.height * file.width for file in files if file.is_deep)
-    notes = _resize_notes(files, schema.size) + _kinds_notes(files, schema.size)
+    """Read image files as a model's training images were read; also return notes."""
+    _check_files_fit_channels(schema.shape)
+    _check_grey_files(files, schema)
+    _check_set_size(len(files), schema.shape)
+    pixels, n_clipped = decode_files(files, schema.shape, schema.pixel_format)
+    n_deep_values = sum(file.height * file.width for file in files if file.is_deep)
+    notes = _resize_notes(files, schema.shape) + _unread_content_notes(files, schema.shape)
     names = tuple(str(file.path) for file in files)
     images = Images(pixels, schema.pixel_format or EIGHT_BITS, names)
-    return images, notes + _bits_notes(files, schema) + schema.format_notes(n_clipped, deep)
+    notes += _bit_depth_notes(files, schema) + schema.format_notes(n_clipped, n_deep_values)
+    return images, notes
 
 
-def read_array(values: Any) -> tuple[Images, tuple[str, ...]]:
-    """An array of images to learn from: the range of its values is decided here, and said."""
-    array = batch_of(numeric_array(values))
-    pixel_format, notes = EIGHT_BITS, _long_channels_note(array)
+def read_image_array(values: object) -> tuple[Images, tuple[str, ...]]:
+    """Read an array of images to train on; the range of its values is inferred.
+
+    Returns:
+        The images, and notes on what was inferred.
+    """
+    array = as_image_batch(as_numeric_array(values))
+    pixel_format, notes = EIGHT_BITS, _channels_first_note(array)
     if array.dtype.kind == "b":
         pixel_format = PixelFormat((0.0,), (1.0,))
-        notes += (f"The pixels of {_images(len(array))} are true or false, taken as 1 and 0.",)
+        notes += (f"The pixels of {_images_text(len(array))} are true or false, taken as 1 and 0.",)
     elif array.dtype != np.uint8 and len(array):
-        raw = raw_values(array)
-        pixel_format = choose_range(raw)
-        notes += range_notes(pixel_format, raw, f"The pixels of {_images(len(array))}")
-    pixels, _ = pixel_format.levels(array)
+        raw = raw_pixel_stats(array)
+        pixel_format = infer_pixel_format(raw)
+        notes += range_notes(pixel_format, raw, f"The pixels of {_images_text(len(array))}")
+    pixels, _ = pixel_format.to_levels(array)
     pixel_format = replace(pixel_format, background=corner_background(pixels))
-    return Images(pixels, pixel_format), notes + identical_note(pixels)
+    return Images(pixels, pixel_format), notes + identical_images_note(pixels)
 
 
-def follow_array(values: Any, schema: ImageSchema) -> tuple[Images, tuple[str, ...]]:
-    """An array of images read as a model's training images were, resized to them, and notes."""
+def read_image_array_like(values: object, schema: ImageSchema) -> tuple[Images, tuple[str, ...]]:
+    """Read an array of images as a model's training images were read, resized; also return notes."""
     pixels, notes = schema.read(values)
-    if pixels.shape[1:] != schema.size:
+    shape = pixels.shape[1:]
+    if shape != schema.shape:
         notes += (
-            f"The images are {size_text(pixels.shape[1:])} and are brought to {size_text(schema.size)}.",
+            f"The images are {size_text(shape)} and are resized to {size_text(schema.shape)}.",
         )
-    _refuse_set(len(pixels), schema.size)
-    return Images(resized(pixels, schema.size), schema.pixel_format or EIGHT_BITS), notes
+    _check_set_size(len(pixels), schema.shape)
+    return Images(resize_images(pixels, schema.shape), schema.pixel_format or EIGHT_BITS), notes
 
 
-def with_validation(train: Images, x_val: Any) -> tuple[Images, tuple[str, ...]]:
-    """Images for training and then for validation, whose pixels are read as those are; notes."""
-    rows, notes = follow_array(x_val, train.schema)
-    pixels = np.concatenate([train.pixels, rows.pixels])
-    return replace(train, pixels=pixels), tuple(f"Validation part: {note}" for note in notes)
+def append_validation(train: Images, x_val: object) -> tuple[Images, tuple[str, ...]]:
+    """Append validation images, read as the training images were; also return notes."""
+    validation, notes = read_image_array_like(x_val, train.schema)
+    pixels = np.concatenate([train.pixels, validation.pixels])
+    return replace(train, pixels=pixels), tuple(f"Validation set: {note}" for note in notes)
 
 
-def common_size(files: Sequence[ImageFile], n_images: int = 0) -> tuple[Size, tuple[str, ...]]:
-    """The size and channels that a set of images is brought to, and notes.
+def choose_common_shape(
+    files: Sequence[ImageFile], n_images: int = 0
+) -> tuple[ImageShape, tuple[str, ...]]:
+    """Choose the height, width and channels that a set of images is brought to.
 
-    The most common size where half of the images have it, else the median height and width; the
-    longer side at most `LARGEST`, and less where `n_images` would not fit into the bound of
-    memory. One channel where all images are grey.
+    The most common size if at least half of the images have it, else the median height and width;
+    the longer side at most `MAX_SIDE`, and less if `n_images` would not fit into the memory. One
+    channel if all images are grey.
+
+    Returns:
+        The shape, and notes.
     """
-    sizes = Counter((file.height, file.width) for file in files)
-    (height, width), count = sizes.most_common(1)[0]
-    how = "the most common"
+    counts = Counter((file.height, file.width) for file in files)
+    (height, width), count = counts.most_common(1)[0]
+    how = "the most common size"
     if 2 * count < len(files):
         height = int(np.median([file.height for file in files]))
         width = int(np.median([file.width for file in files]))
-        how = "their median"
-    if max(height, width) > LARGEST:
-        height, width = _shrunk(height, width, LARGEST / max(height, width))
-        how = f"at most {LARGEST} a side"
+        how = "their median size"
+    if max(height, width) > MAX_SIDE:
+        height, width = _scaled(height, width, MAX_SIDE / max(height, width))
+        how = f"at most {MAX_SIDE} pixels a side"
     channels = 1 if all(file.is_grey for file in files) else 3
-    needed = max(n_images, len(files)) * height * width * channels
-    if needed > memory_allowance():
-        height, width = _shrunk(height, width, math.sqrt(memory_allowance() / needed))
-        how = f"more would not fit into {readable(memory_allowance())}, a quarter of the memory"
+    n_bytes = max(n_images, len(files)) * height * width * channels
+    if n_bytes > max_data_bytes():
+        height, width = _scaled(height, width, math.sqrt(max_data_bytes() / n_bytes))
+        how = f"more would not fit into {format_bytes(max_data_bytes())}, a quarter of the memory"
     notes: tuple[str, ...] = ()
-    if set(sizes) != {(height, width)}:
-        have = f"{len(sizes):,} sizes" if len(sizes) > 1 else "one size"
-        notes = (f"The images have {have} and are resized to {height} x {width} ({how}).",)
+    if set(counts) != {(height, width)}:
+        sizes = f"{len(counts):,} sizes" if len(counts) > 1 else "one size"
+        notes = (f"The images have {sizes} and are resized to {height} x {width} ({how}).",)
     return (height, width, channels), notes
 
 
-def read_files(
-    files: Sequence[ImageFile], size: Size, pixel_format: PixelFormat | None = EIGHT_BITS
-) -> tuple[Pixels, int]:  # fmt: skip
-    """(n, h, w, c) of image files, and how many values were clipped.
+def decode_files(
+    files: Sequence[ImageFile], shape: ImageShape, pixel_format: PixelFormat | None = EIGHT_BITS
+) -> tuple[Pixels, int]:
+    """Decode image files to (n, h, w, c) levels; also return how many values were clipped.
 
-    InputError, naming the file, at one that cannot be read.
+    Raises:
+        InputError: A file cannot be read; with its name.
     """
-    pixels, n_clipped = np.empty((len(files), *size), np.uint8), 0
+    pixels, n_clipped = np.empty((len(files), *shape), np.uint8), 0
     for i, file in enumerate(files):
-        pixels[i], clipped = decode(file.path, size, pixel_format)
-        n_clipped += clipped
+        pixels[i], n_clipped_in_file = decode_image(file.path, shape, pixel_format)
+        n_clipped += n_clipped_in_file
     return pixels, n_clipped
 
 
-def resized(pixels: Pixels, size: Size) -> Pixels:
-    """Images of another size, brought to `size`; grey ones to three equal channels and back."""
-    if pixels.shape[1:] == size:
+def resize_images(pixels: Pixels, shape: ImageShape) -> Pixels:
+    """Bring (n, h, w, c) images to `shape`; grey becomes three equal channels, and RGB grey."""
+    if pixels.shape[1:] == shape:
         return pixels
-    images = np.empty((len(pixels), *size), np.uint8)
+    resized = np.empty((len(pixels), *shape), np.uint8)
     for i, image in enumerate(pixels):
-        images[i] = _resized(image, size)
-    return images
+        resized[i] = _resize_pixels(image, shape)
+    return resized
 
 
-def _resized(image: Pixels, size: Size) -> Pixels:
-    height, width, channels = size
+def _resize_pixels(image: Pixels, shape: ImageShape) -> Pixels:
+    height, width, channels = shape
     if {image.shape[2], channels} == {1, 3}:
-        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-        return fitted(picture, size)
+        converted = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        return resize_image(converted, shape)
+    # Pillow knows no images of 2 or 5 channels, and resizes each channel by itself anyway
     planes = [
-        fitted(Image.fromarray(image[..., i]), (height, width, 1)) for i in range(channels)
-    ]  # Pillow knows no pictures of 2 or 5 channels, and resizes each by itself anyway
+        resize_image(Image.fromarray(image[..., i]), (height, width, 1)) for i in range(channels)
+    ]
     return np.concatenate(planes, axis=2)
 
 
-def _shrunk(height: int, width: int, factor: float) -> tuple[int, int]:
+def _scaled(height: int, width: int, factor: float) -> tuple[int, int]:
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
 
-def _files_format(files: Sequence[ImageFile]) -> tuple[PixelFormat, tuple[str, ...]]:
-    """The range of the files with more than 8 bits, the background of those with alpha; notes."""
+def _infer_files_format(files: Sequence[ImageFile]) -> tuple[PixelFormat, tuple[str, ...]]:
+    """Infer the range of files with more than 8 bits and the background of those with alpha."""
     deep = [file for file in files if file.is_deep]
     transparent = [file for file in files if file.has_alpha]
     pixel_format = EIGHT_BITS
     notes: tuple[str, ...] = ()
     if deep:
-        raw = _raw_values(deep)
-        pixel_format = choose_range(raw)
-        what = f"The pixels of {_images(len(deep))} with more than 8 bits"
+        raw = _deep_pixel_stats(deep)
+        pixel_format = infer_pixel_format(raw)
+        what = f"The pixels of {_images_text(len(deep))} with more than 8 bits"
         notes = range_notes(pixel_format, raw, what)
     if transparent:
-        level = _background(transparent)
+        level = _choose_background(transparent)
         pixel_format = replace(pixel_format, background=level)
-        name = {0: "black", 255: "white"}.get(level, "grey")
-        have = "has an alpha channel and is" if len(transparent) == 1 else (
-            "have an alpha channel and are"
-        )  # fmt: skip
-        notes += (f"{_images(len(transparent))} {have} laid over {name}.",)
+        colour = {0: "black", 255: "white"}.get(level, "grey")
+        have, are = ("has", "is") if len(transparent) == 1 else ("have", "are")
+        notes += (
+            f"{_images_text(len(transparent))} {have} an alpha channel and {are} laid over {colour}.",
+        )
     return pixel_format, notes
 
 
-def _raw_values(files: Sequence[ImageFile]) -> RawValues:
+def _deep_pixel_stats(files: Sequence[ImageFile]) -> RawPixelStats:
     low, high, is_float = np.inf, -np.inf, False
     samples: list[NDArray[Any]] = []
     for file in files:
-        values = raw_pixels(file.path)
+        values = read_deep_pixels(file.path)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
         is_float |= values.dtype.kind == "f"
-        samples.append(values.ravel()[:: max(1, values.size // _FILE_SAMPLE)].astype(np.float64))
+        step = max(1, values.size // _SAMPLE_VALUES_PER_FILE)
+        samples.append(values.ravel()[::step].astype(np.float64))
     sample = np.concatenate(samples)[:, None]
-    return RawValues(np.array([low]), np.array([high]), sample, is_float)
+    return RawPixelStats(np.array([low]), np.array([high]), sample, is_float)
 
 
-def _background(files: Sequence[ImageFile]) -> int:
-    """The grey level against which the opaque parts of most files are seen."""
+def _choose_background(files: Sequence[ImageFile]) -> int:
+    """Choose the grey level against which the opaque pixels of most files are visible."""
     visible, contrast = np.zeros(len(_BACKGROUNDS)), np.zeros(len(_BACKGROUNDS))
     for file in files:
-        greys, alpha = opaque_greys(file.path)
+        greys, alpha = greys_and_alpha(file.path)
         if alpha.any():
             differences = np.abs(greys[:, None] - np.array(_BACKGROUNDS))  # (pixels, backgrounds)
             means = np.average(differences, axis=0, weights=alpha)
@@ -234,95 +253,100 @@ def _background(files: Sequence[ImageFile]) -> int:
     return _BACKGROUNDS[best]
 
 
-def _kinds_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
-    """Notes on what is not read of some files: frames, bits of colours, colours."""
+def _unread_content_notes(files: Sequence[ImageFile], shape: ImageShape) -> tuple[str, ...]:
+    """Return notes on content that is not read: frames, bit depth, bands, and colours."""
     notes = []
     if frames := [file.path for file in files if file.has_frames]:
         have = "1 file has" if len(frames) == 1 else f"{len(frames):,} files have"
-        notes.append(f"{have} several frames ({some_names(frames)}): the first one is read.")
-    if deep := [file.path for file in files if file.is_deep_colour]:
-        have = "1 file has" if len(deep) == 1 else f"{len(deep):,} files have"
+        notes.append(f"{have} several frames ({first_names(frames)}): only the first is read.")
+    if deep_colour := [file.path for file in files if file.is_deep_colour]:
+        have = "1 file has" if len(deep_colour) == 1 else f"{len(deep_colour):,} files have"
         notes.append(
-            f"{have} more than 8 bits a channel ({some_names(deep)}): the upper 8 are read. Arrays "
-            "(.npz) keep all."
+            f"{have} more than 8 bits per channel ({first_names(deep_colour)}): only the upper 8 "
+            "are read. Arrays (.npz) keep all."
         )
     notes += _bands_notes(files)
     coloured = [file.path for file in files if not file.is_grey]
-    if size[2] == 1 and coloured:
-        have = "1 colour file is" if len(coloured) == 1 else f"{len(coloured):,} colour files are"
-        notes.append(f"{have} read as grey ({some_names(coloured)}): the training images were.")
+    if shape[2] == 1 and coloured:
+        are = "1 colour file is" if len(coloured) == 1 else f"{len(coloured):,} colour files are"
+        notes.append(
+            f"{are} converted to grey ({first_names(coloured)}), as the training images were grey."
+        )
     return tuple(notes)
 
 
 def _bands_notes(files: Sequence[ImageFile]) -> list[str]:
-    """Notes on bands that are not read: they are neither colours nor alpha."""
+    """Return notes on bands that are neither colours nor alpha and are not read."""
     notes = []
-    groups: dict[tuple[int, int], list[Path]] = {}
+    paths_by_bands: dict[tuple[int, int], list[Path]] = {}
     for file in files:
         if file.bands:
-            groups.setdefault((file.bands, file.bands_read), []).append(file.path)
-    for (bands, n_read), paths in groups.items():
+            paths_by_bands.setdefault((file.bands, file.bands_read), []).append(file.path)
+    for (n_bands, n_read), paths in paths_by_bands.items():
         have = "1 file has" if len(paths) == 1 else f"{len(paths):,} files have"
         are = "is" if n_read == 1 else "are"
         notes.append(
-            f"{have} {bands} bands ({some_names(paths)}), of which {n_read} {are} read. Arrays "
+            f"{have} {n_bands} bands ({first_names(paths)}), of which {n_read} {are} read. Arrays "
             "(.npz) keep all."
         )
     return notes
 
 
-def _bits_notes(files: Sequence[ImageFile], schema: ImageSchema) -> tuple[str, ...]:
-    """A doubt where files with 8 bits stand for values of another range.
+def _bit_depth_notes(files: Sequence[ImageFile], schema: ImageSchema) -> tuple[str, ...]:
+    """Return a note if files with 8 bits are predicted by a model of another range.
 
-    Shares have none: levels of 0 to 255 divided by 255 are what they mean.
+    None for the range 0 to 1: levels of 0 to 255 divided by 255 mean the same.
     """
-    own = schema.pixel_format
-    if own is None or (own.low, own.high) in (((0.0,), (255.0,)), ((0.0,), (1.0,))):
+    pixel_format = schema.pixel_format
+    if pixel_format is None:
+        return ()
+    if (pixel_format.low, pixel_format.high) in (((0.0,), (255.0,)), ((0.0,), (1.0,))):
         return ()
     if any(file.is_deep for file in files):
         return ()
-    learnt = "another for each channel" if len(own.low) > 1 else own.range_text
     return (
-        f"The files have 8 bits: their 0 to 255 stand for the whole range trained on ({learnt}).",
+        "The files have 8 bits: their 0 to 255 stand for the whole training range "
+        f"({pixel_format.range_text}).",
     )
 
 
-def _refuse_grey(files: Sequence[ImageFile], schema: ImageSchema) -> None:
-    """InputError for grey files where each channel of the model has a range of its own."""
+def _check_grey_files(files: Sequence[ImageFile], schema: ImageSchema) -> None:
+    """Raise InputError for grey files if each channel of the model has its own range."""
     grey = [file.path for file in files if file.is_grey]
     if grey and schema.pixel_format is not None and len(schema.pixel_format.low) > 1:
-        got = Phrase(f"grey ones ({some_names(grey)})")
-        fix = "Pass the channels that it was trained on."
-        raise InputError(expected("images", f"of {schema.size[2]} channels", got, fix))
+        got = Phrase(f"grey ones ({first_names(grey)})")
+        fix = "Pass the channels that the model was trained on."
+        raise InputError(expected("images", f"of {schema.shape[2]} channels", got, fix))
 
 
-def _resize_notes(files: Sequence[ImageFile], size: Size) -> tuple[str, ...]:
-    """Note on files of another size than that of the training images."""
+def _resize_notes(files: Sequence[ImageFile], shape: ImageShape) -> tuple[str, ...]:
+    """Return a note if files have another size than the training images."""
     sizes = {(file.height, file.width) for file in files}
-    if sizes <= {size[:2]}:
+    if sizes <= {shape[:2]}:
         return ()
-    have = f"have {len(sizes):,} sizes" if len(sizes) > 1 else f"are {size_text(next(iter(sizes)))}"
-    return (f"The images {have} and are brought to {size_text(size[:2])}.",)
+    verb = f"have {len(sizes):,} sizes" if len(sizes) > 1 else f"are {size_text(next(iter(sizes)))}"
+    return (f"The images {verb} and are resized to {size_text(shape[:2])}.",)
 
 
-def _refuse_channels(size: Size) -> None:
-    if size[2] not in (1, 3):
-        rule = f"an array (n, {size[0]}, {size[1]}, {size[2]}), as the model was trained on"
+def _check_files_fit_channels(shape: ImageShape) -> None:
+    """Raise InputError if no image file can have the model's number of channels."""
+    if shape[2] not in (1, 3):
+        rule = f"an array (n, {shape[0]}, {shape[1]}, {shape[2]}), as in training"
         raise InputError(expected("images", rule, Phrase("image files")))
 
 
-def _refuse_set(n_images: int, size: Size) -> None:
-    """InputError where so many images do not fit into the bound of memory."""
-    needed = n_images * math.prod(size)
-    if needed > memory_allowance():
+def _check_set_size(n_images: int, shape: ImageShape) -> None:
+    """Raise InputError if so many images do not fit into the memory."""
+    n_bytes = n_images * math.prod(shape)
+    if n_bytes > max_data_bytes():
         raise InputError(
-            f"images must fit into {readable(memory_allowance())} (a quarter of the memory), got "
-            f"{n_images:,} of {size_text(size)}. Predict them in several parts."
+            f"images must fit into {format_bytes(max_data_bytes())} (a quarter of the memory), got "
+            f"{n_images:,} of {size_text(shape)}. Predict them in several batches."
         )
 
 
-def _long_channels_note(array: NDArray[Any]) -> tuple[str, ...]:
-    """A doubt where few rows and many channels suggest that the channels come first."""
+def _channels_first_note(array: NDArray[Any]) -> tuple[str, ...]:
+    """Return a note if few rows and many channels suggest that the images are channels-first."""
     _, height, width, channels = array.shape
     if height not in (1, 3, 4) or channels <= 4 or width <= 4:
         return ()
@@ -332,15 +356,15 @@ def _long_channels_note(array: NDArray[Any]) -> tuple[str, ...]:
     )
 
 
-def _images(count: int) -> str:
+def _images_text(count: int) -> str:
     return "1 image" if count == 1 else f"{count:,} images"
 
 
-def classes_of(files: Iterable[tuple[ImageFile, str]]) -> list[str]:
-    """The labels, in the order of the files."""
+def labels_of(files: Iterable[tuple[ImageFile, str]]) -> list[str]:
+    """Return the labels in the order of the files."""
     return [label for _, label in files]
 
 
-def single_file(path: Path) -> bool:
-    """Whether a path is one image file, by its ending or its content."""
-    return path.is_file() and (path.suffix.lower() in ENDINGS or is_image(path))
+def is_image_file(path: Path) -> bool:
+    """Return whether a path is an image file, by its suffix or its content."""
+    return path.is_file() and (path.suffix.lower() in IMAGE_SUFFIXES or is_image(path))

@@ -1,7 +1,8 @@
-"""Class labels: from a user's targets to classes, and back in the type in which they came.
+"""Class labels: from a user's targets to classes, and back in their original type.
 
-In a CSV every label is a text. It stands for a number only where it is the plain writing of that
-number (``1``, ``-2.5``; not ``01``, ``3.10``, ``1E5``), so that what is predicted is what was given.
+In a CSV, every label is a text. It becomes a number only if the text is exactly how Python prints
+the number (``1``, ``-2.5``; not ``01``, ``3.10``, ``1E5``), so that predictions are spelled as the
+training labels were.
 """
 
 from __future__ import annotations
@@ -12,44 +13,45 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Value: TypeAlias = str | int | float | bool
-
+Label: TypeAlias = str | int | float | bool
 
 BYTES_ENCODING = "latin-1"
 """Of labels that are bytes: every byte is a character, so that none is lost."""
 
 
-def plain_label(text: str) -> Value:
-    """The number or truth value of which a text is the plain writing, else the text."""
+def parse_label(text: str) -> Label:
+    """Return the number or boolean that Python prints as this text, else the text."""
     if text in ("True", "False"):
         return text == "True"
-    for convert in (int, float):
+    for number_type in (int, float):
         try:
-            value = convert(text)
+            number = number_type(text)
         except ValueError:
             continue
-        if str(value) == text and abs(value) < 2**63:
-            return value
+        if str(number) == text and abs(number) < 2**63:
+            return number
     return text
 
 
-def plain_labels(texts: Sequence[str | None]) -> list[Value | None]:
-    """Labels of a CSV: all numbers, all truth values, or all texts; None is missing.
+def parse_labels(texts: Sequence[str | None]) -> list[Label | None]:
+    """Parse the labels of a CSV to all numbers, all booleans, or all texts; None is missing.
 
-    Whole and decimal numbers may stand side by side; texts stay where two would be one number.
+    Whole and decimal numbers may be mixed. Labels stay texts if two of them would be equal numbers.
     """
-    distinct = {text: plain_label(text) for text in dict.fromkeys(texts) if text is not None}
-    types = {type(label) for label in distinct.values()}
-    same = types <= {int, float} or types == {bool}
-    if not same or len(set(distinct.values())) < len(distinct):
+    label_of = {text: parse_label(text) for text in dict.fromkeys(texts) if text is not None}
+    types = {type(label) for label in label_of.values()}
+    is_one_type = types <= {int, float} or types == {bool}
+    if not is_one_type or len(set(label_of.values())) < len(label_of):
         return list(texts)
-    return [None if text is None else distinct[text] for text in texts]
+    return [None if text is None else label_of[text] for text in texts]
 
 
-def label_dtype(labels: Iterable[Value], given: np.dtype[Any] | None = None) -> str:
-    """The numpy type in which predictions give the labels back, as `numpy.dtype` takes it.
+def label_dtype(labels: Iterable[Label], given: np.dtype[Any] | None = None) -> str:
+    """Return the dtype of predicted labels, as `numpy.dtype` takes it.
 
-    `given`: the type of the array in which they came; None: their own types decide.
+    Args:
+        labels: The classes.
+        given: The dtype of the user's array of labels; None: the labels' own types decide.
     """
     if given is not None and given.kind in "biufUSO":
         return str(given.str) if given.kind in "US" else str(given)
@@ -59,60 +61,60 @@ def label_dtype(labels: Iterable[Value], given: np.dtype[Any] | None = None) -> 
     if types == {float}:
         return "float64"
     if types == {int}:
-        return _whole_dtype([label for label in labels if isinstance(label, int)])
+        return _integer_dtype([label for label in labels if isinstance(label, int)])
     return "object"
 
 
-def _whole_dtype(labels: Sequence[int]) -> str:
+def _integer_dtype(labels: Sequence[int]) -> str:
     if all(-(2**63) <= label < 2**63 for label in labels):
         return "int64"
     return "uint64" if all(0 <= label < 2**64 for label in labels) else "object"
 
 
-def sorted_labels(labels: Iterable[Value]) -> tuple[Value, ...]:
-    """Truth values, then numbers by size, then texts by their letters."""
+def sorted_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
+    """Sort labels: booleans, then numbers, then texts."""
 
-    def order(label: Value) -> tuple[int, Any]:
+    def order(label: Label) -> tuple[int, Any]:
         return (0 if isinstance(label, bool) else 2 if isinstance(label, str) else 1, label)
 
     return tuple(sorted(labels, key=order))
 
 
-def label_key(label: Value) -> tuple[str, Value]:
-    """What tells labels apart: 1 and 1.0 are one, True and "1" are others."""
+def label_key(label: Label) -> tuple[str, Label]:
+    """Return a key that tells labels apart: 1 and 1.0 are equal; True and "1" differ from both."""
     if isinstance(label, bool):
         return ("truth", label)
     return ("text", label) if isinstance(label, str) else ("number", label)
 
 
-def onnx_labels(classes: Sequence[Value]) -> NDArray[Any]:
-    """(classes,) labels as a model file holds them: bool, int64, uint64, float64, or texts.
+def onnx_labels(classes: Sequence[Label]) -> NDArray[Any]:
+    """Return (classes,) labels as a model file stores them: bool, int64, uint64, float64 or texts.
 
-    Texts where labels are of several types; those that would be written alike are written as
-    Python does, so that each class has a text of its own.
+    Labels of several types become texts. If two would be the same text, all are written as Python's
+    `repr`, so that each class has its own.
     """
     types = {type(label) for label in classes}
     if types == {bool}:
         return np.array(classes, np.bool_)
-    if types == {int} and (dtype := _whole_dtype([int(label) for label in classes])) != "object":
+    if types == {int} and (dtype := _integer_dtype([int(label) for label in classes])) != "object":
         return np.array(classes, dtype)
     if types <= {int, float} and all(abs(label) <= 2**53 for label in classes):  # type: ignore[arg-type]
         return np.array(classes, np.float64)
-    texts = [_in_file(str(label)) for label in classes]
+    texts = [_escape_surrogates(str(label)) for label in classes]
     if len(set(texts)) < len(texts):
-        texts = [_in_file(repr(label)) for label in classes]
+        texts = [_escape_surrogates(repr(label)) for label in classes]
     return np.array(texts, object)
 
 
-def _in_file(text: str) -> str:
-    """The text, with halves of pairs of surrogates written out: a file holds characters only."""
+def _escape_surrogates(text: str) -> str:
+    """Escape lone surrogates, which a file in UTF-8 cannot hold."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def restore_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[Any]:
-    """(n,) what the file predicts, as the labels that were given; `card`: the model's.
+    """Return (n,) labels that a model file predicts in the type of the user's labels.
 
-    Models written before labels had a type give what the file gives.
+    A card without a label type (of an older version) leaves them as they are in the file.
     """
     dtype = card.get("label_dtype")
     if dtype is None:
@@ -120,11 +122,11 @@ def restore_labels(predicted: NDArray[Any], card: Mapping[str, Any]) -> NDArray[
     classes = card["classes"]
     if predicted.dtype == object:
         label_of = dict(zip(onnx_labels(classes).tolist(), classes, strict=True))
-        return _as_given([label_of[text] for text in predicted.tolist()], dtype)
+        return _label_array([label_of[text] for text in predicted.tolist()], dtype)
     return predicted.astype(dtype, copy=False)
 
 
-def _as_given(labels: Sequence[Value], dtype: str) -> NDArray[Any]:
+def _label_array(labels: Sequence[Label], dtype: str) -> NDArray[Any]:
     if np.dtype(dtype).kind == "S":
         return np.array([str(label).encode(BYTES_ENCODING) for label in labels], dtype)
     array = np.empty(len(labels), object)
@@ -133,5 +135,5 @@ def _as_given(labels: Sequence[Value], dtype: str) -> NDArray[Any]:
 
 
 def classes_array(card: Mapping[str, Any]) -> NDArray[Any]:
-    """(classes,) the labels in the order of the probabilities, in the type in which they came."""
-    return _as_given(card["classes"], card.get("label_dtype", "object"))
+    """Return (classes,) labels in the order of the probabilities, in the type of the user's."""
+    return _label_array(card["classes"], card.get("label_dtype", "object"))

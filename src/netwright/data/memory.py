@@ -1,4 +1,4 @@
-"""How much memory data from outside may take, judged before anything is allocated."""
+"""Limit the memory that data from outside may take, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -7,50 +7,53 @@ from pathlib import Path
 
 from netwright.errors import InputError
 
-MEMORY_SHARE = 0.25
-"""Share of the machine's memory: the data, its copy in training and the workers need the rest."""
+MAX_MEMORY_FRACTION = 0.25
+"""Of the machine's memory: the data, its copy in training and the workers need the rest."""
 
 _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-"""Where Linux says what a container may use: cgroup version 2, then 1."""
+"""Files in which Linux states the memory limit of a container: cgroup version 2, then 1."""
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
 @cache
-def memory_allowance() -> int:
-    """Bytes that one thing from outside may take: a quarter of the machine or container."""
+def max_data_bytes() -> int:
+    """Return the most bytes that one file or array may take: a quarter of the machine's memory.
+
+    In a container, a quarter of the container's limit.
+    """
     import psutil
 
-    total = int(psutil.virtual_memory().total)
-    return int(MEMORY_SHARE * min([total, *_container_limits()]))
+    total_bytes = int(psutil.virtual_memory().total)
+    return int(MAX_MEMORY_FRACTION * min([total_bytes, *_container_limits()]))
 
 
-def refuse_if_larger(nbytes: int, what: str, fix: str) -> None:
-    """InputError when `nbytes` are above `memory_allowance`; `what` names the file."""
-    limit = memory_allowance()
-    if nbytes > limit:
+def check_fits_in_memory(n_bytes: int, what: str, fix: str) -> None:
+    """Raise InputError if `n_bytes` exceed `max_data_bytes`; `what` names the file."""
+    limit = max_data_bytes()
+    if n_bytes > limit:
         raise InputError(
-            f"{what} must take at most {readable(limit)} (a quarter of the memory), "
-            f"got {readable(nbytes)}. {fix}"
+            f"{what} must take at most {format_bytes(limit)} (a quarter of the memory), "
+            f"got {format_bytes(n_bytes)}. {fix}"
         )
 
 
-def readable(nbytes: int) -> str:
-    """``5.9 GB``; sizes that no unit describes as a power of ten."""
-    if nbytes >= 10**18:
-        return f"10^{len(str(nbytes)) - 1} bytes"
+def format_bytes(n_bytes: int) -> str:
+    """Format a size, such as ``5.9 GB``; beyond all units as a power of ten."""
+    if n_bytes >= 10**18:
+        return f"10^{len(str(n_bytes)) - 1} bytes"
     power = 0
-    while nbytes >= 1000 ** (power + 1) and power < len(_UNITS) - 1:
+    while n_bytes >= 1000 ** (power + 1) and power < len(_UNITS) - 1:
         power += 1
-    return f"{nbytes / 1000**power:.3g} {_UNITS[power]}" if power else f"{nbytes} bytes"
+    return f"{n_bytes / 1000**power:.3g} {_UNITS[power]}" if power else f"{n_bytes} bytes"
 
 
 def _container_limits() -> list[int]:
     limits = []
     for path in _CGROUP_LIMITS:
         text = path.read_text().strip() if path.is_file() else ""
-        if text.isdecimal():  # "max" where there is none
+        if text.isdecimal():  # "max" where there is no limit
             limits.append(int(text))
     return limits

@@ -1,8 +1,8 @@
-"""Which values and texts stand for "no value".
+"""Which values and texts count as missing ("NA").
 
-Missing are None, NaN, NaT and pandas' NA, and in texts the words that `pandas.read_csv` takes for
-missing plus "?", so that a file read here and the same file read with pandas agree. A model's card
-keeps the marks that it was trained with.
+Missing are None, NaN, NaT and pandas' NA; among texts, the default ``na_values`` of
+`pandas.read_csv` plus "?", so that a file read here and the same file read with pandas agree. A
+model's card stores the texts that the model was trained with.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class NaValues:
-    """Texts that stand for a missing value.
+    """Texts that count as missing.
 
-    `texts` count in every column, written exactly so; `numbers` (in lower case) only among numbers,
-    where a word can mean nothing else.
+    Args:
+        texts: Missing in every column, compared exactly.
+        numbers: In lower case; missing only in columns of numbers, where a word can mean nothing
+            else.
     """
 
     texts: frozenset[str]
@@ -27,33 +29,33 @@ class NaValues:
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> NaValues:
-        """The marks of a model file; older files say nothing of them and followed these."""
+        """Return the texts stated in a model's card, or the defaults for cards without them."""
         stated: Mapping[str, Sequence[str]] = card.get("missing", {})
         if not stated:
             return DEFAULT_NA_VALUES
         return cls(frozenset(stated["texts"]), frozenset(stated["numbers"]))
 
     def to_card(self) -> dict[str, list[str]]:
-        """The marks as plain JSON."""
+        """Return the texts as plain JSON."""
         return {"texts": sorted(self.texts), "numbers": sorted(self.numbers)}
 
 
-_TEXTS = frozenset({
+_NA_TEXTS = frozenset({
     "", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 })  # fmt: skip
 DEFAULT_NA_VALUES = NaValues(
-    texts=_TEXTS,
-    numbers=frozenset(text.casefold() for text in _TEXTS)
+    texts=_NA_TEXTS,
+    numbers=frozenset(text.casefold() for text in _NA_TEXTS)
     | {"-", "--", ".", "n.a.", "nil", "missing", "unknown"},
 )
-"""The marks that new models are trained with."""
+"""The texts that new models are trained with."""
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, NaT or NA; texts are not looked at."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # pandas, without it
+def is_missing(cell: object) -> bool:
+    """Return whether a cell is None, NaN, NaT or NA; texts never are."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):  # pandas, without importing it
         return True
-    if isinstance(value, float | np.floating):
-        return bool(np.isnan(value))
-    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
+    if isinstance(cell, float | np.floating):
+        return bool(np.isnan(cell))
+    return isinstance(cell, np.datetime64 | np.timedelta64) and bool(np.isnat(cell))

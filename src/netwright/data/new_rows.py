@@ -1,4 +1,4 @@
-"""New rows for a trained model, and held-out rows to score it with."""
+"""Read new rows for a trained model, and test sets to score it with."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from netwright.data.builtin_datasets import builtin_names, load_builtin
-from netwright.data.checks import existing, listed, naming
+from netwright.data.checks import check_exists, file_name_in_errors, join_names
 from netwright.data.columns import Column, columns_from_card
-from netwright.data.image_files import describe
-from netwright.data.image_folders import image_files
-from netwright.data.images import follow_array, follow_images, single_file
-from netwright.data.make_task import part_of
+from netwright.data.image_files import read_image_header
+from netwright.data.image_folders import list_images
+from netwright.data.images import is_image_file, read_image_array_like, read_images_like
+from netwright.data.make_task import convert_test_set
 from netwright.data.na_values import DEFAULT_NA_VALUES, NaValues
-from netwright.data.npz_files import npz_names, read_npz
+from netwright.data.npz_files import npz_array_names, read_npz
 from netwright.data.pixels import ImageSchema
-from netwright.data.sources import label_source, open_pair
-from netwright.data.tables import read_frame, read_table
-from netwright.data.targets import MEMORY, Target
+from netwright.data.sources import infer_label_source, read_labelled_rows
+from netwright.data.tables import convert_frame, load_frame
+from netwright.data.targets import IN_MEMORY, EncodedTarget
 from netwright.data.task import Features, Images, Table, Task, TestSet
 from netwright.errors import InputError, expected
 
@@ -27,95 +29,105 @@ Schema: TypeAlias = Sequence[Column] | ImageSchema
 
 
 def read_rows(
-    data: Any, schema: Schema | Features, na_values: NaValues = DEFAULT_NA_VALUES
+    data: object, schema: Schema | Features, na_values: NaValues = DEFAULT_NA_VALUES
 ) -> tuple[Features, tuple[str, ...]]:
-    """Rows without targets, converted like those learnt from, and notes.
+    """Convert rows without targets as the training rows were; also return notes.
 
-    `data`: what `task` takes, or images in any folder. Columns beyond the schema are ignored;
-    without names, an array's columns count in their order. Cells of a CSV are read by the schema,
-    whatever else the file holds; `marks` stand for missing ones. Images of another size are resized.
-    Raises InputError when a column is missing or a value does not fit its column.
+    Args:
+        data: In any form that `make_task.task` accepts, or images in any folder. Columns beyond the
+            schema are ignored; an array's columns count in their order. Images are resized.
+        schema: Of the training rows; it alone decides how the cells of a CSV are read, whatever
+            else the file holds.
+        na_values: Texts that count as missing.
+
+    Raises:
+        InputError: A column is missing, or a cell does not fit its column.
     """
     if isinstance(schema, Table):
         schema = schema.columns
     elif isinstance(schema, Images):
         schema = schema.schema
-    with naming(data):
+    with file_name_in_errors(data):
         if isinstance(schema, ImageSchema):
-            return _images(data, schema)
-        return _table(data, list(schema), na_values)
+            return _read_images(data, schema)
+        return _read_table(data, list(schema), na_values)
 
 
 def schema_from_card(card: Mapping[str, Any]) -> Schema:
-    """The schema that a delivered model's card states."""
+    """Return the schema stated in a model's card."""
     if "image" in card:
         return ImageSchema.from_card(card["image"])
     return columns_from_card(card)
 
 
-def read_test_set(data: Any, task: Task, target: Any = None) -> TestSet:
-    """Rows with their targets, to score a model of `task` with.
+def read_test_set(data: object, task: Task, target: object = None) -> TestSet:
+    """Read rows with their targets, to score a model of `task`.
 
-    `target`: the n targets, where `data` does not hold them under the task's own name for them.
-    Raises InputError at a class that the task does not have.
+    Args:
+        data: In any form that `make_task.task` accepts.
+        task: That the model was trained on.
+        target: A column of `data`, or (n,) targets; None: the column of the task's target name.
+
+    Raises:
+        InputError: A label is none of the task's classes.
     """
-    images = isinstance(task.features, Images)
-    with naming(data):
-        pair, notes = open_pair(data, target, task.target_name, task.features)
-    like = Target(
+    is_images = isinstance(task.features, Images)
+    with file_name_in_errors(data):
+        rows, notes = read_labelled_rows(data, target, task.target_name, task.features)
+    like = EncodedTarget(
         task.kind, task.classes, task.target, task.train, number_format=task.number_format
     )
-    named = target is None or isinstance(target, str)
-    labels = label_source(data) if named and not images else MEMORY
-    with naming(data):
-        held_out = part_of(pair, task.target_name, like, task.features, labels)
-    return TestSet(held_out.features, held_out.target, notes=notes + held_out.notes)
+    is_column = target is None or isinstance(target, str)
+    label_source = infer_label_source(data) if is_column and not is_images else IN_MEMORY
+    with file_name_in_errors(data):
+        test = convert_test_set(rows, task.target_name, like, task.features, label_source)
+    return TestSet(test.features, test.target, notes=notes + test.notes)
 
 
-def _table(
-    data: Any, columns: list[Column], marks: NaValues
-) -> tuple[Table, tuple[str, ...]]:  # fmt: skip
+def _read_table(
+    data: object, columns: list[Column], na_values: NaValues
+) -> tuple[Table, tuple[str, ...]]:
     if isinstance(data, str) and data in builtin_names():
-        return read_table(load_builtin(data).features, columns, marks), ()
+        return convert_frame(load_builtin(data).features, columns, na_values), ()
     if isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
-        values, unused = _npz_rows(existing(Path(data)))
-        table = read_frame(values)
-        return read_table(table.frame, columns, marks), table.notes + unused
-    texts = [column.name for column in columns if not column.bare_numbers]
-    numbers = [column.name for column in columns if column.bare_numbers]
-    table = read_frame(data, texts, numbers)
-    return read_table(table.frame, columns, marks), table.notes
+        array, unused_notes = _read_npz_rows(check_exists(Path(data)))
+        table = load_frame(array)
+        return convert_frame(table.frame, columns, na_values), table.notes + unused_notes
+    text_columns = [column.name for column in columns if not column.has_plain_numbers]
+    number_columns = [column.name for column in columns if column.has_plain_numbers]
+    table = load_frame(data, text_columns, number_columns)
+    return convert_frame(table.frame, columns, na_values), table.notes
 
 
-def _images(data: Any, schema: ImageSchema) -> tuple[Images, tuple[str, ...]]:
+def _read_images(data: object, schema: ImageSchema) -> tuple[Images, tuple[str, ...]]:
     if isinstance(data, str) and data in builtin_names():
         data = load_builtin(data).features
     if not isinstance(data, str | Path):
-        return follow_array(data, schema)
-    path = existing(Path(data), builtin_names())
+        return read_image_array_like(data, schema)
+    path = check_exists(Path(data), builtin_names())
     if path.is_dir():
-        files, left_out = image_files(path)
+        files, skipped_notes = list_images(path)
         if not files:
-            got = f"none. {' '.join(left_out)}".rstrip()
+            got = f"none. {' '.join(skipped_notes)}".rstrip()
             raise InputError(f"{path} must hold images, got {got}")
-        rows, notes = follow_images(files, schema)
-        return rows, left_out + notes
-    if single_file(path):
-        return follow_images([describe(path)], schema)
-    values, unused = _npz_rows(path)
-    rows, notes = follow_array(values, schema)
-    return rows, unused + notes
+        images, notes = read_images_like(files, schema)
+        return images, skipped_notes + notes
+    if is_image_file(path):
+        return read_images_like([read_image_header(path)], schema)
+    array, unused_notes = _read_npz_rows(path)
+    images, notes = read_image_array_like(array, schema)
+    return images, unused_notes + notes
 
 
-def _npz_rows(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The rows of an .npz file, x, else x_test; and a note of what is not used."""
+def _read_npz_rows(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Read the array x, else x_test, of an .npz file; also return notes on unused arrays."""
     if path.suffix.lower() != ".npz":
         raise InputError(
             expected("data", "a folder of images, an image or an .npz file", path.name)
         )
-    names = npz_names(path)
+    names = npz_array_names(path)
     for name in ("x", "x_test"):
         if name in names:
             arrays, notes = read_npz(path, {name}, {name.replace("x", "y")})
             return arrays[name], notes
-    raise InputError(f"{path.name} must hold the array x, got {listed(names) or 'none'}.")
+    raise InputError(f"{path.name} must hold the array x, got {join_names(names) or 'none'}.")

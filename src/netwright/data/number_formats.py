@@ -1,7 +1,7 @@
-"""How the numbers of a column are written: a unit, a decimal mark, a thousands separator.
+"""How the numbers of a column are written: unit, decimal mark and thousands separator.
 
-``12 kg``, ``$3.50``, ``5 %``, ``1.234,5`` and ``12,500`` are numbers where every text of a column
-is written in one and the same way; the format is decided once and kept with the column.
+``12 kg``, ``$3.50``, ``5 %``, ``1.234,5`` and ``12,500`` are numbers if all texts of a column are
+written in the same format; the format is inferred once and stored with the column.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """The one way in which a column's numbers are written.
+    """The single format in which a column's numbers are written.
 
-    `unit`: its canonical name (``$``, ``kg``, ``days``), "" for bare numbers. `thousands` is "",
-    ",", ".", "'" or " ".
+    Args:
+        unit: Its canonical name (``$``, ``kg``, ``days``); "" for numbers without a unit.
+        decimal: The decimal mark, "." or ",".
+        thousands: The thousands separator: "", ",", ".", "'" or " ".
     """
 
     unit: str = ""
@@ -24,35 +26,38 @@ class NumberFormat:
     thousands: str = ""
 
     def parse(self, text: str) -> float | None:
-        """The number of a text, None when it is written otherwise.
+        """Return the number of a text; None if it is not in this format.
 
-        A bare number is taken in the column's unit; another unit is no number of this column.
+        A number without a unit is taken in the column's unit; one in another unit is not in this
+        format.
         """
-        parts = _split(text)
-        if parts is None or parts.unit not in ("", self.unit):
+        quantity = _split(text)
+        if quantity is None or quantity.unit not in ("", self.unit):
             return None
-        digits = parts.digits
+        digits = quantity.digits
         if not _PATTERNS[self.decimal, self.thousands].fullmatch(digits):
-            grouped = bool(self.thousands) and self.thousands in digits
-            plain = _PLAIN.fullmatch(digits) and not grouped
-            return parts.sign * float(digits) if plain else None
-        for separator in _SPACES if self.thousands == " " else self.thousands:
+            is_grouped = bool(self.thousands) and self.thousands in digits
+            is_plain = _PLAIN.fullmatch(digits) and not is_grouped
+            return quantity.sign * float(digits) if is_plain else None
+        for separator in _BLANKS if self.thousands == " " else self.thousands:
             digits = digits.replace(separator, "")
-        return parts.sign * float(digits.replace(self.decimal, "."))
+        return quantity.sign * float(digits.replace(self.decimal, "."))
 
 
-BARE = NumberFormat()
-"""Numbers as parsers read them: no unit, a decimal point."""
+PLAIN_NUMBERS = NumberFormat()
+"""Numbers as any parser reads them: no unit, a decimal point."""
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Quantity:
+    """A number split into its sign (1.0 or -1.0), its digits and its canonical unit."""
+
     sign: float
     digits: str
     unit: str
 
 
-_AFTER: Mapping[str, Sequence[str]] = {
+_UNITS: Mapping[str, Sequence[str]] = {
     "%": ["percent"],
     "nm": [], "mm": [], "cm": [], "dm": [], "m": ["metre", "metres", "meter", "meters"],
     "km": ["kilometre", "kilometres", "kilometer", "kilometers"],
@@ -67,110 +72,134 @@ _AFTER: Mapping[str, Sequence[str]] = {
     "B": ["byte", "bytes"], "kB": ["KB"], "MB": [], "GB": [], "TB": [], "PB": [],
     "KiB": [], "MiB": [], "GiB": [], "TiB": [],
 }  # fmt: skip
+"""Canonical unit -> its other spellings; units follow the number."""
 _CURRENCIES: Mapping[str, Sequence[str]] = {
     "$": ["US$", "USD"], "€": ["EUR"], "£": ["GBP"], "¥": ["JPY"], "₹": ["INR"], "₩": ["KRW"],
     "₽": ["RUB"], "₺": ["TRY"], "CHF": [], "CNY": [], "SEK": [], "NOK": [], "DKK": [], "PLN": [],
     "CAD": [], "AUD": [], "NZD": [], "BRL": ["R$"], "MXN": [], "ZAR": [],
 }  # fmt: skip
-"""The fixed list of units: canonical name -> other ways to write it; currencies stand on either side."""
+"""Canonical currency -> its other spellings; currencies precede or follow the number."""
 
 _UNIT_OF = {
-    writing: unit
-    for units in (_AFTER, _CURRENCIES)
-    for unit, others in units.items()
-    for writing in (unit, *others)
+    spelling: unit
+    for units in (_UNITS, _CURRENCIES)
+    for unit, other_spellings in units.items()
+    for spelling in (unit, *other_spellings)
 }
-_BEFORE = {writing for unit, others in _CURRENCIES.items() for writing in (unit, *others)}
+_PREFIXES = {
+    spelling
+    for unit, other_spellings in _CURRENCIES.items()
+    for spelling in (unit, *other_spellings)
+}
 _MAX_LENGTH = 64
-"""Characters of a number with its unit; longer texts are none."""
-_SPACES = " \u00a0\u202f\u2009"
-"""Blanks that part thousands: ordinary, no-break, narrow no-break, thin."""
+"""Characters of a number with its unit; longer texts are not parsed."""
+_BLANKS = " \u00a0\u202f\u2009"
+"""Blanks that separate thousands: ordinary, no-break, narrow no-break, thin."""
 
 
-def _alternatives(writings: Iterable[str]) -> str:
-    return "|".join(map(re.escape, sorted(writings, key=lambda writing: (-len(writing), writing))))
+def _alternatives(spellings: Iterable[str]) -> str:
+    """Return a regular expression that matches any spelling, the longest first."""
+    longest_first = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
+    return "|".join(map(re.escape, longest_first))
 
 
-_WRITTEN = re.compile(
-    rf"(?P<open>\()?(?P<sign>[+\-−]?)\s*(?P<before>{_alternatives(_BEFORE)})?\s*(?P<sign2>[+\-−]?)"
-    rf"(?P<digits>[0-9.](?:[0-9.,'{_SPACES}]*[0-9.])?|)(?P<exponent>[eE][+-]?[0-9]+)?"
+_QUANTITY = re.compile(
+    rf"(?P<open>\()?(?P<sign>[+\-−]?)\s*(?P<before>{_alternatives(_PREFIXES)})?\s*(?P<sign2>[+\-−]?)"
+    rf"(?P<digits>[0-9.](?:[0-9.,'{_BLANKS}]*[0-9.])?|)(?P<exponent>[eE][+-]?[0-9]+)?"
     rf"\s*(?P<after>{_alternatives(_UNIT_OF)})?(?P<close>\))?"
 )
 _PLAIN = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 DECIMAL_AND_THOUSANDS = (
     (".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"),
 )  # fmt: skip
-"""(decimal mark, thousands separator), the likelier first."""
+"""Pairs of decimal mark and thousands separator, the likelier first."""
 
 
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     mark = re.escape(decimal)
     if not thousands:
-        whole = "[0-9]+"
+        integer = "[0-9]+"
     else:
-        separator = f"[{_SPACES}]" if thousands == " " else re.escape(thousands)
-        whole = rf"(?:0|[1-9][0-9]{{0,2}}(?:{separator}[0-9]{{3}})*)"
+        separator = f"[{_BLANKS}]" if thousands == " " else re.escape(thousands)
+        integer = rf"(?:0|[1-9][0-9]{{0,2}}(?:{separator}[0-9]{{3}})*)"
     fraction = rf"(?:{mark}[0-9]*)?"
-    alone = rf"|{mark}[0-9]+"
-    return re.compile(rf"(?:{whole}{fraction}{alone})(?:[eE][+-]?[0-9]+)?")
+    fraction_alone = rf"|{mark}[0-9]+"
+    return re.compile(rf"(?:{integer}{fraction}{fraction_alone})(?:[eE][+-]?[0-9]+)?")
 
 
-_PATTERNS = {marks: _pattern(*marks) for marks in DECIMAL_AND_THOUSANDS}
+_PATTERNS = {pair: _pattern(*pair) for pair in DECIMAL_AND_THOUSANDS}
 
 
-def _split(text: str) -> _Parts | None:
-    """Sign, digits and canonical unit of a text; None when it is no number in a known unit."""
+def _split(text: str) -> _Quantity | None:
+    """Split a text into sign, digits and canonical unit; None if it is no number in a known unit.
+
+    As in accounting, a number in parentheses is negative.
+    """
     text = text.strip()
-    written = _WRITTEN.fullmatch(text) if len(text) <= _MAX_LENGTH else None
-    if written is None or not written["digits"] or bool(written["open"]) != bool(written["close"]):
+    match = _QUANTITY.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    if match is None or not match["digits"] or bool(match["open"]) != bool(match["close"]):
         return None
-    if (written["sign"] and written["sign2"]) or (written["open"] and written["sign"]):
+    if (match["sign"] and match["sign2"]) or (match["open"] and match["sign"]):
         return None
-    if written["before"] and written["after"]:
+    if match["before"] and match["after"]:
         return None
-    negative = written["open"] or "-" in (sign := written["sign"] + written["sign2"]) or "−" in sign
-    unit = _UNIT_OF[written["before"] or written["after"]] if (
-        written["before"] or written["after"]
-    ) else ""  # fmt: skip
-    return _Parts(-1.0 if negative else 1.0, written["digits"] + (written["exponent"] or ""), unit)
+    sign = match["sign"] + match["sign2"]
+    is_negative = match["open"] or "-" in sign or "−" in sign
+    spelling = match["before"] or match["after"]
+    unit = _UNIT_OF[spelling] if spelling else ""
+    return _Quantity(
+        -1.0 if is_negative else 1.0, match["digits"] + (match["exponent"] or ""), unit
+    )
 
 
-def infer_number_format(texts: Iterable[str], decimal_comma: bool = False) -> NumberFormat | None:
-    """The format that all of these texts have, None when there is no single one.
+def infer_number_format(
+    texts: Iterable[str], *, decimal_comma: bool = False
+) -> NumberFormat | None:
+    """Infer the format that all texts share; None if there is no single one.
 
-    All carry the same unit. A comma before three digits may be a decimal mark or part thousands;
-    the other texts settle which, or `decimal_comma`: the table's separator says so. Where nothing
-    settles it, there is no format.
+    All texts have the same unit. A comma before three digits may be a decimal mark or separate
+    thousands: the other texts decide. If they leave it open, there is no format.
+
+    Args:
+        texts: Of a column, missing ones left out.
+        decimal_comma: The file separates its cells by semicolons, so that commas are decimal marks.
     """
     units: set[str] = set()
     digits: set[str] = set()
     for text in texts:
-        parts = _split(text)
-        if parts is None:
+        quantity = _split(text)
+        if quantity is None:
             return None
-        units.add(parts.unit)
-        digits.add(parts.digits)
+        units.add(quantity.unit)
+        digits.add(quantity.digits)
         if len(units) > 1:
             return None
     if not digits:
         return None
     possible = [
-        marks for marks in DECIMAL_AND_THOUSANDS if all(map(_PATTERNS[marks].fullmatch, digits))
+        pair for pair in DECIMAL_AND_THOUSANDS if all(map(_PATTERNS[pair].fullmatch, digits))
     ]
     if (",", "") in possible and (".", ",") in possible:
-        marks = _comma_meaning(digits, decimal_comma, bool(units & _CURRENCIES.keys()))
-        possible = [marks] if marks else []
+        pair = _comma_meaning(
+            digits, decimal_comma=decimal_comma, is_currency=bool(units & _CURRENCIES.keys())
+        )
+        possible = [pair] if pair else []
     return NumberFormat(units.pop(), *possible[0]) if possible else None
 
 
 def _comma_meaning(
-    digits: set[str], decimal_comma: bool, money: bool
-) -> tuple[str, str] | None:  # fmt: skip
-    """Whether the commas in numbers such as ``1,234`` are decimal marks or part thousands."""
+    digits: set[str], *, decimal_comma: bool, is_currency: bool
+) -> tuple[str, str] | None:
+    """Decide whether commas as in ``1,234`` are decimal marks or separate thousands.
+
+    Returns:
+        The decimal mark and the thousands separator; None if both are possible.
+    """
     if not any("," in number for number in digits):
         return (".", "")
     if decimal_comma:
         return (",", "")
-    # of thousands, small numbers have no comma; fixed decimals always have one. No currency is
-    # written with three decimals.
-    return (".", ",") if money or any("," not in number for number in digits) else None
+    # With thousands separators, small numbers have no comma; fixed decimals always have one. No
+    # currency is written with three decimals.
+    has_small_numbers = any("," not in number for number in digits)
+    return (".", ",") if is_currency or has_small_numbers else None

@@ -1,4 +1,4 @@
-"""From whatever the user handed over to features and targets, not yet typed or split."""
+"""Read features and targets from all that a user may pass, not yet typed or split."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 from netwright.data.builtin_datasets import builtin_names, load_builtin
 from netwright.data.checks import (
-    existing,
+    as_vector,
+    check_exists,
+    check_same_length,
+    file_name_in_errors,
     is_list_of_dicts,
-    listed,
-    naming,
-    no_target,
-    same_length,
-    unknown_column,
-    vector,
+    join_names,
+    missing_target_error,
+    unknown_column_error,
 )
-from netwright.data.npz_files import npz_names, read_npz
-from netwright.data.pixels import ImageSchema, refuse_masked
-from netwright.data.targets import MEMORY, LabelSource
+from netwright.data.npz_files import npz_array_names, read_npz
+from netwright.data.pixels import ImageSchema, check_not_masked
+from netwright.data.targets import IN_MEMORY, LabelSource
 from netwright.data.task import Features, Images
 from netwright.errors import InputError, Phrase, expected
 
@@ -31,340 +31,411 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RawFeatures: TypeAlias = "pd.DataFrame | Images"
-Pair: TypeAlias = tuple[RawFeatures, Any]
+FeaturesAndTarget: TypeAlias = tuple[RawFeatures, object]
 
 
 @dataclass(frozen=True, eq=False)
-class Raw:
-    """Rows as read: a frame or images, and their targets.
+class RawData:
+    """Rows as read, and their targets.
 
-    The last `validation` rows are for validation, where the source says so; 0 leaves it to a split.
+    Args:
+        features: A frame or images.
+        target: (n,) of any type.
+        name: Of the data set.
+        source: File name for notes and errors; "" for data in memory.
+        target_name: "" if the target has none.
+        n_validation: How many of the last rows the source reserves for validation; 0: a split
+            decides.
+        test: Images or array of the test set, and their targets.
+        groups: (n,) or None.
+        weights: (n,) or None.
+        notes: On what is unusual.
+        label_source: Where the targets come from.
+        unread_test: Test set of a table as (data, target); it is read by the columns that are
+            inferred from the training rows.
+        decimal_comma: The file separates its cells by semicolons, so that commas are decimal marks.
     """
 
     features: RawFeatures
-    target: Any
+    target: object
     name: str
     source: str = ""
     target_name: str = ""
-    validation: int = 0
-    test: Pair | None = None
-    groups: Any = None
-    weights: Any = None
+    n_validation: int = 0
+    test: FeaturesAndTarget | None = None
+    groups: object = None
+    weights: object = None
     notes: tuple[str, ...] = ()
-    labels: LabelSource = MEMORY
-    """Where the targets come from, which says how their texts are meant."""
-    unread_test: tuple[Any, Any] | None = None
-    """The test part of a table, which is read by the columns that the table turns out to have."""
+    label_source: LabelSource = IN_MEMORY
+    unread_test: tuple[object, object] | None = None
     decimal_comma: bool = False
-    """Whether the table's separator leaves the comma to decimals."""
 
 
-def label_source(data: Any) -> LabelSource:
-    """Where targets that are a column of `data` come from."""
+def infer_label_source(data: object) -> LabelSource:
+    """Return where targets come from that are a column of `data`."""
     if not isinstance(data, str | Path) or Path(data).suffix.lower() == ".npz":
-        return MEMORY
+        return IN_MEMORY
     from netwright.data.text_layout import text_suffix
 
-    return LabelSource(csv=bool(text_suffix(Path(data))), file=True)
+    return LabelSource(is_csv=bool(text_suffix(Path(data))), is_file=True)
 
 
-def open_raw(
-    data: Any, target: Any = None, *, test: Any = None, groups: Any = None, weights: Any = None
-) -> Raw:
-    """Reads `data`; see `task.task` for what it may be."""
+def read_raw_data(
+    data: object,
+    target: object = None,
+    *,
+    test: object = None,
+    groups: object = None,
+    weights: object = None,
+) -> RawData:
+    """Read features and targets; see `make_task.task` for the arguments."""
     if isinstance(data, str) and data in builtin_names():
-        _leave_out(target, "target", f"the built-in {data!r}")
-        _leave_out(test, "test", f"the built-in {data!r}")
-        raw = _builtin(data)
+        _check_not_given(target, "target", f"the built-in {data!r}")
+        _check_not_given(test, "test", f"the built-in {data!r}")
+        raw = _read_builtin(data)
     elif isinstance(data, str | Path):
-        raw = _path(existing(Path(data), builtin_names()), target, test, groups, weights)
+        raw = _read_path(check_exists(Path(data), builtin_names()), target, test, groups, weights)
     elif _is_frame(data):
-        raw = _frame(data, target, test, groups, weights)
+        raw = _read_frame(data, target, test, groups, weights)
     else:
-        raw = _array(data, target, test)
-    return _with_rows(raw, groups, weights)
+        raw = _read_array(data, target, test)
+    return _with_arrays(raw, groups, weights)
 
 
-def open_pair(
-    data: Any, target: Any, target_name: str, like: Features | None = None
-) -> tuple[Pair, tuple[str, ...]]:
-    """Further rows of a known task, with their targets, and notes.
+def read_labelled_rows(
+    data: object, target: object, target_name: str, like: Features | None = None
+) -> tuple[FeaturesAndTarget, tuple[str, ...]]:
+    """Read more rows of a task, with their targets; also return notes.
 
-    `like`: the features of the task, by which images and the cells of a CSV are read.
+    Args:
+        data: The rows, in any form that `make_task.task` accepts.
+        target: A column of `data`, or (n,) targets; None: the column `target_name`.
+        target_name: Of the task.
+        like: The task's features, which say how images and the cells of a CSV are read.
     """
     if isinstance(like, Images):
-        return _image_pair(data, target, like.schema)
-    from netwright.data.tables import read_frame
+        return _read_labelled_images(data, target, like.schema)
+    from netwright.data.tables import load_frame
 
     if isinstance(data, str | Path) and Path(data).suffix.lower() == ".npz":
-        return _npz_pair(existing(Path(data)))
+        return _read_npz_test_set(check_exists(Path(data)))
     columns = () if like is None else like.columns
-    name = target_name if target is None else target
-    texts = [column.name for column in columns if not column.bare_numbers]
-    numbers = [column.name for column in columns if column.bare_numbers] if columns else None
-    if not isinstance(name, str):
-        table = read_frame(data, texts, numbers)
-        same_length(len(table.frame), "target", vector(target, "target"))
+    column = target_name if target is None else target
+    text_columns = [c.name for c in columns if not c.has_plain_numbers]
+    number_columns = [c.name for c in columns if c.has_plain_numbers] if columns else None
+    if not isinstance(column, str):
+        table = load_frame(data, text_columns, number_columns)
+        check_same_length(len(table.frame), "target", as_vector(target, "target"))
         return (table.frame, target), table.notes
-    table = read_frame(data, (*texts, name.strip()), numbers)
+    table = load_frame(data, (*text_columns, column.strip()), number_columns)
     frame = table.frame
-    name = column_name("target", name, list(frame.columns))
+    name = find_column("target", column, list(frame.columns))
     return (frame.drop(columns=name), frame[name]), table.notes
 
 
-def column_name(what: str, name: object, columns: list[str]) -> str:
-    """The column that is called so, blanks around it aside. InputError where there is none."""
-    plain = str(name).strip()
-    if plain not in columns:
-        raise unknown_column(what, str(name), columns)
-    return plain
+def find_column(what: str, name: object, columns: list[str]) -> str:
+    """Return the column of this name, without surrounding blanks; raise InputError if none is."""
+    stripped = str(name).strip()
+    if stripped not in columns:
+        raise unknown_column_error(what, str(name), columns)
+    return stripped
 
 
-def _image_pair(data: Any, target: Any, schema: ImageSchema) -> tuple[Pair, tuple[str, ...]]:
+def _read_labelled_images(
+    data: object, target: object, schema: ImageSchema
+) -> tuple[FeaturesAndTarget, tuple[str, ...]]:
     if not isinstance(data, str | Path):
         return _features_and_target(data, target, schema)
-    path = existing(Path(data))
+    path = check_exists(Path(data))
     if path.suffix.lower() == ".npz":
-        return _npz_pair(path, schema)
+        return _read_npz_test_set(path, schema)
     if not path.is_dir():
         rule = "a folder with one folder of images for each class, or an .npz file"
-        raise InputError(expected("held-out images", rule, path.name))
-    from netwright.data.image_folders import read_folder
-    from netwright.data.images import classes_of, follow_images
+        raise InputError(expected("test images", rule, path.name))
+    from netwright.data.image_folders import read_image_folder
+    from netwright.data.images import labels_of, read_images_like
 
-    folder = read_folder(path)
+    folder = read_image_folder(path)
     files = folder.test or folder.train
-    rows, notes = follow_images([file for file, _ in files], schema)
-    return (replace(rows, files=()), classes_of(files)), folder.notes + notes
+    images, notes = read_images_like([file for file, _ in files], schema)
+    return (replace(images, files=()), labels_of(files)), folder.notes + notes
 
 
-def _builtin(name: str) -> Raw:
-    found = load_builtin(name)
-    if isinstance(found.features, np.ndarray):
-        rows = found.features
-        train, test = Images(rows[found.train_rows]), Images(rows[found.test_rows])
+def _read_builtin(name: str) -> RawData:
+    dataset = load_builtin(name)
+    features = dataset.features
+    if isinstance(features, np.ndarray):
+        train: RawFeatures = Images(features[dataset.train_rows])
+        test: RawFeatures = Images(features[dataset.test_rows])
     else:
-        train, test = (found.features.iloc[rows] for rows in (found.train_rows, found.test_rows))
-    return Raw(
-        train, found.target[found.train_rows], name, target_name=found.target_name,
-        test=(test, found.target[found.test_rows]),
-    )  # fmt: skip
+        train, test = features.iloc[dataset.train_rows], features.iloc[dataset.test_rows]
+    return RawData(
+        train,
+        dataset.target[dataset.train_rows],
+        name,
+        target_name=dataset.target_name,
+        test=(test, dataset.target[dataset.test_rows]),
+    )
 
 
-def _path(path: Path, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
+def _read_path(
+    path: Path, target: object, test: object, groups: object, weights: object
+) -> RawData:
     if path.is_dir():
-        _leave_out(target, "target", f"the folder {path}: {_what_it_holds(path)}")
-        return _folder(path, test)
+        _check_not_given(target, "target", f"the folder {path}: {_folder_hint(path)}")
+        return _read_image_folder(path, test)
     if path.suffix.lower() == ".npz":
-        _leave_out(target, "target", "an .npz file: it holds y")
-        return _npz_raw(path, test)
-    return _frame(path, target, test, groups, weights)
+        _check_not_given(target, "target", "an .npz file: it holds y")
+        return _read_npz(path, test)
+    return _read_frame(path, target, test, groups, weights)
 
 
-def _what_it_holds(folder: Path) -> str:
-    """What to do with a folder for which a target was given."""
-    from netwright.data.tables import PARQUET
+def _folder_hint(folder: Path) -> str:
+    """Explain what to do with a folder for which a target was passed."""
+    from netwright.data.tables import PARQUET_SUFFIXES
     from netwright.data.text_layout import text_suffix
 
     tables = sorted(
-        p.name for p in folder.iterdir() if text_suffix(p) or p.suffix.lower() in PARQUET
+        p.name for p in folder.iterdir() if text_suffix(p) or p.suffix.lower() in PARQUET_SUFFIXES
     )
     if not tables:
         return "folders of images are the classes"
-    return f"it holds {listed(tables)}; give the one that is meant, or join them into one"
+    return f"it holds {join_names(tables)}; pass one of these files, or join them into one"
 
 
-def _folder(path: Path, test: Any) -> Raw:
-    from netwright.data.image_folders import read_folder, refuse_one_class
-    from netwright.data.images import classes_of, follow_images, read_images
+def _read_image_folder(path: Path, test: object) -> RawData:
+    from netwright.data.image_folders import check_two_classes, read_image_folder
+    from netwright.data.images import labels_of, read_images, read_images_like
 
-    folder = read_folder(path)
-    refuse_one_class(folder, path)
-    rows, notes = read_images(folder.files, len(folder.test))
+    folder = read_image_folder(path)
+    check_two_classes(folder, path)
+    images, notes = read_images(folder.files, len(folder.test))
     notes = folder.notes + notes
-    held_out: Pair | None = None
+    test_set: FeaturesAndTarget | None = None
     if test is not None:
-        held_out, more = _image_pair(test, None, rows.schema)
-        notes += _of_test(more)
+        test_set, test_notes = _read_labelled_images(test, None, images.schema)
+        notes += _prefix_test(test_notes)
     elif folder.test:
-        tested, more = follow_images([file for file, _ in folder.test], rows.schema)
-        held_out = (replace(tested, files=()), classes_of(folder.test))
-        notes += _of_test(more)
-    return Raw(
-        rows, classes_of(folder.train + folder.validation), path.resolve().name,
-        validation=len(folder.validation), test=held_out, notes=notes,
-    )  # fmt: skip
+        test_images, test_notes = read_images_like([file for file, _ in folder.test], images.schema)
+        test_set = (replace(test_images, files=()), labels_of(folder.test))
+        notes += _prefix_test(test_notes)
+    return RawData(
+        images,
+        labels_of(folder.train + folder.validation),
+        path.resolve().name,
+        n_validation=len(folder.validation),
+        test=test_set,
+        notes=notes,
+    )
 
 
-def _npz_raw(path: Path, test: Any) -> Raw:
-    parts, unused = _npz(path)
-    x, y = parts["train"]
-    validation = 0
-    if "validation" in parts:
-        more_x, more_y = parts["validation"]
-        same_length(len(more_x), "y_val", more_y)
-        if more_x.shape[1:] != x.shape[1:]:
-            raise InputError(expected("x_val", f"of the shape of x_train, {x.shape}", more_x.shape))
-        same_length(len(x), "y_train", y)
-        validation = len(more_x)
-        if x.ndim == 2:  # a table, whose columns are decided later
-            x, y = np.concatenate([x, more_x]), np.concatenate([y, more_y])
-    with naming(path):
+def _read_npz(path: Path, test: object) -> RawData:
+    splits, unused_notes = _read_npz_splits(path)
+    x, y = splits["train"]
+    n_validation = 0
+    if "validation" in splits:
+        x_val, y_val = splits["validation"]
+        check_same_length(len(x_val), "y_val", y_val)
+        if x_val.shape[1:] != x.shape[1:]:
+            raise InputError(expected("x_val", f"of the shape of x_train, {x.shape}", x_val.shape))
+        check_same_length(len(x), "y_train", y)
+        n_validation = len(x_val)
+        if x.ndim == 2:  # a table, whose columns are inferred later
+            x, y = np.concatenate([x, x_val]), np.concatenate([y, y_val])
+    with file_name_in_errors(path):
         (features, target), notes = _features_and_target(x, y, where=path.name)
-        if validation and isinstance(features, Images):
-            from netwright.data.images import with_validation
+        if n_validation and isinstance(features, Images):
+            from netwright.data.images import append_validation
 
-            features, more_notes = with_validation(features, more_x)
-            target, notes = np.concatenate([y, more_y]), notes + more_notes
+            features, validation_notes = append_validation(features, x_val)
+            target, notes = np.concatenate([y, y_val]), notes + validation_notes
     images = features if isinstance(features, Images) else None
     schema = images.schema if images else None
-    held_out: Pair | None = None
-    more: tuple[str, ...] = ()
+    test_set: FeaturesAndTarget | None = None
+    test_notes: tuple[str, ...] = ()
     if test is not None:
-        held_out, more = open_pair(test, None, "", images)
-    elif "test" in parts:
-        held_out, more = _features_and_target(*parts["test"], schema, f"the test of {path.name}")
-    return Raw(
-        features, target, path.stem, path.name, validation=validation, test=held_out,
-        notes=unused + notes + _of_test(more),
-    )  # fmt: skip
+        test_set, test_notes = read_labelled_rows(test, None, "", images)
+    elif "test" in splits:
+        test_set, test_notes = _features_and_target(
+            *splits["test"], schema, f"the test set of {path.name}"
+        )
+    return RawData(
+        features,
+        target,
+        path.stem,
+        path.name,
+        n_validation=n_validation,
+        test=test_set,
+        notes=unused_notes + notes + _prefix_test(test_notes),
+    )
 
 
-def _npz_pair(path: Path, schema: ImageSchema | None = None) -> tuple[Pair, tuple[str, ...]]:
-    """Held-out rows of a file: its test part, else all it has."""
-    parts, unused = _npz(path)
-    x, y = parts.get("test") or parts["train"]
-    pair, notes = _features_and_target(x, y, schema, path.name)
-    return pair, unused + notes
+def _read_npz_test_set(
+    path: Path, schema: ImageSchema | None = None
+) -> tuple[FeaturesAndTarget, tuple[str, ...]]:
+    """Read the test set of a file; without one, all its rows."""
+    splits, unused_notes = _read_npz_splits(path)
+    x, y = splits.get("test") or splits["train"]
+    features_and_target, notes = _features_and_target(x, y, schema, path.name)
+    return features_and_target, unused_notes + notes
 
 
-_NPZ_ENDINGS = {"train": ("_train", ""), "validation": ("_val", "_valid"), "test": ("_test",)}
-"""Part -> what follows on x and y in the names of its arrays."""
+_NPZ_NAME_ENDINGS = {
+    "train": ("_train", ""),
+    "validation": ("_val", "_valid"),
+    "test": ("_test",),
+}
+"""Split -> what may follow x and y in the names of its arrays."""
 
 
-def _npz(path: Path) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
-    """The pairs (x, y) of a file: "train", and "validation" and "test" where it has them; notes."""
-    names = npz_names(path)
+def _read_npz_splits(
+    path: Path,
+) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], tuple[str, ...]]:
+    """Read (x, y) of "train", and of "validation" and "test" if there are; also return notes."""
+    names = npz_array_names(path)
     endings = {
-        part: next((end for end in ends if {f"x{end}", f"y{end}"} <= {*names}), None)
-        for part, ends in _NPZ_ENDINGS.items()
+        split: next((end for end in ends if {f"x{end}", f"y{end}"} <= {*names}), None)
+        for split, ends in _NPZ_NAME_ENDINGS.items()
     }
     if endings["train"] is None:
         rule = "the arrays x_train and y_train, or x and y"
         raise InputError(
-            f"{path.name} must hold {rule}, got {listed(names) or 'none'}. Save it with "
+            f"{path.name} must hold {rule}, got {join_names(names) or 'none'}. Save it with "
             "numpy.savez(file, x=x, y=y)."
         )
     used = {f"{array}{end}" for end in endings.values() if end is not None for array in "xy"}
     arrays, notes = read_npz(path, used)
-    parts = {
-        part: (arrays[f"x{end}"], arrays[f"y{end}"])
-        for part, end in endings.items()
+    splits = {
+        split: (arrays[f"x{end}"], arrays[f"y{end}"])
+        for split, end in endings.items()
         if end is not None
     }
-    return parts, notes
+    return splits, notes
 
 
-def _of_test(notes: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"Test part: {note}" for note in notes)
+def _prefix_test(notes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"Test set: {note}" for note in notes)
 
 
-def _frame(data: Any, target: Any, test: Any, groups: Any, weights: Any) -> Raw:
-    from netwright.data.tables import read_frame
+def _read_frame(
+    data: object, target: object, test: object, groups: object, weights: object
+) -> RawData:
+    from netwright.data.tables import load_frame
 
-    by_name = target is not None and np.ndim(target) == 0  # names may be whole numbers
-    table = read_frame(data, (str(target).strip(),) if by_name else ())
+    # names may be whole numbers
+    target_is_column = target is not None and np.ndim(target) == 0  # type: ignore[arg-type]  # anything
+    table = load_frame(data, (str(target).strip(),) if target_is_column else ())
     frame, path = table.frame, Path(data) if isinstance(data, str | Path) else None
     columns = list(frame.columns)
     if not columns:
         raise InputError("the table must have columns, got none.")
     if target is None:
-        raise no_target(columns)
-    name = str(getattr(target, "name", None) or "")
-    if by_name:
-        name = column_name("target", target, columns)
-    groups, weights = (
-        column_name(what, extra, columns) if isinstance(extra, str) else None
-        for what, extra in (("groups", groups), ("weights", weights))
+        raise missing_target_error(columns)
+    target_name = str(getattr(target, "name", None) or "")
+    if target_is_column:
+        target_name = find_column("target", target, columns)
+    groups_column, weights_column = (
+        find_column(what, column, columns) if isinstance(column, str) else None
+        for what, column in (("groups", groups), ("weights", weights))
     )
-    picked = {c for c in (groups, weights) if c} | ({name} if by_name else set())
+    not_features = {column for column in (groups_column, weights_column) if column}
+    if target_is_column:
+        not_features.add(target_name)
     notes = table.notes
-    if groups and picked == set(columns):
-        picked.discard(groups)
-        notes += (f"Column {groups!r} groups the rows and, as the only one, is learnt from too.",)
-    if not by_name:
-        same_length(len(frame), "target", vector(target, "target"))
-    return Raw(
-        frame.drop(columns=list(picked)), frame[name] if by_name else target,
-        path.name.split(".")[0] if path else "table", path.name if path else "", name,
-        unread_test=_unread_test(test, by_name), groups=frame[groups] if groups else None,
-        weights=frame[weights] if weights else None, notes=notes,
-        labels=replace(
-            label_source(data) if by_name else MEMORY, decimal_comma=table.decimal_comma
+    if groups_column and not_features == set(columns):
+        not_features.discard(groups_column)
+        notes += (
+            f"Column {groups_column!r} groups the rows and is also the only feature, for lack of "
+            "other columns.",
+        )
+    if not target_is_column:
+        check_same_length(len(frame), "target", as_vector(target, "target"))
+    return RawData(
+        features=frame.drop(columns=list(not_features)),
+        target=frame[target_name] if target_is_column else target,
+        name=path.name.split(".")[0] if path else "table",
+        source=path.name if path else "",
+        target_name=target_name,
+        unread_test=_unread_test(test, target_is_column=target_is_column),
+        groups=frame[groups_column] if groups_column else None,
+        weights=frame[weights_column] if weights_column else None,
+        notes=notes,
+        label_source=replace(
+            infer_label_source(data) if target_is_column else IN_MEMORY,
+            decimal_comma=table.decimal_comma,
         ),
         decimal_comma=table.decimal_comma,
-    )  # fmt: skip
+    )
 
 
-def _unread_test(test: Any, by_name: bool) -> tuple[Any, Any] | None:
-    """The test part of a table as (data, targets); targets None: a column of the same name."""
+def _unread_test(test: object, *, target_is_column: bool) -> tuple[object, object] | None:
+    """Return the test set of a table as (data, target); target None: a column of the same name."""
     if test is None:
         return None
     if isinstance(test, tuple) and len(test) == 2:
         return test
-    if not by_name:
-        rule = "a pair (data, targets) where the target is an array"
+    if not target_is_column:
+        rule = "a pair (data, target) if the target is an array"
         raise InputError(expected("test", rule, Phrase(type(test).__name__)))
     return test, None
 
 
-def _array(data: Any, target: Any, test: Any) -> Raw:
-    pair, notes = _features_and_target(data, target)
-    held_out: Pair | None = None
+def _read_array(data: object, target: object, test: object) -> RawData:
+    (features, target), notes = _features_and_target(data, target)
+    schema = features.schema if isinstance(features, Images) else None
+    test_set: FeaturesAndTarget | None = None
     if test is not None:
         if not (isinstance(test, tuple) and len(test) == 2):
-            rule = "a pair (data, targets) where the data is an array"
+            rule = "a pair (data, target) if the data is an array"
             raise InputError(expected("test", rule, Phrase(type(test).__name__)))
-        schema = pair[0].schema if isinstance(pair[0], Images) else None
-        held_out, more = _features_and_target(*test, schema)
-        notes += _of_test(more) if schema else ()
-    name = "table" if _is_frame(pair[0]) else "images"
-    target_name = str(getattr(target, "name", None) or "")
-    return Raw(*pair, name, target_name=target_name, test=held_out, notes=notes)
+        test_set, test_notes = _features_and_target(*test, schema)
+        notes += _prefix_test(test_notes) if schema else ()
+    return RawData(
+        features,
+        target,
+        "table" if _is_frame(features) else "images",
+        target_name=str(getattr(target, "name", None) or ""),
+        test=test_set,
+        notes=notes,
+    )
 
 
 def _features_and_target(
-    x: Any, y: Any, schema: ImageSchema | None = None, where: str = ""
-) -> tuple[Pair, tuple[str, ...]]:
-    """Arrays: (n, columns) becomes a frame, three axes and more are images, of `schema` if given.
+    x: object, y: object, schema: ImageSchema | None = None, where: str = ""
+) -> tuple[FeaturesAndTarget, tuple[str, ...]]:
+    """Return arrays as a frame or images, with their targets; also return notes.
 
-    `where` names the file that they come from.
+    Args:
+        x: (n, columns) becomes a frame; arrays of three and more axes are images.
+        y: (n,) targets.
+        schema: Of the model, for images to predict; None in training.
+        where: Name of the file of the arrays.
     """
     if hasattr(x, "toarray"):
         raise InputError("data must be a dense array, got a sparse one. Use data.toarray().")
     array = x if _is_frame(x) else _dense(x, f"x of {where}" if where else "data")
     if y is None:
-        raise InputError("target must be given with an array, got none. Pass the n targets.")
+        raise InputError("target must be passed with an array, got none. Pass the n targets.")
     what = f"y of {where}" if where else "target"
-    same_length(len(array), what, vector(y, what))
+    check_same_length(len(array), what, as_vector(y, what))  # type: ignore[arg-type]  # a frame
     if schema is not None:
-        from netwright.data.images import follow_array
+        from netwright.data.images import read_image_array_like
 
-        rows, notes = follow_array(array, schema)
-        return (rows, y), notes
-    if _is_frame(array) or array.ndim == 2:
-        from netwright.data.tables import read_frame
+        images, notes = read_image_array_like(array, schema)
+        return (images, y), notes
+    if _is_frame(array) or np.ndim(array) == 2:  # type: ignore[arg-type]
+        from netwright.data.tables import load_frame
 
-        table = read_frame(array)
+        table = load_frame(array)
         return (table.frame, y), table.notes
-    from netwright.data.images import read_array
+    from netwright.data.images import read_image_array
 
-    rows, notes = read_array(array)
-    return (rows, y), notes
+    images, notes = read_image_array(array)
+    return (images, y), notes
 
 
-def _dense(x: Any, what: str = "data") -> NDArray[Any]:
-    refuse_masked(x, what, "0" if getattr(x, "ndim", 0) > 2 else "numpy.nan")
+def _dense(x: object, what: str = "data") -> NDArray[Any]:
+    check_not_masked(x, what, "0" if getattr(x, "ndim", 0) > 2 else "numpy.nan")
     try:
         array = np.asarray(x)
         if array.dtype == object and array.ndim == 1 and len(array) and np.ndim(array[0]) > 1:
@@ -377,36 +448,33 @@ def _dense(x: Any, what: str = "data") -> NDArray[Any]:
     if array.ndim < 2:
         got = f"{type(x).__name__} of shape {array.shape}"
         fix = "For a single column, use x.reshape(-1, 1)." if array.ndim == 1 else ""
-        fix = fix or "Give rows and columns, or images (n, h, w)."
+        fix = fix or "Pass rows and columns, or images (n, h, w)."
         raise InputError(expected(what, "a table or images", Phrase(got), fix))
     return array
 
 
-def _with_rows(raw: Raw, groups: Any, weights: Any) -> Raw:
-    """Groups and weights that came as arrays; those named as columns are there already."""
-    for what, given in (("groups", groups), ("weights", weights)):
-        if given is None:
+def _with_arrays(raw: RawData, groups: object, weights: object) -> RawData:
+    """Add groups and weights that were passed as arrays; named columns are there already."""
+    for what, values in (("groups", groups), ("weights", weights)):
+        if values is None:
             continue
-        if isinstance(given, str):
+        if isinstance(values, str):
             if getattr(raw, what) is None:
-                raise InputError(expected(what, "values for each row here", given))
+                raise InputError(expected(what, "an array with a value for each row", values))
             continue
-        same_length(len(raw.features), what, vector(given, what))
-        raw = replace(raw, **{what: given})
+        check_same_length(len(raw.features), what, as_vector(values, what))
+        raw = replace(raw, groups=values) if what == "groups" else replace(raw, weights=values)
     return raw
 
 
-def _is_frame(data: Any) -> bool:
+def _is_frame(data: object) -> bool:
     if isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "shape")):
         return True
-    series = hasattr(data, "to_frame") and getattr(data, "ndim", 0) == 1
-    return series or is_list_of_dicts(data)
+    is_series = hasattr(data, "to_frame") and getattr(data, "ndim", 0) == 1
+    return is_series or is_list_of_dicts(data)
 
 
-def _leave_out(given: Any, what: str, where: str) -> None:
-    if given is not None:
-        raise InputError(f"{what} must be left out for {where}, got {_named(given)}. Leave it out.")
-
-
-def _named(given: Any) -> str:
-    return repr(given) if isinstance(given, str | Path) else type(given).__name__
+def _check_not_given(argument: object, what: str, where: str) -> None:
+    if argument is not None:
+        got = repr(argument) if isinstance(argument, str | Path) else type(argument).__name__
+        raise InputError(f"{what} must not be given for {where}, got {got}. Leave it out.")

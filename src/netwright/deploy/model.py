@@ -350,12 +350,12 @@ def _take_blocks(rows: object, keys: set[Hashable]) -> dict[Hashable, NDArray[An
 def _read_pixels(rows: object, schema: ImageSchema) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Return (n, h, w, c) uint8 of the size that the file takes, and notes for the user."""
     pixels, notes = (rows.pixels, ()) if isinstance(rows, Images) else schema.read(rows)
-    if pixels.shape[1:] != schema.size:
+    if pixels.shape[1:] != schema.shape:
         fix = "Resize them first."
-        if pixels.shape[3] != schema.size[2]:
+        if pixels.shape[3] != schema.shape[2]:
             fix = (
-                "Repeat the channel first." if schema.size[2] > 1 else "Convert to greyscale first."
+                "Repeat the channel first." if schema.shape[2] > 1 else "Convert to greyscale first."
             )
-        size = size_text(schema.size)
+        size = size_text(schema.shape)
         raise InputError(expected("rows", f"images of {size}", pixels.shape[1:], fix))
     return pixels, notes

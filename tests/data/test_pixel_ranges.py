@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from netwright.data.images import read_array
+from netwright.data.images import read_image_array
 from netwright.data.pixel_ranges import corner_background
 from netwright.data.pixels import PixelFormat
 
@@ -20,7 +20,7 @@ STANDARD = [
 
 @pytest.mark.parametrize(("values", "expected"), STANDARD)
 def test_common_ranges_are_recognised(values: np.ndarray, expected: tuple[int, int]) -> None:
-    images, _ = read_array(values)
+    images, _ = read_image_array(values)
     assert (images.pixel_format.low, images.pixel_format.high) == ((expected[0],), (expected[1],))
 
 
@@ -31,60 +31,60 @@ OWN = [
 
 
 @pytest.mark.parametrize("values", OWN)
-def test_other_values_have_the_range_that_they_fill(values: np.ndarray) -> None:
-    images, notes = read_array(values)
+def test_other_values_get_the_range_min_to_max(values: np.ndarray) -> None:
+    images, notes = read_image_array(values)
     assert (images.pixel_format.low[0], images.pixel_format.high[0]) == (values.min(), values.max())
     assert len(np.unique(images.pixels)) > 200
     assert any("this range is mapped onto 256 levels" in note for note in notes)
 
 
-def test_uint8_stays_as_it_is_without_a_word() -> None:
+def test_uint8_is_unchanged_without_a_note() -> None:
     values = RNG.integers(0, 17, (20, 8, 8), dtype=np.uint8)
-    images, notes = read_array(values)
+    images, notes = read_image_array(values)
     np.testing.assert_array_equal(images.pixels[..., 0], values)
     assert notes == ()
 
 
-def test_channels_of_other_units_get_ranges_of_their_own() -> None:
+def test_channels_of_different_units_get_own_ranges() -> None:
     depth = RNG.integers(0, 65536, (20, 8, 8, 1))
     colours = RNG.integers(0, 256, (20, 8, 8, 3))
-    images, notes = read_array(np.concatenate([colours, depth], 3).astype(np.uint16))
+    images, notes = read_image_array(np.concatenate([colours, depth], 3).astype(np.uint16))
     assert images.pixel_format.high == (255.0, 255.0, 255.0, 65535.0)
     np.testing.assert_array_equal(images.pixels[..., :3], colours)
-    assert "differ by channel" in notes[0]
+    assert "different range in each channel" in notes[0]
 
 
 def test_channels_of_one_unit_share_a_range() -> None:
-    images, _ = read_array(RNG.uniform(0, 1, (20, 8, 8, 5)) * [1, 0.9, 0.8, 1, 0.7])
+    images, _ = read_image_array(RNG.uniform(0, 1, (20, 8, 8, 5)) * [1, 0.9, 0.8, 1, 0.7])
     assert images.pixel_format == PixelFormat((0.0,), (1.0,), images.pixel_format.background)
 
 
-def test_lost_levels_are_said() -> None:
+def test_lost_levels_are_noted() -> None:
     values = 1000 * UNIT
     values[3, 3, 3] = 1e6  # an outlier takes all levels for itself
-    _, notes = read_array(values)
+    _, notes = read_image_array(values)
     assert "1,080 become" in notes[-1]
-    assert "fall together" in notes[-1]
+    assert "are merged" in notes[-1]
 
 
-def test_identical_images_are_said() -> None:
-    _, notes = read_array(np.full((20, 4, 4), -7.5))
+def test_identical_images_are_noted() -> None:
+    _, notes = read_image_array(np.full((20, 4, 4), -7.5))
     assert notes[-1] == "All 20 images are identical: nothing can be learnt from them."
 
 
-def test_the_decision_says_how_many_images_it_is_of() -> None:
-    assert read_array(UNIT)[1] == (
+def test_range_note_counts_the_images() -> None:
+    assert read_image_array(UNIT)[1] == (
         "The pixels of 30 images are taken as 0 to 1, mapped onto 256 levels.",
     )
-    assert read_array(UNIT > 0.5)[1] == (
+    assert read_image_array(UNIT > 0.5)[1] == (
         "The pixels of 30 images are true or false, taken as 1 and 0.",
     )
-    assert "are rounded to whole levels" in read_array(255 * UNIT)[1][0]
-    assert read_array(np.rint(255 * UNIT))[1] == ()
+    assert "are rounded to whole levels" in read_image_array(255 * UNIT)[1][0]
+    assert read_image_array(np.rint(255 * UNIT))[1] == ()
 
 
-def test_few_rows_and_many_channels_are_doubted() -> None:
-    _, notes = read_array(np.zeros((20, 3, 32, 48), np.uint8))
+def test_channels_first_suspects_are_noted() -> None:
+    _, notes = read_image_array(np.zeros((20, 3, 32, 48), np.uint8))
     assert "If the channels come first, use x.transpose(0, 2, 3, 1)." in notes[0]
 
 

@@ -30,7 +30,7 @@ def csv(people: pd.DataFrame, tmp_path: Path) -> Path:
     return path
 
 
-def test_the_types_come_without_pandas_and_pillow() -> None:
+def test_task_module_imports_neither_pandas_nor_pillow() -> None:
     code = (
         "import sys, netwright.data.task; "
         "print({'pandas', 'torch', 'sklearn', 'PIL'} & set(sys.modules))"
@@ -40,23 +40,23 @@ def test_the_types_come_without_pandas_and_pillow() -> None:
 
 
 def test_a_file_becomes_a_task(csv: Path) -> None:
-    found = task(csv, "income")
-    assert (found.name, found.source, found.kind) == ("people", "people.csv", "binary")
-    assert (found.target_name, found.classes) == ("income", ("high", "low"))
-    assert isinstance(found.features, Table)
-    assert "income" not in found.features.arrays
-    assert len(found.train) + len(found.validation) == len(found.target) == 60
-    assert not set(found.train) & set(found.validation)
-    assert found.target[0] == 0
-    assert found.target[1] == 1
+    loaded = task(csv, "income")
+    assert (loaded.name, loaded.source, loaded.kind) == ("people", "people.csv", "binary")
+    assert (loaded.target_name, loaded.classes) == ("income", ("high", "low"))
+    assert isinstance(loaded.features, Table)
+    assert "income" not in loaded.features.arrays
+    assert len(loaded.train) + len(loaded.validation) == len(loaded.target) == 60
+    assert not set(loaded.train) & set(loaded.validation)
+    assert loaded.target[0] == 0
+    assert loaded.target[1] == 1
 
 
-def test_path_frame_mapping_and_pair_are_the_same_task(csv: Path, people: pd.DataFrame) -> None:
-    found = task(csv, "income")
+def test_path_frame_mapping_and_pair_make_equal_tasks(csv: Path, people: pd.DataFrame) -> None:
+    loaded = task(csv, "income")
     x, y = people.drop(columns="income"), people["income"]
     columns = {name: list(people[name]) for name in people}
     others = [task(str(csv), "income"), task(people, "income"), task(columns, "income"), task(x, y)]
-    assert all(same(found, other) for other in others)
+    assert all(same(loaded, other) for other in others)
 
 
 def test_a_summary_is_one_line(csv: Path) -> None:
@@ -65,79 +65,77 @@ def test_a_summary_is_one_line(csv: Path) -> None:
         "-> income: 2 classes"
     )
     assert summary(task(pixels(), np.arange(20) % 4, test=(pixels(3), [0, 1, 2]))) == (
-        "images  20 images of 4 x 4 x 3, 3 more kept for the test -> 4 classes"
+        "images  20 images of 4 x 4 x 3, plus 3 in the test set -> 4 classes"
     )
     numbers = task({"a": range(8), "y": [x + 0.5 for x in range(8)]}, "y", name="line")
     assert summary(numbers) == "line  8 rows, 1 column (1 numeric) -> y: numbers from 0.5 to 7.5"
 
 
 def test_a_task_is_pickled(people: pd.DataFrame) -> None:
-    found = task(people, "income", test=people)
-    again = pickle.loads(pickle.dumps(found))
-    assert fingerprint(again) == found.fingerprint == again.fingerprint
+    loaded = task(people, "income", test=people)
+    again = pickle.loads(pickle.dumps(loaded))
+    assert fingerprint(again) == loaded.fingerprint == again.fingerprint
 
 
-def test_the_fingerprint_sees_content_types_and_split(people: pd.DataFrame) -> None:
-    found = task(people, "income")
-    assert same(found, task(people.copy(), "income", name="other"))
-    assert same(found, task(people, "income", test=people[:5]))
-    assert not same(found, task(people, "income", seed=1))
-    assert not same(found, task(people.rename(columns={"age": "years"}), "income"))
+def test_fingerprint_depends_on_content_types_and_split(people: pd.DataFrame) -> None:
+    loaded = task(people, "income")
+    assert same(loaded, task(people.copy(), "income", name="other"))
+    assert same(loaded, task(people, "income", test=people[:5]))
+    assert not same(loaded, task(people, "income", seed=1))
+    assert not same(loaded, task(people.rename(columns={"age": "years"}), "income"))
     assert not same(
-        found, task(people.assign(age=people["age"].replace(people["age"][0], 1)), "income")
+        loaded, task(people.assign(age=people["age"].replace(people["age"][0], 1)), "income")
     )
-    assert not same(found, task(people.astype({"member": "str"}).replace("False", "no"), "income"))
-    assert not same(found, task(people, "income", weights=np.ones(60)))
+    assert not same(loaded, task(people.astype({"member": "str"}).replace("False", "no"), "income"))
+    assert not same(loaded, task(people, "income", weights=np.ones(60)))
     swapped = people.assign(job=people["job"].replace({"clerk": "cler", "smith": "ksmith"}))
-    assert not same(found, task(swapped, "income"))
+    assert not same(loaded, task(swapped, "income"))
 
 
 def test_the_fingerprint_of_large_images_is_fast() -> None:
-    found = task(np.zeros((60_000, 28, 28), np.uint8), np.arange(60_000) % 10)
+    loaded = task(np.zeros((60_000, 28, 28), np.uint8), np.arange(60_000) % 10)
     start = time.perf_counter()
-    fingerprint(found)
+    fingerprint(loaded)
     assert time.perf_counter() - start < 1
 
 
-def test_rows_without_a_target_are_dropped_with_their_features_groups_and_weights() -> None:
+def test_rows_without_a_target_are_dropped_everywhere() -> None:
     frame = pd.DataFrame({"a": np.arange(12.0), "y": ["u", "v"] * 6, "w": np.arange(12.0)})
     frame.loc[[2, 5], "y"] = None
-    found = task(frame, "y", weights="w", groups=np.arange(12) // 2)
-    kept = [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
-    assert isinstance(found.features, Table)
-    assert found.features["a"].tolist() == kept
-    assert found.weights is not None
-    assert found.weights.tolist() == kept
-    assert found.groups is not None
-    assert found.groups.tolist() == [0, 0, 1, 2, 3, 3, 4, 4, 5, 5]
-    assert list(found.features.arrays) == ["a"]
-    assert "2 rows have no 'y' and are left out." in found.notes
+    loaded = task(frame, "y", weights="w", groups=np.arange(12) // 2)
+    kept_rows = [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
+    assert isinstance(loaded.features, Table)
+    assert loaded.features["a"].tolist() == kept_rows
+    assert loaded.weights is not None
+    assert loaded.weights.tolist() == kept_rows
+    assert loaded.groups is not None
+    assert loaded.groups.tolist() == [0, 0, 1, 2, 3, 3, 4, 4, 5, 5]
+    assert list(loaded.features.arrays) == ["a"]
+    assert "2 rows have no 'y' and are dropped." in loaded.notes
 
 
-def test_groups_stay_on_one_side(people: pd.DataFrame) -> None:
-    found = task(people.assign(home=np.arange(60) // 4), "income", groups="home")
-    assert isinstance(found.features, Table)
-    assert "home" not in found.features.arrays
-    assert found.groups is not None
-    assert not set(found.groups[found.train]) & set(found.groups[found.validation])
+def test_groups_are_never_split(people: pd.DataFrame) -> None:
+    loaded = task(people.assign(home=np.arange(60) // 4), "income", groups="home")
+    assert isinstance(loaded.features, Table)
+    assert "home" not in loaded.features.arrays
+    assert loaded.groups is not None
+    assert not set(loaded.groups[loaded.train]) & set(loaded.groups[loaded.validation])
 
 
-def test_the_test_part_is_typed_like_the_task_and_never_searched(
-    people: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_test_set_is_typed_like_the_task(people: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "test.csv"
     people[50:].to_csv(path, index=False)
-    found = task(people[:50], "income", test=path)
-    assert found.test is not None
-    assert len(found.features) == 50
-    assert isinstance(found.test.features, Table)
-    assert isinstance(found.features, Table)
-    assert found.test.features.columns == found.features.columns
-    assert found.test.target.tolist() == (people["income"][50:] == "low").astype(int).tolist()
+    loaded = task(people[:50], "income", test=path)
+    assert loaded.test is not None
+    assert len(loaded.features) == 50
+    assert isinstance(loaded.test.features, Table)
+    assert isinstance(loaded.features, Table)
+    assert loaded.test.features.columns == loaded.features.columns
+    assert loaded.test.target.tolist() == (people["income"][50:] == "low").astype(int).tolist()
     x, y = people.drop(columns="income"), people["income"]
     pair = task(x[:50], y[:50], test=(x[50:], y[50:]))
     assert pair.test is not None
-    assert pair.test.target.tolist() == found.test.target.tolist()
+    assert pair.test.target.tolist() == loaded.test.target.tolist()
 
 
 def test_arrays_are_tables_or_images_by_their_axes() -> None:
@@ -152,21 +150,21 @@ def test_arrays_are_tables_or_images_by_their_axes() -> None:
     assert age.kind == "regression"
 
 
-def test_npz_parts_keep_their_places(tmp_path: Path) -> None:
+def test_npz_splits_are_kept(tmp_path: Path) -> None:
     y = np.arange(20) % 4
     path = tmp_path / "pets.npz"
     np.savez(
         path, x_train=pixels(), y_train=y, x_val=pixels(8, seed=1), y_val=y[:8],
         x_test=pixels(4, seed=2), y_test=y[:4],
     )  # fmt: skip
-    found = task(path)
-    assert (found.name, found.source) == ("pets", "pets.npz")
-    assert found.train.tolist() == list(range(20))
-    assert found.validation.tolist() == list(range(20, 28))
-    assert isinstance(found.features, Images)
-    np.testing.assert_array_equal(found.features.pixels[20:], pixels(8, seed=1))
-    assert found.test is not None
-    np.testing.assert_array_equal(found.test.features.pixels, pixels(4, seed=2))
+    loaded = task(path)
+    assert (loaded.name, loaded.source) == ("pets", "pets.npz")
+    assert loaded.train.tolist() == list(range(20))
+    assert loaded.validation.tolist() == list(range(20, 28))
+    assert isinstance(loaded.features, Images)
+    np.testing.assert_array_equal(loaded.features.pixels[20:], pixels(8, seed=1))
+    assert loaded.test is not None
+    np.testing.assert_array_equal(loaded.test.features.pixels, pixels(4, seed=2))
 
 
 def test_a_plain_npz_of_two_axes_is_a_table(tmp_path: Path) -> None:
@@ -175,22 +173,22 @@ def test_a_plain_npz_of_two_axes_is_a_table(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_images_is_a_task(draw: Callable[..., Path], tmp_path: Path) -> None:
-    for part, count in (("train", 5), ("test", 2)):
+    for split, count in (("train", 5), ("test", 2)):
         for label, level in (("ant", 10), ("bee", 200)):
             for i in range(count):
-                draw(f"{part}/{label}/{i}.png", level)
-    found = task(tmp_path)
-    assert (found.name, found.classes) == (tmp_path.name, ("ant", "bee"))
-    assert isinstance(found.features, Images)
-    assert found.features.pixels[found.target == 1].min() == 200
-    assert found.test is not None
-    assert len(found.test) == 4
+                draw(f"{split}/{label}/{i}.png", level)
+    loaded = task(tmp_path)
+    assert (loaded.name, loaded.classes) == (tmp_path.name, ("ant", "bee"))
+    assert isinstance(loaded.features, Images)
+    assert loaded.features.pixels[loaded.target == 1].min() == 200
+    assert loaded.test is not None
+    assert len(loaded.test) == 4
     other = task(tmp_path / "train", test=tmp_path / "test")
     assert other.test is not None
-    assert other.test.target.tolist() == found.test.target.tolist()
+    assert other.test.target.tolist() == loaded.test.target.tolist()
 
 
-def test_a_doubtful_kind_is_said_for_tables_only() -> None:
+def test_ambiguous_kind_is_noted_only_for_tables() -> None:
     y = np.arange(30) % 4
     assert "kind='regression'" in task({"a": np.arange(30.0)}, y).notes[0]
     assert task(pixels(30), y).notes == ()
@@ -208,7 +206,7 @@ GOOD = {"a": [1.0, 2, 3, 4], "b": ["x", "y", "x", "y"], "y": ["u", "v", "u", "v"
         (GOOD, {"target": 7}, "target must be one of the columns, got '7'"),
         (None, {}, r"data must be a table or images, got NoneType"),
         (GOOD, {}, r"columns \(a, b, y\), got none.* the last one is 'y'"),
-        ({"5.1": [1, 2], "3.5": [1, 2]}, {"target": "class"}, "first line must hold the names"),
+        ({"5.1": [1, 2], "3.5": [1, 2]}, {"target": "class"}, "first line must hold the column names"),
         ({"y": ["u", "v", "u", "v"]}, {"target": "y"}, "column to learn from, got none besides"),
         ({"a": [], "y": []}, {"target": "y"}, "table must have rows to learn from, got none"),
         (GOOD, {"target": [1, 2]}, "target must have one value for each of the 4 rows, got 2"),
@@ -219,33 +217,33 @@ GOOD = {"a": [1.0, 2, 3, 4], "b": ["x", "y", "x", "y"], "y": ["u", "v", "u", "v"
         (GOOD, {"target": "y", "weights": [0] * 4}, "not negative, got zero in every row"),
         (GOOD, {"target": "y", "groups": [1, None, 2, 2]}, "groups .* got none in row 2"),
         (GOOD, {"target": "y", "kind": "regression"}, "numbers for regression, got 'u' in row 1"),
-        (GOOD, {"target": "y", "test": {"a": [1], "y": ["u"]}}, "'b' missing, got a"),
+        (GOOD, {"target": "y", "test": {"a": [1], "y": ["u"]}}, "'b' is missing; got a"),
         (GOOD, {"target": "y", "test": {"a": [1], "b": ["x"]}}, "target must be one of the col"),
-        (GOOD, {"target": "y", "test": {**GOOD, "y": ["u", "w"] * 2}}, "classes learnt, got 'w'"),
-        (GOOD, {"target": list("uvuv"), "test": GOOD}, r"test must be a pair \(data, targets\)"),
-        ("digits", {"target": "y"}, "target must be left out for the built-in 'digits', got 'y'"),
+        (GOOD, {"target": "y", "test": {**GOOD, "y": ["u", "w"] * 2}}, "training classes, got 'w'"),
+        (GOOD, {"target": list("uvuv"), "test": GOOD}, r"test must be a pair \(data, target\)"),
+        ("digits", {"target": "y"}, "target must not be given for the built-in 'digits', got 'y'"),
         ("digts", {}, "a file or folder that exists, got 'digts'. Did you mean 'digits'"),
         (np.ones(5), {"target": [1] * 5}, r"must be a table or images, .* x.reshape\(-1, 1\)"),
-        (np.ones((5, 2)), {}, "target must be given with an array"),
+        (np.ones((5, 2)), {}, "target must be passed with an array"),
         ([[1, 2], [3]], {"target": [0, 1]}, "data must have rows of one length"),
         (np.ones((4, 3, 8, 8)), {"target": [0, 1, 0, 1]}, "Move the channels last"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused_in_one_sentence(data: Any, options: Any, sentence: str) -> None:
+def test_bad_input_error_is_one_sentence(data: Any, options: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence) as caught:
         task(data, **options)
     assert "\n" not in str(caught.value)
 
 
-def test_targets_of_folders_and_npz_are_inside(draw: Callable[..., Path], tmp_path: Path) -> None:
+def test_target_is_refused_for_folders_and_npz(draw: Callable[..., Path], tmp_path: Path) -> None:
     draw("ant/1.png")
     with pytest.raises(
         InputError,
-        match=r"target must be left out for the folder .*: folders of images are the classes",
+        match=r"target must not be given for the folder .*: folders of images are the classes",
     ):
         task(tmp_path, "y")
     np.savez(tmp_path / "a.npz", x=pixels(), y=np.arange(20))
-    with pytest.raises(InputError, match=r"target must be left out for an \.npz file"):
+    with pytest.raises(InputError, match=r"target must not be given for an \.npz file"):
         task(tmp_path / "a.npz", "y")
     with pytest.raises(InputError, match="each of at least two classes, got one: 'ant'"):
         task(tmp_path)
@@ -267,7 +265,7 @@ def test_an_npz_with_objects_or_other_names_is_refused(tmp_path: Path) -> None:
         task(tmp_path / "b.npz")
 
 
-def test_sparse_data_is_refused_with_the_way_out() -> None:
+def test_sparse_data_error_names_the_fix() -> None:
     sparse = pytest.importorskip("scipy.sparse").csr_matrix(np.eye(4))
     with pytest.raises(InputError, match=r"Use data.toarray\(\)"):
         task(sparse, [0, 1, 0, 1])

@@ -17,36 +17,36 @@ NONE_IS_A_WORD = {"ames_housing"}
 """Has the text "None", which pandas takes for missing when it reads a CSV file, and so do we."""
 
 
-def test_all_tables_are_typed_as_their_list_says(shared: Path) -> None:
+def test_shared_tables_have_the_listed_types(shared: Path) -> None:
     pytest.importorskip("pyarrow", reason="the tables are parquet")
     listed = re.findall(_ROW, (shared / "README.md").read_text(), re.M)
     assert len(listed) == 29
     for name, rows, kind, target, numeric, others, missing in listed:
-        found = task(shared / "tabular" / f"{name}.parquet", target)
-        assert isinstance(found.features, Table)
-        kinds = [column.kind for column in found.features.columns]
-        assert (len(found.features), found.kind) == (int(rows), kind), name
+        loaded = task(shared / "tabular" / f"{name}.parquet", target)
+        assert isinstance(loaded.features, Table)
+        kinds = [column.kind for column in loaded.features.columns]
+        assert (len(loaded.features), loaded.kind) == (int(rows), kind), name
         assert kinds.count("numeric") == int(numeric), name
         assert len(kinds) == int(numeric) + int(others), name
         assert kinds.count("date") == DATES.get(name, 0), name
         if name not in NONE_IS_A_WORD:
-            assert found.features.n_missing == int(missing), name
+            assert loaded.features.n_missing == int(missing), name
 
 
-def test_adult_is_read_alike_from_csv(shared: Path, tmp_path: Path) -> None:
+def test_adult_csv_equals_its_parquet(shared: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="the tables are parquet")
     frame = pd.read_parquet(shared / "tabular" / "adult.parquet").drop(columns="split")
-    found = task(frame, "income")
+    loaded = task(frame, "income")
     frame.to_csv(tmp_path / "adult.csv", index=False)
     again = task(tmp_path / "adult.csv", "income")
-    assert again.fingerprint == found.fingerprint
-    rows, _ = read_rows(frame[:100], found.features)
-    assert isinstance(found.features, Table)
-    for name, array in found.features.take(np.arange(100)).arrays.items():
+    assert again.fingerprint == loaded.fingerprint
+    rows, _ = read_rows(frame[:100], loaded.features)
+    assert isinstance(loaded.features, Table)
+    for name, array in loaded.features.take(np.arange(100)).arrays.items():
         np.testing.assert_array_equal(rows.arrays[name], array)
 
 
-def test_mnist_and_flowers_keep_their_parts(shared: Path) -> None:
+def test_mnist_and_flowers_keep_their_splits(shared: Path) -> None:
     mnist = task(shared / "images" / "mnist.npz")
     assert mnist.test is not None
     assert isinstance(mnist.features, Images)

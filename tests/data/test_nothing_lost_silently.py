@@ -31,7 +31,7 @@ def read(column: Any, rows: int = ROWS) -> tuple[str, np.ndarray, str]:
     """Kind and values of a column beside a plain one, and all notes."""
     frame = pd.DataFrame({"c": column, "z": np.linspace(0, 1, rows)})
     task = nw.task(frame, halves(rows))
-    kinds = {known.name: known.kind for known in task.features.columns}  # type: ignore[union-attr]
+    kinds = {column.name: column.kind for column in task.features.columns}  # type: ignore[union-attr]
     values = task.features.arrays["c"] if "c" in kinds else np.array([])  # type: ignore[union-attr]
     return kinds.get("c", ""), values, " ".join(task.notes)
 
@@ -86,13 +86,13 @@ def test_numbers_with_a_unit_are_numbers(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["id_{:03}", "A{}", "Q{}", "{} apples", "v{}", "{}x", "No. {}"])
-def test_codes_are_no_numbers_with_a_unit(form: str) -> None:
+def test_codes_are_not_numbers_with_a_unit(form: str) -> None:
     kind, _, _ = read([form.format(i % 30) for i in range(ROWS)])
     assert kind == "category"
 
 
 @pytest.mark.parametrize("form", ["({}.50)", "−{}", "+{}", "{}-", "{}.", "{}_000", "0x{}"])
-def test_what_is_taken_for_a_number_can_be_read_as_one(form: str) -> None:
+def test_every_inferred_number_can_be_parsed(form: str) -> None:
     kind, values, _ = read([form.format(i) for i in range(ROWS)])
     if kind == "numeric":
         assert len(np.unique(values)) == ROWS
@@ -103,7 +103,7 @@ def test_two_units_in_a_column_are_not_mixed() -> None:
     assert kind != "numeric" or "kg" in notes
 
 
-def test_another_unit_in_new_rows_is_not_taken_for_the_learnt_one() -> None:
+def test_another_unit_in_new_rows_is_refused() -> None:
     frame = pd.DataFrame({"w": [f"{i} kg" for i in range(ROWS)], "z": np.arange(ROWS) % 7})
     model = fitted(frame, np.arange(ROWS) > 60)
     other = pd.DataFrame({"w": ["90 g"], "z": [0]})
@@ -120,7 +120,7 @@ def test_another_unit_in_new_rows_is_not_taken_for_the_learnt_one() -> None:
 @pytest.mark.parametrize(
     "names", [["7", "07", "007"], ["1E2", "100", "1e+2"], ["x", "x ", "y"], ["1", "1.0", "a"]]
 )
-def test_texts_that_are_one_value_in_a_column_are_said(names: list[str]) -> None:
+def test_texts_merged_into_one_value_are_noted(names: list[str]) -> None:
     kind, values, notes = read(np.array(names, object)[np.arange(ROWS) % 3])
     assert len(set(values.tolist())) == 3 or "'c'" in notes, f"{kind}: {set(values.tolist())}"
 
@@ -138,12 +138,12 @@ def test_declared_categories_stay_apart(names: list[str]) -> None:
 # reasons
 
 
-def test_a_column_of_prices_is_never_said_to_name_the_row() -> None:
+def test_price_column_is_not_an_identifier() -> None:
     kind, _, notes = read([f"{i}.50 francs" for i in range(ROWS)])
     assert kind or "names the row" not in notes
 
 
-def test_dates_that_cannot_be_read_are_not_said_to_name_the_row() -> None:
+def test_unreadable_dates_are_not_identifiers() -> None:
     days = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(ROWS), "D")
     kind, _, notes = read(days.strftime("%b %d %Y"))
     assert kind or "names the row" not in notes
@@ -154,10 +154,10 @@ def test_values_beyond_all_numbers_are_counted() -> None:
     assert np.isfinite(values.astype(float)).sum() >= ROWS // 2 or "'c'" in notes
 
 
-def test_left_out_columns_are_counted_with_their_reasons(rng: np.random.Generator) -> None:
+def test_dropped_columns_are_noted_with_reasons(rng: np.random.Generator) -> None:
     frame = pd.DataFrame({"z": rng.normal(size=ROWS)})
-    for number in range(30):
-        frame[f"empty {number}"] = np.nan
+    for i in range(30):
+        frame[f"empty {i}"] = np.nan
     notes = " ".join(nw.task(frame, halves()).notes)
     assert "30 " in notes
     assert "empty 0" in notes
@@ -174,7 +174,7 @@ def test_left_out_columns_are_counted_with_their_reasons(rng: np.random.Generato
         ["½", "¼"], ["١", "1"],
     ],
 )  # fmt: skip
-def test_labels_of_a_file_are_the_texts_that_stand_there(labels: list[str], tmp_path: Path) -> None:
+def test_csv_labels_keep_their_texts(labels: list[str], tmp_path: Path) -> None:
     y = np.array(labels, object)[halves()]
     pd.DataFrame({"x": np.arange(ROWS) % 7, "y": y}).to_csv(tmp_path / "a.csv", index=False)
     task = nw.task(tmp_path / "a.csv", "y")
@@ -182,13 +182,13 @@ def test_labels_of_a_file_are_the_texts_that_stand_there(labels: list[str], tmp_
     assert len(task.target) == ROWS
 
 
-def test_blanks_around_labels_of_a_file_do_not_count(tmp_path: Path) -> None:
+def test_file_labels_are_stripped(tmp_path: Path) -> None:
     y = np.array(["yes", "yes ", " no"], object)[np.arange(ROWS) % 3]
     pd.DataFrame({"x": np.arange(ROWS), "y": y}).to_csv(tmp_path / "a.csv", index=False)
     assert set(nw.task(tmp_path / "a.csv", "y").classes) == {"yes", "no"}
 
 
-def test_labels_that_differ_by_blanks_alone_are_noted() -> None:
+def test_labels_differing_only_by_blanks_are_noted() -> None:
     y = np.array(["yes", "yes ", "no"], object)[np.arange(ROWS) % 3]
     task = nw.task(pd.DataFrame({"x": np.arange(ROWS) % 7}), y)
     assert set(task.classes) == {"yes", "yes ", "no"}
@@ -204,7 +204,7 @@ def test_a_missing_target_among_numbers_stays_missing(tmp_path: Path) -> None:
     assert any(note.startswith("3 rows") for note in task.notes)
 
 
-def test_a_class_and_its_text_are_two_labels() -> None:
+def test_number_and_its_text_are_two_labels() -> None:
     y = np.empty(ROWS, object)
     y[:] = [("1", 1)[i] for i in halves()]
     frame = pd.DataFrame({"x": halves() + 0.0, "z": np.arange(ROWS) % 5})
@@ -213,7 +213,7 @@ def test_a_class_and_its_text_are_two_labels() -> None:
     assert {(type(label), label) for label in labels} == {(str, "1"), (int, 1)}
 
 
-def test_a_test_part_reads_labels_as_the_learnt_ones(tmp_path: Path) -> None:
+def test_test_set_reads_labels_as_in_training(tmp_path: Path) -> None:
     y = np.array(["NA", "01"], object)[halves()]
     frame = pd.DataFrame({"x": np.arange(ROWS) % 7, "y": y})
     frame.to_csv(tmp_path / "a.csv", index=False)
@@ -230,7 +230,7 @@ def test_a_test_part_reads_labels_as_the_learnt_ones(tmp_path: Path) -> None:
 # the kind of task
 
 
-def test_a_class_of_a_single_row_is_left_out_with_a_note() -> None:
+def test_singleton_class_is_dropped_with_a_note() -> None:
     y = np.array(["a", "b"], object)[halves()]
     y[7] = "rare"
     task = nw.task(pd.DataFrame({"x": np.arange(ROWS)}), y)
@@ -266,7 +266,7 @@ def test_a_single_group_is_refused(rng: np.random.Generator) -> None:
         ("a.tsv", "# a, b\nx\ty\n{}"), ("a.csv", "#x,y\n{}"), ("a.txt", "x|y\n{}"),
     ],
 )  # fmt: skip
-def test_first_lines_of_other_programs_are_understood(name: str, text: str, tmp_path: Path) -> None:
+def test_preambles_of_other_programs_are_skipped(name: str, text: str, tmp_path: Path) -> None:
     separator = "\t" if name == "a.tsv" else "|" if name == "a.txt" else ","
     body = "".join(f"{i % 9}{separator}{'pn'[i % 2]}\n" for i in range(60))
     (tmp_path / name).write_text(text.format(body), encoding="utf-8")
@@ -275,7 +275,7 @@ def test_first_lines_of_other_programs_are_understood(name: str, text: str, tmp_
     assert len(task.features.columns) == 1  # type: ignore[union-attr]
 
 
-def test_a_text_that_begins_like_a_comment_is_a_row(tmp_path: Path) -> None:
+def test_row_starting_with_hash_is_kept(tmp_path: Path) -> None:
     texts = ["#1 of all", "plain"]
     frame = pd.DataFrame({"c": np.array(texts)[halves()], "y": np.arange(ROWS) % 3})
     frame.to_csv(tmp_path / "a.csv", index=False)
@@ -284,14 +284,14 @@ def test_a_text_that_begins_like_a_comment_is_a_row(tmp_path: Path) -> None:
     assert set(task.features.arrays["c"]) == set(texts)  # type: ignore[union-attr]
 
 
-def test_a_header_that_begins_like_a_comment_is_a_header(tmp_path: Path) -> None:
+def test_header_starting_with_hash_is_kept(tmp_path: Path) -> None:
     frame = pd.DataFrame({"# visits": np.arange(ROWS) % 9, "z": np.arange(ROWS) % 5})
     model = fitted(frame, halves())
     frame[:3].to_csv(tmp_path / "a.csv", index=False)
     assert len(model.predict(tmp_path / "a.csv")) == 3
 
 
-def test_decimal_commas_of_new_rows_are_read_by_a_model_of_points(tmp_path: Path) -> None:
+def test_new_decimal_commas_fit_a_model_of_points(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": np.arange(ROWS) / 8, "z": np.arange(ROWS) % 5})
     model = fitted(frame, np.arange(ROWS) > 60)
     frame[58:63].to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",")
@@ -300,14 +300,14 @@ def test_decimal_commas_of_new_rows_are_read_by_a_model_of_points(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.tsv.gz", "A.CSV.GZ"])
-def test_packed_tables_are_read(name: str, tmp_path: Path) -> None:
+def test_compressed_tables_are_accepted(name: str, tmp_path: Path) -> None:
     mark = "\t" if "tsv" in name else ","
     text = f"x{mark}y\n" + "".join(f"{i % 9}{mark}{'pn'[i % 2]}\n" for i in range(60))
     (tmp_path / name).write_bytes(gzip.compress(text.encode()))
     assert len(nw.task(tmp_path / name, "y").target) == 60
 
 
-def test_the_index_that_to_csv_writes_changes_nothing(tmp_path: Path) -> None:
+def test_csv_index_column_changes_nothing(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": np.arange(ROWS) % 9, "c": list("uvw") * 40, "y": halves()})
     frame.to_csv(tmp_path / "a.csv")
     model = nw.AutoClassifier(trials=1, families=["linear"], workers=1).fit(tmp_path / "a.csv", "y")
@@ -326,9 +326,7 @@ def test_the_encoding_of_new_rows_does_not_matter(encoding: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.json", "a.jsonl", "part-*.csv", "a.feather"])
-def test_other_formats_are_refused_with_the_line_that_converts_them(
-    name: str, tmp_path: Path
-) -> None:
+def test_unsupported_format_error_has_a_conversion_line(name: str, tmp_path: Path) -> None:
     if "*" not in name:
         (tmp_path / name).write_bytes(b"PK\3\4")
     (tmp_path / "part-1.csv").write_text("x,y\n1,2\n")
@@ -339,7 +337,7 @@ def test_other_formats_are_refused_with_the_line_that_converts_them(
 def test_a_text_series_and_a_list_of_dicts_are_data() -> None:
     texts = [f"the {'good' if i % 2 else 'bad'} thing, seen on day {i}" for i in range(ROWS)]
     task = nw.task(pd.Series(texts, name="review"), halves())
-    assert [known.kind for known in task.features.columns] == ["text"]  # type: ignore[union-attr]
+    assert [column.kind for column in task.features.columns] == ["text"]  # type: ignore[union-attr]
     records = [{"a": i % 7, "b": "uv"[i % 2]} for i in range(ROWS)]
     assert len(nw.task(records, halves()).features.columns) == 2  # type: ignore[union-attr]
 
@@ -352,8 +350,8 @@ def saved(folder: Path, name: str, label: int, image: Image.Image, **options: An
     image.save(folder / "ab"[label] / name, **options)
 
 
-def grey(label: int, number: int) -> Image.Image:
-    return Image.fromarray(np.full((8, 8), 90 * label + 5 * number, np.uint8))
+def grey(label: int, i: int) -> Image.Image:
+    return Image.fromarray(np.full((8, 8), 90 * label + 5 * i, np.uint8))
 
 
 @pytest.mark.parametrize("channel", [0, 1])
@@ -369,7 +367,7 @@ def test_sixty_five_channels_are_refused(rng: np.random.Generator) -> None:
         nw.task(rng.integers(0, 255, (40, 6, 6, 65)).astype(np.uint8), np.arange(40) % 2)
 
 
-def test_another_number_of_channels_is_not_cut_to_fit(rng: np.random.Generator) -> None:
+def test_wrong_number_of_channels_is_refused(rng: np.random.Generator) -> None:
     pixels = rng.integers(0, 255, (40, 6, 6, 2)).astype(np.uint8)
     model = nw.AutoClassifier(trials=1, workers=1).fit(pixels, np.arange(40) % 2)
     for channels in (1, 3, 4):
@@ -377,9 +375,9 @@ def test_another_number_of_channels_is_not_cut_to_fit(rng: np.random.Generator) 
             model.predict(np.zeros((2, 6, 6, channels), np.uint8))
 
 
-def test_what_is_no_image_is_counted_by_reason(tmp_path: Path) -> None:
-    for number in range(12):
-        saved(tmp_path, f"{number}.png", number % 2, grey(number % 2, number))
+def test_skipped_files_are_counted_by_reason(tmp_path: Path) -> None:
+    for i in range(12):
+        saved(tmp_path, f"{i}.png", i % 2, grey(i % 2, i))
     (tmp_path / "a" / "notes.txt").write_text("remember")
     (tmp_path / "a" / "labels.xml").write_text("<a/>")
     (tmp_path / "empty").mkdir()
@@ -389,22 +387,22 @@ def test_what_is_no_image_is_counted_by_reason(tmp_path: Path) -> None:
     assert "empty" in notes
 
 
-def test_an_image_is_told_by_its_content(tmp_path: Path) -> None:
-    for number in range(12):
-        ending, form = (".png", "JPEG") if number % 2 else (".dat", "PNG")
-        saved(tmp_path, f"{number}{ending}", number % 2, grey(number % 2, number), format=form)
+def test_image_is_recognised_by_content(tmp_path: Path) -> None:
+    for i in range(12):
+        ending, form = (".png", "JPEG") if i % 2 else (".dat", "PNG")
+        saved(tmp_path, f"{i}{ending}", i % 2, grey(i % 2, i), format=form)
     assert len(nw.task(tmp_path).target) == 12
 
 
 def test_levels_of_deep_images_are_kept(tmp_path: Path) -> None:
-    for number in range(12):
-        levels = np.linspace(0, 1000 + number, 64).reshape(8, 8).astype(np.uint16)
-        saved(tmp_path, f"{number}.png", number % 2, Image.fromarray(levels))
+    for i in range(12):
+        levels = np.linspace(0, 1000 + i, 64).reshape(8, 8).astype(np.uint16)
+        saved(tmp_path, f"{i}.png", i % 2, Image.fromarray(levels))
     features = nw.task(tmp_path).features
     assert len(np.unique(np.asarray(features))) > 50
 
 
-def test_images_that_lose_their_differences_are_said() -> None:
+def test_images_that_become_identical_are_noted() -> None:
     pixels = np.full((40, 6, 6), 1e4, np.float32)
     pixels[::2] += 1e-2 * np.arange(20)[:, None, None]  # far below one of 256 levels of the range
     pixels[0, 0, 0] = 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netwright.data.make_task import task
-from netwright.data.npz_files import npz_names, read_npz
+from netwright.data.npz_files import npz_array_names, read_npz
 from netwright.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (20, 4, 4), dtype=np.uint8)
@@ -40,34 +40,34 @@ def encrypted(path: Path) -> Path:
     """An archive of which every member claims to be encrypted."""
     content = bytearray(archive(path, x=npy(IMAGES), y=npy(LABELS)).read_bytes())
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        place = content.find(signature)
-        while place >= 0:
-            content[place + offset] |= 1
-            place = content.find(signature, place + 1)
+        position = content.find(signature)
+        while position >= 0:
+            content[position + offset] |= 1
+            position = content.find(signature, position + 1)
     path.write_bytes(content)
     return path
 
 
-def test_only_what_is_asked_for_is_opened(tmp_path: Path) -> None:
+def test_reads_only_requested_arrays(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.npz", x=npy(IMAGES), y=b"broken", z=header((2**60,)))
     arrays, notes = read_npz(path, {"x"})
     np.testing.assert_array_equal(arrays["x"], IMAGES)
-    assert notes == ("Left out: 2 arrays of a.npz (y, z).",)
+    assert notes == ("Skipped 2 arrays of a.npz (y, z).",)
 
 
-def test_entries_that_are_no_arrays_are_counted(tmp_path: Path) -> None:
+def test_notes_count_entries_that_are_no_arrays(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.npz", x=npy(IMAGES), y=npy(LABELS))
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("../x.npy", npy(LABELS))
         file.writestr("run.sh", "exit")
-    assert npz_names(path) == ["x", "y"]
+    assert npz_array_names(path) == ["x", "y"]
     assert read_npz(path, {"x", "y"})[1] == (
-        "Left out: 2 entries of a.npz that are no arrays (../x.npy, run.sh).",
+        "Skipped 2 entries of a.npz that are no arrays (../x.npy, run.sh).",
     )
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_packings_are_read(packing: int, tmp_path: Path) -> None:
+def test_reads_every_zip_compression(packing: int, tmp_path: Path) -> None:
     path = archive(tmp_path / "a.npz", packing, X=npy(IMAGES), Y=npy(LABELS))
     assert len(task(path).target) == 20
 
@@ -75,17 +75,17 @@ def test_other_packings_are_read(packing: int, tmp_path: Path) -> None:
 BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"x": header((2**50,)) + b"0" * 9}, "of shape 1,125,899,906,842,624, must take at most"),
     ({"x": header((2**25, 2**25), "<f8")}, "must take at most .*GB"),
-    ({"x": header((20, 4, 4)) + b"0" * 9}, r"as its header says \(320\), got 9"),
+    ({"x": header((20, 4, 4)) + b"0" * 9}, r"as its header states \(320\), got 9"),
     ({"x": header((20, -4, 4))}, r"cannot be read \('a shape of"),
     ({"x": b"no array"}, "cannot be read .*magic string"),
     ({"x": npy(np.zeros(20, [("a", "f4")]))}, "the array x of .*bad.npz must hold plain numbers"),
     ({"x": b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b" " * 9}, "got 2,147,483,648"),
-    ({"x": npy(IMAGES), "X": npy(IMAGES)}, "called differently, got 'x'"),
+    ({"x": npy(IMAGES), "X": npy(IMAGES)}, "of different names, got 'x'"),
 ]
 
 
 @pytest.mark.parametrize(("members", "sentence"), BROKEN)
-def test_broken_archives_are_refused_by_name(
+def test_broken_archive_error_names_the_file(
     members: dict[str, bytes], sentence: str, tmp_path: Path
 ) -> None:
     path = archive(tmp_path / "bad.npz", **members, y=npy(LABELS))
@@ -115,16 +115,16 @@ NO_ARCHIVES = [
 
 
 @pytest.mark.parametrize(("content", "sentence"), NO_ARCHIVES)
-def test_what_is_no_archive_is_named(content: bytes, sentence: str, tmp_path: Path) -> None:
+def test_error_says_what_a_non_archive_is(content: bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(InputError, match=f"a.npz must be an .npz file of plain arrays, {sentence}"):
         task(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("place", range(40, 400, 60))
-def test_damaged_archives_are_no_tracebacks(place: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("offset", range(40, 400, 60))
+def test_damaged_archive_raises_input_error(offset: int, tmp_path: Path) -> None:
     content = bytearray(archive(tmp_path / "a.npz", x=npy(IMAGES), y=npy(LABELS)).read_bytes())
-    content[place] ^= 0xFF
+    content[offset] ^= 0xFF
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.npz"):
         task(tmp_path / "a.npz")
@@ -144,7 +144,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("arrays", "sentence"), SHAPES)
-def test_shapes_that_do_not_fit_are_refused(
+def test_unsuitable_shapes_are_refused(
     arrays: dict[str, np.ndarray], sentence: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
