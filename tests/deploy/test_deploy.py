@@ -209,8 +209,8 @@ def test_saved_pipeline_predicts_the_same(any_task: Task, tmp_path: Path) -> Non
     description = ImagePipeline(IMAGE) if any_task.name == "bars" else TablePipeline(TABLE)
     again = load_pipeline(description, tmp_path)
     assert (again.predict(any_task.features) == pipeline.predict(any_task.features)).all()
-    inputs = pipeline.model.inputs
-    assert again.model.inputs == inputs == type(inputs).from_json(inputs.json())
+    inputs = pipeline.model.input_spec
+    assert again.model.input_spec == inputs == type(inputs).from_json(inputs.json())
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "pipeline.json",
         "weights.safetensors",

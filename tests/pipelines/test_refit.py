@@ -1,4 +1,4 @@
-"""One model of all rows: as many rounds as the folds' models have, and every row is learnt from."""
+"""Refit on all rows, for as many rounds as the fold models on average."""
 
 from __future__ import annotations
 
@@ -17,66 +17,66 @@ from netwright.pipelines.trees.boosting import CatBoost, HistogramBoosting, Ligh
 from netwright.pipelines.trees.forests import ExtraTrees, RandomForest
 
 
-def noisy(classes: int, n: int = 400, seed: int = 0) -> Task:
-    """`classes` 0: a number."""
+def noisy_task(classes: int, n: int = 400, seed: int = 0) -> Task:
+    """Return a regression task for 0 classes."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 5))
     score = x[:, 0] + np.sin(3 * x[:, 1]) + 0.5 * rng.normal(size=n)
     if not classes:
         return task(x, score, kind="regression", name="noisy")
-    return task(x, [f"c{one}" for one in np.digitize(score, [0, 1][: classes - 1])], name="noisy")
+    return task(x, [f"c{i}" for i in np.digitize(score, [0, 1][: classes - 1])], name="noisy")
 
 
-def in_halves(pipeline: TablePipeline, found: Task) -> list[FittedPipeline]:
-    rows = np.arange(len(found.target))
-    halves = [(rows[::2], rows[1::2]), (rows[1::2], rows[::2])]
-    parts = [replace(found, train=a, validation=b) for a, b in halves]
-    name = "log_loss" if found.classes else "rmse"
-    return [fit(pipeline, one, seed=0, metric_name=name) for one in parts]
+def fit_two_folds(pipeline: TablePipeline, task_: Task) -> list[FittedPipeline]:
+    rows = np.arange(len(task_.target))
+    splits = [(rows[::2], rows[1::2]), (rows[1::2], rows[::2])]
+    fold_tasks = [replace(task_, train=a, validation=b) for a, b in splits]
+    metric_name = "log_loss" if task_.classes else "rmse"
+    return [fit(pipeline, part, seed=0, metric_name=metric_name) for part in fold_tasks]
 
 
-def whole(found: Task) -> Task:
-    return with_all_rows(found, np.arange(len(found.target)))
+def refit_task(task_: Task) -> Task:
+    return with_all_rows(task_, np.arange(len(task_.target)))
 
 
-@pytest.mark.parametrize("kind", [LightGBM, XGBoost, CatBoost, HistogramBoosting])
+@pytest.mark.parametrize("learner_type", [LightGBM, XGBoost, CatBoost, HistogramBoosting])
 @pytest.mark.parametrize("classes", [0, 2, 3])
-def test_boosting_stops_where_the_folds_have_stopped(kind: Any, classes: int) -> None:
-    if kind in (XGBoost, CatBoost):
+def test_boosting_refits_for_the_mean_rounds_of_the_folds(learner_type: Any, classes: int) -> None:
+    if learner_type in (XGBoost, CatBoost):
         pytest.importorskip("xgboost", reason="needs the extra boost")
         pytest.importorskip("catboost", reason="needs the extra boost")
-    found, pipeline = noisy(classes), TablePipeline(kind(learning_rate=0.2))
-    halves = in_halves(pipeline, found)
-    rounds = [one.model.trees / len(np.unique(one.model.output)) for one in halves]  # type: ignore[attr-defined]
-    again = refit(pipeline, halves, whole(found), seed=0)
-    mine = again.model.trees / len(np.unique(again.model.output))  # type: ignore[attr-defined]
-    assert 0.5 * np.mean(rounds) <= mine <= round(float(np.mean(rounds)))
-    same = refit(pipeline, halves, whole(found), seed=0).model
-    assert np.array_equal(again.model.values, same.values)  # type: ignore[attr-defined]
-    other = noisy(classes, 2_000, seed=1)
-    losses = [_loss(one, other) for one in (*halves, again)]
+    task_, pipeline = noisy_task(classes), TablePipeline(learner_type(learning_rate=0.2))
+    fold_pipelines = fit_two_folds(pipeline, task_)
+    rounds = [
+        fitted.model.n_trees / len(np.unique(fitted.model.output)) for fitted in fold_pipelines
+    ]  # type: ignore[attr-defined]
+    refitted = refit(pipeline, fold_pipelines, refit_task(task_), seed=0)
+    n_rounds = refitted.model.n_trees / len(np.unique(refitted.model.output))  # type: ignore[attr-defined]
+    assert 0.5 * np.mean(rounds) <= n_rounds <= round(float(np.mean(rounds)))
+    repeated = refit(pipeline, fold_pipelines, refit_task(task_), seed=0).model
+    assert np.array_equal(refitted.model.values, repeated.values)  # type: ignore[attr-defined]
+    new_task = noisy_task(classes, 2_000, seed=1)
+    losses = [_loss(fitted, new_task) for fitted in (*fold_pipelines, refitted)]
     assert losses[2] < np.mean(losses[:2])  # twice the rows
 
 
-@pytest.mark.parametrize("kind", [ExtraTrees, RandomForest])
+@pytest.mark.parametrize("learner_type", [ExtraTrees, RandomForest])
 @pytest.mark.parametrize("classes", [0, 3])
-def test_forests_keep_their_trees_and_know_all_rows(kind: Any, classes: int) -> None:
-    found, pipeline = noisy(classes), TablePipeline(kind(trees=20))
-    halves = in_halves(pipeline, found)
-    again = refit(pipeline, halves, whole(found), seed=0)
-    assert again.model.trees == halves[0].model.trees == 20  # type: ignore[attr-defined]
-    assert _loss(again, found) < 0.8 * min(_loss(one, found) for one in halves)
+def test_forests_refit_with_as_many_trees_on_all_rows(learner_type: Any, classes: int) -> None:
+    task_, pipeline = noisy_task(classes), TablePipeline(learner_type(n_estimators=20))
+    fold_pipelines = fit_two_folds(pipeline, task_)
+    refitted = refit(pipeline, fold_pipelines, refit_task(task_), seed=0)
+    assert refitted.model.n_trees == fold_pipelines[0].model.n_trees == 20  # type: ignore[attr-defined]
+    assert _loss(refitted, task_) < 0.8 * min(_loss(fitted, task_) for fitted in fold_pipelines)
 
 
-def test_what_is_chosen_on_held_out_rows_is_not_fitted_without_them() -> None:
+def test_linear_models_cannot_be_refitted() -> None:
     assert isinstance(LightGBM(), RefittableLearner)
-    assert not isinstance(
-        LinearModel(), RefittableLearner
-    )  # its strength would be chosen on what it knows
+    assert not isinstance(LinearModel(), RefittableLearner)  # l2 would be chosen on training rows
 
 
-def _loss(fitted: FittedPipeline, found: Task) -> float:
-    said = fitted.predict(found.features)
-    if not found.classes:
-        return float(np.sqrt(((said - found.target) ** 2).mean()))
-    return float(-np.log(said[np.arange(len(said)), found.target] + 1e-9).mean())
+def _loss(fitted: FittedPipeline, task_: Task) -> float:
+    predictions = fitted.predict(task_.features)
+    if not task_.classes:
+        return float(np.sqrt(((predictions - task_.target) ** 2).mean()))
+    return float(-np.log(predictions[np.arange(len(predictions)), task_.target] + 1e-9).mean())

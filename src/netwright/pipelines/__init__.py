@@ -1,1 +1,1 @@
-"""Preparation and model, from raw columns or pixels to probabilities or values."""
+"""Pipelines: preprocessing and a model, from raw columns or pixels to predictions."""

@@ -1,4 +1,4 @@
-"""The prediction that every model has to beat: the same for each row."""
+"""Constant baseline: the same prediction for every row (scikit-learn: DummyClassifier)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from netwright.pipelines.target_transform import TargetTransform, fit_target_tra
 
 @dataclass(frozen=True)
 class ConstantPredictor:
-    """Says the same of every row, whatever is in it.
+    """Predicts the same for every row.
 
     Args:
-        prediction: (classes,) probabilities in float32, or a number () in float64.
-        target: what is predicted.
-        counted: the name of an input of the exported file, which tells how many rows there are.
+        prediction: class probabilities (classes,) in float32, or a scalar () in float64.
+        target: the transform of the target.
+        row_count_input: the name of the graph input that gives the number of rows.
     """
 
     prediction: NDArray[np.floating]
@@ -28,25 +28,27 @@ class ConstantPredictor:
 
     @property
     def threshold(self) -> float:
-        """Of two classes, the likelier one is the label."""
+        """Decision threshold of two classes: the likelier one is the label."""
         return 0.5
 
     def predict(self, features: Features) -> NDArray[np.floating]:
-        """(rows, classes) probabilities in float32, or (rows,) values in float64."""
+        """Return probabilities (rows, classes) in float32, or values (rows,) in float64."""
         return np.broadcast_to(self.prediction, (len(features), *self.prediction.shape)).copy()
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        """The same as nodes: the prediction, repeated for the rows of an input."""
-        rows = nodes.add("Shape", [self.row_count_input], start=0, end=1)
-        row_shape = nodes.constant(np.array(self.prediction.shape, np.int64))
-        shape = nodes.add("Concat", [rows, row_shape], axis=0)
-        return nodes.add("Expand", [nodes.constant(self.prediction), shape])
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        """Add nodes that repeat the prediction for each row; return the tensor's name."""
+        rows = builder.add("Shape", [self.row_count_input], start=0, end=1)
+        row_shape = builder.constant(np.array(self.prediction.shape, np.int64))
+        shape = builder.add("Concat", [rows, row_shape], axis=0)
+        return builder.add("Expand", [builder.constant(self.prediction), shape])
 
 
 def fit_constant_predictor(task: Task, metric: str = "") -> ConstantPredictor:
-    """The shares of the classes among the training rows, or the mean of their targets.
+    """Fit the constant on the training rows, with their weights.
 
-    By `metric` "mae" the median, which is then the best constant. Rows count by their weights.
+    Args:
+        task: the task; classes are predicted by their frequencies, numbers by their mean.
+        metric: for ``"mae"`` numbers are predicted by their median, the best constant then.
     """
     target = task.target[task.train]
     weights = task.weights_of(task.train)
@@ -58,5 +60,5 @@ def fit_constant_predictor(task: Task, metric: str = "") -> ConstantPredictor:
         prediction = np.asarray(np.median(target), np.float64)
     else:
         prediction = np.asarray(np.average(target, weights=weights), np.float64)
-    counted = task.features.columns[0].name if isinstance(task.features, Table) else "image"
-    return ConstantPredictor(prediction, fit_target_transform(task), counted)
+    row_count_input = task.features.columns[0].name if isinstance(task.features, Table) else "image"
+    return ConstantPredictor(prediction, fit_target_transform(task), row_count_input)

@@ -1,8 +1,8 @@
-"""What a pipeline's models are given and give: the contract of learners, networks included.
+"""Contract of the models of a pipeline: what they take and give, networks included.
 
-A learner is a description, whose every field may be an open choice, with a `fit`. What it fits
-gives raw scores for inputs (`outputs`), writes itself as ONNX nodes (`emit`) and leaves what it
-learnt in a folder (`save`), never as a pickle.
+A learner is a description with a `fit`; any of its fields may be an open choice. A fitted model
+returns raw scores (`outputs`), writes itself as ONNX nodes (`to_onnx`) and saves what it learnt in
+a folder (`save`), never as a pickle.
 """
 
 from __future__ import annotations
@@ -21,18 +21,23 @@ from netwright.files.json_files import from_plain, parse
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 
 Arrays: TypeAlias = NDArray[Any]
+"""An array whose dtype depends on the task."""
 
 ValidationLoss: TypeAlias = Callable[[Arrays], float]
-"""Raw scores (rows, outputs) for the held-out rows -> a number of which less is better."""
+"""Raw scores (rows, outputs) of the validation rows -> their loss; lower is better."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model is told of its inputs: the shape of one row, and the task's given numbers.
+    """Shape of a model's inputs and the sizes that the task dictates.
 
-    `given` holds "outputs" (1 for regression, else the number of classes) and, for tables,
-    "cardinalities"; `mean` and `std` scale the channels of images inside the network, so that
-    pixels stay uint8 in memory.
+    Args:
+        shape: the shape of one row: (columns,) or (channels, height, width).
+        given: ``"outputs"`` (1 for regression, else the number of classes) and, for tables,
+            ``"cardinalities"`` (the number of codes of each category column; these come last).
+        mean: mean of each image channel, in levels of 0 to 255; empty for tables. The network
+            standardizes its inputs itself, so that pixels stay uint8 in memory.
+        std: standard deviation of each image channel; empty for tables.
     """
 
     shape: tuple[int, ...]
@@ -42,59 +47,68 @@ class InputSpec:
 
     @property
     def n_outputs(self) -> int:
-        """Raw scores a row: 1 for regression, else the number of classes."""
+        """Raw scores per row: 1 for regression, else the number of classes."""
         return int(self.given["outputs"])
 
     def json(self) -> str:
-        """As an object, tuples as lists."""
+        """Return the spec as a JSON object, tuples as lists."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes, what: str = "inputs") -> InputSpec:
-        """The inverse of `json`; what others have noted beside it is ignored.
+        """Read what `json` wrote, ignoring other keys of the object.
 
-        Raises BrokenFile, which names `what`, for what cannot be the inputs of a network.
+        Args:
+            text: the JSON object.
+            what: the name of the source in error messages.
+
+        Raises:
+            BrokenFile: The text does not describe the inputs of a network.
         """
         state = parse(text, what)
         if not isinstance(state, dict):
             raise BrokenFile(expected(what, "an object", state))
-        own = {key: value for key, value in state.items() if key in _INPUTS}
-        found = from_plain(own, _Noted, what)
-        sizes = (*found.shape, found.given.outputs, *found.given.cardinalities)
-        if not 1 <= len(found.shape) <= 3 or not all(0 <= size <= _MAX_SIZE for size in sizes):
+        fields = {name: entry for name, entry in state.items() if name in _SPEC_FIELDS}
+        spec = from_plain(fields, _SavedSpec, what)
+        sizes = (*spec.shape, spec.given.outputs, *spec.given.cardinalities)
+        if not 1 <= len(spec.shape) <= 3 or not all(0 <= size <= _MAX_SIZE for size in sizes):
             rule = f"sizes from 0 to {_MAX_SIZE:,}"
             raise BrokenFile(expected(f"shape and given in {what}", rule, sizes))
-        given = {key: getattr(found.given, key) for key in own["given"]}
-        return cls(found.shape, given, found.mean, found.std)
+        given = {name: getattr(spec.given, name) for name in fields["given"]}
+        return cls(spec.shape, given, spec.mean, spec.std)
 
 
-class _Given(NamedTuple):
-    """What networks are told of a task."""
+class _SavedGiven(NamedTuple):
+    """JSON schema of `InputSpec.given`."""
 
     outputs: int
     cardinalities: tuple[int, ...] = ()
 
 
-class _Noted(NamedTuple):
-    """`Inputs` as they are noted."""
+class _SavedSpec(NamedTuple):
+    """JSON schema of `InputSpec`."""
 
     shape: tuple[int, ...]
-    given: _Given
+    given: _SavedGiven
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
 
-_INPUTS = _Noted._fields
+_SPEC_FIELDS = _SavedSpec._fields
 _MAX_SIZE = 1_000_000
-"""Columns, pixels of a side, classes and values of a category that a network is drawn for."""
+"""Largest size (columns, pixels of a side, classes, codes) accepted from a file: no network that a
+search can train comes near it."""
 
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """Prepared rows.
+    """Rows as models take them.
 
-    `inputs` (n, columns) float32, or pixels; `targets` (n,) int64 class numbers, or float32 at mean
-    0 and deviation 1 for regression; `weights` (n,) float64, None where all count alike.
+    Args:
+        inputs: (n, columns) float32, or pixels (n, channels, height, width) in uint8.
+        targets: (n,) class indices in int64; for regression (n,) float32 with mean 0 and standard
+            deviation 1 over the training rows.
+        weights: (n,) sample weights; None if all are equal.
     """
 
     inputs: Arrays
@@ -105,46 +119,65 @@ class PreparedRows:
         return len(self.targets)
 
 
-def check_classes(rows: PreparedRows, outputs: int) -> None:
-    """InfeasibleCandidate when the rows are all of one class: there is nothing to tell apart."""
-    if outputs > 1 and (rows.targets == rows.targets[0]).all():
+def check_classes(rows: PreparedRows, n_outputs: int) -> None:
+    """Raise InfeasibleCandidate if a classifier would be trained on rows of a single class."""
+    if n_outputs > 1 and (rows.targets == rows.targets[0]).all():
         rule = "of at least two classes"
         raise InfeasibleCandidate(expected("training rows", rule, Phrase("one class")))
 
 
 class FittedModel(Protocol):
-    """What a learner came to."""
+    """A model that a learner has fitted."""
 
     def outputs(self, inputs: Arrays) -> NDArray[np.floating]:
-        """(rows, outputs): log-probabilities up to a constant a row, or (rows, 1) scaled values."""
+        """Return raw scores (rows, outputs).
+
+        For classes log-probabilities up to a constant per row, for regression standardized
+        predictions (rows, 1).
+        """
         ...
 
-    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
-        """The same as nodes, from the float32 matrix `name`; returns the name of the scores."""
+    def to_onnx(self, builder: OnnxGraphBuilder, name: str) -> str:
+        """Add the nodes of `outputs` for the float32 tensor `name`; return the scores' name."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Everything that `Learner.load` needs, in files of its own names."""
+        """Write everything that `Learner.load` needs into `folder`."""
         ...
 
 
 @runtime_checkable
 class Learner(Protocol):
-    """A description of a model that is no network; its fields may be open choices."""
+    """A description of a model that is not a network; its fields may be open choices."""
 
     def fit(
-        self, inputs: InputSpec, rows: PreparedRows, held_out: PreparedRows, judge: ValidationLoss, *,
-        seed: int, fidelity: float, deadline: float,
-    ) -> FittedModel:  # fmt: skip
-        """Learns from `rows`; may stop early by what `judge` says of its scores for `held_out`.
+        self,
+        input_spec: InputSpec,
+        rows: PreparedRows,
+        validation_rows: PreparedRows,
+        validation_loss: ValidationLoss,
+        *,
+        seed: int,
+        fidelity: float,
+        deadline: float,
+    ) -> FittedModel:
+        """Fit on `rows`.
 
-        `fidelity` in (0, 1] scales the effort (trees, iterations). `deadline`, in seconds of
-        `time.monotonic()`, is kept by stopping with what there is; infinite: no clock is looked
-        at, and the seed gives the same on every call. Raises InfeasibleCandidate when this learner
-        cannot learn these rows.
+        Args:
+            input_spec: shape of the inputs, number of outputs and cardinalities.
+            rows: the training rows.
+            validation_rows: rows for early stopping.
+            validation_loss: loss of raw scores for `validation_rows`.
+            seed: fixes the result, unless `deadline` cuts the training short.
+            fidelity: share of the full effort (trees, iterations), in (0, 1].
+            deadline: seconds of `time.monotonic()` by which to stop with what has been fitted. If
+                infinite, no clock is read.
+
+        Raises:
+            InfeasibleCandidate: This learner cannot learn these rows.
         """
         ...
 
-    def load(self, inputs: InputSpec, folder: Path) -> FittedModel:
-        """What `FittedModel.save` left in `folder`."""
+    def load(self, input_spec: InputSpec, folder: Path) -> FittedModel:
+        """Read what `FittedModel.save` wrote into `folder`."""
         ...

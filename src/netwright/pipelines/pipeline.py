@@ -1,8 +1,8 @@
-"""A pipeline: preparation and model, from raw columns or pixels to probabilities or values.
+"""Pipelines: preprocessing and a model, from raw columns or pixels to predictions.
 
 `TablePipeline` and `ImagePipeline` are descriptions: every field, down to a layer's kernel, may be
-an open choice. Fitted, a pipeline predicts, writes itself as ONNX nodes, and is kept in a folder
-as JSON and safetensors, never as a pickle.
+an open choice. A fitted pipeline predicts, writes itself as ONNX nodes and is saved in a folder as
+JSON and safetensors, never as a pickle.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,6 +28,7 @@ from netwright.networks.morphism.morph import Inheritance
 from netwright.networks.training.loop import LabelledData
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import (
+    Arrays,
     FittedModel,
     InputSpec,
     Learner,
@@ -43,36 +44,47 @@ from netwright.pipelines.preprocessing.preprocessor import (
     ImagePreprocessor,
     Preprocessor,
     TablePreprocessor,
-    kinds_of,
+    state_types,
 )
-from netwright.pipelines.preprocessing.redundant_columns import distinct
+from netwright.pipelines.preprocessing.redundant_columns import drop_redundant_columns
 from netwright.pipelines.preprocessing.steps import Step, TargetMatrix
 from netwright.pipelines.preprocessing.text import Text
-from netwright.pipelines.serialization import read, written
+from netwright.pipelines.serialization import from_state, to_state
 from netwright.pipelines.target_transform import TargetScale, TargetTransform, fit_target_transform
 from netwright.space.choices import inline, is_open
 from netwright.space.frozen_dict import FrozenDict
 from netwright.trials.losses import log_loss, loss_of
 from netwright.trials.metrics import default_metric
 
-_TIE = 1e-4
-"""Of the log loss, in the score of an epoch: few rows give many epochs one accuracy, or auc 1."""
-
+_TIE_BREAKING_WEIGHT = 1e-4
+"""Weight of the log loss in the validation loss of a classifier: on few rows many epochs have the
+same accuracy, or an AUC of 1."""
 
 DEFAULT_STEPS: Mapping[str, Step] = FrozenDict(
     {"numeric": Numeric(), "text": Text(), "categories": Categories()}
 )
-"""What the columns of a table become, side by side, where a pipeline says nothing else."""
+"""The steps of every pipeline for tables, unless it replaces some."""
 
 
 @dataclass(frozen=True)
 class TablePipeline:
-    """Columns -> steps side by side, such as numbers filled and scaled -> a network, or another
-    learner.
+    """A pipeline for tables: preprocessing steps side by side, then a model.
 
-    `steps`: by their names, beside or in place of `DEFAULT_STEPS`. Columns that are constant in the
-    training rows, or copies of others, are left out. `target` "log" learns the logarithm of a target
-    of positive numbers.
+    Columns that are constant in the training rows or duplicate another column are dropped before
+    the steps.
+
+    Args:
+        model: a `Training` (a network and how it is trained) or another learner.
+        steps: name -> preprocessing step, added to `DEFAULT_STEPS` (``"numeric"``, ``"text"``,
+            ``"categories"``) or replacing those of the same name.
+        target: ``"log"`` to learn the logarithm of a positive regression target, ``"plain"`` to
+            learn the target itself.
+
+    Raises:
+        InputError: `steps` is not a mapping of names to steps, or `target` is unknown.
+
+    Example:
+        >>> pipeline = TablePipeline(LightGBM(), {"numeric": Numeric(scale="none")})
     """
 
     model: Training | Learner
@@ -85,9 +97,10 @@ class TablePipeline:
             raise InputError(expected("steps", "a mapping of names to steps", self.steps, fix))
         for name, step in self.steps.items():
             if not isinstance(name, str) or name in ("model", "target", ""):
-                raise InputError(expected("the name of a step", "a text of its own", name))
+                rule = 'a string other than "", "model" and "target"'
+                raise InputError(expected("the name of a step", rule, name))
             if not is_open(step) and (isinstance(step, type) or not isinstance(step, Step)):
-                rule = "made like Numeric(), with fit and kinds"
+                rule = "an object like Numeric(), with fit and state_types"
                 raise InputError(expected(f"step {name}", rule, step))
         check_among("target", self.target, ("plain", "log"))
         object.__setattr__(self, "steps", FrozenDict({**DEFAULT_STEPS, **self.steps}))
@@ -95,7 +108,12 @@ class TablePipeline:
 
 @dataclass(frozen=True)
 class ImagePipeline:
-    """Pixels -> scaled channels -> a network."""
+    """A pipeline for images: standardized channels, then a network.
+
+    Args:
+        model: the network and how it is trained.
+        scale: the standardization of the channels.
+    """
 
     model: Training
     scale: Scale = field(default_factory=Scale)
@@ -103,79 +121,102 @@ class ImagePipeline:
 
 Pipeline: TypeAlias = TablePipeline | ImagePipeline
 
-_SEEN = 256
-"""Rows that tell what an inserted layer will meet."""
+_N_CALIBRATION_ROWS = 256
+"""Training rows whose activations calibrate layers inserted into a parent's network."""
 _NO_MODEL = Training(())
-_PREPARED: WeakKeyDictionary[Task, dict[Pipeline, Preprocessor]] = WeakKeyDictionary()
-"""Few settings of steps, many candidates: each would fit the same again."""
+_PREPROCESSORS: WeakKeyDictionary[Task, dict[Pipeline, Preprocessor]] = WeakKeyDictionary()
+"""Fitted preprocessors by task and pipeline without model: many candidates share one."""
 
 
 def fit_preprocessor(
-    pipeline: Pipeline, features: Features, aims: TargetMatrix | None = None
+    pipeline: Pipeline, features: Features, target_matrix: TargetMatrix | None = None
 ) -> Preprocessor:
-    """The pipeline's preparation, fitted on these rows; `aims`: their targets, for some steps."""
+    """Fit the pipeline's preprocessing.
+
+    Args:
+        pipeline: the pipeline.
+        features: the training rows.
+        target_matrix: their targets, for supervised steps.
+    """
     if isinstance(pipeline, ImagePipeline):
         assert isinstance(features, Images)
         return ImagePreprocessor(pipeline.scale.fit(features), features.shape)
     assert isinstance(features, Table)
-    return TablePreprocessor.fit(pipeline.steps, distinct(features), aims)
+    return TablePreprocessor.fit(pipeline.steps, drop_redundant_columns(features), target_matrix)
 
 
 def cached_preprocessor(
     pipeline: Pipeline, task: Task, unsupervised_task: Task | None = None
 ) -> Preprocessor:
-    """The preparation fitted on the task's training rows; remembered as long as the task lives.
+    """Return the preprocessor fitted on the task's training rows, cached while the task lives.
 
-    `seen`: a task whose training rows may be looked at by steps that know no target: the folds of
-    one table then share one preparation.
+    Args:
+        pipeline: the pipeline.
+        task: the task.
+        unsupervised_task: a task on whose training rows the unsupervised steps are fitted instead:
+            all folds of a table then share them.
     """
     if unsupervised_task is not None:
-        whole = cached_preprocessor(pipeline, unsupervised_task)
-        if not whole.supervised:
-            return whole
-        return cached_preprocessor(pipeline, task).sharing(whole)
+        shared = cached_preprocessor(pipeline, unsupervised_task)
+        if not shared.supervised:
+            return shared
+        return cached_preprocessor(pipeline, task).with_unsupervised_steps_of(shared)
     steps: Pipeline = replace(pipeline, model=_NO_MODEL)
-    known = _PREPARED.setdefault(task, {})
-    if steps not in known:
-        aims = target_transform_of(task, pipeline).to_matrix(task.target[task.train])
-        known[steps] = fit_preprocessor(steps, task.features.take(task.train), aims)
-    return known[steps]
+    preprocessors = _PREPROCESSORS.setdefault(task, {})
+    if steps not in preprocessors:
+        target_matrix = _training_target_matrix(pipeline, task)
+        features = task.features.take(task.train)
+        preprocessors[steps] = fit_preprocessor(steps, features, target_matrix)
+    return preprocessors[steps]
 
 
 def training_inputs(
-    pipeline: Pipeline, task: Task, *, seed: int, seen: Task | None = None
-) -> NDArray[Any]:
-    """The prepared training rows. Where a step knows targets, no row is told its own."""
+    pipeline: Pipeline, task: Task, *, seed: int, unsupervised_task: Task | None = None
+) -> Arrays:
+    """Return the preprocessed training rows; supervised steps encode them out of fold."""
     train = task.features.take(task.train)
-    aims = target_transform_of(task, pipeline).to_matrix(task.target[task.train])
+    target_matrix = _training_target_matrix(pipeline, task)
     groups = None if task.groups is None else task.groups[task.train]
-    return cached_preprocessor(pipeline, task, seen).transform_training(train, aims, seed, groups)
+    preprocessor = cached_preprocessor(pipeline, task, unsupervised_task)
+    return preprocessor.transform_training(train, target_matrix, seed, groups)
+
+
+def _training_target_matrix(pipeline: Pipeline, task: Task) -> TargetMatrix:
+    return target_transform_of(task, pipeline).to_matrix(task.target[task.train])
 
 
 def target_transform_of(task: Task, pipeline: Pipeline | None = None) -> TargetTransform:
-    """Fitted on the training rows, on the pipeline's scale."""
+    """Fit the pipeline's target transform on the task's training rows."""
     scale = pipeline.target if isinstance(pipeline, TablePipeline) else "plain"
     return fit_target_transform(task, scale)
 
 
 def as_pipeline(description: object, task: Task) -> Pipeline:
-    """A filled description as a pipeline; a bare `Training` gets the standard preparation.
+    """Return a filled description as a pipeline; a bare `Training` gets default preprocessing.
 
-    Raises InputError when it is made for other features than the task's.
+    Raises:
+        InputError: The description is not a pipeline for the task's kind of features.
     """
-    images = isinstance(task.features, Images)
-    fitting = ImagePipeline if images else TablePipeline
+    is_image_task = isinstance(task.features, Images)
+    pipeline_type = ImagePipeline if is_image_task else TablePipeline
     if isinstance(description, Training):
-        return fitting(description)
-    if isinstance(description, fitting):
+        return pipeline_type(description)
+    if isinstance(description, pipeline_type):
         return description
-    rule = f"a Training or {fitting.__name__} for {'images' if images else 'tables'}"
+    features = "images" if is_image_task else "tables"
+    rule = f"a Training or {pipeline_type.__name__} for {features}"
     raise InputError(expected("description", rule, Phrase(type(description).__name__)))
 
 
 @dataclass(frozen=True)
 class FittedPipeline:
-    """Preparation, model and target, fitted."""
+    """A fitted pipeline.
+
+    Args:
+        preprocessor: the fitted preprocessing.
+        model: the fitted model.
+        target: the target transform.
+    """
 
     preprocessor: Preprocessor
     model: FittedModel
@@ -183,21 +224,21 @@ class FittedPipeline:
 
     @property
     def threshold(self) -> float:
-        """Of two classes, the likelier one is the label."""
+        """Decision threshold of two classes: the likelier one is the label."""
         return 0.5
 
     def predict(self, features: Features) -> NDArray[np.floating]:
-        """(rows, classes) probabilities, or (rows,) values."""
+        """Return probabilities (rows, classes) in float32, or values (rows,) in float64."""
         return self.target.predictions(self.model.outputs(self.preprocessor.transform(features)))
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        """`predict` as nodes, from the columns or the image by their names."""
-        prepared = nodes.cast(self.preprocessor.to_onnx(nodes), np.float32)
-        return self.target.to_onnx(nodes, self.model.to_onnx(nodes, prepared))
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        """Add the nodes of `predict`, from the columns or the image; return their output's name."""
+        inputs = builder.cast(self.preprocessor.to_onnx(builder), np.float32)
+        return self.target.to_onnx(builder, self.model.to_onnx(builder, inputs))
 
     def save(self, folder: Path) -> None:
-        """`PIPELINE` (what the steps learnt) and what the model saves beside it."""
-        state = {"preparation": written(self.preprocessor), "target": written(self.target)}
+        """Write `PIPELINE` (the fitted preprocessing and target) and the model's files."""
+        state = {"preparation": to_state(self.preprocessor), "target": to_state(self.target)}
         Folder(folder).write(PIPELINE, json.dumps(state))
         self.model.save(folder)
 
@@ -213,121 +254,191 @@ def fit(
     initial_module: torch.nn.Module | None = None,
     unsupervised_task: Task | None = None,
 ) -> FittedPipeline:
-    """Fits on the task's training rows, keeping the epoch that scores best on its validation rows.
+    """Fit a pipeline on the task's training rows, with early stopping on its validation rows.
 
-    `start`: the module to be trained, such as that of an `heir`; a new one when None. `seen`: as in
-    `prepared`.
+    Args:
+        pipeline: the filled pipeline.
+        task: the task.
+        seed: seed of the fit.
+        fidelity: share of the full effort, in (0, 1].
+        deadline: seconds of `time.monotonic()` by which to stop with what has been fitted.
+        metric_name: the metric that chooses the epoch or round; the task's default if empty.
+        initial_module: the network to train, as from `inherit_weights`; None for a new one.
+        unsupervised_task: as in `cached_preprocessor`.
+
+    Raises:
+        InfeasibleCandidate: The model cannot be built or cannot learn these rows.
     """
     truth = task.target[task.validation]
-    preparation, target = (
-        cached_preprocessor(pipeline, task, unsupervised_task),
-        target_transform_of(task, pipeline),
-    )
-    inputs = training_inputs(pipeline, task, seed=seed, seen=unsupervised_task)
+    preprocessor = cached_preprocessor(pipeline, task, unsupervised_task)
+    target = target_transform_of(task, pipeline)
+    inputs = training_inputs(pipeline, task, seed=seed, unsupervised_task=unsupervised_task)
+    train_targets = target.transform(task.target[task.train])
+    rows = PreparedRows(inputs, train_targets, task.weights_of(task.train))
     weights = task.weights_of(task.validation)
-    rows = PreparedRows(
-        inputs, target.transform(task.target[task.train]), task.weights_of(task.train)
+    validation_inputs = preprocessor.transform(task.features.take(task.validation))
+    validation_rows = PreparedRows(validation_inputs, target.transform(truth), weights)
+    loss = loss_of(task.kind, metric_name or default_metric(task.kind))
+
+    def validation_loss(outputs: NDArray[np.float32]) -> float:
+        predictions = target.predictions(outputs)
+        if not target.n_classes:
+            return loss(predictions, truth, weights)
+        tie_breaker = _TIE_BREAKING_WEIGHT * log_loss(predictions, truth, weights)
+        return loss(predictions, truth, weights) + tie_breaker
+
+    model = _fit_model(
+        pipeline.model,
+        preprocessor.input_spec(target.n_outputs),
+        rows,
+        validation_rows,
+        validation_loss,
+        seed=seed,
+        fidelity=fidelity,
+        deadline=deadline,
+        initial_module=initial_module,
     )
-    held_out = preparation.transform(task.features.take(task.validation))
-    judged = PreparedRows(held_out, target.transform(truth), weights)
-    name = metric_name or default_metric(task.kind)
-
-    loss = loss_of(task.kind, name)
-
-    def judge(outputs: NDArray[np.float32]) -> float:
-        said = target.predictions(outputs)
-        tie = _TIE * log_loss(said, truth, weights) if target.n_classes else 0.0
-        return loss(said, truth, weights) + tie
-
-    model = _learn(
-        pipeline.model, preparation.input_spec(target.n_outputs), rows, judged, judge, seed=seed,
-        fidelity=fidelity, deadline=deadline, start=initial_module,
-    )  # fmt: skip
-    return FittedPipeline(preparation, model, target)
+    return FittedPipeline(preprocessor, model, target)
 
 
 def prune_members(
-    fitted: FittedPipeline, features: Features, loss: Callable[[NDArray[Any]], float], keep: int
+    fitted: FittedPipeline, features: Features, loss: Callable[[Arrays], float], keep: int
 ) -> FittedPipeline:
-    """With `keep` members of its network, those that together have the least loss on the rows.
+    """Keep some members of the pipeline's network: those with the lowest loss together.
 
-    `loss` takes predictions of these rows. Raises InputError where the model has no members.
+    Args:
+        fitted: a pipeline whose network is an ensemble (TabM).
+        features: the rows to choose by.
+        loss: loss of predictions for these rows.
+        keep: number of members to keep.
+
+    Raises:
+        InputError: The model is not a network with members.
     """
     model, target = fitted.model, fitted.target
     if not isinstance(model, network.FittedNetwork):
         raise InputError(expected("model", "a network", Phrase(type(model).__name__)))
-    rows = fitted.preprocessor.transform(features)
-    smaller = network.prune_members(model, rows, lambda out: loss(target.predictions(out)), keep)
+    inputs = fitted.preprocessor.transform(features)
+    smaller = network.prune_members(
+        model, inputs, lambda outputs: loss(target.predictions(outputs)), keep
+    )
     return replace(fitted, model=smaller)
 
 
-def _learn(
-    model: Training | Learner, inputs: InputSpec, rows: PreparedRows, judged: PreparedRows, judge: ValidationLoss, *,
-    seed: int, fidelity: float, deadline: float, start: torch.nn.Module | None,
-) -> FittedModel:  # fmt: skip
-    """By gradient descent or otherwise."""
-    effort: dict[str, Any] = {"seed": seed, "fidelity": fidelity, "deadline": deadline}
+def _fit_model(
+    model: Training | Learner,
+    input_spec: InputSpec,
+    rows: PreparedRows,
+    validation_rows: PreparedRows,
+    validation_loss: ValidationLoss,
+    *,
+    seed: int,
+    fidelity: float,
+    deadline: float,
+    initial_module: torch.nn.Module | None,
+) -> FittedModel:
+    """Train a network, or fit another learner."""
     if not isinstance(model, Training):
-        return model.fit(inputs, rows, judged, judge, **effort)
+        return model.fit(
+            input_spec,
+            rows,
+            validation_rows,
+            validation_loss,
+            seed=seed,
+            fidelity=fidelity,
+            deadline=deadline,
+        )
     weights = None if rows.weights is None else torch.from_numpy(rows.weights).float()
     examples = LabelledData(torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets), weights)
     return network.fit(
-        model, inputs, examples, judged.inputs, judge, initial_module=start, **effort
+        model,
+        input_spec,
+        examples,
+        validation_rows.inputs,
+        validation_loss,
+        seed=seed,
+        fidelity=fidelity,
+        deadline=deadline,
+        initial_module=initial_module,
     )
 
 
 def inherit_weights(
-    pipeline: Pipeline, task: Task, old: Pipeline, parent: FittedPipeline, *, seed: int
+    pipeline: Pipeline, task: Task, parent_pipeline: Pipeline, parent: FittedPipeline, *, seed: int
 ) -> tuple[torch.nn.Module, Inheritance]:
-    """The pipeline's untrained module with the weights of `parent`, which `old` became."""
-    preparation = cached_preprocessor(pipeline, task)
-    inputs = preparation.input_spec(target_transform_of(task, pipeline).n_outputs)
-    some = preparation.transform(task.features.take(task.train[:_SEEN]))
-    known = parent.model
-    if not isinstance(known, network.FittedNetwork):
-        raise InputError(expected("parent", "a network", Phrase(type(known).__name__)))
-    recipes = recipe_of(pipeline), recipe_of(old)
-    module, found = network.inherit(recipes[0], inputs, recipes[1], known, some, seed=seed)
-    if found.inherited_share and preparation != parent.preprocessor:
-        found = replace(found, changes=(*found.changes, network.OTHERWISE))
-    return module, found
+    """Build the pipeline's network with the weights of a parent's.
 
+    Args:
+        pipeline: the child.
+        task: the task of both.
+        parent_pipeline: the filled description of the parent.
+        parent: the fitted parent.
+        seed: draws what is not inherited.
 
-def load(pipeline: Pipeline, place: Path | Folder) -> FittedPipeline:
-    """The pipeline that `FittedPipeline.save` left in a folder, for the same filled description.
+    Returns:
+        The module to train and what it has inherited.
 
-    Raises BrokenFile where a file is missing or damaged, or does not fit the description.
+    Raises:
+        InputError: The model of one of them is not a network.
     """
-    folder = Folder.of(place)
+    preprocessor = cached_preprocessor(pipeline, task)
+    input_spec = preprocessor.input_spec(target_transform_of(task, pipeline).n_outputs)
+    calibration_rows = task.features.take(task.train[:_N_CALIBRATION_ROWS])
+    calibration_inputs = preprocessor.transform(calibration_rows)
+    parent_model = parent.model
+    if not isinstance(parent_model, network.FittedNetwork):
+        raise InputError(expected("parent", "a network", Phrase(type(parent_model).__name__)))
+    recipe, parent_recipe = recipe_of(pipeline), recipe_of(parent_pipeline)
+    module, inheritance = network.inherit(
+        recipe, input_spec, parent_recipe, parent_model, calibration_inputs, seed=seed
+    )
+    if inheritance.inherited_share and preprocessor != parent.preprocessor:
+        changes = (*inheritance.changes, network.PREPROCESSING_DIFFERS)
+        inheritance = replace(inheritance, changes=changes)
+    return module, inheritance
+
+
+def load(pipeline: Pipeline, path: Path | Folder) -> FittedPipeline:
+    """Load what `FittedPipeline.save` wrote, for the same filled description.
+
+    Raises:
+        BrokenFile: A file is missing or damaged, or does not fit the description.
+    """
+    folder = Folder.of(path)
     state, what = read_json(folder, PIPELINE), str(folder.path / PIPELINE)
     if not isinstance(state, dict) or state.keys() != {"preparation", "target"}:
         raise BrokenFile(expected(what, "a preparation and a target", Phrase("something else")))
     steps = pipeline.steps if isinstance(pipeline, TablePipeline) else {}
-    preparation: Preprocessor = read(state["preparation"], kinds_of(steps.values()), what)
-    if isinstance(preparation, TablePreprocessor) and [*preparation.steps] != [*steps]:
-        got = Phrase(", ".join(preparation.steps) or "none")
+    preprocessor: Preprocessor = from_state(state["preparation"], state_types(steps.values()), what)
+    if isinstance(preprocessor, TablePreprocessor) and [*preprocessor.steps] != [*steps]:
+        got = Phrase(", ".join(preprocessor.steps) or "none")
         raise BrokenFile(expected(f"steps in {what}", ", ".join(steps), got))
-    target: TargetTransform = read(state["target"], [TargetTransform], what)
+    target: TargetTransform = from_state(state["target"], [TargetTransform], what)
     try:
-        inputs, model = preparation.input_spec(target.n_outputs), pipeline.model
+        input_spec, model = preprocessor.input_spec(target.n_outputs), pipeline.model
         if isinstance(model, Training):
-            return FittedPipeline(preparation, network.load(model, inputs, folder.path), target)
-        return FittedPipeline(preparation, model.load(inputs, folder.path), target)
+            fitted = network.load(model, input_spec, folder.path)
+            return FittedPipeline(preprocessor, fitted, target)
+        return FittedPipeline(preprocessor, model.load(input_spec, folder.path), target)
     except BrokenFile:
         raise
-    except Exception as error:  # a learner of a user's own may raise anything at a damaged file
-        raise BrokenFile(f"{folder} cannot be loaded: {_in_words(error)}") from error
+    except Exception as error:  # a user's learner may raise anything on a damaged file
+        raise BrokenFile(f"{folder} cannot be loaded: {_first_line(error)}") from error
 
 
-def _in_words(error: Exception) -> str:
-    """The first line of what an error says, with its kind where it is not ours."""
-    ours = isinstance(error, NetwrightError)
-    first = str(error).strip().partition("\n")[0]
-    return first if ours else f"{type(error).__name__}: {first}"
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message, with the error's class if it is not ours."""
+    first_line = str(error).strip().partition("\n")[0]
+    is_ours = isinstance(error, NetwrightError)
+    return first_line if is_ours else f"{type(error).__name__}: {first_line}"
 
 
 def recipe_of(pipeline: Pipeline) -> Training:
-    """The recipe of a pipeline whose model is a network; InputError when it is none."""
+    """Return the training recipe of a pipeline whose model is a network.
+
+    Raises:
+        InputError: The model is not a network.
+    """
     if not isinstance(pipeline.model, Training):
         raise InputError(expected("model", "a network", Phrase(type(pipeline.model).__name__)))
     return pipeline.model

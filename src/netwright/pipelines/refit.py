@@ -1,7 +1,7 @@
-"""One model of all rows in place of one for each fold: as good as a fold's or better, and as fast.
+"""Refit on all rows: one model in place of one for each fold, as good and faster to predict with.
 
-Nothing is held out any more that could say when to stop: it goes on for as many rounds as theirs,
-on average, at most.
+No rows are held out any more for early stopping, so the model trains for the mean number of rounds
+of the fold models, at most.
 """
 
 from __future__ import annotations
@@ -18,36 +18,48 @@ from netwright.data.task import Task
 from netwright.pipelines.interfaces import Learner
 from netwright.pipelines.pipeline import FittedPipeline, TablePipeline, fit
 
-_WATCHED = 1_000
-"""Rows of those learnt from on which a loss is counted, for that is what learners ask for."""
+_N_MONITORED_ROWS = 1_000
+"""Training rows that stand in for the validation rows which `Learner.fit` asks for."""
 
 
 @runtime_checkable
 class RefittableLearner(Protocol):
-    """A learner that can tell from what it has fitted how long to go on where nothing is held out."""
+    """A learner that can be trained without validation rows, guided by its fold models."""
 
-    def for_refit(self, fitted: Sequence[Any]) -> Learner:
-        """The learner that goes on for as long as those have on average."""
+    def for_refit(self, fold_models: Sequence[Any]) -> Learner:
+        """Return a learner that trains for the mean number of rounds of the fold models."""
         ...
 
 
 def with_all_rows(task: Task, rows: NDArray[np.int64]) -> Task:
-    """The task with all of `rows` to learn from; some of them are watched, for learners ask so."""
-    watched = rows[np.linspace(0, len(rows) - 1, min(len(rows), _WATCHED)).astype(int)]
-    return replace(task, train=rows, validation=watched, test=None)
+    """Return the task with `rows` as training rows; its validation rows are some of these."""
+    indices = np.linspace(0, len(rows) - 1, min(len(rows), _N_MONITORED_ROWS)).astype(int)
+    return replace(task, train=rows, validation=rows[indices], test=None)
 
 
 def refit(
-    pipeline: TablePipeline, folds: Sequence[FittedPipeline], whole: Task, *, seed: int,
+    pipeline: TablePipeline,
+    fold_pipelines: Sequence[FittedPipeline],
+    task: Task,
+    *,
+    seed: int,
     deadline: float = math.inf,
-) -> FittedPipeline:  # fmt: skip
-    """Fitted on `all_rows`; `folds`: what the pipeline has become on parts of them.
+) -> FittedPipeline:
+    """Fit a pipeline on all rows.
 
-    The pipeline's model is one that `Settles`.
+    Args:
+        pipeline: the pipeline, whose model is a `RefittableLearner`.
+        fold_pipelines: the pipeline as fitted on each fold.
+        task: the task made by `with_all_rows`.
+        seed: seed of the fit.
+        deadline: seconds of `time.monotonic()` by which to stop with what has been fitted.
     """
     assert isinstance(pipeline.model, RefittableLearner)
-    model = pipeline.model.for_refit([one.model for one in folds])
+    model = pipeline.model.for_refit([fitted.model for fitted in fold_pipelines])
     return fit(
-        replace(pipeline, model=model), whole, seed=seed, deadline=deadline,
-        metric_name="log_loss" if whole.classes else "rmse",
-    )  # fmt: skip
+        replace(pipeline, model=model),
+        task,
+        seed=seed,
+        deadline=deadline,
+        metric_name="log_loss" if task.classes else "rmse",
+    )

@@ -1,4 +1,4 @@
-"""What was learnt as JSON and back: dataclasses by their names, from a list of known ones."""
+"""Fitted state as JSON and back: dataclasses by name, from a list of allowed classes."""
 
 from __future__ import annotations
 
@@ -8,65 +8,76 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netwright.errors import BrokenFile, Phrase, expected
 from netwright.files.arrays import read_tensors
 from netwright.files.folder import Folder
 from netwright.files.json_files import from_plain
+from netwright.pipelines.interfaces import Arrays
 
 
-def written(value: Any) -> Any:
-    """Dataclasses, tuples and mappings of plain values as what JSON has."""
-    if is_dataclass(value):
-        has = {field.name: written(getattr(value, field.name)) for field in fields(value)}
-        return {"is": type(value).__name__, "has": has}
-    if isinstance(value, Mapping):
-        return {"map": {name: written(item) for name, item in value.items()}}
-    if isinstance(value, tuple | list):
-        return [written(item) for item in value]
-    return value
+def to_state(fitted: object) -> object:
+    """Return dataclasses, tuples and mappings of plain values as JSON objects and lists."""
+    if is_dataclass(fitted):
+        attributes = {field.name: to_state(getattr(fitted, field.name)) for field in fields(fitted)}
+        return {"is": type(fitted).__name__, "has": attributes}
+    if isinstance(fitted, Mapping):
+        return {"map": {name: to_state(entry) for name, entry in fitted.items()}}
+    if isinstance(fitted, tuple | list):
+        return [to_state(entry) for entry in fitted]
+    return fitted
 
 
-def read(state: Any, kinds: Iterable[type], what: str = "what was learnt") -> Any:
-    """The inverse of `written`; lists become tuples.
+def from_state(state: object, classes: Iterable[type], what: str = "fitted state") -> Any:
+    """Invert `to_state`; lists become tuples.
+
+    Args:
+        state: parsed JSON.
+        classes: the classes that may occur in it.
+        what: the name of the state in error messages.
 
     Raises:
-        BrokenFile: A class is not among `kinds`, or a field is of another type than annotated;
-            `what` names the state.
+        BrokenFile: Another class occurs, or a field has another type than its annotation.
     """
-    known = {kind.__name__: kind for kind in kinds}
+    by_name = {cls.__name__: cls for cls in classes}
 
-    def value(state: Any) -> Any:
+    def restore(state: object) -> object:
         if isinstance(state, list):
-            return tuple(value(item) for item in state)
+            return tuple(restore(entry) for entry in state)
         if not isinstance(state, dict):
             return state
         if isinstance(state.get("map"), dict):
-            return {name: value(item) for name, item in state["map"].items()}
-        name, has = state.get("is"), state.get("has")
-        if not isinstance(name, str) or name not in known or not isinstance(has, dict):
-            rule = f"made of {', '.join(known)}"
+            return {name: restore(entry) for name, entry in state["map"].items()}
+        name, attributes = state.get("is"), state.get("has")
+        if not isinstance(name, str) or name not in by_name or not isinstance(attributes, dict):
+            rule = f"made of {', '.join(by_name)}"
             raise BrokenFile(expected(what, rule, Phrase(f"{name!r}")))
-        inner = {field: value(item) for field, item in has.items()}
-        return from_plain(inner, known[name], f"{name} in {what}")
+        restored = {field: restore(entry) for field, entry in attributes.items()}
+        return from_plain(restored, by_name[name], f"{name} in {what}")
 
-    return value(state)
+    return restore(state)
 
 
-def read_fields(folder: Path, name: str, dtypes: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-    """The arrays of a safetensors file that has exactly these names and types, without NaN.
+def read_fields(folder: Path, name: str, dtypes: Mapping[str, str]) -> dict[str, Arrays]:
+    """Read a safetensors file.
 
-    Raises BrokenFile for any other file; what the shapes have to be is the caller's to check.
+    Args:
+        folder: the folder of the file.
+        name: the name of the file.
+        dtypes: name of each expected array -> its dtype. Shapes are for the caller to check.
+
+    Raises:
+        BrokenFile: Names or dtypes differ, or an array has NaN.
     """
     from safetensors.numpy import load
 
-    arrays: dict[str, NDArray[Any]] = load(read_tensors(Folder(folder), name).content)
-    found = {key: str(array.dtype) for key, array in arrays.items()}
-    if found != dtypes:
+    arrays: dict[str, Arrays] = load(read_tensors(Folder(folder), name).content)
+    actual = {key: str(array.dtype) for key, array in arrays.items()}
+    if actual != dtypes:
         rule = f"made of {', '.join(dtypes)}"
-        raise BrokenFile(expected(str(folder / name), rule, Phrase(", ".join(found) or "nothing")))
+        got = Phrase(", ".join(actual) or "nothing")
+        raise BrokenFile(expected(str(folder / name), rule, got))
     for key, array in arrays.items():
         if array.dtype.kind == "f" and np.isnan(array).any():
-            raise BrokenFile(expected(f"{key} in {folder / name}", "without NaN", Phrase("some")))
+            raise BrokenFile(expected(f"{key} in {folder / name}", "without NaN", Phrase("NaN")))
     return arrays

@@ -63,8 +63,8 @@ def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
         of = trials[one.proposal.parents[0]]
         assert one.metrics["rmse"] == of.metrics["rmse"]  # what is known of a fold's models
         folds, single = model_of(outcome.search, of), model_of(outcome.search, one)
-        many = [part.model.trees for part in folds.members]  # type: ignore[union-attr]
-        assert single.model.trees <= round(float(np.mean(many)))  # type: ignore[union-attr]
+        many = [part.model.n_trees for part in folds.members]  # type: ignore[union-attr]
+        assert single.model.n_trees <= round(float(np.mean(many)))  # type: ignore[union-attr]
         file = load(outcome.run / "trials" / str(one.id) / "model.onnx")
         values = file.predict_scores(found.features)
         assert np.allclose(values, single.predict(found.features), rtol=1e-5, atol=1e-5)

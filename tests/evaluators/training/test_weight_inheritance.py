@@ -226,7 +226,7 @@ def test_inputs_that_are_prepared_otherwise_are_said(binary_task: Task, tmp_path
         child = evaluator(job(runs, 2, {path: values[1]}, (1,), space=space))
         assert child["inherited"] == share
         found = about(runs, 2)["losses"]
-        assert found == (["its inputs are prepared otherwise"] if share else found)
+        assert found == (["its inputs are preprocessed differently"] if share else found)
         assert not about(runs, 2)["preserved"]
 
 

@@ -82,7 +82,7 @@ def test_regressor_predicts_within_the_training_targets(
     fitted = fit(pipeline(recipe, regression=True), number_task, seed=0)
     targets = number_task.target[number_task.train]
     far = network_of(fitted).outputs(
-        np.full((1, network_of(fitted).inputs.shape[0]), 1e3, np.float32)
+        np.full((1, network_of(fitted).input_spec.shape[0]), 1e3, np.float32)
     )
     prediction = fitted.target.predictions(far)
     slack = 1e-5 * np.ptp(targets)

@@ -1,4 +1,4 @@
-"""Tables in one line, and a step's nodes as a model of their own."""
+"""Tables in one line, and a step's ONNX nodes run by onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from netwright.pipelines.preprocessing.steps import FittedStep
 TYPES = {"numeric": TensorProto.FLOAT, "date": TensorProto.INT64}
 
 
-def run(nodes: OnnxGraphBuilder, output: str, table: Table) -> np.ndarray:
-    """The nodes as a model of their own, on the table's rows."""
-    assert {(node.domain, node.op_type) for node in nodes.nodes} <= OPERATORS
+def run_onnx(builder: OnnxGraphBuilder, output: str, table: Table) -> np.ndarray:
+    """Run the nodes on the table's rows."""
+    assert {(node.domain, node.op_type) for node in builder.nodes} <= OPERATORS
     info = onnx.helper.make_tensor_value_info
     inputs = [info(c.name, TYPES.get(c.kind, TensorProto.STRING), ["rows"]) for c in table.columns]
     outputs = [info(output, TensorProto.FLOAT, None)]
-    graph = onnx.helper.make_graph(nodes.nodes, "test", inputs, outputs, nodes.initializers)
+    graph = onnx.helper.make_graph(builder.nodes, "test", inputs, outputs, builder.initializers)
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
     options = onnxruntime.SessionOptions()
@@ -31,20 +31,20 @@ def run(nodes: OnnxGraphBuilder, output: str, table: Table) -> np.ndarray:
     return session.run(None, dict(table.arrays))[0]
 
 
-def emitted(step: FittedStep, table: Table) -> np.ndarray:
-    """What the step's nodes give for the table."""
-    nodes = OnnxGraphBuilder()
-    return run(nodes, step.to_onnx(nodes), table)
+def run_step_onnx(step: FittedStep, table: Table) -> np.ndarray:
+    """Return what the step's nodes compute for the table."""
+    builder = OnnxGraphBuilder()
+    return run_onnx(builder, step.to_onnx(builder), table)
 
 
-def agree(step: FittedStep, *tables: Table) -> bool:
-    """Whether the step and its nodes give the same bits, for each table and for its rows alone."""
+def agrees_with_onnx(step: FittedStep, *tables: Table) -> bool:
+    """Check that a step and its nodes agree bit by bit on each table and on its first row alone."""
     for table in tables:
-        here = step.transform(table)
-        assert here.dtype == np.float32
-        assert here.shape == (len(table), step.n_columns)
-        np.testing.assert_array_equal(emitted(step, table), here)
-        np.testing.assert_array_equal(emitted(step, table.take(np.array([0]))), here[:1])
+        expected = step.transform(table)
+        assert expected.dtype == np.float32
+        assert expected.shape == (len(table), step.n_columns)
+        np.testing.assert_array_equal(run_step_onnx(step, table), expected)
+        np.testing.assert_array_equal(run_step_onnx(step, table.take(np.array([0]))), expected[:1])
     return True
 
 
@@ -68,7 +68,7 @@ def texts(**columns: list[str]) -> Table:
     return Table(tuple(Column(name, "text") for name in arrays), arrays)
 
 
-def both(*tables: Table) -> Table:
-    """Tables side by side."""
+def side_by_side(*tables: Table) -> Table:
+    """Return the columns of several tables as one table."""
     columns = tuple(column for table in tables for column in table.columns)
     return Table(columns, {c.name: t.arrays[c.name] for t in tables for c in t.columns})

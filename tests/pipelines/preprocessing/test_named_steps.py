@@ -1,4 +1,4 @@
-"""Steps of a pipeline are a named mapping: others beside the usual ones, or in their place."""
+"""Named steps of a pipeline: more of them, others in place of the default ones, wrong ones."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from netwright.space.space import Space
 
 @dataclass(frozen=True)
 class Powers:
-    """Numbers to a power, missing ones as 0."""
+    """Raise numbers to a power; missing ones become 0."""
 
     power: int = 2
 
     @staticmethod
-    def kinds() -> tuple[type, ...]:
+    def state_types() -> tuple[type, ...]:
         return (FittedPowers,)
 
     def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedPowers:
-        names = [one.name for one in table.columns if one.kind == "numeric"]
+        names = [column.name for column in table.columns if column.kind == "numeric"]
         return FittedPowers(tuple(names), self.power)
 
 
@@ -48,35 +48,35 @@ class FittedPowers(FittedStep):
     power: int
 
     @property
-    def outputs(self) -> int:
+    def n_columns(self) -> int:
         return len(self.columns)
 
-    def inputs(self, table: Table) -> NDArray[np.float32]:
-        found = [table.arrays[name].astype(np.float32) for name in self.columns]
-        x = np.stack([np.where(np.isnan(one), np.float32(0), one) for one in found], axis=1)
+    def transform(self, table: Table) -> NDArray[np.float32]:
+        columns = [table.arrays[name].astype(np.float32) for name in self.columns]
+        filled = [np.where(np.isnan(column), np.float32(0), column) for column in columns]
+        x = np.stack(filled, axis=1)
         powers: NDArray[np.float32] = x**self.power
         return powers
 
-    def emit(self, nodes: OnnxGraphBuilder) -> str:
-        x = nodes.stack_columns([nodes.cast(name, np.float32) for name in self.columns])
-        zero = nodes.constant(np.float32(0))
-        known = nodes.add("Where", [nodes.add("IsNaN", [x]), zero, x])
-        return nodes.add("Pow", [known, nodes.constant(np.float32(self.power))])
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        x = builder.stack_columns([builder.cast(name, np.float32) for name in self.columns])
+        zero = builder.constant(np.float32(0))
+        filled = builder.add("Where", [builder.add("IsNaN", [x]), zero, x])
+        return builder.add("Pow", [filled, builder.constant(np.float32(self.power))])
 
 
 ROBUST = Numeric(scale="robust")
 WITH_POWERS = TablePipeline(LinearModel(l2=1.0), {"powers": Powers()})
 
 
-def test_a_step_beside_the_usual_ones_is_fitted_kept_and_exported(
-    binary_task: Task, tmp_path: Path
-) -> None:
+def test_additional_step_is_fitted_saved_and_exported(binary_task: Task, tmp_path: Path) -> None:
     plain = cached_preprocessor(TablePipeline(LinearModel()), binary_task).input_spec(1)
     fitted = fit(WITH_POWERS, binary_task, seed=0)
-    more = fitted.preprocessor.input_spec(1)
-    numbers = sum(one.kind == "numeric" for one in binary_task.features.columns)  # type: ignore[union-attr]
-    assert more.shape == (plain.shape[0] + numbers,)
-    assert more.given["cardinalities"] == plain.given["cardinalities"]  # codes are last
+    spec = fitted.preprocessor.input_spec(1)
+    columns = binary_task.features.columns  # type: ignore[union-attr]
+    n_numeric = sum(column.kind == "numeric" for column in columns)
+    assert spec.shape == (plain.shape[0] + n_numeric,)
+    assert spec.given["cardinalities"] == plain.given["cardinalities"]  # codes are last
     fitted.save(tmp_path)
     rows = binary_task.features.take(binary_task.validation)
     np.testing.assert_array_equal(load(WITH_POWERS, tmp_path).predict(rows), fitted.predict(rows))
@@ -84,26 +84,30 @@ def test_a_step_beside_the_usual_ones_is_fitted_kept_and_exported(
     assert check_parity(model, fitted, rows).difference < 1e-5
 
 
-def test_names_are_paths_of_the_space() -> None:
+def test_step_names_are_paths_of_decisions() -> None:
     described = TablePipeline(
         LinearModel(Float(0.1, 1.0)),
         {"powers": Powers(Integer(2, 3)), "numeric": Numeric(scale=OneOf("robust", "none"))},
     )
     space = Space(described)
-    assert {one.path for one in space.decisions} == {"model.l2", "powers.power", "numeric.scale"}
+    assert {decision.path for decision in space.decisions} == {
+        "model.l2",
+        "powers.power",
+        "numeric.scale",
+    }
     filled = space.fill(space.default())
     assert filled.steps["powers"] == Powers(2)
-    assert filled == replace(filled)  # what is left out is as usual
+    assert filled == replace(filled)  # default steps are added
     assert filled.steps["categories"] == Categories()
 
 
-def test_what_another_pipeline_has_kept_is_refused(binary_task: Task, tmp_path: Path) -> None:
+def test_load_refuses_the_state_of_another_pipeline(binary_task: Task, tmp_path: Path) -> None:
     fit(TablePipeline(LinearModel(l2=1.0)), binary_task, seed=0).save(tmp_path)
     with pytest.raises(BrokenFile, match=r"steps in .* must be numeric, text, categories, powers"):
         load(WITH_POWERS, tmp_path)
     state = json.loads((tmp_path / PIPELINE).read_text())
     steps = state["preparation"]["has"]["steps"]["map"]
-    steps["numeric"] = steps["numeric"]["has"]["scaling"] or {"is": "Affine", "has": {}}
+    steps["numeric"] = steps["numeric"]["has"]["scaling"] or {"is": "AffineScaler", "has": {}}
     (tmp_path / PIPELINE).write_text(json.dumps(state))
     with pytest.raises(BrokenFile):
         load(TablePipeline(LinearModel(l2=1.0)), tmp_path)
@@ -113,14 +117,14 @@ def test_what_another_pipeline_has_kept_is_refused(binary_task: Task, tmp_path: 
     ("steps", "sentence"),
     [
         (Numeric(), "steps must be a mapping of names to steps"),
-        ({"numeric": "none"}, r"step numeric must be made like Numeric\(\), .* got 'none'"),
-        ({"text": None}, r"step text must be made like Numeric\(\), .* got None"),
-        ({"numeric": Numeric}, "step numeric must be made like Numeric"),
-        ({3: Categories()}, "the name of a step must be a text of its own, got 3"),
-        ({"model": Numeric()}, "the name of a step must be a text of its own, got 'model'"),
+        ({"numeric": "none"}, r"step numeric must be an object like Numeric\(\), .* got 'none'"),
+        ({"text": None}, r"step text must be an object like Numeric\(\), .* got None"),
+        ({"numeric": Numeric}, "step numeric must be an object like Numeric"),
+        ({3: Categories()}, "the name of a step must be a string other than .* got 3"),
+        ({"model": Numeric()}, "the name of a step must be a string other than .* got 'model'"),
     ],
 )
-def test_what_are_no_steps_is_refused_in_a_sentence(steps: Any, sentence: str) -> None:
+def test_wrong_steps_are_refused(steps: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         TablePipeline(LinearModel(), steps)
 
@@ -134,24 +138,24 @@ def test_what_are_no_steps_is_refused_in_a_sentence(steps: Any, sentence: str) -
         (lambda: TablePipeline(LinearModel(), target="sqrt"), "target must be one of plain, log"),  # type: ignore[arg-type]
     ],
 )
-def test_settings_that_there_are_not_are_refused(make: Callable[[], object], sentence: str) -> None:
+def test_unknown_settings_are_refused(make: Callable[[], object], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         make()
 
 
 @dataclass(frozen=True)
-class Forgetful(Powers):
+class WithoutStateTypes(Powers):
     @staticmethod
-    def kinds() -> tuple[type, ...]:
+    def state_types() -> tuple[type, ...]:
         return ()
 
 
-def test_a_step_that_forgets_what_it_learns_is_refused_at_once(binary_task: Task) -> None:
-    with pytest.raises(InputError, match="kinds of step powers must be with FittedPowers"):
-        fit(TablePipeline(LinearModel(), {"powers": Forgetful()}), binary_task, seed=0)
+def test_step_without_its_state_type_is_refused_at_fit(binary_task: Task) -> None:
+    with pytest.raises(InputError, match="state_types of step powers must be with FittedPowers"):
+        fit(TablePipeline(LinearModel(), {"powers": WithoutStateTypes()}), binary_task, seed=0)
 
 
-def test_pipelines_are_options_with_labels_of_their_own() -> None:
+def test_pipelines_as_options_have_distinct_labels() -> None:
     plain, scaled = TablePipeline(LinearModel()), TablePipeline(LinearModel(), {"numeric": ROBUST})
     space = Space(OneOf(plain, scaled, TablePipeline(LightGBM())))
     assert space.decisions[0].values == (
@@ -162,7 +166,7 @@ def test_pipelines_are_options_with_labels_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("order", [("numeric", "more", "categories"), ("more", "categories")])
-def test_codes_of_several_steps_are_the_last_columns(
+def test_codes_of_several_steps_come_last(
     order: tuple[str, ...], binary_task: Task, tmp_path: Path
 ) -> None:
     steps = {"more": Categories(encode="target", one_hot_max_size=2), "numeric": Numeric()}
@@ -178,7 +182,7 @@ def test_codes_of_several_steps_are_the_last_columns(
     assert check_parity(model, fitted, rows).difference < 1e-5
 
 
-def test_steps_in_another_order_are_refused(binary_task: Task, tmp_path: Path) -> None:
+def test_load_refuses_steps_in_another_order(binary_task: Task, tmp_path: Path) -> None:
     pipeline = TablePipeline(LinearModel(l2=1.0))
     fit(pipeline, binary_task, seed=0).save(tmp_path)
     state = json.loads((tmp_path / PIPELINE).read_text())

@@ -1,4 +1,4 @@
-"""Each library behind the one door: early stopping, weights, time, seeds, and the whole way."""
+"""Boosting by each library: early stopping, weights, deadlines, seeds and export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tree_tools import COLUMNS, bundled, by_onnx, examples, fit, judge_of, nasty, whole_way
+from tree_tools import (
+    COLUMNS,
+    by_onnx,
+    edge_case_rows,
+    example_rows,
+    fit,
+    fit_save_load_export,
+    sklearn_task,
+    validation_loss_of,
+)
 
 from netwright.errors import InfeasibleCandidate
 from netwright.pipelines.interfaces import InputSpec, Learner, PreparedRows
@@ -22,136 +31,150 @@ from netwright.pipelines.trees.boosting import (
     XGBoost,
 )
 
-SOME: dict[type, str] = {XGBoost: "xgboost", CatBoost: "catboost"}
+OPTIONAL: dict[type, str] = {XGBoost: "xgboost", CatBoost: "catboost"}
+COLUMN_FRACTION: dict[type, str] = {
+    LightGBM: "colsample_bytree", XGBoost: "colsample_bytree", CatBoost: "rsm",
+    HistogramBoosting: "max_features",
+}  # fmt: skip
 
 
 @pytest.fixture(params=[LightGBM, XGBoost, CatBoost, HistogramBoosting])
 def learner(request: pytest.FixtureRequest) -> Any:
-    if request.param in SOME:
-        pytest.importorskip(SOME[request.param], reason="needs netwright[boost]")
-    return request.param(trees=60, learning_rate=0.2)
+    if request.param in OPTIONAL:
+        pytest.importorskip(OPTIONAL[request.param], reason="needs netwright[boost]")
+    return request.param(n_estimators=60, learning_rate=0.2)
 
 
-@pytest.mark.parametrize("outputs", [1, 2, 4])
-def test_it_learns_and_its_node_says_the_same(learner: Any, outputs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_outputs", [1, 2, 4])
+def test_boosting_learns_and_equals_its_onnx(learner: Any, n_outputs: int, tmp_path: Path) -> None:
     assert isinstance(learner, Learner)
-    rows, held_out = examples(outputs), examples(outputs, 500, seed=1)
-    model = fit(learner, rows, held_out, outputs)
-    scores = model.outputs(held_out.inputs)
-    assert scores.shape == (500, outputs)
-    assert judge_of(held_out)(scores) < {1: 0.35, 2: 0.35, 4: 0.75}[outputs]
-    x = nasty(model)
+    rows, validation_rows = example_rows(n_outputs), example_rows(n_outputs, 500, seed=1)
+    model = fit(learner, rows, validation_rows, n_outputs)
+    scores = model.outputs(validation_rows.inputs)
+    assert scores.shape == (500, n_outputs)
+    assert validation_loss_of(validation_rows)(scores) < {1: 0.35, 2: 0.35, 4: 0.75}[n_outputs]
+    x = edge_case_rows(model)
     assert np.abs(model.outputs(x) - by_onnx(model, x)).max() < 1e-5
     model.save(tmp_path)
-    given = InputSpec((COLUMNS,), {"outputs": outputs})
-    assert np.array_equal(learner.load(given, tmp_path).outputs(x), model.outputs(x))
+    input_spec = InputSpec((COLUMNS,), {"outputs": n_outputs})
+    assert np.array_equal(learner.load(input_spec, tmp_path).outputs(x), model.outputs(x))
 
 
-def test_the_same_seed_gives_the_same_twice(learner: Any) -> None:
-    sampled = replace(learner, feature_share=0.6)
-    rows, held_out = examples(4), examples(4, 200, seed=1)
-    one, same, other = (fit(sampled, rows, held_out, 4, seed=seed) for seed in (3, 3, 4))
-    x = held_out.inputs
-    assert np.array_equal(one.outputs(x), same.outputs(x))
-    assert not np.array_equal(one.outputs(x), other.outputs(x))
-
-
-def test_rows_of_no_weight_do_not_count(learner: Any) -> None:
-    rows, wrong = examples(2), examples(2, seed=9)
-    x = np.concatenate([rows.inputs, wrong.inputs])
-    y = np.concatenate([rows.targets, 1 - wrong.targets])
-    held_out = examples(2, 500, seed=1)
-    weights = np.repeat([1.0, 1e-6], len(rows))
-    judge = judge_of(held_out)
-    weighted = judge(
-        fit(learner, PreparedRows(x, y, weights), held_out, 2).outputs(held_out.inputs)
+def test_same_seed_gives_the_same_model(learner: Any) -> None:
+    sampled = replace(learner, **{COLUMN_FRACTION[type(learner)]: 0.6})
+    rows, validation_rows = example_rows(4), example_rows(4, 200, seed=1)
+    first, repeated, different = (
+        fit(sampled, rows, validation_rows, 4, seed=seed) for seed in (3, 3, 4)
     )
-    even = judge(fit(learner, PreparedRows(x, y), held_out, 2).outputs(held_out.inputs))
+    x = validation_rows.inputs
+    assert np.array_equal(first.outputs(x), repeated.outputs(x))
+    assert not np.array_equal(first.outputs(x), different.outputs(x))
+
+
+def test_rows_of_zero_weight_have_no_effect(learner: Any) -> None:
+    rows, flipped_rows = example_rows(2), example_rows(2, seed=9)
+    x = np.concatenate([rows.inputs, flipped_rows.inputs])
+    y = np.concatenate([rows.targets, 1 - flipped_rows.targets])
+    validation_rows = example_rows(2, 500, seed=1)
+    weights = np.repeat([1.0, 1e-6], len(rows))
+    validation_loss = validation_loss_of(validation_rows)
+    weighted = validation_loss(
+        fit(learner, PreparedRows(x, y, weights), validation_rows, 2).outputs(
+            validation_rows.inputs
+        )
+    )
+    unweighted = validation_loss(
+        fit(learner, PreparedRows(x, y), validation_rows, 2).outputs(validation_rows.inputs)
+    )
     assert weighted < 0.35
-    assert even > 0.6
+    assert unweighted > 0.6
 
 
-def test_it_ends_early_where_nothing_is_gained(learner: Any) -> None:
+def test_early_stopping_on_noise(learner: Any) -> None:
     rng = np.random.default_rng(0)
-    rows, held_out = (
+    rows, validation_rows = (
         PreparedRows(rng.normal(size=(n, 3)).astype(np.float32), rng.integers(2, size=n))
         for n in (30_000, 300)
     )
-    model = fit(replace(learner, trees=400), rows, held_out, 2)
-    assert model.trees < 150  # patience is 100 rounds; the best is one of the first
+    model = fit(replace(learner, n_estimators=400), rows, validation_rows, 2)
+    assert model.n_trees < 150  # patience is 100 rounds; the best is one of the first
 
 
-def test_fidelity_scales_the_rounds(learner: Any) -> None:
-    rows, held_out = examples(1), examples(1, 300, seed=1)
-    slow = replace(learner, learning_rate=0.01)  # gains in every round
-    full, half = (fit(slow, rows, held_out, 1, fidelity=share) for share in (1, 0.5))
-    assert (full.trees, half.trees) == (60, 30)
+def test_fidelity_scales_the_number_of_rounds(learner: Any) -> None:
+    rows, validation_rows = example_rows(1), example_rows(1, 300, seed=1)
+    slow = replace(learner, learning_rate=0.01)  # improves in every round
+    full, half = (fit(slow, rows, validation_rows, 1, fidelity=share) for share in (1, 0.5))
+    assert (full.n_trees, half.n_trees) == (60, 30)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.7])
-def test_the_deadline_is_kept_with_what_there_is(learner: Any, seconds: float) -> None:
-    fit(learner, examples(1, 50), examples(1, 20), 1)  # the library is loaded
-    rows, held_out = examples(4, 4000), examples(4, 500, seed=1)
-    long = replace(learner, trees=100_000, learning_rate=1e-4)
-    began = time.monotonic()
-    model = fit(long, rows, held_out, 4, deadline=began + seconds)
-    assert time.monotonic() - began < max(seconds, 0) + 2
-    assert model.trees >= 1
-    assert np.isfinite(model.outputs(held_out.inputs)).all()
+def test_deadline_ends_boosting(learner: Any, seconds: float) -> None:
+    fit(learner, example_rows(1, 50), example_rows(1, 20), 1)  # imports the library
+    rows, validation_rows = example_rows(4, 4000), example_rows(4, 500, seed=1)
+    long = replace(learner, n_estimators=100_000, learning_rate=1e-4)
+    start = time.monotonic()
+    model = fit(long, rows, validation_rows, 4, deadline=start + seconds)
+    assert time.monotonic() - start < max(seconds, 0) + 2
+    assert model.n_trees >= 1
+    assert np.isfinite(model.outputs(validation_rows.inputs)).all()
 
 
-def test_a_class_without_training_rows_is_unlikely_not_an_error(learner: Any) -> None:
-    all_rows, held_out = examples(4), examples(4, 300, seed=1)
-    seen = all_rows.targets != 2
-    rows = PreparedRows(all_rows.inputs[seen], all_rows.targets[seen])
-    scores = fit(learner, rows, held_out, 4).outputs(held_out.inputs)
+def test_unseen_class_is_unlikely(learner: Any) -> None:
+    all_rows, validation_rows = example_rows(4), example_rows(4, 300, seed=1)
+    is_kept = all_rows.targets != 2
+    rows = PreparedRows(all_rows.inputs[is_kept], all_rows.targets[is_kept])
+    scores = fit(learner, rows, validation_rows, 4).outputs(validation_rows.inputs)
     assert scores.shape == (300, 4)
-    chances = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    assert chances[:, 2].max() < 0.05
-    others = held_out.targets != 2
-    assert (scores.argmax(1) == held_out.targets)[others].mean() > 0.75
+    probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    assert probabilities[:, 2].max() < 0.05
+    is_known = validation_rows.targets != 2
+    assert (scores.argmax(1) == validation_rows.targets)[is_known].mean() > 0.75
 
 
-def test_one_class_alone_cannot_be_learnt(learner: Any) -> None:
-    rows = PreparedRows(examples(2).inputs, np.ones(800, np.int64))
+def test_single_class_is_refused(learner: Any) -> None:
+    rows = PreparedRows(example_rows(2).inputs, np.ones(800, np.int64))
     with pytest.raises(InfeasibleCandidate, match="must be of at least two classes"):
         fit(learner, rows, rows, 2)
 
 
-def test_the_judge_chooses_among_the_rounds_near_the_best(learner: Any) -> None:
-    rows, held_out = examples(1), examples(1, 300, seed=1)
+def test_validation_loss_chooses_among_rounds_near_the_best(learner: Any) -> None:
+    rows, validation_rows = example_rows(1), example_rows(1, 300, seed=1)
     slow = replace(learner, learning_rate=0.01)
-    given = InputSpec((COLUMNS,), {"outputs": 1})
-    seen: list[float] = []
+    input_spec = InputSpec((COLUMNS,), {"outputs": 1})
+    spreads: list[float] = []
 
-    def spread(scores: np.ndarray) -> float:  # the fewer rounds, the less
-        seen.append(float(scores.std()))
-        return seen[-1]
+    def spread(scores: np.ndarray) -> float:  # smaller after fewer rounds
+        spreads.append(float(scores.std()))
+        return spreads[-1]
 
-    model = slow.fit(given, rows, held_out, spread, seed=0, fidelity=1.0, deadline=math.inf)
-    assert model.trees == 30  # half of the 60 that are best by the loss
-    assert model.outputs(held_out.inputs).std() == pytest.approx(min(seen), rel=1e-6)
+    model = slow.fit(
+        input_spec, rows, validation_rows, spread, seed=0, fidelity=1.0, deadline=math.inf
+    )
+    assert model.n_trees == 30  # half of the 60 that are best by the loss
+    assert model.outputs(validation_rows.inputs).std() == pytest.approx(min(spreads), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "diabetes", "wine"])
-def test_a_whole_pipeline_to_its_file_and_back(learner: Any, name: str, tmp_path: Path) -> None:
-    found = bundled(name)
-    fitted = whole_way(learner, found, tmp_path)
-    rows, guess = found.validation, fitted.predict(found.features)
+def test_pipeline_is_fitted_saved_loaded_and_exported(
+    learner: Any, name: str, tmp_path: Path
+) -> None:
+    task_ = sklearn_task(name)
+    fitted = fit_save_load_export(learner, task_, tmp_path)
+    rows, predictions = task_.validation, fitted.predict(task_.features)
     if name == "diabetes":
-        gone = np.var(found.target[rows] - guess[rows]) / np.var(found.target[rows])
-        assert gone < 0.8
+        unexplained = np.var(task_.target[rows] - predictions[rows]) / np.var(task_.target[rows])
+        assert unexplained < 0.8
     else:
-        assert (guess[rows].argmax(1) == found.target[rows]).mean() > 0.85
+        assert (predictions[rows].argmax(1) == task_.target[rows]).mean() > 0.85
 
 
-def test_patience_grows_shorter_with_the_rows_and_longer_with_the_rounds() -> None:
-    def rounds(rows: int, gaining: int) -> int:
-        watch = EarlyStopping(rows, math.inf)
-        while not watch.over(-min(watch.rounds, gaining - 1)):
+def test_patience_falls_with_rows_and_rises_with_rounds() -> None:
+    def rounds(rows: int, n_improving: int) -> int:
+        stopping = EarlyStopping(rows, math.inf)
+        while not stopping.update(-min(stopping.n_rounds, n_improving - 1)):
             pass
-        assert watch.best_round == gaining
-        return watch.rounds - gaining
+        assert stopping.best_round == n_improving
+        return stopping.n_rounds - n_improving
 
     assert rounds(500, 10) == 300
     assert rounds(30_000, 10) == 100

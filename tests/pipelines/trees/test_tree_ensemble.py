@@ -1,4 +1,4 @@
-"""The neutral form by itself: who goes where, what is kept, what its node says."""
+"""Tree ensembles: where rows go, save and load, and the ONNX node."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ import numpy as np
 import pytest
 from tree_tools import by_onnx
 
-from netwright.pipelines.trees.tree_ensemble import Tree, TreeEnsemble, at_most, below
+from netwright.pipelines.trees.tree_ensemble import (
+    Tree,
+    TreeEnsemble,
+    inclusive_threshold,
+    round_threshold_down,
+)
 
 INF = np.float32(np.inf)
 
 
 def stump(threshold: float, values: object, *, output: int = 0, missing: bool = True) -> Tree:
-    """One question of column 0."""
+    """Return a tree with one split of column 0."""
     return Tree(
         np.array([0]), np.float32([threshold]), np.array([-1]), np.array([-2]),
         np.array([missing]), np.asarray(values, np.float64).reshape(2, -1), output,
     )  # fmt: skip
 
 
-def random_ensemble(trees: int, columns: int, depth: int = 6, outputs: int = 1) -> TreeEnsemble:
-    """Full trees of random questions."""
+def random_ensemble(trees: int, n_columns: int, depth: int = 6, outputs: int = 1) -> TreeEnsemble:
+    """Return full trees of random splits."""
     rng, n = np.random.default_rng(0), (1 << depth) - 1
     left = 2 * np.arange(n) + 1
-    children = [np.where(at < n, at, ~(at - n)) for at in (left, left + 1)]
-    return TreeEnsemble.of(
+    children = [np.where(node < n, node, ~(node - n)) for node in (left, left + 1)]
+    return TreeEnsemble.from_trees(
         [
             Tree(
-                rng.integers(columns, size=n), rng.normal(size=n).astype(np.float32), *children,
+                rng.integers(n_columns, size=n), rng.normal(size=n).astype(np.float32), *children,
                 rng.random(n) < 0.5, rng.normal(size=(n + 1, 1)), i % outputs,
             )
             for i in range(trees)
@@ -39,30 +44,30 @@ def random_ensemble(trees: int, columns: int, depth: int = 6, outputs: int = 1) 
     )  # fmt: skip
 
 
-def test_a_row_at_the_threshold_goes_left_and_the_next_float_right() -> None:
-    for missing, there in ((True, 1.0), (False, 2.0)):
-        ensemble = TreeEnsemble.of([stump(0.1, [1, 2], missing=missing)], np.array([10]))
+def test_threshold_goes_left_and_next_float_right() -> None:
+    for missing, missing_value in ((True, 1.0), (False, 2.0)):
+        ensemble = TreeEnsemble.from_trees([stump(0.1, [1, 2], missing=missing)], np.array([10]))
         t = np.float32(0.1)
         x = np.array([[t], [np.nextafter(t, INF)], [np.nextafter(t, -INF)], [np.nan]], np.float32)
         for scores in (ensemble.outputs(x), by_onnx(ensemble, x)):
-            assert scores[:, 0].tolist() == [11, 12, 11, 10 + there]
+            assert scores[:, 0].tolist() == [11, 12, 11, 10 + missing_value]
 
 
-def test_no_float32_is_decided_otherwise_by_a_rounded_threshold() -> None:
+def test_rounded_thresholds_decide_every_float32_alike() -> None:
     rng = np.random.default_rng(0)
     exact = np.concatenate([rng.normal(size=500), [0.1, -0.1, 1e300, -1e300, 1e-50, -1e-50, 0.5]])
     with np.errstate(over="ignore"):
-        near = exact.astype(np.float32)
-    for x in (near, np.nextafter(near, INF), np.nextafter(near, -INF)):
-        assert np.array_equal(x <= at_most(exact), x.astype(np.float64) <= exact)
-    few = near[np.isfinite(near)]
-    for x in (few, np.nextafter(few, INF), np.nextafter(few, -INF)):
-        assert np.array_equal(x <= below(few), x < few)
+        nearest = exact.astype(np.float32)
+    for x in (nearest, np.nextafter(nearest, INF), np.nextafter(nearest, -INF)):
+        assert np.array_equal(x <= round_threshold_down(exact), x.astype(np.float64) <= exact)
+    finite = nearest[np.isfinite(nearest)]
+    for x in (finite, np.nextafter(finite, INF), np.nextafter(finite, -INF)):
+        assert np.array_equal(x <= inclusive_threshold(finite), x < finite)
 
 
-def test_trees_of_several_outputs_and_a_mere_leaf_add_up() -> None:
+def test_trees_of_several_outputs_and_single_leaves_add_up() -> None:
     leaf = Tree(*[np.zeros(0, np.int64)] * 5, np.array([[5.0]]), 1)
-    ensemble = TreeEnsemble.of(
+    ensemble = TreeEnsemble.from_trees(
         [leaf, stump(0, [1, 2], output=2), leaf, stump(1, [0, 0.5], output=1)], np.array([0, 1, 2])
     )
     x = np.float32([[-1], [0.5], [2]])
@@ -71,17 +76,19 @@ def test_trees_of_several_outputs_and_a_mere_leaf_add_up() -> None:
     assert by_onnx(ensemble, x).tolist() == expected
 
 
-def test_probabilities_become_logarithms_and_none_is_minus_infinity() -> None:
+def test_log_of_probabilities_is_finite() -> None:
     trees = [stump(0, [[0.5, 0], [0.25, 0.25]]), stump(1, [[0.5, 0], [0, 0.5]])]
-    ensemble = TreeEnsemble.of(trees, np.zeros(2), log=True)
+    ensemble = TreeEnsemble.from_trees(trees, np.zeros(2), log=True)
     x = np.float32([[-1], [0.5], [2]])
     for scores in (ensemble.outputs(x), by_onnx(ensemble, x)):
         assert np.isfinite(scores).all()
-        chances = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-        assert chances == pytest.approx(np.array([[1, 0], [0.75, 0.25], [0.25, 0.75]]), abs=1e-7)
+        probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+        assert probabilities == pytest.approx(
+            np.array([[1, 0], [0.75, 0.25], [0.25, 0.75]]), abs=1e-7
+        )
 
 
-def test_many_trees_are_followed_alike_by_blocks_and_by_the_node() -> None:
+def test_blocks_of_rows_and_trees_equal_the_onnx_node() -> None:
     ensemble = random_ensemble(60, 9, outputs=3)
     x = np.random.default_rng(1).normal(size=(40_000, 9)).astype(np.float32)
     x[::7, 3] = np.nan
@@ -91,28 +98,30 @@ def test_many_trees_are_followed_alike_by_blocks_and_by_the_node() -> None:
     assert ensemble.outputs(x[:0]).shape == (0, 3)
 
 
-def test_a_part_of_the_trees_is_what_the_stages_say(tmp_path: Path) -> None:
+def test_first_trees_equal_the_staged_outputs(tmp_path: Path) -> None:
     ensemble = random_ensemble(30, 4, outputs=2)
     x = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
     counts = [1, 7, 30]
-    for count, scores in zip(counts, ensemble.stages(x, counts), strict=True):
-        part = ensemble.first(count)
-        assert np.allclose(part.outputs(x), scores, atol=1e-6)
-        assert np.allclose(by_onnx(part, x), scores, atol=1e-5)
+    for count, scores in zip(counts, ensemble.staged_outputs(x, counts), strict=True):
+        first_trees = ensemble.first(count)
+        assert np.allclose(first_trees.outputs(x), scores, atol=1e-6)
+        assert np.allclose(by_onnx(first_trees, x), scores, atol=1e-5)
 
 
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+def test_saved_trees_are_loaded(tmp_path: Path) -> None:
     for log in (False, True):
-        ensemble = TreeEnsemble.of([stump(0, [[0.5, 0.5], [0, 1]])], np.array([0, 0]), log=log)
+        ensemble = TreeEnsemble.from_trees(
+            [stump(0, [[0.5, 0.5], [0, 1]])], np.array([0, 0]), log=log
+        )
         ensemble.save(tmp_path)
         x = np.float32([[0], [1]])
         assert np.array_equal(TreeEnsemble.load(tmp_path).outputs(x), ensemble.outputs(x))
     assert [path.name for path in tmp_path.iterdir()] == ["trees.safetensors"]
 
 
-def test_ten_thousand_rows_through_a_hundred_trees_take_little_time() -> None:
+def test_ten_thousand_rows_in_a_hundred_trees_are_fast() -> None:
     ensemble = random_ensemble(100, 20, depth=8)
     x = np.random.default_rng(1).normal(size=(10_000, 20)).astype(np.float32)
-    began = time.process_time()
+    start = time.process_time()
     ensemble.outputs(x)
-    assert time.process_time() - began < 3  # 0.3 s on an idle machine
+    assert time.process_time() - start < 3  # 0.3 s on an idle machine

@@ -1,1 +1,1 @@
-"""Models beside trees: networks, and linear ones."""
+"""Models other than trees: networks and linear models."""

@@ -1,4 +1,4 @@
-"""Linear models: ridge regression and multinomial logistic regression, by scikit-learn."""
+"""Linear models by scikit-learn: ridge regression and multinomial logistic regression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,39 @@ from netwright.pipelines.interfaces import (
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.serialization import read_fields
 
-_DTYPES = {"weights": "float32", "bias": "float32", "table": "float32", "starts": "int64"}
-_PATH = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""Strengths that are tried where none is given, the simplest model first."""
-_ITERATIONS, _AT_ONCE = 500, 50
+if TYPE_CHECKING:
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    SklearnModel: TypeAlias = LogisticRegression | Ridge
+    DesignMatrix: TypeAlias = NDArray[np.float64] | sparse.csr_matrix
+
+_DTYPES = {
+    "weights": "float32", "bias": "float32", "category_weights": "float32",
+    "category_offsets": "int64",
+}  # fmt: skip
+_L2_PATH = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+"""Regularization strengths tried when `l2` is None, the simplest model first."""
+_MAX_ITERATIONS = 500
+"""L-BFGS iterations of a logistic regression at full fidelity."""
+_ITERATIONS_PER_CALL = 50
+"""Iterations between two looks at the clock."""
+_PATIENCE = 2
+"""Strengths without a better validation loss after which the path ends."""
+_UNSEEN_CLASS_SCORE = -1e3
+"""Score of a class without training rows: its probability is 0 in float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class FittedLinear:
-    """`weights` (numbers, outputs), `bias` (outputs,), float32; the columns after the numbers are
-    codes, each of which has a row in `table` (codes of all columns, outputs); a column's rows begin
-    at its place in `starts` (coded columns,) int64."""
+    """A fitted linear model; the last columns of its inputs are codes of categories.
+
+    Args:
+        weights: (numeric columns, outputs) float32.
+        bias: (outputs,) float32.
+        category_weights: (codes of all category columns, outputs) float32, a row for each code.
+        category_offsets: (category columns,) int64, a column's first row in `category_weights`.
+    """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -43,36 +65,38 @@ class FittedLinear:
     category_offsets: NDArray[np.int64]
 
     def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
-        """(rows, outputs) scores."""
-        numbers = len(self.weights)
-        scores: NDArray[np.float32] = inputs[:, :numbers] @ self.weights + self.bias
+        """Return raw scores (rows, outputs)."""
+        n_numeric = len(self.weights)
+        scores: NDArray[np.float32] = inputs[:, :n_numeric] @ self.weights + self.bias
         if len(self.category_offsets):
-            places = inputs[:, numbers:].astype(np.int64) + self.category_offsets  # (rows, coded)
-            scores = scores + self.category_weights[places].sum(1)
+            # (rows, category columns)
+            indices = inputs[:, n_numeric:].astype(np.int64) + self.category_offsets
+            scores = scores + self.category_weights[indices].sum(1)
         return scores
 
-    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
-        """MatMul and Add; a Gather for the codes."""
+    def to_onnx(self, builder: OnnxGraphBuilder, name: str) -> str:
+        """Add MatMul and Add, and a Gather for the codes; return the scores' name."""
         if not len(self.category_offsets):
-            product = nodes.add("MatMul", [name, nodes.constant(self.weights)])
-            return nodes.add("Add", [product, nodes.constant(self.bias)])
-        numbers, axis = len(self.weights), nodes.constant(np.array([1], np.int64))
+            product = builder.add("MatMul", [name, builder.constant(self.weights)])
+            return builder.add("Add", [product, builder.constant(self.bias)])
+        n_numeric, axis = len(self.weights), builder.constant(np.array([1], np.int64))
 
         def columns(start: int, end: int) -> str:
-            ends = [nodes.constant(np.array([at], np.int64)) for at in (start, end)]
-            return nodes.add("Slice", [name, *ends, axis])
+            bounds = [builder.constant(np.array([bound], np.int64)) for bound in (start, end)]
+            return builder.add("Slice", [name, *bounds, axis])
 
-        codes = nodes.cast(columns(numbers, numbers + len(self.category_offsets)), np.int64)
-        places = nodes.add("Add", [codes, nodes.constant(self.category_offsets)])
-        said = nodes.add("Gather", [nodes.constant(self.category_weights), places], axis=0)
-        scores = nodes.add("ReduceSum", [said, axis], keepdims=0)
-        if numbers:
-            product = nodes.add("MatMul", [columns(0, numbers), nodes.constant(self.weights)])
-            scores = nodes.add("Add", [scores, product])
-        return nodes.add("Add", [scores, nodes.constant(self.bias)])
+        codes = columns(n_numeric, n_numeric + len(self.category_offsets))
+        codes = builder.cast(codes, np.int64)
+        indices = builder.add("Add", [codes, builder.constant(self.category_offsets)])
+        weights = builder.add("Gather", [builder.constant(self.category_weights), indices], axis=0)
+        scores = builder.add("ReduceSum", [weights, axis], keepdims=0)
+        if n_numeric:
+            numeric = [columns(0, n_numeric), builder.constant(self.weights)]
+            scores = builder.add("Add", [scores, builder.add("MatMul", numeric)])
+        return builder.add("Add", [scores, builder.constant(self.bias)])
 
     def save(self, folder: Path) -> None:
-        """All arrays, as safetensors."""
+        """Write all arrays as safetensors."""
         from safetensors.numpy import save_file
 
         save_file({f.name: getattr(self, f.name) for f in fields(self)}, folder / LINEAR)
@@ -80,144 +104,173 @@ class FittedLinear:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """A weight for each number and for each known value of a category.
+    """Ridge regression, or multinomial logistic regression for classes (scikit-learn).
 
-    `l2`: half of it times the squared weights is added to the mean loss of a row (numbers should be
-    scaled); None: the strength of 1, 0.1 ... 0.00001 that is judged best on the held-out rows.
+    Each known value of a category has a weight of its own. Numbers should be scaled and have no
+    missing values.
+
+    Args:
+        l2: regularization strength: ``l2 / 2`` times the squared weights is added to the mean loss
+            per row. None to choose the best of 1, 0.1, ..., 0.00001 on the validation rows.
+
+    Example:
+        >>> pipeline = TablePipeline(LinearModel(l2=0.01))
     """
 
     l2: float | None = None
 
     def fit(
-        self, inputs: InputSpec, rows: PreparedRows, held_out: PreparedRows, judge: ValidationLoss, *,
-        seed: int, fidelity: float, deadline: float,
-    ) -> FittedLinear:  # fmt: skip
-        """As `Learner.fit`; `fidelity` scales the most iterations of a logistic regression.
-
-        The path of strengths ends after two that were no better, or with the time.
-        """
-        check_classes(rows, inputs.n_outputs)
-        if np.isnan(rows.inputs).any() or np.isnan(held_out.inputs).any():
-            rule = "without missing values"
-            raise InfeasibleCandidate(expected("inputs of a linear model", rule, Phrase("some")))
-        path = _PATH if self.l2 is None else (self.l2,)
-        found = _path(inputs, rows, path, max(1, round(_ITERATIONS * fidelity)), deadline)
-        kept, least, worse = next(found), math.inf, 0
+        self,
+        input_spec: InputSpec,
+        rows: PreparedRows,
+        validation_rows: PreparedRows,
+        validation_loss: ValidationLoss,
+        *,
+        seed: int,
+        fidelity: float,
+        deadline: float,
+    ) -> FittedLinear:
+        """As `Learner.fit`; `fidelity` scales the iterations of a logistic regression."""
+        check_classes(rows, input_spec.n_outputs)
+        if np.isnan(rows.inputs).any() or np.isnan(validation_rows.inputs).any():
+            rule, got = "without missing values", Phrase("missing values")
+            raise InfeasibleCandidate(expected("inputs of a linear model", rule, got))
+        strengths = _L2_PATH if self.l2 is None else (self.l2,)
+        iterations = max(1, round(_MAX_ITERATIONS * fidelity))
+        models = _regularization_path(input_spec, rows, strengths, iterations, deadline)
+        best, best_loss, n_worse = next(models), math.inf, 0
         if self.l2 is None:
-            least = judge(kept.outputs(held_out.inputs))
-        for model in found:
-            loss = judge(model.outputs(held_out.inputs))
-            if loss < least:
-                kept, least, worse = model, loss, 0
+            best_loss = validation_loss(best.outputs(validation_rows.inputs))
+        for model in models:
+            loss = validation_loss(model.outputs(validation_rows.inputs))
+            if loss < best_loss:
+                best, best_loss, n_worse = model, loss, 0
             else:
-                worse += 1
-            if worse == 2:
+                n_worse += 1
+            if n_worse == _PATIENCE:
                 break
-        return kept
+        return best
 
-    def load(self, inputs: InputSpec, folder: Path) -> FittedLinear:
-        """As `Learner.load`."""
+    def load(self, input_spec: InputSpec, folder: Path) -> FittedLinear:
+        """As `Learner.load`.
+
+        Raises:
+            BrokenFile: The arrays do not fit the inputs.
+        """
         fitted = FittedLinear(**read_fields(folder, LINEAR, _DTYPES))
-        cardinalities, outputs = inputs.given.get("cardinalities", ()), inputs.n_outputs
+        cardinalities, n_outputs = input_spec.given.get("cardinalities", ()), input_spec.n_outputs
         shapes = {
-            "weights": (inputs.shape[0] - len(cardinalities), outputs), "bias": (outputs,),
-            "table": (sum(cardinalities), outputs), "starts": (len(cardinalities),),
-        }  # fmt: skip
+            "weights": (input_spec.shape[0] - len(cardinalities), n_outputs),
+            "bias": (n_outputs,),
+            "category_weights": (sum(cardinalities), n_outputs),
+            "category_offsets": (len(cardinalities),),
+        }
         for name, shape in shapes.items():
             if getattr(fitted, name).shape != shape:
                 what, got = f"{name} in {folder / LINEAR}", getattr(fitted, name).shape
                 raise BrokenFile(expected(what, f"of shape {shape}", got))
-        if not np.array_equal(fitted.category_offsets, _starts(cardinalities)):
-            raise BrokenFile(
-                expected(f"starts in {folder / LINEAR}", "sums", fitted.category_offsets)
-            )
+        offsets = _category_offsets(cardinalities)
+        if not np.array_equal(fitted.category_offsets, offsets):
+            what = f"category_offsets in {folder / LINEAR}"
+            raise BrokenFile(expected(what, offsets.tolist(), fitted.category_offsets))
         return fitted
 
 
-def _path(
-    inputs: InputSpec, rows: PreparedRows, path: tuple[float, ...], iterations: int, deadline: float
+def _regularization_path(
+    input_spec: InputSpec,
+    rows: PreparedRows,
+    strengths: tuple[float, ...],
+    iterations: int,
+    deadline: float,
 ) -> Iterator[FittedLinear]:
-    """A model for each strength, each beginning where the one before ended; at least one."""
+    """Yield a model for each strength, warm-started from the last, until the time is up."""
     from threadpoolctl import threadpool_limits
 
-    cardinalities = tuple(inputs.given.get("cardinalities", ()))
-    design = _design(rows.inputs, cardinalities)
-    model = _estimator(inputs.n_outputs)
-    for l2 in path:
-        began = time.monotonic()
+    cardinalities = tuple(input_spec.given.get("cardinalities", ()))
+    design = _design_matrix(rows.inputs, cardinalities)
+    model = _sklearn_model(input_spec.n_outputs)
+    for l2 in strengths:
+        start = time.monotonic()
         with threadpool_limits(1):
-            if inputs.n_outputs == 1:
-                model.set_params(alpha=max(l2, 1e-12) * _total(rows))
+            if input_spec.n_outputs == 1:
+                model.set_params(alpha=max(l2, 1e-12) * _total_weight(rows))
                 model.fit(design, rows.targets.astype(np.float64), rows.weights)
             else:
-                model.set_params(C=1 / (max(l2, 1e-12) * _total(rows)))
-                _descend(model, design, rows, iterations, deadline)
-        yield _fitted(model, inputs.n_outputs, cardinalities)
+                model.set_params(C=1 / (max(l2, 1e-12) * _total_weight(rows)))
+                _fit_in_steps(model, design, rows, iterations, deadline)
+        yield _fitted_linear(model, input_spec.n_outputs, cardinalities)
         now = time.monotonic()
-        if math.isfinite(deadline) and now + 2 * (now - began) > deadline:
+        if math.isfinite(deadline) and now + 2 * (now - start) > deadline:
             return
 
 
-def _estimator(outputs: int) -> Any:
+def _sklearn_model(n_outputs: int) -> SklearnModel:
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    if outputs == 1:
+    if n_outputs == 1:
         return Ridge()
     return LogisticRegression(warm_start=True)
 
 
-def _descend(model: Any, design: Any, rows: PreparedRows, iterations: int, deadline: float) -> None:
-    """Some iterations at a time, until nothing moves or the time is up."""
+def _fit_in_steps(
+    model: SklearnModel, design: DesignMatrix, rows: PreparedRows, iterations: int, deadline: float
+) -> None:
+    """Continue the fit a few iterations at a time until it converges or the time is up."""
     from sklearn.exceptions import ConvergenceWarning
 
-    for done in range(0, iterations, _AT_ONCE):
-        began, some = time.monotonic(), min(_AT_ONCE, iterations - done)
-        model.set_params(max_iter=some)
+    for done in range(0, iterations, _ITERATIONS_PER_CALL):
+        start, max_iter = time.monotonic(), min(_ITERATIONS_PER_CALL, iterations - done)
+        model.set_params(max_iter=max_iter)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it is what the next ones are for
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the next call continues
             model.fit(design, rows.targets, rows.weights)
         now = time.monotonic()
-        late = math.isfinite(deadline) and now + (now - began) > deadline
-        if late or max(model.n_iter_) < some:
+        is_late = math.isfinite(deadline) and now + (now - start) > deadline
+        if is_late or max(model.n_iter_) < max_iter:
             return
 
 
-def _design(inputs: Arrays, cardinalities: tuple[int, ...]) -> Any:
-    """(rows, numbers + known codes): codes as ones in a sparse matrix, where there are any."""
+def _design_matrix(inputs: Arrays, cardinalities: tuple[int, ...]) -> DesignMatrix:
+    """Return (rows, numeric columns + codes), sparse with one-hot codes if there are any."""
     if not cardinalities:
         return inputs.astype(np.float64)
     from scipy import sparse
 
-    numbers = inputs.shape[1] - len(cardinalities)
-    places = inputs[:, numbers:].astype(np.int64) + _starts(cardinalities)
+    n_numeric = inputs.shape[1] - len(cardinalities)
+    columns = inputs[:, n_numeric:].astype(np.int64) + _category_offsets(cardinalities)
     rows = np.repeat(np.arange(len(inputs)), len(cardinalities))
-    ones = np.ones(places.size)
-    codes = sparse.csr_matrix(
-        (ones, (rows, places.ravel())), shape=(len(inputs), sum(cardinalities))
+    one_hot = sparse.csr_matrix(
+        (np.ones(columns.size), (rows, columns.ravel())), shape=(len(inputs), sum(cardinalities))
     )
-    return sparse.hstack([inputs[:, :numbers].astype(np.float64), codes], format="csr")
+    return sparse.hstack([inputs[:, :n_numeric].astype(np.float64), one_hot], format="csr")
 
 
-def _starts(cardinalities: tuple[int, ...]) -> NDArray[np.int64]:
+def _category_offsets(cardinalities: tuple[int, ...]) -> NDArray[np.int64]:
     return np.cumsum((0, *cardinalities[:-1])) if cardinalities else np.zeros(0, np.int64)
 
 
-def _fitted(model: Any, outputs: int, cardinalities: tuple[int, ...]) -> FittedLinear:
-    """With scores (0, score) of two classes; a class without rows is out of reach."""
+def _fitted_linear(
+    model: SklearnModel, n_outputs: int, cardinalities: tuple[int, ...]
+) -> FittedLinear:
+    """Take over the coefficients; a binary model's score becomes the scores (0, score)."""
     coef, bias = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
-    if outputs > 1:
-        known = model.classes_
-        if len(known) == 2:
+    if n_outputs > 1:
+        classes = model.classes_
+        if len(classes) == 2:
             coef, bias = np.stack([0 * coef[0], coef[0]]), np.array([0, bias[0]])
-        all_coef, all_bias = np.zeros((outputs, coef.shape[1])), np.full(outputs, -1e3)
-        all_coef[known], all_bias[known] = coef, bias
+        all_coef = np.zeros((n_outputs, coef.shape[1]))
+        all_bias = np.full(n_outputs, _UNSEEN_CLASS_SCORE)
+        all_coef[classes], all_bias[classes] = coef, bias
         coef, bias = all_coef, all_bias
-    weights = np.ascontiguousarray(coef.T, np.float32)  # (numbers + codes, outputs)
-    numbers = len(weights) - sum(cardinalities)
+    weights = np.ascontiguousarray(coef.T, np.float32)  # (numeric columns + codes, outputs)
+    n_numeric = len(weights) - sum(cardinalities)
     return FittedLinear(
-        weights[:numbers], bias.astype(np.float32), weights[numbers:], _starts(cardinalities)
+        weights[:n_numeric],
+        bias.astype(np.float32),
+        weights[n_numeric:],
+        _category_offsets(cardinalities),
     )
 
 
-def _total(rows: PreparedRows) -> float:
+def _total_weight(rows: PreparedRows) -> float:
     return float(len(rows) if rows.weights is None else rows.weights.sum())

@@ -1,4 +1,4 @@
-"""Networks as models of a pipeline: built and trained by a `Training`, written as ONNX by torch."""
+"""Networks as models of a pipeline: trained by a `Training`, exported to ONNX by torch."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from netwright.networks.build import build
 from netwright.networks.morphism.morph import Inheritance, morph
 from netwright.networks.tabular.batch_ensemble import predict_members, select_members
 from netwright.networks.tabular.batch_ensemble import prune_members as prune_module
-from netwright.networks.training.data_dependent_init import initialize_from_data as start_from_data
+from netwright.networks.training.data_dependent_init import initialize_from_data
 from netwright.networks.training.loop import LabelledData, LearningCurve, predict, train
 from netwright.networks.training.recipe import Training
 from netwright.pipelines.interfaces import Arrays, InputSpec
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.onnx.torch_export import onnx_graph
 
-OTHERWISE = "its inputs are prepared otherwise"
-"""Why a network may not compute what its parent did, though it could."""
+PREPROCESSING_DIFFERS = "its inputs are preprocessed differently"
+"""Reason why a network that inherited all weights may still not compute what its parent did."""
 
 
 class Standardise(nn.Module):
-    """Scales each channel of images (batch, c, h, w) of 0 to 255 to mean 0 and deviation 1."""
+    """Standardize each channel of images (batch, c, h, w) with levels of 0 to 255."""
 
     mean: Tensor
     std: Tensor
@@ -49,132 +49,179 @@ class Standardise(nn.Module):
 
 @dataclass(frozen=True)
 class FittedNetwork:
-    """A trained network, in evaluation mode on the CPU."""
+    """A trained network, in evaluation mode on the CPU.
+
+    Args:
+        module: the network, behind its `Standardise` for images.
+        input_spec: the shape of its inputs and the sizes that the task dictates.
+        curve: its learning curve; None if it was loaded or pruned.
+    """
 
     module: nn.Module
-    inputs: InputSpec
+    input_spec: InputSpec
     curve: LearningCurve | None = None
 
     def outputs(self, inputs: Arrays) -> NDArray[np.float32]:
-        """(rows, outputs) raw scores."""
+        """Return raw scores (rows, outputs)."""
         scores: NDArray[np.float32] = predict(self.module, torch.from_numpy(inputs)).numpy()
         return scores
 
-    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
-        """The network's nodes, written by torch; `name` is its float32 input."""
-        graph = onnx_graph(self.module, self.inputs.shape)
-        return nodes.inline(graph, {graph.input[0].name: name})[0]
+    def to_onnx(self, builder: OnnxGraphBuilder, name: str) -> str:
+        """As `FittedModel.to_onnx`; the nodes are those of torch's exporter."""
+        graph = onnx_graph(self.module, self.input_spec.shape)
+        return builder.inline(graph, {graph.input[0].name: name})[0]
 
     def save(self, folder: Path) -> None:
-        """The weights, as safetensors."""
+        """Write the weights as safetensors."""
         from safetensors.torch import save_file
 
         state = {name: tensor.contiguous() for name, tensor in self.module.state_dict().items()}
         save_file(state, folder / WEIGHTS)
 
 
-def build_module(recipe: Training, inputs: InputSpec) -> nn.Module:
-    """The untrained module: scaling of the channels, where there is any, and the network."""
-    return _scaled(build(recipe.network, inputs.shape, **inputs.given), inputs)
+def build_module(recipe: Training, input_spec: InputSpec) -> nn.Module:
+    """Build the untrained network, behind a `Standardise` for images."""
+    network = build(recipe.network, input_spec.shape, **input_spec.given)
+    return _with_standardization(network, input_spec)
 
 
 def inherit(
-    recipe: Training, inputs: InputSpec, old: Training, parent: FittedNetwork, rows: Arrays, *,
+    recipe: Training,
+    input_spec: InputSpec,
+    parent_recipe: Training,
+    parent: FittedNetwork,
+    calibration_inputs: Arrays,
+    *,
     seed: int,
-) -> tuple[nn.Module, Inheritance]:  # fmt: skip
-    """As `assemble`, with the weights of the network that was fitted by the recipe `old`.
+) -> tuple[nn.Module, Inheritance]:
+    """Build the network with the weights of a parent's.
 
-    `rows`: some of the training inputs. Where the parent was told other inputs nothing is inherited.
+    Args:
+        recipe: the child's network and training.
+        input_spec: the child's inputs; if the parent's differ, nothing is inherited.
+        parent_recipe: the network and training of the parent.
+        parent: the fitted parent.
+        calibration_inputs: some training inputs, on which inserted layers are calibrated.
+        seed: draws what is not inherited.
+
+    Returns:
+        The untrained module and what it has inherited.
     """
-    if parent.inputs != inputs:
-        return _drawn(recipe, inputs, seed), Inheritance(0.0, (OTHERWISE,))
-    seen, module = torch.from_numpy(rows), parent.module
-    if inputs.mean:
-        seen = module.get_submodule("scale")(seen)
-        module = module.get_submodule("network")
-    network, found = morph(
-        module,
-        old.network,
+    if parent.input_spec != input_spec:
+        module = _build_seeded(recipe, input_spec, seed)
+        return module, Inheritance(0.0, (PREPROCESSING_DIFFERS,))
+    calibration_rows, parent_module = torch.from_numpy(calibration_inputs), parent.module
+    if input_spec.mean:
+        calibration_rows = parent_module.get_submodule("scale")(calibration_rows)
+        parent_module = parent_module.get_submodule("network")
+    network, inheritance = morph(
+        parent_module,
+        parent_recipe.network,
         recipe.network,
-        inputs.shape,
+        input_spec.shape,
         seed=seed,
-        calibration_rows=seen,
-        **inputs.given,
+        calibration_rows=calibration_rows,
+        **input_spec.given,
     )
-    return _scaled(network, inputs), found
+    return _with_standardization(network, input_spec), inheritance
 
 
-def _scaled(network: nn.Module, inputs: InputSpec) -> nn.Module:
-    if not inputs.mean:
+def _with_standardization(network: nn.Module, input_spec: InputSpec) -> nn.Module:
+    if not input_spec.mean:
         return network
-    scale = Standardise(inputs.mean, inputs.std)
     module = nn.Sequential()
-    module.add_module("scale", scale)
+    module.add_module("scale", Standardise(input_spec.mean, input_spec.std))
     module.add_module("network", network)
     return module
 
 
 def fit(
     recipe: Training,
-    inputs: InputSpec,
-    rows: LabelledData,
-    held_out: Arrays,
-    score: Callable[[Arrays], float],
+    input_spec: InputSpec,
+    train_set: LabelledData,
+    validation_inputs: Arrays,
+    validation_loss: Callable[[Arrays], float],
     *,
     seed: int,
     fidelity: float = 1.0,
     deadline: float = math.inf,
     initial_module: nn.Module | None = None,
 ) -> FittedNetwork:
-    """Builds and trains; `score` judges raw outputs (rows, outputs) for `held_out`, less is better.
+    """Build and train a network.
 
-    `start`: the module to be trained, in place of a new one. Raises InfeasibleCandidate when the
-    network cannot be built, diverges or does not fit in memory.
+    Args:
+        recipe: the network and how it is trained.
+        input_spec: the shape of its inputs and the sizes that the task dictates.
+        train_set: the training rows.
+        validation_inputs: the inputs of the validation rows.
+        validation_loss: loss of raw scores (rows, outputs) for these.
+        seed: draws the initial weights, batches and dropout.
+        fidelity: share of the epochs, in (0, 1].
+        deadline: seconds of `time.monotonic()` by which the training ends.
+        initial_module: the module to train; None to build a new one.
+
+    Raises:
+        InfeasibleCandidate: The network cannot be built, diverges or does not fit in memory.
     """
     module = initial_module
     if module is None:
-        module = _drawn(recipe, inputs, seed)
-        start_from_data(module, rows, seed)
+        module = _build_seeded(recipe, input_spec, seed)
+        initialize_from_data(module, train_set, seed)
     try:
         curve = train(
-            recipe, module, rows, torch.from_numpy(held_out), lambda out: score(out.numpy()),
-            seed=seed, fidelity=fidelity, deadline=deadline,
-        )  # fmt: skip
+            recipe,
+            module,
+            train_set,
+            torch.from_numpy(validation_inputs),
+            lambda outputs: validation_loss(outputs.numpy()),
+            seed=seed,
+            fidelity=fidelity,
+            deadline=deadline,
+        )
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise InfeasibleCandidate(f"training did not fit in memory: {error}") from error
         raise
-    return FittedNetwork(module, inputs, curve)
+    return FittedNetwork(module, input_spec, curve)
 
 
 def prune_members(
-    model: FittedNetwork, rows: Arrays, score: Callable[[Arrays], float], keep: int
+    model: FittedNetwork, inputs: Arrays, loss: Callable[[Arrays], float], keep: int
 ) -> FittedNetwork:
-    """The network with `keep` of its members, those with the least `score` of their raw outputs."""
-    each = predict_members(model.module, torch.from_numpy(rows))
-    chosen = select_members(each, keep, lambda out: score(out.numpy()))
+    """Return the network with `keep` of its members, chosen greedily by the loss of their scores.
+
+    Args:
+        model: a network of members (TabM); it is not changed.
+        inputs: the rows to choose by.
+        loss: loss of raw scores (rows, outputs) for these rows.
+        keep: number of members to keep.
+    """
+    outputs = predict_members(model.module, torch.from_numpy(inputs))
+    selected = select_members(outputs, keep, lambda scores: loss(scores.numpy()))
     module = copy.deepcopy(model.module)
-    prune_module(module, chosen)
-    return FittedNetwork(module, model.inputs)
+    prune_module(module, selected)
+    return FittedNetwork(module, model.input_spec)
 
 
-def _drawn(recipe: Training, inputs: InputSpec, seed: int) -> nn.Module:
+def _build_seeded(recipe: Training, input_spec: InputSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # weights are drawn from the global generator
         torch.manual_seed(seed)
-        return build_module(recipe, inputs)
+        return build_module(recipe, input_spec)
 
 
-def load(recipe: Training, inputs: InputSpec, folder: Path) -> FittedNetwork:
-    """The network that `FittedNetwork.save` wrote, for the same recipe and inputs."""
+def load(recipe: Training, input_spec: InputSpec, folder: Path) -> FittedNetwork:
+    """Load what `FittedNetwork.save` wrote, for the same recipe and inputs.
+
+    Raises:
+        BrokenFile: The file is damaged, or its weights do not fit the network.
+    """
     from safetensors import torch as safetensors_torch
 
-    module = build_module(recipe, inputs)
+    module = build_module(recipe, input_spec)
     state = safetensors_torch.load(read_tensors(Folder(folder), WEIGHTS).content)
     try:
         module.load_state_dict(state)
-    except RuntimeError as error:  # a line for each tensor that does not fit
-        rule = "the weights of the trial's network"
-        raise BrokenFile(
-            expected(str(folder / WEIGHTS), rule, Phrase("those of another one"))
-        ) from error
-    return FittedNetwork(module.eval(), inputs)
+    except RuntimeError as error:  # torch writes a line for each tensor that does not fit
+        rule, got = "the weights of the trial's network", Phrase("those of another network")
+        raise BrokenFile(expected(str(folder / WEIGHTS), rule, got)) from error
+    return FittedNetwork(module.eval(), input_spec)

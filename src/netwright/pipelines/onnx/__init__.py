@@ -1,1 +1,1 @@
-"""What pipelines write their ONNX nodes with."""
+"""Building of ONNX graphs."""

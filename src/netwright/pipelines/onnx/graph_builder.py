@@ -1,30 +1,40 @@
-"""A small writer of ONNX nodes: steps say in it what they do to their columns."""
+"""Builder of ONNX graphs: pipeline steps and models add their nodes to it."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import onnx
+
 OPSET = 20
+"""Version of the `ai.onnx` operator set in exported files."""
 ML_OPSET = 3
-"""The operator sets of the delivered file: `ai.onnx` and `ai.onnx.ml`."""
+"""Version of the `ai.onnx.ml` operator set in exported files."""
 
 
 @dataclass
 class OnnxGraphBuilder:
-    """Nodes and constants in the order they were added; each `add` returns its output's name.
+    """Nodes and initializers in the order of their creation.
 
-    Equal ones are written once: models that are averaged and prepare their inputs alike share what
-    they have in common. Made names begin with ``nw/``, so that no column's name can meet them.
+    Equal nodes and equal constants are written once, so that the members of an ensemble share the
+    preprocessing they have in common. Generated tensor names begin with ``nw/``, so that they
+    cannot collide with column names.
+
+    Args:
+        nodes: the nodes, in topological order.
+        initializers: the constant tensors.
     """
 
-    nodes: list[Any] = field(default_factory=list)
-    initializers: list[Any] = field(default_factory=list)
-    _known: dict[Hashable, Any] = field(default_factory=dict)
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+    _cache: dict[Hashable, Any] = field(default_factory=dict)
+    """Node or constant -> the name of its output."""
 
     def add(
         self,
@@ -33,112 +43,152 @@ class OnnxGraphBuilder:
         *,
         domain: str = "",
         output: str = "",
-        **attributes: Any,
+        **attributes: object,
     ) -> str:
-        """One node with one output."""
+        """Add a node with one output and return the name of that output.
+
+        Args:
+            op: the operator, such as ``"Add"``.
+            inputs: the names of the input tensors.
+            domain: the operator set; empty for ``ai.onnx``.
+            output: the name of the output; generated if empty.
+            **attributes: the node's attributes. Arrays (n,) are written without a check of each
+                element; nodes that have them are never merged with equal ones.
+
+        Returns:
+            The name of the output, of an earlier node if that is equal.
+        """
         import onnx.helper
 
-        key = _key(op, tuple(inputs), domain, attributes, output)
-        if key in self._known:
-            return str(self._known[key])
+        key = _node_key(op, tuple(inputs), domain, attributes, output)
+        if key in self._cache:
+            return str(self._cache[key])
         name = output or f"nw/{len(self.nodes)}"
         node = onnx.helper.make_node(op, list(inputs), [name], domain=domain)
-        node.attribute.extend(_attribute(*one) for one in sorted(attributes.items()))
+        node.attribute.extend(_attribute(*attribute) for attribute in sorted(attributes.items()))
         self.nodes.append(node)
         if key is not None:
-            self._known[key] = name
+            self._cache[key] = name
         return name
 
-    def constant(self, value: NDArray[Any] | np.generic | Sequence[Any] | float) -> str:
-        """A constant tensor of the value's own type; strings become a tensor of strings."""
+    def constant(self, values: NDArray[Any] | np.generic | Sequence[object] | float) -> str:
+        """Add a constant tensor and return its name.
+
+        Args:
+            values: a scalar, a sequence or an array; the tensor has its dtype. Strings become a
+                tensor of strings.
+        """
         import onnx.helper
         import onnx.numpy_helper
 
-        array = np.asarray(value)
-        texts = [str(item).encode() for item in array.ravel()] if array.dtype.kind in "OU" else []
-        said = tuple(texts) if texts else array.tobytes()
-        key = ("constant", array.dtype.str, array.shape, said)
-        if key in self._known:
-            return str(self._known[key])
+        array = np.asarray(values)
+        is_text = array.dtype.kind in "OU"
+        texts = [str(text).encode() for text in array.ravel()] if is_text else []
+        content = tuple(texts) if texts else array.tobytes()
+        key = ("constant", array.dtype.str, array.shape, content)
+        if key in self._cache:
+            return str(self._cache[key])
         name = f"nw/constant/{len(self.initializers)}"
-        if array.dtype.kind in "OU":
-            kind = onnx.TensorProto.STRING
-            tensor = onnx.helper.make_tensor(name, kind, array.shape, texts)
+        if is_text:
+            string_type = onnx.TensorProto.STRING
+            tensor = onnx.helper.make_tensor(name, string_type, array.shape, texts)
         else:
             tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         self.initializers.append(tensor)
-        self._known[key] = name
+        self._cache[key] = name
         return name
 
-    def string_split(self, name: str, at: str | None = None) -> tuple[str, str]:
-        """Texts (rows,) cut at each `at`, else at blanks: the pieces (rows, most), and how many."""
+    def string_split(self, name: str, delimiter: str | None = None) -> tuple[str, str]:
+        """Add a StringSplit node for the texts (rows,) in tensor `name`.
+
+        Args:
+            name: the tensor of texts.
+            delimiter: where to split; None for runs of whitespace.
+
+        Returns:
+            The names of the pieces (rows, largest count) and of their counts (rows,) in int64.
+        """
         import onnx.helper
 
-        key = ("split", name, at)
-        if key not in self._known:
-            pieces, many = (f"nw/{len(self.nodes)}/{part}" for part in ("pieces", "many"))
-            how = {} if at is None else {"delimiter": at}
-            self.nodes.append(onnx.helper.make_node("StringSplit", [name], [pieces, many], **how))
-            self._known[key] = pieces, many
-        pieces, many = self._known[key]
-        return pieces, many
+        key = ("split", name, delimiter)
+        if key not in self._cache:
+            node_name = f"nw/{len(self.nodes)}"
+            pieces, counts = f"{node_name}/pieces", f"{node_name}/many"
+            attributes = {} if delimiter is None else {"delimiter": delimiter}
+            self.nodes.append(
+                onnx.helper.make_node("StringSplit", [name], [pieces, counts], **attributes)
+            )
+            self._cache[key] = pieces, counts
+        pieces, counts = self._cache[key]
+        return pieces, counts
 
     def stack_columns(self, names: Sequence[str]) -> str:
-        """Columns (rows,) side by side as one matrix (rows, columns)."""
+        """Stack columns (rows,) as one matrix (rows, columns)."""
         axis = self.constant(np.array([1], np.int64))
-        wide = [self.add("Unsqueeze", [name, axis]) for name in names]
-        return self.add("Concat", wide, axis=1) if len(wide) > 1 else wide[0]
+        columns = [self.add("Unsqueeze", [name, axis]) for name in names]
+        return self.add("Concat", columns, axis=1) if len(columns) > 1 else columns[0]
 
     def cast(self, name: str, to: type[np.generic]) -> str:
-        """The tensor as another number type."""
+        """Cast the tensor `name` to another number type."""
         import onnx.helper
 
         return self.add("Cast", [name], to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(to)))
 
-    def inline(self, graph: Any, inputs: Mapping[str, str]) -> list[str]:
-        """Another graph's nodes, its inputs fed from tensors here; returns its outputs' names."""
-        renamed, prefix = dict(inputs), f"nw/graph/{len(self.nodes)}/"
+    def inline(self, graph: onnx.GraphProto, inputs: Mapping[str, str]) -> list[str]:
+        """Copy the nodes of another graph into this one.
 
-        def local(name: str) -> str:
-            return renamed.setdefault(name, f"{prefix}{name}") if name else ""
+        Args:
+            graph: the other graph; its tensors get new names.
+            inputs: name of an input of `graph` -> name of the tensor here that feeds it.
+
+        Returns:
+            The names of the graph's outputs.
+        """
+        new_names, prefix = dict(inputs), f"nw/graph/{len(self.nodes)}/"
+
+        def renamed(name: str) -> str:
+            return new_names.setdefault(name, f"{prefix}{name}") if name else ""
 
         for tensor in graph.initializer:
             copy = type(tensor)()
             copy.CopyFrom(tensor)
-            copy.name = local(tensor.name)
+            copy.name = renamed(tensor.name)
             self.initializers.append(copy)
         for node in graph.node:
             copy = type(node)()
             copy.CopyFrom(node)
             copy.name = ""
-            copy.input[:] = [local(name) for name in node.input]
-            copy.output[:] = [local(name) for name in node.output]
+            copy.input[:] = [renamed(name) for name in node.input]
+            copy.output[:] = [renamed(name) for name in node.output]
             self.nodes.append(copy)
-        return [local(output.name) for output in graph.output]
+        return [renamed(output.name) for output in graph.output]
 
 
-def _key(
-    op: str, inputs: tuple[str, ...], domain: str, attributes: Mapping[str, Any], output: str
+def _node_key(
+    op: str, inputs: tuple[str, ...], domain: str, attributes: Mapping[str, object], output: str
 ) -> Hashable:
-    """The same for equal nodes; None where that is not looked for: arrays are of one model alone."""
-    said = []
-    for name, value in sorted(attributes.items()):
-        if isinstance(value, np.ndarray):
+    """Return a key that is the same for equal nodes; None for nodes with array attributes.
+
+    Those are trees, which no two models have in common.
+    """
+    hashable = []
+    for name, setting in sorted(attributes.items()):
+        if isinstance(setting, np.ndarray):
             return None
-        said.append((name, tuple(value) if isinstance(value, list) else value))
-    return op, inputs, domain, tuple(said), output
+        hashable.append((name, tuple(setting) if isinstance(setting, list) else setting))
+    return op, inputs, domain, tuple(hashable), output
 
 
-def _attribute(name: str, value: Any) -> Any:
-    """An attribute; arrays (n,) of numbers or of bytes, of any length, without a look at each."""
+def _attribute(name: str, setting: object) -> onnx.AttributeProto:
+    """Make an attribute; arrays (n,) of numbers or bytes skip onnx's slow check of each element."""
     import onnx.helper
 
-    if not isinstance(value, np.ndarray):
-        return onnx.helper.make_attribute(name, value)
-    made = onnx.AttributeProto()
-    made.name = name
-    kinds = {"f": ("floats", "FLOATS"), "i": ("ints", "INTS"), "O": ("strings", "STRINGS")}
-    where, kind = kinds[value.dtype.kind]
-    made.type = getattr(onnx.AttributeProto, kind)
-    getattr(made, where).extend(value.tolist())
-    return made
+    if not isinstance(setting, np.ndarray):
+        return onnx.helper.make_attribute(name, setting)
+    attribute = onnx.AttributeProto()
+    attribute.name = name
+    fields = {"f": ("floats", "FLOATS"), "i": ("ints", "INTS"), "O": ("strings", "STRINGS")}
+    field_name, type_name = fields[setting.dtype.kind]
+    attribute.type = getattr(onnx.AttributeProto, type_name)
+    getattr(attribute, field_name).extend(setting.tolist())
+    return attribute

@@ -1,11 +1,11 @@
-"""New numbers from two: sums, differences, products and quotients that say what the others miss.
+"""Arithmetic features: sums, differences, products and quotients of two numeric columns.
 
-Searched in the way of OpenFE (Zhang et al. 2023, 2211.12507): a boosted model says what is left to
-explain, candidates are judged by how much of that they explain alone, on few rows first (successive
-halving). Here the model is one of stumps, which knows all that columns say one by one, and the
-residuals are out of fold; what a candidate explains beyond its two parents counts, it has to pass a
-test that is corrected for the number of candidates, and after each choice the residuals are taken
-anew.
+Selected in the way of OpenFE (Zhang et al. 2023, 2211.12507): a boosted model leaves residuals, and
+candidate features are compared by how much of these they explain, on few rows first (successive
+halving). Here the model consists of stumps, which explain all that columns do one by one, and the
+residuals are out of fold. A candidate counts for what it explains beyond its two columns and has to
+pass a test that is corrected for the number of candidates; after each choice the residuals are
+updated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,44 +20,55 @@ from numpy.typing import NDArray
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.preprocessing.steps import TargetMatrix
 
-_ROWS = 4_000
-"""So many rows, drawn at random, are looked at."""
-_FIRST = 1_000
-"""So many of them at first."""
-_COLUMNS = 10
-"""The columns that the small model uses most are paired."""
-_PASSED_ON = 24
-"""Candidates that go on from the first look."""
-_BINS = 16
-_CHANCE = 0.01
-"""The chance that a table of noise passes, over all candidates."""
-_ROUNDS, _LEAVES, _RATE = 100, 2, 0.2
-_LEAST_ROWS = 100
+_MAX_ROWS = 4_000
+"""Rows, drawn at random, on which features are selected."""
+_SCREENING_ROWS = 1_000
+"""Rows of the first comparison of all candidates."""
+_MAX_COLUMNS = 10
+"""Columns that are paired, those with most gain in the boosted stumps."""
+_N_SCREENED = 24
+"""Candidates that pass the first comparison."""
+_N_BINS = 16
+"""Bins of equal frequency whose means measure what a feature explains."""
+_SIGNIFICANCE_LEVEL = 0.01
+"""Probability that any feature of a table of noise passes, over all candidates (Bonferroni)."""
+_MIN_ROWS = 100
+"""On fewer rows no feature is selected."""
+_N_STUMPS = 100
+"""Boosting rounds of the additive model."""
 
-_OPS = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
+_ONNX_OPS = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
 
 
 @dataclass(frozen=True)
 class ArithmeticFeature:
-    """`first` op `second`: places of columns."""
+    """``first op second`` of two columns.
+
+    Args:
+        op: one of ``+ - * /``.
+        first: index of a column.
+        second: index of a column.
+    """
 
     op: str
     first: int
     second: int
 
 
-def paired(raw: NDArray[np.float32], pairs: Sequence[ArithmeticFeature]) -> NDArray[np.float32]:
-    """(rows, pairs) of a matrix (rows, columns); not finite where a part is, or by dividing by 0."""
-    found = np.empty((len(raw), len(pairs)), np.float32)
-    for i, one in enumerate(pairs):
-        found[:, i] = _value(raw, one)
-    return found
+def arithmetic_columns(
+    matrix: NDArray[np.float32], features: Sequence[ArithmeticFeature]
+) -> NDArray[np.float32]:
+    """Return (rows, features), not finite where a column is not or after division by 0."""
+    columns = np.empty((len(matrix), len(features)), np.float32)
+    for i, feature in enumerate(features):
+        columns[:, i] = _compute(matrix, feature)
+    return columns
 
 
 @np.errstate(all="ignore")
-def _value(raw: NDArray[np.float32], pair: ArithmeticFeature) -> NDArray[np.float32]:
-    a, b = raw[:, pair.first], raw[:, pair.second]
-    match pair.op:
+def _compute(matrix: NDArray[np.float32], feature: ArithmeticFeature) -> NDArray[np.float32]:
+    a, b = matrix[:, feature.first], matrix[:, feature.second]
+    match feature.op:
         case "+":
             return a + b
         case "-":
@@ -69,118 +79,129 @@ def _value(raw: NDArray[np.float32], pair: ArithmeticFeature) -> NDArray[np.floa
             return a / b
 
 
-def emit_pairs(nodes: OnnxGraphBuilder, raw: str, pairs: Sequence[ArithmeticFeature]) -> str:
-    """`paired` as nodes."""
+def arithmetic_columns_onnx(
+    builder: OnnxGraphBuilder, matrix: str, features: Sequence[ArithmeticFeature]
+) -> str:
+    """Add the nodes of `arithmetic_columns` for the tensor `matrix`."""
     columns = []
-    for one in pairs:
-        parts = [
-            nodes.add("Gather", [raw, nodes.constant(np.array([place], np.int64))], axis=1)
-            for place in (one.first, one.second)
+    for feature in features:
+        operands = [
+            builder.add("Gather", [matrix, builder.constant(np.array([column], np.int64))], axis=1)
+            for column in (feature.first, feature.second)
         ]
-        columns.append(nodes.add(_OPS[one.op], parts))
-    return nodes.add("Concat", columns, axis=1) if len(columns) > 1 else columns[0]
+        columns.append(builder.add(_ONNX_OPS[feature.op], operands))
+    return builder.add("Concat", columns, axis=1) if len(columns) > 1 else columns[0]
 
 
-def best_pairs(
-    raw: NDArray[np.float32], aims: TargetMatrix, most: int
+def best_arithmetic_features(
+    matrix: NDArray[np.float32], target_matrix: TargetMatrix, max_features: int
 ) -> tuple[ArithmeticFeature, ...]:
-    """Up to `most` pairs, the most telling first; none where nothing tells more than chance would.
+    """Select features that explain the target beyond their columns and beyond chance.
 
-    `raw` (rows, columns), NaN where missing; `aims` (rows, k): the rows' targets.
+    Args:
+        matrix: (rows, columns) of the training rows, NaN where missing.
+        target_matrix: (rows, k) their targets.
+        max_features: number of features at most.
+
+    Returns:
+        The features, the one that explains most first.
     """
-    if len(raw) < _LEAST_ROWS or raw.shape[1] < 2:
+    if len(matrix) < _MIN_ROWS or matrix.shape[1] < 2:
         return ()
-    order = np.random.default_rng(0).permutation(len(raw))[:_ROWS]
-    raw, aims = raw[order], aims[order]
-    left, used = _residuals(raw, aims)
-    columns = sorted(np.argsort(-used, kind="stable")[:_COLUMNS].tolist())
-    candidates = [ArithmeticFeature(op, i, j) for i, j in combinations(columns, 2) for op in _OPS]
-    candidates += [ArithmeticFeature("/", j, i) for i, j in combinations(columns, 2)]
-    level = _CHANCE / len(candidates)
-    few, some = raw[:_FIRST], left[:_FIRST]
-    parents = {i: _explained(few[:, i], some) for i in columns}
+    sample = np.random.default_rng(0).permutation(len(matrix))[:_MAX_ROWS]
+    matrix, target_matrix = matrix[sample], target_matrix[sample]
+    residuals, gains_of_columns = _stump_residuals(matrix, target_matrix)
+    columns = sorted(np.argsort(-gains_of_columns, kind="stable")[:_MAX_COLUMNS].tolist())
+    pairs = list(combinations(columns, 2))
+    candidates = [ArithmeticFeature(op, i, j) for i, j in pairs for op in _ONNX_OPS]
+    candidates += [ArithmeticFeature("/", j, i) for i, j in pairs]
+    level = _SIGNIFICANCE_LEVEL / len(candidates)
+    screening, screening_residuals = matrix[:_SCREENING_ROWS], residuals[:_SCREENING_ROWS]
+    by_column = {i: _explained(screening[:, i], screening_residuals) for i in columns}
     gains = [
-        _explained(_value(few, one), some) - max(parents[one.first], parents[one.second])
-        for one in candidates
+        _explained(_compute(screening, candidate), screening_residuals)
+        - max(by_column[candidate.first], by_column[candidate.second])
+        for candidate in candidates
     ]
-    best = np.argsort(-np.array(gains), kind="stable")[:_PASSED_ON]
-    return _chosen(raw, left, [candidates[i] for i in best], most, level)
+    screened = np.argsort(-np.array(gains), kind="stable")[:_N_SCREENED]
+    return _select(matrix, residuals, [candidates[i] for i in screened], max_features, level)
 
 
-def _chosen(
-    raw: NDArray[np.float32],
-    left: TargetMatrix,
+def _select(
+    matrix: NDArray[np.float32],
+    residuals: TargetMatrix,
     candidates: list[ArithmeticFeature],
-    most: int,
+    max_features: int,
     level: float,
 ) -> tuple[ArithmeticFeature, ...]:
-    """One after the other, each by what those before have left."""
-    values = {one: _value(raw, one) for one in candidates}
-    parents = {place for one in candidates for place in (one.first, one.second)}
-    found: list[ArithmeticFeature] = []
-    while candidates and len(found) < most:
-        alone = {i: _explained(raw[:, i], left) for i in parents}
+    """Select one by one, each on the residuals that the ones before leave."""
+    values = {candidate: _compute(matrix, candidate) for candidate in candidates}
+    columns = {i for candidate in candidates for i in (candidate.first, candidate.second)}
+    selected: list[ArithmeticFeature] = []
+    while candidates and len(selected) < max_features:
+        by_column = {i: _explained(matrix[:, i], residuals) for i in columns}
         gains = [
-            _explained(values[one], left) - max(alone[one.first], alone[one.second])
-            for one in candidates
+            _explained(values[candidate], residuals)
+            - max(by_column[candidate.first], by_column[candidate.second])
+            for candidate in candidates
         ]
-        place = int(np.argmax(gains))
-        if not _beyond_chance(gains[place], left, level):
+        best = int(np.argmax(gains))
+        if not _is_significant(gains[best], residuals, level):
             break
-        found.append(candidates.pop(place))
-        left = left - _means(values[found[-1]], left)
-    return tuple(found)
+        selected.append(candidates.pop(best))
+        residuals = residuals - _bin_means(values[selected[-1]], residuals)
+    return tuple(selected)
 
 
-def _residuals(
-    raw: NDArray[np.float32], aims: TargetMatrix
+def _stump_residuals(
+    matrix: NDArray[np.float32], target_matrix: TargetMatrix
 ) -> tuple[TargetMatrix, NDArray[np.float64]]:
-    """(rows, k) what a small boosted model leaves of each aim, out of two folds; (columns,) use."""
+    """Return the two-fold residuals (rows, k) of boosted stumps and each column's gain in them."""
     import lightgbm
 
-    settings: dict[str, Any] = {
-        "objective": "regression", "learning_rate": _RATE, "num_leaves": _LEAVES,
-        "min_data_in_leaf": 20, "num_threads": 1, "deterministic": True, "force_col_wise": True,
-        "seed": 0, "verbosity": -1,
+    settings: dict[str, object] = {
+        "objective": "regression", "learning_rate": 0.2, "num_leaves": 2, "min_data_in_leaf": 20,
+        "num_threads": 1, "deterministic": True, "force_col_wise": True, "seed": 0,
+        "verbosity": -1,
     }  # fmt: skip
-    half = np.arange(len(raw)) % 2
-    left, used = np.empty_like(aims), np.zeros(raw.shape[1])
-    for k in range(aims.shape[1]):
-        for side in (0, 1):
-            here = half == side
-            data = lightgbm.Dataset(raw[here], aims[here, k])
-            model = lightgbm.train(settings, data, _ROUNDS)
-            left[~here, k] = aims[~here, k] - model.predict(raw[~here])
-            used += model.feature_importance("gain")
-    return left, used
+    folds = np.arange(len(matrix)) % 2
+    residuals, gains = np.empty_like(target_matrix), np.zeros(matrix.shape[1])
+    for k in range(target_matrix.shape[1]):
+        for fold in (0, 1):
+            train = folds == fold
+            train_set = lightgbm.Dataset(matrix[train], target_matrix[train, k])
+            model = lightgbm.train(settings, train_set, _N_STUMPS)
+            residuals[~train, k] = target_matrix[~train, k] - model.predict(matrix[~train])
+            gains += model.feature_importance("gain")
+    return residuals, gains
 
 
-def _explained(values: NDArray[np.float32], left: TargetMatrix) -> float:
-    """The sum of squares that the means of bins of equal rows take off the residuals."""
-    return float((_means(values, left) ** 2).sum())
+def _explained(values: NDArray[np.float32], residuals: TargetMatrix) -> float:
+    """Return the sum of squares that the bins of a feature explain."""
+    return float((_bin_means(values, residuals) ** 2).sum())
 
 
-def _means(values: NDArray[np.float32], left: TargetMatrix) -> TargetMatrix:
-    """(rows, k) the mean residual of the bin; rows without a finite value are a bin of their own."""
-    known = np.isfinite(values)
-    place = np.zeros(len(values), np.int64)
-    if known.any():
-        edges = np.quantile(values[known], np.linspace(0, 1, _BINS + 1)[1:-1])
-        place[known] = 1 + np.searchsorted(edges, values[known], side="right")
-    counts = np.bincount(place, minlength=_BINS + 1)
-    sums = np.zeros((_BINS + 1, left.shape[1]))
-    np.add.at(sums, place, left)
-    means: TargetMatrix = (sums / np.maximum(counts, 1)[:, None])[place]
+def _bin_means(values: NDArray[np.float32], residuals: TargetMatrix) -> TargetMatrix:
+    """Return (rows, k) the mean residual of each row's bin; values that are not finite are one."""
+    finite = np.isfinite(values)
+    bins = np.zeros(len(values), np.int64)
+    if finite.any():
+        edges = np.quantile(values[finite], np.linspace(0, 1, _N_BINS + 1)[1:-1])
+        bins[finite] = 1 + np.searchsorted(edges, values[finite], side="right")
+    counts = np.bincount(bins, minlength=_N_BINS + 1)
+    sums = np.zeros((_N_BINS + 1, residuals.shape[1]))
+    np.add.at(sums, bins, residuals)
+    means: TargetMatrix = (sums / np.maximum(counts, 1)[:, None])[bins]
     return means
 
 
-def _beyond_chance(gain: float, left: TargetMatrix, level: float) -> bool:
-    """Whether noise explains so much with a chance below `level` (an F test of the bins' means)."""
+def _is_significant(gain: float, residuals: TargetMatrix, level: float) -> bool:
+    """Return whether noise would gain this much with a probability below `level` (F test)."""
     from scipy.stats import f
 
-    n, k = left.shape
-    free = k * _BINS, k * (n - _BINS - 1)
-    rest = float((left**2).sum()) - gain
+    n, k = residuals.shape
+    df_bins, df_rest = k * _N_BINS, k * (n - _N_BINS - 1)
+    rest = float((residuals**2).sum()) - gain
     if rest <= 0:
         return True
-    return bool(f.sf(gain / free[0] / (rest / free[1]), *free) < level)
+    return bool(f.sf(gain / df_bins / (rest / df_rest), df_bins, df_rest) < level)

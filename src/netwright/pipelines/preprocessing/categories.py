@@ -1,4 +1,4 @@
-"""Categories and booleans: codes, one-hot columns, or mean targets."""
+"""Categories and booleans: codes, one-hot columns or mean targets."""
 
 from __future__ import annotations
 
@@ -14,33 +14,50 @@ from netwright.errors import InputError, Phrase, check_among, expected
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.preprocessing.category_crosses import (
     Cross,
+    add_crosses,
+    add_crosses_onnx,
     best_crosses,
-    crossed,
-    emit_crosses,
-    name_of,
+    cross_name,
 )
 from netwright.pipelines.preprocessing.encoders import (
     OneHotEncoder,
     TargetEncoder,
-    codes_of,
-    emit_codes,
+    encode,
+    encode_onnx,
 )
-from netwright.pipelines.preprocessing.steps import FittedStep, TargetMatrix, joined, side_by_side
+from netwright.pipelines.preprocessing.steps import (
+    FittedStep,
+    TargetMatrix,
+    concatenate_columns,
+    concatenate_columns_onnx,
+)
 
 
 @dataclass(frozen=True)
 class Categories:
-    """Categories and booleans: each value its own code from 1, anything else 0.
+    """Encode categories and booleans as integer codes, one-hot columns or mean targets.
 
-    A value seen in fewer than `least` rows counts as unseen. Missing ("") is a value like others.
+    Known categories have codes from 1, unseen and rare ones 0. A missing value ("") is a category
+    like others.
 
-    `encode`: "codes" in the order of the alphabet; "frequency": codes, the most frequent value has
-    1; "onehot": a column a value where there are at most `bound`, codes above; "target": codes,
-    and where there are more than `bound` values their mean targets beside them, smoothed by
-    `alpha` rows, which training rows get from the others of `folds` folds.
+    Args:
+        min_frequency: categories of fewer training rows count as unseen.
+        encode: ``"codes"``: codes in alphabetical order; ``"frequency"``: codes, 1 for the most
+            frequent category; ``"onehot"``: one-hot columns for up to `one_hot_max_size`
+            categories, codes above; ``"target"``: codes, and mean targets beside them above
+            `one_hot_max_size` categories.
+        one_hot_max_size: number of categories of a column up to which one-hot columns are made, or
+            mean targets are not.
+        alpha: smoothing of the mean targets: weight of the overall mean, in rows.
+        folds: folds for the mean targets of the training rows, which are out of fold.
+        crosses: number of column pairs to add at most as columns of joined categories, if they
+            explain more of the target together.
 
-    With `crosses`, up to so many pairs of columns are joined to columns of their own, where they
-    say more of the target together (`crosses.best_crosses`).
+    Raises:
+        InputError: `encode` is unknown.
+
+    Example:
+        >>> pipeline = TablePipeline(LightGBM(), {"categories": Categories(encode="target")})
     """
 
     min_frequency: int = 1
@@ -55,56 +72,71 @@ class Categories:
 
     @staticmethod
     def state_types() -> tuple[type, ...]:
-        """The classes that what it learns is made of."""
+        """As `Step.state_types`."""
         return (FittedCategories, OneHotEncoder, TargetEncoder)
 
-    def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedCategories:
-        """`aims`: the target of the rows, which "target" and crosses need; InputError without."""
+    def fit(self, table: Table, target_matrix: TargetMatrix | None = None) -> FittedCategories:
+        """As `Step.fit`.
+
+        Raises:
+            InputError: Mean targets or crosses are needed and there is no `target_matrix`.
+        """
         columns = [c.name for c in table.columns if c.kind in ("category", "boolean")]
-        crosses = self._crosses(table, columns, aims)
-        table = crossed(table, crosses)
-        columns += [name_of(one) for one in crosses]
-        known = {name: self._known(table.arrays[name]) for name in columns}
-        large = [name for name in columns if len(known[name]) > self.one_hot_max_size]
-        hot = [name for name in columns if self.encode == "onehot" and name not in large]
-        means = large if self.encode == "target" else []
-        if means and aims is None:
-            raise InputError(expected("the target", "given to target encoding", Phrase("none")))
-        codes = [name for name in columns if name not in hot]
+        crosses = self._best_crosses(table, columns, target_matrix)
+        table = add_crosses(table, crosses)
+        columns += [cross_name(cross) for cross in crosses]
+        categories = {name: self._known_categories(table.arrays[name]) for name in columns}
+        large = [name for name in columns if len(categories[name]) > self.one_hot_max_size]
+        one_hot = [name for name in columns if self.encode == "onehot" and name not in large]
+        target_encoded = large if self.encode == "target" else []
+        if target_encoded and target_matrix is None:
+            rule = 'given if Categories has encode="target"'
+            raise InputError(expected("target_matrix", rule, Phrase("none")))
+        coded = [name for name in columns if name not in one_hot]
         return FittedCategories(
-            tuple(codes), tuple(known[name] for name in codes),
-            OneHotEncoder(tuple(hot), tuple(known[name] for name in hot)),
+            tuple(coded),
+            tuple(categories[name] for name in coded),
+            OneHotEncoder(tuple(one_hot), tuple(categories[name] for name in one_hot)),
             TargetEncoder.fit(
-                table, means, [known[name] for name in means],
-                np.zeros((len(table), 0)) if aims is None else aims,
-                alpha=self.alpha, folds=self.folds,
+                table,
+                target_encoded,
+                [categories[name] for name in target_encoded],
+                np.zeros((len(table), 0)) if target_matrix is None else target_matrix,
+                alpha=self.alpha,
+                folds=self.folds,
             ),
             crosses,
-        )  # fmt: skip
+        )
 
-    def _crosses(
-        self, table: Table, columns: list[str], aims: TargetMatrix | None
+    def _best_crosses(
+        self, table: Table, columns: list[str], target_matrix: TargetMatrix | None
     ) -> tuple[Cross, ...]:
         if not self.crosses or len(columns) < 2:
             return ()
-        if aims is None:
-            raise InputError(expected("the target", "given to crosses", Phrase("none")))
-        return best_crosses(table, columns, aims, self.crosses)
+        if target_matrix is None:
+            rule = "given if Categories has crosses"
+            raise InputError(expected("target_matrix", rule, Phrase("none")))
+        return best_crosses(table, columns, target_matrix, self.crosses)
 
-    def _known(self, values: NDArray[np.object_]) -> tuple[str, ...]:
-        """The values that are frequent enough, in the order of their codes."""
-        counts = Counter(values.tolist())  # no array of the longest text's width
-        known = sorted(value for value, n in counts.items() if n >= self.min_frequency)
+    def _known_categories(self, values: NDArray[np.object_]) -> tuple[str, ...]:
+        """Return the categories that are frequent enough, in the order of their codes."""
+        counts = Counter(values.tolist())  # np.unique would pad all texts to the longest
+        categories = sorted(text for text, n in counts.items() if n >= self.min_frequency)
         if self.encode == "frequency":
-            known.sort(key=lambda value: -counts[value])
-        return tuple(known)
+            categories.sort(key=lambda text: -counts[text])
+        return tuple(categories)
 
 
 @dataclass(frozen=True)
 class FittedCategories(FittedStep):
-    """`columns` that have codes, and the values known of each; other columns are `hot`.
+    """Fitted `Categories`; its columns are one-hot columns, mean targets and codes, in this order.
 
-    The matrix: one-hot columns, mean targets, codes.
+    Args:
+        columns: the names of the columns with codes.
+        categories: the known categories of each of these.
+        one_hot: the encoder of the other columns.
+        target_encoder: the encoder of those columns with codes that also have mean targets.
+        crosses: the column pairs that are added first.
     """
 
     columns: tuple[str, ...]
@@ -115,46 +147,55 @@ class FittedCategories(FittedStep):
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """How many codes each column of codes has, the unseen one counted."""
-        return tuple(len(values) + 1 for values in self.categories)
+        """Number of codes of each column with codes, including 0."""
+        return tuple(len(categories) + 1 for categories in self.categories)
 
     @property
     def supervised(self) -> bool:
-        """Means are those of the target, and crosses are chosen by it."""
+        """Whether there are mean targets, or crosses, which are selected by the target."""
         return bool(self.target_encoder.columns or self.crosses)
 
     @property
     def n_columns(self) -> int:
+        """Number of columns of the output."""
         return self.one_hot.n_columns + self.target_encoder.n_columns + len(self.columns)
 
     def transform(self, table: Table) -> NDArray[np.float32]:
-        """(rows, outputs), for rows that were not learnt from where there are mean targets."""
-        table = crossed(table, self.crosses)
-        return self._matrix(table, self.target_encoder.transform(table))
+        """As `FittedStep.transform`."""
+        table = add_crosses(table, self.crosses)
+        return self._concatenate(table, self.target_encoder.transform(table))
 
     def transform_training(
-        self, table: Table, aims: TargetMatrix, seed: int, groups: NDArray[np.int64] | None = None
+        self,
+        table: Table,
+        target_matrix: TargetMatrix,
+        seed: int,
+        groups: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """(rows, outputs), for the rows learnt from: no row's means know its own target."""
-        table = crossed(table, self.crosses)
-        return self._matrix(table, self.target_encoder.out_of_fold(table, aims, seed, groups))
+        """As `FittedStep.transform_training`; mean targets are out of fold."""
+        table = add_crosses(table, self.crosses)
+        mean_targets = self.target_encoder.out_of_fold(table, target_matrix, seed, groups)
+        return self._concatenate(table, mean_targets)
 
-    def _matrix(self, table: Table, means: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Codes as float32 are exact up to 2^24 of them."""
+    def _concatenate(self, table: Table, mean_targets: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Concatenate one-hot columns, mean targets and codes, exact in float32 up to 2^24."""
         codes = [
-            codes_of(table.arrays[name], known).astype(np.float32)[:, None]
-            for name, known in zip(self.columns, self.categories, strict=True)
+            encode(table.arrays[name], categories).astype(np.float32)[:, None]
+            for name, categories in zip(self.columns, self.categories, strict=True)
         ]
-        return side_by_side([self.one_hot.transform(table), means, *codes], len(table))
+        return concatenate_columns(
+            [self.one_hot.transform(table), mean_targets, *codes], len(table)
+        )
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        emit_crosses(nodes, self.crosses)
-        parts = [
-            part.to_onnx(nodes) for part in (self.one_hot, self.target_encoder) if part.n_columns
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        """As `FittedStep.to_onnx`."""
+        add_crosses_onnx(builder, self.crosses)
+        encoders = (self.one_hot, self.target_encoder)
+        matrices = [encoder.to_onnx(builder) for encoder in encoders if encoder.n_columns]
+        codes = [
+            encode_onnx(builder, name, categories)
+            for name, categories in zip(self.columns, self.categories, strict=True)
         ]
-        coded = [
-            emit_codes(nodes, name, known)
-            for name, known in zip(self.columns, self.categories, strict=True)
-        ]
-        parts += [nodes.cast(nodes.stack_columns(coded), np.float32)] if coded else []
-        return joined(nodes, parts)
+        if codes:
+            matrices.append(builder.cast(builder.stack_columns(codes), np.float32))
+        return concatenate_columns_onnx(builder, matrices)

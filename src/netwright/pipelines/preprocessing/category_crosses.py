@@ -1,4 +1,4 @@
-"""Two categories as one: pairs of columns whose values say more together than one by one."""
+"""Feature crosses: pairs of categories as one, where together they explain more of the target."""
 
 from __future__ import annotations
 
@@ -17,97 +17,117 @@ from netwright.pipelines.preprocessing.steps import TargetMatrix
 Cross: TypeAlias = tuple[str, str]
 """The names of two columns."""
 
-_BETWEEN = "\x1f"
-"""Between the two values: the unit separator, which no text of a person has."""
-_COLUMNS = 12
-"""So many columns, those that say most by themselves, are paired."""
-_ROWS_A_CELL = 5
-"""Pairs with more cells would have fewer rows each: they tell little, and by heart."""
-_CHANCE = 0.01
-"""The chance that a table of noise passes, over all pairs."""
+_SEPARATOR = "\x1f"
+"""Between the two values: the ASCII unit separator, which does not occur in written text."""
+_MAX_COLUMNS = 12
+"""Columns that are paired, those that explain most by themselves: at most 66 pairs are tested."""
+_MIN_ROWS_PER_CELL = 5
+"""Pairs with fewer rows per cell on average are skipped: their means would be memorized targets."""
+_SIGNIFICANCE_LEVEL = 0.01
+"""Probability that any pair of a table of noise passes, over all pairs (Bonferroni)."""
+_BACKFITTING_ROUNDS = 8
+"""Rounds of the additive fit at most; it ends earlier when nothing is left to subtract."""
 
 
 def best_crosses(
-    table: Table, columns: Sequence[str], aims: TargetMatrix, most: int
+    table: Table, columns: Sequence[str], target_matrix: TargetMatrix, max_crosses: int
 ) -> tuple[Cross, ...]:
-    """Up to `most` pairs, the most telling first: an F test of interaction in a two-way layout.
+    """Select crosses by an F test of interaction in a two-way layout.
 
-    What is left of each aim (rows, k) when the means of both values are taken off is compared with
-    what the means of the cells take off it beyond chance, corrected for the number of pairs.
+    The residuals of an additive model of both columns are compared with what the means of the
+    cells explain of them beyond chance, corrected for the number of pairs.
+
+    Args:
+        table: the training rows.
+        columns: the names of the columns to pair.
+        target_matrix: (rows, k) the targets of the rows.
+        max_crosses: number of crosses at most.
+
+    Returns:
+        The crosses, the one that explains most first.
     """
     codes = {name: np.unique(table.arrays[name], return_inverse=True)[1] for name in columns}
-    told = {name: _by_means(codes[name], aims)[1] for name in columns}
-    kept = sorted(sorted(columns, key=lambda name: -told[name])[:_COLUMNS], key=list(columns).index)
-    options = list(combinations(kept, 2))
-    scores: dict[Cross, float] = {}
-    for a, b in options:
-        gain = _interaction(codes[a], codes[b], aims, _CHANCE / len(options))
+    explained = {name: _subtract_means(codes[name], target_matrix)[1] for name in columns}
+    best_first = sorted(columns, key=lambda name: -explained[name])
+    paired_columns = sorted(best_first[:_MAX_COLUMNS], key=list(columns).index)
+    pairs = list(combinations(paired_columns, 2))
+    gains: dict[Cross, float] = {}
+    for a, b in pairs:
+        level = _SIGNIFICANCE_LEVEL / len(pairs)
+        gain = _interaction(codes[a], codes[b], target_matrix, level)
         if gain > 0:
-            scores[a, b] = gain
-    return tuple(sorted(scores, key=lambda pair: -scores[pair])[:most])
+            gains[a, b] = gain
+    return tuple(sorted(gains, key=lambda pair: -gains[pair])[:max_crosses])
 
 
 def _interaction(
-    a: NDArray[np.int64], b: NDArray[np.int64], aims: TargetMatrix, level: float
-) -> float:  # fmt: skip
-    """The sum of squares that cells explain beyond chance; 0 where chance explains as much."""
+    a: NDArray[np.int64], b: NDArray[np.int64], target_matrix: TargetMatrix, level: float
+) -> float:
+    """Return the sum of squares that cells explain beyond chance; 0 if not significant."""
     from scipy.stats import f
 
     sizes = int(a.max()) + 1, int(b.max()) + 1
     cells = np.unique(a * sizes[1] + b, return_inverse=True)[1]
-    many = int(cells.max()) + 1
-    free = many - sizes[0] - sizes[1] + 1
-    if free < 1 or many * _ROWS_A_CELL > len(aims):
+    n_cells = int(cells.max()) + 1
+    df_interaction = n_cells - sizes[0] - sizes[1] + 1
+    if df_interaction < 1 or n_cells * _MIN_ROWS_PER_CELL > len(target_matrix):
         return 0.0
-    left = _additive(a, b, aims)
-    rest, explained = _by_means(cells, left)
-    k, within = aims.shape[1], len(aims) - many
-    noise = float((rest**2).sum()) / (k * within)
-    if noise > 0 and f.sf(explained / (k * free) / noise, k * free, k * within) >= level:
-        return 0.0
-    return max(0.0, float(explained - k * free * noise))
+    residuals = _additive_residuals(a, b, target_matrix)
+    rest, explained = _subtract_means(cells, residuals)
+    k, df_within = target_matrix.shape[1], len(target_matrix) - n_cells
+    noise = float((rest**2).sum()) / (k * df_within)
+    if noise > 0:
+        f_statistic = explained / (k * df_interaction) / noise
+        if f.sf(f_statistic, k * df_interaction, k * df_within) >= level:
+            return 0.0
+    return max(0.0, float(explained - k * df_interaction * noise))
 
 
-def _additive(a: NDArray[np.int64], b: NDArray[np.int64], aims: TargetMatrix) -> TargetMatrix:
-    """What the best sum of one number a value leaves: means taken off in turn until they are 0."""
-    left = aims
-    for _ in range(8):
-        left, first = _by_means(a, left)
-        left, second = _by_means(b, left)
-        if first + second < 1e-6 * max(1e-12, float((aims**2).sum())):
+def _additive_residuals(
+    a: NDArray[np.int64], b: NDArray[np.int64], target_matrix: TargetMatrix
+) -> TargetMatrix:
+    """Return the residuals of the best additive model of both columns, fitted by backfitting."""
+    residuals = target_matrix
+    for _ in range(_BACKFITTING_ROUNDS):
+        residuals, explained_by_a = _subtract_means(a, residuals)
+        residuals, explained_by_b = _subtract_means(b, residuals)
+        total = max(1e-12, float((target_matrix**2).sum()))
+        if explained_by_a + explained_by_b < 1e-6 * total:
             break
-    return left
+    return residuals
 
 
-def _by_means(codes: NDArray[np.int64], left: TargetMatrix) -> tuple[TargetMatrix, float]:
-    """The rest without the means of each code, and the sum of squares that they were."""
+def _subtract_means(
+    codes: NDArray[np.int64], residuals: TargetMatrix
+) -> tuple[TargetMatrix, float]:
+    """Return the residuals less the mean of each code, and the sum of squares this explains."""
     counts = np.maximum(np.bincount(codes), 1)
-    means = np.stack([np.bincount(codes, aim) / counts for aim in left.T], axis=1)[codes]
-    return left - means, float((means**2).sum())
+    means = np.stack([np.bincount(codes, column) / counts for column in residuals.T], axis=1)[codes]
+    return residuals - means, float((means**2).sum())
 
 
-def name_of(cross: Cross) -> str:
-    """What the new column is called, among nodes too: no column of a table begins like it."""
-    return f"nw/cross/{cross[0]}{_BETWEEN}{cross[1]}"
+def cross_name(cross: Cross) -> str:
+    """Return the name of the new column and tensor; the prefix keeps it apart from a table's."""
+    return f"nw/cross/{cross[0]}{_SEPARATOR}{cross[1]}"
 
 
-def crossed(table: Table, crosses: Sequence[Cross]) -> Table:
-    """The table with a column of joined values for each pair."""
+def add_crosses(table: Table, crosses: Sequence[Cross]) -> Table:
+    """Return the table with a column of joined values for each cross."""
     if not crosses:
         return table
     arrays = dict(table.arrays)
     for a, b in crosses:
         pairs = zip(table.arrays[a].tolist(), table.arrays[b].tolist(), strict=True)
         joined = np.empty(len(table), object)
-        joined[:] = [f"{first}{_BETWEEN}{second}" for first, second in pairs]
-        arrays[name_of((a, b))] = joined
-    columns = [Column(name_of(one), "category") for one in crosses]
+        joined[:] = [f"{first}{_SEPARATOR}{second}" for first, second in pairs]
+        arrays[cross_name((a, b))] = joined
+    columns = [Column(cross_name(cross), "category") for cross in crosses]
     return Table((*table.columns, *columns), arrays, table.n_source_columns)
 
 
-def emit_crosses(nodes: OnnxGraphBuilder, crosses: Sequence[Cross]) -> None:
-    """The same columns as tensors of the same names."""
+def add_crosses_onnx(builder: OnnxGraphBuilder, crosses: Sequence[Cross]) -> None:
+    """Add the nodes of `add_crosses`, whose outputs have the names of the new columns."""
     for cross in crosses:
-        between = nodes.constant(np.array([_BETWEEN], object))
-        first = nodes.add("StringConcat", [cross[0], between])
-        nodes.add("StringConcat", [first, cross[1]], output=name_of(cross))
+        separator = builder.constant(np.array([_SEPARATOR], object))
+        first = builder.add("StringConcat", [cross[0], separator])
+        builder.add("StringConcat", [first, cross[1]], output=cross_name(cross))

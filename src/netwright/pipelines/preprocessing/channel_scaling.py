@@ -1,4 +1,4 @@
-"""Images: each channel at mean 0 and deviation 1."""
+"""Standardization of image channels."""
 
 from __future__ import annotations
 
@@ -9,35 +9,51 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Images
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
-from netwright.pipelines.preprocessing.steps import floats
+from netwright.pipelines.preprocessing.steps import as_float32_tuple
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Pixels: each channel to mean 0 and standard deviation 1 over the training images."""
+    """Standardize each image channel to mean 0 and standard deviation 1 over the training images.
+
+    Example:
+        >>> pipeline = ImagePipeline(Training(network), scale=Scale())
+    """
 
     def fit(self, images: Images) -> FittedScale:
+        """Compute mean and standard deviation of each channel.
+
+        Args:
+            images: the training images.
+        """
         pixels = images.pixels  # (rows, h, w, c) uint8
-        mean, std = [], []
-        for channel in range(pixels.shape[3]):  # counting needs no copy as floats
+        means, stds = [], []
+        for channel in range(pixels.shape[3]):  # a histogram needs no float copy of the pixels
             counts = np.bincount(pixels[..., channel].ravel(), minlength=256).astype(np.float64)
             levels = np.arange(256.0)
-            m = float((counts * levels).sum() / counts.sum())
-            mean.append(m)
-            std.append(float(np.sqrt((counts * (levels - m) ** 2).sum() / counts.sum())) or 1.0)
-        return FittedScale(floats(np.array(mean)), floats(np.array(std)))
+            mean = float((counts * levels).sum() / counts.sum())
+            variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
+            means.append(mean)
+            stds.append(float(np.sqrt(variance)) or 1.0)
+        return FittedScale(as_float32_tuple(np.array(means)), as_float32_tuple(np.array(stds)))
 
 
 @dataclass(frozen=True)
 class FittedScale:
-    """Mean and standard deviation of each channel, in levels of 0 to 255."""
+    """Statistics of the channels.
+
+    Args:
+        mean: mean of each channel, in levels of 0 to 255.
+        std: standard deviation of each channel, in levels of 0 to 255.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def transform(self, images: Images) -> NDArray[np.uint8]:
-        """(rows, c, h, w), still uint8: the network's first layer scales, batch by batch."""
+        """Return (rows, c, h, w), still uint8: the network standardizes each batch itself."""
         return np.ascontiguousarray(images.pixels.transpose(0, 3, 1, 2))
 
-    def to_onnx(self, nodes: OnnxGraphBuilder, name: str) -> str:
-        return nodes.cast(nodes.add("Transpose", [name], perm=[0, 3, 1, 2]), np.float32)
+    def to_onnx(self, builder: OnnxGraphBuilder, name: str) -> str:
+        """Add the nodes of `transform` for the image tensor `name`, in float32."""
+        return builder.cast(builder.add("Transpose", [name], perm=[0, 3, 1, 2]), np.float32)

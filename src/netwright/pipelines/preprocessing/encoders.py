@@ -1,6 +1,6 @@
-"""What stands for a category: a number of its own, a column of its own, or its mean target.
+"""Encodings of categories: integer codes, one-hot columns and mean targets.
 
-All begin with codes: the i-th known value has code i + 1, anything else 0.
+All start from codes: the i-th known category has code i + 1, anything else 0.
 """
 
 from __future__ import annotations
@@ -13,76 +13,107 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Table
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
-from netwright.pipelines.preprocessing.steps import TargetMatrix, floats, joined, side_by_side
+from netwright.pipelines.preprocessing.steps import (
+    TargetMatrix,
+    as_float32_tuple,
+    concatenate_columns,
+    concatenate_columns_onnx,
+)
 
-MOST_AIMS = 10
-"""Classes that have a mean of their own; beyond, only the most frequent ones do."""
+MAX_TARGET_COLUMNS = 10
+"""Classes with a column of their own in a target matrix, the most frequent ones: each costs as much
+as a regression target."""
 
 
-def class_aims(classes: NDArray[np.int64]) -> TargetMatrix:
-    """(rows, k): whether a row has the class, at mean 0 and deviation 1, the frequent ones first.
+def class_target_matrix(classes: NDArray[np.int64]) -> TargetMatrix:
+    """Return standardized indicators (rows, k) of the classes, the most frequent first.
 
-    One column for two classes, of the second; else one for each of up to `MOST_AIMS`.
+    One column, of the second class, for two classes; else one for each of up to
+    `MAX_TARGET_COLUMNS`.
     """
     counts = np.bincount(classes)
-    wanted = np.array([1]) if len(counts) <= 2 else np.argsort(-counts, kind="stable")[:MOST_AIMS]
-    has = (classes[:, None] == wanted).astype(np.float64)  # (rows, k)
-    aims: TargetMatrix = (has - has.mean(0)) / np.maximum(has.std(0), 1e-9)
-    return aims
+    by_frequency = np.argsort(-counts, kind="stable")[:MAX_TARGET_COLUMNS]
+    encoded_classes = np.array([1]) if len(counts) <= 2 else by_frequency
+    indicators = (classes[:, None] == encoded_classes).astype(np.float64)  # (rows, k)
+    target_matrix: TargetMatrix = (indicators - indicators.mean(0)) / np.maximum(
+        indicators.std(0), 1e-9
+    )
+    return target_matrix
 
 
-def codes_of(values: NDArray[np.object_], known: Sequence[str]) -> NDArray[np.int64]:
-    """(rows,) codes of strings."""
-    code = {value: i for i, value in enumerate(known, start=1)}
-    return np.fromiter((code.get(v, 0) for v in values.tolist()), np.int64, len(values))
+def encode(values: NDArray[np.object_], categories: Sequence[str]) -> NDArray[np.int64]:
+    """Return the codes (rows,) of strings."""
+    codes = {category: code for code, category in enumerate(categories, start=1)}
+    return np.fromiter((codes.get(text, 0) for text in values.tolist()), np.int64, len(values))
 
 
-def emit_codes(nodes: OnnxGraphBuilder, name: str, known: Sequence[str]) -> str:
-    """`codes_of` as nodes; common spellings of a canonical text count as it."""
-    codes = {value: i for i, value in enumerate(known, start=1)}
-    codes |= {v: codes[k] for k in known for v in _spellings(k) if v not in codes}
-    codes = codes or {"": 0}  # all values too rare: LabelEncoder refuses an empty list
-    return nodes.add(
-        "LabelEncoder", [name], domain="ai.onnx.ml",
-        keys_strings=list(codes), values_int64s=list(codes.values()), default_int64=0,
-    )  # fmt: skip
+def encode_onnx(builder: OnnxGraphBuilder, name: str, categories: Sequence[str]) -> str:
+    """Add the node of `encode`, which also accepts other spellings of numbers and booleans."""
+    codes = {category: code for code, category in enumerate(categories, start=1)}
+    codes |= {
+        spelling: codes[category]
+        for category in categories
+        for spelling in _other_spellings(category)
+        if spelling not in codes
+    }
+    codes = codes or {"": 0}  # no frequent category; LabelEncoder refuses an empty list
+    return builder.add(
+        "LabelEncoder",
+        [name],
+        domain="ai.onnx.ml",
+        keys_strings=list(codes),
+        values_int64s=list(codes.values()),
+        default_int64=0,
+    )
 
 
 @dataclass(frozen=True)
 class OneHotEncoder:
-    """A column for each known value: 1 in the rows that have it."""
+    """A column for each known category: 1 in the rows that have it.
+
+    Args:
+        columns: the names of the encoded columns.
+        categories: the known categories of each column.
+    """
 
     columns: tuple[str, ...]
     categories: tuple[tuple[str, ...], ...]
 
     @property
     def n_columns(self) -> int:
-        return sum(len(values) for values in self.categories)
+        """Number of columns of the output."""
+        return sum(len(categories) for categories in self.categories)
 
     def transform(self, table: Table) -> NDArray[np.float32]:
-        """(rows, outputs)."""
-        parts = [
-            (codes_of(table.arrays[name], known)[:, None] == np.arange(1, len(known) + 1))
-            for name, known in zip(self.columns, self.categories, strict=True)
+        """Return (rows, n_columns)."""
+        one_hot = [
+            encode(table.arrays[name], categories)[:, None] == np.arange(1, len(categories) + 1)
+            for name, categories in zip(self.columns, self.categories, strict=True)
         ]
-        return side_by_side([part.astype(np.float32) for part in parts], len(table))
+        return concatenate_columns([matrix.astype(np.float32) for matrix in one_hot], len(table))
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        axis, parts = nodes.constant(np.array([1], np.int64)), []
-        for name, known in zip(self.columns, self.categories, strict=True):
-            if known:
-                code = nodes.add("Unsqueeze", [emit_codes(nodes, name, known), axis])
-                which = nodes.constant(np.arange(1, len(known) + 1, dtype=np.int64)[None, :])
-                parts.append(nodes.cast(nodes.add("Equal", [code, which]), np.float32))
-        return joined(nodes, parts)
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        """Add the nodes of `transform`; return their output's name."""
+        axis, one_hot = builder.constant(np.array([1], np.int64)), []
+        for name, categories in zip(self.columns, self.categories, strict=True):
+            if categories:
+                code = builder.add("Unsqueeze", [encode_onnx(builder, name, categories), axis])
+                all_codes = np.arange(1, len(categories) + 1, dtype=np.int64)[None, :]
+                is_code = builder.add("Equal", [code, builder.constant(all_codes)])
+                one_hot.append(builder.cast(is_code, np.float32))
+        return concatenate_columns_onnx(builder, one_hot)
 
 
 @dataclass(frozen=True)
 class TargetEncoder:
-    """The smoothed mean target of each known value (Micci-Barreca 2001, eq. 4).
+    """Smoothed mean target of each category (Micci-Barreca 2001, eq. 4).
 
-    `means`: for each column, for each code from 0, k numbers. The mean over n rows counts n times,
-    that of all training rows `alpha` times. Rare and unseen values are code 0.
+    Args:
+        columns: the names of the encoded columns.
+        categories: the known categories of each column; rare and unseen ones share code 0.
+        means: for each column and code from 0 the k mean targets.
+        alpha: weight of the overall mean, in rows; the mean over n rows has weight n.
+        folds: folds for the encoding of the training rows.
     """
 
     columns: tuple[str, ...]
@@ -93,77 +124,107 @@ class TargetEncoder:
 
     @property
     def n_columns(self) -> int:
+        """Number of columns of the output."""
         return sum(len(means[0]) for means in self.means)
 
     @classmethod
     def fit(
-        cls, table: Table, columns: Sequence[str], known: Sequence[tuple[str, ...]], aims: TargetMatrix, *,
-        alpha: float, folds: int,
-    ) -> TargetEncoder:  # fmt: skip
-        """From all rows, for rows that are not among them."""
+        cls,
+        table: Table,
+        columns: Sequence[str],
+        categories: Sequence[tuple[str, ...]],
+        target_matrix: TargetMatrix,
+        *,
+        alpha: float,
+        folds: int,
+    ) -> TargetEncoder:
+        """Fit the means on all rows of the table."""
         means = []
-        for name, values in zip(columns, known, strict=True):
-            codes = codes_of(table.arrays[name], values)
-            found = _smoothed(codes, aims, len(values) + 1, alpha)
-            means.append(tuple(floats(numbers) for numbers in found))
-        return cls(tuple(columns), tuple(known), tuple(means), alpha, folds)
+        for name, column_categories in zip(columns, categories, strict=True):
+            codes = encode(table.arrays[name], column_categories)
+            smoothed = _smoothed_means(codes, target_matrix, len(column_categories) + 1, alpha)
+            means.append(tuple(as_float32_tuple(row) for row in smoothed))
+        return cls(tuple(columns), tuple(categories), tuple(means), alpha, folds)
 
     def transform(self, table: Table) -> NDArray[np.float32]:
-        """(rows, outputs), for rows that were not learnt from."""
-        parts = [
-            np.array(means, np.float32)[codes_of(table.arrays[name], known)]
-            for name, known, means in zip(self.columns, self.categories, self.means, strict=True)
+        """Return (rows, n_columns), for rows that the encoder was not fitted on."""
+        encoded = [
+            np.array(means, np.float32)[encode(table.arrays[name], categories)]
+            for name, categories, means in zip(
+                self.columns, self.categories, self.means, strict=True
+            )
         ]
-        return side_by_side(parts, len(table))
+        return concatenate_columns(encoded, len(table))
 
     def out_of_fold(
-        self, table: Table, aims: TargetMatrix, seed: int, groups: NDArray[np.int64] | None = None
+        self,
+        table: Table,
+        target_matrix: TargetMatrix,
+        seed: int,
+        groups: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """(rows, outputs) for the rows learnt from: each by the rows of the other folds.
+        """Encode the rows fitted on, each by the means over the other folds.
 
-        Rows of one of `groups` (rows,) are in one fold: they may share their target.
+        A mean that includes the row's own target would leak it, for a category of one row entirely
+        (Prokhorenkova et al. 2018, 1706.09516, sec. 3.2).
 
-        With its own target inside, a value of one row would tell its target; a model would believe
-        it (Prokhorenkova et al. 2018, 1706.09516, sec. 3.2).
+        Args:
+            table: the training rows.
+            target_matrix: (rows, k) their targets.
+            seed: draws the folds.
+            groups: (rows,) the group of each row; a group lies in one fold, as its rows may share
+                their target.
+
+        Returns:
+            (rows, n_columns) float32.
         """
-        rows = len(table)
-        units = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
-        many = int(units.max()) + 1
-        fold = (np.random.default_rng(seed).permutation(many) % min(self.folds, many))[units]
-        parts = []
-        for name, known in zip(self.columns, self.categories, strict=True):
-            codes = codes_of(table.arrays[name], known)
-            found = np.zeros((rows, aims.shape[1]), np.float32)
-            for i in range(fold.max() + 1):
-                rest = fold != i
-                means = _smoothed(codes[rest], aims[rest], len(known) + 1, self.alpha)
-                found[~rest] = means[codes[~rest]]
-            parts.append(found)
-        return side_by_side(parts, rows)
+        n_rows = len(table)
+        group_ids = np.arange(n_rows)
+        if groups is not None:
+            group_ids = np.unique(groups, return_inverse=True)[1]
+        n_groups = int(group_ids.max()) + 1
+        group_order = np.random.default_rng(seed).permutation(n_groups)
+        folds = (group_order % min(self.folds, n_groups))[group_ids]
+        encoded_columns = []
+        for name, categories in zip(self.columns, self.categories, strict=True):
+            codes = encode(table.arrays[name], categories)
+            encoded = np.zeros((n_rows, target_matrix.shape[1]), np.float32)
+            for fold in range(folds.max() + 1):
+                train = folds != fold
+                means = _smoothed_means(
+                    codes[train], target_matrix[train], len(categories) + 1, self.alpha
+                )
+                encoded[~train] = means[codes[~train]]
+            encoded_columns.append(encoded)
+        return concatenate_columns(encoded_columns, n_rows)
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        parts = []
-        for name, known, means in zip(self.columns, self.categories, self.means, strict=True):
-            table = nodes.constant(np.array(means, np.float32))  # (codes, k)
-            parts.append(nodes.add("Gather", [table, emit_codes(nodes, name, known)], axis=0))
-        return joined(nodes, parts)
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        """Add the nodes of `transform`; return their output's name."""
+        encoded = []
+        for name, categories, means in zip(self.columns, self.categories, self.means, strict=True):
+            lookup = builder.constant(np.array(means, np.float32))  # (codes, k)
+            codes = encode_onnx(builder, name, categories)
+            encoded.append(builder.add("Gather", [lookup, codes], axis=0))
+        return concatenate_columns_onnx(builder, encoded)
 
 
-def _smoothed(
-    codes: NDArray[np.int64], aims: TargetMatrix, many: int, alpha: float
+def _smoothed_means(
+    codes: NDArray[np.int64], target_matrix: TargetMatrix, n_codes: int, alpha: float
 ) -> TargetMatrix:
-    """(many, k): the mean of the rows of each code, drawn to the mean of all."""
+    """Return (codes, k): the mean target of each code, shrunk to the overall mean."""
     if not len(codes):
-        return np.zeros((many, aims.shape[1]))
-    counts = np.bincount(codes, minlength=many)[:, None]
-    sums = np.stack([np.bincount(codes, aim, minlength=many) for aim in aims.T], axis=1)
-    means: TargetMatrix = (sums + alpha * aims.mean(0)) / np.maximum(counts + alpha, 1e-9)
+        return np.zeros((n_codes, target_matrix.shape[1]))
+    counts = np.bincount(codes, minlength=n_codes)[:, None]
+    sums = np.stack(
+        [np.bincount(codes, target, minlength=n_codes) for target in target_matrix.T], axis=1
+    )
+    means: TargetMatrix = (sums + alpha * target_matrix.mean(0)) / np.maximum(counts + alpha, 1e-9)
     return means
 
 
-def _spellings(text: str) -> tuple[str, ...]:
-    """What those who feed the file by hand may write for a canonical text."""
+def _other_spellings(text: str) -> tuple[str, ...]:
+    """Return other spellings of a canonical text that users of the exported file may pass."""
     if text in ("true", "false"):
         return (text.title(), text.upper())
-    whole = text.removeprefix("-").isdecimal()
-    return (f"{text}.0",) if whole else ()
+    is_integer = text.removeprefix("-").isdecimal()
+    return (f"{text}.0",) if is_integer else ()

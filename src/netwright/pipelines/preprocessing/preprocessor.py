@@ -1,4 +1,4 @@
-"""The fitted preparation: all steps of a pipeline, from a task's features to one tensor."""
+"""Fitted preprocessors: all steps of a pipeline, from a task's features to one tensor."""
 
 from __future__ import annotations
 
@@ -11,155 +11,178 @@ from numpy.typing import NDArray
 
 from netwright.data.task import Images, Table
 from netwright.errors import InputError, expected
-from netwright.pipelines.interfaces import InputSpec
+from netwright.pipelines.interfaces import Arrays, InputSpec
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 from netwright.pipelines.preprocessing.channel_scaling import FittedScale
-from netwright.pipelines.preprocessing.steps import FittedStep, Groups, Step, TargetMatrix, joined
+from netwright.pipelines.preprocessing.steps import (
+    FittedStep,
+    Groups,
+    Step,
+    TargetMatrix,
+    concatenate_columns_onnx,
+)
 
 
 class Preprocessor(Protocol):
-    """Fitted steps: from the task's own kind of features to the one tensor a model takes."""
+    """Fitted preprocessing: from the task's features to the one tensor that a model takes."""
 
-    def transform(self, features: Any, /) -> NDArray[Any]:
-        """Any rows but those learnt from."""
+    def transform(self, features: Any, /) -> Arrays:  # Table or Images
+        """Transform rows that the preprocessor was not fitted on."""
         ...
 
     def transform_training(
-        self, features: Any, aims: TargetMatrix, seed: int, groups: Groups = None, /
-    ) -> NDArray[Any]:
-        """The rows learnt from, with their targets, of which a row is not told its own.
-
-        Nor those of its group. The same as `inputs` where no step knows the target.
-        """
+        self,
+        features: Any,
+        target_matrix: TargetMatrix,
+        seed: int,
+        groups: Groups = None,
+        /,
+    ) -> Arrays:
+        """Transform the rows fitted on, as `FittedStep.transform_training`."""
         ...
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        """`inputs` as nodes; returns the tensor's name."""
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        """Add the nodes of `transform`; return their output's name."""
         ...
 
-    def input_spec(self, outputs: int) -> InputSpec:
-        """What the model is told of its inputs."""
+    def input_spec(self, n_outputs: int) -> InputSpec:
+        """Return the model's input spec."""
         ...
 
     @property
     def supervised(self) -> bool:
-        """Whether a step knows the targets of the rows it was fitted on."""
+        """Whether a step has learnt from the targets of the training rows."""
         ...
 
-    def sharing(self, whole: Any, /) -> Preprocessor:
-        """With those steps of `whole`, fitted on more rows, that know no target."""
+    def with_unsupervised_steps_of(
+        self,
+        other: Any,  # of the same class
+        /,
+    ) -> Preprocessor:
+        """Return this preprocessor with the unsupervised steps of one fitted on more rows."""
         ...
 
 
 @dataclass(frozen=True)
 class TablePreprocessor:
-    """Fitted preparation of a table: the matrices of its steps, side by side; the codes of all of
-    them come last."""
+    """Fitted steps for a table, side by side: the numbers of all steps, then the codes of all.
+
+    Args:
+        steps: name -> fitted step.
+    """
 
     steps: Mapping[str, FittedStep]
 
     @classmethod
     def fit(
-        cls, steps: Mapping[str, Step], table: Table, aims: TargetMatrix | None
+        cls, steps: Mapping[str, Step], table: Table, target_matrix: TargetMatrix | None
     ) -> TablePreprocessor:
-        """Each step on the same columns; `aims`: the targets of the rows."""
-        fitted = {name: step.fit(table, aims) for name, step in steps.items()}
+        """Fit each step on the same columns.
+
+        Raises:
+            InputError: A step fits a class that is not among its `state_types`.
+        """
+        fitted = {name: step.fit(table, target_matrix) for name, step in steps.items()}
         for name, step in steps.items():
-            if (kind := type(fitted[name])) not in step.state_types():
-                raise InputError(
-                    expected(f"kinds of step {name}", f"with {kind.__name__}", step.state_types())
-                )
+            fitted_type = type(fitted[name])
+            if fitted_type not in step.state_types():
+                what, rule = f"state_types of step {name}", f"with {fitted_type.__name__}"
+                raise InputError(expected(what, rule, step.state_types()))
         return cls(fitted)
 
     def transform(self, features: Table) -> NDArray[np.float32]:
-        """(rows, columns), float32."""
-        return self._matrix([step.transform(features) for step in self.steps.values()])
+        """Return (rows, columns) float32."""
+        return self._arrange([step.transform(features) for step in self.steps.values()])
 
     def transform_training(
-        self, features: Table, aims: TargetMatrix, seed: int, groups: Groups = None
+        self, features: Table, target_matrix: TargetMatrix, seed: int, groups: Groups = None
     ) -> NDArray[np.float32]:
-        steps = self.steps.values()
-        return self._matrix([one.transform_training(features, aims, seed, groups) for one in steps])
+        return self._arrange(
+            [
+                step.transform_training(features, target_matrix, seed, groups)
+                for step in self.steps.values()
+            ]
+        )
 
-    def _matrix(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """The numbers of all steps, then the codes of all."""
+    def _arrange(self, matrices: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Concatenate the numbers of all steps, then the codes of all."""
         numbers, codes = [], []
-        for part, step in zip(parts, self.steps.values(), strict=True):
-            first_code = part.shape[1] - len(step.cardinalities)
-            numbers.append(part[:, :first_code])
-            codes.append(part[:, first_code:])
+        for matrix, step in zip(matrices, self.steps.values(), strict=True):
+            first_code = matrix.shape[1] - len(step.cardinalities)
+            numbers.append(matrix[:, :first_code])
+            codes.append(matrix[:, first_code:])
         return np.concatenate([*numbers, *codes], axis=1)
 
     @property
     def supervised(self) -> bool:
         return any(step.supervised for step in self.steps.values())
 
-    def sharing(self, whole: TablePreprocessor) -> TablePreprocessor:
-        shared = {name: one for name, one in whole.steps.items() if not one.supervised}
-        return TablePreprocessor({**self.steps, **shared})
+    def with_unsupervised_steps_of(self, other: TablePreprocessor) -> TablePreprocessor:
+        unsupervised = {name: step for name, step in other.steps.items() if not step.supervised}
+        return TablePreprocessor({**self.steps, **unsupervised})
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
         steps = [step for step in self.steps.values() if step.n_columns]
-        if not any(step.cardinalities for step in steps[:-1]):  # all codes are the last already
-            return joined(nodes, [step.to_onnx(nodes) for step in steps])
+        if not any(step.cardinalities for step in steps[:-1]):  # all codes come last already
+            return concatenate_columns_onnx(builder, [step.to_onnx(builder) for step in steps])
         numbers, codes = [], []
         for step in steps:
-            matrix, first_code = step.to_onnx(nodes), step.n_columns - len(step.cardinalities)
+            matrix, first_code = step.to_onnx(builder), step.n_columns - len(step.cardinalities)
             if first_code:
-                numbers.append(_columns(nodes, matrix, 0, first_code))
+                numbers.append(_slice_columns(builder, matrix, 0, first_code))
             if step.cardinalities:
-                codes.append(_columns(nodes, matrix, first_code, step.n_columns))
-        return joined(nodes, [*numbers, *codes])
+                codes.append(_slice_columns(builder, matrix, first_code, step.n_columns))
+        return concatenate_columns_onnx(builder, [*numbers, *codes])
 
-    def input_spec(self, outputs: int) -> InputSpec:
-        width = sum(step.n_columns for step in self.steps.values())
-        codes = tuple(n for step in self.steps.values() for n in step.cardinalities)
-        return InputSpec((width,), {"outputs": outputs, "cardinalities": codes})
+    def input_spec(self, n_outputs: int) -> InputSpec:
+        n_columns = sum(step.n_columns for step in self.steps.values())
+        cardinalities = tuple(n for step in self.steps.values() for n in step.cardinalities)
+        return InputSpec((n_columns,), {"outputs": n_outputs, "cardinalities": cardinalities})
 
 
 @dataclass(frozen=True)
 class ImagePreprocessor:
-    """Fitted preparation of images: the first layer of the network scales them."""
+    """Fitted preprocessing of images, which the network's first layer applies.
+
+    Args:
+        scale: the statistics of the channels.
+        size: height, width and channels of the training images.
+    """
 
     scale: FittedScale
     size: tuple[int, int, int]
-    """Height, width, channels of the training images."""
 
     @property
     def supervised(self) -> bool:
         return False
 
-    def sharing(self, whole: ImagePreprocessor) -> ImagePreprocessor:
-        return whole
+    def with_unsupervised_steps_of(self, other: ImagePreprocessor) -> ImagePreprocessor:
+        return other
 
     def transform(self, features: Images) -> NDArray[np.uint8]:
-        """(rows, c, h, w), uint8."""
+        """Return (rows, c, h, w) uint8."""
         return self.scale.transform(features)
 
     def transform_training(
-        self, features: Images, aims: TargetMatrix, seed: int, groups: Groups = None
+        self, features: Images, target_matrix: TargetMatrix, seed: int, groups: Groups = None
     ) -> NDArray[np.uint8]:
         return self.transform(features)
 
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        return self.scale.to_onnx(nodes, "image")
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        return self.scale.to_onnx(builder, "image")
 
-    def input_spec(self, outputs: int) -> InputSpec:
+    def input_spec(self, n_outputs: int) -> InputSpec:
         h, w, c = self.size
-        return InputSpec((c, h, w), {"outputs": outputs}, self.scale.mean, self.scale.std)
+        return InputSpec((c, h, w), {"outputs": n_outputs}, self.scale.mean, self.scale.std)
 
 
-def _columns(nodes: OnnxGraphBuilder, matrix: str, start: int, end: int) -> str:
-    """Some columns of a matrix."""
-    ends = [nodes.constant(np.array([at], np.int64)) for at in (start, end)]
-    return nodes.add("Slice", [matrix, *ends, nodes.constant(np.array([1], np.int64))])
+def _slice_columns(builder: OnnxGraphBuilder, matrix: str, start: int, end: int) -> str:
+    """Add a node that takes the columns from `start` to `end` (exclusive) of a matrix."""
+    bounds = [builder.constant(np.array([bound], np.int64)) for bound in (start, end)]
+    return builder.add("Slice", [matrix, *bounds, builder.constant(np.array([1], np.int64))])
 
 
-def kinds_of(steps: Iterable[Step]) -> list[type]:
-    """Everything that a kept preparation of these steps, or of images, is made of."""
-    return [
-        TablePreprocessor,
-        ImagePreprocessor,
-        FittedScale,
-        *(kind for one in steps for kind in one.state_types()),
-    ]
+def state_types(steps: Iterable[Step]) -> list[type]:
+    """Return all classes of which a saved preprocessor, of these steps or of images, is made."""
+    of_steps = (state_type for step in steps for state_type in step.state_types())
+    return [TablePreprocessor, ImagePreprocessor, FittedScale, *of_steps]

@@ -1,31 +1,32 @@
-"""Columns that say nothing, or nothing new: constant ones, and copies of others."""
+"""Removal of redundant columns: constant ones and duplicates of others."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netwright.data.task import Table
+from netwright.pipelines.interfaces import Arrays
 
 
-def distinct(table: Table) -> Table:
-    """The columns that vary over these rows, of equal ones the first; at least one column."""
-    kept, seen = [], set()
+def drop_redundant_columns(table: Table) -> Table:
+    """Drop constant columns and duplicates of earlier columns; keep at least one column."""
+    columns, seen = [], set()
     for column in table.columns:
         values = table.arrays[column.name]
-        mark = (column.kind in ("category", "boolean"), column.kind == "text", _content(values))
-        if mark not in seen and _varies(values):
-            kept.append(column)
-        seen.add(mark)
-    kept = kept or list(table.columns[:1])
-    return Table(tuple(kept), {c.name: table.arrays[c.name] for c in kept}, table.n_source_columns)
+        is_category = column.kind in ("category", "boolean")
+        fingerprint = (is_category, column.kind == "text", _digest(values))
+        if fingerprint not in seen and _varies(values):
+            columns.append(column)
+        seen.add(fingerprint)
+    columns = columns or list(table.columns[:1])
+    arrays = {column.name: table.arrays[column.name] for column in columns}
+    return Table(tuple(columns), arrays, table.n_source_columns)
 
 
-def _varies(values: NDArray[Any]) -> bool:
-    """Whether there are two values, a missing one counted."""
+def _varies(values: Arrays) -> bool:
+    """Return whether there are two different values, a missing one included."""
     if not len(values):
         return False
     same = values == values[0]
@@ -34,8 +35,8 @@ def _varies(values: NDArray[Any]) -> bool:
     return not bool(np.all(same))
 
 
-def _content(values: NDArray[Any]) -> bytes:
-    """A digest of the values: equal ones have the same, however NaN and 0 are written."""
+def _digest(values: Arrays) -> bytes:
+    """Return a digest that is the same for equal values, whatever the bits of NaN and of 0."""
     if values.dtype == object:
         texts = [text.encode("utf-8", "surrogatepass") for text in values.tolist()]
         lengths = np.array([len(text) for text in texts], np.int64).tobytes()

@@ -1,11 +1,12 @@
-"""Preparation: raw columns or pixels -> the one tensor a model takes. What all of its steps share.
+"""Contract of preprocessing steps for tables, and helpers they share.
 
-A step is a description (its fields may be open choices) with a `fit`; what was learnt is a frozen
-dataclass of plain values that can do the same thing twice: to arrays (`inputs`) and as ONNX nodes
-(`emit`). Both are written side by side, in float32 and in the same order, so that they agree.
+A step is a description with a `fit`; its fields may be open choices. A fitted step is a frozen
+dataclass of plain values with two implementations of the same transform, on arrays (`transform`)
+and as ONNX nodes (`to_onnx`). Both are written next to each other, in float32 and in the same order
+of operations, so that they agree.
 
-The steps: `numeric` (numbers and dates), `categories`, `text`, `pixels`; `distinct` says which
-columns they see, `serialization` keeps them as JSON.
+The steps are in `numeric` (numbers and dates), `categories` and `text`; `channel_scaling` is for
+images. `redundant_columns` drops columns before the steps, `serialization` saves fitted ones.
 """
 
 from __future__ import annotations
@@ -21,73 +22,125 @@ from netwright.data.task import Table
 from netwright.pipelines.onnx.graph_builder import OnnxGraphBuilder
 
 TargetMatrix: TypeAlias = NDArray[np.float64]
-"""(rows, k): the target of the training rows at mean 0 and deviation 1; see `class_aims`."""
+"""(rows, k): the standardized targets of the training rows; see `class_target_matrix`."""
 Groups: TypeAlias = NDArray[np.int64] | None
-"""(rows,): rows of one group belong together; see `Task.groups`."""
+"""(rows,): the group of each row; see `Task.groups`."""
 
 
 class FittedStep(ABC):
-    """What a step learnt from the training rows of a table: a frozen dataclass of plain values."""
+    """A fitted preprocessing step: a frozen dataclass of plain values, which is saved as JSON.
+
+    Implement `n_columns`, `transform` and `to_onnx`; override `transform_training` and `supervised`
+    if the step learns from the target, and `cardinalities` if it returns codes of categories.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class FittedSquares(nw.FittedStep):
+        ...     columns: tuple[str, ...]
+        ...
+        ...     @property
+        ...     def n_columns(self):
+        ...         return len(self.columns)
+        ...
+        ...     def transform(self, table):
+        ...         return np.stack([table.arrays[name] for name in self.columns], axis=1) ** 2
+        ...
+        ...     def to_onnx(self, builder):
+        ...         x = builder.stack_columns(self.columns)
+        ...         return builder.add("Mul", [x, x])
+    """
 
     @property
     @abstractmethod
     def n_columns(self) -> int:
-        """How many columns it gives; it emits nothing where there are none."""
+        """Number of columns of the output; `to_onnx` is not called if it is 0."""
 
     @abstractmethod
     def transform(self, table: Table) -> NDArray[np.float32]:
-        """(rows, outputs), float32; for rows that were not learnt from."""
+        """Transform rows that the step was not fitted on.
+
+        Args:
+            table: rows with the columns of the training rows.
+
+        Returns:
+            (rows, n_columns) float32.
+        """
 
     @abstractmethod
-    def to_onnx(self, nodes: OnnxGraphBuilder) -> str:
-        """The same as nodes, from the columns by their names; returns the matrix's name."""
+    def to_onnx(self, builder: OnnxGraphBuilder) -> str:
+        """Add the nodes of `transform`.
+
+        Args:
+            builder: the graph; a table's columns are inputs (rows,) of the same names.
+
+        Returns:
+            The name of the output tensor (rows, n_columns).
+        """
 
     def transform_training(
-        self, table: Table, aims: TargetMatrix, seed: int, groups: Groups = None
+        self, table: Table, target_matrix: TargetMatrix, seed: int, groups: Groups = None
     ) -> NDArray[np.float32]:
-        """(rows, outputs), for the rows learnt from: no row is told its own target, or its group's."""
+        """Transform the rows that the step was fitted on.
+
+        A supervised step encodes a row without its own target or those of its group; any other
+        does the same as `transform`.
+
+        Args:
+            table: the training rows.
+            target_matrix: (rows, k) their targets.
+            seed: seed of the folds.
+            groups: (rows,) the group of each row, if there are any.
+
+        Returns:
+            (rows, n_columns) float32.
+        """
         return self.transform(table)
 
     @property
     def supervised(self) -> bool:
-        """Whether it knows the targets of the rows it was fitted on."""
+        """Whether the step has learnt from the targets of the training rows."""
         return False
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Its last columns are codes of categories, with so many values each."""
+        """Number of codes of each of the last columns that are codes of categories."""
         return ()
 
 
 @runtime_checkable
 class Step(Protocol):
-    """A step of a pipeline for tables: a frozen dataclass, whose fields may be open choices."""
+    """A preprocessing step for tables: a frozen dataclass whose fields may be open choices."""
 
     @staticmethod
     def state_types() -> tuple[type, ...]:
-        """The classes that what it learns is made of."""
+        """Return the dataclasses that the fitted step is made of, as loading accepts no others."""
         ...
 
-    def fit(self, table: Table, aims: TargetMatrix | None = None) -> FittedStep:
-        """`aims`: the targets of the rows, for steps that look at them."""
+    def fit(self, table: Table, target_matrix: TargetMatrix | None = None) -> FittedStep:
+        """Fit the step.
+
+        Args:
+            table: the training rows.
+            target_matrix: (rows, k) their standardized targets, for supervised steps.
+        """
         ...
 
 
-def row(values: Iterable[float]) -> NDArray[np.float32]:
-    """(1, columns) float32."""
+def as_row(values: Iterable[float]) -> NDArray[np.float32]:
+    """Return values as (1, columns) float32."""
     return np.array(tuple(values), np.float32)[None, :]
 
 
-def floats(values: NDArray[np.floating]) -> tuple[float, ...]:
-    """As float32 and back, so that what is saved is what was used."""
-    return tuple(float(value) for value in np.asarray(values, np.float32))
+def as_float32_tuple(values: NDArray[np.floating]) -> tuple[float, ...]:
+    """Round to float32, so that what is saved equals what is used."""
+    return tuple(float(rounded) for rounded in np.asarray(values, np.float32))
 
 
-def side_by_side(parts: list[NDArray[np.float32]], rows: int) -> NDArray[np.float32]:
-    """Matrices (rows, some) as one (rows, all); there may be none."""
-    return np.concatenate(parts, axis=1) if parts else np.zeros((rows, 0), np.float32)
+def concatenate_columns(matrices: list[NDArray[np.float32]], n_rows: int) -> NDArray[np.float32]:
+    """Concatenate matrices (rows, columns) side by side; there may be none."""
+    return np.concatenate(matrices, axis=1) if matrices else np.zeros((n_rows, 0), np.float32)
 
 
-def joined(nodes: OnnxGraphBuilder, parts: list[str]) -> str:
-    """The same of nodes, of which there is one at least."""
-    return nodes.add("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
+def concatenate_columns_onnx(builder: OnnxGraphBuilder, names: list[str]) -> str:
+    """Add the node of `concatenate_columns`, for one matrix at least."""
+    return builder.add("Concat", names, axis=1) if len(names) > 1 else names[0]

@@ -1,1 +1,1 @@
-"""Boosting and forests of several libraries, as trees in one neutral form."""
+"""Boosting and forests of several libraries, as trees in one library-independent form."""

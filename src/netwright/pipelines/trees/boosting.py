@@ -1,9 +1,9 @@
-"""Gradient boosting of trees: LightGBM, XGBoost, CatBoost and scikit-learn's, behind one door.
+"""Gradient boosting of trees by LightGBM, XGBoost, CatBoost and scikit-learn.
 
-Each stops early by its own loss on the held-out rows, or when its time is up. Of the best round
-and a few around it the one is kept that the judge prefers, for what is judged (a ranking, labels)
-may go on rising after the loss. What is fitted is a `TreeEnsemble`: the library is not needed any
-more.
+Each stops early by its own loss on the validation rows, or when its time is up. Among the best
+round and some around it, `validation_loss` chooses, since the metric of the search (a ranking,
+labels) may keep improving after the library's loss. The result is a `TreeEnsemble`, which no longer
+needs the library.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 import numpy as np
 
@@ -26,116 +26,165 @@ from netwright.pipelines.interfaces import (
     ValidationLoss,
     check_classes,
 )
-from netwright.pipelines.trees.importers import of_catboost, of_histograms, of_lightgbm, of_xgboost
-from netwright.pipelines.trees.tree_ensemble import GrowsTrees, TreeEnsemble
+from netwright.pipelines.trees.importers import (
+    HistogramTree,
+    from_catboost,
+    from_histogram_boosting,
+    from_lightgbm,
+    from_xgboost,
+)
+from netwright.pipelines.trees.tree_ensemble import TreeEnsemble, TreeLearner
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    SklearnBoosting: TypeAlias = HistGradientBoostingClassifier | HistGradientBoostingRegressor
+
+_BOOSTING_TO_CONVERSION_RATIO = 7
+"""Seconds of boosting for which a second is reserved to convert and evaluate the trees."""
+_CALL_SAFETY_FACTOR = 1.5
+"""By how much the rounds of the next call may be slower than those of the last."""
 
 
 @dataclass
 class EarlyStopping:
-    """Says after each round whether boosting is over: nothing gained for a while, or no time.
+    """Decides after each round whether boosting ends: no improvement for a while, or no time.
 
-    Patience: 300 rounds for up to 10,000 rows, fewer for more, at least 20 (AutoGluon 1.6), and no
-    less than a fifth of the rounds so far.
+    The patience is 300 rounds for up to 10,000 rows, fewer for more rows, at least 20 (as in
+    AutoGluon 1.6), and at least a fifth of the best round.
+
+    Args:
+        n_rows: number of training rows.
+        deadline: seconds of `time.monotonic()`; infinite for no limit.
+        n_rounds: rounds so far.
+        best_loss: lowest validation loss so far.
+        best_round: the round of that loss, counted from 1.
     """
 
-    rows: int
+    n_rows: int
     deadline: float
-    rounds: int = 0
-    best: float = math.inf
+    n_rounds: int = 0
+    best_loss: float = math.inf
     best_round: int = 0
-    _began: float = 0.0
-    _last: float = 0.0
-    _slow: float = 0.0
-    """Seconds a round: the slowest, forgotten by a tenth a round."""
-    _asked: int = 0
+    _start: float = 0.0
+    _last_time: float = 0.0
+    _round_seconds: float = 0.0
+    """Seconds of the slowest round, decaying by a tenth each round."""
+    _n_rounds_at_last_call: int = 0
 
     def __post_init__(self) -> None:
         if math.isfinite(self.deadline):
-            self._began = self._last = time.monotonic()
+            self._start = self._last_time = time.monotonic()
 
-    def over(self, loss: float) -> bool:
-        """After a round that came to `loss` on the held-out rows."""
-        idle = self.idle(loss)
+    def update(self, loss: float) -> bool:
+        """Record a round's validation loss; return whether boosting should end."""
+        has_stalled = self.record(loss)
         if not math.isfinite(self.deadline):
-            return idle
+            return has_stalled
         now = time.monotonic()
-        self._slow, self._last = max(now - self._last, 0.9 * self._slow), now
-        return idle or now + self._slow + self._reading(now) > self.deadline
+        self._round_seconds = max(now - self._last_time, 0.9 * self._round_seconds)
+        self._last_time = now
+        needed = self._round_seconds + self._conversion_seconds(now)
+        return has_stalled or now + needed > self.deadline
 
-    def idle(self, loss: float) -> bool:
-        """The same without a look at the clock."""
-        self.rounds += 1
-        if loss < self.best:
-            self.best, self.best_round = loss, self.rounds
-        patience = max(20, round(300 * min(1.0, 10_000 / self.rows)), self.best_round // 5)
-        return self.rounds - self.best_round >= patience
+    def record(self, loss: float) -> bool:
+        """Record a round's validation loss; return whether patience has run out."""
+        self.n_rounds += 1
+        if loss < self.best_loss:
+            self.best_loss, self.best_round = loss, self.n_rounds
+        by_rows = round(300 * min(1.0, 10_000 / self.n_rows))
+        patience = max(20, by_rows, self.best_round // 5)
+        return self.n_rounds - self.best_round >= patience
 
-    def room(self, rounds: int) -> int:
-        """How many of the next `rounds` there is time for, by those since the last such question.
+    def affordable_rounds(self, n_rounds: int) -> int:
+        """Return for how many of the next rounds there is time; 1 on the first call.
 
-        For a library that is asked for several rounds at once. At first: 1.
+        For libraries that train several rounds per call: the rounds recorded since the last call of
+        this method tell how long one takes.
         """
         if not math.isfinite(self.deadline):
-            return rounds
-        now, done = time.monotonic(), self.rounds - self._asked
-        if not done:
+            return n_rounds
+        now, n_done = time.monotonic(), self.n_rounds - self._n_rounds_at_last_call
+        if not n_done:
             return 1
-        slow = (now - self._last) / done
-        self._asked, self._last = self.rounds, now
-        return max(0, min(rounds, int((self.deadline - now - self._reading(now)) / slow / 1.5)))
+        round_seconds = (now - self._last_time) / n_done
+        self._n_rounds_at_last_call, self._last_time = self.n_rounds, now
+        seconds_left = self.deadline - now - self._conversion_seconds(now)
+        return max(0, min(n_rounds, int(seconds_left / round_seconds / _CALL_SAFETY_FACTOR)))
 
-    def late(self) -> bool:
-        """Whether the time is over."""
+    def is_late(self) -> bool:
+        """Return whether the deadline has passed."""
         return math.isfinite(self.deadline) and time.monotonic() > self.deadline
 
-    def _reading(self, now: float) -> float:
-        """Seconds to leave for reading and judging the trees: a seventh of what they took."""
-        return (now - self._began) / 7
+    def _conversion_seconds(self, now: float) -> float:
+        return (now - self._start) / _BOOSTING_TO_CONVERSION_RATIO
 
 
-class _Boosting(GrowsTrees, ABC):
-    """What the four have in common: when to stop, what to keep, where it is kept."""
+class _Boosting(TreeLearner, ABC):
+    """What the four libraries have in common: early stopping, choice of the round and storage."""
 
     n_estimators: int
 
     def fit(
-        self, inputs: InputSpec, rows: PreparedRows, held_out: PreparedRows, judge: ValidationLoss, *,
-        seed: int, fidelity: float, deadline: float,
-    ) -> TreeEnsemble:  # fmt: skip
-        """As `Learner.fit`; `fidelity` scales the largest number of rounds."""
-        check_classes(rows, inputs.n_outputs)
-        rounds = max(1, round(self.n_estimators * fidelity))
-        watch = EarlyStopping(len(rows), deadline)
-        ensemble, width = self._grow(inputs.n_outputs, rows, held_out, rounds, watch, seed)
-        if not math.isfinite(watch.best):
+        self,
+        input_spec: InputSpec,
+        rows: PreparedRows,
+        validation_rows: PreparedRows,
+        validation_loss: ValidationLoss,
+        *,
+        seed: int,
+        fidelity: float,
+        deadline: float,
+    ) -> TreeEnsemble:
+        """As `Learner.fit`; `fidelity` scales the maximum number of rounds."""
+        check_classes(rows, input_spec.n_outputs)
+        max_rounds = max(1, round(self.n_estimators * fidelity))
+        stopping = EarlyStopping(len(rows), deadline)
+        ensemble, trees_per_round = self._boost(
+            input_spec.n_outputs, rows, validation_rows, max_rounds, stopping, seed
+        )
+        if not math.isfinite(stopping.best_loss):
             raise InfeasibleCandidate("boosting diverged: no round has a finite loss")
-        return _preferred(ensemble, width, watch, held_out, judge)
+        return _best_rounds(ensemble, trees_per_round, stopping, validation_rows, validation_loss)
 
-    def for_refit(self, fitted: Sequence[TreeEnsemble]) -> Self:
-        """As `Settles.settled`: their rounds."""
-        rounds = [one.trees / len(np.unique(one.output)) for one in fitted]
-        return replace(self, trees=max(1, round(float(np.mean(rounds)))))  # type: ignore[type-var]
+    def for_refit(self, fold_models: Sequence[TreeEnsemble]) -> Self:
+        """As `RefittableLearner.for_refit`."""
+        rounds = [model.n_trees / len(np.unique(model.output)) for model in fold_models]
+        n_estimators = max(1, round(float(np.mean(rounds))))
+        return replace(self, n_estimators=n_estimators)  # type: ignore[type-var]
 
     @abstractmethod
-    def _grow(
+    def _boost(
         self,
-        outputs: int,
+        n_outputs: int,
         rows: PreparedRows,
-        held_out: PreparedRows,
-        rounds: int,
-        watch: EarlyStopping,
+        validation_rows: PreparedRows,
+        max_rounds: int,
+        stopping: EarlyStopping,
         seed: int,
     ) -> tuple[TreeEnsemble, int]:
-        """All rounds until `watch` says that it is over, and the trees of a round."""
+        """Boost until `stopping` says so; return all trees and the number of trees per round."""
 
 
 @dataclass(frozen=True)
 class LightGBM(_Boosting):
-    """Trees grown leaf by leaf on histograms (Ke et al. 2017). Any field may hold an open choice.
+    """LightGBM: histogram-based trees grown leaf by leaf (Ke et al. 2017).
 
-    `trees` is the most rounds, `leaves` the most leaves of a tree, `min_rows` the fewest rows of
-    one; `feature_share` of the columns for each tree, `row_share` of the rows for each round; `l1`
-    and `l2` weigh on the leaves' values; `extra_trees` tries one random threshold a column.
+    Any field may hold an open choice. The names are those of `lightgbm.LGBMModel`.
+
+    Args:
+        learning_rate: shrinkage of each tree.
+        n_estimators: maximum number of boosting rounds; early stopping ends sooner.
+        num_leaves: maximum number of leaves of a tree.
+        min_child_samples: minimum number of rows of a leaf.
+        colsample_bytree: share of the columns drawn for each tree, in (0, 1].
+        subsample: share of the rows drawn for each round, in (0, 1].
+        reg_alpha: L1 regularization of the leaf values.
+        reg_lambda: L2 regularization of the leaf values.
+        extra_trees: try a single random threshold for each column.
+
+    Example:
+        >>> pipeline = TablePipeline(LightGBM(num_leaves=Integer(4, 256, log=True)))
     """
 
     learning_rate: float = 0.05
@@ -148,50 +197,69 @@ class LightGBM(_Boosting):
     reg_lambda: float = 0.0
     extra_trees: bool = False
 
-    def _grow(
+    def _boost(
         self,
-        outputs: int,
+        n_outputs: int,
         rows: PreparedRows,
-        held_out: PreparedRows,
-        rounds: int,
-        watch: EarlyStopping,
+        validation_rows: PreparedRows,
+        max_rounds: int,
+        stopping: EarlyStopping,
         seed: int,
     ) -> tuple[TreeEnsemble, int]:
         import lightgbm
 
-        loss = _by_outputs(outputs, "regression", "binary", "multiclass")
-        settings: dict[str, Any] = {
-            "objective": loss, "learning_rate": self.learning_rate, "num_leaves": self.num_leaves,
+        settings: dict[str, object] = {
+            "objective": _by_outputs(n_outputs, "regression", "binary", "multiclass"),
+            "learning_rate": self.learning_rate, "num_leaves": self.num_leaves,
             "min_data_in_leaf": self.min_child_samples, "feature_fraction": self.colsample_bytree,
             "bagging_fraction": self.subsample, "bagging_freq": int(self.subsample < 1),
-            "lambda_l1": self.reg_alpha, "lambda_l2": self.reg_lambda, "extra_trees": self.extra_trees,
-            "num_threads": 1, "deterministic": True, "force_col_wise": True, "seed": seed,
-            "feature_pre_filter": False, "verbosity": -1,
+            "lambda_l1": self.reg_alpha, "lambda_l2": self.reg_lambda,
+            "extra_trees": self.extra_trees, "num_threads": 1, "deterministic": True,
+            "force_col_wise": True, "seed": seed, "feature_pre_filter": False, "verbosity": -1,
         }  # fmt: skip
-        if outputs > 2:
-            settings["num_class"] = outputs
+        if n_outputs > 2:
+            settings["num_class"] = n_outputs
 
-        def after(env: Any) -> None:
-            if watch.over(env.evaluation_result_list[0][2]):
+        def stop_early(env: lightgbm.callback.CallbackEnv) -> None:
+            if stopping.update(env.evaluation_result_list[0][2]):
                 raise lightgbm.callback.EarlyStopException(env.iteration, [])
 
         try:
-            train = lightgbm.Dataset(rows.inputs, rows.targets, weight=rows.weights)
-            other = lightgbm.Dataset(
-                held_out.inputs, held_out.targets, weight=held_out.weights, reference=train
+            train_set = lightgbm.Dataset(rows.inputs, rows.targets, weight=rows.weights)
+            validation_set = lightgbm.Dataset(
+                validation_rows.inputs,
+                validation_rows.targets,
+                weight=validation_rows.weights,
+                reference=train_set,
             )
-            booster = lightgbm.train(settings, train, rounds, valid_sets=[other], callbacks=[after])
+            booster = lightgbm.train(
+                settings, train_set, max_rounds, valid_sets=[validation_set], callbacks=[stop_early]
+            )
         except lightgbm.basic.LightGBMError as error:
             raise InfeasibleCandidate(f"LightGBM cannot learn these rows: {error}") from error
-        return of_lightgbm(booster, outputs), booster.num_model_per_iteration()
+        return from_lightgbm(booster, n_outputs), booster.num_model_per_iteration()
 
 
 @dataclass(frozen=True)
 class XGBoost(_Boosting):
-    """Regularised trees of second order, level by level (Chen & Guestrin 2016). Extra: boost.
+    """XGBoost: regularized second-order trees grown level by level (Chen & Guestrin 2016).
 
-    `trees` is the most rounds, `depth` that of a tree, `min_weight` the least sum of second
-    derivatives in a leaf (of squared error: rows); the rest as those of `LightGBM`.
+    Needs the extra ``boost``. Any field may hold an open choice. The names are those of
+    `xgboost.XGBModel`.
+
+    Args:
+        learning_rate: shrinkage of each tree.
+        n_estimators: maximum number of boosting rounds; early stopping ends sooner.
+        max_depth: maximum depth of a tree.
+        min_child_weight: minimum sum of second derivatives in a leaf; for squared error that is the
+            number of rows.
+        colsample_bytree: share of the columns drawn for each tree, in (0, 1].
+        subsample: share of the rows drawn for each round, in (0, 1].
+        reg_alpha: L1 regularization of the leaf values.
+        reg_lambda: L2 regularization of the leaf values.
+
+    Example:
+        >>> pipeline = TablePipeline(XGBoost(max_depth=Integer(3, 10)))
     """
 
     learning_rate: float = 0.1
@@ -203,51 +271,81 @@ class XGBoost(_Boosting):
     reg_alpha: float = 0.0
     reg_lambda: float = 1.0
 
-    def _grow(
+    def _boost(
         self,
-        outputs: int,
+        n_outputs: int,
         rows: PreparedRows,
-        held_out: PreparedRows,
-        rounds: int,
-        watch: EarlyStopping,
+        validation_rows: PreparedRows,
+        max_rounds: int,
+        stopping: EarlyStopping,
         seed: int,
     ) -> tuple[TreeEnsemble, int]:
         xgboost = import_optional("xgboost", "boost", "boosting with XGBoost")
-        loss = _by_outputs(outputs, "reg:squarederror", "binary:logistic", "multi:softprob")
-        settings: dict[str, Any] = {
-            "objective": loss, "eval_metric": _by_outputs(outputs, "rmse", "logloss", "mlogloss"),
+        loss = _by_outputs(n_outputs, "reg:squarederror", "binary:logistic", "multi:softprob")
+        settings: dict[str, object] = {
+            "objective": loss, "eval_metric": _by_outputs(n_outputs, "rmse", "logloss", "mlogloss"),
             "learning_rate": self.learning_rate, "max_depth": self.max_depth, "tree_method": "hist",
             "min_child_weight": self.min_child_weight, "colsample_bytree": self.colsample_bytree,
             "subsample": self.subsample, "alpha": self.reg_alpha, "lambda": self.reg_lambda,
             "nthread": 1, "seed": seed, "verbosity": 0,
         }  # fmt: skip
-        if outputs > 2:
-            settings["num_class"] = outputs
+        if n_outputs > 2:
+            settings["num_class"] = n_outputs
 
-        class After(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
-            def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-                (losses,) = evals_log["held_out"].values()
-                return watch.over(losses[-1])
+        class StopEarly(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
+            def after_iteration(
+                self,
+                model: object,
+                epoch: int,
+                evals_log: Mapping[str, Mapping[str, Sequence[float]]],
+            ) -> bool:
+                (losses,) = evals_log["validation"].values()
+                return stopping.update(losses[-1])
 
-        def matrix(part: PreparedRows) -> Any:
-            return xgboost.DMatrix(part.inputs, part.targets, weight=part.weights, nthread=1)
+        def matrix(prepared: PreparedRows) -> object:
+            return xgboost.DMatrix(
+                prepared.inputs, prepared.targets, weight=prepared.weights, nthread=1
+            )
 
         try:
             booster = xgboost.train(
-                settings, matrix(rows), rounds, evals=[(matrix(held_out), "held_out")],
-                callbacks=[After()], verbose_eval=False,
-            )  # fmt: skip
+                settings,
+                matrix(rows),
+                max_rounds,
+                evals=[(matrix(validation_rows), "validation")],
+                callbacks=[StopEarly()],
+                verbose_eval=False,
+            )
         except xgboost.core.XGBoostError as error:
             raise InfeasibleCandidate(f"XGBoost cannot learn these rows: {error}") from error
-        return of_xgboost(booster, outputs), outputs if outputs > 2 else 1
+        return from_xgboost(booster, n_outputs), n_outputs if n_outputs > 2 else 1
+
+
+class _CatBoostInfo(Protocol):
+    """What is read of the argument of CatBoost's `after_iteration`."""
+
+    metrics: Mapping[str, Mapping[str, Sequence[float]]]
 
 
 @dataclass(frozen=True)
 class CatBoost(_Boosting):
-    """Symmetric trees, one question a level (Prokhorenkova et al. 2018). Extra: boost.
+    """CatBoost: symmetric trees, one split per level (Prokhorenkova et al. 2018).
 
-    `trees` is the most rounds, `random_strength` the noise on the scores of splits, `bins` the most
-    thresholds of a column; `feature_share` is drawn for each level; the rest as above.
+    Needs the extra ``boost``. Any field may hold an open choice. The names are those of
+    `catboost.CatBoost`.
+
+    Args:
+        learning_rate: shrinkage of each tree.
+        n_estimators: maximum number of boosting rounds; early stopping ends sooner.
+        depth: depth of each tree.
+        l2_leaf_reg: L2 regularization of the leaf values.
+        rsm: share of the columns drawn for each level, in (0, 1] (random subspace method).
+        subsample: share of the rows drawn for each round, in (0, 1].
+        random_strength: noise on the scores of splits.
+        border_count: maximum number of thresholds of a column.
+
+    Example:
+        >>> pipeline = TablePipeline(CatBoost(depth=Integer(4, 7)))
     """
 
     learning_rate: float = 0.05
@@ -259,55 +357,69 @@ class CatBoost(_Boosting):
     random_strength: float = 1.0
     border_count: int = 254
 
-    def _grow(
+    def _boost(
         self,
-        outputs: int,
+        n_outputs: int,
         rows: PreparedRows,
-        held_out: PreparedRows,
-        rounds: int,
-        watch: EarlyStopping,
+        validation_rows: PreparedRows,
+        max_rounds: int,
+        stopping: EarlyStopping,
         seed: int,
     ) -> tuple[TreeEnsemble, int]:
         catboost = import_optional("catboost", "boost", "boosting with CatBoost")
-        loss = _by_outputs(outputs, "RMSE", "Logloss", "MultiClass")
-        sampling: dict[str, Any] = {"bootstrap_type": "No"}
+        loss = _by_outputs(n_outputs, "RMSE", "Logloss", "MultiClass")
+        sampling: dict[str, object] = {"bootstrap_type": "No"}
         if self.subsample < 1:
             sampling = {"bootstrap_type": "Bernoulli", "subsample": self.subsample}
-        settings: dict[str, Any] = sampling | {
-            "loss_function": loss, "learning_rate": self.learning_rate, "iterations": rounds,
+        settings: dict[str, object] = sampling | {
+            "loss_function": loss, "learning_rate": self.learning_rate, "iterations": max_rounds,
             "depth": self.depth, "l2_leaf_reg": self.l2_leaf_reg, "rsm": self.rsm,
             "random_strength": self.random_strength, "border_count": self.border_count,
             "boosting_type": "Plain", "use_best_model": False, "thread_count": 1,
             "random_seed": seed, "allow_writing_files": False, "logging_level": "Silent",
         }  # fmt: skip
-        known = np.unique(rows.targets) if outputs > 2 else np.arange(outputs)
-        if len(known) < outputs:  # it has no score for the others, and no loss
-            held_out = _only(held_out, known)
+        classes = np.unique(rows.targets) if n_outputs > 2 else np.arange(n_outputs)
+        if len(classes) < n_outputs:  # CatBoost has no score, and so no loss, for the others
+            validation_rows = _rows_of_classes(validation_rows, classes)
 
-        class After:
-            def after_iteration(self, info: Any) -> bool:
-                return not watch.over(info.metrics["validation"][loss][-1])
+        class StopEarly:
+            def after_iteration(self, info: _CatBoostInfo) -> bool:
+                return not stopping.update(info.metrics["validation"][loss][-1])
 
-        def pool(part: PreparedRows) -> Any:
-            return catboost.Pool(part.inputs, part.targets, weight=part.weights, thread_count=1)
+        def pool(prepared: PreparedRows) -> object:
+            return catboost.Pool(
+                prepared.inputs, prepared.targets, weight=prepared.weights, thread_count=1
+            )
 
         model = catboost.CatBoost(settings)
         try:
-            model.fit(pool(rows), eval_set=pool(held_out), callbacks=[After()])
+            model.fit(pool(rows), eval_set=pool(validation_rows), callbacks=[StopEarly()])
         except catboost.CatBoostError as error:
             raise InfeasibleCandidate(f"CatBoost cannot learn these rows: {error}") from error
-        base = np.full(outputs, -math.log(2 * len(rows)))  # as if of half a row
-        base[known] = 0
-        return of_catboost(model, base, known), 1
+        base = np.full(n_outputs, -math.log(2 * len(rows)))  # unseen classes: half a row
+        base[classes] = 0
+        return from_catboost(model, base, classes), 1
 
 
 @dataclass(frozen=True)
 class HistogramBoosting(_Boosting):
-    """Scikit-learn's boosting on histograms, leaf by leaf; needs no library more.
+    """Histogram gradient boosting by scikit-learn, leaf by leaf; needs no other library.
 
-    `trees` is the most rounds; `feature_share` is drawn for each split; the rest as those of
-    `LightGBM`. It cannot be watched while it boosts: it is asked for a few rounds more each time,
-    at least a quarter of those it has.
+    Any field may hold an open choice. The names are those of
+    `sklearn.ensemble.HistGradientBoostingClassifier`, except for `n_estimators`. Early stopping
+    reads the clock and the loss between calls, which add at least ten rounds or a quarter of those
+    done.
+
+    Args:
+        learning_rate: shrinkage of each tree.
+        n_estimators: maximum number of boosting rounds (scikit-learn: max_iter).
+        max_leaf_nodes: maximum number of leaves of a tree.
+        min_samples_leaf: minimum number of rows of a leaf.
+        max_features: share of the columns drawn for each split, in (0, 1].
+        l2_regularization: L2 regularization of the leaf values.
+
+    Example:
+        >>> pipeline = TablePipeline(HistogramBoosting(max_leaf_nodes=OneOf(8, 31, 128)))
     """
 
     learning_rate: float = 0.1
@@ -317,103 +429,116 @@ class HistogramBoosting(_Boosting):
     max_features: float = 1.0
     l2_regularization: float = 0.0
 
-    def _grow(
+    def _boost(
         self,
-        outputs: int,
+        n_outputs: int,
         rows: PreparedRows,
-        held_out: PreparedRows,
-        rounds: int,
-        watch: EarlyStopping,
+        validation_rows: PreparedRows,
+        max_rounds: int,
+        stopping: EarlyStopping,
         seed: int,
     ) -> tuple[TreeEnsemble, int]:
         from sklearn import ensemble
         from threadpoolctl import threadpool_limits
 
-        kind = ensemble.HistGradientBoostingRegressor
-        if outputs > 1:
-            kind = ensemble.HistGradientBoostingClassifier
-        model = kind(
-            learning_rate=self.learning_rate, max_leaf_nodes=self.max_leaf_nodes, random_state=seed,
-            min_samples_leaf=self.min_samples_leaf, max_features=self.max_features, warm_start=True,
-            l2_regularization=self.l2_regularization, early_stopping=False,
-        )  # fmt: skip
-        found: list[Any] = []
-        base, places, scores = np.zeros(outputs), list(range(outputs)), np.empty(0)
-        idle = False
-        while not idle and (some := watch.room(min(max(10, len(found) // 4), rounds - len(found)))):
-            model.set_params(max_iter=len(found) + some)
+        estimator_type = ensemble.HistGradientBoostingRegressor
+        if n_outputs > 1:
+            estimator_type = ensemble.HistGradientBoostingClassifier
+        model = estimator_type(
+            learning_rate=self.learning_rate,
+            max_leaf_nodes=self.max_leaf_nodes,
+            random_state=seed,
+            min_samples_leaf=self.min_samples_leaf,
+            max_features=self.max_features,
+            warm_start=True,
+            l2_regularization=self.l2_regularization,
+            early_stopping=False,
+        )
+        rounds: list[Sequence[HistogramTree]] = []
+        base, outputs, scores = np.zeros(n_outputs), list(range(n_outputs)), np.empty(0)
+        has_stalled = False
+        while not has_stalled:
+            step = min(max(10, len(rounds) // 4), max_rounds - len(rounds))
+            step = stopping.affordable_rounds(step)
+            if not step:
+                break
+            model.set_params(max_iter=len(rounds) + step)
             with threadpool_limits(1):
                 model.fit(rows.inputs, rows.targets, rows.weights)
-            new, found = model._predictors[len(found) :], model._predictors.copy()
+            new_rounds, rounds = model._predictors[len(rounds) :], model._predictors.copy()
             if not scores.size:
-                base, places = _first_scores(model, rows, outputs)
-                scores = np.repeat(base[None], len(held_out), axis=0)
-            gains = of_histograms(new, np.zeros(outputs), places)
-            counts = [len(places) * (i + 1) for i in range(some)]
-            for gain in gains.stages(held_out.inputs, counts):
-                idle = idle or watch.idle(_loss(scores + gain, held_out))
+                base, outputs = _initial_scores(model, rows, n_outputs)
+                scores = np.repeat(base[None], len(validation_rows), axis=0)
+            new_trees = from_histogram_boosting(new_rounds, np.zeros(n_outputs), outputs)
+            tree_counts = [len(outputs) * (i + 1) for i in range(step)]
+            for gain in new_trees.staged_outputs(validation_rows.inputs, tree_counts):
+                has_stalled = has_stalled or stopping.record(_loss(scores + gain, validation_rows))
             scores = scores + gain
-        return of_histograms(found[: watch.rounds], base, places), len(places)
+        ensemble_of_rounds = from_histogram_boosting(rounds[: stopping.n_rounds], base, outputs)
+        return ensemble_of_rounds, len(outputs)
 
 
-def _by_outputs(outputs: int, number: str, two: str, more: str) -> str:
-    """A library's name for the loss of one number, two classes or more."""
-    return (number, two)[outputs - 1] if outputs <= 2 else more
+def _by_outputs(n_outputs: int, regression: str, binary: str, multiclass: str) -> str:
+    """Return a library's name for the loss of this number of outputs."""
+    return (regression, binary)[n_outputs - 1] if n_outputs <= 2 else multiclass
 
 
-def _preferred(
+def _best_rounds(
     ensemble: TreeEnsemble,
-    width: int,
-    watch: EarlyStopping,
-    held_out: PreparedRows,
-    judge: ValidationLoss,
+    trees_per_round: int,
+    stopping: EarlyStopping,
+    validation_rows: PreparedRows,
+    validation_loss: ValidationLoss,
 ) -> TreeEnsemble:
-    """The rounds (of `width` trees) up to the best by the loss, or to one near it by the judge.
+    """Return the rounds up to the best by the library's loss, or one near it by `validation_loss`.
 
-    Where there is no time for the judge, the best by the loss.
+    The best by the library's loss if there is no time to compare.
     """
-    last = ensemble.trees // width
-    best = min(watch.best_round, last)  # a library drops rounds in which nothing was split
+    last = ensemble.n_trees // trees_per_round
+    best = min(stopping.best_round, last)  # libraries drop rounds in which nothing was split
     rounds = sorted({max(1, best // 2), max(1, best * 3 // 4), best, (best + last) // 2, last})
-    stages = ensemble.stages(held_out.inputs, [count * width for count in rounds])
-    judged: list[tuple[float, int, int]] = []
-    for count in rounds:
-        if watch.late():
-            return ensemble.first(best * width)
-        judged.append((judge(next(stages)), abs(count - best), count))
-    return ensemble.first(min(judged)[2] * width)
+    tree_counts = [n_rounds * trees_per_round for n_rounds in rounds]
+    staged_outputs = ensemble.staged_outputs(validation_rows.inputs, tree_counts)
+    candidates: list[tuple[float, int, int]] = []
+    for n_rounds in rounds:
+        if stopping.is_late():
+            return ensemble.first(best * trees_per_round)
+        loss = validation_loss(next(staged_outputs))
+        candidates.append((loss, abs(n_rounds - best), n_rounds))
+    return ensemble.first(min(candidates)[2] * trees_per_round)
 
 
-def _first_scores(model: Any, rows: PreparedRows, outputs: int) -> tuple[Arrays, list[int]]:
-    """(outputs,) what histogram boosting begins with, and the outputs its trees are added to.
+def _initial_scores(
+    model: SklearnBoosting, rows: PreparedRows, n_outputs: int
+) -> tuple[Arrays, list[int]]:
+    """Return histogram boosting's initial scores (outputs,) and the outputs its trees add to.
 
-    A class without rows begins where half a row would have put it.
+    A class without training rows starts where half a row would have put it.
     """
-    start = model._baseline_prediction.ravel().astype(np.float64)
-    if outputs == 1:
-        return start, [0]
-    known = model.classes_.tolist()
-    if len(known) == 2:
-        start = np.array([0.0, start[0]])
-    fewest = np.bincount(rows.targets, minlength=outputs)[known].min()
-    base = np.full(outputs, start.min() - math.log(2 * fewest))
-    base[known] = start
-    return base, known[1:] if len(known) == 2 else known
+    baseline = model._baseline_prediction.ravel().astype(np.float64)
+    if n_outputs == 1:
+        return baseline, [0]
+    classes = model.classes_.tolist()
+    if len(classes) == 2:
+        baseline = np.array([0.0, baseline[0]])
+    min_count = np.bincount(rows.targets, minlength=n_outputs)[classes].min()
+    base = np.full(n_outputs, baseline.min() - math.log(2 * min_count))
+    base[classes] = baseline
+    return base, classes[1:] if len(classes) == 2 else classes
 
 
-def _only(rows: PreparedRows, classes: Arrays) -> PreparedRows:
-    """Those of the rows that are of these classes."""
-    some = np.isin(rows.targets, classes)
-    weights = None if rows.weights is None else rows.weights[some]
-    return PreparedRows(rows.inputs[some], rows.targets[some], weights)
+def _rows_of_classes(rows: PreparedRows, classes: Arrays) -> PreparedRows:
+    has_class = np.isin(rows.targets, classes)
+    weights = None if rows.weights is None else rows.weights[has_class]
+    return PreparedRows(rows.inputs[has_class], rows.targets[has_class], weights)
 
 
 def _loss(scores: Arrays, rows: PreparedRows) -> float:
-    """Mean squared error or log loss of (rows, outputs) scores, by the rows' weights."""
+    """Return the weighted mean squared error or log loss of scores (rows, outputs)."""
     if scores.shape[1] == 1:
         losses = (scores[:, 0] - rows.targets) ** 2
     else:
         shifted = scores - scores.max(1, keepdims=True)
-        chosen = shifted[np.arange(len(rows)), rows.targets]
-        losses = np.log(np.exp(shifted).sum(1)) - chosen
+        true_scores = shifted[np.arange(len(rows)), rows.targets]
+        losses = np.log(np.exp(shifted).sum(1)) - true_scores
     return float(np.average(losses, weights=rows.weights))

@@ -1,6 +1,7 @@
-"""The trees of each library in the neutral form of `tree_ensemble.py`.
+"""Conversion of each library's trees to `tree_ensemble.TreeEnsemble`.
 
-`outputs`: scores a row. A library that has one score for two classes is read as scores (0, score).
+`n_outputs`: scores per row. A library with a single score for two classes becomes the scores
+(0, score).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,147 +19,215 @@ from netwright.pipelines.trees.tree_ensemble import (
     Floats32,
     Tree,
     TreeEnsemble,
-    at_most,
-    below,
-    from_nodes,
+    inclusive_threshold,
+    round_threshold_down,
+    tree_from_nodes,
 )
 
-_ZERO = np.float32(1e-35)
+_LIGHTGBM_ZERO = np.float32(1e-35)
 """LightGBM's kZeroThreshold."""
 
 
-def of_lightgbm(booster: Any, outputs: int) -> TreeEnsemble:
-    """From the text of the model, whose numbers are written in full. No categorical splits."""
-    blocks = (
-        booster.model_to_string(num_iteration=-1).split("\nend of trees")[0].split("\nTree=")[1:]
-    )
+class LightGBMBooster(Protocol):
+    """What is read of a `lightgbm.Booster`."""
+
+    def model_to_string(self, num_iteration: int | None = None) -> str: ...
+
+
+class XGBoostBooster(Protocol):
+    """What is read of an `xgboost.Booster`."""
+
+    def save_raw(self, raw_format: str = "ubj") -> bytearray: ...
+
+
+class CatBoostModel(Protocol):
+    """What is read of a `catboost.CatBoost`."""
+
+    def save_model(self, fname: str, format: str = "cbm") -> None: ...  # noqa: A002  # its name
+
+
+class HistogramTree(Protocol):
+    """What is read of a tree (`TreePredictor`) of scikit-learn's histogram boosting."""
+
+    nodes: Arrays
+
+
+class SklearnTree(Protocol):
+    """What is read of the `tree_` of scikit-learn's decision trees."""
+
+    value: Arrays
+    node_count: int
+
+    def __getstate__(self) -> dict[str, Any]: ...
+
+
+def from_lightgbm(booster: LightGBMBooster, n_outputs: int) -> TreeEnsemble:
+    """Convert from the model's text, which has all digits. Categorical splits are not supported."""
+    text = booster.model_to_string(num_iteration=-1)
+    blocks = text.split("\nend of trees")[0].split("\nTree=")[1:]
     trees = [
-        _lightgbm_tree(dict(_pairs(block)), _output(i, outputs)) for i, block in enumerate(blocks)
+        _lightgbm_tree(dict(_settings(block)), _output_of_tree(i, n_outputs))
+        for i, block in enumerate(blocks)
     ]
-    return TreeEnsemble.of(trees, np.zeros(outputs))
+    return TreeEnsemble.from_trees(trees, np.zeros(n_outputs))
 
 
-def _lightgbm_tree(text: Mapping[str, str], output: int) -> Tree:
+def _lightgbm_tree(block: Mapping[str, str], output: int) -> Tree:
     def numbers(name: str, dtype: type = np.int64) -> Arrays:
-        return np.array(text.get(name, "").split(), dtype)
+        return np.array(block.get(name, "").split(), dtype)
 
     values = numbers("leaf_value", np.float64)[:, None]
     if len(values) == 1:
-        text = {}
-    threshold, kind = at_most(numbers("threshold", np.float64)), numbers("decision_type")
-    # bit 1: what is missing goes left. bits 2 and 3: 2 says that NaN is missing; 0, that nothing
-    # was missing in training, and NaN is taken for 0
-    missing_left = np.where((kind >> 2) & 3 == 2, kind & 2 != 0, threshold >= 0)
+        block = {}
+    threshold = round_threshold_down(numbers("threshold", np.float64))
+    decision_type = numbers("decision_type")
+    # bit 1: missing values go left. bits 2 and 3: 2 if NaN is missing; 0 if nothing was missing in
+    # training and NaN is taken for 0
+    is_nan_missing = (decision_type >> 2) & 3 == 2
+    missing_left = np.where(is_nan_missing, decision_type & 2 != 0, threshold >= 0)
     return Tree(
-        numbers("split_feature"), _around_zero(threshold), numbers("left_child"),
-        numbers("right_child"), missing_left, values, output,
-    )  # fmt: skip
+        numbers("split_feature"),
+        _outside_zero(threshold),
+        numbers("left_child"),
+        numbers("right_child"),
+        missing_left,
+        values,
+        output,
+    )
 
 
-def _around_zero(threshold: Floats32) -> Floats32:
-    """LightGBM takes -1e-35 to 1e-35 for 0: a threshold among them moves to the end of these."""
-    inside = np.abs(threshold) <= _ZERO
-    end = np.where(threshold >= 0, _ZERO, np.nextafter(-_ZERO, np.float32(-1)))
-    return np.where(inside, end, threshold)
+def _outside_zero(threshold: Floats32) -> Floats32:
+    """Move thresholds within LightGBM's zero, -1e-35 to 1e-35, to its ends."""
+    is_zero = np.abs(threshold) <= _LIGHTGBM_ZERO
+    below_zero = np.nextafter(-_LIGHTGBM_ZERO, np.float32(-1))
+    return np.where(is_zero, np.where(threshold >= 0, _LIGHTGBM_ZERO, below_zero), threshold)
 
 
-def _pairs(block: str) -> Iterator[tuple[str, str]]:
+def _settings(block: str) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each line ``name=text``."""
     for line in block.splitlines():
-        name, equals, value = line.partition("=")
+        name, equals, text = line.partition("=")
         if equals:
-            yield name, value
+            yield name, text
 
 
-def of_xgboost(booster: Any, outputs: int) -> TreeEnsemble:
-    """From the JSON of the model. XGBoost sends ``x < t`` left."""
+def from_xgboost(booster: XGBoostBooster, n_outputs: int) -> TreeEnsemble:
+    """Convert from the model's JSON. XGBoost sends ``x < t`` left."""
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    model = learner["gradient_booster"]["model"]
     trees = []
-    for i, tree in enumerate(model["trees"]):
+    for i, tree in enumerate(learner["gradient_booster"]["model"]["trees"]):
         left, right = np.array(tree["left_children"]), np.array(tree["right_children"])
-        said = np.array(tree["split_conditions"], np.float32)  # of a leaf: its value
-        missing_left = np.array(tree["default_left"])
-        feature, output = np.array(tree["split_indices"]), _output(i, outputs)
+        threshold_or_value = np.array(tree["split_conditions"], np.float32)  # value for leaves
         trees.append(
-            from_nodes(
-                left < 0, feature, below(said), left, right, missing_left, said[:, None], output
+            tree_from_nodes(
+                left < 0,
+                np.array(tree["split_indices"]),
+                inclusive_threshold(threshold_or_value),
+                left,
+                right,
+                np.array(tree["default_left"]),
+                threshold_or_value[:, None],
+                _output_of_tree(i, n_outputs),
             )
         )
-    start = np.array(json.loads(learner["learner_model_param"]["base_score"]), np.float64).ravel()
-    if outputs == 2:  # of a binary model it is a probability
-        start = np.append(0.0, np.log(start / (1 - start)))
-    return TreeEnsemble.of(trees, np.broadcast_to(start, outputs))
+    base_score = learner["learner_model_param"]["base_score"]
+    base = np.array(json.loads(base_score), np.float64).ravel()
+    if n_outputs == 2:  # a binary model's base score is a probability
+        base = np.append(0.0, np.log(base / (1 - base)))
+    return TreeEnsemble.from_trees(trees, np.broadcast_to(base, n_outputs))
 
 
-def of_catboost(model: Any, base: Arrays, known: Arrays) -> TreeEnsemble:
-    """From the JSON of the model: trees that ask the same question on the whole of a level.
+def from_catboost(model: CatBoostModel, base: Arrays, classes: Arrays) -> TreeEnsemble:
+    """Convert from the model's JSON: symmetric trees, which have one split per level.
 
-    Whether the i-th question is answered ``x > border`` is bit i of the leaf's number. NaN is not
-    above any border. `base` (outputs,) is added to; `known` are the outputs that it has scores for.
+    The answer ``x > border`` to the i-th split is bit i of the leaf's index. NaN is not above any
+    border.
+
+    Args:
+        model: the model.
+        base: (outputs,) initial scores, to which the model's bias is added.
+        classes: indices of the outputs for which the model has scores.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
         model.save_model(str(path), format="json")
         state = json.loads(path.read_text())
-    scale, start = state["scale_and_bias"]
+    scale, bias = state["scale_and_bias"]
     base = base.astype(np.float64)
-    base[known[-len(start) :]] += start  # of two classes, there is one score
-    trees = [_symmetric(tree, scale, len(base), known) for tree in state["oblivious_trees"]]
-    return TreeEnsemble.of(trees, base)
+    base[classes[-len(bias) :]] += bias  # two classes have a single score
+    trees = [_symmetric_tree(tree, scale, len(base), classes) for tree in state["oblivious_trees"]]
+    return TreeEnsemble.from_trees(trees, base)
 
 
-def _symmetric(tree: Mapping[str, Any], scale: float, outputs: int, known: Arrays) -> Tree:
-    """As a full binary tree that asks the last question first, so that leaves keep their order."""
-    asked = (tree["splits"] or [])[::-1]
-    depth = len(asked)
+def _symmetric_tree(tree: Mapping[str, Any], scale: float, n_outputs: int, classes: Arrays) -> Tree:
+    """Make a full binary tree with the last split at the root, so that leaves keep their order."""
+    splits = (tree["splits"] or [])[::-1]
+    depth = len(splits)
     level = np.repeat(np.arange(depth), 1 << np.arange(depth))  # (2^depth - 1,) of each branch
     branch = np.arange(len(level))
-    left, right = 2 * branch + 1, 2 * branch + 2  # a heap; from 2^depth - 1 on they are leaves
-    inner = level < depth - 1
-    feature = np.array([split["float_feature_index"] for split in asked], np.int64)
-    border = np.array([split["border"] for split in asked], np.float64)
+    left, right = 2 * branch + 1, 2 * branch + 2  # a heap; leaves from 2^depth - 1 on
+    has_branches_below = level < depth - 1
+    feature = np.array([split["float_feature_index"] for split in splits], np.int64)
+    border = np.array([split["border"] for split in splits], np.float64)
     values = np.array(tree["leaf_values"], np.float64).reshape(1 << depth, -1) * scale
-    if outputs > 2:
-        wide = np.zeros((len(values), outputs))
-        wide[:, known] = values
-        values = wide
+    if n_outputs > 2:
+        all_values = np.zeros((len(values), n_outputs))
+        all_values[:, classes] = values
+        values = all_values
     return Tree(
-        feature[level], at_most(border)[level],
-        np.where(inner, left, ~(left - len(level))), np.where(inner, right, ~(right - len(level))),
-        np.ones(len(level), np.bool_), values, outputs - 1 if outputs == 2 else 0,
-    )  # fmt: skip
+        feature[level],
+        round_threshold_down(border)[level],
+        np.where(has_branches_below, left, ~(left - len(level))),
+        np.where(has_branches_below, right, ~(right - len(level))),
+        np.ones(len(level), np.bool_),
+        values,
+        n_outputs - 1 if n_outputs == 2 else 0,
+    )
 
 
-def of_histograms(
-    rounds: Sequence[Sequence[Any]], base: Arrays, places: Sequence[int]
+def from_histogram_boosting(
+    rounds: Sequence[Sequence[HistogramTree]], base: Arrays, outputs: Sequence[int]
 ) -> TreeEnsemble:
-    """From the predictors of scikit-learn's histogram boosting, a list of them a round.
+    """Convert the predictors of scikit-learn's histogram boosting.
 
-    `base` (outputs,); `places`: the score that each predictor of a round is added to.
+    Args:
+        rounds: the predictors of each round.
+        base: (outputs,) initial scores.
+        outputs: index of the score that each predictor of a round is added to.
     """
     trees = []
     for predictors in rounds:
-        for predictor, output in zip(predictors, places, strict=True):
-            n = predictor.nodes
+        for predictor, output in zip(predictors, outputs, strict=True):
+            nodes = predictor.nodes
             trees.append(
-                from_nodes(
-                    n["is_leaf"].astype(np.bool_), n["feature_idx"], at_most(n["num_threshold"]),
-                    n["left"].astype(np.int64), n["right"].astype(np.int64),
-                    n["missing_go_to_left"], n["value"][:, None], output,
+                tree_from_nodes(
+                    nodes["is_leaf"].astype(np.bool_),
+                    nodes["feature_idx"],
+                    round_threshold_down(nodes["num_threshold"]),
+                    nodes["left"].astype(np.int64),
+                    nodes["right"].astype(np.int64),
+                    nodes["missing_go_to_left"],
+                    nodes["value"][:, None],
+                    output,
                 )
-            )  # fmt: skip
-    return TreeEnsemble.of(trees, base)
+            )
+    return TreeEnsemble.from_trees(trees, base)
 
 
-def of_scikit(tree: Any, values: Arrays) -> Tree:
-    """From the `tree_` of a decision tree; `values` (nodes, width) are what its nodes say."""
-    state = tree.__getstate__()["nodes"]
-    return from_nodes(
-        state["left_child"] < 0, state["feature"], at_most(state["threshold"]),
-        state["left_child"], state["right_child"], state["missing_go_to_left"], values,
-    )  # fmt: skip
+def from_sklearn(tree: SklearnTree, values: Arrays) -> Tree:
+    """Convert the `tree_` of a decision tree with given node values (nodes, width)."""
+    nodes = tree.__getstate__()["nodes"]
+    return tree_from_nodes(
+        nodes["left_child"] < 0,
+        nodes["feature"],
+        round_threshold_down(nodes["threshold"]),
+        nodes["left_child"],
+        nodes["right_child"],
+        nodes["missing_go_to_left"],
+        values,
+    )
 
 
-def _output(tree: int, outputs: int) -> int:
-    """Which score the tree is added to: rounds have one tree a score, or one of two classes."""
-    return 1 if outputs == 2 else tree % outputs
+def _output_of_tree(tree: int, n_outputs: int) -> int:
+    """Return the score that a tree is added to: a round has a tree per score, or one for two."""
+    return 1 if n_outputs == 2 else tree % n_outputs
