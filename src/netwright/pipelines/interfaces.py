@@ -1,7 +1,7 @@
 """Contract of the models of a pipeline: what they take and give, networks included.
 
 A learner is a description with a `fit`; any of its fields may be an open choice. A fitted model
-returns raw scores (`outputs`), writes itself as ONNX nodes (`to_onnx`) and saves what it learnt in
+returns raw scores (`outputs`), writes itself as ONNX nodes (`to_onnx`) and saves its state in
 a folder (`save`), never as a pickle.
 """
 

@@ -31,14 +31,14 @@ _MIN_PROBABILITY = np.float32(1e-30)
 
 
 class Predictor(Protocol):
-    """What can be exported: one fitted pipeline, an ensemble of them or a constant."""
+    """A model to export: one fitted pipeline, an ensemble of them or a constant."""
 
     @property
     def target(self) -> TargetTransform: ...
 
     @property
     def threshold(self) -> float:
-        """Of two classes, the probability of the second from which on a row is labelled as it."""
+        """Decision threshold: the second of two classes is predicted from this probability on."""
         ...
 
     def predict(self, features: Features) -> NDArray[np.floating]:

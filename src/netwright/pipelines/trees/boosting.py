@@ -121,7 +121,7 @@ class EarlyStopping:
 
 
 class _Boosting(TreeLearner, ABC):
-    """What the four libraries have in common: early stopping, choice of the round and storage."""
+    """Base of the boosting learners: early stopping, choice of the round and storage."""
 
     n_estimators: int
 
@@ -322,7 +322,7 @@ class XGBoost(_Boosting):
 
 
 class _CatBoostInfo(Protocol):
-    """What is read of the argument of CatBoost's `after_iteration`."""
+    """Used interface of the argument of CatBoost's `after_iteration`."""
 
     metrics: Mapping[str, Mapping[str, Sequence[float]]]
 

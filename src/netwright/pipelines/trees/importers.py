@@ -29,31 +29,31 @@ _LIGHTGBM_ZERO = np.float32(1e-35)
 
 
 class LightGBMBooster(Protocol):
-    """What is read of a `lightgbm.Booster`."""
+    """Used interface of `lightgbm.Booster`."""
 
     def model_to_string(self, num_iteration: int | None = None) -> str: ...
 
 
 class XGBoostBooster(Protocol):
-    """What is read of an `xgboost.Booster`."""
+    """Used interface of `xgboost.Booster`."""
 
     def save_raw(self, raw_format: str = "ubj") -> bytearray: ...
 
 
 class CatBoostModel(Protocol):
-    """What is read of a `catboost.CatBoost`."""
+    """Used interface of `catboost.CatBoost`."""
 
     def save_model(self, fname: str, format: str = "cbm") -> None: ...  # noqa: A002  # its name
 
 
 class HistogramTree(Protocol):
-    """What is read of a tree (`TreePredictor`) of scikit-learn's histogram boosting."""
+    """Used interface of the trees (`TreePredictor`) of scikit-learn's histogram boosting."""
 
     nodes: Arrays
 
 
 class SklearnTree(Protocol):
-    """What is read of the `tree_` of scikit-learn's decision trees."""
+    """Used interface of the `tree_` of scikit-learn's decision trees."""
 
     value: Arrays
     node_count: int
