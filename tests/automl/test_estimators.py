@@ -87,7 +87,7 @@ def test_one_text_stands_for_a_list_of_one(settings: dict[str, Any], tmp_path: P
         ({"limits": [5]}, "limit must be METRIC<=NUMBER or METRIC>=NUMBER, got 5"),
         ({"families": 5}, "families must be a name or a list of names, got 5"),
         ({"verbose": "yes"}, "verbose must be \"auto\", True or False, got 'yes'"),
-        ({"callbacks": [5]}, "callbacks must be a function that takes an event, or a list"),
+        ({"callbacks": [5]}, "callbacks must be a function of one event, or a list"),
         ({"families": [5]}, r"families must be a name or a list of names, got \[5\]"),
         ({"families": "lightgmb"}, "Did you mean 'lightgbm'"),
         ({"strategy": 5}, "strategy must be an object with ask and tell"),
@@ -311,7 +311,7 @@ def test_callbacks_hear_of_every_stage_from_reading_to_delivery(
     }  # fmt: skip
     assert shown.out == ""
     assert re.search(
-        "netwright 0:00  reading the data\nnetwright .*searching by auc for 2 tr", shown.err
+        "netwright 0:00  reading the data\nnetwright .*optimising auc for 2 tr", shown.err
     )
     assert "netwright" in shown.err.splitlines()[-1]
     assert " delivered trial " in shown.err

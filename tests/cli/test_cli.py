@@ -404,7 +404,7 @@ def test_a_run_of_other_data_is_refused(
     said = Said(capsys, "fit", str(folder / "others.csv"), "--target", "y", "--run", str(run))
     assert said.code == 2
     assert "belongs to another study" in said.err
-    assert "Use --run for a new folder, or --fresh to start anew." in said.err
+    assert "Use --run for a new folder, or --fresh to start over." in said.err
     assert (run / "study.sqlite").read_bytes() == before
 
 

@@ -163,7 +163,7 @@ def test_folders_that_a_kill_has_left_do_not_count(
 ) -> None:
     """The end of a trial was recorded, and what it made needless was not emptied yet."""
     whole = study(space, tmp_path / "whole", 1, Second).run(trials=20)
-    empty, left = module.empty, 0
+    empty, left = module.empty_trial_folder, 0
 
     def kill(folder: Path) -> None:
         nonlocal left
@@ -174,7 +174,7 @@ def test_folders_that_a_kill_has_left_do_not_count(
 
     for moment in range(5, 15):
         killed, left = tmp_path / f"killed {moment}", moment
-        monkeypatch.setattr(module, "empty", kill)
+        monkeypatch.setattr(module, "empty_trial_folder", kill)
         with pytest.raises(SystemExit):
             study(space, killed, 1, Second).run(trials=20)
         assert record(study(space, killed, 1, Second).run(trials=20)) == record(whole)

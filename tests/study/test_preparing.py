@@ -58,9 +58,13 @@ def test_after_given_candidates_it_is_done_and_the_search_goes_on(
         return Prepares(problem, Steps(tmp_path))
 
     one = Study(
-        space, Hill(), strategy=InitialCandidates(inner, (first,)), objectives=[Objective("loss", "min")],
-        executor=InProcess(), run=tmp_path / "run",
-    )  # fmt: skip
+        space,
+        Hill(),
+        strategy=InitialCandidates(inner, (first,)),
+        objectives=[Objective("loss", "min")],
+        executor=InProcess(),
+        run=tmp_path / "run",
+    )
     one.run(trials=4)
     assert [trial.proposal.origin for trial in one.trials] == ["portfolio", *["random"] * 3]
 

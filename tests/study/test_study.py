@@ -434,7 +434,7 @@ def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> N
     ]
     for its_space, options, sentence in cases:
         evaluator = Hill(metrics=("loss", "cost", "flops"))
-        with pytest.raises(RunError, match=f"{sentence}.*or delete this one to start anew"):
+        with pytest.raises(RunError, match=f"{sentence}.*or delete this one to start over"):
             study(its_space, tmp_path, evaluator=evaluator, **options)
     delete_run(tmp_path)
     assert study(other, tmp_path).run(trials=2).trials[1].status is Status.DONE

@@ -1,1 +1,1 @@
-"""The loop that joins strategy, evaluator and store; workers, run folders, progress."""
+"""The search loop: studies, workers, run folders and progress."""

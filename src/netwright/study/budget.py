@@ -11,17 +11,23 @@ from netwright.study.storage.run_manifest import resume_hint
 from netwright.trials.objective import Limit
 from netwright.trials.trial import Status, Trial
 
-FAILURES_IN_A_ROW = 5
-"""So many failed trials one after the other stop the study: the code is at fault."""
-FAILURES = 50
+MAX_CONSECUTIVE_FAILURES = 5
+"""So many failed trials in a row stop the study: the code is at fault, not a candidate."""
+MAX_FAILURES = 50
 """So many failed trials in one run stop the study."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Trials and seconds count over all runs of the folder; whatever is reached first ends it.
+    """The budget of a study, counted over all runs of its folder; whatever is used up first ends it.
 
-    `until`: a finished trial of full fidelity that keeps all of these ends it, too.
+    Args:
+        trials: number of trials, or None.
+        seconds: wall time, or None.
+        until: end with the first finished trial of full fidelity within all of these limits.
+
+    Raises:
+        InputError: all three are missing, or one is negative.
     """
 
     trials: int | None = None
@@ -38,21 +44,21 @@ class Budget:
         ):
             raise InputError(expected("seconds", "0 or more", self.seconds))
 
-    def seconds_left(self, used: float) -> float:
-        """Infinite when seconds are not budgeted."""
-        return math.inf if self.seconds is None else self.seconds - used
+    def seconds_left(self, used_seconds: float) -> float:
+        """Return the seconds left; infinity without a budget of seconds."""
+        return math.inf if self.seconds is None else self.seconds - used_seconds
 
-    def trials_left(self, started: int) -> float:
-        """Infinite when trials are not budgeted."""
-        return math.inf if self.trials is None else max(0, self.trials - started)
+    def trials_left(self, n_started: int) -> float:
+        """Return the number of trials left; infinity without a budget of trials."""
+        return math.inf if self.trials is None else max(0, self.trials - n_started)
 
-    def too_late(self, used: float, quickest: float) -> bool:
-        """Whether there is no time for even the quickest trial yet: a new one would be cut off."""
-        left = self.seconds_left(used)
-        return left <= 0 or left < quickest
+    def is_too_late(self, used_seconds: float, shortest_trial_seconds: float) -> bool:
+        """Return whether even the shortest trial so far would not fit into the time left."""
+        seconds_left = self.seconds_left(used_seconds)
+        return seconds_left <= 0 or seconds_left < shortest_trial_seconds
 
-    def reached(self, trials: Sequence[Trial]) -> bool:
-        """Whether one of these trials is all that was asked for."""
+    def is_target_reached(self, trials: Sequence[Trial]) -> bool:
+        """Return whether a finished trial of full fidelity is within all limits in `until`."""
         return bool(self.until) and any(
             trial.status is Status.DONE
             and trial.proposal.fidelity == 1
@@ -61,26 +67,30 @@ class Budget:
         )
 
 
-class Failures:
-    """Counts the failed trials of one run, since mending the code lets the next run go on."""
+class FailureCounter:
+    """Counts the failed trials of one run; the next run starts at 0, as the code may be fixed."""
 
     def __init__(self) -> None:
-        self._in_a_row = 0
-        self._in_all = 0
+        self._n_consecutive = 0
+        self._n_total = 0
 
     def count(self, trial: Trial) -> None:
-        """RunError, quoting the trial's error, when there have been too many."""
+        """Count a trial that ended.
+
+        Raises:
+            RunError: too many have failed; it quotes the last error.
+        """
         if trial.status is not Status.FAILED:
-            self._in_a_row = 0
+            self._n_consecutive = 0
             return
-        self._in_a_row += 1
-        self._in_all += 1
-        if self._in_a_row < FAILURES_IN_A_ROW and self._in_all < FAILURES:
+        self._n_consecutive += 1
+        self._n_total += 1
+        if self._n_consecutive < MAX_CONSECUTIVE_FAILURES and self._n_total < MAX_FAILURES:
             return
-        in_a_row = self._in_a_row >= FAILURES_IN_A_ROW
-        count = plural(self._in_a_row if in_a_row else self._in_all, "trial")
-        count += " in a row" if in_a_row else ""
+        in_a_row = self._n_consecutive >= MAX_CONSECUTIVE_FAILURES
+        failures = plural(self._n_consecutive if in_a_row else self._n_total, "trial")
+        failures += " in a row" if in_a_row else ""
         raise RunError(
-            f"{count} failed, the last one (trial {trial.id}) with {trial.error!r}. "
-            f"Nothing that finished is lost: mend it, and {resume_hint()}."
+            f"{failures} failed, the last one (trial {trial.id}) with {trial.error!r}. "
+            f"Finished trials are kept. Fix the cause, then {resume_hint()}."
         )

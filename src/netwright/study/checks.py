@@ -1,4 +1,4 @@
-"""What a study is given has to be what it says."""
+"""Validate the arguments of a study."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 
 
-def check_given(space: object, evaluator: object, task: object, baselines: object) -> None:
-    """InputError for what is no space, no evaluator, no task or no list of candidates."""
+def check_study_arguments(
+    space: object, evaluator: object, task: object, baselines: object
+) -> None:
+    """Raise InputError unless these are a space, an evaluator, a task and a list of candidates."""
     if not isinstance(space, Space):
         got = Phrase(type(space).__name__)
         raise InputError(expected("space", "a Space", got, "Make one: Space(description)."))
@@ -21,7 +23,7 @@ def check_given(space: object, evaluator: object, task: object, baselines: objec
     if evaluator is not None:
         check_evaluator(evaluator)
     if not isinstance(baselines, Sequence) or not all(
-        isinstance(one, Candidate) for one in baselines
+        isinstance(baseline, Candidate) for baseline in baselines
     ):
         fix = "Make them of decisions: Candidate({path: value, ...})."
         raise InputError(expected("baselines", "a list of Candidates", baselines, fix))

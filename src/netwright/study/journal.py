@@ -1,4 +1,4 @@
-"""The log of a study: what the store holds, what was told to the strategy, what is to be done."""
+"""The log of a study: replays the store, records trials, and tells the strategy."""
 
 from __future__ import annotations
 
@@ -23,137 +23,158 @@ from netwright.trials.trial import BASELINE, MADE, Proposal, Status, Trial
 
 
 class ReplayableStrategy:
-    """A strategy and how many events of the log it knows, so that a later run tells it the rest."""
+    """A strategy and the number of log events it has seen; a later run replays only the rest."""
 
     def __init__(
         self, strategy: Strategy, space: Space[Any], should_tell: Callable[[Trial], bool]
     ) -> None:
         check_strategy_methods(strategy)
         self.strategy, self._space = strategy, space
-        self._hears = should_tell
+        self._should_tell = should_tell
         self.n_events = 0
         self.n_tells = 0
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        """What the strategy proposes, checked."""
+        """Return the strategy's proposals, checked against the space."""
         return checked_proposals(self.strategy, self._space, n, rng)
 
     def tell(self, trial: Trial) -> None:
-        """One more event of the log; what is not of the strategy's space is not passed on."""
+        """Count an event of the log, and tell it to the strategy if `should_tell`."""
         self.n_events += 1
-        if self._hears(trial):
+        if self._should_tell(trial):
             self.n_tells += 1
             self.strategy.tell(trial)
 
 
 class Journal:
-    """Every start and end goes to the store first, then to memory, then to the strategy.
+    """The log of a study: each start and end goes to the store, then to memory, then to the strategy.
 
-    So a study that is killed at any moment is the same after replaying the store: what had
-    started and not ended is run again, with its id and seed, and not announced again.
+    Replaying the store therefore restores a study that was killed at any moment: trials that had
+    started but not ended are run again, with the same id and seed, and are not told again.
+
+    Args:
+        store: open for writing; its events are replayed.
+        strategy: is told the events that it has not seen.
+        seed: of the study.
+        objectives: metrics to optimise, the first of them for the best trial.
+        limits: bounds on metrics.
+        n_best_folders: keep the folders of so many best trials, and of the strategy's potential
+            parents, because children start from their files.
     """
 
     def __init__(
-        self, store: Store, listener: ReplayableStrategy, seed: int,
-        objectives: Sequence[Objective], limits: Sequence[Limit], keeps: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        strategy: ReplayableStrategy,
+        seed: int,
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+        n_best_folders: int = 0,
+    ) -> None:
         self._store = store
-        self._listener = listener
+        self._strategy = strategy
         self._seed = seed
         self._objectives, self._limits = objectives, limits
-        self._keeps = keeps
+        self._n_best_folders = n_best_folders
         self._best: list[Trial] = []
         events = store.events()
-        for trial in events[listener.n_events :]:
-            _replay(listener, trial, store.folder)
+        for trial in events[strategy.n_events :]:
+            _replay(strategy, trial, store.folder)
         self.trials = {trial.id: trial for trial in events}
-        self._last = max(self.trials, default=0)
-        self._refits = [one for one in events if one.ensemble and one.ensemble.refit]
-        self.front = pareto_front(self.ordered(), objectives, limits)
-        self._leader = pareto_front(self.ordered(), objectives[:1])
-        for trial in self.ordered():
-            self._compare(trial)
-        self.unfinished = [one for one in self.ordered() if one.status is Status.RUNNING]
-        for one in [one for one in self.unfinished if one.proposal.origin in MADE]:
+        self._last_id = max(self.trials, default=0)
+        self._refits = [trial for trial in events if trial.ensemble and trial.ensemble.refit]
+        self.front = pareto_front(self.trials_by_id(), objectives, limits)
+        self._best_without_limits = pareto_front(self.trials_by_id(), objectives[:1])
+        for trial in self.trials_by_id():
+            self._update_best(trial)
+        self.unfinished = [trial for trial in self.trials_by_id() if trial.status is Status.RUNNING]
+        for trial in [trial for trial in self.unfinished if trial.proposal.origin in MADE]:
             error = "stopped before it was recorded"
-            self.record_end(replace(one, status=Status.INFEASIBLE, error=error), store.seconds)
-            self.unfinished.remove(one)
-        self.baselines = sum(one.proposal.origin == BASELINE for one in self.trials.values())
+            self.record_end(replace(trial, status=Status.INFEASIBLE, error=error), store.seconds)
+            self.unfinished.remove(trial)
+        self.n_baselines_started = sum(
+            trial.proposal.origin == BASELINE for trial in self.trials.values()
+        )
 
-    def ordered(self) -> list[Trial]:
-        """All trials, by id."""
-        return [self.trials[number] for number in sorted(self.trials)]
+    def trials_by_id(self) -> list[Trial]:
+        """Return all trials, sorted by id."""
+        return [self.trials[trial_id] for trial_id in sorted(self.trials)]
 
     @property
     def n_budgeted_trials(self) -> int:
-        """The trials that a budget counts: averages of others cost no evaluation."""
+        """Number of trials that a budget counts."""
         return n_budgeted_trials(self.trials.values())
 
     def ask(self, n: int) -> list[Proposal]:
-        """The strategy's next proposals, from the seed and what it has been told alone."""
-        rng = np.random.default_rng([self._seed, self._listener.n_tells])
-        return self._listener.ask(n, rng)[:n]
+        """Return the strategy's next proposals; they depend only on the seed and what it was told."""
+        rng = np.random.default_rng([self._seed, self._strategy.n_tells])
+        return self._strategy.ask(n, rng)[:n]
 
     def record_start(
         self, proposal: Proposal, seconds: float, ensemble: EnsembleSpec | None = None
     ) -> Trial:
-        """Records a trial before it is executed; `seconds`: used by the study so far."""
-        number = self._last + 1
-        trial = Trial(number, proposal, trial_seed(self._seed, number), ensemble=ensemble)
+        """Record a trial before it is executed; `seconds` have been used by the study so far."""
+        trial_id = self._last_id + 1
+        trial = Trial(trial_id, proposal, trial_seed(self._seed, trial_id), ensemble=ensemble)
         self._store.record_start(trial, seconds)
-        self._last = number
-        self.trials[number] = trial
-        self._listener.tell(trial)
+        self._last_id = trial_id
+        self.trials[trial_id] = trial
+        self._strategy.tell(trial)
         return trial
 
     def record_end(self, trial: Trial, seconds: float) -> bool:
-        """Records how a trial ended; whether it is on the front now."""
-        trial = self._judged(trial)
+        """Record how a trial ended; return whether it is on the Pareto front now."""
+        trial = self._with_checked_objectives(trial)
         self._store.record_end(trial, seconds)
         self.trials[trial.id] = trial
-        # dominance is transitive: who was not on the front before will never be on it again
-        rivals = sorted([*self.front, trial], key=lambda one: one.id)
+        # dominance is transitive: a dominated trial never returns to the front
+        rivals = sorted([*self.front, trial], key=lambda rival: rival.id)
         self.front = pareto_front(rivals, self._objectives, self._limits)
-        self._leader = pareto_front([*self._leader, trial], self._objectives[:1])
-        self._compare(trial)
-        self._listener.tell(trial)
-        return any(one.id == trial.id for one in self.front)
+        self._best_without_limits = pareto_front(
+            [*self._best_without_limits, trial], self._objectives[:1]
+        )
+        self._update_best(trial)
+        self._strategy.tell(trial)
+        return any(on_front.id == trial.id for on_front in self.front)
 
-    def needed(self) -> set[int]:
-        """Whose folders are kept.
+    def trials_to_keep(self) -> set[int]:
+        """Return the ids of the trials whose folders are kept.
 
-        The front; the best in the first objective, should nothing keep the limits; members of an
-        average among these; what runs, and its parents. Where children start from what parents
-        have left: the best `keeps` trials, and those from which the strategy may still breed. What
-        of these was fitted again. A function of the log, so that a study that is killed and gone on
-        with has the same folders.
+        These are the front; the best trial in the first objective, in case none is within the
+        limits; the members of ensembles among them; running trials and their parents. If children
+        start from their parents' files: also the best `n_best_folders` trials and the strategy's
+        potential parents. Finally the refits of any of these. The ids follow from the log alone, so
+        that a study has the same folders whether or not it was killed and resumed.
         """
-        running = [one for one in self.trials.values() if one.status is Status.RUNNING]
-        parents = {parent for one in running for parent in one.proposal.parents}
-        best = [*self.front, *self._leader]
-        ensembles = [one for one in best if one.ensemble]
+        running = [trial for trial in self.trials.values() if trial.status is Status.RUNNING]
+        needed = {parent for trial in running for parent in trial.proposal.parents}
+        best = [*self.front, *self._best_without_limits]
+        ensembles = [trial for trial in best if trial.ensemble]
         while ensembles:
-            found = ensembles.pop().proposal.parents
-            parents.update(found)
-            ensembles += [self.trials[n] for n in found if self.trials[n].ensemble]
-        kept = parents | {one.id for one in [*best, *running, *self._best]}
-        kept |= set(potential_parents(self._listener.strategy)) if self._keeps else set()
-        return kept | {one.id for one in self._refits if kept.issuperset(one.proposal.parents)}
+            members = ensembles.pop().proposal.parents
+            needed.update(members)
+            ensembles += [self.trials[member] for member in members if self.trials[member].ensemble]
+        needed |= {trial.id for trial in [*best, *running, *self._best]}
+        if self._n_best_folders:
+            needed |= set(potential_parents(self._strategy.strategy))
+        return needed | {
+            refit.id for refit in self._refits if needed.issuperset(refit.proposal.parents)
+        }
 
-    def _compare(self, trial: Trial) -> None:
-        """Keeps the best: highest fidelity first, then within the limits, then the first objective."""
+    def _update_best(self, trial: Trial) -> None:
+        """Keep the best trials: by fidelity, then violation of the limits, then first objective."""
 
-        def place(one: Trial) -> tuple[float, float, float, int]:
-            broken = violation(one, self._limits)
-            loss = self._objectives[0].loss(one.metrics)
-            return -one.proposal.fidelity, broken, loss, one.id
+        def rank(trial: Trial) -> tuple[float, float, float, int]:
+            excess = violation(trial, self._limits)
+            loss = self._objectives[0].loss(trial.metrics)
+            return -trial.proposal.fidelity, excess, loss, trial.id
 
-        made = trial.proposal.origin in MADE  # can be made again from its members
-        if trial.status is Status.DONE and self._keeps and not made:
-            self._best = sorted([*self._best, trial], key=place)[: self._keeps]
+        is_made = trial.proposal.origin in MADE  # can be made again from its members
+        if trial.status is Status.DONE and self._n_best_folders and not is_made:
+            self._best = sorted([*self._best, trial], key=rank)[: self._n_best_folders]
 
-    def _judged(self, trial: Trial) -> Trial:
-        """A finished trial needs every objective, and as a number."""
+    def _with_checked_objectives(self, trial: Trial) -> Trial:
+        """Return the trial, failed or infeasible if it finished without a finite objective."""
         if trial.status is not Status.DONE:
             return trial
         for objective in self._objectives:
@@ -167,12 +188,12 @@ class Journal:
         return trial
 
 
-def _replay(listener: ReplayableStrategy, trial: Trial, folder: Path) -> None:
-    """Tells an event of the log; RunError where the strategy cannot be told: others changed it."""
+def _replay(strategy: ReplayableStrategy, trial: Trial, folder: Path) -> None:
+    """Tell an event of the log; RunError if the strategy raises, since then the log was changed."""
     try:
-        listener.tell(trial)
+        strategy.tell(trial)
     except Exception as error:
-        name = type(listener.strategy).__name__
+        name = type(strategy.strategy).__name__
         raise RunError(
             f"{name} cannot be told trial {trial.id} of {folder} "
             f"({type(error).__name__}: {error}). {new_run_hint()}"
@@ -180,10 +201,10 @@ def _replay(listener: ReplayableStrategy, trial: Trial, folder: Path) -> None:
 
 
 def n_budgeted_trials(trials: Iterable[Trial]) -> int:
-    """How many of the trials a budget counts."""
-    return sum(one.proposal.origin not in MADE for one in trials)
+    """Return how many trials a budget counts: all but ensembles and constant predictions."""
+    return sum(trial.proposal.origin not in MADE for trial in trials)
 
 
-def trial_seed(seed: int, trial: int) -> int:
-    """The evaluator's seed: a 32-bit number that depends on the study's seed and the trial's id."""
-    return int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
+def trial_seed(seed: int, trial_id: int) -> int:
+    """Return a trial's 32-bit seed, derived from the study's seed and the trial's id."""
+    return int(np.random.SeedSequence([seed, trial_id]).generate_state(1)[0])

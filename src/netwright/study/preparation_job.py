@@ -1,4 +1,4 @@
-"""Long work that a strategy needs done before it proposes: it runs where trials run."""
+"""Run the work that a strategy needs done before it proposes, as a job of an executor."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from netwright.study.workers.executors import Executor
 from netwright.study.workers.supervisor import JobResult
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
-NUMBER = 0
-"""In place of a trial's id, which begin at 1."""
+PREPARATION_ID = 0
+"""The preparation's job has this id; trial ids begin at 1."""
 _ORIGIN = "preparation"
 
 
 @dataclass(frozen=True)
 class EvaluatorWithPreparation:
-    """An evaluator that does the preparation as well, in the worker that is handed its job."""
+    """An evaluator that also does the preparation, if it is handed the preparation's job."""
 
     evaluator: Evaluator
     preparation: Preparation
@@ -42,40 +42,40 @@ class EvaluatorWithPreparation:
         return self.evaluator(job)
 
 
-class Preparing:
-    """Whether a strategy's preparation, if it has one, is to be done, runs, or is over."""
+class PreparationJob:
+    """The job of a strategy's preparation: due, running or over; never due without one."""
 
     def __init__(self, preparation: Preparation | None, folder: Path, seed: int) -> None:
         self._preparation, self._folder, self._seed = preparation, folder / SUPERNET, seed
-        self.running = False
+        self.is_running = False
 
-    def evaluator(self, evaluator: Evaluator) -> Evaluator:
-        """What the workers are given."""
+    def wrap_evaluator(self, evaluator: Evaluator) -> Evaluator:
+        """Return the evaluator for the workers, which can do the preparation if there is one."""
         if self._preparation is None:
             return evaluator
         return EvaluatorWithPreparation(evaluator, self._preparation)
 
     @property
-    def due(self) -> bool:
-        """Whether it should be started now."""
-        return self._preparation is not None and not self.running and not self._preparation.over
+    def is_due(self) -> bool:
+        """Whether it is to be started now."""
+        return self._preparation is not None and not self.is_running and not self._preparation.over
 
-    def start(self, executor: Executor, limit: float) -> None:
-        """Submits it, for `limit` seconds."""
+    def start(self, executor: Executor, time_limit: float) -> None:
+        """Submit the job, with `time_limit` in seconds."""
         (Folder(self._folder.parent) / self._folder.name).make()
-        deadline = time.monotonic() + limit if math.isfinite(limit) else math.inf
+        deadline = time.monotonic() + time_limit if math.isfinite(time_limit) else math.inf
         job = Job(Proposal(Candidate({}), origin=_ORIGIN), self._seed, self._folder, deadline)
-        executor.submit(NUMBER, job, limit)
-        self.running = True
+        executor.submit(PREPARATION_ID, job, time_limit)
+        self.is_running = True
 
-    def end(self, outcome: JobResult) -> tuple[str, ...]:
-        """What it came to, in sentences. Where it failed, the strategy does without."""
+    def end(self, job_result: JobResult) -> tuple[str, ...]:
+        """Return the preparation's report, in sentences; if it failed, it is given up first."""
         assert self._preparation is not None  # it was started
-        self.running = False
-        if outcome.status is not Status.DONE:
-            self._preparation.give_up(outcome.error)
+        self.is_running = False
+        if job_result.status is not Status.DONE:
+            self._preparation.give_up(job_result.error)
         return tuple(self._preparation.report())
 
     def progress(self) -> str:
-        """How far it is, in a few words; empty while it does not run."""
-        return self._preparation.progress() if self._preparation and self.running else ""
+        """Return its progress in a few words; empty while it does not run."""
+        return self._preparation.progress() if self._preparation and self.is_running else ""

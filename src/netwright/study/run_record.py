@@ -1,4 +1,4 @@
-"""What a run notes of itself, beside its trials."""
+"""Metadata that a study keeps with its run, beside the trials."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from netwright.trials.trial import Trial
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is kept with a run, and how its trials are described.
+    """Metadata kept with a run, and how its trials are named.
 
     Args:
-        about: what the study is of, such as its data, name -> text: a folder that notes something
-            else is refused.
-        notes: kept, and not compared.
-        describe: a few words on a trial, for progress lines and callbacks.
+        fingerprint: name -> text, such as a hash of the data. A folder that was written with other
+            entries is refused.
+        notes: name -> text for readers of the run; kept, not compared.
+        describe: returns a trial's name, a few words, for progress lines and callbacks. By default
+            its family of models, or its first decisions.
+
+    Example:
+        >>> record = nw.RunRecord(fingerprint={"data": digest}, notes={"source": "sensors.csv"})
+        >>> nw.Study(space, evaluator, objectives="accuracy", run="runs/a", record=record)
     """
 
     fingerprint: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A study: what it is made of, what is kept of it, and how it is opened again."""
+"""The study: a search with its settings, its log and its run folder."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from netwright.space.candidate import Candidate
 from netwright.space.space import Space
 from netwright.strategies.bayesian.search import Bayesian
 from netwright.study.budget import Budget
-from netwright.study.checks import check_given
+from netwright.study.checks import check_study_arguments
 from netwright.study.journal import Journal, ReplayableStrategy, n_budgeted_trials
-from netwright.study.loop import Loop, SearchSetup, quickest
+from netwright.study.loop import SearchLoop, SearchSettings, shortest_trial_seconds
 from netwright.study.progress.callbacks import Verbose, open_callbacks
 from netwright.study.progress.events import Callback
 from netwright.study.run_record import RunRecord
-from netwright.study.storage.deletion_watch import deleted
+from netwright.study.storage.deletion_watch import deleted_error
 from netwright.study.storage.lock import FolderLock
 from netwright.study.storage.rows import check_objective_values
 from netwright.study.storage.run_folder import (
     fresh_folder,
-    path_of_trial,
     temporary_folder,
     trial_folder,
+    trial_path,
 )
 from netwright.study.storage.run_manifest import RunManifest, new_run_hint
 from netwright.study.storage.store import Store
@@ -67,19 +67,39 @@ D = TypeVar("D")
 
 
 class Study(Generic[D]):
-    """Searches a space: asks the strategy, has candidates evaluated, keeps the log.
+    """A resumable search of a space: asks a strategy, evaluates its candidates, keeps the log.
 
-    What measures candidates is `evaluator`; or a `task`, on which they are trained and judged as
-    the objectives ask. Objectives and limits are texts ("accuracy", "loss:min", "latency<=2") or
-    objects; metrics that netwright does not know are those of an evaluator. `run`: the folder of
-    the log, which is gone on with; None: a temporary one.
-    `strategy`: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``, or
-    a new object with `ask` and `tell`; Bayesian optimisation when None.
-    `knowledge`: what strategies may know of a candidate beforehand; the evaluator's own when None.
-    `baselines` are evaluated first. A folder of another space, strategy, seed, other objectives,
-    limits or data is refused (RunError). `time`: the most that one trial, and a supernet, may take.
-    `record`: what is kept with the run. With a budget of trials, the same seed and number of workers
-    give the same study.
+    With a budget of trials, the same seed and number of workers give the same study.
+
+    Args:
+        space: the search space.
+        evaluator: measures candidates; give it or a `task`.
+        task: trains candidates on this task and scores them on its validation rows; the objectives
+            and limits decide what is measured.
+        strategy: an algorithm with its settings, such as ``RegularizedEvolution(population=50)``,
+            or a new object with `ask` and `tell`; None for `Bayesian`.
+        knowledge: what strategies may know of a candidate before it is evaluated; None for the
+            evaluator's own.
+        objectives: one or several metrics to optimise: ``"accuracy"``, ``"loss:min"`` or
+            `Objective`; a metric that netwright does not know must be the evaluator's.
+        limits: bounds on metrics: ``"latency<=2"`` or `Limit`.
+        baselines: candidates that are evaluated first; they need not be in the space.
+        run: the run folder, which is resumed if it has a log; None for a temporary folder.
+        seed: of the strategy and of the trials' own seeds.
+        executor: where trials run; None for `Supervised` with `workers`.
+        workers: worker processes, if no executor is given; 0 is one.
+        time: the maximum wall time of a trial and of a supernet; unlimited by default.
+        record: metadata kept with the run.
+
+    Raises:
+        InputError: an argument is wrong, or an objective is not measured.
+        RunError: the folder belongs to another study (another space, strategy, seed, objectives,
+            limits or data), or is damaged.
+
+    Example:
+        >>> study = nw.Study(space, task=task, objectives=["accuracy", "latency"], run="runs/a")
+        >>> study.run(trials=100)
+        >>> study.best.candidate, study.best.metrics
     """
 
     def __init__(
@@ -100,7 +120,7 @@ class Study(Generic[D]):
         time: TimeBudget = TimeBudget(),
         record: RunRecord = RunRecord(),
     ) -> None:
-        check_given(space, evaluator, task, baselines)
+        check_study_arguments(space, evaluator, task, baselines)
         check_whole("seed", seed, 0)
         self.space = space
         measured = () if evaluator is None else evaluator.metrics
@@ -117,20 +137,27 @@ class Study(Generic[D]):
         self._check_metrics([*self.objectives, *self.limits])
         self._capabilities = capabilities_of(self.evaluator)
         self._problem = Problem(
-            space, self.objectives, self.limits,
+            space,
+            self.objectives,
+            self.limits,
             knowledge or self._capabilities.knowledge or DefaultKnowledge(),
-            self._capabilities.fidelities, self._supernets(),
-        )  # fmt: skip
+            self._capabilities.fidelities,
+            self._make_shortlist(),
+        )
         strategy = strategy or Bayesian()
-        self._strategy: Strategy | None = strategy if is_strategy(strategy) else None
-        self._algorithm: Algorithm | None = None if self._strategy else as_algorithm(strategy)
-        self._listener = self._listen()
-        of_task = {"data": task.fingerprint} if task else {}
-        self._identity = RunManifest(
-            space.fingerprint, seed, name_of(self._strategy or self._algorithm), self.objectives,
-            self.limits, {**of_task, **self._capabilities.fingerprint, **record.fingerprint},
+        self._given_strategy: Strategy | None = strategy if is_strategy(strategy) else None
+        self._algorithm: Algorithm | None = None if self._given_strategy else as_algorithm(strategy)
+        self._replayable = self._untold_strategy()
+        task_fingerprint = {"data": task.fingerprint} if task else {}
+        self._manifest = RunManifest(
+            space.fingerprint,
+            seed,
+            name_of(self._given_strategy or self._algorithm),
+            self.objectives,
+            self.limits,
+            {**task_fingerprint, **self._capabilities.fingerprint, **record.fingerprint},
             dict(record.notes),
-        )  # fmt: skip
+        )
         self._trials: list[Trial] = []
         self._front: list[Trial] = []
         self.seconds = 0.0
@@ -138,8 +165,8 @@ class Study(Generic[D]):
 
     @property
     def strategy(self) -> Strategy:
-        """The strategy as it stands, told of the log."""
-        return self._listener.strategy
+        """The strategy, with all that it has been told."""
+        return self._replayable.strategy
 
     @property
     def trials(self) -> list[Trial]:
@@ -148,20 +175,30 @@ class Study(Generic[D]):
 
     @property
     def front(self) -> list[Trial]:
-        """The Pareto front within the limits, best first objective first."""
+        """The Pareto front within the limits, sorted by the first objective, best first."""
         return list(self._front)
 
     @property
     def best(self) -> Trial | None:
-        """The best in the first objective within the limits; None before there is one."""
+        """The trial within the limits that is best in the first objective, or None."""
         return self._front[0] if self._front else None
 
     def trial_folder(self, trial: int) -> Path:
-        """Where the trial's evaluator left its files; kept for the front, the best and parents."""
-        return path_of_trial(self.folder, trial)
+        """Return the path of a trial's folder, with the files that its evaluator left.
+
+        Files are kept for the Pareto front, the best trial, members of ensembles and parents.
+
+        Args:
+            trial: its id.
+        """
+        return trial_path(self.folder, trial)
 
     def trial_files(self, trial: int) -> Folder:
-        """The same, for reading back: a run folder may come from a stranger."""
+        """Open a trial's folder for reading; safe for run folders that may not be trusted.
+
+        Args:
+            trial: its id.
+        """
         return trial_folder(self.folder, trial)
 
     def is_budget_used(
@@ -171,8 +208,14 @@ class Study(Generic[D]):
         seconds: float | None = None,
         until: str | Limit | Sequence[str | Limit] = (),
     ) -> bool:
-        """Whether earlier runs have used up this budget, so that `run` would do nothing."""
-        return self._used_up(self._budget(trials, seconds, until))
+        """Return whether earlier runs have used up this budget, so that `run` would do nothing.
+
+        Args:
+            trials: see `run`.
+            seconds: see `run`.
+            until: see `run`.
+        """
+        return self._is_used(self._budget(trials, seconds, until))
 
     def run(
         self,
@@ -184,32 +227,49 @@ class Study(Generic[D]):
         callbacks: Callback | Sequence[Callback] | None = (),
         started_at: float | None = None,
     ) -> Study[D]:
-        """Goes on until the budget, counted over all runs of the folder, is used; returns itself.
+        """Search until the budget is used, counted over all runs of the folder.
 
-        `seconds`: those of the study's `time` when None, if these are bounded.
+        Ctrl-C kills the trials that run, sets `interrupted` and returns; they are run again by the
+        next call.
 
-        `since`: from when this run counts, in seconds of `time.monotonic()`; now when None. Ctrl-C
-        kills what runs and returns as well, with `interrupted` set; what ran is run again next
-        time. Raises RunError when the folder cannot be used, or when too many trials fail.
+        Args:
+            trials: number of trials; ensembles and constant predictions do not count.
+            seconds: wall time; None for that of the study's `time`, if it is finite.
+            until: limits; the first finished trial of full fidelity within them ends the search.
+            verbose: print each new best, the time left and the running trials on stderr; "auto": in
+                terminals and notebooks only.
+            callbacks: functions of one event (see `netwright.study.progress.events`); one that
+                raises is switched off with a warning.
+            started_at: when the run began, in seconds of `time.monotonic()`; None for now.
 
-        `verbose`: whether each new best, the time left and what is being done now are printed on
-        stderr; "auto": in terminals and notebooks. `callbacks`: functions that take an event (see
-        `netwright.study.progress.events`); one that raises is switched off with a warning.
+        Returns:
+            The study itself.
+
+        Raises:
+            InputError: no budget is given.
+            RunError: the folder cannot be used, or too many trials failed.
         """
         budget = self._budget(trials, seconds, until)
         self.interrupted = False
         with open_callbacks(callbacks, verbose) as notify:
-            if not self._used_up(budget):
+            if not self._is_used(budget):
                 self._run(budget, time.monotonic() if started_at is None else started_at, notify)
         return self
 
-    def _run(self, budget: Budget, begun: float, notify: Callback) -> None:
-        with FolderLock(self.folder), Store.open_writable(self.folder, self._identity) as store:
-            before = store.seconds
+    def _run(self, budget: Budget, started_at: float, notify: Callback) -> None:
+        with FolderLock(self.folder), Store.open_writable(self.folder, self._manifest) as store:
+            seconds_before = store.seconds
             journal = self._open_journal(store)
-            if self._used_up(budget):  # by another process, since this study was made
+            if self._is_used(budget):  # by another process, since this study was made
                 return
-            loop = Loop(self._setup(), self._executor, journal, budget, before - begun, notify)
+            loop = SearchLoop(
+                self._search_settings(),
+                self._executor,
+                journal,
+                budget,
+                seconds_before - started_at,
+                notify,
+            )
             try:
                 loop.run()
             except KeyboardInterrupt:
@@ -217,120 +277,150 @@ class Study(Generic[D]):
             finally:
                 self._executor.close()
                 loop.record_all()
-                self._trials, self._front = journal.ordered(), journal.front
-                self.seconds = loop.used
+                self._trials, self._front = journal.trials_by_id(), journal.front
+                self.seconds = loop.used_seconds
             store.record_seconds(self.seconds)
 
-    def _setup(self) -> SearchSetup:
-        return SearchSetup(
-            self.folder, self.seed, self.evaluator, preparation(self.strategy), self.baselines,
-            self.objectives, self.limits, self.time, self.describe,
-        )  # fmt: skip
+    def _search_settings(self) -> SearchSettings:
+        return SearchSettings(
+            self.folder,
+            self.seed,
+            self.evaluator,
+            preparation(self.strategy),
+            self.baselines,
+            self.objectives,
+            self.limits,
+            self.time,
+            self.describe,
+        )
 
     def add_trial(
-        self, proposal: Proposal, evaluate: Callable[[Path], Metrics],
+        self,
+        proposal: Proposal,
+        evaluate: Callable[[Path], Metrics],
         ensemble: EnsembleSpec | None = None,
-    ) -> Trial:  # fmt: skip
-        """Records what was made of finished trials, such as an `ensemble`, as a trial of its own.
+    ) -> Trial:
+        """Record a trial that was made of finished trials, such as an ensemble.
 
-        `make` fills the trial's folder and measures. The strategy does not hear of it, and budgets
-        do not count it. Where `make` raises, nothing is recorded.
+        The strategy is not told, and budgets do not count it. If `evaluate` raises, nothing is
+        recorded.
+
+        Args:
+            proposal: with its origin, and the members as parents.
+            evaluate: fills the trial's folder, whose path it is given, and returns the metrics.
+            ensemble: how the parents are combined; given exactly if the origin is ``"ensemble"``.
+
+        Returns:
+            The recorded trial.
+
+        Raises:
+            InputError: an `ensemble` without that origin, or the reverse.
+            RunError: the log was deleted, or is in use.
         """
-        begun = time.monotonic()
+        started_at = time.monotonic()
         if (proposal.origin == ENSEMBLE) != (ensemble is not None):
             rule = f"given for the origin {ENSEMBLE}, and for no other"
             raise InputError(expected("ensemble", rule, proposal.origin))
         self.check_log_exists()
-        with FolderLock(self.folder), Store.open_writable(self.folder, self._identity) as store:
-            silent = ReplayableStrategy(
-                self.strategy, self.space, lambda trial: False
-            )  # no replay for it
-            journal = Journal(store, silent, self.seed, self.objectives, self.limits)
+        with FolderLock(self.folder), Store.open_writable(self.folder, self._manifest) as store:
+            untold = ReplayableStrategy(self.strategy, self.space, lambda trial: False)
+            journal = Journal(store, untold, self.seed, self.objectives, self.limits)
             folder = fresh_folder(self.trial_folder(max(journal.trials, default=0) + 1))
             metrics = evaluate(folder)
             trial_folder(self.folder, int(folder.name)).sync()
             trial = journal.record_start(proposal, store.seconds, ensemble)
-            seconds = time.monotonic() - begun
+            seconds = time.monotonic() - started_at
             ended = replace(trial, status=Status.DONE, metrics=metrics, seconds=seconds)
             journal.record_end(ended, store.seconds)
-            self._trials, self._front = journal.ordered(), journal.front
+            self._trials, self._front = journal.trials_by_id(), journal.front
         return self._trials[-1]
 
     def check_log_exists(self) -> None:
-        """RunError where the log that this study has read or written is gone."""
+        """Check that the log has not been deleted since this study read or wrote it.
+
+        Raises:
+            RunError: it was deleted.
+        """
         if self._trials and not Store.has_study(self.folder):
-            raise deleted(self.folder / DATABASE)
+            raise deleted_error(self.folder / DATABASE)
 
     def close(self) -> None:
-        """Ends the workers, if any; a study whose `run` has returned has none."""
+        """End the workers, if any; `run` ends its own."""
         self._executor.close()
 
     def _budget(
-        self, trials: int | None, seconds: float | None,
-        until: str | Limit | Sequence[str | Limit],
-    ) -> Budget:  # fmt: skip
-        wanted = as_limits(until, "until", self.evaluator.metrics)
-        self._check_metrics(wanted)
+        self, trials: int | None, seconds: float | None, until: str | Limit | Sequence[str | Limit]
+    ) -> Budget:
+        targets = as_limits(until, "until", self.evaluator.metrics)
+        self._check_metrics(targets)
         if seconds is None and math.isfinite(self.time.search):
             seconds = self.time.search
-        return Budget(trials, seconds, wanted)
+        return Budget(trials, seconds, targets)
 
-    def _used_up(self, budget: Budget) -> bool:
-        ended = all(trial.status is not Status.RUNNING for trial in self._trials)
-        started = ended and budget.trials_left(n_budgeted_trials(self._trials)) == 0
-        late = budget.too_late(self.seconds, quickest(self._trials))
-        return started or late or budget.reached(self._trials)
+    def _is_used(self, budget: Budget) -> bool:
+        all_ended = all(trial.status is not Status.RUNNING for trial in self._trials)
+        no_trials_left = all_ended and budget.trials_left(n_budgeted_trials(self._trials)) == 0
+        too_late = budget.is_too_late(self.seconds, shortest_trial_seconds(self._trials))
+        return no_trials_left or too_late or budget.is_target_reached(self._trials)
 
-    def _check_metrics(self, wanted: Sequence[Objective | Limit]) -> None:
+    def _check_metrics(self, goals: Sequence[Objective | Limit]) -> None:
         measured = self.evaluator.metrics
-        for name in (one.metric for one in wanted):
+        for name in (goal.metric for goal in goals):
             if name not in measured:
                 rule = "one that the evaluator measures"
                 fix = closest(name, measured) or f"It measures: {', '.join(measured)}."
                 raise InputError(expected("metric", rule, name, fix))
 
-    def _supernets(self) -> MakeShortlist | None:
-        """Makes shortlists by methods of shared weights, where the evaluator can.
+    def _make_shortlist(self) -> MakeShortlist | None:
+        """Return the maker of one-shot shortlists, or None if the evaluator trains no supernets.
 
-        What these cannot search is as in the first baseline: it was chosen to be good.
+        Decisions that a supernet cannot search are as in the first baseline of the space.
         """
-        make = self._capabilities.supernet
-        if make is None:
+        make_supernet = self._capabilities.supernet
+        if make_supernet is None:
             return None
         folder = (self.folder / SUPERNET).absolute()
 
-        def shortlist(method: Any, searcher: MakeStrategy) -> Shortlist:
+        def shortlist(method: object, make_strategy: MakeStrategy) -> Shortlist:
             start = next(filter(self.space.contains, self.baselines), None)
-            return make(method, folder, self.seed, searcher, self.objectives, self.limits, start)
+            return make_supernet(
+                method, folder, self.seed, make_strategy, self.objectives, self.limits, start
+            )
 
         return shortlist
 
-    def _listen(self) -> ReplayableStrategy:
-        """A strategy that has heard nothing yet, if the study can make one."""
-        strategy = self._strategy
+    def _untold_strategy(self) -> ReplayableStrategy:
+        """Return a strategy that has been told nothing, or the one given."""
+        strategy = self._given_strategy
         if self._algorithm:
             strategy = self._algorithm(self._problem)
-        return ReplayableStrategy(cast("Strategy", strategy), self.space, self._is_of_space)
+        return ReplayableStrategy(cast("Strategy", strategy), self.space, self._is_told)
 
-    def _is_of_space(self, trial: Trial) -> bool:
-        """A baseline need not be a candidate of the space; the strategy hears of it if it is."""
+    def _is_told(self, trial: Trial) -> bool:
+        """Return whether the strategy is told; baselines need not be candidates of the space."""
         origin = trial.proposal.origin
         if origin in MADE:
             return False
         return origin != BASELINE or self.space.contains(trial.candidate)
 
     def _open_journal(self, store: Store) -> Journal:
-        """Replays the log; an object that knows a part of it already is told the rest."""
-        if self._algorithm and self._listener.n_events:
-            self._listener = self._listen()
+        """Replay the log: for an algorithm a new strategy, else what the object was not yet told."""
+        if self._algorithm and self._replayable.n_events:
+            self._replayable = self._untold_strategy()
         journal = Journal(
-            store, self._listener, self.seed, self.objectives, self.limits, self._capabilities.keeps
+            store,
+            self._replayable,
+            self.seed,
+            self.objectives,
+            self.limits,
+            self._capabilities.keeps,
         )
-        self._trials, self._front, self.seconds = journal.ordered(), journal.front, store.seconds
+        self._trials, self._front = journal.trials_by_id(), journal.front
+        self.seconds = store.seconds
         return journal
 
-    def _refuse_foreign(self, trials: Sequence[Trial]) -> None:
-        """RunError where a log that was changed by others holds what this study cannot have."""
+    def _check_log(self, trials: Sequence[Trial]) -> None:
+        """Raise RunError for trials that this study cannot have written."""
         check_objective_values(trials, self.objectives, self.folder)
         for trial in trials:
             if trial.proposal.origin in (BASELINE, *MADE):
@@ -343,23 +433,23 @@ class Study(Generic[D]):
                 ) from error
 
     def _load(self) -> None:
-        """What earlier runs have found; refuses another study's folder before anything starts."""
+        """Read the trials of earlier runs, and refuse another study's folder before work starts."""
         if not Store.has_study(self.folder):
             return
         with Store.open_read_only(self.folder) as store:
-            self._identity.check_same_study(store.manifest, self.folder)
+            self._manifest.check_same_study(store.manifest, self.folder)
             self._trials, self.seconds = store.trials(), store.seconds
-        self._refuse_foreign(self._trials)
+        self._check_log(self._trials)
         self._front = pareto_front(self._trials, self.objectives, self.limits)
 
 
 def _evaluator(study: Study[Any], evaluator: Evaluator | None, task: Task | None) -> Evaluator:
-    """The one given, or what the task and the objectives ask for."""
+    """Return the given evaluator, or the default one for the task."""
     if (evaluator is None) == (task is None):
         got = "neither" if task is None else "both"
         raise InputError(expected("a study", "given an evaluator or a task", Phrase(got)))
     if evaluator is not None:
         return evaluator
-    from netwright.evaluators.default_evaluators import default_evaluator  # torch loads with it
+    from netwright.evaluators.default_evaluators import default_evaluator  # imports torch
 
     return default_evaluator(study.space, cast("Task", task), study.objectives, study.limits)

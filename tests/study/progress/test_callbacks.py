@@ -58,7 +58,7 @@ def test_a_callback_that_raises_is_switched_off_with_a_warning(space: Any) -> No
 
     sentence = (
         r"callback .*raises_later is switched off because it raised OSError: no such file\. "
-        r"The search goes on without it\."
+        r"The search continues without it\."
     )
     with pytest.warns(UserWarning, match=sentence) as warned:
         found = study(space).run(trials=5, callbacks=[raises_later, heard.append])
@@ -90,7 +90,7 @@ def test_where_warnings_are_errors_the_search_goes_on(
 
 @pytest.mark.parametrize("callbacks", [3, "print", [print, None], {"a": print}])
 def test_callbacks_that_cannot_be_called_are_refused(space: Any, callbacks: Any) -> None:
-    with pytest.raises(InputError, match="callbacks must be a function that takes an event, or"):
+    with pytest.raises(InputError, match="callbacks must be a function of one event, or"):
         study(space).run(trials=1, callbacks=callbacks)
 
 
@@ -109,8 +109,8 @@ def test_events_come_in_the_order_of_the_search(space: Any) -> None:
     ]  # fmt: skip
     assert events[0] == SearchStarted((LOSS,), None, 2)
     assert [str(event) for event in events[1:3]] == ["starting 1 worker", "searching"]
-    assert (events[4].is_best, events[4].what) == (True, short_name(events[4].trial))
-    assert events[5].ended == 1
+    assert (events[4].is_best, events[4].trial_name) == (True, short_name(events[4].trial))
+    assert events[5].n_ended == 1
     assert events[5].seconds_left == pytest.approx(events[4].seconds_left, abs=1)
     assert events[-1].seconds_left == 0
 
@@ -154,7 +154,7 @@ def test_stages_and_trials_are_logged_as_info(space: Any, caplog: pytest.LogCapt
         found = study(space).run(trials=2, verbose=False)
     assert {(each.name, each.levelno) for each in caplog.records} == {("netwright", logging.INFO)}
     messages = [each.getMessage() for each in caplog.records]
-    assert messages[:3] == ["searching by loss for 2 trials", "starting 1 worker", "searching"]
+    assert messages[:3] == ["optimising loss for 2 trials", "starting 1 worker", "searching"]
     assert messages[3] == f"trial 1 started: {short_name(found.trials[0])}"
     assert messages[4].startswith("trial 1: loss ")
     assert len(messages) == 7

@@ -77,7 +77,7 @@ def test_a_terminal_gets_lines_and_a_child_process_none(tmp_path: Path) -> None:
     os.close(master)
     assert script.returncode == 0
     lines = lines_of(shown.decode())
-    assert lines[0] == "searching by loss for 2 trials"
+    assert lines[0] == "optimising loss for 2 trials"
     assert lines[1].startswith("trial 1: loss ")
     assert ", new best, " in lines[1]
     assert "3 trials" not in shown.decode()  # the child's
@@ -185,7 +185,7 @@ def test_a_failed_trial_is_named_in_one_line(
     err = capsys.readouterr().err
     assert "\x1b" not in err
     first, second, third = lines_of(err)
-    assert first == "searching by loss for 3 trials"
+    assert first == "optimising loss for 3 trials"
     assert second.startswith(r"trial 1: failed: OSError: no such\nfile \x1b[2J (test_lines.py")
     assert third.startswith("trial 3: loss 1, new best")
 
@@ -208,7 +208,7 @@ class Fast:
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Fast]:
-    monkeypatch.setattr(progress, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "_CHECK_SECONDS", 0.01)
     monkeypatch.setattr(progress, "_LONG_STAGE_SECONDS", 0.0)
     fast = Fast(capsys)
     yield fast
@@ -231,7 +231,7 @@ def test_a_stage_that_lasts_is_named_once(fast: Fast, capsys: pytest.CaptureFixt
     fast.lines.close()
     assert lines_of(fast.text + capsys.readouterr().err) == [
         "reading adult.csv",
-        "searching by auc for 51 s, resumed after 3 trials",
+        "optimising auc for 51 s, resumed after 3 trials",
         "starting 2 workers",
         "3 trials, 0:35 left, now: lightgbm 4 s",
         "trial 7: auc .9324, new best, 0:35 left, 3.4 s, lightgbm",
@@ -242,7 +242,7 @@ def test_a_stage_that_lasts_is_named_once(fast: Fast, capsys: pytest.CaptureFixt
 
 
 def test_a_silence_is_broken_by_what_runs_now(fast: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_SILENCE_SECONDS", (0.02, 0.02))
+    monkeypatch.setattr(progress, "_MAX_SILENCE_SECONDS", (0.02, 0.02))
     fast.lines(SearchStarted((AUC,), None, 9, best=TRIAL))
     fast.lines(StageStarted("searching"))
     running = (RunningTrial(TRIAL, "tabm", 2.0), RunningTrial(TRIAL, "lightgbm", 61.0))
@@ -250,8 +250,8 @@ def test_a_silence_is_broken_by_what_runs_now(fast: Fast, monkeypatch: pytest.Mo
     fast.until("1 trial, best auc .9324, now: tabm 2 s\n")
     fast.lines(Tick(5.0, (), "epoch 3 of 50", n_ended=1))
     fast.until("epoch 3 of 50, 1 trial, best auc .9324\n")
-    assert progress.named(running * 2) == "lightgbm 61 s, lightgbm 61 s, tabm 2 s, ..."
+    assert progress.format_running(running * 2) == "lightgbm 61 s, lightgbm 61 s, tabm 2 s, ..."
 
 
 def test_the_longest_silence_is_far_below_a_minute() -> None:
-    assert max(progress._SILENCE_SECONDS) <= 30
+    assert max(progress._MAX_SILENCE_SECONDS) <= 30

@@ -94,7 +94,7 @@ def test_files_reach_the_disk_before_their_trial_is_recorded(
 
     run, record = tmp_path / "run", Store.record_end
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Store, "end", end)
+    monkeypatch.setattr(Store, "record_end", end)
     study(run, Leaves()).run(trials=1)
     assert happened.pop() == Status.DONE
     assert set(happened) == {

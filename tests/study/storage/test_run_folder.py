@@ -11,7 +11,12 @@ from study_tools import Hill
 
 from netwright.errors import RunError
 from netwright.files.run_layout import ABOUT
-from netwright.study.storage.run_folder import delete_run, empty, fresh_folder, used_folders
+from netwright.study.storage.run_folder import (
+    delete_run,
+    empty_trial_folder,
+    fresh_folder,
+    trials_with_folders,
+)
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
 from netwright.trials.objective import Objective
@@ -71,8 +76,8 @@ def test_a_run_on_another_disk_is_reached_by_a_link(space: Any, tmp_path: Path) 
 def test_only_folders_of_trials_are_used(tmp_path: Path) -> None:
     for name in ("1", "23", "0", "-1", "007", "²", "٣", "9" * 30, "notes"):
         (tmp_path / "trials" / name).mkdir(parents=True)
-    assert used_folders(tmp_path) == {1, 23}
-    assert used_folders(tmp_path / "trials") == set()
+    assert trials_with_folders(tmp_path) == {1, 23}
+    assert trials_with_folders(tmp_path / "trials") == set()
 
 
 def test_emptying_keeps_what_is_known_of_a_trial(tmp_path: Path, outside: Path) -> None:
@@ -80,10 +85,10 @@ def test_emptying_keeps_what_is_known_of_a_trial(tmp_path: Path, outside: Path) 
     (folder / "fold-0").mkdir(parents=True)
     (folder / "fold-0" / "away").symlink_to(outside)
     (folder / ABOUT).write_text("{}")
-    empty(folder)
+    empty_trial_folder(folder)
     assert [path.name for path in folder.iterdir()] == [ABOUT]
     (folder / ABOUT).unlink()
-    empty(folder)
+    empty_trial_folder(folder)
     assert not folder.exists()
     assert (outside / "precious").exists()
 

@@ -136,7 +136,9 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
         store.record_end(ended(1), 0)
         with store._begin() as connection:  # SQLite says the same as on a full disk
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
-        with pytest.raises(RunError, match=r"the disk is full. Make room; .* trials are kept"):
+        with pytest.raises(
+            RunError, match=r"the disk is full. Free some space, then .* trials are kept"
+        ):
             fill(store)
         kept = store.trials()
     with Store.open_read_only(tmp_path) as reader:

@@ -108,9 +108,9 @@ def test_what_sqlite_adds_by_itself_is_no_harm(run: Path) -> None:
         ("candidate", b"\xff", "trials.candidate .* must be of type TEXT"),
         ("fidelity", 0.0, r"fidelity of trial 2 .* must be in \(0, 1\], got 0"),
         ("fidelity", "all", "trials.fidelity .* must be of type FLOAT, got 'all'"),
-        ("parents", '["1"]', "parents of trial 2 .* must be a list of trials"),
-        ("parents", "[true]", "must be a list of trials"),
-        ("parents", "[99999999999]", "must be a list of trials"),
+        ("parents", '["1"]', "parents of trial 2 .* must be a list of trial ids"),
+        ("parents", "[true]", "must be a list of trial ids"),
+        ("parents", "[99999999999]", "must be a list of trial ids"),
         ("note", "3", "note of trial 2"),
         ("seed", -1, "seed of trial 2 .* must be at least 0"),
         ("status", "ended", "status of trial 2 .* must be one of running, done"),
@@ -141,8 +141,8 @@ ALONE = '{"weights": [[%d, 1.0]], "temperature": 1.0, "threshold": 0.5}'
 @pytest.mark.parametrize(
     ("origin", "parents", "ensemble", "sentence"),
     [
-        ("ensemble", "[1]", None, "ensemble of trial 2 .* must be given where its origin is ensemble"),
-        ("random", "[1]", ALONE % 1, "and nowhere else, got 'random'"),
+        ("ensemble", "[1]", None, "ensemble of trial 2 .* must be given for the origin ensemble"),
+        ("random", "[1]", ALONE % 1, "and for no other, got 'random'"),
         ("ensemble", "[77]", ALONE % 77, r"parents of trial 2 .* must be finished before it"),
         ("ensemble", "[2]", ALONE % 2, "must be finished before it"),
         ("ensemble", "[]", ALONE % 1, "members of trial 2 .* must be its parents"),
@@ -245,7 +245,7 @@ def test_a_transaction_has_a_limit_on_its_steps(run: Path) -> None:
 def test_a_long_study_is_not_ended_by_the_limit_on_steps(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netwright.study.storage.schema._FREE_STEPS", 60_000)
+    monkeypatch.setattr("netwright.study.storage.schema._BASE_STEPS", 60_000)
     with Store.open_writable(run, IDENTITY) as store:
         for number in range(3, 2_000):
             store.record_start(Trial(number, Proposal(Candidate({"x": number})), 7), 0)
@@ -256,5 +256,5 @@ def test_a_finished_trial_has_its_objectives() -> None:
     trial = Trial(3, Proposal(Candidate({})), 7, Status.DONE, {"loss": float("nan")})
     running = Trial(4, Proposal(Candidate({})), 7)
     check_objective_values([running], IDENTITY.objectives, "run")
-    with pytest.raises(RunError, match="loss of trial 3 in run must be a number, got nan"):
+    with pytest.raises(RunError, match="loss of trial 3 in run must be a finite number, got nan"):
         check_objective_values([running, trial], IDENTITY.objectives, "run")

@@ -15,7 +15,7 @@ from study_tools import Clocked, DiesAlone, Hill, Hostile, alive, wait_for
 
 from netwright.errors import InputError, RunError
 from netwright.space.candidate import Candidate
-from netwright.study.workers.executors import InProcess, Supervised, machine_memory
+from netwright.study.workers.executors import InProcess, Supervised, total_memory
 from netwright.study.workers.supervisor import JobResult
 from netwright.trials.trial import Job, Metrics, Proposal, Status
 
@@ -39,7 +39,7 @@ def evaluate(
     end = time.monotonic() + 60
     while len(outcomes) < len(xs):
         assert time.monotonic() < end
-        while waiting and executor.free:
+        while waiting and executor.free_slots:
             trial, x = waiting.pop(0)
             executor.submit(trial, job(place, trial, x), limit)
         outcomes += executor.poll(0.1)
@@ -209,7 +209,7 @@ def test_two_seconds_after_kill_9_of_the_study_nothing_is_left(tmp_path: Path) -
 @only_linux
 def test_a_worker_dies_with_its_guard(executor: Any, tmp_path: Path) -> None:
     executor.open(Hostile("sleep", tmp_path))
-    wait_for(lambda: executor.poll(0.05) or executor.free)
+    wait_for(lambda: executor.poll(0.05) or executor.free_slots)
     executor.submit(1, job(tmp_path, 1, 2))
     wait_for(lambda: alive(tmp_path, "worker"))
     os.kill(executor._supervisor._workers[0].process.pid, signal.SIGKILL)
@@ -392,6 +392,6 @@ def test_in_process_gives_the_same_outcomes(tmp_path: Path) -> None:
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(InputError, match="workers must be at least 0, got -1"):
         Supervised(-1)
-    assert machine_memory() > 1e8
+    assert total_memory() > 1e8
     with pytest.raises(RunError, match="must be open before it takes jobs"):
         Supervised().poll(0)

@@ -1,1 +1,1 @@
-"""What happens in a search, for those who watch it: events, callbacks, lines on stderr."""
+"""Progress of a search: events, callbacks, lines on stderr."""

@@ -1,4 +1,4 @@
-"""What happens in a search, as callbacks, the progress lines and the command line hear of it."""
+"""Events of a search, sent to callbacks, progress lines and the command line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ Stage: TypeAlias = Literal[
     "checking", "measuring",
 ]  # fmt: skip
 
-_MAX_NAME = 36
-"""Characters of a trial's name: a line of 80 columns has room for it beside the rest."""
+_MAX_NAME_LENGTH = 36
+"""Characters of a trial's name; leaves room for the rest on a line of 80 columns."""
 
 
 @dataclass(frozen=True)
 class StageStarted:
-    """What is being done from now on, and with what: "exporting", "trial 12"."""
+    """A stage of the work begins.
+
+    Args:
+        stage: what is done from now on, such as ``"exporting"``.
+        detail: what it is done with, such as ``"trial 12"``; may be empty.
+    """
 
     stage: Stage
     detail: str = ""
@@ -32,10 +37,14 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """A search begins, or one is resumed.
+    """A search begins or is resumed.
 
-    `seconds` and `trials` are its limits over all runs of the folder, None where there is none;
-    `ended`: trials of earlier runs; `best`: the best of these.
+    Args:
+        objectives: metrics to optimise.
+        seconds: budget of wall time over all runs of the folder, or None.
+        trials: budget of trials over all runs of the folder, or None.
+        n_ended: trials that ended in earlier runs.
+        best: the best trial of earlier runs, or None.
     """
 
     objectives: tuple[Objective, ...]
@@ -47,9 +56,12 @@ class SearchStarted:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial is about to be executed; `again` when an earlier run left it unfinished.
+    """A trial is about to be executed.
 
-    `what`, here and below: a few words on its candidate, such as its family of models.
+    Args:
+        trial: its status is RUNNING.
+        trial_name: a few words on its candidate, such as its family of models.
+        is_rerun: whether an earlier run left it unfinished.
     """
 
     trial: Trial
@@ -59,11 +71,15 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial is recorded as ended.
+    """A trial has ended and is recorded.
 
-    `on_front`: it is on the Pareto front at this moment; `is_best`: within the limits it is the best
-    so far in the first objective (a trial of full fidelity is better than any other); `seconds_left`
-    until the search ends, estimated where trials are counted, None where that is unknown.
+    Args:
+        trial: with its status, metrics and error.
+        trial_name: as in `TrialStarted`.
+        on_front: whether it is on the Pareto front now.
+        is_best: whether it is now the best within the limits in the first objective; trials of full
+            fidelity are better than all others.
+        seconds_left: until the search ends; an estimate with a budget of trials, None if unknown.
     """
 
     trial: Trial
@@ -75,7 +91,7 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial that is being executed, for so many seconds now."""
+    """A trial that is being executed, and for how many seconds."""
 
     trial: Trial
     trial_name: str
@@ -84,10 +100,14 @@ class RunningTrial:
 
 @dataclass(frozen=True)
 class Tick:
-    """Several times a second while trials run in workers.
+    """The state of the search, sent several times a second while trials run in workers.
 
-    `seconds` used by all runs of the folder; the trials that run now; how far the strategy's
-    preparation is, while there is one; trials that have ended; seconds left, as in `TrialEnded`.
+    Args:
+        seconds: used by all runs of the folder.
+        running: the trials being executed.
+        preparation_progress: of the strategy's preparation, in a few words; empty while none runs.
+        n_ended: trials that have ended, of all runs.
+        seconds_left: as in `TrialEnded`.
     """
 
     seconds: float
@@ -99,14 +119,19 @@ class Tick:
 
 @dataclass(frozen=True)
 class PreparationEnded:
-    """What a strategy needed before it could propose is over; what it came to, in sentences."""
+    """The strategy's preparation, such as the training of a supernet, is over; `report`: sentences."""
 
     report: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ModelDelivered:
-    """The best trial has been written as the model of the run, checked and measured."""
+    """The best trial has been exported as the run's model, checked and measured.
+
+    Args:
+        trial: that was exported.
+        trial_name: as in `TrialStarted`.
+    """
 
     trial: Trial
     trial_name: str
@@ -125,27 +150,31 @@ Callback: TypeAlias = Callable[[Event], object]
 
 
 def ignore_event(event: Event) -> None:
-    """The callback of those who listen to nothing."""
+    """Do nothing; the default callback."""
 
 
 def short_name(trial: Trial) -> str:
-    """A few words on a trial: its family of models, or the first of its decisions."""
+    """Return a trial's name, a few words: its family of models, or its first decisions."""
     if trial.proposal.origin == ENSEMBLE:
-        return shortened(f"average of {', '.join(map(str, trial.proposal.parents))}", _MAX_NAME)
+        return shortened(
+            f"average of {', '.join(map(str, trial.proposal.parents))}", _MAX_NAME_LENGTH
+        )
     if trial.proposal.origin == CONSTANT:
         return "constant prediction"
     values = trial.candidate.values
-    decisions = ", ".join(map(_decision, values, values.values()))
+    decisions = ", ".join(map(_format_decision, values, values.values()))
     name = trial.family or decisions or "candidate"
     if trial.proposal.fidelity < 1:
         name += f" at {100 * trial.proposal.fidelity:.0f} %"
     elif trial.proposal.origin == BASELINE:
         name = f"baseline {name}"
-    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1].rstrip(", ") + "…"
+    if len(name) <= _MAX_NAME_LENGTH:
+        return name
+    return name[: _MAX_NAME_LENGTH - 1].rstrip(", ") + "…"
 
 
-def _decision(path: str, value: object) -> str:
-    """``channels 32``: the last name of the path, which says most, and three digits."""
+def _format_decision(path: str, decision: object) -> str:
+    """Format a decision: ``channels 32``; the last name of its path, floats with three digits."""
     name = path.rpartition(".")[2]
-    number = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return f"{path if name.isdigit() else name} {number}"
+    formatted = f"{decision:.3g}" if isinstance(decision, float) else str(decision)
+    return f"{path if name.isdigit() else name} {formatted}"

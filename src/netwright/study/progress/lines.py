@@ -1,4 +1,4 @@
-"""Progress as plain lines on stderr: what is being done, each new best, the time left."""
+"""Progress as plain lines on stderr: the current stage, each new best, the time left."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ from netwright.study.progress.search_state import SearchState
 from netwright.trials.formats import format_duration, format_metric
 from netwright.trials.trial import Status
 
-_LOOK_SECONDS = 0.5
-"""Between two looks at whether a stage has become long enough to be named."""
+_CHECK_SECONDS = 0.5
+"""Interval at which the thread checks for long stages and silences."""
 _LONG_STAGE_SECONDS = 1.0
-"""A stage that lasts as long is named; shorter ones would be a flicker."""
-_SILENCE_SECONDS = (10.0, 30.0)
-"""The longest silence, early and late in a search: nobody should have to wonder for a minute."""
-_SILENCE_SHARE = 0.05
-"""Between these the longest silence is this share of the time that has passed."""
-_MAX_LINE = 99
+"""Stages that last longer get a line; shorter ones would only flicker by."""
+_MAX_SILENCE_SECONDS = (10.0, 30.0)
+"""Longest time without a line, early and late in a search: below a minute, so nobody wonders."""
+_SILENCE_SHARE_OF_ELAPSED = 0.05
+"""Between these bounds the longest silence is this share of the time elapsed."""
+_MAX_LINE_LENGTH = 99
+"""Characters of a line; longer ones are cut."""
 
 
 def is_watched() -> bool:
-    """Whether somebody watches stderr: a terminal or a notebook; not in tests and child processes."""
+    """Return whether stderr is a terminal or a notebook; False in tests and child processes."""
     if "PYTEST_CURRENT_TEST" in os.environ:
         return False
     if multiprocessing.current_process().name != "MainProcess":
@@ -48,7 +49,7 @@ def is_watched() -> bool:
 
 
 def _in_notebook() -> bool:
-    """Whether IPython runs as a kernel; it is not imported to find out."""
+    """Return whether this is an IPython kernel, without importing IPython."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 
@@ -60,140 +61,146 @@ def _is_terminal() -> bool:
         return False
 
 
-def named(running: Sequence[RunningTrial], most: int = 3) -> str:
-    """``lightgbm 4 s, tabm 2 s``: the trials that run, the longest first."""
-    longest = sorted(running, key=lambda each: -each.seconds)
-    names = [f"{each.trial_name} {each.seconds:.0f} s" for each in longest[:most]]
-    return ", ".join(names) + (", ..." if len(longest) > most else "")
+def format_running(running: Sequence[RunningTrial], max_trials: int = 3) -> str:
+    """Format the running trials, longest first: ``lightgbm 4 s, tabm 2 s``."""
+    longest_first = sorted(running, key=lambda trial: -trial.seconds)
+    names = [f"{trial.trial_name} {trial.seconds:.0f} s" for trial in longest_first[:max_trials]]
+    return ", ".join(names) + (", ..." if len(longest_first) > max_trials else "")
 
 
-def sentence(event: Event) -> str:
-    """An event in one line, for logging."""
+def format_event(event: Event) -> str:
+    """Format an event as one line, for logging."""
     if isinstance(event, SearchStarted):
-        return _search_line(event)
+        return _format_search(event)
     if isinstance(event, TrialStarted):
         again = " again" if event.is_rerun else ""
         return f"trial {event.trial.id} started{again}: {event.trial_name}"
     if isinstance(event, TrialEnded):
-        return _trial_line(event, list(event.trial.metrics), "new best" if event.is_best else "")
+        return _format_trial(event, list(event.trial.metrics), "new best" if event.is_best else "")
     if isinstance(event, Tick):
-        return f"running: {named(event.running)}"
+        return f"running: {format_running(event.running)}"
     if isinstance(event, PreparationEnded):
         return " ".join(event.report)
     if isinstance(event, ModelDelivered):
-        return f"delivered {_trial_line(event, list(event.trial.metrics))}"
+        return f"delivered {_format_trial(event, list(event.trial.metrics))}"
     return str(event)
 
 
-def _search_line(event: SearchStarted) -> str:
+def _format_search(event: SearchStarted) -> str:
     limits = [f"{event.seconds:.0f} s"] if event.seconds is not None else []
     limits += [plural(event.trials, "trial")] if event.trials is not None else []
-    by = ", ".join(objective.metric for objective in event.objectives)
+    metrics = ", ".join(objective.metric for objective in event.objectives)
     resumed = f", resumed after {plural(event.n_ended, 'trial')}" if event.n_ended else ""
-    return f"searching by {by}" + (f" for {' or '.join(limits)}" if limits else "") + resumed
+    return f"optimising {metrics}" + (f" for {' or '.join(limits)}" if limits else "") + resumed
 
 
-def _trial_line(event: TrialEnded | ModelDelivered, metrics: Sequence[str], mark: str = "") -> str:
-    """``trial 7: auc .9289, new best, 3.4 s, lightgbm``, or why it did not finish."""
+def _format_trial(
+    event: TrialEnded | ModelDelivered, metrics: Sequence[str], mark: str = ""
+) -> str:
+    """Format a trial: ``trial 7: auc .9289, new best, 3.4 s, lightgbm``, or why it failed."""
     trial = event.trial
-    words = [
+    details = [
         f"{name} {format_metric(name, trial.metrics)}" for name in metrics if name in trial.metrics
     ]
     if trial.status is not Status.DONE:
-        words = [f"{trial.status}: {trial.error}"]
-    words += [mark] if mark else []
-    return f"trial {trial.id}: {', '.join([*words, f'{trial.seconds:.1f} s', event.trial_name])}"
+        details = [f"{trial.status}: {trial.error}"]
+    details += [mark] if mark else []
+    return f"trial {trial.id}: {', '.join([*details, f'{trial.seconds:.1f} s', event.trial_name])}"
 
 
 class ProgressLines:
-    """Writes lines on stderr as events come, and after a while of silence what is being done.
+    """Writes events as lines on stderr, and the state of the search after a long silence.
 
-    A thread of its own keeps the time, since reading a file or a trial in this process may take
+    Silences are timed by a thread, since reading a file, or a trial in this process, may block for
     long; `close` ends it.
     """
 
     def __init__(self) -> None:
         self._state = SearchState()
-        self._begun = self._written = time.monotonic()
-        self._stage_named = True
+        self._started_at = self._last_line_at = time.monotonic()
+        self._stage_shown = True
         self._lock = RLock()
-        self._over = Flag()
-        self._thread = Thread(target=self._keep_time, name="netwright progress", daemon=True)
+        self._closed = Flag()
+        self._thread = Thread(
+            target=self._write_status_lines, name="netwright progress", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
         """Write no more."""
-        self._over.set()
+        self._closed.set()
         self._thread.join()
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._state(event)
             if isinstance(event, StageStarted):
-                self._stage_named = False
+                self._stage_shown = False
             for line in event.report if isinstance(event, PreparationEnded) else ():
                 self._write(line, math.inf)
             if line := self._line_of(event):
                 self._write(line)
 
     def _line_of(self, event: Event) -> str:
-        """What is said at once; empty where that is nothing."""
+        """Return the line to write at once for an event, or an empty text."""
         if isinstance(event, StageStarted) and event.stage == "reading":
-            self._stage_named = True
+            self._stage_shown = True
             return str(event)
         if isinstance(event, SearchStarted):
-            return _search_line(event)
+            return _format_search(event)
         if isinstance(event, ModelDelivered):
-            return f"delivered {_trial_line(event, self._first())}"
+            return f"delivered {_format_trial(event, self._first_metric())}"
         if not isinstance(event, TrialEnded):
             return ""
         if event.is_best:
-            return _trial_line(event, self._first(), f"new best{self._left()}")
+            return _format_trial(event, self._first_metric(), f"new best{self._format_time_left()}")
         failed = event.trial.status is Status.FAILED
-        return _trial_line(event, self._first()) if failed else ""
+        return _format_trial(event, self._first_metric()) if failed else ""
 
-    def _first(self) -> list[str]:
-        """The first objective's metric, where that is known."""
+    def _first_metric(self) -> list[str]:
+        """Return the first objective's metric in a list; empty before the search starts."""
         return [objective.metric for objective in self._state.objectives[:1]]
 
-    def _left(self) -> str:
-        left = self._state.seconds_left
-        return "" if left is None else f", {format_duration(left)} left"
+    def _format_time_left(self) -> str:
+        seconds_left = self._state.seconds_left
+        return "" if seconds_left is None else f", {format_duration(seconds_left)} left"
 
-    def _keep_time(self) -> None:
-        """Name stages that have become long, and break silences."""
-        while not self._over.wait(_LOOK_SECONDS):
+    def _write_status_lines(self) -> None:
+        """Write a line for each stage that has become long, and after each long silence."""
+        while not self._closed.wait(_CHECK_SECONDS):
             with self._lock:
                 now = time.monotonic()
-                shortest, longest = _SILENCE_SECONDS
-                silence = min(longest, max(shortest, _SILENCE_SHARE * (now - self._begun)))
-                lasts = now - self._state.stage_started_at
-                is_new = not self._stage_named and lasts > _LONG_STAGE_SECONDS
-                if self._state.stage and (is_new or now - self._written > silence):
-                    self._stage_named = True
-                    self._write(self._status(self._state.stage, lasts))
+                early, late = _MAX_SILENCE_SECONDS
+                max_silence = min(
+                    late, max(early, _SILENCE_SHARE_OF_ELAPSED * (now - self._started_at))
+                )
+                stage_seconds = now - self._state.stage_started_at
+                is_new = not self._stage_shown and stage_seconds > _LONG_STAGE_SECONDS
+                if self._state.stage and (is_new or now - self._last_line_at > max_silence):
+                    self._stage_shown = True
+                    self._write(self._format_status(self._state.stage, stage_seconds))
 
-    def _status(self, stage: StageStarted, seconds: float) -> str:
-        """``9 trials, best auc .9311, 0:35 left, now: lightgbm 4 s``; other stages by their name."""
+    def _format_status(self, stage: StageStarted, seconds: float) -> str:
+        """Format a search as ``9 trials, best auc .9311, 0:35 left, now: lightgbm 4 s``."""
         state = self._state
         if stage.stage not in ("searching", "preparing"):
             return f"{stage}, {seconds:.0f} s" if seconds >= 1 else str(stage)
-        words = [state.preparation_progress] if state.preparation_progress else []
-        words += [plural(state.n_ended, "trial")] if state.n_ended else []
+        details = [state.preparation_progress] if state.preparation_progress else []
+        details += [plural(state.n_ended, "trial")] if state.n_ended else []
         if state.best and state.objectives:
             name = state.objectives[0].metric
-            words.append(f"best {name} {format_metric(name, state.best.metrics)}")
-        text = (", ".join(words) or stage.stage) + self._left()
-        return text + (f", now: {named(state.running)}" if state.running else "")
+            details.append(f"best {name} {format_metric(name, state.best.metrics)}")
+        text = (", ".join(details) or stage.stage) + self._format_time_left()
+        return text + (f", now: {format_running(state.running)}" if state.running else "")
 
-    def _write(self, line: str, length: float = _MAX_LINE) -> None:
-        """A single line, at most so long, also where an error has line breaks."""
+    def _write(self, line: str, max_length: float = _MAX_LINE_LENGTH) -> None:
+        """Write one line, cut to `max_length`; line breaks, such as those of errors, are escaped."""
         now = time.monotonic()
-        self._written = now
-        text = printable(f"netwright {format_duration(now - self._begun)}  {line}", stays="")
-        text = text if len(text) <= length else text[: int(length) - 1] + "…"
+        self._last_line_at = now
+        text = printable(f"netwright {format_duration(now - self._started_at)}  {line}", stays="")
+        text = text if len(text) <= max_length else text[: int(max_length) - 1] + "…"
         try:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
-        except (OSError, ValueError, AttributeError):  # nobody reads any more
-            self._over.set()
+        except (OSError, ValueError, AttributeError):  # stderr is closed
+            self._closed.set()

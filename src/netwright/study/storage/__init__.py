@@ -1,1 +1,1 @@
-"""The run folder: its database, the trials' folders, the lock, what makes it this study's."""
+"""The run folder: its database, its lock, the folders of its trials."""

@@ -1,4 +1,4 @@
-"""What is written to a deleted file vanishes without an error: a study looks after its own."""
+"""Notice that a study's files were deleted: writing to a deleted file raises no error."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from netwright.errors import RunError
 from netwright.study.storage.run_manifest import new_run_hint
 
 
-class OpenFiles:
-    """The files that a study writes to, to notice when somebody deletes or replaces one."""
+class DeletionWatch:
+    """The inodes of files that a study writes to, to notice when one is deleted or replaced."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, int]] = {}
+        self._inodes: dict[Path, tuple[int, int]] = {}
 
     def add(self, path: Path) -> None:
-        """From now on the file has to be there; nothing where it is not there yet."""
-        if path not in self._known and (inode := _inode(path)):
-            self._known[path] = inode
+        """Watch a file from now on; do nothing if it does not exist yet."""
+        if path not in self._inodes and (inode := _inode(path)):
+            self._inodes[path] = inode
 
     def check(self) -> None:
-        """RunError for a file that is gone, or is another one by now."""
-        for path, inode in self._known.items():
+        """Raise RunError if a watched file was deleted or replaced."""
+        for path, inode in self._inodes.items():
             if _inode(path) != inode:
-                raise deleted(path)
+                raise deleted_error(path)
 
 
-def deleted(path: Path) -> RunError:
-    """Of a file that was there when the study began."""
+def deleted_error(path: Path) -> RunError:
+    """Return the error for a file that was there when the study began."""
     return RunError(
         f"{path} was deleted or replaced during the search, so results can no longer be kept. "
         f"Leave a run folder alone until its search has ended. {new_run_hint()}"
@@ -35,6 +35,7 @@ def deleted(path: Path) -> RunError:
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
+    """Return the device and inode of a file, or None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""One writer a run folder: the lock goes with the process that holds it."""
+"""Lock a run folder for one writer; the lock is released when its process ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from netwright.study.storage.run_manifest import other_folder_hint
 
 
 class FolderLock:
-    """Held from creation to `close`, or to the end of the process, however it ends.
+    """An exclusive lock, held from creation to `close`, or to the end of the process.
 
-    On POSIX the folder itself is locked, so that no lock file lies about; on Windows, where a
-    folder cannot be opened, a file inside it is.
+    On POSIX the folder itself is locked, so that no lock file is left behind; on Windows, where a
+    folder cannot be opened, a file inside it.
+
+    Args:
+        folder: made if it does not exist.
+
+    Raises:
+        RunError: another study holds the lock, or the folder cannot be locked.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +46,7 @@ class FolderLock:
             ) from error
 
     def close(self) -> None:
-        """Lets others write."""
+        """Release the lock."""
         os.close(self._descriptor)
 
     def __enter__(self) -> Self:

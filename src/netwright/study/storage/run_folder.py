@@ -1,7 +1,6 @@
-"""What lies in a run folder beside the log: the trials' own folders, and what becomes of them.
+"""Make, find and empty the folders of trials, and delete runs.
 
-A run folder may come from a stranger: links in it are removed themselves, where their names are
-needed, and what they point to is left alone.
+A run folder may not be trusted: a link whose name is needed is removed, but never its target.
 """
 
 from __future__ import annotations
@@ -18,69 +17,76 @@ from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, DATABASE, SUPERNET, TRIALS
 from netwright.study.storage.lock import FolderLock
 from netwright.study.storage.run_manifest import resume_hint
-from netwright.study.storage.schema import BESIDE
+from netwright.study.storage.schema import SIDE_FILES
 
-_TRIAL = re.compile("[1-9][0-9]{0,7}")
-
-
-def path_of_trial(run: Path, trial: int) -> Path:
-    """Where the evaluator of a trial leaves its files."""
-    return run / TRIALS / str(trial)
+_TRIAL_FOLDER_NAME = re.compile("[1-9][0-9]{0,7}")
 
 
-def trial_folder(run: Path, trial: int) -> Folder:
-    """The folder of a trial, for what is read back from it."""
-    return Folder(run) / TRIALS / str(trial)
+def trial_path(run: Path, trial_id: int) -> Path:
+    """Return the path of the folder where a trial's evaluator leaves its files."""
+    return run / TRIALS / str(trial_id)
 
 
-def used_folders(run: Path) -> set[int]:
-    """The trials that have left something."""
-    return {int(name) for name in (Folder(run) / TRIALS).names() if _TRIAL.fullmatch(name)}
+def trial_folder(run: Path, trial_id: int) -> Folder:
+    """Return a trial's folder for reading its files, which may not be trusted."""
+    return Folder(run) / TRIALS / str(trial_id)
 
 
-def empty(folder: Path) -> None:
-    """Delete what a trial has left, but for `ABOUT`."""
-    place = _below_run(folder)
-    with contextlib.suppress(OSError):  # it may stay: only room is lost
-        place.clear(keep={ABOUT})
-        if place.is_there and not place.names():
+def trials_with_folders(run: Path) -> set[int]:
+    """Return the ids of the trials that have a folder."""
+    return {
+        int(name) for name in (Folder(run) / TRIALS).names() if _TRIAL_FOLDER_NAME.fullmatch(name)
+    }
+
+
+def empty_trial_folder(folder: Path) -> None:
+    """Delete a trial's files except `ABOUT`, and the folder if nothing is left in it."""
+    subfolder = _as_run_subfolder(folder)
+    with contextlib.suppress(OSError):  # only disk space is lost
+        subfolder.clear(keep={ABOUT})
+        if subfolder.is_there and not subfolder.names():
             folder.rmdir()
 
 
 def delete_run(run: str | Path) -> None:
-    """Forget a run: its log and its trials' folders; what others put there stays.
+    """Delete a run's log and its trials' folders; other files in the folder stay.
 
-    RunError when a study is running there.
+    Raises:
+        RunError: a study is running there.
     """
     folder = Path(run)
     if not folder.exists():
         return
     with FolderLock(folder):
-        for name in (DATABASE, *BESIDE, TRIALS, SUPERNET):
+        for name in (DATABASE, *SIDE_FILES, TRIALS, SUPERNET):
             Folder(folder).remove(name)
 
 
 def fresh_folder(folder: Path) -> Path:
-    """An empty folder, whatever an execution that was killed has left there."""
-    place = _below_run(folder)
+    """Make an empty folder for a trial, deleting what a killed execution left there.
+
+    Raises:
+        RunError: it cannot be made, such as on a full disk.
+    """
+    subfolder = _as_run_subfolder(folder)
     try:
-        place.clear()
-        place.make(replaces_links=True)
+        subfolder.clear()
+        subfolder.make(replaces_links=True)
     except OSError as error:
         raise RunError(
-            f"{folder} cannot be made: {error.strerror}. Finished trials are kept; "
-            f"{resume_hint()} once there is room."
+            f"{folder} cannot be made: {error.strerror}. Finished trials are kept. "
+            f"Free some disk space, then {resume_hint()}."
         ) from error
     return folder
 
 
 def temporary_folder(owner: object) -> Path:
-    """A run folder that goes with its owner."""
+    """Make a run folder that is deleted together with its owner."""
     folder = Path(tempfile.mkdtemp(prefix="netwright-"))
-    weakref.finalize(owner, shutil.rmtree, folder, True)
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
-def _below_run(folder: Path) -> Folder:
-    """A trial's folder as one of a run: neither it nor the one above may be a link."""
+def _as_run_subfolder(folder: Path) -> Folder:
+    """Return a trial's folder below its run: neither it nor its parent may be a link."""
     return Folder(folder.parents[1]) / folder.parent.name / folder.name

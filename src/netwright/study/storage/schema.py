@@ -1,4 +1,4 @@
-"""The tables of a study's database, and what is checked of one that may come from a stranger."""
+"""The tables of a study's database, and the checks of a database that may not be trusted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from netwright.files.folder import Folder
 from netwright.files.run_layout import DATABASE
 from netwright.study.storage.run_manifest import new_run_hint
 
-BESIDE = (f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
-"""What SQLite puts beside it while it writes."""
+SIDE_FILES = (f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
+"""Files that SQLite puts beside the database while it writes."""
 
 TABLES = sql.MetaData()
 STUDY = sql.Table(
@@ -42,37 +42,37 @@ TRIALS = sql.Table(
     sql.Column("metrics", sql.Text, nullable=False),
     sql.Column("seconds", sql.Float, nullable=False),
     sql.Column("error", sql.Text, nullable=False),
-    # Starts and ends of all trials are numbered in one row: the order in which to replay them.
+    # Starts and ends of all trials share one numbering: the order in which to replay them.
     sql.Column("started", sql.Integer, nullable=False),
     sql.Column("ended", sql.Integer),
 )
 
 MAX_DATABASE_BYTES = 4 << 30
-"""A study of a million trials takes about one."""
+"""Four times what a study of a million trials takes."""
 MAX_TEXT_BYTES = 16 << 20
 """Of one cell: candidates take kilobytes, notes on thousands of columns less than one megabyte."""
-_STEPS_AT_ONCE = 20_000
-"""Steps of SQLite's machine between two looks at how many there were: about a millisecond."""
-_FREE_STEPS = 20_000_000
-"""Steps that any file may take: about a second. A row of a study takes 30, and 300 bytes or more."""
+_STEPS_PER_CHECK = 20_000
+"""Virtual machine steps of SQLite between two checks of `StepLimit`: about a millisecond."""
+_BASE_STEPS = 20_000_000
+"""Steps that any file may take: about a second. A row of a study takes 30, and has 300 bytes."""
 _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
 """The last bytes of a rollback journal that names a further file, which SQLite would delete."""
 
-_MAX_SCHEMA = 10_000
-"""Characters of the statement that made a table; ours have 400."""
-_OWN = ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")
-"""Tables that SQLite makes by itself, when it is asked to analyse."""
+_MAX_STATEMENT_LENGTH = 10_000
+"""Characters of the statement that made a table; netwright's own have 400."""
+_SQLITE_TABLES = ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")
+"""Tables that SQLite itself makes for ANALYZE and AUTOINCREMENT."""
 
 
-def check_files(folder: Folder, writes: bool) -> None:
-    """Refuse a database that SQLite could not open without leaving the folder.
+def check_files(folder: Folder, *, for_writing: bool) -> None:
+    """Check that SQLite can open the database without leaving the folder.
 
     Raises:
-        RunError: It is a link, a pipe, a device or a folder, or a journal beside it is; a journal
-            names a further file; it is too large; or it has a second name, under which it would
-            be changed too (`writes`).
+        RunError: it, or a file beside it, is a link, a pipe, a device or a folder; a journal names
+            a further file; it is too large; or (`for_writing`) it is a hard link, so that another
+            file would be changed too.
     """
-    for name in (DATABASE, *BESIDE):
+    for name in (DATABASE, *SIDE_FILES):
         folder.check(name)
     if folder.size(DATABASE) > MAX_DATABASE_BYTES:
         rule = f"at most {MAX_DATABASE_BYTES:,} bytes"
@@ -81,34 +81,36 @@ def check_files(folder: Folder, writes: bool) -> None:
     if folder.size(journal) and folder.ends_with(journal, _JOURNAL_END):
         rule = "a journal of this database alone"
         raise BrokenFile(expected(str(folder.path / journal), rule, Phrase("one of several")))
-    if writes and folder.links(DATABASE) > 1:
+    if for_writing and folder.links(DATABASE) > 1:
         fix = "Copy the folder, and use the copy."
         got = Phrase("one that has a second name elsewhere (a hard link)")
         raise BrokenFile(expected(str(folder.path / DATABASE), "a file of its own", got, fix))
 
 
 class StepLimit:
-    """Ends a transaction that takes more steps than a file of this size can need.
+    """Progress handler that ends a transaction of more steps than a file of this size can need.
 
-    `size`: bytes of the database and its log.
+    Args:
+        n_bytes: of the database and the files beside it.
     """
 
-    def __init__(self, size: int) -> None:
-        self._most = _FREE_STEPS + 2 * size
-        self._left = self._most
+    def __init__(self, n_bytes: int) -> None:
+        self._max_steps = _BASE_STEPS + 2 * n_bytes
+        self._steps_left = self._max_steps
 
     def restart(self) -> None:
-        """Another transaction begins."""
-        self._left = self._most
+        """Start counting for another transaction."""
+        self._steps_left = self._max_steps
 
     def __call__(self) -> int:
-        self._left -= _STEPS_AT_ONCE
-        return int(self._left < 0)
+        """Return 1 to interrupt SQLite, else 0; called every `_STEPS_PER_CHECK` steps."""
+        self._steps_left -= _STEPS_PER_CHECK
+        return int(self._steps_left < 0)
 
 
-def distrust(connection: sqlite3.Connection, limit: StepLimit) -> None:
-    """Set a new connection so that what is in the file cannot run code, or run for ever."""
-    connection.set_progress_handler(limit, _STEPS_AT_ONCE)
+def harden_connection(connection: sqlite3.Connection, limit: StepLimit) -> None:
+    """Configure a new connection so that the file can neither run code nor run for ever."""
+    connection.set_progress_handler(limit, _STEPS_PER_CHECK)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     if sys.version_info >= (3, 12):
@@ -120,66 +122,67 @@ def distrust(connection: sqlite3.Connection, limit: StepLimit) -> None:
     connection.execute("PRAGMA mmap_size=0")
 
 
-def check_entries(connection: sql.Connection, what: str) -> None:
-    """Raise RunError where the file holds a view, a trigger, an index or another table."""
+def check_schema_entries(connection: sql.Connection, what: str) -> None:
+    """Raise BrokenFile if the file has a view, a trigger, an index or another table."""
     query = "SELECT type, name, tbl_name FROM sqlite_schema LIMIT 50"
     names: list[str] = []
     for kind, name, table in connection.exec_driver_sql(query):
-        if kind == "table" and name in _OWN:
+        if kind == "table" and name in _SQLITE_TABLES:
             continue
         if kind != "table" or name not in TABLES.tables or table != name:
-            raise _no_study(what, f"{kind} {name}")
+            raise _not_a_study(what, f"{kind} {name}")
         names.append(name)
     if sorted(names) != sorted(TABLES.tables):
-        raise _no_study(what, f"table {', '.join(names)}")
+        raise _not_a_study(what, f"table {', '.join(names)}")
 
 
 def check_tables(connection: sql.Connection, what: str) -> None:
-    """Raise RunError where a table has other columns or rules, or the file is damaged.
+    """Raise BrokenFile if a table has other columns or constraints, or the file is damaged.
 
-    Nothing but SQLite's own quick check compares all of its pages; it takes about as long as
-    reading them.
+    Only SQLite's own quick check compares all pages; it takes about as long as reading them.
     """
     query = "SELECT name, sql FROM sqlite_schema LIMIT 50"
     for name, text in connection.exec_driver_sql(query):
-        if name not in _OWN and not _is_plain(TABLES.tables[name], text):
-            raise _no_study(what, f"other columns in {name}")
+        if name not in _SQLITE_TABLES and not _matches_table(TABLES.tables[name], text):
+            raise _not_a_study(what, f"other columns in {name}")
     damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
     if damage != "ok":
-        raise _no_study(what, f"damage ({damage})")
+        raise _not_a_study(what, f"damage ({damage})")
 
 
-def _no_study(what: str, got: str) -> BrokenFile:
+def _not_a_study(what: str, got: str) -> BrokenFile:
     return BrokenFile(
         expected(what, "a study of netwright", Phrase(printable(got)), new_run_hint())
     )
 
 
-def _is_plain(table: sql.Table, text: object) -> bool:
-    """Whether it has columns of these names and types, and no other rules: no expression, no
-    default, no collation."""
-    if not isinstance(text, str) or len(text) > _MAX_SCHEMA:
+def _matches_table(table: sql.Table, text: object) -> bool:
+    """Return whether a CREATE statement has the table's columns and types, and nothing else.
+
+    It may have no expression, no default and no collation.
+    """
+    if not isinstance(text, str) or len(text) > _MAX_STATEMENT_LENGTH:
         return False
-    words = re.findall(r"[A-Za-z_]+|[^\sA-Za-z_]", text.replace('"', ""))
-    expected_words = ["CREATE", "TABLE", table.name, "("]
+    tokens = re.findall(r"[A-Za-z_]+|[^\sA-Za-z_]", text.replace('"', ""))
+    expected_tokens = ["CREATE", "TABLE", table.name, "("]
     for column in table.columns:
-        null = [] if column.nullable else ["NOT", "NULL"]
-        expected_words += [column.name, str(column.type), *null, ","]
+        not_null = [] if column.nullable else ["NOT", "NULL"]
+        expected_tokens += [column.name, str(column.type), *not_null, ","]
     keys = [column.name for column in table.primary_key]
     if keys:
-        return words == [*expected_words, "PRIMARY", "KEY", "(", *keys, ")", ")"]
-    return words == [*expected_words[:-1], ")"]
+        return tokens == [*expected_tokens, "PRIMARY", "KEY", "(", *keys, ")", ")"]
+    return tokens == [*expected_tokens[:-1], ")"]
 
 
 def checked_rows(
     rows: Sequence[Mapping[str, Any]], table: sql.Table, what: str
 ) -> list[Mapping[str, Any]]:
-    """Rows whose cells have the types of their columns: SQLite itself lets any cell hold anything.
+    """Return the rows if their cells have the columns' types, which SQLite does not enforce.
 
     Raises:
-        RunError: A cell is of another type, NULL where it must not be, or no text in UTF-8.
+        BrokenFile: a cell has another type, or is NULL where it must not be.
     """
-    kinds = {
+    cell_types = {
         column.name: (float, int)
         if isinstance(column.type, sql.Float)
         else (column.type.python_type,)
@@ -188,13 +191,13 @@ def checked_rows(
     for row in rows:
         for column in table.columns:
             cell = row[column.name]
-            if (cell is None and column.nullable) or isinstance(cell, kinds[column.name]):
+            if (cell is None and column.nullable) or isinstance(cell, cell_types[column.name]):
                 continue
             rule = f"of type {column.type}"
             raise BrokenFile(expected(f"{table.name}.{column.name} in {what}", rule, cell))
     return list(rows)
 
 
-def size_of(folder: Folder) -> int:
-    """Bytes of the database and of what SQLite has beside it."""
-    return sum(folder.size(name) for name in (DATABASE, *BESIDE))
+def database_bytes(folder: Folder) -> int:
+    """Return the bytes of the database and of the files that SQLite has beside it."""
+    return sum(folder.size(name) for name in (DATABASE, *SIDE_FILES))

@@ -1,1 +1,1 @@
-"""Where trials run: in this process, or in supervised workers that can be killed."""
+"""Executors: run trials in this process, or in supervised workers that can be killed."""

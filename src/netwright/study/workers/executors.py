@@ -1,4 +1,4 @@
-"""Where trials run: in this process, or in supervised workers that can be killed."""
+"""Executors: run trials in this process, or in supervised workers that can be killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 
 from netwright.errors import InputError, RunError, check_whole, expected, wording
 from netwright.interfaces.evaluator import Evaluator
-from netwright.study.workers.supervisor import JobResult, Rules, Supervisor
+from netwright.study.workers.supervisor import JobResult, Supervisor, WorkerLimits
 from netwright.study.workers.worker import evaluate
 from netwright.trials.trial import Job, Status
 
@@ -25,42 +25,55 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs run side by side."""
+        """Number of jobs that run side by side."""
         ...
 
     @property
     def free_slots(self) -> int:
-        """How many jobs `submit` takes now: a worker that still starts is not free."""
+        """Number of jobs that `submit` accepts now; a worker that still starts is not free."""
         ...
 
     def open(self, evaluator: Evaluator, max_jobs: int | None = None) -> None:
-        """Gets ready; there will be at most `most` jobs."""
+        """Start what is needed to run jobs.
+
+        Args:
+            evaluator: is called with each job.
+            max_jobs: at most so many jobs will be submitted; None for any number.
+        """
         ...
 
     def submit(
-        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
+        self,
+        trial_id: int,
+        job: Job,
+        time_limit: float = math.inf,
+        hang_timeout: float = math.inf,
     ) -> None:
-        """Starts a job.
+        """Start a job.
 
         Args:
-            trial: its number, that of its outcome.
+            trial_id: also the id of its result.
             job: what the evaluator is called with.
-            limit: the seconds from now that it may take; a candidate that takes more is infeasible.
-            hangs_after: the seconds after which it is taken for a hang: the trial has failed.
+            time_limit: seconds from now that it may take; a candidate that takes more is infeasible.
+            hang_timeout: seconds after which it counts as hung, and the trial as failed.
         """
         ...
 
     def poll(self, timeout: float) -> Sequence[JobResult]:
-        """The jobs that have ended; waits up to `timeout` seconds for one, or for a free place."""
+        """Return the jobs that have ended; wait up to `timeout` seconds for one, or for a slot."""
         ...
 
     def close(self) -> None:
-        """Ends everything at once, finished or not."""
+        """End all jobs at once, finished or not."""
         ...
 
 
 class InProcess:
-    """One job after the other, in this process: for small fits and tests. Nothing can be killed."""
+    """Runs one job at a time in this process: for short fits and for tests. Jobs cannot be killed.
+
+    Example:
+        >>> study = nw.Study(space, evaluator, objectives="loss:min", executor=nw.InProcess())
+    """
 
     capacity = 1
 
@@ -76,31 +89,50 @@ class InProcess:
         self._evaluator = evaluator
 
     def submit(
-        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
+        self,
+        trial_id: int,
+        job: Job,
+        time_limit: float = math.inf,
+        hang_timeout: float = math.inf,
     ) -> None:
         self._waiting = trial_id, job
 
     def poll(self, timeout: float) -> list[JobResult]:
         if self._waiting is None or self._evaluator is None:
             return []
-        trial, job = self._waiting
-        began = time.monotonic()
+        trial_id, job = self._waiting
+        started_at = time.monotonic()
         status, metrics, error = evaluate(self._evaluator, job)
         self._waiting = None
-        return [JobResult(trial, Status(status), metrics, time.monotonic() - began, error)]
+        seconds = time.monotonic() - started_at
+        return [JobResult(trial_id, Status(status), metrics, seconds, error)]
 
     def close(self) -> None:
         self._evaluator = self._waiting = None
 
 
 class Supervised:
-    """Worker processes: warm between trials, killed with their children when one goes too far.
+    """Runs jobs in worker processes, which stay warm between trials.
 
-    `workers` and `threads` 0: one worker, and the cores shared out among the workers. `memory`:
-    bytes for one worker with all it starts; 0: its share of four fifths of the machine's.
-    `jobs`: after so many a worker is replaced. `grace`: seconds over its time until a trial is
-    killed. `idle`: seconds without processor time after which a trial counts as hanging, and fails;
-    `math.inf` for evaluators that wait for another machine.
+    A worker that exceeds a limit is killed with all its children.
+
+    Args:
+        workers: number of worker processes; 0 is one.
+        threads: threads of each worker; 0 shares out the cores.
+        memory_limit: bytes for one worker and the processes it starts; 0 for its share of four
+            fifths of the machine's memory.
+        max_jobs_per_worker: a worker is replaced after so many jobs, so that leaks stay small.
+        grace_period: seconds beyond its time limit after which a trial is killed.
+        idle_timeout: seconds without CPU time after which a trial counts as hung, and fails;
+            `math.inf` for evaluators that wait for another machine.
+
+    Raises:
+        InputError: an argument is out of range.
+        RunError: the system is not POSIX.
+
+    Example:
+        >>> executor = nw.Supervised(workers=4, memory_limit=2e9)
+        >>> study = nw.Study(space, evaluator, objectives="loss:min", executor=executor)
     """
 
     def __init__(
@@ -116,16 +148,16 @@ class Supervised:
         check_whole("workers", workers, 0, "0 is one worker.")
         check_whole("threads", threads, 0, "0 shares out the cores.")
         if not memory_limit >= 0:
-            raise InputError(expected("memory", "0 or more bytes", memory_limit))
+            raise InputError(expected("memory_limit", "0 or more bytes", memory_limit))
         if not idle_timeout > 0:
-            raise InputError(expected("idle", "above 0 seconds", idle_timeout))
+            raise InputError(expected("idle_timeout", "above 0 seconds", idle_timeout))
         if os.name != "posix":
             fix = wording(python="Pass executor=InProcess().", shell="Use WSL on Windows.")
             raise RunError(expected("supervised workers", "on Linux or macOS", sys.platform, fix))
         self.capacity = workers or 1
         self.threads = threads or max(1, available_cores() // self.capacity)
-        self.rules = Rules(
-            memory_limit or 0.8 * machine_memory() / self.capacity,
+        self.limits = WorkerLimits(
+            memory_limit or 0.8 * total_memory() / self.capacity,
             max_jobs_per_worker,
             grace_period,
             idle_timeout,
@@ -134,32 +166,35 @@ class Supervised:
 
     @property
     def free_slots(self) -> int:
-        return self._supervisor.free if self._supervisor else 0
+        return self._supervisor.free_slots if self._supervisor else 0
 
     def start(self, warm_up: str = "") -> None:
-        """Starts the workers before the evaluator is known, so that they load what they need while
-        this process reads its data. Ended by `close`.
+        """Start the workers early, so that they import modules while this process reads its data.
+
+        Ended by `close`.
 
         Args:
-            warm_up: ``module:function``, which they call meanwhile.
+            warm_up: ``module:function``, called by the workers until the evaluator comes.
         """
-        early = max(
-            1, min(self.capacity, available_cores() - 1)
-        )  # this process has work of its own
-        self._supervisor = Supervisor(early, self.threads, self.rules, warm_up)
+        workers = max(1, min(self.capacity, available_cores() - 1))  # this process needs a core
+        self._supervisor = Supervisor(workers, self.threads, self.limits, warm_up)
 
     def open(self, evaluator: Evaluator, max_jobs: int | None = None) -> None:
         workers = self.capacity if max_jobs is None else min(self.capacity, max_jobs)
         if self._supervisor is None:
-            self._supervisor = Supervisor(0, self.threads, self.rules)
+            self._supervisor = Supervisor(0, self.threads, self.limits)
         try:
-            self._supervisor.use(evaluator, workers)
+            self._supervisor.load_evaluator(evaluator, workers)
         except BaseException:
             self.close()
             raise
 
     def submit(
-        self, trial_id: int, job: Job, time_limit: float = math.inf, hang_timeout: float = math.inf
+        self,
+        trial_id: int,
+        job: Job,
+        time_limit: float = math.inf,
+        hang_timeout: float = math.inf,
     ) -> None:
         self._opened().submit(trial_id, job, time_limit, hang_timeout)
 
@@ -178,18 +213,18 @@ class Supervised:
 
 
 def available_cores() -> int:
-    """The cores that this process may use, or its container."""
-    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # another system, or "max"
+    """Return the number of cores that this process, or its container, may use."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no cgroup v2, or the quota is "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        able = min(able, max(1, math.ceil(int(quota) / int(period))))
-    return able
+        n = min(n, max(1, math.ceil(int(quota) / int(period))))
+    return n
 
 
-def machine_memory() -> float:
-    """Bytes that this machine has, or the container that this process is in."""
-    total = float(psutil.virtual_memory().total)
+def total_memory() -> float:
+    """Return the bytes of memory that this machine, or its container, has."""
+    n_bytes = float(psutil.virtual_memory().total)
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # another system, or "max"
-            total = min(total, float(Path(file).read_text()))
-    return total
+        with contextlib.suppress(OSError, ValueError):  # no such cgroup, or the limit is "max"
+            n_bytes = min(n_bytes, float(Path(file).read_text()))
+    return n_bytes

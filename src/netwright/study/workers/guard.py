@@ -1,14 +1,14 @@
-"""Guards one worker: nothing that the worker starts outlives it, or the study.
+"""Guard one worker: no process that it starts outlives it, or the study.
 
-Run as a script, with the standard library only, so that it starts in a few hundredths of a
-second. It sits between the study and the worker in a session of its own, and holds the reading
-end of a pipe that the study never writes to, the lifeline. When the lifeline closes (the study
-asks for the end, or was killed), when the study is no longer the parent, or when the worker ends,
-every descendant is killed until none is left. On Linux orphans fall to the guard
-(PR_SET_CHILD_SUBREAPER), so neither a double fork nor a session of their own hides them.
+Runs as a script, with the standard library only, so that it starts in a few hundredths of a second.
+The guard is a process between the study and the worker, in a session of its own. It holds the
+reading end of the lifeline, a pipe to which the study never writes. When the lifeline closes (the
+study asks for the end, or was killed), when the study is no longer its parent, or when the worker
+ends, it kills every descendant until none is left. On Linux it adopts orphans
+(PR_SET_CHILD_SUBREAPER), so that neither a double fork nor a new session hides them.
 
-The worker's exit status, negative for a signal, is then written to standard output, which closes:
-by that the study knows that all is gone.
+It then writes the worker's exit status, negative for a signal, to standard output and exits: that
+tells the study that all processes are gone.
 """
 
 from __future__ import annotations
@@ -27,33 +27,40 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform.startswith("linux")
 
 
-def main(study: int, lifeline: int, private: list[int], command: list[str]) -> None:
-    """Starts `command`, which alone keeps the `private` descriptors, and guards it."""
+def main(study: int, lifeline: int, worker_pipes: list[int], command: list[str]) -> None:
+    """Start a worker and guard it until all of its processes are gone.
+
+    Args:
+        study: process id of the study, the guard's parent.
+        lifeline: descriptor of its reading end.
+        worker_pipes: descriptors that only the worker keeps open.
+        command: path and arguments of the worker.
+    """
     os.set_inheritable(lifeline, False)
-    woken = _wake_on_signals()
+    signals = _open_signal_pipe()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     worker = _start(command)
-    for descriptor in private:
+    for descriptor in worker_pipes:
         os.close(descriptor)
-    status = _watch(worker, study, lifeline, woken)
+    status = _wait(worker, study, lifeline, signals)
     status = _kill_all(worker, status)
     with contextlib.suppress(OSError):  # nobody may be left to read it
         os.write(1, f"{status}\n".encode())
 
 
-def _wake_on_signals() -> int:
-    """A descriptor that becomes readable when a child ends or the guard is asked to."""
+def _open_signal_pipe() -> int:
+    """Return a descriptor that becomes readable when a child ends, or a signal asks for the end."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    for signal_number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: None)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     return reading
 
 
 def _start(command: list[str]) -> int:
-    """Forks and executes; on Linux the kernel kills the worker should the guard be killed."""
+    """Fork and execute the worker; on Linux the kernel kills it if the guard is killed."""
     guard = os.getpid()
     pid = os.fork()
     if pid:
@@ -67,13 +74,13 @@ def _start(command: list[str]) -> int:
         os._exit(127)
 
 
-def _watch(worker: int, study: int, lifeline: int, woken: int) -> int | None:
-    """Returns when it is time to kill, with the worker's exit status if it ended by itself."""
+def _wait(worker: int, study: int, lifeline: int, signals: int) -> int | None:
+    """Wait until it is time to kill; return the worker's exit status if it ended by itself."""
     while os.getppid() == study:
-        ready, _, _ = select.select([lifeline, woken], [], [], 0.5)
+        ready, _, _ = select.select([lifeline, signals], [], [], 0.5)
         if lifeline in ready:
             return None
-        if woken in ready and set(os.read(woken, 4096)) - {signal.SIGCHLD}:
+        if signals in ready and set(os.read(signals, 4096)) - {signal.SIGCHLD}:
             return None
         status = _reap(worker)
         if status is not None:
@@ -82,35 +89,35 @@ def _watch(worker: int, study: int, lifeline: int, woken: int) -> int | None:
 
 
 def _reap(worker: int) -> int | None:
-    """Buries every child that ended; the worker's exit status if it was among them."""
-    found = None
+    """Reap every child that ended; return the worker's exit status if it was among them."""
+    exit_status = None
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 break
             if pid == worker:
-                found = os.waitstatus_to_exitcode(status)
-    return found
+                exit_status = os.waitstatus_to_exitcode(status)
+    return exit_status
 
 
 def _kill_all(worker: int, status: int | None) -> int:
-    """Kills until there is no descendant; what is forked meanwhile is found in the next round."""
-    pause = 0.001
+    """Kill until no descendant is left, since some may fork meanwhile; return the exit status."""
+    pause_seconds = 0.001
     while True:
         for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        found = _reap(worker)
-        status = status if found is None else found
+        exit_status = _reap(worker)
+        status = status if exit_status is None else exit_status
         if not _has_children() and not descendants(os.getpid()):
             return -signal.SIGKILL if status is None else status
-        time.sleep(pause)
-        pause = min(2 * pause, 0.05)
+        time.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, 0.05)
 
 
 def _has_children() -> bool:
-    """What the kernel says, whatever /proc shows."""
+    """Return whether the kernel knows a child; /proc may not show all."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -119,49 +126,49 @@ def _has_children() -> bool:
 
 
 def descendants(root: int) -> list[int]:
-    """The processes below `root`, parents before their children; zombies count until buried."""
+    """Return the processes below `root`, parents before their children; zombies until reaped."""
     if not _LINUX:
         return _descendants_by_psutil(root)
-    found, queue = [], [root]
+    pids, queue = [], [root]
     while queue:
-        below = children(queue.pop(0))
-        found += below
-        queue += below
-    return found
+        child_pids = children(queue.pop(0))
+        pids += child_pids
+        queue += child_pids
+    return pids
 
 
 def children(pid: int) -> list[int]:
-    """The children of every thread of a process; none when it is gone.
+    """Return the children of every thread of a process; none if it is gone.
 
-    The kernel may skip some while others end: who needs them all looks again.
+    The kernel may skip some while others end, so call it again until it stays empty.
     """
-    found: list[int] = []
+    pids: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             try:
-                found += map(int, (thread / "children").read_bytes().split())
+                pids += map(int, (thread / "children").read_bytes().split())
             except FileNotFoundError:
-                if thread.exists():  # a kernel without these lists
+                if thread.exists():  # a kernel without CONFIG_PROC_CHILDREN
                     return _children_by_parent(pid)
             except OSError:
-                pass  # it ended just now
-    return found
+                pass  # the thread ended just now
+    return pids
 
 
 def _children_by_parent(pid: int) -> list[int]:
-    """The same, by asking every process for its parent."""
-    found = []
+    """Return the children of a process by asking every process for its parent."""
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # "123 (name, with any ) in it) S parent ..."
             parent = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
             if int(parent) == pid:
-                found.append(int(process.name))
-    return found
+                pids.append(int(process.name))
+    return pids
 
 
 def _descendants_by_psutil(root: int) -> list[int]:
-    """Without /proc; here an orphan escapes, since no process adopts it."""
+    """Return the descendants without /proc; orphans escape, since the guard cannot adopt them."""
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -169,14 +176,16 @@ def _descendants_by_psutil(root: int) -> list[int]:
     return []
 
 
-def _prctl(option: int, value: int) -> None:
-    """Linux's prctl; elsewhere nothing."""
+def _prctl(option: int, argument: int) -> None:
+    """Call Linux's prctl; do nothing on other systems."""
     if _LINUX:
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
 
 
 if __name__ == "__main__":
     main(
-        int(sys.argv[1]), int(sys.argv[2]), [int(one) for one in sys.argv[3].split(",")],
-        sys.argv[4:],
-    )  # fmt: skip
+        study=int(sys.argv[1]),
+        lifeline=int(sys.argv[2]),
+        worker_pipes=[int(descriptor) for descriptor in sys.argv[3].split(",")],
+        command=sys.argv[4:],
+    )

@@ -1,6 +1,6 @@
-"""The worker process: takes the evaluator once, then one job after the other, and answers.
+"""The worker process: receives the evaluator once, then one job after the other.
 
-Jobs arrive pickled over a private pipe; answers leave as JSON, so the study unpickles nothing.
+Jobs arrive pickled over a private pipe; answers leave as JSON, so that the study unpickles nothing.
 Torch and the like are imported only by the evaluator itself.
 """
 
@@ -23,67 +23,71 @@ from netwright.interfaces.evaluator import capabilities_of
 from netwright.study.workers.pipes import read_message, write_message
 from netwright.trials.trial import Job, Metrics, Status
 
-GO = b"go"
-"""The study's permission to be alone."""
-
-
-_MOST = 2000
+ALONE_GRANTED = b"go"
+"""The study's message that the worker runs alone now."""
+_MAX_ERROR_LENGTH = 2000
 """Characters of an error that are kept."""
 
 
-class Verdict(NamedTuple):
-    """How an evaluation ended, in plain types."""
+class EvaluationResult(NamedTuple):
+    """How an evaluation ended, in types that JSON has."""
 
     status: str
     metrics: Metrics
     error: str
 
 
-def evaluate(evaluator: Callable[[Job], Metrics], job: Job) -> Verdict:
-    """Runs the evaluator; whatever it raises becomes a status and a sentence."""
+def evaluate(evaluator: Callable[[Job], Metrics], job: Job) -> EvaluationResult:
+    """Run the evaluator; whatever it raises becomes a status and an error text."""
     try:
         metrics = evaluator(job)
-        return Verdict(Status.DONE, {str(name): float(metrics[name]) for name in metrics}, "")
+        return EvaluationResult(
+            Status.DONE, {str(name): float(metrics[name]) for name in metrics}, ""
+        )
     except OutOfTime as error:
-        return Verdict(Status.RUNNING, {}, str(error))
+        return EvaluationResult(Status.RUNNING, {}, str(error))
     except InfeasibleCandidate as error:
-        return Verdict(Status.INFEASIBLE, {}, str(error))
+        return EvaluationResult(Status.INFEASIBLE, {}, str(error))
     except MemoryError as error:
-        return Verdict(Status.INFEASIBLE, {}, f"ran out of memory: {error}".rstrip(": "))
+        return EvaluationResult(Status.INFEASIBLE, {}, f"ran out of memory: {error}".rstrip(": "))
     except (Exception, SystemExit) as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, on an accelerator
-            return Verdict(Status.INFEASIBLE, {}, f"ran out of memory: {error}"[:_MOST])
-        return Verdict(Status.FAILED, {}, describe_error(error))
+            return EvaluationResult(
+                Status.INFEASIBLE, {}, f"ran out of memory: {error}"[:_MAX_ERROR_LENGTH]
+            )
+        return EvaluationResult(Status.FAILED, {}, describe_error(error))
 
 
 def describe_error(error: BaseException) -> str:
-    """``ValueError: the message (train.py, line 12, in fit)``."""
-    said = "".join(traceback.format_exception_only(error)).strip()[:_MOST]
+    """Format an error: ``ValueError: the message (train.py, line 12, in fit)``."""
+    message = "".join(traceback.format_exception_only(error)).strip()[:_MAX_ERROR_LENGTH]
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
-        return said
+        return message
     last = frames[-1]
-    return f"{said} ({os.path.basename(last.filename)}, line {last.lineno}, in {last.name})"  # noqa: PTH119  # pathlib is not needed otherwise
+    file = os.path.basename(last.filename)  # noqa: PTH119  # pathlib is not needed otherwise
+    return f"{message} ({file}, line {last.lineno}, in {last.name})"
 
 
 class _Worker:
-    """The far end of a `Mailbox`."""
+    """The worker's side of `WorkerPipes`: reads requests and writes answers (descriptors)."""
 
     def __init__(self, requests: int, answers: int) -> None:
         self._requests, self._answers = requests, answers
-        self._alone = 0
+        self._alone_depth = 0
+        """How many `alone` contexts are open, one in the other."""
 
     def run(self, warm_up: str = "") -> None:
-        """Until the study closes the pipe; `warm_up`: ``module:function``, called before all else."""
+        """Call `warm_up` (``module:function``), then evaluate jobs until the study closes the pipe."""
         if warm_up:
-            with suppress(Exception):  # the evaluator will say what is wrong
+            with suppress(Exception):  # the evaluator will fail with a better message
                 module, _, function = warm_up.partition(":")
                 getattr(importlib.import_module(module), function)()
-        load = read_message(self._requests)
-        if load is None:
+        pickled_evaluator = read_message(self._requests)
+        if pickled_evaluator is None:
             return
         try:
-            evaluator = pickle.loads(load)
+            evaluator = pickle.loads(pickled_evaluator)
             capabilities_of(evaluator).warm_up()
         except BaseException as error:
             self._answer("broken", describe_error(error))
@@ -95,25 +99,25 @@ class _Worker:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """A context in which the study's other workers stand still."""
-        self._alone += 1
-        if self._alone == 1:
+        """A context in which the study's other workers are paused."""
+        self._alone_depth += 1
+        if self._alone_depth == 1:
             self._answer("alone", True)
-            if read_message(self._requests) != GO:
+            if read_message(self._requests) != ALONE_GRANTED:
                 raise SystemExit("the study is gone")
         try:
             yield
         finally:
-            self._alone -= 1
-            if not self._alone:
+            self._alone_depth -= 1
+            if not self._alone_depth:
                 self._answer("alone", False)
 
-    def _answer(self, *parts: object) -> None:
-        write_message(self._answers, json.dumps(parts).encode())
+    def _answer(self, *message: object) -> None:
+        write_message(self._answers, json.dumps(message).encode())
 
 
 def main(requests: int, answers: int, warm_up: str = "") -> None:
-    """The worker's process: prints go to standard error, so that they cannot break the pipe."""
+    """Run the worker; prints go to standard error, so that they cannot break the guard's pipe."""
     os.set_inheritable(requests, False)
     os.set_inheritable(answers, False)
     os.dup2(2, 1)
