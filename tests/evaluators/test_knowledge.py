@@ -16,7 +16,7 @@ from netwright.data.task import Task
 from netwright.errors import InfeasibleCandidate, InputError
 from netwright.evaluators.benchmarks.table import DecisionColumn, MetricColumns, TableBenchmark
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.network_knowledge import INFEASIBLE, NetworkKnowledge
+from netwright.evaluators.network_knowledge import INFEASIBLE_FORM, NetworkKnowledge
 from netwright.networks.layers.basic import GlobalPool, Pool, Skip
 from netwright.networks.layers.cells import nas_bench_201, nas_bench_201_cell
 from netwright.networks.layers.conv import Conv
@@ -72,7 +72,7 @@ def test_cells_that_are_one_network_have_one_form() -> None:
 def test_all_dead_cells_are_one() -> None:
     knowledge = known(CELLS)
     for dead in (cell(*[N] * 6), cell(C3, C3, C3, N, N, N)):
-        assert knowledge.canonical(dead) == INFEASIBLE == "infeasible"
+        assert knowledge.canonical(dead) == INFEASIBLE_FORM == "infeasible"
         assert knowledge.metrics(dead) == {}
 
 
@@ -83,9 +83,9 @@ def test_what_cannot_be_costed_is_infeasible() -> None:
         return {"parameters": 7.0}
 
     knowledge = NetworkKnowledge(CELLS, refuse)
-    assert knowledge.canonical(cell(S, S, S, S, S, S)) == INFEASIBLE
+    assert knowledge.canonical(cell(S, S, S, S, S, S)) == INFEASIBLE_FORM
     able = cell(C1, S, S, S, S, S)
-    assert knowledge.canonical(able) != INFEASIBLE
+    assert knowledge.canonical(able) != INFEASIBLE_FORM
     assert knowledge.metrics(able) == knowledge.scores(able) == {"parameters": 7.0}
 
 
@@ -157,7 +157,7 @@ def test_a_space_without_networks_has_forms_and_no_features() -> None:
     some = drawn(10, space)
     assert list(knowledge.features(some)) == []
     assert len({knowledge.canonical(one) for one in some}) == len(set(some)) == 10
-    assert INFEASIBLE not in {knowledge.canonical(one) for one in some}
+    assert INFEASIBLE_FORM not in {knowledge.canonical(one) for one in some}
 
 
 NET = (Conv(OneOf(4, 8)), Conv(OneOf(8, 12), stride=2), GlobalPool(), Linear())
@@ -231,7 +231,7 @@ def test_a_table_lets_its_costs_be_known_and_nothing_else(tmp_path: Path) -> Non
     knowledge = table(tmp_path, costs=("parameters",)).knowledge
     assert knowledge.metrics(of("b")) == {"parameters": 11.0}
     assert table(tmp_path).knowledge.metrics(of("b")) == {}
-    assert knowledge.canonical(of("d")) == INFEASIBLE  # no row of it
+    assert knowledge.canonical(of("d")) == INFEASIBLE_FORM  # no row of it
 
 
 def test_hints_from_the_description_are_scores_and_no_costs(tmp_path: Path) -> None:

@@ -162,10 +162,10 @@ def test_a_timing_is_the_median_of_calls_after_the_warm_up() -> None:
         time.sleep(calls[-1])
 
     timing = time_calls(call, seconds=0.05)
-    assert timing.calls == len(calls) - 2 >= 5
+    assert timing.n_calls == len(calls) - 2 >= 5
     assert 0.002 <= timing.median < 0.04
-    assert timing.spread >= 0
-    assert time_calls(lambda: time.sleep(0.02), seconds=0.01).calls == 2  # long ones
+    assert timing.iqr >= 0
+    assert time_calls(lambda: time.sleep(0.02), seconds=0.01).n_calls == 2  # long ones
 
 
 def test_a_search_is_handed_no_test_part(tmp_path: Path) -> None:

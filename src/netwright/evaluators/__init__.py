@@ -1,1 +1,1 @@
-"""What measures candidates: training, folds, costs, latency, benchmarks that are tables."""
+"""Evaluators: training, cross-validation, costs, latency, table benchmarks."""

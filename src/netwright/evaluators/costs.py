@@ -23,18 +23,27 @@ from netwright.trials.trial import Job, Metrics
 
 
 class CostPredictor(Protocol):
-    """What a filled network costs for one row of this shape; `given`: as for `build`."""
+    """Predicts a cost of a filled network for one row of `input_shape`; `given` is as for `build`."""
 
-    def __call__(self, network: Network, input_shape: Shape, /, **given: Any) -> float: ...
+    def __call__(
+        self, network: Network, input_shape: Shape, /, **given: Any
+    ) -> float: ...  # as build's
 
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """Parameters, FLOPs and memory (bytes) of a candidate's network, for one row of the task.
+    """Evaluator of costs that need no training: parameters, FLOPs and memory for one row.
 
-    `predictors`: further costs by their names, such as the latency on a device: functions of a
-    network, the shape of a row, and what `build` is given. Leaves what the network takes in the job's
-    folder, for those who want to look at it later.
+    Leaves `about.json`, the shape and kinds of the network's inputs, in the job's folder.
+
+    Args:
+        space: of the candidates; their descriptions have a network in them.
+        task: its rows give the shapes.
+        predictors: further costs, name -> function, such as the latency on a device.
+
+    Example:
+        >>> costs = nw.NetworkCosts(space, task)
+        >>> evaluator = nw.combine(costs, nw.TrainAndValidate(space, task))
     """
 
     space: Space[Any]
@@ -43,43 +52,48 @@ class NetworkCosts:
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """``parameters``, ``flops``, ``memory`` (bytes), and the predictors' names."""
         return (*NETWORK_COSTS, *self.predictors)
 
     @property
     def knowledge(self) -> NetworkKnowledge:
-        """The same costs before anything is paid for, and what the networks look like."""
-        return NetworkKnowledge(self.space, lambda _, description: self.about(description)[1])
+        """The costs and the networks' features, for strategies that use them before evaluating."""
+        return NetworkKnowledge(
+            self.space, lambda _, description: self.inputs_and_costs(description)[1]
+        )
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(knowledge=self.knowledge)
 
     def __call__(self, job: Job) -> Metrics:
-        inputs, metrics = self.about(self.space.fill(job.proposal.candidate))
+        inputs, metrics = self.inputs_and_costs(self.space.fill(job.proposal.candidate))
         (job.folder / ABOUT).write_text(inputs.json())
         return metrics
 
-    def about(self, description: object) -> tuple[InputSpec, Metrics]:
-        """What the model of a filled description takes, and what it costs where it is a network:
-        what another learner comes to is not known before it has learnt."""
+    def inputs_and_costs(self, description: object) -> tuple[InputSpec, Metrics]:
+        """Return the inputs of a filled description's model, and the costs of its network.
+
+        Costs are empty for other learners, whose size is not known before they are fitted.
+        """
         pipeline = as_pipeline(description, self.task)
         inputs = cached_preprocessor(pipeline, self.task).input_spec(
             target_transform_of(self.task, pipeline).n_outputs
         )
         if not isinstance(pipeline.model, Training):
             return inputs, {}
-        found = costs(pipeline.model.network, inputs.shape, **inputs.given)
+        network_costs = costs(pipeline.model.network, inputs.shape, **inputs.given)
         metrics = {
-            "parameters": float(found.parameters),
-            "flops": float(found.flops),
-            "memory": float(found.memory),
+            "parameters": float(network_costs.parameters),
+            "flops": float(network_costs.flops),
+            "memory": float(network_costs.memory),
         }
         for name, predict in self.predictors.items():
             metrics[name] = float(predict(pipeline.model.network, inputs.shape, **inputs.given))
         return inputs, metrics
 
 
-def predictors_of(metrics: Iterable[str]) -> dict[str, CostPredictor]:
-    """Those of the metrics that are predicted, each with its function."""
-    known = {name: METRICS[name].predictor for name in metrics if name in METRICS}
-    return {name: catalog.load(place) for name, place in known.items() if place}
+def cost_predictors(metrics: Iterable[str]) -> dict[str, CostPredictor]:
+    """Return the predictors of those metrics that have one, by name."""
+    paths = {name: METRICS[name].predictor for name in metrics if name in METRICS}
+    return {name: catalog.load(path) for name, path in paths.items() if path}

@@ -1,4 +1,4 @@
-"""The evaluators that a task's metrics call for."""
+"""The default evaluators of a task, chosen by its objectives and limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from netwright.data.task import Task
 from netwright.errors import InputError
-from netwright.evaluators.costs import NetworkCosts, predictors_of
+from netwright.evaluators.costs import NetworkCosts, cost_predictors
 from netwright.evaluators.latency import Latency
 from netwright.evaluators.training.cross_validation import CrossValidate
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
@@ -20,30 +20,44 @@ from netwright.trials.time_budget import PhaseShares, TimeBudget
 
 
 def default_evaluator(
-    space: Space[Any], task: Task, objectives: Sequence[Objective], limits: Sequence[Limit] = (), *,
-    folds: CrossValidate | None = None, phases: PhaseShares = PhaseShares(),
-) -> Evaluator:  # fmt: skip
-    """Costs first, then training, then latency where an objective or limit asks for it.
+    space: Space[Any],
+    task: Task,
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit] = (),
+    *,
+    folds: CrossValidate | None = None,
+    phases: PhaseShares = PhaseShares(),
+) -> Evaluator:
+    """Return an evaluator of costs, then training, then (if a goal needs it) latency.
 
-    `folds`: what fits candidates, in place of the task's own split; `phases`: how a trial, or a
-    supernet, divides its time. A candidate whose known costs
-    break a limit is refused before it is trained. The evaluator is handed the task without its test
-    part: a search cannot see what it does not have.
+    A candidate whose costs break a limit is refused before it is trained. The evaluator gets the
+    task without its test rows, so that a search cannot see them.
+
+    Args:
+        space: of the candidates.
+        task: trains and scores them.
+        objectives: metrics to optimise.
+        limits: bounds on metrics.
+        folds: trains candidates in place of `TrainAndValidate`.
+        phases: how a trial, or a supernet, divides its time.
+
+    Raises:
+        InputError: an objective or limit is not a metric of such a task.
     """
     task = replace(task, test=None)
-    wanted = {one.metric for one in objectives} | {one.metric for one in limits}
-    costs = NetworkCosts(space, task, predictors_of(sorted(wanted)))
+    goals = {objective.metric for objective in objectives} | {limit.metric for limit in limits}
+    costs = NetworkCosts(space, task, cost_predictors(sorted(goals)))
     training: Evaluator = folds or TrainAndValidate(
-        space, task, _keep(objectives, task), phases=phases
+        space, task, _monitored_metric(objectives, task), phases=phases
     )
     latency = Latency(space, task)
-    # a limit on what training measures refuses nothing: the trial is paid for, and says how far off
-    sized = not folds or wanted & set(costs.metrics)  # many families have none of these figures
-    trained = cascade(costs, training, limits=limits) if sized else training
+    # limits on training metrics refuse nothing: the trial is paid for, and shows how far it is off
+    needs_costs = not folds or goals & set(costs.metrics)  # many families have no such costs
+    trained = cascade(costs, training, limits=limits) if needs_costs else training
     stages: list[Evaluator] = [trained]
-    if wanted & set(latency.metrics):
+    if goals & set(latency.metrics):
         stages.append(latency)
-    if unknown := wanted - {name for stage in stages for name in stage.metrics}:
+    if unknown := goals - {name for stage in stages for name in stage.metrics}:
         raise InputError(
             f"objectives and limits must be metrics of a {task.kind} task, got {min(unknown)!r}. "
             f"It has: {', '.join(name for stage in [*stages, latency] for name in stage.metrics)}."
@@ -52,16 +66,18 @@ def default_evaluator(
 
 
 def default_cross_validation(
-    space: Space[Any], task: Task, objectives: Sequence[Objective], folds: int, time: TimeBudget
+    space: Space[Any], task: Task, objectives: Sequence[Objective], n_folds: int, time: TimeBudget
 ) -> CrossValidate:
-    """So many folds of the task without its test part, fitted within the time."""
+    """Return a cross-validation of the task without its test rows, within the time of a fold."""
     task = replace(task, test=None)
-    return CrossValidate(space, task, folds, _keep(objectives, task), time.fold, time.phases)
+    return CrossValidate(
+        space, task, n_folds, _monitored_metric(objectives, task), time.fold, time.phases
+    )
 
 
-def _keep(objectives: Sequence[Objective], task: Task) -> str:
-    """The first objective that training can watch on the validation rows; else the default."""
+def _monitored_metric(objectives: Sequence[Objective], task: Task) -> str:
+    """Return the first objective that can be scored on validation rows; empty if there is none."""
     from netwright.trials.metrics import METRICS
 
-    known = (one.metric for one in objectives if one.metric in METRICS)
-    return next((name for name in known if task.kind in METRICS[name].kinds), "")
+    names = (objective.metric for objective in objectives if objective.metric in METRICS)
+    return next((name for name in names if task.kind in METRICS[name].kinds), "")

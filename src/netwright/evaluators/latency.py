@@ -1,4 +1,4 @@
-"""Latency of the exported file, under onnxruntime, with nothing else of the study running."""
+"""Latency of the exported model under onnxruntime, while no other trial of the study runs."""
 
 from __future__ import annotations
 
@@ -25,19 +25,27 @@ BATCH_ROWS = {"table": 256, "images": 64}
 
 
 class Timing(NamedTuple):
-    """Median and interquartile range of one call, in seconds, and how many calls were timed."""
+    """Median and interquartile range of timed calls, in seconds, and their number."""
 
     median: float
-    spread: float
-    calls: int
+    iqr: float
+    n_calls: int
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Exports the trained candidate to `model.onnx` in the job's folder, and times it.
+    """Evaluator of the exported model: latencies under onnxruntime, and file size.
 
-    Needs what `TrainAndValidate` or `CrossValidate` left there: combine it after that. Times are of
-    raw columns or pixels to labels, in milliseconds; `latency_spread` is their interquartile range.
+    Exports the trained candidate to `model.onnx` in the job's folder, and times it from raw columns
+    or pixels to labels while no other trial of the study runs. It needs the files of
+    `TrainAndValidate` or `CrossValidate`, so `combine` it after one of them.
+
+    Args:
+        space: of the candidates.
+        task: gives the rows that are timed.
+
+    Example:
+        >>> evaluator = nw.combine(nw.TrainAndValidate(space, task), nw.Latency(space, task))
     """
 
     space: Space[Any]
@@ -45,10 +53,15 @@ class Latency:
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """Latencies in ms (``latency_spread`` is the interquartile range), ``size`` in bytes."""
         return (
-            "latency", "latency_spread", "latency_threads",
-            "batch_latency", "batch_latency_threads", "size",
-        )  # fmt: skip
+            "latency",
+            "latency_spread",
+            "latency_threads",
+            "batch_latency",
+            "batch_latency_threads",
+            "size",
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -64,53 +77,56 @@ class Latency:
 
 
 def example_feeds(model: Model, task: Task) -> dict[str, NDArray[Any]]:
-    """A batch of real rows, repeated where the task has fewer."""
-    images = isinstance(task.features, Images)
+    """Return a batch of validation rows as onnxruntime feeds, repeated if the task has fewer."""
+    is_images = isinstance(task.features, Images)
     features = task.features.take(
-        np.resize(task.validation, BATCH_ROWS["images" if images else "table"])
+        np.resize(task.validation, BATCH_ROWS["images" if is_images else "table"])
     )
     arrays = {"image": features.pixels} if isinstance(features, Images) else features.arrays
-    return {name: arrays[name] for name in (one.name for one in model.session.get_inputs())}
+    names = [node.name for node in model.session.get_inputs()]
+    return {name: arrays[name] for name in names}
 
 
-def measure_latency(threaded: Model, feeds: dict[str, NDArray[Any]]) -> Metrics:
-    """The latencies (ms) and size (bytes) of a model's file, loaded with all threads.
+def measure_latency(model: Model, feeds: dict[str, NDArray[Any]]) -> Metrics:
+    """Return the latencies (ms) and file size (bytes) of a model that was loaded with all threads.
 
-    The caller keeps the machine quiet.
+    The caller makes sure that nothing else runs.
     """
-    one = {name: array[:1] for name, array in feeds.items()}
-    rows = len(next(iter(feeds.values())))
-    single = Model(threaded.path, threads=1)
-    thousand = 1e3 / rows * 1e3  # seconds a batch -> milliseconds a thousand rows
-    alone = time_calls(lambda: single.session.run(None, one))
+    row_feeds = {name: array[:1] for name, array in feeds.items()}
+    batch_rows = len(next(iter(feeds.values())))
+    single_threaded = Model(model.path, threads=1)
+    ms_per_1000_rows = 1e3 / batch_rows * 1e3  # from seconds a batch
+    row_timing = time_calls(lambda: single_threaded.session.run(None, row_feeds))
     return {
-        "latency": alone.median * 1e3,
-        "latency_spread": alone.spread * 1e3,
-        "latency_threads": time_calls(lambda: threaded.session.run(None, one)).median * 1e3,
-        "batch_latency": time_calls(lambda: single.session.run(None, feeds)).median * thousand,
-        "batch_latency_threads": (
-            time_calls(lambda: threaded.session.run(None, feeds)).median * thousand
+        "latency": row_timing.median * 1e3,
+        "latency_spread": row_timing.iqr * 1e3,
+        "latency_threads": time_calls(lambda: model.session.run(None, row_feeds)).median * 1e3,
+        "batch_latency": (
+            time_calls(lambda: single_threaded.session.run(None, feeds)).median * ms_per_1000_rows
         ),
-        "size": float(threaded.path.stat().st_size),
+        "batch_latency_threads": (
+            time_calls(lambda: model.session.run(None, feeds)).median * ms_per_1000_rows
+        ),
+        "size": float(model.path.stat().st_size),
     }
 
 
 def time_calls(
     call: Callable[[], object], *, seconds: float = 0.05, min_calls: int = 5, max_calls: int = 200
 ) -> Timing:
-    """Times `call` after two warm-up calls, for `seconds` or `least` calls, whichever is later.
+    """Time a function after two warm-up calls, for `seconds` and at least `min_calls` calls.
 
-    Of calls that take longer than `seconds`, two are timed.
+    If a single call takes longer than `seconds`, only two are timed.
     """
-    clock, taken = time.perf_counter, list[float]()
+    clock, durations = time.perf_counter, list[float]()
     call()  # the first call allocates, the second fills the caches
     start = clock()
     call()
     min_calls = min_calls if clock() - start < seconds else min(min_calls, 2)
     end = clock() + seconds
-    while len(taken) < min_calls or (clock() < end and len(taken) < max_calls):
+    while len(durations) < min_calls or (clock() < end and len(durations) < max_calls):
         start = clock()
         call()
-        taken.append(clock() - start)
-    low, median, high = np.quantile(taken, [0.25, 0.5, 0.75])
-    return Timing(float(median), float(high - low), len(taken))
+        durations.append(clock() - start)
+    quartile_1, median, quartile_3 = np.quantile(durations, [0.25, 0.5, 0.75])
+    return Timing(float(median), float(quartile_3 - quartile_1), len(durations))

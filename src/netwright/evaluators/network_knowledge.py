@@ -1,4 +1,4 @@
-"""What is known of a candidate's network before it is paid for."""
+"""Knowledge of a candidate's network before it is evaluated: features, costs, prior scores."""
 
 from __future__ import annotations
 
@@ -27,130 +27,146 @@ from netwright.space.space import Space
 from netwright.space.visitor import children
 from netwright.trials.trial import Metrics
 
-_REMEMBERED = 50_000
-INFEASIBLE = "infeasible"
-"""The canonical form of all that cannot be built: who has seen one need not pay for another."""
-_EMPTY = NetworkFeatures({}, {}, {})
+_MAX_CACHED_CANDIDATES = 50_000
+"""The cache is emptied when it is larger: a candidate's features take a few kilobytes."""
+INFEASIBLE_FORM = "infeasible"
+"""The canonical form of every network that cannot be built, so that strategies try only one."""
+_NO_FEATURES = NetworkFeatures({}, {}, {})
+_HashedCounts = tuple[NDArray[np.uint64], NDArray[np.float64]]
+"""Hashed texts in rising order, and the count of each."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """All that is known of one candidate; each bag as hashed texts (rising) and their counts."""
+class CandidateKnowledge:
+    """What is known of one candidate before it is evaluated; see `Knowledge`."""
 
     canonical: str
-    groups: tuple[tuple[NDArray[np.uint64], NDArray[np.float64]], ...]
+    feature_groups: tuple[_HashedCounts, ...]
     metrics: Metrics
     scores: Metrics
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkKnowledge:
-    """Knowledge of the candidates of `space`, whose description has networks in it.
+    """Knowledge of candidates whose descriptions have networks in them; cached by candidate.
 
-    Features: counts of paths, of subtrees (each row of length 1, so that distances are those of
-    the cosine), and of operations, with the logarithms of the sizes. `costs`: the metrics known of
-    a candidate and its filled description; `sizes`: hints from the description, the number of
-    parameters among the costs where there are none. Either may raise InfeasibleCandidate. A space
-    without a network has no features. Answers are remembered.
+    Feature groups: counts of paths; counts of subtrees, each row scaled to length 1, so that
+    distances are those of the cosine; counts of operations, with the logarithms of the scores. A
+    space without a network has no features.
+
+    Args:
+        space: of the candidates.
+        costs: metrics of a candidate and its filled description that need no evaluation. May raise
+            InfeasibleCandidate.
+        prior_scores: scores of a filled description, which good candidates tend to have more of. By
+            default the number of parameters, if it is among the costs. May raise
+            InfeasibleCandidate.
     """
 
     space: Space[Any]
     costs: Callable[[Candidate, Any], Metrics]
     prior_scores: Callable[[Any], Metrics] | None = None
-    _known: dict[Candidate, Known] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[Candidate, CandidateKnowledge] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def canonical(self, candidate: Candidate) -> str:
-        return self.about(candidate).canonical
+        return self.look_up(candidate).canonical
 
     def metrics(self, candidate: Candidate) -> Metrics:
-        return self.about(candidate).metrics
+        return self.look_up(candidate).metrics
 
     def scores(self, candidate: Candidate) -> Metrics:
-        return self.about(candidate).scores
+        return self.look_up(candidate).scores
 
     def features(self, candidates: Sequence[Candidate]) -> Sequence[NDArray[np.float64]]:
-        found = [self.about(one).groups for one in candidates]
-        groups = [_matrix([one[group] for one in found]) for group in range(3)]
-        lengths = np.sqrt((groups[1] ** 2).sum(1, keepdims=True))  # (n, 1)
-        groups[1] = groups[1] / np.maximum(lengths, 1e-12)
+        by_candidate = [self.look_up(candidate).feature_groups for candidate in candidates]
+        groups = [_count_matrix([groups[i] for groups in by_candidate]) for i in range(3)]
+        norms = np.sqrt((groups[1] ** 2).sum(1, keepdims=True))  # (n, 1)
+        groups[1] = groups[1] / np.maximum(norms, 1e-12)
         return [
-            group for group, always in zip(groups, self._always, strict=True)
-            if always or group.shape[1]
-        ]  # fmt: skip
+            group
+            for group, is_always_present in zip(groups, self._always_present, strict=True)
+            if is_always_present or group.shape[1]
+        ]
 
     @cached_property
-    def _always(self) -> tuple[bool, bool, bool]:
-        """Which groups there are even where no candidate asked about has anything in them."""
-        layers = _holds(self.space.description, Layer)
-        return _holds(self.space.description, Graph), layers, layers
+    def _always_present(self) -> tuple[bool, bool, bool]:
+        """Which feature groups are returned even if they are empty for the candidates at hand."""
+        has_layers = _contains(self.space.description, Layer)
+        return _contains(self.space.description, Graph), has_layers, has_layers
 
-    def about(self, candidate: Candidate) -> Known:
-        """All that is known of the candidate."""
-        known = self._known.get(candidate)
-        if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            known = self._known[candidate] = self._look(candidate)
-        return known
+    def look_up(self, candidate: Candidate) -> CandidateKnowledge:
+        """Return what is known of a candidate, from the cache if it is there."""
+        knowledge = self._cache.get(candidate)
+        if knowledge is None:
+            if len(self._cache) >= _MAX_CACHED_CANDIDATES:
+                self._cache.clear()
+            knowledge = self._cache[candidate] = self._compute(candidate)
+        return knowledge
 
-    def _look(self, candidate: Candidate) -> Known:
+    def _compute(self, candidate: Candidate) -> CandidateKnowledge:
         description = self.space.fill(candidate)
         try:
-            canonical, views = canonical_text(description), _views(description)
+            canonical, features = canonical_text(description), _features_of(description)
         except InfeasibleCandidate:
-            canonical, views = INFEASIBLE, _EMPTY
+            canonical, features = INFEASIBLE_FORM, _NO_FEATURES
         metrics: Metrics = {}
         scores: Metrics = {}
         try:
             metrics = dict(self.costs(candidate, description))
-            scores = self.prior_scores(description) if self.prior_scores else _parameters(metrics)
+            scores = (
+                self.prior_scores(description) if self.prior_scores else _parameter_count(metrics)
+            )
         except InfeasibleCandidate:
-            canonical = INFEASIBLE
-        sizes = {  # hints other than sizes may lie below 0
-            f"log {name}": math.copysign(math.log2(1 + abs(value)), value)
-            for name, value in scores.items()
+            canonical = INFEASIBLE_FORM
+        log_scores = {  # scores other than sizes may be negative
+            f"log {name}": math.copysign(math.log2(1 + abs(score)), score)
+            for name, score in scores.items()
         }
-        views = views._replace(counts={**views.counts, **sizes})
-        return Known(canonical, tuple(map(_hashed, views)), metrics, scores)
+        features = features._replace(counts={**features.counts, **log_scores})
+        return CandidateKnowledge(canonical, tuple(map(_hash_counts, features)), metrics, scores)
 
 
-def _holds(part: Any, kind: type) -> bool:
-    """Whether there is one of the kind anywhere in an open description."""
-    return isinstance(part, kind) or any(_holds(child, kind) for _, child in children(part))
+def _contains(description: object, kind: type) -> bool:
+    """Return whether an open description has an instance of `kind` anywhere in it."""
+    if isinstance(description, kind):
+        return True
+    return any(_contains(child, kind) for _, child in children(description))
 
 
-def _parameters(metrics: Metrics) -> Metrics:
+def _parameter_count(metrics: Metrics) -> Metrics:
     return {"parameters": metrics["parameters"]} if "parameters" in metrics else {}
 
 
-def _views(description: Any) -> NetworkFeatures:
-    """The bags of every network in the description, put together."""
-    found = _EMPTY
-    for place, network in enumerate(find_networks(description)):
-        for_one = network_features(network)
-        found = NetworkFeatures(*(
-            {**before, **{f"{place}/{text}": n for text, n in new.items()}}
-            for before, new in zip(found, for_one, strict=True)
-        ))  # fmt: skip
-    return found
+def _features_of(description: object) -> NetworkFeatures:
+    """Return the features of all networks in a description, their texts prefixed by the network."""
+    merged = _NO_FEATURES
+    for i, network in enumerate(find_networks(description)):
+        groups = zip(merged, network_features(network), strict=True)
+        merged = NetworkFeatures(
+            *(
+                {**before, **{f"{i}/{text}": count for text, count in added.items()}}
+                for before, added in groups
+            )
+        )
+    return merged
 
 
-def _hashed(bag: FeatureCounts) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """Eight bytes a text: stable over processes, unlike `hash`."""
-    texts = [int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) for text in bag]
-    identities = np.array(texts, np.uint64)
-    order = np.argsort(identities)
-    return identities[order], np.array([*bag.values()], np.float64)[order]
+def _hash_counts(counts: FeatureCounts) -> _HashedCounts:
+    """Hash texts to eight bytes each: stable over processes, unlike `hash`."""
+    hashes = [int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) for text in counts]
+    hash_array = np.array(hashes, np.uint64)
+    order = np.argsort(hash_array)
+    return hash_array[order], np.array([*counts.values()], np.float64)[order]
 
 
-def _matrix(
-    rows: Sequence[tuple[NDArray[np.uint64], NDArray[np.float64]]],
-) -> NDArray[np.float64]:
-    """(n, d) counts, a column for each text that any row has."""
+def _count_matrix(rows: Sequence[_HashedCounts]) -> NDArray[np.float64]:
+    """Return the counts as a matrix (n, d), with a column for each text that any row has."""
     if not rows:
         return np.zeros((0, 0))
-    columns, place = np.unique(np.concatenate([one[0] for one in rows]), return_inverse=True)
-    found = np.zeros((len(rows), len(columns)))
-    row = np.repeat(np.arange(len(rows)), [len(one[0]) for one in rows])
-    found[row, place] = np.concatenate([one[1] for one in rows])
-    return found
+    hashes, column = np.unique(np.concatenate([row[0] for row in rows]), return_inverse=True)
+    matrix = np.zeros((len(rows), len(hashes)))
+    row_index = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
+    matrix[row_index, column] = np.concatenate([row[1] for row in rows])
+    return matrix

@@ -1,4 +1,4 @@
-"""Three ways to put evaluators together: one after the other, with limits between, and remembered."""
+"""Combine evaluators: one after the other, with limits between them, or cached."""
 
 from __future__ import annotations
 
@@ -14,67 +14,103 @@ from netwright.trials.trial import Job, Metrics
 
 
 def combine(*evaluators: Evaluator) -> Evaluator:
-    """All of them, in this order, in the same folder: a later one may use an earlier one's files.
+    """Combine evaluators: all run in this order, in the same folder, for each candidate.
 
-    Raises InputError when two measure the same metric.
+    A later evaluator may use the files of an earlier one.
+
+    Args:
+        *evaluators: of different metrics.
+
+    Returns:
+        An evaluator of all their metrics.
+
+    Raises:
+        InputError: two measure the same metric, or no fidelity is common to all.
+
+    Example:
+        >>> evaluator = nw.combine(nw.TrainAndValidate(space, task), nw.Latency(space, task))
     """
     return cascade(*evaluators)
 
 
 def cascade(*evaluators: Evaluator, limits: Sequence[Limit] = ()) -> Evaluator:
-    """The cheap first: a candidate that breaks one of the `limits` is refused before the dear.
+    """Combine evaluators, cheap ones first: a candidate that breaks a limit skips the rest.
 
-    A limit counts from the moment its metric is known; one on the last evaluator's metrics refuses
-    nothing (the trial is paid for: it is recorded, outside its limits). Raises InputError when two
-    measure the same metric, or when no fidelity is common to all.
+    A limit is checked as soon as its metric is measured. Limits on the last evaluator's metrics
+    refuse nothing, since nothing is left to save: the trial is recorded, outside its limits.
+
+    Args:
+        *evaluators: of different metrics, in the order in which they run.
+        limits: bounds on their metrics.
+
+    Returns:
+        An evaluator of all their metrics, which raises InfeasibleCandidate for a broken limit.
+
+    Raises:
+        InputError: two measure the same metric, or no fidelity is common to all.
+
+    Example:
+        >>> costs, training = nw.NetworkCosts(space, task), nw.TrainAndValidate(space, task)
+        >>> evaluator = nw.cascade(costs, training, limits=[nw.Limit("parameters", at_most=1e5)])
     """
-    counts = Counter(name for one in evaluators for name in one.metrics)
-    twice = sorted(name for name, count in counts.items() if count > 1)
-    if twice:
-        raise InputError(expected("evaluators", "of different metrics", twice, "Leave one out."))
+    counts = Counter(name for evaluator in evaluators for name in evaluator.metrics)
+    duplicates = sorted(name for name, count in counts.items() if count > 1)
+    if duplicates:
+        raise InputError(
+            expected("evaluators", "of different metrics", duplicates, "Leave one out.")
+        )
     merged(map(capabilities_of, evaluators))
     return _Cascade(tuple(evaluators), tuple(limits))
 
 
 @dataclass(frozen=True)
 class _Cascade:
-    """Evaluators in a row, with the limits that end the row early."""
+    """Evaluators that run one after the other, until a limit is broken."""
 
     evaluators: tuple[Evaluator, ...]
     limits: tuple[Limit, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return tuple(name for one in self.evaluators for name in one.metrics)
+        return tuple(name for evaluator in self.evaluators for name in evaluator.metrics)
 
     @property
     def capabilities(self) -> Capabilities:
         return merged(map(capabilities_of, self.evaluators))
 
     def __call__(self, job: Job) -> Metrics:
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for position, evaluator in enumerate(self.evaluators, start=1):
-            found |= evaluator(job)
+            metrics |= evaluator(job)
             if position < len(self.evaluators):  # after the last one there is nothing to save
-                self._refuse(found)
-        return found
+                self._check_limits(metrics)
+        return metrics
 
-    def _refuse(self, found: Metrics) -> None:
+    def _check_limits(self, metrics: Metrics) -> None:
         for limit in self.limits:
-            if limit.metric in found and not limit.keeps(found):
-                raise InfeasibleCandidate(f"{limit} is broken: {found[limit.metric]:g}")
+            if limit.metric in metrics and not limit.keeps(metrics):
+                raise InfeasibleCandidate(f"{limit} is broken: {metrics[limit.metric]:g}")
 
 
 def cached(evaluator: Evaluator) -> Evaluator:
-    """Answers again what it has answered, by candidate and fidelity, within one process.
+    """Cache an evaluator's metrics by candidate and fidelity, within one process.
 
-    For evaluators that look neither at the seed nor at the folder: tables, costs. Raises InputError
-    for one that leaves files: the second of two equal trials would have none.
+    Args:
+        evaluator: one that looks neither at the seed nor at the folder, such as a table or costs.
+
+    Returns:
+        An evaluator of the same metrics.
+
+    Raises:
+        InputError: it leaves files, which the second of two equal trials would lack.
+
+    Example:
+        >>> evaluator = nw.cached(nw.NetworkCosts(space, task))
     """
     capabilities = capabilities_of(evaluator)
     if capabilities.leaves_files or capabilities.keeps:
         got = Phrase(f"{type(evaluator).__name__}, which leaves files")
-        rule = "one whose metrics are all that it gives"
+        rule = "one that gives nothing but metrics"
         raise InputError(expected("a cached evaluator", rule, got, "Leave cached() out."))
     return _Cached(evaluator)
 
@@ -82,7 +118,7 @@ def cached(evaluator: Evaluator) -> Evaluator:
 @dataclass(frozen=True)
 class _Cached:
     evaluator: Evaluator
-    answers: dict[tuple[str, float], Metrics] = field(default_factory=dict, compare=False)
+    cache: dict[tuple[str, float], Metrics] = field(default_factory=dict, compare=False)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -94,9 +130,9 @@ class _Cached:
 
     def __call__(self, job: Job) -> Metrics:
         key = (job.proposal.candidate.key, job.proposal.fidelity)
-        if key not in self.answers:
-            self.answers[key] = self.evaluator(job)
-        return self.answers[key]
+        if key not in self.cache:
+            self.cache[key] = self.evaluator(job)
+        return self.cache[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_Cached, (self.evaluator,))  # the answers stay where they were found
+        return (_Cached, (self.evaluator,))  # a copy in another process starts with an empty cache

@@ -1,4 +1,4 @@
-"""Zero-cost scores of candidates: as an evaluator, and as what a search expects beforehand."""
+"""Zero-cost scores of candidates, as an evaluator and as prior scores of a search."""
 
 from __future__ import annotations
 
@@ -30,20 +30,32 @@ from netwright.pipelines.pipeline import (
 from netwright.space.space import Space
 from netwright.trials.trial import Job, Metrics
 
-_COSTS = ("parameters", "flops")
-_IMAGES = ("az_expressivity", "az_progressivity", "az_trainability", "flops")
-"""AZ-NAS (Lee and Ham 2024): merged by the logarithms of their ranks, as `Bayesian` merges."""
-_TABLES = ("nwot", "synflow", "flops")
+_COST_SCORES = ("parameters", "flops")
+_IMAGE_SCORES = ("az_expressivity", "az_progressivity", "az_trainability", "flops")
+"""AZ-NAS (Lee and Ham, 2024), which adds the logarithms of their ranks, as `Bayesian` does."""
+_TABLE_SCORES = ("nwot", "synflow", "flops")
 
 
 @dataclass(frozen=True)
 class ZeroCost:
-    """Scores of a candidate's untrained network on one batch of training rows; the more the better.
+    """Evaluator of zero-cost scores: of the untrained network, on one batch; larger is better.
 
-    `scores`: names of `netwright.networks.zero_cost.scores.ZERO_COST_SCORES`, and "parameters" or "flops";
-    empty: those of AZ-NAS for images, "nwot", "synflow" and "flops" for tables. `rows`: of the
-    batch, the same for all candidates. Initial weights are drawn from the trial's seed. Raises
-    InputError for a score that is unknown, or that looks at pixels where there are none.
+    Initial weights are drawn from the trial's seed.
+
+    Args:
+        space: of the candidates.
+        task: gives the batch, from its training rows.
+        scores: names in `netwright.networks.zero_cost.scores.ZERO_COST_SCORES`, "parameters" or
+            "flops". Empty: those of AZ-NAS for images; "nwot", "synflow" and "flops" for tables.
+        rows: of the batch, the same for all candidates; at least 2.
+        seed: draws the batch.
+
+    Raises:
+        InputError: a score is unknown, or needs images and the task has none.
+
+    Example:
+        >>> zero_cost = nw.ZeroCost(space, task)
+        >>> study = nw.Study(space, task=task, objectives="accuracy", knowledge=zero_cost.knowledge)
     """
 
     space: Space[Any]
@@ -53,17 +65,17 @@ class ZeroCost:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        images = isinstance(self.task.features, Images)
+        is_images = isinstance(self.task.features, Images)
         if not self.scores:
-            object.__setattr__(self, "scores", _IMAGES if images else _TABLES)
-        known = (*ZERO_COST_SCORES, *_COSTS)
+            object.__setattr__(self, "scores", _IMAGE_SCORES if is_images else _TABLE_SCORES)
+        all_scores = (*ZERO_COST_SCORES, *_COST_SCORES)
         for name in self.scores:
-            if name not in known:
-                fix = closest(name, known) or f"Known: {', '.join(known)}."
+            if name not in all_scores:
+                fix = closest(name, all_scores) or f"Known: {', '.join(all_scores)}."
                 raise InputError(expected("scores", "zero-cost scores", name, fix))
-            if name in IMAGE_SCORES and not images:
-                fix = f"Use {', '.join(_TABLES)}."
-                raise InputError(expected("scores", "such as need no pixels", name, fix))
+            if name in IMAGE_SCORES and not is_images:
+                fix = f"Use {', '.join(_TABLE_SCORES)}."
+                raise InputError(expected("scores", "those that need no images", name, fix))
         if self.rows < 2:
             raise InputError(expected("rows", "at least 2", self.rows))
 
@@ -73,9 +85,11 @@ class ZeroCost:
 
     @property
     def knowledge(self) -> NetworkKnowledge:
-        """Costs as metrics known, and these scores as hints: each new candidate is built once."""
+        """Costs, and these scores as prior scores: each new candidate is built once."""
         costs = NetworkCosts(self.space, self.task).knowledge.costs
-        return NetworkKnowledge(self.space, costs, lambda of: self._scores(of, self.seed))
+        return NetworkKnowledge(
+            self.space, costs, lambda description: self._scores(description, self.seed)
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -86,16 +100,16 @@ class ZeroCost:
 
     def _scores(self, description: object, seed: int) -> Metrics:
         pipeline = as_pipeline(description, self.task)
-        inputs, costs = NetworkCosts(self.space, self.task).about(description)
+        inputs, costs = NetworkCosts(self.space, self.task).inputs_and_costs(description)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = build(recipe_of(pipeline).network, inputs.shape, **inputs.given)
         names = [name for name in self.scores if name in ZERO_COST_SCORES]
-        found = {**costs, **compute_scores(module, self._probe(pipeline, inputs), names)}
-        return {name: found[name] for name in self.scores}
+        scores = {**costs, **compute_scores(module, self._batch(pipeline, inputs), names)}
+        return {name: scores[name] for name in self.scores}
 
-    def _probe(self, pipeline: Pipeline, inputs: InputSpec) -> ProbeBatch:
-        rows = self._rows
+    def _batch(self, pipeline: Pipeline, inputs: InputSpec) -> ProbeBatch:
+        rows = self._batch_rows
         x = torch.from_numpy(
             cached_preprocessor(pipeline, self.task).transform(self.task.features.take(rows))
         )
@@ -106,7 +120,7 @@ class ZeroCost:
         return ProbeBatch(x.float(), targets, self.seed)
 
     @cached_property
-    def _rows(self) -> NDArray[np.int64]:
+    def _batch_rows(self) -> NDArray[np.int64]:
         rng = np.random.default_rng(self.seed)
         train = self.task.train
         return np.sort(rng.choice(train, min(self.rows, len(train)), replace=False))

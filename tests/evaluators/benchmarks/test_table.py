@@ -125,11 +125,14 @@ def test_a_wrong_description_is_refused(table: Path) -> None:
         TableBenchmark(SPACE, table, {"a": DecisionColumn("op")}, FIDELITIES)
     with pytest.raises(InputError, match="repetition must be mean or one, got 'median'"):
         benchmark(table, repetition="median")
-    with pytest.raises(InputError, match="a column must be given as a Decided, got 'op'"):
+    with pytest.raises(InputError, match="a column must be given as a DecisionColumn, got 'op'"):
         small(table, decisions={"a": "op", "b": "b"})
     for given, rule in (
-        ("one", "a column must be given as a Measured, got 'one'"),
-        (MetricColumns("one"), r"must be a tuple of at least one, got 'one'\. Use Measured\.of"),  # type: ignore[arg-type]
+        ("one", "a column must be given as a MetricColumns, got 'one'"),
+        (
+            MetricColumns("one"),
+            r"must be a tuple of at least one, got 'one'\. Use MetricColumns\.of",
+        ),  # type: ignore[arg-type]
         (MetricColumns.of(), r"must be a tuple of at least one, got \(\)"),
     ):
         with pytest.raises(InputError, match=rule):

@@ -151,9 +151,9 @@ def test_enas_is_a_policy_that_trains_what_it_draws_and_learns_by_it() -> None:
 
 
 def test_what_is_wrong_is_said(evaluator: InheritAndValidate) -> None:
-    with pytest.raises(InputError, match="batches must be at least 1, got 0"):
+    with pytest.raises(InputError, match="recalibration_batches must be at least 1, got 0"):
         replace(evaluator, batches=0)
-    with pytest.raises(InputError, match="rows of judge must be at least 1, got 0"):
+    with pytest.raises(InputError, match="rows of validation must be at least 1, got 0"):
         replace(evaluator, judge=digits(0, 0))
     broken: InheritAndValidate = pickle.loads(pickle.dumps(evaluator))
     with torch.no_grad():

@@ -17,7 +17,7 @@ import pytest
 from netwright.data.task import Task
 from netwright.errors import InputError, SpaceError
 from netwright.evaluators.costs import NetworkCosts
-from netwright.evaluators.one_shot.single_path_search import Among, SampledWork
+from netwright.evaluators.one_shot.single_path_search import SinglePathSearch, SubnetSearch
 from netwright.evaluators.one_shot.supernet_search import SupernetSearch
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
 from netwright.evaluators.wrappers import cached, combine
@@ -199,7 +199,7 @@ def by_paths(task: Task, folder: Path, method: Any = PATHS, **more: Any) -> Supe
         return algorithm(Problem(space, objectives, limits))
 
     wanted = more.pop("objectives", (Objective("accuracy", "max"), Objective("latency", "min")))
-    return SupernetSearch(WIDE, task, method, folder, among=Among(make, wanted))
+    return SupernetSearch(WIDE, task, method, folder, subnet_search=SubnetSearch(make, wanted))
 
 
 BY_POLICY = replace(PATHS, training=replace(PATHS.training, sampler=PolicySampler()))
@@ -218,7 +218,7 @@ def test_paths_train_the_weights_and_a_strategy_searches_among_them(
     assert 2 <= len(candidates) <= 4  # of 2 widths and 2 layers
     assert all(WIDE.contains(one) for one in candidates)
     assert {one.values["lr"] for one in candidates} == {1e-3}
-    assert "sub-networks judged" in found.report()[0]
+    assert "sub-networks scored" in found.report()[0]
     assert any("rank correlation" in one for one in found.report())
 
 
@@ -229,10 +229,10 @@ def test_a_search_by_paths_goes_on_where_it_was_killed(
 
     def killed_in(epoch: int) -> None:
         search = by_paths(image_task, tmp_path / "b", method, algorithm=Reinforce())
-        work = SampledWork(search._opened, method, search.among)  # type: ignore[arg-type]
+        work = SinglePathSearch(search._setup, method, search.subnet_search)  # type: ignore[arg-type]
 
         def stop(_: object) -> None:
-            if len(work.search.history) == epoch:
+            if len(work.trainer.history) == epoch:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -247,7 +247,7 @@ def test_a_search_by_paths_goes_on_where_it_was_killed(
 
 
 def test_a_single_path_needs_someone_to_search(image_task: Task, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a search must be given who searches among sub-networks"):
+    with pytest.raises(InputError, match="a search must be given a strategy among sub-networks"):
         SupernetSearch(WIDE, image_task, PATHS, tmp_path)
     assert by_paths(image_task, tmp_path, SandwichSampler()).settings == SinglePathNAS(
         SampledPathTraining(SandwichSampler())

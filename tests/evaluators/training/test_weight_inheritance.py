@@ -18,7 +18,10 @@ from netwright.data.task import Task
 from netwright.errors import InputError
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.training.train_and_validate import TrainAndValidate
-from netwright.evaluators.training.weight_inheritance import Heritage, begin
+from netwright.evaluators.training.weight_inheritance import (
+    InheritedWeights,
+    weights_of_best_parent,
+)
 from netwright.evaluators.wrappers import combine
 from netwright.files.run_layout import ABOUT
 from netwright.interfaces.evaluator import capabilities_of
@@ -101,8 +104,8 @@ def test_the_module_to_be_trained_computes_what_the_parent_does(
         as_pipeline(SPACE.fill(one.proposal.candidate), image_task)
         for one in (job(tmp_path, 1, SMALL), deeper)
     )
-    heritage = begin(SPACE, image_task, new, deeper)
-    assert heritage.found.changes == ()
+    heritage = weights_of_best_parent(SPACE, image_task, new, deeper)
+    assert heritage.inheritance.changes == ()
     parent = load(old, tmp_path / "1")
     pixels = torch.from_numpy(parent.preprocessor.transform(image_task.features))
     assert heritage.module is not None
@@ -128,9 +131,9 @@ def test_what_is_new_is_trained_for_longer(image_task: Task, tmp_path: Path) -> 
 def test_the_effort_grows_with_what_is_new(
     share: float, losses: tuple[str, ...], effort: float
 ) -> None:
-    heritage = Heritage(torch.nn.Identity(), 1, Inheritance(share, losses))
-    assert heritage.effort(0.2) == pytest.approx(effort)
-    assert Heritage().effort(0.2) == 1
+    heritage = InheritedWeights(torch.nn.Identity(), 1, Inheritance(share, losses))
+    assert heritage.epochs_share(0.2) == pytest.approx(effort)
+    assert InheritedWeights().epochs_share(0.2) == 1
 
 
 def test_without_its_parents_weights_a_child_trains_from_scratch_and_says_so(

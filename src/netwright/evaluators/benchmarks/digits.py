@@ -1,4 +1,4 @@
-"""A small benchmark that is shipped: every network of a space of cells, trained on the digits."""
+"""The shipped tabular benchmark: every network of a small space of cells, trained on the digits."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ from netwright.space.space import Space
 FILE = Path(__file__).with_name("digits.csv.gz")
 SEEDS = (0, 1, 2)
 EPOCHS = (2, 6, 18)
-"""Each is a schedule of its own; the last is fidelity 1."""
+"""Epochs of the schedules, each trained separately; the last is fidelity 1."""
 SCORES = ("accuracy", "log_loss", "test_accuracy", "test_log_loss")
 
-_TRAIN, _VALIDATION = 300, 900
+_TRAIN_ROWS, _VALIDATION_ROWS = 300, 900
+"""Few rows to train on, so that networks differ; many to score, so that ranks are stable."""
 _SPLIT_SEED = 20_190_731
 
 
 def digits_space() -> Space[Training]:
-    """1,728 candidates: one cell of four nodes behind a convolution of 12 channels and stride 2.
+    """Return a space of 1,728 candidates: one cell of four nodes after a convolution.
 
-    As in NAS-Bench-201 every node is fed by all before it; ``cell.2.1`` is what flows from node 1
-    to node 2. The edges into nodes 1 and 2 are "none", "conv1x1" or "conv3x3", those into the
-    output node 3 may also be "skip".
+    The convolution has 12 channels and stride 2. As in NAS-Bench-201 every node is fed by all
+    before it; ``cell.2.1`` is the operation on the edge from node 1 to node 2. Edges into nodes 1
+    and 2 are "none", "conv1x1" or "conv3x3"; edges into the output node 3 may also be "skip".
     """
     convolutions: dict[str, Network] = {"conv1x1": relu_conv_bn(1), "conv3x3": relu_conv_bn(3)}
-    inner: Network = OneOf({"none": Zero(), **convolutions})
-    last: Network = OneOf({"none": Zero(), "skip": Skip(), **convolutions})
-    nodes = {str(j): Node({str(i): inner for i in range(j)}) for j in (1, 2)}
-    nodes["3"] = Node({str(i): last for i in range(3)})
+    inner_edge: Network = OneOf({"none": Zero(), **convolutions})
+    output_edge: Network = OneOf({"none": Zero(), "skip": Skip(), **convolutions})
+    nodes = {str(j): Node({str(i): inner_edge for i in range(j)}) for j in (1, 2)}
+    nodes["3"] = Node({str(i): output_edge for i in range(3)})
     cell = Shared(Graph(nodes, inputs=("0",)), "cell")
     stem = Conv(12, stride=2, activation="none")
     network = (stem, cell, Activation(), GlobalPool(), Linear())
@@ -52,37 +53,55 @@ def digits_space() -> Space[Training]:
 
 
 def digits_task() -> Task:
-    """The digits as the table's networks saw them: few images to learn from, many to judge by."""
+    """Return the digits with the table's split: few images for training, many for scoring."""
     source = load_builtin("digits")
     labels = source.target
-    rest, train = holdout(labels, _SPLIT_SEED, held_out_fraction=_TRAIN / len(labels))
-    test, validation = holdout(labels[rest], _SPLIT_SEED, held_out_fraction=_VALIDATION / len(rest))
-    found = replace(
+    others, train = holdout(labels, _SPLIT_SEED, held_out_fraction=_TRAIN_ROWS / len(labels))
+    test, validation = holdout(
+        labels[others], _SPLIT_SEED, held_out_fraction=_VALIDATION_ROWS / len(others)
+    )
+    split_task = replace(
         task(source.features, labels, name="digits"),
-        train=np.asarray(train, np.int64), validation=np.asarray(rest[validation], np.int64),
-        test=TestSet(Images(source.features[rest[test]]), labels[rest[test]]),
-    )  # fmt: skip
-    return replace(found, fingerprint=fingerprint(found))
+        train=np.asarray(train, np.int64),
+        validation=np.asarray(others[validation], np.int64),
+        test=TestSet(Images(source.features[others[test]]), labels[others[test]]),
+    )
+    return replace(split_task, fingerprint=fingerprint(split_task))
 
 
 def digits_table(repetition: Literal["mean", "one"] = "mean") -> TableBenchmark:
-    """The shipped table as an evaluator: 687 different networks, really trained, 3 seeds each.
+    """Return the shipped table as an evaluator: 687 different networks, each trained with 3 seeds.
 
     Metrics: "accuracy" and "log_loss" (validation), "test_accuracy", "test_log_loss",
     "parameters", "flops" (2 a multiply-add), "latency" (ms of the exported file under onnxruntime,
     one image, one thread) and "train_seconds" (of one CPU core). Fidelities 1/9, 1/3 and 1 are
-    separate schedules of 2, 6 and 18 epochs. `repetition` "mean" averages the three seeds, "one"
-    takes the one that the trial's seed points to. Candidates whose cell lets nothing through are
-    infeasible. Made by `benchmarks/digits.py`.
+    separate schedules of 2, 6 and 18 epochs. Candidates whose cell passes nothing on are
+    infeasible. `benchmarks/digits.py` made the table.
+
+    Args:
+        repetition: "mean" averages the three seeds, "one" takes the one that the trial's seed
+            selects.
+
+    Returns:
+        An evaluator whose `space` has 1,728 candidates.
+
+    Example:
+        >>> table = nw.digits_table()
+        >>> nw.Study(table.space, table, objectives="accuracy").run(trials=50)
     """
     space = digits_space()
-    decisions = {one.path: DecisionColumn(one.path, tuple(one.values)) for one in space.decisions}
+    decisions = {
+        decision.path: DecisionColumn(decision.path, tuple(decision.values))
+        for decision in space.decisions
+    }
     fidelities = {epochs / EPOCHS[-1]: _metrics(epochs) for epochs in EPOCHS}
     costs = ("parameters", "flops", "latency")
     return TableBenchmark(space, FILE, decisions, fidelities, repetition, costs=costs)
 
 
 def _metrics(epochs: int) -> dict[str, MetricColumns]:
-    found = {name: MetricColumns(tuple(f"{name}_{epochs}_{s}" for s in SEEDS)) for name in SCORES}
+    scores = {
+        name: MetricColumns(tuple(f"{name}_{epochs}_{seed}" for seed in SEEDS)) for name in SCORES
+    }
     costs = {name: MetricColumns.of(name) for name in ("parameters", "flops", "latency")}
-    return found | costs | {"train_seconds": MetricColumns.of(f"train_seconds_{epochs}")}
+    return scores | costs | {"train_seconds": MetricColumns.of(f"train_seconds_{epochs}")}

@@ -1,7 +1,7 @@
-"""Benchmarks that are tables: candidates already evaluated, looked up instead of trained.
+"""Tabular benchmarks: candidates that were evaluated already are looked up in a table.
 
-A table becomes an evaluator by saying which column decides what, and which columns are the metrics
-at each fidelity. It is read when the first candidate is looked up, and only in the columns needed.
+A table becomes an evaluator by naming the column of each decision, and the columns of each metric
+at each fidelity. Only these columns are read, when the first candidate is looked up.
 """
 
 from __future__ import annotations
@@ -29,11 +29,21 @@ if TYPE_CHECKING:
     from netwright.evaluators.network_knowledge import NetworkKnowledge
 
 
+_RowKey = tuple[Value | None, ...]
+"""The values of the decisions, in the order of `TableBenchmark.decisions`; None if inactive."""
+_MAX_DECISIONS_SHOWN = 3
+_MAX_COLUMNS_SHOWN = 12
+"""Decisions and columns that an error names."""
+
+
 @dataclass(frozen=True)
 class DecisionColumn:
-    """The column that holds a decision: its values as they are, or whole numbers into `codes`.
+    """The column of a table that holds a decision; its cell is empty if the decision is inactive.
 
-    Where a decision is not asked its cell is empty.
+    Args:
+        column: its name.
+        codes: the decision's values, if cells are whole numbers that index them; empty if cells
+            hold the values.
     """
 
     column: str
@@ -42,9 +52,16 @@ class DecisionColumn:
 
 @dataclass(frozen=True)
 class MetricColumns:
-    """The columns that hold a metric, one for each repetition; a value times `scale` is the metric.
+    """The columns of a table that hold a metric, one for each repetition.
 
-    An empty cell, or one that is not finite, is a repetition that the table does not have.
+    An empty or infinite cell is a repetition that the table does not have.
+
+    Args:
+        columns: their names.
+        scale: factor from a cell to the metric, such as 0.01 for percent.
+
+    Example:
+        >>> nw.MetricColumns.of("val_acc_seed0", "val_acc_seed1", scale=0.01)
     """
 
     columns: tuple[str, ...]
@@ -52,23 +69,50 @@ class MetricColumns:
 
     @classmethod
     def of(cls, *columns: str, scale: float = 1.0) -> MetricColumns:
+        """Make it of column names as arguments.
+
+        Args:
+            *columns: their names, one for each repetition.
+            scale: see the class.
+        """
         return cls(columns, scale)
 
 
 Fidelities = Mapping[float, Mapping[str, MetricColumns]]
-"""Fidelity in (0, 1] -> metric -> its columns; 1 has to be there."""
+"""Fidelity in (0, 1] -> metric -> its columns; 1 is required."""
 
 
 @dataclass(frozen=True)
 class TableBenchmark:
-    """An evaluator that looks candidates up in a parquet or CSV file, or in one with a `reader`.
+    """Evaluator that looks candidates up in a table of evaluated ones.
 
-    `decisions`: path of a decision of `space` -> its column. `repetition` "mean" averages a
-    metric's repetitions, "one" takes the one that the trial's seed points to, as training once
-    would. A fidelity that the table does not have is taken as the nearest below it, or the lowest.
-    Raises InputError when a column is missing or has what it cannot hold, when no row is one of the
-    space's candidates, or two are the same; InfeasibleCandidate for a candidate not in the table,
-    or one that lacks a metric at the fidelity.
+    The table is read with the first candidate. A job's fidelity is rounded down to one of the
+    table's, or up to the lowest. A candidate without a row, or without a metric at its fidelity, is
+    infeasible.
+
+    Args:
+        space: of the candidates.
+        file: a parquet or CSV file, or any file with a `reader`.
+        decisions: path of each decision of `space` -> its column.
+        fidelities: fidelity -> metric -> its columns.
+        repetition: "mean" averages a metric's repetitions; "one" takes the one that the trial's seed
+            selects, like a single training.
+        filter: column -> value; only rows with these values are used.
+        costs: metrics known without an evaluation, such as parameters, which strategies may use.
+        prior_scores: scores of a filled description; see `NetworkKnowledge`.
+        identify: returns the values for the keys of `decisions`, if these are not the candidate's
+            own decisions; several candidates may then share a row.
+        reader: reads the named columns of a file that is neither parquet nor CSV.
+
+    Raises:
+        InputError: an argument does not fit the space; or, with the first candidate, a column is
+            missing or holds something else, no row is a candidate of the space, or two rows are the
+            same one.
+
+    Example:
+        >>> decisions = {"cell.op": nw.DecisionColumn("op")}
+        >>> fidelities = {1.0: {"accuracy": nw.MetricColumns.of("val_acc", scale=0.01)}}
+        >>> evaluator = nw.TableBenchmark(space, "table.csv", decisions, fidelities)
     """
 
     space: Space[Any]
@@ -77,59 +121,69 @@ class TableBenchmark:
     fidelities: Fidelities
     repetition: Literal["mean", "one"] = "mean"
     filter: Mapping[str, Value] = field(default_factory=dict)
-    """Only rows where these columns have these values."""
     costs: tuple[str, ...] = ()
-    """Metrics that one knows without an evaluation, such as parameters: strategies may see them."""
     prior_scores: Callable[[Any], Metrics] | None = None
-    """Of a filled description: see `NetworkKnowledge`."""
     identify: Callable[[Candidate], Mapping[str, Value]] | None = None
-    """What the keys of `decisions` are for a candidate, where they are not its own decisions: many
-    candidates may then share a row."""
     reader: Callable[[Path, Sequence[str]], pd.DataFrame] | None = None
-    """Reads these columns of a file that is neither parquet nor CSV."""
 
     def __post_init__(self) -> None:
         if 1.0 not in self.fidelities:
             raise InputError(expected("fidelities", "such that 1 is one", [*self.fidelities]))
         if self.repetition not in ("mean", "one"):
             raise InputError(expected("repetition", "mean or one", self.repetition))
-        measured = [one for metrics in self.fidelities.values() for one in metrics.values()]
-        for kind, given in ((MetricColumns, measured), (DecisionColumn, self.decisions.values())):
-            if wrong := [one for one in given if not isinstance(one, kind)]:
-                raise InputError(expected("a column", f"given as a {kind.__name__}", wrong[0]))
-        if wrong := [one for one in measured if isinstance(one.columns, str) or not one.columns]:
-            fix = "Use Measured.of('column', ...)."
-            rule = "a tuple of at least one"
-            raise InputError(expected("columns of Measured", rule, wrong[0].columns, fix))
+        self._check_columns()
         if unknown := set(self.costs) - set(self.metrics):
             raise InputError(expected("costs", "metrics of the table", sorted(unknown)))
-        if self.identify:
-            return
-        paths = {one.path: one for one in self.space.decisions}
-        if missing := paths.keys() - set(self.decisions):
+        if not self.identify:
+            self._check_decisions()
+
+    def _check_columns(self) -> None:
+        metric_columns = [
+            columns for metrics in self.fidelities.values() for columns in metrics.values()
+        ]
+        for kind, columns in (
+            (MetricColumns, metric_columns),
+            (DecisionColumn, self.decisions.values()),
+        ):
+            if wrong := [column for column in columns if not isinstance(column, kind)]:
+                raise InputError(expected("a column", f"given as a {kind.__name__}", wrong[0]))
+        if without_names := [
+            columns
+            for columns in metric_columns
+            if isinstance(columns.columns, str) or not columns.columns
+        ]:
+            fix = "Use MetricColumns.of('column', ...)."
+            rule = "a tuple of at least one"
+            got = without_names[0].columns
+            raise InputError(expected("columns of MetricColumns", rule, got, fix))
+
+    def _check_decisions(self) -> None:
+        decisions = {decision.path: decision for decision in self.space.decisions}
+        if missing := decisions.keys() - set(self.decisions):
             raise InputError(expected("decisions", "a column for each of the space", missing))
         for path in self.decisions:
-            if path not in paths:
+            if path not in decisions:
                 rule = "those of the space, no others"
-                raise InputError(expected("decisions", rule, path, closest(path, paths)))
-            if not len(paths[path].values):
+                raise InputError(expected("decisions", rule, path, closest(path, decisions)))
+            if not len(decisions[path].values):
                 rule = f"among listed values for a table, such as OneOf, where {path!r} is decided"
                 got = Phrase("any real number")
                 raise InputError(expected("the space's choice", rule, got))
 
     @property
     def path(self) -> Path:
-        """Of the file."""
+        """Path of the file."""
         return Path(self.file)
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """The metrics at fidelity 1."""
         return tuple(self.fidelities[1.0])
 
     @property
     def knowledge(self) -> NetworkKnowledge:
-        """The networks' features and canonical forms, and the `costs`; a new memory at each call."""
-        from netwright.evaluators.network_knowledge import NetworkKnowledge  # torch loads with it
+        """The networks' features and the `costs`, with a new cache at each call."""
+        from netwright.evaluators.network_knowledge import NetworkKnowledge  # imports torch
 
         return NetworkKnowledge(self.space, self._costs_of, self.prior_scores)
 
@@ -140,8 +194,8 @@ class TableBenchmark:
     def _costs_of(self, candidate: Candidate, description: object) -> Metrics:
         if not self.costs:
             return {}
-        found = self.look_up(candidate, required=self.costs)
-        return {name: found[name] for name in self.costs}
+        metrics = self.look_up(candidate, required=self.costs)
+        return {name: metrics[name] for name in self.costs}
 
     def __call__(self, job: Job) -> Metrics:
         fidelity = self.nearest_fidelity(job.proposal.fidelity)
@@ -154,53 +208,77 @@ class TableBenchmark:
         seed: int = 0,
         required: Collection[str] | None = None,
     ) -> Metrics:
-        """The metrics that the table has of a candidate at one of its fidelities.
+        """Look up the metrics of a candidate.
 
-        Without one of the `needed` it is infeasible; as an evaluator, which has to measure all that
-        it says, without any.
+        Args:
+            candidate: of the space.
+            fidelity: one of the table's; see `nearest_fidelity`.
+            seed: selects the repetition if `repetition` is "one".
+            required: metrics without which the candidate is infeasible; None for all.
+
+        Returns:
+            The metrics that the table has of it.
+
+        Raises:
+            InfeasibleCandidate: it has no row, or lacks a required metric.
         """
         row = self._row_of(candidate)
-        found = {}
-        for name, values in self._values[fidelity].items():
-            repeated = values[row][~np.isnan(values[row])]  # (repetitions,)
-            if len(repeated):
-                one = (
-                    repeated[seed % len(repeated)] if self.repetition == "one" else repeated.mean()
-                )
-                found[name] = float(one)
+        metrics = {}
+        for name, repetitions_by_row in self._metric_values[fidelity].items():
+            repetitions = repetitions_by_row[row]
+            repetitions = repetitions[~np.isnan(repetitions)]
+            if not len(repetitions):
+                continue
+            if self.repetition == "one":
+                metrics[name] = float(repetitions[seed % len(repetitions)])
+            else:
+                metrics[name] = float(repetitions.mean())
         for name in self.fidelities[fidelity] if required is None else required:
-            if name not in found:
+            if name not in metrics:
                 at = f"at fidelity {fidelity:g}"
                 raise InfeasibleCandidate(f"{self.path.name} has no {name} {at}")
-        return found
+        return metrics
 
     def nearest_fidelity(self, fidelity: float) -> float:
-        """The fidelity of the table that stands for this one."""
+        """Return the table's highest fidelity up to this one, or its lowest.
+
+        Args:
+            fidelity: in (0, 1].
+        """
         return nearest_fidelity(fidelity, [*self.fidelities])
 
     def with_mean_repetitions(self) -> TableBenchmark:
-        """The same table with the mean of the repetitions: what one training only hints at."""
+        """Return the same table with `repetition` "mean": the value that one training estimates."""
         return self if self.repetition == "mean" else replace(self, repetition="mean")
 
     def mean_metric(self, metric: str, fidelity: float = 1.0) -> NDArray[np.float64]:
-        """(rows,) means of a metric's repetitions over the whole table, for optima and references;
-        NaN where a row has none."""
+        """Return a metric of all rows, such as for the optimum of a table.
+
+        Args:
+            metric: one of the table's.
+            fidelity: one of the table's.
+
+        Returns:
+            (rows,) means over the repetitions, NaN for a row without any.
+
+        Raises:
+            InputError: the table has no such metric.
+        """
         if metric not in self.metrics:
             fix = closest(metric, self.metrics) or f"It has: {', '.join(self.metrics)}."
             raise InputError(expected("metric", f"one of {self.path.name}", metric, fix))
-        values = self._values[fidelity][metric]  # (rows, repetitions)
-        known = ~np.isnan(values)
-        counts = known.sum(1)
-        total = np.where(known, values, 0.0).sum(1)
+        repetitions = self._metric_values[fidelity][metric]  # (rows, repetitions)
+        is_present = ~np.isnan(repetitions)
+        counts = is_present.sum(1)
+        total = np.where(is_present, repetitions, 0.0).sum(1)
         return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
     @property
     def rows_in_space(self) -> NDArray[np.bool_]:
-        """(rows,) which are of candidates of the space, as far as its rules are not asked; all of
-        them where candidates are told by `identify`."""
-        found = np.zeros(len(self._frame), bool)
-        found[list(self._rows.values())] = True
-        return found
+        """(rows,) which rows are candidates of the space, its rule aside; with `identify`, all."""
+        mask = np.zeros(len(self._frame), bool)
+        mask[list(self._rows.values())] = True
+        return mask
 
     def _row_of(self, candidate: Candidate) -> int:
         values = self.identify(candidate) if self.identify else candidate.values
@@ -211,10 +289,10 @@ class TableBenchmark:
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
-        wanted = [one.column for one in self.decisions.values()] + [*self.filter]
+        names = [column.column for column in self.decisions.values()] + [*self.filter]
         for metrics in self.fidelities.values():
-            wanted += [column for one in metrics.values() for column in one.columns]
-        frame = (self.reader or _read)(self.path, list(dict.fromkeys(wanted)))
+            names += [name for columns in metrics.values() for name in columns.columns]
+        frame = (self.reader or _read_file)(self.path, list(dict.fromkeys(names)))
         for name, value in self.filter.items():
             frame = frame[frame[name] == value]
         if frame.empty:
@@ -222,131 +300,137 @@ class TableBenchmark:
         return frame
 
     @cached_property
-    def _rows(self) -> dict[tuple[Value | None, ...], int]:
-        """Decided values, in the order of `decisions` -> row."""
-        columns = [self._decided(path) for path in self.decisions]
-        fits = [True] * len(self._frame)
+    def _rows(self) -> dict[_RowKey, int]:
+        """Key -> index of its row."""
+        columns = [self._decision_values(path) for path in self.decisions]
+        is_candidate = [True] * len(self._frame)
         if not self.identify:
-            decisions = {one.path: one for one in self.space.decisions}
-            legal = [
-                _legal(decisions[path], c) for path, c in zip(self.decisions, columns, strict=True)
+            decisions = {decision.path: decision for decision in self.space.decisions}
+            are_values = [
+                _are_values_of(decisions[path], column)
+                for path, column in zip(self.decisions, columns, strict=True)
             ]
-            fits = [all(row) for row in zip(*legal, strict=True)]
-            if not any(fits):
-                raise InputError(self._no_match(columns, legal))
-        rows: dict[tuple[Value | None, ...], int] = {}
+            is_candidate = [all(row) for row in zip(*are_values, strict=True)]
+            if not any(is_candidate):
+                raise InputError(self._no_match_error(columns, are_values))
+        rows: dict[_RowKey, int] = {}
         for row, key in enumerate(zip(*columns, strict=True)):
-            if fits[row] and rows.setdefault(key, row) != row:
-                what = _written(zip(self.decisions, key, strict=True))
-                fix = "Repetitions are columns of a metric; of several tables in one choose by filter."
+            if is_candidate[row] and rows.setdefault(key, row) != row:
+                decided = _format_decisions(zip(self.decisions, key, strict=True))
+                fix = "Repetitions are columns of a metric; use filter to choose one of several tables."
                 rule = "a table with one row for each candidate"
-                got = Phrase(f"several of {what}")
+                got = Phrase(f"several of {decided}")
                 raise InputError(expected(self.path.name, rule, got, fix))
         return rows
 
-    def _decided(self, path: str) -> list[Value | None]:
-        """(rows,) what a column says of a decision; None where its cell is empty."""
-        one = self.decisions[path]
-        cells = self._frame[one.column]
-        empty = cells.isna().tolist()
-        values = [None if e else v for v, e in zip(cells.tolist(), empty, strict=True)]
-        if not one.codes:
+    def _decision_values(self, path: str) -> list[Value | None]:
+        """Return the values of a decision in all rows; None for empty cells."""
+        column = self.decisions[path]
+        cells = self._frame[column.column]
+        is_empty = cells.isna().tolist()
+        values = [
+            None if empty else cell for cell, empty in zip(cells.tolist(), is_empty, strict=True)
+        ]
+        if not column.codes:
             return values
-        places = dict(enumerate(one.codes))
-        wrong = [value for value in values if value is not None and value not in places]
+        value_of_code = dict(enumerate(column.codes))
+        wrong = [code for code in values if code is not None and code not in value_of_code]
         if wrong:
-            rule = f"whole numbers from 0 to {len(one.codes) - 1}, for {path!r}"
-            raise InputError(expected(f"column {one.column!r}", rule, wrong[0]))
-        return [None if value is None else places[value] for value in values]
+            rule = f"whole numbers from 0 to {len(column.codes) - 1}, for {path!r}"
+            raise InputError(expected(f"column {column.column!r}", rule, wrong[0]))
+        return [None if code is None else value_of_code[code] for code in values]
 
-    def _no_match(
-        self, columns: Sequence[Sequence[Value | None]], legal: Sequence[Sequence[bool]]
+    def _no_match_error(
+        self, columns: Sequence[Sequence[Value | None]], are_values: Sequence[Sequence[bool]]
     ) -> str:
-        """What rows and candidates are like, in the decisions that never agree where there are some."""
+        """Return an error that compares a row and a candidate, in decisions that never agree if any."""
         paths = list(self.decisions)
-        shown = [i for i, one in enumerate(legal) if not any(one)] or range(len(paths))
-        values = {one.path: one.values[0] for one in self.space.decisions}
-        row = _written((paths[i], columns[i][0]) for i in shown)
-        candidate = _written((paths[i], values[paths[i]]) for i in shown)
+        shown = [i for i, matches in enumerate(are_values) if not any(matches)]
+        shown = shown or [*range(len(paths))]
+        first_values = {decision.path: decision.values[0] for decision in self.space.decisions}
+        row = _format_decisions((paths[i], columns[i][0]) for i in shown)
+        candidate = _format_decisions((paths[i], first_values[paths[i]]) for i in shown)
         got = Phrase(f"no row of any: a row has {row}, a candidate {candidate}")
         return expected(self.path.name, "a table of the space's candidates", got)
 
     @cached_property
-    def _values(self) -> dict[float, dict[str, NDArray[np.float64]]]:
-        """Fidelity -> metric -> (rows, repetitions); NaN where there is none."""
+    def _metric_values(self) -> dict[float, dict[str, NDArray[np.float64]]]:
+        """Fidelity -> metric -> (rows, repetitions), NaN for missing repetitions."""
         return {
-            fidelity: {name: self._numbers(one) for name, one in metrics.items()}
+            fidelity: {name: self._read_metric(columns) for name, columns in metrics.items()}
             for fidelity, metrics in self.fidelities.items()
         }
 
-    def _numbers(self, measured: MetricColumns) -> NDArray[np.float64]:
+    def _read_metric(self, metric_columns: MetricColumns) -> NDArray[np.float64]:
         import pandas as pd
 
-        cells = self._frame[list(measured.columns)]
+        cells = self._frame[list(metric_columns.columns)]
         try:
-            numbers = cells.to_numpy(np.float64) * measured.scale
+            repetitions = cells.to_numpy(np.float64) * metric_columns.scale
         except (ValueError, TypeError):
-            for name in measured.columns:
+            for name in metric_columns.columns:
                 wrong = pd.to_numeric(cells[name], errors="coerce").isna() & cells[name].notna()
                 if wrong.any():
                     got = cells[name][wrong].iloc[0]
                     what = f"column {name!r} of {self.path.name}"
                     raise InputError(expected(what, "numbers", got)) from None
             raise
-        return np.where(np.isfinite(numbers), numbers, np.nan)
+        return np.where(np.isfinite(repetitions), repetitions, np.nan)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what was read: a worker reads for itself."""
-        read = ("_frame", "_rows", "_values")
-        return {name: value for name, value in self.__dict__.items() if name not in read}
+        """Leave out what was read: each worker reads the file itself."""
+        cached = ("_frame", "_rows", "_metric_values")
+        return {name: attribute for name, attribute in self.__dict__.items() if name not in cached}
 
 
-def nearest_fidelity(fidelity: float, among: Collection[float]) -> float:
-    """The nearest below it, or the lowest."""
-    below = [one for one in among if one <= fidelity + 1e-9]
-    return max(below) if below else min(among)
+def nearest_fidelity(fidelity: float, fidelities: Collection[float]) -> float:
+    """Return the highest of the fidelities up to this one, or the lowest of all."""
+    up_to = [other for other in fidelities if other <= fidelity + 1e-9]
+    return max(up_to) if up_to else min(fidelities)
 
 
-def _legal(decision: Decision, column: Sequence[Value | None]) -> list[bool]:
-    """(rows,) whether a value is one of the decision's; none is, where it is not always asked."""
+def _are_values_of(decision: Decision, column: Sequence[Value | None]) -> list[bool]:
+    """(rows,) whether each cell is a value of the decision; empty cells are, if it may be inactive."""
 
-    def holds(value: Value | None) -> bool:
-        if value is None and decision.conditions is not None:
+    def is_value(cell: Value | None) -> bool:
+        if cell is None and decision.conditions is not None:
             return True
         if not isinstance(decision.values, range):
-            return value in decision.index_of
-        whole = isinstance(value, int | float) and float(value).is_integer()
-        return whole and int(value) in decision.values  # type: ignore[arg-type]  # a number
+            return cell in decision.index_of
+        is_whole = isinstance(cell, int | float) and float(cell).is_integer()
+        return is_whole and int(cell) in decision.values  # type: ignore[arg-type]  # a number
 
-    known = {value: holds(value) for value in set(column)}
-    return [known[value] for value in column]
-
-
-def _written(decided: Iterable[tuple[str, Value | None]]) -> str:
-    """``a=0, b='x'``, the first three."""
-    parts = [f"{path}={value!r}" for path, value in decided]
-    return ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
+    by_cell = {cell: is_value(cell) for cell in set(column)}
+    return [by_cell[cell] for cell in column]
 
 
-def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _format_decisions(decided: Iterable[tuple[str, Value | None]]) -> str:
+    """Format the first three decisions: ``a=0, b='x', ...``."""
+    texts = [f"{path}={value!r}" for path, value in decided]
+    shown = ", ".join(texts[:_MAX_DECISIONS_SHOWN])
+    return shown + (", ..." if len(texts) > _MAX_DECISIONS_SHOWN else "")
+
+
+def _read_file(file: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
-    have = columns_of(file)
+    names = column_names(file)
     for name in columns:
-        if name not in have:
-            listed = ", ".join(have[:12]) + (", ..." if len(have) > 12 else "")
-            fix = closest(name, have) or f"It has: {listed}."
+        if name not in names:
+            shown = ", ".join(names[:_MAX_COLUMNS_SHOWN])
+            shown += ", ..." if len(names) > _MAX_COLUMNS_SHOWN else ""
+            fix = closest(name, names) or f"It has: {shown}."
             raise InputError(f"{file.name} must have the column {name!r}. {fix}")
     try:
         if _is_parquet(file):
             return pd.read_parquet(file, columns=list(columns))
         return pd.read_csv(file, usecols=list(columns))
-    except (ValueError, OSError) as error:  # what their parsers raise are of these
-        raise InputError(_unreadable(file, error)) from error
+    except (ValueError, OSError) as error:  # the base classes of the parsers' errors
+        raise InputError(_unreadable_error(file, error)) from error
 
 
-def columns_of(file: Path) -> list[str]:
-    """The names of a table's columns; InputError where it is not a parquet or CSV file."""
+def column_names(file: Path) -> list[str]:
+    """Return the names of a table's columns; InputError if it is not a parquet or CSV file."""
     import pandas as pd
 
     if not file.is_file():
@@ -357,16 +441,16 @@ def columns_of(file: Path) -> list[str]:
             return list(parquet.read_schema(file).names)
         return list(pd.read_csv(file, nrows=0).columns)
     except (ValueError, OSError) as error:
-        raise InputError(_unreadable(file, error)) from error
+        raise InputError(_unreadable_error(file, error)) from error
 
 
 def _is_parquet(file: Path) -> bool:
     return file.suffix in (".parquet", ".pq")
 
 
-def _unreadable(file: Path, error: Exception) -> str:
+def _unreadable_error(file: Path, error: Exception) -> str:
     kind = "parquet" if _is_parquet(file) else "CSV"
-    why = str(error).strip().partition("\n")[0].rstrip(".")
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
     rule = f"a {kind} file"
-    got = Phrase(f"another or one cut off ({why})")
+    got = Phrase(f"another or one cut off ({reason})")
     return expected(str(file), rule, got)

@@ -1,1 +1,1 @@
-"""Searches over shared weights as long work of a study, and candidates judged by such weights."""
+"""One-shot evaluators: supernet searches, and candidates scored with shared weights."""

@@ -1,4 +1,4 @@
-"""Weight sharing as an evaluator: a candidate is judged with the weights that it inherits."""
+"""Weight sharing as an evaluator: a candidate is scored with the weights that it inherits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,32 @@ from netwright.trials.trial import Job, Metrics
 
 @dataclass(frozen=True, eq=False)
 class InheritAndValidate:
-    """Judges a candidate by its share of trained weights; its metrics are those of the rows `judge`.
+    """Evaluator that scores a candidate with its slice of shared weights, without training it.
 
-    So any strategy searches among sub-networks: evolution, as in single path one-shot search (Guo et
-    al. 2020, 1904.00420), or a policy whose draws train the weights meanwhile, as in ENAS (Pham et
-    al. 2018, 1802.03268). Running statistics are found afresh from the rows `train`: `batches` of
-    `batch_size`, the same for every candidate, drawn from `seed`. Targets are class numbers, or
-    floats for regression, whose errors are then in the targets' own unit.
+    With it any strategy searches among sub-networks: evolution, as in single path one-shot search
+    (Guo et al., 2020, 1904.00420), or a policy whose samples train the weights meanwhile, as in ENAS
+    (Pham et al., 2018, 1802.03268). Running statistics of normalization are recalibrated for each
+    candidate, on the same batches.
 
-    It pickles, with a copy of the weights as they are: worker processes judge by those, and do not
-    see them trained on. Where training goes on between trials, evaluate in the process that trains.
+    It pickles with a copy of the weights: worker processes do not see later training. If training
+    goes on between trials, use `InProcess`.
+
+    Args:
+        shared: the trained shared weights.
+        kind: of the task; decides the metrics.
+        train: rows for recalibration, at least 2.
+        validation: rows that are scored, at least 1. Targets are class numbers, or floats for
+            regression, whose errors are in the targets' unit.
+        recalibration_batches: number of batches for the running statistics.
+        batch_size: of these batches, at least 2.
+        seed: draws their rows from `train`.
+
+    Raises:
+        InputError: a number is too small, or rows are too few.
+
+    Example:
+        >>> evaluator = nw.InheritAndValidate(shared, "multiclass", train_rows, validation_rows)
+        >>> study = nw.Study(space, evaluator, objectives="accuracy", executor=nw.InProcess())
     """
 
     shared: SharedWeights = field(repr=False)
@@ -38,16 +54,15 @@ class InheritAndValidate:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("batches", 1), ("batch_size", 2)):
-            check_whole(name, getattr(self, name), least)
-        for name, least in (("train", 2), ("judge", 1)):
-            if len(getattr(self, name)) < least:
-                rows = len(getattr(self, name))
-                raise InputError(expected(f"rows of {name}", f"at least {least}", rows))
+        check_whole("recalibration_batches", self.recalibration_batches, 1)
+        check_whole("batch_size", self.batch_size, 2)
+        for name, rows, min_rows in (("train", self.train, 2), ("validation", self.validation, 1)):
+            if len(rows) < min_rows:
+                raise InputError(expected(f"rows of {name}", f"at least {min_rows}", len(rows)))
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return tuple(name for name, one in METRICS.items() if self.kind in one.kinds)
+        return tuple(name for name, metric in METRICS.items() if self.kind in metric.kinds)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -55,19 +70,19 @@ class InheritAndValidate:
 
     def __call__(self, job: Job) -> Metrics:
         module = recalibrate_batch_norm(self.shared, job.proposal.candidate, self._batches())
-        found = predict(module, self.validation.inputs)  # (n, outputs)
-        if not torch.isfinite(found).all():
+        outputs = predict(module, self.validation.inputs)  # (n, outputs)
+        if not torch.isfinite(outputs).all():
             raise InfeasibleCandidate(
-                "the outputs under shared weights are not finite. Train those with a lower lr."
+                "the outputs with shared weights are not finite. Train them with a lower lr."
             )
-        truth = self.validation.targets.cpu().numpy()
+        target = self.validation.targets.cpu().numpy()
         if self.kind == "regression":
-            return score(self.kind, truth.astype(np.float64), found[:, 0].double().numpy())
-        return score(self.kind, truth, found.softmax(1).numpy())
+            return score(self.kind, target.astype(np.float64), outputs[:, 0].double().numpy())
+        return score(self.kind, target, outputs.softmax(1).numpy())
 
     def _batches(self) -> list[torch.Tensor]:
-        random = torch.Generator().manual_seed(self.seed)
-        rows = torch.randperm(len(self.train), generator=random)
+        generator = torch.Generator().manual_seed(self.seed)
+        rows = torch.randperm(len(self.train), generator=generator)
         rows = rows[: self.recalibration_batches * self.batch_size]
-        parts = rows.tensor_split(max(1, len(rows) // self.batch_size))  # of nearly one size
-        return [self.train.inputs[part].to(self.shared.device) for part in parts]
+        batches = rows.tensor_split(max(1, len(rows) // self.batch_size))  # of nearly equal size
+        return [self.train.inputs[batch].to(self.shared.device) for batch in batches]

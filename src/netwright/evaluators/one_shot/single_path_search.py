@@ -1,4 +1,4 @@
-"""Single-path search: weights trained by sampled paths, sub-networks found by any strategy."""
+"""Single-path one-shot search: weights trained by sampled paths, sub-networks from any strategy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 from netwright.errors import InfeasibleCandidate
 from netwright.evaluators.costs import NetworkCosts
 from netwright.evaluators.one_shot.inherited_weights import InheritAndValidate
-from netwright.evaluators.one_shot.supernet_setup import Opened
+from netwright.evaluators.one_shot.supernet_setup import SupernetSetup
 from netwright.files.run_layout import POLICY
 from netwright.interfaces.strategy import MakeStrategy
 from netwright.networks.build import build
@@ -36,219 +36,258 @@ from netwright.trials.pareto import pareto_front
 from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
-_SHARE = 0.8
-"""Of the rows, for the weights; the rest judges sub-networks."""
-_JUDGES = 2000
-"""Rows at most that do."""
-_RECALIBRATING = 20 * 64
-"""Rows in whose batches running statistics are found; they are in random order already."""
+_WEIGHT_ROWS_SHARE = 0.8
+"""Share of the rows that train the weights; the rest scores sub-networks."""
+_MAX_SCORING_ROWS = 2000
+"""At most so many rows score sub-networks, whose scores are needed by the hundred."""
+_RECALIBRATION_ROWS = 20 * 64
+"""Rows of the batches that recalibrate running statistics: the first, which are in random order."""
 
 
 @dataclass(frozen=True)
-class _Log:
-    """`POLICY`, as it is read back: for each sub-network the epoch, its candidate, how it ended and
-    its metrics."""
+class _PolicyLog:
+    """The file `POLICY`: for each sub-network the epoch, its candidate, its status and metrics."""
 
     log: tuple[tuple[int, str, Literal["done", "infeasible"], Mapping[str, float]], ...]
 
 
 @dataclass(frozen=True)
-class Among:
-    """Who searches among sub-networks, and for what."""
+class SubnetSearch:
+    """The strategy that searches among sub-networks, and its goals."""
 
-    make: MakeStrategy
+    make_strategy: MakeStrategy
     objectives: Sequence[Objective]
     limits: Sequence[Limit] = ()
 
 
 @dataclass(frozen=True)
-class Found:
-    """Candidates, best first, and what is to be believed of them."""
+class SinglePathResult:
+    """The best candidates, best first, and the findings on whether shared weights can be trusted."""
 
     candidates: list[Candidate]
     findings: list[Finding]
     epochs: list[SampledEpoch]
-    evaluations: int
+    n_evaluations: int
 
 
 @dataclass
-class SampledWork:
-    """Trains, searches and checks; everything but the search after training goes on after a kill."""
+class SinglePathSearch:
+    """Train shared weights by sampled paths, search among sub-networks, check their ranking.
 
-    opened: Opened
+    After a kill the training resumes; the search after it starts over.
+    """
+
+    setup: SupernetSetup
     settings: SinglePathNAS
-    among: Among
+    subnet_search: SubnetSearch
     phases: PhaseShares = PhaseShares()
     _log: list[tuple[int, Trial]] = field(default_factory=list)
+    """Epoch and trial of each evaluated sub-network."""
 
     def __post_init__(self) -> None:
-        opened = self.opened
+        setup = self.setup
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(opened.seed)
+            torch.manual_seed(setup.seed)
             self.shared = SharedWeights(
-                opened.network, opened.inputs.shape, opened.prefix, **opened.inputs.given
+                setup.network, setup.inputs.shape, setup.prefix, **setup.inputs.given
             )
-        self.shared.to(opened.device)
-        self.rows, self.judges = random_split(opened.rows(), _SHARE, opened.seed)
-        self.space = opened.space.fix({**opened.outside(), **opened.idle})
-        self._objectives, self._limits = self._measurable()
-        self.searcher = self.among.make(self.space, self._objectives, self._limits)
-        self._judge = self._evaluator()
+        self.shared.to(setup.device)
+        self.weight_rows, self.scoring_rows = random_split(
+            setup.training_rows(), _WEIGHT_ROWS_SHARE, setup.seed
+        )
+        self.space = setup.space.fix(
+            {**setup.values_outside_network(), **setup.values_without_columns}
+        )
+        self._objectives, self._limits = self._measurable_goals()
+        self.strategy = self.subnet_search.make_strategy(self.space, self._objectives, self._limits)
+        self._score_subnet = self._make_evaluator()
         sampler = self.settings.training.sampler
-        self.by_policy = isinstance(sampler, PolicySampler)
-        if self.by_policy:
-            sampler = StrategySampler(self._draw, "the strategy that searches")
+        self.trains_by_policy = isinstance(sampler, PolicySampler)
+        if self.trains_by_policy:
+            sampler = StrategySampler(self._sample, "the strategy that searches")
         training = replace(self.settings.training, sampler=sampler)
-        self.search = SharedWeightsTrainer(
-            self.space, self.shared, self.rows, training, opened.seed, opened.folder,
-            opened.feed(),
-        )  # fmt: skip
-        if self.by_policy:
+        self.trainer = SharedWeightsTrainer(
+            self.space,
+            self.shared,
+            self.weight_rows,
+            training,
+            setup.seed,
+            setup.folder,
+            setup.batch_transform(),
+        )
+        if self.trains_by_policy:
             self._replay()
 
     def run(
-        self, number: int, deadline: float, watch: Callable[[SampledEpoch], None],
-        says: Callable[[str], None] = lambda text: None,
-    ) -> Found:  # fmt: skip
-        """At most `number` candidates; `says` hears what is done when no epoch ends."""
-        begun, phases = time.monotonic(), self.phases
+        self,
+        n: int,
+        deadline: float,
+        on_epoch: Callable[[SampledEpoch], None],
+        on_progress: Callable[[str], None] = lambda text: None,
+    ) -> SinglePathResult:
+        """Train, search and check until the deadline.
 
-        def until(share: float) -> float:
-            return begun + share * (deadline - begun) if isfinite(deadline) else inf
+        Args:
+            n: maximum number of candidates to return.
+            deadline: on the clock of `time.monotonic()`.
+            on_epoch: called after each epoch of training.
+            on_progress: called with a few words on the work after training.
+        """
+        started_at, phases = time.monotonic(), self.phases
 
-        def after(epoch: SampledEpoch) -> None:
-            if self.by_policy:
-                self._judge_some(len(self.search.history), until(phases.sampled_search))
-            watch(epoch)
+        def end_of(share: float) -> float:
+            return started_at + share * (deadline - started_at) if isfinite(deadline) else inf
 
-        if self.by_policy and self.search.history:
-            self._judge_some(len(self.search.history), until(phases.sampled_search))
-        self.search.train(
-            until(phases.sampled_search if self.by_policy else phases.sampled_training), after
-        )
-        if not self.by_policy:
-            says(f"trained, judging {self.settings.evaluations} sub-networks")
-            self._judge_more(self.settings.evaluations, 0, until(phases.sampled_search))
-        says("looking whether shared weights rank networks")
-        findings = (
-            [self._ranking(until(1.0))] if self.settings.safeguards.n_ranking_networks else []
-        )
-        return Found(self._best(number), findings, self.search.history, len(self._log))
+        def after_epoch(epoch: SampledEpoch) -> None:
+            if self.trains_by_policy:
+                self._evaluate_after(len(self.trainer.history), end_of(phases.sampled_search))
+            on_epoch(epoch)
 
-    # What sub-networks are judged by
+        if self.trains_by_policy and self.trainer.history:
+            self._evaluate_after(len(self.trainer.history), end_of(phases.sampled_search))
+        training_share = phases.sampled_search if self.trains_by_policy else phases.sampled_training
+        self.trainer.train(end_of(training_share), after_epoch)
+        if not self.trains_by_policy:
+            on_progress(f"trained, scoring {self.settings.evaluations} sub-networks")
+            self._evaluate(self.settings.evaluations, 0, end_of(phases.sampled_search))
+        on_progress("checking how well shared weights rank networks")
+        findings = []
+        if self.settings.safeguards.n_ranking_networks:
+            findings = [self._check_ranking(end_of(1.0))]
+        return SinglePathResult(self._best(n), findings, self.trainer.history, len(self._log))
 
-    def _measurable(self) -> tuple[list[Objective], list[Limit]]:
-        """Scores of predictions and costs; what a clock or a file has to say is left out, and what
-        the judging rows do not define, such as auc without a class."""
-        known = {*self._defined, *NetworkCosts(self.opened.space, self.opened.task).metrics}
-        objectives = [one for one in self.among.objectives if one.metric in known]
+    # Scores of sub-networks
+
+    def _measurable_goals(self) -> tuple[list[Objective], list[Limit]]:
+        """Return the goals that are scores of predictions or costs.
+
+        Goals of latency or file size are left out, and metrics that the scoring rows do not define,
+        such as auc without a class.
+        """
+        costs = NetworkCosts(self.setup.space, self.setup.task)
+        measurable = {*self._defined_metrics, *costs.metrics}
+        goals = self.subnet_search
+        objectives = [objective for objective in goals.objectives if objective.metric in measurable]
         if not objectives:
-            objectives = [Objective(self._usual, metric(self._usual).direction)]
-        return objectives, [one for one in self.among.limits if one.metric in known]
+            objectives = [Objective(self._default_metric, metric(self._default_metric).direction)]
+        return objectives, [limit for limit in goals.limits if limit.metric in measurable]
 
     @cached_property
-    def _defined(self) -> tuple[str, ...]:
-        """The metrics that the judging rows define."""
-        task, truth = self.opened.task, self.judges.take(slice(_JUDGES)).targets.numpy()
-        return defined(task.kind, truth, len(task.classes))
+    def _defined_metrics(self) -> tuple[str, ...]:
+        """The metrics that the scoring rows define."""
+        target = self.scoring_rows.take(slice(_MAX_SCORING_ROWS)).targets.numpy()
+        task = self.setup.task
+        return defined(task.kind, target, len(task.classes))
 
     @property
-    def _usual(self) -> str:
-        """The task's metric where it is defined, else one of probabilities, which always is."""
-        name = default_metric(self.opened.task.kind)
-        return name if name in self._defined else "log_loss"
+    def _default_metric(self) -> str:
+        """The task's metric if it is defined, else log loss, which always is."""
+        name = default_metric(self.setup.task.kind)
+        return name if name in self._defined_metrics else "log_loss"
 
-    def _evaluator(self) -> InheritAndValidate:
-        """On scaled rows, in the targets' own unit."""
-        judges = self.judges.take(slice(_JUDGES))
+    def _make_evaluator(self) -> InheritAndValidate:
+        """Return the evaluator on scaled rows; errors are in the targets' unit."""
         return InheritAndValidate(
-            self.shared, self.opened.task.kind, self._scaled(self.rows.take(slice(_RECALIBRATING))),
-            self._scaled(judges), seed=self.opened.seed,
-        )  # fmt: skip
+            self.shared,
+            self.setup.task.kind,
+            self._scaled(self.weight_rows.take(slice(_RECALIBRATION_ROWS))),
+            self._scaled(self.scoring_rows.take(slice(_MAX_SCORING_ROWS))),
+            seed=self.setup.seed,
+        )
 
     def _scaled(self, rows: LabelledData) -> LabelledData:
-        return self.opened.feed()(rows, self.shared.device)
+        return self.setup.batch_transform()(rows, self.shared.device)
 
-    def _measured(self, candidate: Candidate) -> Metrics:
-        job = Job(Proposal(candidate), self.opened.seed, self.opened.folder)
-        costs = NetworkCosts(self.opened.space, self.opened.task)
-        return {**costs.about(self.opened.space.fill(candidate))[1], **self._judge(job)}
+    def _measure(self, candidate: Candidate) -> Metrics:
+        job = Job(Proposal(candidate), self.setup.seed, self.setup.folder)
+        costs = NetworkCosts(self.setup.space, self.setup.task)
+        _, metrics = costs.inputs_and_costs(self.setup.space.fill(candidate))
+        return {**metrics, **self._score_subnet(job)}
 
     # The search among them
 
-    def _draw(self, rng: RNG) -> Candidate:
-        """The strategy's own; any, where it has proposed all that there is."""
-        proposals = self.searcher.ask(1, rng)
+    def _sample(self, rng: RNG) -> Candidate:
+        """Return the strategy's proposal; a random candidate once it has proposed all."""
+        proposals = self.strategy.ask(1, rng)
         return proposals[0].candidate if proposals else self.space.sample(rng)
 
-    def _judge_some(self, epoch: int, deadline: float) -> None:
-        """The epoch's share of the evaluations, with the weights as they are after it."""
-        if any(at == epoch for at, _ in self._log):
+    def _evaluate_after(self, epoch: int, deadline: float) -> None:
+        """Evaluate an epoch's share of the sub-networks, with the weights after it; save the log."""
+        if any(logged_epoch == epoch for logged_epoch, _ in self._log):
             return
-        share = self.settings.evaluations / self.settings.training.epochs
-        self._judge_more(max(1, round(share)), epoch, deadline)
+        per_epoch = self.settings.evaluations / self.settings.training.epochs
+        self._evaluate(max(1, round(per_epoch)), epoch, deadline)
         entries = [
-            [at, one.candidate.json(), one.status, dict(one.metrics)] for at, one in self._log
+            [logged_epoch, trial.candidate.json(), trial.status, dict(trial.metrics)]
+            for logged_epoch, trial in self._log
         ]
-        self.opened.write(POLICY, {"log": entries})
+        self.setup.write(POLICY, {"log": entries})
 
-    def _judge_more(self, number: int, epoch: int, deadline: float) -> None:
-        for _ in range(number):
+    def _evaluate(self, n: int, epoch: int, deadline: float) -> None:
+        """Ask the strategy for `n` sub-networks, evaluate them and tell it."""
+        for _ in range(n):
             if time.monotonic() > deadline:
                 return
-            rng = np.random.default_rng([self.opened.seed, 1, len(self._log)])
-            proposals = self.searcher.ask(1, rng)
+            rng = np.random.default_rng([self.setup.seed, 1, len(self._log)])
+            proposals = self.strategy.ask(1, rng)
             if not proposals:
                 return
-            trial = Trial(len(self._log) + 1, proposals[0], self.opened.seed)
-            self.searcher.tell(trial)
+            trial = Trial(len(self._log) + 1, proposals[0], self.setup.seed)
+            self.strategy.tell(trial)
             try:
-                ended = replace(trial, status=Status.DONE, metrics=self._measured(trial.candidate))
+                ended = replace(trial, status=Status.DONE, metrics=self._measure(trial.candidate))
             except InfeasibleCandidate as error:
                 ended = replace(trial, status=Status.INFEASIBLE, error=str(error))
-            self.searcher.tell(ended)
+            self.strategy.tell(ended)
             self._log.append((epoch, ended))
 
     def _replay(self) -> None:
-        """What the strategy had been told by the end of the last epoch in the checkpoint."""
-        kept = self.opened.read_as(POLICY, _Log)
-        for at, text, status, metrics in kept.log if kept else ():
-            if at > len(self.search.history):
+        """Tell the strategy the log up to the last epoch in the checkpoint."""
+        saved = self.setup.read_as(POLICY, _PolicyLog)
+        for epoch, text, status, metrics in saved.log if saved else ():
+            if epoch > len(self.trainer.history):
                 return
             candidate = Candidate.from_json(text)
             self.space.check(candidate)
-            trial = Trial(len(self._log) + 1, Proposal(candidate), self.opened.seed)
+            trial = Trial(len(self._log) + 1, Proposal(candidate), self.setup.seed)
             ended = replace(trial, status=Status(status), metrics=metrics)
-            self.searcher.tell(trial)
-            self.searcher.tell(ended)
-            self._log.append((at, ended))
+            self.strategy.tell(trial)
+            self.strategy.tell(ended)
+            self._log.append((epoch, ended))
 
-    def _best(self, number: int) -> list[Candidate]:
-        """Front after front."""
-        left = [trial for _, trial in self._log if trial.status is Status.DONE]
-        found: dict[Candidate, None] = {}
-        while left and len(found) < number:
-            front = pareto_front(left, self._objectives, self._limits)
-            front = front or pareto_front(left, self._objectives)
-            found |= dict.fromkeys(trial.candidate for trial in front)
-            left = [trial for trial in left if trial.candidate not in found]
-        return [*found][:number]
+    def _best(self, n: int) -> list[Candidate]:
+        """Return the best candidates, one Pareto front after the other."""
+        remaining = [trial for _, trial in self._log if trial.status is Status.DONE]
+        best: dict[Candidate, None] = {}
+        while remaining and len(best) < n:
+            front = pareto_front(remaining, self._objectives, self._limits)
+            front = front or pareto_front(remaining, self._objectives)
+            best |= dict.fromkeys(trial.candidate for trial in front)
+            remaining = [trial for trial in remaining if trial.candidate not in best]
+        return [*best][:n]
 
-    def _ranking(self, deadline: float) -> Finding:
-        honesty, opened = self.settings.safeguards, self.opened
-        name = self._usual
+    def _check_ranking(self, deadline: float) -> Finding:
+        safeguards, setup = self.settings.safeguards, self.setup
+        name = self._default_metric
         sign = -1.0 if metric(name).direction == "min" else 1.0
 
-        def module(candidate: Candidate) -> nn.Module:
-            return build(self.shared.network_of(candidate), opened.inputs.shape)
+        def build_module(candidate: Candidate) -> nn.Module:
+            return build(self.shared.network_of(candidate), setup.inputs.shape)
 
-        drawn = sample_feasible(
-            self.space, self.shared.is_feasible, honesty.n_ranking_networks, opened.seed
+        candidates = sample_feasible(
+            self.space, self.shared.is_feasible, safeguards.n_ranking_networks, setup.seed
         )
-        short = ShortTraining(
-            honesty.ranking_epochs, self.settings.training.batch_size, opened.feed(), opened.seed
+        short_training = ShortTraining(
+            safeguards.ranking_epochs,
+            self.settings.training.batch_size,
+            setup.batch_transform(),
+            setup.seed,
         )
         return check_ranking(
-            drawn, lambda one: sign * self._measured(one)[name], module,
-            (self.rows, self.judges), short, deadline,
-        )  # fmt: skip
+            candidates,
+            lambda candidate: sign * self._measure(candidate)[name],
+            build_module,
+            (self.weight_rows, self.scoring_rows),
+            short_training,
+            deadline,
+        )

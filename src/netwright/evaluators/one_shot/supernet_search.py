@@ -1,4 +1,4 @@
-"""A search over shared weights, as long work that a study has done before its first proposal."""
+"""A one-shot search with shared weights, which a study runs before its strategy's first proposal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -24,8 +24,12 @@ from netwright.errors import (
     printable,
     shortened,
 )
-from netwright.evaluators.one_shot.single_path_search import Among, Found, SampledWork
-from netwright.evaluators.one_shot.supernet_setup import Opened
+from netwright.evaluators.one_shot.single_path_search import (
+    SinglePathResult,
+    SinglePathSearch,
+    SubnetSearch,
+)
+from netwright.evaluators.one_shot.supernet_setup import SupernetSetup
 from netwright.files.run_layout import PROGRESS, SHORTLIST
 from netwright.oneshot.checkpoints import read_history
 from netwright.oneshot.gradient.discretize import discretize
@@ -37,6 +41,7 @@ from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.step_cost import measure_step_cost
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.monitor import Finding, is_trusted
+from netwright.oneshot.single_path.samplers import Sampler
 from netwright.oneshot.single_path.settings import SinglePathNAS
 from netwright.oneshot.single_path.training import SampledEpoch, SampledPathTraining
 from netwright.space.candidate import Candidate, Value
@@ -44,58 +49,81 @@ from netwright.space.space import Space
 from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import Job, Metrics
 
-_OUTSIDE = "it is no part of the network"
-_WORDS = 200
-"""Characters of what is said of the progress."""
-_MOST = 20
-"""Candidates in a shortlist."""
+_OUTSIDE_REASON = "it is no part of the network"
+_MAX_PROGRESS_LENGTH = 200
+"""Characters of a progress text that are shown; the file may not be trusted."""
+_MAX_CANDIDATES = 20
+"""Candidates of a shortlist."""
+_MAX_HELD_SHOWN = 4
+"""Held decisions that the report names."""
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What a supernet will mix, known before it is trained.
+class _MixingPlan:
+    """The decisions that a supernet will mix, known before it is trained.
 
-    `held`: paths of decisions that it cannot mix -> why; `values`: what these are held at.
+    Args:
+        n_mixed: number of decisions that it mixes.
+        held: path of each decision that it cannot mix -> why.
+        values: path -> value for every decision, of which the held ones are used.
     """
 
-    mixed: int
+    n_mixed: int
     held: Mapping[str, str]
     values: Mapping[str, Value]
 
     @classmethod
-    def of(cls, supernet: Supernet, space: Space[Any], values: Mapping[str, Value]) -> _Plan:
+    def of(cls, supernet: Supernet, space: Space[Any], values: Mapping[str, Value]) -> _MixingPlan:
         held = {
-            one.path: supernet.held.get(one.path, _OUTSIDE)
-            for one in space.decisions if one.path not in supernet.options
-        }  # fmt: skip
+            decision.path: supernet.held.get(decision.path, _OUTSIDE_REASON)
+            for decision in space.decisions
+            if decision.path not in supernet.options
+        }
         return cls(len(supernet.options), held, values)
 
 
-def as_one_shot_settings(method: Any) -> DifferentiableNAS | SinglePathNAS:
-    """A search over shared weights with its settings: a relaxation or a sampler by itself has the
-    usual ones. Raises InputError for anything else."""
+def as_one_shot_settings(method: object) -> DifferentiableNAS | SinglePathNAS:
+    """Return the settings of a one-shot search; a relaxation or a sampler gets the default ones.
+
+    Raises:
+        InputError: `method` is something else.
+    """
     if isinstance(method, DifferentiableNAS | SinglePathNAS):
         return method
     if isinstance(method, SampledPathTraining):
         return SinglePathNAS(method)
     if hasattr(method, "penalty"):
-        return DifferentiableNAS(method)
+        return DifferentiableNAS(cast("Relaxation", method))
     if hasattr(method, "step"):
-        return SinglePathNAS(SampledPathTraining(method))
-    rule = "the settings of a search over shared weights, such as Gradient(DrNAS())"
+        return SinglePathNAS(SampledPathTraining(cast("Sampler", method)))
+    rule = "the settings of a one-shot search, such as DifferentiableNAS(DrNAS())"
     raise InputError(expected("method", rule, Phrase(repr(method))))
 
 
 @dataclass(frozen=True)
 class SupernetSearch:
-    """Trains a supernet of the space's network on the task's training rows, by `method`.
+    """A one-shot search as a strategy's preparation: trains a supernet, leaves a shortlist.
 
-    Called like an evaluator, with a job: it goes on where it was killed, and ends before the
-    deadline. All it leaves lies in `folder`; what it came to is what `candidates` reads there.
-    Decisions that it cannot search are as in `start`, a candidate of the space, its default when
-    None; those of the network in all copies of a `Repeat` as in the first, or at their defaults,
-    should more be mixed then. Raises InputError when the description has not one network in it,
-    SpaceError when there is nothing to mix.
+    Called with a job, like an evaluator: it resumes after a kill and ends before the deadline. Its
+    files are in `folder`; `candidates` reads the shortlist there.
+
+    Decisions outside the network are held as in `start`. So are decisions of the network that a
+    gradient cannot search; in copies of a `Repeat` they are held as in the first copy, or at their
+    defaults, if the supernet then mixes more decisions.
+
+    Args:
+        space: of the candidates.
+        task: its training rows train the supernet.
+        method: settings, a relaxation, or how paths are sampled.
+        folder: for checkpoints, progress and the shortlist.
+        seed: of the weights and the rows' order.
+        subnet_search: the strategy that searches among sub-networks; needed by `SinglePathNAS`.
+        start: a candidate of the space; None for its default.
+        phases: how the search divides its time.
+
+    Raises:
+        InputError: the description has no network, or `subnet_search` is missing.
+        SpaceError: the network has no decision that a supernet can mix.
     """
 
     space: Space[Any]
@@ -103,12 +131,12 @@ class SupernetSearch:
     method: DifferentiableNAS | SinglePathNAS | Relaxation | SampledPathTraining
     folder: Path
     seed: int = 0
-    among: Among | None = None
+    subnet_search: SubnetSearch | None = None
     start: Candidate | None = None
     phases: PhaseShares = PhaseShares()
 
     def __post_init__(self) -> None:
-        assert self.held is not None  # refused now, not when a worker runs it
+        assert self.held is not None  # raises here rather than in a worker
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -116,181 +144,204 @@ class SupernetSearch:
 
     @cached_property
     def settings(self) -> DifferentiableNAS | SinglePathNAS:
-        """The method with its settings; a relaxation or a sampler by itself has the usual ones."""
+        """The settings of `method`; the default ones of a relaxation or sampler."""
         return as_one_shot_settings(self.method)
 
     @cached_property
     def held(self) -> Mapping[str, str]:
-        """Paths of decisions that have one value while the supernet trains -> why."""
+        """Path of each decision with a fixed value during the search -> why."""
         if isinstance(self.settings, SinglePathNAS):
-            if self.among is None:
-                rule = "given who searches among sub-networks, for such a method"
-                raise InputError(expected("a search", rule, Phrase("nobody"), "Use OneShot."))
-            return dict.fromkeys(self._opened.outside(), _OUTSIDE)
-        held = self._plan.held
-        return {path: why for path, why in held.items() if path not in self._opened.idle}
+            if self.subnet_search is None:
+                rule = "given a strategy among sub-networks, for such a method"
+                raise InputError(expected("a search", rule, Phrase("none"), "Use OneShot."))
+            return dict.fromkeys(self._setup.values_outside_network(), _OUTSIDE_REASON)
+        unused = self._setup.values_without_columns
+        return {path: why for path, why in self._plan.held.items() if path not in unused}
 
     @cached_property
-    def _plan(self) -> _Plan:
-        """Held values of the network that let it mix the most; see the class."""
-        opened, space = self._opened, self.space
-        values = [opened.values]
+    def _plan(self) -> _MixingPlan:
+        """The plan that mixes the most decisions, the first of equals; see the class."""
+        setup, space = self._setup, self.space
+        options = [setup.decision_values]
         if self.start is not None:
-            alike = all_decision_values(space, self.start, same_in_copies=True)
+            same_in_copies = all_decision_values(space, self.start, same_in_copies=True)
             defaults = all_decision_values(space, space.default())
-            values += [found | opened.outside() for found in (alike, defaults)]
-        plans: list[_Plan] = []
-        for held_values in values:
+            outside = setup.values_outside_network()
+            options += [same_in_copies | outside, defaults | outside]
+        plans: list[_MixingPlan] = []
+        for values in options:
             with torch.device("meta"), contextlib.suppress(SpaceError):
-                plans.append(_Plan.of(self._supernet(held_values), self.space, held_values))
+                plans.append(_MixingPlan.of(self._make_supernet(values), self.space, values))
         if not plans:
             with torch.device("meta"):
-                self._supernet(opened.values)  # says why
-        return max(plans, key=lambda plan: plan.mixed)  # the first of equals
+                self._make_supernet(setup.decision_values)  # raises with the reason
+        return max(plans, key=lambda plan: plan.n_mixed)
 
     @cached_property
-    def _searched(self) -> Space[Any]:
+    def _searched_space(self) -> Space[Any]:
         """The space with everything fixed that a gradient cannot search."""
         plan = self._plan
         held = {path: plan.values[path] for path in plan.held}
-        return self.space.fix({**held, **self._opened.idle})
+        return self.space.fix({**held, **self._setup.values_without_columns})
 
     @cached_property
-    def _opened(self) -> Opened:
-        return Opened(self.space, self.task, self.folder, self.seed, self.start)
+    def _setup(self) -> SupernetSetup:
+        return SupernetSetup(self.space, self.task, self.folder, self.seed, self.start)
 
-    # What it came to
+    # The shortlist
 
     @property
     def over(self) -> bool:
-        """Whether it is done, or was given up."""
-        return self._result is not None
+        """Whether it is done or was given up."""
+        return self._shortlist is not None
 
     def candidates(self, n: int) -> list[Candidate]:
-        """At most `number` of those found, best first. None where it was given up."""
-        result = self._result
-        return [] if result is None else [*map(Candidate.from_json, result.candidates[:n])]
+        """Return at most `n` candidates, best first; empty if it was given up early."""
+        shortlist = self._shortlist
+        return [] if shortlist is None else [*map(Candidate.from_json, shortlist.candidates[:n])]
 
     @property
     def trusted(self) -> bool:
-        """Whether what was watched lets shared weights decide."""
-        return self._result is not None and self._result.trusted
+        """Whether the findings let shared weights decide."""
+        return self._shortlist is not None and self._shortlist.trusted
 
     def report(self) -> list[str]:
-        """What it came to, in sentences."""
-        result = self._result
-        if result is None:
+        """Return what it found, in sentences."""
+        shortlist = self._shortlist
+        if shortlist is None:
             return []
-        says, held = [*result.says], [*result.held]
-        if held and result.candidates:
-            more = f" and {len(held) - 4} more" if len(held) > 4 else ""
-            at = "at their defaults" if self.start is None else "as in the first baseline"
-            says.append(f"held {at}, and searched from here on: {', '.join(held[:4])}{more}")
-        return says
+        sentences, held = [*shortlist.says], [*shortlist.held]
+        if held and shortlist.candidates:
+            n_more = len(held) - _MAX_HELD_SHOWN
+            more = f" and {n_more} more" if n_more > 0 else ""
+            how = "at their defaults" if self.start is None else "as in the first baseline"
+            names = ", ".join(held[:_MAX_HELD_SHOWN])
+            sentences.append(f"held {how}, and searched from here on: {names}{more}")
+        return sentences
 
     @property
     def shortfall(self) -> str:
-        """Why it did not finish, in a sentence; empty where it did."""
-        return printable(self._result.shortfall, "") if self._result else ""
+        """Why it did not finish, in a sentence; empty if it did."""
+        return printable(self._shortlist.shortfall, "") if self._shortlist else ""
 
     def give_up(self, reason: str) -> None:
-        """Ends it where it is: with what was preferred after the last epoch, where that is known."""
-        record: list[EpochRecord] = []
+        """End with the candidates preferred after the last epoch, or with none."""
+        history: list[EpochRecord] = []
         if isinstance(self.settings, DifferentiableNAS):
-            with contextlib.suppress(BrokenFile):  # the reason says it
-                record = read_history(self.folder, EpochRecord)
-        candidates, says = [], f"the supernet came to nothing: {reason}"
-        if record:
-            candidates = discretize(self._searched, record[-1].scores, _MOST)
-            epochs = plural(len(record), "epoch")
-            says = f"the supernet did not finish, and ended after {epochs}: {reason}"
-        found = _as_json(candidates, (), [says]) | {"trusted": False, "shortfall": says}
-        self._end_with(found)
+            with contextlib.suppress(BrokenFile):  # `reason` explains it
+                history = read_history(self.folder, EpochRecord)
+        candidates, sentence = [], f"the supernet came to nothing: {reason}"
+        if history:
+            candidates = discretize(self._searched_space, history[-1].scores, _MAX_CANDIDATES)
+            epochs = plural(len(history), "epoch")
+            sentence = f"the supernet did not finish, and ended after {epochs}: {reason}"
+        shortlist = _shortlist_json(candidates, (), [sentence])
+        self._write_shortlist(shortlist | {"trusted": False, "shortfall": sentence})
 
     def progress(self) -> str:
-        """How far it is, in a few words; empty before there is anything to say."""
-        return printable(shortened(str(self._opened.read(PROGRESS).get("says", "")), _WORDS), "")
+        """Return its progress in a few words; empty before the first."""
+        return printable(
+            shortened(str(self._setup.read(PROGRESS).get("says", "")), _MAX_PROGRESS_LENGTH), ""
+        )
 
     @property
-    def _result(self) -> _Result | None:
-        """What it came to; None where that is not known yet, or the file is damaged or of another
-        space: then it is done again."""
-        if "_known" not in self.__dict__:
-            found = self._opened.read_as(SHORTLIST, _Result)
-            if found is None or not self._is_of_space(found):
+    def _shortlist(self) -> _SavedShortlist | None:
+        """The saved shortlist; None, so that the search is done again, without a valid one."""
+        if "_cached_shortlist" not in self.__dict__:
+            saved = self._setup.read_as(SHORTLIST, _SavedShortlist)
+            if saved is None or not self._is_of_space(saved):
                 return None
-            self.__dict__["_known"] = found
-        known: _Result = self.__dict__["_known"]
-        return known
+            self.__dict__["_cached_shortlist"] = saved
+        shortlist: _SavedShortlist = self.__dict__["_cached_shortlist"]
+        return shortlist
 
-    def _is_of_space(self, found: _Result) -> bool:
+    def _is_of_space(self, saved: _SavedShortlist) -> bool:
         try:
-            return all(self.space.contains(Candidate.from_json(text)) for text in found.candidates)
+            return all(self.space.contains(Candidate.from_json(text)) for text in saved.candidates)
         except (InvalidCandidate, TypeError):
             return False
 
-    # The work
+    # The search
 
     def __call__(self, job: Job) -> Metrics:
         settings = self.settings
         if isinstance(settings, SinglePathNAS):
-            return self._by_paths(settings, job)
-        return self._by_gradient(settings, job)
+            return self._search_by_paths(settings, job)
+        return self._search_by_gradient(settings, job)
 
-    def _by_gradient(self, settings: DifferentiableNAS, job: Job) -> Metrics:
-        begun = time.monotonic()
-        left = job.deadline - begun
-        search = self._search(settings)
-        watch = _Watch(self._opened, begun, begun + self.phases.supernet_training * left)
-        watch.says(str(measure_step_cost(search)))
-        search.train(watch.end, watch)
-        watch.says("trained, looking at it")
-        conclusion = finalize_search(search, _MOST, job.deadline - self.phases.judging * left)
-        cut = _cut(len(search.history), settings.epochs, search.history[-1].remedy == STOPPED)
-        self._end_with(_of_gradient(search, conclusion) | {"shortfall": cut})
-        last = search.history[-1]
-        return {"supernet_epochs": float(len(search.history)), "supernet_loss": last.train_loss}
+    def _search_by_gradient(self, settings: DifferentiableNAS, job: Job) -> Metrics:
+        started_at = time.monotonic()
+        seconds_left = job.deadline - started_at
+        search = self._make_gradient_search(settings)
+        training_end = started_at + self.phases.supernet_training * seconds_left
+        progress = _ProgressWriter(self._setup, started_at, training_end)
+        progress.write(str(measure_step_cost(search)))
+        search.train(training_end, progress)
+        progress.write("trained, choosing candidates")
+        search_result = finalize_search(
+            search, _MAX_CANDIDATES, job.deadline - self.phases.judging * seconds_left
+        )
+        n_epochs, last_epoch = len(search.history), search.history[-1]
+        shortfall = _shortfall(n_epochs, settings.epochs, was_stopped=last_epoch.remedy == STOPPED)
+        self._write_shortlist(_gradient_json(search, search_result) | {"shortfall": shortfall})
+        return {"supernet_epochs": float(n_epochs), "supernet_loss": last_epoch.train_loss}
 
-    def _by_paths(self, settings: SinglePathNAS, job: Job) -> Metrics:
-        begun = time.monotonic()
-        left = job.deadline - begun
-        assert self.among is not None  # refused before
-        watch = _Watch(self._opened, begun, job.deadline)
-        work = SampledWork(self._opened, settings, self.among, self.phases)
-        watch.says(f"shared weights: {sum(one.numel() for one in work.shared.parameters()):,}")
-        found = work.run(_MOST, job.deadline - self.phases.judging * left, watch, watch.says)
-        cut = _cut(len(found.epochs), settings.training.epochs)
-        self._end_with(_of_paths(found) | {"shortfall": cut})
-        last = found.epochs[-1]
-        return {"supernet_epochs": float(len(found.epochs)), "supernet_loss": last.loss}
+    def _search_by_paths(self, settings: SinglePathNAS, job: Job) -> Metrics:
+        started_at = time.monotonic()
+        seconds_left = job.deadline - started_at
+        assert self.subnet_search is not None  # checked by `held`
+        progress = _ProgressWriter(self._setup, started_at, job.deadline)
+        search = SinglePathSearch(self._setup, settings, self.subnet_search, self.phases)
+        n_weights = sum(weights.numel() for weights in search.shared.parameters())
+        progress.write(f"shared weights: {n_weights:,}")
+        deadline = job.deadline - self.phases.judging * seconds_left
+        search_result = search.run(_MAX_CANDIDATES, deadline, progress, progress.write)
+        shortfall = _shortfall(len(search_result.epochs), settings.training.epochs)
+        self._write_shortlist(_single_path_json(search_result) | {"shortfall": shortfall})
+        last_epoch = search_result.epochs[-1]
+        return {
+            "supernet_epochs": float(len(search_result.epochs)),
+            "supernet_loss": last_epoch.loss,
+        }
 
-    def _search(self, settings: DifferentiableNAS) -> GradientSearch:
-        """The search as it was left, or a new one."""
-        opened = self._opened
+    def _make_gradient_search(self, settings: DifferentiableNAS) -> GradientSearch:
+        """Return a new search, or one that resumes from its checkpoint in `folder`."""
+        setup = self._setup
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            supernet = self._supernet(self._plan.values)
-        supernet.to(opened.device)
-        rows = split_in_halves(opened.rows(), self.seed)
+            supernet = self._make_supernet(self._plan.values)
+        supernet.to(setup.device)
+        rows = split_in_halves(setup.training_rows(), self.seed)
         return GradientSearch(
-            self._searched, supernet, rows, settings, self.seed, self.folder, opened.feed()
+            self._searched_space,
+            supernet,
+            rows,
+            settings,
+            self.seed,
+            self.folder,
+            setup.batch_transform(),
         )
 
-    def _supernet(self, values: Mapping[str, Value]) -> Supernet:
-        opened, settings = self._opened, self.settings
-        assert isinstance(settings, DifferentiableNAS)  # paths have no supernet of mixtures
+    def _make_supernet(self, values: Mapping[str, Value]) -> Supernet:
+        setup, settings = self._setup, self.settings
+        assert isinstance(settings, DifferentiableNAS)  # sampled paths mix nothing
         return Supernet(
-            opened.network, opened.inputs.shape, opened.prefix, channel_divisor=settings.channel_divisor,
-            affine=settings.weights.affine, held_values=values, **opened.inputs.given,
-        )  # fmt: skip
+            setup.network,
+            setup.inputs.shape,
+            setup.prefix,
+            channel_divisor=settings.channel_divisor,
+            affine=settings.weights.affine,
+            held_values=values,
+            **setup.inputs.given,
+        )
 
-    def _end_with(self, found: Mapping[str, Any]) -> None:
-        self._opened.write(SHORTLIST, {**found, "held": dict(self.held)})
+    def _write_shortlist(self, shortlist: Mapping[str, Any]) -> None:
+        self._setup.write(SHORTLIST, {**shortlist, "held": dict(self.held)})
 
 
 @dataclass(frozen=True)
-class _Result:
-    """`SHORTLIST`, as it is read back."""
+class _SavedShortlist:
+    """The file `SHORTLIST`; its fields are the file's keys."""
 
     candidates: tuple[str, ...]
     trusted: bool
@@ -302,63 +353,75 @@ class _Result:
     shortfall: str = ""
 
 
-class _Watch:
-    """Writes down how far the training is, for those who look on."""
+class _ProgressWriter:
+    """Writes the progress of the training into the file `PROGRESS`, for the study's process."""
 
-    def __init__(self, opened: Opened, begun: float, end: float) -> None:
-        self.opened, self.begun, self.end = opened, begun, end
-        self.started: tuple[float, float] | None = None
+    def __init__(self, setup: SupernetSetup, started_at: float, end: float) -> None:
+        self._setup, self._started_at, self._end = setup, started_at, end
+        self._first_epoch: tuple[float, float] | None = None
+        """When the first epoch after a start ended, and the progress then."""
 
-    def says(self, text: str) -> None:
-        self.opened.write(PROGRESS, {"says": text})
+    def write(self, text: str) -> None:
+        self._setup.write(PROGRESS, {"says": text})
 
     def __call__(self, epoch: EpochRecord | SampledEpoch) -> None:
         now = time.monotonic()
-        if self.started is None:  # the first epoch after a start tells how fast it goes
-            self.started = now, epoch.progress
-            pace = (now - self.begun) / max(epoch.progress, 1e-9)
+        if self._first_epoch is None:  # it includes warm-up: later ones are timed from its end
+            self._first_epoch = now, epoch.progress
+            seconds_per_progress = (now - self._started_at) / max(epoch.progress, 1e-9)
         else:
-            pace = (now - self.started[0]) / max(epoch.progress - self.started[1], 1e-9)
-        left = max(0.0, min((1 - epoch.progress) * pace, self.end - now))
-        minutes, seconds = divmod(round(left), 60)
+            first_end, first_progress = self._first_epoch
+            seconds_per_progress = (now - first_end) / max(epoch.progress - first_progress, 1e-9)
+        seconds_left = min((1 - epoch.progress) * seconds_per_progress, self._end - now)
+        minutes, seconds = divmod(round(max(0.0, seconds_left)), 60)
         loss = epoch.loss if isinstance(epoch, SampledEpoch) else epoch.train_loss
-        self.says(f"{epoch.progress:.0%}, loss {loss:.3f}, {minutes}:{seconds:02d} left")
+        self.write(f"{epoch.progress:.0%}, loss {loss:.3f}, {minutes}:{seconds:02d} left")
 
 
-def _cut(epochs: int, of: int, stopped: bool = False) -> str:
-    """That there was no time for all epochs, in a sentence; empty where there was."""
-    if epochs >= of or stopped:
+def _shortfall(n_epochs: int, max_epochs: int, *, was_stopped: bool = False) -> str:
+    """Return that there was no time for all epochs, in a sentence; empty if there was."""
+    if n_epochs >= max_epochs or was_stopped:
         return ""
-    return f"the supernet was trained for {epochs} of {of} epochs: its share of the time was over"
-
-
-def _of_gradient(search: GradientSearch, found: SupernetResult) -> dict[str, Any]:
-    remedies = [f"epoch {i}, {one.remedy}" for i, one in enumerate(search.history, 1) if one.remedy]
-    what = (
-        f"supernet: {len(search.history)} epochs, options chosen by {found.selected_by}, "
-        f"{len(found.candidates)} candidates"
+    return (
+        f"the supernet was trained for {n_epochs} of {max_epochs} epochs: "
+        "its share of the time was over"
     )
-    return _as_json(found.candidates, found.findings, [what, *remedies]) | {
-        "scores": {path: [*scores] for path, scores in found.scores.items()},
-        "record": [one._asdict() for one in search.history],
+
+
+def _gradient_json(search: GradientSearch, search_result: SupernetResult) -> dict[str, Any]:
+    remedies = [
+        f"epoch {i}, {epoch.remedy}" for i, epoch in enumerate(search.history, 1) if epoch.remedy
+    ]
+    summary = (
+        f"supernet: {len(search.history)} epochs, options chosen by {search_result.selected_by}, "
+        f"{len(search_result.candidates)} candidates"
+    )
+    return _shortlist_json(
+        search_result.candidates, search_result.findings, [summary, *remedies]
+    ) | {
+        "scores": {path: [*scores] for path, scores in search_result.scores.items()},
+        "record": [epoch._asdict() for epoch in search.history],
     }
 
 
-def _of_paths(found: Found) -> dict[str, Any]:
-    what = (
-        f"shared weights: {len(found.epochs)} epochs, {found.evaluations} sub-networks judged, "
-        f"{len(found.candidates)} candidates"
+def _single_path_json(search_result: SinglePathResult) -> dict[str, Any]:
+    summary = (
+        f"shared weights: {len(search_result.epochs)} epochs, "
+        f"{search_result.n_evaluations} sub-networks scored, "
+        f"{len(search_result.candidates)} candidates"
     )
-    record = [one._asdict() for one in found.epochs]
-    return _as_json(found.candidates, found.findings, [what]) | {"record": record}
+    record = [epoch._asdict() for epoch in search_result.epochs]
+    return _shortlist_json(search_result.candidates, search_result.findings, [summary]) | {
+        "record": record
+    }
 
 
-def _as_json(
-    candidates: Sequence[Candidate], findings: Sequence[Finding], says: Sequence[str]
+def _shortlist_json(
+    candidates: Sequence[Candidate], findings: Sequence[Finding], sentences: Sequence[str]
 ) -> dict[str, Any]:
     return {
-        "candidates": [one.json() for one in candidates],
+        "candidates": [candidate.json() for candidate in candidates],
         "trusted": is_trusted(findings),
-        "says": [*says, *(one.message for one in findings)],
-        "findings": [asdict(one) for one in findings],
+        "says": [*sentences, *(finding.message for finding in findings)],
+        "findings": [asdict(finding) for finding in findings],
     }

@@ -1,4 +1,4 @@
-"""A task and a space, opened for searches over shared weights: the network, its rows, its inputs."""
+"""Set up a supernet search: the network of a space, its rows and inputs, its files."""
 
 from __future__ import annotations
 
@@ -40,11 +40,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Opened:
-    """The one network of a space's description; everything around it is as in `start`.
+class SupernetSetup:
+    """The network of a space's description, with the rows and inputs to train a supernet of it.
 
-    `folder`: for what is left behind; `start`: a candidate of the space, its default when None.
-    Raises InputError when the description has not one network.
+    Args:
+        space: its description is a `Training`, or a pipeline with one as its model.
+        task: gives the rows.
+        folder: for files, such as checkpoints; it need not exist.
+        seed: of the preprocessing of the training rows.
+        start: a candidate that decides everything outside the network; None for the default one.
+
+    Raises:
+        InputError: there is no network to search, when it is first needed.
     """
 
     space: Space[Any]
@@ -55,110 +62,113 @@ class Opened:
 
     @property
     def prefix(self) -> str:
-        """Where the network stands in the description."""
+        """Path of the network in the description."""
         return self._network[0]
 
     @property
     def network(self) -> Network:
-        """The open network."""
+        """The network, with its open choices."""
         return self._network[1]
 
     @cached_property
     def inputs(self) -> InputSpec:
-        """What the network takes."""
+        """Shape and kinds of the network's inputs."""
         return cached_preprocessor(self._pipeline, self.task).input_spec(
             target_transform_of(self.task, self._pipeline).n_outputs
         )
 
     @property
     def device(self) -> torch.device:
-        """The accelerator, where there is one."""
+        """The GPU, or the CPU if there is none."""
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def rows(self) -> LabelledData:
-        """The task's training rows, prepared and not scaled."""
+    def training_rows(self) -> LabelledData:
+        """Return the task's training rows, preprocessed; images are not scaled yet."""
         task = self.task
         inputs = training_inputs(self._pipeline, task, seed=self.seed)
         targets = target_transform_of(task, self._pipeline).to_tensor(task.target[task.train])
         return LabelledData(torch.from_numpy(inputs), targets)
 
-    def feed(self) -> BatchTransform:
-        """Augmentation and scaling as the recipe and the pixels want them."""
+    def batch_transform(self) -> BatchTransform:
+        """Return the recipe's augmentation, and the scaling of images."""
         inputs, augment = self.inputs, recipe_of(self._pipeline).augment
         if not inputs.mean:
             return BatchTransform(augment, nn.Identity())
         return BatchTransform(augment, Standardise(inputs.mean, inputs.std).to(self.device))
 
     @cached_property
-    def values(self) -> Mapping[str, Value]:
-        """A value for every decision: that of `start`, where it decides."""
+    def decision_values(self) -> Mapping[str, Value]:
+        """Path -> value for every decision: as in `start`, or its default if inactive there."""
         return all_decision_values(self.space, self._start)
 
-    def outside(self) -> dict[str, Value]:
-        """The value of every decision that is no part of the network."""
-        return {path: value for path, value in self.values.items() if path not in self._paths}
+    def values_outside_network(self) -> dict[str, Value]:
+        """Return the values of the decisions outside the network."""
+        return {
+            path: value
+            for path, value in self.decision_values.items()
+            if path not in self._network_paths
+        }
 
     @cached_property
-    def idle(self) -> Mapping[str, Value]:
-        """The value of every decision on a kind of columns that the table does not have."""
-        idle = tuple(self._without_columns())
+    def values_without_columns(self) -> Mapping[str, Value]:
+        """The values of decisions on kinds of columns that the table does not have."""
+        prefixes = tuple(self._paths_without_columns())
         return {
-            path: value for path, value in self.values.items()
-            if any(path == part or path.startswith(f"{part}.") for part in idle)
-        }  # fmt: skip
+            path: value
+            for path, value in self.decision_values.items()
+            if any(path == prefix or path.startswith(f"{prefix}.") for prefix in prefixes)
+        }
 
-    # What is left behind
+    # Files
 
-    def write(self, name: str, found: Mapping[str, Any]) -> None:
-        """As JSON in the folder, whole or not at all."""
-        folder = self._kept
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file into the folder, atomically."""
+        folder = self._safe_folder
         folder.make()
-        folder.write(name, json.dumps(found))
+        folder.write(name, json.dumps(content))
 
     def read(self, name: str) -> dict[str, Any]:
-        """What was written; empty where nothing was, or it cannot be read."""
+        """Read a JSON file; empty if it is missing or damaged."""
         try:
-            found = read_json(self._kept, name)
+            content = read_json(self._safe_folder, name)
         except BrokenFile:
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     def read_as(self, name: str, kind: type[T]) -> T | None:
-        """What was written, as `kind`; None where nothing was, or it is damaged."""
+        """Read a JSON file as an instance of `kind`; None if it is missing or damaged."""
         try:
-            return from_plain(read_json(self._kept, name), kind, str(self.folder / name))
+            return from_plain(read_json(self._safe_folder, name), kind, str(self.folder / name))
         except BrokenFile:
             return None
 
     @property
-    def _kept(self) -> Folder:
-        """The folder as one of a run: it may not be a link."""
-        whole = self.folder.absolute()
-        return Folder(whole.parent) / whole.name
+    def _safe_folder(self) -> Folder:
+        """The folder below its run, which must not be a link."""
+        path = self.folder.absolute()
+        return Folder(path.parent) / path.name
 
     # Inside
 
     @cached_property
-    def _paths(self) -> frozenset[str]:
-        part: Any = self.network
-        for step in reversed(self.prefix.split(".")):
-            part = {step: part}
-        return frozenset(one.path for one in Space(part).decisions)
+    def _network_paths(self) -> frozenset[str]:
+        description: object = self.network
+        for name in reversed(self.prefix.split(".")):
+            description = {name: description}
+        return frozenset(decision.path for decision in Space(description).decisions)
 
-    def _without_columns(self) -> Iterator[str]:
-        """Paths of what the network would make of columns, where there are none of them."""
+    def _paths_without_columns(self) -> Iterator[str]:
+        """Yield the paths of encodings in the network for kinds of columns that the table lacks."""
         if "cardinalities" not in self.inputs.given:
             return
-        (width,), codes = self.inputs.shape, self.inputs.given["cardinalities"]
-        first = {
-            self.prefix,
-            join_path(self.prefix, 0),
-        }  # behind other layers columns are no longer these
-        for path, part in walk_description(self.network, self.prefix):
-            if isinstance(part, Columns) and path in first:
-                if max(codes, default=0) < 2:  # as `Columns` itself decides
+        (width,), cardinalities = self.inputs.shape, self.inputs.given["cardinalities"]
+        # only a first layer sees the table's columns
+        first_layer_paths = {self.prefix, join_path(self.prefix, 0)}
+        for path, layer in walk_description(self.network, self.prefix):
+            if isinstance(layer, Columns) and path in first_layer_paths:
+                if max(cardinalities, default=0) < 2:  # as `Columns` itself decides
                     yield join_path(path, "categorical")
-                if width == len(codes):
+                if width == len(cardinalities):
                     yield join_path(path, "numeric")
 
     @cached_property
@@ -175,7 +185,7 @@ class Opened:
         if not isinstance(recipe, Training):
             recipe, prefix = getattr(recipe, "model", None), "model.network"
         if not isinstance(recipe, Training):
-            rule = "a Training, or a pipeline around one, to be searched by shared weights"
+            rule = "a Training, or a pipeline around one, for a search with shared weights"
             got = Phrase(type(self.space.description).__name__)
             raise InputError(expected("description", rule, got))
         return prefix, recipe.network

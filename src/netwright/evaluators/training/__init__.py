@@ -1,1 +1,1 @@
-"""Candidates trained: on the task's split, or on folds; what children take over from parents."""
+"""Train candidates: on the task's split or on folds, from scratch or from a parent's weights."""

@@ -1,4 +1,4 @@
-"""Cross-validation as an evaluator: a fold for each share of the fidelity, none fitted twice."""
+"""Cross-validation as an evaluator: the fidelity is the share of folds, none is fitted twice."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ from netwright.errors import (
     check_whole,
     expected,
 )
-from netwright.evaluators.training.train_and_validate import before, load_scores, warm_up
-from netwright.evaluators.training.weight_inheritance import beside, candidate_in
+from netwright.evaluators.training.train_and_validate import (
+    import_metrics,
+    training_deadline,
+    warm_up,
+)
+from netwright.evaluators.training.weight_inheritance import read_candidate, sibling_folder
 from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, CANDIDATE, HELD_OUT
 from netwright.interfaces.evaluator import Capabilities
@@ -41,24 +45,36 @@ from netwright.trials.metrics import default_metric, score, scored
 from netwright.trials.time_budget import PhaseShares
 from netwright.trials.trial import Job, Metrics
 
-_KEEPS = 40
-"""Best trials whose folds stay: for promotions, and for ensembles."""
+_N_KEPT_TRIALS = 40
+"""So many best trials keep their folds: for promotions, and for ensembles."""
 
 
 @dataclass(frozen=True)
 class CrossValidate:
-    """Fits the candidate's pipeline on `folds` folds; each row is judged by the fold without it.
+    """Evaluator that fits a candidate's pipeline on several folds and scores the held-out rows.
 
-    The fidelity is the share of the folds: a candidate that looks bad on the first need not be
-    fitted on the others, and a promotion takes over the folds that its parents have fitted.
-    With 1 fold it is the task's own split, and the fidelity that of the fit. Folds are the same for
-    all candidates; steps of the preparation that know no target are fitted once, on the rows of all
-    folds.
+    The fidelity is the share of the folds: a candidate that is bad on the first is not fitted on
+    the others, and a promoted one takes over the folds of its earlier trial. Folds are the same for
+    all candidates; preprocessing that uses no target is fitted once, on the rows of all folds.
+    Under a deadline, the first fold gets its share of the time, and further folds are fitted while
+    there is time for one more. Leaves ``fold-0``, ``fold-1``... (each a saved pipeline with its
+    predictions) and ``held-out.npy`` in the job's folder.
 
-    A fold may take `fold_seconds`. Under a deadline the first fold takes its share of the time, and
-    further ones are fitted for as long as there is time for one more: `folds` among the metrics
-    says how many there are. Leaves in the job's folder `fold-0`, `fold-1`... (as
-    `FittedPipeline.save` does), and `held-out.npy`.
+    Args:
+        space: of the candidates.
+        task: its training and validation rows are split into folds.
+        folds: number of folds; with 1, the task's own split, and the fidelity is that of the fit.
+        monitor: the metric by which a fit keeps its best epoch or iteration; empty for the task's
+            default metric.
+        fold_seconds: maximum seconds of the fit of one fold.
+        phases: how a fit divides its time.
+
+    Raises:
+        InputError: `folds` or `fold_seconds` is out of range.
+
+    Example:
+        >>> evaluator = nw.CrossValidate(space, task, folds=5)
+        >>> study = nw.Study(space, evaluator, objectives="auc", strategy=nw.SuccessiveHalving())
     """
 
     space: Space[Any]
@@ -75,94 +91,104 @@ class CrossValidate:
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """The task's scores, ``train_seconds``, and ``folds``, how many were fitted."""
         return (*scored(self.task.kind), "train_seconds", "folds")
 
     @property
     def capabilities(self) -> Capabilities:
-        """A fidelity for each fold, where there are several; the best trials keep what they fitted."""
-        many = len(self.fold_tasks)
+        """One fidelity a fold, if there are several; the best trials keep their folds."""
+        n_folds = len(self.fold_tasks)
         return Capabilities(
-            fidelities=tuple((i + 1) / many for i in range(many)) if many > 1 else (),
+            fidelities=tuple((i + 1) / n_folds for i in range(n_folds)) if n_folds > 1 else (),
             leaves_files=True,
-            keeps=_KEEPS,
+            keeps=_N_KEPT_TRIALS,
             fingerprint={"folds": str(self.folds)},
             warm_up=warm_up,
         )
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """The rows that are judged: all but the test part; with 1 fold those held out."""
+        """The rows that are scored: training and validation rows; with 1 fold the validation rows."""
         if self.folds == 1:
             return self.task.validation
         return np.sort(np.concatenate([self.task.train, self.task.validation]))
 
     @cached_property
     def fold_tasks(self) -> tuple[Task, ...]:
-        """The task as each fold sees it; fewer where a class has fewer rows."""
+        """The task with each fold's split; fewer than `folds` if a class has fewer rows."""
         task = replace(self.task, test=None)
         if self.folds == 1:
             return (task,)
         rows = self.rows
         groups = None if task.groups is None else task.groups[rows]
-        found = k_fold_splits(task.target[rows], self.folds, seed=0, groups=groups)
+        splits = k_fold_splits(task.target[rows], self.folds, seed=0, groups=groups)
         return tuple(
-            replace(task, train=rows[learn], validation=rows[judge]) for learn, judge in found
+            replace(task, train=rows[train], validation=rows[validation])
+            for train, validation in splits
         )
 
     def held_out_mask(self, n_folds: int) -> NDArray[np.bool_]:
-        """Of `rows`, those that are held out of one of the first `folds` folds."""
-        known = np.zeros(len(self.rows), np.bool_)
+        """Return which of `rows` are held out of one of the first `n_folds` folds: (rows,) bool."""
+        mask = np.zeros(len(self.rows), np.bool_)
         for task in self.fold_tasks[:n_folds]:
-            known[np.searchsorted(self.rows, task.validation)] = True
-        return known
+            mask[np.searchsorted(self.rows, task.validation)] = True
+        return mask
 
     @cached_property
-    def _whole(self) -> Task | None:
-        """The rows of all folds, for steps that know no target."""
+    def _all_rows_task(self) -> Task | None:
+        """The rows of all folds, for preprocessing without targets; None with 1 fold."""
         if self.folds == 1:
             return None
         return replace(self.task, test=None, train=self.rows, validation=self.rows[:0])
 
     def __call__(self, job: Job) -> Metrics:
-        load_scores()
-        begun = time.monotonic()
+        import_metrics()
+        started_at = time.monotonic()
         candidate = job.proposal.candidate
         pipeline = as_pipeline(self.space.fill(candidate), self.task)
         (job.folder / CANDIDATE).write_text(candidate.json())
-        wanted = max(1, round(job.proposal.fidelity * len(self.fold_tasks)))
+        n_folds = max(1, round(job.proposal.fidelity * len(self.fold_tasks)))
         predictions: list[NDArray[np.floating]] = []
-        slowest, fitted = 0.0, 0
-        for i in range(wanted):
-            if i and time.monotonic() + slowest > job.deadline:
-                break  # what there is is a model, too
-            known = self._known(job, pipeline, i)
-            fitted += known is None
-            predictions.append(self._fit(pipeline, job, i, wanted) if known is None else known)
-            slowest = max(slowest, read_fit_seconds(fold_folder(Folder(job.folder), i)))
-        if len(predictions) < wanted and not fitted:
+        slowest_seconds, n_fitted = 0.0, 0
+        for i in range(n_folds):
+            if i and time.monotonic() + slowest_seconds > job.deadline:
+                break  # the folds so far make a model, too
+            fold_predictions = self._take_over_fold(job, pipeline, i)
+            if fold_predictions is None:
+                n_fitted += 1
+                fold_predictions = self._fit_fold(pipeline, job, i, n_folds)
+            predictions.append(fold_predictions)
+            fold = fold_folder(Folder(job.folder), i)
+            slowest_seconds = max(slowest_seconds, read_fit_seconds(fold))
+        if len(predictions) < n_folds and not n_fitted:
             raise OutOfTime("no time was left for another fold")
-        held_out = self._assembled(predictions)
+        held_out = self._assemble(predictions)
         np.save(job.folder / HELD_OUT, held_out)
-        seen = predicted(held_out)
-        rows = self.rows[seen]
-        found = score(
-            self.task.kind, self.task.target[rows], held_out[seen],
+        has_prediction = predicted(held_out)
+        rows = self.rows[has_prediction]
+        metrics = score(
+            self.task.kind,
+            self.task.target[rows],
+            held_out[has_prediction],
             weights=self.task.weights_of(rows),
-        )  # fmt: skip
-        seconds = time.monotonic() - begun
-        return found | {"train_seconds": seconds, "folds": float(len(predictions))}
+        )
+        seconds = time.monotonic() - started_at
+        return metrics | {"train_seconds": seconds, "folds": float(len(predictions))}
 
-    def _fit(self, pipeline: Pipeline, job: Job, i: int, wanted: int) -> NDArray[np.floating]:
-        """Predictions of the fold's held-out rows, by a pipeline that is kept in the folder."""
-        start = time.monotonic()
-        # the first fold leaves time for the others; later ones have been seen to fit
-        deadline = before(job.deadline, self.phases.judging, 1 if i else wanted)
+    def _fit_fold(self, pipeline: Pipeline, job: Job, i: int, n_folds: int) -> NDArray[np.floating]:
+        """Fit and save a pipeline on fold `i`; return its predictions for the held-out rows."""
+        started_at = time.monotonic()
+        # the first fold leaves time for the others; later ones start only if they fit
+        deadline = training_deadline(job.deadline, self.phases.judging, 1 if i else n_folds)
         fitted = fit(
-            pipeline, self.fold_tasks[i], seed=(job.seed + i) % 2**31, unsupervised_task=self._whole,
-            deadline=self._limited(deadline, start),
+            pipeline,
+            self.fold_tasks[i],
+            seed=(job.seed + i) % 2**31,
+            unsupervised_task=self._all_rows_task,
+            deadline=self._with_fold_limit(deadline, started_at),
             fidelity=job.proposal.fidelity if len(self.fold_tasks) == 1 else 1.0,
             metric_name=self.monitor or default_metric(self.task.kind),
-        )  # fmt: skip
+        )
         folder = fold_path(job.folder, i)
         folder.mkdir()
         fitted.save(folder)
@@ -170,51 +196,51 @@ class CrossValidate:
         (job.folder / ABOUT).write_text(inputs.json())
         predictions = fitted.predict(self.task.features.take(self.fold_tasks[i].validation))
         np.save(folder / HELD_OUT, predictions)
-        write_fit_seconds(folder, time.monotonic() - start)
+        write_fit_seconds(folder, time.monotonic() - started_at)
         return predictions
 
-    def _limited(self, deadline: float, start: float) -> float:
-        """No clock is looked at where trials are counted."""
-        return deadline if math.isinf(deadline) else min(deadline, start + self.fold_seconds)
+    def _with_fold_limit(self, deadline: float, started_at: float) -> float:
+        """Return the deadline of a fold; without a deadline of the trial there is none."""
+        return deadline if math.isinf(deadline) else min(deadline, started_at + self.fold_seconds)
 
-    def _known(self, job: Job, pipeline: Pipeline, i: int) -> NDArray[np.floating] | None:
-        """The fold as a parent of the same candidate has fitted it, copied into the folder.
+    def _take_over_fold(self, job: Job, pipeline: Pipeline, i: int) -> NDArray[np.floating] | None:
+        """Copy fold `i` from a parent with the same candidate; return its predictions.
 
-        None where no parent has, or what it left is damaged: then the fold is fitted anew.
+        None if no parent has it, or its files are damaged: then it has to be fitted.
         """
-        for number in job.proposal.parents:
-            parent = beside(job, number)
-            fold = fold_folder(parent, i)
+        for parent in job.proposal.parents:
+            parent_folder = sibling_folder(job, parent)
+            fold = fold_folder(parent_folder, i)
             if not fold.has(HELD_OUT):
                 continue
             with contextlib.suppress(BrokenFile, InvalidCandidate):
-                if candidate_in(parent) != job.proposal.candidate:
+                if read_candidate(parent_folder) != job.proposal.candidate:
                     continue
                 load(pipeline, fold)
-                predictions = self._predictions(fold, i)
-                self._take_over(parent, job, i)
+                predictions = self._read_predictions(fold, i)
+                self._copy_fold(parent_folder, job, i)
                 return predictions
         return None
 
-    def _predictions(self, fold: Folder, i: int) -> NDArray[np.floating]:
-        every = np.ones(len(self.fold_tasks[i].validation), np.bool_)
-        return read_predictions(fold, HELD_OUT, every, len(self.task.classes))
+    def _read_predictions(self, fold: Folder, i: int) -> NDArray[np.floating]:
+        has_prediction = np.ones(len(self.fold_tasks[i].validation), np.bool_)
+        return read_predictions(fold, HELD_OUT, has_prediction, len(self.task.classes))
 
     @staticmethod
-    def _take_over(parent: Folder, job: Job, i: int) -> None:
-        """Copies the fold, and what is known of the inputs."""
-        mine = Folder(job.folder)
-        if parent.has_file(ABOUT):
-            parent.copy(ABOUT, mine, ABOUT)
-        fold = fold_folder(parent, i)
-        fold_folder(mine, i).make()
+    def _copy_fold(parent_folder: Folder, job: Job, i: int) -> None:
+        """Copy a fold and the description of the model's inputs from a parent's folder."""
+        folder = Folder(job.folder)
+        if parent_folder.has_file(ABOUT):
+            parent_folder.copy(ABOUT, folder, ABOUT)
+        fold = fold_folder(parent_folder, i)
+        fold_folder(folder, i).make()
         for name in filter(fold.has_file, fold.names()):
-            fold.copy(name, fold_folder(mine, i), name)
+            fold.copy(name, fold_folder(folder, i), name)
 
-    def _assembled(self, predictions: list[NDArray[np.floating]]) -> NDArray[np.floating]:
-        """(rows, ...) from the folds' own, in the order of `rows`."""
+    def _assemble(self, predictions: list[NDArray[np.floating]]) -> NDArray[np.floating]:
+        """Return the folds' predictions in the order of `rows`, NaN for rows without: (rows, ...)."""
         shape = (len(self.rows), *predictions[0].shape[1:])
         held_out = np.full(shape, np.nan, predictions[0].dtype)
-        for task, one in zip(self.fold_tasks, predictions, strict=False):
-            held_out[np.searchsorted(self.rows, task.validation)] = one
+        for task, fold_predictions in zip(self.fold_tasks, predictions, strict=False):
+            held_out[np.searchsorted(self.rows, task.validation)] = fold_predictions
         return held_out

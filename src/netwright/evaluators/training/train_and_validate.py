@@ -1,4 +1,4 @@
-"""Train a candidate on the training rows, judge it on the validation rows."""
+"""Train a candidate on the training rows, score it on the validation rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ import torch
 
 from netwright.data.task import Task
 from netwright.errors import InputError, expected
-from netwright.evaluators.training.weight_inheritance import Heritage, begin, leave
+from netwright.evaluators.training.weight_inheritance import (
+    InheritedWeights,
+    save_for_children,
+    weights_of_best_parent,
+)
 from netwright.files.run_layout import CURVE, VALIDATION
 from netwright.interfaces.evaluator import Capabilities
 from netwright.interfaces.strategy import MakeStrategy
@@ -33,27 +37,36 @@ if TYPE_CHECKING:
     from netwright.evaluators.one_shot.supernet_search import SupernetSearch
     from netwright.space.candidate import Candidate
 
-_KEEPS = 20
-"""Best trials whose weights stay, for children."""
+_N_KEPT_TRIALS = 20
+"""With inheritance, so many best trials keep their weights for children."""
 
 
 @dataclass(frozen=True)
 class TrainAndValidate:
-    """Fits the candidate's pipeline; its metrics are those of the validation rows.
+    """Evaluator that trains a candidate on the training rows and scores the validation rows.
 
-    The epoch kept is the one best in `keep_best` (the task's default metric when empty). Leaves in
-    the job's folder: `pipeline.json` and `weights.safetensors`, `validation.npy` (the predictions
-    for the validation rows) and, of a network, `curve.json`: another learner has neither a curve
-    nor `epochs`, and leaves files of its own in place of the weights.
+    Leaves in the job's folder ``pipeline.json``, the model's files (of a network
+    ``weights.safetensors`` and ``curve.json``) and ``validation.npy``, the predictions for the
+    validation rows.
 
-    `inherit` above 0: a trial whose proposal names parents starts from the weights of the one that
-    gives it most of its own (`netwright.networks.morphism.morph`). It trains the share `inherit` of its
-    epochs when it computes the parent's function, and more the more of its weights are new, up to
-    all of them. What was inherited is the metric `inherited` and stands in `about.json`; where the
-    parent's weights are gone that says so, and the trial trains from scratch. Off (0) by default:
-    what is measured is then a function of the candidate and its ancestors, who trained for it.
+    Args:
+        space: of the candidates.
+        task: with its split.
+        monitor: the metric whose best epoch is kept; empty for the task's default metric.
+        inherit: share of the epochs in [0, 1] that a child trains if it computes its parent's
+            function; the more of its weights are new, the more it trains, up to all epochs. A child
+            starts from the weights of the parent that gives it the most
+            (`netwright.networks.morphism.morph`), or from scratch if those are gone; ``about.json``
+            says which, and the metric ``inherited`` how much. 0 (the default) trains every
+            candidate from scratch: with inheritance its metrics depend on its ancestors, too.
+        phases: how a trial under a deadline, or a supernet, divides its time.
 
-    `phases`: how a trial under a deadline, or a supernet, divides its time.
+    Raises:
+        InputError: `inherit` is out of range.
+
+    Example:
+        >>> evaluator = nw.TrainAndValidate(space, task, inherit=0.3)
+        >>> study = nw.Study(space, evaluator, objectives="accuracy")
     """
 
     space: Space[Any]
@@ -69,85 +82,104 @@ class TrainAndValidate:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return (
-            *scored(self.task.kind),
-            "train_seconds",
-            "epochs",
-            *["inherited"] * (self.inherit > 0),
-        )
+        """The task's scores, ``train_seconds``, ``epochs`` (of networks), maybe ``inherited``."""
+        inherited = ("inherited",) if self.inherit > 0 else ()
+        return (*scored(self.task.kind), "train_seconds", "epochs", *inherited)
 
     @property
     def capabilities(self) -> Capabilities:
-        """With `inherit`, the best trials keep their weights for children to come."""
+        """With `inherit`, the best trials keep their weights for children."""
         inherits = self.inherit > 0
         return Capabilities(
-            supernet=self._supernet,
+            supernet=self._make_supernet,
             leaves_files=True,
-            keeps=_KEEPS if inherits else 0,
+            keeps=_N_KEPT_TRIALS if inherits else 0,
             fingerprint={"inherit": str(self.inherit)} if inherits else {},
             warm_up=warm_up,
         )
 
-    def _supernet(
-        self, method: Any, folder: Path, seed: int, make: MakeStrategy,
-        objectives: Sequence[Objective], limits: Sequence[Limit], start: Candidate | None = None,
-    ) -> SupernetSearch:  # fmt: skip
-        """A search over shared weights, on this task's training rows; see `MakeSupernet`."""
-        from netwright.evaluators.one_shot.single_path_search import Among
+    def _make_supernet(
+        self,
+        method: object,
+        folder: Path,
+        seed: int,
+        make_strategy: MakeStrategy,
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+        start: Candidate | None = None,
+    ) -> SupernetSearch:
+        """Return a one-shot search on this task's training rows; see `MakeSupernet`."""
+        from netwright.evaluators.one_shot.single_path_search import SubnetSearch  # rarely needed
         from netwright.evaluators.one_shot.supernet_search import (
-            SupernetSearch,  # few need it: loaded for them
+            SupernetSearch,
+            as_one_shot_settings,
         )
 
-        among = Among(make, objectives, limits)
         return SupernetSearch(
-            self.space, self.task, method, folder, seed, among, start, self.phases
+            self.space,
+            self.task,
+            as_one_shot_settings(method),
+            folder,
+            seed,
+            SubnetSearch(make_strategy, objectives, limits),
+            start,
+            self.phases,
         )
 
     def __call__(self, job: Job) -> Metrics:
-        load_scores()
+        import_metrics()
         task = self.task
         pipeline = as_pipeline(self.space.fill(job.proposal.candidate), task)
-        begun = time.monotonic()
-        heritage = begin(self.space, task, pipeline, job) if self.inherit else Heritage()
+        started_at = time.monotonic()
+        inherited = InheritedWeights()
+        if self.inherit:
+            inherited = weights_of_best_parent(self.space, task, pipeline, job)
         fitted = fit(
-            pipeline, task, seed=job.seed, initial_module=heritage.module,
-            fidelity=job.proposal.fidelity * heritage.effort(self.inherit),
-            deadline=before(job.deadline, self.phases.judging),
+            pipeline,
+            task,
+            seed=job.seed,
+            initial_module=inherited.module,
+            fidelity=job.proposal.fidelity * inherited.epochs_share(self.inherit),
+            deadline=training_deadline(job.deadline, self.phases.judging),
             metric_name=self.monitor or default_metric(task.kind),
-        )  # fmt: skip
+        )
         predictions = fitted.predict(task.features.take(task.validation))
         fitted.save(job.folder)
         np.save(job.folder / VALIDATION, predictions)
         rows = task.validation
-        scores = score(task.kind, task.target[rows], predictions, weights=task.weights_of(rows))
-        scores["train_seconds"] = time.monotonic() - begun
+        metrics = score(task.kind, task.target[rows], predictions, weights=task.weights_of(rows))
+        metrics["train_seconds"] = time.monotonic() - started_at
         if isinstance(fitted.model, FittedNetwork) and (curve := fitted.model.curve):
             (job.folder / CURVE).write_text(json.dumps(asdict(curve)))
-            scores |= {"train_seconds": curve.seconds, "epochs": float(curve.points[-1].epochs)}
+            metrics |= {"train_seconds": curve.seconds, "epochs": float(curve.points[-1].epochs)}
         if self.inherit:
-            leave(heritage, job)
-            scores["inherited"] = heritage.share
-        return scores
+            save_for_children(inherited, job)
+            metrics["inherited"] = inherited.share
+        return metrics
 
 
-def load_scores() -> None:
-    """scikit-learn: before a training begins, and not when its time is up."""
+def import_metrics() -> None:
+    """Import scikit-learn's metrics before a training begins, rather than when its time is up."""
     import sklearn.metrics  # noqa: F401
 
 
 def warm_up() -> None:
-    """Load what no trial should pay for: much of torch with the first step of gradient descent, and
-    what scores need."""
-    load_scores()
+    """Load what no trial should pay for: the metrics, and what torch loads with its first step."""
+    import_metrics()
     rows = LabelledData(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     module = torch.nn.Linear(2, 2)
-    train(Training((), epochs=1), module, rows, rows.inputs, lambda out: 0.0, seed=0)
+    train(Training((), epochs=1), module, rows, rows.inputs, lambda outputs: 0.0, seed=0)
 
 
-def before(deadline: float, judging: float, parts: int = 1) -> float:
-    """When a training has to end so that judging and saving, which take the share `judging`, do before
-    the `deadline`; the first of `parts` equal ones."""
+def training_deadline(deadline: float, scoring_share: float, n_fits: int = 1) -> float:
+    """Return when the first of `n_fits` equally long fits has to end training.
+
+    Args:
+        deadline: for all fits with their scoring, on the clock of `time.monotonic()`.
+        scoring_share: share of a fit's time that scoring and saving take.
+        n_fits: number of fits until the deadline.
+    """
     if math.isinf(deadline):
         return deadline
     now = time.monotonic()
-    return now + (deadline - now) / parts * (1 - judging)
+    return now + (deadline - now) / n_fits * (1 - scoring_share)

@@ -1,4 +1,4 @@
-"""What a trial takes over from its parents' folders, and what it leaves there for its children."""
+"""Read the weights that a trial inherits from a parent's folder; write what its children need."""
 
 from __future__ import annotations
 
@@ -22,89 +22,103 @@ from netwright.space.space import Space
 from netwright.trials.trial import Job
 
 _MAX_CANDIDATE_BYTES = 1 << 20
-NOTHING = Inheritance(0.0)
+"""Candidates take kilobytes; a larger file is not one."""
+NO_INHERITANCE = Inheritance(0.0)
 
 
 @dataclass(frozen=True)
-class Heritage:
-    """From whom a trial starts; `missing`: why there is nothing from whom it could have.
+class InheritedWeights:
+    """The weights that a trial starts from.
 
-    Without a `module` it starts from scratch.
+    Args:
+        module: the network with its initial weights; None to train from scratch.
+        parent: id of the trial that they come from.
+        inheritance: how much of them, and whether the parent's function is preserved.
+        missing: why other parents gave nothing, in sentences.
     """
 
     module: nn.Module | None = None
     parent: int | None = None
-    found: Inheritance = NOTHING
+    inheritance: Inheritance = NO_INHERITANCE
     missing: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
-        """Of its weights those of the parent."""
-        return self.found.inherited_share
+        """Share of the weights that come from the parent."""
+        return self.inheritance.inherited_share
 
-    def effort(self, least: float) -> float:
-        """The share of the epochs to train: `least` where the parent's function is kept.
+    def epochs_share(self, min_share: float) -> float:
+        """Return the share of the epochs to train.
 
-        Else the more the less was inherited, up to all of them.
+        It is `min_share` if the network computes the parent's function, and rises to 1 with the
+        share of weights that are new.
         """
         if self.module is None:
             return 1.0
-        fresh = 0.0 if self.found.preserves_function else 1 - self.found.inherited_share
-        return least + (1 - least) * fresh
+        preserves_function = self.inheritance.preserves_function
+        new_share = 0.0 if preserves_function else 1 - self.inheritance.inherited_share
+        return min_share + (1 - min_share) * new_share
 
-    def record(self) -> Mapping[str, Any]:
-        """As it stands in `ABOUT`."""
+    def as_json(self) -> Mapping[str, object]:
+        """Return the entry `inherited` of `about.json`."""
         return {
-            "parent": self.parent, "share": self.share,
-            "preserved": self.module is not None and self.found.preserves_function,
-            "losses": [*self.missing, *self.found.changes],
-        }  # fmt: skip
+            "parent": self.parent,
+            "share": self.share,
+            "preserved": self.module is not None and self.inheritance.preserves_function,
+            "losses": [*self.missing, *self.inheritance.changes],
+        }
 
 
-def begin(space: Space[Any], task: Task, pipeline: Pipeline, job: Job) -> Heritage:
-    """From the parent that gives the most weights, the first of equals; only networks inherit."""
+def weights_of_best_parent(
+    space: Space[Any], task: Task, pipeline: Pipeline, job: Job
+) -> InheritedWeights:
+    """Return the weights of the parent that gives the most, the first of equals; only of networks."""
     if not isinstance(pipeline.model, Training):
-        return Heritage()
-    best, missing = Heritage(), []
-    for number in job.proposal.parents:
-        folder = beside(job, number)
+        return InheritedWeights()
+    best, missing = InheritedWeights(), []
+    for parent in job.proposal.parents:
+        folder = sibling_folder(job, parent)
         if not folder.has(CANDIDATE) or not folder.has(WEIGHTS):
-            missing.append(f"the weights of trial {number} are gone")
+            missing.append(f"the weights of trial {parent} are gone")
             continue
         try:
-            old = as_pipeline(space.fill(candidate_in(folder)), task)
-            if not isinstance(old.model, Training):
-                missing.append(f"trial {number} is no network")
+            parent_pipeline = as_pipeline(space.fill(read_candidate(folder)), task)
+            if not isinstance(parent_pipeline.model, Training):
+                missing.append(f"trial {parent} is no network")
                 continue
-            parent = load(old, folder)
+            fitted_parent = load(parent_pipeline, folder)
         except InvalidCandidate:  # a baseline of another space
-            missing.append(f"trial {number} is of another space")
+            missing.append(f"trial {parent} is of another space")
             continue
         except BrokenFile as error:
-            missing.append(f"trial {number} has left nothing to start from: {error}")
+            missing.append(f"trial {parent} has left nothing to start from: {error}")
             continue
-        module, found = inherit_weights(pipeline, task, old, parent, seed=job.seed)
-        if found.inherited_share > best.share:
-            best = Heritage(module, number, found)
-    return Heritage(best.module, best.parent, best.found, tuple(missing))
+        module, inheritance = inherit_weights(
+            pipeline, task, parent_pipeline, fitted_parent, seed=job.seed
+        )
+        if inheritance.inherited_share > best.share:
+            best = InheritedWeights(module, parent, inheritance)
+    return InheritedWeights(best.module, best.parent, best.inheritance, tuple(missing))
 
 
-def leave(heritage: Heritage, job: Job) -> None:
-    """What children need beside the weights; and in `ABOUT`, beside what is there, the record."""
+def save_for_children(inherited: InheritedWeights, job: Job) -> None:
+    """Write what children need beside the weights, and what was inherited, into the job's folder."""
     folder = Folder(job.folder)
     folder.write(CANDIDATE, job.proposal.candidate.json())
-    known = read_json(folder, ABOUT) if folder.has(ABOUT) else {}
-    folder.write(ABOUT, json.dumps(known | {"inherited": heritage.record()}))
+    about = read_json(folder, ABOUT) if folder.has(ABOUT) else {}
+    folder.write(ABOUT, json.dumps(about | {"inherited": inherited.as_json()}))
 
 
-def beside(job: Job, number: int) -> Folder:
-    """The folder of another trial of the same run."""
-    return Folder(job.folder.parent) / str(number)
+def sibling_folder(job: Job, trial_id: int) -> Folder:
+    """Return the folder of another trial of the same run."""
+    return Folder(job.folder.parent) / str(trial_id)
 
 
-def candidate_in(folder: Folder) -> Candidate:
-    """The candidate of a trial as it has left it for its children.
+def read_candidate(folder: Folder) -> Candidate:
+    """Read the candidate that a trial has left in its folder.
 
-    Raises BrokenFile where the file is missing, InvalidCandidate where it holds none.
+    Raises:
+        BrokenFile: the file is missing.
+        InvalidCandidate: it has no candidate in it.
     """
     return Candidate.from_json(folder.read(CANDIDATE, _MAX_CANDIDATE_BYTES))
