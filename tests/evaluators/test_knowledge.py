@@ -238,7 +238,7 @@ def test_hints_from_the_description_are_scores_and_no_costs(tmp_path: Path) -> N
     def sizes(network: Any) -> Metrics:
         return {"size": float(len(network))}
 
-    knowledge = table(tmp_path, costs=("parameters",), sizes=sizes).knowledge
+    knowledge = table(tmp_path, costs=("parameters",), prior_scores=sizes).knowledge
     assert knowledge.scores(of("a")) == {"size": 2.0}
     assert knowledge.metrics(of("a")) == {"parameters": 1.0}
 

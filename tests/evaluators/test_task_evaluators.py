@@ -57,10 +57,12 @@ def test_training_learns_and_leaves_what_later_steps_need(image_task: Task, tmp_
     truth = image_task.target[image_task.validation]
     assert score("multiclass", truth, held_out)["accuracy"] == metrics["accuracy"]
     curve = json.loads((tmp_path / "curve.json").read_text())
-    assert len(curve["epochs"]) == 12
-    best = min(curve["epochs"], key=lambda epoch: epoch["score"])
+    assert len(curve["points"]) == 12
+    best = min(curve["points"], key=lambda point: point["validation_loss"])
     # the epoch kept is the best one; among equals, that of the least log loss
-    assert best["score"] == pytest.approx(1 - metrics["accuracy"] + 1e-4 * metrics["log_loss"])
+    assert best["validation_loss"] == pytest.approx(
+        1 - metrics["accuracy"] + 1e-4 * metrics["log_loss"]
+    )
 
 
 def test_the_seed_decides_and_the_clock_does_not(image_task: Task, tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_the_epoch_kept_is_the_best_in_the_metric_asked_for(
 ) -> None:
     metrics = TrainAndValidate(SPACE, image_task, monitor="log_loss")(job(tmp_path))
     curve = json.loads((tmp_path / "curve.json").read_text())
-    best = min(epoch["score"] for epoch in curve["epochs"])
+    best = min(point["validation_loss"] for point in curve["points"])
     assert best == pytest.approx(metrics["log_loss"], rel=1e-3)
 
 

@@ -52,7 +52,7 @@ def test_tables_have_those_that_need_no_pixels(
     assert all(math.isfinite(value) for value in found.values())
     assert ZeroCost(COLUMNS, task).metrics == ("nwot", "synflow", "flops")
     for one in IMAGE_SCORES:  # they would be the same for all candidates
-        with pytest.raises(InputError, match=f"need no pixels, got '{one}'\\. Use nwot"):
+        with pytest.raises(InputError, match=f"need no images, got '{one}'\\. Use nwot"):
             ZeroCost(COLUMNS, task, scores=(one,))
 
 

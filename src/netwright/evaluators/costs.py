@@ -42,8 +42,8 @@ class NetworkCosts:
         predictors: further costs, name -> function, such as the latency on a device.
 
     Example:
-        >>> costs = nw.NetworkCosts(space, task)
-        >>> evaluator = nw.combine(costs, nw.TrainAndValidate(space, task))
+        >>> costs = NetworkCosts(space, task)
+        >>> evaluator = combine(costs, TrainAndValidate(space, task))
     """
 
     space: Space[Any]

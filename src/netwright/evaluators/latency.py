@@ -45,7 +45,7 @@ class Latency:
         task: gives the rows that are timed.
 
     Example:
-        >>> evaluator = nw.combine(nw.TrainAndValidate(space, task), nw.Latency(space, task))
+        >>> evaluator = combine(TrainAndValidate(space, task), Latency(space, task))
     """
 
     space: Space[Any]

@@ -28,7 +28,7 @@ def combine(*evaluators: Evaluator) -> Evaluator:
         InputError: two measure the same metric, or no fidelity is common to all.
 
     Example:
-        >>> evaluator = nw.combine(nw.TrainAndValidate(space, task), nw.Latency(space, task))
+        >>> evaluator = combine(TrainAndValidate(space, task), Latency(space, task))
     """
     return cascade(*evaluators)
 
@@ -50,8 +50,8 @@ def cascade(*evaluators: Evaluator, limits: Sequence[Limit] = ()) -> Evaluator:
         InputError: two measure the same metric, or no fidelity is common to all.
 
     Example:
-        >>> costs, training = nw.NetworkCosts(space, task), nw.TrainAndValidate(space, task)
-        >>> evaluator = nw.cascade(costs, training, limits=[nw.Limit("parameters", at_most=1e5)])
+        >>> costs, training = NetworkCosts(space, task), TrainAndValidate(space, task)
+        >>> evaluator = cascade(costs, training, limits=[Limit("parameters", at_most=1e5)])
     """
     counts = Counter(name for evaluator in evaluators for name in evaluator.metrics)
     duplicates = sorted(name for name, count in counts.items() if count > 1)
@@ -105,7 +105,7 @@ def cached(evaluator: Evaluator) -> Evaluator:
         InputError: it leaves files, which the second of two equal trials would lack.
 
     Example:
-        >>> evaluator = nw.cached(nw.NetworkCosts(space, task))
+        >>> evaluator = cached(NetworkCosts(space, task))
     """
     capabilities = capabilities_of(evaluator)
     if capabilities.leaves_files or capabilities.keeps:

@@ -54,8 +54,8 @@ class ZeroCost:
         InputError: a score is unknown, or needs images and the task has none.
 
     Example:
-        >>> zero_cost = nw.ZeroCost(space, task)
-        >>> study = nw.Study(space, task=task, objectives="accuracy", knowledge=zero_cost.knowledge)
+        >>> zero_cost = ZeroCost(space, task)
+        >>> study = Study(space, task=task, objectives="accuracy", knowledge=zero_cost.knowledge)
     """
 
     space: Space[Any]

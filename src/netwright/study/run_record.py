@@ -21,8 +21,8 @@ class RunRecord:
             its family of models, or its first decisions.
 
     Example:
-        >>> record = nw.RunRecord(fingerprint={"data": digest}, notes={"source": "sensors.csv"})
-        >>> nw.Study(space, evaluator, objectives="accuracy", run="runs/a", record=record)
+        >>> record = RunRecord(fingerprint={"data": digest}, notes={"source": "sensors.csv"})
+        >>> Study(space, evaluator, objectives="accuracy", run="runs/a", record=record)
     """
 
     fingerprint: Mapping[str, str] = field(default_factory=dict)

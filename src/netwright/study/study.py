@@ -97,7 +97,7 @@ class Study(Generic[D]):
             limits or data), or is damaged.
 
     Example:
-        >>> study = nw.Study(space, task=task, objectives=["accuracy", "latency"], run="runs/a")
+        >>> study = Study(space, task=task, objectives=["accuracy", "latency"], run="runs/a")
         >>> study.run(trials=100)
         >>> study.best.candidate, study.best.metrics
     """

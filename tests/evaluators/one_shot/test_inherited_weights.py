@@ -152,12 +152,12 @@ def test_enas_is_a_policy_that_trains_what_it_draws_and_learns_by_it() -> None:
 
 def test_what_is_wrong_is_said(evaluator: InheritAndValidate) -> None:
     with pytest.raises(InputError, match="recalibration_batches must be at least 1, got 0"):
-        replace(evaluator, batches=0)
+        replace(evaluator, recalibration_batches=0)
     with pytest.raises(InputError, match="rows of validation must be at least 1, got 0"):
-        replace(evaluator, judge=digits(0, 0))
+        replace(evaluator, validation=digits(0, 0))
     broken: InheritAndValidate = pickle.loads(pickle.dumps(evaluator))
     with torch.no_grad():
         for one in broken.shared.parameters():
             one.fill_(math.nan)
-    with pytest.raises(InfeasibleCandidate, match="outputs under shared weights are not finite"):
+    with pytest.raises(InfeasibleCandidate, match="outputs with shared weights are not finite"):
         broken(job(SPACE.default()))

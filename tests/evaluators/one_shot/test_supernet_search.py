@@ -85,7 +85,7 @@ def test_it_learns_derives_and_says_what_it_could_not_search(
     assert all(SPACE.contains(one) for one in candidates)
     assert any("held at their defaults, and searched from here on: lr" in s for s in found.report())
     assert found.shortfall == ""
-    assert "loss" in found.progress() or "looking" in found.progress()
+    assert "loss" in found.progress() or "discretizing" in found.progress()
     assert [*search(image_task, tmp_path).candidates(3)] == candidates  # another process reads it
     kept = json.loads((tmp_path / "shortlist.json").read_text())
     assert len(kept["record"]) == 6
@@ -95,7 +95,7 @@ def test_killed_it_goes_on_to_the_same_candidates(image_task: Task, tmp_path: Pa
     straight = search(image_task, tmp_path / "a")
     straight(job(tmp_path / "a"))
     for epoch in (1, 3, 4):  # killed three times, between epochs and in the middle of one
-        search(image_task, tmp_path / "b")._search(METHOD).train_to(epoch)
+        search(image_task, tmp_path / "b")._make_gradient_search(METHOD).train_to(epoch)
     last = search(image_task, tmp_path / "b")
     last(job(tmp_path / "b"))
     one, other = (json.loads((tmp_path / x / "shortlist.json").read_text()) for x in "ab")
@@ -129,7 +129,7 @@ def test_given_up_after_some_epochs_it_still_says_what_was_preferred(
     image_task: Task, tmp_path: Path
 ) -> None:
     found = search(image_task, tmp_path)
-    found._search(METHOD).train_to(2)
+    found._make_gradient_search(METHOD).train_to(2)
     found.give_up("took longer than 9 s")
     sentence = "the supernet did not finish, and ended after 2 epochs: took longer than 9 s"
     assert found.report()[0] == found.shortfall == sentence
@@ -173,7 +173,9 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(image_task: Task, tmp_
     ):
         search(image_task, tmp_path, Space({"network": NET}))
     assert search(image_task, tmp_path, method=DARTS()).settings == DifferentiableNAS(DARTS())
-    with pytest.raises(InputError, match=r"method must be the settings of a search .* got 3"):
+    with pytest.raises(
+        InputError, match=r"method must be the settings of a one-shot search, .* got 3"
+    ):
         search(image_task, tmp_path, method=3)
     only_numbers = Space(Training((Conv(4), GlobalPool(), Linear()), lr=Float(0.1, 1)))
     with pytest.raises(SpaceError, match="open in a choice that can be mixed"):

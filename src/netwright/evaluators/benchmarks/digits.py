@@ -86,8 +86,8 @@ def digits_table(repetition: Literal["mean", "one"] = "mean") -> TableBenchmark:
         An evaluator whose `space` has 1,728 candidates.
 
     Example:
-        >>> table = nw.digits_table()
-        >>> nw.Study(table.space, table, objectives="accuracy").run(trials=50)
+        >>> table = digits_table()
+        >>> Study(table.space, table, objectives="accuracy").run(trials=50)
     """
     space = digits_space()
     decisions = {

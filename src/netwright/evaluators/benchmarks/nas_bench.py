@@ -63,8 +63,8 @@ def nas_bench_201_table(
         InputError: the data set, repetition or device is not in the table.
 
     Example:
-        >>> table = nw.nas_bench_201_table("nas-bench-201.parquet", "cifar100")
-        >>> nw.Study(table.space, table, objectives="accuracy").run(trials=100)
+        >>> table = nas_bench_201_table("nas-bench-201.parquet", "cifar100")
+        >>> Study(table.space, table, objectives="accuracy").run(trials=100)
     """
     datasets = (*_DATASETS, *_NAS_BENCH_360_SCALES)
     if dataset not in datasets:
@@ -186,7 +186,7 @@ def read_nas_bench_101(file: str | Path) -> Iterator[NASBench101Run]:
         InputError: the file is something else, or cut off.
 
     Example:
-        >>> best = max(nw.read_nas_bench_101(file), key=lambda run: run.validation_accuracy)
+        >>> best = max(read_nas_bench_101(file), key=lambda run: run.validation_accuracy)
     """
     path = Path(file)
     if not path.is_file():

@@ -58,8 +58,8 @@ def nas_bench_101_table(
         InputError: the file is something else, cut off or empty.
 
     Example:
-        >>> table = nw.nas_bench_101_table("nasbench_only108.tfrecord")
-        >>> nw.Study(table.space, table, objectives="accuracy").run(trials=100)
+        >>> table = nas_bench_101_table("nasbench_only108.tfrecord")
+        >>> Study(table.space, table, objectives="accuracy").run(trials=100)
     """
     path = Path(file)
     frame = _read_cells(path)

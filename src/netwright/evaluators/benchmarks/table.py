@@ -61,7 +61,7 @@ class MetricColumns:
         scale: factor from a cell to the metric, such as 0.01 for percent.
 
     Example:
-        >>> nw.MetricColumns.of("val_acc_seed0", "val_acc_seed1", scale=0.01)
+        >>> MetricColumns.of("val_acc_seed0", "val_acc_seed1", scale=0.01)
     """
 
     columns: tuple[str, ...]
@@ -110,9 +110,9 @@ class TableBenchmark:
             same one.
 
     Example:
-        >>> decisions = {"cell.op": nw.DecisionColumn("op")}
-        >>> fidelities = {1.0: {"accuracy": nw.MetricColumns.of("val_acc", scale=0.01)}}
-        >>> evaluator = nw.TableBenchmark(space, "table.csv", decisions, fidelities)
+        >>> decisions = {"cell.op": DecisionColumn("op")}
+        >>> fidelities = {1.0: {"accuracy": MetricColumns.of("val_acc", scale=0.01)}}
+        >>> evaluator = TableBenchmark(space, "table.csv", decisions, fidelities)
     """
 
     space: Space[Any]

@@ -41,8 +41,8 @@ class InheritAndValidate:
         InputError: a number is too small, or rows are too few.
 
     Example:
-        >>> evaluator = nw.InheritAndValidate(shared, "multiclass", train_rows, validation_rows)
-        >>> study = nw.Study(space, evaluator, objectives="accuracy", executor=nw.InProcess())
+        >>> evaluator = InheritAndValidate(shared, "multiclass", train_rows, validation_rows)
+        >>> study = Study(space, evaluator, objectives="accuracy", executor=InProcess())
     """
 
     shared: SharedWeights = field(repr=False)

@@ -155,8 +155,9 @@ class SupernetSearch:
                 rule = "given a strategy among sub-networks, for such a method"
                 raise InputError(expected("a search", rule, Phrase("none"), "Use OneShot."))
             return dict.fromkeys(self._setup.values_outside_network(), _OUTSIDE_REASON)
+        held = self._plan.held
         unused = self._setup.values_without_columns
-        return {path: why for path, why in self._plan.held.items() if path not in unused}
+        return {path: why for path, why in held.items() if path not in unused}
 
     @cached_property
     def _plan(self) -> _MixingPlan:
@@ -277,7 +278,7 @@ class SupernetSearch:
         progress = _ProgressWriter(self._setup, started_at, training_end)
         progress.write(str(measure_step_cost(search)))
         search.train(training_end, progress)
-        progress.write("trained, choosing candidates")
+        progress.write("trained, discretizing")
         search_result = finalize_search(
             search, _MAX_CANDIDATES, job.deadline - self.phases.judging * seconds_left
         )

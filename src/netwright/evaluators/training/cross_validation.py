@@ -73,8 +73,8 @@ class CrossValidate:
         InputError: `folds` or `fold_seconds` is out of range.
 
     Example:
-        >>> evaluator = nw.CrossValidate(space, task, folds=5)
-        >>> study = nw.Study(space, evaluator, objectives="auc", strategy=nw.SuccessiveHalving())
+        >>> evaluator = CrossValidate(space, task, folds=5)
+        >>> study = Study(space, evaluator, objectives="auc", strategy=SuccessiveHalving())
     """
 
     space: Space[Any]

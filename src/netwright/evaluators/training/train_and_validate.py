@@ -65,8 +65,8 @@ class TrainAndValidate:
         InputError: `inherit` is out of range.
 
     Example:
-        >>> evaluator = nw.TrainAndValidate(space, task, inherit=0.3)
-        >>> study = nw.Study(space, evaluator, objectives="accuracy")
+        >>> evaluator = TrainAndValidate(space, task, inherit=0.3)
+        >>> study = Study(space, evaluator, objectives="accuracy")
     """
 
     space: Space[Any]

@@ -72,7 +72,7 @@ class InProcess:
     """Runs one job at a time in this process: for short fits and for tests. Jobs cannot be killed.
 
     Example:
-        >>> study = nw.Study(space, evaluator, objectives="loss:min", executor=nw.InProcess())
+        >>> study = Study(space, evaluator, objectives="loss:min", executor=InProcess())
     """
 
     capacity = 1
@@ -131,8 +131,8 @@ class Supervised:
         RunError: the system is not POSIX.
 
     Example:
-        >>> executor = nw.Supervised(workers=4, memory_limit=2e9)
-        >>> study = nw.Study(space, evaluator, objectives="loss:min", executor=executor)
+        >>> executor = Supervised(workers=4, memory_limit=2e9)
+        >>> study = Study(space, evaluator, objectives="loss:min", executor=executor)
     """
 
     def __init__(
