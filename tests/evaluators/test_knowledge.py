@@ -53,7 +53,7 @@ def drawn(n: int, space: Space[Any] = CELLS) -> list[Candidate]:
     return [space.sample(rng) for _ in range(n)]
 
 
-def test_cells_that_are_one_network_have_one_form() -> None:
+def test_equal_networks_share_one_canonical_form() -> None:
     knowledge = known(CELLS)
     # 0 > 1 > 3 by convolution 3 then 1, through either inner node; what is dead may be anything
     one, other, third = (
@@ -69,14 +69,14 @@ def test_cells_that_are_one_network_have_one_form() -> None:
     assert not np.array_equal(groups[0][0], groups[0][2])
 
 
-def test_all_dead_cells_are_one() -> None:
+def test_all_dead_cells_share_one_canonical_form() -> None:
     knowledge = known(CELLS)
     for dead in (cell(*[N] * 6), cell(C3, C3, C3, N, N, N)):
         assert knowledge.canonical(dead) == INFEASIBLE_FORM == "infeasible"
         assert knowledge.metrics(dead) == {}
 
 
-def test_what_cannot_be_costed_is_infeasible() -> None:
+def test_candidate_without_costs_is_infeasible() -> None:
     def refuse(candidate: Candidate, description: Any) -> Metrics:
         if candidate.values["1.0"] == S:
             raise InfeasibleCandidate("too large")
@@ -137,7 +137,7 @@ def test_features_do_not_depend_on_the_names_of_nodes() -> None:
     assert [known(one).canonical(c) for c in one] == [known(other).canonical(c) for c in other]
 
 
-def test_groups_are_the_same_whoever_is_asked_about() -> None:
+def test_feature_groups_do_not_depend_on_candidates() -> None:
     """Also where those asked about have nothing in one of them."""
     plain: Any = Conv(OneOf(8, 16))
     space: Space[Any] = Space((OneOf({"cell": nas_bench_201_cell(), "plain": plain}), GlobalPool()))
@@ -164,7 +164,7 @@ NET = (Conv(OneOf(4, 8)), Conv(OneOf(8, 12), stride=2), GlobalPool(), Linear())
 PLAIN: Space[Any] = Space(Training(NET, lr=0.02, batch_size=8, epochs=OneOf(1, 2)))
 
 
-def test_known_costs_are_those_of_the_evaluation(image_task: Task, tmp_path: Path) -> None:
+def test_known_costs_equal_evaluated_costs(image_task: Task, tmp_path: Path) -> None:
     evaluator = NetworkCosts(PLAIN, image_task)
     knowledge = evaluator.knowledge
     for candidate in PLAIN:
@@ -182,7 +182,7 @@ def test_the_size_is_one_of_the_features(image_task: Task) -> None:
     assert any(np.array_equal(column, size) for column in counts.T)
 
 
-def test_a_recipe_is_part_of_the_form_and_not_of_the_features(image_task: Task) -> None:
+def test_recipe_is_in_canonical_form_but_not_in_features(image_task: Task) -> None:
     knowledge = NetworkCosts(PLAIN, image_task).knowledge
     one, other = (PLAIN.fix({"epochs": epochs}).default() for epochs in (1, 2))
     assert knowledge.canonical(one) != knowledge.canonical(other)
@@ -190,7 +190,7 @@ def test_a_recipe_is_part_of_the_form_and_not_of_the_features(image_task: Task) 
         assert np.array_equal(group[0], group[1])
 
 
-def test_answers_are_remembered() -> None:
+def test_knowledge_is_cached() -> None:
     asked: list[Candidate] = []
 
     def count(candidate: Candidate, description: Any) -> Metrics:
@@ -227,14 +227,14 @@ def of(option: Value) -> Candidate:
     return Candidate({"0": option})
 
 
-def test_a_table_lets_its_costs_be_known_and_nothing_else(tmp_path: Path) -> None:
+def test_table_knowledge_has_costs_only(tmp_path: Path) -> None:
     knowledge = table(tmp_path, costs=("parameters",)).knowledge
     assert knowledge.metrics(of("b")) == {"parameters": 11.0}
     assert table(tmp_path).knowledge.metrics(of("b")) == {}
     assert knowledge.canonical(of("d")) == INFEASIBLE_FORM  # no row of it
 
 
-def test_hints_from_the_description_are_scores_and_no_costs(tmp_path: Path) -> None:
+def test_prior_scores_are_scores_but_not_costs(tmp_path: Path) -> None:
     def sizes(network: Any) -> Metrics:
         return {"size": float(len(network))}
 
@@ -248,7 +248,7 @@ def test_costs_that_the_table_does_not_have_are_refused(tmp_path: Path) -> None:
         table(tmp_path, costs=("parameters", "flops"))
 
 
-def test_what_is_known_does_not_travel_with_a_table(tmp_path: Path) -> None:
+def test_knowledge_is_not_pickled_with_a_table(tmp_path: Path) -> None:
     benchmark = table(tmp_path, costs=("parameters",))
     knowledge = benchmark.knowledge
     knowledge.features([of("a"), of("b")])

@@ -58,7 +58,7 @@ def test_families_of_models_are_one_space_and_one_study(data: Task, tmp_path: Pa
     assert study.front[0].metrics["auc"] > 0.95
 
 
-def test_what_a_learner_has_no_figure_for_it_does_not_say(data: Task, tmp_path: Path) -> None:
+def test_learner_leaves_out_metrics_it_does_not_have(data: Task, tmp_path: Path) -> None:
     costs, training = NetworkCosts(SPACE, data), TrainAndValidate(SPACE, data)
     for kind in ("network", "boosting"):
         folder = tmp_path / kind

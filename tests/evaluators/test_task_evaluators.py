@@ -47,7 +47,7 @@ def job(folder: Path, values: dict[str, Any] = SHORT, **options: Any) -> Job:
     return Job(Proposal(candidate, fidelity), seed=3, folder=folder, **options)
 
 
-def test_training_learns_and_leaves_what_later_steps_need(image_task: Task, tmp_path: Path) -> None:
+def test_training_learns_and_writes_its_files(image_task: Task, tmp_path: Path) -> None:
     evaluator = TrainAndValidate(SPACE, image_task)
     metrics = evaluator(job(tmp_path))
     assert set(metrics) <= set(evaluator.metrics)
@@ -85,9 +85,7 @@ def test_training_ends_by_itself_before_the_deadline(image_task: Task, tmp_path:
     assert metrics["epochs"] > 1
 
 
-def test_the_epoch_kept_is_the_best_in_the_metric_asked_for(
-    image_task: Task, tmp_path: Path
-) -> None:
+def test_best_epoch_follows_the_monitored_metric(image_task: Task, tmp_path: Path) -> None:
     metrics = TrainAndValidate(SPACE, image_task, monitor="log_loss")(job(tmp_path))
     curve = json.loads((tmp_path / "curve.json").read_text())
     best = min(point["validation_loss"] for point in curve["points"])
@@ -170,7 +168,7 @@ def test_a_timing_is_the_median_of_calls_after_the_warm_up() -> None:
     assert time_calls(lambda: time.sleep(0.02), seconds=0.01).n_calls == 2  # long ones
 
 
-def test_a_search_is_handed_no_test_part(tmp_path: Path) -> None:
+def test_search_never_sees_test_rows(tmp_path: Path) -> None:
     found = task("digits")
     assert found.test is not None
     pixels = found.test.features.pixels[:40].tobytes()  # type: ignore[union-attr]  # images
@@ -179,9 +177,7 @@ def test_a_search_is_handed_no_test_part(tmp_path: Path) -> None:
     assert pixels not in pickle.dumps(evaluator, protocol=5)
 
 
-def test_a_candidate_that_costs_too_much_is_refused_before_it_is_trained(
-    image_task: Task, tmp_path: Path
-) -> None:
+def test_expensive_candidate_is_refused_before_training(image_task: Task, tmp_path: Path) -> None:
     limits = [parse_limit("parameters<=100")]
     evaluator = default_evaluator(SPACE, image_task, objectives(["accuracy"]), limits)
     with pytest.raises(InfeasibleCandidate, match="parameters<=100 is broken: "):

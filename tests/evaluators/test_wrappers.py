@@ -38,7 +38,7 @@ def test_two_evaluators_of_one_metric_are_refused() -> None:
         combine(Counting(("a",), 1.0), Counting(("a",), 2.0))
 
 
-def test_a_cascade_refuses_before_the_dear_one() -> None:
+def test_cascade_refuses_before_the_expensive_evaluator() -> None:
     dear = Counting(("accuracy",), 0.9)
     small, large = Counting(("parameters",), 100.0), Counting(("parameters",), 101.0)
     limits = [Limit("parameters", at_most=100), Limit("accuracy", at_least=0.99)]

@@ -33,7 +33,7 @@ def job(space: Space[Training], folder: Path, seed: int = 0, **values: int) -> J
     return Job(Proposal(space.fix(fixed).default()), seed=seed, folder=folder)
 
 
-def test_a_task_of_images_has_every_score(image_task: Task, tmp_path: Path) -> None:
+def test_image_task_has_every_zero_cost_score(image_task: Task, tmp_path: Path) -> None:
     every = ZeroCost(IMAGES, image_task, scores=(*ZERO_COST_SCORES, "parameters", "flops"), rows=8)
     found = every(job(IMAGES, tmp_path))
     assert tuple(found) == every.metrics == (*ZERO_COST_SCORES, "parameters", "flops")
@@ -43,7 +43,7 @@ def test_a_task_of_images_has_every_score(image_task: Task, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["binary_task", "number_task"])
-def test_tables_have_those_that_need_no_pixels(
+def test_table_task_has_scores_without_images(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     task = request.getfixturevalue(name)
@@ -56,7 +56,7 @@ def test_tables_have_those_that_need_no_pixels(
             ZeroCost(COLUMNS, task, scores=(one,))
 
 
-def test_hints_may_lie_below_0(image_task: Task) -> None:
+def test_prior_scores_may_be_negative(image_task: Task) -> None:
     """The defaults do: how far a block's gain is from 1, or the least rise of an entropy."""
     knowledge = ZeroCost(IMAGES, image_task, rows=8).knowledge
     candidate = IMAGES.default()
@@ -69,7 +69,7 @@ def test_hints_may_lie_below_0(image_task: Task) -> None:
     assert jacov.features([candidate])[-1].min() < 0
 
 
-def test_a_search_is_told_them_as_hints(image_task: Task) -> None:
+def test_search_gets_zero_cost_scores_as_prior_scores(image_task: Task) -> None:
     knowledge = ZeroCost(IMAGES, image_task, scores=("nwot", "flops"), rows=8).knowledge
     small, large = (
         IMAGES.fix({"network.0.channels": n, "network.1.channels": 4}).default() for n in (2, 16)
@@ -83,7 +83,7 @@ def test_a_search_is_told_them_as_hints(image_task: Task) -> None:
     assert problem.knowledge is knowledge
 
 
-def test_what_is_wrong_is_said(image_task: Task) -> None:
+def test_wrong_arguments_are_refused(image_task: Task) -> None:
     with pytest.raises(InputError, match=r"got 'synflw'. Did you mean 'synflow'"):
         ZeroCost(IMAGES, image_task, scores=("synflw",))
     with pytest.raises(InputError, match="rows must be at least 2, got 1"):

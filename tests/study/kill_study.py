@@ -46,8 +46,8 @@ def record(folder: Path) -> list[tuple[object, ...]]:
     """All that must be bit-equal: everything but the seconds."""
     with Store.open_read_only(folder) as store:
         return [
-            (one.id, one.proposal, one.seed, one.status, dict(one.metrics), one.error)
-            for one in store.trials()
+            (trial.id, trial.proposal, trial.seed, trial.status, dict(trial.metrics), trial.error)
+            for trial in store.trials()
         ]
 
 
@@ -73,8 +73,8 @@ def _start(folder: Path, kind: str, trials: int) -> subprocess.Popen[bytes]:
 
 def compare(kills: int, seed: int = 0, kind: str = "plain") -> tuple[int, int]:
     """(times killed before the end, trials); AssertionError when the killed study differs."""
-    with tempfile.TemporaryDirectory() as place:
-        whole, killed = Path(place) / "whole", Path(place) / "killed"
+    with tempfile.TemporaryDirectory() as folder:
+        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
         trials = 10 + 12 * kills
         study(whole, kind).run(trials=trials)
         done = kill_and_go_on(killed, kind, trials, kills, seed)

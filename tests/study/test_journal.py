@@ -48,15 +48,17 @@ class Anyone:
 LOSS = Objective("loss", "min")
 
 
-def study(space: Space[Any], run: Path, keeps: int, strategy: Any, **options: Any) -> Study[Any]:
+def make_study(
+    space: Space[Any], run: Path, keeps: int, strategy: Any, **options: Any
+) -> Study[Any]:
     return Study(
         space, Heirs(keeps), strategy=strategy, objectives=[LOSS], run=run, executor=InProcess(),
         **options,
     )  # fmt: skip
 
 
-def record(one: Study[Any]) -> list[Any]:
-    return [(t.id, t.proposal, t.seed, t.status, t.metrics, t.error) for t in one.trials]
+def record(study: Study[Any]) -> list[Any]:
+    return [(t.id, t.proposal, t.seed, t.status, t.metrics, t.error) for t in study.trials]
 
 
 def kept(run: Path) -> set[int]:
@@ -81,11 +83,11 @@ class Shortlisted(Heirs):
 def test_children_after_a_supernet_find_their_parents(space: Space[Any], tmp_path: Path) -> None:
     """Those who go on from the shortlist breed from trials that are neither new nor the best."""
     strategy = OneShot("any", n_candidates=3, then=RegularizedEvolution(12, 2))
-    one = Study(
+    study = Study(
         space, Shortlisted(1), strategy=strategy, objectives=[LOSS], run=tmp_path,
         executor=InProcess(),
     ).run(trials=60)  # fmt: skip
-    children = [trial for trial in one.trials if trial.proposal.parents]
+    children = [trial for trial in study.trials if trial.proposal.parents]
     assert len(children) > 40
     assert all(trial.metrics["inherited"] for trial in children)
 
@@ -94,28 +96,26 @@ def test_children_after_a_supernet_find_their_parents(space: Space[Any], tmp_pat
 def test_every_child_finds_its_parent_where_folders_are_kept(
     space: Space[Any], tmp_path: Path, strategy: Any
 ) -> None:
-    one = study(space, tmp_path / "kept", 3, strategy).run(trials=60)
-    children = [trial for trial in one.trials if trial.proposal.parents]
+    study = make_study(space, tmp_path / "kept", 3, strategy).run(trials=60)
+    children = [trial for trial in study.trials if trial.proposal.parents]
     assert len(children) > 40
     assert all(trial.metrics["inherited"] for trial in children)
-    none = study(space, tmp_path / "not", 0, strategy).run(trials=60)
+    none = make_study(space, tmp_path / "not", 0, strategy).run(trials=60)
     found = [trial.metrics["inherited"] for trial in none.trials if trial.proposal.parents]
     assert 0 < np.mean(found) < 1  # those of the best are there as ever
 
 
-def test_the_best_the_front_and_who_may_breed_keep_their_folders(
+def test_front_best_and_potential_parents_keep_their_folders(
     space: Space[Any], tmp_path: Path
 ) -> None:
-    one = study(space, tmp_path, 4, RegularizedEvolution(5, 2)).run(trials=40)
-    ranked = sorted(one.trials, key=lambda trial: trial.metrics["loss"])
+    study = make_study(space, tmp_path, 4, RegularizedEvolution(5, 2)).run(trials=40)
+    ranked = sorted(study.trials, key=lambda trial: trial.metrics["loss"])
     best, latest = {t.id for t in ranked[:4]}, {36, 37, 38, 39, 40}
     assert kept(tmp_path) == best | latest
     assert best - latest
 
 
-def test_the_best_within_the_limits_come_first_and_full_fidelity_before_all(
-    space: Space[Any], tmp_path: Path
-) -> None:
+def test_kept_trials_rank_by_fidelity_limits_and_loss(space: Space[Any], tmp_path: Path) -> None:
     class Some:
         def __init__(self, problem: Problem) -> None:
             self.count = 0
@@ -128,22 +128,22 @@ def test_the_best_within_the_limits_come_first_and_full_fidelity_before_all(
             self.count += trial.status is Status.DONE
 
     limits = [Limit("loss", at_least=1000.0)]
-    one = study(space, tmp_path, 3, Some, limits=limits).run(trials=30)
-    able = [t for t in one.trials if t.proposal.fidelity == 1 and t.metrics["loss"] >= 1000]
+    study = make_study(space, tmp_path, 3, Some, limits=limits).run(trials=30)
+    able = [t for t in study.trials if t.proposal.fidelity == 1 and t.metrics["loss"] >= 1000]
     ranked = sorted(able, key=lambda trial: trial.metrics["loss"])
     assert {trial.id for trial in ranked[:3]} <= kept(tmp_path)
     leader = min(
-        (t for t in one.trials if t.proposal.fidelity == 1), key=lambda t: t.metrics["loss"]
+        (t for t in study.trials if t.proposal.fidelity == 1), key=lambda t: t.metrics["loss"]
     )
     assert kept(tmp_path) == {trial.id for trial in ranked[:3]} | {leader.id}
 
 
-def test_a_study_in_pieces_inherits_as_the_study_in_one(space: Space[Any], tmp_path: Path) -> None:
-    whole = study(space, tmp_path / "whole", 3, Anyone).run(trials=60)
+def test_resumed_study_inherits_like_uninterrupted_study(space: Space[Any], tmp_path: Path) -> None:
+    whole = make_study(space, tmp_path / "whole", 3, Anyone).run(trials=60)
     found = [trial.metrics["inherited"] for trial in whole.trials if trial.proposal.parents]
     assert 0 < np.mean(found) < 1  # some parents are gone
     for trials in (7, 8, 20, 33, 60):
-        pieces = study(space, tmp_path / "pieces", 3, Anyone).run(trials=trials)
+        pieces = make_study(space, tmp_path / "pieces", 3, Anyone).run(trials=trials)
     assert record(pieces) == record(whole)
     assert kept(tmp_path / "pieces") == kept(tmp_path / "whole")
 
@@ -158,11 +158,11 @@ class Second(Anyone):
         return [Proposal(self.space.mutate(parent.candidate, rng), parents=(parent.id,))]
 
 
-def test_folders_that_a_kill_has_left_do_not_count(
+def test_folders_left_by_a_kill_are_ignored(
     space: Space[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a trial was recorded, and what it made needless was not emptied yet."""
-    whole = study(space, tmp_path / "whole", 1, Second).run(trials=20)
+    whole = make_study(space, tmp_path / "whole", 1, Second).run(trials=20)
     empty, left = module.empty_trial_folder, 0
 
     def kill(folder: Path) -> None:
@@ -176,8 +176,8 @@ def test_folders_that_a_kill_has_left_do_not_count(
         killed, left = tmp_path / f"killed {moment}", moment
         monkeypatch.setattr(module, "empty_trial_folder", kill)
         with pytest.raises(SystemExit):
-            study(space, killed, 1, Second).run(trials=20)
-        assert record(study(space, killed, 1, Second).run(trials=20)) == record(whole)
+            make_study(space, killed, 1, Second).run(trials=20)
+        assert record(make_study(space, killed, 1, Second).run(trials=20)) == record(whole)
 
 
 def test_a_folder_of_another_inheritance_is_refused(space: Space[Any], tmp_path: Path) -> None:

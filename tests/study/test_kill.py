@@ -3,7 +3,7 @@ from kill_study import compare
 
 
 @pytest.mark.parametrize("kind", ["plain", "heirs"])
-def test_a_study_killed_at_random_moments_is_the_study_left_alone(kind: str) -> None:
+def test_study_killed_at_random_equals_uninterrupted_study(kind: str) -> None:
     killed, trials = compare(kills=3, seed=1, kind=kind)
     assert killed >= 2
     assert trials == 46

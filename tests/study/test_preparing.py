@@ -38,26 +38,24 @@ class Prepares:
         self.inner.tell(trial)
 
 
-def study(space: Space[Any], place: Path, *of: Any, **more: Any) -> Study[Any]:
-    place.mkdir(exist_ok=True)
+def make_study(space: Space[Any], folder: Path, *of: Any, **more: Any) -> Study[Any]:
+    folder.mkdir(exist_ok=True)
 
     def algorithm(problem: Problem) -> Prepares:
-        return Prepares(problem, Steps(place, *of))
+        return Prepares(problem, Steps(folder, *of))
 
-    more = {"executor": Supervised(memory_limit=3e8), "run": place / "run", **more}
+    more = {"executor": Supervised(memory_limit=3e8), "run": folder / "run", **more}
     return Study(space, Hill(), strategy=algorithm, objectives=[Objective("loss", "min")], **more)
 
 
-def test_after_given_candidates_it_is_done_and_the_search_goes_on(
-    space: Any, tmp_path: Path
-) -> None:
+def test_preparation_runs_after_initial_candidates(space: Any, tmp_path: Path) -> None:
     """The wrapper has to hand it on: else the study would end after its seeds."""
     first = space.sample(np.random.default_rng(3))
 
     def inner(problem: Problem) -> Prepares:
         return Prepares(problem, Steps(tmp_path))
 
-    one = Study(
+    study = Study(
         space,
         Hill(),
         strategy=InitialCandidates(inner, (first,)),
@@ -65,24 +63,24 @@ def test_after_given_candidates_it_is_done_and_the_search_goes_on(
         executor=InProcess(),
         run=tmp_path / "run",
     )
-    one.run(trials=4)
-    assert [trial.proposal.origin for trial in one.trials] == ["portfolio", *["random"] * 3]
+    study.run(trials=4)
+    assert [trial.proposal.origin for trial in study.trials] == ["portfolio", *["random"] * 3]
 
 
-def heard(study: Study[Any], **budget: Any) -> list[Event]:
+def heard(make_study: Study[Any], **budget: Any) -> list[Event]:
     events: list[Event] = []
-    study.run(**budget, callbacks=events.append)
+    make_study.run(**budget, callbacks=events.append)
     return events
 
 
 @pytest.mark.parametrize("make", [InProcess, Supervised])
-def test_it_runs_after_the_baselines_and_before_the_first_proposal(
+def test_preparation_runs_between_baselines_and_proposals(
     space: Any, tmp_path: Path, make: Callable[[], Executor]
 ) -> None:
-    one = study(space, tmp_path, "", 0.1, executor=make(), baselines=[space.default()])
-    events = heard(one, trials=4)
-    assert [trial.proposal.origin for trial in one.trials] == ["baseline", *["random"] * 3]
-    assert {trial.status for trial in one.trials} == {Status.DONE}
+    study = make_study(space, tmp_path, "", 0.1, executor=make(), baselines=[space.default()])
+    events = heard(study, trials=4)
+    assert [trial.proposal.origin for trial in study.trials] == ["baseline", *["random"] * 3]
+    assert {trial.status for trial in study.trials} == {Status.DONE}
     (prepared,) = (event for event in events if isinstance(event, PreparationEnded))
     assert prepared.report == ("ten steps",)
     (call,) = (tmp_path / "calls").read_text().splitlines()
@@ -91,7 +89,7 @@ def test_it_runs_after_the_baselines_and_before_the_first_proposal(
     if make is Supervised:
         assert len({tick for tick in ticks if tick}) > 2
     assert ticks[-1] == ""
-    assert not heard(study(space, tmp_path, baselines=[space.default()]), trials=4)
+    assert not heard(make_study(space, tmp_path, baselines=[space.default()]), trials=4)
     delete_run(tmp_path / "run")
     assert not (tmp_path / "run" / "supernet").exists()
 
@@ -105,44 +103,44 @@ def test_it_runs_after_the_baselines_and_before_the_first_proposal(
         ("fail", "given up: ValueError: the code is at fault"),
     ],
 )
-def test_where_it_fails_the_study_goes_on_and_says_so(
+def test_study_continues_after_a_failed_preparation(
     space: Any, tmp_path: Path, what: str, sentence: str
 ) -> None:
-    one = study(space, tmp_path, what)
-    (prepared,) = (event for event in heard(one, trials=3) if isinstance(event, PreparationEnded))
+    study = make_study(space, tmp_path, what)
+    (prepared,) = (event for event in heard(study, trials=3) if isinstance(event, PreparationEnded))
     assert prepared.report[0].startswith(sentence)
-    assert [trial.status for trial in one.trials] == [Status.DONE] * 3
+    assert [trial.status for trial in study.trials] == [Status.DONE] * 3
 
 
-def test_it_gets_half_of_the_time_that_is_left_and_is_killed_beyond(
-    space: Any, tmp_path: Path
-) -> None:
+def test_preparation_is_killed_after_half_of_the_time_left(space: Any, tmp_path: Path) -> None:
     executor = Supervised(grace_period=0.2)
-    one = study(space, tmp_path, "sleep", executor=executor, baselines=[space.default()])
-    (prepared,) = (event for event in heard(one, seconds=5) if isinstance(event, PreparationEnded))
+    study = make_study(space, tmp_path, "sleep", executor=executor, baselines=[space.default()])
+    (prepared,) = (
+        event for event in heard(study, seconds=5) if isinstance(event, PreparationEnded)
+    )
     (seconds,) = re.findall(r"^given up: took longer than ([0-9.]+) s", prepared.report[0])
     assert 1.0 < float(seconds) < 2.5  # starting the worker has taken some of the 5
-    assert one.seconds < 7
-    assert len(one.trials) > 1
+    assert study.seconds < 7
+    assert len(study.trials) > 1
 
 
-def test_a_study_that_was_stopped_goes_on_with_it(space: Any, tmp_path: Path) -> None:
+def test_stopped_study_resumes_its_preparation(space: Any, tmp_path: Path) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, Tick) and event.preparation_progress not in ("", "step 0", "step 1"):
             raise KeyboardInterrupt
 
-    one = study(space, tmp_path, "", 0.2)
-    one.run(trials=3, callbacks=stop)
-    assert one.interrupted
-    assert not one.trials
-    again = study(space, tmp_path)
+    study = make_study(space, tmp_path, "", 0.2)
+    study.run(trials=3, callbacks=stop)
+    assert study.interrupted
+    assert not study.trials
+    again = make_study(space, tmp_path)
     (prepared,) = (event for event in heard(again, trials=3) if isinstance(event, PreparationEnded))
     assert prepared.report == ("ten steps",)
     assert len((tmp_path / "calls").read_text().splitlines()) == 2
     assert len(again.trials) == 3
 
 
-def test_a_strategy_that_has_heard_nothing_is_made_once(space: Any, tmp_path: Path) -> None:
+def test_untold_strategy_is_made_once(space: Any, tmp_path: Path) -> None:
     """What it is made with may have taken long: a supernet is built to see what it can hold."""
     made: list[Problem] = []
 
@@ -157,9 +155,9 @@ def test_a_strategy_that_has_heard_nothing_is_made_once(space: Any, tmp_path: Pa
             executor=InProcess(),
         )  # fmt: skip
 
-    one = again()
-    one.run(trials=2)
+    study = again()
+    study.run(trials=2)
     assert len(made) == 1
-    one.run(trials=3)
+    study.run(trials=3)
     assert len(made) == 2  # told the log anew
     assert len(again().run(trials=4).trials) == 4

@@ -38,53 +38,55 @@ from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 LOSS, COST = Objective("loss", "min"), Objective("cost", "min")
 
 
-def study(space: Space[Any], run: Path | None = None, **options: Any) -> Study[Any]:
+def make_study(space: Space[Any], run: Path | None = None, **options: Any) -> Study[Any]:
     settings: dict[str, Any] = {"objectives": [LOSS, COST], "executor": InProcess(), **options}
     return Study(space, settings.pop("evaluator", Hill()), run=run, **settings)
 
 
-def record(one: Study[Any]) -> list[Any]:
-    return [(t.id, t.proposal, t.seed, t.status, t.metrics, t.error) for t in one.trials]
+def record(study: Study[Any]) -> list[Any]:
+    return [(t.id, t.proposal, t.seed, t.status, t.metrics, t.error) for t in study.trials]
 
 
-def test_a_study_finds_the_front_and_keeps_the_folders_of_it(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path).run(trials=60)
-    assert len(one.trials) == 60
-    assert {trial.status for trial in one.trials} == {Status.DONE}
-    losses = [trial.metrics["loss"] for trial in one.front]
-    costs = [trial.metrics["cost"] for trial in one.front]
+def test_study_finds_the_front_and_keeps_its_folders(space: Any, tmp_path: Path) -> None:
+    study = make_study(space, tmp_path).run(trials=60)
+    assert len(study.trials) == 60
+    assert {trial.status for trial in study.trials} == {Status.DONE}
+    losses = [trial.metrics["loss"] for trial in study.front]
+    costs = [trial.metrics["cost"] for trial in study.front]
     assert losses == sorted(losses)
     assert costs == sorted(costs, reverse=True)
-    assert one.best == one.front[0] == min(one.trials, key=lambda trial: trial.metrics["loss"])
+    assert (
+        study.best == study.front[0] == min(study.trials, key=lambda trial: trial.metrics["loss"])
+    )
     kept = {int(folder.name) for folder in (tmp_path / "trials").iterdir()}
-    assert kept == {trial.id for trial in one.front}
-    x, y = (one.best.candidate.values[name] for name in "xy")
-    assert (one.trial_folder(one.best.id) / "here.txt").read_text() == f"{x} {y}"
+    assert kept == {trial.id for trial in study.front}
+    x, y = (study.best.candidate.values[name] for name in "xy")
+    assert (study.trial_folder(study.best.id) / "here.txt").read_text() == f"{x} {y}"
 
 
 def test_the_same_seed_gives_the_same_study_and_another_seed_another(space: Any) -> None:
-    assert record(study(space).run(trials=50)) == record(study(space).run(trials=50))
-    assert record(study(space).run(trials=50)) != record(study(space, seed=1).run(trials=50))
+    assert record(make_study(space).run(trials=50)) == record(make_study(space).run(trials=50))
+    assert record(make_study(space).run(trials=50)) != record(
+        make_study(space, seed=1).run(trials=50)
+    )
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_a_study_in_pieces_is_the_study_in_one(space: Any, tmp_path: Path, ready: bool) -> None:
+def test_resumed_study_equals_uninterrupted_study(space: Any, tmp_path: Path, ready: bool) -> None:
     def strategy() -> Any:
         algorithm = RegularizedEvolution()
         return algorithm(Problem(space, [LOSS, COST])) if ready else algorithm
 
-    whole = study(space, strategy=strategy()).run(trials=60)
-    kept = study(space, tmp_path / "a", strategy=strategy())
+    whole = make_study(space, strategy=strategy()).run(trials=60)
+    kept = make_study(space, tmp_path / "a", strategy=strategy())
     for trials in (1, 2, 25, 60):  # the same object, which knows a part of the log already
         kept.run(trials=trials)
     for trials in (7, 33, 60):  # a new object, which knows nothing
-        pieces = study(space, tmp_path / "b", strategy=strategy()).run(trials=trials)
+        pieces = make_study(space, tmp_path / "b", strategy=strategy()).run(trials=trials)
     assert record(whole) == record(kept) == record(pieces)
 
 
-def test_with_several_workers_a_resumed_strategy_hears_what_the_first_heard(
-    space: Any, tmp_path: Path
-) -> None:
+def test_resumed_strategy_is_told_the_same_events(space: Any, tmp_path: Path) -> None:
     told: list[list[Trial]] = []
 
     class Listening:
@@ -100,17 +102,15 @@ def test_with_several_workers_a_resumed_strategy_hears_what_the_first_heard(
             self.inner.tell(trial)
 
     options: dict[str, Any] = {"strategy": Listening, "evaluator": Hill(0.01)}
-    study(space, tmp_path, executor=Supervised(3), **options).run(trials=40)
+    make_study(space, tmp_path, executor=Supervised(3), **options).run(trials=40)
     live = told[-1]
-    study(space, tmp_path, **options).run(trials=41)
+    make_study(space, tmp_path, **options).run(trials=41)
     assert told[-1][: len(live)] == live
     assert [trial.id for trial in live] != sorted(trial.id for trial in live)  # they overlapped
     assert len(told[-1]) == len(live) + 2 == 82
 
 
-def test_where_trials_are_counted_chance_does_not_say_who_is_heard_of_first(
-    space: Any, tmp_path: Path
-) -> None:
+def test_trial_budget_records_results_in_order(space: Any, tmp_path: Path) -> None:
     def run(name: str, **budget: Any) -> tuple[list[Any], list[int]]:
         ended: list[int] = []
 
@@ -118,12 +118,12 @@ def test_where_trials_are_counted_chance_does_not_say_who_is_heard_of_first(
             if isinstance(event, TrialEnded):
                 ended.append(event.trial.id)
 
-        one = study(
+        study = make_study(
             space, tmp_path / name, evaluator=Restless(), executor=Supervised(3),
             strategy=RegularizedEvolution(population=5),
         )  # fmt: skip
-        one.run(callbacks=watch, **budget)
-        return record(one), ended
+        study.run(callbacks=watch, **budget)
+        return record(study), ended
 
     first, order = run("a", trials=40)
     assert order == sorted(order)
@@ -132,9 +132,9 @@ def test_where_trials_are_counted_chance_does_not_say_who_is_heard_of_first(
 
 
 def test_a_budget_that_is_used_up_does_nothing(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path).run(trials=20)
-    before = (tmp_path / DATABASE).stat().st_mtime_ns, record(one)
-    again = study(space, tmp_path)
+    study = make_study(space, tmp_path).run(trials=20)
+    before = (tmp_path / DATABASE).stat().st_mtime_ns, record(study)
+    again = make_study(space, tmp_path)
     assert again.is_budget_used(trials=20)
     assert not again.is_budget_used(trials=21)
     seen: list[object] = []
@@ -152,12 +152,12 @@ def test_seconds_count_over_all_runs(space: Any, tmp_path: Path) -> None:
             deadlines.append(job.deadline)
             return super().__call__(job)
 
-    first = study(space, tmp_path, evaluator=Slow(0.05)).run(seconds=0.5)
+    first = make_study(space, tmp_path, evaluator=Slow(0.05)).run(seconds=0.5)
     n = len(first.trials)
     assert 0.4 < first.seconds < 1.5
     assert 2 <= n < 11
     assert max(deadlines) - min(deadlines) < 0.1  # the end of the study, for each of them
-    second = study(space, tmp_path, evaluator=Slow(0.05))
+    second = make_study(space, tmp_path, evaluator=Slow(0.05))
     assert second.seconds == pytest.approx(first.seconds)
     assert len(second.run(seconds=0.5).trials) == n
     assert len(second.run(seconds=first.seconds + 0.5).trials) > n
@@ -183,7 +183,7 @@ class GivesUp(Hill):
 
 
 @pytest.mark.parametrize("evaluator", [Sleeps(0.2), GivesUp(0.2)])
-def test_what_the_end_of_the_time_cuts_off_stays_unfinished(
+def test_trials_cut_off_by_the_budget_stay_unfinished(
     space: Any, tmp_path: Path, evaluator: Any
 ) -> None:
     told: list[Trial] = []
@@ -196,7 +196,7 @@ def test_what_the_end_of_the_time_cuts_off_stays_unfinished(
             return strategy
 
     def search(evaluator: Any) -> Study[Any]:
-        return study(
+        return make_study(
             space, tmp_path, evaluator=evaluator, executor=Supervised(), strategy=Listening()
         )
 
@@ -211,11 +211,11 @@ def test_what_the_end_of_the_time_cuts_off_stays_unfinished(
     assert again.trials[2].candidate == first.trials[2].candidate
 
 
-def test_its_own_time_is_the_candidates_fault(space: Any, tmp_path: Path) -> None:
+def test_trial_over_its_own_time_is_infeasible(space: Any, tmp_path: Path) -> None:
     options = {"executor": Supervised(grace_period=0.1), "time": TimeBudget(trial=1.0)}
-    one = study(space, tmp_path, evaluator=Sleeps(), **options).run(trials=4, seconds=60)
-    assert one.trials[2].status is Status.INFEASIBLE
-    assert one.trials[2].error == "took longer than 1 s"
+    study = make_study(space, tmp_path, evaluator=Sleeps(), **options).run(trials=4, seconds=60)
+    assert study.trials[2].status is Status.INFEASIBLE
+    assert study.trials[2].error == "took longer than 1 s"
 
 
 class Patient(InProcess):
@@ -236,7 +236,7 @@ class Patient(InProcess):
         return [replace(outcome, seconds=100.0) for outcome in super().poll(timeout)]
 
 
-def test_a_trial_hangs_by_the_slowest_of_its_family() -> None:
+def test_hang_timeout_follows_the_slowest_of_its_family() -> None:
     class Halves(RandomSearch):
         def __call__(self, problem: Problem) -> Strategy:
             strategy = super().__call__(problem)
@@ -264,40 +264,38 @@ def test_a_trial_hangs_by_the_slowest_of_its_family() -> None:
 def test_quick_trials_hang_after_ten_minutes_and_none_by_a_clock(space: Any) -> None:
     patient = Patient()
     patient.poll = lambda timeout: InProcess.poll(patient, timeout)  # type: ignore[method-assign]
-    study(space, executor=patient).run(trials=2)
-    study(space, executor=patient).run(trials=1, seconds=60)
+    make_study(space, executor=patient).run(trials=2)
+    make_study(space, executor=patient).run(trials=1, seconds=60)
     assert [hangs_after for _, _, hangs_after in patient.hangs] == [3600.0, 600.0, math.inf]
 
 
-def test_where_trials_are_counted_no_evaluator_sees_a_clock(space: Any) -> None:
+def test_trial_budget_gives_evaluators_no_deadline(space: Any) -> None:
     class Asks(Hill):
         def __call__(self, job: Job) -> Metrics:
             assert job.deadline == math.inf
             return super().__call__(job)
 
-    one = study(space, evaluator=Asks(), time=TimeBudget(trial=5.0)).run(trials=3)
-    assert [trial.status for trial in one.trials] == [Status.DONE] * 3
+    study = make_study(space, evaluator=Asks(), time=TimeBudget(trial=5.0)).run(trials=3)
+    assert [trial.status for trial in study.trials] == [Status.DONE] * 3
 
 
-def test_until_ends_the_study_at_the_trial_that_reaches_it(space: Any, tmp_path: Path) -> None:
+def test_until_ends_the_study_at_its_target(space: Any, tmp_path: Path) -> None:
     wanted = [Limit("loss", at_most=900), Limit("cost", at_most=90)]
-    one = study(space, tmp_path).run(trials=500, until=wanted)
-    met = [all(limit.keeps(trial.metrics) for limit in wanted) for trial in one.trials]
+    study = make_study(space, tmp_path).run(trials=500, until=wanted)
+    met = [all(limit.keeps(trial.metrics) for limit in wanted) for trial in study.trials]
     assert met.index(True) == len(met) - 1 < 400
-    assert study(space, tmp_path).is_budget_used(until=wanted)
-    assert len(study(space, tmp_path).run(until=wanted, trials=500).trials) == len(met)
+    assert make_study(space, tmp_path).is_budget_used(until=wanted)
+    assert len(make_study(space, tmp_path).run(until=wanted, trials=500).trials) == len(met)
 
 
 def test_a_small_space_ends_when_it_is_exhausted() -> None:
     tiny = Space({"x": Integer(0, 4), "y": Integer(0, 4)})
     for strategy in (RandomSearch(), RegularizedEvolution()):
-        one = study(tiny, strategy=strategy).run(trials=1000)
-        assert len({trial.candidate for trial in one.trials}) == len(one.trials) == 25
+        study = make_study(tiny, strategy=strategy).run(trials=1000)
+        assert len({trial.candidate for trial in study.trials}) == len(study.trials) == 25
 
 
-def test_baselines_come_first_and_the_strategy_hears_of_those_of_its_space(
-    space: Any, tmp_path: Path
-) -> None:
+def test_baselines_run_first_and_are_told_if_in_space(space: Any, tmp_path: Path) -> None:
     heard: list[Trial] = []
 
     class Listening:
@@ -309,25 +307,25 @@ def test_baselines_come_first_and_the_strategy_hears_of_those_of_its_space(
 
     inside, outside = Candidate({"x": 61, "y": 17}), Candidate({"x": 1, "y": 2, "z": 3})
     options: dict[str, Any] = {"strategy": Listening, "baselines": [inside, outside]}
-    study(space, tmp_path, **options).run(trials=1)
-    one = study(space, tmp_path, **options).run(trials=4)
-    assert [trial.candidate for trial in one.trials[:2]] == [inside, outside]
-    assert [t.proposal.origin for t in one.trials] == ["baseline", "baseline", "random", "random"]
-    assert one.best is not None
-    assert one.best.candidate == inside
+    make_study(space, tmp_path, **options).run(trials=1)
+    study = make_study(space, tmp_path, **options).run(trials=4)
+    assert [trial.candidate for trial in study.trials[:2]] == [inside, outside]
+    assert [t.proposal.origin for t in study.trials] == ["baseline", "baseline", "random", "random"]
+    assert study.best is not None
+    assert study.best.candidate == inside
     assert outside not in {trial.candidate for trial in heard}
     assert inside in {trial.candidate for trial in heard}
 
 
 def test_a_metric_that_is_no_number_makes_the_candidate_infeasible(space: Any) -> None:
-    one = study(space, evaluator=Infinite(), objectives=[LOSS]).run(trials=20)
-    even = [trial for trial in one.trials if trial.candidate.values["x"] in range(0, 100, 2)]
+    study = make_study(space, evaluator=Infinite(), objectives=[LOSS]).run(trials=20)
+    even = [trial for trial in study.trials if trial.candidate.values["x"] in range(0, 100, 2)]
     assert 0 < len(even) < 20
     assert {trial.status for trial in even} == {Status.INFEASIBLE}
     assert {trial.error for trial in even} == {"loss is nan"}
 
 
-def test_failing_code_stops_the_study_with_its_last_words(space: Any, tmp_path: Path) -> None:
+def test_failing_code_stops_the_study_with_its_error(space: Any, tmp_path: Path) -> None:
     class Broken(Hill):
         broken = True
 
@@ -336,24 +334,24 @@ def test_failing_code_stops_the_study_with_its_last_words(space: Any, tmp_path: 
                 raise KeyError("lr")
             return super().__call__(job)
 
-    one = study(space, tmp_path, evaluator=Broken())
+    study = make_study(space, tmp_path, evaluator=Broken())
     with pytest.raises(RunError, match=r"5 trials in a row failed, .*trial 8.*KeyError: 'lr'"):
-        one.run(trials=50)
-    assert [trial.status for trial in one.trials] == [Status.DONE] * 3 + [Status.FAILED] * 5
+        study.run(trials=50)
+    assert [trial.status for trial in study.trials] == [Status.DONE] * 3 + [Status.FAILED] * 5
     Broken.broken = False  # mended: what failed before does not count again
-    assert len(study(space, tmp_path, evaluator=Broken()).run(trials=12).trials) == 12
+    assert len(make_study(space, tmp_path, evaluator=Broken()).run(trials=12).trials) == 12
 
 
-def test_an_evaluator_that_leaves_an_objective_out_has_failed(space: Any) -> None:
+def test_trial_without_an_objective_fails(space: Any) -> None:
     class Half(Hill):
         def __call__(self, job: Job) -> Metrics:
             return {"loss": 1.0}
 
     with pytest.raises(RunError, match="must measure cost, got loss"):
-        study(space, evaluator=Half()).run(trials=9)
+        make_study(space, evaluator=Half()).run(trials=9)
 
 
-def test_ctrl_c_leaves_what_ran_to_be_run_again(space: Any, tmp_path: Path) -> None:
+def test_trials_stopped_by_ctrl_c_run_again(space: Any, tmp_path: Path) -> None:
     class Interrupted(Hill):
         at = 5
 
@@ -362,46 +360,46 @@ def test_ctrl_c_leaves_what_ran_to_be_run_again(space: Any, tmp_path: Path) -> N
                 raise KeyboardInterrupt
             return super().__call__(job)
 
-    whole = study(space).run(trials=12)
-    one = study(space, tmp_path, evaluator=Interrupted())
-    assert one.run(trials=12).interrupted
-    assert [trial.status for trial in one.trials][-2:] == [Status.DONE, Status.RUNNING]
-    assert not one.is_budget_used(trials=5)
+    whole = make_study(space).run(trials=12)
+    study = make_study(space, tmp_path, evaluator=Interrupted())
+    assert study.run(trials=12).interrupted
+    assert [trial.status for trial in study.trials][-2:] == [Status.DONE, Status.RUNNING]
+    assert not study.is_budget_used(trials=5)
     Interrupted.at = 0
     events: list[object] = []
-    one.run(trials=12, callbacks=events.append)
-    assert not one.interrupted
-    assert record(one) == record(whole)
+    study.run(trials=12, callbacks=events.append)
+    assert not study.interrupted
+    assert record(study) == record(whole)
     started = [event for event in events if isinstance(event, TrialStarted)]
     assert [event.is_rerun for event in started] == [True] + [False] * 7
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_while_workers_run(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path, evaluator=Hill(30), executor=None)
+    study = make_study(space, tmp_path, evaluator=Hill(30), executor=None)
 
     def press(event: object) -> None:
         if isinstance(event, TrialStarted):
             threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT)).start()
 
-    assert one.run(trials=3, callbacks=press).interrupted
-    assert [trial.status for trial in one.trials] == [Status.RUNNING]
-    assert 0.3 < one.seconds < 10
+    assert study.run(trials=3, callbacks=press).interrupted
+    assert [trial.status for trial in study.trials] == [Status.RUNNING]
+    assert 0.3 < study.seconds < 10
 
 
-def test_those_who_watch_see_every_start_and_end(space: Any) -> None:
+def test_callbacks_see_every_start_and_end(space: Any) -> None:
     events: list[Any] = []
-    one = study(space).run(trials=10, callbacks=events.append)
+    study = make_study(space).run(trials=10, callbacks=events.append)
     ends = [event for event in events if isinstance(event, TrialEnded)]
-    assert [event.trial for event in ends] == one.trials
+    assert [event.trial for event in ends] == study.trials
     assert ends[0].on_front
     assert not all(event.on_front for event in ends)
     ticks = [event.seconds for event in events if isinstance(event, Tick)]
     assert ticks == sorted(ticks)
 
 
-def test_the_time_of_a_study_is_a_budget_of_its_runs(space: Any) -> None:
-    timed = study(space, time=TimeBudget(search=0.5))
+def test_time_budget_counts_over_runs(space: Any) -> None:
+    timed = make_study(space, time=TimeBudget(search=0.5))
     begun = time.monotonic()
     timed.run()
     assert timed.trials
@@ -409,12 +407,12 @@ def test_the_time_of_a_study_is_a_budget_of_its_runs(space: Any) -> None:
     assert timed.is_budget_used()
     assert not timed.is_budget_used(seconds=1000.0)
     with pytest.raises(InputError, match="a budget must have trials, seconds or until"):
-        study(space).run()
+        make_study(space).run()
 
 
 def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> None:
     about = RunRecord({"data": "adult.csv, 39,073 rows"})
-    study(space, tmp_path, record=about).run(trials=1)
+    make_study(space, tmp_path, record=about).run(trials=1)
     other = Space({"x": Integer(0, 50), "y": Integer(0, 99)})
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (
@@ -435,50 +433,48 @@ def test_the_folder_of_another_study_is_refused(space: Any, tmp_path: Path) -> N
     for its_space, options, sentence in cases:
         evaluator = Hill(metrics=("loss", "cost", "flops"))
         with pytest.raises(RunError, match=f"{sentence}.*or delete this one to start over"):
-            study(its_space, tmp_path, evaluator=evaluator, **options)
+            make_study(its_space, tmp_path, evaluator=evaluator, **options)
     delete_run(tmp_path)
-    assert study(other, tmp_path).run(trials=2).trials[1].status is Status.DONE
+    assert make_study(other, tmp_path).run(trials=2).trials[1].status is Status.DONE
 
 
 def test_metrics_that_nobody_measures_are_refused_at_once(space: Any) -> None:
     with pytest.raises(InputError, match=r"evaluator measures, got 'los'. Did you mean 'loss'\?"):
-        study(space, objectives=[Objective("los", "min")])
+        make_study(space, objectives=[Objective("los", "min")])
     with pytest.raises(InputError, match="It measures: loss, cost"):
-        study(space).run(until=["accuracy>=1"])
+        make_study(space).run(until=["accuracy>=1"])
     with pytest.raises(InputError, match="trials, seconds or until, got none"):
-        study(space).run()
+        make_study(space).run()
 
 
 def test_a_temporary_folder_goes_with_its_study(space: Any) -> None:
-    one = study(space).run(trials=2)
-    folder = one.folder
+    study = make_study(space).run(trials=2)
+    folder = study.folder
     assert folder.exists()
-    del one
+    del study
     gc.collect()
     assert not folder.exists()
 
 
-def test_when_nothing_keeps_the_limits_the_best_outside_keeps_its_folder(
-    space: Any, tmp_path: Path
-) -> None:
-    one = study(space, tmp_path, limits=[Limit("cost", at_most=-1)]).run(trials=20)
-    assert one.front == []
-    assert one.best is None
+def test_best_trial_outside_limits_keeps_its_folder(space: Any, tmp_path: Path) -> None:
+    study = make_study(space, tmp_path, limits=[Limit("cost", at_most=-1)]).run(trials=20)
+    assert study.front == []
+    assert study.best is None
     (kept,) = (tmp_path / "trials").iterdir()
-    assert int(kept.name) == min(one.trials, key=lambda trial: trial.metrics["loss"]).id
+    assert int(kept.name) == min(study.trials, key=lambda trial: trial.metrics["loss"]).id
 
 
 def test_seeds_of_trials_differ_and_depend_on_the_study_alone() -> None:
-    seeds = [[trial_seed(study, trial) for trial in range(50)] for study in (0, 1)]
+    seeds = [[trial_seed(make_study, trial) for trial in range(50)] for make_study in (0, 1)]
     assert len(np.unique(seeds)) == 100
     assert trial_seed(1, 7) == seeds[1][7]
 
 
-def test_front_after_front_is_the_front_of_all(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path, strategy=RandomSearch()).run(trials=80)
+def test_incremental_front_equals_front_of_all_trials(space: Any, tmp_path: Path) -> None:
+    study = make_study(space, tmp_path, strategy=RandomSearch()).run(trials=80)
     with Store.open_read_only(tmp_path) as store:
-        assert store.trials() == one.trials
-    assert study(space, tmp_path, strategy=RandomSearch()).front == one.front
+        assert store.trials() == study.trials
+    assert make_study(space, tmp_path, strategy=RandomSearch()).front == study.front
 
 
 def test_a_proposal_of_less_than_full_fidelity_is_never_delivered(space: Any) -> None:
@@ -491,15 +487,17 @@ def test_a_proposal_of_less_than_full_fidelity_is_never_delivered(space: Any) ->
 
         def tell(self, trial: Trial) -> None: ...
 
-    one = study(space, strategy=Halves).run(trials=5)
-    assert one.front == []
-    assert not one.is_budget_used(until=[Limit("loss", at_most=1e9)])
+    study = make_study(space, strategy=Halves).run(trials=5)
+    assert study.front == []
+    assert not study.is_budget_used(until=[Limit("loss", at_most=1e9)])
 
 
 def test_a_worker_is_warm_before_its_first_job(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path, evaluator=Warmed(), objectives=[LOSS], executor=Supervised(1))
-    one.run(trials=3)
-    assert [trial.metrics["loss"] for trial in one.trials] == [1.0] * 3
+    study = make_study(
+        space, tmp_path, evaluator=Warmed(), objectives=[LOSS], executor=Supervised(1)
+    )
+    study.run(trials=3)
+    assert [trial.metrics["loss"] for trial in study.trials] == [1.0] * 3
 
 
 def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> None:
@@ -514,9 +512,9 @@ def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> 
         given.append(problem)
         return RegularizedEvolution()(problem)
 
-    study(space, evaluator=Knowing(), strategy=algorithm)
-    study(space, evaluator=Knowing(), strategy=algorithm, knowledge=given_to_study)
-    study(space, strategy=algorithm)
+    make_study(space, evaluator=Knowing(), strategy=algorithm)
+    make_study(space, evaluator=Knowing(), strategy=algorithm, knowledge=given_to_study)
+    make_study(space, strategy=algorithm)
     assert given[0].knowledge is own
     assert given[1].knowledge is given_to_study
     assert given[0].fidelities == (0.1, 1.0)
@@ -526,15 +524,15 @@ def test_a_strategy_is_given_what_the_evaluator_knows_beforehand(space: Any) -> 
 
 
 def test_metrics_of_an_evaluators_own_are_named_in_text(space: Any) -> None:
-    one = study(space, objectives=["loss:min"], limits=["cost<=150"])
-    assert (one.objectives, one.limits) == ((LOSS,), (Limit("cost", at_most=150),))
-    assert one.run(trials=30, until=["loss<=1e9"]).trials[-1].metrics["loss"] <= 1e9
-    assert len(one.trials) < 30
-    assert study(space, objectives="loss:min").objectives == (LOSS,)
+    study = make_study(space, objectives=["loss:min"], limits=["cost<=150"])
+    assert (study.objectives, study.limits) == ((LOSS,), (Limit("cost", at_most=150),))
+    assert study.run(trials=30, until=["loss<=1e9"]).trials[-1].metrics["loss"] <= 1e9
+    assert len(study.trials) < 30
+    assert make_study(space, objectives="loss:min").objectives == (LOSS,)
     with pytest.raises(InputError, match="Write 'loss:min' or 'loss:max'"):
-        study(space, objectives="loss")
+        make_study(space, objectives="loss")
     with pytest.raises(InputError, match="one that netwright knows, got 'lost'"):
-        study(space, objectives=["lost:min"])
+        make_study(space, objectives=["lost:min"])
 
 
 def plain(job: Job) -> Metrics:
@@ -556,19 +554,21 @@ def plain(job: Job) -> Metrics:
         ({"objectives": 3}, "objectives must be a list of metrics, got 3"),
     ],
 )
-def test_a_study_says_what_it_expects(space: Any, options: dict[str, Any], words: str) -> None:
+def test_wrong_arguments_of_a_study_are_refused(
+    space: Any, options: dict[str, Any], words: str
+) -> None:
     with pytest.raises(InputError, match=words):
-        study(space, **options)
+        make_study(space, **options)
 
 
 def test_a_description_is_no_space() -> None:
     with pytest.raises(InputError, match="space must be a Space, got dict"):
-        study({"x": Integer(0, 9)})  # type: ignore[arg-type]  # wrong on purpose
+        make_study({"x": Integer(0, 9)})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_budget_of_trials_is_a_whole_number(space: Any) -> None:
     with pytest.raises(InputError, match=r"trials must be a whole number of at least 0, got 2\.5"):
-        study(space).run(trials=2.5)  # type: ignore[arg-type]  # wrong on purpose
+        make_study(space).run(trials=2.5)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_function_with_metrics_is_an_evaluator(space: Any) -> None:
@@ -576,8 +576,8 @@ def test_a_function_with_metrics_is_an_evaluator(space: Any) -> None:
         return {"loss": 1.0}
 
     measure.metrics = ("loss",)  # type: ignore[attr-defined]  # functions take attributes
-    one = study(space, evaluator=measure, objectives=[LOSS]).run(trials=2)
-    assert [trial.status for trial in one.trials] == [Status.DONE] * 2
+    study = make_study(space, evaluator=measure, objectives=[LOSS]).run(trials=2)
+    assert [trial.status for trial in study.trials] == [Status.DONE] * 2
 
 
 class Wordy:
@@ -593,59 +593,61 @@ class Wordy:
         return RandomSearch()(problem)
 
 
-def test_of_long_settings_only_what_differs_is_told(space: Any, tmp_path: Path) -> None:
-    study(space, tmp_path, strategy=Wordy(10)).run(trials=1)
+def test_long_settings_show_only_their_difference(space: Any, tmp_path: Path) -> None:
+    make_study(space, tmp_path, strategy=Wordy(10)).run(trials=1)
     sentence = r"strategy was \.\.\..*words.* last=10\), is \.\.\..*words.* last=20\)\. Use another"
     with pytest.raises(RunError, match=sentence) as told:
-        study(space, tmp_path, strategy=Wordy(20))
+        make_study(space, tmp_path, strategy=Wordy(20))
     assert len(str(told.value)) < 400
 
 
-def test_what_is_made_of_trials_is_a_trial_that_nobody_proposed(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path, objectives=[LOSS])
-    one.run(trials=6)
-    assert one.best is not None
-    alone = one.best.id
+def test_added_trials_are_not_told_or_budgeted(space: Any, tmp_path: Path) -> None:
+    study = make_study(space, tmp_path, objectives=[LOSS])
+    study.run(trials=6)
+    assert study.best is not None
+    alone = study.best.id
 
     def make(folder: Path) -> Metrics:
         (folder / "mixed.txt").write_text("made")
         return {"loss": -1.0, "cost": 3.0}
 
     spec = EnsembleSpec.of({alone: 1.0}, temperature=1.5)
-    added = one.add_trial(Proposal(Candidate({}), origin="ensemble", parents=(alone,)), make, spec)
+    added = study.add_trial(
+        Proposal(Candidate({}), origin="ensemble", parents=(alone,)), make, spec
+    )
     assert added.ensemble == spec
     assert (added.id, added.status, added.metrics["loss"]) == (7, Status.DONE, -1.0)
-    assert one.best == added
-    assert (one.trial_folder(7) / "mixed.txt").read_text() == "made"
-    assert one.is_budget_used(trials=6)
-    again = study(space, tmp_path, objectives=[LOSS])
-    assert again.trials == one.trials
+    assert study.best == added
+    assert (study.trial_folder(7) / "mixed.txt").read_text() == "made"
+    assert study.is_budget_used(trials=6)
+    again = make_study(space, tmp_path, objectives=[LOSS])
+    assert again.trials == study.trials
     again.run(trials=9)  # goes on without a word of it to the strategy
     assert [trial.id for trial in again.trials] == list(range(1, 11))
     kept = {int(folder.name) for folder in (tmp_path / "trials").iterdir()}
     assert kept == {7, alone}  # the front, and what it is made of
-    plain = study(space, objectives=[LOSS]).run(trials=9)
+    plain = make_study(space, objectives=[LOSS]).run(trials=9)
     own = [trial.candidate for trial in again.trials if trial.id != 7]
     assert own == [trial.candidate for trial in plain.trials]
 
 
-def test_an_average_that_cannot_be_made_leaves_nothing(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path).run(trials=3)
+def test_failed_add_trial_records_nothing(space: Any, tmp_path: Path) -> None:
+    study = make_study(space, tmp_path).run(trials=3)
 
     def make(folder: Path) -> Metrics:
         raise InputError("no")
 
     with pytest.raises(InputError):
-        one.add_trial(
+        study.add_trial(
             Proposal(Candidate({}), origin="ensemble", parents=(1,)),
             make,
             EnsembleSpec.of({1: 1.0}),
         )
-    assert len(study(space, tmp_path).trials) == 3
+    assert len(make_study(space, tmp_path).trials) == 3
 
 
-def test_an_ensemble_says_how_it_combines_trials(space: Any, tmp_path: Path) -> None:
-    one = study(space, tmp_path).run(trials=1)
+def test_ensemble_trial_needs_its_spec(space: Any, tmp_path: Path) -> None:
+    study = make_study(space, tmp_path).run(trials=1)
     for origin, spec in (("ensemble", None), ("constant", EnsembleSpec.of({1: 1.0}))):
         with pytest.raises(InputError, match="given for the origin ensemble"):
-            one.add_trial(Proposal(Candidate({}), origin=origin), lambda folder: {}, spec)
+            study.add_trial(Proposal(Candidate({}), origin=origin), lambda folder: {}, spec)

@@ -47,7 +47,7 @@ def form(table: TableBenchmark, candidate: Candidate) -> str:
     return canonical(cell)
 
 
-def test_every_candidate_is_in_the_table_or_lets_nothing_through(
+def test_every_live_candidate_is_in_the_table(
     table: TableBenchmark, networks: dict[str, Candidate]
 ) -> None:
     infeasible = 0
@@ -109,7 +109,9 @@ def test_the_best_ten_are_not_tied(table: TableBenchmark, networks: dict[str, Ca
     assert accuracy[-1] < 0.97
 
 
-def test_longer_schedules_say_more(table: TableBenchmark, networks: dict[str, Candidate]) -> None:
+def test_longer_schedules_rank_better(
+    table: TableBenchmark, networks: dict[str, Candidate]
+) -> None:
     full = [table.look_up(candidate)["accuracy"] for candidate in networks.values()]
     said = []
     for fidelity in (1 / 9, 1 / 3):
@@ -143,7 +145,7 @@ def script() -> ModuleType:
     return module
 
 
-def test_training_again_gives_the_tables_numbers(
+def test_retraining_reproduces_the_table(
     one: TableBenchmark, networks: dict[str, Candidate], script: ModuleType
 ) -> None:
     """Loosely: another machine adds in another order, and small differences grow."""

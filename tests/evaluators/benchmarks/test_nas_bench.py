@@ -59,7 +59,7 @@ def test_every_cell_of_the_space_is_in_nas_bench_201() -> None:
 
 
 @real
-def test_one_training_of_nas_bench_201_is_noisy_and_the_mean_is_not() -> None:
+def test_nas_bench_201_repetitions_are_noisy_but_the_mean_is_not() -> None:
     path = PLACE / "nasbench201.parquet"
     mean, one = nas_bench_201_table(path), nas_bench_201_table(path, repetition="one")
     candidate = mean.space.sample(np.random.default_rng(4))
@@ -75,12 +75,12 @@ def test_one_training_of_nas_bench_201_is_noisy_and_the_mean_is_not() -> None:
 def test_files_in_the_format_of_nas_bench_101_are_read(
     name: str, cells: int, epochs: list[int]
 ) -> None:
-    found = list(read_nas_bench_101(PLACE / f"{name}.tfrecord"))
-    assert len({(one.adjacency, one.operations) for one in found}) == cells
-    assert sorted({one.epochs for one in found}) == epochs
-    assert all(one.operations[0] == "input" and one.operations[-1] == "output" for one in found)
-    assert all(np.triu(np.array(one.adjacency), 1).sum() == np.sum(one.adjacency) for one in found)
-    last = [one for one in found if one.epochs == 108]
+    runs = list(read_nas_bench_101(PLACE / f"{name}.tfrecord"))
+    assert len({(one.adjacency, one.operations) for one in runs}) == cells
+    assert sorted({one.epochs for one in runs}) == epochs
+    assert all(one.operations[0] == "input" and one.operations[-1] == "output" for one in runs)
+    assert all(np.triu(np.array(one.adjacency), 1).sum() == np.sum(one.adjacency) for one in runs)
+    last = [one for one in runs if one.epochs == 108]
     if last:
         assert np.mean([one.validation_accuracy for one in last]) == pytest.approx(0.8995, abs=1e-4)
         assert max(one.validation_accuracy for one in last) == pytest.approx(0.9433, abs=1e-4)

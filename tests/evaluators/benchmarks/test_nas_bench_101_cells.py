@@ -89,7 +89,7 @@ def test_a_cell_is_found_whatever_the_order_of_its_vertices(file: Path) -> None:
         table.look_up(other)
 
 
-def test_a_cell_is_what_its_dead_vertices_leave(file: Path) -> None:
+def test_dead_vertices_do_not_change_a_cell(file: Path) -> None:
     table = nas_bench_101_table(file)
     straight = [
         four((), "maxpool3x3", ("0",), "conv3x3", ("2",)),  # nothing reaches 1
@@ -133,7 +133,7 @@ def test_the_space_has_the_legal_cells_of_the_files_size(file: Path) -> None:
     assert sum(p.numel() for p in module.parameters()) > 0
 
 
-def test_it_pickles_without_what_was_read(file: Path) -> None:
+def test_nas_bench_101_table_pickles_without_rows(file: Path) -> None:
     table = nas_bench_101_table(file)
     candidate = four((), "conv1x1", ("0",), "conv3x3", ("2",))
     found = table.look_up(candidate)
@@ -152,7 +152,7 @@ def test_a_study_searches_it(file: Path, tmp_path: Path) -> None:
     assert max(trial.metrics["accuracy"] for trial in study.front) == pytest.approx(0.91)
 
 
-def test_no_file_is_refused(tmp_path: Path) -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="file must be one that exists"):
         nas_bench_101_table(tmp_path / "none")
     (tmp_path / "empty").write_bytes(b"")

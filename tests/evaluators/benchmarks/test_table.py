@@ -55,14 +55,14 @@ def test_candidates_are_looked_up(table: Path) -> None:
     assert short == pytest.approx([0.1, 0.2, np.nan], nan_ok=True)
 
 
-def test_one_repetition_is_that_of_the_seed(table: Path) -> None:
+def test_seed_selects_the_repetition(table: Path) -> None:
     evaluator = benchmark(table, repetition="one")
     seen = {evaluator(job("x", 1, seed=seed))["accuracy"] for seed in range(8)}
     assert sorted(seen) == [pytest.approx(0.50), pytest.approx(0.54)]
     assert {evaluator(job("x", 2, seed=seed))["accuracy"] for seed in range(8)} == {0.6}
 
 
-def test_averaged_is_the_same_table_without_the_noise(table: Path) -> None:
+def test_mean_repetitions_remove_noise(table: Path) -> None:
     noisy = benchmark(table, repetition="one")
     found = {noisy.with_mean_repetitions()(job("x", 1, seed=seed))["accuracy"] for seed in range(8)}
     assert [*found] == [pytest.approx(0.52)]
@@ -76,7 +76,7 @@ def test_a_fidelity_is_the_nearest_below(table: Path) -> None:
         assert evaluator(job("x", 1, asked))["accuracy"] == pytest.approx(accuracy)
 
 
-def test_what_the_table_does_not_have_is_infeasible(table: Path) -> None:
+def test_candidate_missing_from_the_table_is_infeasible(table: Path) -> None:
     with pytest.raises(InfeasibleCandidate, match="has no row of this candidate"):
         benchmark(table)(job("y", 2))  # another set's row
     with pytest.raises(InfeasibleCandidate, match=r"has no accuracy at fidelity 0\.5"):
@@ -92,7 +92,7 @@ def semicolons(file: Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.read_csv(file, sep=";")[list(columns)]
 
 
-def test_many_candidates_may_share_a_row_of_a_file_with_its_own_reader(tmp_path: Path) -> None:
+def test_candidates_may_share_a_row_with_identify(tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("name;score\ny;0.5\n")
     evaluator = TableBenchmark(
@@ -105,7 +105,7 @@ def test_many_candidates_may_share_a_row_of_a_file_with_its_own_reader(tmp_path:
         evaluator(job("x", 1))
 
 
-def test_it_is_read_when_used_and_pickles_without_what_was_read(table: Path) -> None:
+def test_table_is_read_lazily_and_pickles_without_rows(table: Path) -> None:
     missing = benchmark(table.with_name("none.csv"))
     assert missing.metrics == ("accuracy", "latency")
     with pytest.raises(InputError, match="table must be a file that exists"):
@@ -165,7 +165,7 @@ def test_the_file_may_be_given_as_text(table: Path) -> None:
     assert benchmark(str(table)).path == table  # type: ignore[arg-type]
 
 
-def test_only_what_is_needed_makes_a_candidate_infeasible(tmp_path: Path) -> None:
+def test_only_required_metrics_make_a_candidate_infeasible(tmp_path: Path) -> None:
     evaluator = small(written(tmp_path, "x,1,.5,", "y,1,.6,inf", "y,2,.7,3"))
     for a in "xy":
         candidate = Candidate({"a": a, "b": 1})
@@ -214,7 +214,7 @@ def test_a_table_that_no_candidate_matches_is_refused(tmp_path: Path) -> None:
         small(tmp_path / "small.csv", decisions=more)
 
 
-def test_cells_of_decisions_that_are_not_asked_are_empty(tmp_path: Path) -> None:
+def test_inactive_decisions_have_empty_cells(tmp_path: Path) -> None:
     space = Space({"a": OneOf({"x": "plain", "y": (Integer(1, 3),)})})
     decisions = {"a": DecisionColumn("a"), "a.y.0": DecisionColumn("b")}
     evaluator = small(written(tmp_path, "x,,.5,1", "y,2,.6,2"), space, decisions=decisions)
@@ -232,7 +232,7 @@ def test_cells_of_decisions_that_are_not_asked_are_empty(tmp_path: Path) -> None
         ("a.parquet", b"nothing", "must be a parquet file, got another or one cut off"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_none_is_one_sentence(
+def test_wrong_table_file_is_an_input_error(
     tmp_path: Path, name: str, content: bytes, sentence: str
 ) -> None:
     if name.endswith("parquet"):
@@ -243,7 +243,7 @@ def test_a_file_that_is_none_is_one_sentence(
     assert "\n" not in str(error.value)
 
 
-def test_a_parquet_file_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
+def test_truncated_parquet_file_is_an_input_error(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"a": ["x"] * 99, "b": range(99), "accuracy": 0.5, "latency": 1.0})
     frame.to_parquet(tmp_path / "a.parquet")

@@ -67,16 +67,16 @@ def evaluator() -> InheritAndValidate:
 
 
 def test_a_crippled_option_ranks_below_a_good_one(evaluator: InheritAndValidate) -> None:
-    accuracy = {one: evaluator(job(one))["accuracy"] for one in SPACE}
+    accuracy = {candidate: evaluator(job(candidate))["accuracy"] for candidate in SPACE}
     good, crippled = (
-        [value for one, value in accuracy.items() if one.values["network.1"] == option]
+        [value for candidate, value in accuracy.items() if candidate.values["network.1"] == option]
         for option in ("good", "crippled")
     )
     assert min(good) > max(crippled) + 0.1
     assert np.mean(good) > 0.5
 
 
-def test_its_metrics_are_those_of_the_task(evaluator: InheritAndValidate) -> None:
+def test_metrics_follow_the_kind_of_task(evaluator: InheritAndValidate) -> None:
     found = evaluator(job(SPACE.default()))
     assert set(found) == set(evaluator.metrics)
     assert evaluator.metrics == ("accuracy", "balanced_accuracy", "f1", "log_loss", "auc")
@@ -91,7 +91,7 @@ def test_its_metrics_are_those_of_the_task(evaluator: InheritAndValidate) -> Non
     assert set(found) == set(numbers.metrics) == {"rmse", "mae", "r2"}
 
 
-def test_statistics_are_found_afresh(evaluator: InheritAndValidate) -> None:
+def test_running_statistics_are_recalibrated(evaluator: InheritAndValidate) -> None:
     """Spoilt ones in the shared weights change nothing; other rows to find them from do."""
     good = SPACE.fix({"network.1": "good"}).default()
     before = evaluator(job(good))
@@ -102,32 +102,32 @@ def test_statistics_are_found_afresh(evaluator: InheritAndValidate) -> None:
     assert spoilt(job(good)) == before
     module = spoilt.shared.build_standalone(good).eval()
     with torch.no_grad():
-        said = module(spoilt.validation.inputs).argmax(1)
-    assert float((said == spoilt.validation.targets).float().mean()) < before["accuracy"] - 0.2
+        predicted = module(spoilt.validation.inputs).argmax(1)
+    assert float((predicted == spoilt.validation.targets).float().mean()) < before["accuracy"] - 0.2
     dark = replace(
         evaluator, train=LabelledData(evaluator.train.inputs * 0.1, evaluator.train.targets)
     )
     assert dark(job(good))["accuracy"] < before["accuracy"]
 
 
-def test_it_pickles_with_the_weights_as_they_are(evaluator: InheritAndValidate) -> None:
+def test_inherit_and_validate_pickles_with_its_weights(evaluator: InheritAndValidate) -> None:
     good = SPACE.fix({"network.1": "good"}).default()
     copy: InheritAndValidate = pickle.loads(pickle.dumps(evaluator))
     assert copy(job(good)) == evaluator(job(good))
     with torch.no_grad():
-        for one in copy.shared.parameters():
-            one.zero_()
+        for candidate in copy.shared.parameters():
+            candidate.zero_()
     assert copy(job(good)) != evaluator(job(good))
 
 
 def test_single_path_search_is_evolution_over_it(evaluator: InheritAndValidate) -> None:
     strategy = RegularizedEvolution(population=6)(Problem(SPACE, GOAL))
-    log = simulate(strategy, lambda one: evaluator(job(one)), 16)
-    best = max(log, key=lambda one: one.metrics.get("accuracy", 0.0))
+    log = simulate(strategy, lambda candidate: evaluator(job(candidate)), 16)
+    best = max(log, key=lambda candidate: candidate.metrics.get("accuracy", 0.0))
     assert best.candidate.values["network.1"] == "good"
 
 
-def test_enas_is_a_policy_that_trains_what_it_draws_and_learns_by_it() -> None:
+def test_enas_policy_trains_its_samples_and_learns() -> None:
     strategy = Reinforce(batch_size=4, lr=0.3)(Problem(SPACE, GOAL))
     drawn: list[Candidate] = []
 
@@ -141,7 +141,9 @@ def test_enas_is_a_policy_that_trains_what_it_draws_and_learns_by_it() -> None:
     rng, shares, ended = np.random.default_rng(0), [], 0
     for epoch in range(1, 7):
         found.train_to(epoch)
-        shares.append(np.mean([one.values["network.1"] == "good" for one in drawn[-14:]]))
+        shares.append(
+            np.mean([candidate.values["network.1"] == "good" for candidate in drawn[-14:]])
+        )
         for _ in range(4):
             (proposal,) = strategy.ask(1, rng)
             metrics = evaluator(Job(proposal, 0, Path()))
@@ -150,14 +152,14 @@ def test_enas_is_a_policy_that_trains_what_it_draws_and_learns_by_it() -> None:
     assert np.mean(shares[-2:]) > np.mean(shares[:2]) + 0.1  # it trains what scored well
 
 
-def test_what_is_wrong_is_said(evaluator: InheritAndValidate) -> None:
+def test_wrong_arguments_are_refused(evaluator: InheritAndValidate) -> None:
     with pytest.raises(InputError, match="recalibration_batches must be at least 1, got 0"):
         replace(evaluator, recalibration_batches=0)
     with pytest.raises(InputError, match="rows of validation must be at least 1, got 0"):
         replace(evaluator, validation=digits(0, 0))
     broken: InheritAndValidate = pickle.loads(pickle.dumps(evaluator))
     with torch.no_grad():
-        for one in broken.shared.parameters():
-            one.fill_(math.nan)
+        for candidate in broken.shared.parameters():
+            candidate.fill_(math.nan)
     with pytest.raises(InfeasibleCandidate, match="outputs with shared weights are not finite"):
         broken(job(SPACE.default()))

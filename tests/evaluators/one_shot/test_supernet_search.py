@@ -69,7 +69,7 @@ def job(folder: Path, **more: Any) -> Job:
     return Job(Proposal(Candidate({})), 0, folder, **more)
 
 
-def test_it_learns_derives_and_says_what_it_could_not_search(
+def test_gradient_search_reports_candidates_and_held_decisions(
     image_task: Task, tmp_path: Path
 ) -> None:
     found: Shortlist = search(image_task, tmp_path)
@@ -91,7 +91,9 @@ def test_it_learns_derives_and_says_what_it_could_not_search(
     assert len(kept["record"]) == 6
 
 
-def test_killed_it_goes_on_to_the_same_candidates(image_task: Task, tmp_path: Path) -> None:
+def test_killed_gradient_search_resumes_to_the_same_candidates(
+    image_task: Task, tmp_path: Path
+) -> None:
     straight = search(image_task, tmp_path / "a")
     straight(job(tmp_path / "a"))
     for epoch in (1, 3, 4):  # killed three times, between epochs and in the middle of one
@@ -105,7 +107,7 @@ def test_killed_it_goes_on_to_the_same_candidates(image_task: Task, tmp_path: Pa
     assert json.loads((tmp_path / "c" / "shortlist.json").read_text())["record"] != one["record"]
 
 
-def test_it_ends_before_its_deadline(image_task: Task, tmp_path: Path) -> None:
+def test_supernet_search_ends_before_its_deadline(image_task: Task, tmp_path: Path) -> None:
     slow = search(image_task, tmp_path, method=replace(METHOD, epochs=1_000_000))
     begun = time.monotonic()
     slow(job(tmp_path, deadline=begun + 3))
@@ -115,7 +117,7 @@ def test_it_ends_before_its_deadline(image_task: Task, tmp_path: Path) -> None:
     assert re.fullmatch(r"the supernet was trained for \d+ of 1000000 epochs: .*", slow.shortfall)
 
 
-def test_given_up_it_has_no_candidates_and_says_why(image_task: Task, tmp_path: Path) -> None:
+def test_search_given_up_early_reports_the_reason(image_task: Task, tmp_path: Path) -> None:
     found = search(image_task, tmp_path)
     found.give_up("took more memory than 2 MB")
     assert found.over
@@ -125,7 +127,7 @@ def test_given_up_it_has_no_candidates_and_says_why(image_task: Task, tmp_path: 
     assert found.shortfall == found.report()[0]
 
 
-def test_given_up_after_some_epochs_it_still_says_what_was_preferred(
+def test_search_given_up_after_epochs_keeps_its_candidates(
     image_task: Task, tmp_path: Path
 ) -> None:
     found = search(image_task, tmp_path)
@@ -137,7 +139,7 @@ def test_given_up_after_some_epochs_it_still_says_what_was_preferred(
     assert not found.trusted
 
 
-def test_evaluators_around_it_hand_it_on(image_task: Task, tmp_path: Path) -> None:
+def test_wrapped_evaluators_pass_knowledge_on(image_task: Task, tmp_path: Path) -> None:
     training = TrainAndValidate(SPACE, image_task)
     wrapped = combine(NetworkCosts(SPACE, image_task), training)
     make: Any = capabilities_of(wrapped).supernet
@@ -167,7 +169,7 @@ def test_numbers_and_tables_are_searched_as_well(number_task: Task, tmp_path: Pa
     assert len(found.candidates(9)) == 2
 
 
-def test_what_cannot_be_searched_is_refused_in_a_sentence(image_task: Task, tmp_path: Path) -> None:
+def test_unsearchable_space_or_method_is_refused(image_task: Task, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"description must be a Training, or a pipeline around one"
     ):
@@ -208,7 +210,7 @@ BY_POLICY = replace(PATHS, training=replace(PATHS.training, sampler=PolicySample
 
 
 @pytest.mark.parametrize("method", [PATHS, BY_POLICY])
-def test_paths_train_the_weights_and_a_strategy_searches_among_them(
+def test_sampled_paths_train_weights_for_a_strategy(
     image_task: Task, tmp_path: Path, method: SinglePathNAS
 ) -> None:
     found: Shortlist = by_paths(image_task, tmp_path, method, algorithm=Reinforce())
@@ -225,7 +227,7 @@ def test_paths_train_the_weights_and_a_strategy_searches_among_them(
 
 
 @pytest.mark.parametrize("method", [PATHS, BY_POLICY])
-def test_a_search_by_paths_goes_on_where_it_was_killed(
+def test_killed_single_path_search_resumes(
     image_task: Task, tmp_path: Path, method: SinglePathNAS
 ) -> None:
 
@@ -248,7 +250,7 @@ def test_a_search_by_paths_goes_on_where_it_was_killed(
     assert one == other
 
 
-def test_a_single_path_needs_someone_to_search(image_task: Task, tmp_path: Path) -> None:
+def test_single_path_search_needs_a_strategy(image_task: Task, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a search must be given a strategy among sub-networks"):
         SupernetSearch(WIDE, image_task, PATHS, tmp_path)
     assert by_paths(image_task, tmp_path, SandwichSampler()).settings == SinglePathNAS(

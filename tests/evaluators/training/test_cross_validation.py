@@ -47,7 +47,7 @@ def job(
     return Job(Proposal(told.pop("candidate", SMALL), **told), seed, place, deadline)
 
 
-def test_every_row_is_judged_by_the_fold_that_has_not_seen_it(data: Task, tmp_path: Path) -> None:
+def test_every_row_is_scored_by_the_fold_without_it(data: Task, tmp_path: Path) -> None:
     evaluator = CrossValidate(SPACE, data, folds=3)
     found = evaluator(job(tmp_path, 1))
     held_out = np.load(tmp_path / "1" / HELD_OUT)
@@ -68,7 +68,7 @@ def test_every_row_is_judged_by_the_fold_that_has_not_seen_it(data: Task, tmp_pa
     assert found["folds"] == 3
 
 
-def test_steps_that_know_the_target_are_fitted_without_the_fold(tmp_path: Path) -> None:
+def test_target_steps_are_fitted_without_held_out_rows(tmp_path: Path) -> None:
     """A column of names and a target of noise: were means shared, they would give it away."""
     rng = np.random.default_rng(1)
     names = np.array([f"v{i}" for i in rng.integers(60, size=240)])
@@ -110,9 +110,7 @@ def test_no_step_finds_anything_in_noise(encode: str, tmp_path: Path) -> None:
     assert found["rmse"] > 0.985 * noise.target.std()
 
 
-def test_the_fidelity_is_a_number_of_folds_and_a_promotion_fits_only_the_rest(
-    data: Task, tmp_path: Path
-) -> None:
+def test_promotion_fits_only_the_remaining_folds(data: Task, tmp_path: Path) -> None:
     evaluator = CrossValidate(SPACE, data, folds=4)
     assert evaluator.capabilities.fidelities == (0.25, 0.5, 0.75, 1.0)
     assert evaluator(job(tmp_path, 1, fidelity=0.5))["folds"] == 2
@@ -137,7 +135,7 @@ def test_folds_of_another_candidate_are_not_taken_over(data: Task, tmp_path: Pat
 
 @pytest.mark.parametrize("name", [HELD_OUT, "pipeline.json", "*.safetensors"])
 @pytest.mark.parametrize("spoil", ["empty", "cut", "link"])
-def test_a_fold_that_a_parent_left_damaged_is_fitted_anew(
+def test_damaged_fold_of_a_parent_is_fitted_again(
     name: str, spoil: str, data: Task, tmp_path: Path
 ) -> None:
     evaluator = CrossValidate(SPACE, data, folds=2)
@@ -155,7 +153,7 @@ def test_a_fold_that_a_parent_left_damaged_is_fitted_anew(
     assert (by_parent == alone).all()
 
 
-def test_without_time_for_another_fold_a_promotion_has_failed(data: Task, tmp_path: Path) -> None:
+def test_promotion_without_time_for_a_fold_is_infeasible(data: Task, tmp_path: Path) -> None:
     evaluator = CrossValidate(SPACE, data, folds=4)
     evaluator(job(tmp_path, 1, fidelity=0.25))
     with pytest.raises(InfeasibleCandidate, match="no time was left for another fold"):
@@ -172,7 +170,7 @@ def test_one_fold_is_the_split_of_the_task(data: Task, tmp_path: Path) -> None:
     assert len(np.load(tmp_path / "1" / HELD_OUT)) == len(data.validation)
 
 
-def test_when_the_time_is_up_there_are_fewer_folds(data: Task, tmp_path: Path) -> None:
+def test_deadline_reduces_the_number_of_folds(data: Task, tmp_path: Path) -> None:
     space = Space(TablePipeline(Training(NET, epochs=100_000, batch_size=32)))
     evaluator = CrossValidate(space, data, folds=5)
     begun = time.monotonic()

@@ -94,9 +94,7 @@ def test_a_parent_with_a_damaged_file_gives_nothing(
     assert name in loss
 
 
-def test_the_module_to_be_trained_computes_what_the_parent_does(
-    image_task: Task, tmp_path: Path
-) -> None:
+def test_child_module_computes_its_parents_function(image_task: Task, tmp_path: Path) -> None:
     evaluator = TrainAndValidate(SPACE, image_task, inherit=0.2)
     evaluator(job(tmp_path, 1, SMALL))
     deeper = job(tmp_path, 2, {**SMALL, "network.1.times": 1, "network.2.kernel": 5}, (1,))
@@ -114,7 +112,7 @@ def test_the_module_to_be_trained_computes_what_the_parent_does(
     assert (ours - theirs).abs().max() < 1e-5
 
 
-def test_what_is_new_is_trained_for_longer(image_task: Task, tmp_path: Path) -> None:
+def test_children_train_longer_the_more_is_new(image_task: Task, tmp_path: Path) -> None:
     evaluator = TrainAndValidate(SPACE, image_task, inherit=0.2)
     evaluator(job(tmp_path, 1, {**SMALL, "network.2.kernel": 5}))
     child = evaluator(job(tmp_path, 2, SMALL, (1,)))  # a smaller kernel: all of it is inherited
@@ -128,7 +126,7 @@ def test_what_is_new_is_trained_for_longer(image_task: Task, tmp_path: Path) -> 
     ("share", "losses", "effort"),
     [(1.0, (), 0.2), (0.5, (), 0.2), (1.0, ("x",), 0.2), (0.5, ("x",), 0.6), (0.0, ("x",), 1.0)],
 )
-def test_the_effort_grows_with_what_is_new(
+def test_epochs_grow_with_the_share_of_new_weights(
     share: float, losses: tuple[str, ...], effort: float
 ) -> None:
     heritage = InheritedWeights(torch.nn.Identity(), 1, Inheritance(share, losses))
@@ -136,9 +134,7 @@ def test_the_effort_grows_with_what_is_new(
     assert InheritedWeights().epochs_share(0.2) == 1
 
 
-def test_without_its_parents_weights_a_child_trains_from_scratch_and_says_so(
-    image_task: Task, tmp_path: Path
-) -> None:
+def test_child_without_parent_weights_trains_from_scratch(image_task: Task, tmp_path: Path) -> None:
     evaluator = TrainAndValidate(SPACE, image_task, inherit=0.2)
     evaluator(job(tmp_path, 1, SMALL))
     for path in (tmp_path / "1").iterdir():
@@ -154,9 +150,7 @@ def test_without_its_parents_weights_a_child_trains_from_scratch_and_says_so(
     }  # fmt: skip
 
 
-def test_of_several_parents_the_one_that_gives_most_is_taken(
-    image_task: Task, tmp_path: Path
-) -> None:
+def test_parent_with_most_weights_is_chosen(image_task: Task, tmp_path: Path) -> None:
     deep = Space(Training((*NET[:2], Repeat(Residual(Conv(kernel=5)), Integer(0, 3)), *NET[2:]),
                           lr=0.02, batch_size=8, epochs=2))  # fmt: skip
     few = {"network.0.channels": 4, "network.1.times": 1, "network.2.times": 0}
@@ -178,7 +172,9 @@ def test_a_parent_of_another_space_gives_nothing(image_task: Task, tmp_path: Pat
     assert about(tmp_path, 2)["losses"] == ["trial 1 is of another space"]
 
 
-def test_off_by_default_nothing_is_left_for_children(image_task: Task, tmp_path: Path) -> None:
+def test_without_inheritance_nothing_is_saved_for_children(
+    image_task: Task, tmp_path: Path
+) -> None:
     evaluator = TrainAndValidate(SPACE, image_task)
     assert evaluator.inherit == 0
     assert "inherited" not in evaluator.metrics
@@ -190,9 +186,7 @@ def test_off_by_default_nothing_is_left_for_children(image_task: Task, tmp_path:
     assert left == {"pipeline.json", "weights.safetensors", "validation.npy", "curve.json"}
 
 
-def test_the_metric_is_known_and_the_costs_of_a_trial_stay_beside_the_record(
-    image_task: Task, tmp_path: Path
-) -> None:
+def test_inherited_metric_and_record_are_written(image_task: Task, tmp_path: Path) -> None:
     evaluator = combine(
         NetworkCosts(SPACE, image_task), TrainAndValidate(SPACE, image_task, inherit=0.5)
     )
@@ -207,12 +201,12 @@ def test_the_metric_is_known_and_the_costs_of_a_trial_stay_beside_the_record(
 
 
 @pytest.mark.parametrize("inherit", [-0.1, 1.1])
-def test_a_share_of_the_epochs_is_a_share(image_task: Task, inherit: float) -> None:
+def test_inherit_must_be_between_0_and_1(image_task: Task, inherit: float) -> None:
     with pytest.raises(InputError, match="inherit must be from 0 to 1, got"):
         TrainAndValidate(SPACE, image_task, inherit=inherit)
 
 
-def test_inputs_that_are_prepared_otherwise_are_said(binary_task: Task, tmp_path: Path) -> None:
+def test_changed_preprocessing_is_recorded(binary_task: Task, tmp_path: Path) -> None:
     recipe = Training((Columns(), Linear(8, activation="relu"), Linear()), epochs=2)
     flags, scales = (
         Space(TablePipeline(recipe, {"numeric": numeric}))
@@ -248,7 +242,9 @@ def outcome(study: Study[Any]) -> list[Any]:
     ]
 
 
-def test_a_search_that_inherits_is_the_same_in_pieces(image_task: Task, tmp_path: Path) -> None:
+def test_resumed_search_with_inheritance_equals_uninterrupted(
+    image_task: Task, tmp_path: Path
+) -> None:
     whole = search(tmp_path / "whole", image_task).run(trials=9)
     children = [one for one in whole.trials if one.proposal.parents]
     assert len(children) == 6

@@ -34,13 +34,13 @@ from netwright.trials.trial import BASELINE, CONSTANT, ENSEMBLE, Proposal, Statu
 LOSS = Objective("loss", "min")
 
 
-def study(space: Any, **options: Any) -> Study[Any]:
+def make_study(space: Any, **options: Any) -> Study[Any]:
     settings: dict[str, Any] = {"objectives": [LOSS], "executor": InProcess(), **options}
     return Study(space, settings.pop("evaluator", Hill()), **settings)
 
 
-def record(study: Study[Any]) -> list[Any]:
-    return [(t.id, t.proposal, t.seed, t.status, t.metrics) for t in study.trials]
+def record(make_study: Study[Any]) -> list[Any]:
+    return [(t.id, t.proposal, t.seed, t.status, t.metrics) for t in make_study.trials]
 
 
 def broken(event: object) -> None:
@@ -61,28 +61,28 @@ def test_a_callback_that_raises_is_switched_off_with_a_warning(space: Any) -> No
         r"The search continues without it\."
     )
     with pytest.warns(UserWarning, match=sentence) as warned:
-        found = study(space).run(trials=5, callbacks=[raises_later, heard.append])
+        study = make_study(space).run(trials=5, callbacks=[raises_later, heard.append])
     assert len(warned) == 1
     assert warned[0].filename == __file__
     assert sum(isinstance(event, TrialEnded) for event in calls) == 1
     assert sum(isinstance(event, TrialEnded) for event in heard) == 5
-    assert record(found) == record(study(space).run(trials=5))
+    assert record(study) == record(make_study(space).run(trials=5))
 
 
 def test_a_callback_is_warned_of_in_each_search(space: Any) -> None:
     for _ in range(2):
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("default")
-            study(space).run(trials=1, callbacks=broken)
+            make_study(space).run(trials=1, callbacks=broken)
         assert [str(one.message)[:27] for one in warned] == ["callback broken is switched"]
 
 
-def test_where_warnings_are_errors_the_search_goes_on(
+def test_search_continues_if_warnings_are_errors(
     space: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(study(space).run(trials=3, callbacks=broken).trials) == 3
+        assert len(make_study(space).run(trials=3, callbacks=broken).trials) == 3
     (warned,) = (each for each in caplog.records if each.levelno == logging.WARNING)
     assert warned.name == "netwright"
     assert "callback broken is switched off" in warned.getMessage()
@@ -91,18 +91,18 @@ def test_where_warnings_are_errors_the_search_goes_on(
 @pytest.mark.parametrize("callbacks", [3, "print", [print, None], {"a": print}])
 def test_callbacks_that_cannot_be_called_are_refused(space: Any, callbacks: Any) -> None:
     with pytest.raises(InputError, match="callbacks must be a function of one event, or"):
-        study(space).run(trials=1, callbacks=callbacks)
+        make_study(space).run(trials=1, callbacks=callbacks)
 
 
 @pytest.mark.parametrize("verbose", ["yes", None, 0.5])
 def test_verbose_is_a_flag_or_auto(space: Any, verbose: Any) -> None:
     with pytest.raises(InputError, match='verbose must be "auto", True or False, got'):
-        study(space).run(trials=1, verbose=verbose)
+        make_study(space).run(trials=1, verbose=verbose)
 
 
 def test_events_come_in_the_order_of_the_search(space: Any) -> None:
     events: list[Any] = []
-    study(space).run(trials=2, callbacks=events.append)
+    make_study(space).run(trials=2, callbacks=events.append)
     assert [type(event) for event in events] == [
         SearchStarted, StageStarted, StageStarted,
         TrialStarted, TrialEnded, Tick, TrialStarted, TrialEnded, Tick,
@@ -115,14 +115,14 @@ def test_events_come_in_the_order_of_the_search(space: Any) -> None:
     assert events[-1].seconds_left == 0
 
 
-def test_ticks_say_what_runs_and_for_how_long(space: Any) -> None:
+def test_ticks_have_running_trials_and_their_seconds(space: Any) -> None:
     events: list[Any] = []
     settings = {
         "evaluator": Hill(0.6),
         "executor": Supervised(1),
         "record": RunRecord(describe=lambda trial: "hill"),
     }
-    study(space, **settings).run(seconds=60, trials=1, callbacks=events.append)
+    make_study(space, **settings).run(seconds=60, trials=1, callbacks=events.append)
     running = [each for event in events if isinstance(event, Tick) for each in event.running]
     assert running
     assert all(isinstance(each, RunningTrial) for each in running)
@@ -137,50 +137,48 @@ def test_a_preparation_is_a_stage_before_the_search(space: Any, tmp_path: Path) 
         return Prepares(problem, Steps(tmp_path))
 
     events: list[Any] = []
-    study(space, strategy=algorithm).run(trials=1, callbacks=events.append)
+    make_study(space, strategy=algorithm).run(trials=1, callbacks=events.append)
     stages = [event.stage for event in events if isinstance(event, StageStarted)]
     assert stages[:3] == ["starting", "preparing", "searching"]
 
 
-def test_a_resumed_search_says_what_there_was(space: Any, tmp_path: Path) -> None:
-    before = study(space, run=tmp_path).run(trials=3)
+def test_resumed_search_announces_earlier_trials(space: Any, tmp_path: Path) -> None:
+    before = make_study(space, run=tmp_path).run(trials=3)
     events: list[Any] = []
-    study(space, run=tmp_path).run(trials=4, callbacks=events.append)
+    make_study(space, run=tmp_path).run(trials=4, callbacks=events.append)
     assert events[0] == SearchStarted((LOSS,), None, 4, 3, before.best)
 
 
 def test_stages_and_trials_are_logged_as_info(space: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="netwright"):
-        found = study(space).run(trials=2, verbose=False)
+        study = make_study(space).run(trials=2, verbose=False)
     assert {(each.name, each.levelno) for each in caplog.records} == {("netwright", logging.INFO)}
     messages = [each.getMessage() for each in caplog.records]
     assert messages[:3] == ["optimising loss for 2 trials", "starting 1 worker", "searching"]
-    assert messages[3] == f"trial 1 started: {short_name(found.trials[0])}"
+    assert messages[3] == f"trial 1 started: {short_name(study.trials[0])}"
     assert messages[4].startswith("trial 1: loss ")
     assert len(messages) == 7
 
 
 def test_the_logger_is_silent_until_the_application_says(space: Any) -> None:
-    study(space).run(trials=1)
+    make_study(space).run(trials=1)
     handlers = logging.getLogger("netwright").handlers
     assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
-def test_who_listens_does_not_change_the_search(
-    space: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plain = record(study(space).run(trials=12, verbose=False))
-    assert record(study(space).run(trials=12, verbose=True, callbacks=[len, print])) == plain
-    assert record(study(space).run(trials=12)) == plain
+def test_callbacks_do_not_change_the_search(space: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = record(make_study(space).run(trials=12, verbose=False))
+    assert record(make_study(space).run(trials=12, verbose=True, callbacks=[len, print])) == plain
+    assert record(make_study(space).run(trials=12)) == plain
 
 
 def trial(
-    number: int, fidelity: float = 1.0, status: Status = Status.DONE, **metrics: float
+    trial_id: int, fidelity: float = 1.0, status: Status = Status.DONE, **metrics: float
 ) -> Trial:
-    return Trial(number, Proposal(Candidate({}), fidelity), 0, status, metrics)
+    return Trial(trial_id, Proposal(Candidate({}), fidelity), 0, status, metrics)
 
 
-def test_full_fidelity_beats_any_other_and_limits_count() -> None:
+def test_best_prefers_full_fidelity_within_limits() -> None:
     limit = Limit("cost", at_most=5)
     tally = Tally([trial(1, status=Status.RUNNING)], [LOSS], [limit], Budget(trials=9))
     assert (tally.n_ended, tally.best) == (0, None)
@@ -196,7 +194,7 @@ def test_full_fidelity_beats_any_other_and_limits_count() -> None:
     assert tally.best.id == 7
 
 
-def test_the_time_left_is_that_of_the_clock_or_of_the_trials() -> None:
+def test_time_left_follows_the_clock_or_the_trials() -> None:
     ended = [trial(1, loss=1), trial(2, loss=2)]
     by_clock = Tally(ended, [LOSS], [], Budget(trials=4, seconds=60))
     assert by_clock.seconds_left(20, 3, 1) == 40

@@ -91,7 +91,7 @@ def _read(master: int) -> bytes:
         return b""
 
 
-def test_a_pipe_gets_nothing(tmp_path: Path) -> None:
+def test_nothing_is_printed_into_a_pipe(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT]
     script = subprocess.run(
         command, env=outside_of_tests(), cwd=tmp_path, capture_output=True, text=True, check=True
@@ -99,7 +99,7 @@ def test_a_pipe_gets_nothing(tmp_path: Path) -> None:
     assert script.stdout + script.stderr == ""
 
 
-def test_tests_are_silent_though_they_have_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_print_nothing_even_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_is_terminal", lambda: True)
     assert not is_watched()
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
@@ -111,7 +111,7 @@ def test_tests_are_silent_though_they_have_a_terminal(monkeypatch: pytest.Monkey
     [(SimpleNamespace(kernel=object()), True), (SimpleNamespace(), False), (None, False)],
     ids=["notebook", "terminal of IPython", "no shell"],
 )
-def test_a_notebook_is_told_by_its_kernel(
+def test_notebook_is_recognised_by_its_kernel(
     monkeypatch: pytest.MonkeyPatch, shell: object, watched: bool
 ) -> None:
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
@@ -121,7 +121,7 @@ def test_a_notebook_is_told_by_its_kernel(
 
 
 @pytest.mark.parametrize("stderr", [None, "closed"])
-def test_who_has_no_stderr_is_not_watched(
+def test_missing_stderr_is_not_watched(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stderr: str | None
 ) -> None:
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
@@ -137,7 +137,7 @@ def test_who_has_no_stderr_is_not_watched(
     lines.close()
 
 
-def test_ipython_is_not_imported_to_find_out() -> None:
+def test_ipython_is_not_imported() -> None:
     code = (
         "import sys; from netwright.study.progress.lines import is_watched; is_watched(); "
         "assert 'IPython' not in sys.modules"
@@ -241,7 +241,9 @@ def test_a_stage_that_lasts_is_named_once(fast: Fast, capsys: pytest.CaptureFixt
     ]
 
 
-def test_a_silence_is_broken_by_what_runs_now(fast: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_trials_are_shown_after_silence(
+    fast: Fast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(progress, "_MAX_SILENCE_SECONDS", (0.02, 0.02))
     fast.lines(SearchStarted((AUC,), None, 9, best=TRIAL))
     fast.lines(StageStarted("searching"))
@@ -253,5 +255,5 @@ def test_a_silence_is_broken_by_what_runs_now(fast: Fast, monkeypatch: pytest.Mo
     assert progress.format_running(running * 2) == "lightgbm 61 s, lightgbm 61 s, tabm 2 s, ..."
 
 
-def test_the_longest_silence_is_far_below_a_minute() -> None:
+def test_silence_stays_below_a_minute() -> None:
     assert max(progress._MAX_SILENCE_SECONDS) <= 30

@@ -80,7 +80,7 @@ def test_only_folders_of_trials_are_used(tmp_path: Path) -> None:
     assert trials_with_folders(tmp_path / "trials") == set()
 
 
-def test_emptying_keeps_what_is_known_of_a_trial(tmp_path: Path, outside: Path) -> None:
+def test_emptying_a_trial_folder_keeps_about_json(tmp_path: Path, outside: Path) -> None:
     folder = tmp_path / "trials" / "1"
     (folder / "fold-0").mkdir(parents=True)
     (folder / "fold-0" / "away").symlink_to(outside)

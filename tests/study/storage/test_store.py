@@ -36,7 +36,7 @@ def started(number: int) -> Trial:
     return Trial(number, whole.proposal, whole.seed)
 
 
-def test_a_trial_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_stored_trial_is_read_back_unchanged(tmp_path: Path) -> None:
     trial = ended(1, loss=0.1 + 0.2, worst=math.inf, least=-math.inf)
     with Store.open_writable(tmp_path, IDENTITY) as store:
         store.record_start(started(1), 0.5)
@@ -74,7 +74,7 @@ def test_events_come_in_the_order_in_which_they_happened(tmp_path: Path) -> None
     assert order == [(1, begin), (2, begin), (2, done), (3, begin), (1, done)]
 
 
-def test_it_can_be_read_while_it_is_written_and_never_written_by_a_reader(tmp_path: Path) -> None:
+def test_store_is_readable_while_written_but_readers_cannot_write(tmp_path: Path) -> None:
     with Store.open_writable(tmp_path, IDENTITY) as writer:
         writer.record_start(started(1), 0)
         with Store.open_read_only(tmp_path) as reader:
@@ -89,7 +89,7 @@ def test_it_can_be_read_while_it_is_written_and_never_written_by_a_reader(tmp_pa
         assert reader.created_at.endswith("+00:00")
 
 
-def test_identity_survives_json() -> None:
+def test_manifest_survives_json() -> None:
     assert RunManifest.from_json(IDENTITY.json()) == IDENTITY
     json.loads(IDENTITY.json(), parse_constant=lambda name: pytest.fail(name))
 
@@ -107,7 +107,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
             open_store()
 
 
-def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_foreign_files_are_refused_and_unchanged(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"the folder of a run, got one without study.sqlite"):
         Store.open_read_only(tmp_path)
     (tmp_path / DATABASE).write_text("not a database, and long enough to have a header" * 9)
@@ -130,7 +130,7 @@ def test_what_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
+def test_full_disk_raises_run_error_and_loses_nothing(tmp_path: Path) -> None:
     with Store.open_writable(tmp_path, IDENTITY) as store:
         store.record_start(started(1), 0)
         store.record_end(ended(1), 0)
@@ -182,7 +182,7 @@ def test_a_second_writer_is_refused_until_the_first_one_dies(tmp_path: Path) -> 
     FolderLock(tmp_path).close()
 
 
-def test_two_writers_in_one_process_are_two(tmp_path: Path) -> None:
+def test_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
     with (
         FolderLock(tmp_path / "new" / "run"),
         pytest.raises(RunError, match="in use by another study"),
@@ -196,7 +196,7 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         FolderLock(tmp_path / "file")
 
 
-def test_a_finished_store_is_one_file_and_reading_it_leaves_no_other(tmp_path: Path) -> None:
+def test_closed_store_is_one_file_even_after_reading(tmp_path: Path) -> None:
     with Store.open_writable(tmp_path, IDENTITY) as store:
         store.record_start(started(1), 1.0)
         assert len([*tmp_path.iterdir()]) == 3  # beside it, the log ahead of it
@@ -205,7 +205,7 @@ def test_a_finished_store_is_one_file_and_reading_it_leaves_no_other(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == [DATABASE]
 
 
-def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path: Path) -> None:
+def test_database_without_tables_is_no_study(tmp_path: Path) -> None:
     """Killed there, SQLite leaves a file with its settings and no table."""
     assert not Store.has_study(tmp_path)
     connection = sqlite3.connect(tmp_path / DATABASE)
@@ -219,7 +219,7 @@ def test_a_file_that_was_left_before_the_first_transaction_is_no_study(tmp_path:
     assert Store.has_study(tmp_path)
 
 
-def test_a_file_of_others_is_not_taken_for_one_that_was_left(tmp_path: Path) -> None:
+def test_foreign_file_is_no_unfinished_database(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / DATABASE)
     connection.execute("CREATE TABLE other (a)")
     connection.commit()

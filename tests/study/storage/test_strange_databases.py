@@ -93,7 +93,7 @@ def test_a_table_with_other_rules_is_refused(old: str, new: str, run: Path) -> N
     refused(run, "must be a study of netwright, got other columns in trials")
 
 
-def test_what_sqlite_adds_by_itself_is_no_harm(run: Path) -> None:
+def test_tables_of_sqlite_itself_are_accepted(run: Path) -> None:
     before = read(run)
     change(run, "ANALYZE")
     assert read(run) == before
@@ -128,9 +128,7 @@ def test_what_sqlite_adds_by_itself_is_no_harm(run: Path) -> None:
         ("id", 2**40, "must be from 1 to 10,000,000"),
     ],
 )
-def test_a_cell_that_no_trial_has_is_refused(
-    column: str, value: object, sentence: str, run: Path
-) -> None:
+def test_unknown_cell_is_infeasible(column: str, value: object, sentence: str, run: Path) -> None:
     change(run, f"UPDATE trials SET {column} = ? WHERE id = 2", values=[value])
     refused(run, sentence)
 
@@ -154,7 +152,7 @@ ALONE = '{"weights": [[%d, 1.0]], "temperature": 1.0, "threshold": 0.5}'
         ("ensemble", "[1]", '{"weights": [[1, 1e999]]}', "weights of an ensemble must be finite"),
     ],
 )  # fmt: skip
-def test_an_ensemble_of_what_there_is_not_is_refused(
+def test_ensemble_of_unfinished_trials_is_refused(
     origin: str, parents: str, ensemble: str | None, sentence: str, run: Path
 ) -> None:
     statement = "UPDATE trials SET origin = ?, parents = ?, ensemble = ? WHERE id = 2"
@@ -175,7 +173,7 @@ def test_an_ensemble_of_what_there_is_not_is_refused(
         ("UPDATE study SET identity = replace(identity, 'seed', 'need')", "need must be one of space"),
     ],
 )  # fmt: skip
-def test_a_study_that_is_none_is_refused(statement: str, sentence: str, run: Path) -> None:
+def test_manifest_without_objectives_is_refused(statement: str, sentence: str, run: Path) -> None:
     change(run, statement)
     with pytest.raises(RunError, match=sentence):
         read(run)
@@ -216,7 +214,7 @@ def test_a_database_with_a_second_name_is_not_written(run: Path, tmp_path: Path)
         Store.open_writable(run, IDENTITY)
 
 
-def test_pages_that_lead_to_themselves_end(run: Path) -> None:
+def test_cyclic_pages_do_not_run_for_ever(run: Path) -> None:
     with closing(sqlite3.connect(run / DATABASE)) as connection:
         query = "SELECT rootpage FROM sqlite_schema WHERE name = 'trials'"
         (root,) = connection.execute(query).fetchone()

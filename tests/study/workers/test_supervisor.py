@@ -23,14 +23,14 @@ LINUX = sys.platform.startswith("linux")
 only_linux = pytest.mark.skipif(not LINUX, reason="elsewhere no process adopts orphans")
 
 
-def job(place: Path, trial: int, x: int) -> Job:
-    folder = place / str(trial)
+def job(folder: Path, trial: int, x: int) -> Job:
+    folder = folder / str(trial)
     folder.mkdir(exist_ok=True)
     return Job(Proposal(Candidate({"x": x, "y": 0})), seed=trial, folder=folder)
 
 
 def evaluate(
-    executor: Any, evaluator: Any, place: Path, *xs: int, limit: float = math.inf
+    executor: Any, evaluator: Any, folder: Path, *xs: int, limit: float = math.inf
 ) -> list[JobResult]:
     """The outcomes of trials 1, 2, ... by id; the executor stays open."""
     executor.open(evaluator)
@@ -41,7 +41,7 @@ def evaluate(
         assert time.monotonic() < end
         while waiting and executor.free_slots:
             trial, x = waiting.pop(0)
-            executor.submit(trial, job(place, trial, x), limit)
+            executor.submit(trial, job(folder, trial, x), limit)
         outcomes += executor.poll(0.1)
     return sorted(outcomes, key=lambda outcome: outcome.trial_id)
 
@@ -76,7 +76,7 @@ CRASHES = [
 
 
 @pytest.mark.parametrize(("what", "status", "error"), CRASHES)
-def test_whatever_a_trial_does_the_next_one_runs(
+def test_next_trial_runs_after_any_crash(
     what: str, status: Status, error: str, executor: Any, tmp_path: Path
 ) -> None:
     limit = 0.5 if what == "sleep" else 30
@@ -87,7 +87,7 @@ def test_whatever_a_trial_does_the_next_one_runs(
     assert good.seconds < 1
 
 
-def test_a_worker_stays_warm_and_is_replaced_after_its_share_of_jobs(tmp_path: Path) -> None:
+def test_worker_stays_warm_until_max_jobs(tmp_path: Path) -> None:
     executor = Supervised(max_jobs_per_worker=3)
     outcomes = evaluate(executor, Hostile("sleep", tmp_path), tmp_path, 1, 3, 5, 7, 9, 11, 13)
     executor.close()
@@ -138,7 +138,7 @@ def test_a_trial_that_works_for_too_long_has_failed(tmp_path: Path) -> None:
     assert outcomes[0].error == "hung: it ran for more than 1 s"
 
 
-def test_waiting_to_run_alone_is_no_hang(tmp_path: Path) -> None:
+def test_waiting_to_run_alone_is_not_a_hang(tmp_path: Path) -> None:
     executor = Supervised(2, idle_timeout=0.5)
     outcomes = evaluate(executor, Measuring(), tmp_path, 1, 2)
     executor.close()
@@ -170,7 +170,7 @@ class Measuring:
 
 
 @only_linux
-def test_after_a_time_out_nothing_of_the_trial_is_left(executor: Any, tmp_path: Path) -> None:
+def test_timed_out_trial_leaves_no_process(executor: Any, tmp_path: Path) -> None:
     (outcome,) = evaluate(executor, Hostile("orphan", tmp_path), tmp_path, 2, limit=1.5)
     assert outcome.error == "took longer than 1.5 s"
     assert len(list(tmp_path.glob("orphan-*"))) == 1
@@ -180,7 +180,7 @@ def test_after_a_time_out_nothing_of_the_trial_is_left(executor: Any, tmp_path: 
 
 
 @only_linux
-def test_what_a_finished_trial_left_running_is_ended_too(executor: Any, tmp_path: Path) -> None:
+def test_processes_left_by_a_finished_trial_are_killed(executor: Any, tmp_path: Path) -> None:
     bred, after = evaluate(executor, Hostile("breed", tmp_path), tmp_path, 2, 3)
     assert bred.status is after.status is Status.DONE
     wait_for(lambda: not alive(tmp_path, "orphan"))
@@ -189,7 +189,7 @@ def test_what_a_finished_trial_left_running_is_ended_too(executor: Any, tmp_path
 
 
 @only_linux
-def test_two_seconds_after_kill_9_of_the_study_nothing_is_left(tmp_path: Path) -> None:
+def test_killed_study_leaves_no_process_after_two_seconds(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path[:0] = sys.argv[2:]\n"
         "from study_tools import Hostile; from test_supervisor import evaluate\n"
@@ -219,7 +219,7 @@ def test_a_worker_dies_with_its_guard(executor: Any, tmp_path: Path) -> None:
     wait_for(lambda: not alive(tmp_path, "worker"))
 
 
-def test_alone_all_other_workers_stand_still(tmp_path: Path) -> None:
+def test_other_workers_pause_while_one_runs_alone(tmp_path: Path) -> None:
     executor = Supervised(3, grace_period=0.2)
     outcomes = evaluate(executor, Clocked(tmp_path), tmp_path, 1, 2, 3, limit=30)
     executor.close()
@@ -228,7 +228,7 @@ def test_alone_all_other_workers_stand_still(tmp_path: Path) -> None:
     assert min(outcome.metrics["moved"] for outcome in outcomes[1:]) > 0
 
 
-def test_being_paused_costs_a_trial_none_of_its_time(tmp_path: Path) -> None:
+def test_pauses_do_not_count_as_trial_time(tmp_path: Path) -> None:
     executor = Supervised(2, grace_period=0.0)
     executor.open(Pausing(tmp_path))
     wait_for(lambda: executor.poll(0.05) or executor.free_slots == 2)
@@ -246,8 +246,8 @@ def test_being_paused_costs_a_trial_none_of_its_time(tmp_path: Path) -> None:
 class Pausing:
     metrics = ("wall",)
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, folder: Path) -> None:
+        self.place = folder
 
     def __call__(self, job: Job) -> Metrics:
         start = time.monotonic()
@@ -263,7 +263,7 @@ class Pausing:
         return {"wall": time.monotonic() - start}
 
 
-def test_two_who_want_to_be_alone_are_served_in_turn(tmp_path: Path) -> None:
+def test_trials_run_alone_in_turn(tmp_path: Path) -> None:
     executor = Supervised(3)
     outcomes = evaluate(executor, Taking(tmp_path), tmp_path, 1, 2, 3, 4, 5, 6)
     executor.close()
@@ -275,8 +275,8 @@ def test_two_who_want_to_be_alone_are_served_in_turn(tmp_path: Path) -> None:
 class Taking:
     metrics = ("start", "end")
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, folder: Path) -> None:
+        self.place = folder
 
     def __call__(self, job: Job) -> Metrics:
         with job.alone():
@@ -285,7 +285,7 @@ class Taking:
             return {"start": start, "end": time.monotonic()}
 
 
-def test_who_dies_alone_lets_the_others_go_on(tmp_path: Path) -> None:
+def test_workers_resume_after_one_dies_alone(tmp_path: Path) -> None:
     executor = Supervised(2)
     dead, other = evaluate(executor, DiesAlone(tmp_path), tmp_path, 1, 3, limit=20)
     executor.close()
@@ -336,7 +336,7 @@ def test_an_evaluator_that_does_not_pickle_is_an_input_error(executor: Any) -> N
         executor.open(evaluator)
 
 
-def test_an_evaluator_of_a_script_needs_no_guard(tmp_path: Path) -> None:
+def test_evaluator_in_script_needs_no_main_guard(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from netwright.space.choices import Integer\n"
@@ -381,7 +381,7 @@ def test_no_more_workers_start_than_there_are_jobs(tmp_path: Path) -> None:
     assert executor.free_slots == 0
 
 
-def test_in_process_gives_the_same_outcomes(tmp_path: Path) -> None:
+def test_in_process_gives_the_same_results(tmp_path: Path) -> None:
     for what, status, error in CRASHES:
         if what in ("exit", "fail", "refuse", "fall_short"):
             bad, good = evaluate(InProcess(), Hostile(what, tmp_path), tmp_path, 2, 3)
@@ -389,7 +389,7 @@ def test_in_process_gives_the_same_outcomes(tmp_path: Path) -> None:
             assert re.search(error, bad.error)
 
 
-def test_settings_that_cannot_be() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(InputError, match="workers must be at least 0, got -1"):
         Supervised(-1)
     assert total_memory() > 1e8
