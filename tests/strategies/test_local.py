@@ -80,7 +80,7 @@ def test_with_several_objectives_a_move_must_dominate() -> None:
 
 
 def test_settings_that_cannot_be() -> None:
-    with pytest.raises(InputError, match="initial must be at least 1, got 0"):
+    with pytest.raises(InputError, match="n_startup_trials must be at least 1, got 0"):
         LocalSearch(n_startup_trials=0)
 
 

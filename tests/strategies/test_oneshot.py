@@ -51,8 +51,8 @@ class List:
     def report(self) -> list[str]:
         return []
 
-    def candidates(self, number: int) -> list[Candidate]:
-        return self.found[:number]
+    def candidates(self, n: int) -> list[Candidate]:
+        return self.found[:n]
 
 
 def candidate(a: str, b: str, lr: float = 0.0) -> Candidate:
@@ -64,7 +64,7 @@ LISTED = [candidate("x", "y"), candidate("z", "z"), candidate("y", "y"), candida
 
 def strategy(shortlist: List, space: Space[Any] = SPACE, **more: Any) -> Strategy:
     problem = Problem(space, (Objective("loss", "min"),), supernet=lambda method, make: shortlist)
-    return OneShot("any", **{"candidates": 3, "then": RandomSearch(), **more})(problem)
+    return OneShot("any", **{"n_candidates": 3, "then": RandomSearch(), **more})(problem)
 
 
 class Run:
@@ -197,7 +197,7 @@ def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:
 
 
 def test_what_has_an_architecture_of_the_shortlist_says_so() -> None:
-    run = Run(strategy(List(LISTED, trusted=False), candidates=1))
+    run = Run(strategy(List(LISTED, trusted=False), n_candidates=1))
     run.do(0.5, 0.4)
     listed = {(one.values["a"], one.values["b"]) for one in LISTED[:1]}
     for one in run.ask(40):
@@ -217,7 +217,7 @@ def test_a_supernet_that_was_given_up_leaves_the_search_to_what_follows() -> Non
 def test_when_there_is_nothing_left_around_the_best_it_goes_on_everywhere() -> None:
     space: Space[Any] = Space({"a": OneOf("x", "y", "z"), "b": OneOf("x", "y")})
     listed = [Candidate({"a": "y", "b": "x"})]
-    run = Run(strategy(List(listed, held={"b": "held"}), space, candidates=1))
+    run = Run(strategy(List(listed, held={"b": "held"}), space, n_candidates=1))
     run.do(0.5, 0.4, 0.3, 0.2, 0.1, 0.6)
     assert run.ask() == []
     assert run.trials == 6

@@ -12,7 +12,7 @@ from netwright.trials.trial import Proposal, Status, Trial
 
 def test_every_candidate_of_a_small_space_is_proposed_once_and_then_it_is_over(search: Any) -> None:
     space = Space({"x": Integer(0, 6), "y": Integer(0, 6)})
-    events = search(RandomSearch()(Problem(space, [])), lambda trial: {}, trials=1000, workers=3)
+    events = search(RandomSearch()(Problem(space, [])), lambda trial: {}, n_trials=1000, workers=3)
     proposed = [trial.candidate for trial in events if trial.status is Status.RUNNING]
     assert len(proposed) == len(set(proposed)) == 49
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from netwright.strategies.bayesian.acquisition import (
-    Unwarp,
-    chebyshev,
+    InverseWarp,
+    augmented_chebyshev,
+    expected_hypervolume_improvement,
     expected_improvement,
-    known_cost_improvement,
-    normal_below,
+    normal_cdf,
 )
 from netwright.trials.pareto import hypervolume, nondominated
 
@@ -42,7 +42,7 @@ def test_it_is_never_negative_far_below_the_best() -> None:
 
 
 def test_the_share_below() -> None:
-    assert normal_below(np.array([0.0, 1.959964])) == pytest.approx([0.5, 0.975])
+    assert normal_cdf(np.array([0.0, 1.959964])) == pytest.approx([0.5, 0.975])
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7])
@@ -55,7 +55,7 @@ def test_the_gain_in_hypervolume_is_that_of_draws(size: int, seed: int) -> None:
     front = points[nondominated(points * [1, -1])[:size]] if size else np.zeros((0, 2))
     cost = np.array([0.0, 0.3, 0.6, 0.84, 0.9])
     mean, deviation = rng.normal(0.7, 0.5, 5), rng.uniform(0.1, 1.0, 5)
-    said = known_cost_improvement(plain(mean, deviation), cost, front[::-1], reference)
+    said = expected_hypervolume_improvement(plain(mean, deviation), cost, front[::-1], reference)
 
     losses, bound = front * [1, -1], np.array([reference[0], -reference[1]])
     before = hypervolume(losses, bound)
@@ -81,22 +81,22 @@ NOISE = _quantiles(400)
 def test_what_is_gained_as_measured_is_the_mean_of_draws(height: float) -> None:
     targets = np.array([-1.5, -0.5, 0.0, 0.4, 1.5])
     measured = np.array([0.0, 0.1, 0.7, 0.8, 1.0])  # an outlier, a steep part, a flat one
-    back = Unwarp.of(targets, measured)
+    back = InverseWarp.fit(targets, measured)
     assert back(targets) == pytest.approx(measured)
     mean, deviation = np.array([-2.0, 0.1, 1.4, 2.5]), np.array([0.5, 1.0, 0.2, 2.0])
-    said = back.improvement(mean, deviation)(height)
+    said = back.expected_improvement_over(mean, deviation)(height)
     drawn = np.maximum(back(mean[:, None] + deviation[:, None] * NOISE) - height, 0).mean(1)
     assert said == pytest.approx(drawn, rel=0.02, abs=2e-3)
 
 
 def test_the_way_back_goes_on_above_the_best_and_knows_few_knots() -> None:
     many = np.linspace(-2, 2, 500)
-    back = Unwarp.of(many, np.exp(many))
+    back = InverseWarp.fit(many, np.exp(many))
     assert len(back.knots) <= 64
     assert back(many) == pytest.approx(np.exp(many), rel=0.01)
-    missing = Unwarp.of(np.array([-1.0, 0.0, 1.0]), np.array([-np.inf, 0.2, 0.3]))
+    missing = InverseWarp.fit(np.array([-1.0, 0.0, 1.0]), np.array([-np.inf, 0.2, 0.3]))
     assert missing(np.array([-1.0, 0.0])) == pytest.approx([0.2, 0.2])
-    assert np.isfinite(missing.improvement(np.zeros(1), np.ones(1))(0.1)).all()
+    assert np.isfinite(missing.expected_improvement_over(np.zeros(1), np.ones(1))(0.1)).all()
     assert back(np.array([-9.0])) == pytest.approx(np.exp(-2))
     assert back(np.array([3.0])) > back(np.array([2.0]))
 
@@ -105,7 +105,7 @@ def test_a_cheaper_one_gains_more_and_what_costs_too_much_gains_nothing() -> Non
     front = np.array([[0.2, 0.5], [0.6, 1.0]])
     cost = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, np.inf])
     over = plain(np.full(8, 1.5), np.full(8, 0.1))
-    said = known_cost_improvement(over, cost, front, (1.0, 0.0))
+    said = expected_hypervolume_improvement(over, cost, front, (1.0, 0.0))
     assert (np.diff(said[:6]) < 0).all()
     assert said[5:] == pytest.approx(0)
 
@@ -113,13 +113,13 @@ def test_a_cheaper_one_gains_more_and_what_costs_too_much_gains_nothing() -> Non
 def test_a_front_beyond_the_reference_counts_no_further_than_it() -> None:
     front = np.array([[2.0, 1.0]])
     over = plain(np.array([5.0]), np.zeros(1))
-    said = known_cost_improvement(over, np.zeros(1), front, (1.0, 0.0))
+    said = expected_hypervolume_improvement(over, np.zeros(1), front, (1.0, 0.0))
     assert said == pytest.approx([5.0])
 
 
 def test_chebyshev_goes_by_the_worst_objective_first() -> None:
     weights = np.array([0.5, 0.5])
-    balanced, lopsided, dominated = chebyshev(
+    balanced, lopsided, dominated = augmented_chebyshev(
         np.array([[0.6, 0.6], [1.0, 0.3], [0.6, 0.5]]), weights
     )
     assert balanced > lopsided  # the sum of the second is larger
@@ -128,11 +128,11 @@ def test_chebyshev_goes_by_the_worst_objective_first() -> None:
 
 def test_chebyshev_tells_what_is_better_elsewhere_too() -> None:
     """The part that ParEGO adds: of two with the same worst the other objectives decide."""
-    worse, better = chebyshev(np.array([[0.2, 0.5], [0.2, 0.9]]), np.array([0.9, 0.1]))
+    worse, better = augmented_chebyshev(np.array([[0.2, 0.5], [0.2, 0.9]]), np.array([0.9, 0.1]))
     assert better > worse
 
 
 def test_chebyshev_follows_the_weights() -> None:
     values = np.array([[1.0, 0.2], [0.2, 1.0]])
-    assert np.argmax(chebyshev(values, np.array([0.9, 0.1]))) == 0
-    assert np.argmax(chebyshev(values, np.array([0.1, 0.9]))) == 1
+    assert np.argmax(augmented_chebyshev(values, np.array([0.9, 0.1]))) == 0
+    assert np.argmax(augmented_chebyshev(values, np.array([0.1, 0.9]))) == 1

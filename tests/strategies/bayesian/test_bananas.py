@@ -18,7 +18,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.strategies.bayesian.bananas import Bananas, Npenas
-from netwright.strategies.bayesian.network_ensemble import MEMBERS, predictions
+from netwright.strategies.bayesian.network_ensemble import N_MEMBERS, fit_predict
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics, Status, Trial
@@ -53,15 +53,15 @@ def drawn(seed: int) -> tuple[Array, Array, Array, Array]:
 @pytest.mark.parametrize("seed", range(2))
 def test_the_ensemble_foretells_what_it_has_not_seen(seed: int) -> None:
     train, y, pool, truth = drawn(seed)
-    guessed = predictions(train, y, pool, seed)
-    assert guessed.shape == (MEMBERS, 100)
+    guessed = fit_predict(train, y, pool, seed)
+    assert guessed.shape == (N_MEMBERS, 100)
     assert spearmanr(guessed.mean(0), truth).statistic > 0.8
     assert np.abs(guessed.mean(0) - truth).mean() < 0.4  # and not its order alone
 
 
 def test_members_differ_and_the_more_so_far_from_what_they_saw() -> None:
     train, y, pool, _ = drawn(0)
-    near, far = predictions(train, y, pool, 0), predictions(train, y, pool + 3.0, 0)
+    near, far = fit_predict(train, y, pool, 0), fit_predict(train, y, pool + 3.0, 0)
     for one, other in combinations(near, 2):
         assert np.abs(one - other).mean() > 0.01
     assert far.std(0).mean() > 2 * near.std(0).mean()
@@ -69,7 +69,7 @@ def test_members_differ_and_the_more_so_far_from_what_they_saw() -> None:
 
 def test_the_seed_of_an_ensemble_decides() -> None:
     train, y, pool, _ = drawn(0)
-    one, again, other = (predictions(train[:30], y[:30], pool, seed) for seed in (1, 1, 2))
+    one, again, other = (fit_predict(train[:30], y[:30], pool, seed) for seed in (1, 1, 2))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
 
@@ -109,14 +109,14 @@ def test_a_plan_does_not_depend_on_when_it_is_asked_for(algorithm: Bananas | Npe
 
 def test_an_ensemble_is_trained_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    plain = module.predictions
+    plain = module.fit_predict
 
     def counting(train: Array, y: Array, pool: Array, seed: int) -> Array:
         sizes.append(len(train))
         assert len(pool) <= 100
         return plain(train, y, pool, seed)
 
-    monkeypatch.setattr(module, "predictions", counting)
+    monkeypatch.setattr(module, "fit_predict", counting)
     losses(Bananas(n_startup_trials=8, batch_size=5), 14, 0)
     assert sizes == [8, 13]
 
@@ -164,19 +164,19 @@ def test_without_the_ensemble_it_finds_less(
     with_ensemble = mean()
 
     def constant(train: Array, y: Array, pool: Array, seed: int) -> Any:
-        return np.zeros((MEMBERS, len(pool)))
+        return np.zeros((N_MEMBERS, len(pool)))
 
-    monkeypatch.setattr(module, "predictions", constant)
+    monkeypatch.setattr(module, "fit_predict", constant)
     assert with_ensemble < mean() - 1.0  # the deviation of all is 2.5
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"initial": 1}, "initial must be at least 2, got 1"),
-        ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"candidates": 0}, "candidates must be at least 1, got 0"),
-        ({"parents": 0}, "parents must be at least 1, got 0"),
+        ({"n_startup_trials": 1}, "n_startup_trials must be at least 2, got 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"n_candidates": 0}, "n_candidates must be at least 1, got 0"),
+        ({"n_parents": 0}, "n_parents must be at least 1, got 0"),
     ],
 )
 @pytest.mark.parametrize("algorithm", [Bananas, Npenas])

@@ -221,7 +221,7 @@ def test_a_limit_on_what_is_not_known_is_learnt(monkeypatch: pytest.MonkeyPatch)
     assert with_chance > 0.5
     assert share_within(()) < 0.2
     # else only the best so far knows of the limit, and improvement lies beyond it
-    monkeypatch.setattr(Posterior, "_chance", lambda self, views, pool: np.ones(len(pool)))
+    monkeypatch.setattr(Posterior, "_feasibility", lambda self, views, pool: np.ones(len(pool)))
     assert with_chance > share_within([UNKNOWN]) + 0.2
 
 
@@ -244,7 +244,7 @@ def test_what_cannot_be_built_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None
 
     learnt = share()
     assert learnt < 0.2  # of random candidates 44 % are
-    monkeypatch.setattr(Posterior, "_feasible", lambda self, pool: np.ones(len(pool)))
+    monkeypatch.setattr(Posterior, "_success_probability", lambda self, pool: np.ones(len(pool)))
     assert share() > learnt + 0.1
 
 
@@ -266,7 +266,7 @@ def test_a_resumed_search_fits_its_models_of_limits_as_one_that_never_stopped() 
     for seed in range(3):
         one, other = (list(s.ask(1, np.random.default_rng(seed))) for s in (asked, replayed))
         assert one == other
-    fitted = [s._posteriors._fitted for s in (asked, replayed)]  # type: ignore[attr-defined]
+    fitted = [s._cache._surrogates for s in (asked, replayed)]  # type: ignore[attr-defined]
     assert fitted[0].keys() == fitted[1].keys()
     for key, surrogate in fitted[0].items():
         assert np.array_equal(surrogate.kernel.theta, fitted[1][key].kernel.theta), key
@@ -303,7 +303,9 @@ def test_of_two_objectives_one_known_gives_a_larger_front(monkeypatch: pytest.Mo
 
     known = mean(Fake(metrics=known_total))
     assert known > 1.01 * mean(None)
-    monkeypatch.setattr(Posterior, "_hypervolume", lambda self, views, pool: np.ones(len(pool)))
+    monkeypatch.setattr(
+        Posterior, "_hypervolume_improvement", lambda self, views, pool: np.ones(len(pool))
+    )
     assert known > 1.01 * mean(Fake(metrics=known_total))
 
 
@@ -356,8 +358,8 @@ def believing(leave_out: bool, seed: int) -> float:
     for trial in log:
         strategy.tell(trial)
     if leave_out:
-        plain = strategy._promising  # type: ignore[attr-defined]
-        strategy._promising = lambda batch, rng: plain(  # type: ignore[attr-defined]
+        plain = strategy._propose_from_model  # type: ignore[attr-defined]
+        strategy._propose_from_model = lambda batch, rng: plain(  # type: ignore[attr-defined]
             replace(batch, chosen=[]), rng
         )
     asked = [one.candidate for one in strategy.ask(6, np.random.default_rng(seed))]
@@ -378,7 +380,7 @@ def test_hearing_costs_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a tell must not draw candidates")
 
     strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
-    monkeypatch.setattr(pools, "drawn", never)
+    monkeypatch.setattr(pools, "sample_candidates", never)
     for number in range(1, 4):
         proposal = Proposal(NUMBERS.sample(np.random.default_rng(number)))
         strategy.tell(Trial(number, proposal, 0))
@@ -402,16 +404,16 @@ def test_what_is_kept_is_bounded_and_holds_the_best(monkeypatch: pytest.MonkeyPa
 
 
 def test_searches_go_on_after_trials_were_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("_MOST", 20), ("_BEST", 10), ("_LATEST", 8)):
-        monkeypatch.setattr(module, name, value)
+    for name, limit in (("_MAX_MODEL_TRIALS", 20), ("_N_BEST_TRIALS", 10), ("_N_LATEST_TRIALS", 8)):
+        monkeypatch.setattr(module, name, limit)
     sizes: list[int] = []
-    plain = Posterior.worth
+    plain = Posterior.acquisition_values
 
     def counting(self: Posterior, pool: Sequence[Candidate], rng: np.random.Generator) -> Any:
-        sizes.append(len(self.done))
+        sizes.append(len(self.candidates))
         return plain(self, pool, rng)
 
-    monkeypatch.setattr(Posterior, "worth", counting)
+    monkeypatch.setattr(Posterior, "acquisition_values", counting)
     log = run(away, 60)
     assert max(sizes) <= 20
     assert best_loss(log) == 0.0
@@ -475,5 +477,5 @@ def test_it_takes_a_model_of_two_kinds_of_networks() -> None:
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(InputError, match="initial must be at least 1, got 0"):
+    with pytest.raises(InputError, match="n_startup_trials must be at least 1, got 0"):
         Bayesian(n_startup_trials=0)

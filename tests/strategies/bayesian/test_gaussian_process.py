@@ -11,13 +11,13 @@ from scipy.optimize import approx_fprime
 from sklearn.gaussian_process.kernels import RBF, Matern
 
 from netwright.strategies.bayesian.gaussian_process import (
+    GaussianProcess,
     Kernel,
-    Process,
     View,
-    _distances,
-    _evidence,
+    _block_distances,
+    _negative_log_likelihood,
     fit_kernel,
-    lower_factor,
+    robust_cholesky,
     squared_distances,
 )
 
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 def views(n: int, seed: int = 0) -> list[View]:
     """Smooth columns, two rough blocks, and one more smooth view."""
     rng = np.random.default_rng(seed)
-    rough = View((rng.random((n, 1)), rng.random((n, 2))), rough=True)
+    rough = View((rng.random((n, 1)), rng.random((n, 2))), is_matern=True)
     return [View((rng.random((n, 3)),)), rough, View((rng.random((n, 4)),))]
 
 
@@ -43,12 +43,12 @@ def kernel(seed: int, terms: tuple[tuple[int, ...], ...] = TERMS) -> Kernel:
 def test_the_gradient_of_the_evidence_is_that_of_finite_differences(seed: int) -> None:
     seen, one = views(12, seed), kernel(seed)
     y = np.random.default_rng(seed).normal(size=12)
-    distances = [d / s for d, s in zip(_distances(seen, seen), one.scales, strict=True)]
+    distances = [d / s for d, s in zip(_block_distances(seen, seen), one.scales, strict=True)]
 
     def value(theta: Array) -> float:
-        return _evidence(Kernel(TERMS, one.scales, theta), seen, distances, y)[0]
+        return _negative_log_likelihood(Kernel(TERMS, one.scales, theta), seen, distances, y)[0]
 
-    _, slope = _evidence(one, seen, distances, y)
+    _, slope = _negative_log_likelihood(one, seen, distances, y)
     assert slope == pytest.approx(approx_fprime(one.theta, value, 1e-6), abs=2e-4)
 
 
@@ -57,10 +57,10 @@ def test_the_evidence_is_the_log_density_of_a_normal() -> None:
 
     seen, one = views(7), kernel(1)
     y = np.random.default_rng(0).normal(size=7)
-    distances = [d / s for d, s in zip(_distances(seen, seen), one.scales, strict=True)]
-    covariance = one.between(seen, seen) + one.noise * np.eye(7)
+    distances = [d / s for d, s in zip(_block_distances(seen, seen), one.scales, strict=True)]
+    covariance = one.covariance(seen, seen) + one.noise * np.eye(7)
     said = -multivariate_normal(np.zeros(7), covariance).logpdf(y) - 3.5 * math.log(2 * math.pi)
-    assert _evidence(one, seen, distances, y)[0] == pytest.approx(said, abs=1e-5)
+    assert _negative_log_likelihood(one, seen, distances, y)[0] == pytest.approx(said, abs=1e-5)
 
 
 def test_its_kernels_are_those_of_scikit_learn() -> None:
@@ -69,7 +69,7 @@ def test_its_kernels_are_those_of_scikit_learn() -> None:
     theta = np.log([2.0, 0.7, 0.1])  # amplitude, length, noise
     for rough, theirs in ((True, Matern(0.7, nu=2.5)), (False, RBF(0.7))):
         one = Kernel(((0,),), np.ones(1), theta)
-        found = one.between([View((a,), rough)], [View((b,), rough)])
+        found = one.covariance([View((a,), rough)], [View((b,), rough)])
         assert found == pytest.approx(2.0 * theirs(a, b))
 
 
@@ -77,12 +77,12 @@ def test_a_product_of_views_and_a_sum_of_terms() -> None:
     seen = views(6)
     one = kernel(2)
     each = [
-        Kernel(((v,),), one.scales, np.concatenate([[0.0], one.theta[4:]])).between(seen, seen)
+        Kernel(((v,),), one.scales, np.concatenate([[0.0], one.theta[4:]])).covariance(seen, seen)
         for v in range(3)
     ]
     a = np.exp(one.theta[:4])
     whole = a[0] * each[0] + a[1] * each[1] + a[2] * each[2] + a[3] * each[0] * each[1]
-    assert one.between(seen, seen) == pytest.approx(whole)
+    assert one.covariance(seen, seen) == pytest.approx(whole)
     assert np.diag(whole) == pytest.approx(one.variance)
 
 
@@ -90,11 +90,15 @@ def test_leaving_one_out_is_refitting_without_it() -> None:
     seen, one, n = views(10, 3), kernel(3), 10
     rng = np.random.default_rng(3)
     y, mean = rng.normal(size=n), rng.normal(size=n)
-    found = Process(one, seen, y, mean).left_out()
+    found = GaussianProcess(one, seen, y, mean).leave_one_out_means()
     for i in range(n):
         rest = np.delete(np.arange(n), i)
-        without = Process(one, [view.take(rest) for view in seen], y[rest], mean[rest])
-        said, _ = without.predict([view.take(np.array([i])) for view in seen], mean[i : i + 1])
+        without = GaussianProcess(
+            one, [view.select_rows(rest) for view in seen], y[rest], mean[rest]
+        )
+        said, _ = without.predict(
+            [view.select_rows(np.array([i])) for view in seen], mean[i : i + 1]
+        )
         assert found[i] == pytest.approx(said[0])
 
 
@@ -103,13 +107,13 @@ def test_it_passes_through_what_it_saw_and_is_sure_of_it() -> None:
     exact = Kernel(one.terms, one.scales, np.append(one.theta[:-1], math.log(1e-6)))
     rng = np.random.default_rng(0)
     y, mean = rng.normal(size=8), rng.normal(size=8)
-    process = Process(exact, seen, y, mean)
+    process = GaussianProcess(exact, seen, y, mean)
     found, deviation = process.predict(seen, mean)
     assert found == pytest.approx(y, abs=0.01)
     assert deviation.max() < 0.01
 
     def moved(by: float) -> list[View]:
-        return [View(tuple(block + by for block in view.blocks), view.rough) for view in seen]
+        return [View(tuple(block + by for block in view.blocks), view.is_matern) for view in seen]
 
     near, far, very_far = (process.predict(moved(by), mean) for by in (0.05, 0.5, 100.0))
     assert (deviation < near[1]).all()
@@ -131,7 +135,7 @@ def test_many_trials_teach_it_which_columns_matter() -> None:
     """The length of a number that decides is short beside that of one that does nothing."""
     rng = np.random.default_rng(0)
     x = rng.random((40, 2))
-    seen = [View((x[:, :1], x[:, 1:]), rough=True)]
+    seen = [View((x[:, :1], x[:, 1:]), is_matern=True)]
     y = np.sin(6 * x[:, 0])
     found = fit_kernel(seen, (y - y.mean()) / y.std(), [(0,)])
     decides, idle = np.exp(found.theta[1:3])
@@ -141,7 +145,7 @@ def test_many_trials_teach_it_which_columns_matter() -> None:
 def test_equal_candidates_do_no_harm() -> None:
     seen = [View((np.ones((6, 2)),))]
     found = fit_kernel(seen, np.arange(6) - 2.5, [(0,)])
-    mean, deviation = Process(found, seen, np.arange(6) - 2.5, np.zeros(6)).predict(
+    mean, deviation = GaussianProcess(found, seen, np.arange(6) - 2.5, np.zeros(6)).predict(
         seen, np.zeros(6)
     )
     assert mean == pytest.approx(np.zeros(6), abs=1e-6)
@@ -157,7 +161,9 @@ def test_columns_in_which_all_candidates_agree_change_nothing(seed: int) -> None
     x, y = View((rng.integers(0, 3, size=(n, 3)).astype(float),)), rng.normal(size=n)
     assert not squared_distances(alike.blocks[0], alike.blocks[0]).any()
     kernel = fit_kernel([x, alike], y, ((0,), (1,)))
-    mean, deviation = Process(kernel, [x, alike], y, np.zeros(n)).predict([x, alike], np.zeros(n))
+    mean, deviation = GaussianProcess(kernel, [x, alike], y, np.zeros(n)).predict(
+        [x, alike], np.zeros(n)
+    )
     assert np.isfinite([*mean, *deviation]).all()
 
 
@@ -165,7 +171,7 @@ def test_a_covariance_that_rounding_has_made_indefinite_gets_more_noise() -> Non
     covariance = np.ones((4, 4)) - 1e-9 * np.diag([0.0, 1.0, 1.0, 1.0])
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(covariance)
-    factor = lower_factor(covariance)
+    factor = robust_cholesky(covariance)
     assert np.allclose(factor @ factor.T, covariance, atol=1e-6)
     with pytest.raises(np.linalg.LinAlgError):
-        lower_factor(-np.eye(3) * 1e9)
+        robust_cholesky(-np.eye(3) * 1e9)

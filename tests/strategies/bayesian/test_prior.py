@@ -12,13 +12,13 @@ from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.space.candidate import Candidate
 from netwright.strategies.bayesian.prior import (
     Prior,
-    by_distance,
-    by_rank,
     generalised_least_squares,
     least_squares,
+    log_distance_targets,
     mean_ranks,
     rank_correlation,
-    slope,
+    rank_targets,
+    shrunken_slope,
 )
 from netwright.trials.trial import Metrics
 
@@ -40,9 +40,9 @@ def test_the_rank_correlation_is_that_of_scipy(seed: int) -> None:
 
 
 def test_a_low_loss_is_a_high_target() -> None:
-    targets = by_rank(np.array([3.0, 1.0, 2.0, np.inf]))
+    targets = rank_targets(np.array([3.0, 1.0, 2.0, np.inf]))
     assert targets == pytest.approx(norm.ppf([0.375, 0.875, 0.625, 0.125]))
-    assert by_rank(np.array([1.0, 5.0, 5.0])) == pytest.approx(norm.ppf([5 / 6, 1 / 3, 1 / 3]))
+    assert rank_targets(np.array([1.0, 5.0, 5.0])) == pytest.approx(norm.ppf([5 / 6, 1 / 3, 1 / 3]))
 
 
 def test_the_slope_is_least_squares_shrunk_when_trials_are_few() -> None:
@@ -50,27 +50,27 @@ def test_the_slope_is_least_squares_shrunk_when_trials_are_few() -> None:
     for n in (2, 5, 14, 200):
         x = rng.normal(size=n)
         y = 2.0 * x + rng.normal(0, 0.1, n)
-        assert slope(x, y) == pytest.approx(np.polyfit(x, y, 1)[0] * n / (n + 3))
+        assert shrunken_slope(x, y) == pytest.approx(np.polyfit(x, y, 1)[0] * n / (n + 3))
 
 
 def test_a_prior_that_is_wrong_way_round_is_not_believed_the_other_way() -> None:
     x = np.linspace(-1, 1, 10)
-    assert slope(x, -x) == 0.0
+    assert shrunken_slope(x, -x) == 0.0
 
 
 def test_a_prior_is_dropped_when_enough_trials_do_not_rise_with_it() -> None:
     x = np.arange(15.0)
     y = np.array([1.0, 0, 2] * 5)  # rises by chance
     assert 0 < rank_correlation(x, y) < 0.15
-    assert slope(x, y) == 0.0
-    assert slope(x, y, sceptical_after=16) > 0
-    assert slope(x, x) > 0
+    assert shrunken_slope(x, y) == 0.0
+    assert shrunken_slope(x, y, sceptical_after=16) > 0
+    assert shrunken_slope(x, x) > 0
 
 
 def test_without_trials_or_differences_there_is_no_slope() -> None:
-    assert slope(np.zeros(0), np.zeros(0)) == 0.0
-    assert slope(np.array([1.0]), np.array([1.0])) == 0.0
-    assert slope(np.ones(20), np.arange(20.0)) == 0.0
+    assert shrunken_slope(np.zeros(0), np.zeros(0)) == 0.0
+    assert shrunken_slope(np.array([1.0]), np.array([1.0])) == 0.0
+    assert shrunken_slope(np.ones(20), np.arange(20.0)) == 0.0
 
 
 class Scored(DefaultKnowledge):
@@ -91,17 +91,17 @@ GRID: Sequence[tuple[int, int]] = [(x, y) for x in range(10) for y in range(10)]
 
 
 def test_scores_are_merged_by_the_logarithms_of_their_ranks() -> None:
-    prior = Prior.of(Scored(), at(*GRID))
+    prior = Prior.from_reference(Scored(), at(*GRID))
     assert prior.names == ("size", "zero_cost")
-    best, bad_in_one, middle, worst = prior.of_candidates(at((9, 9), (9, 0), (4, 4), (0, 0)))
+    best, bad_in_one, middle, worst = prior.scores_of(at((9, 9), (9, 0), (4, 4), (0, 0)))
     assert best > middle > bad_in_one > worst  # by the sum of ranks the middle two were equal
     share = rankdata([x for x, _ in GRID]) / 101  # (100,)
     expected = np.log(share) + np.log(rankdata([y for _, y in GRID]) / 101)
-    assert rankdata(prior.of_reference) == pytest.approx(rankdata(expected.round(9)))
+    assert rankdata(prior.reference_scores) == pytest.approx(rankdata(expected.round(9)))
 
 
 def test_scores_of_the_reference_are_standard_normal() -> None:
-    found = Prior.of(Scored(), at(*GRID)).of_reference
+    found = Prior.from_reference(Scored(), at(*GRID)).reference_scores
     assert found.mean() == pytest.approx(0, abs=0.02)
     assert found.std() == pytest.approx(1, abs=0.1)
     assert np.median(found) == pytest.approx(0, abs=0.05)
@@ -112,33 +112,37 @@ def test_only_the_order_of_a_score_counts() -> None:
         def scores(self, candidate: Candidate) -> Metrics:
             return {n: np.log(1 + v) for n, v in super().scores(candidate).items()}
 
-    one, other = (Prior.of(k, at(*GRID)).of_reference for k in (Scored(), Logarithms()))
+    one, other = (
+        Prior.from_reference(k, at(*GRID)).reference_scores for k in (Scored(), Logarithms())
+    )
     assert one == pytest.approx(other)
 
 
 def test_what_has_no_score_is_expected_last() -> None:
-    prior = Prior.of(Scored(), at(*GRID, (-1, 0)))
-    assert np.argmin(prior.of_candidates(at((0, 0), (-1, 5), (3, 3)))) == 1
+    prior = Prior.from_reference(Scored(), at(*GRID, (-1, 0)))
+    assert np.argmin(prior.scores_of(at((0, 0), (-1, 5), (3, 3)))) == 1
 
 
 def test_nothing_is_expected_where_no_score_is_known() -> None:
-    prior = Prior.of(DefaultKnowledge(), at(*GRID))
+    prior = Prior.from_reference(DefaultKnowledge(), at(*GRID))
     assert not prior
-    assert prior.of_candidates(at((1, 1), (2, 2))) == pytest.approx([0, 0])
+    assert prior.scores_of(at((1, 1), (2, 2))) == pytest.approx([0, 0])
 
 
 def test_distances_to_the_best_tell_more_the_nearer_it_is() -> None:
-    targets = by_distance(np.array([0.50, 0.49, 0.30, 0.29]))
+    targets = log_distance_targets(np.array([0.50, 0.49, 0.30, 0.29]))
     assert (np.diff(targets) > 0).all()
     assert targets.mean() == pytest.approx(0)
     assert targets.std() == pytest.approx(1)
     far, near = targets[1] - targets[0], targets[3] - targets[2]
     assert near > 3 * far  # ranks would make them alike
-    worst = by_distance(np.array([0.3, 0.2, 0.1, 0.4, 1e9, np.inf]))
+    worst = log_distance_targets(np.array([0.3, 0.2, 0.1, 0.4, 1e9, np.inf]))
     assert worst[4] == worst[5]
     assert worst[2] - worst[4] < 4  # an outlier leaves room for the others
-    assert by_distance(np.array([2.0, 2.0])) == pytest.approx([0, 0])
-    assert by_distance(np.array([2.0, np.inf])) == pytest.approx(by_rank(np.array([2.0, np.inf])))
+    assert log_distance_targets(np.array([2.0, 2.0])) == pytest.approx([0, 0])
+    assert log_distance_targets(np.array([2.0, np.inf])) == pytest.approx(
+        rank_targets(np.array([2.0, np.inf]))
+    )
 
 
 def test_the_covariance_tells_a_slope_that_least_squares_do_not_see() -> None:

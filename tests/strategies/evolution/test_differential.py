@@ -88,7 +88,7 @@ def test_differences_find_the_valley_and_their_absence_does_not() -> None:
             np.mean([best_loss(simulate(r, valley, 400, seed=s)) for s, r in enumerate(runs)])
         )
 
-    assert found(crossover=0.9) < found(scale=1e-9, crossover=0.9) / 4
+    assert found(crossover=0.9) < found(mutation_factor=1e-9, crossover=0.9) / 4
 
 
 def test_what_leaves_the_cube_is_drawn_anew() -> None:
@@ -108,7 +108,7 @@ def test_what_leaves_the_cube_is_drawn_anew() -> None:
     ("settings", "sentence"),
     [
         ({"population": 3}, "population must be at least 4"),
-        ({"scale": 0.0}, "scale must be above 0"),
+        ({"mutation_factor": 0.0}, "mutation_factor must be above 0"),
         ({"crossover": -0.1}, "crossover must be from 0 to 1"),
     ],
 )

@@ -8,7 +8,7 @@ from netwright.interfaces.strategy import Problem
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
-from netwright.strategies.evolution.genetic import NSGA2, Genetic, mutated
+from netwright.strategies.evolution.genetic import NSGA2, Genetic, mutate_decisions
 from netwright.testing import best_loss, simulate
 from netwright.trials import selection
 from netwright.trials.objective import Objective
@@ -105,7 +105,7 @@ def test_mutation_changes_one_decision_on_average() -> None:
     start = LONG.sample(rng)
     changed = []
     for _ in range(600):
-        child = mutated(LONG, start, rng)
+        child = mutate_decisions(LONG, start, rng)
         changed.append(sum(child.values[k] != v for k, v in start.values.items()))
     assert np.mean(changed) == pytest.approx(1, abs=0.15)
     assert changed.count(0) == pytest.approx(600 * (15 / 16) ** 16, rel=0.25)
@@ -124,7 +124,7 @@ def test_workers_beyond_a_generation_breed_from_the_same_parents() -> None:
         (lambda: Genetic(population=1), "population must be at least 2, got 1"),
         (lambda: Genetic(population=4, elites=4), r"elites must be below the population"),
         (lambda: Genetic(crossover=1.5), "crossover must be from 0 to 1, got 1.5"),
-        (lambda: Genetic(tournament_size=0), "sample must be at least 1, got 0"),
+        (lambda: Genetic(tournament_size=0), "tournament_size must be at least 1, got 0"),
         (lambda: NSGA2(population=0), "population must be at least 2"),
     ],
 )

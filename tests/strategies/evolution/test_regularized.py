@@ -69,7 +69,8 @@ def test_it_finds_more_than_random_search_because_it_selects(
 ) -> None:
     def found(make: Any) -> float:
         logs = [
-            search(make()(Problem(LONG, [LOSS])), total, trials=200, seed=seed) for seed in range(8)
+            search(make()(Problem(LONG, [LOSS])), total, n_trials=200, seed=seed)
+            for seed in range(8)
         ]
         return float(np.mean([min(one.metrics.get("loss", 1e9) for one in log) for log in logs]))
 
@@ -80,7 +81,7 @@ def test_it_finds_more_than_random_search_because_it_selects(
 
 
 def test_children_differ_from_their_parent_in_one_decision(space: Space[Any], search: Any) -> None:
-    log = search(RegularizedEvolution()(Problem(space, [LOSS])), hill, trials=80)
+    log = search(RegularizedEvolution()(Problem(space, [LOSS])), hill, n_trials=80)
     by_id = {trial.id: trial.candidate.values for trial in log}
     children = [trial for trial in log if trial.proposal.origin == "mutation"]
     assert len(children) > 100  # started and ended
@@ -114,7 +115,7 @@ def test_infeasible_trials_take_no_place_and_are_not_proposed_again() -> None:
 
 def test_it_is_over_when_a_small_space_is_exhausted(search: Any) -> None:
     tiny = Space({"x": Integer(0, 7), "y": Integer(0, 7)})
-    log = search(RegularizedEvolution()(Problem(tiny, [LOSS])), hill, trials=500, workers=2)
+    log = search(RegularizedEvolution()(Problem(tiny, [LOSS])), hill, n_trials=500, workers=2)
     assert len({trial.candidate for trial in log}) == 64
 
 
@@ -122,7 +123,7 @@ def test_limits_pull_the_search_inside(search: Any) -> None:
     limit = Limit("cost", at_most=10)
 
     def inside(limits: list[Limit]) -> float:
-        log = search(RegularizedEvolution()(Problem(LONG, [LOSS], limits)), total, trials=300)
+        log = search(RegularizedEvolution()(Problem(LONG, [LOSS], limits)), total, n_trials=300)
         return sum(limit.keeps(trial.metrics) for trial in log if trial.status is Status.DONE)
 
     assert inside([limit]) > 100
@@ -132,7 +133,9 @@ def test_limits_pull_the_search_inside(search: Any) -> None:
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(InputError, match="population must be at least 1, got 0"):
         RegularizedEvolution(population=0)
-    with pytest.raises(InputError, match=r"sample must be at most the population \(3\), got 4"):
+    with pytest.raises(
+        InputError, match=r"tournament_size must be at most the population \(3\), got 4"
+    ):
         RegularizedEvolution(population=3, tournament_size=4)
 
 

@@ -151,5 +151,5 @@ def test_the_share_that_is_promoted_can_be_said() -> None:
             hear(strategy, x, loss=float(x))
     assert [x for x, _, _ in promoted(half)] == [0, 1, 2]
     assert [x for x, _, _ in promoted(usual)] == [0, 1]
-    with pytest.raises(InputError, match="promote must be from 0 to 1, got 2"):
+    with pytest.raises(InputError, match="promotion_rate must be from 0 to 1, got 2"):
         ASHA(promotion_rate=2)

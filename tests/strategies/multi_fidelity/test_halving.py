@@ -14,9 +14,9 @@ from netwright.strategies.multi_fidelity.halving import (
     DEHB,
     Hyperband,
     SuccessiveHalving,
-    bracket,
+    make_bracket,
 )
-from netwright.strategies.multi_fidelity.rungs import rungs
+from netwright.strategies.multi_fidelity.rungs import rung_fidelities
 from netwright.testing import best_loss, simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics, Proposal, Status, Trial
@@ -44,9 +44,9 @@ def ended(trials: list[Trial], status: Status = Status.DONE) -> list[Trial]:
 
 def test_the_brackets_are_those_of_hyperbands_table() -> None:
     """eta = 3, R = 81: Algorithm 1 of arXiv:1603.06560, n = ceil(B/R eta^s/(s+1))."""
-    fidelities = rungs((), 3, 1 / 81)
+    fidelities = rung_fidelities((), 3, 1 / 81)
     table = [
-        [(round(81 * fidelities[k]), n) for k, n in bracket(fidelities, s)]
+        [(round(81 * fidelities[k]), n) for k, n in make_bracket(fidelities, s)]
         for s in range(4, -1, -1)
     ]
     assert table == [
@@ -59,9 +59,9 @@ def test_the_brackets_are_those_of_hyperbands_table() -> None:
 
 
 def test_with_given_fidelities_every_rung_costs_the_same() -> None:
-    assert bracket((0.06, 1.0), 1) == [(0, 17), (1, 1)]
-    assert bracket((0.06, 1.0), 0) == [(1, 2)]
-    assert bracket((0.5, 1.0), 1) == [(0, 2), (1, 1)]
+    assert make_bracket((0.06, 1.0), 1) == [(0, 17), (1, 1)]
+    assert make_bracket((0.06, 1.0), 0) == [(1, 2)]
+    assert make_bracket((0.5, 1.0), 1) == [(0, 2), (1, 1)]
 
 
 def test_the_search_follows_the_table_over_and_over() -> None:
@@ -144,13 +144,13 @@ def test_a_mutant_comes_from_the_pool_and_its_rival_from_the_own_sub_population(
         for i, p in enumerate(below)
     ]
     told(strategy, own[:4], [1.0] * 4)
-    assert strategy.breed(pool, set(), 0, rng) is None  # it is not full yet
+    assert strategy.propose_child(pool, set(), 0, rng) is None  # it is not full yet
     strategy = settings.sub_population(Problem(CUBE, [LOSS]), 5)
     told(strategy, own, [1.0] * 5)
-    assert strategy.breed(pool[:2], set(), 0, rng) is None
+    assert strategy.propose_child(pool[:2], set(), 0, rng) is None
     rivals = set()
     for asked in range(20):
-        child = strategy.breed(pool, set(), asked, rng)
+        child = strategy.propose_child(pool, set(), asked, rng)
         assert child is not None
         rival, r1 = child.parents
         rivals.add(rival)

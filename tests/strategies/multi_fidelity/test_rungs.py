@@ -15,7 +15,7 @@ from netwright.space.space import Space
 from netwright.strategies.bayesian.tpe import TPE
 from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.multi_fidelity.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
-from netwright.strategies.multi_fidelity.rungs import MultiFidelity, rungs
+from netwright.strategies.multi_fidelity.rungs import MultiFidelity, rung_fidelities
 from netwright.strategies.random import RandomSearch
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
@@ -71,14 +71,16 @@ class Spies:
 def test_rungs_rise_by_eta_and_are_among_the_given(
     given: Sequence[float], eta: float, least: float, found: list[float]
 ) -> None:
-    assert list(rungs(given, eta, least)) == pytest.approx(found)
-    assert not given or set(rungs(given, eta, least)) <= set(given)
+    assert list(rung_fidelities(given, eta, least)) == pytest.approx(found)
+    assert not given or set(rung_fidelities(given, eta, least)) <= set(given)
 
 
 def test_where_there_is_no_lower_fidelity_it_says_so() -> None:
-    with pytest.raises(InputError, match=r"fidelities must be such that one lies from least"):
+    with pytest.raises(InputError, match=r"fidelities must be such that one is from min_fidelity"):
         ASHA()(Problem(LINE, [LOSS], fidelities=(0.01, 1.0)))
-    with pytest.raises(InputError, match=r"least must be .* got 0.5. Use a least below 0.333"):
+    with pytest.raises(
+        InputError, match=r"min_fidelity must be .* got 0.5. Use a min_fidelity below 0.333"
+    ):
         ASHA(min_fidelity=0.5)(Problem(LINE, [LOSS]))
 
 
@@ -138,7 +140,7 @@ def test_the_first_trial_has_full_fidelity_unless_a_baseline_had(
     log = simulate(settings()(problem), x, 60)
     assert log[0].proposal.fidelity == 1
     assert log[2].proposal.fidelity < 1
-    assert {t.proposal.fidelity for t in log} == set(rungs(given, 3, 0.05))
+    assert {t.proposal.fidelity for t in log} == set(rung_fidelities(given, 3, 0.05))
     strategy = settings()(problem)
     baseline = Proposal(Candidate({"x": 0.5}), origin="baseline")
     strategy.tell(Trial(1, baseline, 0))
@@ -214,9 +216,9 @@ def test_settings_are_written_without_addresses_and_checked() -> None:
     assert Hyperband(RandomSearch) == Hyperband()  # type: ignore[arg-type]  # its defaults
     for settings, sentence in [
         ({"eta": 1}, "eta must be above 1, got 1"),
-        ({"least": 1.0}, "least must be between 0 and 1, got 1.0"),
-        ({"random": 1.5}, "random must be from 0 to 1, got 1.5"),
-        ({"enough": 0}, "enough must be at least 1, got 0"),
+        ({"min_fidelity": 1.0}, "min_fidelity must be between 0 and 1, got 1.0"),
+        ({"random_fraction": 1.5}, "random_fraction must be from 0 to 1, got 1.5"),
+        ({"min_trials_for_model": 0}, "min_trials_for_model must be at least 1, got 0"),
         ({"algorithm": 3}, "strategy must be an object with ask and tell"),
     ]:
         wrong: Any = settings
