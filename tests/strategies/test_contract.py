@@ -50,7 +50,7 @@ COUPLED = [*ALGORITHMS, ASHA(RegularizedEvolution()), Hyperband(Bayesian())]
 
 
 @pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
-def test_a_rule_that_forbids_every_single_edit_is_survived(algorithm: Algorithm) -> None:
+def test_a_rule_that_forbids_all_neighbours_is_handled(algorithm: Algorithm) -> None:
     space = Space({"a": Integer(0, 15), "b": Integer(0, 15)}, rule=balanced)
     events = simulate(
         algorithm(Problem(space, (LOSS,))), lambda c: {"loss": float(str(c.values["a"]))}, 40
@@ -99,7 +99,7 @@ class KnowsTheCost(DefaultKnowledge):
 
 
 @pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
-def test_what_is_known_to_break_a_limit_is_left_out(algorithm: Algorithm) -> None:
+def test_candidates_known_to_violate_a_limit_are_skipped(algorithm: Algorithm) -> None:
     knowledge = KnowsTheCost()
 
     def measure(candidate: Candidate) -> Metrics:
@@ -113,7 +113,7 @@ def test_what_is_known_to_break_a_limit_is_left_out(algorithm: Algorithm) -> Non
     assert all(limit.keeps(knowledge.metrics(trial.candidate)) for trial in events)
 
 
-def test_where_all_break_a_limit_the_search_goes_on_with_those_that_break_it_least() -> None:
+def test_if_all_violate_a_limit_the_least_violating_come_first() -> None:
     space = Space({"x": Integer(0, 9), "y": OneOf("one", "pool")})
     problem = Problem(space, (LOSS,), [Limit("cost", at_most=-1)], KnowsTheCost())
     events = simulate(RandomSearch()(problem), lambda _: {"loss": 1.0}, 100)
