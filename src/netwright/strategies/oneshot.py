@@ -51,7 +51,7 @@ class OneShot:
         >>> study = nw.Study(space, evaluator, strategy=strategy, objectives=["accuracy"])
     """
 
-    method: Any
+    method: object
     n_candidates: int = 5
     search: Algorithm = RegularizedEvolution(population=50, tournament_size=10)  # noqa: RUF009  # frozen
     then: Algorithm = Bayesian()  # noqa: RUF009  # frozen

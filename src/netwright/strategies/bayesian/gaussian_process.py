@@ -122,9 +122,13 @@ def fit_kernel(views: Views, y: Array, terms: Sequence[tuple[int, ...]]) -> Kern
         for mean, std in zip(prior_mean, prior_std, strict=True)
     ]
     optimum = minimize(
-        negative_log_posterior, prior_mean, jac=True, method="L-BFGS-B", bounds=bounds,
+        negative_log_posterior,
+        prior_mean,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
         options={"maxiter": _MAX_LBFGS_ITERATIONS},
-    )  # fmt: skip
+    )
     return Kernel(tuple(terms), scales, np.asarray(optimum.x))
 
 

@@ -189,8 +189,9 @@ class DifferentialEvolutionStrategy:
             if candidate not in seen and self.space.contains(candidate):
                 parents = (self._population[target_index].id, r1.id)
                 note: dict[str, Value] = {
-                    _INDEX_KEY: target_index, _VECTOR_KEY: tuple(map(float, u)),
-                }  # fmt: skip
+                    _INDEX_KEY: target_index,
+                    _VECTOR_KEY: tuple(map(float, u)),
+                }
                 return Proposal(candidate, origin="difference", parents=parents, note=note)
         return None
 

@@ -222,8 +222,9 @@ class BracketStrategy:
             return batch.source.propose_new(k, note)
         rung = self._ladder.rungs[k]
         promoted = {
-            *rung.started, *(proposal.candidate for proposal in batch.at_fidelity(rung.fidelity)),
-        }  # fmt: skip
+            *rung.started,
+            *(proposal.candidate for proposal in batch.at_fidelity(rung.fidelity)),
+        }
         if child := batch.source.propose_child(k, size, note):
             return child
         for trial in self._ladder.sort_by_rank(below.done):

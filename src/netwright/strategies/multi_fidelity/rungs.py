@@ -123,9 +123,10 @@ def rung_fidelities(
         descending = [eta**-k for k in range(n_rungs_below + 1)]
     else:
         allowed = [
-            fidelity for fidelity in fidelities
+            fidelity
+            for fidelity in fidelities
             if min_fidelity - _ROUNDING_TOLERANCE <= fidelity < 1
-        ]  # fmt: skip
+        ]
         descending = [1.0]
         while below := [fidelity for fidelity in allowed if fidelity < descending[-1]]:
             target = descending[-1] / eta

@@ -34,8 +34,9 @@ from netwright.trials.trial import Proposal, Status, Trial
 Controller = Literal["independent", "recurrent"]
 
 _CONTROLLERS: dict[str, type[IndependentPolicy] | type[RecurrentPolicy]] = {
-    "independent": IndependentPolicy, "recurrent": RecurrentPolicy,
-}  # fmt: skip
+    "independent": IndependentPolicy,
+    "recurrent": RecurrentPolicy,
+}
 _MAX_DRAWS = 100
 """Draws from the policy until one is unseen and legal; then a random candidate is proposed."""
 _MAX_RANKED_TRIALS = 500
