@@ -224,8 +224,10 @@ def resume(
 def finished(file: Path, columns: Sequence[str], n_keys: int) -> set[tuple[str, ...]]:
     """Return the jobs with a complete row, and drop all other rows from the file."""
     rows = list(csv.reader(file.open(newline=""))) if file.exists() else []
-    is_complete = file.exists() and file.read_bytes().endswith(b"\n")
-    complete = [row for row in rows[1 : None if is_complete else -1] if len(row) == len(columns)]
+    ends_with_newline = file.exists() and file.read_bytes().endswith(b"\n")
+    complete = [
+        row for row in rows[1 : None if ends_with_newline else -1] if len(row) == len(columns)
+    ]
     temporary = file.with_suffix(".part")
     with temporary.open("w", newline="") as out:
         csv.writer(out).writerows([columns, *complete])
