@@ -1,11 +1,11 @@
-"""How fast a candidate's costs are known, beside building the network and counting by running it.
+"""Time `costs()` against building the network and counting FLOPs while running it.
 
     python benchmarks/costs.py
 
-On one thread, medians in milliseconds: `costs()` warm, of a network made anew for each call as a
-search makes them, whose layers and cells have been seen before; and building it on the meta
-device and running it there under torch's FLOP counter. "once" is the first call, with nothing
-remembered (the first of all pays for torch's own start). A network passes below 1 ms.
+Medians in milliseconds on one thread: `costs()` with warm caches, on a network constructed anew for
+each call, as a search does; and building it on the meta device and running it there under torch's
+FLOP counter. "once" is the first call, with cold caches (the very first also pays for torch's own
+start). A network passes below 1 ms.
 """
 
 from __future__ import annotations
@@ -35,37 +35,38 @@ def main() -> None:
     print(f"{'network':<16}{'once':>10}{'costs()':>11}{'counted':>10}{'faster':>9}  < {PASS_MS} ms")
     networks = {"small": small, "larger": larger, "NAS-Bench-201": cells}
     for name, network in networks.items():
-        once, said = timed(known, network, 1)
-        warm, _ = timed(known, network, 300)
-        slow, seen = timed(counted, network, 7)
-        assert said == seen, f"costs() says {said}, torch {seen}"
-        times = f"{once:>7.1f} ms{warm:>8.3f} ms{slow:>7.1f} ms{slow / warm:>8.0f}x"
-        print(f"{name:<16}{times}  {'pass' if warm < PASS_MS else 'FAIL'}")
+        first_ms, counts = timed(by_costs, network, 1)
+        warm_ms, _ = timed(by_costs, network, 300)
+        counted_ms, torch_counts = timed(by_running, network, 7)
+        assert counts == torch_counts, f"costs() counts {counts}, torch {torch_counts}"
+        timings = f"{first_ms:>7.1f} ms{warm_ms:>8.3f} ms{counted_ms:>7.1f} ms"
+        verdict = "pass" if warm_ms < PASS_MS else "FAIL"
+        print(f"{name:<16}{timings}{counted_ms / warm_ms:>8.0f}x  {verdict}")
 
 
 Counts = tuple[int, int]
 
 
 def timed(
-    count: Callable[[Network], Counts], make: Callable[[], Network], times: int
+    count: Callable[[Network], Counts], make: Callable[[], Network], n_calls: int
 ) -> tuple[float, Counts]:
-    """The median of the milliseconds that a count takes, and what it says."""
-    seconds, said = [], (0, 0)
-    for _ in range(times):
+    """Return the median milliseconds of a count, and the counts."""
+    seconds, counts = [], (0, 0)
+    for _ in range(n_calls):
         network = make()
         start = time.perf_counter()
-        said = count(network)
+        counts = count(network)
         seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds), said
+    return 1000 * statistics.median(seconds), counts
 
 
-def known(network: Network) -> Counts:
-    said = costs(network, SHAPE, outputs=10)
-    return said.parameters, said.flops
+def by_costs(network: Network) -> Counts:
+    counts = costs(network, SHAPE, outputs=10)
+    return counts.parameters, counts.flops
 
 
-def counted(network: Network) -> Counts:
-    """Parameters and FLOPs by building the network and running it, without numbers."""
+def by_running(network: Network) -> Counts:
+    """Count parameters and FLOPs by building the network and running it on the meta device."""
     with torch.device("meta"), torch.no_grad():
         module = build(network, SHAPE, outputs=10).eval()
         with FlopCounterMode(display=False) as counter:
@@ -79,7 +80,7 @@ def small() -> Network:
 
 
 def larger() -> Network:
-    """Five stages of six inverted bottlenecks with squeeze-excitation, as EfficientNets have."""
+    """Return five stages of six inverted bottlenecks with squeeze-excitation (EfficientNet)."""
     stages: list[Network] = []
     for channels, stride in ((16, 1), (24, 2), (40, 2), (80, 1), (112, 2)):
         stages.append(MBConv(channels, 6, 3, stride, squeeze=0.25, activation="silu"))
@@ -88,7 +89,7 @@ def larger() -> Network:
 
 
 def cells() -> Network:
-    """Three stages of five equal cells: node j is fed by all before it, through any operation."""
+    """Return three stages of five equal cells, whose nodes are fed by all nodes before."""
 
     def relu_conv(kernel: int) -> Network:
         return (Activation(), Conv(kernel=kernel, activation="none"))

@@ -1,13 +1,13 @@
-"""Makes the table of networks that is shipped: `src/netwright/evaluators/benchmarks/digits.csv.gz`.
+"""Make the shipped table of networks, `src/netwright/evaluators/benchmarks/digits.csv.gz`.
 
     python benchmarks/digits.py pilot      # 30 networks: do seeds agree, do networks differ?
     python benchmarks/digits.py train      # every network, seed and fidelity: an hour of one core
     python benchmarks/digits.py latency    # their exported files, on a machine with nothing else
-    python benchmarks/digits.py pack       # what the two left in runs/digits -> the table
+    python benchmarks/digits.py pack       # write the table from the results in runs/digits
 
-Stopped at any moment, `train` and `latency` go on where they were. Networks that are the same but
-for the order of their nodes, or for parts that reach nothing, are trained once; each training is
-the whole schedule of its fidelity, on one thread of a CPU, and its last epoch is what is judged.
+`train` and `latency` resume when stopped. Networks that differ only in the order of their nodes or
+in dead edges are trained once. Each training runs the whole schedule of its fidelity on one CPU
+thread, and its last epoch is scored.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ from netwright.space.candidate import Candidate
 from netwright.trials.metrics import score
 
 SPACE, TASK = digits_space(), digits_task()
-PATHS = [one.path for one in SPACE.decisions]
-PILOT = 30
+PATHS = [decision.path for decision in SPACE.decisions]
+N_PILOT_NETWORKS = 30
 TRAINED = ("cell", "seed", "epochs", *SCORES, "train_seconds")
 TIMED = ("cell", "latency")
 
@@ -71,24 +71,28 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU's numbers would be others
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU's results would differ
     trained, timed = options.work / "trained.csv", options.work / "latency.csv"
     if options.stage in ("pilot", "train"):
         names = distinct()
-        random.Random(0).shuffle(names)  # the first ones are a fair sample, of seconds too
-        names = names[: PILOT if options.stage == "pilot" else None]
+        random.Random(0).shuffle(names)  # so that the first ones are an unbiased sample
+        names = names[: N_PILOT_NETWORKS if options.stage == "pilot" else None]
         jobs = list(itertools.product(names, SEEDS, EPOCHS))
-        go_on(trained, TRAINED, jobs, train_row, weigh=lambda job: job[2])
-        of_these = pd.read_csv(trained)
-        describe(of_these[of_these["cell"].isin(names)])
+        resume(trained, TRAINED, jobs, train_row, weight_of=lambda job: job[2])
+        results = pd.read_csv(trained)
+        describe(results[results["cell"].isin(names)])
     elif options.stage == "latency":
-        go_on(timed, TIMED, [(n,) for n in distinct()], latency_row)
+        resume(timed, TIMED, [(n,) for n in distinct()], latency_row)
     else:
         pack(pd.read_csv(trained), pd.read_csv(timed))
 
 
 def cell_of(candidate: Candidate) -> str:
-    """The canonical form of a candidate's cell; InfeasibleCandidate when nothing flows through."""
+    """Return the canonical form of a candidate's cell.
+
+    Raises:
+        InfeasibleCandidate: No path leads from input to output.
+    """
     return canonical(SPACE.fill(candidate).network[1])
 
 
@@ -96,25 +100,25 @@ def name_of(candidate: Candidate) -> str:
     return "|".join(candidate.values[path] for path in PATHS)
 
 
-def named(name: str) -> Candidate:
+def candidate_of(name: str) -> Candidate:
     return Candidate(dict(zip(PATHS, name.split("|"), strict=True)))
 
 
-def twins() -> dict[str, str]:
-    """Name of each candidate that can be built -> name of the first one of the same cell."""
+def first_of_each_cell() -> dict[str, str]:
+    """Map the name of each feasible candidate to that of the first one with the same cell."""
     first: dict[str, str] = {}
-    found = {}
+    first_of = {}
     for candidate in SPACE:
         try:
             cell = cell_of(candidate)
         except InfeasibleCandidate:
             continue
-        found[name_of(candidate)] = first.setdefault(cell, name_of(candidate))
-    return found
+        first_of[name_of(candidate)] = first.setdefault(cell, name_of(candidate))
+    return first_of
 
 
 def distinct() -> list[str]:
-    return list(dict.fromkeys(twins().values()))
+    return list(dict.fromkeys(first_of_each_cell().values()))
 
 
 # Training
@@ -123,130 +127,133 @@ def distinct() -> list[str]:
 class Fitted(NamedTuple):
     pipeline: FittedPipeline
     seconds: float
-    """Of the core."""
+    """CPU time."""
 
 
 def fit(candidate: Candidate, seed: int, epochs: int) -> Fitted:
-    """Trained for `epochs` of a whole schedule; the last epoch is kept, none is picked."""
+    """Train for `epochs` with a full schedule and keep the weights of the last epoch."""
     recipe = SPACE.fill(candidate)
     preparation, target = (
         cached_preprocessor(ImagePipeline(recipe), TASK),
         target_transform_of(TASK),
     )
-    learn = TASK.features.take(TASK.train)
+    train_features = TASK.features.take(TASK.train)
     rows = LabelledData(
-        torch.from_numpy(preparation.transform(learn)), target.to_tensor(TASK.target[TASK.train])
+        torch.from_numpy(preparation.transform(train_features)),
+        target.to_tensor(TASK.target[TASK.train]),
     )
-    one_image = preparation.transform(learn.take(np.zeros(1, np.int64)))
-    later = itertools.count(0, -1)  # a later epoch always counts as the better one
+    sample_input = preparation.transform(train_features.take(np.zeros(1, np.int64)))
+    decreasing_losses = itertools.count(0, -1)  # the last epoch always counts as the best
     start = time.process_time()
     model = networks.fit(
-        recipe, preparation.input_spec(target.n_outputs), rows, one_image,
-        lambda outputs: next(later), seed=seed, fidelity=epochs / EPOCHS[-1],
+        recipe, preparation.input_spec(target.n_outputs), rows, sample_input,
+        lambda outputs: next(decreasing_losses), seed=seed, fidelity=epochs / EPOCHS[-1],
     )  # fmt: skip
     return Fitted(FittedPipeline(preparation, model, target), time.process_time() - start)
 
 
 def evaluate(candidate: Candidate, seed: int, epochs: int) -> dict[str, float]:
-    """The metrics of one training, as they are in the table."""
+    """Return the metrics of one training under their names in the table."""
     fitted, seconds = fit(candidate, seed, epochs)
-    judged = {
+    splits = {
         "": (TASK.features.take(TASK.validation), TASK.target[TASK.validation]),
         "test_": (TASK.test.features, TASK.test.target),
     }
-    found = {}
-    for part, (features, truth) in judged.items():
+    metrics: dict[str, float] = {}
+    for prefix, (features, truth) in splits.items():
         scores = score(TASK.kind, truth, fitted.predict(features))
-        found |= {part + name: scores[name] for name in ("accuracy", "log_loss")}
-    return found | {"train_seconds": seconds}
+        metrics |= {prefix + name: scores[name] for name in ("accuracy", "log_loss")}
+    return metrics | {"train_seconds": seconds}
 
 
 def train_row(name: str, seed: int, epochs: int) -> dict[str, float]:
-    return evaluate(named(name), seed, epochs)
+    return evaluate(candidate_of(name), seed, epochs)
 
 
 # Latency
 
 
 def latency_row(name: str) -> dict[str, float]:
-    """In ms: one image, one thread. The weights do not matter, so they are the first drawn."""
-    recipe: Training = SPACE.fill(named(name))
+    """Return the latency in ms of one image on one thread, with initial weights."""
+    recipe: Training = SPACE.fill(candidate_of(name))
     preparation, target = (
         cached_preprocessor(ImagePipeline(recipe), TASK),
         target_transform_of(TASK),
     )
     inputs = preparation.input_spec(target.n_outputs)
     network = networks.FittedNetwork(networks.build_module(recipe, inputs).eval(), inputs)
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "model.onnx"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
         model = export_onnx(FittedPipeline(preparation, network, target), make_card(TASK), path)
-        one = {name: array[:1] for name, array in example_feeds(model, TASK).items()}
+        one_row = {name: array[:1] for name, array in example_feeds(model, TASK).items()}
         single = Model(path, threads=1)
-        timing = time_calls(lambda: single.session.run(None, one), seconds=0.3, max_calls=5000)
+        timing = time_calls(lambda: single.session.run(None, one_row), seconds=0.3, max_calls=5000)
     return {"latency": timing.median * 1e3}
 
 
 # Resuming
 
 
-def go_on(
+def resume(
     file: Path,
     columns: Sequence[str],
     jobs: Sequence[tuple],
     run: Callable[..., dict[str, float]],
-    weigh: Callable[[tuple], float] = lambda job: 1.0,
+    weight_of: Callable[[tuple], float] = lambda job: 1.0,
 ) -> None:
-    """Appends a row for each job that has none yet; a row cut off by a kill is done again."""
-    keys = len(jobs[0])
-    done = finished(file, columns, keys)
-    left = [job for job in jobs if tuple(map(str, job)) not in done]
-    weight, start, said = sum(map(weigh, left)), time.monotonic(), 0.0
-    share = 0.0
+    """Append a row for each job that has none yet; rows truncated by a kill are made again."""
+    n_keys = len(jobs[0])
+    done = finished(file, columns, n_keys)
+    remaining = [job for job in jobs if tuple(map(str, job)) not in done]
+    total_weight, start, last_report = sum(map(weight_of, remaining)), time.monotonic(), 0.0
+    share_done = 0.0
     with file.open("a", newline="") as out:
         writer = csv.writer(out)
-        for i, job in enumerate(left):
+        for i, job in enumerate(remaining):
             row = run(*job)
-            writer.writerow([*job, *(f"{row[name]:.6g}" for name in columns[keys:])])
+            writer.writerow([*job, *(f"{row[name]:.6g}" for name in columns[n_keys:])])
             out.flush()
-            share += weigh(job) / weight
+            share_done += weight_of(job) / total_weight
             seconds = time.monotonic() - start
-            if seconds - said > 30 or i + 1 == len(left):
-                said = seconds
-                minutes = seconds / share * max(1 - share, 0.0) / 60
+            if seconds - last_report > 30 or i + 1 == len(remaining):
+                last_report = seconds
+                minutes = seconds / share_done * max(1 - share_done, 0.0) / 60
                 print(f"{len(done) + i + 1}/{len(jobs)}, {minutes:.0f} min left", flush=True)
 
 
-def finished(file: Path, columns: Sequence[str], keys: int) -> set[tuple[str, ...]]:
-    """The jobs that have a whole row; leaves the file with those alone."""
+def finished(file: Path, columns: Sequence[str], n_keys: int) -> set[tuple[str, ...]]:
+    """Return the jobs with a complete row, and drop all other rows from the file."""
     rows = list(csv.reader(file.open(newline=""))) if file.exists() else []
-    ended = file.exists() and file.read_bytes().endswith(b"\n")
-    whole = [row for row in rows[1 : None if ended else -1] if len(row) == len(columns)]
-    part = file.with_suffix(".part")
-    with part.open("w", newline="") as out:
-        csv.writer(out).writerows([columns, *whole])
-    part.replace(file)
-    return {tuple(row[:keys]) for row in whole}
+    ends_with_newline = file.exists() and file.read_bytes().endswith(b"\n")
+    complete = [
+        row for row in rows[1 : None if ends_with_newline else -1] if len(row) == len(columns)
+    ]
+    temporary = file.with_suffix(".part")
+    with temporary.open("w", newline="") as out:
+        csv.writer(out).writerows([columns, *complete])
+    temporary.replace(file)
+    return {tuple(row[:n_keys]) for row in complete}
 
 
-# Whether it is a benchmark
+# Is it a useful benchmark?
 
 
 def describe(rows: pd.DataFrame) -> None:
-    """How far seeds agree (mean Spearman), how far shorter schedules do, spread and ties."""
+    """Print rank correlations between seeds and between fidelities, spread and ties."""
     means = {e: of.groupby("cell").mean(numeric_only=True) for e, of in rows.groupby("epochs")}
     full = means[EPOCHS[-1]]
-    found = []
+    lines = []
     for metric, (epochs, of) in itertools.product(SCORES, rows.groupby("epochs")):
         wide = of.pivot(index="cell", columns="seed", values=metric)
         ranks = wide.corr("spearman").to_numpy()
-        found.append({
+        lines.append({
             "metric": metric, "epochs": epochs,
             "seeds agree": ranks[np.triu_indices(len(ranks), 1)].mean(),
             "with full": means[epochs][metric].corr(full[metric], "spearman"),
             "of seeds": wide.std(axis=1).mean(), "of networks": wide.mean(axis=1).std(),
             "seconds": of["train_seconds"].median(),
         })  # fmt: skip
-    print(pd.DataFrame(found).round(3).to_string(index=False))
+    print(pd.DataFrame(lines).round(3).to_string(index=False))
     print(full[list(SCORES)].describe(percentiles=[0.1, 0.5, 0.9]).round(3).to_string())
     print("best ten:", *full["accuracy"].nlargest(10).round(4))
     agree = full["accuracy"].corr(full["test_accuracy"], "spearman")
@@ -257,7 +264,7 @@ def describe(rows: pd.DataFrame) -> None:
 
 
 def pack(trained: pd.DataFrame, timed: pd.DataFrame) -> None:
-    """One row a candidate: decisions as numbers, scores a seed and fidelity, costs."""
+    """Write one row per candidate: decisions as indices, scores per seed and fidelity, costs."""
     describe(trained)
     wide = trained.pivot(index="cell", columns=["epochs", "seed"], values=list(SCORES))
     assert not wide.isna().any(axis=None), "train has not been run to its end"
@@ -266,23 +273,23 @@ def pack(trained: pd.DataFrame, timed: pd.DataFrame) -> None:
     wide = wide.join(seconds.add_prefix("train_seconds_"))
     wide = wide.join(timed.set_index("cell")["latency"], validate="1:1")
     rows = []
-    for name, twin in sorted(twins().items(), key=lambda pair: (pair[1], pair[0])):
-        found = costs(SPACE.fill(named(name)).network, (1, 8, 8), outputs=10)
-        row = {path: [*one.values].index(named(name).values[path]) for path, one in
+    for name, first in sorted(first_of_each_cell().items(), key=lambda pair: (pair[1], pair[0])):
+        cost = costs(SPACE.fill(candidate_of(name)).network, (1, 8, 8), outputs=10)
+        row = {path: [*decision.values].index(candidate_of(name).values[path]) for path, decision in
                zip(PATHS, SPACE.decisions, strict=True)}  # fmt: skip
-        rows.append(row | {"parameters": found.parameters, "flops": found.flops}
-                    | {k: short(k, v) for k, v in wide.loc[twin].items()})  # fmt: skip
+        rows.append(row | {"parameters": cost.parameters, "flops": cost.flops}
+                    | {k: formatted(k, v) for k, v in wide.loc[first].items()})  # fmt: skip
     text = io.StringIO()
     pd.DataFrame(rows).to_csv(text, index=False)
     FILE.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
     print(f"{FILE}: {len(rows)} rows, {FILE.stat().st_size / 1e3:.0f} kB")
 
 
-def short(column: str, value: float) -> str:
-    """Accuracies by what one image counts, losses so that few are equal, the rest as it is known."""
+def formatted(column: str, number: float) -> str:
+    """Format accuracies to one image, losses so that few are equal, other columns by their noise."""
     if "accuracy" in column:
-        return f"{value:.5f}"
-    return f"{value:.5g}" if "log_loss" in column else f"{value:.3g}"
+        return f"{number:.5f}"
+    return f"{number:.5g}" if "log_loss" in column else f"{number:.3g}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Four families on one space that is nobody's benchmark, for the same time: what each delivers.
+"""Compare what strategies of four kinds deliver in equal time on a space outside any benchmark.
 
     python benchmarks/equal_time.py IMAGES.npz [--name mnist] [--seconds 600] [--rows 12000]
         [--strategies drnas,spos,evolution,bayesian] [--side 0]
 
-The space has open widths, depths, layers and a learning rate. One run after the other, with nothing
-else on the machine; a run that was killed goes on. Printed and kept in ``results/equal-time.csv``:
-test accuracy, parameters, latency of one row and size of the file that is delivered.
+The space has open widths, depths, layers and a learning rate. Runs are sequential and need an idle
+machine; a killed run resumes. Printed and kept in ``results/equal-time.csv``: test accuracy,
+parameters, latency of one row, and size of the delivered file.
 
-IMAGES.npz as in supernets.py, with a test part; `--side`: images are shrunk to so many pixels.
+IMAGES.npz as in supernets.py, with a test part; `--side`: side length in pixels that images are
+shrunk to.
 """
 
 from __future__ import annotations
@@ -61,33 +62,34 @@ def space() -> nw.Space[Any]:
     return nw.Space(recipe)
 
 
-def arrays(file: Any, part: str, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    if f"jpeg_{part}" in file:
-        offsets, data = file[f"offset_{part}"], file[f"jpeg_{part}"].tobytes()
-        parts = [data[a:b] for a, b in itertools.pairwise(offsets)]
-        pictures = [Image.open(io.BytesIO(one)) for one in parts]
+def arrays(file: Any, split: str, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return images (n, h, w, 3) and labels (n,) of a split, "train" or "test"."""
+    if f"jpeg_{split}" in file:
+        offsets, content = file[f"offset_{split}"], file[f"jpeg_{split}"].tobytes()
+        jpegs = [content[start:end] for start, end in itertools.pairwise(offsets)]
+        images = [Image.open(io.BytesIO(jpeg)) for jpeg in jpegs]
     else:
-        pictures = [Image.fromarray(one) for one in file[f"x_{part}"]]
+        images = [Image.fromarray(pixels) for pixels in file[f"x_{split}"]]
     if side:
-        pictures = [one.resize((side, side), Image.Resampling.BOX) for one in pictures]
-    x = np.stack([np.asarray(one) for one in pictures])
-    return x, file[f"y_{part}"].astype(np.int64).ravel()
+        images = [image.resize((side, side), Image.Resampling.BOX) for image in images]
+    x = np.stack([np.asarray(image) for image in images])
+    return x, file[f"y_{split}"].astype(np.int64).ravel()
 
 
-def run(data: Any, name: str, strategy: str, seconds: float) -> dict[str, Any]:
+def run(task: Any, name: str, strategy: str, seconds: float) -> dict[str, Any]:
     study = nw.Study(
-        space(), task=data, strategy=name_resolution.strategy_by_name(strategy), objectives=["accuracy"],
+        space(), task=task, strategy=name_resolution.strategy_by_name(strategy), objectives=["accuracy"],
         run=Path("runs") / f"equal-{name}-{strategy}", executor=Supervised(1),
         time=TimeBudget(trial=seconds / 6),
     )  # fmt: skip
     study.run(seconds=seconds)
-    found = deliver(OpenedSearch(study, data))
-    row = found.front[0].record()
+    delivered = deliver(OpenedSearch(study, task))
+    row = delivered.front[0].record()
     return {
         "data": name, "strategy": strategy, "seconds": round(study.seconds, 1),
-        "trials": len(study.trials), "accuracy": found.test["accuracy"],
-        "validation": found.best.metrics["accuracy"],
-        "parameters": found.best.metrics["parameters"], "best": found.best.id,
+        "trials": len(study.trials), "accuracy": delivered.test["accuracy"],
+        "validation": delivered.best.metrics["accuracy"],
+        "parameters": delivered.best.metrics["parameters"], "best": delivered.best.id,
         "latency": row["latency"], "size": row["size"],
     }  # fmt: skip
 
@@ -100,25 +102,27 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=12_000)
     parser.add_argument("--side", type=int, default=0)
     parser.add_argument("--strategies", default="drnas,spos,evolution,bayesian")
-    told = parser.parse_args()
-    with np.load(told.images) as file:
-        x, y = arrays(file, "train", told.side)
-        order = np.random.default_rng(0).permutation(len(x))[: told.rows]
-        data = nw.task(x[order], y[order], test=arrays(file, "test", told.side), name=told.name)
-    for strategy in told.strategies.split(","):
-        row = run(data, told.name, strategy, told.seconds)
+    options = parser.parse_args()
+    with np.load(options.images) as file:
+        x, y = arrays(file, "train", options.side)
+        order = np.random.default_rng(0).permutation(len(x))[: options.rows]
+        task = nw.task(
+            x[order], y[order], test=arrays(file, "test", options.side), name=options.name
+        )
+    for strategy in options.strategies.split(","):
+        row = run(task, options.name, strategy, options.seconds)
         print(row, flush=True)
-        keep(row)
+        save(row)
 
 
-def keep(row: dict[str, Any]) -> None:
+def save(row: dict[str, Any]) -> None:
     before = [*csv.DictReader(OUT.open(newline=""))] if OUT.exists() else []
     key = (row["data"], row["strategy"])
-    rows = [one for one in before if (one["data"], one["strategy"]) != key]
+    other_rows = [other for other in before if (other["data"], other["strategy"]) != key]
     with OUT.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows([*rows, row])
+        writer.writerows([*other_rows, row])
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""What weight inheritance saves: regularised evolution on MNIST, with it and without.
+"""Measure what weight inheritance saves: regularised evolution on MNIST, with and without it.
 
     python benchmarks/inheritance.py pilot --data mnist.npz    # one seed, few trials: how long?
     python benchmarks/inheritance.py run --data mnist.npz      # all seeds: half an hour of one core
-    python benchmarks/inheritance.py show                      # the figures, from results/
+    python benchmarks/inheritance.py show                      # print the results
 
-Each run is a study of its own over small convolutional networks, on 2,000 images to learn from and
-2,000 for validation. Without inheritance every trial trains all of its epochs from scratch; with it
-a child starts from its parent's weights and trains a share of them (`TrainAndValidate(inherit=)`).
-Both arms have the same seeds, so that their first random trials are the same. What is shown is how
-many evaluations, epochs and seconds of training it took until the best validation accuracy so far
-came to a level. Inherited weights have been trained for longer than one trial's epochs: so the best
-network of each run is trained once more from scratch, and both are judged on the test images.
+Each run is a study of small convolutional networks, on 2,000 training and 2,000 validation images.
+Without inheritance every trial trains all of its epochs from scratch; with it a child starts from
+its parent's weights and trains a share of the epochs (`TrainAndValidate(inherit=)`). All arms have
+the same seeds, so their first random trials are the same. Shown are the evaluations, epochs and
+seconds of training until the best validation accuracy reached a level. Inherited weights have been
+trained for longer than one trial's epochs, so the best network of each run is also trained from
+scratch, and both are scored on the test images.
 
-`run` goes on where it was stopped, inside a study too. Seconds mean something on a machine that
-does nothing else; evaluations and epochs do anywhere.
+`run` resumes where it was stopped, also within a study. Seconds are meaningful on an idle machine
+only; evaluations and epochs are everywhere.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ from netwright.trials.trial import Trial
 
 RESULTS = Path(__file__).parent / "results"
 ARMS = (0.0, 0.25, 0.5, 1.0)
-"""Shares of the epochs that a child trains at least; 0: no inheritance."""
+"""Smallest share of the epochs that a child trains; 0: no inheritance."""
 SEEDS, TRIALS, EPOCHS = 5, 40, 8
-LEARN, JUDGE = 2000, 2000
+N_TRAIN, N_VALIDATION = 2000, 2000
 LEVELS = (0.96, 0.965, 0.97, 0.975, 0.98)
 
 BLOCK = OneOf(
@@ -93,8 +93,8 @@ def main() -> None:
         show(*map(pd.read_csv, files))
         return
     torch.set_num_threads(1)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU's numbers would be others
-    of = mnist(options.data)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a GPU's results would differ
+    data = mnist(options.data)
     if options.stage == "pilot":
         files = [options.work / f"pilot-{file.name}" for file in files]
     seeds, trials = (range(1), 15) if options.stage == "pilot" else (range(SEEDS), TRIALS)
@@ -104,71 +104,72 @@ def main() -> None:
         if (seed, inherit) in finished(files):
             continue
         start = time.process_time()
-        one = search(of, seed, inherit, options.work / options.stage, trials)
-        append(files[0], [row(one, trial, seed, inherit) for trial in one.trials])
-        append(files[1], [{"seed": seed, "inherit": inherit, **judged(one, of, seed)}])
+        study = search(data, seed, inherit, options.work / options.stage, trials)
+        append(files[0], [row(study, trial, seed, inherit) for trial in study.trials])
+        append(files[1], [{"seed": seed, "inherit": inherit, **best_scores(study, data, seed)}])
         seconds = time.process_time() - start
         print(f"seed {seed}, inherit {inherit}: {seconds:.0f} s of a core", flush=True)
     show(*map(pd.read_csv, files))
 
 
 def mnist(path: Path) -> Task:
-    """The first images, in their order; the test images are seen by `judged` alone."""
+    """Return a task of the first images; only `best_scores` uses the test images."""
     with np.load(path) as file:
-        x, y = file["x_train"][: LEARN + JUDGE], file["y_train"][: LEARN + JUDGE]
-        found = task(x, y, test=(file["x_test"], file["y_test"]), name="mnist")
-    rows = np.arange(LEARN + JUDGE)
-    found = replace(found, train=rows[:LEARN], validation=rows[LEARN:])
-    return replace(found, fingerprint=fingerprint(found))
+        x, y = file["x_train"][: N_TRAIN + N_VALIDATION], file["y_train"][: N_TRAIN + N_VALIDATION]
+        mnist_task = task(x, y, test=(file["x_test"], file["y_test"]), name="mnist")
+    rows = np.arange(N_TRAIN + N_VALIDATION)
+    mnist_task = replace(mnist_task, train=rows[:N_TRAIN], validation=rows[N_TRAIN:])
+    return replace(mnist_task, fingerprint=fingerprint(mnist_task))
 
 
-def search(of: Task, seed: int, inherit: float, work: Path, trials: int) -> Study[Any]:
-    """Goes on with what is in its folder."""
+def search(data: Task, seed: int, inherit: float, work: Path, trials: int) -> Study[Any]:
+    """Run the search of one arm and seed, or resume it."""
     study = Study(
-        SPACE, TrainAndValidate(SPACE, replace(of, test=None), inherit=inherit),
+        SPACE, TrainAndValidate(SPACE, replace(data, test=None), inherit=inherit),
         strategy=RegularizedEvolution(population=10, tournament_size=3), objectives=["accuracy"],
         run=work / f"{seed}-{inherit}", seed=seed, executor=InProcess(),
-        record=RunRecord({"data": of.fingerprint}),
+        record=RunRecord({"data": data.fingerprint}),
     )  # fmt: skip
     return study.run(trials=trials)
 
 
 def row(study: Study[Any], trial: Trial, seed: int, inherit: float) -> dict[str, Any]:
-    """Of one trial; one that could not be built cost nothing."""
+    """Return the row of one trial; infeasible ones cost nothing."""
     about = study.trial_folder(trial.id) / ABOUT
     record = json.loads(about.read_text())["inherited"] if about.is_file() else {}
-    found = {"seed": seed, "inherit": inherit, "trial": trial.id, "origin": trial.proposal.origin}
+    head = {"seed": seed, "inherit": inherit, "trial": trial.id, "origin": trial.proposal.origin}
     metrics = {
         name: trial.metrics.get(name, 0.0)
         for name in ("accuracy", "epochs", "train_seconds", "inherited")
     }
     losses = "; ".join(record.get("losses", ()))
-    return found | metrics | {"preserved": record.get("preserved", False), "losses": losses}
+    return head | metrics | {"preserved": record.get("preserved", False), "losses": losses}
 
 
-def judged(study: Study[Any], of: Task, seed: int) -> dict[str, float]:
-    """The best trial on the test images: with its own weights, and trained anew from scratch."""
+def best_scores(study: Study[Any], data: Task, seed: int) -> dict[str, float]:
+    """Score the best trial on the test images, with its weights and trained from scratch."""
     best = study.best
     assert best is not None
-    pipeline = as_pipeline(SPACE.fill(best.candidate), of)
-    own = load(pipeline, study.trial_folder(best.id))
-    anew = fit(pipeline, of, seed=1000 + seed)
+    pipeline = as_pipeline(SPACE.fill(best.candidate), data)
+    inherited = load(pipeline, study.trial_folder(best.id))
+    from_scratch = fit(pipeline, data, seed=1000 + seed)
     return {
-        "accuracy": best.metrics["accuracy"], "test": tested(own, of), "anew": tested(anew, of),
-        "parameters": sum(one.numel() for one in own.model.module.parameters()),
+        "accuracy": best.metrics["accuracy"], "test": test_accuracy(inherited, data),
+        "anew": test_accuracy(from_scratch, data),
+        "parameters": sum(parameter.numel() for parameter in inherited.model.module.parameters()),
     }  # fmt: skip
 
 
-def tested(fitted: FittedPipeline, of: Task) -> float:
-    assert of.test is not None
-    return score(of.kind, of.test.target, fitted.predict(of.test.features))["accuracy"]
+def test_accuracy(fitted: FittedPipeline, data: Task) -> float:
+    assert data.test is not None
+    return score(data.kind, data.test.target, fitted.predict(data.test.features))["accuracy"]
 
 
 # Resuming
 
 
 def finished(files: Sequence[Path]) -> set[tuple[int, float]]:
-    """The runs that are in both files; of others the files are freed."""
+    """Return the runs that are in both files, and drop the rows of all others."""
     if not all(file.exists() for file in files):
         for file in files:
             file.unlink(missing_ok=True)
@@ -176,10 +177,10 @@ def finished(files: Sequence[Path]) -> set[tuple[int, float]]:
     frames = [pd.read_csv(file, on_bad_lines="skip") for file in files]
     done = {(int(seed), float(inherit)) for seed, inherit in frames[1][KEYS].to_numpy()}
     for file, frame in zip(files, frames, strict=True):
-        part = file.with_suffix(".part")
-        kept = [key in done for key in zip(frame["seed"], frame["inherit"], strict=True)]
-        frame[kept].to_csv(part, index=False)
-        part.replace(file)
+        temporary = file.with_suffix(".part")
+        is_done = [key in done for key in zip(frame["seed"], frame["inherit"], strict=True)]
+        frame[is_done].to_csv(temporary, index=False)
+        temporary.replace(file)
     return done
 
 
@@ -188,11 +189,11 @@ def append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
     frame.to_csv(file, mode="a", header=not file.exists(), index=False)
 
 
-# The figures
+# Results
 
 
 def show(trials: pd.DataFrame, best: pd.DataFrame) -> None:
-    """Medians over seeds until a level was reached, and how many seeds reached it."""
+    """Print medians over seeds until a level was reached, and how many seeds reached it."""
     trials = trials.sort_values([*KEYS, "trial"])
     runs = trials.groupby(KEYS)
     trials["evaluations"] = runs.cumcount() + 1
@@ -200,21 +201,21 @@ def show(trials: pd.DataFrame, best: pd.DataFrame) -> None:
     for name in ("epochs", "train_seconds"):
         trials[f"all {name}"] = runs[name].cumsum()
     columns = ["evaluations", "all epochs", "all train_seconds"]
-    first = []
+    costs = []
     for (seed, inherit), run in trials.groupby(KEYS):
         for level in LEVELS:
-            there = run[run["so far"] >= level]
-            cost = there.iloc[0][columns] if len(there) else dict.fromkeys(columns, np.inf)
-            first.append({"seed": seed, "inherit": inherit, "level": level} | dict(cost))
-    medians = pd.DataFrame(first).groupby(["level", "inherit"])
-    found = medians[columns].median().round(1)
-    found["reached"] = medians["evaluations"].apply(lambda one: int(np.isfinite(one).sum()))
-    print(f"until the best validation accuracy was at a level, median of {best['seed'].nunique()}")
-    print(found.to_string(), end="\n\n")
+            reached = run[run["so far"] >= level]
+            cost = reached.iloc[0][columns] if len(reached) else dict.fromkeys(columns, np.inf)
+            costs.append({"seed": seed, "inherit": inherit, "level": level} | dict(cost))
+    medians = pd.DataFrame(costs).groupby(["level", "inherit"])
+    summary = medians[columns].median().round(1)
+    summary["reached"] = medians["evaluations"].apply(lambda counts: int(np.isfinite(counts).sum()))
+    print(f"until the best validation accuracy reached a level, median of {best['seed'].nunique()}")
+    print(summary.to_string(), end="\n\n")
     children = trials[(trials["inherit"] > 0) & (trials["origin"] == "mutation")]
     print("children, mean", children.groupby("inherit")[["inherited", "preserved", "epochs"]].mean()
           .round(3).to_string(), sep="\n", end="\n\n")  # fmt: skip
-    print("the best of each run on the test images: its own weights, and trained anew from scratch")
+    print("the best of each run on the test images: with its weights, and trained from scratch")
     print(best.groupby("inherit")[["accuracy", "test", "anew", "parameters"]].mean().round(4))
 
 

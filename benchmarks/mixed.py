@@ -1,10 +1,10 @@
-"""Strategies on a space of real, whole and conditional decisions, against random search.
+"""Compare strategies with random search on a space of real, integer and conditional decisions.
 
     python benchmarks/mixed.py [--seeds 20] [--evaluations 50] [--strategies bayesian,tpe,...]
 
-Which regression model, with which settings and which scaling: the error of five folds on data that
-scikit-learn brings. Prints the mean of the best error found, and the one-sided Wilcoxon p-value of
-"better than random search" and of "worse". Counts and scores only: other work does no harm.
+The space holds regression models with their settings and a scaling; the objective is the error of
+five folds on scikit-learn's datasets. Prints the mean of the best error, and the one-sided Wilcoxon
+p-values of "better than random search" and of "worse". Other work on the machine does not matter.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def model_of(description: Any, candidate: Candidate) -> Any:
 
 @lru_cache(maxsize=100_000)
 def error(data: str, candidate: Candidate) -> float:
-    """Root of the mean squared error, in deviations of the target."""
+    """Return the root mean squared error, in standard deviations of the target."""
     x, y = DATA[data]()
     description = SPACE.fill(candidate)
     pipeline = make_pipeline(SCALING[description["scaling"]], model_of(description, candidate))
@@ -96,7 +96,7 @@ def error(data: str, candidate: Candidate) -> float:
 
 
 def run(data: str, name: str, seed: int, evaluations: int) -> float:
-    """The least error among so many candidates: what a low fidelity seems to give is no result."""
+    """Return the smallest error at full fidelity among `evaluations` candidates."""
 
     def measure(candidate: Candidate) -> Metrics:
         return {"loss": error(data, candidate)}
@@ -111,29 +111,33 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=50)
     parser.add_argument("--strategies", default="evolution,tpe,bayesian")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/mixed.csv")
-    told = parser.parse_args()
-    names = ["random", *(n for n in told.strategies.split(",") if n != "random")]
+    options = parser.parse_args()
+    names = ["random", *(n for n in options.strategies.split(",") if n != "random")]
     if unknown := set(names) - set(BLACK_BOX_NAMES):
         parser.error(f"strategies must be among {', '.join(BLACK_BOX_NAMES)}, got {unknown}")
     rows = []
     with ProcessPoolExecutor() as pool:
         for data in DATA:
-            runs = [(data, name, s, told.evaluations) for name in names for s in range(told.seeds)]
-            least = np.array(list(pool.map(run, *zip(*runs, strict=True))))
-            found = dict(zip(names, least.reshape(len(names), told.seeds), strict=True))
-            for name, losses in found.items():
-                better = worse = float("nan")
+            runs = [
+                (data, name, s, options.evaluations) for name in names for s in range(options.seeds)
+            ]
+            best_errors = np.array(list(pool.map(run, *zip(*runs, strict=True))))
+            errors_of = dict(
+                zip(names, best_errors.reshape(len(names), options.seeds), strict=True)
+            )
+            for name, losses in errors_of.items():
+                p_better = p_worse = float("nan")
                 if name != "random":
-                    better = wilcoxon_p(losses, found["random"])
-                    worse = wilcoxon_p(found["random"], losses)
-                rows.append([data, name, losses.mean(), losses.std(), better, worse])
+                    p_better = wilcoxon_p(losses, errors_of["random"])
+                    p_worse = wilcoxon_p(errors_of["random"], losses)
+                rows.append([data, name, losses.mean(), losses.std(), p_better, p_worse])
                 print(
                     f"{data:10} {name:12} {losses.mean():.4f} +- {losses.std():.4f}   "
-                    f"p better {better:.1e}   p worse {worse:.2f}",
+                    f"p better {p_better:.1e}   p worse {p_worse:.2f}",
                     flush=True,
                 )
-    told.out.parent.mkdir(exist_ok=True)
-    with told.out.open("w", newline="") as file:
+    options.out.parent.mkdir(exist_ok=True)
+    with options.out.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["data", "strategy", "mean", "deviation", "p_better", "p_worse"])
         writer.writerows(rows)

@@ -1,11 +1,11 @@
-"""What a proposal costs: ask, record the start, record the end, tell; beside Optuna in the same run.
+"""Time a proposal (ask, record the start, record the end, tell) against Optuna.
 
     python benchmarks/proposals.py [--sizes 100,1000,10000] [--strategies random,evolution,...]
 
-Six choices of five options. A store (SQLite) is filled with random finished trials; then 50
-proposals are made and told, and the median is printed in milliseconds of wall time. Optuna gets the
-same trials, in its SQLite and in its journal file. Run it alone on the machine. A row that is in
-the CSV is not measured again.
+The space has six choices of five options. A store (SQLite) is filled with random finished trials;
+then 50 proposals are made and told, and the median wall time is printed in milliseconds. Optuna
+gets the same trials, in its SQLite storage and in its journal file. Run it on an idle machine. Rows
+already in the CSV are not measured again.
 """
 
 from __future__ import annotations
@@ -38,47 +38,49 @@ OPTIONS = tuple("abcde")
 SPACE = Space({f"x{i}": OneOf(*OPTIONS) for i in range(6)})
 LOSS = Objective("loss", "min")
 IDENTITY = RunManifest(SPACE.fingerprint, 0, "any", (LOSS,))
-PROPOSALS = 50
+N_PROPOSALS = 50
 HEAD = ["who", "storage", "trials", "median_ms", "p90_ms"]
 
 
 def loss_of(candidate: Candidate) -> float:
-    places = [OPTIONS.index(str(candidate.values[f"x{i}"])) for i in range(6)]
+    digits = [OPTIONS.index(str(candidate.values[f"x{i}"])) for i in range(6)]
     return float(
-        sum((p - i % 5) ** 2 for i, p in enumerate(places)) + 0.1 * (places[0] * places[1])
+        sum((digit - i % 5) ** 2 for i, digit in enumerate(digits)) + 0.1 * (digits[0] * digits[1])
     )
 
 
-def random_candidates(number: int) -> list[Candidate]:
-    """Different ones, as random search proposes them."""
+def random_candidates(n: int) -> list[Candidate]:
+    """Return distinct random candidates, as random search proposes them."""
     rng = np.random.default_rng(1)
-    found: dict[Candidate, None] = {}
-    while len(found) < number:
-        found[SPACE.sample(rng)] = None
-    return list(found)
+    distinct: dict[Candidate, None] = {}
+    while len(distinct) < n:
+        distinct[SPACE.sample(rng)] = None
+    return list(distinct)
 
 
 def fill(folder: Path, candidates: list[Candidate]) -> None:
     folder.mkdir()
     with Store.open_writable(folder, IDENTITY) as store:
-        for number, candidate in enumerate(candidates, start=1):
-            trial = Trial(number, Proposal(candidate), number)
+        for trial_id, candidate in enumerate(candidates, start=1):
+            trial = Trial(trial_id, Proposal(candidate), trial_id)
             store.record_start(trial, 0.0)
             metrics = {"loss": loss_of(candidate)}
-            store.record_end(Trial(number, trial.proposal, number, Status.DONE, metrics, 1.0), 0.0)
+            store.record_end(
+                Trial(trial_id, trial.proposal, trial_id, Status.DONE, metrics, 1.0), 0.0
+            )
 
 
-def ours(name: str, filled: Path) -> list[float]:
-    """Milliseconds of each proposal."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "run"
-        shutil.copytree(filled, folder)
+def time_netwright(name: str, filled_run: Path) -> list[float]:
+    """Return the milliseconds of each proposal."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "run"
+        shutil.copytree(filled_run, folder)
         strategy = by_name(name)(Problem(SPACE, (LOSS,)))
         with Store.open_writable(folder, IDENTITY) as store:
             journal = Journal(
                 store, ReplayableStrategy(strategy, SPACE, lambda trial: True), 0, (LOSS,), ()
             )
-            return [_timed(lambda: _step(journal)) for _ in range(PROPOSALS)]
+            return [_timed(lambda: _step(journal)) for _ in range(N_PROPOSALS)]
 
 
 def _step(journal: Journal) -> None:
@@ -88,22 +90,22 @@ def _step(journal: Journal) -> None:
     journal.record_end(Trial(trial.id, proposal, trial.seed, Status.DONE, metrics, 1.0), 0.0)
 
 
-def optunas(sampler: str, storage: str, candidates: list[Candidate]) -> list[float]:
+def time_optuna(sampler: str, storage: str, candidates: list[Candidate]) -> list[float]:
     import optuna
 
     optuna.logging.set_verbosity(logging.ERROR)
     choices = optuna.distributions.CategoricalDistribution(OPTIONS)
     make = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}[sampler]
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         study = optuna.create_study(
-            sampler=make(seed=0), storage=_optuna_storage(Path(place), storage)
+            sampler=make(seed=0), storage=_optuna_storage(Path(folder), storage)
         )
         study.add_trials([
             optuna.trial.create_trial(
-                params=dict(one.values), value=loss_of(one),
-                distributions=dict.fromkeys(one.values, choices),
+                params=dict(candidate.values), value=loss_of(candidate),
+                distributions=dict.fromkeys(candidate.values, choices),
             )
-            for one in candidates
+            for candidate in candidates
         ])  # fmt: skip
 
         def step() -> None:
@@ -111,15 +113,15 @@ def optunas(sampler: str, storage: str, candidates: list[Candidate]) -> list[flo
             values = {f"x{i}": trial.suggest_categorical(f"x{i}", OPTIONS) for i in range(6)}
             study.tell(trial, loss_of(Candidate(values)))
 
-        return [_timed(step) for _ in range(PROPOSALS)]
+        return [_timed(step) for _ in range(N_PROPOSALS)]
 
 
-def _optuna_storage(place: Path, storage: str) -> Any:
+def _optuna_storage(folder: Path, storage: str) -> Any:
     import optuna
 
     if storage == "sqlite":
-        return f"sqlite:///{place / 'optuna.db'}"
-    backend = optuna.storages.journal.JournalFileBackend(str(place / "journal.log"))
+        return f"sqlite:///{folder / 'optuna.db'}"
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "journal.log"))
     return optuna.storages.JournalStorage(backend)
 
 
@@ -131,12 +133,12 @@ def _timed(step: Callable[[], None]) -> float:
 
 def rows(names: list[str], size: int, done: set[tuple[str, ...]]) -> Iterator[list[str]]:
     candidates = random_candidates(size)
-    with tempfile.TemporaryDirectory() as place:
-        filled = Path(place) / "filled"
-        fill(filled, candidates)
+    with tempfile.TemporaryDirectory() as folder:
+        filled_run = Path(folder) / "filled"
+        fill(filled_run, candidates)
         for name in names:
             if (name, "sqlite", str(size)) not in done:
-                yield _row(name, "sqlite", size, ours(name, filled))
+                yield _row(name, "sqlite", size, time_netwright(name, filled_run))
     try:
         import optuna  # noqa: F401
     except ImportError:
@@ -146,13 +148,13 @@ def rows(names: list[str], size: int, done: set[tuple[str, ...]]) -> Iterator[li
         for storage in ("sqlite", "journal"):
             if (f"optuna-{sampler}", storage, str(size)) not in done:
                 yield _row(
-                    f"optuna-{sampler}", storage, size, optunas(sampler, storage, candidates)
+                    f"optuna-{sampler}", storage, size, time_optuna(sampler, storage, candidates)
                 )
 
 
-def _row(who: str, storage: str, size: int, times: list[float]) -> list[str]:
+def _row(strategy: str, storage: str, size: int, times: list[float]) -> list[str]:
     median, p90 = statistics.median(times), float(np.quantile(times, 0.9))
-    return [who, storage, str(size), f"{median:.3f}", f"{p90:.3f}"]
+    return [strategy, storage, str(size), f"{median:.3f}", f"{p90:.3f}"]
 
 
 def main() -> None:
@@ -165,13 +167,13 @@ def main() -> None:
         "--out", type=Path, default=Path(__file__).parent / "results" / "proposals.csv"
     )
     options = parser.parse_args()
-    most = int(SPACE.size) - PROPOSALS  # the filled ones differ, and so do those that follow
+    max_size = int(SPACE.size) - N_PROPOSALS  # all candidates are distinct
     sizes = [*map(int, options.sizes.split(","))]
-    if wrong := [size for size in sizes if not 0 < size <= most]:
-        parser.error(f"sizes must be from 1 to {most:,}, got {wrong[0]:,}")
+    if wrong := [size for size in sizes if not 0 < size <= max_size]:
+        parser.error(f"sizes must be from 1 to {max_size:,}, got {wrong[0]:,}")
     options.out.parent.mkdir(exist_ok=True)
     before = list(csv.reader(options.out.open())) if options.out.exists() else [HEAD]
-    done = {(who, storage, size) for who, storage, size, *_ in before[1:]}
+    done = {(strategy, storage, size) for strategy, storage, size, *_ in before[1:]}
     with options.out.open("a", newline="") as file:
         writer = csv.writer(file)
         if not done:

@@ -1,12 +1,12 @@
-"""Reading a large table and predicting few rows, of one or two checkouts on the same machine.
+"""Time reading a large table and predicting few rows, for one or two checkouts.
 
     python benchmarks/reading.py --source OLD/src --source NEW/src
 
-In a fresh process each: seconds and peak memory of `nw.task` on a CSV of 1,000,000 rows and 10
-columns; milliseconds of one row and of 1,000 rows, by the estimator and by `nw.load`, of a table of
-20 mixed columns and of the built-in digits. The sources take turns, `--repeats` times; the least
-figure of each counts (of latencies: the least median), so that what else the machine does is left
-out. The ratio is that of the last source to the first.
+Each measurement has its own process: seconds and peak memory of `nw.task` on a CSV of 1,000,000 rows
+and 10 columns; milliseconds to predict one row and 1,000 rows, by the estimator and by `nw.load`,
+for a table of 20 mixed columns and for the built-in digits. The sources take turns, `--repeats`
+times; the minimum of each figure counts (for latencies, of medians), which excludes other load on
+the machine. The ratio is that of the last source to the first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 Figures = Mapping[str, float]
-_FEW: dict[str, Any] = {"trials": 1, "workers": 1}
+_ONE_TRIAL: dict[str, Any] = {"trials": 1, "workers": 1}
 MAX_SLOWER = 1.1
 
 
@@ -44,17 +44,17 @@ def main() -> None:
         print(json.dumps({"netwright": _imported_from(), "figures": figures}))
         return
     sources = options.source or [Path(__file__).parents[1] / "src"]
-    with tempfile.TemporaryDirectory() as place:
-        write_csv(Path(place) / "rows.csv", options.rows)
+    with tempfile.TemporaryDirectory() as folder:
+        write_csv(Path(folder) / "rows.csv", options.rows)
         rounds = [
-            [measured(source.resolve(), options, Path(place)) for source in sources]
+            [measure(source.resolve(), options, Path(folder)) for source in sources]
             for _ in range(options.repeats)
         ]
-    report(sources, [least([turn[i] for turn in rounds]) for i in range(len(sources))])
+    report(sources, [minimum([turn[i] for turn in rounds]) for i in range(len(sources))])
 
 
 def write_csv(path: Path, rows: int, seed: int = 0) -> None:
-    """Six columns of floats, two of whole numbers, two of 1,000 texts, one of which is the target."""
+    """Write six columns of floats, two of integers and two of 1,000 texts, one of them the target."""
     import numpy as np
     import pandas as pd
 
@@ -67,8 +67,8 @@ def write_csv(path: Path, rows: int, seed: int = 0) -> None:
     pd.DataFrame(columns).to_csv(path, index=False)
 
 
-def measured(source: Path, options: argparse.Namespace, folder: Path) -> Figures:
-    """All measures of a source, each in a process of its own."""
+def measure(source: Path, options: argparse.Namespace, folder: Path) -> Figures:
+    """Return all figures of a source, each measured in its own process."""
     figures: dict[str, float] = {}
     for name in MEASURES:
         command = [
@@ -76,32 +76,32 @@ def measured(source: Path, options: argparse.Namespace, folder: Path) -> Figures
             "--rows", str(options.rows), "--calls", str(options.calls),
         ]  # fmt: skip
         environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-        ended = subprocess.run(
+        process = subprocess.run(
             command, env=environment, cwd=folder, capture_output=True, text=True, check=False
         )
-        if ended.returncode:
-            raise SystemExit(ended.stderr)
-        answer = json.loads(ended.stdout.splitlines()[-1])
+        if process.returncode:
+            raise SystemExit(process.stderr)
+        answer = json.loads(process.stdout.splitlines()[-1])
         if not Path(answer["netwright"]).is_relative_to(source):
             raise SystemExit(f"netwright must be that of {source}, got {answer['netwright']}.")
         figures |= answer["figures"]
     return figures
 
 
-def least(turns: list[Figures]) -> Figures:
+def minimum(turns: list[Figures]) -> Figures:
     return {name: min(turn[name] for turn in turns) for name in turns[0]}
 
 
 def report(sources: list[Path], figures: list[Figures]) -> None:
-    for number, source in enumerate(sources, start=1):
-        print(f"{number}: {source}")
-    heads = "".join(f"{number:>12}" for number in range(1, len(sources) + 1))
+    for i, source in enumerate(sources, start=1):
+        print(f"{i}: {source}")
+    heads = "".join(f"{i:>12}" for i in range(1, len(sources) + 1))
     print(f"{'':<36}{heads}{'ratio':>9}")
     for name in figures[0]:
-        values = [source[name] for source in figures]
-        ratio = values[-1] / values[0]
+        by_source = [source[name] for source in figures]
+        ratio = by_source[-1] / by_source[0]
         mark = f"  more than {MAX_SLOWER:g}" if ratio > MAX_SLOWER else ""
-        print(f"{name:<36}{''.join(f'{value:>12.3f}' for value in values)}{ratio:>9.3f}{mark}")
+        print(f"{name:<36}{''.join(f'{figure:>12.3f}' for figure in by_source)}{ratio:>9.3f}{mark}")
 
 
 def _imported_from() -> str:
@@ -111,39 +111,39 @@ def _imported_from() -> str:
 
 
 def read_table(options: argparse.Namespace) -> Figures:
-    """In the child: the CSV that lies in the folder; what is imported at the first use counts."""
+    """In the child: read the CSV in the folder, including imports at first use."""
     import netwright as nw
 
-    begun = time.perf_counter()
+    start = time.perf_counter()
     task = nw.task("rows.csv", "goal")
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     assert len(task.target) == options.rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"CSV read, s": seconds, "CSV read, peak MB": peak}
 
 
 def predict_table(options: argparse.Namespace) -> Figures:
-    """In the child: latencies of a table of 20 mixed columns."""
+    """In the child: latencies for a table of 20 mixed columns."""
     import netwright as nw
 
     frame, y = mixed_table(2000)
-    model = nw.AutoClassifier(**_FEW, families=["lightgbm"]).fit(frame, y)
+    model = nw.AutoClassifier(**_ONE_TRIAL, families=["lightgbm"]).fit(frame, y)
     return latencies("table", model, frame.iloc[:1], frame.iloc[:1000], options.calls)
 
 
 def predict_images(options: argparse.Namespace) -> Figures:
-    """In the child: latencies of 8 x 8 pixels."""
+    """In the child: latencies for images of 8 x 8 pixels."""
     import numpy as np
 
     import netwright as nw
 
-    model = nw.AutoClassifier(**_FEW).fit("digits")
+    model = nw.AutoClassifier(**_ONE_TRIAL).fit("digits")
     pixels = np.asarray(nw.task("digits").features)
     return latencies("digits", model, pixels[:1], pixels[:1000], options.calls)
 
 
 def mixed_table(rows: int, seed: int = 0) -> tuple[Any, Any]:
-    """Eight columns of floats, four of whole numbers, four of texts, two of dates, two of booleans."""
+    """Return eight columns of floats, four of integers, four of texts, two of dates, two booleans."""
     import numpy as np
     import pandas as pd
 
@@ -161,28 +161,30 @@ def mixed_table(rows: int, seed: int = 0) -> tuple[Any, Any]:
     return frame, np.where(frame["float 0"] + frame["yes 0"] + 0.3 * noise > 0.5, "yes", "no")
 
 
-def latencies(what: str, model: Any, row: Any, many: Any, calls: int) -> Figures:
-    """Medians in milliseconds, by the estimator and by the loaded file."""
+def latencies(what: str, model: Any, row: Any, rows: Any, calls: int) -> Figures:
+    """Return median milliseconds by the estimator and by the loaded file."""
     import netwright as nw
 
     loaded = nw.load(model.export(Path(tempfile.mkdtemp()) / "model.onnx"))
     figures = {}
-    for door, asked in (("estimator", model), ("load", loaded)):
-        figures[f"{what}, one row by {door}, ms"] = median_ms(lambda a=asked: a.predict(row), calls)
-        name = f"{what}, 1,000 rows by {door}, ms"
-        figures[name] = median_ms(lambda a=asked: a.predict(many), max(5, calls // 10))
+    for api, predictor in (("estimator", model), ("load", loaded)):
+        figures[f"{what}, one row by {api}, ms"] = median_ms(
+            lambda a=predictor: a.predict(row), calls
+        )
+        name = f"{what}, 1,000 rows by {api}, ms"
+        figures[name] = median_ms(lambda a=predictor: a.predict(rows), max(5, calls // 10))
     return figures
 
 
 def median_ms(call: Callable[[], object], calls: int) -> float:
     for _ in range(3):  # the first calls fill caches
         call()
-    taken = []
+    seconds = []
     for _ in range(calls):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(taken)
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds)
 
 
 MEASURES: Mapping[str, Callable[[argparse.Namespace], Figures]] = {

@@ -1,14 +1,14 @@
-"""What searches propose, measure and deliver, bit by bit: written down before the code is reshaped.
+"""Record bit by bit what searches propose, measure and deliver, to compare before and after a change.
 
     python benchmarks/record.py before.jsonl [--nas-bench-201 TABLE.PARQUET] [--only PART]
     python benchmarks/record.py after.jsonl [--nas-bench-201 TABLE.PARQUET] [--only PART]
     python benchmarks/record.py before.jsonl --compare after.jsonl
 
-A line of the file is one study by trial count with one worker; studies that the file holds are not
-run again. Candidates are written as pairs of a decision's number in the space and its value's number
-among the legal ones, so that renamed paths compare equal; scores and predictions bit by bit.
-Latencies and other seconds are left out. Figures of two machines, or of other numbers of cores, do
-not compare.
+Each line of the file is a study with a trial budget and one worker; studies already in the file are
+not run again. Candidates are written as pairs of the decision's index in the space and its value's
+index among the legal ones, so that renamed paths compare equal; scores and predictions bit by bit.
+Latencies and other times are left out. Records of different machines, or of different numbers of
+cores, cannot be compared.
 """
 
 from __future__ import annotations
@@ -55,90 +55,90 @@ from netwright.study.workers.executors import InProcess
 from netwright.trials.trial import MADE, Trial
 
 CLOCKS = ("latency", "seconds", "size")
-"""In the names of metrics that a clock measures, and of the bytes of a file, in which names are."""
+"""Words in the names of metrics that are not reproducible: measured by a clock, or file sizes."""
 Line = dict[str, Any]
 
 
 def bits(value: object) -> object:
-    """A number so that it reads back the same; texts and flags as they are."""
+    """Return a number as an exact hexadecimal text; other values unchanged."""
     return float(value).hex() if isinstance(value, int | float) else value
 
 
 def digest(array: Any) -> str:
-    """Sixteen hex digits of an array's numbers and shape."""
+    """Return a hash (16 hex digits) of an array's values, dtype and shape."""
     array = np.ascontiguousarray(array)
     head = f"{array.dtype.str} {array.shape} ".encode()
     return hashlib.sha256(head + array.tobytes()).hexdigest()[:16]
 
 
 def positions(space: Space[Any], trial: Trial) -> list[list[object]]:
-    """[decision number, value number or the number itself] of each decided choice."""
-    places = {decision.path: i for i, decision in enumerate(space.decisions)}
+    """Return a pair [decision index, value index or number] for each decision of the candidate."""
+    index_of = {decision.path: i for i, decision in enumerate(space.decisions)}
     pairs: list[list[object]] = []
     for path, value in trial.candidate.values.items():
-        if path not in places:  # a baseline from outside of the space
+        if path not in index_of:  # a baseline from outside of the space
             pairs.append([-1, str(value)])
             continue
-        decision = space.decisions[places[path]]
-        pairs.append([places[path], decision.index(value) if decision.values else bits(value)])
+        decision = space.decisions[index_of[path]]
+        pairs.append([index_of[path], decision.index(value) if decision.values else bits(value)])
     return sorted(pairs, key=str)
 
 
-def made_of(trial: Trial) -> list[object]:
-    """An average's numbers: shares in the order of its members, then the rest."""
+def ensemble_of(trial: Trial) -> list[object]:
+    """Return an ensemble's members, weights and settings; the parents of other trials."""
     spec = trial.ensemble
     if spec is None:
         return [list(trial.proposal.parents)]
-    flags = [bits(True)] * (spec.first_fold + spec.refit) + [bits(spec.n_members)] * (
-        spec.n_members > 0
-    )
+    flags = [bits(True) for is_set in (spec.first_fold, spec.refit) if is_set]
+    if spec.n_members > 0:
+        flags.append(bits(spec.n_members))
     numbers = [bits(weight) for _, weight in spec.weights]
     return [list(spec.trials), *numbers, bits(spec.temperature), bits(spec.threshold), *flags]
 
 
 def line_of(space: Space[Any], trial: Trial) -> list[object]:
-    """One trial: status, origin, fidelity, seed, candidate, parents, metrics in order of names."""
-    made = trial.proposal.origin in MADE
+    """Return a trial as a list: status, origin, fidelity, seed, candidate, parents, metrics."""
+    is_made = trial.proposal.origin in MADE
     metrics = sorted(trial.metrics.items())
     measured = {name: bits(v) for name, v in metrics if not any(word in name for word in CLOCKS)}
     return [
         trial.id, str(trial.status), trial.proposal.origin, bits(trial.proposal.fidelity),
-        0 if made else trial.seed, made_of(trial) if made else positions(space, trial),
+        0 if is_made else trial.seed, ensemble_of(trial) if is_made else positions(space, trial),
         list(trial.proposal.parents), measured, bool(trial.error),
     ]  # fmt: skip
 
 
 def black_box() -> Iterator[tuple[str, Callable[[Path], Line]]]:
-    """Each strategy on the shipped table, 20 trials."""
+    """Yield a study of 20 trials on the shipped table for each strategy."""
 
-    def study(name: str, run: Path) -> Line:
+    def table_search(name: str, run: Path) -> Line:
         table = digits_table()
-        made = Study(
+        study = Study(
             table.space, table, strategy=strategy_by_name(name), objectives="accuracy", run=run,
             executor=InProcess(),
         )  # fmt: skip
-        made.run(trials=20, verbose=False)
-        return {"trials": [line_of(table.space, trial) for trial in made.trials]}
+        study.run(trials=20, verbose=False)
+        return {"trials": [line_of(table.space, trial) for trial in study.trials]}
 
     for name in BLACK_BOX_NAMES:
-        yield f"digits-table-{name}", lambda run, name=name: study(name, run)
+        yield f"digits-table-{name}", lambda run, name=name: table_search(name, run)
 
 
 def small_table() -> tuple[pd.DataFrame, str]:
-    """240 mixed rows with missing values, and the column to predict."""
+    """Return 240 rows of mixed columns with missing values, and the name of the target."""
     rng = np.random.default_rng(5)
-    number = rng.normal(size=(240, 3))
+    numbers = rng.normal(size=(240, 3))
     colour = rng.choice(["red", "green", "blue"], 240)
-    score = number[:, 0] + number[:, 1] * (colour == "red") + 0.3 * rng.normal(size=240)
-    frame = pd.DataFrame(number, columns=["a", "b", "c"]).assign(colour=colour)
+    score = numbers[:, 0] + numbers[:, 1] * (colour == "red") + 0.3 * rng.normal(size=240)
+    frame = pd.DataFrame(numbers, columns=["a", "b", "c"]).assign(colour=colour)
     frame.loc[rng.random(240) < 0.1, "b"] = np.nan
     frame["y"] = np.where(score > 0, "yes", "no")
     return frame, "y"
 
 
-def digits_images(number: int) -> tuple[Any, Any]:
+def digits_images(n: int) -> tuple[Any, Any]:
     source = load_builtin("digits")
-    return source.features[:number], source.target[:number]
+    return source.features[:n], source.target[:n]
 
 
 def task_of(data: str) -> Task:
@@ -166,21 +166,24 @@ def task_of(data: str) -> Task:
     return nw.task(images, labels)
 
 
-def searched() -> Iterator[tuple[str, Callable[[Path], Line]]]:
-    """Four strategies on a small table and on images, delivered with what the file predicts."""
-    few = ("linear", "extra_trees")  # a short portfolio: the strategy has its say
-    for data, trials, families in (("csv", 36, few), ("images", 5, ())):
+def searches() -> Iterator[tuple[str, Callable[[Path], Line]]]:
+    """Yield searches by four strategies on a small table and on images, with predictions."""
+    short_families = (
+        "linear",
+        "extra_trees",
+    )  # few default configurations, so that the strategy proposes candidates, too
+    for data, trials, families in (("csv", 36, short_families), ("images", 5, ())):
         for name in ("bayesian", "evolution", "tpe", "asha"):
             yield (
                 f"{data}-{name}",
-                lambda run, data=data, name=name, trials=trials, families=families: delivered(
-                    task_of(data), run, trials, name, families=families
+                lambda run, data=data, name=name, trials=trials, families=families: (
+                    search_and_deliver(task_of(data), run, trials, name, families=families)
                 ),
             )
 
 
 def deliveries() -> Iterator[tuple[str, Callable[[Path], Line]]]:
-    """What else may be delivered: numbers, texts, classes, networks with a size, limits."""
+    """Yield searches with other deliveries: regression, texts, classes, limits, labels."""
     goal = Goal(("log_loss", "parameters"), "parameters<=20000")
     cases = {
         "numbers": ("numbers", 8, Goal(), ()),
@@ -189,19 +192,19 @@ def deliveries() -> Iterator[tuple[str, Callable[[Path], Line]]]:
         "networks": ("classes", 5, goal, ("realmlp", "tabm", "network")),
         "labels": ("csv", 8, Goal("f1"), ("lightgbm", "extra_trees", "tabm")),
     }
-    for name, (data, trials, wanted, families) in cases.items():
+    for name, (data, trials, search_goal, families) in cases.items():
         yield (
             f"delivery-{name}",
-            lambda run, data=data, trials=trials, wanted=wanted, families=families: delivered(
-                task_of(data), run, trials, "random", wanted, families
+            lambda run, data=data, trials=trials, search_goal=search_goal, families=families: (
+                search_and_deliver(task_of(data), run, trials, "random", search_goal, families)
             ),
         )
 
 
-def delivered(
+def search_and_deliver(
     task: Task, run: Path, trials: int, name: str, goal: Goal | None = None, families: Any = ()
 ) -> Line:
-    """A whole search and its delivery."""
+    """Run a search and return the line of its trials and its delivery."""
     outcome = fit(
         task, goal or Goal(), SearchBudget(trials=trials, workers=1), Method(name, families), run=run,
         verbose=False,
@@ -214,7 +217,7 @@ def delivered(
         "best": outcome.best.id,
         "front": sorted({row.trial for row in outcome.front} - {outcome.best.id}),
         "predictions": digest(scores),
-        "some": [bits(float(value)) for value in np.ravel(scores)[:6]],
+        "some": [bits(float(score)) for score in np.ravel(scores)[:6]],
         "threshold": bits(threshold),
         "left out": len(outcome.left_out),
         "doubts": list(outcome.warnings),
@@ -222,17 +225,17 @@ def delivered(
 
 
 def supernets() -> Iterator[tuple[str, Callable[[Path], Line]]]:
-    """Each search over shared weights: two epochs, two candidates."""
+    """Yield a study for each supernet method: two epochs, two candidates."""
     conv = OneOf({"conv3": Conv(8, 3), "conv5": Conv(8, 5)})
     network = (Conv(8, stride=2), Repeat(conv, times=OneOf(1, 2)), GlobalPool(), Linear())
     space = Space(ImagePipeline(Training(network, lr=OneOf(0.003, 0.01), epochs=2, batch_size=50)))
 
     def search(name: str, run: Path) -> Line:
-        made = strategy_by_name(name)
-        assert isinstance(made, OneShot)
-        made = replace(made, candidates=2, method=shortened(made.method))
+        strategy = strategy_by_name(name)
+        assert isinstance(strategy, OneShot)
+        strategy = replace(strategy, n_candidates=2, method=shortened(strategy.method))
         study = Study(
-            space, task=task_of("images"), strategy=made, objectives=("log_loss", "parameters"),
+            space, task=task_of("images"), strategy=strategy, objectives=("log_loss", "parameters"),
             run=run,
         )  # fmt: skip
         study.run(trials=4, verbose=False)
@@ -243,7 +246,7 @@ def supernets() -> Iterator[tuple[str, Callable[[Path], Line]]]:
 
 
 def shortened(method: DifferentiableNAS | SinglePathNAS) -> DifferentiableNAS | SinglePathNAS:
-    """Two epochs of it, and what is watched kept short; latencies, which a clock measures, not used."""
+    """Shorten a method to two epochs and few checks, without measured latencies."""
     safeguards = replace(method.safeguards, n_ranking_networks=2, ranking_epochs=1)
     if isinstance(method, SinglePathNAS):
         training = replace(method.training, epochs=2)
@@ -255,11 +258,11 @@ def shortened(method: DifferentiableNAS | SinglePathNAS) -> DifferentiableNAS | 
 
 
 def oracles(table: Path) -> Iterator[tuple[str, Callable[[Path], Line]]]:
-    """NAS-Bench-201's optimum on CIFAR-10: evaluations until it is found, ten seeds."""
+    """Yield searches for the optimum of NAS-Bench-201 on CIFAR-10, ten seeds each."""
 
     def search(name: str) -> Line:
-        wanted = (parse_objective("test_accuracy"),)
-        settings = ComparisonSettings(wanted, wanted, evaluations=200, until_found=True)
+        search_goal = (parse_objective("test_accuracy"),)
+        settings = ComparisonSettings(search_goal, search_goal, evaluations=200, until_found=True)
         oracle = TableOracle(nas_bench_201_table(table, "cifar10"), settings)
         runs = []
         for seed in range(10):
@@ -284,31 +287,33 @@ def read(file: Path) -> dict[str, Line]:
 
 
 def differences(before: Line, after: Line) -> Iterator[str]:
-    """In words, the first of each kind."""
+    """Yield descriptions of the differences; of several trials, the first that differs."""
     for name in (before.keys() | after.keys()) - {"trials", "seconds", "front"}:
         if before.get(name) != after.get(name):
             yield f"{name}: {before.get(name)} -> {after.get(name)}"
     old, new = before.get("trials", []), after.get("trials", [])
     if len(old) != len(new):
         yield f"{len(old)} trials -> {len(new)}"
-    for one, other in zip(old, new, strict=False):
-        if one != other:
-            parts = [f"{a} -> {b}" for a, b in zip(one, other, strict=True) if a != b]
-            yield f"trial {one[0]}: {'; '.join(parts)}"
+    for old_trial, new_trial in zip(old, new, strict=False):
+        if old_trial != new_trial:
+            pairs = zip(old_trial, new_trial, strict=True)
+            changes = [f"{a} -> {b}" for a, b in pairs if a != b]
+            yield f"trial {old_trial[0]}: {'; '.join(changes)}"
             return
 
 
 def compare(before: dict[str, Line], after: dict[str, Line]) -> int:
-    """How many studies differ."""
+    """Print the differences and return the number of studies that differ."""
     different = 0
     for name in before:
         if name not in after:
             print(f"{name}: not there")
             different += 1
             continue
-        found = list(differences(before[name], after[name]))
-        different += bool(found)
-        for text in found:
+        texts = list(differences(before[name], after[name]))
+        if texts:
+            different += 1
+        for text in texts:
             print(f"{name}: {text[:400]}")
     print(f"{len(before) - different} of {len(before)} studies are the same")
     return different
@@ -325,19 +330,19 @@ def main() -> None:
     options = parser.parse_args()
     if options.compare:
         sys.exit(compare(read(options.file), read(options.compare)) > 0)
-    parts: Iterable[Iterator[tuple[str, Callable[[Path], Line]]]] = [
-        black_box(), searched(), deliveries(), supernets(),
+    groups: Iterable[Iterator[tuple[str, Callable[[Path], Line]]]] = [
+        black_box(), searches(), deliveries(), supernets(),
         *([oracles(options.nas_bench_201)] if options.nas_bench_201 else []),
     ]  # fmt: skip
     done = read(options.file)
-    for part in parts:
-        for name, make in part:
+    for group in groups:
+        for name, make in group:
             if name in done or options.only not in name:
                 continue
-            begun = time.monotonic()
+            start = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 line = {"study": name} | make(Path(folder) / "run")
-            line["seconds"] = round(time.monotonic() - begun, 1)
+            line["seconds"] = round(time.monotonic() - start, 1)
             with options.file.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{name}: {line['seconds']} s", flush=True)

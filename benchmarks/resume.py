@@ -1,13 +1,13 @@
-"""Real searches, killed with `kill -9` again and again, beside the same searches left alone.
+"""Compare searches that are killed repeatedly with `kill -9` with undisturbed ones.
 
     python benchmarks/resume.py --strategies bayesian,evolution,ppo,asha,drnas --kills 6 --trials 24
 
 Each runs ``netwright fit DATA --trials N --workers 1`` with accuracy and parameters as objectives.
-The one is killed and started again by the same line; each kill comes after at least one more trial
-has finished. The last but one is of the worker alone, the last during the delivery (after the last
-trial has ended), the others are of the whole process group. In the end each has N trials, none
-twice, and they are the same: candidates, seeds, statuses and every metric that no clock measures. A
-trial whose worker was killed has failed, and is left out of the comparison with all that follows it.
+One of them is killed and restarted with the same command; each kill comes after at least one more
+trial has finished. The last kill but one hits the worker alone, the last one the delivery (after the
+last trial has ended), all others the whole process group. In the end both have N trials, none
+twice, and they are equal: candidates, seeds, statuses and every metric that no clock measures. A
+trial whose worker was killed has failed; it and all later trials are left out of the comparison.
 """
 
 from __future__ import annotations
@@ -48,18 +48,20 @@ def main() -> None:
 
 
 def run_both(options: argparse.Namespace, strategy: str) -> int:
-    """How many trials differ."""
-    with tempfile.TemporaryDirectory() as place:
-        whole, killed = Path(place) / "whole", Path(place) / "killed"
-        begun = time.monotonic()
-        assert search(options, strategy, whole).wait() == 0
-        seconds = time.monotonic() - begun
-        print(f"{strategy} left alone: {len(record(whole))} trials, {seconds:.0f} s", flush=True)
-        moments = random.Random(options.seed)
+    """Return the number of trials that differ."""
+    with tempfile.TemporaryDirectory() as folder:
+        undisturbed, killed = Path(folder) / "whole", Path(folder) / "killed"
+        start = time.monotonic()
+        assert search(options, strategy, undisturbed).wait() == 0
+        seconds = time.monotonic() - start
+        print(
+            f"{strategy} left alone: {len(record(undisturbed))} trials, {seconds:.0f} s", flush=True
+        )
+        delays = random.Random(options.seed)
         for kind in [*["group"] * (options.kills - 2), "worker", "delivery"]:
-            kill(options, strategy, killed, kind, moments)
+            kill(options, strategy, killed, kind, delays)
         assert search(options, strategy, killed).wait() == 0
-        return compare(record(whole), record(killed), options.trials)
+        return compare(record(undisturbed), record(killed), options.trials)
 
 
 def search(options: argparse.Namespace, strategy: str, run: Path) -> subprocess.Popen[bytes]:
@@ -74,17 +76,17 @@ def search(options: argparse.Namespace, strategy: str, run: Path) -> subprocess.
 
 
 def kill(
-    options: argparse.Namespace, strategy: str, run: Path, kind: str, moments: random.Random
+    options: argparse.Namespace, strategy: str, run: Path, kind: str, delays: random.Random
 ) -> None:
-    """Starts the search, waits for its moment, kills, and prints what stands then."""
+    """Start the search, kill it at a random moment, and print its state."""
     before = ended(run)
     child = search(options, strategy, run)
-    due = options.trials if kind == "delivery" else before + 1
-    while child.poll() is None and ended(run) < due:
+    kill_after = options.trials if kind == "delivery" else before + 1
+    while child.poll() is None and ended(run) < kill_after:
         time.sleep(0.05)
-    time.sleep(moments.random() * (1.0 if kind == "delivery" else 2.0))
-    over = child.poll() is not None
-    if kind == "worker" and not over:
+    time.sleep(delays.random() * (1.0 if kind == "delivery" else 2.0))
+    has_ended = child.poll() is not None
+    if kind == "worker" and not has_ended:
         with contextlib.suppress(psutil.NoSuchProcess, IndexError):
             psutil.Process(child.pid).children(recursive=True)[-1].kill()
         child.wait()
@@ -93,21 +95,21 @@ def kill(
     child.wait()
     rows = record(run)
     running = sum(row[3] == "running" for row in rows)
-    when = "after its end" if over else f"at {len(rows)} trials, {running} of them running"
+    when = "after its end" if has_ended else f"at {len(rows)} trials, {running} of them running"
     print(f"{strategy}: {kind} killed {when}", flush=True)
 
 
 def ended(run: Path) -> int:
-    """Trials of the search that have ended."""
+    """Return the number of ended trials of the search."""
     return sum(row[3] != "running" for row in record(run))
 
 
 def record(run: Path) -> Record:
-    """Everything of each trial of the search but what a clock measured."""
+    """Return the trials of the search without metrics that a clock measures."""
     try:
         with Store.open_read_only(run) as store:
             trials = store.trials()
-    except RunError:  # not begun yet
+    except RunError:  # not started yet
         return []
     return [
         (
@@ -119,17 +121,17 @@ def record(run: Path) -> Record:
     ]  # fmt: skip
 
 
-def compare(whole: Record, killed: Record, trials: int) -> int:
-    """How many trials differ, up to the first whose worker was killed."""
+def compare(undisturbed: Record, killed: Record, trials: int) -> int:
+    """Return the number of trials that differ, up to the first whose worker was killed."""
     ids = [row[0] for row in killed]
     assert len(ids) == trials, f"{len(ids)} trials in place of {trials}"
     assert len(set(ids)) == trials, "a trial is there twice"
-    struck = [i for i, row in enumerate(killed) if row[3] == "failed"]
-    same = struck[0] if struck else trials
-    pairs = list(zip(whole, killed, strict=True))[:same]
+    failed = [i for i, row in enumerate(killed) if row[3] == "failed"]
+    n_compared = failed[0] if failed else trials
+    pairs = list(zip(undisturbed, killed, strict=True))[:n_compared]
     different = [row[0] for row, other in pairs if row != other]
     print(
-        f"killed: {trials} trials, none twice; of the first {same}, before a killed worker, "
+        f"killed: {trials} trials, none twice; of the first {n_compared}, before a killed worker, "
         f"{different or 'none'} differ from the search left alone",
         flush=True,
     )

@@ -1,10 +1,10 @@
-"""How fast candidates are drawn, changed, encoded and filled, in a small and in a vast space.
+"""Time sampling, mutation, encoding and filling of candidates, in a small and in a vast space.
 
     python benchmarks/space.py --seconds 1
 
 The small space is as large as NAS-Bench-201 (15,625); the vast one has the two cells of DARTS,
-each node with two inputs and an operation for each. Beside `sample` and `mutate` stands the rate
-they have to reach.
+each node with two inputs and an operation for each. `sample` and `mutate` have to reach a rate,
+which is printed beside them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ROWS = 256
 
 @dataclass(frozen=True)
 class Edges:
-    """A cell of NAS-Bench-201: six edges of five operations."""
+    """A cell of NAS-Bench-201: six edges with one of five operations each."""
 
     operations: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Input:
-    """An operation on one of the nodes before."""
+    """An operation on the output of an earlier node."""
 
     node: int
     operation: str
@@ -42,7 +42,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of DARTS: each node adds up its inputs."""
+    """A cell of DARTS: each node sums its inputs."""
 
     nodes: tuple[tuple[Input, ...], ...]
 
@@ -63,40 +63,40 @@ def vast() -> Space[Darts]:
 
 
 def _cell() -> Cell:
-    return Cell(tuple(_node(place) for place in range(2, 6)))
+    return Cell(tuple(_node(index) for index in range(2, 6)))
 
 
-def _node(place: int) -> tuple[Input, ...]:
-    return SubsetOf(*(Input(i, OneOf(*OPERATIONS)) for i in range(place)), min_size=2, max_size=2)
+def _node(index: int) -> tuple[Input, ...]:
+    return SubsetOf(*(Input(i, OneOf(*OPERATIONS)) for i in range(index)), min_size=2, max_size=2)
 
 
-def per_second(act: Callable[[], object], seconds: float) -> float:
-    """How often it runs in a second; the first run, which may fill caches, is not counted."""
-    act()
-    start, done = time.perf_counter(), 0
-    while (passed := time.perf_counter() - start) < seconds:
+def per_second(operation: Callable[[], object], seconds: float) -> float:
+    """Return the calls per second, without the first call, which may fill caches."""
+    operation()
+    start, n_calls = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - start) < seconds:
         for _ in range(20):
-            act()
-        done += 20
-    return done / passed
+            operation()
+        n_calls += 20
+    return n_calls / elapsed
 
 
 def measure(space: Space[Any], seconds: float) -> dict[str, float]:
-    """Each act and its rate per second."""
+    """Return the rate per second of each operation."""
     rng = np.random.default_rng(0)
-    some = [space.sample(rng) for _ in range(ROWS)]
-    turn = iter(lambda: some[int(rng.integers(ROWS))], None)
-    acts: dict[str, Callable[[], object]] = {
+    candidates = [space.sample(rng) for _ in range(ROWS)]
+    random_candidates = iter(lambda: candidates[int(rng.integers(ROWS))], None)
+    operations: dict[str, Callable[[], object]] = {
         "sample": lambda: space.sample(rng),
-        "mutate": lambda: space.mutate(next(turn), rng),
-        "crossover": lambda: space.crossover(next(turn), next(turn), rng),
+        "mutate": lambda: space.mutate(next(random_candidates), rng),
+        "crossover": lambda: space.crossover(next(random_candidates), next(random_candidates), rng),
         "sample by leaf": lambda: space.sample(rng, by="leaf"),
-        "fill": lambda: space.fill(next(turn)),
-        "check": lambda: space.check(next(turn)),
-        "key": lambda: Candidate(next(turn).values).key,
+        "fill": lambda: space.fill(next(random_candidates)),
+        "check": lambda: space.check(next(random_candidates)),
+        "key": lambda: Candidate(next(random_candidates).values).key,
     }
-    found = {name: per_second(act, seconds) for name, act in acts.items()}
-    return found | {"encode, rows": ROWS * per_second(lambda: space.encode(some), seconds)}
+    rates = {name: per_second(operation, seconds) for name, operation in operations.items()}
+    return rates | {"encode, rows": ROWS * per_second(lambda: space.encode(candidates), seconds)}
 
 
 def main() -> None:
@@ -105,17 +105,17 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
     options = parser.parse_args()
-    for name, space, floor in (("small", small(), 20_000), ("vast", vast(), 5_000)):
+    for name, space, min_rate in (("small", small(), 20_000), ("vast", vast(), 5_000)):
         print(f"{name}: {space.size:,} candidates, {len(space.decisions)} decisions")
-        for act, rate in measure(space, options.seconds).items():
-            print(f"  {act:<16}{rate:>12,.0f} /s{verdict(act, rate, floor)}")
+        for operation, rate in measure(space, options.seconds).items():
+            print(f"  {operation:<16}{rate:>12,.0f} /s{verdict(operation, rate, min_rate)}")
 
 
-def verdict(act: str, rate: float, floor: int) -> str:
-    """The mark against the floor, for the acts that have one."""
-    if act not in ("sample", "mutate"):
+def verdict(operation: str, rate: float, min_rate: int) -> str:
+    """Return the verdict of an operation with a minimal rate; empty for all others."""
+    if operation not in ("sample", "mutate"):
         return ""
-    return f"   {'pass' if rate >= floor else 'FAIL'}: at least {floor:,}"
+    return f"   {'pass' if rate >= min_rate else 'FAIL'}: at least {min_rate:,}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The figures of the strategies: lines of `netwright bench`, resumable, on tables that you have.
+"""Benchmark the strategies with `netwright bench` on tables of evaluated candidates; resumable.
 
     python benchmarks/strategies.py NASBENCH201.PARQUET [NAME ...]
 
-runs all lines or those named, one after the other; killed, the same call goes on. Runs are kept in
-``bench/``, summaries and curves in ``benchmarks/results/``. Counts and scores only: other work on
-the machine does no harm (overheads are CPU time). The lines peers-* need the peers installed.
+runs all comparisons, or the named ones, one after the other; the same command resumes. Runs are kept
+in ``bench/``, summaries and curves in ``benchmarks/results/``. Results are counts and scores, and
+overheads are CPU time, so other work on the machine does not matter. The comparisons peers-* need
+the peers to be installed.
 """
 
 from __future__ import annotations
@@ -27,28 +28,28 @@ TABLE = "NETWRIGHT_NASBENCH201"
 FIDELITIES = "random,halving,asha,hyperband,bohb,dehb,asha+evolution,evolution,tpe,bayesian"
 
 
-def _elsewhere(task: str) -> TableBenchmark:
-    """Searched on CIFAR-10, reported on another data set, as the paper of NAS-Bench-201 does."""
+def _reported_on(task: str) -> TableBenchmark:
+    """Return a table to search on CIFAR-10 and report on another dataset, as the paper does."""
     table = nas_bench_201_table(os.environ[TABLE], "cifar10")
-    other = MetricColumns.of(f"{task}_test_acc_200", scale=0.01)
-    fidelities = {at: {**of, "test_accuracy": other} for at, of in table.fidelities.items()}
+    test_accuracy = MetricColumns.of(f"{task}_test_acc_200", scale=0.01)
+    fidelities = {at: {**of, "test_accuracy": test_accuracy} for at, of in table.fidelities.items()}
     return replace(table, fidelities=fidelities)
 
 
 def paper_cifar10() -> TableBenchmark:
-    return _elsewhere("cifar10")
+    return _reported_on("cifar10")
 
 
 def paper_cifar100() -> TableBenchmark:
-    return _elsewhere("cifar100")
+    return _reported_on("cifar100")
 
 
 def paper_imagenet16() -> TableBenchmark:
-    return _elsewhere("imagenet16")
+    return _reported_on("imagenet16")
 
 
-def lines(table: str) -> Iterator[tuple[str, str]]:
-    """Name -> the arguments of `netwright bench`."""
+def comparisons(table: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the arguments of `netwright bench` of each comparison."""
     for task in TASKS:
         yield (
             f"oracle-{task}",
@@ -122,11 +123,11 @@ def lines(table: str) -> Iterator[tuple[str, str]]:
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(f"usage: python {sys.argv[0]} NASBENCH201.PARQUET [NAME ...]")
-    table, wanted = sys.argv[1], sys.argv[2:]
+    table, only = sys.argv[1], sys.argv[2:]
     os.environ[TABLE] = str(Path(table).absolute())
     RESULTS.mkdir(exist_ok=True)
-    for name, arguments in lines(os.environ[TABLE]):
-        if wanted and name not in wanted:
+    for name, arguments in comparisons(os.environ[TABLE]):
+        if only and name not in only:
             continue
         folder = HERE.parent / "bench" / name
         print(f"{name}: netwright bench {arguments}", flush=True)

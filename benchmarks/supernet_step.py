@@ -1,10 +1,11 @@
-"""What a step of a supernet costs, beside a plain implementation of DARTS with the same operations.
+"""Time a training step of a supernet against a plain implementation of DARTS.
 
     python benchmarks/supernet_step.py [--channels 8] [--cells 1] [--side 16] [--rows 64]
 
-Times are medians of interleaved steps, memory is the peak of a process of its own above that of one
-that has only loaded torch: run it alone on the machine. A step is one of the architecture (first
-order) and one of the weights. The single path is beside a step of a plain network of one cell.
+Both have the same operations. Times are medians of interleaved steps; memory is the peak of a process
+above that of one that has only imported torch. Run it on an idle machine. A step is one of the
+architecture (first order) and one of the weights. The single path is compared with a step of a plain
+network with one cell.
 """
 
 from __future__ import annotations
@@ -32,8 +33,7 @@ from netwright.oneshot.gradient.relaxations import DARTS
 from netwright.oneshot.gradient.settings import DifferentiableNAS
 from netwright.oneshot.gradient.supernet import Supernet
 from netwright.oneshot.safeguards import NO_SAFEGUARDS
-from netwright.oneshot.single_path.samplers import PathBatch as Draw
-from netwright.oneshot.single_path.samplers import SamplingContext
+from netwright.oneshot.single_path.samplers import PathBatch, SamplingContext
 from netwright.oneshot.single_path.training import SampledPathTraining, SharedWeightsTrainer
 from netwright.oneshot.weight_sharing.elastic_supernet import SharedWeights
 from netwright.space.candidate import Candidate
@@ -41,6 +41,8 @@ from netwright.space.space import Space
 
 OUT = Path(__file__).parent / "results" / "supernet-step.csv"
 Step = Callable[[], object]
+N_WARM_UP_STEPS = 3
+"""Steps before the timed ones: the first ones allocate memory."""
 
 
 class Size(argparse.Namespace):
@@ -51,13 +53,13 @@ class Size(argparse.Namespace):
 
 
 def batches(size: Size) -> tuple[LabelledData, LabelledData]:
-    random = torch.Generator().manual_seed(0)
-    images = torch.randn(2, size.rows, 3, size.side, size.side, generator=random)
-    targets = torch.randint(10, (2, size.rows), generator=random)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, size.rows, 3, size.side, size.side, generator=generator)
+    targets = torch.randint(10, (2, size.rows), generator=generator)
     return LabelledData(images[0], targets[0]), LabelledData(images[1], targets[1])
 
 
-# The plain implementation: a module for each mixed edge, as in the code that came with DARTS
+# The plain implementation: a module for each mixed edge, as in the code of DARTS
 
 
 class ReluConv(nn.Module):
@@ -71,13 +73,13 @@ class ReluConv(nn.Module):
         return normed
 
 
-class Nothing(nn.Module):
+class Zero(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.mul(0.0)
 
 
 OPERATIONS: dict[str, Callable[[int], nn.Module]] = {
-    "none": lambda c: Nothing(),
+    "none": lambda c: Zero(),
     "skip_connect": lambda c: nn.Identity(),
     "nor_conv_1x1": lambda c: ReluConv(c, 1),
     "nor_conv_3x3": lambda c: ReluConv(c, 3),
@@ -96,8 +98,8 @@ class MixedEdge(nn.Module):
         )
 
 
-class OneEdge(nn.Module):
-    """One operation, which no weight multiplies."""
+class SingleEdge(nn.Module):
+    """An edge with a single, unweighted operation."""
 
     def __init__(self, c: int, name: str) -> None:
         super().__init__()
@@ -111,8 +113,8 @@ class OneEdge(nn.Module):
 class PlainCell(nn.Module):
     def __init__(self, c: int, names: tuple[str, ...]) -> None:
         super().__init__()
-        made = [OneEdge(c, name) for name in names] or [MixedEdge(c) for _ in range(6)]
-        self.edges = nn.ModuleList(made)
+        edges = [SingleEdge(c, name) for name in names] or [MixedEdge(c) for _ in range(6)]
+        self.edges = nn.ModuleList(edges)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         nodes, edge = [x], 0
@@ -127,8 +129,8 @@ class Reduction(nn.Module):
     def __init__(self, c: int) -> None:
         super().__init__()
 
-        def conv(into: int, stride: int) -> nn.Sequential:
-            layer = nn.Conv2d(into, 2 * c, 3, stride, 1, bias=False)
+        def conv(n_in: int, stride: int) -> nn.Sequential:
+            layer = nn.Conv2d(n_in, 2 * c, 3, stride, 1, bias=False)
             return nn.Sequential(nn.ReLU(), layer, nn.BatchNorm2d(2 * c))
 
         self.body = nn.Sequential(conv(c, 2), conv(2 * c, 1))
@@ -140,7 +142,7 @@ class Reduction(nn.Module):
 
 
 class PlainSupernet(nn.Module):
-    """All operations on each edge; or those of `names`, one an edge, in the order of the edges."""
+    """All operations on each edge, or the operations `names`, one per edge in order."""
 
     def __init__(self, channels: int, cells: int, names: tuple[str, ...] = ()) -> None:
         super().__init__()
@@ -159,8 +161,8 @@ class PlainSupernet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weights = self.alpha.softmax(1)
         x = self.stem(x)
-        for part in self.body:
-            x = part(x, weights) if isinstance(part, PlainCell) else part(x)
+        for module in self.body:
+            x = module(x, weights) if isinstance(module, PlainCell) else module(x)
         out: Tensor = self.head(torch.relu(self.norm(x)).mean((2, 3)))
         return out
 
@@ -170,13 +172,13 @@ def plain_step(size: Size) -> Step:
     net = PlainSupernet(size.channels, size.cells)
     weights = [p for p in net.parameters() if p is not net.alpha]
     optimizer = torch.optim.SGD(weights, lr=0.025, momentum=0.9, weight_decay=3e-4)
-    for_alpha = torch.optim.Adam([net.alpha], lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
+    alpha_optimizer = torch.optim.Adam([net.alpha], lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
     train, valid = batches(size)
 
     def step() -> None:
-        for_alpha.zero_grad()
+        alpha_optimizer.zero_grad()
         F.cross_entropy(net(valid.inputs), valid.targets).backward()
-        for_alpha.step()
+        alpha_optimizer.step()
         optimizer.zero_grad()
         F.cross_entropy(net(train.inputs), train.targets).backward()
         nn.utils.clip_grad_norm_(weights, 5)
@@ -192,16 +194,16 @@ def our_step(size: Size) -> Step:
     supernet = Supernet(network, shape, "", affine=False, outputs=10)
     steps = AlternatingOptimizer(supernet, DifferentiableNAS(DARTS(), safeguards=NO_SAFEGUARDS), 0)
     train, valid = (BatchTransform()(rows, steps.device) for rows in batches(size))
-    random = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        steps.architecture_step(train, valid, 0.0, random)
-        steps.weight_step(train, 0.0, random)
+        steps.architecture_step(train, valid, 0.0, generator)
+        steps.weight_step(train, 0.0, generator)
 
     return step
 
 
-# A single path through shared weights, and the same cell as a network of its own
+# A single path through shared weights, and a plain network of the same cell
 
 CELL = (
     "nor_conv_3x3", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "skip_connect", "avg_pool_3x3",
@@ -225,13 +227,13 @@ def network_step(size: Size) -> Step:
 
 
 @dataclass(frozen=True)
-class Always:
-    """A sampler with one path: what is timed is the step, not the luck of the draw."""
+class FixedPathSampler:
+    """A sampler that always returns the same path, so that only the step is timed."""
 
     candidate: Candidate
 
-    def step(self, source: SamplingContext, random: np.random.Generator) -> Draw:
-        return Draw((self.candidate,))
+    def step(self, source: SamplingContext, generator: np.random.Generator) -> PathBatch:
+        return PathBatch((self.candidate,))
 
 
 def path_step(size: Size) -> Step:
@@ -240,7 +242,7 @@ def path_step(size: Size) -> Step:
     shared = SharedWeights(space.description, (3, size.side, size.side), "", outputs=10)
     paths = [decision.path for decision in space.decisions]
     cell = Candidate(dict(zip(paths, CELL, strict=True)))
-    settings = SampledPathTraining(Always(cell), epochs=1_000_000, batch_size=size.rows)
+    settings = SampledPathTraining(FixedPathSampler(cell), epochs=1_000_000, batch_size=size.rows)
     train, _ = batches(size)
     search = SharedWeightsTrainer(space, shared, train, settings, 0)
     return lambda: search.train_to(len(search.history) + 1)  # an epoch of one batch
@@ -252,34 +254,35 @@ STEPS = {
 }  # fmt: skip
 
 
-def timed(size: Size, number: int) -> dict[str, float]:
-    """Milliseconds, medians of interleaved steps."""
+def timed(size: Size, n_steps: int) -> dict[str, float]:
+    """Return median milliseconds of interleaved steps."""
     steps = {name: make(size) for name, make in STEPS.items()}
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for place in range(number + 3):
+    for step_index in range(n_steps + N_WARM_UP_STEPS):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
-            if place >= 3:  # the first ones allocate
+            if step_index >= N_WARM_UP_STEPS:
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(one) * 1e3 for name, one in times.items()}
+    return {name: 1e3 * statistics.median(seconds) for name, seconds in times.items()}
 
 
 def peak(name: str, size: Size) -> float:
-    """MB that a process needs for some steps, above one that takes none."""
-    told = [f"--{key}={getattr(size, key)}" for key in ("channels", "cells", "side", "rows")]
-    command = [sys.executable, __file__, *told, "--only"]
-    found = [
+    """Return the peak memory in MB of a few steps, above that of a process without steps."""
+    arguments = [f"--{key}={getattr(size, key)}" for key in ("channels", "cells", "side", "rows")]
+    command = [sys.executable, __file__, *arguments, "--only"]
+    with_steps, without_steps = (
         float(subprocess.run([*command, what], capture_output=True, text=True, check=True).stdout)
         for what in (name, "nothing")
-    ]
-    return found[0] - found[1]
+    )
+    return with_steps - without_steps
 
 
 def peak_of_this_process() -> float:
-    """MB; rusage would count what the process that started this one had."""
-    line = next(one for one in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in one)
-    return float(line.split()[1]) / 1e3
+    """Return the peak in MB; rusage would include the memory of the parent process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak_line = next(line for line in lines if "VmHWM" in line)
+    return float(peak_line.split()[1]) / 1e3
 
 
 def main() -> None:
@@ -290,28 +293,29 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--only", help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    size = Size(**vars(told))
-    if told.only:
-        if told.only in STEPS:
-            step = STEPS[told.only](size)
-            for _ in range(4):
+    options = parser.parse_args()
+    size = Size(**vars(options))
+    if options.only:
+        if options.only in STEPS:
+            step = STEPS[options.only](size)
+            for _ in range(N_WARM_UP_STEPS + 1):
                 step()
         print(peak_of_this_process())
         return
-    times = timed(size, told.steps)
+    times = timed(size, options.steps)
     rows = []
     for name in STEPS:
         memory = peak(name, size)
         rows.append([name, size.channels, size.cells, size.side, size.rows, times[name], memory])
-        print(f"{name:20} {times[name]:8.1f} ms a step {memory:8.0f} MB")
-    for a, b in ((0, 1), (2, 3)):
-        what = f"{rows[b][0]} / {rows[a][0]}"
-        print(f"{what:30} {rows[b][5] / rows[a][5]:8.2f} {rows[b][6] / rows[a][6]:8.2f}")
-    new = not OUT.exists()
+        print(f"{name:20} {times[name]:8.1f} ms per step {memory:8.0f} MB")
+    for plain, ours in ((0, 1), (2, 3)):
+        names = f"{rows[ours][0]} / {rows[plain][0]}"
+        time_ratio, memory_ratio = (rows[ours][i] / rows[plain][i] for i in (5, 6))
+        print(f"{names:30} {time_ratio:8.2f} {memory_ratio:8.2f}")
+    is_new = not OUT.exists()
     with OUT.open("a", newline="") as file:
         writer = csv.writer(file)
-        if new:
+        if is_new:
             writer.writerow(["what", "channels", "cells", "side", "rows", "ms", "MB"])
         writer.writerows(rows)
 

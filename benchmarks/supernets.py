@@ -1,15 +1,15 @@
-"""What searches over shared weights find in the cells of NAS-Bench-201, with real images.
+"""Run supernet searches on NAS-Bench-201's cells with real images, and look up what they find.
 
     python benchmarks/supernets.py NASBENCH201.PARQUET IMAGES.npz [--methods darts,gdas,...]
         [--seeds 3] [--epochs 10] [--rows 16000] [--channels 8] [--side 16] [--workers 2] [--watched]
 
-A narrow supernet (one cell a stage) on images shrunk to `side`, cropped and flipped; the parameters
-of the architecture move ten times as far a step as in the papers, whose searches have fifteen times
-as many steps (`--alpha-lr`). The cells found are looked up in the
-table, whose test accuracy is of the full network after 200 epochs. `--watched`: with the monitor and
-its remedies, and five candidates trained by themselves, of which the best by validation is reported;
-beside them ten random cells picked in the same way. One row for each run in ``results/``: killed,
-the same line goes on. Accuracies and counts; seconds mean something alone on the machine only.
+A narrow supernet (one cell per stage) is trained on images shrunk to `side`, cropped and flipped. The
+learning rate of the architecture is ten times that of the papers, whose searches have fifteen times
+as many steps (`--alpha-lr`). The cells found are looked up in the table, which has the test accuracy
+of the full network after 200 epochs. `--watched` adds the safeguards, and trains five candidates from
+scratch, of which the best by validation is reported; ten random cells picked in the same way are the
+baseline. One row per run in ``results/``; the same command resumes. Seconds are meaningful on an idle
+machine only.
 
 IMAGES.npz: `x_train` (n, h, w, 3) uint8 and `y_train`; or JPEG bytes, `jpeg_train`, with offsets.
 """
@@ -59,16 +59,16 @@ from netwright.trials.objective import Objective
 from netwright.trials.trial import Job, Metrics, Proposal
 
 RESULTS = Path(__file__).parent / "results"
-FEED = BatchTransform((Crop(2), Flip()))
-ALONE = 4
-"""Epochs of training a cell by itself, to pick among candidates."""
-PICKED = 5
-RANDOM = 10
+TRANSFORM = BatchTransform((Crop(2), Flip()))
+N_EPOCHS_FROM_SCRATCH = 4
+"""Epochs for which candidates are trained from scratch to pick the best."""
+N_PICKED = 5
+N_RANDOM = 10
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that the rows of one file share."""
+    """The settings that all rows of a file share."""
 
     table: str
     images: str
@@ -80,31 +80,31 @@ class Setting:
     alpha_lr: float
 
 
-def named(name: str) -> DifferentiableNAS:
-    found = strategy_by_name(name)
-    assert isinstance(found, OneShot)
-    assert isinstance(found.method, DifferentiableNAS)
-    return found.method
+def method_by_name(name: str) -> DifferentiableNAS:
+    strategy = strategy_by_name(name)
+    assert isinstance(strategy, OneShot)
+    assert isinstance(strategy.method, DifferentiableNAS)
+    return strategy.method
 
 
 @lru_cache(maxsize=1)
 def images(setting: Setting) -> tuple[LabelledData, LabelledData]:
-    """Rows to search with, and as many more to judge cells that were trained by themselves."""
+    """Return images to search with, and as many to validate cells trained from scratch."""
     with np.load(setting.images) as file:
-        number = 2 * setting.rows
+        n_images = 2 * setting.rows
         if "jpeg_train" in file:
             from PIL import Image
 
-            offsets, data = file["offset_train"], file["jpeg_train"].tobytes()
-            order = np.random.default_rng(0).permutation(len(offsets) - 1)[:number]
+            offsets, content = file["offset_train"], file["jpeg_train"].tobytes()
+            order = np.random.default_rng(0).permutation(len(offsets) - 1)[:n_images]
             x = np.stack(
                 [
-                    np.asarray(Image.open(io.BytesIO(data[offsets[i] : offsets[i + 1]])))
+                    np.asarray(Image.open(io.BytesIO(content[offsets[i] : offsets[i + 1]])))
                     for i in order
                 ]
             )
         else:
-            order = np.random.default_rng(0).permutation(len(file["x_train"]))[:number]
+            order = np.random.default_rng(0).permutation(len(file["x_train"]))[:n_images]
             x = file["x_train"][order]
         y = torch.from_numpy(file["y_train"][order].astype(np.int64).ravel())
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2).float()  # (n, c, h, w)
@@ -116,62 +116,77 @@ def images(setting: Setting) -> tuple[LabelledData, LabelledData]:
 
 @lru_cache(maxsize=1)
 def lookup(table: str) -> Callable[[Candidate], float]:
-    """Test accuracy in percent, mean of the trainings of 200 epochs."""
+    """Return a function: candidate -> test accuracy in percent, mean of the trainings."""
     benchmark = nas_bench_201_table(table, "cifar10")
 
-    def of(candidate: Candidate) -> float:
+    def accuracy_of(candidate: Candidate) -> float:
         return 100 * benchmark(Job(Proposal(candidate), 0, Path()))["test_accuracy"]
 
-    return of
+    return accuracy_of
 
 
-def alone(setting: Setting, candidate: Candidate, seed: int) -> float:
-    """Validation accuracy after a short training of the small network by itself."""
+def accuracy_from_scratch(setting: Setting, candidate: Candidate, seed: int) -> float:
+    """Return the validation accuracy of the small network after a short training from scratch."""
     rows, valid = images(setting)
     space = Space(nas_bench_201(setting.channels, 1))
     torch.manual_seed(seed)
     module = build(space.fill(candidate), (3, setting.side, setting.side), outputs=10)
     recipe = Training(
-        (), lr=0.1, batch_size=64, epochs=ALONE, optimizer=SGD(), augment=FEED.augment
+        (),
+        lr=0.1,
+        batch_size=64,
+        epochs=N_EPOCHS_FROM_SCRATCH,
+        optimizer=SGD(),
+        augment=TRANSFORM.augment,
     )
-    judge = valid.inputs[:4000], valid.targets[:4000]
+    inputs, targets = valid.inputs[:4000], valid.targets[:4000]
     curve = train(
-        recipe, module, rows, judge[0], lambda out: -validation_score(out, judge[1]), seed=seed
+        recipe,
+        module,
+        rows,
+        inputs,
+        lambda out: -validation_score(out, targets),
+        seed=seed,
     )
     return -curve.points[-1].validation_loss
 
 
 def pick(setting: Setting, candidates: Sequence[Candidate], seed: int) -> Candidate:
-    return max(candidates, key=lambda one: alone(setting, one, seed))
+    return max(candidates, key=lambda candidate: accuracy_from_scratch(setting, candidate, seed))
 
 
 def run(setting: Setting, name: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    begun, cpu = time.monotonic(), time.process_time()
-    of = lookup(setting.table)
+    start, cpu = time.monotonic(), time.process_time()
+    accuracy_of = lookup(setting.table)
     space = Space(nas_bench_201(setting.channels, 1))
     if name == "random":
         rng = np.random.default_rng(1000 + seed)
-        drawn = [space.sample(rng) for _ in range(RANDOM)]
-        live = [one for one in drawn if leads(setting, space, one)]
-        best = pick(setting, live, seed)
-        found: dict[str, Any] = {"first": np.mean([of(one) for one in drawn]), "picked": of(best)}
+        drawn = [space.sample(rng) for _ in range(N_RANDOM)]
+        feasible = [candidate for candidate in drawn if is_feasible(setting, space, candidate)]
+        best = pick(setting, feasible, seed)
+        row: dict[str, Any] = {
+            "first": np.mean([accuracy_of(candidate) for candidate in drawn]),
+            "picked": accuracy_of(best),
+        }
     elif name == "spos":
-        found = by_paths(setting, seed, space)
+        row = run_single_path_search(setting, seed, space)
     else:
-        found = searched(setting, name, seed, space)
-    usual = {"method": name, "seed": seed, "watched": setting.watched}
-    times = {"seconds": time.monotonic() - begun, "cpu": time.process_time() - cpu}
-    return usual | found | times
+        row = run_gradient_search(setting, name, seed, space)
+    head = {"method": name, "seed": seed, "watched": setting.watched}
+    times = {"seconds": time.monotonic() - start, "cpu": time.process_time() - cpu}
+    return head | row | times
 
 
-def leads(setting: Setting, space: Space[Any], candidate: Candidate) -> bool:
+def is_feasible(setting: Setting, space: Space[Any], candidate: Candidate) -> bool:
     supernet = Supernet(space.description, (3, setting.side, setting.side), "", outputs=10)
     return supernet.is_feasible(candidate)
 
 
-def searched(setting: Setting, name: str, seed: int, space: Space[Any]) -> dict[str, Any]:
-    settings = replace(named(name), epochs=setting.epochs)
+def run_gradient_search(
+    setting: Setting, name: str, seed: int, space: Space[Any]
+) -> dict[str, Any]:
+    settings = replace(method_by_name(name), epochs=setting.epochs)
     steps = replace(settings.architecture, lr=setting.alpha_lr)
     settings = replace(settings, architecture=steps)
     if not setting.watched:
@@ -184,67 +199,77 @@ def searched(setting: Setting, name: str, seed: int, space: Space[Any]) -> dict[
     )  # fmt: skip
     rows, _ = images(setting)
     search = GradientSearch(
-        space, supernet, split_in_halves(rows, seed), settings, seed, transform=FEED
+        space, supernet, split_in_halves(rows, seed), settings, seed, transform=TRANSFORM
     )
     search.train()
-    came_to = finalize_search(search, PICKED)
-    of = lookup(setting.table)
-    first = came_to.candidates[0]
-    found: dict[str, Any] = {
-        "first": of(first),
-        "cell": " ".join(str(value) for value in first.values.values()),
-        "skips": skips_of(first), "by": came_to.selected_by, "epochs": len(search.history),
-        "says": "; ".join(one.message for one in came_to.findings if one.alarm),
-        "skips_by_epoch": " ".join(str(skips_of(one)) for one in firsts(search)),
-        "accuracy_by_epoch": " ".join(f"{of(one):.2f}" for one in firsts(search)),
-        "eigenvalues": " ".join(f"{one.eigenvalue or 0:.3g}" for one in search.history),
+    result = finalize_search(search, N_PICKED)
+    accuracy_of = lookup(setting.table)
+    first = result.candidates[0]
+    by_epoch = best_by_epoch(search)
+    row: dict[str, Any] = {
+        "first": accuracy_of(first),
+        "cell": " ".join(map(str, first.values.values())),
+        "skips": skips_of(first), "by": result.selected_by, "epochs": len(search.history),
+        "says": "; ".join(finding.message for finding in result.findings if finding.alarm),
+        "skips_by_epoch": " ".join(str(skips_of(candidate)) for candidate in by_epoch),
+        "accuracy_by_epoch": " ".join(f"{accuracy_of(candidate):.2f}" for candidate in by_epoch),
+        "eigenvalues": " ".join(f"{epoch.eigenvalue or 0:.3g}" for epoch in search.history),
         "loss": search.history[-1].train_loss,
     }  # fmt: skip
     if setting.watched:
-        found["picked"] = of(pick(setting, came_to.candidates, seed))
-    return found
+        row["picked"] = accuracy_of(pick(setting, result.candidates, seed))
+    return row
 
 
-def by_paths(setting: Setting, seed: int, space: Space[Any]) -> dict[str, Any]:
-    """Uniform single paths, then evolution by inherited weights."""
+def run_single_path_search(setting: Setting, seed: int, space: Space[Any]) -> dict[str, Any]:
+    """Train with uniform single paths, then evolve candidates by their inherited accuracy."""
     rows, _ = images(setting)
     shape = (3, setting.side, setting.side)
     torch.manual_seed(seed)
     shared = SharedWeights(space.description, shape, "", outputs=10)
-    train_rows, judges = random_split(rows, 0.5, seed)
+    train_rows, validation_rows = random_split(rows, 0.5, seed)
     search = SharedWeightsTrainer(
-        space, shared, train_rows, SampledPathTraining(epochs=setting.epochs), seed, transform=FEED
+        space,
+        shared,
+        train_rows,
+        SampledPathTraining(epochs=setting.epochs),
+        seed,
+        transform=TRANSFORM,
     )
     search.train()
-    judge = InheritAndValidate(shared, "multiclass", train_rows, judges, recalibration_batches=20)
+    evaluator = InheritAndValidate(
+        shared, "multiclass", train_rows, validation_rows, recalibration_batches=20
+    )
     problem = Problem(space, (Objective("accuracy", "max"),))
     strategy = RegularizedEvolution(population=20, tournament_size=5)(problem)
 
     def measure(candidate: Candidate) -> Metrics:
         try:
-            return judge(Job(Proposal(candidate), 0, Path()))
+            return evaluator(Job(Proposal(candidate), 0, Path()))
         except InfeasibleCandidate:  # nothing leads through
             return {"accuracy": 0.0}
 
     log = simulate(strategy, measure, 100, seed=seed)
-    done = sorted((one for one in log if one.metrics), key=lambda one: -one.metrics["accuracy"])
-    of = lookup(setting.table)
-    best = [one.candidate for one in done[:PICKED]]
-    found = {
-        "first": of(best[0]), "cell": " ".join(map(str, best[0].values.values())),
+    done = sorted(
+        (trial for trial in log if trial.metrics), key=lambda trial: -trial.metrics["accuracy"]
+    )
+    accuracy_of = lookup(setting.table)
+    best = [trial.candidate for trial in done[:N_PICKED]]
+    row = {
+        "first": accuracy_of(best[0]), "cell": " ".join(map(str, best[0].values.values())),
         "skips": skips_of(best[0]), "by": "inherited accuracy", "epochs": setting.epochs,
         "loss": search.history[-1].loss,
     }  # fmt: skip
-    return found | ({"picked": of(pick(setting, best, seed))} if setting.watched else {})
+    return row | ({"picked": accuracy_of(pick(setting, best, seed))} if setting.watched else {})
 
 
-def firsts(search: GradientSearch) -> list[Candidate]:
-    """What was preferred after each epoch."""
-    return [search.top_candidates(one.scores, 1)[0] for one in search.history]
+def best_by_epoch(search: GradientSearch) -> list[Candidate]:
+    """Return the best candidate after each epoch."""
+    return [search.top_candidates(epoch.scores, 1)[0] for epoch in search.history]
 
 
 def skips_of(candidate: Candidate) -> int:
-    return sum(value == "skip_connect" for value in candidate.values.values())
+    return sum(operation == "skip_connect" for operation in candidate.values.values())
 
 
 COLUMNS = (
@@ -269,27 +294,27 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--watched", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS / "supernets.csv")
-    told = parser.parse_args()
+    options = parser.parse_args()
     setting = Setting(
-        told.table,
-        told.images,
-        told.epochs,
-        told.rows,
-        told.channels,
-        told.side,
-        told.watched,
-        told.alpha_lr,
+        options.table,
+        options.images,
+        options.epochs,
+        options.rows,
+        options.channels,
+        options.side,
+        options.watched,
+        options.alpha_lr,
     )
-    done = {(r["method"], r["seed"], r["watched"]) for r in read(told.out)}
+    done = {(r["method"], r["seed"], r["watched"]) for r in read(options.out)}
     todo = [
-        (name, seed) for seed in range(told.seeds) for name in told.methods.split(",")
-        if (name, str(seed), str(told.watched)) not in done
+        (name, seed) for seed in range(options.seeds) for name in options.methods.split(",")
+        if (name, str(seed), str(options.watched)) not in done
     ]  # fmt: skip
-    with ProcessPoolExecutor(told.workers) as pool:
-        running = [pool.submit(run, setting, *one) for one in todo]
-        for one in as_completed(running):
-            row = one.result()
-            write(told.out, row)
+    with ProcessPoolExecutor(options.workers) as pool:
+        running = [pool.submit(run, setting, name, seed) for name, seed in todo]
+        for future in as_completed(running):
+            row = future.result()
+            write(options.out, row)
             print({key: row.get(key) for key in COLUMNS[:10]}, flush=True)
 
 
@@ -302,10 +327,10 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def write(path: Path, row: Mapping[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    new = not path.exists()
+    is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
-        if new:
+        if is_new:
             writer.writeheader()
         writer.writerow(dict(row))
 

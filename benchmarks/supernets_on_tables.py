@@ -1,12 +1,12 @@
-"""Every search over shared weights on a numeric and on a mixed table, through the command line.
+"""Run every supernet method on a numeric and a mixed table through the command line.
 
     python benchmarks/supernets_on_tables.py NUMERIC.CSV:TARGET MIXED.CSV:TARGET [--time 60]
         [--methods drnas,darts,enas] [--workers 0] [--again]
 
-Each line is ``netwright fit TABLE --target TARGET --strategy METHOD --time T --json``. It must end
-with exit code 0 and deliver a network of the supernet, or say in the notes why not. One line a
-search in ``benchmarks/results/supernets-on-tables.csv``; killed, the same call goes on. Seconds
-depend on the machine and on its neighbours; so do scores, since the time is what is shared.
+Each search is ``netwright fit TABLE --target TARGET --strategy METHOD --time T --json``. It must end
+with exit code 0 and deliver a network of the supernet, or give the reason in the notes. One row per
+search in ``benchmarks/results/supernets-on-tables.csv``; the same command resumes. Seconds depend on
+the machine and its load; so do scores, since the budget is time.
 """
 
 from __future__ import annotations
@@ -29,15 +29,19 @@ from netwright.trials.trial import BASELINE, SUPERNET, Status, Trial
 
 RESULTS = Path(__file__).parent / "results" / "supernets-on-tables.csv"
 BEYOND_S = 120
-"""Seconds after its time at which a search is killed."""
+"""Seconds after its time limit at which a search is killed."""
 LOWER_IS_BETTER = ("log_loss", "rmse", "mae")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the results. `from_supernet`: whether what was delivered is a supernet's network;
-    `best_*`: the best score of the baseline and of the supernet's networks, empty where none
-    finished; `trained`: how many of these did; `notes`: what the closing says."""
+    """A row of the results.
+
+    `from_supernet`: whether the delivered model is a network of the supernet; `best_*`: the best
+    score of the baseline and of the supernet's networks, empty if none finished; `trained`: how many
+    of these finished; `right`: whether such a network or a reason was delivered; `notes`: the notes
+    printed at the end.
+    """
 
     table: str
     method: str
@@ -63,51 +67,53 @@ def main() -> None:
     parser.add_argument("--time", type=float, default=60)
     parser.add_argument("--methods", default=",".join(SUPERNET_NAMES))
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--again", action="store_true", help="make lines anew")
+    parser.add_argument("--again", action="store_true", help="repeat searches that have a row")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = read(options.results)
     for table in options.tables:
         for method in options.methods.split(","):
             key = (Path(table.rpartition(":")[0]).stem, method, options.time)
-            if key in {of(row) for row in rows} and not options.again:
+            if key in {key_of(row) for row in rows} and not options.again:
                 continue
-            row = searched(table, method, options.time, options.workers)
-            rows = [other for other in rows if of(other) != key] + [row]
+            row = run_search(table, method, options.time, options.workers)
+            rows = [other for other in rows if key_of(other) != key] + [row]
             write(options.results, rows)
-            print(shown(row), flush=True)
+            print(describe(row), flush=True)
     wrong = [row for row in rows if not row.right]
-    print(f"{len(rows)} searches, {len(wrong)} neither delivered a supernet's network nor said why")
+    print(
+        f"{len(rows)} searches, {len(wrong)} neither delivered a supernet's network nor gave a reason"
+    )
     sys.exit(bool(wrong))
 
 
-def searched(table: str, method: str, seconds: float, workers: int) -> Row:
-    """One search, in a folder of its own."""
+def run_search(table: str, method: str, seconds: float, workers: int) -> Row:
+    """Run one search in a temporary folder."""
     path, _, target = table.rpartition(":")
-    with tempfile.TemporaryDirectory() as place:
-        run = Path(place) / "run"
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
         command = [
             sys.executable, "-m", "netwright", "fit", str(Path(path).resolve()), "--target", target,
             "--strategy", method, "--time", str(seconds), "--workers", str(workers),
             "--run", str(run), "--json",
         ]  # fmt: skip
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
-            ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=seconds + BEYOND_S, cwd=place
+            process = subprocess.run(
+                command, capture_output=True, text=True, timeout=seconds + BEYOND_S, cwd=folder
             )
-            code, out, err = ended.returncode, ended.stdout, ended.stderr
+            exit_code, out, err = process.returncode, process.stdout, process.stderr
         except subprocess.TimeoutExpired:
-            code, out, err = -1, "", "killed: it did not end"
-        wall = time.monotonic() - begun
-        told = json.loads(out) if code == 0 else {"notes": [err.strip()[-300:]]}
-        log = Log.of(run) if code == 0 else Log("", ())
-    return judged(Path(path).stem, method, seconds, code, wall, told, log)
+            exit_code, out, err = -1, "", "killed: it did not end"
+        seconds_taken = time.monotonic() - start
+        output = json.loads(out) if exit_code == 0 else {"notes": [err.strip()[-300:]]}
+        log = Log.of(run) if exit_code == 0 else Log("", ())
+    return make_row(Path(path).stem, method, seconds, exit_code, seconds_taken, output, log)
 
 
 @dataclass(frozen=True)
 class Log:
-    """The metric that decides, and all trials of a run."""
+    """The first objective's metric, and all trials of a run."""
 
     metric: str
     trials: Sequence[Trial]
@@ -118,22 +124,30 @@ class Log:
         return cls(study.objectives[0].metric, study.trials)
 
 
-def judged(
-    table: str, method: str, seconds: float, code: int, wall: float, told: dict[str, Any], log: Log
+def make_row(
+    table: str,
+    method: str,
+    seconds: float,
+    exit_code: int,
+    seconds_taken: float,
+    output: dict[str, Any],
+    log: Log,
 ) -> Row:
-    """The line of one search; right where a supernet's network or a reason was delivered."""
+    """Return the row of one search."""
     trials, metric = log.trials, log.metric
     done = [trial for trial in trials if trial.status is Status.DONE]
-    mine = [trial for trial in done if trial.proposal.origin.startswith(SUPERNET)]
-    base = [trial for trial in done if trial.proposal.origin == BASELINE]
-    delivered = int(told.get("best", {}).get("trial", 0))
-    origin = next((one.proposal.origin for one in trials if one.id == delivered), "")
-    notes = [note for note in told["notes"] if "supernet" in note.lower()] if not code else []
+    of_supernet = [trial for trial in done if trial.proposal.origin.startswith(SUPERNET)]
+    baselines = [trial for trial in done if trial.proposal.origin == BASELINE]
+    delivered = int(output.get("best", {}).get("trial", 0))
+    origin = next((trial.proposal.origin for trial in trials if trial.id == delivered), "")
+    notes = (
+        [note for note in output["notes"] if "supernet" in note.lower()] if not exit_code else []
+    )
     from_supernet = origin.startswith(SUPERNET)
     return Row(
-        table, method, seconds, code, round(wall, 1), delivered, origin, from_supernet, metric,
-        best(base, metric), best(mine, metric), len(mine),
-        code == 0 and (from_supernet or bool(notes)), " ".join(notes or told["notes"]),
+        table, method, seconds, exit_code, round(seconds_taken, 1), delivered, origin,
+        from_supernet, metric, best(baselines, metric), best(of_supernet, metric), len(of_supernet),
+        exit_code == 0 and (from_supernet or bool(notes)), " ".join(notes or output["notes"]),
     )  # fmt: skip
 
 
@@ -144,11 +158,11 @@ def best(trials: Sequence[Trial], metric: str) -> str:
     return f"{(min if metric in LOWER_IS_BETTER else max)(scores):.4f}"
 
 
-def of(row: Row) -> tuple[str, str, float]:
+def key_of(row: Row) -> tuple[str, str, float]:
     return row.table, row.method, row.time
 
 
-def shown(row: Row) -> str:
+def describe(row: Row) -> str:
     what = "supernet's" if row.from_supernet else f"{row.origin or 'nothing'}: {row.notes}"
     scores = f"{row.metric} {row.best_supernet or '-'}, baseline {row.best_baseline or '-'}"
     return f"{row.table} {row.method:<10} {row.seconds:5.1f} s  {scores}  {what}"
@@ -171,7 +185,7 @@ def read(path: Path) -> list[Row]:
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """Whole or not at all."""
+    """Replace the file atomically."""
     new = path.with_suffix(".new")
     with new.open("w", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")

@@ -1,10 +1,10 @@
-"""Does the command end in time, with a model that is better than a constant?
+"""Check that the command ends in time with a model that beats the constant prediction.
 
 ``python benchmarks/time_limit.py --out results/time-limit.csv`` runs ``netwright fit`` as a new
-process on eight inputs with ``--time`` 10, 20 and 60, alone on the machine and beside a busy loop
-on one core, and writes a line for each: wall time of the whole command, exit code, what was
-delivered, its loss on rows that the search never saw, and that of the constant prediction. Lines
-that the file holds already are not run again.
+process on eight inputs with ``--time`` 10, 20 and 60, on an idle machine and next to a busy loop on
+one core, and writes a row for each: wall time of the whole command, exit code, the delivered model,
+its loss on rows that the search never saw, and that of the constant prediction. Rows already in the
+file are not measured again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to learn from and rows to judge by; images have `pixels` in place of a table."""
+    """Training and test rows of a table, or images (n, h, w)."""
 
     train: pd.DataFrame | NDArray[np.uint8]
     test: pd.DataFrame | NDArray[np.uint8]
@@ -53,13 +53,13 @@ class Data:
 def _table(
     rows: int, columns: int, classes: int, seed: int = 0, options: tuple[str, ...] = ()
 ) -> Data:
-    """Classes by the largest of `classes` linear scores with noise; 0: a number."""
+    """Make a table whose class is the largest of `classes` noisy linear scores; 0: regression."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2 * rows if rows < 100_000 else rows + 10_000, columns))
     weights = rng.normal(size=(columns, max(classes, 1)))
     scores = x @ weights / np.sqrt(columns) + 0.3 * rng.normal(size=(len(x), max(classes, 1)))
     y = scores.argmax(1) if classes else scores[:, 0] + np.abs(x[:, 0])
-    if classes > 2:  # whole numbers that are many would be taken for numbers
+    if classes > 2:  # many whole numbers would be taken for regression
         y = np.array([f"class {label}" for label in y])
     frame = pd.DataFrame(x.round(4), columns=[f"x{i}" for i in range(columns)])
     return Data(frame[:rows], frame[rows:], y[:rows], y[rows:], options)
@@ -79,7 +79,7 @@ def _texts() -> Data:
         0: ["bad", "awful", "broken", "slow", "poor"],
         1: ["good", "great", "solid", "fast", "fine"],
     }
-    fill = [
+    fillers = [
         "the",
         "a",
         "this",
@@ -96,14 +96,16 @@ def _texts() -> Data:
         "shop",
     ]
     y = rng.integers(0, 2, 4000)
-    meant = np.where(rng.random(len(y)) < 0.8, y, 1 - y)
-    texts = [" ".join([*rng.choice(fill, 12), *rng.choice(words[label], 2)]) for label in meant]
+    sentiment = np.where(rng.random(len(y)) < 0.8, y, 1 - y)
+    texts = [
+        " ".join([*rng.choice(fillers, 12), *rng.choice(words[label], 2)]) for label in sentiment
+    ]
     frame = pd.DataFrame({"review": texts, "stars": rng.integers(1, 6, len(y))})
     return Data(frame[:2000], frame[2000:], y[:2000], y[2000:])
 
 
 def _images() -> Data:
-    """64 x 64 pixels: stripes of four directions, with noise."""
+    """Make images of 64 x 64 pixels: noisy stripes in four directions."""
     rng = np.random.default_rng(0)
     y = np.arange(1000) % 4
     grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)))
@@ -128,20 +130,20 @@ INPUTS: dict[str, Callable[[], Data]] = {
 
 
 def write(data: Data, folder: Path) -> list[str]:
-    """The training rows as a user has them; the arguments of ``fit`` for them."""
+    """Write the training rows as a user has them; return the arguments of ``fit``."""
     folder.mkdir(parents=True)
     if isinstance(data.train, pd.DataFrame):
         data.train.assign(y=data.y_train).to_csv(folder / "rows.csv", index=False)
         return [str(folder / "rows.csv"), "--target", "y", *data.options]
-    for number, (pixels, label) in enumerate(zip(data.train, data.y_train, strict=True)):
+    for i, (pixels, label) in enumerate(zip(data.train, data.y_train, strict=True)):
         (folder / "images" / str(label)).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / "images" / str(label) / f"{number}.png")
+        Image.fromarray(pixels).save(folder / "images" / str(label) / f"{i}.png")
     return [str(folder / "images"), *data.options]
 
 
 @contextmanager
 def neighbour(busy: bool) -> Iterator[None]:
-    """A loop that keeps one core busy meanwhile."""
+    """Keep one core busy in the context, if `busy`."""
     if not busy:
         yield
         return
@@ -154,10 +156,10 @@ def neighbour(busy: bool) -> Iterator[None]:
 
 
 def by_command(arguments: list[str], seconds: int, run: Path) -> tuple[float, int]:
-    """Wall time and exit code of the whole command."""
+    """Return wall time and exit code of the whole command."""
     command = [sys.executable, "-m", "netwright", "fit", *arguments]
     command += ["--time", str(seconds), "--run", str(run), "--json"]
-    begun = time.monotonic()
+    start = time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -165,14 +167,14 @@ def by_command(arguments: list[str], seconds: int, run: Path) -> tuple[float, in
         _, error = process.communicate(timeout=5 * seconds + 60)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        return time.monotonic() - begun, 124
+        return time.monotonic() - start, 124
     if process.returncode:
         sys.stderr.write(error.decode())
-    return time.monotonic() - begun, process.returncode
+    return time.monotonic() - start, process.returncode
 
 
 def by_estimator(data: Data, seconds: int, run: Path) -> tuple[float, int]:
-    """Wall time of an estimator's `fit`, in a process of its own."""
+    """Return wall time and exit code of an estimator's `fit` in its own process."""
     estimator = "AutoRegressor" if data.y_train.dtype.kind == "f" else "AutoClassifier"
     code = (
         "import sys, time, warnings, pandas as pd, netwright as nw\n"
@@ -189,23 +191,26 @@ def by_estimator(data: Data, seconds: int, run: Path) -> tuple[float, int]:
     return (float(done.stdout.split()[-1]) if done.stdout else float("nan")), done.returncode
 
 
-def judged(data: Data, model: nw.Model) -> dict[str, float]:
-    """Of the model and of the constant, on the test rows: log loss and what a search improves (auc of
-    two classes, accuracy of more); of numbers the root of squared errors for both."""
+def test_scores(data: Data, model: nw.Model) -> dict[str, float]:
+    """Return test scores of the model and of the constant prediction.
+
+    Log loss and the default metric (AUC for two classes, accuracy for more); for regression the
+    root mean squared error for both.
+    """
     if not model.classes:
-        value = np.asarray(model.predict(data.test), float)
-        constant = np.full(len(value), data.y_train.mean())
-        errors = [float(np.sqrt(np.mean((p - data.y_test) ** 2))) for p in (value, constant)]
+        predicted = np.asarray(model.predict(data.test), float)
+        constant = np.full(len(predicted), data.y_train.mean())
+        errors = [float(np.sqrt(np.mean((p - data.y_test) ** 2))) for p in (predicted, constant)]
         return dict(
             zip(("loss", "constant_loss", "score", "constant_score"), errors * 2, strict=True)
         )
-    number = {str(label): i for i, label in enumerate(model.classes)}
-    known = np.array([str(label) in number for label in data.y_test])
-    truth = np.array([number.get(str(label), 0) for label in data.y_test])[known]
-    probabilities = model.predict_proba(data.test)[known]
-    shares = np.array([np.mean(data.y_train.astype(str) == text) for text in number])
-    constant = np.tile(shares / shares.sum(), (len(truth), 1))
-    kind = "binary" if len(number) == 2 else "multiclass"
+    class_index = {str(label): i for i, label in enumerate(model.classes)}
+    is_known = np.array([str(label) in class_index for label in data.y_test])
+    truth = np.array([class_index.get(str(label), 0) for label in data.y_test])[is_known]
+    probabilities = model.predict_proba(data.test)[is_known]
+    frequencies = np.array([np.mean(data.y_train.astype(str) == text) for text in class_index])
+    constant = np.tile(frequencies / frequencies.sum(), (len(truth), 1))
+    kind = "binary" if len(class_index) == 2 else "multiclass"
     name = default_metric(kind)
     scores = [score(kind, truth, p) for p in (probabilities, constant)]
     return {
@@ -214,18 +219,18 @@ def judged(data: Data, model: nw.Model) -> dict[str, float]:
     }  # fmt: skip
 
 
-def measure(name: str, seconds: int, busy: bool, door: str, work: Path) -> dict[str, object]:
-    """One line of the file."""
+def measure(name: str, seconds: int, busy: bool, api: str, work: Path) -> dict[str, object]:
+    """Return one row of the file."""
     data, folder = INPUTS[name](), work / "data"
     shutil.rmtree(folder, ignore_errors=True)
     arguments, run = write(data, folder), folder / "run"
     with neighbour(busy):
-        if door == "command":
+        if api == "command":
             wall, code = by_command(arguments, seconds, run)
         else:
             wall, code = by_estimator(data, seconds, run)
     line: dict[str, object] = {
-        "input": name, "time": seconds, "neighbour": int(busy), "door": door,
+        "input": name, "time": seconds, "neighbour": int(busy), "door": api,
         "wall_s": round(wall, 2), "late_s": round(wall - seconds, 2), "code": code,
     }  # fmt: skip
     if code or not (run / "model.onnx").is_file():
@@ -237,7 +242,7 @@ def measure(name: str, seconds: int, busy: bool, door: str, work: Path) -> dict[
     row = next(row for row in reopened.rows() if row.trial == best.id)
     finished = sum(trial.status == "done" for trial in reopened.trials)
     line |= {"delivered": row.what[:60], "trials": finished}
-    figures = judged(data, nw.load(run))
+    figures = test_scores(data, nw.load(run))
     return line | {name: round(figure, 4) for name, figure in figures.items()}
 
 
@@ -263,7 +268,7 @@ def main() -> None:
             for seconds in options.times:
                 for name in options.inputs:
                     if options.door == "estimator" and name in ("500 images", "supernet"):
-                        continue  # tables alone, by the usual strategy
+                        continue  # tables only, with the default strategy
                     if (name, str(seconds), str(busy), options.door) in done:
                         continue
                     line = measure(name, seconds, bool(busy), options.door, Path(work))

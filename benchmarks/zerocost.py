@@ -1,29 +1,29 @@
-"""How zero-cost scores rank the cells of NAS-Bench-201, with what was published beside.
+"""Rank NAS-Bench-201's cells by zero-cost scores, and compare with published correlations.
 
     python benchmarks/zerocost.py nasbench201.parquet cifar10_jpeg.npz   # half an hour of one core
     python benchmarks/zerocost.py nasbench201.parquet cifar10_jpeg.npz --networks 10 --out pilot.csv
 
-Cells are drawn evenly from the 15,625, and built as the benchmark built them: 16 channels, five
-cells a stage, torch's own initial weights. One batch of real CIFAR-10 images is shown to all; a
-seed draws the weights and the batch. `cifar10_jpeg.npz` holds the images as JPEG files in one row
-of bytes with offsets, `nasbench201.parquet` the accuracies.
+Cells are drawn uniformly from the 15,625, and built as in the benchmark: 16 channels, five cells per
+stage, torch's default initialisation. All see one batch of real CIFAR-10 images; the seed decides
+the weights and the batch. `cifar10_jpeg.npz` holds the images as JPEG files in one array of bytes
+with offsets, `nasbench201.parquet` the accuracies.
 
-`results/zerocost.csv` has a row for each network and seed, written as it is measured; stopped at
-any moment, the same line goes on. Other settings need another `--out`.
+`results/zerocost.csv` has a row for each network and seed, written as it is measured; the same
+command resumes. Other settings need another `--out`.
 `results/zerocost-summary.csv` has a row for each score:
 
-- `spearman`: with the validation accuracy after 200 epochs, `low` and `high` the ends of its 95 %
-  bootstrap interval over networks, `published` what papers have, and `live` without the cells that
-  let nothing through;
+- `spearman`: with the validation accuracy after 200 epochs; `low` and `high` are the ends of its 95 %
+  bootstrap interval over networks, `published` is the value in papers, and `live` is without the
+  cells that have no path from input to output;
 - `kendall`, `kendall_low`, `kendall_high`, `kendall_published`: Kendall's tau with the test
-  accuracy of the training on all images, which is what the paper of AZ-NAS reports;
-- `ms`: a network, the median of this process's CPU time on one thread. It needs an idle machine.
+  accuracy of the training on all images, as reported in the paper of AZ-NAS;
+- `ms`: median CPU time per network on one thread. It needs an idle machine.
 
-Cells without a route from input to output are refused by `build`. They count as the worst of all
-in every score, equal among themselves; papers have them in too. Other dead edges are not built
-either: `parameters` and `flops` are those of the live part, and so are the units and norms that
-`nwot`, `swap`, `meco` and `zen` look at, where papers have the whole cell. Parameters of the live
-part have .773 and .657 over all 15,625 cells, those of the table .711 and .577.
+Cells without a path from input to output are refused by `build`. They get the lowest rank in every
+score, all tied; papers include them, too. Other dead edges are not built either: `parameters` and
+`flops` are those of the live part, and so are the units and norms that `nwot`, `swap`, `meco` and
+`zen` use, where papers have the whole cell. Parameters of the live part have .773 and .657 over all
+15,625 cells, those of the table .711 and .577.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SHAPE, CLASSES = (3, 32, 32), 10
 COSTS = ("parameters", "flops")
 SCORES = (*ZERO_COST_SCORES, *COSTS)
 AZ_NAS = ("az_expressivity", "az_progressivity", "az_trainability", "flops")
-HEAD = (
+COLUMNS = (
     "cell",
     "seed",
     "accuracy",
@@ -64,11 +64,11 @@ HEAD = (
     *SCORES,
     *(f"ms_{name}" for name in ZERO_COST_SCORES),
 )
-RESAMPLES = 1000
+N_RESAMPLES = 1000
 
 
 class Published(NamedTuple):
-    """Spearman with validation accuracy, or Kendall's tau with test accuracy; NaN: not known.
+    """Spearman with validation accuracy, and Kendall's tau with test accuracy; NaN: not known.
 
     Spearman: six from 2101.08134 (table 1); `nwot` and `plain` of 725 cells whose scores are in
     NASLib (2210.03230); `swap` from 2403.04161, where it is regularised by size, with CIFAR-100;
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Appends a row for each network and seed that has none yet."""
+    """Append a row for each network and seed that has none yet."""
     space = Space(nas_bench_201(options.channels, options.cells))
     table = nas_bench_201_table(options.table)
     done = finished(options.out)
@@ -134,111 +134,113 @@ def measure(options: argparse.Namespace) -> None:
         writer = csv.writer(file)
         for seed in range(options.seeds):
             probe = batch(options.images, options.rows, seed)
-            for i, candidate in enumerate(drawn(space, options.networks)):
+            for i, candidate in enumerate(sample_cells(space, options.networks)):
                 cell = "|".join(map(str, candidate.values.values()))
                 if (cell, str(seed)) in done:
                     continue
-                known = table.look_up(candidate)
+                metrics = table.look_up(candidate)
                 row = {"cell": cell, "seed": seed} | {
-                    name: known[name] for name in ("accuracy", "test_accuracy")
+                    name: metrics[name] for name in ("accuracy", "test_accuracy")
                 }
                 row |= scores(space.fill(candidate), probe, seed)
-                writer.writerow([short(row.get(name, "")) for name in HEAD])
+                writer.writerow([formatted(row.get(name, "")) for name in COLUMNS])
                 file.flush()
                 if (i + 1) % 20 == 0:
                     print(f"seed {seed}, network {i + 1} of {options.networks}", flush=True)
 
 
-def drawn(space: Space[object], number: int) -> list[Candidate]:
-    """Different cells; more of them begin with the same ones."""
+def sample_cells(space: Space[object], n: int) -> list[Candidate]:
+    """Return distinct random cells; a larger sample starts with the smaller one."""
     rng = np.random.default_rng(0)
-    found: dict[Candidate, None] = {}
-    while len(found) < number:
-        found[space.sample(rng)] = None
-    return list(found)
+    distinct: dict[Candidate, None] = {}
+    while len(distinct) < n:
+        distinct[space.sample(rng)] = None
+    return list(distinct)
 
 
 def scores(network: object, probe: ProbeBatch, seed: int) -> dict[str, float]:
-    """Every score, and the milliseconds of each; none where nothing gets through."""
+    """Return every score and its milliseconds; empty if no path leads from input to output."""
     torch.manual_seed(seed)
     try:
         module = build(network, SHAPE, outputs=CLASSES)
     except InfeasibleCandidate:
         return {}
-    known = costs(network, SHAPE, outputs=CLASSES)
-    found = {"parameters": float(known.parameters), "flops": float(known.flops)}
+    cost = costs(network, SHAPE, outputs=CLASSES)
+    row = {"parameters": float(cost.parameters), "flops": float(cost.flops)}
     for name in ZERO_COST_SCORES:
-        found[name], found[f"ms_{name}"] = timed(name, module, probe)
-    return found
+        row[name], row[f"ms_{name}"] = timed(name, module, probe)
+    return row
 
 
 def timed(name: str, module: nn.Module, probe: ProbeBatch) -> tuple[float, float]:
     start = time.process_time()
-    value = ZERO_COST_SCORES[name](module, probe)
-    return value, 1000 * (time.process_time() - start)
+    score = ZERO_COST_SCORES[name](module, probe)
+    return score, 1000 * (time.process_time() - start)
 
 
 def batch(file: Path, rows: int, seed: int) -> ProbeBatch:
-    """Training images (rows, 3, 32, 32), scaled by the mean and deviation of each channel."""
+    """Return training images (rows, 3, 32, 32), standardised per channel."""
     stored = np.load(file)
     offsets, packed = stored["offset_train"], stored["jpeg_train"]
-    places = np.random.default_rng(seed).choice(len(offsets) - 1, max(rows, 1000), replace=False)
-    files = [packed[offsets[i] : offsets[i + 1]].tobytes() for i in places]
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(one)), np.float32) for one in files])
+    indices = np.random.default_rng(seed).choice(len(offsets) - 1, max(rows, 1000), replace=False)
+    files = [packed[offsets[i] : offsets[i + 1]].tobytes() for i in indices]
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(jpeg)), np.float32) for jpeg in files])
     scaled = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))  # (n, 32, 32, 3)
     x = torch.from_numpy(scaled[:rows].transpose(0, 3, 1, 2).copy())
-    return ProbeBatch(x, torch.from_numpy(stored["y_train"][places[:rows]].astype(np.int64)), seed)
+    return ProbeBatch(x, torch.from_numpy(stored["y_train"][indices[:rows]].astype(np.int64)), seed)
 
 
-def short(value: object) -> str:
-    return f"{value:.8g}" if isinstance(value, float) else str(value)
+def formatted(entry: object) -> str:
+    return f"{entry:.8g}" if isinstance(entry, float) else str(entry)
 
 
 def finished(file: Path) -> set[tuple[str, ...]]:
-    """The cells and seeds that have a whole row; leaves the file with those alone."""
+    """Return the cells and seeds with a complete row, and drop all other rows from the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = list(csv.reader(file.open(newline=""))) if file.exists() else []
-    ended = file.exists() and file.read_bytes().endswith(b"\n")
-    whole = [row for row in rows[1 : None if ended else -1] if len(row) == len(HEAD)]
-    part = file.with_suffix(".part")
-    with part.open("w", newline="") as out:
-        csv.writer(out).writerows([HEAD, *whole])
-    part.replace(file)
-    return {tuple(row[:2]) for row in whole}
+    ends_with_newline = file.exists() and file.read_bytes().endswith(b"\n")
+    complete = [
+        row for row in rows[1 : None if ends_with_newline else -1] if len(row) == len(COLUMNS)
+    ]
+    temporary = file.with_suffix(".part")
+    with temporary.open("w", newline="") as out:
+        csv.writer(out).writerows([COLUMNS, *complete])
+    temporary.replace(file)
+    return {tuple(row[:2]) for row in complete}
 
 
 # Summary
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row for each score; a network measured with several seeds counts once, by its mean."""
+    """Return a row for each score; networks measured with several seeds count by their mean."""
     means = rows.groupby("cell", sort=False).mean(numeric_only=True)
     live = means["flops"].notna()
-    ranks = means[[*SCORES]].rank(na_option="top")  # dead cells: the least rank
+    ranks = means[[*SCORES]].rank(na_option="top")  # dead cells: the lowest rank
     ranks["az_nas"] = sum(np.log(ranks[name] / len(ranks)) for name in AZ_NAS)
     rng = np.random.default_rng(0)
-    draws = rng.integers(len(means), size=(RESAMPLES, len(means)))
+    draws = rng.integers(len(means), size=(N_RESAMPLES, len(means)))
     truth = {name: means[name].to_numpy() for name in ("accuracy", "test_accuracy")}
-    found = []
+    lines = []
     for name in (*ZERO_COST_SCORES, "az_nas", *COSTS):
-        score, known = ranks[name].to_numpy(), PUBLISHED[name]
-        spearman = agreement("spearman", score, truth["accuracy"], draws)
-        kendall = agreement("kendall", score, truth["test_accuracy"], draws)
-        found.append({
+        score, published = ranks[name].to_numpy(), PUBLISHED[name]
+        spearman = correlation_with_interval("spearman", score, truth["accuracy"], draws)
+        kendall = correlation_with_interval("kendall", score, truth["test_accuracy"], draws)
+        lines.append({
             "score": name, "networks": len(means),
             "spearman": spearman[0], "low": spearman[1], "high": spearman[2],
-            "published": known.spearman,
+            "published": published.spearman,
             "live": correlation("spearman", score[live], truth["accuracy"][live]),
             "kendall": kendall[0], "kendall_low": kendall[1], "kendall_high": kendall[2],
-            "kendall_published": known.kendall, "ms": milliseconds(rows, name),
+            "kendall_published": published.kendall, "ms": milliseconds(rows, name),
         })  # fmt: skip
-    return pd.DataFrame(found).round(3)
+    return pd.DataFrame(lines).round(3)
 
 
-def agreement(
+def correlation_with_interval(
     kind: str, score: np.ndarray, truth: np.ndarray, draws: np.ndarray
 ) -> tuple[float, float, float]:
-    """The rank correlation, and both ends of its percentile bootstrap interval over networks."""
+    """Return the rank correlation and the ends of its bootstrap interval over networks."""
     resampled = [correlation(kind, score[i], truth[i]) for i in draws]
     low, high = np.quantile(resampled, [0.025, 0.975])
     return correlation(kind, score, truth), float(low), float(high)
@@ -247,14 +249,14 @@ def agreement(
 def correlation(kind: str, a: np.ndarray, b: np.ndarray) -> float:
     from scipy import stats
 
-    found = stats.spearmanr(a, b) if kind == "spearman" else stats.kendalltau(a, b)
-    return float(found.statistic)
+    test = stats.spearmanr(a, b) if kind == "spearman" else stats.kendalltau(a, b)
+    return float(test.statistic)
 
 
 def milliseconds(rows: pd.DataFrame, name: str) -> float:
-    """The merge of AZ-NAS needs its parts; costs are known in less than one."""
-    parts: Sequence[str] = AZ_NAS if name == "az_nas" else (name,)
-    return float(sum(rows[f"ms_{part}"].median() for part in parts if part in ZERO_COST_SCORES))
+    """Return the median milliseconds of a score; AZ-NAS needs its parts, costs take none."""
+    scores: Sequence[str] = AZ_NAS if name == "az_nas" else (name,)
+    return float(sum(rows[f"ms_{score}"].median() for score in scores if score in ZERO_COST_SCORES))
 
 
 if __name__ == "__main__":

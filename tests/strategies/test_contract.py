@@ -50,7 +50,7 @@ COUPLED = [*ALGORITHMS, ASHA(RegularizedEvolution()), Hyperband(Bayesian())]
 
 
 @pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
-def test_a_rule_that_forbids_every_single_edit_is_survived(algorithm: Algorithm) -> None:
+def test_a_rule_that_forbids_all_neighbours_is_handled(algorithm: Algorithm) -> None:
     space = Space({"a": Integer(0, 15), "b": Integer(0, 15)}, rule=balanced)
     events = simulate(
         algorithm(Problem(space, (LOSS,))), lambda c: {"loss": float(str(c.values["a"]))}, 40
@@ -60,22 +60,33 @@ def test_a_rule_that_forbids_every_single_edit_is_survived(algorithm: Algorithm)
     assert len(full) == 16 or len(done) == 40
 
 
-WHOLE = [
-    (RegularizedEvolution, "population"), (RegularizedEvolution, "sample"),
-    (Genetic, "population"), (Genetic, "sample"), (Genetic, "elites"), (NSGA2, "population"),
-    (DifferentialEvolution, "population"), (LocalSearch, "initial"), (Bayesian, "initial"),
-    (TPE, "initial"), (TPE, "candidates"), (Bananas, "initial"), (Bananas, "batch"),
-    (Npenas, "candidates"), (Npenas, "parents"), (Reinforce, "batch"), (PPO, "batch"),
-    (PPO, "epochs"), (ASHA, "enough"), (Hyperband, "enough"), (OneShot, "candidates"),
-]  # fmt: skip
+COUNT_SETTINGS = {
+    RegularizedEvolution: ("population", "tournament_size"),
+    Genetic: ("population", "tournament_size", "elites"),
+    NSGA2: ("population",),
+    DifferentialEvolution: ("population",),
+    LocalSearch: ("n_startup_trials",),
+    Bayesian: ("n_startup_trials",),
+    TPE: ("n_startup_trials", "n_ei_candidates"),
+    Bananas: ("n_startup_trials", "batch_size"),
+    Npenas: ("n_candidates", "n_parents"),
+    Reinforce: ("batch_size",),
+    PPO: ("batch_size", "epochs"),
+    ASHA: ("min_trials_for_model",),
+    Hyperband: ("min_trials_for_model",),
+    OneShot: ("n_candidates",),
+}
 
 
-@pytest.mark.parametrize(("settings", "name"), WHOLE)
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [(settings, name) for settings, names in COUNT_SETTINGS.items() for name in names],
+)
 @pytest.mark.parametrize("wrong", [10.5, 10.0, True, "10"])
 def test_settings_that_count_are_whole_numbers(settings: Any, name: str, wrong: object) -> None:
-    given = {"method": None} if settings is OneShot else {}
+    required = {"method": None} if settings is OneShot else {}
     with pytest.raises(InputError, match=f"{name} must be a whole number of at least"):
-        settings(**given, **{name: wrong})
+        settings(**required, **{name: wrong})
 
 
 class KnowsTheCost(DefaultKnowledge):
@@ -88,7 +99,7 @@ class KnowsTheCost(DefaultKnowledge):
 
 
 @pytest.mark.parametrize("algorithm", COUPLED, ids=map(str, COUPLED))
-def test_what_is_known_to_break_a_limit_is_left_out(algorithm: Algorithm) -> None:
+def test_candidates_known_to_violate_a_limit_are_skipped(algorithm: Algorithm) -> None:
     knowledge = KnowsTheCost()
 
     def measure(candidate: Candidate) -> Metrics:
@@ -102,7 +113,7 @@ def test_what_is_known_to_break_a_limit_is_left_out(algorithm: Algorithm) -> Non
     assert all(limit.keeps(knowledge.metrics(trial.candidate)) for trial in events)
 
 
-def test_where_all_break_a_limit_the_search_goes_on_with_those_that_break_it_least() -> None:
+def test_if_all_violate_a_limit_the_least_violating_come_first() -> None:
     space = Space({"x": Integer(0, 9), "y": OneOf("one", "pool")})
     problem = Problem(space, (LOSS,), [Limit("cost", at_most=-1)], KnowsTheCost())
     events = simulate(RandomSearch()(problem), lambda _: {"loss": 1.0}, 100)

@@ -29,10 +29,10 @@ SPACE: Space[Any] = Space(
 
 
 @dataclass
-class List:
-    """A shortlist that is over when the test says so."""
+class FakeShortlist:
+    """A shortlist whose preparation is over when the test sets it."""
 
-    found: list[Candidate]
+    shortlist: list[Candidate]
     over: bool = True
     trusted: bool = True
     held: Mapping[str, str] = field(default_factory=lambda: {"lr": "no mixture can express it"})
@@ -43,7 +43,7 @@ class List:
         return {}
 
     def give_up(self, reason: str) -> None:
-        self.over, self.found = True, []
+        self.over, self.shortlist = True, []
 
     def progress(self) -> str:
         return ""
@@ -51,8 +51,8 @@ class List:
     def report(self) -> list[str]:
         return []
 
-    def candidates(self, number: int) -> list[Candidate]:
-        return self.found[:number]
+    def candidates(self, n: int) -> list[Candidate]:
+        return self.shortlist[:n]
 
 
 def candidate(a: str, b: str, lr: float = 0.0) -> Candidate:
@@ -62,9 +62,9 @@ def candidate(a: str, b: str, lr: float = 0.0) -> Candidate:
 LISTED = [candidate("x", "y"), candidate("z", "z"), candidate("y", "y"), candidate("x", "x")]
 
 
-def strategy(shortlist: List, space: Space[Any] = SPACE, **more: Any) -> Strategy:
+def strategy(shortlist: FakeShortlist, space: Space[Any] = SPACE, **more: Any) -> Strategy:
     problem = Problem(space, (Objective("loss", "min"),), supernet=lambda method, make: shortlist)
-    return OneShot("any", **{"candidates": 3, "then": RandomSearch(), **more})(problem)
+    return OneShot("any", **{"n_candidates": 3, "then": RandomSearch(), **more})(problem)
 
 
 class Run:
@@ -99,48 +99,48 @@ class OnlyTheFirst(DefaultKnowledge):
         return str(candidate.values["a"])
 
 
-def test_the_same_network_under_another_writing_is_trained_once() -> None:
+def test_equivalent_networks_are_trained_once() -> None:
     problem = Problem(
         SPACE, (Objective("loss", "min"),), knowledge=OnlyTheFirst(),
-        supernet=lambda method, make: List([LISTED[0], LISTED[3], *LISTED[1:3]]),
+        supernet=lambda method, make: FakeShortlist([LISTED[0], LISTED[3], *LISTED[1:3]]),
     )  # fmt: skip
     run = Run(OneShot("any", n_candidates=3)(problem))
-    assert [one.candidate.values["a"] for one in run.ask(9)] == ["x", "z", "y"]
+    assert [proposal.candidate.values["a"] for proposal in run.ask(9)] == ["x", "z", "y"]
 
 
 def test_nothing_is_proposed_before_the_preparation_is_over() -> None:
-    shortlist = List(LISTED, over=False)
+    shortlist = FakeShortlist(LISTED, over=False)
     run = Run(strategy(shortlist))
     assert run.ask() == []
     shortlist.over = True
-    assert [one.candidate for one in run.ask(9)] == LISTED[:3]
-    assert {one.origin for one in run.ask(9)} == {"supernet"}
+    assert [proposal.candidate for proposal in run.ask(9)] == LISTED[:3]
+    assert {proposal.origin for proposal in run.ask(9)} == {"supernet"}
 
 
-def test_the_rest_is_searched_around_the_best_once_all_have_ended() -> None:
-    run = Run(strategy(List(LISTED)))
-    first, second, third = (run.start(one) for one in run.ask(3))
+def test_after_the_shortlist_the_search_continues_around_its_best() -> None:
+    run = Run(strategy(FakeShortlist(LISTED)))
+    first, second, third = (run.start(proposal) for proposal in run.ask(3))
     run.end(first, 0.5)
     run.end(second, 0.1)
     assert run.ask() == []  # the third may be the best
     run.end(third, 0.3)
     around = run.ask(20)
     assert len(around) == 20
-    assert {(one.candidate.values["a"], one.candidate.values["b"]) for one in around} == {
-        ("z", "z")
-    }
-    assert len({one.candidate.values["lr"] for one in around}) == 20
+    assert {
+        (proposal.candidate.values["a"], proposal.candidate.values["b"]) for proposal in around
+    } == {("z", "z")}
+    assert len({proposal.candidate.values["lr"] for proposal in around}) == 20
 
 
-def test_what_goes_on_hears_of_the_best_and_of_all_that_follows() -> None:
+def test_the_follow_up_is_told_of_best_and_later_trials() -> None:
     then = RegularizedEvolution(population=3, tournament_size=3)
-    run = Run(strategy(List(LISTED), then=then))
+    run = Run(strategy(FakeShortlist(LISTED), then=then))
     run.do(0.5, 0.1, 0.3, 0.4, 0.6, 0.7)
     assert run.ask()[0].origin == "supernet, mutation"
 
 
-def test_who_goes_on_knows_its_trials_by_the_origins_it_gave_them() -> None:
-    heard: list[str] = []
+def test_the_follow_up_is_told_its_own_origins() -> None:
+    told_origins: list[str] = []
 
     class Listens:
         """Random search that notes the origin of what it is told."""
@@ -149,21 +149,21 @@ def test_who_goes_on_knows_its_trials_by_the_origins_it_gave_them() -> None:
             self.inner = RandomSearch()(problem)
 
         def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
-            return [replace(one, origin="own") for one in self.inner.ask(n, rng)]
+            return [replace(proposal, origin="own") for proposal in self.inner.ask(n, rng)]
 
         def tell(self, trial: Trial) -> None:
-            heard.append(trial.proposal.origin)
+            told_origins.append(trial.proposal.origin)
 
-    run = Run(strategy(List(LISTED), then=Listens))
+    run = Run(strategy(FakeShortlist(LISTED), then=Listens))
     run.do(0.5, 0.1, 0.3, 0.4)
     assert run.ask()[0].origin == "supernet, own"
-    assert heard[-2:] == ["own", "own"]  # started and ended
+    assert told_origins[-2:] == ["own", "own"]  # started and ended
 
 
-def test_everyone_may_have_children_until_it_is_known_who_goes_on() -> None:
+def test_all_trials_are_potential_parents_until_the_shortlist_is_done() -> None:
     then = RegularizedEvolution(population=2, tournament_size=2)
-    run = Run(strategy(List(LISTED), then=then))
-    first, second, third = (run.start(one) for one in run.ask(3))
+    run = Run(strategy(FakeShortlist(LISTED), then=then))
+    first, second, third = (run.start(proposal) for proposal in run.ask(3))
     run.end(first, 0.5)
     run.end(third, None)
     assert set(potential_parents(run.strategy)) == {1}
@@ -178,67 +178,74 @@ def test_everyone_may_have_children_until_it_is_known_who_goes_on() -> None:
     assert set(proposal.parents) <= {4, 5}
 
 
-def test_nobody_is_said_to_breed_before_there_are_trials() -> None:
-    assert set(potential_parents(strategy(List(LISTED, over=False)))) == set()
+def test_there_are_no_potential_parents_without_trials() -> None:
+    assert set(potential_parents(strategy(FakeShortlist(LISTED, over=False)))) == set()
 
 
-def test_where_shared_weights_are_not_trusted_the_whole_space_is_open() -> None:
-    run = Run(strategy(List(LISTED, held={})))
+def test_untrusted_shared_weights_open_the_whole_space() -> None:
+    run = Run(strategy(FakeShortlist(LISTED, held={})))
     run.do(0.5, 0.1, 0.3)
-    assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
-    run = Run(strategy(List(LISTED, trusted=False)))
+    assert len({proposal.candidate.values["a"] for proposal in run.ask(20)}) == 3
+    run = Run(strategy(FakeShortlist(LISTED, trusted=False)))
     run.do(0.5, 0.1, 0.3)
     around = run.ask(20)  # what was held for the best is tried in as many trials as it has rivals
-    assert [one.candidate.values["a"] for one in around] == ["z"] * 3
+    assert [proposal.candidate.values["a"] for proposal in around] == ["z"] * 3
     for proposal in around:
         run.start(proposal)
     everywhere = run.ask(20)  # nobody waits for these to end
-    assert len({one.candidate.values["a"] for one in everywhere}) == 3
+    assert len({proposal.candidate.values["a"] for proposal in everywhere}) == 3
 
 
-def test_what_has_an_architecture_of_the_shortlist_says_so() -> None:
-    run = Run(strategy(List(LISTED, trusted=False), candidates=1))
+def test_origins_tell_whether_the_architecture_is_shortlisted() -> None:
+    run = Run(strategy(FakeShortlist(LISTED, trusted=False), n_candidates=1))
     run.do(0.5, 0.4)
-    listed = {(one.values["a"], one.values["b"]) for one in LISTED[:1]}
-    for one in run.ask(40):
-        of_the_list = (one.candidate.values["a"], one.candidate.values["b"]) in listed
-        assert one.origin == ("supernet, random" if of_the_list else "random")
+    shortlisted = {(candidate.values["a"], candidate.values["b"]) for candidate in LISTED[:1]}
+    for proposal in run.ask(40):
+        is_shortlisted = (
+            proposal.candidate.values["a"],
+            proposal.candidate.values["b"],
+        ) in shortlisted
+        assert proposal.origin == ("supernet, random" if is_shortlisted else "random")
 
 
-def test_a_supernet_that_was_given_up_leaves_the_search_to_what_follows() -> None:
-    shortlist = List(LISTED, over=False)
+def test_after_a_failed_supernet_the_follow_up_searches_everything() -> None:
+    shortlist = FakeShortlist(LISTED, over=False)
     shortlist.give_up("it ran out of memory")
-    assert len({one.candidate.values["a"] for one in Run(strategy(shortlist)).ask(20)}) == 3
-    run = Run(strategy(List(LISTED)))
+    assert (
+        len({proposal.candidate.values["a"] for proposal in Run(strategy(shortlist)).ask(20)}) == 3
+    )
+    run = Run(strategy(FakeShortlist(LISTED)))
     run.do(None, None, None)  # nothing of the list could be trained
-    assert len({one.candidate.values["a"] for one in run.ask(20)}) == 3
+    assert len({proposal.candidate.values["a"] for proposal in run.ask(20)}) == 3
 
 
-def test_when_there_is_nothing_left_around_the_best_it_goes_on_everywhere() -> None:
+def test_an_exhausted_neighbourhood_opens_the_whole_space() -> None:
     space: Space[Any] = Space({"a": OneOf("x", "y", "z"), "b": OneOf("x", "y")})
-    listed = [Candidate({"a": "y", "b": "x"})]
-    run = Run(strategy(List(listed, held={"b": "held"}), space, candidates=1))
+    shortlisted = [Candidate({"a": "y", "b": "x"})]
+    run = Run(strategy(FakeShortlist(shortlisted, held={"b": "held"}), space, n_candidates=1))
     run.do(0.5, 0.4, 0.3, 0.2, 0.1, 0.6)
     assert run.ask() == []
     assert run.trials == 6
 
 
-def test_asking_changes_nothing_and_the_log_is_all_there_is() -> None:
-    first, second = (Run(strategy(List(LISTED))) for _ in range(2))
+def test_ask_is_pure_and_the_log_is_the_state() -> None:
+    first, second = (Run(strategy(FakeShortlist(LISTED))) for _ in range(2))
     for loss in (0.5, 0.1, 0.3, 0.4, 0.2, 0.3, 0.9):
         for _ in range(3):
             first.ask(4)
         first.do(loss)
         second.do(loss)
-    assert [one.candidate for one in first.ask(5)] == [one.candidate for one in second.ask(5)]
+    assert [proposal.candidate for proposal in first.ask(5)] == [
+        proposal.candidate for proposal in second.ask(5)
+    ]
 
 
-def test_without_networks_to_train_it_is_refused() -> None:
+def test_an_evaluator_without_networks_is_an_error() -> None:
     sentence = "must be given networks to train, got none"
     with pytest.raises(InputError, match=sentence):
         OneShot("any")(Problem(SPACE, (Objective("loss", "min"),)))
     problem = Problem(
-        SPACE, (Objective("loss", "min"),), supernet=lambda method, make: List(LISTED)
+        SPACE, (Objective("loss", "min"),), supernet=lambda method, make: FakeShortlist(LISTED)
     )
     with pytest.raises(InputError, match=sentence):  # nobody would prepare it in there
         ASHA(OneShot("any"))(problem)
@@ -246,10 +253,10 @@ def test_without_networks_to_train_it_is_refused() -> None:
         OneShot("any", n_candidates=0)
 
 
-def test_what_goes_on_is_an_algorithm_or_the_class_of_its_settings() -> None:
+def test_then_is_an_algorithm_or_the_class_of_its_settings() -> None:
     assert OneShot("any", then=RandomSearch).then == RandomSearch()  # type: ignore[arg-type]  # accepted everywhere
     with pytest.raises(InputError, match="strategy must be an object with ask and tell"):
         OneShot("any", then="bayesian")  # type: ignore[arg-type]  # wrong
     assert OneShot(RandomSearch).method == RandomSearch()
-    with pytest.raises(InputError, match=r"got Settings\. What says how .* goes into OneShot"):
+    with pytest.raises(InputError, match=r"got Settings\. Wrap the settings of a supernet: OneShot"):
         as_algorithm(type("Settings", (), {})())

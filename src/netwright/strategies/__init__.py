@@ -1,1 +1,1 @@
-"""What proposes candidates: search algorithms as settings, each of which makes a strategy."""
+"""Search strategies: frozen settings dataclasses, each of which makes a strategy for a problem."""

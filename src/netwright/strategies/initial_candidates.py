@@ -1,4 +1,4 @@
-"""Given candidates first: what is known to be good elsewhere is tried before anything is searched."""
+"""Initial candidates: evaluate candidates that did well elsewhere before searching."""
 
 from __future__ import annotations
 
@@ -18,19 +18,32 @@ from netwright.interfaces.strategy import (
     preparation,
 )
 from netwright.space.candidate import Candidate
-from netwright.strategies.proposal_tracker import ProposalTracker, foreseen
+from netwright.strategies.proposal_tracker import ProposalTracker, known_violation
 from netwright.strategies.random import RandomSearch
 from netwright.trials.trial import Proposal, Trial
 
 ORIGIN = "portfolio"
+"""The origin of proposals of initial candidates."""
 
 
 @dataclass(frozen=True, repr=False)
 class InitialCandidates:
-    """`candidates` in their order, then what `algorithm` proposes, which hears of them all.
+    """Propose `candidates` in order, then whatever `algorithm` proposes.
 
-    Inside of another strategy, such as ASHA, they are the first of the lowest fidelity. Those that
-    are known to break a limit are left out.
+    The algorithm is told of all trials. Inside a multi-fidelity algorithm such as ASHA, the
+    candidates are the first ones at the lowest fidelity.
+
+    Args:
+        algorithm: The search algorithm that continues, or the class of its settings.
+        candidates: Candidates of the space, without repetition. Those known to violate a limit
+            before evaluation are skipped.
+
+    Raises:
+        InputError: `candidates` holds something other than candidates.
+
+    Example:
+        >>> best = nw.Candidate({"depth": 3, "lr": 1e-3})
+        >>> strategy = nw.InitialCandidates(nw.Bayesian(), (best,))
     """
 
     algorithm: Algorithm = RandomSearch()  # noqa: RUF009  # frozen
@@ -39,44 +52,56 @@ class InitialCandidates:
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", as_algorithm(self.algorithm))
         object.__setattr__(self, "candidates", tuple(dict.fromkeys(self.candidates)))
-        for one in self.candidates:
-            if not isinstance(one, Candidate):
-                raise InputError(expected("candidates", "Candidates", one))
+        for candidate in self.candidates:
+            if not isinstance(candidate, Candidate):
+                raise InputError(expected("candidates", "Candidates", candidate))
 
     def __repr__(self) -> str:
-        """A few digits for the candidates: a run folder is gone on with by the same ones only."""
-        text = "\n".join(one.json() for one in self.candidates)
-        digits = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return f"Seeded({name_of(self.algorithm)}, {len(self.candidates)} candidates {digits})"
+        """Include a hash of the candidates, so that a run resumes only with the same ones."""
+        text = "\n".join(candidate.json() for candidate in self.candidates)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        algorithm = name_of(self.algorithm)
+        return f"InitialCandidates({algorithm}, {len(self.candidates)} candidates {digest})"
 
     def __call__(self, problem: Problem) -> Strategy:
-        return _SeededSearch(self, problem)
+        """Return a strategy for `problem`.
+
+        Raises:
+            InvalidCandidate: A candidate is not in the space.
+        """
+        return InitialCandidatesStrategy(self, problem)
 
 
-class _SeededSearch:
-    """The strategy of `Seeded`."""
+class InitialCandidatesStrategy:
+    """The strategy made by `InitialCandidates`."""
 
     def __init__(self, settings: InitialCandidates, problem: Problem) -> None:
-        self._told = ProposalTracker()
-        self._then = settings.algorithm(problem)
-        for one in settings.candidates:
-            problem.space.check(one)
-        self._first = [one for one in settings.candidates if not foreseen(problem, one)]
+        self._tracker = ProposalTracker()
+        self._strategy = settings.algorithm(problem)
+        for candidate in settings.candidates:
+            problem.space.check(candidate)
+        self._candidates = [
+            candidate
+            for candidate in settings.candidates
+            if not known_violation(problem, candidate)
+        ]
 
     @property
     def potential_parents(self) -> Iterable[int]:
-        return potential_parents(self._then)
+        return potential_parents(self._strategy)
 
     @property
     def preparation(self) -> Preparation | None:
-        return preparation(self._then)
+        return preparation(self._strategy)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        left = [one for one in self._first if one not in self._told.known]
-        if left:
-            return [Proposal(one, origin=ORIGIN) for one in left[:n]]
-        return list(self._then.ask(n, rng))
+        remaining = [
+            candidate for candidate in self._candidates if candidate not in self._tracker.seen
+        ]
+        if remaining:
+            return [Proposal(candidate, origin=ORIGIN) for candidate in remaining[:n]]
+        return list(self._strategy.ask(n, rng))
 
     def tell(self, trial: Trial) -> None:
-        self._told.record(trial)
-        self._then.tell(trial)
+        self._tracker.record(trial)
+        self._strategy.tell(trial)

@@ -1,8 +1,8 @@
-"""Local search: move to the first neighbour that is better; start anew where there is none.
+"""Local search: move to the first better neighbour, restart at a local optimum.
 
 White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021,
-arXiv:2005.02960: the variant that moves at the first improvement, from the best of some random
-candidates, with restarts.
+arXiv:2005.02960: the variant that moves at the first improvement, starts from the best of several
+random candidates, and restarts.
 """
 
 from __future__ import annotations
@@ -18,80 +18,90 @@ from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import better, winner
 from netwright.trials.trial import Proposal, Trial
 
-_RESTART = "restart"
-_LISTED, _SOME = 2000, 200
-"""Of more neighbours than can be listed at every ask, so many are drawn."""
+_RESTART_ORIGIN = "restart"
+_MAX_LISTED_NEIGHBOURS = 2000
+"""Larger neighbourhoods are sampled: listing them at every `ask` would be too slow."""
+_N_SAMPLED_NEIGHBOURS = 200
 
 
 @dataclass(frozen=True)
 class LocalSearch:
-    """First-improvement local search from the best of `initial` random candidates, with restarts.
+    """First-improvement local search with restarts (White, Nolen and Savani, 2021).
 
-    A neighbour differs in one decision; of more than 2,000 a random part is looked at. With several
-    objectives a move must be better in one and worse in none. Where no neighbour is left, it goes
-    on from a new random candidate.
+    A neighbour differs in one decision. With several objectives, a move must be better in one and
+    worse in none. When the current candidate has no untried neighbour left, the search restarts
+    from a random candidate. Of more than 2,000 neighbours, a random sample of 200 is tried.
+
+    Args:
+        n_startup_trials: Random candidates before the search moves; it starts from the best of
+            them. At least 1.
+
+    Raises:
+        InputError: `n_startup_trials` is below 1 or not a whole number.
     """
 
     n_startup_trials: int = 10
 
     def __post_init__(self) -> None:
-        check_whole("initial", self.n_startup_trials, 1)
+        check_whole("n_startup_trials", self.n_startup_trials, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
-        return _Climb(self, problem)
+        """Return a strategy for `problem`."""
+        return LocalSearchStrategy(self, problem)
 
 
-class _Climb:
-    """The strategy of `LocalSearch`; `_here` is where it stands."""
+class LocalSearchStrategy:
+    """The strategy made by `LocalSearch`; `_current` is the trial whose neighbours are tried."""
 
     def __init__(self, settings: LocalSearch, problem: Problem) -> None:
-        self.space, self.initial = problem.space, settings.n_startup_trials
+        self.space, self.n_startup_trials = problem.space, settings.n_startup_trials
         self.objectives, self.limits = problem.objectives, problem.limits
-        self._here: Trial | None = None
-        self._first = 0
-        self._told = ProposalTracker(problem)
+        self._current: Trial | None = None
+        self._n_startup_done = 0
+        self._tracker = ProposalTracker(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        ahead = self._neighbours(self._told.known, rng)
+        neighbours = self._unseen_neighbours(self._tracker.seen, rng)
 
-        def one(known: Set[Candidate], asked: int) -> Proposal | None:
-            started = self._first + len(self._told.running) + asked
-            if self._here is None or started < self.initial:
-                return propose_unseen(self.space, known, rng)
-            while ahead:
-                if (candidate := ahead.pop()) not in known:
-                    return Proposal(candidate, origin="mutation", parents=(self._here.id,))
-            return propose_unseen(self.space, known, rng, _RESTART)
+        def propose(seen: Set[Candidate], n_proposed: int) -> Proposal | None:
+            n_started = self._n_startup_done + len(self._tracker.running) + n_proposed
+            if self._current is None or n_started < self.n_startup_trials:
+                return propose_unseen(self.space, seen, rng)
+            while neighbours:
+                if (candidate := neighbours.pop()) not in seen:
+                    return Proposal(candidate, origin="mutation", parents=(self._current.id,))
+            return propose_unseen(self.space, seen, rng, _RESTART_ORIGIN)
 
-        return self._told.batch(n, one)
+        return self._tracker.fill_batch(n, propose)
 
     def tell(self, trial: Trial) -> None:
-        if not self._told.record(trial):
+        if not self._tracker.record(trial):
             return
-        if self._first < self.initial:
-            self._first += 1
-            here = [self._here] if self._here else []
-            self._here = winner([*here, trial], self.objectives, self.limits)
+        if self._n_startup_done < self.n_startup_trials:
+            self._n_startup_done += 1
+            incumbent = [self._current] if self._current else []
+            self._current = winner([*incumbent, trial], self.objectives, self.limits)
         elif (
-            self._here is None
-            or trial.proposal.origin == _RESTART
-            or better(trial, self._here, self.objectives, self.limits)
+            self._current is None
+            or trial.proposal.origin == _RESTART_ORIGIN
+            or better(trial, self._current, self.objectives, self.limits)
         ):
-            self._here = trial
+            self._current = trial
 
     @property
     def potential_parents(self) -> set[int]:
-        """Where it stands."""
-        return {self._here.id} if self._here else set()
+        """The id of the current trial."""
+        return {self._current.id} if self._current else set()
 
-    def _neighbours(self, known: Set[Candidate], rng: RNG) -> list[Candidate]:
-        """Those of where it stands that are not known, in random order; of very many, some."""
-        if self._here is None:
+    def _unseen_neighbours(self, seen: Set[Candidate], rng: RNG) -> list[Candidate]:
+        """Return unseen neighbours of the current candidate, shuffled; a sample of very many."""
+        if self._current is None:
             return []
-        here = self._here.candidate
-        if self.space.n_neighbours(here) > _LISTED:
-            return [
-                one for one in self.space.sample_neighbours(here, _SOME, rng) if one not in known
-            ]
-        found = [one for one in self.space.neighbours(here) if one not in known]
-        return [found[i] for i in rng.permutation(len(found))]
+        current = self._current.candidate
+        if self.space.n_neighbours(current) > _MAX_LISTED_NEIGHBOURS:
+            sampled = self.space.sample_neighbours(current, _N_SAMPLED_NEIGHBOURS, rng)
+            return [candidate for candidate in sampled if candidate not in seen]
+        unseen = [
+            candidate for candidate in self.space.neighbours(current) if candidate not in seen
+        ]
+        return [unseen[i] for i in rng.permutation(len(unseen))]

@@ -1,4 +1,4 @@
-"""What nearly every strategy does alike: remembering what it was told, and filling a batch."""
+"""Bookkeeping that nearly every strategy shares: seen candidates, running trials, filled batches."""
 
 from __future__ import annotations
 
@@ -9,79 +9,85 @@ from netwright.space.candidate import Candidate
 from netwright.trials.selection import constraint_violation
 from netwright.trials.trial import Proposal, Status, Trial
 
-One = Callable[[Set[Candidate], int], Proposal | None]
-"""What is known by now, how many are proposed already in this batch -> the next, or None."""
-_TRIES = 100
+ProposeNext = Callable[[Set[Candidate], int], Proposal | None]
+"""(seen candidates, proposals already in this batch) -> the next proposal, or None."""
+_MAX_DRAWS = 100
+"""Draws until one satisfies the limits known in advance; then the least violating draw is used."""
 
 
 class ProposalTracker:
-    """The candidates that were started, and the trials that run.
+    """The candidates that were started and the ids of running trials.
 
-    With a `problem`, batches hold nothing that is known to break its limits while there is other.
+    With a `problem`, batches avoid candidates that are known to violate its limits.
     """
 
     def __init__(self, problem: Problem | None = None) -> None:
         self._problem = problem
-        self.known: set[Candidate] = set()
+        self.seen: set[Candidate] = set()
         self.running: set[int] = set()
 
     def record(self, trial: Trial) -> bool:
-        """Takes note of a start or an end; whether the trial was done, so that there is a result."""
-        self.known.add(trial.candidate)
+        """Record the start or end of a trial; return True if it finished with metrics."""
+        self.seen.add(trial.candidate)
         if trial.status is Status.RUNNING:
             self.running.add(trial.id)
         else:
             self.running.discard(trial.id)
         return trial.status is Status.DONE
 
-    def batch(self, n: int, one: One) -> list[Proposal]:
-        """At most `n` proposals, none of a known candidate twice; ends where `one` gives None."""
+    def fill_batch(self, n: int, propose: ProposeNext) -> list[Proposal]:
+        """Return at most `n` proposals, no candidate twice; stop when `propose` returns None."""
         proposals: list[Proposal] = []
-        added: list[Candidate] = []  # taken out again: asking changes nothing, and copies nothing
+        added: list[Candidate] = []  # removed again afterwards: `ask` must not change the state
         try:
-            while len(proposals) < n and (proposal := self._next(one, len(proposals))) is not None:
-                if proposal.candidate not in self.known:
-                    self.known.add(proposal.candidate)
+            while len(proposals) < n:
+                proposal = self._propose_within_limits(propose, len(proposals))
+                if proposal is None:
+                    break
+                if proposal.candidate not in self.seen:
+                    self.seen.add(proposal.candidate)
                     added.append(proposal.candidate)
                 proposals.append(proposal)
         finally:
-            self.known.difference_update(added)
+            self.seen.difference_update(added)
         return proposals
 
-    def _next(self, one: One, asked: int) -> Proposal | None:
+    def _propose_within_limits(self, propose: ProposeNext, n_proposed: int) -> Proposal | None:
         if self._problem is None:
-            return one(self.known, asked)
-        return within(self._problem, lambda: one(self.known, asked), self.known)
+            return propose(self.seen, n_proposed)
+        return first_within_limits(self._problem, lambda: propose(self.seen, n_proposed), self.seen)
 
 
-def within(
-    problem: Problem, draw: Callable[[], Proposal | None], known: set[Candidate]
+def first_within_limits(
+    problem: Problem, draw: Callable[[], Proposal | None], seen: set[Candidate]
 ) -> Proposal | None:
-    """The first draw that keeps the limits as far as metrics are known before it is paid for.
+    """Return the first draw that satisfies the limits on metrics known before evaluation.
 
-    `draw` looks at `known`, where those that do not are kept meanwhile. When none of many draws
-    does: the one that breaks them least.
+    If none of `_MAX_DRAWS` draws does, return the one with the smallest violation. `draw` must not
+    repeat candidates in `seen`; rejected candidates are in it until this function returns.
     """
     if not problem.limits:
         return draw()
-    refused: list[tuple[float, Proposal]] = []
+    rejected: list[tuple[float, Proposal]] = []
     added: list[Candidate] = []
     try:
-        while len(refused) < _TRIES and (proposal := draw()) is not None:
-            if not (excess := foreseen(problem, proposal.candidate)):
+        while len(rejected) < _MAX_DRAWS and (proposal := draw()) is not None:
+            if not (violation := known_violation(problem, proposal.candidate)):
                 return proposal
-            refused.append((excess, proposal))
-            if proposal.candidate not in known:
-                known.add(proposal.candidate)
+            rejected.append((violation, proposal))
+            if proposal.candidate not in seen:
+                seen.add(proposal.candidate)
                 added.append(proposal.candidate)
     finally:
-        known.difference_update(added)
-    return min(refused, key=lambda pair: pair[0])[1] if refused else None
+        seen.difference_update(added)
+    return min(rejected, key=lambda pair: pair[0])[1] if rejected else None
 
 
-def foreseen(problem: Problem, candidate: Candidate) -> float:
-    """By how much a candidate breaks the limits on metrics that are known before it is paid for."""
+def known_violation(problem: Problem, candidate: Candidate) -> float:
+    """Return the total violation of limits on metrics that are known before evaluation."""
     if not problem.limits:
         return 0.0
     metrics = problem.knowledge.metrics(candidate)
-    return constraint_violation(metrics, [one for one in problem.limits if one.metric in metrics])
+    return constraint_violation(
+        metrics, [limit for limit in problem.limits if limit.metric in metrics]
+    )

@@ -1,4 +1,4 @@
-"""Random search: the yardstick of every other strategy, and the example to start one from."""
+"""Random search: the baseline of every other strategy, and a template for new ones."""
 
 from __future__ import annotations
 
@@ -14,53 +14,68 @@ from netwright.space.space import Space
 from netwright.strategies.proposal_tracker import ProposalTracker
 from netwright.trials.trial import Proposal, Trial
 
-_TRIES = 100
-_LISTED = 10_000
+_MAX_DRAWS = 100
+_MAX_LISTED_SPACE_SIZE = 10_000
+"""Spaces up to this size are enumerated when random draws find no unseen candidate (well under a
+second)."""
 
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """Draws candidates independently, none twice; over when the space has no other."""
+    """Independent random draws from the space, without repetition.
+
+    The search ends when the space has no unseen candidate left.
+    """
 
     def __call__(self, problem: Problem) -> Strategy:
-        return _Draws(problem)
+        """Return a strategy for `problem`."""
+        return RandomStrategy(problem)
 
 
-class _Draws:
-    """The strategy of `RandomSearch`."""
+class RandomStrategy:
+    """The strategy made by `RandomSearch`."""
 
     def __init__(self, problem: Problem) -> None:
         self.space = problem.space
-        self._told = ProposalTracker(problem)
+        self._tracker = ProposalTracker(problem)
 
     def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
-        return self._told.batch(n, lambda known, _: propose_unseen(self.space, known, rng))
+        return self._tracker.fill_batch(n, lambda seen, _: propose_unseen(self.space, seen, rng))
 
     def tell(self, trial: Trial) -> None:
-        self._told.record(trial)
+        self._tracker.record(trial)
 
 
 def propose_unseen(
-    space: Space[Any], known: Set[Candidate], rng: np.random.Generator, origin: str = "random"
+    space: Space[Any],
+    seen: Set[Candidate],
+    rng: np.random.Generator,
+    origin: str = "random",
 ) -> Proposal | None:
-    """A proposal of a random candidate that is not known; None when there seems to be no other."""
-    candidate = sample_unseen(space, known, rng)
+    """Propose a random candidate that is not in `seen`; None if `sample_unseen` finds none."""
+    candidate = sample_unseen(space, seen, rng)
     return None if candidate is None else Proposal(candidate, origin=origin)
 
 
 def sample_unseen(
-    space: Space[Any], known: Set[Candidate], rng: np.random.Generator
+    space: Space[Any], seen: Set[Candidate], rng: np.random.Generator
 ) -> Candidate | None:
-    """A random candidate that is not among the `known`; None when there seems to be no other.
+    """Draw a random candidate that is not in `seen`.
 
-    Draws a bounded number of times; a space of at most 10,000 candidates is then listed, so that
-    there None is certain.
+    Args:
+        space: The search space.
+        seen: Candidates to exclude.
+        rng: Source of randomness.
+
+    Returns:
+        The candidate, or None if 100 draws found no unseen one. Spaces of at most 10,000
+        candidates are then enumerated, so None means that every candidate has been seen.
     """
-    for _ in range(_TRIES):
+    for _ in range(_MAX_DRAWS):
         candidate = space.sample(rng)
-        if candidate not in known:
+        if candidate not in seen:
             return candidate
-    if space.size > _LISTED:
+    if space.size > _MAX_LISTED_SPACE_SIZE:
         return None
-    left = [candidate for candidate in space if candidate not in known]
-    return left[rng.integers(len(left))] if left else None
+    unseen = [candidate for candidate in space if candidate not in seen]
+    return unseen[rng.integers(len(unseen))] if unseen else None

@@ -18,7 +18,7 @@ from netwright.space.candidate import Candidate
 from netwright.space.choices import OneOf
 from netwright.space.space import Space
 from netwright.strategies.bayesian.bananas import Bananas, Npenas
-from netwright.strategies.bayesian.network_ensemble import MEMBERS, predictions
+from netwright.strategies.bayesian.network_ensemble import N_MEMBERS, fit_predict
 from netwright.testing import simulate
 from netwright.trials.objective import Objective
 from netwright.trials.trial import Metrics, Status, Trial
@@ -33,8 +33,8 @@ EFFECTS = RNG.normal(size=(8, 4))
 
 def measure(candidate: Candidate) -> Metrics:
     """Each letter has an effect of its own."""
-    places = ["abcd".index(str(candidate.values[str(i)])) for i in range(8)]
-    return {"loss": float(sum(EFFECTS[i, place] for i, place in enumerate(places)))}
+    indices = ["abcd".index(str(candidate.values[str(i)])) for i in range(8)]
+    return {"loss": float(sum(EFFECTS[i, index] for i, index in enumerate(indices)))}
 
 
 def losses(algorithm: Bananas | Npenas, trials: int, seed: int) -> Array:
@@ -42,7 +42,7 @@ def losses(algorithm: Bananas | Npenas, trials: int, seed: int) -> Array:
     return np.array([t.metrics["loss"] for t in log if t.status is Status.DONE])
 
 
-def drawn(seed: int) -> tuple[Array, Array, Array, Array]:
+def make_rows(seed: int) -> tuple[Array, Array, Array, Array]:
     rng = np.random.default_rng(seed)
     rows = rng.random((220, 6))
     y = 2 * rows[:, 0] - rows[:, 1] + 2 * rows[:, 2] * rows[:, 3]
@@ -51,33 +51,35 @@ def drawn(seed: int) -> tuple[Array, Array, Array, Array]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_ensemble_foretells_what_it_has_not_seen(seed: int) -> None:
-    train, y, pool, truth = drawn(seed)
-    guessed = predictions(train, y, pool, seed)
-    assert guessed.shape == (MEMBERS, 100)
-    assert spearmanr(guessed.mean(0), truth).statistic > 0.8
-    assert np.abs(guessed.mean(0) - truth).mean() < 0.4  # and not its order alone
+def test_the_ensemble_predicts_unseen_rows(seed: int) -> None:
+    train, y, pool, truth = make_rows(seed)
+    predictions = fit_predict(train, y, pool, seed)
+    assert predictions.shape == (N_MEMBERS, 100)
+    assert spearmanr(predictions.mean(0), truth).statistic > 0.8
+    assert np.abs(predictions.mean(0) - truth).mean() < 0.4  # and not its order alone
 
 
-def test_members_differ_and_the_more_so_far_from_what_they_saw() -> None:
-    train, y, pool, _ = drawn(0)
-    near, far = predictions(train, y, pool, 0), predictions(train, y, pool + 3.0, 0)
-    for one, other in combinations(near, 2):
-        assert np.abs(one - other).mean() > 0.01
+def test_members_disagree_more_far_from_the_training_data() -> None:
+    train, y, pool, _ = make_rows(0)
+    near, far = fit_predict(train, y, pool, 0), fit_predict(train, y, pool + 3.0, 0)
+    for member, other in combinations(near, 2):
+        assert np.abs(member - other).mean() > 0.01
     assert far.std(0).mean() > 2 * near.std(0).mean()
 
 
-def test_the_seed_of_an_ensemble_decides() -> None:
-    train, y, pool, _ = drawn(0)
-    one, again, other = (predictions(train[:30], y[:30], pool, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
+def test_the_ensemble_is_determined_by_its_seed() -> None:
+    train, y, pool, _ = make_rows(0)
+    first, repeated, other_seed = (
+        fit_predict(train[:30], y[:30], pool, seed) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, repeated)
+    assert not np.array_equal(first, other_seed)
 
 
-def test_draws_reorder_where_members_disagree_and_means_do_not() -> None:
-    spread = np.linspace(-1.0, 1.0, 5)[:, None]  # (members, 1)
+def test_only_thompson_sampling_uses_disagreement_between_members() -> None:
+    disagreement = np.linspace(-1.0, 1.0, 5)[:, None]  # (members, 1)
     mean = np.arange(10.0)
-    unsure, agreed = mean + 20 * spread, mean + 0.01 * spread
+    unsure, agreed = mean + 20 * disagreement, mean + 0.01 * disagreement
     rng = np.random.default_rng(0)
     assert np.array_equal(np.argsort(Npenas().score(unsure, rng)), np.arange(10))
     assert np.array_equal(np.argsort(Bananas().score(agreed, rng)), np.arange(10))
@@ -85,43 +87,43 @@ def test_draws_reorder_where_members_disagree_and_means_do_not() -> None:
     assert len(orders) > 10
 
 
-def test_a_draw_is_from_the_members_mean_and_deviation_and_independent() -> None:
-    guessed = np.array([[0.0, 10.0], [2.0, 10.0], [4.0, 16.0]])
+def test_thompson_samples_have_the_ensembles_mean_and_std() -> None:
+    predictions = np.array([[0.0, 10.0], [2.0, 10.0], [4.0, 16.0]])
     rng = np.random.default_rng(0)
-    draws = np.array([Bananas().score(guessed, rng) for _ in range(20_000)])
-    assert draws.mean(0) == pytest.approx(guessed.mean(0), abs=0.1)
-    assert draws.std(0) == pytest.approx(guessed.std(0, ddof=1), rel=0.03)
+    draws = np.array([Bananas().score(predictions, rng) for _ in range(20_000)])
+    assert draws.mean(0) == pytest.approx(predictions.mean(0), abs=0.1)
+    assert draws.std(0) == pytest.approx(predictions.std(0, ddof=1), rel=0.03)
     assert abs(np.corrcoef(draws.T)[0, 1]) < 0.03
 
 
 @pytest.mark.parametrize("algorithm", [Bananas(), Npenas()])
-def test_a_plan_does_not_depend_on_when_it_is_asked_for(algorithm: Bananas | Npenas) -> None:
+def test_a_plan_does_not_depend_on_when_it_is_made(algorithm: Bananas | Npenas) -> None:
     problem = Problem(SPACE, (LOSS,))
-    asked, told = algorithm(problem), algorithm(problem)
+    asked, replayed = algorithm(problem), algorithm(problem)
     log = simulate(asked, measure, 26)
     for trial in log:
-        told.tell(trial)  # its first question comes when the plan is six trials old
+        replayed.tell(trial)  # its first question comes when the plan is six trials old
     rng = [np.random.default_rng(5) for _ in range(2)]
-    first, other = asked.ask(4, rng[0]), told.ask(4, rng[1])
+    first, other = asked.ask(4, rng[0]), replayed.ask(4, rng[1])
     assert first == other
     assert {proposal.origin for proposal in first} == {"mutation"}
 
 
-def test_an_ensemble_is_trained_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ensemble_is_trained_once_per_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    plain = module.predictions
+    fit_predict_unpatched = module.fit_predict
 
     def counting(train: Array, y: Array, pool: Array, seed: int) -> Array:
         sizes.append(len(train))
         assert len(pool) <= 100
-        return plain(train, y, pool, seed)
+        return fit_predict_unpatched(train, y, pool, seed)
 
-    monkeypatch.setattr(module, "predictions", counting)
+    monkeypatch.setattr(module, "fit_predict", counting)
     losses(Bananas(n_startup_trials=8, batch_size=5), 14, 0)
     assert sizes == [8, 13]
 
 
-def test_what_is_proposed_is_a_mutant_of_one_of_the_best() -> None:
+def test_proposals_are_mutants_of_the_best_trials() -> None:
     strategy = Npenas(n_parents=3)(Problem(SPACE, (LOSS,)))
     log = simulate(strategy, measure, 20)
     done = {t.id: t for t in log if t.status is Status.DONE}
@@ -137,7 +139,7 @@ def test_what_is_proposed_is_a_mutant_of_one_of_the_best() -> None:
         assert len(changed) == 1
 
 
-def test_a_network_is_paid_for_once() -> None:
+def test_equivalent_networks_are_proposed_once() -> None:
     class Upper(DefaultKnowledge):
         """Only the first five letters count."""
 
@@ -154,7 +156,7 @@ def test_a_network_is_paid_for_once() -> None:
 
 
 @pytest.mark.parametrize("algorithm", [Bananas(), Npenas()])
-def test_without_the_ensemble_it_finds_less(
+def test_without_the_ensemble_results_are_worse(
     algorithm: Bananas | Npenas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mean() -> float:
@@ -164,36 +166,34 @@ def test_without_the_ensemble_it_finds_less(
     with_ensemble = mean()
 
     def constant(train: Array, y: Array, pool: Array, seed: int) -> Any:
-        return np.zeros((MEMBERS, len(pool)))
+        return np.zeros((N_MEMBERS, len(pool)))
 
-    monkeypatch.setattr(module, "predictions", constant)
+    monkeypatch.setattr(module, "fit_predict", constant)
     assert with_ensemble < mean() - 1.0  # the deviation of all is 2.5
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"initial": 1}, "initial must be at least 2, got 1"),
-        ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"candidates": 0}, "candidates must be at least 1, got 0"),
-        ({"parents": 0}, "parents must be at least 1, got 0"),
+        ({"n_startup_trials": 1}, "n_startup_trials must be at least 2, got 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"n_candidates": 0}, "n_candidates must be at least 1, got 0"),
+        ({"n_parents": 0}, "n_parents must be at least 1, got 0"),
     ],
 )
 @pytest.mark.parametrize("algorithm", [Bananas, Npenas])
-def test_settings_that_make_no_sense_are_refused(
-    algorithm: Any, settings: Any, sentence: str
-) -> None:
+def test_invalid_settings_are_errors(algorithm: Any, settings: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         algorithm(**settings)
 
 
-def test_what_failed_is_counted_and_not_learnt_from() -> None:
+def test_infeasible_trials_count_but_are_not_trained_on() -> None:
     problem = Problem(SPACE, (LOSS,))
     strategy = Bananas(n_startup_trials=4)(problem)
     rng = np.random.default_rng(0)
-    for number in range(6):
+    for trial_id in range(6):
         proposal = strategy.ask(1, rng)[0]
-        status = Status.INFEASIBLE if number % 2 else Status.DONE
-        metrics = {} if number % 2 else measure(proposal.candidate)
-        strategy.tell(Trial(number, proposal, 0, status, metrics))
+        status = Status.INFEASIBLE if trial_id % 2 else Status.DONE
+        metrics = {} if trial_id % 2 else measure(proposal.candidate)
+        strategy.tell(Trial(trial_id, proposal, 0, status, metrics))
     assert strategy.ask(1, rng)[0].origin == "mutation"

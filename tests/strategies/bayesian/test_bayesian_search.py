@@ -68,7 +68,7 @@ def total(values: Mapping[str, Value]) -> float:
 TARGET = np.array([3, 0, 2, 1, 3, 2])
 
 
-def away(candidate: Candidate) -> Metrics:
+def distance_to_target(candidate: Candidate) -> Metrics:
     """0 at one candidate; each letter counts, in threes together as well."""
     wrong = digits(candidate.values) != TARGET
     return {"loss": float(wrong.sum() + wrong[:3].any() + wrong[3:].any())}
@@ -92,8 +92,8 @@ def run(
 
 
 def trials_until(events: Sequence[Trial], loss: float) -> int:
-    found = [trial.metrics["loss"] <= loss for trial in done(events)]
-    return found.index(True) + 1 if any(found) else len(found) + 1
+    reached = [trial.metrics["loss"] <= loss for trial in done(events)]
+    return reached.index(True) + 1 if any(reached) else len(reached) + 1
 
 
 # The first trials and the prior
@@ -105,11 +105,11 @@ def nearest(rows: NDArray[np.float64]) -> float:
     return float(differ.min(1).mean())
 
 
-def test_the_first_trials_are_those_that_the_prior_likes_and_far_from_each_other() -> None:
+def test_startup_trials_have_high_prior_scores_and_are_spread_out() -> None:
     knowledge = Fake(scores=lambda v: {"size": total(v)})
     apart, likewise = [], []
     for seed in range(12):
-        first = started(run(away, 5, knowledge=knowledge, seed=seed))
+        first = started(run(distance_to_target, 5, knowledge=knowledge, seed=seed))
         assert {trial.proposal.origin for trial in first} == {"initial"}
         rows = np.array([digits(trial.candidate.values) for trial in first])
         assert rows.sum(1).min() >= 11  # the mean of all is 9, a tenth have 12 and more
@@ -117,29 +117,29 @@ def test_the_first_trials_are_those_that_the_prior_likes_and_far_from_each_other
         # as many, drawn at random among those that the prior likes as much
         rng = np.random.default_rng(seed)
         draws = [digits(OPTIONS.sample(rng).values) for _ in range(1000)]
-        top = np.array(sorted(draws, key=lambda one: -one.sum())[:100])
+        top = np.array(sorted(draws, key=lambda row: -row.sum())[:100])
         likewise += [nearest(top[rng.choice(100, 5, replace=False)]) for _ in range(50)]
     assert np.mean(apart) > np.mean(likewise) + 0.1
 
 
-def test_without_the_prior_the_first_trials_are_from_all_over() -> None:
+def test_without_the_prior_startup_trials_are_uniform() -> None:
     knowledge = Fake(scores=lambda v: {"size": total(v)})
     first = [
         trial for seed in range(6)
-        for trial in started(run(away, 5, knowledge=knowledge, seed=seed, prior=False))
+        for trial in started(run(distance_to_target, 5, knowledge=knowledge, seed=seed, prior=False))
     ]  # fmt: skip
     assert np.mean([total(trial.candidate.values) for trial in first]) < 10.5
 
 
-def test_a_prior_that_foretells_the_loss_finds_the_best_sooner_and_one_that_misleads_not_late() -> (
-    None
-):
+def test_a_good_prior_helps_and_a_misleading_one_hardly_hurts() -> None:
     right = Fake(scores=lambda v: {"hint": float((digits(v) == TARGET).sum())})
     wrong = Fake(scores=lambda v: {"hint": float((digits(v) != TARGET).sum())})
 
     def needed(knowledge: Knowledge | None, **settings: bool) -> float:
-        runs = (run(away, 20, knowledge=knowledge, seed=s, **settings) for s in range(4))
-        return float(np.mean([trials_until(one, 0.0) for one in runs]))
+        runs = (
+            run(distance_to_target, 20, knowledge=knowledge, seed=s, **settings) for s in range(4)
+        )
+        return float(np.mean([trials_until(events, 0.0) for events in runs]))
 
     without = needed(wrong, prior=False)
     assert needed(right) < 0.7 * without
@@ -149,7 +149,7 @@ def test_a_prior_that_foretells_the_loss_finds_the_best_sooner_and_one_that_misl
 # What need not be paid for twice
 
 
-def test_of_one_form_only_one_is_proposed() -> None:
+def test_only_one_candidate_per_canonical_form_is_proposed() -> None:
     """Three of four letters are the same thing, so that 64 networks stand for 4096."""
     knowledge = Fake(
         canonical=lambda v: "".join("x" if c != "d" else "d" for c in map(str, [*v.values()]))
@@ -164,7 +164,7 @@ def test_of_one_form_only_one_is_proposed() -> None:
         assert len(forms) == len(set(forms)) == 50
 
 
-def test_the_same_network_at_another_known_cost_is_another_candidate() -> None:
+def test_equal_networks_of_different_cost_are_different_forms() -> None:
     """The last letter changes the cost and nothing else: cheaper ones must be found."""
     space = Space((OneOf(*"abcdefgh"), OneOf(*"abcdefgh")))
 
@@ -176,14 +176,14 @@ def test_the_same_network_at_another_known_cost_is_another_candidate() -> None:
     def measure(candidate: Candidate) -> Metrics:
         return {"loss": float(ord(str(candidate.values["0"])))} | cost(candidate.values)
 
-    two = run(measure, 20, space=space, knowledge=knowledge, objectives=(LOSS, COST))
-    pairs = [(t.candidate.values["0"], t.candidate.values["1"]) for t in started(two)]
+    with_cost = run(measure, 20, space=space, knowledge=knowledge, objectives=(LOSS, COST))
+    pairs = [(t.candidate.values["0"], t.candidate.values["1"]) for t in started(with_cost)]
     assert ("a", "a") in pairs
     # none was drawn because all eight networks were tried
-    assert {t.proposal.origin for t in started(two)} == {"initial", "model"}
+    assert {t.proposal.origin for t in started(with_cost)} == {"initial", "model"}
     # where the cost is no objective, one of each network will do, while there are others
-    one = run(measure, 8, space=space, knowledge=knowledge)
-    assert len({t.candidate.values["0"] for t in started(one)}) == 8
+    without_cost = run(measure, 8, space=space, knowledge=knowledge)
+    assert len({t.candidate.values["0"] for t in started(without_cost)}) == 8
 
 
 # Limits and what cannot be built
@@ -199,7 +199,7 @@ def big_is_good(candidate: Candidate) -> Metrics:
     return {"loss": float(-rise.sum() - 0.3 * rise[0] * rise[1]), "cost": float(rise.sum())}
 
 
-def test_a_limit_on_what_is_known_is_never_broken() -> None:
+def test_known_limits_are_never_violated() -> None:
     limit = Limit("cost", at_most=7)
     for seed in range(2):
         log = run(big_is_good, 40, knowledge=Fake(metrics=known_total), limits=[limit], seed=seed)
@@ -216,13 +216,13 @@ def share_within(limits: Sequence[Limit]) -> float:
     return float(np.mean([UNKNOWN.keeps(t.metrics) for log in logs for t in log[20:]]))
 
 
-def test_a_limit_on_what_is_not_known_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_chance = share_within([UNKNOWN])
-    assert with_chance > 0.5
+def test_limits_on_measured_metrics_are_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_feasibility = share_within([UNKNOWN])
+    assert with_feasibility > 0.5
     assert share_within(()) < 0.2
     # else only the best so far knows of the limit, and improvement lies beyond it
-    monkeypatch.setattr(Posterior, "_chance", lambda self, views, pool: np.ones(len(pool)))
-    assert with_chance > share_within([UNKNOWN]) + 0.2
+    monkeypatch.setattr(Posterior, "_feasibility", lambda self, views, pool: np.ones(len(pool)))
+    assert with_feasibility > share_within([UNKNOWN]) + 0.2
 
 
 def unbuildable(candidate: Candidate) -> Metrics | None:
@@ -231,24 +231,24 @@ def unbuildable(candidate: Candidate) -> Metrics | None:
     return None if values[0] == 3 or values[1] == 3 else big_is_good(candidate)
 
 
-def test_what_cannot_be_built_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_infeasibility_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     def share() -> float:
         """Of infeasible proposals in the last 20 of 40."""
-        found = []
+        is_infeasible: list[bool] = []
         for seed in range(2):
             log = run(unbuildable, 40, seed=seed)
-            found += [
+            is_infeasible += [
                 trial.status is Status.INFEASIBLE for trial in log if trial not in started(log)
             ][20:]
-        return float(np.mean(found))
+        return float(np.mean(is_infeasible))
 
     learnt = share()
     assert learnt < 0.2  # of random candidates 44 % are
-    monkeypatch.setattr(Posterior, "_feasible", lambda self, pool: np.ones(len(pool)))
+    monkeypatch.setattr(Posterior, "_success_probability", lambda self, pool: np.ones(len(pool)))
     assert share() > learnt + 0.1
 
 
-def test_a_resumed_search_fits_its_models_of_limits_as_one_that_never_stopped() -> None:
+def test_a_replayed_strategy_fits_equal_limit_models() -> None:
     limit = Limit("cost", at_most=100.0)
     space = Space({"x": Integer(0, 99), "y": Integer(0, 99), "k": OneOf(*"abc")})
 
@@ -264,9 +264,9 @@ def test_a_resumed_search_fits_its_models_of_limits_as_one_that_never_stopped() 
     for trial in log:
         replayed.tell(trial)
     for seed in range(3):
-        one, other = (list(s.ask(1, np.random.default_rng(seed))) for s in (asked, replayed))
-        assert one == other
-    fitted = [s._posteriors._fitted for s in (asked, replayed)]  # type: ignore[attr-defined]
+        first, second = (list(s.ask(1, np.random.default_rng(seed))) for s in (asked, replayed))
+        assert first == second
+    fitted = [s._cache._surrogates for s in (asked, replayed)]  # type: ignore[attr-defined]
     assert fitted[0].keys() == fitted[1].keys()
     for key, surrogate in fitted[0].items():
         assert np.array_equal(surrogate.kernel.theta, fitted[1][key].kernel.theta), key
@@ -286,25 +286,29 @@ def traded(candidate: Candidate) -> Metrics:
     }
 
 
-def volume(events: Sequence[Trial], metrics: Sequence[str], bound: Sequence[float]) -> float:
+def hypervolume_of(
+    events: Sequence[Trial], metrics: Sequence[str], bound: Sequence[float]
+) -> float:
     points = np.array([[trial.metrics[name] for name in metrics] for trial in done(events)])
     return hypervolume(points, np.array(bound))
 
 
-def test_of_two_objectives_one_known_gives_a_larger_front(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_second_objective_enlarges_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
     def mean(knowledge: Knowledge | None) -> float:
         return float(np.mean([
-            volume(
+            hypervolume_of(
                 run(traded, 30, knowledge=knowledge, objectives=(LOSS, COST), seed=seed),
                 ("loss", "cost"), (0.0, 18.0),
             )
             for seed in range(2)
         ]))  # fmt: skip
 
-    known = mean(Fake(metrics=known_total))
-    assert known > 1.01 * mean(None)
-    monkeypatch.setattr(Posterior, "_hypervolume", lambda self, views, pool: np.ones(len(pool)))
-    assert known > 1.01 * mean(Fake(metrics=known_total))
+    with_known_cost = mean(Fake(metrics=known_total))
+    assert with_known_cost > 1.01 * mean(None)
+    monkeypatch.setattr(
+        Posterior, "_hypervolume_improvement", lambda self, views, pool: np.ones(len(pool))
+    )
+    assert with_known_cost > 1.01 * mean(Fake(metrics=known_total))
 
 
 def test_the_front_of_three_objectives_is_covered() -> None:
@@ -319,32 +323,36 @@ def test_the_front_of_three_objectives_is_covered() -> None:
         )
         drawn = [traded(OPTIONS.sample(np.random.default_rng([seed, i]))) for i in range(40)]
         names, bound = ("loss", "cost", "time"), (0.0, 18.0, 9.0)
-        random = hypervolume(np.array([[one[n] for n in names] for one in drawn]), np.array(bound))
-        ends.append(volume(log, names, bound) / random)
-        for name, least in (("loss", -7.0), ("cost", 6.0), ("time", 2.0)):
-            assert min(trial.metrics[name] for trial in done(log)) <= least
+        random = hypervolume(
+            np.array([[metrics[n] for n in names] for metrics in drawn]), np.array(bound)
+        )
+        ends.append(hypervolume_of(log, names, bound) / random)
+        for name, bound_of_best in (("loss", -7.0), ("cost", 6.0), ("time", 2.0)):
+            assert min(trial.metrics[name] for trial in done(log)) <= bound_of_best
     assert min(ends) > 1.05
 
 
 # What the model does not know, and what runs
 
 
-def test_a_model_that_foretells_nothing_makes_steps_and_one_that_does_makes_none() -> None:
+def test_local_steps_are_made_only_without_predictive_skill() -> None:
     def noise(candidate: Candidate) -> Metrics:
         return {"loss": int(candidate.key, 16) / 16**16}
 
-    blind, seeing = (started(run(one, 60)) for one in (noise, big_is_good))
-    late = [trial.proposal for trial in blind[31:]]
-    steps = [one for one in late if one.origin == "neighbour"]
+    without_skill, with_skill = (started(run(measure, 60)) for measure in (noise, big_is_good))
+    late = [trial.proposal for trial in without_skill[31:]]
+    steps = [proposal for proposal in late if proposal.origin == "neighbour"]
     assert 0.25 * len(late) < len(steps) < 0.75 * len(late)
-    assert "neighbour" not in {trial.proposal.origin for trial in (*seeing, *blind[:30])}
-    by_id = {trial.id: trial.candidate.values for trial in blind}
-    for one in steps:
-        (parent,) = one.parents
-        assert (digits(by_id[parent]) != digits(one.candidate.values)).sum() == 1
+    assert "neighbour" not in {
+        trial.proposal.origin for trial in (*with_skill, *without_skill[:30])
+    }
+    by_id = {trial.id: trial.candidate.values for trial in without_skill}
+    for step in steps:
+        (parent,) = step.parents
+        assert (digits(by_id[parent]) != digits(step.candidate.values)).sum() == 1
 
 
-def believing(leave_out: bool, seed: int) -> float:
+def distance_between_proposals(seed: int, *, ignore_pending: bool) -> float:
     """The mean distance between six proposals of one ask, after six trials."""
 
     def bowl(candidate: Candidate) -> Metrics:
@@ -355,64 +363,68 @@ def believing(leave_out: bool, seed: int) -> float:
     strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
     for trial in log:
         strategy.tell(trial)
-    if leave_out:
-        plain = strategy._promising  # type: ignore[attr-defined]
-        strategy._promising = lambda batch, rng: plain(  # type: ignore[attr-defined]
+    if ignore_pending:
+        plain = strategy._propose_from_model  # type: ignore[attr-defined]
+        strategy._propose_from_model = lambda batch, rng: plain(  # type: ignore[attr-defined]
             replace(batch, chosen=[]), rng
         )
-    asked = [one.candidate for one in strategy.ask(6, np.random.default_rng(seed))]
+    asked = [proposal.candidate for proposal in strategy.ask(6, np.random.default_rng(seed))]
     assert len(set(asked)) == 6
-    points = np.array([[float(str(one.values[name])) for name in "xy"] for one in asked])
+    points = np.array(
+        [[float(str(candidate.values[name])) for name in "xy"] for candidate in asked]
+    )
     return float(np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1)).sum() / 30)
 
 
-def test_the_proposals_of_one_ask_are_apart() -> None:
-    apart = np.mean([believing(False, seed) for seed in range(3)])
-    assert apart > 3 * np.mean([believing(True, seed) for seed in range(3)])
+def test_proposals_of_one_batch_are_spread_out() -> None:
+    apart = np.mean([distance_between_proposals(seed, ignore_pending=False) for seed in range(3)])
+    assert apart > 3 * np.mean(
+        [distance_between_proposals(seed, ignore_pending=True) for seed in range(3)]
+    )
 
 
-def test_hearing_costs_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tell_draws_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log is replayed, and a first trial started, without looking at a thousand networks."""
 
     def never(*_: object) -> None:
         raise AssertionError("a tell must not draw candidates")
 
     strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
-    monkeypatch.setattr(pools, "drawn", never)
-    for number in range(1, 4):
-        proposal = Proposal(NUMBERS.sample(np.random.default_rng(number)))
-        strategy.tell(Trial(number, proposal, 0))
-        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": 1.0}))
+    monkeypatch.setattr(pools, "sample_candidates", never)
+    for trial_id in range(1, 4):
+        proposal = Proposal(NUMBERS.sample(np.random.default_rng(trial_id)))
+        strategy.tell(Trial(trial_id, proposal, 0))
+        strategy.tell(Trial(trial_id, proposal, 0, Status.DONE, {"loss": 1.0}))
     assert list(strategy.ask(0, np.random.default_rng(0))) == []
 
 
-def test_what_is_kept_is_bounded_and_holds_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_trials_are_bounded_and_include_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     strategy = Bayesian()(Problem(NUMBERS, (LOSS,)))
     rng = np.random.default_rng(0)
     losses = rng.permutation(1200)
-    for number, loss in enumerate(losses):
+    for trial_id, loss in enumerate(losses):
         proposal = Proposal(NUMBERS.sample(rng))
-        strategy.tell(Trial(number, proposal, 0))
-        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": float(loss)}))
-    kept = strategy._done  # type: ignore[attr-defined]
-    assert len(kept) <= 500
-    assert {int(trial.metrics["loss"]) for trial in kept} >= set(range(200))
-    assert {trial.id for trial in kept} >= set(range(1000, 1200))  # and the latest
-    assert [trial.id for trial in kept] == sorted(trial.id for trial in kept)
+        strategy.tell(Trial(trial_id, proposal, 0))
+        strategy.tell(Trial(trial_id, proposal, 0, Status.DONE, {"loss": float(loss)}))
+    remaining = strategy._done  # type: ignore[attr-defined]
+    assert len(remaining) <= 500
+    assert {int(trial.metrics["loss"]) for trial in remaining} >= set(range(200))
+    assert {trial.id for trial in remaining} >= set(range(1000, 1200))  # and the latest
+    assert [trial.id for trial in remaining] == sorted(trial.id for trial in remaining)
 
 
-def test_searches_go_on_after_trials_were_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("_MOST", 20), ("_BEST", 10), ("_LATEST", 8)):
-        monkeypatch.setattr(module, name, value)
+def test_search_continues_after_old_trials_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, limit in (("_MAX_MODEL_TRIALS", 20), ("_N_BEST_TRIALS", 10), ("_N_LATEST_TRIALS", 8)):
+        monkeypatch.setattr(module, name, limit)
     sizes: list[int] = []
-    plain = Posterior.worth
+    plain = Posterior.acquisition_values
 
     def counting(self: Posterior, pool: Sequence[Candidate], rng: np.random.Generator) -> Any:
-        sizes.append(len(self.done))
+        sizes.append(len(self.candidates))
         return plain(self, pool, rng)
 
-    monkeypatch.setattr(Posterior, "worth", counting)
-    log = run(away, 60)
+    monkeypatch.setattr(Posterior, "acquisition_values", counting)
+    log = run(distance_to_target, 60)
     assert max(sizes) <= 20
     assert best_loss(log) == 0.0
 
@@ -426,10 +438,10 @@ CELLS: Space[Any] = Space(nas_bench_201_cell())
 def by_paths(candidate: Candidate) -> Metrics | None:
     """Made up: each way through the cell has a worth of its own."""
     try:
-        found = network_features(CELLS.fill(candidate)).paths
+        paths = network_features(CELLS.fill(candidate)).paths
     except InfeasibleCandidate:
         return None
-    return {"loss": -sum(number * worth_of(path) for path, number in found.items())}
+    return {"loss": -sum(count * worth_of(path) for path, count in paths.items())}
 
 
 @lru_cache
@@ -438,25 +450,25 @@ def worth_of(path: str) -> float:
     return float(np.random.default_rng(int.from_bytes(digest)).normal())
 
 
-def test_features_of_graphs_find_better_cells() -> None:
-    known = NetworkKnowledge(CELLS, lambda candidate, description: {})
+def test_network_features_find_better_cells() -> None:
+    network_knowledge = NetworkKnowledge(CELLS, lambda candidate, description: {})
 
     class Forms(DefaultKnowledge):
         """Knows which cells are the same, and nothing of what they look like."""
 
         def canonical(self, candidate: Candidate) -> str:
-            return known.canonical(candidate)
+            return network_knowledge.canonical(candidate)
 
     def mean(knowledge: Knowledge) -> float:
         logs = [run(by_paths, 25, space=CELLS, knowledge=knowledge, seed=s) for s in range(3)]
         return float(np.mean([np.sort([t.metrics["loss"] for t in done(log)])[:5] for log in logs]))
 
-    with_features, forms, space = mean(known), mean(Forms()), mean(DefaultKnowledge())
+    with_features, forms, space = mean(network_knowledge), mean(Forms()), mean(DefaultKnowledge())
     assert with_features < forms - 0.5
     assert with_features < space - 0.5
 
 
-def test_it_takes_a_model_of_two_kinds_of_networks() -> None:
+def test_trials_without_cells_do_not_break_the_model() -> None:
     """None of the first trials has a cell in it: the first one must not break the model."""
     from netwright.networks.layers.basic import GlobalPool
     from netwright.networks.layers.conv import Conv
@@ -468,12 +480,12 @@ def test_it_takes_a_model_of_two_kinds_of_networks() -> None:
     )
     knowledge = NetworkKnowledge(space, lambda candidate, description: {})
     strategy = Bayesian()(Problem(space, (LOSS,), knowledge=knowledge))
-    for number in range(6):
-        proposal = Proposal(Candidate({"0": "plain", "0.plain.channels": 8 + number}))
-        strategy.tell(Trial(number, proposal, 0, Status.DONE, {"loss": float(number)}))
+    for trial_id in range(6):
+        proposal = Proposal(Candidate({"0": "plain", "0.plain.channels": 8 + trial_id}))
+        strategy.tell(Trial(trial_id, proposal, 0, Status.DONE, {"loss": float(trial_id)}))
     assert len(list(strategy.ask(2, np.random.default_rng(0)))) == 2
 
 
-def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(InputError, match="initial must be at least 1, got 0"):
+def test_invalid_settings_are_errors() -> None:
+    with pytest.raises(InputError, match="n_startup_trials must be at least 1, got 0"):
         Bayesian(n_startup_trials=0)

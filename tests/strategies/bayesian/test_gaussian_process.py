@@ -11,13 +11,13 @@ from scipy.optimize import approx_fprime
 from sklearn.gaussian_process.kernels import RBF, Matern
 
 from netwright.strategies.bayesian.gaussian_process import (
+    GaussianProcess,
     Kernel,
-    Process,
     View,
-    _distances,
-    _evidence,
+    _block_distances,
+    _negative_log_likelihood,
     fit_kernel,
-    lower_factor,
+    robust_cholesky,
     squared_distances,
 )
 
@@ -25,147 +25,168 @@ Array = NDArray[np.float64]
 
 
 def views(n: int, seed: int = 0) -> list[View]:
-    """Smooth columns, two rough blocks, and one more smooth view."""
+    """An RBF view, a Matern view of two blocks, and another RBF view."""
     rng = np.random.default_rng(seed)
-    rough = View((rng.random((n, 1)), rng.random((n, 2))), rough=True)
-    return [View((rng.random((n, 3)),)), rough, View((rng.random((n, 4)),))]
+    matern = View((rng.random((n, 1)), rng.random((n, 2))), is_matern=True)
+    return [View((rng.random((n, 3)),)), matern, View((rng.random((n, 4)),))]
 
 
 TERMS = ((0,), (1,), (2,), (0, 1))
 
 
-def kernel(seed: int, terms: tuple[tuple[int, ...], ...] = TERMS) -> Kernel:
+def random_kernel(seed: int, terms: tuple[tuple[int, ...], ...] = TERMS) -> Kernel:
     rng = np.random.default_rng(seed)
     return Kernel(terms, rng.uniform(0.3, 2.0, 4), rng.normal(0, 0.5, len(terms) + 5))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_gradient_of_the_evidence_is_that_of_finite_differences(seed: int) -> None:
-    seen, one = views(12, seed), kernel(seed)
+def test_likelihood_gradient_equals_finite_differences(seed: int) -> None:
+    train_views, kernel = views(12, seed), random_kernel(seed)
     y = np.random.default_rng(seed).normal(size=12)
-    distances = [d / s for d, s in zip(_distances(seen, seen), one.scales, strict=True)]
+    distances = [
+        d / s
+        for d, s in zip(_block_distances(train_views, train_views), kernel.scales, strict=True)
+    ]
 
-    def value(theta: Array) -> float:
-        return _evidence(Kernel(TERMS, one.scales, theta), seen, distances, y)[0]
+    def loss(theta: Array) -> float:
+        return _negative_log_likelihood(
+            Kernel(TERMS, kernel.scales, theta), train_views, distances, y
+        )[0]
 
-    _, slope = _evidence(one, seen, distances, y)
-    assert slope == pytest.approx(approx_fprime(one.theta, value, 1e-6), abs=2e-4)
+    _, gradient = _negative_log_likelihood(kernel, train_views, distances, y)
+    assert gradient == pytest.approx(approx_fprime(kernel.theta, loss, 1e-6), abs=2e-4)
 
 
-def test_the_evidence_is_the_log_density_of_a_normal() -> None:
+def test_log_likelihood_equals_the_density_of_a_normal() -> None:
     from scipy.stats import multivariate_normal
 
-    seen, one = views(7), kernel(1)
+    train_views, kernel = views(7), random_kernel(1)
     y = np.random.default_rng(0).normal(size=7)
-    distances = [d / s for d, s in zip(_distances(seen, seen), one.scales, strict=True)]
-    covariance = one.between(seen, seen) + one.noise * np.eye(7)
-    said = -multivariate_normal(np.zeros(7), covariance).logpdf(y) - 3.5 * math.log(2 * math.pi)
-    assert _evidence(one, seen, distances, y)[0] == pytest.approx(said, abs=1e-5)
+    distances = [
+        d / s
+        for d, s in zip(_block_distances(train_views, train_views), kernel.scales, strict=True)
+    ]
+    covariance = kernel.covariance(train_views, train_views) + kernel.noise * np.eye(7)
+    expected = -multivariate_normal(np.zeros(7), covariance).logpdf(y) - 3.5 * math.log(2 * math.pi)
+    assert _negative_log_likelihood(kernel, train_views, distances, y)[0] == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
-def test_its_kernels_are_those_of_scikit_learn() -> None:
+def test_kernels_equal_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((5, 3)), rng.random((4, 3))
     theta = np.log([2.0, 0.7, 0.1])  # amplitude, length, noise
-    for rough, theirs in ((True, Matern(0.7, nu=2.5)), (False, RBF(0.7))):
-        one = Kernel(((0,),), np.ones(1), theta)
-        found = one.between([View((a,), rough)], [View((b,), rough)])
-        assert found == pytest.approx(2.0 * theirs(a, b))
+    for is_matern, sklearn_kernel in ((True, Matern(0.7, nu=2.5)), (False, RBF(0.7))):
+        views_a, views_b = ([View((rows,), is_matern=is_matern)] for rows in (a, b))
+        covariance = Kernel(((0,),), np.ones(1), theta).covariance(views_a, views_b)
+        assert covariance == pytest.approx(2.0 * sklearn_kernel(a, b))
 
 
-def test_a_product_of_views_and_a_sum_of_terms() -> None:
-    seen = views(6)
-    one = kernel(2)
+def test_the_kernel_is_a_sum_of_products_of_views() -> None:
+    train_views = views(6)
+    kernel = random_kernel(2)
     each = [
-        Kernel(((v,),), one.scales, np.concatenate([[0.0], one.theta[4:]])).between(seen, seen)
+        Kernel(((v,),), kernel.scales, np.concatenate([[0.0], kernel.theta[4:]])).covariance(
+            train_views, train_views
+        )
         for v in range(3)
     ]
-    a = np.exp(one.theta[:4])
+    a = np.exp(kernel.theta[:4])
     whole = a[0] * each[0] + a[1] * each[1] + a[2] * each[2] + a[3] * each[0] * each[1]
-    assert one.between(seen, seen) == pytest.approx(whole)
-    assert np.diag(whole) == pytest.approx(one.variance)
+    assert kernel.covariance(train_views, train_views) == pytest.approx(whole)
+    assert np.diag(whole) == pytest.approx(kernel.variance)
 
 
-def test_leaving_one_out_is_refitting_without_it() -> None:
-    seen, one, n = views(10, 3), kernel(3), 10
+def test_leave_one_out_means_equal_refits() -> None:
+    train_views, kernel, n = views(10, 3), random_kernel(3), 10
     rng = np.random.default_rng(3)
     y, mean = rng.normal(size=n), rng.normal(size=n)
-    found = Process(one, seen, y, mean).left_out()
+    leave_one_out = GaussianProcess(kernel, train_views, y, mean).leave_one_out_means()
     for i in range(n):
         rest = np.delete(np.arange(n), i)
-        without = Process(one, [view.take(rest) for view in seen], y[rest], mean[rest])
-        said, _ = without.predict([view.take(np.array([i])) for view in seen], mean[i : i + 1])
-        assert found[i] == pytest.approx(said[0])
+        without = GaussianProcess(
+            kernel, [view.select_rows(rest) for view in train_views], y[rest], mean[rest]
+        )
+        refitted, _ = without.predict(
+            [view.select_rows(np.array([i])) for view in train_views], mean[i : i + 1]
+        )
+        assert leave_one_out[i] == pytest.approx(refitted[0])
 
 
-def test_it_passes_through_what_it_saw_and_is_sure_of_it() -> None:
-    seen, one = views(8), kernel(0)
-    exact = Kernel(one.terms, one.scales, np.append(one.theta[:-1], math.log(1e-6)))
+def test_without_noise_the_process_interpolates_its_targets() -> None:
+    train_views, kernel = views(8), random_kernel(0)
+    exact = Kernel(kernel.terms, kernel.scales, np.append(kernel.theta[:-1], math.log(1e-6)))
     rng = np.random.default_rng(0)
     y, mean = rng.normal(size=8), rng.normal(size=8)
-    process = Process(exact, seen, y, mean)
-    found, deviation = process.predict(seen, mean)
-    assert found == pytest.approx(y, abs=0.01)
-    assert deviation.max() < 0.01
+    process = GaussianProcess(exact, train_views, y, mean)
+    predicted, std = process.predict(train_views, mean)
+    assert predicted == pytest.approx(y, abs=0.01)
+    assert std.max() < 0.01
 
     def moved(by: float) -> list[View]:
-        return [View(tuple(block + by for block in view.blocks), view.rough) for view in seen]
+        return [
+            View(tuple(block + by for block in view.blocks), is_matern=view.is_matern)
+            for view in train_views
+        ]
 
     near, far, very_far = (process.predict(moved(by), mean) for by in (0.05, 0.5, 100.0))
-    assert (deviation < near[1]).all()
+    assert (std < near[1]).all()
     assert near[1].mean() < far[1].mean()
     assert very_far[1] == pytest.approx(math.sqrt(exact.variance))  # back to the prior
     assert very_far[0] == pytest.approx(mean)
 
 
-def test_five_trials_do_not_make_it_certain_of_anything() -> None:
+def test_five_trials_give_no_extreme_hyperparameters() -> None:
     rng = np.random.default_rng(0)
     for y in (np.zeros(5), np.array([1.0, -1.0, 1.0, -1.0, 1.0]), rng.normal(size=5) * 3):
-        found = fit_kernel(views(5), y - y.mean(), TERMS)
-        lengths = np.exp(found.theta[4:-1])
+        fitted = fit_kernel(views(5), y - y.mean(), TERMS)
+        lengths = np.exp(fitted.theta[4:-1])
         assert ((lengths > 0.2) & (lengths < 5)).all(), lengths
-        assert 0.002 < found.noise < 0.5
+        assert 0.002 < fitted.noise < 0.5
 
 
-def test_many_trials_teach_it_which_columns_matter() -> None:
+def test_length_scales_show_which_columns_matter() -> None:
     """The length of a number that decides is short beside that of one that does nothing."""
     rng = np.random.default_rng(0)
     x = rng.random((40, 2))
-    seen = [View((x[:, :1], x[:, 1:]), rough=True)]
+    train_views = [View((x[:, :1], x[:, 1:]), is_matern=True)]
     y = np.sin(6 * x[:, 0])
-    found = fit_kernel(seen, (y - y.mean()) / y.std(), [(0,)])
-    decides, idle = np.exp(found.theta[1:3])
+    fitted = fit_kernel(train_views, (y - y.mean()) / y.std(), [(0,)])
+    decides, idle = np.exp(fitted.theta[1:3])
     assert idle > 2 * decides
 
 
-def test_equal_candidates_do_no_harm() -> None:
-    seen = [View((np.ones((6, 2)),))]
-    found = fit_kernel(seen, np.arange(6) - 2.5, [(0,)])
-    mean, deviation = Process(found, seen, np.arange(6) - 2.5, np.zeros(6)).predict(
-        seen, np.zeros(6)
+def test_equal_candidates_are_handled() -> None:
+    train_views = [View((np.ones((6, 2)),))]
+    fitted = fit_kernel(train_views, np.arange(6) - 2.5, [(0,)])
+    mean, std = GaussianProcess(fitted, train_views, np.arange(6) - 2.5, np.zeros(6)).predict(
+        train_views, np.zeros(6)
     )
     assert mean == pytest.approx(np.zeros(6), abs=1e-6)
-    assert np.isfinite(deviation).all()
+    assert np.isfinite(std).all()
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_columns_in_which_all_candidates_agree_change_nothing(seed: int) -> None:
+def test_constant_columns_change_nothing(seed: int) -> None:
     """Rounding makes distances of them that are no distances; once they brought a search down."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(5, 30))
     alike = View((np.tile(rng.normal(size=(1, 30)) * 10 ** rng.uniform(0, 3), (n, 1)),))
     x, y = View((rng.integers(0, 3, size=(n, 3)).astype(float),)), rng.normal(size=n)
     assert not squared_distances(alike.blocks[0], alike.blocks[0]).any()
-    kernel = fit_kernel([x, alike], y, ((0,), (1,)))
-    mean, deviation = Process(kernel, [x, alike], y, np.zeros(n)).predict([x, alike], np.zeros(n))
-    assert np.isfinite([*mean, *deviation]).all()
+    random_kernel = fit_kernel([x, alike], y, ((0,), (1,)))
+    mean, std = GaussianProcess(random_kernel, [x, alike], y, np.zeros(n)).predict(
+        [x, alike], np.zeros(n)
+    )
+    assert np.isfinite([*mean, *std]).all()
 
 
-def test_a_covariance_that_rounding_has_made_indefinite_gets_more_noise() -> None:
+def test_cholesky_adds_jitter_to_an_indefinite_covariance() -> None:
     covariance = np.ones((4, 4)) - 1e-9 * np.diag([0.0, 1.0, 1.0, 1.0])
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(covariance)
-    factor = lower_factor(covariance)
+    factor = robust_cholesky(covariance)
     assert np.allclose(factor @ factor.T, covariance, atol=1e-6)
     with pytest.raises(np.linalg.LinAlgError):
-        lower_factor(-np.eye(3) * 1e9)
+        robust_cholesky(-np.eye(3) * 1e9)

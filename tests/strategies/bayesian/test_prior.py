@@ -12,26 +12,26 @@ from netwright.interfaces.knowledge import DefaultKnowledge
 from netwright.space.candidate import Candidate
 from netwright.strategies.bayesian.prior import (
     Prior,
-    by_distance,
-    by_rank,
     generalised_least_squares,
     least_squares,
+    log_distance_targets,
     mean_ranks,
     rank_correlation,
-    slope,
+    rank_targets,
+    shrunken_slope,
 )
 from netwright.trials.trial import Metrics
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_ranks_are_those_of_scipy_ties_too(seed: int) -> None:
+def test_mean_ranks_equal_those_of_scipy(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for values in (rng.normal(size=20), rng.integers(0, 4, 30).astype(float), np.ones(3)):
         assert mean_ranks(values) == pytest.approx(rankdata(values))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_rank_correlation_is_that_of_scipy(seed: int) -> None:
+def test_rank_correlation_equals_that_of_scipy(seed: int) -> None:
     rng = np.random.default_rng(seed)
     a = rng.integers(0, 8, 25).astype(float)
     b = a + rng.normal(0, 3, 25).round()
@@ -39,38 +39,38 @@ def test_the_rank_correlation_is_that_of_scipy(seed: int) -> None:
     assert rank_correlation(a, np.ones(25)) == 0.0
 
 
-def test_a_low_loss_is_a_high_target() -> None:
-    targets = by_rank(np.array([3.0, 1.0, 2.0, np.inf]))
+def test_low_losses_are_high_targets() -> None:
+    targets = rank_targets(np.array([3.0, 1.0, 2.0, np.inf]))
     assert targets == pytest.approx(norm.ppf([0.375, 0.875, 0.625, 0.125]))
-    assert by_rank(np.array([1.0, 5.0, 5.0])) == pytest.approx(norm.ppf([5 / 6, 1 / 3, 1 / 3]))
+    assert rank_targets(np.array([1.0, 5.0, 5.0])) == pytest.approx(norm.ppf([5 / 6, 1 / 3, 1 / 3]))
 
 
-def test_the_slope_is_least_squares_shrunk_when_trials_are_few() -> None:
+def test_the_slope_is_shrunken_least_squares() -> None:
     rng = np.random.default_rng(0)
     for n in (2, 5, 14, 200):
         x = rng.normal(size=n)
         y = 2.0 * x + rng.normal(0, 0.1, n)
-        assert slope(x, y) == pytest.approx(np.polyfit(x, y, 1)[0] * n / (n + 3))
+        assert shrunken_slope(x, y) == pytest.approx(np.polyfit(x, y, 1)[0] * n / (n + 3))
 
 
-def test_a_prior_that_is_wrong_way_round_is_not_believed_the_other_way() -> None:
+def test_the_slope_is_never_negative() -> None:
     x = np.linspace(-1, 1, 10)
-    assert slope(x, -x) == 0.0
+    assert shrunken_slope(x, -x) == 0.0
 
 
-def test_a_prior_is_dropped_when_enough_trials_do_not_rise_with_it() -> None:
+def test_an_uncorrelated_prior_is_dropped_after_enough_trials() -> None:
     x = np.arange(15.0)
     y = np.array([1.0, 0, 2] * 5)  # rises by chance
     assert 0 < rank_correlation(x, y) < 0.15
-    assert slope(x, y) == 0.0
-    assert slope(x, y, sceptical_after=16) > 0
-    assert slope(x, x) > 0
+    assert shrunken_slope(x, y) == 0.0
+    assert shrunken_slope(x, y, sceptical_after=16) > 0
+    assert shrunken_slope(x, x) > 0
 
 
-def test_without_trials_or_differences_there_is_no_slope() -> None:
-    assert slope(np.zeros(0), np.zeros(0)) == 0.0
-    assert slope(np.array([1.0]), np.array([1.0])) == 0.0
-    assert slope(np.ones(20), np.arange(20.0)) == 0.0
+def test_the_slope_is_zero_without_trials_or_variance() -> None:
+    assert shrunken_slope(np.zeros(0), np.zeros(0)) == 0.0
+    assert shrunken_slope(np.array([1.0]), np.array([1.0])) == 0.0
+    assert shrunken_slope(np.ones(20), np.arange(20.0)) == 0.0
 
 
 class Scored(DefaultKnowledge):
@@ -83,65 +83,70 @@ class Scored(DefaultKnowledge):
         return {} if x < 0 else {"size": float(10**x), "zero_cost": float(y)}
 
 
-def at(*pairs: tuple[int, int]) -> list[Candidate]:
+def candidates_at(*pairs: tuple[int, int]) -> list[Candidate]:
     return [Candidate({"x": x, "y": y}) for x, y in pairs]
 
 
 GRID: Sequence[tuple[int, int]] = [(x, y) for x in range(10) for y in range(10)]
 
 
-def test_scores_are_merged_by_the_logarithms_of_their_ranks() -> None:
-    prior = Prior.of(Scored(), at(*GRID))
+def test_scores_are_merged_by_log_ranks() -> None:
+    prior = Prior.from_reference(Scored(), candidates_at(*GRID))
     assert prior.names == ("size", "zero_cost")
-    best, bad_in_one, middle, worst = prior.of_candidates(at((9, 9), (9, 0), (4, 4), (0, 0)))
+    best, bad_in_one, middle, worst = prior.scores_of(candidates_at((9, 9), (9, 0), (4, 4), (0, 0)))
     assert best > middle > bad_in_one > worst  # by the sum of ranks the middle two were equal
     share = rankdata([x for x, _ in GRID]) / 101  # (100,)
     expected = np.log(share) + np.log(rankdata([y for _, y in GRID]) / 101)
-    assert rankdata(prior.of_reference) == pytest.approx(rankdata(expected.round(9)))
+    assert rankdata(prior.reference_scores) == pytest.approx(rankdata(expected.round(9)))
 
 
-def test_scores_of_the_reference_are_standard_normal() -> None:
-    found = Prior.of(Scored(), at(*GRID)).of_reference
-    assert found.mean() == pytest.approx(0, abs=0.02)
-    assert found.std() == pytest.approx(1, abs=0.1)
-    assert np.median(found) == pytest.approx(0, abs=0.05)
+def test_reference_scores_are_standard_normal() -> None:
+    scores = Prior.from_reference(Scored(), candidates_at(*GRID)).reference_scores
+    assert scores.mean() == pytest.approx(0, abs=0.02)
+    assert scores.std() == pytest.approx(1, abs=0.1)
+    assert np.median(scores) == pytest.approx(0, abs=0.05)
 
 
-def test_only_the_order_of_a_score_counts() -> None:
+def test_only_the_order_of_scores_matters() -> None:
     class Logarithms(Scored):
         def scores(self, candidate: Candidate) -> Metrics:
             return {n: np.log(1 + v) for n, v in super().scores(candidate).items()}
 
-    one, other = (Prior.of(k, at(*GRID)).of_reference for k in (Scored(), Logarithms()))
-    assert one == pytest.approx(other)
+    original, logarithmic = (
+        Prior.from_reference(k, candidates_at(*GRID)).reference_scores
+        for k in (Scored(), Logarithms())
+    )
+    assert original == pytest.approx(logarithmic)
 
 
-def test_what_has_no_score_is_expected_last() -> None:
-    prior = Prior.of(Scored(), at(*GRID, (-1, 0)))
-    assert np.argmin(prior.of_candidates(at((0, 0), (-1, 5), (3, 3)))) == 1
+def test_candidates_without_a_score_rank_last() -> None:
+    prior = Prior.from_reference(Scored(), candidates_at(*GRID, (-1, 0)))
+    assert np.argmin(prior.scores_of(candidates_at((0, 0), (-1, 5), (3, 3)))) == 1
 
 
-def test_nothing_is_expected_where_no_score_is_known() -> None:
-    prior = Prior.of(DefaultKnowledge(), at(*GRID))
+def test_without_scores_the_prior_mean_is_zero() -> None:
+    prior = Prior.from_reference(DefaultKnowledge(), candidates_at(*GRID))
     assert not prior
-    assert prior.of_candidates(at((1, 1), (2, 2))) == pytest.approx([0, 0])
+    assert prior.scores_of(candidates_at((1, 1), (2, 2))) == pytest.approx([0, 0])
 
 
-def test_distances_to_the_best_tell_more_the_nearer_it_is() -> None:
-    targets = by_distance(np.array([0.50, 0.49, 0.30, 0.29]))
+def test_log_distance_targets_have_finer_resolution_near_the_best() -> None:
+    targets = log_distance_targets(np.array([0.50, 0.49, 0.30, 0.29]))
     assert (np.diff(targets) > 0).all()
     assert targets.mean() == pytest.approx(0)
     assert targets.std() == pytest.approx(1)
     far, near = targets[1] - targets[0], targets[3] - targets[2]
     assert near > 3 * far  # ranks would make them alike
-    worst = by_distance(np.array([0.3, 0.2, 0.1, 0.4, 1e9, np.inf]))
+    worst = log_distance_targets(np.array([0.3, 0.2, 0.1, 0.4, 1e9, np.inf]))
     assert worst[4] == worst[5]
     assert worst[2] - worst[4] < 4  # an outlier leaves room for the others
-    assert by_distance(np.array([2.0, 2.0])) == pytest.approx([0, 0])
-    assert by_distance(np.array([2.0, np.inf])) == pytest.approx(by_rank(np.array([2.0, np.inf])))
+    assert log_distance_targets(np.array([2.0, 2.0])) == pytest.approx([0, 0])
+    assert log_distance_targets(np.array([2.0, np.inf])) == pytest.approx(
+        rank_targets(np.array([2.0, np.inf]))
+    )
 
 
-def test_the_covariance_tells_a_slope_that_least_squares_do_not_see() -> None:
+def test_generalised_least_squares_finds_slopes_hidden_by_correlation() -> None:
     """Two kinds of candidates; within each the score tells, and the kind with less is better."""
     rng = np.random.default_rng(0)
     kind = np.repeat([0.0, 1.0], 20)
@@ -149,12 +154,12 @@ def test_the_covariance_tells_a_slope_that_least_squares_do_not_see() -> None:
     targets = 0.7 * score + 0.4 * kind
     covariance = 0.8 * (kind[:, None] == kind[None, :]) + 0.02 * np.eye(40)
     plain, _ = least_squares(score, targets, lambda: covariance)
-    steep, _ = generalised_least_squares(score, targets, lambda: covariance)
+    generalised, _ = generalised_least_squares(score, targets, lambda: covariance)
     assert plain < 0.35
-    assert steep == pytest.approx(0.7, abs=0.02)
+    assert generalised == pytest.approx(0.7, abs=0.02)
 
 
-def test_few_trials_leave_the_slope_that_is_expected_and_many_that_go_the_other_way_none() -> None:
+def test_the_prior_slope_holds_for_few_trials_only() -> None:
     score = np.array([-0.1, 0.1])
     assert generalised_least_squares(score, np.zeros(2), lambda: np.eye(2))[0] == pytest.approx(
         0.7, abs=0.05

@@ -15,7 +15,7 @@ from netwright.space.space import Space
 from netwright.strategies.bayesian.tpe import TPE
 from netwright.strategies.multi_fidelity.asha import ASHA
 from netwright.strategies.multi_fidelity.halving import BOHB, DEHB, Hyperband, SuccessiveHalving
-from netwright.strategies.multi_fidelity.rungs import MultiFidelity, rungs
+from netwright.strategies.multi_fidelity.rungs import MultiFidelity, rung_fidelities
 from netwright.strategies.random import RandomSearch
 from netwright.study.study import Study
 from netwright.study.workers.executors import InProcess
@@ -25,7 +25,7 @@ from netwright.trials.trial import Job, Metrics, Proposal, Status, Trial
 
 LOSS = Objective("loss", "min")
 LINE = Space({"x": Float(0.0, 1.0)})
-EVERY = [SuccessiveHalving, ASHA, Hyperband]
+ALL_SETTINGS = [SuccessiveHalving, ASHA, Hyperband]
 
 
 def x(candidate: Candidate) -> Metrics:
@@ -33,7 +33,7 @@ def x(candidate: Candidate) -> Metrics:
 
 
 class Spies:
-    """An algorithm whose strategies write down what they hear; the origin says who proposed."""
+    """An algorithm whose strategies record what they are told; origins name the strategy."""
 
     def __init__(self) -> None:
         self.heard: list[list[Trial]] = []
@@ -41,12 +41,12 @@ class Spies:
     def __call__(self, problem: Problem) -> Strategy:
         heard: list[Trial] = []
         self.heard.append(heard)
-        number = len(self.heard) - 1
+        spy_index = len(self.heard) - 1
 
         class Spy:
             def ask(self, n: int, rng: np.random.Generator) -> list[Proposal]:
                 return [
-                    Proposal(problem.space.sample(rng), origin=f"spy {number}") for _ in "1" * n
+                    Proposal(problem.space.sample(rng), origin=f"spy {spy_index}") for _ in "1" * n
                 ]
 
             def tell(self, trial: Trial) -> None:
@@ -57,7 +57,7 @@ class Spies:
 
 
 @pytest.mark.parametrize(
-    ("given", "eta", "least", "found"),
+    ("fidelities", "eta", "min_fidelity", "expected"),
     [
         ((), 3, 1 / 27, [1 / 27, 1 / 9, 1 / 3, 1]),
         ((), 3, 0.05, [1 / 9, 1 / 3, 1]),
@@ -68,22 +68,24 @@ class Spies:
         ((0.01, 0.1, 0.2, 0.5, 1.0), 4, 0.001, [0.01, 0.2, 1]),
     ],
 )
-def test_rungs_rise_by_eta_and_are_among_the_given(
-    given: Sequence[float], eta: float, least: float, found: list[float]
+def test_rung_fidelities_rise_by_eta_among_the_declared_ones(
+    fidelities: Sequence[float], eta: float, min_fidelity: float, expected: list[float]
 ) -> None:
-    assert list(rungs(given, eta, least)) == pytest.approx(found)
-    assert not given or set(rungs(given, eta, least)) <= set(given)
+    assert list(rung_fidelities(fidelities, eta, min_fidelity)) == pytest.approx(expected)
+    assert not fidelities or set(rung_fidelities(fidelities, eta, min_fidelity)) <= set(fidelities)
 
 
-def test_where_there_is_no_lower_fidelity_it_says_so() -> None:
-    with pytest.raises(InputError, match=r"fidelities must be such that one lies from least"):
+def test_a_missing_low_fidelity_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"fidelities must be such that one is from min_fidelity"):
         ASHA()(Problem(LINE, [LOSS], fidelities=(0.01, 1.0)))
-    with pytest.raises(InputError, match=r"least must be .* got 0.5. Use a least below 0.333"):
+    with pytest.raises(
+        InputError, match=r"min_fidelity must be .* got 0.5. Use a min_fidelity below 0.333"
+    ):
         ASHA(min_fidelity=0.5)(Problem(LINE, [LOSS]))
 
 
-@pytest.mark.parametrize("settings", EVERY)
-def test_results_of_different_fidelities_are_never_mixed(settings: type[MultiFidelity]) -> None:
+@pytest.mark.parametrize("settings", ALL_SETTINGS)
+def test_strategies_are_told_of_their_own_fidelity_only(settings: type[MultiFidelity]) -> None:
     spies = Spies()
     log = simulate(settings(spies)(Problem(LINE, [LOSS])), x, 150, workers=3)
     done = {t.id: t for t in log if t.status is Status.DONE}
@@ -100,25 +102,25 @@ def test_results_of_different_fidelities_are_never_mixed(settings: type[MultiFid
         assert sorted(started) == sorted(t.id for t in heard if t.status is not Status.RUNNING)
 
 
-def test_new_candidates_come_from_the_highest_fidelity_with_enough_results() -> None:
+def test_the_highest_rung_with_enough_trials_proposes_candidates() -> None:
     spies = Spies()
     log = simulate(
         ASHA(spies, random_fraction=0, min_trials_for_model=6)(Problem(LINE, [LOSS])), x, 150
     )
     counts = dict.fromkeys((1 / 9, 1 / 3, 1.0), 0)
-    asked = set()
+    origins = set()
     for trial in log:
         if trial.status is Status.DONE:
             counts[trial.proposal.fidelity] += 1
         elif trial.proposal.origin != "promotion":
-            able = [k for k, n in enumerate(counts.values()) if n >= 6]
-            own = 2 if trial.proposal.fidelity == 1 else 0
-            assert trial.proposal.origin == f"spy {max(able, default=own)}"
-            asked.add(trial.proposal.origin)
-    assert asked == {"spy 0", "spy 1", "spy 2"}
+            rungs_with_enough = [k for k, n in enumerate(counts.values()) if n >= 6]
+            own_rung = 2 if trial.proposal.fidelity == 1 else 0
+            assert trial.proposal.origin == f"spy {max(rungs_with_enough, default=own_rung)}"
+            origins.add(trial.proposal.origin)
+    assert origins == {"spy 0", "spy 1", "spy 2"}
 
 
-def test_a_share_of_the_new_candidates_is_random() -> None:
+def test_random_fraction_of_new_candidates_is_random() -> None:
     def share(random: float) -> float:
         log = simulate(ASHA(Spies(), random_fraction=random)(Problem(LINE, [LOSS])), x, 300)
         new = [t.proposal.origin for t in log if t.proposal.origin != "promotion"]
@@ -129,27 +131,27 @@ def test_a_share_of_the_new_candidates_is_random() -> None:
     assert share(1) == 1
 
 
-@pytest.mark.parametrize("settings", EVERY)
-@pytest.mark.parametrize("given", [(), (0.06, 1.0)])
-def test_the_first_trial_has_full_fidelity_unless_a_baseline_had(
-    settings: type[MultiFidelity], given: Sequence[float]
+@pytest.mark.parametrize("settings", ALL_SETTINGS)
+@pytest.mark.parametrize("fidelities", [(), (0.06, 1.0)])
+def test_the_first_trial_has_full_fidelity_without_a_baseline(
+    settings: type[MultiFidelity], fidelities: Sequence[float]
 ) -> None:
-    problem = Problem(LINE, [LOSS], fidelities=given)
+    problem = Problem(LINE, [LOSS], fidelities=fidelities)
     log = simulate(settings()(problem), x, 60)
     assert log[0].proposal.fidelity == 1
     assert log[2].proposal.fidelity < 1
-    assert {t.proposal.fidelity for t in log} == set(rungs(given, 3, 0.05))
+    assert {t.proposal.fidelity for t in log} == set(rung_fidelities(fidelities, 3, 0.05))
     strategy = settings()(problem)
     baseline = Proposal(Candidate({"x": 0.5}), origin="baseline")
     strategy.tell(Trial(1, baseline, 0))
     rng = np.random.default_rng(0)
-    assert all(one.fidelity < 1 for one in strategy.ask(3, rng))
+    assert all(proposal.fidelity < 1 for proposal in strategy.ask(3, rng))
     strategy.tell(Trial(1, baseline, 0, Status.FAILED, error="out of luck"))
-    assert [one.fidelity == 1 for one in strategy.ask(3, rng)] == [True, False, False]
+    assert [proposal.fidelity == 1 for proposal in strategy.ask(3, rng)] == [True, False, False]
 
 
-@pytest.mark.parametrize("settings", EVERY)
-def test_where_no_candidate_is_new_the_rest_gets_full_fidelity_best_first(
+@pytest.mark.parametrize("settings", ALL_SETTINGS)
+def test_an_exhausted_space_is_promoted_to_full_fidelity_best_first(
     settings: type[MultiFidelity],
 ) -> None:
     space = Space({"x": OneOf(*range(20)), "y": OneOf("a", "b")})
@@ -163,13 +165,13 @@ def test_where_no_candidate_is_new_the_rest_gets_full_fidelity_best_first(
             assert lower.candidate == trial.candidate
             assert lower.proposal.fidelity < trial.proposal.fidelity
     strategy = settings()(Problem(space, [LOSS]))
-    for number, candidate in enumerate(space):
+    for trial_id, candidate in enumerate(space):
         proposal = Proposal(candidate, 1 / 9)
-        strategy.tell(Trial(number, proposal, 0))
-        strategy.tell(Trial(number, proposal, 0, Status.DONE, x(candidate)))
-    asked = strategy.ask(99, np.random.default_rng(0))
-    assert {one.candidate for one in asked} == set(space)
-    losses = [x(one.candidate)["loss"] for one in asked]
+        strategy.tell(Trial(trial_id, proposal, 0))
+        strategy.tell(Trial(trial_id, proposal, 0, Status.DONE, x(candidate)))
+    proposals = strategy.ask(99, np.random.default_rng(0))
+    assert {proposal.candidate for proposal in proposals} == set(space)
+    losses = [x(proposal.candidate)["loss"] for proposal in proposals]
     assert losses == sorted(losses)
 
 
@@ -185,7 +187,7 @@ class Measure:
 
 
 @pytest.mark.parametrize("algorithm", [ASHA(TPE()), BOHB, DEHB], ids=["ASHA", "BOHB", "DEHB"])
-def test_a_study_keeps_to_the_evaluators_fidelities_and_goes_on(
+def test_a_study_uses_the_evaluators_fidelities_and_resumes(
     algorithm: MultiFidelity, tmp_path: Path
 ) -> None:
     def study(name: str) -> Study[Any]:
@@ -203,20 +205,20 @@ def test_a_study_keeps_to_the_evaluators_fidelities_and_goes_on(
     assert [t.proposal for t in parts.trials] == [t.proposal for t in whole.trials]
 
 
-def test_settings_are_written_without_addresses_and_checked() -> None:
+def test_settings_are_checked_and_printed_without_addresses() -> None:
     def mine(problem: Problem) -> Strategy:
         return RandomSearch()(problem)
 
     assert name_of(ASHA(mine, min_fidelity=0.1)).startswith(
-        "ASHA(algorithm=test_settings_are_written"
+        "ASHA(algorithm=test_settings_are_checked"
     )
     assert "0x" not in name_of(ASHA(mine))
     assert Hyperband(RandomSearch) == Hyperband()  # type: ignore[arg-type]  # its defaults
     for settings, sentence in [
         ({"eta": 1}, "eta must be above 1, got 1"),
-        ({"least": 1.0}, "least must be between 0 and 1, got 1.0"),
-        ({"random": 1.5}, "random must be from 0 to 1, got 1.5"),
-        ({"enough": 0}, "enough must be at least 1, got 0"),
+        ({"min_fidelity": 1.0}, "min_fidelity must be between 0 and 1, got 1.0"),
+        ({"random_fraction": 1.5}, "random_fraction must be from 0 to 1, got 1.5"),
+        ({"min_trials_for_model": 0}, "min_trials_for_model must be at least 1, got 0"),
         ({"algorithm": 3}, "strategy must be an object with ask and tell"),
     ]:
         wrong: Any = settings
@@ -225,7 +227,7 @@ def test_settings_are_written_without_addresses_and_checked() -> None:
 
 
 @pytest.mark.parametrize("algorithm", [ASHA(), SuccessiveHalving(), Hyperband()], ids=str)
-def test_a_first_answer_is_tried_for_until_there_is_one(algorithm: Any) -> None:
+def test_full_fidelity_is_tried_until_a_trial_succeeds(algorithm: Any) -> None:
     space = Space({"x": Integer(0, 999)})
 
     for seed in range(20):

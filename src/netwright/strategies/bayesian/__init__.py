@@ -1,1 +1,1 @@
-"""Models of what candidates are worth: Gaussian processes, densities, ensembles of small networks."""
+"""Model-based strategies: Gaussian processes, TPE, and ensembles of small networks."""

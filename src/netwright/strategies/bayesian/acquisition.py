@@ -1,6 +1,6 @@
-"""How much a candidate is worth trying: expected improvements, of one objective and of several.
+"""Acquisition functions: expected improvement for one objective and for several.
 
-Everything is "higher is better" here, and in arrays: means and deviations of what a model predicts.
+All values are maximised. Predictions are arrays of means and standard deviations.
 """
 
 from __future__ import annotations
@@ -14,107 +14,120 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_KNOTS = 64
+_MAX_KNOTS = 64
+"""Knots of an inverse warp: enough for its shape, and the cost of an improvement is bounded."""
 
 
-def expected_improvement(mean: Array, deviation: Array, best: float | Array) -> Array:
-    """E[max(0, f - best)] for f normal (Mockus 1975; Jones et al. 1998); arrays are broadcast."""
-    deviation = np.maximum(deviation, 1e-12)
-    z = (mean - best) / deviation
+def expected_improvement(mean: Array, std: Array, best: float | Array) -> Array:
+    """Return E[max(0, f - best)] for normal f (Mockus 1975; Jones et al. 1998), broadcast."""
+    std = np.maximum(std, 1e-12)
+    z = (mean - best) / std
     density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    return np.asarray(np.maximum(deviation * (density + z * normal_below(z)), 0.0))
+    return np.asarray(np.maximum(std * (density + z * normal_cdf(z)), 0.0))
 
 
-def normal_below(z: Array) -> Array:
-    """The share of a standard normal below z."""
+def normal_cdf(z: Array) -> Array:
+    """Return the cumulative distribution function of the standard normal."""
     from scipy.special import ndtr
 
     return np.asarray(ndtr(z))
 
 
 @dataclass(frozen=True)
-class Unwarp:
-    """From targets (ranks, say) back to what was measured: straight lines between `knots`.
+class InverseWarp:
+    """Piecewise-linear map from targets (such as ranks) back to measured values.
 
-    A process is fitted to warped values, since one outlier would spoil it otherwise; what is
-    gained counts as measured (Snelson et al. 2004, warped Gaussian processes). Above the best it
-    goes on half as steeply as the better half rises; below the worst it is flat.
+    The process is fitted to warped values, since a single outlier would spoil it otherwise; the
+    improvement is that of the measured values (Snelson et al. 2004, warped Gaussian processes).
+    Above the best value, the slope is half the mean slope of the better half; below the worst, the
+    map is constant.
+
+    Args:
+        knots: (knots,) Targets, rising.
+        values: (knots,) Measured values at the knots, rising.
+        slopes: (knots,) Slopes of the segments that start at each knot.
     """
 
     knots: Array
     values: Array
     slopes: Array
-    """Of the lines that begin at each knot."""
 
     @classmethod
-    def of(cls, targets: Array, values: Array) -> Unwarp:
-        """Through pairs (n,), both rising; of many, as many as tell the shape.
+    def fit(cls, targets: Array, values: Array) -> InverseWarp:
+        """Interpolate pairs of targets (n,) and values (n,), thinned to `_MAX_KNOTS` if more.
 
-        A value that is missing (-inf) is as bad as the worst.
+        Missing values (-inf) count as the worst value.
         """
-        known = np.isfinite(values)
-        values = np.where(known, values, values[known].min() if known.any() else 0.0)
+        is_finite = np.isfinite(values)
+        worst = values[is_finite].min() if is_finite.any() else 0.0
+        values = np.where(is_finite, values, worst)
         _, first = np.unique(targets, return_index=True)
-        if len(first) > _KNOTS:
-            first = first[np.linspace(0, len(first) - 1, _KNOTS).round().astype(int)]
+        if len(first) > _MAX_KNOTS:
+            first = first[np.linspace(0, len(first) - 1, _MAX_KNOTS).round().astype(int)]
         knots, values = targets[first], values[first]
         rise, run = values[-1] - values[len(first) // 2], knots[-1] - knots[len(first) // 2]
-        beyond = 0.5 * rise / run if run > 0 else 0.0
-        return cls(knots, values, np.append(np.diff(values) / np.diff(knots), beyond))
+        slope_above_best = 0.5 * rise / run if run > 0 else 0.0
+        return cls(knots, values, np.append(np.diff(values) / np.diff(knots), slope_above_best))
 
     def __call__(self, targets: Array) -> Array:
         above = np.maximum(targets - self.knots[-1], 0.0)
         return np.asarray(np.interp(targets, self.knots, self.values) + self.slopes[-1] * above)
 
-    def improvement(self, mean: Array, deviation: Array) -> Callable[[float], Array]:
-        """Height -> the expected improvement (m,) over it, as measured: exact.
+    def expected_improvement_over(self, mean: Array, std: Array) -> Callable[[float], Array]:
+        """Return a function: measured value -> exact expected improvement (m,) over it.
 
-        Where the line bends at a knot, what is gained above the knot grows by the bend.
+        Where the slope changes at a knot, the improvement above the knot changes by as much.
         """
-        at = expected_improvement(mean, deviation, self.knots[:, None])  # (knots, m)
-        bends = np.diff(self.slopes, prepend=0.0)
+        over_knots = expected_improvement(mean, std, self.knots[:, None])  # (knots, m)
+        slope_changes = np.diff(self.slopes, prepend=0.0)
 
-        def over(height: float) -> Array:
+        def improvement_over(height: float) -> Array:
             if height < self.values[0]:
-                return np.asarray(self.values[0] - height + bends @ at)
-            place = int(np.searchsorted(self.values, height, "right"))  # the next knot
-            slope = self.slopes[place - 1]
+                return np.asarray(self.values[0] - height + slope_changes @ over_knots)
+            next_knot = int(np.searchsorted(self.values, height, "right"))
+            slope = self.slopes[next_knot - 1]
             if slope <= 0:
                 return np.zeros(len(mean))
-            start = self.knots[place - 1] + (height - self.values[place - 1]) / slope
-            above = bends[place:] @ at[place:]
-            return np.asarray(slope * expected_improvement(mean, deviation, start) + above)
+            start = self.knots[next_knot - 1] + (height - self.values[next_knot - 1]) / slope
+            above = slope_changes[next_knot:] @ over_knots[next_knot:]
+            return np.asarray(slope * expected_improvement(mean, std, start) + above)
 
-        return over
+        return improvement_over
 
 
-def known_cost_improvement(
-    over: Callable[[float], Array], cost: Array, front: Array, reference: tuple[float, float]
+def expected_hypervolume_improvement(
+    improvement_over: Callable[[float], Array],
+    cost: Array,
+    front: Array,
+    reference: tuple[float, float],
 ) -> Array:
-    """The expected gain in hypervolume where one of two objectives is known beforehand: exact.
+    """Return the exact expected hypervolume gain (m,) if one of two objectives is known.
 
-    `cost` (m,) is known and to be small, the other is predicted and to be large: `over` gives
-    each one's expected improvement (m,) over a height. `front` (k, 2): non-dominated (cost,
-    value). A candidate of cost c lifts each step of the front's staircase right of c: the sum over
-    steps of width right of c times the expected improvement over the step's height. `reference`:
-    the largest cost and the least value that count.
+    A candidate of cost c raises each step of the front's staircase to the right of c: sum, over the
+    steps, the width right of c times the expected improvement over the step's height.
+
+    Args:
+        improvement_over: Height -> expected improvement (m,) of the predicted objective over it.
+        cost: (m,) The known objective, minimised.
+        front: (k, 2) Non-dominated pairs of cost and value.
+        reference: Largest cost and smallest value that count.
     """
     front = front[np.argsort(front[:, 0], kind="stable")] if len(front) else front.reshape(0, 2)
-    within = np.minimum(front[:, 0], reference[0])
-    costs = np.concatenate([[-math.inf], within, [reference[0]]])
+    step_costs = np.minimum(front[:, 0], reference[0])
+    costs = np.concatenate([[-math.inf], step_costs, [reference[0]]])
     heights = np.concatenate([[reference[1]], front[:, 1]])
     total = np.zeros(len(cost))
     for k, height in enumerate(heights):
         width = np.maximum(0.0, costs[k + 1] - np.maximum(costs[k], cost))  # (m,)
         if width.any():
-            total += width * over(max(float(height), reference[1]))
+            total += width * improvement_over(max(float(height), reference[1]))
     return total
 
 
-def chebyshev(values: Array, weights: Array) -> Array:
-    """(...) of values (..., objectives) in about 0..1: the worst weighted, and a little of all.
+def augmented_chebyshev(values: Array, weights: Array) -> Array:
+    """Return the augmented Chebyshev scalarisation (...) of values (..., objectives) in 0..1.
 
-    The augmented function of ParEGO (Knowles 2006), turned so that higher is better.
+    ParEGO (Knowles 2006), negated so that higher is better.
     """
-    lost = weights * (1.0 - values)
-    return np.asarray(-(lost.max(-1) + 0.05 * lost.sum(-1)))
+    weighted_losses = weights * (1.0 - values)
+    return np.asarray(-(weighted_losses.max(-1) + 0.05 * weighted_losses.sum(-1)))

@@ -1,4 +1,4 @@
-"""Where a model is asked for the best candidate: near the best ones, and all over the space."""
+"""Candidates at which an acquisition function is evaluated: near the best ones and random ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.interfaces.strategy import RNG
 from netwright.space.candidate import Candidate, Value
@@ -14,120 +15,141 @@ from netwright.space.decision import Decision
 from netwright.space.space import Space
 from netwright.strategies.bayesian.gaussian_process import squared_distances
 
-_NEIGHBOURS = 250
-"""At most so many one-edit neighbours of a candidate; of more, a random part."""
+_MAX_NEIGHBOURS = 250
+"""One-edit neighbours per candidate; larger neighbourhoods are sampled."""
+_LISTING_FACTOR = 20
+"""Neighbourhoods larger than this times `_MAX_NEIGHBOURS` are sampled without being listed."""
+_N_MUTANTS = 50
+"""Mutants per candidate where a rule forbids all of its neighbours."""
+_STEPS_PER_NUMBER = 4
+_LOG10_STEP_RANGE = (-2.5, -0.5)
+"""Range of the logarithm of step sizes along a number, in shares of its range: 0.3 % to 32 %."""
 
-_MUTANTS = 50
 
-
-def new(candidates: Iterable[Candidate], known: Set[Candidate]) -> list[Candidate]:
-    """Those that are not known, each once, in their order."""
-    return [one for one in dict.fromkeys(candidates) if one not in known]
+def exclude_seen(candidates: Iterable[Candidate], seen: Set[Candidate]) -> list[Candidate]:
+    """Return the unseen candidates without repetition, in order."""
+    return [candidate for candidate in dict.fromkeys(candidates) if candidate not in seen]
 
 
 def distinct(
-    candidates: Iterable[Candidate], forms: Set[str], form_of: Callable[[Candidate], str]
+    candidates: Iterable[Candidate], tried_forms: Set[str], form_of: Callable[[Candidate], str]
 ) -> Iterator[Candidate]:
-    """The first of each form that is not among `forms`."""
-    seen: set[str] = set()
-    for one in candidates:
-        form = form_of(one)
-        if form not in forms and form not in seen:
-            seen.add(form)
-            yield one
+    """Yield the first candidate of each form that is not among `tried_forms`."""
+    yielded_forms: set[str] = set()
+    for candidate in candidates:
+        form = form_of(candidate)
+        if form not in tried_forms and form not in yielded_forms:
+            yielded_forms.add(form)
+            yield candidate
 
 
-def one_edit(space: Space[Any], base: Candidate, rng: RNG) -> list[Candidate]:
-    """The neighbours of a candidate, and steps of many sizes along each of its numbers.
+def one_edit_away(space: Space[Any], base: Candidate, rng: RNG) -> list[Candidate]:
+    """Return neighbours of a candidate, and steps of several sizes along each of its numbers.
 
-    Where a rule forbids all of them: mutants, in which it changes more than one decision.
+    If a rule forbids all of them, return mutants, which may differ in more than one decision.
     """
-    if space.n_neighbours(base) > 20 * _NEIGHBOURS:
-        found = space.sample_neighbours(base, _NEIGHBOURS, rng)
+    if space.n_neighbours(base) > _LISTING_FACTOR * _MAX_NEIGHBOURS:
+        neighbours = space.sample_neighbours(base, _MAX_NEIGHBOURS, rng)
     else:
-        found = _some(list(space.neighbours(base)), _NEIGHBOURS, rng)
-    found += _steps(space, base, 4, rng)
-    if found or not any(
-        one.path in base.values and len(one.values) != 1 for one in space.decisions
-    ):
-        return found
-    return [space.mutate(base, rng) for _ in range(_MUTANTS)]
+        neighbours = _subsample(list(space.neighbours(base)), _MAX_NEIGHBOURS, rng)
+    neighbours += _perturb_each_number(space, base, _STEPS_PER_NUMBER, rng)
+    can_change = any(
+        decision.path in base.values and len(decision.values) != 1 for decision in space.decisions
+    )
+    if neighbours or not can_change:
+        return neighbours
+    return [space.mutate(base, rng) for _ in range(_N_MUTANTS)]
 
 
-def once_more(
-    space: Space[Any], edited: Sequence[Candidate], number: int, rng: RNG
+def two_edits_away(
+    space: Space[Any], neighbours: Sequence[Candidate], n_candidates: int, rng: RNG
 ) -> list[Candidate]:
-    """Mutants of random ones of these: two edits away from what they are one edit from."""
-    if not edited:
+    """Return mutants of random neighbours of a candidate."""
+    if not neighbours:
         return []
-    return [space.mutate(edited[i], rng) for i in rng.integers(len(edited), size=number)]
+    indices = rng.integers(len(neighbours), size=n_candidates)
+    return [space.mutate(neighbours[i], rng) for i in indices]
 
 
-def drawn(space: Space[Any], number: int, rng: RNG) -> list[Candidate]:
-    """Random candidates, some of them maybe equal."""
-    return [space.sample(rng) for _ in range(number)]
+def sample_candidates(space: Space[Any], n_candidates: int, rng: RNG) -> list[Candidate]:
+    """Return random candidates; some may be equal."""
+    return [space.sample(rng) for _ in range(n_candidates)]
 
 
-def steps_of_numbers(space: Space[Any], base: Candidate, number: int, rng: RNG) -> list[Candidate]:
-    """Near a candidate: all its numbers moved a little, by a normal step of a random size."""
-    numbers = [one for one in _numbers(space) if one.path in base.values]
-    found = []
-    for _ in range(number if numbers else 0):
-        size = 10 ** rng.uniform(-2.5, -0.5)
-        moved = {one.path: _moved(one, base.values[one.path], size, rng) for one in numbers}
+def perturb_numbers(
+    space: Space[Any], base: Candidate, n_candidates: int, rng: RNG
+) -> list[Candidate]:
+    """Return candidates with all numbers moved by normal steps of a random size."""
+    numbers = [decision for decision in _free_numbers(space) if decision.path in base.values]
+    perturbed = []
+    for _ in range(n_candidates if numbers else 0):
+        size = _random_step_size(rng)
+        moved = {
+            decision.path: _perturb(decision, base.values[decision.path], size, rng)
+            for decision in numbers
+        }
         candidate = Candidate({**base.values, **moved})
         if space.contains(candidate):
-            found.append(candidate)
-    return found
+            perturbed.append(candidate)
+    return perturbed
 
 
-def _steps(space: Space[Any], base: Candidate, number: int, rng: RNG) -> Iterator[Candidate]:
-    """Along one number at a time: neighbours of a real number are only two, and far."""
-    for one in _numbers(space):
-        if one.path not in base.values:
+def _perturb_each_number(
+    space: Space[Any], base: Candidate, n_steps: int, rng: RNG
+) -> Iterator[Candidate]:
+    """Move one number at a time: a real number's two neighbours in the space are far away."""
+    for decision in _free_numbers(space):
+        if decision.path not in base.values:
             continue
-        for _ in range(number):
-            size = 10 ** rng.uniform(-2.5, -0.5)
-            moved = _moved(one, base.values[one.path], size, rng)
-            candidate = Candidate({**base.values, one.path: moved})
+        for _ in range(n_steps):
+            size = _random_step_size(rng)
+            moved = _perturb(decision, base.values[decision.path], size, rng)
+            candidate = Candidate({**base.values, decision.path: moved})
             if space.contains(candidate):
                 yield candidate
 
 
-def _numbers(space: Space[Any]) -> list[Decision]:
-    """Decisions on numbers that switch nothing on: moving them keeps the candidate whole."""
-    switches = {path for one in space.decisions for path, _ in one.conditions or ()}
+def _random_step_size(rng: RNG) -> float:
+    return float(10 ** rng.uniform(*_LOG10_STEP_RANGE))
+
+
+def _free_numbers(space: Space[Any]) -> list[Decision]:
+    """Return decisions on numbers that activate no other decision, so that they can move freely."""
+    conditional_on = {path for decision in space.decisions for path, _ in decision.conditions or ()}
     return [
-        one for one in space.decisions
-        if isinstance(one.choice, NumberChoice) and not one.fixed and one.path not in switches
-    ]  # fmt: skip
+        decision
+        for decision in space.decisions
+        if isinstance(decision.choice, NumberChoice)
+        and not decision.fixed
+        and decision.path not in conditional_on
+    ]
 
 
-def _moved(decision: Decision, value: Value, size: float, rng: RNG) -> Value:
-    place = decision.to_unit(value) + size * rng.normal()
-    return decision.from_unit(float(np.clip(place, 0.0, 1.0 - 1e-12)))
+def _perturb(decision: Decision, value: Value, size: float, rng: RNG) -> Value:
+    unit = decision.to_unit(value) + size * rng.normal()
+    return decision.from_unit(float(np.clip(unit, 0.0, 1.0 - 1e-12)))
 
 
-def _some(found: list[Candidate], number: int, rng: RNG) -> list[Candidate]:
-    if len(found) <= number:
-        return found
-    return [found[i] for i in rng.choice(len(found), number, replace=False)]
+def _subsample(candidates: list[Candidate], n_candidates: int, rng: RNG) -> list[Candidate]:
+    if len(candidates) <= n_candidates:
+        return candidates
+    return [candidates[i] for i in rng.choice(len(candidates), n_candidates, replace=False)]
 
 
-def spread(
+def sample_distant(
     candidates: Sequence[Candidate],
     taken: Sequence[Candidate],
-    encode: Callable[[Sequence[Candidate]], np.ndarray[Any, np.dtype[np.float64]]],
+    encode: Callable[[Sequence[Candidate]], NDArray[np.float64]],
     rng: RNG,
 ) -> Candidate:
-    """One of the candidates, likelier the farther it is from all taken (k-means++'s seeding).
+    """Draw a candidate with probability proportional to its squared distance to all `taken` ones.
 
-    Arthur and Vassilvitskii 2007: with a chance that grows with the squared distance.
+    The seeding of k-means++ (Arthur and Vassilvitskii 2007).
     """
     if not taken:
         return candidates[int(rng.integers(len(candidates)))]
-    rows, others = encode(candidates), encode(taken)  # (n, d), (m, d)
-    nearest = squared_distances(rows, others).min(1)  # (n,)
+    rows, taken_rows = encode(candidates), encode(taken)  # (n, d), (m, d)
+    nearest = squared_distances(rows, taken_rows).min(1)  # (n,)
     total = nearest.sum()
     if total <= 0:
         return candidates[int(rng.integers(len(candidates)))]

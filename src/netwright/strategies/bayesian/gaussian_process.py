@@ -1,9 +1,9 @@
-"""A Gaussian process over candidates: a sum of kernels, one for each view of them.
+"""Gaussian process over candidates, whose kernel is a sum over views of a candidate.
 
 Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning": regression is algorithm 2.1,
-the marginal likelihood and its gradient section 5.4.1, leaving one out section 5.4.2. Kernel
-settings are those of the largest posterior under log-normal priors, so that ten trials do not make
-it certain of anything. Targets are expected at mean 0 and variance about 1.
+the marginal likelihood and its gradient section 5.4.1, leave-one-out predictions section 5.4.2.
+Hyperparameters maximise the posterior under log-normal priors, which keeps the model from being
+overconfident after ten trials. Targets are expected to have mean 0 and variance about 1.
 """
 
 from __future__ import annotations
@@ -20,28 +20,32 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _JITTER = 1e-8
-_ROUNDING = 1e-12
-"""Of squared lengths: a squared distance below it may be rounding alone. Divided by its mean, which
-is no more, it would be noise of the size of a real distance, and no kernel."""
 _MAX_JITTER = 1.0
-_STEPS = 12
-_NOISE, _NOISE_SPREAD = math.log(0.15**2), 1.0
-"""Prior of the logarithm of the noise's variance: the targets' deviation is about 1."""
-_SPREAD = 0.7
-"""Deviation of the other priors; lengths are about 1 in mean distances, amplitudes share 1."""
+"""Largest jitter, relative to the largest variance; beyond it a covariance is broken."""
+_RELATIVE_ROUNDING = 1e-12
+"""Squared distances below this share of the squared lengths count as 0: they may be rounding
+errors, and dividing by their mean would turn these into distances of ordinary size."""
+_MAX_LBFGS_ITERATIONS = 12
+_LOG_NOISE_PRIOR_MEAN, _LOG_NOISE_PRIOR_STD = math.log(0.15**2), 1.0
+"""Normal prior of the log noise variance; the targets' standard deviation is about 1."""
+_LOG_PRIOR_STD = 0.7
+"""Standard deviation of the other log-normal priors: lengths around 1 mean distance, amplitudes
+that sum to 1."""
+_MAX_PRIOR_STDS = 4
+"""Bounds of the optimiser, in standard deviations of the prior."""
 
 
 class View(NamedTuple):
-    """One view of candidates: blocks of columns (n, d), each with a length of its own.
+    """One view of n candidates: blocks of columns (n, d), each with its own length scale.
 
-    `rough`: once differentiable twice only (Matern 5/2, for numbers) instead of always (RBF).
+    The kernel is Matern 5/2 if `is_matern` (for numbers), else RBF.
     """
 
     blocks: tuple[Array, ...]
-    rough: bool = False
+    is_matern: bool = False
 
-    def take(self, rows: slice) -> View:
-        return View(tuple(block[rows] for block in self.blocks), self.rough)
+    def select_rows(self, rows: slice) -> View:
+        return View(tuple(block[rows] for block in self.blocks), is_matern=self.is_matern)
 
 
 Views = Sequence[View]
@@ -49,10 +53,12 @@ Views = Sequence[View]
 
 @dataclass(frozen=True)
 class Kernel:
-    """A sum of terms, each a product of views' kernels, with their settings.
+    """A sum of terms, each a product of views' kernels, with hyperparameters.
 
-    `scales`: mean squared distance of each block where the kernel was fitted. `theta`: logarithms
-    of amplitudes (terms), lengths (blocks), and the noise's variance.
+    Args:
+        terms: The indices of each term's views.
+        scales: (blocks,) Mean squared distance of each block in the training data.
+        theta: Logarithms of amplitudes (terms), length scales (blocks) and the noise variance.
     """
 
     terms: tuple[tuple[int, ...], ...]
@@ -61,92 +67,102 @@ class Kernel:
 
     @property
     def noise(self) -> float:
-        """The noise's variance."""
+        """The noise variance."""
         return float(np.exp(self.theta[-1]))
 
     @property
     def variance(self) -> float:
-        """Of the process, everywhere."""
+        """The prior variance of the process, the same everywhere."""
         return float(np.exp(self.theta[: len(self.terms)]).sum())
 
-    def between(self, a: Views, b: Views) -> Array:
-        """(n, m) covariances."""
-        distances = [d / s for d, s in zip(_distances(a, b), self.scales, strict=True)]
-        return _parts(self, a, distances).total
+    def covariance(self, a: Views, b: Views) -> Array:
+        """Return the covariances (n, m) of the process."""
+        distances = [d / s for d, s in zip(_block_distances(a, b), self.scales, strict=True)]
+        return _evaluate_terms(self, a, distances).total
 
-    def of_targets(self, views: Views) -> Array:
-        """(n, n) covariances of what is seen of candidates, noise and all."""
-        covariance = self.between(views, views)
+    def target_covariance(self, views: Views) -> Array:
+        """Return the covariances (n, n) of noisy targets."""
+        covariance = self.covariance(views, views)
         covariance[np.diag_indices_from(covariance)] += self.noise + _JITTER
         return covariance
 
 
-class _Parts(NamedTuple):
-    """Everything a gradient needs: values of terms, and slopes by each block's squared distance."""
+class _KernelTerms(NamedTuple):
+    """A kernel's terms (n, m) and their sum, and their derivatives by the blocks' distances."""
 
     total: Array
     terms: list[Array]
-    slopes: list[list[tuple[int, Array]]]
-    """For each block: the terms it is in, and d(term) / d(scaled squared distance)."""
+    gradients: list[list[tuple[int, Array]]]
+    """For each block: (term, d(term) / d(scaled squared distance)) pairs."""
 
 
 def fit_kernel(views: Views, y: Array, terms: Sequence[tuple[int, ...]]) -> Kernel:
-    """The kernel of the largest posterior for targets y (n,)."""
+    """Return the kernel with the maximum-a-posteriori hyperparameters for targets y (n,)."""
     from scipy.optimize import minimize
 
-    raw = _distances(views, views)
+    raw_distances = _block_distances(views, views)
     n = len(y)
-    scales = np.array([d.sum() / max(n * (n - 1), 1) for d in raw])
+    scales = np.array([d.sum() / max(n * (n - 1), 1) for d in raw_distances])
     scales[scales <= 0] = 1.0
-    distances = [d / s for d, s in zip(raw, scales, strict=True)]
-    prior = np.zeros(len(terms) + len(raw) + 1)
-    prior[: len(terms)] = -math.log(len(terms))
-    prior[-1] = _NOISE
-    spread = np.full(len(prior), _SPREAD)
-    spread[-1] = _NOISE_SPREAD
+    distances = [d / s for d, s in zip(raw_distances, scales, strict=True)]
+    prior_mean = np.zeros(len(terms) + len(raw_distances) + 1)
+    prior_mean[: len(terms)] = -math.log(len(terms))
+    prior_mean[-1] = _LOG_NOISE_PRIOR_MEAN
+    prior_std = np.full(len(prior_mean), _LOG_PRIOR_STD)
+    prior_std[-1] = _LOG_NOISE_PRIOR_STD
 
-    def loss(theta: Array) -> tuple[float, Array]:
-        value, slope = _evidence(Kernel(tuple(terms), scales, theta), views, distances, y)
-        z = (theta - prior) / spread
-        return value + 0.5 * float(z @ z), slope + z / spread
+    def negative_log_posterior(theta: Array) -> tuple[float, Array]:
+        kernel = Kernel(tuple(terms), scales, theta)
+        loss, gradient = _negative_log_likelihood(kernel, views, distances, y)
+        z = (theta - prior_mean) / prior_std
+        return loss + 0.5 * float(z @ z), gradient + z / prior_std
 
-    bounds = [(p - 4 * s, p + 4 * s) for p, s in zip(prior, spread, strict=True)]
-    found = minimize(
-        loss, prior, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
+    bounds = [
+        (mean - _MAX_PRIOR_STDS * std, mean + _MAX_PRIOR_STDS * std)
+        for mean, std in zip(prior_mean, prior_std, strict=True)
+    ]
+    optimum = minimize(
+        negative_log_posterior,
+        prior_mean,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": _MAX_LBFGS_ITERATIONS},
     )
-    return Kernel(tuple(terms), scales, np.asarray(found.x))
+    return Kernel(tuple(terms), scales, np.asarray(optimum.x))
 
 
-def _evidence(
+def _negative_log_likelihood(
     kernel: Kernel, views: Views, distances: list[Array], y: Array
 ) -> tuple[float, Array]:
-    """The negative logarithm of the marginal likelihood, and its gradient by theta."""
+    """Return the negative log marginal likelihood (up to a constant), and its gradient by theta."""
     from scipy.linalg import cho_solve, cholesky
 
-    parts = _parts(kernel, views, distances)
+    evaluated = _evaluate_terms(kernel, views, distances)
     n = len(y)
-    covariance = parts.total + (kernel.noise + _JITTER) * np.eye(n)
-    factor = lower_factor(covariance, partial(cholesky, lower=True)), True
+    covariance = evaluated.total + (kernel.noise + _JITTER) * np.eye(n)
+    factor = robust_cholesky(covariance, partial(cholesky, lower=True)), True
     alpha = cho_solve(factor, y)
     inverse = cho_solve(factor, np.eye(n))
-    weight = 0.5 * (inverse - np.outer(alpha, alpha))  # (n, n)
-    value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor[0])).sum())
-    slope = np.zeros(len(kernel.theta))
-    for t, term in enumerate(parts.terms):
-        slope[t] = (weight * term).sum()
-    for b, found in enumerate(parts.slopes):
-        length = math.exp(kernel.theta[len(kernel.terms) + b])
-        for _, by_distance in found:  # the distance falls with the length squared
-            slope[len(kernel.terms) + b] += (weight * by_distance * distances[b]).sum() * (
-                -2 / length**2
-            )
-    slope[-1] = kernel.noise * np.trace(weight)
-    return value, slope
+    by_covariance = 0.5 * (inverse - np.outer(alpha, alpha))  # (n, n), equation 5.9
+    loss = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor[0])).sum())
+    gradient = np.zeros(len(kernel.theta))
+    n_terms = len(kernel.terms)
+    for t, term in enumerate(evaluated.terms):
+        gradient[t] = (by_covariance * term).sum()
+    for b, block_gradients in enumerate(evaluated.gradients):
+        length = math.exp(kernel.theta[n_terms + b])
+        by_length = -2 / length**2  # the scaled distance falls with the length squared
+        for _, by_distance in block_gradients:
+            gradient[n_terms + b] += (by_covariance * by_distance * distances[b]).sum() * by_length
+    gradient[-1] = kernel.noise * np.trace(by_covariance)
+    return loss, gradient
 
 
-def lower_factor(covariance: Array, factorize: Callable[..., Array] = np.linalg.cholesky) -> Array:
-    """(n, n) the lower Cholesky factor; where rounding has made a covariance indefinite, of the one
-    with as much more noise as it takes."""
+def robust_cholesky(
+    covariance: Array, factorize: Callable[..., Array] = np.linalg.cholesky
+) -> Array:
+    """Return the lower Cholesky factor (n, n), adding jitter if rounding made it indefinite."""
     jitter = 0.0
     while True:
         try:
@@ -157,62 +173,73 @@ def lower_factor(covariance: Array, factorize: Callable[..., Array] = np.linalg.
                 raise
 
 
-def _parts(kernel: Kernel, views: Views, distances: list[Array]) -> _Parts:
-    """The kernel's terms for blocks' squared distances (n, m), scaled to mean 1."""
+def _evaluate_terms(kernel: Kernel, views: Views, distances: list[Array]) -> _KernelTerms:
+    """Evaluate the kernel's terms on the blocks' squared distances (n, m), scaled to mean 1."""
     lengths = np.exp(kernel.theta[len(kernel.terms) : -1])
-    values, by_distance, block = [], [], 0
-    places: list[range] = []
+    view_kernels: list[Array] = []
+    view_gradients: list[Array] = []
+    view_blocks: list[range] = []
+    first_block = 0
     for view in views:
-        places.append(range(block, block + len(view.blocks)))
-        block += len(view.blocks)
-        summed = sum(distances[b] / lengths[b] ** 2 for b in places[-1])
-        value, slope = _rough(summed) if view.rough else _smooth(summed)
-        values.append(value)
-        by_distance.append(slope)
-    terms, slopes = [], [[] for _ in distances]  # type: list[Array], list[list[tuple[int, Array]]]
-    for t, members in enumerate(kernel.terms):
+        blocks = range(first_block, first_block + len(view.blocks))
+        first_block += len(view.blocks)
+        summed = np.asarray(sum(distances[b] / lengths[b] ** 2 for b in blocks))
+        kernel_values, by_distance = _matern52(summed) if view.is_matern else _rbf(summed)
+        view_blocks.append(blocks)
+        view_kernels.append(kernel_values)
+        view_gradients.append(by_distance)
+    terms: list[Array] = []
+    gradients: list[list[tuple[int, Array]]] = [[] for _ in distances]
+    for t, factors in enumerate(kernel.terms):
         amplitude = math.exp(kernel.theta[t])
-        terms.append(amplitude * np.prod([values[v] for v in members], axis=0))
-        for v in members:
-            others = [values[o] for o in members if o != v]
-            slope = amplitude * by_distance[v] * (np.prod(others, axis=0) if others else 1.0)
-            for b in places[v]:
-                slopes[b].append((t, slope))
-    return _Parts(np.sum(terms, axis=0), terms, slopes)
+        terms.append(amplitude * np.prod([view_kernels[v] for v in factors], axis=0))
+        for v in factors:
+            others = [view_kernels[other] for other in factors if other != v]
+            gradient = amplitude * view_gradients[v] * (np.prod(others, axis=0) if others else 1.0)
+            for b in view_blocks[v]:
+                gradients[b].append((t, gradient))
+    return _KernelTerms(np.sum(terms, axis=0), terms, gradients)
 
 
-def _smooth(d: Array) -> tuple[Array, Array]:
-    """exp(-d / 2) of squared distances d, and its derivative."""
-    value = np.exp(-0.5 * d)
-    return value, np.asarray(-0.5 * value)
+def _rbf(squared_distance: Array) -> tuple[Array, Array]:
+    """Return exp(-d / 2) of squared distances d, and its derivative by d."""
+    kernel = np.exp(-0.5 * squared_distance)
+    return kernel, np.asarray(-0.5 * kernel)
 
 
-def _rough(d: Array) -> tuple[Array, Array]:
-    """Matern 5/2 of squared distances d, and its derivative."""
-    r = np.sqrt(5 * d)
+def _matern52(squared_distance: Array) -> tuple[Array, Array]:
+    """Return the Matern 5/2 kernel of squared distances, and its derivative by these."""
+    r = np.sqrt(5 * squared_distance)
     decay = np.exp(-r)
     return np.asarray((1 + r + r**2 / 3) * decay), np.asarray(-(5 / 6) * (1 + r) * decay)
 
 
-def _distances(a: Views, b: Views) -> list[Array]:
-    """(n, m) squared distances of each block."""
-    found = []
-    for one, other in zip(a, b, strict=True):
-        for x, y in zip(one.blocks, other.blocks, strict=True):
-            found.append(squared_distances(x, y))
-    return found
+def _block_distances(a: Views, b: Views) -> list[Array]:
+    """Return the squared distances (n, m) of each block."""
+    return [
+        squared_distances(a_block, b_block)
+        for a_view, b_view in zip(a, b, strict=True)
+        for a_block, b_block in zip(a_view.blocks, b_view.blocks, strict=True)
+    ]
 
 
 def squared_distances(x: Array, y: Array) -> Array:
-    """(n, m) between rows (n, d) and rows (m, d); what rounding may have made of equal rows is 0."""
-    lengths = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :]
-    d = lengths - 2 * (x @ y.T)
-    return np.where(d > _ROUNDING * lengths, d, 0.0)
+    """Return squared distances (n, m) of rows (n, d) and (m, d); rounding errors become 0."""
+    squared_lengths = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :]
+    d = squared_lengths - 2 * (x @ y.T)
+    return np.where(d > _RELATIVE_ROUNDING * squared_lengths, d, 0.0)
 
 
 @dataclass(frozen=True)
-class Process:
-    """A Gaussian process that has seen targets `y` (n,) of candidates; `mean` (n,) is expected."""
+class GaussianProcess:
+    """A Gaussian process conditioned on targets.
+
+    Args:
+        kernel: The fitted kernel.
+        views: Views of n candidates.
+        y: (n,) Their targets.
+        mean: (n,) Their prior mean.
+    """
 
     kernel: Kernel
     views: Views
@@ -221,8 +248,8 @@ class Process:
 
     @cached_property
     def _factor(self) -> Array:
-        """Lower Cholesky factor of the covariances with noise."""
-        return lower_factor(self.kernel.of_targets(self.views))
+        """The lower Cholesky factor of the targets' covariance."""
+        return robust_cholesky(self.kernel.target_covariance(self.views))
 
     @cached_property
     def _alpha(self) -> Array:
@@ -231,16 +258,21 @@ class Process:
         return np.asarray(cho_solve((self._factor, True), self.y - self.mean))
 
     def predict(self, views: Views, mean: Array) -> tuple[Array, Array]:
-        """Posterior mean and deviation (m,) without noise, of candidates whose prior is `mean`."""
+        """Return the posterior mean and standard deviation (m,), without noise.
+
+        Args:
+            views: Views of m candidates.
+            mean: (m,) Their prior mean.
+        """
         from scipy.linalg import solve_triangular
 
-        cross = self.kernel.between(views, self.views)  # (m, n)
-        seen = solve_triangular(self._factor, cross.T, lower=True)  # (n, m)
-        variance = self.kernel.variance - (seen**2).sum(0)
+        cross = self.kernel.covariance(views, self.views)  # (m, n)
+        whitened = solve_triangular(self._factor, cross.T, lower=True)  # (n, m)
+        variance = self.kernel.variance - (whitened**2).sum(0)
         return mean + cross @ self._alpha, np.sqrt(np.maximum(variance, 1e-12))
 
-    def left_out(self) -> Array:
-        """(n,) what is predicted for each target from all the others."""
+    def leave_one_out_means(self) -> Array:
+        """Return the predictions (n,) of each target from all others."""
         from scipy.linalg import cho_solve
 
         inverse = cho_solve((self._factor, True), np.eye(len(self.y)))

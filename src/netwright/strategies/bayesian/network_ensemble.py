@@ -1,7 +1,7 @@
-"""An ensemble of small networks that foretells targets: five opinions, and how they differ.
+"""Ensemble of small neural networks: a predictor with uncertainty from disagreement.
 
 The predictor of BANANAS (White et al. 2021, 1910.11858): multilayer perceptrons that differ in
-nothing but their initial weights, trained with Adam on the absolute error.
+their initial weights only, trained with Adam on the absolute error.
 """
 
 from __future__ import annotations
@@ -14,35 +14,47 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-MEMBERS = 5
-_LAYERS, _WIDTH = 10, 20
-_STEPS, _LR = 150, 0.01
+N_MEMBERS = 5
+_N_HIDDEN_LAYERS, _HIDDEN_WIDTH = 10, 20
+"""Those of the paper (1910.11858, appendix), as is `N_MEMBERS`."""
+_N_ADAM_STEPS, _LEARNING_RATE = 150, 0.01
 
 
-def predictions(train: Array, y: Array, pool: Array, seed: int) -> Array:
-    """(members, m) of the pool (m, d), by members trained on (n, d) and targets y (n,)."""
+def fit_predict(train: Array, y: Array, pool: Array, seed: int) -> Array:
+    """Train the ensemble and return each member's predictions.
+
+    Args:
+        train: (n, d) Features of the training rows.
+        y: (n,) Their targets.
+        pool: (m, d) Features to predict for.
+        seed: Seed of the initial weights.
+
+    Returns:
+        (members, m) Predictions.
+    """
     import torch
 
     torch_rng = torch.Generator().manual_seed(seed)
-    width = [train.shape[1], *[_WIDTH] * _LAYERS, 1]
+    widths = [train.shape[1], *[_HIDDEN_WIDTH] * _N_HIDDEN_LAYERS, 1]
     weights, biases = [], []
-    for into, out in pairwise(width):
-        drawn = torch.randn(MEMBERS, into, out, generator=torch_rng) * math.sqrt(2 / max(into, 1))
-        weights.append(drawn.requires_grad_())
-        biases.append(torch.zeros(MEMBERS, 1, out, requires_grad=True))
+    for n_in, n_out in pairwise(widths):
+        noise = torch.randn(N_MEMBERS, n_in, n_out, generator=torch_rng)
+        weight = noise * math.sqrt(2 / max(n_in, 1))  # He et al. 2015
+        weights.append(weight.requires_grad_())
+        biases.append(torch.zeros(N_MEMBERS, 1, n_out, requires_grad=True))
 
-    def run(rows: Array) -> torch.Tensor:
-        x = torch.from_numpy(rows).float().expand(MEMBERS, *rows.shape)  # (members, n, d)
-        for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
-            x = torch.baddbmm(b, x, w)
-            x = torch.relu(x) if layer < _LAYERS else x
+    def forward(rows: Array) -> torch.Tensor:
+        x = torch.from_numpy(rows).float().expand(N_MEMBERS, *rows.shape)  # (members, n, d)
+        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            x = torch.relu(x) if layer < _N_HIDDEN_LAYERS else x
         return x[:, :, 0]  # (members, n)
 
-    target = torch.from_numpy(y).float().expand(MEMBERS, len(y))
-    optimiser = torch.optim.Adam([*weights, *biases], lr=_LR)
-    for _ in range(_STEPS):
-        optimiser.zero_grad()
-        (run(train) - target).abs().mean(1).sum().backward()  # each member its own mean
-        optimiser.step()
+    target = torch.from_numpy(y).float().expand(N_MEMBERS, len(y))
+    optimizer = torch.optim.Adam([*weights, *biases], lr=_LEARNING_RATE)
+    for _ in range(_N_ADAM_STEPS):
+        optimizer.zero_grad()
+        (forward(train) - target).abs().mean(1).sum().backward()  # one loss per member
+        optimizer.step()
     with torch.no_grad():
-        return np.asarray(run(pool).numpy(), np.float64)
+        return np.asarray(forward(pool).numpy(), np.float64)

@@ -1,4 +1,4 @@
-"""Gaussian processes over the candidates of a space: which views they have, and when they are fitted."""
+"""Gaussian-process surrogates: the views of candidates, and when kernels are refitted."""
 
 from __future__ import annotations
 
@@ -13,68 +13,89 @@ from netwright.interfaces.knowledge import Knowledge
 from netwright.space.candidate import Candidate
 from netwright.space.choices import NumberChoice
 from netwright.space.space import Space
-from netwright.strategies.bayesian.gaussian_process import Kernel, Process, View, fit_kernel
+from netwright.strategies.bayesian.gaussian_process import (
+    GaussianProcess,
+    Kernel,
+    View,
+    fit_kernel,
+)
 from netwright.strategies.bayesian.prior import rank_correlation
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Looks:
-    """How candidates of a space look to a kernel: options, numbers, and what else is known."""
+class KernelFeatures:
+    """Encodes candidates as kernel views: options, numbers, and known features of networks."""
 
     space: Space[Any]
     knowledge: Knowledge
 
-    def of(self, candidates: Sequence[Candidate]) -> list[View]:
-        """The views of all of them, put beside each other: options, numbers, then groups known."""
+    def views(self, candidates: Sequence[Candidate]) -> list[View]:
+        """Return the views of all candidates together: options, numbers, then known features."""
         rows = self.space.encode(candidates)  # (n, columns)
-        paths = {one.path for one in self.space.decisions if isinstance(one.choice, NumberChoice)}
-        number = np.array([name in paths for name in self.space.columns], bool)
+        number_paths = {
+            decision.path
+            for decision in self.space.decisions
+            if isinstance(decision.choice, NumberChoice)
+        }
+        is_number = np.array([name in number_paths for name in self.space.columns], bool)
         views = []
-        if (~number).any():
-            views.append(View((rows[:, ~number],)))
-        if number.any():
-            blocks = tuple(rows[:, i : i + 1] for i in np.flatnonzero(number))
-            views.append(View(blocks, rough=True))
+        if (~is_number).any():
+            views.append(View((rows[:, ~is_number],)))
+        if is_number.any():
+            blocks = tuple(rows[:, i : i + 1] for i in np.flatnonzero(is_number))
+            views.append(View(blocks, is_matern=True))
         return [*views, *(View((group,)) for group in self.knowledge.features(candidates))]
 
     def terms(self, views: Sequence[View]) -> list[tuple[int, ...]]:
-        """Each view by itself; and options with numbers, whose best values may depend on them."""
-        alone: list[tuple[int, ...]] = [(i,) for i in range(len(views))]
-        rough = [i for i, view in enumerate(views) if view.rough]
-        return [*alone, (0, rough[0])] if rough and rough[0] > 0 else alone
+        """Return the kernel's terms: each view, and options times numbers (interactions)."""
+        terms: list[tuple[int, ...]] = [(i,) for i in range(len(views))]
+        matern = [i for i, view in enumerate(views) if view.is_matern]
+        return [*terms, (0, matern[0])] if matern and matern[0] > 0 else terms
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted kernel, and how well it foretells what it has not seen.
+    """A fitted kernel and how well it predicts unseen targets.
 
-    `skill`: the rank correlation of targets with what is predicted for each from all the others.
+    Args:
+        kernel: The kernel.
+        skill: Rank correlation of targets and leave-one-out predictions.
     """
 
     kernel: Kernel
     skill: float
 
     @classmethod
-    def fitted(cls, views: Sequence[View], terms: list[tuple[int, ...]], y: Array, lean: Array,
-               slope: float) -> Surrogate:  # fmt: skip
-        """To targets y (n,), whose prior mean is slope * lean, (n,), and a constant."""
-        rest = y - slope * lean
-        rest = rest - rest.mean()
-        kernel = fit_kernel(views, rest, terms)
-        guess = Process(kernel, views, rest, np.zeros(len(y))).left_out() + slope * lean
-        return cls(kernel, rank_correlation(guess, y))
+    def fit(
+        cls,
+        views: Sequence[View],
+        terms: list[tuple[int, ...]],
+        y: Array,
+        prior_scores: Array,
+        slope: float,
+    ) -> Surrogate:
+        """Fit a kernel to targets y (n,) with prior mean `slope * prior_scores` plus a constant."""
+        residuals = y - slope * prior_scores
+        residuals = residuals - residuals.mean()
+        kernel = fit_kernel(views, residuals, terms)
+        process = GaussianProcess(kernel, views, residuals, np.zeros(len(y)))
+        predicted = process.leave_one_out_means() + slope * prior_scores
+        return cls(kernel, rank_correlation(predicted, y))
 
 
-def take(views: Sequence[View], rows: slice) -> list[View]:
-    """The same views of fewer candidates."""
-    return [view.take(rows) for view in views]
+def select_rows(views: Sequence[View], rows: slice) -> list[View]:
+    """Return the same views of fewer candidates."""
+    return [view.select_rows(rows) for view in views]
 
 
-def refit_at(n: int) -> int:
-    """Kernels are fitted anew at 2, 3, 4, 5, 10, 15... trials, then at every fifth part more."""
-    at = 2
-    while (following := at + (1 if at < 5 else max(5, at // 5))) <= n:
-        at = following
-    return min(at, n)
+def n_trials_at_refit(n_trials: int) -> int:
+    """Return the number of trials at the latest refit of a kernel, after `n_trials`.
+
+    Kernels are refitted at 2, 3, 4, 5, 10, 15... trials, then every time there are a fifth more.
+    """
+    refit_at = 2
+    while (next_refit := refit_at + (1 if refit_at < 5 else max(5, refit_at // 5))) <= n_trials:
+        refit_at = next_refit
+    return min(refit_at, n_trials)

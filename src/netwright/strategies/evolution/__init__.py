@@ -1,1 +1,1 @@
-"""Populations: regularised evolution, genetic algorithms, NSGA-II, differential evolution."""
+"""Evolutionary strategies: regularized evolution, genetic algorithms, NSGA-II, DE."""

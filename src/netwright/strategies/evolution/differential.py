@@ -1,8 +1,8 @@
 """Differential evolution in the unit cube of a space.
 
 Storn and Price 1997, "Differential evolution", rand/1/bin; on discrete decisions as in DEHB (Awad,
-Mallik and Hutter 2021, arXiv:2105.09821): individuals live in the cube, `from_unit` decides, and
-what leaves the cube is drawn anew.
+Mallik and Hutter 2021, arXiv:2105.09821): individuals are vectors in the unit cube, `from_unit`
+turns them into candidates, and coordinates outside the cube are redrawn uniformly.
 """
 
 from __future__ import annotations
@@ -21,17 +21,32 @@ from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import constrained_ranks, winner
 from netwright.trials.trial import Proposal, Status, Trial
 
-_TRIES = 100
+_MAX_MUTANTS = 100
+"""Mutants drawn until one is unseen and allowed by the space's rule."""
+_MIN_POPULATION = 4
+"""rand/1/bin needs a target and three other individuals."""
+_INDEX_KEY, _VECTOR_KEY = "place", "point"
+"""Keys of a proposal's note: the target's index in the population, and the trial vector."""
 
-Point = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class DifferentialEvolution:
-    """rand/1/bin: a point plus the scaled difference of two others, crossed with its rival.
+    """Differential evolution, rand/1/bin (Storn and Price, 1997), with the defaults of DEHB.
 
-    `scale` (F) and `crossover` (CR) are those of DEHB. A child takes its rival's place unless the
-    rival is better; with several objectives, unless the rival dominates it.
+    A mutant is an individual plus the scaled difference of two others; it is crossed with its
+    target. The child replaces the target unless the target is better; with several objectives,
+    unless the target dominates it.
+
+    Args:
+        population: Individuals (NP). At least 4: a target and three others.
+        mutation_factor: Scale F of the difference. Above 0.
+        crossover: Probability CR in [0, 1] that a coordinate comes from the mutant; at least one
+            does.
+
+    Raises:
+        InputError: A setting is out of range.
     """
 
     population: int = 20
@@ -39,134 +54,158 @@ class DifferentialEvolution:
     crossover: float = 0.5
 
     def __post_init__(self) -> None:
-        check_whole("population", self.population, 4, "A child has a rival and three others.")
+        fix = "A child needs a target and three other individuals."
+        check_whole("population", self.population, _MIN_POPULATION, fix)
         if not self.mutation_factor > 0:
-            raise InputError(expected("scale", "above 0", self.mutation_factor))
+            raise InputError(expected("mutation_factor", "above 0", self.mutation_factor))
         if not 0 <= self.crossover <= 1:
             raise InputError(expected("crossover", "from 0 to 1", self.crossover))
 
     def __call__(self, problem: Problem) -> Strategy:
-        return _Cube(self, problem)
+        """Return a strategy for `problem`."""
+        return DifferentialEvolutionStrategy(self, problem)
 
-    def sub_population(self, problem: Problem, size: int) -> _Cube:
-        """That of one fidelity, which can `breed` from the one below, as in DEHB."""
-        return _Cube(replace(self, population=max(size, 4)), problem)
+    def sub_population(self, problem: Problem, size: int) -> DifferentialEvolutionStrategy:
+        """Return the sub-population of one fidelity, as in DEHB.
+
+        Args:
+            problem: The problem at that fidelity.
+            size: Individuals; raised to 4 if smaller.
+
+        Returns:
+            A strategy whose `propose_child` takes mutants from the fidelity below.
+        """
+        settings = replace(self, population=max(size, _MIN_POPULATION))
+        return DifferentialEvolutionStrategy(settings, problem)
 
 
-class _Cube:
-    """The strategy: places, each with a trial; a proposal's note has its place and its point."""
+class DifferentialEvolutionStrategy:
+    """The strategy made by `DifferentialEvolution`.
+
+    A proposal's note holds the index of its target and its vector in the unit cube.
+    """
 
     def __init__(self, settings: DifferentialEvolution, problem: Problem) -> None:
         self.space = problem.space
         self.objectives, self.limits = problem.objectives, problem.limits
-        self.NP, self.F, self.CR = settings.population, settings.mutation_factor, settings.crossover
-        self._places: dict[int, Trial] = {}
-        self._busy: dict[int, int] = {}  # trial -> place, while the first generation fills
-        self._started = 0
-        self._told = ProposalTracker(problem)
+        self.NP, self.F = settings.population, settings.mutation_factor
+        self.CR = settings.crossover
+        self._population: dict[int, Trial] = {}  # index -> individual
+        self._reserved: dict[int, int] = {}  # running trial of the first generation -> its index
+        self._n_started = 0
+        self._tracker = ProposalTracker(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        taken = {*self._places, *self._busy.values()}
-        empty = [place for place in range(self.NP) if place not in taken]
+        empty = self._empty_indices()
 
-        def one(known: Set[Candidate], asked: int) -> Proposal | None:
-            if asked < len(empty):
-                return self._drawn(empty[asked], known, rng)
-            if len(self._places) < 4:
-                return None  # the first generation runs still
-            rival = self._rival(asked)
-            others = [self._places[i] for i in sorted(self._places) if i != rival]
-            return self._child(rival, others, known, rng) or self._drawn(rival, known, rng)
+        def propose(seen: Set[Candidate], n_proposed: int) -> Proposal | None:
+            if n_proposed < len(empty):
+                return self._propose_random(empty[n_proposed], seen, rng)
+            if len(self._population) < _MIN_POPULATION:
+                return None  # the first generation is still running
+            target_index = self._target_index(n_proposed)
+            others = [self._population[i] for i in sorted(self._population) if i != target_index]
+            child = self._propose_mutant(target_index, others, seen, rng)
+            return child or self._propose_random(target_index, seen, rng)
 
-        return self._told.batch(n, one)
+        return self._tracker.fill_batch(n, propose)
 
     @property
-    def members(self) -> list[Trial]:
-        """The individual of each place."""
-        return [self._places[place] for place in sorted(self._places)]
+    def individuals(self) -> list[Trial]:
+        """The population, by index."""
+        return [self._population[index] for index in sorted(self._population)]
 
     @property
     def potential_parents(self) -> set[int]:
-        """All who are alive."""
-        return {trial.id for trial in self.members}
+        """The ids of the whole population."""
+        return {trial.id for trial in self.individuals}
 
-    def breed(
-        self, pool: Sequence[Trial], known: Set[Candidate], asked: int, rng: RNG
+    def propose_child(
+        self, pool: Sequence[Trial], seen: Set[Candidate], n_proposed: int, rng: RNG
     ) -> Proposal | None:
-        """A child whose mutant comes from `pool`, crossed with its rival here.
+        """Return a child whose mutant comes from `pool`, crossed with a target of this population.
 
-        None before every place is taken, when the pool is too small, or when there seems to be no
-        other.
+        None while the population is incomplete, if the pool is too small, or if no unseen child is
+        drawn.
         """
-        if len(self._places) < self.NP:
+        if len(self._population) < self.NP:
             return None
-        rival = self._rival(asked)
-        others = [one for one in pool if one.id != self._places[rival].id]
-        return self._child(rival, others, known, rng) if len(others) >= 3 else None
+        target_index = self._target_index(n_proposed)
+        target_id = self._population[target_index].id
+        others = [trial for trial in pool if trial.id != target_id]
+        if len(others) < _MIN_POPULATION - 1:
+            return None
+        return self._propose_mutant(target_index, others, seen, rng)
 
     def tell(self, trial: Trial) -> None:
-        done = self._told.record(trial)
-        place = trial.proposal.note.get("place")
-        if not isinstance(place, int):  # a baseline
-            place = self._busy[trial.id] if trial.id in self._busy else self._free()
+        is_done = self._tracker.record(trial)
+        index = trial.proposal.note.get(_INDEX_KEY)
+        if not isinstance(index, int):  # a baseline
+            index = self._reserved[trial.id] if trial.id in self._reserved else self._free_index()
         elif trial.status is Status.RUNNING:
-            self._started += 1
+            self._n_started += 1
         if trial.status is Status.RUNNING:
-            if place not in self._places:
-                self._busy[trial.id] = place
+            if index not in self._population:
+                self._reserved[trial.id] = index
             return
-        self._busy.pop(trial.id, None)
-        rival = self._places.get(place)
-        if done and (
-            rival is None or winner([trial, rival], self.objectives, self.limits) is trial
+        self._reserved.pop(trial.id, None)
+        target = self._population.get(index)
+        if is_done and (
+            target is None or winner([trial, target], self.objectives, self.limits) is trial
         ):
-            self._places[place] = trial
+            self._population[index] = trial
 
-    def _rival(self, asked: int) -> int:
-        places = sorted(self._places)
-        return places[(self._started + asked) % len(places)]  # i = 1, 2, ... NP
+    def _target_index(self, n_proposed: int) -> int:
+        indices = sorted(self._population)
+        return indices[(self._n_started + n_proposed) % len(indices)]  # i = 1, 2, ... NP
 
-    def _free(self) -> int:
-        """An empty place; where there is none, that of the worst."""
-        taken = {*self._places, *self._busy.values()}
-        empty = [place for place in range(self.NP) if place not in taken]
-        if empty or not self._places:
+    def _empty_indices(self) -> list[int]:
+        taken = {*self._population, *self._reserved.values()}
+        return [index for index in range(self.NP) if index not in taken]
+
+    def _free_index(self) -> int:
+        """Return an empty index, or that of the worst individual if there is none."""
+        empty = self._empty_indices()
+        if empty or not self._population:
             return empty[0] if empty else 0
-        places = sorted(self._places)
-        rank = constrained_ranks([self._places[i] for i in places], self.objectives, self.limits)
-        return places[int(np.argmax(rank))]
+        indices = sorted(self._population)
+        rank = constrained_ranks(self.individuals, self.objectives, self.limits)
+        return indices[int(np.argmax(rank))]
 
-    def _child(
-        self, rival: int, others: Sequence[Trial], known: Set[Candidate], rng: RNG
+    def _propose_mutant(
+        self, target_index: int, others: Sequence[Trial], seen: Set[Candidate], rng: RNG
     ) -> Proposal | None:
-        """A child that is not known and passes the space's rule; None when there seems to be none."""
-        target = self._point(self._places[rival])
-        for _ in range(_TRIES):
+        """Return an unseen child that the space allows; None if none is drawn."""
+        target = self._vector_of(self._population[target_index])
+        for _ in range(_MAX_MUTANTS):
             r1, r2, r3 = (others[i] for i in rng.choice(len(others), 3, replace=False))
-            v = self._point(r1) + self.F * (self._point(r2) - self._point(r3))
+            v = self._vector_of(r1) + self.F * (self._vector_of(r2) - self._vector_of(r3))
             outside = (v < 0) | (v > 1)
             v[outside] = rng.random(int(outside.sum()))
-            crossed = rng.random(len(v)) < self.CR
-            crossed[rng.integers(len(v))] = True  # at least one from the mutant
-            u = np.where(crossed, v, target)
+            from_mutant = rng.random(len(v)) < self.CR
+            from_mutant[rng.integers(len(v))] = True  # at least one coordinate
+            u = np.where(from_mutant, v, target)
             candidate = self.space.from_unit(u)
-            if candidate not in known and self.space.contains(candidate):
-                parents = (self._places[rival].id, r1.id)
-                note: dict[str, Value] = {"place": rival, "point": tuple(map(float, u))}
+            if candidate not in seen and self.space.contains(candidate):
+                parents = (self._population[target_index].id, r1.id)
+                note: dict[str, Value] = {
+                    _INDEX_KEY: target_index,
+                    _VECTOR_KEY: tuple(map(float, u)),
+                }
                 return Proposal(candidate, origin="difference", parents=parents, note=note)
         return None
 
-    def _drawn(self, place: int, known: Set[Candidate], rng: RNG) -> Proposal | None:
-        proposal = propose_unseen(self.space, known, rng)
+    def _propose_random(self, index: int, seen: Set[Candidate], rng: RNG) -> Proposal | None:
+        proposal = propose_unseen(self.space, seen, rng)
         if proposal is None:
             return None
-        point = tuple(map(float, self.space.to_unit(proposal.candidate)))
-        return replace(proposal, note={"place": place, "point": point})
+        vector = tuple(map(float, self.space.to_unit(proposal.candidate)))
+        return replace(proposal, note={_INDEX_KEY: index, _VECTOR_KEY: vector})
 
-    def _point(self, trial: Trial) -> Point:
-        """(decisions,) where an individual lies."""
-        point = trial.proposal.note.get("point")
-        own = self.space.to_unit(trial.candidate)
-        if not isinstance(point, tuple) or len(point) != len(own):
-            return own  # a baseline, or a note of others
-        return np.array(point, np.float64)
+    def _vector_of(self, trial: Trial) -> Vector:
+        """(decisions,) Return the vector of an individual in the unit cube."""
+        noted = trial.proposal.note.get(_VECTOR_KEY)
+        vector = self.space.to_unit(trial.candidate)
+        if not isinstance(noted, tuple) or len(noted) != len(vector):
+            return vector  # a baseline, or another strategy's note
+        return np.array(noted, np.float64)

@@ -1,9 +1,9 @@
-"""Generations: parents breed, and the best of parents and children are the next parents.
+"""Generational evolution: an elitist genetic algorithm and NSGA-II.
 
 A genetic algorithm with elitism (Holland 1975; De Jong 1975), and NSGA-II (Deb, Pratap, Agarwal and
-Meyarivan 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II"), which differ in who
-breeds and who survives. With several workers nobody waits for the end of a generation: what is
-asked for beyond it is bred from the same parents and counts for the next one.
+Meyarivan 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II"), which differ in
+parent and survivor selection. With several workers, no worker waits for the end of a generation:
+children requested beyond it have the same parents and count for the next one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,28 @@ from netwright.strategies.random import propose_unseen
 from netwright.trials.selection import crowded_order, winner
 from netwright.trials.trial import Proposal, Trial
 
-_TRIES = 100
+_MAX_CHILDREN = 100
+"""Children drawn until one is unseen; then a random candidate is proposed instead."""
 
 Select = Callable[[Sequence[Trial], RNG], Trial]
-"""Parents, best first -> one that breeds."""
+"""Parent selection: parents, best first -> a parent."""
 Survive = Callable[[Sequence[Trial], Sequence[Trial]], list[Trial]]
-"""Parents and children -> the next parents, best first."""
+"""Survivor selection: parents and children -> the next parents, best first."""
 
 
 @dataclass(frozen=True)
 class Genetic:
-    """Genetic algorithm: tournaments among parents, crossover, mutation, elitism.
+    """Genetic algorithm with tournaments, crossover, mutation and elitism (Holland, 1975).
 
-    `crossover` is the probability that a child has two parents; each of its decisions then mutates
-    with probability one over their number. The best `elites` of the parents stay.
+    Args:
+        population: Parents in a generation. At least 2.
+        tournament_size: Parents drawn with replacement, of which the best becomes a parent.
+        crossover: Probability in [0, 1] that a child has two parents. Each of its decisions then
+            mutates with probability 1 / (number of decisions).
+        elites: Best parents that stay in the next generation; below `population`.
+
+    Raises:
+        InputError: A setting is out of range.
     """
 
     population: int = 20
@@ -43,60 +51,70 @@ class Genetic:
     elites: int = 2
 
     def __post_init__(self) -> None:
-        _check(self.population, self.crossover)
+        _check_settings(self.population, self.crossover)
         check_whole("elites", self.elites, 0)
         if self.elites >= self.population:
             rule = f"below the population ({self.population})"
             raise InputError(expected("elites", rule, self.elites))
-        check_whole("sample", self.tournament_size, 1)
+        check_whole("tournament_size", self.tournament_size, 1)
 
     def __call__(self, problem: Problem) -> Strategy:
+        """Return a strategy for `problem`."""
+
         def select(parents: Sequence[Trial], rng: RNG) -> Trial:
-            chosen = rng.integers(len(parents), size=self.tournament_size)
-            return winner([parents[i] for i in chosen], problem.objectives, problem.limits)
+            indices = rng.integers(len(parents), size=self.tournament_size)
+            return winner([parents[i] for i in indices], problem.objectives, problem.limits)
 
         def best(trials: Sequence[Trial], n: int) -> list[Trial]:
-            return [
-                trials[i] for i in crowded_order(trials, problem.objectives, problem.limits)[:n]
-            ]
+            order = crowded_order(trials, problem.objectives, problem.limits)
+            return [trials[i] for i in order[:n]]
 
         def survive(parents: Sequence[Trial], children: Sequence[Trial]) -> list[Trial]:
             elite = best(parents, self.elites)
             return elite + best(children, self.population - len(elite))
 
-        return _Generations(problem, self.population, self.crossover, select, survive)
+        return GenerationalStrategy(problem, self.population, self.crossover, select, survive)
 
 
 @dataclass(frozen=True)
 class NSGA2:
-    """NSGA-II: the front in every objective, spread out evenly.
+    """NSGA-II (Deb et al., 2002): an evenly spread front of several objectives.
 
-    Parents are drawn by binary tournaments of the crowded-comparison operator; the best
+    Parents are selected by binary tournaments with the crowded-comparison operator; the best
     `population` of parents and children survive.
+
+    Args:
+        population: Parents in a generation. At least 2.
+        crossover: Probability in [0, 1] that a child has two parents. Each of its decisions then
+            mutates with probability 1 / (number of decisions).
+
+    Raises:
+        InputError: A setting is out of range.
     """
 
     population: int = 20
     crossover: float = 0.9
 
     def __post_init__(self) -> None:
-        _check(self.population, self.crossover)
+        _check_settings(self.population, self.crossover)
 
     def __call__(self, problem: Problem) -> Strategy:
+        """Return a strategy for `problem`."""
+
         def select(parents: Sequence[Trial], rng: RNG) -> Trial:
-            return parents[int(rng.integers(len(parents), size=2).min())]  # they lie best first
+            # parents are sorted, best first: the smaller index wins
+            return parents[int(rng.integers(len(parents), size=2).min())]
 
         def survive(parents: Sequence[Trial], children: Sequence[Trial]) -> list[Trial]:
-            both = [*parents, *children]  # R_t = P_t u Q_t
-            return [
-                both[i]
-                for i in crowded_order(both, problem.objectives, problem.limits)[: self.population]
-            ]
+            combined = [*parents, *children]  # R_t = P_t u Q_t
+            order = crowded_order(combined, problem.objectives, problem.limits)
+            return [combined[i] for i in order[: self.population]]
 
-        return _Generations(problem, self.population, self.crossover, select, survive)
+        return GenerationalStrategy(problem, self.population, self.crossover, select, survive)
 
 
-class _Generations:
-    """The strategy of both: random candidates first, then children of the parents."""
+class GenerationalStrategy:
+    """The strategy made by `Genetic` and `NSGA2`: random candidates, then children of parents."""
 
     def __init__(
         self, problem: Problem, population: int, crossover: float, select: Select, survive: Survive
@@ -106,21 +124,25 @@ class _Generations:
         self._select, self._survive = select, survive
         self._parents: list[Trial] = []
         self._children: list[Trial] = []
-        self._told = ProposalTracker(problem)
+        self._tracker = ProposalTracker(problem)
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        breeders = self._parents or self._survive([], self._children)  # best first
+        parents = self._parents or self._survive([], self._children)  # best first
 
-        def one(known: Set[Candidate], asked: int) -> Proposal | None:
-            started = len(self._children) + len(self._told.running) + asked
-            first = not self._parents and started < self.population
-            child = None if first or not breeders else self._bred(breeders, known, rng)
-            return child or propose_unseen(self.space, known, rng)
+        def propose(seen: Set[Candidate], n_proposed: int) -> Proposal | None:
+            n_started = len(self._children) + len(self._tracker.running) + n_proposed
+            is_first_generation = not self._parents and n_started < self.population
+            child = (
+                None
+                if is_first_generation or not parents
+                else self._propose_child(parents, seen, rng)
+            )
+            return child or propose_unseen(self.space, seen, rng)
 
-        return self._told.batch(n, one)
+        return self._tracker.fill_batch(n, propose)
 
     def tell(self, trial: Trial) -> None:
-        if self._told.record(trial):
+        if self._tracker.record(trial):
             self._children.append(trial)
         if len(self._children) == self.population:
             self._parents = self._survive(self._parents, self._children)
@@ -128,34 +150,41 @@ class _Generations:
 
     @property
     def potential_parents(self) -> set[int]:
-        """Parents, and the children of whom the next parents are chosen."""
+        """The ids of parents and children: the next parents are selected from both."""
         return {trial.id for trial in [*self._parents, *self._children]}
 
-    def _bred(self, breeders: Sequence[Trial], known: Set[Candidate], rng: RNG) -> Proposal | None:
-        """A child that is not known yet; None when there seems to be no other."""
-        for _ in range(_TRIES):
-            mother, father = self._select(breeders, rng), self._select(breeders, rng)
+    def _propose_child(
+        self, parents: Sequence[Trial], seen: Set[Candidate], rng: RNG
+    ) -> Proposal | None:
+        """Return an unseen child; None if there seems to be none."""
+        for _ in range(_MAX_CHILDREN):
+            mother, father = self._select(parents, rng), self._select(parents, rng)
             child = mother.candidate
-            parents: tuple[int, ...] = (mother.id,)
+            parent_ids: tuple[int, ...] = (mother.id,)
             if mother.id != father.id and rng.random() < self.crossover:
                 child = self.space.crossover(mother.candidate, father.candidate, rng)
-                parents = (mother.id, father.id)
-            child = mutated(self.space, child, rng)
-            if child not in known:
-                origin = "crossover" if len(parents) > 1 else "mutation"
-                return Proposal(child, origin=origin, parents=parents)
+                parent_ids = (mother.id, father.id)
+            child = mutate_decisions(self.space, child, rng)
+            if child not in seen:
+                origin = "crossover" if len(parent_ids) > 1 else "mutation"
+                return Proposal(child, origin=origin, parents=parent_ids)
         return None
 
 
-def mutated(space: Space[Any], candidate: Candidate, rng: RNG) -> Candidate:
-    """Each decision changes with probability one over their number."""
-    number = sum(len(one.values) != 1 for one in space.decisions if one.path in candidate.values)
-    for _ in range(int(rng.binomial(number, 1 / number)) if number else 0):
+def mutate_decisions(space: Space[Any], candidate: Candidate, rng: RNG) -> Candidate:
+    """Mutate each active decision with probability 1 / (number of active decisions)."""
+    n_decisions = sum(
+        len(decision.values) != 1
+        for decision in space.decisions
+        if decision.path in candidate.values
+    )
+    n_mutations = int(rng.binomial(n_decisions, 1 / n_decisions)) if n_decisions else 0
+    for _ in range(n_mutations):
         candidate = space.mutate(candidate, rng)
     return candidate
 
 
-def _check(population: int, crossover: float) -> None:
+def _check_settings(population: int, crossover: float) -> None:
     check_whole("population", population, 2)
     if not 0 <= crossover <= 1:
         raise InputError(expected("crossover", "from 0 to 1", crossover))

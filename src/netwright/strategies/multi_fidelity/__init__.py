@@ -1,1 +1,1 @@
-"""Many candidates at low fidelity, the best of them at higher ones."""
+"""Multi-fidelity strategies: successive halving, Hyperband (BOHB, DEHB) and ASHA."""

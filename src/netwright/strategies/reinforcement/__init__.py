@@ -1,1 +1,1 @@
-"""Policies over a space, trained by what their draws came to."""
+"""Reinforcement learning: policies over candidates and policy-gradient strategies."""

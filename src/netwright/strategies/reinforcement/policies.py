@@ -1,8 +1,8 @@
-"""Policies: distributions over the candidates of a space that can be drawn from and learn.
+"""Policies: distributions over the candidates of a space that can be sampled and updated.
 
 Each decision has *choices*: the options of a OneOf, the subsets of a SubsetOf, the whole numbers of
-a short range, and otherwise equal shares of a number's range. A policy gives every active decision
-a softmax over its choices; the logarithm of a candidate's probability is the sum over them.
+a short range, and otherwise equal bins of a number's range. A policy gives every active decision a
+softmax over its choices; the log probability of a candidate is the sum over its decisions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +21,31 @@ from netwright.space.choices import SubsetOfChoice
 from netwright.space.decision import Decision
 from netwright.space.space import Space
 
-MOST_CHOICES = 32
-"""A longer range of numbers is cut into `SHARES` equal ones."""
-SHARES = 12
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    LSTMState = tuple[Tensor, Tensor]
+
+MAX_CHOICES = 32
+"""Ranges of more numbers than this are divided into `N_BINS` equal bins."""
+N_BINS = 12
+_INITIAL_WEIGHT_BOUND = 0.1
+"""Weights of the controller are uniform within this bound (ENAS, 1802.03268)."""
+_MAX_GRADIENT_NORM = 5.0
 
 Vector = NDArray[np.float64]
 
 
-class Step(NamedTuple):
-    """One candidate to learn from: its advantage, and its log probability when it was drawn."""
+class PolicySample(NamedTuple):
+    """A candidate to learn from, with its advantage and its log probability when it was sampled."""
 
     candidate: Candidate
     advantage: float
     log_probability: float
 
 
-class Update(NamedTuple):
-    """How to learn: learning rate, factor of the entropy, PPO's clip (infinite: none)."""
+class UpdateSettings(NamedTuple):
+    """Learning rate, entropy weight, and PPO's clip range (infinite: no clipping)."""
 
     lr: float
     entropy: float
@@ -45,108 +53,122 @@ class Update(NamedTuple):
 
 
 class Policy(Protocol):
-    """A distribution over candidates. Drawing never changes it; `learn` does, reproducibly."""
+    """A distribution over candidates. Sampling never changes it; updates are deterministic."""
 
-    def draw(self, rng: RNG) -> tuple[Candidate, float]:
-        """A candidate and the logarithm of its probability."""
+    def sample(self, rng: RNG) -> tuple[Candidate, float]:
+        """Return a random candidate and its log probability."""
         ...
 
     def log_probability(self, candidate: Candidate) -> float: ...
 
-    def learn(self, steps: Sequence[Step], update: Update) -> None:
-        """One step of gradient ascent on the advantages and the entropy."""
+    def update(self, samples: Sequence[PolicySample], settings: UpdateSettings) -> None:
+        """Take a step of gradient ascent on the advantages and the entropy."""
         ...
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices of one decision, by number, and how each is made of the policy's parameters.
+    """The choices of one decision, by index, and how their logits depend on the parameters.
 
-    `members` (choices, parameters): a choice's logit is the sum of its members' parameters; one
-    parameter a choice, and for a subset those of its labels.
+    Args:
+        decision: The decision.
+        membership: (choices, parameters) A choice's logit is the sum of its parameters: one
+            parameter per choice, or for subsets those of its labels.
+        is_binned: Whether the choices are bins of a number's range.
     """
 
     decision: Decision
-    members: Vector
-    shares: bool
+    membership: Vector
+    is_binned: bool
 
     @classmethod
-    def of(cls, decision: Decision) -> Choices:
+    def for_decision(cls, decision: Decision) -> Choices:
         if isinstance(decision.choice, SubsetOfChoice):
             labels = decision.choice.labels
-            chosen = [value for value in decision.values if isinstance(value, tuple)]
-            members = np.array([[float(label in subset) for label in labels] for subset in chosen])
-            return cls(decision, members, shares=False)
-        short = 0 < len(decision.values) <= MOST_CHOICES
-        return cls(decision, np.eye(len(decision.values) if short else SHARES), shares=not short)
+            subsets = [subset for subset in decision.values if isinstance(subset, tuple)]
+            membership = np.array(
+                [[float(label in subset) for label in labels] for subset in subsets]
+            )
+            return cls(decision, membership, is_binned=False)
+        is_short = 0 < len(decision.values) <= MAX_CHOICES
+        n_choices = len(decision.values) if is_short else N_BINS
+        return cls(decision, np.eye(n_choices), is_binned=not is_short)
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self.membership)
 
-    def place(self, value: Value) -> int:
-        """Which choice a decided value is."""
-        if not self.shares:
+    def index(self, value: Value) -> int:
+        """Return the index of the choice that a decided value belongs to."""
+        if not self.is_binned:
             return self.decision.index(value)
         return min(int(self.decision.to_unit(value) * len(self)), len(self) - 1)
 
-    def value(self, place: int, rng: RNG) -> Value:
-        """The value of a choice; from a share of a range, one drawn evenly."""
-        if not self.shares:
-            return self.decision.values[place]
-        return self.decision.from_unit((place + rng.random()) / len(self))
+    def sample_value(self, index: int, rng: RNG) -> Value:
+        """Return the value of a choice; from a bin, draw one uniformly."""
+        if not self.is_binned:
+            return self.decision.values[index]
+        return self.decision.from_unit((index + rng.random()) / len(self))
 
 
-class Independent:
-    """A softmax for each decision, by itself: the tabular policy (TuNAS, 2008.06120, section 3).
+class IndependentPolicy:
+    """An independent softmax for each decision (TuNAS, 2008.06120, section 3).
 
     Adam on the exact gradient; logits start at 0, where every choice is equally likely.
     """
 
     def __init__(self, space: Space[Any], seed: int = 0) -> None:
-        self._choices = {one.path: Choices.of(one) for one in space.decisions}
-        self._theta = {p: np.zeros(c.members.shape[1]) for p, c in self._choices.items()}
-        self._moments = {p: (np.zeros_like(t), np.zeros_like(t)) for p, t in self._theta.items()}
-        self._updates = 0
+        self._choices = {
+            decision.path: Choices.for_decision(decision) for decision in space.decisions
+        }
+        self._theta = {
+            path: np.zeros(choices.membership.shape[1]) for path, choices in self._choices.items()
+        }
+        self._moments = {
+            path: (np.zeros_like(theta), np.zeros_like(theta))
+            for path, theta in self._theta.items()
+        }
+        self._n_updates = 0
 
-    def draw(self, rng: RNG) -> tuple[Candidate, float]:
+    def sample(self, rng: RNG) -> tuple[Candidate, float]:
         values: dict[str, Value] = {}
-        total = 0.0
+        log_probability = 0.0
         for path, choices in self._choices.items():
             if choices.decision.is_active(values):
-                p = self.probabilities(path)
-                place = pick(p, rng)
-                values[path] = choices.value(place, rng)
-                total += math.log(p[place])
-        return Candidate(values), total
+                probabilities = self.probabilities(path)
+                index = sample_index(probabilities, rng)
+                values[path] = choices.sample_value(index, rng)
+                log_probability += math.log(probabilities[index])
+        return Candidate(values), log_probability
 
     def probabilities(self, path: str) -> Vector:
-        """(choices,) of the decision at a path."""
-        return softmax(self._choices[path].members @ self._theta[path])
+        """Return the probabilities (choices,) of the decision at a path."""
+        return softmax(self._choices[path].membership @ self._theta[path])
 
     def log_probability(self, candidate: Candidate) -> float:
         total = 0.0
         for path, value in candidate.values.items():
-            total += math.log(self.probabilities(path)[self._choices[path].place(value)])
+            total += math.log(self.probabilities(path)[self._choices[path].index(value)])
         return total
 
-    def learn(self, steps: Sequence[Step], update: Update) -> None:
+    def update(self, samples: Sequence[PolicySample], settings: UpdateSettings) -> None:
         gradient = {path: np.zeros_like(theta) for path, theta in self._theta.items()}
-        for step in steps:
-            weight = surrogate_weight(step, self.log_probability(step.candidate), update.clip)
-            for path, value in step.candidate.values.items():
+        for sample in samples:
+            log_probability = self.log_probability(sample.candidate)
+            weight = gradient_weight(sample, log_probability, settings.clip)
+            for path, value in sample.candidate.values.items():
                 choices, p = self._choices[path], self.probabilities(path)
-                # d log p(chosen) / d theta = members(chosen) - E[members]
-                score = choices.members[choices.place(value)] - p @ choices.members
+                # d log p(chosen) / d theta = membership(chosen) - E[membership]
+                score = choices.membership[choices.index(value)] - p @ choices.membership
                 log_p = np.log(p)
                 # d H / d logits = -p (log p + H)
-                towards_even = -p * (log_p - p @ log_p) @ choices.members
-                gradient[path] += (weight * score + update.entropy * towards_even) / len(steps)
-        self._adam(gradient, update.lr)
+                by_entropy = -p * (log_p - p @ log_p) @ choices.membership
+                gradient[path] += (weight * score + settings.entropy * by_entropy) / len(samples)
+        self._adam_step(gradient, settings.lr)
 
-    def _adam(self, gradient: Mapping[str, Vector], lr: float) -> None:
-        """One step of Adam (1412.6980, algorithm 1), uphill."""
-        self._updates += 1
-        t = self._updates
+    def _adam_step(self, gradient: Mapping[str, Vector], lr: float) -> None:
+        """Take one ascending step of Adam with its default settings (1412.6980, algorithm 1)."""
+        self._n_updates += 1
+        t = self._n_updates
         for path, g in gradient.items():
             m, v = self._moments[path]
             m = 0.9 * m + 0.1 * g
@@ -156,11 +178,11 @@ class Independent:
             self._theta[path] = self._theta[path] + lr * step
 
 
-class Recurrent:
-    """An LSTM that decides one after the other and sees what it has decided (ENAS, 1802.03268).
+class RecurrentPolicy:
+    """An LSTM controller that makes one decision after another (ENAS, 1802.03268).
 
-    Inputs are embeddings of the decision before and its choice; each decision has its own linear
-    layer over the state. Logits are squashed to `tanh_constant` tanh(x / temperature), as there.
+    Its inputs are embeddings of the previous decision and its choice; each decision has its own
+    linear head. Logits are squashed to tanh_constant * tanh(x / temperature), as in the paper.
     """
 
     hidden = 64
@@ -171,132 +193,145 @@ class Recurrent:
         import torch
         from torch import nn
 
-        self._choices = {one.path: Choices.of(one) for one in space.decisions}
-        starts, total = {}, 1  # the first embedding stands for the beginning
+        self._choices = {
+            decision.path: Choices.for_decision(decision) for decision in space.decisions
+        }
+        first_tokens, n_tokens = {}, 1  # token 0 is the start
         for path, choices in self._choices.items():
-            starts[path], total = total, total + len(choices)
-        self._starts = starts
+            first_tokens[path] = n_tokens
+            n_tokens += len(choices)
+        self._first_tokens = first_tokens
+        memberships = [choices.membership for choices in self._choices.values()]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._cell = nn.LSTMCell(self.hidden, self.hidden)
-            self._embedding = nn.Embedding(total, self.hidden)
+            self._embedding = nn.Embedding(n_tokens, self.hidden)
             self._heads = nn.ModuleList(
-                nn.Linear(self.hidden, c.members.shape[1]) for c in self._choices.values()
+                nn.Linear(self.hidden, membership.shape[1]) for membership in memberships
             )
-            for module in (self._cell, self._embedding, self._heads):
-                for parameter in module.parameters():
-                    nn.init.uniform_(parameter, -0.1, 0.1)
-        self._parameters = [
-            p for m in (self._cell, self._embedding, self._heads) for p in m.parameters()
-        ]
-        self._members = [
-            torch.tensor(c.members, dtype=torch.float32) for c in self._choices.values()
+            self._parameters = [
+                parameter
+                for module in (self._cell, self._embedding, self._heads)
+                for parameter in module.parameters()
+            ]
+            for parameter in self._parameters:
+                nn.init.uniform_(parameter, -_INITIAL_WEIGHT_BOUND, _INITIAL_WEIGHT_BOUND)
+        self._memberships = [
+            torch.tensor(membership, dtype=torch.float32) for membership in memberships
         ]
         self._adam = torch.optim.Adam(self._parameters)
 
-    def draw(self, rng: RNG) -> tuple[Candidate, float]:
+    def sample(self, rng: RNG) -> tuple[Candidate, float]:
         import torch
 
         values: dict[str, Value] = {}
         total = 0.0
-        state, token = self._start(1)
+        state, token = self._initial_state(1)
         with torch.no_grad():
             for i, (path, choices) in enumerate(self._choices.items()):
                 if not choices.decision.is_active(values):
                     continue
-                rows, state = self._step(i, token, state)
-                p = rows[0].double().exp().numpy()
-                place = pick(p / p.sum(), rng)
-                values[path] = choices.value(place, rng)
-                total += float(rows[0, place])
-                token = torch.tensor([self._starts[path] + place])
+                log_p, state = self._step(i, token, state)
+                p = log_p[0].double().exp().numpy()
+                index = sample_index(p / p.sum(), rng)
+                values[path] = choices.sample_value(index, rng)
+                total += float(log_p[0, index])
+                token = torch.tensor([self._first_tokens[path] + index])
         return Candidate(values), total
 
     def log_probability(self, candidate: Candidate) -> float:
         import torch
 
         with torch.no_grad():
-            return float(self._judge([candidate])[0])
+            return float(self._log_probabilities_and_entropies([candidate])[0])
 
-    def learn(self, steps: Sequence[Step], update: Update) -> None:
+    def update(self, samples: Sequence[PolicySample], settings: UpdateSettings) -> None:
         import torch
 
         for group in self._adam.param_groups:
-            group["lr"] = update.lr
-        log_p, entropy = self._judge([step.candidate for step in steps])  # (batch,) each
+            group["lr"] = settings.lr
+        candidates = [sample.candidate for sample in samples]
+        log_p, entropy = self._log_probabilities_and_entropies(candidates)  # (batch,) each
         weights = [
-            surrogate_weight(step, now, update.clip)
-            for step, now in zip(steps, log_p.tolist(), strict=True)
+            gradient_weight(sample, log_probability, settings.clip)
+            for sample, log_probability in zip(samples, log_p.tolist(), strict=True)
         ]
-        loss = -(torch.tensor(weights) * log_p + update.entropy * entropy).mean()
+        loss = -(torch.tensor(weights) * log_p + settings.entropy * entropy).mean()
         self._adam.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, 5.0)
+        torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_GRADIENT_NORM)
         self._adam.step()
 
-    def _judge(self, candidates: Sequence[Candidate]) -> tuple[Any, Any]:
-        """(batch,) log probabilities, and (batch,) sums of the entropies on the way."""
+    def _log_probabilities_and_entropies(
+        self, candidates: Sequence[Candidate]
+    ) -> tuple[Tensor, Tensor]:
+        """Return log probabilities (batch,) and the sums of the decisions' entropies (batch,)."""
         import torch
 
         n = len(candidates)
         total, entropy = torch.zeros(n), torch.zeros(n)
-        state, token = self._start(n)
+        state, token = self._initial_state(n)
         for i, (path, choices) in enumerate(self._choices.items()):
-            asked = [path in one.values for one in candidates]
-            if not any(asked):
+            is_active = [path in candidate.values for candidate in candidates]
+            if not any(is_active):
                 continue
-            places = torch.tensor(
-                [choices.place(one.values[path]) if is_ else 0
-                 for one, is_ in zip(candidates, asked, strict=True)]
-            )  # fmt: skip
-            active = torch.tensor(asked)
-            rows, after = self._step(i, token, state)  # (batch, choices)
-            total = total + active * rows.gather(1, places[:, None])[:, 0]
-            entropy = entropy - active * (rows.exp() * rows).sum(1)
-            # where a decision is not asked, the controller has not moved
-            state = tuple(
-                torch.where(active[:, None], a, b) for a, b in zip(after, state, strict=True)
+            indices = torch.tensor(
+                [
+                    choices.index(candidate.values[path]) if active else 0
+                    for candidate, active in zip(candidates, is_active, strict=True)
+                ]
             )
-            token = torch.where(active, self._starts[path] + places, token)
+            mask = torch.tensor(is_active)
+            log_p, next_state = self._step(i, token, state)  # (batch, choices)
+            total = total + mask * log_p.gather(1, indices[:, None])[:, 0]
+            entropy = entropy - mask * (log_p.exp() * log_p).sum(1)
+            # inactive decisions leave the controller's state unchanged
+            hidden, cell = (
+                torch.where(mask[:, None], after, before)
+                for after, before in zip(next_state, state, strict=True)
+            )
+            state = hidden, cell
+            token = torch.where(mask, self._first_tokens[path] + indices, token)
         return total, entropy
 
-    def _start(self, n: int) -> tuple[Any, Any]:
-        """The first state, of (n, hidden) each, and the tokens (n,) of the beginning."""
+    def _initial_state(self, n: int) -> tuple[LSTMState, Tensor]:
+        """Return the initial state, (n, hidden) each, and the start tokens (n,)."""
         import torch
 
         zeros = torch.zeros(n, self.hidden)
         return (zeros, zeros), torch.zeros(n, dtype=torch.int64)
 
-    def _step(self, i: int, token: Any, state: Any) -> tuple[Any, Any]:
-        """(n, choices) log probabilities of the i-th decision, and the next state."""
+    def _step(self, i: int, token: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """Return log probabilities (n, choices) of the i-th decision, and the next state."""
         import torch
 
         state = self._cell(self._embedding(token), state)
-        logits = self._heads[i](state[0]) @ self._members[i].T  # (n, choices)
+        logits = self._heads[i](state[0]) @ self._memberships[i].T  # (n, choices)
         logits = self.tanh_constant * torch.tanh(logits / self.temperature)
         return torch.log_softmax(logits, 1), state
 
 
-def pick(p: Vector, rng: RNG) -> int:
-    """A place drawn with these probabilities."""
-    return min(int(np.searchsorted(np.cumsum(p), rng.random(), side="right")), len(p) - 1)
+def sample_index(probabilities: Vector, rng: RNG) -> int:
+    """Draw an index with the given probabilities."""
+    index = int(np.searchsorted(np.cumsum(probabilities), rng.random(), side="right"))
+    return min(index, len(probabilities) - 1)
 
 
-def surrogate_weight(step: Step, log_probability: float, clip: float) -> float:
-    """What the gradient of a step's log probability is multiplied by.
+def gradient_weight(sample: PolicySample, log_probability: float, clip: float) -> float:
+    """Return the factor of grad log p in the policy gradient of a sample.
 
-    The gradient of min(r A, clip(r, 1 - e, 1 + e) A) is r A d log p, and 0 where the clip holds
-    (PPO, 1707.06347, eq. 7). Without a clip: A, REINFORCE (Williams 1992).
+    The gradient of min(r A, clip(r, 1 - e, 1 + e) A) is r A grad log p, and 0 if clipped (PPO,
+    1707.06347, eq. 7). Without clipping: A, as in REINFORCE (Williams 1992).
     """
     if math.isinf(clip):
-        return step.advantage
-    ratio = math.exp(log_probability - step.log_probability)
-    held = ratio > 1 + clip if step.advantage > 0 else ratio < 1 - clip
-    return 0.0 if held else ratio * step.advantage
+        return sample.advantage
+    ratio = math.exp(log_probability - sample.log_probability)
+    is_clipped = ratio > 1 + clip if sample.advantage > 0 else ratio < 1 - clip
+    return 0.0 if is_clipped else ratio * sample.advantage
 
 
 def softmax(logits: Vector) -> Vector:
-    """(n,) probabilities."""
+    """Return the probabilities (n,)."""
     p = np.exp(logits - logits.max())
     normalised: Vector = p / p.sum()
     return normalised

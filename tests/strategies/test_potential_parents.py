@@ -1,4 +1,4 @@
-"""Who may have children is known before they are proposed, so that what they need can be kept."""
+"""Potential parents are declared before children are proposed, so that their files are kept."""
 
 from __future__ import annotations
 
@@ -29,24 +29,26 @@ PROBLEM = Problem(SPACE, (Objective("loss", "min"),))
 
 
 def measure(candidate: Candidate) -> Metrics:
-    letters = ["abcde".index(str(value)) for value in candidate.values.values()]
+    letters = ["abcde".index(str(letter)) for letter in candidate.values.values()]
     return {"loss": float(sum(letters) + 3 * (letters[0] == letters[1]))}
 
 
 class Witness:
-    """A strategy that says before each proposal who it thinks may have children."""
+    """Record proposals whose parents the strategy did not declare beforehand."""
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
-        self.outside: list[tuple[Proposal, set[int]]] = []
-        self.proposed = 0
+        self.undeclared: list[tuple[Proposal, set[int]]] = []
+        self.n_with_parents = 0
 
     def ask(self, n: int, rng: RNG) -> list[Proposal]:
-        said = set(potential_parents(self.strategy))
-        found = list(self.strategy.ask(n, rng))
-        self.proposed += sum(bool(one.parents) for one in found)
-        self.outside += [(one, said) for one in found if not {*one.parents} <= said]
-        return found
+        declared = set(potential_parents(self.strategy))
+        proposals = list(self.strategy.ask(n, rng))
+        self.n_with_parents += sum(bool(proposal.parents) for proposal in proposals)
+        self.undeclared += [
+            (proposal, declared) for proposal in proposals if not {*proposal.parents} <= declared
+        ]
+        return proposals
 
     def tell(self, trial: Trial) -> None:
         self.strategy.tell(trial)
@@ -62,20 +64,20 @@ class Witness:
     ],
     ids=str,
 )  # fmt: skip
-def test_parents_are_among_those_who_were_said_to_breed(algorithm: Algorithm, workers: int) -> None:
+def test_parents_were_declared_beforehand(algorithm: Algorithm, workers: int) -> None:
     witness = Witness(algorithm(PROBLEM))
     simulate(witness, measure, 60, workers=workers)
-    assert witness.proposed > 5
-    assert witness.outside == []
+    assert witness.n_with_parents > 5
+    assert witness.undeclared == []
 
 
-def test_evolution_forgets_who_breeds_no_more() -> None:
+def test_discarded_individuals_are_no_longer_potential_parents() -> None:
     strategy = RegularizedEvolution(population=5)(PROBLEM)
     simulate(strategy, measure, 30)
     assert set(potential_parents(strategy)) == {26, 27, 28, 29, 30}
 
 
-def test_a_strategy_need_not_say_anything() -> None:
+def test_declaring_potential_parents_is_optional() -> None:
     assert set(potential_parents(RandomSearch()(PROBLEM))) == set()
 
 
@@ -84,19 +86,19 @@ def started(algorithm: Algorithm, space: Space[Any], trials: int) -> list[Trial]
     return [trial for trial in log if not trial.metrics]
 
 
-def test_what_a_model_likes_near_a_trial_is_that_trials_child() -> None:
-    """One edit from it, or two, or none of its parents is said."""
+def test_model_proposals_near_a_trial_have_it_as_parent() -> None:
+    """The parent is one edit away, or two; else the proposal has none."""
     log = started(Bayesian(), SPACE, 40)
-    known = {trial.id: trial.candidate.values for trial in log}
+    values_of = {trial.id: trial.candidate.values for trial in log}
     edits = []
     for trial in log:
         if trial.proposal.origin == "model" and trial.proposal.parents:
             (parent,) = trial.proposal.parents
             assert parent < trial.id
             changed = [path for path, value in trial.candidate.values.items()
-                       if known[parent][path] != value]  # fmt: skip
+                       if values_of[parent][path] != value]  # fmt: skip
             edits.append(len(changed))
     assert len(edits) > 20
     assert set(edits) <= {1, 2}
     assert edits.count(1) > len(edits) / 2
-    assert np.mean([bool(one.proposal.parents) for one in log[:5]]) == 0  # those are spread out
+    assert np.mean([bool(trial.proposal.parents) for trial in log[:5]]) == 0  # those are spread out

@@ -29,7 +29,7 @@ def loss(candidate: Candidate) -> Metrics:
     return {"loss": float(abs(x - 2) + abs(y - 6))}
 
 
-def test_they_come_first_in_their_order_and_none_twice() -> None:
+def test_they_come_first_in_order_without_repetition() -> None:
     strategy = InitialCandidates(
         RegularizedEvolution(population=4, tournament_size=2), (*FIRST, FIRST[0])
     )
@@ -39,21 +39,21 @@ def test_they_come_first_in_their_order_and_none_twice() -> None:
     assert len({trial.candidate for trial in log}) == 30
 
 
-def test_the_algorithm_hears_of_them() -> None:
+def test_the_algorithm_is_told_of_them() -> None:
     """Children of a seed prove it: evolution of four members breeds from what it was told."""
     strategy = InitialCandidates(RegularizedEvolution(population=4, tournament_size=4), FIRST)
     log = ended(simulate(strategy(Problem(SPACE, [LOSS])), loss, 5, seed=0))
     assert log[4].proposal.parents == (log[1].id,)  # x 3, y 6: the best of the first four
 
 
-def test_at_most_as_many_as_asked_for_and_asking_changes_nothing() -> None:
+def test_ask_returns_at_most_n_and_changes_nothing() -> None:
     strategy = InitialCandidates(candidates=FIRST)(Problem(SPACE, [LOSS]))
     for _ in range(2):
-        asked = strategy.ask(2, np.random.default_rng(0))
-        assert tuple(one.candidate for one in asked) == FIRST[:2]
+        proposals = strategy.ask(2, np.random.default_rng(0))
+        assert tuple(proposal.candidate for proposal in proposals) == FIRST[:2]
 
 
-def test_one_that_is_known_to_break_a_limit_is_left_out() -> None:
+def test_a_candidate_known_to_violate_a_limit_is_skipped() -> None:
     class Sums:
         def canonical(self, candidate: Candidate) -> str:
             return candidate.json()
@@ -65,11 +65,11 @@ def test_one_that_is_known_to_break_a_limit_is_left_out() -> None:
             return {"x": float(candidate.values["x"])}  # type: ignore[arg-type]
 
     problem = Problem(SPACE, [LOSS], [Limit("x", at_most=5)], Sums())  # type: ignore[arg-type]
-    asked = InitialCandidates(candidates=FIRST)(problem).ask(3, np.random.default_rng(0))
-    assert tuple(one.candidate for one in asked) == FIRST[1:]
+    proposals = InitialCandidates(candidates=FIRST)(problem).ask(3, np.random.default_rng(0))
+    assert tuple(proposal.candidate for proposal in proposals) == FIRST[1:]
 
 
-def test_inside_of_asha_they_are_the_first_of_the_lowest_fidelity() -> None:
+def test_inside_asha_they_come_first_at_the_lowest_fidelity() -> None:
     strategy = ASHA(InitialCandidates(candidates=FIRST), random_fraction=0.0)(
         Problem(SPACE, [LOSS], fidelities=(0.25, 1.0))
     )
@@ -80,7 +80,7 @@ def test_inside_of_asha_they_are_the_first_of_the_lowest_fidelity() -> None:
     assert log[0].candidate == FIRST[0]
 
 
-def test_its_name_tells_other_candidates_apart() -> None:
+def test_the_repr_depends_on_the_candidates() -> None:
     assert repr(InitialCandidates(candidates=FIRST)) != repr(
         InitialCandidates(candidates=FIRST[:2])
     )
@@ -88,7 +88,7 @@ def test_its_name_tells_other_candidates_apart() -> None:
     assert len(repr(InitialCandidates(candidates=FIRST))) < 80
 
 
-def test_what_is_no_candidate_or_of_another_space_is_refused() -> None:
+def test_wrong_types_and_foreign_candidates_are_errors() -> None:
     with pytest.raises(InputError, match="candidates must be Candidates, got 'x'"):
         InitialCandidates(candidates=("x",))  # type: ignore[arg-type]
     with pytest.raises(InvalidCandidate):
