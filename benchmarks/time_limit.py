@@ -234,7 +234,7 @@ def measure(name: str, seconds: int, busy: bool, door: str, work: Path) -> dict[
 
     reopened = load_run(run)
     best = reopened.trial(None)
-    row = next(row for row in reopened.rows() if row.trial == best.id)
+    row = next(row for row in reopened.leaderboard_rows() if row.trial == best.id)
     finished = sum(trial.status == "done" for trial in reopened.trials)
     line |= {"delivered": row.what[:60], "trials": finished}
     figures = judged(data, nw.load(run))

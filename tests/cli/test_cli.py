@@ -221,7 +221,7 @@ def test_test_rows_that_were_trained_on_are_told(
 ) -> None:
     said = Said(capsys, *tested_on_itself, "--fresh")
     assert "1 trial, 1 of " in said.out
-    assert "100% of the test rows stand among the rows trained on" in said.err
+    assert "100% of the test rows are also in the training data" in said.err
     tested = said.out[said.out.index("test    balanced_accuracy ") :]
     assert "(80 test rows, 100% of them trained on)" in " ".join(tested.split())
     assert max(map(len, tested.splitlines()[:2])) < 80
@@ -233,7 +233,7 @@ def test_a_run_and_its_json_keep_the_notes_on_the_data(
     tested_on_itself: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     notes = json.loads(Said(capsys, *tested_on_itself, "--json").out)["notes"]
-    assert any(note.startswith("100% of the test rows stand among") for note in notes)
+    assert any(note.startswith("100% of the test rows are also in") for note in notes)
     assert any("id" in note for note in notes)
     with Store.open_read_only(folder / "odd-run") as store:
         kept = store.manifest.notes["data notes"].splitlines()

@@ -270,11 +270,11 @@ def test_long_names_stay_different(capsys: pytest.CaptureFixture[str], folder: P
 
 
 def test_names_are_cut_in_the_middle() -> None:
-    from netwright.cli.bench_terminal import cut
+    from netwright.cli.bench_terminal import shorten_middle
 
-    assert cut("evolution", 9) == "evolution"
-    assert cut("halving+evolution", 12) == "halvi..ution"
-    assert {len(cut("x" * 40, width)) for width in (8, 9)} == {8, 9}
+    assert shorten_middle("evolution", 9) == "evolution"
+    assert shorten_middle("halving+evolution", 12) == "halvi..ution"
+    assert {len(shorten_middle("x" * 40, width)) for width in (8, 9)} == {8, 9}
 
 
 def test_rows_are_counted_where_the_space_has_others(

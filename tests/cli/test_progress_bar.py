@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from netwright.automl.search_budget import SearchBudget
-from netwright.cli.progress import Progress
+from netwright.cli.progress import FitProgress
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
@@ -48,16 +48,16 @@ def study() -> Study[Any]:
     return Study(Space({"x": Integer(0, 99)}), Evaluator(), objectives="balanced_accuracy")
 
 
-def bar(progress: Progress) -> list[str]:
+def bar(progress: FitProgress) -> list[str]:
     return progress._bar().plain.split("\n")
 
 
 def test_each_stage_is_named_with_its_seconds(clock: list[float]) -> None:
-    shown = Progress(SearchBudget(60))
+    shown = FitProgress(SearchBudget(60))
     shown(StageStarted("reading", "adult.csv"))
     clock[0] += 3
     assert bar(shown) == [" reading    adult.csv  3 s"]
-    shown.of(study())(StageStarted("starting", "2 workers"))
+    shown.with_study(study())(StageStarted("starting", "2 workers"))
     assert bar(shown) == [" starting   2 workers  0 s"]
     shown(StageStarted("reading", "a/long/path/" * 20))
     assert len(bar(shown)[0]) < 80
@@ -65,7 +65,7 @@ def test_each_stage_is_named_with_its_seconds(clock: list[float]) -> None:
 
 
 def test_before_the_first_trial_ends_it_says_what_runs(clock: list[float]) -> None:
-    shown = Progress(SearchBudget(60)).of(study())
+    shown = FitProgress(SearchBudget(60)).with_study(study())
     shown(SearchStarted((Objective("balanced_accuracy", "max"),), 51.6, None))
     shown(StageStarted("searching"))
     shown(TrialStarted(trial(1), "lightgbm"))
@@ -78,7 +78,7 @@ def test_before_the_first_trial_ends_it_says_what_runs(clock: list[float]) -> No
 def test_the_longest_of_what_runs_comes_first_within_80_columns(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = Progress(SearchBudget(60)).of(study())
+    shown = FitProgress(SearchBudget(60)).with_study(study())
     running = tuple(RunningTrial(trial(n), "conv 16, 2 residual", float(n)) for n in (8, 9, 7))
     shown(Tick(30.0, running, n_ended=6, seconds_left=20.0))
     shown(StageStarted("searching"))
@@ -93,7 +93,7 @@ def test_the_longest_of_what_runs_comes_first_within_80_columns(
 def test_a_partial_trial_is_shown_before_there_is_a_better_one(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = Progress(SearchBudget(60)).of(study())
+    shown = FitProgress(SearchBudget(60)).with_study(study())
     partial = Trial(
         1, Proposal(Candidate({"x": 1}), 0.2), 0, Status.DONE, {"balanced_accuracy": 0.9}, 3.0
     )

@@ -214,11 +214,11 @@ def fit(
 ) -> None:
     """Search, train and export a model for DATA. The same line again goes on."""
     from netwright.cli.early_workers import early_workers
-    from netwright.cli.terminal import loading
+    from netwright.cli.terminal import show_loading
 
     own_code = ":" in f"{strategy}{space or ''}"
     with early_workers(data, run, fresh, workers, own_code) as executor:
-        with loading(quiet=as_json):
+        with show_loading(quiet=as_json):
             from netwright.automl.goal import Goal
             from netwright.automl.method import Method
             from netwright.automl.search_budget import SearchBudget
@@ -238,9 +238,9 @@ def fit(
 @app.command()
 def demo(context: typer.Context, as_json: Json = False) -> None:
     """Design a network for the built-in digits in under a minute and a half."""
-    from netwright.cli.terminal import loading
+    from netwright.cli.terminal import show_loading
 
-    with loading(quiet=as_json):
+    with show_loading(quiet=as_json):
         from netwright.automl.goal import Goal
         from netwright.automl.method import Method
         from netwright.automl.search_budget import SearchBudget
@@ -266,17 +266,17 @@ def predict(
 @app.command()
 def leaderboard(run: RunArgument, space: RunSpace = None, as_json: Json = False) -> None:
     """All trials of a run, best first."""
-    from netwright.cli.runs import show_leaderboard
+    from netwright.cli.runs import print_leaderboard
 
-    show_leaderboard(run, as_json, space)
+    print_leaderboard(run, as_json, space)
 
 
 @app.command()
 def show(run: RunArgument, trial: Trial = None, space: RunSpace = None) -> None:
     """The architecture of a trial, as a readable tree and a drawing in SVG."""
-    from netwright.cli.runs import show_trial
+    from netwright.cli.runs import print_trial
 
-    show_trial(run, trial, space)
+    print_trial(run, trial, space)
 
 
 @app.command()
@@ -312,16 +312,16 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Compare strategies on a TABLE of evaluated candidates. The same line again goes on."""
-    from netwright.cli.bench import Place, Table, Terms, bench
+    from netwright.cli.bench import BenchLocation, ComparisonOptions, TableOptions, bench
 
     default = ",".join(dict.fromkeys(("random", "evolution", DEFAULT_STRATEGY)))
-    terms = Terms(
+    terms = ComparisonOptions(
         evaluations, clock_, fidelity, search or (), report or (), limit or (), reference or (),
         until_found,
     )  # fmt: skip
-    place = Place(run, workers, fresh, as_json)
+    place = BenchLocation(run, workers, fresh, as_json)
     chosen = default if strategies is None else strategies
-    bench(Table(table, task, repetition, device), terms, chosen, peers, seeds, place)
+    bench(TableOptions(table, task, repetition, device), terms, chosen, peers, seeds, place)
 
 
 def _kind(name: str | None) -> Any:

@@ -18,8 +18,13 @@ from netwright.bench.peers import PEERS, missing_packages, peer
 from netwright.bench.runner import Comparison, Runs, compare, incompatible_algorithms
 from netwright.bench.settings import ComparisonSettings, parse_objective, reported_objective
 from netwright.bench.summary import Summary, completed_strategies, summarise
-from netwright.cli.bench_terminal import Progress, closing, opening, say_wrapped
-from netwright.cli.terminal import ERR, say
+from netwright.cli.bench_terminal import (
+    ComparisonProgress,
+    print_opening,
+    print_summary,
+    print_wrapped,
+)
+from netwright.cli.terminal import ERR, print_line
 from netwright.errors import InputError, MissingExtra, Phrase, RunError, closest, expected, plural
 from netwright.evaluators.benchmarks.nas_bench import nas_bench_201_table
 from netwright.evaluators.benchmarks.table import TableBenchmark
@@ -30,7 +35,7 @@ from netwright.trials.objective import limits
 
 
 @dataclass(frozen=True)
-class Table:
+class TableOptions:
     """How a table is named on the command line."""
 
     name: str
@@ -112,7 +117,7 @@ def _own(place: str) -> TableBenchmark:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ComparisonOptions:
     """The options that make a protocol."""
 
     evaluations: float | None = None
@@ -152,7 +157,7 @@ def _reference(text: str) -> tuple[str, float]:
         raise InputError(expected("reference", "METRIC=NUMBER", text, fix)) from None
 
 
-def entrants(wanted: str, with_peers: bool, judge: TableOracle) -> dict[str, Algorithm]:
+def parse_strategies(wanted: str, with_peers: bool, judge: TableOracle) -> dict[str, Algorithm]:
     """``all`` or names joined by commas, peers among them -> algorithms by name."""
     given = (
         name_resolution.BLACK_BOX_NAMES if wanted == "all" else map(str.strip, wanted.split(","))
@@ -173,12 +178,14 @@ def entrants(wanted: str, with_peers: bool, judge: TableOracle) -> dict[str, Alg
             if kind.package not in absent:
                 found[name] = peer(name, judge.evaluations)
         for package in absent:
-            say(f"{package} is not installed: pip install {package} puts it beside ours.", ERR)
+            print_line(
+                f"{package} is not installed: pip install {package} puts it beside ours.", ERR
+            )
     return found
 
 
 @dataclass(frozen=True)
-class Place:
+class BenchLocation:
     """Where it runs, and what is shown."""
 
     run: str | None = None
@@ -188,7 +195,12 @@ class Place:
 
 
 def bench(
-    table: Table, terms: Terms, strategies: str, peers: bool, seeds: int, place: Place
+    table: TableOptions,
+    terms: ComparisonOptions,
+    strategies: str,
+    peers: bool,
+    seeds: int,
+    place: BenchLocation,
 ) -> None:
     """The whole command."""
     if seeds < 1:
@@ -199,22 +211,22 @@ def bench(
     protocol = terms.protocol(opened)
     judge = TableOracle(opened, protocol)
     judge.check()
-    algorithms = entrants(strategies, peers, judge)
+    algorithms = parse_strategies(strategies, peers, judge)
     folder = Path(place.run) if place.run else default_folder(table.stem, opened, protocol)
     comparison = Comparison(opened, algorithms, protocol, range(seeds))
     absent = incompatible_algorithms(comparison.algorithms, judge)
     if len(absent) == len(algorithms):
         raise InputError(f"{next(iter(absent))} cannot run here: {next(iter(absent.values()))}.")
     if not place.quiet:
-        opening(table.title, judge, seeds, folder)
+        print_opening(table.title, judge, seeds, folder)
     try:
-        with Progress(place.quiet) as progress:
+        with ComparisonProgress(place.quiet) as progress:
             workers = place.workers or available_cores()
             runs = compare(
                 comparison, folder, workers=workers, fresh=place.fresh, on_progress=progress
             )
     except KeyboardInterrupt:
-        say("stopped: the same line goes on.", ERR)
+        print_line("stopped: the same line goes on.", ERR)
         raise SystemExit(130) from None
     _say_failures(runs, algorithms)
     everyone = completed_strategies(
@@ -229,10 +241,12 @@ def bench(
     if place.quiet:
         sys.stdout.write(json.dumps(_as_object(summary, judge, seeds, folder)) + "\n")
     else:
-        closing(summary, seeds)
-        say(f"\n{folder}/runs.csv  summary.csv  curves.csv" + ("" if missing else "  bench.svg"))
+        print_summary(summary, seeds)
+        print_line(
+            f"\n{folder}/runs.csv  summary.csv  curves.csv" + ("" if missing else "  bench.svg")
+        )
         if missing:
-            say_wrapped(missing, 0)
+            print_wrapped(missing, 0)
 
 
 def _say_failures(runs: Runs, algorithms: Mapping[str, Algorithm]) -> None:
@@ -242,7 +256,7 @@ def _say_failures(runs: Runs, algorithms: Mapping[str, Algorithm]) -> None:
     if alike:
         raise RunError(f"no strategy came to an end: {reasons.pop()}.")
     for name, reason in runs.failures.items():
-        say(f"{name} failed and is left out: {reason}", ERR)
+        print_line(f"{name} failed and is left out: {reason}", ERR)
     if len(runs.failures) == len(algorithms):
         raise RunError("no strategy came to an end.")
 

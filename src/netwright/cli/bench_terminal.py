@@ -15,13 +15,13 @@ from netwright.bench.oracle import TableOracle
 from netwright.bench.settings import ComparisonSettings
 from netwright.bench.summary import Summary
 from netwright.cli import terminal
-from netwright.cli.terminal import ERR, OUT, say
+from netwright.cli.terminal import ERR, OUT, print_line
 from netwright.errors import plural
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.trials.formats import format_duration, format_metric
 
 
-def opening(title: str, judge: TableOracle, seeds: int, folder: Path) -> None:
+def print_opening(title: str, judge: TableOracle, seeds: int, folder: Path) -> None:
     """What is about to be compared."""
     protocol = judge.settings
     searched = ", ".join(one.metric for one in protocol.search)
@@ -36,8 +36,8 @@ def opening(title: str, judge: TableOracle, seeds: int, folder: Path) -> None:
         f"-> {folder}   (Ctrl-C stops; the same line goes on)",
     ]
     for line in lines:
-        say_wrapped(line, 10)
-    say()
+        print_wrapped(line, 10)
+    print_line()
 
 
 def _size(table: TableBenchmark) -> str:
@@ -50,14 +50,14 @@ def _size(table: TableBenchmark) -> str:
     )
 
 
-def closing(summary: Summary, seeds: int) -> None:
+def print_summary(summary: Summary, seeds: int) -> None:
     """What came out."""
     protocol = summary.settings
     metric = protocol.report[0].metric if len(protocol.report) == 1 else ""
     unit = "s" if protocol.axis == "clock" else "evaluations"
     spent = f"{protocol.budget:,g} s" if unit == "s" else plural(protocol.budget, "evaluation")
-    say(f"{protocol.measure} after {spent}, mean of {plural(seeds, 'seed')}")
-    matches = f"= {cut(summary.reference, 8)} at"
+    print_line(f"{protocol.measure} after {spent}, mean of {plural(seeds, 'seed')}")
+    matches = f"= {shorten_middle(summary.reference, 8)} at"
     _columns(
         ["strategy", "mean", "95 % interval", "regret", "p", matches, "ms"],
         [
@@ -69,10 +69,10 @@ def closing(summary: Summary, seeds: int) -> None:
             for one in summary.strategies
         ],
     )  # fmt: skip
-    say()
+    print_line()
     what = "hypervolume of " if len(protocol.search) > 1 else ""
     searched = " x ".join(one.metric for one in protocol.search)
-    say(f"until the best {what}{searched} of the table was found, {unit}")
+    print_line(f"until the best {what}{searched} of the table was found, {unit}")
     _columns(
         ["strategy", "found", "expected", "median", "90 %", "repeated"],
         [
@@ -83,9 +83,9 @@ def closing(summary: Summary, seeds: int) -> None:
             for one in summary.strategies
         ],
     )  # fmt: skip
-    say()
+    print_line()
     for note in _notes(summary, matches, unit):
-        say_wrapped(note, 2)
+        print_wrapped(note, 2)
 
 
 def _notes(summary: Summary, matches: str, unit: str) -> Iterator[str]:
@@ -111,16 +111,16 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Names left, as long as 79 columns allow; figures right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     room = max(12, 79 - sum(2 + width for width in widths[1:]))
-    called = [cut(row[0], room) for row in rows]
+    called = [shorten_middle(row[0], room) for row in rows]
     if len(set(called)) < len(called):  # different ones must look different
         called = [row[0] for row in rows]
     first = max(map(len, [head[0], *called, " " * 15]))
     for name, row in zip([head[0], *called], [head, *rows], strict=True):
         cells = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
-        say("  ".join([name.ljust(first), *cells]))
+        print_line("  ".join([name.ljust(first), *cells]))
 
 
-def cut(name: str, width: int) -> str:
+def shorten_middle(name: str, width: int) -> str:
     """Without its middle where it is too long."""
     if len(name) <= width:
         return name
@@ -142,10 +142,10 @@ def _spent(number: float) -> str:
     return f"{number:,.0f}" if math.isfinite(number) else "-"
 
 
-def say_wrapped(text: str, indent: int) -> None:
+def print_wrapped(text: str, indent: int) -> None:
     """A text of any length, its further lines indented."""
     for line in wrap(text, 79, subsequent_indent=" " * indent, break_long_words=False):
-        say(line)
+        print_line(line)
 
 
 def _reported(judge: TableOracle) -> str:
@@ -180,7 +180,7 @@ def shown(metric: str, number: float) -> str:
     return format_metric(name, {name: number})
 
 
-class Progress:
+class ComparisonProgress:
     """A bar with the time left."""
 
     def __init__(self, quiet: bool) -> None:
@@ -192,7 +192,7 @@ class Progress:
         )  # fmt: skip
         self.shown = OUT.is_terminal and not quiet
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ComparisonProgress:
         if self.shown:
             self.live.start()
         return self
@@ -213,5 +213,5 @@ class Progress:
             left = f", about {format_duration(seconds)} left"
         share = self.done / self.of if self.of else 0.0
         return Text(
-            f" comparing  {terminal.bar(share, 24)}  {self.done} of {plural(self.of, 'run')}{left}"
+            f" comparing  {terminal.progress_bar(share, 24)}  {self.done} of {plural(self.of, 'run')}{left}"
         )

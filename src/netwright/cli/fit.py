@@ -8,16 +8,16 @@ from textwrap import wrap
 from typing import Any
 
 from netwright.automl.export.delivery import FitResult, has_unexported
-from netwright.automl.fit import carry_out
+from netwright.automl.fit import run_and_deliver
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
-from netwright.automl.score_warnings import leaks, share_trained_on
+from netwright.automl.score_warnings import leakage_warnings, seen_test_fraction
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.spaces import IMAGE_SPACES, name_of_space
+from netwright.automl.spaces import IMAGE_SPACES, space_name
 from netwright.cli import terminal
-from netwright.cli.progress import Progress
-from netwright.cli.terminal import ERR, say
+from netwright.cli.progress import FitProgress
+from netwright.cli.terminal import ERR, print_line
 from netwright.data.make_task import task
 from netwright.data.targets import RequestedTaskKind
 from netwright.data.task import Task, summary
@@ -60,13 +60,13 @@ class RunLocation:
 
 
 def search(
-    source: Source, goal: Goal, effort: SearchBudget, method: Method, place: RunLocation,
+    source: Source, goal: Goal, budget: SearchBudget, method: Method, location: RunLocation,
     executor: Supervised | None = None,
 ) -> FitResult:  # fmt: skip
     """The whole command. Trials run in the `executor`, if any."""
-    quiet = place.quiet
-    effort = effort.started()
-    progress = Progress(effort)
+    quiet = location.quiet
+    budget = budget.started()
+    progress = FitProgress(budget)
     with open_callbacks(() if quiet else progress, verbose=False) as notify:
         with progress.shown(quiet):
             notify(StageStarted("reading", source.data))
@@ -75,14 +75,20 @@ def search(
                 seed=method.seed, missing_labels=source.missing_labels,
             )  # fmt: skip
             opened = open_search(
-                found, goal, effort, method, run=place.run, fresh=place.fresh, executor=executor
+                found,
+                goal,
+                budget,
+                method,
+                run=location.run,
+                fresh=location.fresh,
+                executor=executor,
             )
         study = opened.study
         if not quiet:
-            already = study.is_budget_used(trials=effort.trials, until=effort.until)
-            _opening(found, study, effort, already)
-        with progress.of(study).shown(quiet):
-            outcome = carry_out(opened, effort, notify)
+            already = study.is_budget_used(trials=budget.trials, until=budget.until)
+            _opening(found, study, budget, already)
+        with progress.with_study(study).shown(quiet):
+            outcome = run_and_deliver(opened, budget, notify)
     if not quiet:
         _closing(outcome, method)
     return outcome
@@ -101,24 +107,26 @@ def _kind_of(goal: Goal) -> RequestedTaskKind:
 
 def _opening(found: Task, study: Study[Any], effort: SearchBudget, already: bool) -> None:
     for line in wrap(summary(found), 79, subsequent_indent="    "):
-        say(line)
-    for note in (*found.notes, *(leaks(found) if not already else ())):
+        print_line(line)
+    for note in (*found.notes, *(leakage_warnings(found) if not already else ())):
         for line in wrap(f"  {note}", 79, subsequent_indent="    "):
-            say(line, ERR)  # beside the account of the search, which may go into a file
+            print_line(line, ERR)  # beside the account of the search, which may go into a file
     if already:
-        say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
+        print_line(
+            f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew."
+        )
         if has_unexported(study):
-            say("What there was no time to export is exported now.")
+            print_line("What there was no time to export is exported now.")
         return
     wanted = [f"time {effort.seconds:g} s"] if effort.seconds else []
     wanted += [plural(effort.trials, "trial")] if effort.trials else []
     wanted += [f"until {one}" for one in effort.until]
     workers = f"{effort.n_workers} of {plural(available_cores(), 'core')}"
-    say(f"{', '.join(wanted)}, {workers} -> {study.folder}")
-    say("Ctrl-C stops with the best so far; the same line goes on.")
+    print_line(f"{', '.join(wanted)}, {workers} -> {study.folder}")
+    print_line("Ctrl-C stops with the best so far; the same line goes on.")
     if ended := [trial for trial in study.trials if trial.status is not Status.RUNNING]:
-        say(f"going on after {plural(len(ended), 'trial')}, {study.seconds:.0f} s")
-    say()
+        print_line(f"going on after {plural(len(ended), 'trial')}, {study.seconds:.0f} s")
+    print_line()
 
 
 def _spent(study: Study[Any], effort: SearchBudget) -> str:
@@ -142,48 +150,48 @@ def _board(outcome: FitResult, most: int = 8) -> None:
     best = [row for i, row in enumerate(rows) if i < most or row.delivered]
     beyond = ", and the delivered one" * (len(best) > most)
     shown = f"the best {min(most, len(rows))} of {plural(len(rows), 'trial')}{beyond}"
-    say(f"\nLeaderboard, {shown}")
-    for line in terminal.lines(best, terminal.columns(study.objectives, {}), study.objectives):
-        say(line)
-    say(terminal.legend(best, study.objectives))
+    print_line(f"\nLeaderboard, {shown}")
+    for line in terminal.table_lines(
+        best, terminal.metric_columns(study.objectives, {}), study.objectives
+    ):
+        print_line(line)
+    print_line(terminal.legend(best, study.objectives))
 
 
 def _closing(outcome: FitResult, method: Method) -> None:
     study = outcome.study
     if study.interrupted:
-        say("\nstopped: this is the best so far; the same line goes on.")
+        print_line("\nstopped: this is the best so far; the same line goes on.")
     _board(outcome)
     names = " x ".join(one.metric for one in study.objectives)
     names += " x latency" if len(study.objectives) == 1 else ""
-    say(f"\nPareto front, {names} (validation, {plural(outcome.n_validation_rows, 'row')})")
-    metrics = terminal.columns(study.objectives, outcome.front[0].metrics)
-    for line in terminal.lines(outcome.front, metrics, study.objectives, star=False):
-        say(line)
+    print_line(f"\nPareto front, {names} (validation, {plural(outcome.n_validation_rows, 'row')})")
+    metrics = terminal.metric_columns(study.objectives, outcome.front[0].metrics)
+    for line in terminal.table_lines(outcome.front, metrics, study.objectives, star=False):
+        print_line(line)
     if any(row.what.startswith("one fold of") for row in outcome.front):
-        say("one fold of N: the score of N is that of single folds; all together are better")
+        print_line("one fold of N: the score of N is that of single folds; all together are better")
     if any(row.what.startswith("refit of") for row in outcome.front):
-        say("refit of N: one model of all rows; its score is that of models of N's folds")
+        print_line("refit of N: one model of all rows; its score is that of models of N's folds")
     if sure := outcome.confidence_interval():
         first = study.objectives[0].metric
         low, high = (format_metric(first, {first: end}) for end in sure)
-        say(f"{first} of the best: 95 % within {low} to {high}, by rows drawn again")
+        print_line(f"{first} of the best: 95 % within {low} to {high}, by rows drawn again")
     for sentence in (*outcome.left_out, *outcome.warnings):
         for line in wrap(sentence, 79):
-            say(line, ERR)
-    say()
+            print_line(line, ERR)
+    print_line()
     agreed = outcome.parity
-    say(f"model   {outcome.model.path}   (trial {outcome.best.id})")
+    print_line(f"model   {outcome.model.path}   (trial {outcome.best.id})")
     agree = "row agrees" if agreed.rows == 1 else "rows agree"
-    say(f"check   {agreed.rows:,} {agree} with the trained model to {agreed.difference:.0e}")
+    print_line(f"check   {agreed.rows:,} {agree} with the trained model to {agreed.difference:.0e}")
     if outcome.test and outcome.task.test:
         test = f"test    {_test_scores(outcome)}   ({_test_rows(outcome.task)})"
         for line in wrap(test, 79, subsequent_indent=" " * 8):
-            say(line)
-    own = (
-        f" --space {method.space}" if name_of_space(method.space) not in ("", *IMAGE_SPACES) else ""
-    )
-    say(f"next    netwright show {study.folder}{own}")
-    say(f"        netwright predict {study.folder} DATA")
+            print_line(line)
+    own = f" --space {method.space}" if space_name(method.space) not in ("", *IMAGE_SPACES) else ""
+    print_line(f"next    netwright show {study.folder}{own}")
+    print_line(f"        netwright predict {study.folder} DATA")
 
 
 _TEST = ("accuracy", "auc", "log_loss", "rmse", "r2")
@@ -200,7 +208,7 @@ def _test_scores(outcome: FitResult) -> str:
 def _test_rows(task: Task) -> str:
     """How many they are, and how many of them the search has seen."""
     assert task.test is not None  # it was scored
-    share = share_trained_on(task)
+    share = seen_test_fraction(task)
     seen = f", {share:.0%} of them trained on" if share else ""
     return f"{plural(len(task.test), 'test row')}{seen}"
 
@@ -219,5 +227,10 @@ def as_object(outcome: FitResult) -> dict[str, Any]:
         "front": [one.record() for one in outcome.front],
         "model": str(outcome.model.path),
         "interrupted": outcome.study.interrupted,
-        "notes": [*outcome.task.notes, *leaks(outcome.task), *outcome.left_out, *outcome.warnings],
+        "notes": [
+            *outcome.task.notes,
+            *leakage_warnings(outcome.task),
+            *outcome.left_out,
+            *outcome.warnings,
+        ],
     }

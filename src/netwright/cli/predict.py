@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netwright.cli.terminal import ERR, say
+from netwright.cli.terminal import ERR, print_line
 from netwright.data.drift import drift_warnings
 from netwright.data.na_values import NaValues
 from netwright.data.new_rows import read_rows, schema_from_card
@@ -31,7 +31,7 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     if isinstance(rows, Table):
         notes += tuple(drift_warnings(rows, loaded.card.get("seen", {})))
     for note in notes:
-        say(note, ERR)
+        print_line(note, ERR)
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
     if isinstance(rows, Images) and rows.files:
         frame.insert(0, "file", [printable(name, stays="") for name in rows.files])
@@ -87,4 +87,4 @@ def write(frame: pd.DataFrame, out: Path | None) -> None:
     if not out.parent.is_dir():
         raise InputError(f"--out must be in a folder that exists, got {out}.")
     frame.to_csv(out, index=False)
-    say(f"{plural(len(frame), 'row')} -> {out}", ERR)
+    print_line(f"{plural(len(frame), 'row')} -> {out}", ERR)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from netwright.automl.search_budget import SearchBudget
 from netwright.cli import terminal
-from netwright.cli.terminal import say
+from netwright.cli.terminal import print_line
 from netwright.errors import plural, shortened
 from netwright.report.tables import row
 from netwright.study.progress.events import Event, PreparationEnded, TrialEnded
@@ -26,7 +26,7 @@ _NAME_WIDTH = 40
 """A trial's name in the bar: more than one has room below the bar."""
 
 
-class Progress:
+class FitProgress:
     """Prints trials that advance the front, above a bar with the best so far and the time left."""
 
     def __init__(self, effort: SearchBudget) -> None:
@@ -36,21 +36,21 @@ class Progress:
         self._state = SearchState()
         self._headed = False
 
-    def of(self, study: Study[Any]) -> Progress:
+    def with_study(self, study: Study[Any]) -> FitProgress:
         """Itself, once there is a study whose trials it can describe."""
         self._study = study
         return self
 
     def shown(self, quiet: bool = False) -> AbstractContextManager[None]:
         """While this lasts, the bar stands below what is printed, if that is a terminal."""
-        return nullcontext() if quiet else terminal.status(self._bar)
+        return nullcontext() if quiet else terminal.live_status(self._bar)
 
     def __call__(self, event: Event) -> None:
         self._state(event)
         if isinstance(event, PreparationEnded):
             for sentence in event.report:
                 for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
-                    say(line)
+                    print_line(line)
         elif isinstance(event, TrialEnded):
             trial = event.trial
             is_baseline = trial.proposal.origin == BASELINE
@@ -60,10 +60,10 @@ class Progress:
     def _print(self, trial: Trial, on_front: bool) -> None:
         assert self._study is not None  # its trial has ended
         objectives = self._study.objectives
-        shown = row(trial, self._study.space.fill, on_front=on_front)
-        lines = terminal.lines([shown], terminal.columns(objectives, {}), objectives)
+        shown = row(trial, self._study.space.fill, on_front)
+        lines = terminal.table_lines([shown], terminal.metric_columns(objectives, {}), objectives)
         for line in lines if not self._headed else lines[1:]:
-            say(line)
+            print_line(line)
         self._headed = True
 
     def _bar(self) -> Text:
@@ -80,7 +80,9 @@ class Progress:
         begin, end = " searching  ", f"  {plural(state.n_ended, 'trial')}{best}{self._left()}"
         width = max(_BAR_WIDTHS[0], min(_BAR_WIDTHS[1], _WIDTH - len(begin) - len(end)))
         return Text(
-            "\n".join([f"{begin}{terminal.bar(state.fraction_done, width)}{end}", *self._now()])
+            "\n".join(
+                [f"{begin}{terminal.progress_bar(state.fraction_done, width)}{end}", *self._now()]
+            )
         )
 
     def _best_so_far(self) -> str:

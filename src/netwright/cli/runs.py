@@ -8,7 +8,7 @@ from pathlib import Path
 
 from netwright.automl.saved_run import SavedRun, load_run
 from netwright.cli import terminal
-from netwright.cli.terminal import say
+from netwright.cli.terminal import print_line
 from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError
 from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, MODEL
@@ -27,21 +27,23 @@ from netwright.trials.trial import CONSTANT, ENSEMBLE, Trial
 _MAX_ABOUT_BYTES = 1 << 20
 
 
-def show_leaderboard(folder: Path, as_json: bool, space: str | None = None) -> None:
+def print_leaderboard(folder: Path, as_json: bool, space: str | None = None) -> None:
     """Prints all trials, best first, and marks what was delivered (see `screen.legend`)."""
     run = load_run(folder, space)
-    rows = run.rows()
+    rows = run.leaderboard_rows()
     if as_json:
         sys.stdout.write(json.dumps([row.record() for row in rows]) + "\n")
         return
     known = rows[0].metrics if rows else {}
-    for line in terminal.lines(rows, terminal.columns(run.objectives, known), run.objectives):
-        say(line)
+    for line in terminal.table_lines(
+        rows, terminal.metric_columns(run.objectives, known), run.objectives
+    ):
+        print_line(line)
     if legend := terminal.legend(rows, run.objectives):
-        say(legend)
+        print_line(legend)
 
 
-def show_trial(folder: Path, number: int | None, space: str | None = None) -> None:
+def print_trial(folder: Path, number: int | None, space: str | None = None) -> None:
     """Prints the architecture as a tree, and draws it into ``trial-N.svg`` in the run folder.
 
     Of a model that is no network, its settings; of an average, its members.
@@ -49,28 +51,30 @@ def show_trial(folder: Path, number: int | None, space: str | None = None) -> No
     run = load_run(folder, space)
     trial = run.trial(number)
     score = run.objectives[0].metric
-    say(f"trial {trial.id}: {_origin(run, trial)}")
-    say(
+    print_line(f"trial {trial.id}: {_origin(run, trial)}")
+    print_line(
         f"{trial.status}: {trial.error}"
         if trial.error
         else f"{score} {format_metric(score, trial.metrics)}"
     )
-    say()
+    print_line()
     if trial.ensemble is not None:
         _members(run, trial.ensemble)
         return
     if trial.proposal.origin == CONSTANT:
-        say("the same prediction for every row: the shares of the classes, or the mean target")
+        print_line(
+            "the same prediction for every row: the shares of the classes, or the mean target"
+        )
         return
     pipeline: Pipeline = run.space.fill(trial.candidate)
     if isinstance(pipeline.model, Training):
         _network(run, trial, pipeline)
     else:
-        say(f"model: {summary(pipeline, 70)}")
-    say("\n recipe")
+        print_line(f"model: {summary(pipeline, 70)}")
+    print_line("\n recipe")
     for path, decision in sorted(trial.candidate.values.items()):
         if "model.network" not in path:
-            say(f"    {path:<36} {show_value(decision)}")
+            print_line(f"    {path:<36} {show_value(decision)}")
 
 
 def _network(run: SavedRun, trial: Trial, pipeline: Pipeline) -> None:
@@ -80,25 +84,29 @@ def _network(run: SavedRun, trial: Trial, pipeline: Pipeline) -> None:
         if inputs is not None:
             _tree(run, trial, recipe_of(pipeline), inputs)
             return
-        say("it ended before its inputs were known, so sizes are not known either")
+        print_line("it ended before its inputs were known, so sizes are not known either")
     except (BrokenFile, InfeasibleCandidate) as error:
-        say(f"sizes are not known: {error}")
-    say(f"network: {summary(pipeline, 70)}")
+        print_line(f"sizes are not known: {error}")
+    print_line(f"network: {summary(pipeline, 70)}")
 
 
 def _members(run: SavedRun, ensemble: EnsembleSpec) -> None:
     """The share of each model in an average, and how it does alone."""
     score = run.objectives[0].metric
     width = max(12, len(score) + 2)
-    say(f"{'share':>7}{'trial':>8}{score:>{width}}  what")
+    print_line(f"{'share':>7}{'trial':>8}{score:>{width}}  what")
     for number, share in ensemble.weights:
         member = run.trial(number)
         alone = format_metric(score, member.metrics)
-        say(f"{share:>7.0%}{number:>8}{alone:>{width}}  {describe_trial(member, run.space.fill)}")
+        print_line(
+            f"{share:>7.0%}{number:>8}{alone:>{width}}  {describe_trial(member, run.space.fill)}"
+        )
     if ensemble.temperature != 1:
-        say(f"\ntemperature {ensemble.temperature:.3g}: logarithms are divided by it")
+        print_line(f"\ntemperature {ensemble.temperature:.3g}: logarithms are divided by it")
     if ensemble.threshold != 0.5:
-        say(f"\nlabelled as the second class from a probability of {ensemble.threshold:.3g} on")
+        print_line(
+            f"\nlabelled as the second class from a probability of {ensemble.threshold:.3g} on"
+        )
 
 
 def _origin(run: SavedRun, trial: Trial) -> str:
@@ -113,15 +121,17 @@ def _origin(run: SavedRun, trial: Trial) -> str:
 
 def _tree(run: SavedRun, trial: Trial, recipe: Training, inputs: InputSpec) -> None:
     rows = outline(recipe.network, inputs.shape, **inputs.given)
-    say(f" input      {' x '.join(map(str, inputs.shape))}")
+    print_line(f" input      {' x '.join(map(str, inputs.shape))}")
     for row in rows:
         shape = " x ".join(map(str, row.shape)) if row.shape else ""
         costs = (format_count(row.parameters) if row.parameters else "", _flops(row.flops))
         text = "  " * row.depth + row.text
-        say(f" {row.position:<8}{text:<36.36} {shape:<14}{costs[0]:>9} {costs[1]:>10}".rstrip())
+        print_line(
+            f" {row.position:<8}{text:<36.36} {shape:<14}{costs[0]:>9} {costs[1]:>10}".rstrip()
+        )
     metrics = trial.metrics
     if "parameters" in metrics:
-        say(
+        print_line(
             f" {format_count(metrics['parameters'])} parameters, {_flops(metrics['flops'])}, "
             f"{format_bytes(metrics['memory'])} of activations a row"
         )
@@ -129,7 +139,7 @@ def _tree(run: SavedRun, trial: Trial, recipe: Training, inputs: InputSpec) -> N
     title = f"{run.name}, trial {trial.id}"
     drawing = svg(recipe.network, inputs.shape, title=title, **inputs.given)
     Folder(run.folder).write(path.name, drawing)
-    say(f" drawing: {path}")
+    print_line(f" drawing: {path}")
 
 
 def _flops(number: float) -> str:
@@ -170,4 +180,4 @@ def export_trial(
     if not target.parent.is_dir():
         raise NetwrightError(f"--out must be in a folder that exists, got {target}.")
     source.copy(MODEL, Folder(target.parent), target.name)
-    say(f"{name} -> {target}  ({format_bytes(target.stat().st_size)})")
+    print_line(f"{name} -> {target}  ({format_bytes(target.stat().st_size)})")

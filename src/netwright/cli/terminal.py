@@ -26,21 +26,21 @@ ERR = Console(stderr=True, highlight=False)
 _HEADS = {"latency": "ms/row", "batch_latency": "ms/1000", "seconds": "seconds", "flops": "FLOP"}
 
 
-def say(text: str = "", console: Console = OUT) -> None:
+def print_line(text: str = "", console: Console = OUT) -> None:
     """A line that is never wrapped, coloured or taken for markup; terminal commands are shown."""
     console.print(Text(printable(text)), soft_wrap=True)
 
 
-def lines(
+def table_lines(
     rows: Sequence[Row], metrics: Sequence[str], objectives: Sequence[Objective], star: bool = True
 ) -> list[str]:
     """A heading and a line for each trial, 79 columns at most; `star`: with marks (see `legend`).
 
     Widths depend on the metrics alone, so that lines printed one by one stand under each other.
     """
-    widths = [max(9, len(head(name))) + 2 for name in metrics]
+    widths = [max(9, len(heading(name))) + 2 for name in metrics]
     columns = list(zip(metrics, widths, strict=True))
-    heads = [f"{'trial':>7}", *(f"{head(name):>{width}}" for name, width in columns)]
+    heads = [f"{'trial':>7}", *(f"{heading(name):>{width}}" for name, width in columns)]
     heads.append(f"{'seconds':>9}")
     shown = ["".join(heads) + "  what"]
     delivered = any(row.delivered for row in rows)
@@ -73,12 +73,12 @@ def legend(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
     return "* best so far" if any(row.on_front for row in rows) else ""
 
 
-def head(metric: str) -> str:
+def heading(metric: str) -> str:
     """A metric's column heading, with its unit where it is not plain."""
     return _HEADS.get(metric, metric)
 
 
-def columns(objectives: Sequence[Objective], metrics: Mapping[str, float]) -> list[str]:
+def metric_columns(objectives: Sequence[Objective], metrics: Mapping[str, float]) -> list[str]:
     """The metrics worth a column: the objectives, then size and speed where they are known."""
     wanted = [one.metric for one in objectives]
     extra = [
@@ -87,7 +87,7 @@ def columns(objectives: Sequence[Objective], metrics: Mapping[str, float]) -> li
     return wanted + extra
 
 
-def bar(share: float, width: int = 30) -> str:
+def progress_bar(share: float, width: int = 30) -> str:
     """``━━━━╸━━━`` filled to a share of 0 to 1."""
     done = min(width, max(0, round(share * width)))
     return (
@@ -96,7 +96,7 @@ def bar(share: float, width: int = 30) -> str:
 
 
 @contextmanager
-def status(line: Callable[[], Text]) -> Iterator[None]:
+def live_status(line: Callable[[], Text]) -> Iterator[None]:
     """Keep a line or two below what is printed, redrawn as time goes by, if OUT is a terminal."""
     if not OUT.is_terminal:
         yield
@@ -105,11 +105,11 @@ def status(line: Callable[[], Text]) -> Iterator[None]:
         yield
 
 
-def loading(quiet: bool) -> AbstractContextManager[None]:
+def show_loading(quiet: bool) -> AbstractContextManager[None]:
     """Say that the program itself is being loaded, which takes seconds where disks are slow."""
     begun = time.monotonic()
 
     def line() -> Text:
         return Text(f" loading    libraries  {time.monotonic() - begun:.0f} s")
 
-    return nullcontext() if quiet else status(line)
+    return nullcontext() if quiet else live_status(line)
