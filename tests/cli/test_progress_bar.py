@@ -49,7 +49,7 @@ def study() -> Study[Any]:
 
 
 def bar(progress: FitProgress) -> list[str]:
-    return progress._bar().plain.split("\n")
+    return progress._status().plain.split("\n")
 
 
 def test_each_stage_is_named_with_its_seconds(clock: list[float]) -> None:
@@ -71,7 +71,7 @@ def test_before_the_first_trial_ends_it_says_what_runs(clock: list[float]) -> No
     shown(TrialStarted(trial(1), "lightgbm"))
     clock[0] += 4
     assert bar(shown) == [
-        " searching  ━━╸─────────────────────  0 trials, 0:48 left", " now        trial 1 lightgbm 4 s",
+        " searching  ━━╸─────────────────────  0 trials, 0:48 left", " running    trial 1 lightgbm 4 s",
     ]  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_the_longest_of_what_runs_comes_first_within_80_columns(
     assert "*     6" in capsys.readouterr().out
     first, second = bar(shown)
     assert first.endswith("  7 trials, best balanced_accuracy .9324, 0:20 left")
-    assert second == " now        trial 9 conv 16, 2 residual 9 s, trial 8 conv 16, 2 residual 8 s"
+    assert second == " running    trial 9 conv 16, 2 residual 9 s, trial 8 conv 16, 2 residual 8 s"
     assert max(map(len, (first, second))) < 80
 
 
