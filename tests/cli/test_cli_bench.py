@@ -221,7 +221,7 @@ def test_missing_peers_are_named(
     from netwright.cli import bench
 
     packages = ["optuna", "smac", "nevergrad", "pymoo"]
-    monkeypatch.setattr(bench, "missing", lambda: packages)
+    monkeypatch.setattr(bench, "missing_packages", lambda: packages)
     said = Said(capsys, *LINE, "--peers", "--run", "told")
     assert said.code == 0
     for package in packages:
@@ -236,10 +236,10 @@ def test_a_metric_of_the_table_alone_may_be_limited(capsys: pytest.CaptureFixtur
 def test_all_that_a_folder_holds_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     one = [*LINE, "--run", "joined", "--strategies"]
     alone = Said(capsys, *one, "evolution").out
-    assert "p-value of being better than" not in alone
+    assert "p-value for being better than" not in alone
     assert Said(capsys, *one, "random", "--seeds", "6").code == 0
     joined = Said(capsys, *one, "tpe").out
-    assert "p: p-value of being better than random" in joined
+    assert "p: p-value for being better than random" in joined
     for name in ("random", "evolution", "tpe"):
         assert sum(line.startswith(name) for line in joined.splitlines()) == 2
     for file in ("summary.csv", "curves.csv"):

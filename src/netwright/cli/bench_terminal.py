@@ -109,7 +109,7 @@ def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]
     reference = summary.reference
     if len(summary.strategies) > 1:
         yield (
-            f"p: p-value of being better than {reference}; one-sided Wilcoxon signed-rank test over "
+            f"p: p-value for being better than {reference}; one-sided Wilcoxon signed-rank test over "
             "paired seeds, Holm-corrected."
         )
     yield f"{matches}: {unit} after which the mean reaches the final mean of {reference}."
@@ -124,7 +124,7 @@ def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]
             f"regret: distance to the best {reported_names} in the table, which need not be that of "
             f"the best {searched_names}."
         )
-    yield f"expected: {unit} of all runs divided by the number of runs that found it (ERT)."
+    yield f"expected: {unit} of all runs per run that found it (ERT)."
     yield "median, 90 %: Kaplan-Meier quantiles; runs that did not find it are censored."
     yield "repeated: share of evaluations whose candidate was evaluated before."
 

@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 
 from netwright.automl.saved_run import SavedRun, load_run
-from netwright.cli.terminal import legend, metric_columns, print_line, table_lines
+from netwright.cli.terminal import (
+    legend,
+    metric_columns,
+    print_line,
+    shorten_line,
+    table_lines,
+)
 from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError
 from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, MODEL
@@ -67,9 +73,14 @@ def print_trial(folder: Path, trial_id: int | None, space: str | None = None) ->
     else:
         print_line(f"model: {summary(pipeline, 70)}")
     print_line("\n settings")
-    for path, decision in sorted(trial.candidate.values.items()):
-        if "model.network" not in path:
-            print_line(f"    {path:<36} {show_value(decision)}")
+    settings = {
+        path: decision
+        for path, decision in sorted(trial.candidate.values.items())
+        if "model.network" not in path
+    }
+    width = max(map(len, settings), default=0)
+    for path, decision in settings.items():
+        print_line(f"    {path:<{width}}  {show_value(decision)}")
 
 
 def _print_network(run: SavedRun, trial: Trial, pipeline: Pipeline) -> None:
@@ -94,7 +105,7 @@ def _print_members(run: SavedRun, ensemble: EnsembleSpec) -> None:
         member = run.trial(trial_id)
         score = format_metric(metric, member.metrics)
         what = describe_trial(member, run.space.fill)
-        print_line(f"{weight:>7.0%}{trial_id:>8}{score:>{width}}  {what}")
+        print_line(shorten_line(f"{weight:>7.0%}{trial_id:>8}{score:>{width}}  {what}"))
     if ensemble.temperature != 1:
         print_line(f"\ntemperature {ensemble.temperature:.3g}: log-probabilities are divided by it")
     if ensemble.threshold != 0.5:
@@ -122,7 +133,7 @@ def _print_layers(run: SavedRun, trial: Trial, recipe: Training, inputs: InputSp
         shape = " x ".join(map(str, layer.shape)) if layer.shape else ""
         parameters = format_count(layer.parameters) if layer.parameters else ""
         name = "  " * layer.depth + layer.text
-        line = f" {layer.position:<8}{name:<36.36} {shape:<14}{parameters:>9}"
+        line = f" {layer.position:<8}{name:<35.35} {shape:<14}{parameters:>9}"
         print_line(f"{line} {_format_flops(layer.flops):>10}".rstrip())
     metrics = trial.metrics
     if "parameters" in metrics:

@@ -98,10 +98,15 @@ def table_lines(
         what = row.what if row.status == Status.DONE else f"{status}: {row.error or row.what}"
         line = f"{mark:<2}{row.trial:>5}" + "".join(cells) + f"{row.seconds:>9.1f}  {what}"
         line = printable(line.replace("\n", " "))
-        if len(line) > MAX_WIDTH:
-            line = line[: MAX_WIDTH - 1].rstrip(", ") + "…"
-        lines.append(line)
+        lines.append(shorten_line(line))
     return lines
+
+
+def shorten_line(line: str) -> str:
+    """Cut a line off at `MAX_WIDTH` columns, with an ellipsis."""
+    if len(line) <= MAX_WIDTH:
+        return line
+    return line[: MAX_WIDTH - 1].rstrip(", ") + "…"
 
 
 def _mark(row: Row, *, has_front: bool, any_delivered: bool) -> str:

@@ -66,7 +66,9 @@ def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
 ) -> None:
     first = search(line, tmp_path / "run", 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "export", failing(exporter.export_onnx, 1, KeyboardInterrupt()))
+        patch.setattr(
+            exporter, "export_onnx", failing(exporter.export_onnx, 1, KeyboardInterrupt())
+        )
         patch.setattr(exporter, "refit_trials", lambda *_: [])
         with pytest.raises(KeyboardInterrupt):
             search(line, tmp_path / "run", 6)
@@ -90,7 +92,7 @@ def test_what_happens_after_the_best_does_not_cost_it(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "refit_trials", lambda *_: [])
-        patch.setattr(exporter, "export", failing(exporter.export_onnx, 2, error))
+        patch.setattr(exporter, "export_onnx", failing(exporter.export_onnx, 2, error))
         outcome = search(line, tmp_path / "run", 4)
     assert len(outcome.front) == 1
     assert any(sentence in said for said in outcome.left_out)
