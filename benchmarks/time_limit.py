@@ -239,7 +239,7 @@ def measure(name: str, seconds: int, busy: bool, api: str, work: Path) -> dict[s
 
     reopened = load_run(run)
     best = reopened.trial(None)
-    row = next(row for row in reopened.rows() if row.trial == best.id)
+    row = next(row for row in reopened.leaderboard_rows() if row.trial == best.id)
     finished = sum(trial.status == "done" for trial in reopened.trials)
     line |= {"delivered": row.what[:60], "trials": finished}
     figures = test_scores(data, nw.load(run))

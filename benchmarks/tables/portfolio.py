@@ -124,7 +124,7 @@ def measure_one(data: Path, work: Path, table: str, number: int) -> dict[str, An
 
     torch.set_num_threads(1)
     config, task = configs()[number], task_of(data, table)
-    brief = replace(TaskMetadata.of(task), folds=FOLDS, families=(config.family,))
+    brief = replace(TaskMetadata.from_task(task), folds=FOLDS, families=(config.family,))
     space = space_for(brief)
     candidate = complete_candidate(space, dict(config.wishes))
     metric = METRIC[DEVELOPMENT[table]]

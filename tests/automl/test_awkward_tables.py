@@ -175,5 +175,5 @@ def test_rows_without_a_target_and_columns_that_tell_it_are_warned_of(
         model = AutoClassifier(**QUICK).fit(frame, missing)
     words = " ".join(str(one.message) for one in said)
     assert "3 of 200 rows have no target" in words
-    assert "'leak' alone tells the target" in words
-    assert any("'leak' alone tells the target" in one for one in model.notes_)
+    assert "'leak' alone predicts the target" in words
+    assert any("'leak' alone predicts the target" in one for one in model.notes_)

@@ -247,7 +247,7 @@ def test_a_model_is_picked_from_the_front_by_its_speed(fitted: AutoClassifier) -
     picked = fitted.pick(max_latency=quickest["latency"] + 1e-9)
     assert picked.card["trial"] == quickest["trial"]
     assert fitted.pick().card["trial"] == front["trial"].iloc[0]
-    with pytest.raises(InputError, match="no model of the front keeps these limits"):
+    with pytest.raises(InputError, match="no model of the front is within these limits"):
         fitted.pick(max_size=3)
 
 

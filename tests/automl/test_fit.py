@@ -14,12 +14,12 @@ import pytest
 
 from netwright.automl import name_resolution
 from netwright.automl.ensembling.models import model_of
-from netwright.automl.ensembling.out_of_fold import n_members_of, predictions_of
+from netwright.automl.ensembling.out_of_fold import n_prunable_members, out_of_fold_predictions
 from netwright.automl.export.delivery import FitResult, deliver, has_unexported
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
-from netwright.automl.open_search import default_run, open_search
+from netwright.automl.open_search import default_run_folder, open_search
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import load_run
 from netwright.automl.search_budget import SearchBudget
@@ -126,10 +126,10 @@ def test_limits_are_kept_by_what_is_delivered(image_task: Task, tmp_path: Path) 
     assert outcome.best.metrics["parameters"] <= 10_000
     with pytest.raises(
         RunError,
-        match="no candidate kept the limits parameters<=3; the last one",
+        match=r"no candidate is within the limits parameters<=3 \(last error: ",
     ):
         search(image_task, tmp_path / "none", limits=["parameters<=3"])
-    with pytest.raises(RunError, match=r"no trial kept the limits accuracy>=2\. Loosen them"):
+    with pytest.raises(RunError, match=r"no trial is within the limits accuracy>=2\. Loosen them"):
         search(image_task, tmp_path / "never", limits=["accuracy>=2"])
 
 
@@ -147,7 +147,7 @@ def test_one_limit_may_be_a_text(binary_task: Task) -> None:
 
 def test_time_alone_is_a_budget(image_task: Task, tmp_path: Path) -> None:
     begun = time.monotonic()
-    outcome = fit(image_task, effort=SearchBudget(10, workers=1), run=tmp_path / "run")
+    outcome = fit(image_task, budget=SearchBudget(10, workers=1), run=tmp_path / "run")
     assert outcome.study.seconds < 14  # the worker's start included
     assert outcome.front
     assert time.monotonic() - begun < 16  # ten, on a machine that does much besides
@@ -159,7 +159,7 @@ def test_a_table_is_delivered_within_the_time(tmp_path: Path) -> None:
     x = rng.normal(size=(3_000, 12))
     y = x[:, 0] * x[:, 1] + x[:, 2] + rng.normal(size=3_000)
     found, begun = task(x, y, kind="regression", name="some"), time.monotonic()
-    outcome = fit(found, effort=SearchBudget(10), run=tmp_path / "run")
+    outcome = fit(found, budget=SearchBudget(10), run=tmp_path / "run")
     assert time.monotonic() - begun < 15
     assert outcome.front
 
@@ -169,7 +169,7 @@ def test_a_run_is_read_without_its_data(digits: FitResult) -> None:
     assert run.name == "digits"
     assert [trial.id for trial in run.front] == [trial.id for trial in digits.study.front]
     assert run.trial(None) == digits.best
-    assert {row.trial for row in run.rows()} == {1, 2, 3, 4}
+    assert {row.trial for row in run.leaderboard_rows()} == {1, 2, 3, 4}
     with pytest.raises(RunError, match=r"trial must be one of those in .* \(4 trials\)"):
         run.trial(9)
 
@@ -202,15 +202,17 @@ def test_an_effort_that_cannot_be(options: dict[str, Any], sentence: str) -> Non
 def test_the_default_folder_depends_on_what_the_study_is(binary_task: Task) -> None:
     wanted, limits = Goal().resolve(binary_task)
     method = Method("evolution")
-    one = default_run(binary_task, wanted, limits, method)
+    one = default_run_folder(binary_task, wanted, limits, method)
     assert one.parent == Path("runs")
     assert one.name.startswith("messy-")
-    assert one == default_run(binary_task, wanted, limits, method)
-    assert one != default_run(binary_task, wanted, limits, replace(method, seed=1))
-    assert one != default_run(binary_task, [Objective("accuracy", "max")], limits, method)
-    assert one != default_run(binary_task, wanted, limits, replace(method, families=("tabm",)))
+    assert one == default_run_folder(binary_task, wanted, limits, method)
+    assert one != default_run_folder(binary_task, wanted, limits, replace(method, seed=1))
+    assert one != default_run_folder(binary_task, [Objective("accuracy", "max")], limits, method)
+    assert one != default_run_folder(
+        binary_task, wanted, limits, replace(method, families=("tabm",))
+    )
     own = Space(TablePipeline(LinearModel(Float(0.1, 1.0))))
-    assert one != default_run(binary_task, wanted, limits, method, own)
+    assert one != default_run_folder(binary_task, wanted, limits, method, own)
 
 
 def test_users_modules_come_after_all_others(
@@ -318,7 +320,8 @@ def test_averages_are_trials_of_the_study(tmp_path: Path) -> None:
     assert len([t for t in more.study.trials if t.proposal.origin != ENSEMBLE]) == 11
     run = load_run(tmp_path / "run")
     assert (
-        f"ensemble of {best.proposal.parents[0]}" in {r.trial: r.what for r in run.rows()}[best.id]
+        f"ensemble of {best.proposal.parents[0]}"
+        in {r.trial: r.what for r in run.leaderboard_rows()}[best.id]
     )
 
 
@@ -352,11 +355,11 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     trials = {trial.id: trial for trial in outcome.study.trials}
     kept = {t.ensemble.n_members: t for t in trials.values() if t.ensemble and t.ensemble.n_members}
     assert set(kept) == {1, 2}
-    assert n_members_of(outcome.search, trials[kept[1].proposal.parents[0]]) == 8
+    assert n_prunable_members(outcome.search, trials[kept[1].proposal.parents[0]]) == 8
     of = trials[kept[1].proposal.parents[0]]
     assert of.proposal.fidelity == 1
     assert kept[1].metrics["size"] < kept[2].metrics["size"]
-    folds, whole = outcome.search.folds, model_of(outcome.search, of)
+    folds, whole = outcome.search.cross_validation, model_of(outcome.search, of)
     assert folds is not None
     said, loss = np.zeros(len(found.target)), loss_of("regression", "rmse")
     for part, one in zip(whole.members, folds.fold_tasks, strict=True):  # type: ignore[union-attr]
@@ -368,12 +371,12 @@ def test_few_members_of_a_network_are_faster_and_judged_on_rows_they_were_not_ch
     wanted = loss(said[folds.rows], found.target[folds.rows])
     assert kept[1].metrics["rmse"] == pytest.approx(wanted, rel=1e-5)
     some = replace(of, metrics=of.metrics | {"folds": 2.0})  # no time was left for the others
-    assert n_members_of(outcome.search, some) == 0
-    held_out = predictions_of(outcome.search, kept[1])
+    assert n_prunable_members(outcome.search, some) == 0
+    held_out = out_of_fold_predictions(outcome.search, kept[1])
     assert held_out is not None
     assert np.allclose(held_out, said[folds.rows], rtol=1e-4)
     run = load_run(tmp_path / "run")
-    said = {row.trial: row.what for row in run.rows()}
+    said = {row.trial: row.what for row in run.leaderboard_rows()}
     assert said[kept[1].id] == f"one fold of {of.id}, 1 member"
 
 
@@ -384,7 +387,9 @@ def test_limits_on_tables_are_kept_or_refused(tmp_path: Path) -> None:
     assert sized.best.metrics["parameters"] <= 90_000
     assert sized.n_validation_rows == 400
     assert sized.confidence_interval() is not None
-    with pytest.raises(RunError, match=r"no trial kept the limits latency<=1e-06\. Loosen them"):
+    with pytest.raises(
+        RunError, match=r"no trial is within the limits latency<=1e-06\. Loosen them"
+    ):
         search(
             found, tmp_path / "never", trials=2, limits=["latency<=0.000001"], families=["linear"]
         )
@@ -418,7 +423,7 @@ def test_the_best_is_delivered_though_the_time_is_up(digits: FitResult) -> None:
     late = deliver(digits.opened, deadline=0.0)
     assert late.best == digits.best
     assert len(late.front) == 1
-    assert "more of the front is not exported: the time was up" in late.left_out[0]
+    assert "the front was not exported completely: the time was up" in late.left_out[0]
     assert has_unexported(digits.study)
     deliver(digits.opened, already_finished=True)  # what a finished line does
     assert not has_unexported(digits.study)
@@ -452,7 +457,7 @@ def test_where_nothing_finished_in_time_a_constant_is_delivered(
     late = fit(binary_task, goal, SearchBudget(5), LINEAR, run=run, executor=Never())
     assert time.monotonic() - begun < 7
     (doubt,) = late.warnings
-    assert "No trial finished in time: the model is a constant prediction" in doubt
+    assert "No trial finished in time: the model predicts the same for every row" in doubt
     assert late.best.proposal.origin == CONSTANT
     said = load(run).predict_scores(binary_task.features.take(binary_task.validation))
     assert len(np.unique(said, axis=0)) == 1
@@ -469,18 +474,18 @@ def test_a_run_that_goes_on_keeps_its_folds(binary_task: Task, tmp_path: Path) -
     """With more time there would be others, and scores of different folds are not compared."""
     run = tmp_path / "run"
     first = open_search(binary_task, Goal(), SearchBudget(5), LINEAR, run=run, executor=InProcess())
-    assert first.folds is not None
+    assert first.cross_validation is not None
     first.study.run(trials=1, verbose=False)
     longer = open_search(
         binary_task, Goal(), SearchBudget(600), LINEAR, run=run, executor=InProcess()
     )
-    assert longer.folds is not None
-    assert longer.folds.folds == first.folds.folds
+    assert longer.cross_validation is not None
+    assert longer.cross_validation.folds == first.cross_validation.folds
     anew = open_search(
         binary_task, Goal(), SearchBudget(600), LINEAR, run=tmp_path / "new", executor=InProcess()
     )
-    assert anew.folds is not None
-    assert anew.folds.folds > first.folds.folds
+    assert anew.cross_validation is not None
+    assert anew.cross_validation.folds > first.cross_validation.folds
 
 
 def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_path: Path) -> None:
@@ -488,7 +493,7 @@ def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_pat
         def submit(self, trial: int, job: Job, *bounds: float) -> None:
             super().submit(trial, replace(job, folder=tmp_path / "no such folder"))
 
-    with pytest.raises(RunError, match="no trial finished; the last one says"):
+    with pytest.raises(RunError, match=r"no trial finished \(last error: "):
         fit(
             binary_task, Goal(), SearchBudget(trials=1), LINEAR, run=tmp_path / "run",
             executor=Fails(),
@@ -498,7 +503,7 @@ def test_by_trials_alone_nothing_finished_is_an_error(binary_task: Task, tmp_pat
 @pytest.mark.parametrize("name", ["linear", "lightgbm", "realmlp"])
 def test_the_cheapest_of_the_allowed_families_is_tried_first(binary_task: Task, name: str) -> None:
     families = tuple({"realmlp", name})
-    brief = replace(TaskMetadata.of(binary_task), families=families)
+    brief = replace(TaskMetadata.from_task(binary_task), families=families)
     space = space_for(brief)
     first, *others = portfolio(space, brief)
     assert first.values.get("", name) == name

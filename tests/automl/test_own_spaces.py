@@ -17,7 +17,7 @@ from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.saved_run import load_run
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.spaces import name_of_space, space_for
+from netwright.automl.spaces import space_for, space_name
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.cli.app import main
 from netwright.data.task import Task
@@ -73,9 +73,11 @@ def test_an_image_space_is_searched(image_task: Task, tmp_path: Path) -> None:
 
 def test_a_run_is_opened_again_with_its_space_alone(binary_task: Task, tmp_path: Path) -> None:
     search(binary_task, TABLE, tmp_path / "run")
-    with pytest.raises(RunError, match=r"in a space of its user's own\. Pass it on: reopen"):
+    with pytest.raises(
+        RunError, match=r"in a space of your own, which is needed to read it\. Pass it: load_run"
+    ):
         load_run(tmp_path / "run")
-    assert load_run(tmp_path / "run", TABLE).rows()[0].what
+    assert load_run(tmp_path / "run", TABLE).leaderboard_rows()[0].what
     other = TablePipeline(LinearModel(Float(0.01, 5.0, log=True)))
     with pytest.raises(RunError, match="was searched in another space than"):
         load_run(tmp_path / "run", other)
@@ -119,7 +121,9 @@ def test_a_refused_space_costs_no_finished_run(binary_task: Task, tmp_path: Path
 
 
 def test_costs_of_networks_need_a_network(binary_task: Task, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="space must be one with a network where parameters count"):
+    with pytest.raises(
+        InputError, match="space must be one with a network, since parameters is an objective"
+    ):
         fit(
             binary_task,
             Goal(["parameters"]),
@@ -146,9 +150,9 @@ def test_an_image_space_of_the_catalog_is_named_in_the_run() -> None:
     brief = TaskMetadata("multiclass", 100, (8, 8, 3), classes=3)
     usual = space_for(brief)
     assert space_for(brief, "convolutional").fingerprint == usual.fingerprint
-    assert name_of_space("convolutional") == "" == name_of_space(None)
-    assert name_of_space("my:space") == "my:space"
-    assert name_of_space(TABLE) == "own"
+    assert space_name("convolutional") == "" == space_name(None)
+    assert space_name("my:space") == "my:space"
+    assert space_name(TABLE) == "own"
 
 
 def test_the_estimator_takes_a_space() -> None:
@@ -213,7 +217,8 @@ def test_the_command_line_takes_module_and_object(
     code, _, err = said("show", "run")
     assert code == 2
     assert err == (
-        "run was searched in a space of its user's own. Say it: --space my_spaces:small\n"
+        "run was searched in a space of your own, which is needed to read it. "
+        "Add --space my_spaces:small.\n"
     )
     code, _, err = said(*line, "--space", "my_spaces:number")
     assert code == 2

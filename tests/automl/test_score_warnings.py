@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netwright.automl.score_warnings import interval, leaks, no_better, share_trained_on, trivial
+from netwright.automl.score_warnings import (
+    constant_prediction_metrics,
+    leakage_warnings,
+    no_better_than_constant,
+    score_interval,
+    seen_test_fraction,
+)
 from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.trials.metrics import score
@@ -25,9 +31,9 @@ def test_a_column_that_says_the_target_is_named(kind: str) -> None:
     hidden = y + 0.8 * RNG.normal(size=N)
     if kind == "multiclass":  # the middle class is told by no order
         y = np.where(y == 1, 2, y)
-    (sentence,) = leaks(task(columns(told=told, hidden=hidden), y))
-    assert "Column 'told' alone tells the target nearly always" in sentence
-    assert leaks(task(columns(hidden=hidden), y)) == []
+    (sentence,) = leakage_warnings(task(columns(told=told, hidden=hidden), y))
+    assert "Column 'told' alone predicts the target almost perfectly" in sentence
+    assert leakage_warnings(task(columns(hidden=hidden), y)) == []
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -39,17 +45,19 @@ def test_a_category_that_says_the_class_is_named(classes: int) -> None:
     y[0] = (y[0] + 1) % classes  # it is not the target itself
     hidden = np.where(rng.random(n) < 0.8, status, "none")
     words = np.array([f"w{i}" for i in range(n // 2)] * 2, object)
-    found = leaks(task({"a": rng.normal(size=n), "s": status, "h": hidden, "w": words}, y))
+    found = leakage_warnings(
+        task({"a": rng.normal(size=n), "s": status, "h": hidden, "w": words}, y)
+    )
     assert [one.split("'")[1] for one in found] == ["s"]
 
 
 def test_copied_rows_are_counted() -> None:
     few = {name: np.concatenate([values, values[:100]]) for name, values in columns().items()}
     y = RNG.integers(2, size=N)
-    (sentence,) = leaks(task(few, np.concatenate([y, y[:100]])))
-    assert "of the rows held out stand among the rows learnt from" in sentence
+    (sentence,) = leakage_warnings(task(few, np.concatenate([y, y[:100]])))
+    assert "of the validation rows are copies of training rows" in sentence
     groups = np.concatenate([np.arange(N), np.arange(100)])
-    assert leaks(task(few, np.concatenate([y, y[:100]]), groups=groups)) == []
+    assert leakage_warnings(task(few, np.concatenate([y, y[:100]]), groups=groups)) == []
 
 
 def with_test(share: float, regression: bool) -> Task:
@@ -65,18 +73,18 @@ def with_test(share: float, regression: bool) -> Task:
 
 @pytest.mark.parametrize("regression", [False, True])
 def test_test_rows_that_were_trained_on_are_counted(regression: bool) -> None:
-    (sentence,) = leaks(with_test(0.25, regression))
-    assert sentence.startswith("25% of the test rows stand among the rows trained on")
-    assert share_trained_on(with_test(1.0, regression)) == 1.0
-    assert leaks(with_test(0.0, regression)) == []
+    (sentence,) = leakage_warnings(with_test(0.25, regression))
+    assert sentence.startswith("25% of the test rows are also in the training data")
+    assert seen_test_fraction(with_test(1.0, regression)) == 1.0
+    assert leakage_warnings(with_test(0.0, regression)) == []
 
 
 def test_test_images_that_were_trained_on_are_counted() -> None:
     pixels = RNG.integers(0, 255, (60, 5, 5)).astype(np.uint8)
     y = np.arange(60) % 2
-    (sentence,) = leaks(task(pixels, y, test=(pixels[:30], y[:30])))
-    assert sentence.startswith("100% of the test images stand among the images trained on")
-    assert leaks(task(pixels[:40], y[:40], test=(pixels[40:], y[40:]))) == []
+    (sentence,) = leakage_warnings(task(pixels, y, test=(pixels[:30], y[:30])))
+    assert sentence.startswith("100% of the test images are also in the training data")
+    assert leakage_warnings(task(pixels[:40], y[:40], test=(pixels[40:], y[40:]))) == []
 
 
 def test_rows_that_repeat_anyway_are_no_copies_of_the_test() -> None:
@@ -85,18 +93,21 @@ def test_rows_that_repeat_anyway_are_no_copies_of_the_test() -> None:
     y = rng.integers(2, size=300)
     first = {name: values[:200] for name, values in x.items()}
     second = {name: values[200:] for name, values in x.items()}
-    assert share_trained_on(task(first, y[:200], test=(second, y[200:]))) == 0
+    assert seen_test_fraction(task(first, y[:200], test=(second, y[200:]))) == 0
 
 
 def test_noise_is_no_better_than_one_answer() -> None:
     found = task(columns(), RNG.normal(size=N))
     rows = found.validation
     noise = score("regression", found.target[rows], found.target[rows][::-1])
-    assert "no better than the mean for every row" in no_better("rmse", noise, found, rows)[0]
-    assert no_better("rmse", {"rmse": 0.1}, found, rows) == []
+    assert (
+        "no better than predicting the mean for every row"
+        in no_better_than_constant("rmse", noise, found, rows)[0]
+    )
+    assert no_better_than_constant("rmse", {"rmse": 0.1}, found, rows) == []
     classes = task(columns(), RNG.integers(2, size=N))
-    assert trivial(classes, classes.validation)["auc"] == 0.5
-    assert "no better than the classes' shares" in no_better(
+    assert constant_prediction_metrics(classes, classes.validation)["auc"] == 0.5
+    assert "no better than predicting the class frequencies" in no_better_than_constant(
         "auc", {"auc": 0.49}, classes, classes.validation
     )[0]  # fmt: skip
 
@@ -109,15 +120,15 @@ def test_an_interval_holds_the_score_and_narrows_with_the_rows(name: str) -> Non
         p = np.clip(0.3 + 0.4 * y + 0.2 * RNG.normal(size=n), 0.01, 0.99)
         found = task({"a": p, "b": RNG.normal(size=n)}, y)
         held_out = np.stack([1 - p, p], 1)
-        ends = interval(found, np.arange(n), held_out, name)
+        ends = score_interval(found, np.arange(n), held_out, name)
         assert ends is not None
         assert ends[0] < score("binary", y, held_out)[name] < ends[1]
         widths.append(ends[1] - ends[0])
     assert widths[1] < widths[0] / 3
-    assert interval(found, np.arange(n), held_out, "latency") is None
+    assert score_interval(found, np.arange(n), held_out, "latency") is None
     if name == "accuracy":  # the interval is that of the labels that are given
         moved = score("binary", y, held_out, 0.75)[name]
-        low, high = interval(found, np.arange(n), held_out, name, 0.75) or (0, 0)
+        low, high = score_interval(found, np.arange(n), held_out, name, 0.75) or (0, 0)
         assert low < moved < high < ends[0]
     right = np.stack([1.0 - y, y], 1)
-    assert interval(found, np.arange(n), right, name) is None  # no error, and no width
+    assert score_interval(found, np.arange(n), right, name) is None  # no error, and no width

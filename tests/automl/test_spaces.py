@@ -63,10 +63,10 @@ def test_a_stem_leaves_enough_pixels_and_not_too_many(side: int) -> None:
 
 
 def test_epochs_shrink_with_the_rows_within_bounds() -> None:
-    assert epochs(1500, most=30) == 30
-    assert epochs(50, most=30) == epochs(1, most=30) == 400
-    assert epochs(60_000, most=30) == 10
-    assert epochs(10_000_000, most=30) == 4
+    assert epochs(1500, max_epochs=30) == 30
+    assert epochs(50, max_epochs=30) == epochs(1, max_epochs=30) == 400
+    assert epochs(60_000, max_epochs=30) == 10
+    assert epochs(10_000_000, max_epochs=30) == 4
 
 
 def test_a_brief_survives_json() -> None:

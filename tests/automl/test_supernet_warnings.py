@@ -15,7 +15,7 @@ from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.supernet_warnings import supernet_doubts
+from netwright.automl.supernet_warnings import supernet_warnings
 from netwright.data.make_task import task
 from netwright.data.task import Task
 from netwright.evaluators.one_shot.supernet_search import SupernetSearch
@@ -77,7 +77,7 @@ def test_a_supernet_of_a_table_is_trained_and_its_networks_are_named(
     assert rows[1].startswith("baseline: ")
     assert not any("did not finish" in one or "nothing" in one for one in outcome.warnings)
     own = outcome.best.proposal.origin.startswith(SUPERNET)
-    assert own != any("The model delivered is the baseline" in one for one in outcome.warnings)
+    assert own != any("The delivered model is the baseline" in one for one in outcome.warnings)
     again = search(table(), tmp_path / "run", strategy)
     assert again.already_finished
     assert again.warnings == outcome.warnings
@@ -107,7 +107,7 @@ def test_options_for_columns_that_are_not_there_are_not_searched(tmp_path: Path)
 def test_trials_that_end_before_the_supernet_are_said(tmp_path: Path) -> None:
     outcome = search(table(), tmp_path / "run", trials=1)
     assert [one.proposal.origin for one in outcome.study.trials] == [BASELINE]
-    sentence = "No supernet was trained: the search was over before. Give it more time or trials."
+    sentence = "No supernet was trained: the search ended before that. Give it more time or trials."
     assert sentence in outcome.warnings
 
 
@@ -145,10 +145,10 @@ def test_networks_of_a_supernet_that_cannot_be_trained_are_said(
     ]  # fmt: skip
     monkeypatch.setattr(Study, "trials", late)
     baseline = study.trials[0]
-    (sentence,) = supernet_doubts(study, baseline)
-    assert sentence.startswith(f"None of its 1 network finished training, the last one: {error}.")
+    (sentence,) = supernet_warnings(study, baseline)
+    assert sentence.startswith(f"None of its 1 network finished training (last error: {error}).")
     monkeypatch.setattr(Study, "trials", [baseline])
-    (sentence,) = supernet_doubts(study, baseline)
+    (sentence,) = supernet_warnings(study, baseline)
     assert sentence.startswith("None of the networks that the supernet prefers was trained")
 
 
@@ -163,24 +163,24 @@ def test_a_better_baseline_is_compared_with_the_best_of_the_supernet(
         for trial, score in zip(study.trials, scores, strict=True)
     ]
     monkeypatch.setattr(Study, "trials", trials)
-    (sentence,) = supernet_doubts(study, trials[0])
+    (sentence,) = supernet_warnings(study, trials[0])
     assert sentence == (
-        f"The model delivered is the baseline, trial 1, with {name} .9000: the best network of the "
+        f"The delivered model is the baseline, trial 1, with {name} .9000; the best network of the "
         "supernet, trial 3, has .8000."
     )
-    assert supernet_doubts(study, trials[1]) == []
+    assert supernet_warnings(study, trials[1]) == []
 
 
 def test_other_strategies_have_nothing_to_say(tmp_path: Path) -> None:
     outcome = search(table(), tmp_path / "run", "random", trials=2)
-    assert supernet_doubts(outcome.study, outcome.best) == []
+    assert supernet_warnings(outcome.study, outcome.best) == []
 
 
 def test_estimators_warn_of_a_supernet_that_was_not_trained(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 3)), rng.integers(2, size=60)
     estimator = AutoClassifier(trials=1, strategy=DRNAS, run=tmp_path / "run")
-    with pytest.warns(UserWarning, match="No supernet was trained: the search was over before"):
+    with pytest.warns(UserWarning, match="No supernet was trained: the search ended before that"):
         estimator.fit(x + y[:, None], y)
     assert any("No supernet was trained" in note for note in estimator.notes_)
 

@@ -15,6 +15,6 @@ from netwright.networks.tabular import realmlp_and_tabm as tabular
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for place in (image_space, families):
-            patch.setattr(place, "epochs", lambda rows, most: 8)
-        patch.setattr(tabular, "passes", lambda rows, steps, most: 8)
+            patch.setattr(place, "epochs", lambda rows, max_epochs: 8)
+        patch.setattr(tabular, "epochs_for", lambda n_rows, n_steps, max_epochs: 8)
         yield

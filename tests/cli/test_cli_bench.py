@@ -17,13 +17,13 @@ import netwright as nw
 
 SPACE = nw.Space({"a": nw.OneOf(0, 1, 2), "b": nw.OneOf(0, 1, 2), "c": nw.OneOf(0, 1, 2)})
 FULL = {
-    "accuracy": nw.Measured.of("valid"), "test_accuracy": nw.Measured.of("test"),
-    "latency": nw.Measured.of("ms"), "train_seconds": nw.Measured.of("seconds"),
-    "loss": nw.Measured.of("loss"),
+    "accuracy": nw.MetricColumns.of("valid"), "test_accuracy": nw.MetricColumns.of("test"),
+    "latency": nw.MetricColumns.of("ms"), "train_seconds": nw.MetricColumns.of("seconds"),
+    "loss": nw.MetricColumns.of("loss"),
 }
 
 def table():
-    decisions = {name: nw.Decided(name) for name in "abc"}
+    decisions = {name: nw.DecisionColumn(name) for name in "abc"}
     file = str(Path(__file__).with_name("t.csv"))
     return nw.TableBenchmark(SPACE, file, decisions, {1.0: FULL})
 
@@ -68,9 +68,9 @@ def test_a_comparison_is_told_within_80_columns(capsys: pytest.CaptureFixture[st
     said = Said(capsys, *LINE, "--run", "told")
     assert (said.code, said.err) == (0, "")
     assert "27 candidates" in said.out
-    assert "searched  accuracy (mean of the trainings)" in said.out
+    assert "searched  accuracy (mean of repeated trainings)" in said.out
     assert "the best in the table has .8300" in " ".join(said.out.split())
-    assert "10 evaluations for each of 4 seeds" in said.out
+    assert "10 evaluations per strategy and seed, 4 seeds" in said.out
     assert "test_accuracy after 10 evaluations, mean of 4 seeds" in said.out
     assert "Holm-corrected" in said.out
     assert "(ERT)" in said.out
@@ -102,7 +102,7 @@ def test_several_metrics_a_clock_and_a_limit(capsys: pytest.CaptureFixture[str])
     )
     words = " ".join(several.out.split())
     assert "share of the table's hypervolume of test_accuracy x latency" in words
-    assert "bounds test_accuracy .5000, latency 3.5" in words
+    assert "reference point test_accuracy .5000, latency 3.5" in words
     clock = ("--seeds", "2", "--clock", "55", "--limit", "latency<=2", "--json")
     timed = Said(capsys, *LINE[:2], *clock)
     found = json.loads(timed.out)
@@ -120,7 +120,7 @@ def test_a_strategy_of_ones_own_that_fails_costs_only_itself(
     assert said.out.count("\nrandom") == 2
     alone = Said(capsys, *LINE, "--strategies", "mine_for_bench:Broken", "--run", "broken")
     assert alone.code == 2
-    assert "no strategy came to an end" in alone.err
+    assert "no strategy finished" in alone.err
 
 
 TWO = ("--search", "accuracy", "--search", "latency")
@@ -221,7 +221,7 @@ def test_missing_peers_are_named(
     from netwright.cli import bench
 
     packages = ["optuna", "smac", "nevergrad", "pymoo"]
-    monkeypatch.setattr(bench, "missing", lambda: packages)
+    monkeypatch.setattr(bench, "missing_packages", lambda: packages)
     said = Said(capsys, *LINE, "--peers", "--run", "told")
     assert said.code == 0
     for package in packages:
@@ -236,10 +236,10 @@ def test_a_metric_of_the_table_alone_may_be_limited(capsys: pytest.CaptureFixtur
 def test_all_that_a_folder_holds_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     one = [*LINE, "--run", "joined", "--strategies"]
     alone = Said(capsys, *one, "evolution").out
-    assert "that it is better than" not in alone
+    assert "p-value for being better than" not in alone
     assert Said(capsys, *one, "random", "--seeds", "6").code == 0
     joined = Said(capsys, *one, "tpe").out
-    assert "p: that it is better than random" in joined
+    assert "p: p-value for being better than random" in joined
     for name in ("random", "evolution", "tpe"):
         assert sum(line.startswith(name) for line in joined.splitlines()) == 2
     for file in ("summary.csv", "curves.csv"):
@@ -270,11 +270,11 @@ def test_long_names_stay_different(capsys: pytest.CaptureFixture[str], folder: P
 
 
 def test_names_are_cut_in_the_middle() -> None:
-    from netwright.cli.bench_terminal import cut
+    from netwright.cli.bench_terminal import shorten_middle
 
-    assert cut("evolution", 9) == "evolution"
-    assert cut("halving+evolution", 12) == "halvi..ution"
-    assert {len(cut("x" * 40, width)) for width in (8, 9)} == {8, 9}
+    assert shorten_middle("evolution", 9) == "evolution"
+    assert shorten_middle("halving+evolution", 12) == "halvi..ution"
+    assert {len(shorten_middle("x" * 40, width)) for width in (8, 9)} == {8, 9}
 
 
 def test_rows_are_counted_where_the_space_has_others(

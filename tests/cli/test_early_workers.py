@@ -104,7 +104,9 @@ def test_they_end_with_the_command_whatever_happens(tmp_path: Path) -> None:
     before = children()
 
     def command() -> None:
-        with early.early_workers("x.csv", str(tmp_path / "run"), False, 2) as executor:
+        with early.early_workers(
+            "x.csv", str(tmp_path / "run"), fresh=False, workers=2
+        ) as executor:
             assert executor is not None
             assert children() - before
             raise InputError("no such file")
@@ -129,12 +131,14 @@ def test_none_start_where_a_run_may_be_finished(
     monkeypatch.chdir(tmp_path)
     for name in there:
         (tmp_path / name).mkdir(parents=True)
-    with early.early_workers(data, run, fresh, 1) as executor:
+    with early.early_workers(data, run, fresh=fresh, workers=1) as executor:
         assert executor is None
-    with early.early_workers(data, run, True, 1) as executor:  # fresh: it is forgotten
+    with early.early_workers(
+        data, run, fresh=True, workers=1
+    ) as executor:  # fresh: it is forgotten
         assert executor is not None
 
 
 def test_options_that_make_no_sense_are_left_to_who_says_so(tmp_path: Path) -> None:
-    with early.early_workers("x.csv", str(tmp_path / "run"), False, -1) as executor:
+    with early.early_workers("x.csv", str(tmp_path / "run"), fresh=False, workers=-1) as executor:
         assert executor is None

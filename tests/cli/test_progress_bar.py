@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from netwright.automl.search_budget import SearchBudget
-from netwright.cli.progress import Progress
+from netwright.cli.progress import FitProgress
 from netwright.space.candidate import Candidate
 from netwright.space.choices import Integer
 from netwright.space.space import Space
@@ -48,16 +48,16 @@ def study() -> Study[Any]:
     return Study(Space({"x": Integer(0, 99)}), Evaluator(), objectives="balanced_accuracy")
 
 
-def bar(progress: Progress) -> list[str]:
-    return progress._bar().plain.split("\n")
+def bar(progress: FitProgress) -> list[str]:
+    return progress._status().plain.split("\n")
 
 
 def test_each_stage_is_named_with_its_seconds(clock: list[float]) -> None:
-    shown = Progress(SearchBudget(60))
+    shown = FitProgress(SearchBudget(60))
     shown(StageStarted("reading", "adult.csv"))
     clock[0] += 3
     assert bar(shown) == [" reading    adult.csv  3 s"]
-    shown.of(study())(StageStarted("starting", "2 workers"))
+    shown.with_study(study())(StageStarted("starting", "2 workers"))
     assert bar(shown) == [" starting   2 workers  0 s"]
     shown(StageStarted("reading", "a/long/path/" * 20))
     assert len(bar(shown)[0]) < 80
@@ -65,20 +65,20 @@ def test_each_stage_is_named_with_its_seconds(clock: list[float]) -> None:
 
 
 def test_before_the_first_trial_ends_it_says_what_runs(clock: list[float]) -> None:
-    shown = Progress(SearchBudget(60)).of(study())
+    shown = FitProgress(SearchBudget(60)).with_study(study())
     shown(SearchStarted((Objective("balanced_accuracy", "max"),), 51.6, None))
     shown(StageStarted("searching"))
     shown(TrialStarted(trial(1), "lightgbm"))
     clock[0] += 4
     assert bar(shown) == [
-        " searching  ━━╸─────────────────────  0 trials, 0:48 left", " now        trial 1 lightgbm 4 s",
+        " searching  ━━╸─────────────────────  0 trials, 0:48 left", " running    trial 1 lightgbm 4 s",
     ]  # fmt: skip
 
 
 def test_the_longest_of_what_runs_comes_first_within_80_columns(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = Progress(SearchBudget(60)).of(study())
+    shown = FitProgress(SearchBudget(60)).with_study(study())
     running = tuple(RunningTrial(trial(n), "conv 16, 2 residual", float(n)) for n in (8, 9, 7))
     shown(Tick(30.0, running, n_ended=6, seconds_left=20.0))
     shown(StageStarted("searching"))
@@ -86,14 +86,14 @@ def test_the_longest_of_what_runs_comes_first_within_80_columns(
     assert "*     6" in capsys.readouterr().out
     first, second = bar(shown)
     assert first.endswith("  7 trials, best balanced_accuracy .9324, 0:20 left")
-    assert second == " now        trial 9 conv 16, 2 residual 9 s, trial 8 conv 16, 2 residual 8 s"
+    assert second == " running    trial 9 conv 16, 2 residual 9 s, trial 8 conv 16, 2 residual 8 s"
     assert max(map(len, (first, second))) < 80
 
 
 def test_a_partial_trial_is_shown_before_there_is_a_better_one(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = Progress(SearchBudget(60)).of(study())
+    shown = FitProgress(SearchBudget(60)).with_study(study())
     partial = Trial(
         1, Proposal(Candidate({"x": 1}), 0.2), 0, Status.DONE, {"balanced_accuracy": 0.9}, 3.0
     )

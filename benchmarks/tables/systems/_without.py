@@ -43,7 +43,7 @@ def no_features() -> None:
 
     for name in ("_for_trees", "_for_forests"):
         setattr(families, name, plain(getattr(families, name)))
-    families._pairs = lambda brief: 0
+    families._arithmetic_features = lambda metadata: 0
 
 
 def no_portfolio() -> None:

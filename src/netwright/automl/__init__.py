@@ -1,1 +1,1 @@
-"""From a task to a delivered model: spaces, plans, ensembles, export; the estimators."""
+"""From a task to a delivered model: search spaces, time allocation, ensembles, export, estimators."""

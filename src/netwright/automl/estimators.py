@@ -1,4 +1,4 @@
-"""Scikit-learn estimators: `fit` searches, `predict` runs the exported file."""
+"""Scikit-learn estimators: `fit` searches, `predict` runs the exported ONNX file."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ from netwright.automl.export.delivery import FitResult
 from netwright.automl.fit import fit
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
-from netwright.automl.score_warnings import leaks
+from netwright.automl.score_warnings import leakage_warnings
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.sklearn_validation import check_fit, check_predict, feature_names
+from netwright.automl.sklearn_validation import check_fit_data, check_predict_data, feature_names
 from netwright.data.labels import classes_array
-from netwright.data.make_task import task
+from netwright.data.make_task import task as make_task
 from netwright.data.na_values import NaValues
 from netwright.data.task import Table, Task
 from netwright.deploy.model import Model
 from netwright.errors import InputError
 from netwright.files.run_layout import MODEL
+from netwright.interfaces.strategy import Algorithm, Strategy
 from netwright.study.progress.callbacks import Verbose, open_callbacks
 from netwright.study.progress.events import Callback, StageStarted
 from netwright.study.workers.executors import InProcess
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.utils import Tags
 
 
-_OPEN: WeakKeyDictionary[_Auto, Model] = WeakKeyDictionary()
-"""Models loaded from an estimator's bytes: sessions, which cannot be copied or pickled."""
-_FEW_TRIALS, _FEW_CELLS = 20, 20_000
+_LOADED_MODELS: WeakKeyDictionary[_AutoEstimator, Model] = WeakKeyDictionary()
+"""Models of estimators, kept apart from them: an onnxruntime session cannot be copied or pickled."""
+_DEFAULT_SECONDS = 60
+_MAX_SMALL_TRIALS, _MAX_SMALL_CELLS = 20, 20_000
+"""Trials, and cells of the data, up to which starting workers takes longer than the trials."""
+_STOPPED = "The search was stopped early: this is the best model found until then."
 
 
-_STOPPED = "The search was stopped before its end: this is the best of what was found until then."
-
-
-class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What both estimators do; see `AutoClassifier`."""
+class _AutoEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Common base of the estimators; see `AutoClassifier`."""
 
     def __init__(
         self,
@@ -56,9 +58,9 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         trials: int | None = None,
         objectives: str | Sequence[str] = (),
         limits: str | Sequence[str] = (),
-        strategy: Any = "bayesian",
+        strategy: str | Strategy | Algorithm = "bayesian",
         families: str | Sequence[str] = (),
-        space: Any = None,
+        space: object = None,
         seed: int = 0,
         workers: int = 0,
         run: str | Path | None = None,
@@ -81,165 +83,271 @@ class _Auto(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.callbacks = callbacks
 
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None  # noqa: N803
-    ) -> Self:  # fmt: skip
-        """Searches for `time` seconds or `trials` trials, and keeps the best model.
+        self,
+        X: object,  # noqa: N803
+        y: object = None,
+        sample_weight: object = None,
+        groups: object = None,
+    ) -> Self:
+        """Search within the budget, and keep the best model.
 
-        `X`: DataFrame, array (n, columns), images (n, h, w) or (n, h, w, c), or a path; `y`: the
-        labels, or the name of the column that holds them (None for a folder of images).
-        `sample_weight` (n,): how much each row counts in training; `groups` (n,): rows of one group
-        are never on both sides of a split. With `run`, the same call goes on where an earlier one
-        stopped.
+        With `run`, the same call resumes an earlier search.
+
+        Args:
+            X: a DataFrame; an array (n, columns); images (n, h, w) or (n, h, w, c); or a path.
+            y: (n,) targets, or the name of the column that holds them; None for a folder of images.
+            sample_weight: (n,) weights of the rows, or the name of their column.
+            groups: (n,) groups, or the name of their column; the rows of a group are never on both
+                sides of a split.
+
+        Returns:
+            The fitted estimator.
+
+        Raises:
+            InputError: The data or a parameter cannot be used.
+            RunError: The run folder belongs to another search, or no model could be trained.
         """
-        begun = time.monotonic()
-        y = check_fit(type(self).__name__, X, y, classifies=is_classifier(self))
+        start_time = time.monotonic()
+        y = check_fit_data(type(self).__name__, X, y, classifies=is_classifier(self))
         if (names := feature_names(X)) is not None:
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):  # of an earlier fit
             del self.feature_names_in_
         with open_callbacks(self.callbacks, self.verbose) as notify:
             notify(StageStarted("reading", str(X) if isinstance(X, str | Path) else "the data"))
-            found = self._task(X, y, weights=sample_weight, groups=groups)
-            doubts = self._search(found, begun, notify)
-        for sentence in doubts:
+            task = self._make_task(X, y, weights=sample_weight, groups=groups)
+            sentences = self._search(task, start_time, notify)
+        for sentence in sentences:
             warnings.warn(sentence, UserWarning, stacklevel=2)
         return self
 
-    def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
+    def _make_task(self, x: object, y: object, weights: object, groups: object) -> Task:
         raise NotImplementedError
 
-    def _search(self, found: Task, begun: float, notify: Callback) -> list[str]:
-        """Keeps what the search came to; what speaks against it, in sentences."""
+    def _search(self, task: Task, start_time: float, notify: Callback) -> list[str]:
+        """Search, set the fitted attributes, and return the warnings about scores."""
         goal = Goal(self.objectives, self.limits)
-        seconds = 60 if self.time is None and self.trials is None else self.time
-        effort = SearchBudget(seconds, self.trials, workers=self.workers, start_time=begun)
+        has_no_budget = self.time is None and self.trials is None
+        seconds = _DEFAULT_SECONDS if has_no_budget else self.time
+        budget = SearchBudget(seconds, self.trials, workers=self.workers, start_time=start_time)
         method = Method(self.strategy, self.families, self.space, self.seed)
-        doubts = leaks(found)
+        sentences = leakage_warnings(task)
         with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
             outcome = fit(
-                found, goal, effort, method, run=self.run or Path(scratch) / "run",
-                callbacks=notify, executor=InProcess() if _small(found, effort) else None,
-            )  # fmt: skip
-            self._keep(outcome)
-        doubts += outcome.warnings
-        doubts += [_STOPPED] if outcome.study.interrupted else []
-        self.notes_ = [*found.notes, *doubts, *outcome.left_out]
-        return doubts
+                task,
+                goal,
+                budget,
+                method,
+                run=self.run or Path(scratch) / "run",
+                callbacks=notify,
+                executor=InProcess() if _is_small(task, budget) else None,
+            )
+            self._set_fitted(outcome)
+        sentences += outcome.warnings
+        sentences += [_STOPPED] if outcome.study.interrupted else []
+        self.notes_ = [*task.notes, *sentences, *outcome.left_out]
+        return sentences
 
-    def _keep(self, outcome: FitResult) -> None:
-        """The fitted state: the model's bytes, and tables. Nothing of it needs the run folder."""
-        _OPEN.pop(self, None)  # of an earlier fit
+    def _set_fitted(self, outcome: FitResult) -> None:
+        """Set the fitted attributes, none of which needs the run folder."""
+        _LOADED_MODELS.pop(self, None)  # of an earlier fit
         self.model_bytes_ = outcome.model.path.read_bytes()
         study = outcome.study
-        self.leaderboard_ = _frame([row.record() for row in outcome.leaderboard()])
-        self.front_ = _frame([row.record() for row in outcome.front])
+        self.leaderboard_ = _to_frame([row.record() for row in outcome.leaderboard()])
+        self.front_ = _to_frame([row.record() for row in outcome.front])
         self._files = {row.trial: study.trial_files(row.trial).read(MODEL) for row in outcome.front}
         self.n_features_in_ = int(outcome.model.card.get("width", 1))
 
     @property
     def model_(self) -> Model:
-        """The delivered model, loaded from its bytes."""
+        """The delivered model."""
         check_is_fitted(self, "model_bytes_")
-        if self not in _OPEN:
-            _OPEN[self] = Model(self.model_bytes_)
-        return _OPEN[self]
+        if self not in _LOADED_MODELS:
+            _LOADED_MODELS[self] = Model(self.model_bytes_)
+        return _LOADED_MODELS[self]
 
     def pick(
-        self, max_latency: float = math.inf, max_batch_latency: float = math.inf,
+        self,
+        max_latency: float = math.inf,
+        max_batch_latency: float = math.inf,
         max_size: float = math.inf,
-    ) -> Model:  # fmt: skip
-        """The best model of the front within these limits: ms a row, ms for 1,000 rows, bytes."""
+    ) -> Model:
+        """Return the best model of the Pareto front within these limits, ready to predict.
+
+        Args:
+            max_latency: milliseconds for a single row.
+            max_batch_latency: milliseconds for 1,000 rows.
+            max_size: bytes of the ONNX file.
+
+        Raises:
+            InputError: No model of the front is within the limits.
+
+        Example:
+            >>> model = AutoClassifier(time=60).fit(X, y)
+            >>> model.pick(max_latency=1.0).predict(X_test)
+        """
         check_is_fitted(self, "model_bytes_")
         limits = {"latency": max_latency, "batch_latency": max_batch_latency, "size": max_size}
         front = self.front_
-        for name, most in limits.items():
-            front = front[front[name] <= most]
+        for name, limit in limits.items():
+            front = front[front[name] <= limit]
         if front.empty:
-            asked = [name for name, most in limits.items() if most < math.inf]
-            least = {name: float(self.front_[name].min()) for name in asked}
-            got = ", ".join(f"{name} {value:.3g}" for name, value in least.items())
-            raise InputError(f"no model of the front keeps these limits: the least are {got}.")
+            minima = {
+                name: float(self.front_[name].min())
+                for name, limit in limits.items()
+                if limit < math.inf
+            }
+            got = ", ".join(f"{name} {minimum:.3g}" for name, minimum in minima.items())
+            raise InputError(f"no model of the front is within these limits: the minima are {got}.")
         return Model(self._files[int(front["trial"].iloc[0])])
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        tags.input_tags.string = True  # texts are categories, or text
+        tags.input_tags.string = True  # strings are categories, or text
         return tags
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """(n,) labels in their own type, or values; X may be a path, as in `fit`."""
-        return self.model_.predict(self._rows(X))
+    def predict(self, X: object) -> NDArray[Any]:  # noqa: N803
+        """Predict the target.
 
-    def _rows(self, X: Any) -> Any:  # noqa: N803
+        Args:
+            X: rows or images as in `fit`, or a path.
+
+        Returns:
+            (n,) labels, in the type they had in `fit`, or values.
+        """
+        return self.model_.predict(self._read_rows(X))
+
+    def _read_rows(self, x: object) -> object:
+        """Validate X; read the rows if it is a path."""
         card = self.model_.card
-        width, used = self.n_features_in_, len(card.get("columns", ()))
-        check_predict(type(self).__name__, X, 0 if "image" in card else width, used)
-        if not isinstance(X, str | Path):
-            return X
+        width, n_used = self.n_features_in_, len(card.get("columns", ()))
+        check_predict_data(type(self).__name__, x, 0 if "image" in card else width, n_used)
+        if not isinstance(x, str | Path):
+            return x
         from netwright.data.new_rows import read_rows, schema_from_card
 
-        rows, notes = read_rows(X, schema_from_card(card), NaValues.from_card(card))
+        rows, notes = read_rows(x, schema_from_card(card), NaValues.from_card(card))
         for note in notes:
             warnings.warn(note, UserWarning, stacklevel=3)
         return rows
 
     def export(self, path: str | Path) -> Path:
-        """Writes the delivered ONNX file to `path`; numpy and onnxruntime are all it needs."""
+        """Write the delivered ONNX file; it needs only numpy and onnxruntime to predict.
+
+        Args:
+            path: the file to write.
+
+        Returns:
+            The path.
+        """
         check_is_fitted(self, "model_bytes_")
         Path(path).write_bytes(self.model_bytes_)
         return Path(path)
 
 
-class AutoClassifier(ClassifierMixin, _Auto):  # type: ignore[misc]  # scikit-learn has no types
+class AutoClassifier(ClassifierMixin, _AutoEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Designs and trains a classifier for a table or images.
 
-    `time`: seconds in all, `trials`: how many candidates (60 seconds when neither is given);
-    `objectives`: the name of a metric or several, the first decides what is delivered; `limits`: one
-    or several such as ``"latency<=2"``; `families`: of models for a table, one or several such as
-    ``["lightgbm", "tabm"]``, all when empty; `space`: your own in place of the one that suits the
-    data, a `Space`, a description with open choices, or "module:Object"; `workers` 0: one for each
-    core; `missing_labels`: texts of the target that stand for no label, such as "NA".
+    Args:
+        time: seconds in all; 60 if neither `time` nor `trials` is given.
+        trials: number of candidates to evaluate.
+        objectives: the name of a metric, or several; the first one decides which model is
+            delivered. Empty for the default of the task: `auc` for two classes, `accuracy` for
+            more; for images also `parameters`.
+        limits: one bound, or several, such as ``"latency<=2"``.
+        strategy: a name of the catalog, ``"module:Object"``, or an algorithm with its settings.
+        families: families of models for tables, one or several such as ``["lightgbm", "tabm"]``;
+            empty for all.
+        space: replaces the default space of the data: a `Space`, a description with open choices,
+            or ``"module:Object"``.
+        seed: seed of splits, initial weights and candidates.
+        workers: number of parallel trials; 0 for one per core.
+        run: the run folder, with which `fit` can be resumed; None for a temporary one.
+        missing_labels: texts of the target that mean a missing label, such as ``"NA"``.
+        verbose: whether `fit` prints each new best, the time left and the current stage on stderr;
+            "auto" prints in terminals and notebooks.
+        callbacks: one function of an event, or several (see `netwright.study.progress.events`). One
+            that raises is switched off with a warning. The logger "netwright" has stages and trials
+            at the level INFO.
 
-    `verbose`: whether `fit` prints each new best, the time left and what is being done now on stderr;
-    "auto": in terminals and notebooks. `callbacks`: one or several functions that take an event (see
-    `netwright.study.progress.events`); one that raises is switched off with a warning. The logger
-    "netwright" has stages and trials at the level INFO.
+    Attributes:
+        classes_: the labels, in the order of the probabilities.
+        leaderboard_: DataFrame of all trials, best first.
+        front_: DataFrame of the exported Pareto front.
+        model_: the delivered `Model`.
+        model_bytes_: its ONNX file.
+        notes_: sentences about decisions on the data, and about scores that are too good or
+            useless; `fit` warns of the latter.
 
-    After `fit`: `classes_`, `leaderboard_` and `front_` (DataFrames), `model_`, and `notes_`: what
-    was decided about the data, and what speaks against the scores, which is warned of, too.
+    Example:
+        >>> model = AutoClassifier(time=60).fit(X_train, y_train)
+        >>> model.predict_proba(X_test)
+        >>> model.export("model.onnx")
     """
 
-    def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
-        missing = self.missing_labels
-        return task(X, y, seed=self.seed, kind="classification", missing_labels=missing, **rows)
+    def _make_task(self, x: object, y: object, weights: object, groups: object) -> Task:
+        return make_task(
+            x,
+            y,
+            seed=self.seed,
+            kind="classification",
+            missing_labels=self.missing_labels,
+            weights=weights,
+            groups=groups,
+        )
 
-    def _keep(self, outcome: FitResult) -> None:
-        super()._keep(outcome)
+    def _set_fitted(self, outcome: FitResult) -> None:
+        super()._set_fitted(outcome)
         self.classes_ = classes_array(outcome.model.card)
 
-    def predict_proba(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
-        """(n, classes) probabilities, in the order of `classes_`."""
-        return self.model_.predict_proba(self._rows(X))
+    def predict_proba(self, X: object) -> NDArray[np.float32]:  # noqa: N803
+        """Predict the class probabilities.
+
+        Args:
+            X: rows or images as in `fit`, or a path.
+
+        Returns:
+            (n, classes) probabilities, in the order of `classes_`.
+        """
+        return self.model_.predict_proba(self._read_rows(X))
 
 
-class AutoRegressor(RegressorMixin, _Auto):  # type: ignore[misc]  # scikit-learn has no types
-    """Designs and trains a regressor for a table or images; see `AutoClassifier`."""
+class AutoRegressor(RegressorMixin, _AutoEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Designs and trains a regressor for a table or images.
 
-    def _task(self, X: Any, y: Any, **rows: Any) -> Task:  # noqa: N803
-        missing = self.missing_labels
-        return task(X, y, seed=self.seed, kind="regression", missing_labels=missing, **rows)
+    The parameters and attributes are those of `AutoClassifier`, without `classes_`; the default
+    objective is `rmse`.
+
+    Example:
+        >>> model = AutoRegressor(time=60, objectives="mae").fit(X_train, y_train)
+        >>> model.predict(X_test)
+    """
+
+    def _make_task(self, x: object, y: object, weights: object, groups: object) -> Task:
+        return make_task(
+            x,
+            y,
+            seed=self.seed,
+            kind="regression",
+            missing_labels=self.missing_labels,
+            weights=weights,
+            groups=groups,
+        )
 
 
-def _small(task: Task, effort: SearchBudget) -> bool:
-    """Whether starting workers would take longer than the trials: these run in this process then."""
+def _is_small(task: Task, budget: SearchBudget) -> bool:
+    """Return whether to run trials in this process: starting workers would take longer."""
     features = task.features
-    each = len(features.columns) if isinstance(features, Table) else math.prod(features.shape)
-    few = effort.trials is not None and effort.trials <= _FEW_TRIALS
-    return few and effort.workers < 2 and len(features) * each <= _FEW_CELLS
+    cells_per_row = (
+        len(features.columns) if isinstance(features, Table) else math.prod(features.shape)
+    )
+    has_few_trials = budget.trials is not None and budget.trials <= _MAX_SMALL_TRIALS
+    is_small = len(features) * cells_per_row <= _MAX_SMALL_CELLS
+    return has_few_trials and budget.workers < 2 and is_small
 
 
-def _frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+def _to_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame.from_records(records)

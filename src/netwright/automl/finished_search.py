@@ -1,4 +1,4 @@
-"""A search of a task, opened and finished: all that is asked of it when its models are delivered."""
+"""A search of a task, while it is open and when it has finished."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ from netwright.trials.trial import Status, Trial
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """A search that has ended; adding a trial gives a new one.
+    """Snapshot of a search that has ended.
 
     Args:
         folder: the run folder.
-        trials: all trials, those made of others included, by id.
-        folds: what has fitted the candidates on folds; None where one split judges them.
-        interrupted: whether the user has stopped the search.
-        with_model: ids of the trials whose folders hold what they have fitted.
-        time: how its time was shared out.
+        task: the task that was searched.
+        space: the search space.
+        objectives: what was optimised; the first one decides which model is delivered.
+        limits: bounds on metrics.
+        trials: all trials by id, including ensembles and refits.
+        cross_validation: the evaluator over folds; None if trials are scored on a single split.
+        seed: seed of the search.
+        interrupted: whether the user stopped the search.
+        trials_with_model: ids of the trials whose folders hold their fitted models.
+        time_budget: how the time of the search was allocated.
     """
 
     folder: Path
@@ -45,26 +50,39 @@ class FinishedSearch:
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
     trials: tuple[Trial, ...]
-    folds: CrossValidate | None = None
+    cross_validation: CrossValidate | None = None
     seed: int = 0
     interrupted: bool = False
-    with_model: frozenset[int] = frozenset()
-    time: TimeBudget = TimeBudget()
+    trials_with_model: frozenset[int] = frozenset()
+    time_budget: TimeBudget = TimeBudget()
 
     @classmethod
-    def of(cls, study: Study[Any], task: Task, folds: CrossValidate | None) -> FinishedSearch:
-        """The study as it stands."""
+    def from_study(
+        cls, study: Study[Any], task: Task, cross_validation: CrossValidate | None
+    ) -> FinishedSearch:
+        """Take a snapshot of a study."""
         trials = tuple(study.trials)
-        with_model = {one.id for one in trials if has_fitted_model(study.trial_files(one.id))}
+        with_model = {trial.id for trial in trials if has_fitted_model(study.trial_files(trial.id))}
         return cls(
-            study.folder, task, study.space, tuple(study.objectives), tuple(study.limits), trials,
-            folds, study.seed, study.interrupted, frozenset(with_model), study.time,
-        )  # fmt: skip
+            study.folder,
+            task,
+            study.space,
+            tuple(study.objectives),
+            tuple(study.limits),
+            trials,
+            cross_validation,
+            study.seed,
+            study.interrupted,
+            frozenset(with_model),
+            study.time,
+        )
 
     def with_trial(self, trial: Trial) -> FinishedSearch:
-        """The same search with one trial more."""
-        found = {trial.id} if has_fitted_model(self.trial_folder(trial.id)) else set()
-        return replace(self, trials=(*self.trials, trial), with_model=self.with_model | found)
+        """Return the search with one more trial."""
+        with_model = self.trials_with_model
+        if has_fitted_model(self.trial_folder(trial.id)):
+            with_model |= {trial.id}
+        return replace(self, trials=(*self.trials, trial), trials_with_model=with_model)
 
     @cached_property
     def by_id(self) -> dict[int, Trial]:
@@ -73,56 +91,65 @@ class FinishedSearch:
 
     @cached_property
     def front(self) -> list[Trial]:
-        """The Pareto front within the limits, best first objective first."""
+        """The Pareto front within the limits, sorted by the first objective, best first."""
         return pareto_front(self.trials, self.objectives, self.limits)
 
     @property
     def has_finished_trial(self) -> bool:
-        """Whether any trial has ended with metrics."""
+        """Whether any trial has finished with metrics."""
         return any(trial.status is Status.DONE for trial in self.trials)
 
     @property
     def metric(self) -> str:
-        """The metric by which models are chosen: the first objective, where it judges predictions."""
+        """The metric that selects ensembles: the first objective, if it is one of predictions."""
         name = self.objectives[0].metric
-        judges = name in METRICS and METRICS[name].kinds
-        return name if judges else default_metric(self.task.kind)
+        is_of_predictions = name in METRICS and METRICS[name].kinds
+        return name if is_of_predictions else default_metric(self.task.kind)
 
     @property
     def validation_rows(self) -> NDArray[np.int64]:
-        """The rows of the task that judge trials: of all folds, or those held out."""
-        return self.folds.rows if self.folds else self.task.validation
+        """Indices of the rows that trials are scored on: held out of any fold, or of the split."""
+        return self.cross_validation.rows if self.cross_validation else self.task.validation
 
     @property
     def n_folds(self) -> int:
-        """How many folds there are; 1 for a single split."""
-        return len(self.folds.fold_tasks) if self.folds else 1
+        """Number of folds; 1 for a single split."""
+        return len(self.cross_validation.fold_tasks) if self.cross_validation else 1
 
     def trial_folder(self, trial: int) -> Folder:
-        """Where a trial has left its files."""
+        """Return the folder of the trial with this id."""
         return trial_folder(self.folder, trial)
 
     def pipeline(self, trial: int) -> Pipeline:
-        """The description of what a trial has fitted."""
+        """Return the description that the trial with this id has fitted."""
         return as_pipeline(self.space.fill(self.by_id[trial].candidate), self.task)
 
     def find_ensemble_trial(self, ensemble: EnsembleSpec) -> Trial | None:
-        """The trial that the ensemble has become already; of a refit one that has its model still."""
+        """Return the trial that the ensemble was recorded as, if any.
+
+        A refit counts only while its fitted model exists.
+        """
         for trial in self.trials:
-            gone = ensemble.refit and trial.id not in self.with_model
-            if trial.ensemble == ensemble and trial.status is Status.DONE and not gone:
+            model_is_gone = ensemble.refit and trial.id not in self.trials_with_model
+            if trial.ensemble == ensemble and trial.status is Status.DONE and not model_is_gone:
                 return trial
         return None
 
 
 @dataclass(frozen=True)
 class OpenedSearch:
-    """A study of a task; `folds`: what fits its candidates on folds, if anything does."""
+    """The study of a task, before or after it has run.
+
+    Args:
+        study: the study.
+        task: its task.
+        cross_validation: the evaluator over folds, if candidates are evaluated on folds.
+    """
 
     study: Study[Any]
     task: Task
-    folds: CrossValidate | None = None
+    cross_validation: CrossValidate | None = None
 
     def finished(self) -> FinishedSearch:
-        """The search as it stands."""
-        return FinishedSearch.of(self.study, self.task, self.folds)
+        """Take a snapshot of the search."""
+        return FinishedSearch.from_study(self.study, self.task, self.cross_validation)

@@ -1,4 +1,4 @@
-"""The whole way: a task and a budget in, a searched, trained, exported model out."""
+"""`fit`: search a task within a budget, then train, export and deliver the best model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from netwright.automl.export.delivery import FitResult, deliver, load_libraries
+from netwright.automl.export.delivery import FitResult, deliver, import_export_libraries
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
 from netwright.automl.search_budget import SearchBudget
 from netwright.data.task import Task
+from netwright.errors import wording
 from netwright.study.progress.callbacks import CallbackList, Verbose, open_callbacks
 from netwright.study.progress.events import (
     Callback,
@@ -31,7 +32,7 @@ from netwright.trials.trial import Status
 def fit(
     task: Task,
     goal: Goal = Goal(),
-    effort: SearchBudget = SearchBudget(),
+    budget: SearchBudget = SearchBudget(),
     method: Method = Method(),
     *,
     run: str | Path | None = None,
@@ -40,49 +41,78 @@ def fit(
     callbacks: Callback | Sequence[Callback] | None = (),
     executor: Executor | None = None,
 ) -> FitResult:
-    """Searches until the effort is spent, then delivers the best model within the limits.
+    """Search until the budget is used, then deliver the best model within the limits.
 
-    The same call goes on where an earlier one stopped. Raises RunError when the folder belongs to
-    another search, InputError when the goal or the method does not fit the task.
+    The same call with the same run folder resumes an earlier one.
 
-    `verbose` and `callbacks`: as for `Study.run`.
+    Args:
+        task: the data and what to predict.
+        goal: objectives and limits.
+        budget: seconds, trials, or limits to reach.
+        method: strategy, families or space, and seed.
+        run: the run folder; None for ``runs/NAME-HASH``.
+        fresh: whether to delete the earlier run in this folder.
+        verbose: as for `Study.run`.
+        callbacks: as for `Study.run`.
+        executor: where trials run; None for supervised worker processes.
+
+    Raises:
+        RunError: The folder belongs to another search, or there is nothing to deliver.
+        InputError: The goal or the method does not fit the task.
     """
-    effort = effort.started()
+    budget = budget.started()
     with open_callbacks(callbacks, verbose) as notify:
-        opened = open_search(task, goal, effort, method, run=run, fresh=fresh, executor=executor)
-        return carry_out(opened, effort, notify)
+        opened = open_search(task, goal, budget, method, run=run, fresh=fresh, executor=executor)
+        return run_and_deliver(opened, budget, notify)
 
 
-def carry_out(
-    opened: OpenedSearch, effort: SearchBudget, notify: Callback = ignore_event
+def run_and_deliver(
+    opened: OpenedSearch, budget: SearchBudget, notify: Callback = ignore_event
 ) -> FitResult:
-    """Runs an opened search until the effort is spent, and delivers; `notify` hears of it."""
-    study = opened.study
-    already, before = study.is_budget_used(trials=effort.trials, until=effort.until), _ended(study)
-    loading = Thread(target=load_libraries, daemon=True)
+    """Run an opened search until the budget is used, then deliver.
 
-    def heard(event: Event) -> None:
-        # at the end time is short; before the first trial it would keep the workers from starting
-        if isinstance(event, TrialStarted) and loading.ident is None and effort.seconds is not None:
-            loading.start()
+    Args:
+        opened: the search.
+        budget: what it may spend, in all of its runs.
+        notify: called with each event.
+    """
+    study = opened.study
+    already_finished = study.is_budget_used(trials=budget.trials, until=budget.until)
+    n_ended_before = _n_ended(study)
+    importing = Thread(target=import_export_libraries, daemon=True)
+
+    def import_then_notify(event: Event) -> None:
+        # while trials run: at the end time is short, and at the start imports would delay the workers
+        starts_trial = isinstance(event, TrialStarted)
+        if starts_trial and importing.ident is None and budget.seconds is not None:
+            importing.start()
         notify(event)
 
-    callbacks = CallbackList([heard])  # `notify` has joined them with logging already
     study.run(
-        trials=effort.trials, until=effort.until, verbose=False, callbacks=callbacks,
-        started_at=effort.start_time,
-    )  # fmt: skip
-    if loading.ident is not None:
-        loading.join()
-    timed = effort.seconds is not None and not already and not study.interrupted
-    idle = timed and before == _ended(study) > 0
-    outcome = deliver(opened, already, effort.deadline, effort.n_workers, notify)
+        trials=budget.trials,
+        until=budget.until,
+        verbose=False,
+        callbacks=CallbackList([import_then_notify]),  # `notify` includes the logger already
+        started_at=budget.start_time,
+    )
+    if importing.ident is not None:
+        importing.join()
+    timed_out = budget.seconds is not None and not already_finished and not study.interrupted
+    no_new_trial = timed_out and n_ended_before == _n_ended(study) > 0
+    outcome = deliver(
+        opened,
+        already_finished=already_finished,
+        deadline=budget.deadline,
+        n_threads=budget.n_workers,
+        notify=notify,
+    )
     notify(ModelDelivered(outcome.best, study.describe(outcome.best)))
-    if not idle:
+    if not no_new_trial:
         return outcome
-    said = "No further trial fitted into what was left of the time: give it more."
-    return replace(outcome, warnings=(*outcome.warnings, said))
+    longer = wording(python="Use a larger time.", shell="Use a larger --time.")
+    warning = f"There was no time for another trial. {longer}"
+    return replace(outcome, warnings=(*outcome.warnings, warning))
 
 
-def _ended(study: Study[Any]) -> int:
+def _n_ended(study: Study[Any]) -> int:
     return sum(trial.status is not Status.RUNNING for trial in study.trials)

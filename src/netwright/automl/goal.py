@@ -1,4 +1,4 @@
-"""What a search shall improve, checked against the task."""
+"""Objectives and limits of a search, checked against its task."""
 
 from __future__ import annotations
 
@@ -13,34 +13,45 @@ from netwright.trials.objective import Limit, Objective, limits, objectives
 
 @dataclass(frozen=True)
 class Goal:
-    """What to improve, and within which bounds.
+    """What to optimise, and within which limits.
 
-    Objectives empty: the task's metric; of images also the size of the network.
+    Args:
+        objectives: one metric or several, best first. None or empty for the default metric of the
+            task; for images also the number of parameters.
+        limits: bounds such as ``"latency<=2"``; None or empty for none.
     """
 
     objectives: str | Objective | Sequence[str | Objective] | None = ()
     limits: str | Limit | Sequence[str | Limit] | None = ()
 
     def resolve(self, task: Task) -> tuple[tuple[Objective, ...], tuple[Limit, ...]]:
-        """Objectives and limits, checked against the task."""
-        known = defined(task.kind, task.target[task.validation], len(task.classes))
-        name = default_metric(task.kind)
-        if name not in known:  # auc, where a class is not among the validation rows
-            name = "log_loss"
-        usual = (name, "parameters") if isinstance(task.features, Images) else (name,)
+        """Return objectives and limits, with the defaults of the task filled in.
+
+        Raises:
+            InputError: A metric is unknown, is one of another kind of task, or is not defined on the
+                validation rows.
+        """
+        defined_metrics = defined(task.kind, task.target[task.validation], len(task.classes))
+        default = default_metric(task.kind)
+        if default not in defined_metrics:  # auc, if a class is not among the validation rows
+            default = "log_loss"
+        defaults = (default, "parameters") if isinstance(task.features, Images) else (default,)
         given = self.objectives
-        left_out = given is None or (isinstance(given, Sequence) and not len(given))
-        wanted = objectives(usual if left_out or given is None else given)
+        use_defaults = given is None or (isinstance(given, Sequence) and not len(given))
+        resolved = objectives(defaults if use_defaults or given is None else given)
         bounds = limits(() if self.limits is None else self.limits)
-        for name in [*(one.metric for one in wanted), *(limit.metric for limit in bounds)]:
-            _refuse_foreign(name, task)
-            _refuse_undefined(name, task, known)
-        return wanted, bounds
+        for name in [
+            *(objective.metric for objective in resolved),
+            *(limit.metric for limit in bounds),
+        ]:
+            _check_kind(name, task)
+            _check_defined(name, task, defined_metrics)
+        return resolved, bounds
 
 
-def _refuse_undefined(name: str, task: Task, known: Sequence[str]) -> None:
-    """InputError when the validation rows do not say what the metric is: auc without a class."""
-    if METRICS[name].kinds and name not in known:
+def _check_defined(name: str, task: Task, defined_metrics: Sequence[str]) -> None:
+    """Raise InputError unless the validation rows define the metric, such as auc without a class."""
+    if METRICS[name].kinds and name not in defined_metrics:
         rows = "rows of every class" if task.classes else "rows of different values"
         fix = "log_loss" if task.classes else "rmse"
         raise InputError(
@@ -49,8 +60,8 @@ def _refuse_undefined(name: str, task: Task, known: Sequence[str]) -> None:
         )
 
 
-def _refuse_foreign(name: str, task: Task) -> None:
-    """InputError when a metric judges another kind of task."""
+def _check_kind(name: str, task: Task) -> None:
+    """Raise InputError if the metric is one of another kind of task."""
     kinds = metric(name).kinds
     if kinds and task.kind not in kinds:
         rule = f"a metric of {task.kind} tasks"

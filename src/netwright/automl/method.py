@@ -1,16 +1,16 @@
-"""How a task is searched: the strategy, over which space, from which seed."""
+"""How a task is searched: strategy, families or space, and seed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from netwright.automl import name_resolution
+from netwright.automl.name_resolution import strategy_by_name
 from netwright.automl.tabular.families import family_names
 from netwright.catalog import DEFAULT_STRATEGY
 from netwright.errors import InputError, check_whole, expected
+from netwright.interfaces.strategy import Algorithm, Strategy
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Method:
 
     Args:
         strategy: a name of the catalog, ``module:Object``, or an algorithm with its settings.
-        families: of models for tables, one or several; all when empty.
-        space: in place of the one that suits the task: a Space, a description with open choices,
+        families: families of models for tables, one or several; empty for all.
+        space: replaces the default space of the task: a Space, a description with open choices,
             ``module:Object`` for either, or for images a name of the catalog.
-        seed: of what is drawn.
+        seed: seed of all random draws.
     """
 
-    strategy: str | Any = DEFAULT_STRATEGY
+    strategy: str | Strategy | Algorithm = DEFAULT_STRATEGY
     families: str | Sequence[str] = ()
-    space: Any = None
+    space: object = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -37,15 +37,13 @@ class Method:
             raise InputError(expected("families", rule, ", ".join(self.family_names)))
 
     @cached_property
-    def algorithm(self) -> Any:
-        """The strategy's settings, or the strategy itself. InputError where there is none."""
-        return (
-            name_resolution.strategy_by_name(self.strategy)
-            if isinstance(self.strategy, str)
-            else self.strategy
-        )
+    def algorithm(self) -> Strategy | Algorithm:
+        """The strategy, or the algorithm that makes one; InputError if the name is unknown."""
+        if isinstance(self.strategy, str):
+            return strategy_by_name(self.strategy)
+        return self.strategy
 
     @cached_property
     def family_names(self) -> tuple[str, ...]:
-        """The families as a tuple. InputError for anything but names."""
+        """The families as a tuple; InputError unless they are names."""
         return family_names(self.families)

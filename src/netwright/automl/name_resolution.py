@@ -1,39 +1,47 @@
-"""Strategies and other things by name, for the command line; in Python, objects are passed."""
+"""Resolve names on the command line: strategies, and objects written as ``module:Object``."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netwright import catalog
 from netwright.errors import InputError, closest, expected
 from netwright.interfaces.checks import as_algorithm
 from netwright.interfaces.strategy import Algorithm
 
+if TYPE_CHECKING:
+    from netwright.strategies.oneshot import OneShot
+
 SUPERNET_NAMES = tuple(row.name for row in catalog.SUPERNETS)
-"""Those that train a network of shared weights first."""
+"""Strategies that train a supernet first."""
 BLACK_BOX_NAMES = tuple(row.name for row in catalog.BLACK_BOX)
-"""Those that see candidates and results only: on tables, too."""
+"""Strategies that see only candidates and metrics, and so also search tables of benchmarks."""
 STRATEGY_REFERENCES = {
     row.name: row.import_path for row in (*catalog.BLACK_BOX, *catalog.SUPERNETS)
 }
-"""Name -> where the settings of the algorithm are; from here their defaults."""
+"""Name -> ``module:Object`` of the algorithm, whose settings have their defaults."""
 
 
 def strategy_by_name(name: str) -> Algorithm:
-    """The algorithm called `name`, or the one at ``module:Object`` in users' own code, where
-    Object is one (see `Algorithm`), or the class of its settings.
+    """Return the algorithm with this name.
 
-    ``asha+evolution`` is asha over evolution: whatever tries many candidates with little effort
-    takes them from any other. Raises InputError when there is none.
+    Args:
+        name: a name of the catalog; ``asha+evolution``, a multi-fidelity algorithm that takes its
+            candidates from another one; or ``module:Object``, an `Algorithm` or the class of its
+            settings.
+
+    Raises:
+        InputError: There is no such algorithm.
     """
     outer, plus, inner = name.partition("+")
     if plus:
         if outer not in catalog.WRAPPERS:
-            known = ", ".join(catalog.WRAPPERS)
-            raise InputError(f"strategy before + must be one of {known}, got {outer!r}.")
+            wrappers = ", ".join(catalog.WRAPPERS)
+            raise InputError(f"strategy before + must be one of {wrappers}, got {outer!r}.")
         if inner in SUPERNET_NAMES:
             rule = "one that needs no supernet"
             raise InputError(expected("strategy after +", rule, inner, "Try bayesian."))
@@ -51,22 +59,29 @@ def strategy_by_name(name: str) -> Algorithm:
     return as_algorithm(import_object(name, "strategy"))
 
 
-def _one_shot(method: Any) -> Algorithm:
-    """A strategy of shared weights: as it is, or from a relaxation or a sampler by itself."""
+def _one_shot(method: OneShot | Callable[[], object]) -> Algorithm:
+    """Return a supernet strategy: a preset, or the default settings of a relaxation or sampler."""
     from netwright.evaluators.one_shot.supernet_search import as_one_shot_settings
     from netwright.strategies.oneshot import OneShot
 
     return method if isinstance(method, OneShot) else OneShot(as_one_shot_settings(method()))
 
 
-def import_object(reference: str, what: str) -> Any:
-    """What ``module:Object`` names: in an installed package, or in a module of the working folder.
+def import_object(reference: str, what: str) -> Any:  # users' objects of any type
+    """Import ``module:Object`` from an installed package or from the working folder.
 
-    The working folder comes last on the import path, and only for this: a file beside the data must
-    not stand for a module of Python or of a package. Raises InputError when it cannot be imported.
+    The working folder comes last on the import path, so that a file beside the data cannot shadow a
+    module of Python or of a package.
+
+    Args:
+        reference: ``module:Object``.
+        what: the option it was given for, which errors name.
+
+    Raises:
+        InputError: It cannot be imported.
     """
     module, _, attribute = reference.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+    if not all(name.isidentifier() for name in (*module.split("."), attribute)):
         fix = f"Write {Path(module).stem}:{attribute}." if module.endswith(".py") else ""
         raise InputError(expected(what, "module:Object, such as my_module:thing", reference, fix))
     folder = str(Path.cwd())
@@ -76,6 +91,6 @@ def import_object(reference: str, what: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise InputError(f"{what} {reference!r} cannot be imported: {error}.") from error
-    except Exception as error:  # whatever the module does when it is imported
+    except Exception as error:  # importing runs the user's code
         name = type(error).__name__
         raise InputError(f"{what} {reference!r} cannot be imported: {name}: {error}.") from error

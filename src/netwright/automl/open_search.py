@@ -1,4 +1,4 @@
-"""A search of a task, opened: its space, its evaluator, its strategy, and what earlier runs found."""
+"""Open the search of a task: space, evaluator, strategy, and the trials of earlier runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from netwright.automl.finished_search import OpenedSearch
 from netwright.automl.goal import Goal
@@ -16,7 +16,7 @@ from netwright.automl.method import Method
 from netwright.automl.portfolio import portfolio
 from netwright.automl.saved_run import check_folds, saved_metadata
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.spaces import check_describes, name_of_space, space_for
+from netwright.automl.spaces import check_space_fits_task, space_for, space_name
 from netwright.automl.tabular.families import NETWORK_FAMILIES, check_families
 from netwright.automl.tabular.portfolio_then_halving import portfolio_then_halving
 from netwright.automl.task_metadata import TaskMetadata
@@ -26,6 +26,7 @@ from netwright.errors import InputError, expected
 from netwright.evaluators.default_evaluators import default_cross_validation, default_evaluator
 from netwright.files.run_layout import MODEL
 from netwright.interfaces.checks import is_strategy
+from netwright.interfaces.strategy import Algorithm
 from netwright.report.tables import describe_trial
 from netwright.space.space import Space
 from netwright.strategies.oneshot import OneShot
@@ -43,119 +44,164 @@ from netwright.trials.trial import Trial
 def open_search(
     task: Task,
     goal: Goal,
-    effort: SearchBudget,
+    budget: SearchBudget,
     method: Method = Method(),
     *,
     run: str | Path | None = None,
     fresh: bool = False,
     executor: Executor | None = None,
 ) -> OpenedSearch:
-    """The search that `fit` runs, with what earlier runs of its folder have found.
+    """Open the search that `fit` runs, with the trials of earlier runs in its folder.
 
-    `executor`: where trials run; None: in supervised workers.
+    Args:
+        task: the data and what to predict.
+        goal: objectives and limits.
+        budget: what the search may spend.
+        method: strategy, families or space, and seed.
+        run: the run folder; None for `default_run_folder`.
+        fresh: whether to delete the earlier run in this folder.
+        executor: where trials run; None for supervised worker processes.
+
+    Raises:
+        RunError: The folder belongs to another search.
+        InputError: The goal or the method does not fit the task.
     """
-    wanted, limits = goal.resolve(task)
+    objectives, limits = goal.resolve(task)
     algorithm = method.algorithm
-    brief = _brief(task, method, [*wanted, *limits])
-    space = None if method.space is None else space_for(brief, method.space)
+    metadata = _metadata_for(task, method, [*objectives, *limits])
+    space = None if method.space is None else space_for(metadata, method.space)
     if space is not None:
-        metrics = [*(one.metric for one in wanted), *(limit.metric for limit in limits)]
-        check_describes(space, task, metrics)
-    folder = _folder(run) or default_run(task, wanted, limits, method, space)
+        metrics = [
+            *(objective.metric for objective in objectives),
+            *(limit.metric for limit in limits),
+        ]
+        check_space_fits_task(space, task, metrics)
+    folder = _run_folder(run) or default_run_folder(task, objectives, limits, method, space)
     if fresh:
         delete_run(folder)
         (folder / MODEL).unlink(missing_ok=True)
-    if brief.columns and not isinstance(algorithm, OneShot):
-        kept = saved_metadata(folder)
-        kept_folds = kept.folds if kept else 0
-        folds = kept_folds or n_folds(effort.seconds, effort.n_workers, brief)
-        brief = replace(brief, folds=folds)
+    if metadata.columns and not isinstance(algorithm, OneShot):
+        earlier = saved_metadata(folder)
+        folds = earlier.folds if earlier else 0
+        folds = folds or n_folds(budget.seconds, budget.n_workers, metadata)
+        metadata = replace(metadata, folds=folds)
     if space is None:
-        space = space_for(brief)
-    time = time_budget(effort.seconds, effort.n_workers, brief)
-    first = portfolio(space, brief)
+        space = space_for(metadata)
+    time = time_budget(budget.seconds, budget.n_workers, metadata)
+    baselines = portfolio(space, metadata)
     if isinstance(algorithm, OneShot):
-        first = first[:1]  # an answer; the rest of the budget is for what the search prefers
-    fitting = (
-        default_cross_validation(space, task, wanted, brief.folds, time) if brief.folds else None
-    )
-    seeded = fitting is not None and not is_strategy(algorithm)
+        baselines = baselines[
+            :1
+        ]  # one model for safety; the rest of the budget is for the supernet
+    cross_validation = None
+    if metadata.folds:
+        cross_validation = default_cross_validation(space, task, objectives, metadata.folds, time)
+    schedules_portfolio = cross_validation is not None and not is_strategy(algorithm)
+    strategy = algorithm
+    if schedules_portfolio:
+        strategy = portfolio_then_halving(cast("Algorithm", algorithm), baselines, metadata.folds)
     study = Study(
         space,
-        default_evaluator(space, task, wanted, limits, folds=fitting, phases=time.phases),
-        strategy=portfolio_then_halving(algorithm, first, brief.folds) if seeded else algorithm,
-        objectives=wanted,
+        default_evaluator(
+            space, task, objectives, limits, folds=cross_validation, phases=time.phases
+        ),
+        strategy=strategy,
+        objectives=objectives,
         limits=limits,
-        baselines=() if seeded else first,
+        baselines=() if schedules_portfolio else baselines,
         run=folder,
         seed=method.seed,
-        executor=executor or Supervised(effort.n_workers, memory_limit=effort.memory),
+        executor=executor or Supervised(budget.n_workers, memory_limit=budget.memory),
         time=time,
         record=RunRecord(
-            {"data": task.fingerprint}, _notes(task, brief), partial(_few_words, space)
+            {"data": task.fingerprint}, _notes(task, metadata), partial(_trial_name, space)
         ),
     )
     check_folds(study.trials, folder)
-    return OpenedSearch(study, task, fitting)
+    return OpenedSearch(study, task, cross_validation)
 
 
-def _notes(task: Task, brief: TaskMetadata) -> dict[str, str]:
-    """What is kept of the task, so that the run can be read without its data."""
+def _notes(task: Task, metadata: TaskMetadata) -> dict[str, str]:
+    """Return what the run records of its task, so that it can be read without the data."""
     return {
         "data in words": summary(task),
         "name": task.name,
-        "brief": brief.json(),
+        "brief": metadata.json(),
         "data notes": "\n".join(task.notes),
     }
 
 
-def _few_words(space: Space[Any], trial: Trial) -> str:
-    """The trial's family of models, or its model where the space is of one family."""
+def _trial_name(space: Space[Any], trial: Trial) -> str:
+    """Return the trial's family of models, or its model if the space has one family."""
     return short_name(trial) if trial.family else describe_trial(trial, space.fill)
 
 
-def _folder(run: object) -> Path | None:
-    """The run folder that is asked for, if any; InputError for what is no path."""
+def _run_folder(run: object) -> Path | None:
+    """Return the run folder that the user chose, if any; InputError unless it is a path."""
     if run is not None and not isinstance(run, str | Path):
         raise InputError(expected("run", "the path of a folder", run))
     return Path(run) if run else None
 
 
-def _brief(task: Task, method: Method, wanted: Sequence[Objective | Limit]) -> TaskMetadata:
-    """The task's, with the families that can be searched by the strategy and have the metrics."""
-    brief = replace(TaskMetadata.of(task), space=name_of_space(method.space))
+def _metadata_for(
+    task: Task, method: Method, measured: Sequence[Objective | Limit]
+) -> TaskMetadata:
+    """Return the task's metadata with the families to search.
+
+    These are families that the strategy can search and that have the measured metrics.
+
+    Raises:
+        InputError: The user chose other families.
+    """
+    metadata = replace(TaskMetadata.from_task(task), space=space_name(method.space))
     families = method.family_names
-    if brief.image:
+    if metadata.image:
         if families:
             raise InputError(expected("families", "left out for images", ", ".join(families)))
-        return brief
+        return metadata
     if method.space is not None:
-        return brief
+        return metadata
     if isinstance(method.algorithm, OneShot):
         if set(families) - {"network"}:
-            rule = "network alone for a strategy that shares weights"
+            rule = "network alone for a strategy that trains a supernet"
             raise InputError(expected("families", rule, ", ".join(families)))
-        return replace(brief, families=("network",))
-    found = check_families(families)
-    if sized := network_costs(one.metric for one in wanted):
+        return replace(metadata, families=("network",))
+    searched = check_families(families)
+    if costs := network_costs(bound.metric for bound in measured):
         if others := [name for name in families if name not in NETWORK_FAMILIES]:
-            rule = f"networks ({', '.join(NETWORK_FAMILIES)}) where {min(sized)} counts"
+            networks = ", ".join(NETWORK_FAMILIES)
+            rule = f"networks ({networks}), since {min(costs)} is an objective or a limit"
             raise InputError(expected("families", rule, ", ".join(others)))
-        found = tuple(name for name in found if name in NETWORK_FAMILIES)
-    return replace(brief, families=found)
+        searched = tuple(name for name in searched if name in NETWORK_FAMILIES)
+    return replace(metadata, families=searched)
 
 
-def default_run(
-    task: Task, wanted: Sequence[Objective], limits: Sequence[Limit], method: Method,
+def default_run_folder(
+    task: Task,
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+    method: Method,
     space: Space[Any] | None = None,
-) -> Path:  # fmt: skip
-    """``runs/adult-3f9c1a``: the data's name, and a hash of what makes this search this search.
+) -> Path:
+    """Return ``runs/adult-3f9c1a``: the data's name, and a hash of the settings of the search.
 
-    `space`: the user's own.
+    Args:
+        task: the task.
+        objectives: what is optimised.
+        limits: bounds on metrics.
+        method: strategy, families and seed.
+        space: the user's own space, if any.
     """
-    line = [task.name, task.kind, [one.metric for one in wanted], [str(one) for one in limits]]
-    line += [sorted(method.family_names)] if method.family_names else []
-    line += [space.fingerprint] if space is not None else []
-    text = json.dumps([*line, str(method.strategy), method.seed])
+    settings: list[object] = [
+        task.name,
+        task.kind,
+        [objective.metric for objective in objectives],
+        [str(limit) for limit in limits],
+    ]
+    if method.family_names:
+        settings.append(sorted(method.family_names))
+    if space is not None:
+        settings.append(space.fingerprint)
+    text = json.dumps([*settings, str(method.strategy), method.seed])
     name = folder_name(task.name) or "run"
     return Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

@@ -1,50 +1,56 @@
-"""Strong candidates that are tried before anything is searched: there is always an answer."""
+"""Strong default candidates that are evaluated before the search begins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from netwright import catalog
 from netwright.automl.image.default_configs import image_configs
-from netwright.automl.tabular.default_configs import table_configs
+from netwright.automl.tabular.default_configs import PartialCandidate, table_configs
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Candidate, Value
 from netwright.space.space import Space
 from netwright.trials.trial import FAMILY
 
+_FASTEST_FIRST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: row.speed_rank)]
+"""Families by how soon they deliver a first model on most tables."""
+
 
 def portfolio(
-    space: Space[Any], brief: TaskMetadata, leave_out_dataset: str = ""
+    space: Space[Any], metadata: TaskMetadata, leave_out_dataset: str = ""
 ) -> list[Candidate]:
-    """Complete candidates of `space_for(brief)`: the cheapest, then by what they promise.
+    """Return the candidates to evaluate first: one of the fastest family, then the most promising.
 
-    Of a space of the user's own its default. `without`: as `table_wishes`.
+    Args:
+        space: the space of `space_for`.
+        metadata: of the task. For a user's own space, only the default candidate is returned.
+        leave_out_dataset: see `table_configs`.
     """
-    if brief.space:
+    if metadata.space:
         return [space.default()]
-    wishes = (
-        image_configs(min(brief.image[:2]))
-        if brief.image
-        else table_configs(brief, leave_out_dataset)
-    )
-    return _cheapest_first(list(dict.fromkeys(complete_candidate(space, wish) for wish in wishes)))
+    configs: Sequence[PartialCandidate]
+    if metadata.image:
+        configs = image_configs(min(metadata.image[:2]))
+    else:
+        configs = table_configs(metadata, leave_out_dataset)
+    candidates = dict.fromkeys(complete_candidate(space, config) for config in configs)
+    return _fastest_first(list(candidates))
 
 
-_CHEAPEST = [row.name for row in sorted(catalog.FAMILIES, key=lambda row: row.speed_rank)]
-"""Families by how soon a first model is there, on most tables."""
-
-
-def _cheapest_first(candidates: list[Candidate]) -> list[Candidate]:
-    """With one of the cheapest family in front: however little time there is, there is an answer."""
+def _fastest_first(candidates: list[Candidate]) -> list[Candidate]:
+    """Move one of the fastest family to the front, so that even a short search has a model."""
     families = {candidate.values.get(FAMILY) for candidate in candidates}
-    cheapest = next((family for family in _CHEAPEST if family in families), None)
-    first = next((c for c in candidates if c.values.get(FAMILY) == cheapest), candidates[0])
+    fastest = next((family for family in _FASTEST_FIRST if family in families), None)
+    first = next(
+        (candidate for candidate in candidates if candidate.values.get(FAMILY) == fastest),
+        candidates[0],
+    )
     return [first, *(candidate for candidate in candidates if candidate is not first)]
 
 
-def complete_candidate(space: Space[Any], config: Mapping[str, Value]) -> Candidate:
-    """The default candidate with these decisions, where they are active and legal."""
+def complete_candidate(space: Space[Any], config: PartialCandidate) -> Candidate:
+    """Return the default candidate with the decisions of `config` that are active and legal."""
     values: dict[str, Value] = {}
     for decision in space.decisions:
         if decision.path in config and decision.contains(config[decision.path]):

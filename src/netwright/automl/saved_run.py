@@ -1,4 +1,4 @@
-"""A run folder read alone: its trials, and the space they come from, without the data."""
+"""Read a run folder without its data: the trials, and the space they come from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.spaces import IMAGE_SPACES, OWN, space_for
+from netwright.automl.spaces import IMAGE_SPACES, UNNAMED_SPACE, space_for
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.errors import BrokenFile, RunError, expected, plural, wording
 from netwright.files.folder import Folder
@@ -23,14 +23,19 @@ from netwright.trials.objective import Limit, Objective
 from netwright.trials.pareto import pareto_front
 from netwright.trials.trial import MADE, Status, Trial
 
-_MAX_NOTE_BYTES = 1 << 20
+_MAX_RECORD_BYTES = 1 << 20
+"""Size of a ``delivered.json``, which is far smaller; a run folder may be damaged."""
 
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """What a run's `model.onnx` is: the file of a trial, the best of so many that were searched.
+    """Record of a delivery, ``delivered.json`` in the run folder.
 
-    `front`: all that was delivered with it; `unexported`: there was no time for more of it.
+    Args:
+        trial: id of the trial that ``model.onnx`` was made from.
+        searched: number of trials of the search at that time, see `n_searched`.
+        front: ids of the trials that were exported with it.
+        unexported: whether there was no time to export all of the front.
     """
 
     trial: int
@@ -41,7 +46,17 @@ class DeliveryRecord:
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What `leaderboard`, `show` and `export` need of a run."""
+    """A run folder, as `leaderboard`, `show` and `export` need it.
+
+    Args:
+        folder: the run folder.
+        name: name of the data.
+        metadata: of the task.
+        space: the search space.
+        trials: all trials by id.
+        objectives: what was optimised.
+        limits: bounds on metrics.
+    """
 
     folder: Path
     name: str
@@ -53,77 +68,85 @@ class SavedRun:
 
     @property
     def front(self) -> list[Trial]:
+        """The Pareto front within the limits, best first."""
         return pareto_front(self.trials, self.objectives, self.limits)
 
-    def rows(self) -> list[Row]:
-        """All trials, best first; on the front is what was exported, where nothing was searched
-        for since."""
-        noted = read_delivery_record(self.folder)
-        current = noted is not None and noted.searched == n_searched(self.trials)
-        return leaderboard(
-            self.trials, self.objectives, self.limits, self.space.fill,
-            delivered=noted.trial if noted else None,
-            front=noted.front if noted and current else None,
-        )  # fmt: skip
+    def leaderboard_rows(self) -> list[Row]:
+        """Return all trials, best first.
 
-    def trial(self, number: int | None) -> Trial:
-        """The trial of this number, or what was delivered; before that the best so far.
-
-        RunError when there is none.
+        On the front are the exported trials, unless the search has continued since.
         """
-        known = {trial.id: trial for trial in self.trials}
-        noted = read_delivery_record(self.folder)
-        if number is None and noted and noted.trial in known:
-            return known[noted.trial]
-        if number is None:
+        record = read_delivery_record(self.folder)
+        is_current = record is not None and record.searched == n_searched(self.trials)
+        return leaderboard(
+            self.trials,
+            self.objectives,
+            self.limits,
+            self.space.fill,
+            delivered=record.trial if record else None,
+            front=record.front if record and is_current else None,
+        )
+
+    def trial(self, trial_id: int | None) -> Trial:
+        """Return the trial with this id; for None the delivered one, or before that the best.
+
+        Raises:
+            RunError: There is no such trial, or no finished trial yet.
+        """
+        by_id = {trial.id: trial for trial in self.trials}
+        record = read_delivery_record(self.folder)
+        if trial_id is None and record and record.trial in by_id:
+            return by_id[record.trial]
+        if trial_id is None:
             if not self.front:
-                raise RunError(f"{self.folder} has no finished trial yet. {_again()}")
+                raise RunError(f"{self.folder} has no finished trial yet. {_run_again()}")
             return self.front[0]
-        if number not in known:
-            rule = f"one of those in {self.folder} ({plural(len(known), 'trial')})"
-            fix = f"Their numbers are 1 to {max(known)}." if known else ""
-            raise RunError(expected("trial", rule, number, fix))
-        return known[number]
+        if trial_id not in by_id:
+            rule = f"one of the {plural(len(by_id), 'trial')} in {self.folder}"
+            fix = f"Their ids are 1 to {max(by_id)}." if by_id else ""
+            raise RunError(expected("trial", rule, trial_id, fix))
+        return by_id[trial_id]
 
 
-def _without_space(folder: Path, name: str) -> str:
-    name = "module:Object" if name == OWN else name
-    said = wording(python="Pass it on: reopen(folder, space).", shell=f"Say it: --space {name}")
-    return f"{folder} was searched in a space of its user's own. {said}"
+def _needs_own_space(folder: Path, name: str) -> str:
+    name = "module:Object" if name == UNNAMED_SPACE else name
+    fix = wording(python="Pass it: load_run(folder, space).", shell=f"Add --space {name}.")
+    return f"{folder} was searched in a space of your own, which is needed to read it. {fix}"
 
 
-def _again() -> str:
-    return wording(python="Run its search again.", shell="Run its fit line again.")
+def _run_again() -> str:
+    return wording(python="Run its search again.", shell="Run its fit command again.")
 
 
 def read_delivery_record(folder: Path) -> DeliveryRecord | None:
-    """What the run's `model.onnx` is; None where that is not known."""
+    """Return the record of the run's ``model.onnx``; None if the record or the model is missing."""
     run = Folder(folder)
     try:
-        state = read_json(run, DELIVERED, _MAX_NOTE_BYTES)
-        found = from_plain(state, DeliveryRecord, str(folder / DELIVERED))
+        state = read_json(run, DELIVERED, _MAX_RECORD_BYTES)
+        record = from_plain(state, DeliveryRecord, str(folder / DELIVERED))
     except BrokenFile:
         return None
-    return found if run.has_file(MODEL) else None
+    return record if run.has_file(MODEL) else None
 
 
 def n_searched(trials: Iterable[Trial]) -> int:
-    """How many trials a search has ended: what is made of them is not counted."""
-    own = (one for one in trials if one.proposal.origin not in MADE)
-    return sum(one.status is not Status.RUNNING for one in own)
+    """Return how many trials of the search have ended, without ensembles and refits."""
+    return sum(
+        trial.status is not Status.RUNNING for trial in trials if trial.proposal.origin not in MADE
+    )
 
 
 def check_folds(trials: Iterable[Trial], folder: Path) -> None:
-    """Raise RunError for a number of folds that no trial has: the log may be from a stranger."""
+    """Raise BrokenFile if a trial has an impossible number of folds: the log may be damaged."""
     for trial in trials:
         folds = trial.metrics.get("folds", 1.0)
-        if not 0 <= folds <= MAX_FOLDS:  # NaN is none of them
+        if not 0 <= folds <= MAX_FOLDS:  # also refuses NaN
             what = f"folds of trial {trial.id} of {folder}"
             raise BrokenFile(expected(what, f"from 0 to {MAX_FOLDS}", folds))
 
 
 def saved_metadata(folder: Path) -> TaskMetadata | None:
-    """What a run folder was told of its task; None where there is no run of `fit` yet."""
+    """Return the task's metadata recorded in a run folder; None if it has no run of `fit` yet."""
     if not Store.has_study(folder):
         return None
     with Store.open_read_only(folder) as store:
@@ -131,32 +154,42 @@ def saved_metadata(folder: Path) -> TaskMetadata | None:
     return TaskMetadata.from_json(notes["brief"], str(folder)) if "brief" in notes else None
 
 
-def load_run(folder: Path, space: Any = None) -> SavedRun:
-    """Reads a run folder, also while its study runs. RunError when it is not one of `fit`.
+def load_run(folder: Path, space: object = None) -> SavedRun:
+    """Read a run folder, even while its search is running.
 
-    `own_space`: the space that was passed to the search, see `Method`: a run folder may come from a
-    stranger, and so what it names is not imported.
+    Args:
+        folder: a run folder of `fit`.
+        space: the user's own space of the search, see `Method`. It has to be passed again: names in
+            a run folder are not imported, as the folder may come from someone else.
+
+    Raises:
+        RunError: It is no run of `fit`, or one of another space or version.
     """
     with Store.open_read_only(folder) as store:
-        identity, trials = store.manifest, tuple(store.trials())
-    notes = identity.notes
+        manifest, trials = store.manifest, tuple(store.trials())
+    notes = manifest.notes
     if "brief" not in notes:
         raise RunError(f"{folder} must be a run of netwright fit, got a study of another space.")
-    brief = TaskMetadata.from_json(notes["brief"], str(folder))
-    check_objective_values(trials, identity.objectives, folder)
+    metadata = TaskMetadata.from_json(notes["brief"], str(folder))
+    check_objective_values(trials, manifest.objectives, folder)
     check_folds(trials, folder)
-    if brief.space and space is None and brief.space not in IMAGE_SPACES:
-        raise RunError(_without_space(folder, brief.space))
-    space = space_for(brief, space)
-    if space is not None and space.fingerprint != identity.space:
-        given = space if isinstance(space, str) else "the one that was passed"
-        raise RunError(f"{folder} was searched in another space than {given}.")
-    if space.fingerprint != identity.space:
+    if metadata.space and space is None and metadata.space not in IMAGE_SPACES:
+        raise RunError(_needs_own_space(folder, metadata.space))
+    run_space = space_for(metadata, space)
+    if space is not None and run_space.fingerprint != manifest.space:
+        name = space if isinstance(space, str) else "the one that was passed"
+        raise RunError(f"{folder} was searched in another space than {name}.")
+    if run_space.fingerprint != manifest.space:
         raise RunError(
-            f"{folder} was searched by another version of netwright, in a space that this one "
-            f"does not know. Install that version. {new_run_hint()}"
+            f"{folder} was searched by another version of netwright, in a space that this version "
+            f"does not have. Install that version. {new_run_hint()}"
         )
     return SavedRun(
-        folder, notes.get("name", folder.name), brief, space, trials, identity.objectives,
-        identity.limits,
-    )  # fmt: skip
+        folder,
+        notes.get("name", folder.name),
+        metadata,
+        run_space,
+        trials,
+        manifest.objectives,
+        manifest.limits,
+    )

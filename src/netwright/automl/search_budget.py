@@ -1,4 +1,4 @@
-"""How much a search may spend."""
+"""The budget of a search: seconds, trials, limits to reach, and workers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from netwright.trials.objective import Limit
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """How much to spend: seconds of wall time in all, trials, or until limits are reached.
+    """What a search may spend, counted over all runs of its folder.
 
-    Counted over all runs of the same folder. `workers` 0: one for each core. `memory` in bytes is
-    the most that one trial may take; 0: its share of four fifths of the machine's.
+    Args:
+        seconds: wall time in all, at least `MIN_SECONDS`; None for no time limit.
+        trials: number of trials; None for no limit.
+        until: limits such as ``"accuracy>=0.99"``; the search ends when a trial is within all.
+        workers: number of parallel trials; 0 for one per core, as trials use one thread each.
+        memory: bytes that a trial may take; 0 for its share of four fifths of the machine's memory.
+        start_time: `time.monotonic()` from which `seconds` counts; None for the call that uses it.
     """
 
     seconds: float | None = None
@@ -28,12 +33,11 @@ class SearchBudget:
     workers: int = 0
     memory: int = 0
     start_time: float | None = None
-    """From when the time counts, in seconds of `time.monotonic()`; None: from the call that uses it."""
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not _is_time(self.seconds):
-            least = f"at least {MIN_SECONDS} (start-up and one short training)"
-            rule = f"a finite number of seconds, {least}"
+        if self.seconds is not None and not _is_valid_time(self.seconds):
+            minimum = f"at least {MIN_SECONDS} (start-up and one short training)"
+            rule = f"a finite number of seconds, {minimum}"
             raise InputError(expected("time", rule, self.seconds))
         if self.trials is not None:
             check_whole("trials", self.trials, 1)
@@ -41,23 +45,23 @@ class SearchBudget:
 
     @property
     def n_workers(self) -> int:
-        """How many workers run side by side: one-thread trials share a machine best."""
+        """Number of parallel trials."""
         return self.workers or available_cores()
 
     def started(self) -> SearchBudget:
-        """The same, whose time counts from now, unless it counts already."""
+        """Return the budget with its clock running from now, unless it is running already."""
         return self if self.start_time is not None else replace(self, start_time=time.monotonic())
 
     @property
     def deadline(self) -> float:
-        """When the whole has to be over; never, before it has started."""
+        """`time.monotonic()` at the end of the time; infinite without a time limit or a start."""
         if self.seconds is None or self.start_time is None:
             return math.inf
         return self.start_time + self.seconds
 
 
-def _is_time(seconds: object) -> bool:
-    """Numbers of numpy count; true and false do not."""
+def _is_valid_time(seconds: object) -> bool:
+    """Return whether this is a number of at least `MIN_SECONDS`; NumPy's count, bools do not."""
     if not isinstance(seconds, Real) or isinstance(seconds, bool):
         return False
     return MIN_SECONDS <= float(seconds) < math.inf

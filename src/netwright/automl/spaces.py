@@ -1,4 +1,4 @@
-"""The space that is searched: the one that suits the task, or the user's own."""
+"""Search spaces: the default for a task, those of the catalog, and the user's own."""
 
 from __future__ import annotations
 
@@ -19,56 +19,57 @@ from netwright.space.visitor import children
 from netwright.trials.metrics import network_costs
 from netwright.trials.trial import FAMILY
 
-OWN = "own"
-"""The name of a space that was passed as an object."""
+UNNAMED_SPACE = "own"
+"""Name that a run records for a space that was passed as an object."""
 IMAGE_SPACES = {row.name: row.import_path for row in catalog.IMAGE_SPACES}
 
 
-def name_of_space(given: Any) -> str:
-    """What the run notes of the space that was asked for; empty for the one that suits the task."""
-    if not isinstance(given, str):
-        return "" if given is None else OWN
-    return "" if given == catalog.IMAGE_SPACES[0].name else given
+def space_name(own_space: object) -> str:
+    """Return the name that a run records for the user's space; empty for the default space."""
+    if not isinstance(own_space, str):
+        return "" if own_space is None else UNNAMED_SPACE
+    return "" if own_space == catalog.IMAGE_SPACES[0].name else own_space
 
 
-def space_for(brief: TaskMetadata, given: Any = None) -> Space[Pipeline]:
-    """The space to search.
+def space_for(metadata: TaskMetadata, own_space: object = None) -> Space[Pipeline]:
+    """Return the space to search.
 
     Args:
-        brief: of the task; its `space` is taken where it is a name of the catalog.
-        given: see `Method`.
+        metadata: of the task; its `space` is used if it is a name of the catalog.
+        own_space: the user's space, see `Method`.
 
     Raises:
-        InputError: when `given` is no description, or cannot be imported.
+        InputError: `own_space` is not a description, or cannot be imported.
     """
-    if isinstance(given, str):
-        given = _named(given, brief)
-    elif given is None and brief.space in IMAGE_SPACES:
-        given = _named(brief.space, brief)
-    if given is not None:
-        return given if isinstance(given, Space) else _space(given, brief)
-    if brief.image is None:
-        return Space(table_description(brief))
-    return Space(catalog.load(catalog.IMAGE_SPACES[0].import_path)(brief))
+    if isinstance(own_space, str):
+        own_space = _load_space(own_space, metadata)
+    elif own_space is None and metadata.space in IMAGE_SPACES:
+        own_space = _load_space(metadata.space, metadata)
+    if own_space is not None:
+        return own_space if isinstance(own_space, Space) else _as_space(own_space, metadata)
+    if metadata.image is None:
+        return Space(table_description(metadata))
+    return Space(catalog.load(catalog.IMAGE_SPACES[0].import_path)(metadata))
 
 
-def _named(name: str, brief: TaskMetadata) -> Any:
-    """A description of the catalog, or what ``module:Object`` is."""
+def _load_space(name: str, metadata: TaskMetadata) -> object:
+    """Return the space or description with this name of the catalog, or at ``module:Object``."""
     if name in IMAGE_SPACES:
-        if brief.image is None:
+        if metadata.image is None:
             raise InputError(expected("space", "one for tables", name, "Use module:Object."))
-        make: Callable[[TaskMetadata], Any] = catalog.load(IMAGE_SPACES[name])
-        return make(brief)
+        make_description: Callable[[TaskMetadata], object] = catalog.load(IMAGE_SPACES[name])
+        return make_description(metadata)
     if ":" not in name:
         fix = closest(name, IMAGE_SPACES) or f"Known for images: {', '.join(IMAGE_SPACES)}."
         raise InputError(expected("space", "a known name or module:Object", name, fix))
     return import_object(name, "space")
 
 
-def _space(description: Any, brief: TaskMetadata) -> Space[Any]:
-    """Of a description; a bare `Training` gets the standard preparation."""
+def _as_space(description: Any, metadata: TaskMetadata) -> Space[Any]:  # any tree
+    """Make a space of a description; a bare `Training` gets the default preprocessing."""
     if isinstance(description, Training):
-        description = ImagePipeline(description) if brief.image else TablePipeline(description)
+        make_pipeline = ImagePipeline if metadata.image else TablePipeline
+        description = make_pipeline(description)
     try:
         return Space(description)
     except (SpaceError, TypeError) as error:
@@ -78,9 +79,13 @@ def _space(description: Any, brief: TaskMetadata) -> Space[Any]:
         ) from error
 
 
-def check_describes(space: Space[Any], task: Task, metrics: Iterable[str]) -> None:
-    """InputError where what the space describes cannot be fitted to the task's features, or has no
-    network where one of the metrics is a cost of networks."""
+def check_space_fits_task(space: Space[Any], task: Task, metrics: Iterable[str]) -> None:
+    """Check that the space describes models for the task's features.
+
+    Raises:
+        InputError: It describes something else, or has no network although one of the metrics is a
+            cost of networks.
+    """
     described = space.fill(space.default())
     images = isinstance(task.features, Images)
     name = "ImagePipeline" if images else "TablePipeline"
@@ -90,20 +95,24 @@ def check_describes(space: Space[Any], task: Task, metrics: Iterable[str]) -> No
         rule = f"a Space or a description of {name}s, or a Training, for {name[:5].lower()}s"
         got = Phrase(f"one of {type(described).__name__}")
         raise InputError(expected("space", rule, got)) from error
-    if (costs := network_costs(metrics)) and not _holds_network(space.description):
-        rule = f"one with a network where {min(costs)} counts"
+    if (costs := network_costs(metrics)) and not _has_network(space.description):
+        rule = f"one with a network, since {min(costs)} is an objective or a limit"
         raise InputError(expected("space", rule, Phrase("one without")))
     if isinstance(described, Training):
         fix = f"Wrap its description: {name}(Training(...))."
         raise InputError(expected("space", f"one of {name}s", Phrase("a bare Training"), fix))
 
 
-def _holds_network(part: Any) -> bool:
-    """Whether there is a network's recipe anywhere in an open description."""
-    return isinstance(part, Training) or any(_holds_network(one) for _, one in children(part))
+def _has_network(description: object) -> bool:
+    """Return whether an open description contains the training of a network."""
+    if isinstance(description, Training):
+        return True
+    return any(_has_network(child) for _, child in children(description))
 
 
-def table_description(brief: TaskMetadata) -> Pipeline:
-    """One of the brief's families: a choice of whole pipelines."""
-    found = family_pipelines(brief)
-    return OneOf(dict(found), name=FAMILY) if len(found) > 1 else next(iter(found.values()))
+def table_description(metadata: TaskMetadata) -> Pipeline:
+    """Return the choice among the pipelines of the families, or the pipeline of a single one."""
+    pipelines = family_pipelines(metadata)
+    if len(pipelines) > 1:
+        return OneOf(dict(pipelines), name=FAMILY)
+    return next(iter(pipelines.values()))

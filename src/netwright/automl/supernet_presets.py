@@ -1,4 +1,4 @@
-"""Searches over shared weights that are a relaxation or a sampler with settings of their papers."""
+"""Supernet strategies with the settings of their papers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from netwright.strategies.oneshot import OneShot
 from netwright.strategies.reinforcement.policy_gradient import Reinforce
 
 DARTS2 = OneShot(DifferentiableNAS(relaxations.DARTS(), architecture=ArchitectureTraining(order=2)))
-"""Second order: the gradient through a training step."""
+"""DARTS with the second-order gradient, through a training step (Liu et al., 1806.09055)."""
 PCDARTS = OneShot(
     DifferentiableNAS(
         relaxations.DARTS(), channel_divisor=4, architecture=ArchitectureTraining(warmup=0.3)
     )
 )
-"""A quarter of the channels, weights for edges, and a warm-up: 1907.05737."""
+"""PC-DARTS: a quarter of the channels, edge weights and a warm-up (Xu et al., 1907.05737)."""
 FBNET = OneShot(
     DifferentiableNAS(
         relaxations.SNAS(initial_temperature=5.0, final_temperature=0.1),
         architecture=ArchitectureTraining(warmup=0.1, cost=CostTerm()),
     )
 )
-"""With the measured latency in the loss, 1812.03443."""
+"""FBNet: Gumbel-softmax with the measured latency in the loss (Wu et al., 1812.03443)."""
 ENAS = OneShot(SinglePathNAS(SampledPathTraining(PolicySampler())), search=Reinforce())
-"""The policy's own draws train the weights it is judged by: 1802.03268."""
+"""ENAS: the weights are trained on the policy's own samples (Pham et al., 1802.03268)."""

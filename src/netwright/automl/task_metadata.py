@@ -1,4 +1,4 @@
-"""What a space and a schedule need to know of a task."""
+"""Metadata of a task that search spaces and time allocation depend on."""
 
 from __future__ import annotations
 
@@ -14,22 +14,30 @@ from netwright.files.json_files import from_plain, parse
 from netwright.pipelines.weighted_ensemble import MAX_FOLDS
 
 SMALL_TABLE_ROWS = 3_000
-"""Below, folds are cheap, estimates poor, and networks do well."""
-_SKEWED = 1.0
+"""Below this many rows folds are cheap, single-split scores are noisy, and networks do well."""
+_MIN_SKEWNESS = 1.0
+"""Skewness of a positive target from which its logarithm is worth trying."""
 _MAX_COUNT = 10**12
-"""Rows, columns and classes of a task; memory bounds them long before."""
+"""Rows, columns and classes of a task; memory runs out long before."""
 _MAX_SIDE = 65_535
 """Pixels of a side of an image, and its channels."""
 
 
 @dataclass(frozen=True)
 class TaskMetadata:
-    """What a space and a schedule need to know of a task; kept with the run, to be read alone.
+    """Metadata of a task; a run keeps it, so that it can be read without the data.
 
-    `rows`: training rows; `image`: height, width and channels, None for a table. Of a table:
-    `columns`, how many are `categorical`, `classes` (0 for regression), whether logarithms of the
-    target are worth a try (`logs`), and what the search was told: `folds`, `families`, empty
-    for all there are, and `space`, a name of the user's own, empty for the one that suits the task.
+    Args:
+        kind: kind of the task.
+        rows: number of training rows.
+        image: height, width and channels; None for a table.
+        columns: number of columns of a table.
+        categorical: how many of the columns are categorical or boolean.
+        classes: number of classes; 0 for regression.
+        logs: whether predicting the logarithm of the target is worth trying.
+        folds: number of folds; 0 for the task's own split, 1 for a holdout.
+        space: name of the user's own space; empty for the default space of the task.
+        families: families of models to search; empty for all.
     """
 
     kind: TaskKind
@@ -44,51 +52,66 @@ class TaskMetadata:
     families: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, task: Task) -> TaskMetadata:
+    def from_task(cls, task: Task) -> TaskMetadata:
+        """Return the metadata of a task, without folds, space and families."""
         if isinstance(task.features, Images):
             return cls(task.kind, len(task.train), task.features.shape)
         kinds = [column.kind for column in task.features.columns]
         return cls(
-            task.kind, len(task.train), columns=len(kinds),
+            task.kind,
+            len(task.train),
+            columns=len(kinds),
             categorical=sum(kind in ("category", "boolean") for kind in kinds),
-            classes=len(task.classes), logs=task.kind == "regression" and _skewed(task.target),
-        )  # fmt: skip
+            classes=len(task.classes),
+            logs=task.kind == "regression" and _is_skewed(task.target),
+        )
 
     def json(self) -> str:
+        """Return the metadata as a JSON object."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str, what: str = "the run") -> TaskMetadata:
-        """The inverse of `json`. Raises RunError, which names `what`, for anything else."""
+        """Parse the output of `json`.
+
+        Args:
+            text: a JSON object.
+            what: where it comes from, which errors name.
+
+        Raises:
+            BrokenFile: It is something else, or has implausible sizes.
+        """
         name = f"the task of {what}"
-        brief = from_plain(parse(text, name), cls, name)
-        counts = [brief.rows, brief.columns, brief.categorical, brief.classes, *(brief.image or ())]
+        metadata = from_plain(parse(text, name), cls, name)
+        counts = [metadata.rows, metadata.columns, metadata.categorical, metadata.classes]
+        counts += metadata.image or ()
         if (
             not all(0 <= count <= _MAX_COUNT for count in counts)
-            or not 0 <= brief.folds <= MAX_FOLDS
+            or not 0 <= metadata.folds <= MAX_FOLDS
         ):
-            raise BrokenFile(expected(name, "of plausible sizes", brief))
-        if brief.image and not all(1 <= side <= _MAX_SIDE for side in brief.image):
-            raise BrokenFile(expected(f"image of {name}", "of plausible sizes", brief.image))
-        return brief
+            raise BrokenFile(expected(name, "of plausible sizes", metadata))
+        if metadata.image and not all(1 <= side <= _MAX_SIDE for side in metadata.image):
+            raise BrokenFile(expected(f"image of {name}", "of plausible sizes", metadata.image))
+        return metadata
 
 
-def _skewed(target: NDArray[np.float64]) -> bool:
-    """Whether the target is positive with a long tail above, that logarithms would shorten."""
+def _is_skewed(target: NDArray[np.float64]) -> bool:
+    """Return whether the target is positive with a long right tail, which a logarithm shortens."""
     if target.min() <= 0 or target.std() == 0:
         return False
-    return float((((target - target.mean()) / target.std()) ** 3).mean()) > _SKEWED
+    skewness = (((target - target.mean()) / target.std()) ** 3).mean()
+    return float(skewness) > _MIN_SKEWNESS
 
 
-def epochs(rows: int, most: int) -> int:
-    """Passes over the rows: some 600,000 rows in all, within 4 to `most` passes.
+def epochs(rows: int, max_epochs: int) -> int:
+    """Return the epochs to train on so many rows: about 600,000 rows in all, 4 to `max_epochs`.
 
-    Small data takes more than `most`: 25,000 rows in all, at most 400 passes.
+    Small data is trained for longer than `max_epochs`: for 25,000 rows in all, at most 400 epochs.
     """
-    many = min(400, round(25_000 / max(1, rows)))
-    return max(4, min(most, round(6e5 / max(1, rows))), many)
+    epochs_of_small_data = min(400, round(25_000 / max(1, rows)))
+    return max(4, min(max_epochs, round(6e5 / max(1, rows))), epochs_of_small_data)
 
 
-def patience(passes: int) -> int:
-    """Epochs to wait for a better one: a quarter of them."""
-    return max(12, passes // 4)
+def patience(epochs: int) -> int:
+    """Return the epochs to wait for an improvement: a quarter of all, at least 12."""
+    return max(12, epochs // 4)

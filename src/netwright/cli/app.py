@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs: `netwright --help` loads no torch."""
+"""The commands and their options. Each imports what it needs, so that `--help` loads no torch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 import netwright
 from netwright import catalog
 from netwright.catalog import DEFAULT_STRATEGY
+from netwright.cli.usage_errors import UsageError, usage_sentence
 from netwright.errors import (
     InputError,
     NetwrightError,
@@ -26,19 +27,23 @@ from netwright.errors import (
 
 if TYPE_CHECKING:
     from netwright.automl.export.delivery import FitResult
+    from netwright.data.targets import RequestedTaskKind
 
-EXIT = """
-Exit codes: 0 done; 1 an error of netwright itself; 2 wrong input or options, one sentence on
-stderr says what to do; 130 stopped by Ctrl-C before there was a model.
+EXIT_CODES = """
+Exit codes: 0 success; 1 an internal error, with a traceback; 2 wrong input or options, with one
+sentence on stderr that says how to fix it; 130 stopped by Ctrl-C before there was a model.
 """
 
 _CTRL_C = 130
+"""Exit code of a process that SIGINT has stopped: 128 and the number of the signal."""
+_STOPPED = "Stopped before there was a model."
+_DEFAULT_SECONDS = 60
 
 app = typer.Typer(
     name="netwright",
-    help="Designs the model instead of only tuning it: neural architectures and whole pipelines, "
-    "searched for your data, your limits and your device.",
-    epilog=EXIT,
+    help="Designs the model instead of only tuning it: searches neural architectures and whole "
+    "pipelines for your data, your limits and your device.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -46,9 +51,13 @@ app = typer.Typer(
 )
 
 
-def _option(help_: str, *names: str) -> Any:
-    """An option whose default needs no words."""
-    return typer.Option(*names, help=help_, show_default=False)
+def _argument(help_: str, metavar: str) -> Any:
+    return typer.Argument(help=help_, metavar=metavar, show_default=False)
+
+
+def _option(help_: str, *names: str, metavar: str | None = None) -> Any:
+    """Return an option whose help does not show the default."""
+    return typer.Option(*names, help=help_, metavar=metavar, show_default=False)
 
 
 def _names(rows: Iterable[catalog.Entry | catalog.Family]) -> str:
@@ -56,65 +65,107 @@ def _names(rows: Iterable[catalog.Entry | catalog.Family]) -> str:
 
 
 Data = Annotated[
-    str, typer.Argument(help="CSV, TSV, parquet, .npz, image folder, or a built-in name.")
+    str,
+    _argument(
+        "CSV, TSV, Parquet or .npz file, folder of images, or a built-in dataset: digits, iris, "
+        "wine, breast_cancer or diabetes.",
+        "DATA",
+    ),
 ]
-Target = Annotated[str | None, _option("Column to predict.")]
-Test = Annotated[str | None, _option("Data that the search never sees.")]
-Time = Annotated[float | None, _option("Seconds in all; 60 when nothing is said.")]
-Trials = Annotated[int | None, _option("Candidates in all.")]
+Target = Annotated[str | None, _option("Column to predict.", metavar="COLUMN")]
+Test = Annotated[str | None, _option("Test data, which the search never sees.", metavar="DATA")]
+Time = Annotated[
+    float | None,
+    _option(
+        "Time limit for everything, in seconds.  [default: 60, without --trials and --until]",
+        metavar="SECONDS",
+    ),
+]
+Trials = Annotated[int | None, _option("Number of candidates to evaluate.", metavar="N")]
 Objectives = Annotated[
-    list[str] | None, _option("Metric to improve; repeat for several.", "--objective")
+    list[str] | None,
+    _option("Metric to optimise; repeat for several.", "--objective", metavar="METRIC"),
 ]
 Limits = Annotated[
-    list[str] | None, _option("Bound such as 'latency<=2'; repeat for several.", "--limit")
+    list[str] | None,
+    _option(
+        "Limit on a metric, such as 'latency<=2'; repeat for several.", "--limit", metavar="LIMIT"
+    ),
 ]
-Until = Annotated[list[str] | None, _option("Stop when reached, such as 'accuracy>=0.99'.")]
-KindName = Annotated[str | None, _option("classification or regression, where it is not plain.")]
+Until = Annotated[
+    list[str] | None,
+    _option("Stop when this is reached, such as 'accuracy>=0.99'.", metavar="LIMIT"),
+]
+KindName = Annotated[
+    str | None,
+    _option("classification or regression, if the target could be either.", metavar="KIND"),
+]
 MissingLabels = Annotated[
     list[str] | None,
     _option(
-        "Text of the target that stands for no label, such as NA; repeat for several.",
+        "Text in the target that means a missing label, such as NA; repeat for several.",
         "--missing-label",
+        metavar="TEXT",
     ),
 ]
 StrategyName = Annotated[
     str,
     typer.Option(
         "--strategy",
-        help=f"{_names(catalog.BLACK_BOX)}; asha+evolution: asha over evolution; by supernet: "
-        f"{_names(catalog.SUPERNETS)}; or module:Object.",
+        metavar="NAME",
+        help=f"{_names(catalog.BLACK_BOX)}; with a supernet: {_names(catalog.SUPERNETS)}; "
+        "asha+evolution for ASHA over evolution; or module:Object.",
     ),
 ]
 Families = Annotated[
     str | None,
     _option(
-        f"For tables, joined by commas: {_names(catalog.FAMILIES)}.  "
-        "[default: all that are installed]"
+        f"Families of models for tables, separated by commas: {_names(catalog.FAMILIES)}.  "
+        "[default: all that are installed]",
+        metavar="NAMES",
     ),
 ]
 SpaceName = Annotated[
     str | None,
     _option(
-        "Your own space as module:Object, in place of the one that suits the data and of --families; "
-        f"for images also {_names(catalog.IMAGE_SPACES)}. show, export and leaderboard take it again."
+        "Your own search space, module:Object, instead of the default space and --families; for "
+        f"images also {_names(catalog.IMAGE_SPACES)}. show, export and leaderboard need it again.",
+        metavar="NAME",
     ),
 ]
 RunSpace = Annotated[
-    str | None, _option("The run's space, where it is your own: module:Object.", "--space")
+    str | None,
+    _option(
+        "The search space of the run, module:Object, if it is your own.", "--space", metavar="NAME"
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="Same seed, trials and one worker: same study.")]
-Workers = Annotated[int, typer.Option(help="Trials side by side; 0: one for each core.")]
-Run = Annotated[str | None, _option("Folder of the run.  [default: runs/NAME-HASH]")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: forget what the folder holds.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
-RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
-Trial = Annotated[
-    int | None, typer.Argument(help="A trial; the best without it.", show_default=False)
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="Random seed; with --trials and one worker, the search is reproducible."
+    ),
 ]
-FrontTrial = Annotated[int | None, _option("A trial of the front; the best without it.", "--trial")]
-ModelFile = Annotated[Path, typer.Argument(help="An ONNX file or a run folder.")]
-Rows = Annotated[str, typer.Argument(help="Rows or images to predict.")]
-Csv = Annotated[Path | None, _option("CSV to write; stdout without it.", "--out")]
+Workers = Annotated[
+    int, typer.Option(metavar="N", help="Trials that run in parallel; 0 for one per core.")
+]
+Run = Annotated[str | None, _option("Run folder.  [default: runs/NAME-HASH]", metavar="FOLDER")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start over: delete what the run folder holds.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")
+]
+RunArgument = Annotated[Path, _argument("A run folder.", "RUN")]
+Trial = Annotated[int | None, _argument("A trial's id.  [default: the delivered one]", "TRIAL")]
+FrontTrial = Annotated[
+    int | None,
+    _option("A trial of the front.  [default: the delivered one]", "--trial", metavar="TRIAL"),
+]
+ModelFile = Annotated[Path, _argument("An ONNX file or a run folder.", "MODEL")]
+Rows = Annotated[str, _argument("Rows or images to predict.", "DATA")]
+Csv = Annotated[
+    Path | None, _option("CSV file to write.  [default: stdout]", "--out", metavar="FILE")
+]
 Spreadsheet = Annotated[
     bool,
     typer.Option(
@@ -123,68 +174,121 @@ Spreadsheet = Annotated[
         "that begin with =, +, -, @, a tab or a carriage return.",
     ),
 ]
-OnnxFile = Annotated[Path | None, _option("File to write.  [default: RUN/model.onnx]", "--out")]
+OnnxFile = Annotated[
+    Path | None, _option("File to write.  [default: RUN/model.onnx]", "--out", metavar="FILE")
+]
 
 TableName = Annotated[
     str,
-    typer.Argument(
-        metavar="TABLE",
-        help="digits, a .parquet of NAS-Bench-201, a .tfrecord of NAS-Bench-101, or module:Object.",
+    _argument(
+        "digits, a .parquet of NAS-Bench-201, a .tfrecord of NAS-Bench-101, or module:Object.",
+        "TABLE",
     ),
 ]
 Strategies = Annotated[
     str | None,
-    _option("Names joined by commas, or all.  [default: random, evolution and fit's default]"),
+    _option(
+        "Names separated by commas, or all.  [default: random, evolution and the default of fit]",
+        metavar="NAMES",
+    ),
 ]
-Seeds = Annotated[int, typer.Option(help="Runs of each strategy; paired by their seeds.")]
+Seeds = Annotated[
+    int, typer.Option(metavar="N", help="Runs of each strategy, paired by their seeds.")
+]
 Evaluations = Annotated[
     float | None,
-    _option("Budget of a run; one at fidelity f costs f.  [default: 60, without --clock]"),
+    _option(
+        "Budget of a run in evaluations; one at fidelity f costs f.  [default: 60, without --clock]",
+        metavar="N",
+    ),
 ]
-Clock = Annotated[float | None, _option("Budget in the table's seconds of training.", "--clock")]
+Clock = Annotated[
+    float | None,
+    _option("Budget of a run in the table's training seconds.", "--clock", metavar="SECONDS"),
+]
 TaskName = Annotated[
-    str | None, _option("NAS-Bench-201: cifar10, cifar100, imagenet16, ninapro or darcy.", "--task")
+    str | None,
+    _option(
+        "Dataset of NAS-Bench-201: cifar10, cifar100, imagenet16, ninapro or darcy.",
+        "--task",
+        metavar="NAME",
+    ),
 ]
 Search = Annotated[
     list[str] | None,
-    _option("Metric that is searched; repeat for several.  [default: the table's first]"),
+    _option(
+        "Metric that strategies optimise; repeat for several.  [default: the table's first]",
+        metavar="METRIC",
+    ),
 ]
 Report = Annotated[
     list[str] | None,
-    _option("Metric of the incumbent.  [default: the test part of --search, if there is one]"),
+    _option(
+        "Metric to report of the best candidate so far.  [default: the test metric of --search, if "
+        "there is one]",
+        metavar="METRIC",
+    ),
 ]
 UntilFound = Annotated[
     bool,
-    typer.Option("--until-found", help="End a run once the best by --search is evaluated."),
-]
-Fidelity = Annotated[float | None, _option("Make every evaluation at this fidelity, such as 0.06.")]
-Reference = Annotated[
-    list[str] | None,
-    _option("Bound of the hypervolume, such as 'latency=3.2'; repeat for several."),
-]
-Repetition = Annotated[
-    str, typer.Option(help="mean of the trainings, or one: with the noise of a single one.")
-]
-Device = Annotated[str, _option("NAS-Bench-201: adds the latency on this device, such as pixel3.")]
-Peers = Annotated[
-    bool,
     typer.Option(
-        "--peers", help="Beside ours: Optuna, SMAC, Nevergrad and pymoo, where installed."
+        "--until-found", help="End a run when it has evaluated the best candidate by --search."
     ),
 ]
-BenchRun = Annotated[str | None, _option("Folder.  [default: bench/NAME-HASH]", "--run")]
+Fidelity = Annotated[
+    float | None,
+    _option("Fidelity of all evaluations, such as 0.06.", metavar="F"),
+]
+Reference = Annotated[
+    list[str] | None,
+    _option(
+        "Reference point of the hypervolume, such as 'latency=3.2'; repeat for several.",
+        metavar="METRIC=NUMBER",
+    ),
+]
+Repetition = Annotated[
+    str,
+    typer.Option(
+        metavar="mean|one",
+        help="mean of the repeated trainings, or one, with the noise of a single training.",
+    ),
+]
+Device = Annotated[
+    str,
+    _option("NAS-Bench-201: add the latency on this device, such as pixel3.", metavar="NAME"),
+]
+Peers = Annotated[
+    bool,
+    typer.Option("--peers", help="Also run Optuna, SMAC, Nevergrad and pymoo, where installed."),
+]
+BenchRun = Annotated[
+    str | None,
+    _option("Folder of the comparison.  [default: bench/NAME-HASH]", "--run", metavar="FOLDER"),
+]
 
 
-def _version(asked: bool) -> None:
-    if asked:
+FreshBench = Annotated[
+    bool, typer.Option("--fresh", help="Start over: delete earlier runs of these strategies.")
+]
+
+
+def _print_version(*, is_asked: bool) -> None:
+    if is_asked:
         typer.echo(f"netwright {netwright.__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def options(
+    *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda is_asked: _print_version(is_asked=is_asked),
+            is_eager=True,
+            help="Show the version.",
+        ),
     ] = False,
 ) -> None:
     """Options of netwright itself."""
@@ -194,6 +298,7 @@ def options(
 def fit(
     context: typer.Context,
     data: Data,
+    *,
     target: Target = None,
     test: Test = None,
     time: Time = None,
@@ -212,51 +317,57 @@ def fit(
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
-    """Search, train and export a model for DATA. The same line again goes on."""
+    """Search, train and export a model for DATA. Run the same command again to resume."""
     from netwright.cli.early_workers import early_workers
-    from netwright.cli.terminal import loading
+    from netwright.cli.terminal import show_loading
 
-    own_code = ":" in f"{strategy}{space or ''}"
-    with early_workers(data, run, fresh, workers, own_code) as executor:
-        with loading(quiet=as_json):
+    imports_own_code = ":" in f"{strategy}{space or ''}"
+    with early_workers(
+        data, run, fresh=fresh, workers=workers, imports_own_code=imports_own_code
+    ) as executor:
+        with show_loading(quiet=as_json):
             from netwright.automl.goal import Goal
             from netwright.automl.method import Method
             from netwright.automl.search_budget import SearchBudget
             from netwright.cli.fit import RunLocation, Source, search
 
-        budgeted = trials is not None or until
-        seconds = 60 if time is None and not budgeted else time
-        effort = SearchBudget(seconds, trials, until or (), workers, start_time=_begun(context))
+        has_other_budget = trials is not None or until
+        seconds = _DEFAULT_SECONDS if time is None and not has_other_budget else time
+        budget = SearchBudget(
+            seconds, trials, until or (), workers, start_time=_process_start(context)
+        )
         goal = Goal(objective or (), limit or ())
-        source = Source(data, target, test, _kind(kind), missing_label or ())
+        source = Source(data, target, test, _check_kind(kind), missing_label or ())
         method = Method(strategy, families.split(",") if families else (), space, seed)
-        outcome = search(source, goal, effort, method, RunLocation(run, fresh, as_json), executor)
+        location = RunLocation(run, fresh, as_json)
+        outcome = search(source, goal, budget, method, location, executor)
     if as_json:
         _print_json(outcome)
 
 
 @app.command()
-def demo(context: typer.Context, as_json: Json = False) -> None:
-    """Design a network for the built-in digits in under a minute and a half."""
-    from netwright.cli.terminal import loading
+def demo(context: typer.Context, *, as_json: Json = False) -> None:
+    """Design a network for the built-in digits in about a minute."""
+    from netwright.cli.terminal import show_loading
 
-    with loading(quiet=as_json):
+    with show_loading(quiet=as_json):
         from netwright.automl.goal import Goal
         from netwright.automl.method import Method
         from netwright.automl.search_budget import SearchBudget
         from netwright.cli.fit import RunLocation, Source, search
 
-    effort = SearchBudget(60, start_time=_begun(context))
-    outcome = search(Source("digits"), Goal(), effort, Method(), RunLocation(quiet=as_json))
+    budget = SearchBudget(_DEFAULT_SECONDS, start_time=_process_start(context))
+    location = RunLocation(quiet=as_json)
+    outcome = search(Source("digits"), Goal(), budget, Method(), location)
     if as_json:
         _print_json(outcome)
 
 
 @app.command()
 def predict(
-    model: ModelFile, data: Rows, out: Csv = None, spreadsheet: Spreadsheet = False
+    model: ModelFile, data: Rows, *, out: Csv = None, spreadsheet: Spreadsheet = False
 ) -> None:
-    """Predict with a model file: labels and probabilities, or values."""
+    """Predict with a model: labels and probabilities, or values."""
     from netwright.cli.predict import for_spreadsheet, predictions, write
 
     frame = predictions(model, data)
@@ -264,26 +375,26 @@ def predict(
 
 
 @app.command()
-def leaderboard(run: RunArgument, space: RunSpace = None, as_json: Json = False) -> None:
-    """All trials of a run, best first."""
-    from netwright.cli.runs import show_leaderboard
+def leaderboard(run: RunArgument, *, space: RunSpace = None, as_json: Json = False) -> None:
+    """List all trials of a run, best first."""
+    from netwright.cli.runs import print_leaderboard
 
-    show_leaderboard(run, as_json, space)
+    print_leaderboard(run, space, as_json=as_json)
 
 
 @app.command()
-def show(run: RunArgument, trial: Trial = None, space: RunSpace = None) -> None:
-    """The architecture of a trial, as a readable tree and a drawing in SVG."""
-    from netwright.cli.runs import show_trial
+def show(run: RunArgument, trial: Trial = None, *, space: RunSpace = None) -> None:
+    """Show a trial's architecture as a tree, and draw it as SVG."""
+    from netwright.cli.runs import print_trial
 
-    show_trial(run, trial, space)
+    print_trial(run, trial, space)
 
 
 @app.command()
 def export(
-    run: RunArgument, trial: FrontTrial = None, out: OnnxFile = None, space: RunSpace = None
+    run: RunArgument, *, trial: FrontTrial = None, out: OnnxFile = None, space: RunSpace = None
 ) -> None:
-    """Write a trial of the front as one ONNX file, checked against the trained model."""
+    """Write a trial of the Pareto front as one ONNX file."""
     from netwright.cli.runs import export_trial
 
     export_trial(run, trial, out, space)
@@ -292,6 +403,7 @@ def export(
 @app.command()
 def bench(
     table: TableName,
+    *,
     strategies: Strategies = None,
     seeds: Seeds = 20,
     evaluations: Evaluations = None,
@@ -308,33 +420,45 @@ def bench(
     peers: Peers = False,
     workers: Workers = 0,
     run: BenchRun = None,
-    fresh: Fresh = False,
+    fresh: FreshBench = False,
     as_json: Json = False,
 ) -> None:
-    """Compare strategies on a TABLE of evaluated candidates. The same line again goes on."""
-    from netwright.cli.bench import Place, Table, Terms, bench
+    """Compare strategies on a table of evaluated candidates. Run it again to resume."""
+    from netwright.cli.bench import BenchLocation, ComparisonOptions, TableOptions, bench
 
     default = ",".join(dict.fromkeys(("random", "evolution", DEFAULT_STRATEGY)))
-    terms = Terms(
-        evaluations, clock_, fidelity, search or (), report or (), limit or (), reference or (),
+    table_options = TableOptions(table, task, repetition, device)
+    comparison_options = ComparisonOptions(
+        evaluations,
+        clock_,
+        fidelity,
+        search or (),
+        report or (),
+        limit or (),
+        reference or (),
         until_found,
-    )  # fmt: skip
-    place = Place(run, workers, fresh, as_json)
-    chosen = default if strategies is None else strategies
-    bench(Table(table, task, repetition, device), terms, chosen, peers, seeds, place)
+    )
+    location = BenchLocation(run, workers, fresh, as_json)
+    names = default if strategies is None else strategies
+    bench(table_options, comparison_options, names, seeds, location, with_peers=peers)
 
 
-def _kind(name: str | None) -> Any:
+def _check_kind(name: str | None) -> RequestedTaskKind:
+    """Return the kind of task; InputError if there is no such kind."""
+    if name is None:
+        return None
+    if name == "classification":
+        return "classification"
+    if name == "regression":
+        return "regression"
     kinds = ("classification", "regression")
-    if name not in (None, *kinds):
-        raise InputError(expected("kind", " or ".join(kinds), name, closest(str(name), kinds)))
-    return name
+    raise InputError(expected("kind", " or ".join(kinds), name, closest(name, kinds)))
 
 
-def _begun(context: typer.Context) -> float | None:
-    """When this process started, on the clock of `time.monotonic()`: imports count, too.
+def _process_start(context: typer.Context) -> float | None:
+    """Return when this process started, on the clock of `time.monotonic()`, to count imports.
 
-    None where the process has done other things before.
+    None if `main` was called by a process that has done other things before.
     """
     if not context.obj:
         return None
@@ -344,32 +468,38 @@ def _begun(context: typer.Context) -> float | None:
 
 
 def _print_json(outcome: FitResult) -> None:
-    from netwright.cli.fit import as_object
+    from netwright.cli.fit import to_json_object
 
-    sys.stdout.write(json.dumps(as_object(outcome)) + "\n")
+    sys.stdout.write(json.dumps(to_json_object(outcome)) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The console script: one sentence for what users can mend, a traceback for what is ours.
+    """Run the command line.
 
-    Who ends it by SIGTERM (a scheduler, a container) gets the best so far, as with Ctrl-C.
+    Errors that users can fix are one sentence on stderr; internal errors keep their traceback.
+    SIGTERM (of a scheduler or a container) stops a search as Ctrl-C does, with the best model so far.
+
+    Args:
+        arguments: of the command line; None for those of the process.
     """
     if arguments is None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     speak_to("shell")
     try:
-        app(args=arguments, obj=arguments is None)
+        exit_code = app(args=arguments, obj=arguments is None, standalone_mode=False)
     except NetwrightError as error:
         _stop(str(error), 2)
-    except OSError as error:  # full disk, no permission: the user's to mend
+    except UsageError as error:
+        _stop(usage_sentence(error), 2)
+    except OSError as error:  # full disk or no permission, which users can fix
         name = printable(str(error.filename or "disk"))
-        _stop(f"{error.strerror or error}: {name}. Nothing finished was lost.", 2)
-    except SystemExit as end:  # what typer makes of Ctrl-C, without a word
-        if end.code != _CTRL_C:
-            raise
-        _stop("stopped before there was a model.", _CTRL_C)
+        _stop(f"{error.strerror or error}: {name}. No finished trial was lost.", 2)
     except KeyboardInterrupt:
-        _stop("stopped before there was a model.", _CTRL_C)
+        _stop(_STOPPED, _CTRL_C)
+    else:
+        if exit_code == _CTRL_C:  # what typer makes of Ctrl-C
+            _stop(_STOPPED, _CTRL_C)
+        sys.exit(exit_code or 0)
     finally:
         speak_to("python")  # tests call this in their own process
 

@@ -1,4 +1,4 @@
-"""What `netwright bench` says: the terms, a bar, and two tables with what their columns mean."""
+"""Terminal output of `netwright bench`: settings, a progress bar, and two tables with explanations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from textwrap import wrap
 
 from rich.live import Live
 from rich.text import Text
@@ -14,204 +13,233 @@ from rich.text import Text
 from netwright.bench.oracle import TableOracle
 from netwright.bench.settings import ComparisonSettings
 from netwright.bench.summary import Summary
-from netwright.cli import terminal
-from netwright.cli.terminal import ERR, OUT, say
+from netwright.cli.terminal import (
+    ERR,
+    MAX_WIDTH,
+    OUT,
+    print_line,
+    print_wrapped,
+    progress_bar,
+)
 from netwright.errors import plural
 from netwright.evaluators.benchmarks.table import TableBenchmark
 from netwright.trials.formats import format_duration, format_metric
 
 
-def opening(title: str, judge: TableOracle, seeds: int, folder: Path) -> None:
-    """What is about to be compared."""
-    protocol = judge.settings
-    searched = ", ".join(one.metric for one in protocol.search)
-    of = "one training" if judge.table.repetition == "one" else "mean of the trainings"
-    at = f" at fidelity {judge.fidelity:g}" if protocol.fidelity is not None else ""
-    limits = "".join(f", {limit}" for limit in protocol.limits)
+def print_opening(title: str, oracle: TableOracle, n_seeds: int, folder: Path) -> None:
+    """Print the table and the settings of a comparison."""
+    settings = oracle.settings
+    searched = ", ".join(objective.metric for objective in settings.search)
+    repeated = oracle.table.repetition != "one"
+    trainings = "mean of repeated trainings" if repeated else "a single training"
+    at_fidelity = f" at fidelity {oracle.fidelity:g}" if settings.fidelity is not None else ""
+    limits = "".join(f", {limit}" for limit in settings.limits)
     lines = [
-        f"{title}: {_size(judge.table)}",
-        f"searched  {searched} ({of}){at}{limits}",
-        f"reported  {_reported(judge)}",
-        f"budget    {_budget(protocol)} for each of {plural(seeds, 'seed')}, the same for all",
-        f"-> {folder}   (Ctrl-C stops; the same line goes on)",
+        f"{title}: {_describe_size(oracle.table)}",
+        f"searched  {searched} ({trainings}){at_fidelity}{limits}",
+        f"reported  {_describe_report(oracle)}",
+        f"budget    {_describe_budget(settings)} per strategy and seed, {plural(n_seeds, 'seed')}",
+        f"-> {folder}   (Ctrl-C stops; run the same command again to resume)",
     ]
     for line in lines:
-        say_wrapped(line, 10)
-    say()
+        print_wrapped(line, hanging_indent=" " * 10, break_long_words=False)
+    print_line()
 
 
-def _size(table: TableBenchmark) -> str:
-    """The space is counted before its rule, and many of its candidates may share a row."""
-    rows, size = int(table.rows_in_space.sum()), table.space.size
-    return (
-        plural(size, "candidate")
-        if rows == size
-        else f"{plural(rows, 'row')} for at most {plural(size, 'candidate')}"
-    )
+def _describe_size(table: TableBenchmark) -> str:
+    """Return the numbers of rows and candidates.
+
+    The candidates are counted before the space's constraint, and several may share a row.
+    """
+    n_rows, n_candidates = int(table.rows_in_space.sum()), table.space.size
+    if n_rows == n_candidates:
+        return plural(n_candidates, "candidate")
+    return f"{plural(n_rows, 'row')} for at most {plural(n_candidates, 'candidate')}"
 
 
-def closing(summary: Summary, seeds: int) -> None:
-    """What came out."""
-    protocol = summary.settings
-    metric = protocol.report[0].metric if len(protocol.report) == 1 else ""
-    unit = "s" if protocol.axis == "clock" else "evaluations"
-    spent = f"{protocol.budget:,g} s" if unit == "s" else plural(protocol.budget, "evaluation")
-    say(f"{protocol.measure} after {spent}, mean of {plural(seeds, 'seed')}")
-    matches = f"= {cut(summary.reference, 8)} at"
-    _columns(
+def print_summary(summary: Summary, n_seeds: int) -> None:
+    """Print the scores of the strategies, and how soon they found the best candidate."""
+    settings = summary.settings
+    metric = settings.report[0].metric if len(settings.report) == 1 else ""
+    by_clock = settings.axis == "clock"
+    unit = "seconds" if by_clock else "evaluations"
+    budget = f"{settings.budget:,g} s" if by_clock else plural(settings.budget, "evaluation")
+    print_line(f"{settings.measure} after {budget}, mean of {plural(n_seeds, 'seed')}")
+    matches = f"= {shorten_middle(summary.reference, 8)} at"
+    _print_columns(
         ["strategy", "mean", "95 % interval", "regret", "p", matches, "ms"],
         [
             [
-                one.strategy, shown(metric, one.mean),
-                f"[{shown(metric, one.low)} {shown(metric, one.high)}]",
-                shown(metric, one.regret), _p(one.p), _spent(one.matches), _ms(one.overhead),
+                strategy.strategy,
+                format_score(metric, strategy.mean),
+                f"[{format_score(metric, strategy.low)} {format_score(metric, strategy.high)}]",
+                format_score(metric, strategy.regret),
+                _format_p(strategy.p),
+                _format_cost(strategy.matches),
+                _format_ms(strategy.overhead),
             ]
-            for one in summary.strategies
+            for strategy in summary.strategies
         ],
-    )  # fmt: skip
-    say()
-    what = "hypervolume of " if len(protocol.search) > 1 else ""
-    searched = " x ".join(one.metric for one in protocol.search)
-    say(f"until the best {what}{searched} of the table was found, {unit}")
-    _columns(
+    )
+    print_line()
+    hypervolume = "hypervolume of " if len(settings.search) > 1 else ""
+    searched = " x ".join(objective.metric for objective in settings.search)
+    print_line(f"{unit} until the best {hypervolume}{searched} of the table was found")
+    _print_columns(
         ["strategy", "found", "expected", "median", "90 %", "repeated"],
         [
             [
-                one.strategy, f"{one.optimum.share:.0%}", _spent(one.optimum.expected),
-                _spent(one.optimum.median), _spent(one.optimum.p90), f"{one.repeated:.0%}",
+                strategy.strategy,
+                f"{strategy.optimum.share:.0%}",
+                _format_cost(strategy.optimum.expected),
+                _format_cost(strategy.optimum.median),
+                _format_cost(strategy.optimum.p90),
+                f"{strategy.repeated:.0%}",
             ]
-            for one in summary.strategies
+            for strategy in summary.strategies
         ],
-    )  # fmt: skip
-    say()
-    for note in _notes(summary, matches, unit):
-        say_wrapped(note, 2)
+    )
+    print_line()
+    for note in _explain_columns(summary, matches, unit):
+        print_wrapped(note, hanging_indent="  ", break_long_words=False)
 
 
-def _notes(summary: Summary, matches: str, unit: str) -> Iterator[str]:
-    """What the columns mean."""
+def _explain_columns(summary: Summary, matches: str, unit: str) -> Iterator[str]:
+    """Yield a sentence for each column that is not obvious."""
+    reference = summary.reference
     if len(summary.strategies) > 1:
         yield (
-            f"p: that it is better than {summary.reference}, one-sided Wilcoxon signed-rank test "
-            "over paired seeds, Holm-corrected."
+            f"p: p-value for being better than {reference}; one-sided Wilcoxon signed-rank test over "
+            "paired seeds, Holm-corrected."
         )
-    yield f"{matches}: {unit} at which the mean comes to {summary.reference}'s last."
-    yield "ms: the strategy's own CPU time for a proposal, median."
+    yield f"{matches}: {unit} after which the mean reaches the final mean of {reference}."
+    yield "ms: median CPU time of the strategy for a proposal."
     searched, reported = summary.settings.search, summary.settings.report
     if searched != reported:
-        names = " x ".join(one.metric for one in reported)
-        yield f"regret: to the best {names} of the table, which the search need not choose."
-    yield (
-        "expected: what all runs spent by the runs that found it (ERT); median and 90 %: "
-        "Kaplan-Meier, runs that did not find it censored."
-    )
+        reported_names, searched_names = (
+            " x ".join(objective.metric for objective in objectives)
+            for objectives in (reported, searched)
+        )
+        yield (
+            f"regret: distance to the best {reported_names} in the table, which need not be that of "
+            f"the best {searched_names}."
+        )
+    yield f"expected: {unit} of all runs per run that found it (ERT)."
+    yield "median, 90 %: Kaplan-Meier quantiles; runs that did not find it are censored."
+    yield "repeated: share of evaluations whose candidate was evaluated before."
 
 
-def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Names left, as long as 79 columns allow; figures right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    room = max(12, 79 - sum(2 + width for width in widths[1:]))
-    called = [cut(row[0], room) for row in rows]
-    if len(set(called)) < len(called):  # different ones must look different
-        called = [row[0] for row in rows]
-    first = max(map(len, [head[0], *called, " " * 15]))
-    for name, row in zip([head[0], *called], [head, *rows], strict=True):
+def _print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: names on the left, shortened to fit the width, and numbers aligned right."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    name_width = max(12, MAX_WIDTH - sum(2 + width for width in widths[1:]))
+    names = [shorten_middle(row[0], name_width) for row in rows]
+    if len(set(names)) < len(names):  # different names must stay different
+        names = [row[0] for row in rows]
+    first_width = max(map(len, [headings[0], *names, " " * 15]))
+    for name, row in zip([headings[0], *names], [headings, *rows], strict=True):
         cells = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
-        say("  ".join([name.ljust(first), *cells]))
+        print_line("  ".join([name.ljust(first_width), *cells]))
 
 
-def cut(name: str, width: int) -> str:
-    """Without its middle where it is too long."""
+def shorten_middle(name: str, width: int) -> str:
+    """Replace the middle of a name by two dots, if it is longer than `width`."""
     if len(name) <= width:
         return name
-    tail = (width - 2) // 2
-    return f"{name[: width - 2 - tail]}..{name[len(name) - tail :]}"
+    n_tail = (width - 2) // 2
+    return f"{name[: width - 2 - n_tail]}..{name[len(name) - n_tail :]}"
 
 
-def _p(p: float | None) -> str:
+def _format_p(p: float | None) -> str:
     if p is None:
         return "-"
     return "<.0001" if p < 0.0001 else f"{p:.4f}".replace("0.", ".", 1)
 
 
-def _ms(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+def _format_ms(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 10 else f"{milliseconds:.2g}"
 
 
-def _spent(number: float) -> str:
-    return f"{number:,.0f}" if math.isfinite(number) else "-"
+def _format_cost(cost: float) -> str:
+    """Format evaluations or seconds; a dash if they are infinite."""
+    return f"{cost:,.0f}" if math.isfinite(cost) else "-"
 
 
-def say_wrapped(text: str, indent: int) -> None:
-    """A text of any length, its further lines indented."""
-    for line in wrap(text, 79, subsequent_indent=" " * indent, break_long_words=False):
-        say(line)
-
-
-def _reported(judge: TableOracle) -> str:
-    report = judge.settings.report
-    name = report[0].metric
+def _describe_report(oracle: TableOracle) -> str:
+    """Return what is reported of a run, and its best value in the table."""
+    report = oracle.settings.report
+    metric = report[0].metric
     if len(report) == 1:
-        best = shown(name, judge.optimum)
-        return f"{name} of the candidate that is best so far; the best in the table has {best}"
-    bounds = ", ".join(f"{name} {shown(name, at)}" for name, at in judge.references.items())
-    of = " x ".join(one.metric for one in report)
+        best = format_score(metric, oracle.optimum)
+        return f"{metric} of the best candidate so far; the best in the table has {best}"
+    point = ", ".join(
+        f"{name} {format_score(name, bound)}" for name, bound in oracle.references.items()
+    )
+    names = " x ".join(objective.metric for objective in report)
     return (
-        f"share of the table's hypervolume of {of} that the candidates have which none so far "
-        f"dominates; bounds {bounds}"
+        f"share of the table's hypervolume of {names} that the Pareto front so far covers; "
+        f"reference point {point}"
     )
 
 
-def _budget(protocol: ComparisonSettings) -> str:
-    parts = []
-    if protocol.evaluations < math.inf:
-        whole = "" if protocol.fidelity is None else " at that fidelity"
-        parts.append(f"{plural(protocol.evaluations, 'evaluation')}{whole}")
-    if protocol.clock < math.inf:
-        parts.append(f"{protocol.clock:,.0f} s of the table's training time")
-    return " or ".join(parts)
+def _describe_budget(settings: ComparisonSettings) -> str:
+    budgets = []
+    if settings.evaluations < math.inf:
+        at_fidelity = "" if settings.fidelity is None else " at that fidelity"
+        budgets.append(f"{plural(settings.evaluations, 'evaluation')}{at_fidelity}")
+    if settings.clock < math.inf:
+        budgets.append(f"{settings.clock:,.0f} s of the table's training time")
+    return " or ".join(budgets)
 
 
-def shown(metric: str, number: float) -> str:
-    """A metric as a person reads it, the test part like the metric itself; "" is a share."""
-    if not math.isfinite(number):
+def format_score(metric: str, score: float) -> str:
+    """Format a score; a test metric like the metric itself, and "" (a share) like an accuracy."""
+    if not math.isfinite(score):
         return "-"
-    name = metric.removeprefix("test_") or "accuracy"  # a share is shown like one
-    return format_metric(name, {name: number})
+    name = metric.removeprefix("test_") or "accuracy"
+    return format_metric(name, {name: score})
 
 
-class Progress:
-    """A bar with the time left."""
+class ComparisonProgress:
+    """Progress bar with the time left; called with the numbers of finished and of all runs.
 
-    def __init__(self, quiet: bool) -> None:
-        self.done, self.of, self.at_start = 0, 0, -1
-        self.start = time.monotonic()
-        self.live = Live(
-            console=ERR if quiet else OUT, refresh_per_second=4, transient=True,
-            get_renderable=self._bar,
-        )  # fmt: skip
-        self.shown = OUT.is_terminal and not quiet
+    Args:
+        quiet: whether to show nothing.
+    """
 
-    def __enter__(self) -> Progress:
-        if self.shown:
-            self.live.start()
+    def __init__(self, *, quiet: bool) -> None:
+        self._n_done, self._n_runs, self._n_at_start = 0, 0, -1
+        self._start = time.monotonic()
+        self._live = Live(
+            console=ERR if quiet else OUT,
+            refresh_per_second=4,
+            transient=True,
+            get_renderable=self._status,
+        )
+        self._is_shown = OUT.is_terminal and not quiet
+
+    def __enter__(self) -> ComparisonProgress:
+        if self._is_shown:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.live.stop()
+        self._live.stop()
 
-    def __call__(self, done: int, of: int) -> None:
-        if self.at_start < 0:
-            self.at_start = done
-        self.done, self.of = done, of
+    def __call__(self, n_done: int, n_runs: int) -> None:
+        """Update the bar."""
+        if self._n_at_start < 0:
+            self._n_at_start = n_done
+        self._n_done, self._n_runs = n_done, n_runs
 
-    def _bar(self) -> Text:
-        made = self.done - self.at_start
-        left = ""
-        if made > 0:
-            seconds = (time.monotonic() - self.start) / made * (self.of - self.done)
-            left = f", about {format_duration(seconds)} left"
-        share = self.done / self.of if self.of else 0.0
+    def _status(self) -> Text:
+        n_new = self._n_done - self._n_at_start
+        time_left = ""
+        if n_new > 0:
+            seconds_per_run = (time.monotonic() - self._start) / n_new
+            seconds = seconds_per_run * (self._n_runs - self._n_done)
+            time_left = f", about {format_duration(seconds)} left"
+        bar = progress_bar(self._n_done / self._n_runs if self._n_runs else 0.0, 24)
         return Text(
-            f" comparing  {terminal.bar(share, 24)}  {self.done} of {plural(self.of, 'run')}{left}"
+            f" comparing  {bar}  {self._n_done} of {plural(self._n_runs, 'run')}{time_left}"
         )

@@ -1,4 +1,4 @@
-"""Workers that load their libraries while this process loads its own and reads the data."""
+"""Start workers early: they import their libraries while this process imports its own and reads data."""
 
 from __future__ import annotations
 
@@ -15,22 +15,31 @@ _WARM_UP = "netwright.evaluators.training.cross_validation:warm_up"
 
 @contextmanager
 def early_workers(
-    data: str, run: str | None, fresh: bool, workers: int, own_code: bool = False
+    data: str,
+    run: str | None,
+    *,
+    fresh: bool,
+    workers: int,
+    imports_own_code: bool = False,
 ) -> Iterator[Supervised | None]:
-    """The workers of a search that is to be opened; they end with the context.
+    """Start the workers of a search before it is opened, and stop them at the end of the context.
 
-    Of ten seconds more than three would go by otherwise, before the first trial starts.
+    Otherwise more than three seconds would pass before the first trial.
 
     Args:
-        workers: how many; 0: one for each core.
-        own_code: whether modules of the working folder will be imported: a worker knows the import
-            path as it is when it starts.
+        data: the data, whose name is part of the default run folder.
+        run: the run folder; None for the default one.
+        fresh: whether an earlier run is deleted.
+        workers: number of workers; 0 for one per core.
+        imports_own_code: whether modules of the working folder will be imported: a worker has the
+            import path of the time when it was started.
 
     Yields:
-        None where the line may have been run before, since a finished run needs no workers, and
-        where there can be none: who opens the search says why.
+        None if there may be an earlier run, since a finished one needs no workers, and if workers
+        are impossible, which is reported when the search is opened.
     """
-    if os.name != "posix" or workers < 0 or own_code or (not fresh and _may_be_there(data, run)):
+    may_be_resumed = not fresh and _may_exist(data, run)
+    if os.name != "posix" or workers < 0 or imports_own_code or may_be_resumed:
         yield None
         return
     executor = Supervised(workers or available_cores())
@@ -41,8 +50,8 @@ def early_workers(
         executor.close()
 
 
-def _may_be_there(data: str, run: str | None) -> bool:
-    """Whether there is a run folder that the line may go on with."""
+def _may_exist(data: str, run: str | None) -> bool:
+    """Return whether there may be a run folder to resume."""
     if run:
         return Path(run).exists()
     name = folder_name(Path(data).name.partition(".")[0])

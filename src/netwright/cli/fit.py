@@ -1,24 +1,29 @@
-"""`netwright fit` and `demo`: a calm account of a search, from the data to the model."""
+"""`netwright fit` and `demo`: run a search, and print its course and its outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Any
 
 from netwright.automl.export.delivery import FitResult, has_unexported
-from netwright.automl.fit import carry_out
+from netwright.automl.fit import run_and_deliver
 from netwright.automl.goal import Goal
 from netwright.automl.method import Method
 from netwright.automl.open_search import open_search
-from netwright.automl.score_warnings import leaks, share_trained_on
+from netwright.automl.score_warnings import leakage_warnings, seen_test_fraction
 from netwright.automl.search_budget import SearchBudget
-from netwright.automl.spaces import IMAGE_SPACES, name_of_space
-from netwright.cli import terminal
-from netwright.cli.progress import Progress
-from netwright.cli.terminal import ERR, say
-from netwright.data.make_task import task
+from netwright.automl.spaces import IMAGE_SPACES, space_name
+from netwright.cli.progress import FitProgress
+from netwright.cli.terminal import (
+    ERR,
+    legend,
+    metric_columns,
+    print_line,
+    print_wrapped,
+    table_lines,
+)
+from netwright.data.make_task import task as make_task
 from netwright.data.targets import RequestedTaskKind
 from netwright.data.task import Task, summary
 from netwright.errors import plural
@@ -32,10 +37,15 @@ from netwright.trials.metrics import metric
 from netwright.trials.objective import objectives
 from netwright.trials.trial import Status
 
+_MAX_LEADERBOARD_ROWS = 8
+"""Trials in the leaderboard at the end of a search; `netwright leaderboard` lists all."""
+_TEST_METRICS = ("accuracy", "auc", "log_loss", "rmse", "r2")
+"""Metrics of the line about the test data, after the first objective."""
+
 
 @dataclass(frozen=True)
 class Source:
-    """What is read, and how: see `netwright.task`."""
+    """The data to read, see `netwright.task`."""
 
     data: str
     target: str | None = None
@@ -46,12 +56,12 @@ class Source:
 
 @dataclass(frozen=True)
 class RunLocation:
-    """Where a run lies, and whether anything but JSON goes to stdout.
+    """Where a run is stored, and whether to print.
 
     Args:
-        run: its folder; None: the usual one.
-        fresh: whether to forget what it holds.
-        quiet: whether nothing is said on stdout.
+        run: the run folder; None for the default one.
+        fresh: whether to delete what it holds.
+        quiet: whether to print nothing on stdout.
     """
 
     run: str | None = None
@@ -60,164 +70,202 @@ class RunLocation:
 
 
 def search(
-    source: Source, goal: Goal, effort: SearchBudget, method: Method, place: RunLocation,
+    source: Source,
+    goal: Goal,
+    budget: SearchBudget,
+    method: Method,
+    location: RunLocation,
     executor: Supervised | None = None,
-) -> FitResult:  # fmt: skip
-    """The whole command. Trials run in the `executor`, if any."""
-    quiet = place.quiet
-    effort = effort.started()
-    progress = Progress(effort)
+) -> FitResult:
+    """Run the whole command.
+
+    Args:
+        source: the data.
+        goal: objectives and limits.
+        budget: what the search may spend.
+        method: strategy, families or space, and seed.
+        location: the run folder.
+        executor: where trials run; None for new workers.
+    """
+    quiet = location.quiet
+    budget = budget.started()
+    progress = FitProgress(budget)
     with open_callbacks(() if quiet else progress, verbose=False) as notify:
-        with progress.shown(quiet):
+        with progress.shown(quiet=quiet):
             notify(StageStarted("reading", source.data))
-            found = task(
-                source.data, source.target, test=source.test, kind=source.kind or _kind_of(goal),
-                seed=method.seed, missing_labels=source.missing_labels,
-            )  # fmt: skip
+            task = make_task(
+                source.data,
+                source.target,
+                test=source.test,
+                kind=source.kind or _kind_of_objectives(goal),
+                seed=method.seed,
+                missing_labels=source.missing_labels,
+            )
             opened = open_search(
-                found, goal, effort, method, run=place.run, fresh=place.fresh, executor=executor
+                task,
+                goal,
+                budget,
+                method,
+                run=location.run,
+                fresh=location.fresh,
+                executor=executor,
             )
         study = opened.study
         if not quiet:
-            already = study.is_budget_used(trials=effort.trials, until=effort.until)
-            _opening(found, study, effort, already)
-        with progress.of(study).shown(quiet):
-            outcome = carry_out(opened, effort, notify)
+            _print_opening(task, study, budget)
+        with progress.with_study(study).shown(quiet=quiet):
+            outcome = run_and_deliver(opened, budget, notify)
     if not quiet:
-        _closing(outcome, method)
+        _print_outcome(outcome, method)
     return outcome
 
 
-def _kind_of(goal: Goal) -> RequestedTaskKind:
-    """The kind that the objectives settle: regression, or classes, where all agree."""
+def _kind_of_objectives(goal: Goal) -> RequestedTaskKind:
+    """Return the kind of task that all objectives belong to; None if that is left open."""
     if not goal.objectives:
         return None
     kinds = [metric(objective.metric).kinds for objective in objectives(goal.objectives)]
-    regression = {"regression" in judged for judged in kinds if judged}
-    if len(regression) != 1:
+    are_of_regression = {"regression" in metric_kinds for metric_kinds in kinds if metric_kinds}
+    if len(are_of_regression) != 1:
         return None
-    return "regression" if regression.pop() else "classification"
+    return "regression" if are_of_regression.pop() else "classification"
 
 
-def _opening(found: Task, study: Study[Any], effort: SearchBudget, already: bool) -> None:
-    for line in wrap(summary(found), 79, subsequent_indent="    "):
-        say(line)
-    for note in (*found.notes, *(leaks(found) if not already else ())):
-        for line in wrap(f"  {note}", 79, subsequent_indent="    "):
-            say(line, ERR)  # beside the account of the search, which may go into a file
-    if already:
-        say(f"finished: {_spent(study, effort)}. {_more(effort)} goes on, --fresh starts anew.")
+def _print_opening(task: Task, study: Study[Any], budget: SearchBudget) -> None:
+    """Print the data, notes about it, the budget and the run folder."""
+    is_finished = study.is_budget_used(trials=budget.trials, until=budget.until)
+    print_wrapped(summary(task), hanging_indent="    ")
+    for note in (*task.notes, *(() if is_finished else leakage_warnings(task))):
+        # on stderr, since stdout may go to a file
+        print_wrapped(note, ERR, indent="  ", hanging_indent="    ")
+    if is_finished:
+        fix = f"Use {_larger_budget(budget)} to continue, or --fresh to start over."
+        print_line(f"Finished: {_spent(study, budget)}. {fix}")
         if has_unexported(study):
-            say("What there was no time to export is exported now.")
+            print_line("Exporting the models for which there was no time before.")
         return
-    wanted = [f"time {effort.seconds:g} s"] if effort.seconds else []
-    wanted += [plural(effort.trials, "trial")] if effort.trials else []
-    wanted += [f"until {one}" for one in effort.until]
-    workers = f"{effort.n_workers} of {plural(available_cores(), 'core')}"
-    say(f"{', '.join(wanted)}, {workers} -> {study.folder}")
-    say("Ctrl-C stops with the best so far; the same line goes on.")
-    if ended := [trial for trial in study.trials if trial.status is not Status.RUNNING]:
-        say(f"going on after {plural(len(ended), 'trial')}, {study.seconds:.0f} s")
-    say()
+    settings = [f"time {budget.seconds:g} s"] if budget.seconds else []
+    settings += [plural(budget.trials, "trial")] if budget.trials else []
+    settings += [f"until {limit}" for limit in budget.until]
+    settings += [f"{budget.n_workers} of {plural(available_cores(), 'core')}"]
+    names = ", ".join(objective.metric for objective in study.objectives)
+    settings += [f"objective{'s' if len(study.objectives) > 1 else ''} {names}"]
+    print_line(f"{', '.join(settings)} -> {study.folder}")
+    print_line("Press Ctrl-C to stop early and keep the best model.")
+    print_line("Run the same command again to resume.")
+    n_ended = sum(trial.status is not Status.RUNNING for trial in study.trials)
+    if n_ended:
+        print_line(f"Resuming after {plural(n_ended, 'trial')} and {study.seconds:.0f} s.")
+    print_line()
 
 
-def _spent(study: Study[Any], effort: SearchBudget) -> str:
-    done = n_budgeted_trials(study.trials)
-    if effort.trials is not None and done >= effort.trials:
-        return f"{plural(done, 'trial')} done"
-    if effort.seconds is not None:
-        return f"{effort.seconds:g} s used"
-    return "the goal is reached"
+def _spent(study: Study[Any], budget: SearchBudget) -> str:
+    """Describe the budget that has been used up."""
+    n_trials = n_budgeted_trials(study.trials)
+    if budget.trials is not None and n_trials >= budget.trials:
+        return f"{plural(n_trials, 'trial')} done"
+    if budget.seconds is not None:
+        return f"{budget.seconds:g} s used"
+    return "the --until limit is reached"
 
 
-def _more(effort: SearchBudget) -> str:
-    if effort.trials is not None:
-        return f"--trials {2 * effort.trials}"
-    return f"--time {2 * effort.seconds:g}" if effort.seconds else "A further --until"
+def _larger_budget(budget: SearchBudget) -> str:
+    """Return an option with which the search would continue."""
+    if budget.trials is not None:
+        return f"--trials {2 * budget.trials}"
+    return f"--time {2 * budget.seconds:g}" if budget.seconds else "a stricter --until"
 
 
-def _board(outcome: FitResult, most: int = 8) -> None:
-    """The best trials, and the delivered one wherever it stands."""
-    study, rows = outcome.study, outcome.leaderboard()
-    best = [row for i, row in enumerate(rows) if i < most or row.delivered]
-    beyond = ", and the delivered one" * (len(best) > most)
-    shown = f"the best {min(most, len(rows))} of {plural(len(rows), 'trial')}{beyond}"
-    say(f"\nLeaderboard, {shown}")
-    for line in terminal.lines(best, terminal.columns(study.objectives, {}), study.objectives):
-        say(line)
-    say(terminal.legend(best, study.objectives))
+def _print_leaderboard(outcome: FitResult) -> None:
+    """Print the best trials, and the delivered one whatever its rank."""
+    objectives, rows = outcome.study.objectives, outcome.leaderboard()
+    shown = [row for i, row in enumerate(rows) if i < _MAX_LEADERBOARD_ROWS or row.delivered]
+    extra = ", and the delivered one" if len(shown) > _MAX_LEADERBOARD_ROWS else ""
+    n_best = min(_MAX_LEADERBOARD_ROWS, len(rows))
+    print_line(f"\nLeaderboard, the best {n_best} of {plural(len(rows), 'trial')}{extra}")
+    for line in table_lines(shown, metric_columns(objectives, {}), objectives):
+        print_line(line)
+    print_line(legend(shown, objectives))
 
 
-def _closing(outcome: FitResult, method: Method) -> None:
-    study = outcome.study
-    if study.interrupted:
-        say("\nstopped: this is the best so far; the same line goes on.")
-    _board(outcome)
-    names = " x ".join(one.metric for one in study.objectives)
-    names += " x latency" if len(study.objectives) == 1 else ""
-    say(f"\nPareto front, {names} (validation, {plural(outcome.n_validation_rows, 'row')})")
-    metrics = terminal.columns(study.objectives, outcome.front[0].metrics)
-    for line in terminal.lines(outcome.front, metrics, study.objectives, star=False):
-        say(line)
-    if any(row.what.startswith("one fold of") for row in outcome.front):
-        say("one fold of N: the score of N is that of single folds; all together are better")
-    if any(row.what.startswith("refit of") for row in outcome.front):
-        say("refit of N: one model of all rows; its score is that of models of N's folds")
-    if sure := outcome.confidence_interval():
-        first = study.objectives[0].metric
-        low, high = (format_metric(first, {first: end}) for end in sure)
-        say(f"{first} of the best: 95 % within {low} to {high}, by rows drawn again")
+def _print_outcome(outcome: FitResult, method: Method) -> None:
+    """Print leaderboard, front, warnings, model and test metrics."""
+    if outcome.study.interrupted:
+        print_line("\nStopped early. Run the same command again to resume.")
+    _print_leaderboard(outcome)
+    _print_front(outcome)
     for sentence in (*outcome.left_out, *outcome.warnings):
-        for line in wrap(sentence, 79):
-            say(line, ERR)
-    say()
-    agreed = outcome.parity
-    say(f"model   {outcome.model.path}   (trial {outcome.best.id})")
-    agree = "row agrees" if agreed.rows == 1 else "rows agree"
-    say(f"check   {agreed.rows:,} {agree} with the trained model to {agreed.difference:.0e}")
+        print_wrapped(sentence, ERR)
+    print_line()
+    parity = outcome.parity
+    print_line(f"model   {outcome.model.path}   (trial {outcome.best.id})")
+    rows = plural(parity.rows, "row")
+    print_line(f"check   predictions match the trained model to {parity.difference:.0e} ({rows})")
     if outcome.test and outcome.task.test:
-        test = f"test    {_test_scores(outcome)}   ({_test_rows(outcome.task)})"
-        for line in wrap(test, 79, subsequent_indent=" " * 8):
-            say(line)
-    own = (
-        f" --space {method.space}" if name_of_space(method.space) not in ("", *IMAGE_SPACES) else ""
-    )
-    say(f"next    netwright show {study.folder}{own}")
-    say(f"        netwright predict {study.folder} DATA")
+        test = f"test    {_test_scores(outcome)}   ({_describe_test_rows(outcome.task)})"
+        print_wrapped(test, hanging_indent=" " * 8)
+    name = space_name(method.space)
+    option = "" if name in ("", *IMAGE_SPACES) else f" --space {method.space}"
+    print_line(f"next    netwright show {outcome.study.folder}{option}")
+    print_line(f"        netwright predict {outcome.study.folder} DATA")
 
 
-_TEST = ("accuracy", "auc", "log_loss", "rmse", "r2")
-"""Metrics of the test line, after the first objective."""
+def _print_front(outcome: FitResult) -> None:
+    """Print the Pareto front, with what its scores mean."""
+    objectives, front = outcome.study.objectives, outcome.front
+    names = " x ".join(objective.metric for objective in objectives)
+    names += " x latency" if len(objectives) == 1 else ""
+    rows = plural(outcome.n_validation_rows, "row")
+    print_line(f"\nPareto front, {names} (validation, {rows})")
+    metrics = metric_columns(objectives, front[0].metrics)
+    for line in table_lines(front, metrics, objectives, with_marks=False):
+        print_line(line)
+    if any(row.what.startswith("one fold of") for row in front):
+        print_line(
+            "one fold of N: a single fold model. N averages all of them and beats its score."
+        )
+    if any(row.what.startswith("refit of") for row in front):
+        print_line("refit of N: trained on all rows. Its score is that of N's fold models.")
+    if interval := outcome.confidence_interval():
+        first = objectives[0].metric
+        low, high = (format_metric(first, {first: end}) for end in interval)
+        print_line(f"{first} of the best: 95 % confidence interval {low} to {high} (bootstrap)")
 
 
 def _test_scores(outcome: FitResult) -> str:
-    names = dict.fromkeys([outcome.study.objectives[0].metric, *_TEST])
+    names = dict.fromkeys([outcome.study.objectives[0].metric, *_TEST_METRICS])
     return ", ".join(
         f"{name} {format_metric(name, outcome.test)}" for name in names if name in outcome.test
     )
 
 
-def _test_rows(task: Task) -> str:
-    """How many they are, and how many of them the search has seen."""
+def _describe_test_rows(task: Task) -> str:
+    """Return the number of test rows, and the fraction of them that is in the training data."""
     assert task.test is not None  # it was scored
-    share = share_trained_on(task)
-    seen = f", {share:.0%} of them trained on" if share else ""
+    fraction = seen_test_fraction(task)
+    seen = f", {fraction:.0%} also in the training data" if fraction else ""
     return f"{plural(len(task.test), 'test row')}{seen}"
 
 
-def as_object(outcome: FitResult) -> dict[str, Any]:
-    """What `--json` prints."""
+def to_json_object(outcome: FitResult) -> dict[str, Any]:
+    """Return the object that `--json` prints."""
     best = outcome.best
-    known = {"validation": dict(best.metrics)}
+    metrics = {"validation": dict(best.metrics)}
     if outcome.test:
-        known["test"] = dict(outcome.test)
+        metrics["test"] = dict(outcome.test)
+    notes = [
+        *outcome.task.notes,
+        *leakage_warnings(outcome.task),
+        *outcome.left_out,
+        *outcome.warnings,
+    ]
     return {
         "run": str(outcome.run),
         "seconds": round(outcome.study.seconds, 3),
         "trials": n_budgeted_trials(outcome.study.trials),
-        "best": {"trial": best.id, "metrics": known},
-        "front": [one.record() for one in outcome.front],
+        "best": {"trial": best.id, "metrics": metrics},
+        "front": [row.record() for row in outcome.front],
         "model": str(outcome.model.path),
         "interrupted": outcome.study.interrupted,
-        "notes": [*outcome.task.notes, *leaks(outcome.task), *outcome.left_out, *outcome.warnings],
+        "notes": notes,
     }

@@ -1,4 +1,4 @@
-"""`netwright predict`: rows in, labels and probabilities out."""
+"""`netwright predict`: predict the rows of a file, as a CSV of labels and probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netwright.cli.terminal import ERR, say
+from netwright.cli.terminal import ERR, print_line
 from netwright.data.drift import drift_warnings
 from netwright.data.na_values import NaValues
 from netwright.data.new_rows import read_rows, schema_from_card
@@ -19,10 +19,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def predictions(model: Path, data: str) -> pd.DataFrame:
-    """One row each: `prediction`, and for classes their probabilities as ``p(class)``.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""Characters with which a cell begins that a spreadsheet runs as a formula."""
 
-    Of image files, `file` comes first, with control characters and bytes that are no text as escapes.
+
+def predictions(model: Path, data: str) -> pd.DataFrame:
+    """Predict the rows of a file or folder.
+
+    Args:
+        model: an ONNX file or a run folder.
+        data: rows or images.
+
+    Returns:
+        A row each: `prediction`, and for classes their probabilities as ``p(class)``. For image
+        files `file` comes first, with control characters and undecodable bytes escaped.
     """
     import pandas as pd
 
@@ -31,43 +41,40 @@ def predictions(model: Path, data: str) -> pd.DataFrame:
     if isinstance(rows, Table):
         notes += tuple(drift_warnings(rows, loaded.card.get("seen", {})))
     for note in notes:
-        say(note, ERR)
+        print_line(note, ERR)
     frame = pd.DataFrame({"prediction": loaded.predict(rows)})
     if isinstance(rows, Images) and rows.files:
         frame.insert(0, "file", [printable(name, stays="") for name in rows.files])
     if loaded.classes:
-        chances = loaded.predict_proba(rows)
+        probabilities = loaded.predict_proba(rows)
         for i, label in enumerate(loaded.classes):
-            frame[f"p({label})"] = chances[:, i]
+            frame[f"p({label})"] = probabilities[:, i]
     return frame
 
 
 def for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with ``'`` before texts and headings that begin like a formula.
+    """Put ``'`` before texts and headings that a spreadsheet would run as formulas.
 
-    A spreadsheet runs what begins with one of `_FORMULA`, whoever wrote it; numbers stay numbers.
+    Numbers stay numbers.
     """
-    return _with_texts(frame, _without_formula)
+    return _map_texts(frame, _quote_formula)
 
 
 def for_terminal(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with the control characters of texts and headings as escapes."""
-    return _with_texts(frame, _printable)
+    """Escape the control characters of texts and headings."""
+    return _map_texts(frame, _escape)
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+def _quote_formula(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
-def _without_formula(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
-
-
-def _printable(cell: object) -> object:
+def _escape(cell: object) -> object:
     return printable(cell) if isinstance(cell, str) else cell
 
 
-def _with_texts(frame: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
-    """The table with `change` applied to each heading and each cell of a column of texts."""
+def _map_texts(frame: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
+    """Apply `change` to each heading, and to each cell of the columns that are not numeric."""
     from pandas.api.types import is_numeric_dtype
 
     texts = {
@@ -79,7 +86,7 @@ def _with_texts(frame: pd.DataFrame, change: Callable[[object], object]) -> pd.D
 
 
 def write(frame: pd.DataFrame, out: Path | None) -> None:
-    """As CSV to a file, or to stdout; for a terminal, without what would command it."""
+    """Write the table as CSV to a file, or to stdout; with escapes if that is a terminal."""
     if out is None:
         frame = for_terminal(frame) if sys.stdout.isatty() else frame
         frame.to_csv(sys.stdout, index=False)
@@ -87,4 +94,4 @@ def write(frame: pd.DataFrame, out: Path | None) -> None:
     if not out.parent.is_dir():
         raise InputError(f"--out must be in a folder that exists, got {out}.")
     frame.to_csv(out, index=False)
-    say(f"{plural(len(frame), 'row')} -> {out}", ERR)
+    print_line(f"{plural(len(frame), 'row')} -> {out}", ERR)

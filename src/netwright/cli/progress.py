@@ -1,4 +1,4 @@
-"""What `fit` shows while it works: trials as they come, above a bar that says what is being done."""
+"""Progress of `fit`: trials as they end, above a status line of what is running."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from typing import Any
 from rich.text import Text
 
 from netwright.automl.search_budget import SearchBudget
-from netwright.cli import terminal
-from netwright.cli.terminal import say
+from netwright.cli.terminal import (
+    MAX_WIDTH,
+    live_status,
+    metric_columns,
+    print_line,
+    progress_bar,
+    table_lines,
+)
 from netwright.errors import plural, shortened
 from netwright.report.tables import row
 from netwright.study.progress.events import Event, PreparationEnded, TrialEnded
@@ -20,68 +26,74 @@ from netwright.study.study import Study
 from netwright.trials.formats import format_duration, format_metric
 from netwright.trials.trial import BASELINE, Status, Trial
 
-_WIDTH = 79
-_BAR_WIDTHS = 4, 24
-_NAME_WIDTH = 40
-"""A trial's name in the bar: more than one has room below the bar."""
+_MIN_BAR_WIDTH, _MAX_BAR_WIDTH = 4, 24
+_MAX_NAME_WIDTH = 40
+"""Columns of a running trial's name, so that several fit below the bar."""
 
 
-class Progress:
-    """Prints trials that advance the front, above a bar with the best so far and the time left."""
+class FitProgress:
+    """Callback that prints trials of interest, above a bar with the best score and the time left.
 
-    def __init__(self, effort: SearchBudget) -> None:
-        self._estimated = effort.seconds is None
-        """Whether the time left is no more than an estimate."""
+    Args:
+        budget: of the search.
+    """
+
+    def __init__(self, budget: SearchBudget) -> None:
+        self._is_estimate = budget.seconds is None
+        """Whether the time left is only estimated."""
         self._study: Study[Any] | None = None
         self._state = SearchState()
-        self._headed = False
+        self._has_heading = False
 
-    def of(self, study: Study[Any]) -> Progress:
-        """Itself, once there is a study whose trials it can describe."""
+    def with_study(self, study: Study[Any]) -> FitProgress:
+        """Set the study whose trials are printed, and return the callback itself."""
         self._study = study
         return self
 
-    def shown(self, quiet: bool = False) -> AbstractContextManager[None]:
-        """While this lasts, the bar stands below what is printed, if that is a terminal."""
-        return nullcontext() if quiet else terminal.status(self._bar)
+    def shown(self, *, quiet: bool = False) -> AbstractContextManager[None]:
+        """Show the status below the output, if that is a terminal."""
+        return nullcontext() if quiet else live_status(self._status)
 
     def __call__(self, event: Event) -> None:
+        """Update the status, and print what the event reports."""
         self._state(event)
         if isinstance(event, PreparationEnded):
             for sentence in event.report:
                 for line in wrap(sentence, 77, initial_indent="  ", subsequent_indent="    "):
-                    say(line)
+                    print_line(line)
         elif isinstance(event, TrialEnded):
             trial = event.trial
             is_baseline = trial.proposal.origin == BASELINE
             if event.on_front or event.is_best or is_baseline or trial.status is Status.FAILED:
-                self._print(trial, event.on_front)
+                self._print_trial(trial, on_front=event.on_front)
 
-    def _print(self, trial: Trial, on_front: bool) -> None:
+    def _print_trial(self, trial: Trial, *, on_front: bool) -> None:
+        """Print a row of the table of trials, with its heading before the first one."""
         assert self._study is not None  # its trial has ended
         objectives = self._study.objectives
-        shown = row(trial, self._study.space.fill, on_front=on_front)
-        lines = terminal.lines([shown], terminal.columns(objectives, {}), objectives)
-        for line in lines if not self._headed else lines[1:]:
-            say(line)
-        self._headed = True
+        rows = [row(trial, self._study.space.fill, on_front)]
+        lines = table_lines(rows, metric_columns(objectives, {}), objectives)
+        for line in lines[1:] if self._has_heading else lines:
+            print_line(line)
+        self._has_heading = True
 
-    def _bar(self) -> Text:
-        """The stage and for how long; of a search the share that is done, and what runs now."""
+    def _status(self) -> Text:
+        """Return the stage and its seconds; of a search the part that is done, and what runs."""
         state, stage, best = self._state, self._state.stage, self._best_so_far()
         if state.preparation_progress:
-            return Text(shortened(f" supernet   {state.preparation_progress}{best}", _WIDTH))
+            return Text(shortened(f" supernet   {state.preparation_progress}{best}", MAX_WIDTH))
         if stage is None:
             return Text()
         if stage.stage != "searching" or self._study is None:
             line = f" {stage.stage:<11}{stage.detail}"
             seconds = f"  {time.monotonic() - state.stage_started_at:.0f} s"
-            return Text(shortened(line, _WIDTH - len(seconds)) + seconds)
-        begin, end = " searching  ", f"  {plural(state.n_ended, 'trial')}{best}{self._left()}"
-        width = max(_BAR_WIDTHS[0], min(_BAR_WIDTHS[1], _WIDTH - len(begin) - len(end)))
-        return Text(
-            "\n".join([f"{begin}{terminal.bar(state.fraction_done, width)}{end}", *self._now()])
-        )
+            return Text(shortened(line, MAX_WIDTH - len(seconds)) + seconds)
+        start = " searching  "
+        end = f"  {plural(state.n_ended, 'trial')}{best}{self._time_left()}"
+        width = MAX_WIDTH - len(start) - len(end)
+        width = max(_MIN_BAR_WIDTH, min(_MAX_BAR_WIDTH, width))
+        bar = progress_bar(state.fraction_done, width)
+        return Text("\n".join([f"{start}{bar}{end}", *self._running_trials()]))
 
     def _best_so_far(self) -> str:
         if self._state.best is None or self._study is None:
@@ -89,19 +101,19 @@ class Progress:
         name = self._study.objectives[0].metric
         return f", best {name} {format_metric(name, self._state.best.metrics)}"
 
-    def _left(self) -> str:
-        left = self._state.seconds_left
-        if left is None:
+    def _time_left(self) -> str:
+        seconds = self._state.seconds_left
+        if seconds is None:
             return ""
-        return f", {'about ' if self._estimated else ''}{format_duration(left)} left"
+        return f", {'about ' if self._is_estimate else ''}{format_duration(seconds)} left"
 
-    def _now(self) -> list[str]:
-        """``now: trial 7 lightgbm 4 s``: as many trials as a line has room for."""
+    def _running_trials(self) -> list[str]:
+        """Return ``running: trial 7 lightgbm 4 s``, with as many trials as fit into a line."""
         line = ""
-        for each in self._state.running:
-            name = shortened(each.trial_name, _NAME_WIDTH)
-            part = f"trial {each.trial.id} {name} {each.seconds:.0f} s"
-            if line and len(line) + len(part) > _WIDTH - 2:
+        for running in self._state.running:
+            name = shortened(running.trial_name, _MAX_NAME_WIDTH)
+            text = f"trial {running.trial.id} {name} {running.seconds:.0f} s"
+            if line and len(line) + len(text) > MAX_WIDTH - 2:
                 break
-            line += (", " if line else " now        ") + part
+            line += f", {text}" if line else f" running    {text}"
         return [line] if line else []

@@ -1,4 +1,4 @@
-"""`netwright leaderboard`, `show` and `export`: what a run folder holds, read without the data."""
+"""`netwright leaderboard`, `show` and `export`: read a run folder without its data."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 
 from netwright.automl.saved_run import SavedRun, load_run
-from netwright.cli import terminal
-from netwright.cli.terminal import say
+from netwright.cli.terminal import (
+    legend,
+    metric_columns,
+    print_line,
+    shorten_line,
+    table_lines,
+)
 from netwright.errors import BrokenFile, InfeasibleCandidate, NetwrightError, RunError
 from netwright.files.folder import Folder
 from netwright.files.run_layout import ABOUT, MODEL
@@ -25,84 +30,93 @@ from netwright.trials.formats import format_bytes, format_count, format_metric
 from netwright.trials.trial import CONSTANT, ENSEMBLE, Trial
 
 _MAX_ABOUT_BYTES = 1 << 20
+"""Size of a trial's input description, which is far smaller; a run folder may be damaged."""
 
 
-def show_leaderboard(folder: Path, as_json: bool, space: str | None = None) -> None:
-    """Prints all trials, best first, and marks what was delivered (see `screen.legend`)."""
+def print_leaderboard(folder: Path, space: str | None = None, *, as_json: bool) -> None:
+    """Print all trials, best first, and mark the delivered one (see `legend`)."""
     run = load_run(folder, space)
-    rows = run.rows()
+    rows = run.leaderboard_rows()
     if as_json:
         sys.stdout.write(json.dumps([row.record() for row in rows]) + "\n")
         return
-    known = rows[0].metrics if rows else {}
-    for line in terminal.lines(rows, terminal.columns(run.objectives, known), run.objectives):
-        say(line)
-    if legend := terminal.legend(rows, run.objectives):
-        say(legend)
+    metrics = metric_columns(run.objectives, rows[0].metrics if rows else {})
+    for line in table_lines(rows, metrics, run.objectives):
+        print_line(line)
+    if explanation := legend(rows, run.objectives):
+        print_line(explanation)
 
 
-def show_trial(folder: Path, number: int | None, space: str | None = None) -> None:
-    """Prints the architecture as a tree, and draws it into ``trial-N.svg`` in the run folder.
+def print_trial(folder: Path, trial_id: int | None, space: str | None = None) -> None:
+    """Print a trial: the layers of its network, its settings, or the members of its ensemble.
 
-    Of a model that is no network, its settings; of an average, its members.
+    A network is also drawn into ``trial-N.svg`` in the run folder.
     """
     run = load_run(folder, space)
-    trial = run.trial(number)
-    score = run.objectives[0].metric
-    say(f"trial {trial.id}: {_origin(run, trial)}")
-    say(
-        f"{trial.status}: {trial.error}"
-        if trial.error
-        else f"{score} {format_metric(score, trial.metrics)}"
-    )
-    say()
+    trial = run.trial(trial_id)
+    metric = run.objectives[0].metric
+    print_line(f"trial {trial.id}: {_describe_origin(run, trial)}")
+    if trial.error:
+        print_line(f"{trial.status}: {trial.error}")
+    else:
+        print_line(f"{metric} {format_metric(metric, trial.metrics)}")
+    print_line()
     if trial.ensemble is not None:
-        _members(run, trial.ensemble)
+        _print_members(run, trial.ensemble)
         return
     if trial.proposal.origin == CONSTANT:
-        say("the same prediction for every row: the shares of the classes, or the mean target")
+        print_line("constant prediction: the class frequencies, or the mean of the target")
         return
     pipeline: Pipeline = run.space.fill(trial.candidate)
     if isinstance(pipeline.model, Training):
-        _network(run, trial, pipeline)
+        _print_network(run, trial, pipeline)
     else:
-        say(f"model: {summary(pipeline, 70)}")
-    say("\n recipe")
-    for path, decision in sorted(trial.candidate.values.items()):
-        if "model.network" not in path:
-            say(f"    {path:<36} {show_value(decision)}")
+        print_line(f"model: {summary(pipeline, 70)}")
+    print_line("\n settings")
+    settings = {
+        path: decision
+        for path, decision in sorted(trial.candidate.values.items())
+        if "model.network" not in path
+    }
+    width = max(map(len, settings), default=0)
+    for path, decision in settings.items():
+        print_line(f"    {path:<{width}}  {show_value(decision)}")
 
 
-def _network(run: SavedRun, trial: Trial, pipeline: Pipeline) -> None:
-    """The tree and the drawing, where what the network takes is known and fits it."""
+def _print_network(run: SavedRun, trial: Trial, pipeline: Pipeline) -> None:
+    """Print and draw the layers of a network; without sizes if its inputs are not recorded."""
     try:
-        inputs = _inputs(run, trial)
+        inputs = _read_inputs(run, trial)
         if inputs is not None:
-            _tree(run, trial, recipe_of(pipeline), inputs)
+            _print_layers(run, trial, recipe_of(pipeline), inputs)
             return
-        say("it ended before its inputs were known, so sizes are not known either")
+        print_line("Layer sizes are not known: the trial ended before its inputs were recorded.")
     except (BrokenFile, InfeasibleCandidate) as error:
-        say(f"sizes are not known: {error}")
-    say(f"network: {summary(pipeline, 70)}")
+        print_line(f"Layer sizes are not known: {error}")
+    print_line(f"network: {summary(pipeline, 70)}")
 
 
-def _members(run: SavedRun, ensemble: EnsembleSpec) -> None:
-    """The share of each model in an average, and how it does alone."""
-    score = run.objectives[0].metric
-    width = max(12, len(score) + 2)
-    say(f"{'share':>7}{'trial':>8}{score:>{width}}  what")
-    for number, share in ensemble.weights:
-        member = run.trial(number)
-        alone = format_metric(score, member.metrics)
-        say(f"{share:>7.0%}{number:>8}{alone:>{width}}  {describe_trial(member, run.space.fill)}")
+def _print_members(run: SavedRun, ensemble: EnsembleSpec) -> None:
+    """Print the weight of each member of an ensemble, and its own score."""
+    metric = run.objectives[0].metric
+    width = max(12, len(metric) + 2)
+    print_line(f"{'weight':>7}{'trial':>8}{metric:>{width}}  what")
+    for trial_id, weight in ensemble.weights:
+        member = run.trial(trial_id)
+        score = format_metric(metric, member.metrics)
+        what = describe_trial(member, run.space.fill)
+        print_line(shorten_line(f"{weight:>7.0%}{trial_id:>8}{score:>{width}}  {what}"))
     if ensemble.temperature != 1:
-        say(f"\ntemperature {ensemble.temperature:.3g}: logarithms are divided by it")
+        print_line(f"\ntemperature {ensemble.temperature:.3g}: log-probabilities are divided by it")
     if ensemble.threshold != 0.5:
-        say(f"\nlabelled as the second class from a probability of {ensemble.threshold:.3g} on")
+        print_line(
+            f"\nthreshold {ensemble.threshold:.3g}: from this probability on, the second class is "
+            "predicted"
+        )
 
 
-def _origin(run: SavedRun, trial: Trial) -> str:
-    """``mutation of 4: network.1.times 2 -> 3``, or how else it came about."""
+def _describe_origin(run: SavedRun, trial: Trial) -> str:
+    """Return ``mutation of 4: network.1.times 2 -> 3``, or another origin."""
     origin, parents = trial.proposal.origin or "proposed", trial.proposal.parents
     if not parents or origin == ENSEMBLE:
         return origin
@@ -111,39 +125,42 @@ def _origin(run: SavedRun, trial: Trial) -> str:
     return f"{origin} of {', '.join(map(str, parents))}" + (f": {changed}" if changed else "")
 
 
-def _tree(run: SavedRun, trial: Trial, recipe: Training, inputs: InputSpec) -> None:
-    rows = outline(recipe.network, inputs.shape, **inputs.given)
-    say(f" input      {' x '.join(map(str, inputs.shape))}")
-    for row in rows:
-        shape = " x ".join(map(str, row.shape)) if row.shape else ""
-        costs = (format_count(row.parameters) if row.parameters else "", _flops(row.flops))
-        text = "  " * row.depth + row.text
-        say(f" {row.position:<8}{text:<36.36} {shape:<14}{costs[0]:>9} {costs[1]:>10}".rstrip())
+def _print_layers(run: SavedRun, trial: Trial, recipe: Training, inputs: InputSpec) -> None:
+    """Print the layers with output shapes and costs, and draw them into the run folder."""
+    layers = outline(recipe.network, inputs.shape, **inputs.given)
+    print_line(f" input      {' x '.join(map(str, inputs.shape))}")
+    for layer in layers:
+        shape = " x ".join(map(str, layer.shape)) if layer.shape else ""
+        parameters = format_count(layer.parameters) if layer.parameters else ""
+        name = "  " * layer.depth + layer.text
+        line = f" {layer.position:<8}{name:<35.35} {shape:<14}{parameters:>9}"
+        print_line(f"{line} {_format_flops(layer.flops):>10}".rstrip())
     metrics = trial.metrics
     if "parameters" in metrics:
-        say(
-            f" {format_count(metrics['parameters'])} parameters, {_flops(metrics['flops'])}, "
-            f"{format_bytes(metrics['memory'])} of activations a row"
+        print_line(
+            f" {format_count(metrics['parameters'])} parameters, "
+            f"{_format_flops(metrics['flops'])}, "
+            f"{format_bytes(metrics['memory'])} of activations per row"
         )
     path = run.folder / f"trial-{trial.id}.svg"
     title = f"{run.name}, trial {trial.id}"
     drawing = svg(recipe.network, inputs.shape, title=title, **inputs.given)
     Folder(run.folder).write(path.name, drawing)
-    say(f" drawing: {path}")
+    print_line(f" drawing: {path}")
 
 
-def _flops(number: float) -> str:
-    """``1,262 kFLOP``, ``3.8 MFLOP``."""
-    if not number:
+def _format_flops(flops: float) -> str:
+    """Return ``1,262 kFLOP`` or ``3.8 MFLOP``; empty for 0."""
+    if not flops:
         return ""
     for unit, scale in (("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)):
-        if number >= scale:
-            return f"{number / scale:.3g} {unit}"
-    return f"{number:.0f} FLOP"
+        if flops >= scale:
+            return f"{flops / scale:.3g} {unit}"
+    return f"{flops:.0f} FLOP"
 
 
-def _inputs(run: SavedRun, trial: Trial) -> InputSpec | None:
-    """What the trial's network takes; None where it ended before that was known."""
+def _read_inputs(run: SavedRun, trial: Trial) -> InputSpec | None:
+    """Return the inputs of the trial's network; None if it ended before they were recorded."""
     folder = trial_folder(run.folder, trial.id)
     if not folder.has(ABOUT):
         return None
@@ -151,23 +168,31 @@ def _inputs(run: SavedRun, trial: Trial) -> InputSpec | None:
 
 
 def export_trial(
-    folder: Path, number: int | None, out: Path | None, space: str | None = None
+    folder: Path, trial_id: int | None, out: Path | None, space: str | None = None
 ) -> None:
-    """Copies the file that was checked when the run delivered its front."""
+    """Copy the ONNX file of a trial, which was checked when the front was exported.
+
+    Raises:
+        RunError: The trial has no file.
+    """
     run = load_run(folder, space)
-    trial = run.trial(number)
+    trial = run.trial(trial_id)
     source, name = trial_folder(folder, trial.id), f"trial {trial.id}"
-    if number is None and Folder(folder).has(MODEL):  # whatever the figures say
+    if trial_id is None and Folder(folder).has(MODEL):
         source, name = Folder(folder), "the delivered model"
     if not source.has(MODEL):
-        ready = [one.id for one in run.trials if trial_folder(folder, one.id).has_file(MODEL)]
-        fix = f"Choose one of {', '.join(map(str, ready))}." if ready else "Run its fit line again."
+        exported = [
+            str(other.id) for other in run.trials if trial_folder(folder, other.id).has_file(MODEL)
+        ]
+        fix = "Run its fit command again."
+        if exported:
+            fix = f"Choose one of {', '.join(exported)}."
         raise RunError(
-            f"trial {trial.id} of {folder} has no exported model: only what is good or fast for its "
-            f"score is exported. {fix}"
+            f"trial {trial.id} of {folder} was not exported: only the best and the fastest models "
+            f"are. {fix}"
         )
     target = out or folder / MODEL
     if not target.parent.is_dir():
         raise NetwrightError(f"--out must be in a folder that exists, got {target}.")
     source.copy(MODEL, Folder(target.parent), target.name)
-    say(f"{name} -> {target}  ({format_bytes(target.stat().st_size)})")
+    print_line(f"{name} -> {target}  ({format_bytes(target.stat().st_size)})")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netwright.automl.ensembling.out_of_fold import members_of
+from netwright.automl.ensembling.out_of_fold import ensemble_members
 from netwright.automl.ensembling.selection import (
     Member,
     ScoringTargets,
-    choose,
     fit_temperature,
     fit_threshold,
-    mean_known,
+    mean_of_available,
+    select_ensemble,
 )
 from netwright.automl.finished_search import FinishedSearch
 from netwright.files.run_layout import HELD_OUT
@@ -44,11 +44,11 @@ def test_models_that_err_differently_are_averaged(rng: np.random.Generator) -> N
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 2.0)) for i in range(1, 4)]
     found.append(Member(trial(4), 5, noisy(rng, truth, 9.0)))
-    choice = choose(found, "binary", ScoringTargets(truth), "log_loss")
+    choice = select_ensemble(found, "binary", ScoringTargets(truth), "log_loss")
     assert len(choice.spec.weight_of) >= 2
     assert sum(choice.spec.weight_of.values()) == pytest.approx(1)
     assert choice.spec.weight_of.get(4, 0) < 0.2
-    best = min(score("binary", truth, one.held_out)["log_loss"] for one in found)
+    best = min(score("binary", truth, one.predictions)["log_loss"] for one in found)
     assert choice.metrics["log_loss"] < best
     assert choice.metrics["folds"] == 5
 
@@ -60,17 +60,17 @@ def test_what_would_make_the_file_too_large_is_left_out(rng: np.random.Generator
     many = [
         Member(trial(i), 5, p, size) for i, (p, size) in enumerate(zip(said, sizes, strict=True))
     ]
-    free = choose(
+    free = select_ensemble(
         [Member(trial(i), 5, p) for i, p in enumerate(said)],
         "binary",
         ScoringTargets(truth),
         "log_loss",
     )
     assert len(free.spec.weight_of) == 5
-    bound = choose(many, "binary", ScoringTargets(truth), "log_loss")
+    bound = select_ensemble(many, "binary", ScoringTargets(truth), "log_loss")
     assert {3, 4} <= set(bound.spec.weight_of)
     assert sum(sizes[i] for i in bound.spec.weight_of) <= 20_000_000
-    alone = choose(many[2:3], "binary", ScoringTargets(truth), "log_loss")
+    alone = select_ensemble(many[2:3], "binary", ScoringTargets(truth), "log_loss")
     assert set(alone.spec.weight_of) == {2}  # there has to be one
 
 
@@ -82,9 +82,11 @@ def test_models_of_one_fold_do_not_drive_those_of_all_out_of_a_file_that_is_too_
     for one in said[2:]:
         one[N // 5 :] = np.nan
     free = [Member(trial(i), 5 if i < 2 else 1, said[i]) for i in range(4)]
-    assert len(choose(free, "binary", ScoringTargets(truth), "log_loss").spec.weight_of) == 4
-    large = [replace(one, bytes=15_000_000 if one.folds > 1 else 3_000_000) for one in free]
-    bound = choose(large, "binary", ScoringTargets(truth), "log_loss")
+    assert (
+        len(select_ensemble(free, "binary", ScoringTargets(truth), "log_loss").spec.weight_of) == 4
+    )
+    large = [replace(one, n_bytes=15_000_000 if one.n_folds > 1 else 3_000_000) for one in free]
+    bound = select_ensemble(large, "binary", ScoringTargets(truth), "log_loss")
     assert bound.metrics["folds"] == 5
     assert len({0, 1} & set(bound.spec.weight_of)) == 1
 
@@ -122,13 +124,17 @@ def test_clearly_better_means_the_same_for_metrics_that_rise() -> None:
     better[1_000:] = np.nan
     whole, some = (np.stack([1 - p, p], 1).astype(np.float32) for p in (second, better))
     found = [Member(trial(1), 5, whole), Member(trial(2), 1, some)]
-    assert set(choose(found, "binary", ScoringTargets(truth), "accuracy").spec.weight_of) == {1, 2}
+    assert set(
+        select_ensemble(found, "binary", ScoringTargets(truth), "accuracy").spec.weight_of
+    ) == {1, 2}
 
 
 def test_one_step_is_the_best_model_alone(rng: np.random.Generator) -> None:
     truth = rng.integers(2, size=N)
     found = [Member(trial(i), 5, noisy(rng, truth, 4.0 - i)) for i in (1, 2, 3)]
-    assert choose(found, "binary", ScoringTargets(truth), "auc", steps=1).spec.weight_of == {3: 1.0}
+    assert select_ensemble(
+        found, "binary", ScoringTargets(truth), "auc", steps=1
+    ).spec.weight_of == {3: 1.0}
 
 
 @pytest.mark.parametrize(("noise", "wins"), [(0.2, {9}), (1.9, {1, 2, 9}), (9.0, {1, 2})])
@@ -140,23 +146,25 @@ def test_a_model_of_one_fold_has_half_a_say_but_where_one_choice_is_clearly_bett
     partial = noisy(rng, truth, noise)
     partial[N // 5 :] = np.nan
     found.append(Member(trial(9, folds=1), 1, partial))
-    choice = choose(found, "binary", ScoringTargets(truth), "log_loss")
+    choice = select_ensemble(found, "binary", ScoringTargets(truth), "log_loss")
     assert set(choice.spec.weight_of) == wins
     assert sum(choice.spec.weight_of.values()) == pytest.approx(1)
     if wins == {1, 2, 9}:
         assert choice.spec.weight_of[9] <= 0.5
-        alone = choose(found[:2], "binary", ScoringTargets(truth), "log_loss").metrics["log_loss"]
+        alone = select_ensemble(found[:2], "binary", ScoringTargets(truth), "log_loss").metrics[
+            "log_loss"
+        ]
         assert choice.metrics["log_loss"] == pytest.approx(alone, rel=0.1)  # of all rows
         assert choice.metrics["folds"] == 5
 
 
 def test_a_row_is_judged_by_the_members_that_know_it(rng: np.random.Generator) -> None:
     said = [np.array([1.0, 2.0, 3.0, np.nan]), np.array([3.0, np.nan, 5.0, np.nan])]
-    mean = mean_known(said, [0.25, 0.75])
+    mean = mean_of_available(said, [0.25, 0.75])
     assert mean[:3].tolist() == [2.5, 2.0, 4.5]
     assert np.isnan(mean[3])
     both = np.stack([np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[0.4, 0.6], [np.nan, np.nan]])])
-    assert mean_known([*both], [0.5, 0.5]).tolist() == [
+    assert mean_of_available([*both], [0.5, 0.5]).tolist() == [
         [pytest.approx(0.3), pytest.approx(0.7)],
         [0.5, 0.5],
     ]
@@ -172,10 +180,10 @@ def test_of_a_candidate_the_trial_with_most_folds_counts(tmp_path: Path) -> None
             folder = tmp_path / "trials" / str(one.id)
             folder.mkdir(parents=True)
             np.save(folder / HELD_OUT, np.zeros(3))
-    folds: Any = SimpleNamespace(rows_known=lambda folds: np.ones(3, bool))
+    folds: Any = SimpleNamespace(held_out_mask=lambda n_folds: np.ones(3, bool))
     numbers: Any = SimpleNamespace(classes=())
     space: Any = None
-    found, broken = members_of(
+    found, broken = ensemble_members(
         FinishedSearch(tmp_path, numbers, space, (), (), tuple(trials), folds)
     )
     assert not broken
@@ -205,7 +213,7 @@ def test_the_threshold_follows_the_metric(rng: np.random.Generator) -> None:
     assert (
         fit_threshold(second[:100], ScoringTargets(truth[:100]), "f1") == 0.5
     )  # too few rows to tell
-    choice = choose(
+    choice = select_ensemble(
         [Member(trial(1), 5, both)], "binary", ScoringTargets(truth), "balanced_accuracy"
     )
     assert choice.spec.threshold == found

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from netwright.automl.ensembling.models import model_of
-from netwright.automl.ensembling.refits import fit_again
+from netwright.automl.ensembling.refits import refit_trials
 from netwright.automl.ensembling.selection import ProposedEnsemble
 from netwright.automl.export import ensembles as worth_exporting
 from netwright.automl.export.delivery import deliver
@@ -72,7 +72,7 @@ def test_trees_are_fitted_again_on_all_rows(tmp_path: Path) -> None:
             assert np.allclose(values, found.target, atol=1e-3)
             part = folds.members[0].predict(found.features)  # type: ignore[union-attr]
             assert np.abs(part - found.target).max() > 0.3
-    said = {row.trial: row.what for row in load_run(outcome.run).rows()}
+    said = {row.trial: row.what for row in load_run(outcome.run).leaderboard_rows()}
     assert said[again[0].id] == f"refit of {again[0].proposal.parents[0]}"
 
 
@@ -140,26 +140,26 @@ def test_a_small_average_that_is_no_worse_leaves_nothing_to_the_large_one(
         three = EnsembleSpec.of(shares)
         return ProposedEnsemble(three, {"rmse": 1.0, "folds": 8.0}, three.trials)
 
-    monkeypatch.setattr(worth_exporting, "choose", chosen)
-    wanted = worth_exporting.ensembles_of(outcome.search, print)
+    monkeypatch.setattr(worth_exporting, "select_ensemble", chosen)
+    wanted = worth_exporting.ensembles_to_export(outcome.search, print)
     assert wanted is not None
-    assert len(wanted.averages) == left
-    assert len(wanted.averages[0].spec.weights) == (3 if small > 1 else 2)
+    assert len(wanted.ensembles) == left
+    assert len(wanted.ensembles[0].spec.weights) == (3 if small > 1 else 2)
 
 
 def test_without_time_nothing_is_fitted_again_and_the_same_line_goes_on(tmp_path: Path) -> None:
     found = steps_and_a_line()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("netwright.automl.export.exporter.fit_again", lambda *_: iter(()))
+        patch.setattr("netwright.automl.export.exporter.refit_trials", lambda *_: iter(()))
         outcome = search(found, tmp_path / "run", 4, families=["extra_trees"])
     assert not ensembles(outcome.study.trials, refit=True)
     first = outcome.study.trials[0].id
-    assert not list(fit_again(outcome.search, [first], time.monotonic()))
+    assert not list(refit_trials(outcome.search, [first], time.monotonic()))
     outcome.study.interrupted = True  # whoever has stopped it does not want to wait
     deliver(outcome.opened)
     assert not ensembles(outcome.study.trials, refit=True)
     again = search(found, tmp_path / "run", 4, families=["extra_trees"])
-    assert again.already
+    assert again.already_finished
     assert again.best == outcome.best  # what was delivered is delivered again
     assert ensembles(again.study.trials, refit=True)  # and the front is made complete
     third = search(found, tmp_path / "run", 4, families=["extra_trees"])

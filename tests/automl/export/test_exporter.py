@@ -66,8 +66,10 @@ def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
 ) -> None:
     first = search(line, tmp_path / "run", 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "export", failing(exporter.export_onnx, 1, KeyboardInterrupt()))
-        patch.setattr(exporter, "fit_again", lambda *_: [])
+        patch.setattr(
+            exporter, "export_onnx", failing(exporter.export_onnx, 1, KeyboardInterrupt())
+        )
+        patch.setattr(exporter, "refit_trials", lambda *_: [])
         with pytest.raises(KeyboardInterrupt):
             search(line, tmp_path / "run", 6)
     again = search(line, tmp_path / "run", 6)
@@ -82,15 +84,15 @@ def test_a_longer_search_is_delivered_though_its_delivery_was_cut_short(
     ("error", "sentence"),
     [
         (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
-        (KeyboardInterrupt(), "more of the front is not exported: it was stopped"),
+        (KeyboardInterrupt(), "the front was not exported completely: it was stopped"),
     ],
 )
 def test_what_happens_after_the_best_does_not_cost_it(
     error: BaseException, sentence: str, line: Task, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "fit_again", lambda *_: [])
-        patch.setattr(exporter, "export", failing(exporter.export_onnx, 2, error))
+        patch.setattr(exporter, "refit_trials", lambda *_: [])
+        patch.setattr(exporter, "export_onnx", failing(exporter.export_onnx, 2, error))
         outcome = search(line, tmp_path / "run", 4)
     assert len(outcome.front) == 1
     assert any(sentence in said for said in outcome.left_out)
@@ -103,7 +105,9 @@ def test_what_happens_after_the_best_does_not_cost_it(
 
 def test_ctrl_c_while_trees_are_fitted_again_costs_these(line: Task, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "fit_again", failing(exporter.fit_again, 1, KeyboardInterrupt()))
+        patch.setattr(
+            exporter, "refit_trials", failing(exporter.refit_trials, 1, KeyboardInterrupt())
+        )
         outcome = search(line, tmp_path / "run", 4)
     assert not [one for one in outcome.study.trials if one.ensemble and one.ensemble.refit]
     assert outcome.model.path.is_file()
@@ -111,7 +115,7 @@ def test_ctrl_c_while_trees_are_fitted_again_costs_these(line: Task, tmp_path: P
 
 def test_a_disk_that_is_full_from_the_beginning_is_said(line: Task, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "fit_again", lambda *_: [])
+        patch.setattr(exporter, "refit_trials", lambda *_: [])
         patch.setattr(
             exporter, "export", failing(exporter.export_onnx, 1, OSError(28, "No space left"))
         )
@@ -190,7 +194,7 @@ def test_broken_predictions_cost_their_trial_not_the_delivery(
     spoiled(run / "trials" / "1" / HELD_OUT, how)
     outcome = search(line, run, 2)
     (sentence,) = (one for one in outcome.left_out if "trial 1" in one)
-    assert "trial 1 takes no part in averages: " in sentence
+    assert "trial 1 cannot join an ensemble: " in sentence
     assert HELD_OUT in sentence
     assert 1 not in outcome.best.proposal.parents
     assert outcome.best.id != 1

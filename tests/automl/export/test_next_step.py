@@ -14,9 +14,9 @@ from netwright.automl.export.ensembles import EnsemblesToExport
 from netwright.automl.export.plan import (
     ExportProgress,
     ExportStep,
-    FewMembers,
     NoTimeLeft,
     PlanStep,
+    PrunedNetwork,
     RefitStep,
     key_of,
     next_step,
@@ -27,7 +27,7 @@ from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.objective import Objective
 from netwright.trials.trial import ENSEMBLE, FAMILY, Proposal, Status, Trial
 
-FOLDS: Any = SimpleNamespace(tasks=(1, 2, 3))
+FOLDS: Any = SimpleNamespace(fold_tasks=(1, 2, 3))
 NOTHING: Any = None
 LONG = 1e6
 
@@ -59,8 +59,8 @@ def made(search: FinishedSearch, spec: EnsembleSpec) -> FinishedSearch:
     number = len(search.trials) + 1
     proposal = Proposal(Candidate({}), 1.0, ENSEMBLE, parents=spec.trials)
     new = Trial(number, proposal, 0, Status.DONE, {"rmse": 0.2, "folds": 3.0}, ensemble=spec)
-    models = search.with_model | ({number} if spec.refit else set())
-    return replace(search, trials=(*search.trials, new), with_model=frozenset(models))
+    models = search.trials_with_model | ({number} if spec.refit else set())
+    return replace(search, trials=(*search.trials, new), trials_with_model=frozenset(models))
 
 
 def carried_out(
@@ -76,7 +76,7 @@ def carried_out(
         if isinstance(step, NoTimeLeft):
             break
         if isinstance(step, RefitStep):
-            progress = replace(progress, refits=progress.refits | {step.round})
+            progress = replace(progress, refit_rounds=progress.refit_rounds | {step.round})
             for number in step.trials:
                 spec = EnsembleSpec.of({number: 1.0}, refit=True)
                 if not search.find_ensemble_trial(spec):
@@ -84,7 +84,7 @@ def carried_out(
                     tried = progress.attempted | {spec, search.trials[-1].id}
                     progress = replace(progress, attempted=tried)
             continue
-        key = key_of(step.item)
+        key = key_of(step.export_item)
         if isinstance(key, EnsembleSpec):
             search = made(search, key)
         number = key if isinstance(key, int) else search.trials[-1].id
@@ -95,14 +95,14 @@ def carried_out(
 
 
 def keys(steps: list[PlanStep]) -> list[Any]:
-    return [key_of(step.item) for step in steps if isinstance(step, ExportStep)]
+    return [key_of(step.export_item) for step in steps if isinstance(step, ExportStep)]
 
 
 def test_the_best_average_has_its_refits_and_comes_first() -> None:
     first, best, *_ = carried_out(search_of(), ENSEMBLES, ExportProgress())
     assert first == RefitStep("best", (1, 2), ENSEMBLES.export_seconds)
     assert isinstance(best, ExportStep)
-    spec = key_of(best.item)
+    spec = key_of(best.export_item)
     assert isinstance(spec, EnsembleSpec)
     assert set(spec.trials) == {1, 2, 4, 5}  # the refits are trials 4 and 5
     assert sum(spec.weight_of.values()) == pytest.approx(1)
@@ -126,7 +126,7 @@ def test_a_user_who_has_stopped_the_search_waits_for_no_refit() -> None:
 
 def test_where_time_is_short_the_best_single_model_that_fits_is_written() -> None:
     assert keys(carried_out(search_of(interrupted=True), ENSEMBLES, ExportProgress(), 2.0))[0] == 2
-    small = replace(ENSEMBLES, bytes={1: 2_000_000, 2: 2_000_000})
+    small = replace(ENSEMBLES, n_bytes={1: 2_000_000, 2: 2_000_000})
     assert keys(carried_out(search_of(interrupted=True), small, ExportProgress(), 1.6))[0] == 1
     assert keys(carried_out(search_of(interrupted=True), small, ExportProgress(), 0.1))[0] == 1
 
@@ -138,12 +138,12 @@ def test_what_cannot_be_exported_makes_way_for_the_next() -> None:
     tried |= {1, 2}
     step = next_step(search_of(interrupted=True), ENSEMBLES, ExportProgress(attempted=tried), LONG)
     assert isinstance(step, ExportStep)
-    assert key_of(step.item) == EnsembleSpec.of({1: 1.0}, first_fold=True)
+    assert key_of(step.export_item) == EnsembleSpec.of({1: 1.0}, first_fold=True)
 
 
 def test_after_the_best_there_is_an_end_where_the_time_is_up() -> None:
     late = ExportProgress(
-        chosen=1, attempted=frozenset({1}), best_seconds=4.0, refits=frozenset({"singles"})
+        chosen=1, attempted=frozenset({1}), best_seconds=4.0, refit_rounds=frozenset({"singles"})
     )
     assert isinstance(
         next_step(search_of(), ENSEMBLES, late, 1.1), ExportStep
@@ -154,7 +154,7 @@ def test_after_the_best_there_is_an_end_where_the_time_is_up() -> None:
 
 
 def test_the_next_export_may_take_as_long_as_those_before() -> None:
-    progress = ExportProgress(best_seconds=8.0, seconds={"faster": (1.0, 0.2, 3.0)})
+    progress = ExportProgress(best_seconds=8.0, export_seconds={"faster": (1.0, 0.2, 3.0)})
     assert ExportProgress(best_seconds=8.0).expected_seconds("faster") == 2.0
     assert progress.expected_seconds("faster") == 3.0
     assert progress.expected_seconds("rest") == 8.0
@@ -172,24 +172,24 @@ def test_what_was_delivered_is_delivered_again_and_the_front_completed() -> None
 def test_some_members_of_a_network_are_offered_where_it_has_more() -> None:
     ensembles = replace(ENSEMBLES, n_members={2: 8})
     items = [
-        one.item
+        one.export_item
         for one in carried_out(search_of(), ensembles, ExportProgress())
         if isinstance(one, ExportStep)
     ]
-    assert [one for one in items if isinstance(one, FewMembers)] == [
-        FewMembers(2, 2),
-        FewMembers(2, 1),
+    assert [one for one in items if isinstance(one, PrunedNetwork)] == [
+        PrunedNetwork(2, 2),
+        PrunedNetwork(2, 1),
     ]
     few = [
         one
         for one in carried_out(search_of(), ENSEMBLES, ExportProgress())
         if isinstance(one, ExportStep)
     ]
-    assert not [one for one in few if isinstance(one.item, FewMembers)]
+    assert not [one for one in few if isinstance(one.export_item, PrunedNetwork)]
 
 
 def test_without_folds_the_front_is_exported_and_where_it_is_broken_what_is_behind() -> None:
-    search = search_of(None, with_model=frozenset({1, 2, 3}))
+    search = search_of(None, trials_with_model=frozenset({1, 2, 3}))
     assert keys(carried_out(search, None, ExportProgress())) == [1]  # it dominates the others
     step = next_step(search, None, ExportProgress(attempted=frozenset({1})), LONG)
     assert step == ExportStep(TRIALS[1], "best")

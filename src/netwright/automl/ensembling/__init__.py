@@ -1,1 +1,1 @@
-"""Which trials to average, what an average predicts, and candidates fitted on all rows."""
+"""Ensembles of a search's trials: selection, out-of-fold predictions, refits on all rows."""

@@ -1,8 +1,6 @@
-"""The model of a trial of a finished search: what it has fitted, or the ensemble that it records."""
+"""Load the model of a trial: its fitted pipeline, or the ensemble that the trial records."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +17,12 @@ from netwright.pipelines.weighted_ensemble import (
 )
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.losses import loss_of
+from netwright.trials.scores import Predictions
 from netwright.trials.trial import Trial
 
 
 class BrokenTrial(BrokenFile):
-    """A file of `trial` is missing or damaged."""
+    """A file of the trial with this id is missing or damaged."""
 
     def __init__(self, trial: int, reason: str) -> None:
         super().__init__(f"trial {trial} cannot be used: {reason}")
@@ -31,59 +30,64 @@ class BrokenTrial(BrokenFile):
 
 
 def model_of(search: FinishedSearch, trial: Trial) -> FittedPipeline | WeightedEnsemble:
-    """What the trial predicts with: a pipeline, or the mean of several.
+    """Load the model that a trial predicts with: a pipeline, or the weighted mean of several.
 
     Raises:
-        RunError: What it has fitted is gone.
-        BrokenTrial: What it has fitted is damaged.
+        RunError: The fitted model has been deleted.
+        BrokenTrial: The fitted model is damaged.
     """
     if trial.ensemble is not None and not trial.ensemble.refit:
-        return ensemble_of(search, trial.ensemble)
+        return build_ensemble(search, trial.ensemble)
     folder = search.trial_folder(trial.id)
     if not has_fitted_model(folder):
+        available = ", ".join(str(member.id) for member in search.front)
         raise RunError(
-            f"trial {trial.id} has left no weights in {search.folder}: only members of the front "
-            f"are kept. Choose one of: {', '.join(str(one.id) for one in search.front)}."
+            f"trial {trial.id} has no fitted model in {search.folder}: only members of the front "
+            f"keep theirs. Choose one of: {available}."
         )
-    of = trial.ensemble.trials[0] if trial.ensemble else trial.id  # a refit is of another trial
+    refitted = trial.ensemble.trials[0] if trial.ensemble else trial.id
     try:
-        return load_trial_model(search.pipeline(of), folder)
+        return load_trial_model(search.pipeline(refitted), folder)
     except BrokenFile as error:
         raise BrokenTrial(trial.id, str(error)) from error
 
 
-def ensemble_of(search: FinishedSearch, ensemble: EnsembleSpec) -> WeightedEnsemble:
-    """The weighted mean of the members' models."""
-    pairs = [(weight, model_of(search, search.by_id[n])) for n, weight in ensemble.weights]
+def build_ensemble(search: FinishedSearch, ensemble: EnsembleSpec) -> WeightedEnsemble:
+    """Return the weighted mean of the members' models."""
+    pairs = [(weight, model_of(search, search.by_id[id_])) for id_, weight in ensemble.weights]
     if ensemble.first_fold:
         pairs = [
-            (w, one.members[0] if isinstance(one, WeightedEnsemble) else one) for w, one in pairs
+            (weight, model.members[0] if isinstance(model, WeightedEnsemble) else model)
+            for weight, model in pairs
         ]
-    if ensemble.n_members:  # of one trial's first fold
-        part = pairs[0][1]
-        assert search.folds is not None
-        assert isinstance(part, FittedPipeline)
-        rows, _ = halves_of(search.task, search.folds.fold_tasks[0].validation)
-        pairs = [(1.0, with_members(search, part, ensemble.n_members, rows))]
+    if ensemble.n_members:  # always the first fold's model of a single trial
+        network = pairs[0][1]
+        assert search.cross_validation is not None
+        assert isinstance(network, FittedPipeline)
+        first_fold = search.cross_validation.fold_tasks[0]
+        rows, _ = split_in_halves(search.task, first_fold.validation)
+        pairs = [(1.0, keep_best_members(search, network, ensemble.n_members, rows))]
     return flatten_ensembles(pairs, ensemble.temperature, ensemble.threshold)
 
 
-def halves_of(task: Task, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every other row, and the rest; where rows are of groups, those of every other group."""
-    place = np.arange(len(rows))
+def split_in_halves(
+    task: Task, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split row indices into every other row, or every other group, and the rest."""
+    index = np.arange(len(rows))
     if task.groups is not None:
-        place = np.unique(task.groups[rows], return_inverse=True)[1]
-    return rows[place % 2 == 0], rows[place % 2 == 1]
+        index = np.unique(task.groups[rows], return_inverse=True)[1]
+    return rows[index % 2 == 0], rows[index % 2 == 1]
 
 
-def with_members(
-    search: FinishedSearch, part: FittedPipeline, n_members: int, rows: NDArray[np.int64]
+def keep_best_members(
+    search: FinishedSearch, network: FittedPipeline, n_members: int, rows: NDArray[np.int64]
 ) -> FittedPipeline:
-    """A network of members with those that together have the least loss on the rows."""
+    """Prune a network of members (TabM) to those with the lowest joint loss on the rows."""
     task = search.task
-    loss, weights = loss_of(task.kind, search.metric), task.weights_of(rows)
+    metric_loss, weights = loss_of(task.kind, search.metric), task.weights_of(rows)
 
-    def by_rows(p: NDArray[Any]) -> float:
-        return loss(p, task.target[rows], weights)
+    def loss(predictions: Predictions) -> float:
+        return metric_loss(predictions, task.target[rows], weights)
 
-    return prune_members(part, task.features.take(rows), by_rows, n_members)
+    return prune_members(network, task.features.take(rows), loss, n_members)

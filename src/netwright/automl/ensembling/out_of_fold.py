@@ -1,4 +1,4 @@
-"""What the trials of a finished search predict for rows that they have not learnt from."""
+"""Out-of-fold predictions of a search's trials, and of networks pruned to a few members."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Collection
 from contextlib import suppress
 
 import numpy as np
-from numpy.typing import NDArray
 
-from netwright.automl.ensembling.models import halves_of, model_of, with_members
-from netwright.automl.ensembling.selection import Member, ProposedEnsemble, mean_known
+from netwright.automl.ensembling.models import keep_best_members, model_of, split_in_halves
+from netwright.automl.ensembling.selection import Member, ProposedEnsemble, mean_of_available
 from netwright.automl.finished_search import FinishedSearch
 from netwright.errors import BrokenFile
 from netwright.files.folder import Folder
@@ -21,127 +20,139 @@ from netwright.space.candidate import Candidate
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.held_out import read_predictions
 from netwright.trials.metrics import score
+from netwright.trials.scores import Predictions
 from netwright.trials.trial import Status, Trial
 
-_MIN_ROWS_TO_CHOOSE = 30
-"""Rows that a fold has to hold back for members of a network to be chosen by."""
+_MIN_HELD_OUT_ROWS_TO_PRUNE = 30
+"""Held-out rows per fold below which members of a network are not selected: too noisy."""
 
 
-def members_of(
-    search: FinishedSearch, without: Collection[int] = ()
+def ensemble_members(
+    search: FinishedSearch, excluded: Collection[int] = ()
 ) -> tuple[list[Member], list[str]]:
-    """The finished trials whose folders still hold their predictions, and sentences on broken ones.
+    """Return the trials that may join an ensemble, and sentences about unreadable predictions.
 
-    Of a candidate that was tried on one fold, then on more, the last.
+    These are finished trials whose folders still hold their held-out predictions. A candidate that
+    was evaluated on several numbers of folds joins with the trial of most folds.
 
     Args:
-        without: ids of trials that take no part.
+        search: a search over folds.
+        excluded: ids of trials that may not join.
     """
-    assert search.folds is not None
+    assert search.cross_validation is not None
     members: dict[Candidate, Member] = {}
-    broken: list[str] = []
+    unreadable: list[str] = []
     for trial in search.trials:
         folder = search.trial_folder(trial.id)
-        if trial.ensemble or trial.id in without or trial.status is not Status.DONE:
+        if trial.ensemble or trial.id in excluded or trial.status is not Status.DONE:
             continue
         if not folder.has(HELD_OUT):
             continue
-        n_folds, before = int(trial.metrics.get("folds", 1)), members.get(trial.candidate)
-        if before is not None and before.folds > n_folds:
+        n_folds, earlier = int(trial.metrics.get("folds", 1)), members.get(trial.candidate)
+        if earlier is not None and earlier.n_folds > n_folds:
             continue
-        rows = search.folds.held_out_mask(n_folds)
+        rows = search.cross_validation.held_out_mask(n_folds)
         try:
             predictions = read_predictions(folder, HELD_OUT, rows, len(search.task.classes))
         except BrokenFile as error:
-            broken.append(f"trial {trial.id} takes no part in averages: {error}")
+            unreadable.append(f"trial {trial.id} cannot join an ensemble: {error}")
             continue
-        members[trial.candidate] = Member(trial, n_folds, predictions, _bytes_in(folder))
-    return list(members.values()), broken
+        members[trial.candidate] = Member(trial, n_folds, predictions, _model_bytes(folder))
+    return list(members.values()), unreadable
 
 
-def _bytes_in(folder: Folder) -> int:
-    """Of the files in the folders of all folds."""
+def _model_bytes(folder: Folder) -> int:
+    """Return the total size of the files in the folders of all folds."""
     folds = [folder / name for name in folder.names() if name.startswith(FOLD)]
     return sum(fold.size(name) for fold in folds for name in fold.names())
 
 
-def predictions_of(search: FinishedSearch, trial: Trial) -> NDArray[np.floating] | None:
-    """What the trial predicts for the judging rows, each by models that have not seen it.
+def out_of_fold_predictions(search: FinishedSearch, trial: Trial) -> Predictions | None:
+    """Return a trial's predictions for the validation rows, by models that were not fitted on them.
 
     Returns:
-        (rows, classes) probabilities or (rows,) values, NaN where there are none; None where they
-        are gone.
+        (rows, classes) probabilities or (rows,) values, NaN for rows without a prediction; None if
+        the predictions have been deleted.
     """
     if trial.ensemble is not None:
-        return _of_ensemble(search, trial.ensemble)
-    folder, folds = search.trial_folder(trial.id), search.folds
-    every = np.ones(len(search.task.validation), np.bool_)
-    seen = folds.held_out_mask(int(trial.metrics.get("folds", 1))) if folds else every
+        return _ensemble_predictions(search, trial.ensemble)
+    folder, cross_validation = search.trial_folder(trial.id), search.cross_validation
+    if cross_validation:
+        held_out = cross_validation.held_out_mask(int(trial.metrics.get("folds", 1)))
+    else:
+        held_out = np.ones(len(search.task.validation), np.bool_)
     for name in (HELD_OUT, VALIDATION):
         if folder.has(name):
-            with suppress(BrokenFile):  # as if it were gone
-                return read_predictions(folder, name, seen, len(search.task.classes))
+            with suppress(BrokenFile):  # handled as if it had been deleted
+                return read_predictions(folder, name, held_out, len(search.task.classes))
     return None
 
 
-def _of_ensemble(search: FinishedSearch, ensemble: EnsembleSpec) -> NDArray[np.floating] | None:
+def _ensemble_predictions(search: FinishedSearch, ensemble: EnsembleSpec) -> Predictions | None:
+    """Return the weighted mean of the members' predictions; None if any of them is missing."""
     if ensemble.n_members:
-        return _of_few_members(search, search.by_id[ensemble.trials[0]], ensemble.n_members)
-    predictions = [predictions_of(search, search.by_id[number]) for number in ensemble.trials]
-    known = [one for one in predictions if one is not None]
-    if len(known) < len(predictions):
+        return _pruned_predictions(search, search.by_id[ensemble.trials[0]], ensemble.n_members)
+    predictions = [out_of_fold_predictions(search, search.by_id[id_]) for id_ in ensemble.trials]
+    available = [prediction for prediction in predictions if prediction is not None]
+    if len(available) < len(predictions):
         return None
-    mean = mean_known(known, [weight for _, weight in ensemble.weights])
-    return (
-        mean if mean.ndim == 1 else apply_temperature(mean.astype(np.float32), ensemble.temperature)
-    )
+    mean = mean_of_available(available, [weight for _, weight in ensemble.weights])
+    if mean.ndim == 1:
+        return mean
+    return apply_temperature(mean.astype(np.float32), ensemble.temperature)
 
 
-def n_members_of(search: FinishedSearch, trial: Trial) -> int:
-    """How many members the trial's network is of.
+def n_prunable_members(search: FinishedSearch, trial: Trial) -> int:
+    """Return how many members the trial's network has, if it can be pruned to fewer; else 0.
 
-    0 where it is none of members, where it was not fitted on all folds, or where these hold too few
-    rows back to choose some by.
+    It cannot be pruned if it is no network of members, if it was not fitted on all folds, or if the
+    folds hold out too few rows to select members on.
     """
-    model, folds = search.pipeline(trial.id).model, search.folds
-    if folds is None or not isinstance(model, Training):
+    model, cross_validation = search.pipeline(trial.id).model, search.cross_validation
+    if cross_validation is None or not isinstance(model, Training):
         return 0
-    whole = trial.metrics["folds"] == len(folds.fold_tasks)
-    halves = [half for one in folds.fold_tasks for half in halves_of(search.task, one.validation)]
-    if not whole or min(map(len, halves)) < _MIN_ROWS_TO_CHOOSE // 2:
+    fold_tasks = cross_validation.fold_tasks
+    if trial.metrics["folds"] != len(fold_tasks):
+        return 0
+    halves = [half for fold in fold_tasks for half in split_in_halves(search.task, fold.validation)]
+    if min(map(len, halves)) < _MIN_HELD_OUT_ROWS_TO_PRUNE // 2:
         return 0
     return count_members(model.network)
 
 
-def few_members_spec(trial: int, n_members: int) -> EnsembleSpec:
-    """The model of the trial's first fold with `n_members` of its members."""
+def pruned_network_spec(trial: int, n_members: int) -> EnsembleSpec:
+    """Return the spec of the trial's first-fold network, pruned to `n_members` members."""
     return EnsembleSpec.of({trial: 1.0}, first_fold=True, n_members=n_members)
 
 
-def few_members(search: FinishedSearch, trial: Trial, n_members: int) -> ProposedEnsemble:
-    """The same with its metrics.
+def pruned_network(search: FinishedSearch, trial: Trial, n_members: int) -> ProposedEnsemble:
+    """Return the pruned first-fold network with its metrics.
 
-    These are of all rows: in each fold members are chosen on one half of the held-out rows for the
-    other. The model has those of the first half.
+    The metrics cover all rows without bias: in each fold, members are selected on one half of the
+    held-out rows and scored on the other. The delivered network has the members of the first half.
     """
-    assert search.folds is not None
-    task, rows = search.task, search.folds.rows
-    predictions = _of_few_members(search, trial, n_members)
+    assert search.cross_validation is not None
+    task, rows = search.task, search.cross_validation.rows
+    predictions = _pruned_predictions(search, trial, n_members)
     metrics = score(task.kind, task.target[rows], predictions, weights=task.weights_of(rows))
     metrics["folds"] = float(search.n_folds)
-    return ProposedEnsemble(few_members_spec(trial.id, n_members), metrics)
+    return ProposedEnsemble(pruned_network_spec(trial.id, n_members), metrics)
 
 
-def _of_few_members(search: FinishedSearch, trial: Trial, n_members: int) -> NDArray[np.floating]:
-    """Predictions for the judging rows, each by members that were chosen without the row."""
-    task, folds, whole = search.task, search.folds, model_of(search, trial)
-    assert folds is not None
-    assert isinstance(whole, WeightedEnsemble)
-    shape = (len(folds.rows), *((len(task.classes),) if task.classes else ()))
-    found = np.full(shape, np.nan, np.float32 if task.classes else np.float64)
-    for part, of in zip(whole.members, folds.fold_tasks, strict=True):
-        a, b = halves_of(task, of.validation)
-        for here, rows in ((a, b), (b, a)):
-            chosen = with_members(search, part, n_members, here)
-            found[np.searchsorted(folds.rows, rows)] = chosen.predict(task.features.take(rows))
-    return found
+def _pruned_predictions(search: FinishedSearch, trial: Trial, n_members: int) -> Predictions:
+    """Predict each validation row with members that were selected without it."""
+    task, cross_validation = search.task, search.cross_validation
+    ensemble = model_of(search, trial)
+    assert cross_validation is not None
+    assert isinstance(ensemble, WeightedEnsemble)
+    shape: tuple[int, ...] = (len(cross_validation.rows),)
+    if task.classes:
+        shape = (*shape, len(task.classes))
+    predictions = np.full(shape, np.nan, np.float32 if task.classes else np.float64)
+    for network, fold in zip(ensemble.members, cross_validation.fold_tasks, strict=True):
+        first, second = split_in_halves(task, fold.validation)
+        for selection_rows, rows in ((first, second), (second, first)):
+            pruned = keep_best_members(search, network, n_members, selection_rows)
+            index = np.searchsorted(cross_validation.rows, rows)
+            predictions[index] = pruned.predict(task.features.take(rows))
+    return predictions

@@ -1,7 +1,7 @@
-"""Candidates fitted once more, on all rows: trials of origin `ensemble`, averages of one trial.
+"""Refits: candidates fitted once more, on the rows of all folds.
 
-The folder of such a trial holds what was fitted. Its metrics are those of the trial it is of, whose
-folds have judged models of fewer rows.
+A refit is a trial of origin `ensemble` with one member, and its folder holds the fitted model. Its
+metrics are those of the trial it refits, whose fold models were trained on fewer rows.
 """
 
 from __future__ import annotations
@@ -28,86 +28,106 @@ from netwright.pipelines.weighted_ensemble import fold_folder, load_fold_ensembl
 from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Trial
 
-_SHARE = 1 / 3
-"""Of a member's share: what its refit has beside the folds' models; beside one a half. Measured on
-seven development tables: better than none in 13 of 15 cases, by up to 3 %."""
+_REFIT_WEIGHT = 1 / 3
+"""Fraction of a member's weight that goes to its refit, beside the models of several folds.
+
+Measured on seven development tables: better than no refit in 13 of 15 cases, by up to 3 %.
+"""
+_REFIT_WEIGHT_BESIDE_ONE_FOLD = 1 / 2
 
 
-def refit_of(trial: Trial) -> EnsembleSpec:
-    """The trial's candidate fitted again."""
+def refit_spec(trial: Trial) -> EnsembleSpec:
+    """Return the spec of the trial's refit."""
     return EnsembleSpec.of({trial.id: 1.0}, refit=True)
 
 
-def with_refits(search: FinishedSearch, whole: EnsembleSpec) -> EnsembleSpec:
-    """The average with the refits of its members that there are."""
+def add_refits(search: FinishedSearch, ensemble: EnsembleSpec) -> EnsembleSpec:
+    """Give the refits that exist a part of their member's weight."""
     weights: dict[int, float] = {}
-    for number, weight in whole.weights:
-        trial = search.by_id[number]
-        again = search.find_ensemble_trial(refit_of(trial))
-        part = (_SHARE if trial.metrics["folds"] > 1 else 0.5) if again else 0.0
-        weights[number] = weight * (1 - part)
-        weights |= {again.id: weight * part} if again else {}
-    return whole.with_weights(weights)
-
-
-def fit_again(
-    search: FinishedSearch, numbers: Iterable[int], end: float, threads: int = 1
-) -> list[tuple[Trial, FittedPipeline | str]]:
-    """The trials with their candidates fitted on all rows, side by side, or a sentence why not.
-
-    Those that cannot be fitted so, that are known, and for which there is no time are left out; the
-    first come first.
-    """
-    begun, expected = time.monotonic(), 0.0
-    chosen: list[Trial] = []
-    for trial in (search.by_id[number] for number in numbers):
-        seconds = _seconds(search, trial)
-        if seconds is None or search.find_ensemble_trial(refit_of(trial)):
+    for trial_id, weight in ensemble.weights:
+        trial = search.by_id[trial_id]
+        refit_trial = search.find_ensemble_trial(refit_spec(trial))
+        if refit_trial is None:
+            weights[trial_id] = weight
             continue
-        needed = REFIT_SAFETY * max(seconds, (expected + seconds) / threads)
-        if begun + needed + REFIT_EXPORT_SECONDS * len(chosen) <= end:
-            expected += seconds
+        several_folds = trial.metrics["folds"] > 1
+        fraction = _REFIT_WEIGHT if several_folds else _REFIT_WEIGHT_BESIDE_ONE_FOLD
+        weights[trial_id] = weight * (1 - fraction)
+        weights[refit_trial.id] = weight * fraction
+    return ensemble.with_weights(weights)
+
+
+def refit_trials(
+    search: FinishedSearch, trial_ids: Iterable[int], deadline: float, n_threads: int = 1
+) -> list[tuple[Trial, FittedPipeline | str]]:
+    """Refit the candidates of trials on all rows, several at a time.
+
+    Left out are candidates whose learner cannot be refitted, those refitted before, and those that
+    would not be ready in time; the first ids have priority.
+
+    Args:
+        search: a search over folds.
+        trial_ids: trials to refit, most important first.
+        deadline: `time.monotonic()` by which all refits are fitted and exported.
+        n_threads: how many are fitted at a time.
+
+    Returns:
+        Each trial with its refit, or with a sentence that says why fitting failed.
+    """
+    now, total_seconds = time.monotonic(), 0.0
+    chosen: list[Trial] = []
+    for trial in (search.by_id[trial_id] for trial_id in trial_ids):
+        seconds = _expected_seconds(search, trial)
+        if seconds is None or search.find_ensemble_trial(refit_spec(trial)):
+            continue
+        needed = REFIT_SAFETY * max(seconds, (total_seconds + seconds) / n_threads)
+        if now + needed + REFIT_EXPORT_SECONDS * len(chosen) <= deadline:
+            total_seconds += seconds
             chosen.append(trial)
     if not chosen:
         return []
-    assert search.folds is not None
-    whole = with_all_rows(search.task, search.folds.rows)  # one, whose preparations are remembered
-    with threadpool_limits(1), _pool(threads) as pool:
-        fitted = list(pool.map(lambda trial: _fitted(search, whole, trial, end), chosen))
-    return [(t, one) for t, one in zip(chosen, fitted, strict=True) if one is not None]
+    assert search.cross_validation is not None
+    # one task for all, since it caches its preprocessing
+    all_rows = with_all_rows(search.task, search.cross_validation.rows)
+    with threadpool_limits(1), _cancellable_pool(n_threads) as pool:
+        refits = list(pool.map(lambda trial: _refit(search, all_rows, trial, deadline), chosen))
+    return [
+        (trial, fitted) for trial, fitted in zip(chosen, refits, strict=True) if fitted is not None
+    ]
 
 
 @contextmanager
-def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Who interrupts it does not wait for those that have not begun."""
-    pool = ThreadPoolExecutor(threads)
+def _cancellable_pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Open a pool whose pending jobs are cancelled on exit, so that Ctrl-C does not wait for them."""
+    pool = ThreadPoolExecutor(n_threads)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _seconds(search: FinishedSearch, trial: Trial) -> float | None:
-    """About how long it takes; None where the trial's model cannot be fitted so."""
-    many = round(trial.metrics.get("folds", 1))
+def _expected_seconds(search: FinishedSearch, trial: Trial) -> float | None:
+    """Estimate the seconds of a refit from the slowest fold; None if it cannot be refitted."""
+    n_folds = round(trial.metrics.get("folds", 1))
     if search.n_folds < 2 or not isinstance(search.pipeline(trial.id).model, RefittableLearner):
         return None
     folder = search.trial_folder(trial.id)
-    seconds = max((read_fit_seconds(fold_folder(folder, i)) for i in range(many)), default=0.0)
+    seconds = max((read_fit_seconds(fold_folder(folder, i)) for i in range(n_folds)), default=0.0)
     return seconds * search.n_folds / (search.n_folds - 1)
 
 
-def _fitted(
-    search: FinishedSearch, whole: Task, trial: Trial, end: float
+def _refit(
+    search: FinishedSearch, all_rows: Task, trial: Trial, deadline: float
 ) -> FittedPipeline | str | None:
-    """For as long as the folds' models; None where it is not on time."""
-    pipeline = replace(search, task=whole).pipeline(trial.id)
+    """Refit a candidate for as many rounds as its fold models; None if it was not ready in time."""
+    pipeline = replace(search, task=all_rows).pipeline(trial.id)
     assert isinstance(pipeline, TablePipeline)
-    begun = time.monotonic()
+    start = time.monotonic()
     try:
-        parts = load_fold_ensemble(pipeline, search.trial_folder(trial.id)).members
-        fitted = refit(pipeline, parts, whole, seed=search.seed % 2**31, deadline=end)
-    except Exception as error:  # the best is delivered all the same
-        return f"trial {trial.id} is not fitted again on all rows: {error}"
-    late = math.isfinite(end) and time.monotonic() - begun > REFIT_ON_TIME_SHARE * (end - begun)
-    return None if late else fitted
+        fold_models = load_fold_ensemble(pipeline, search.trial_folder(trial.id)).members
+        fitted = refit(pipeline, fold_models, all_rows, seed=search.seed % 2**31, deadline=deadline)
+    except Exception as error:  # the best model is delivered all the same
+        return f"trial {trial.id} could not be refitted on all rows: {error}"
+    seconds, available = time.monotonic() - start, deadline - start
+    cut_short = math.isfinite(deadline) and seconds > REFIT_ON_TIME_SHARE * available
+    return None if cut_short else fitted

@@ -1,1 +1,1 @@
-"""From a finished search to files: what is delivered, exported, checked and measured."""
+"""Export of a finished search: plan the files, write, check and measure them, deliver the best."""

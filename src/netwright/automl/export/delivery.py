@@ -1,4 +1,4 @@
-"""From a finished search to files: the front exported, checked, measured, and the best of it."""
+"""Delivery of a finished search: export its front, and write the best as the model of the run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.ensembling.out_of_fold import predictions_of
-from netwright.automl.export.ensembles import ensembles_of
+from netwright.automl.ensembling.out_of_fold import out_of_fold_predictions
+from netwright.automl.export.ensembles import ensembles_to_export
 from netwright.automl.export.exporter import FrontExporter
 from netwright.automl.export.plan import (
     ExportProgress,
@@ -21,8 +21,8 @@ from netwright.automl.export.plan import (
 )
 from netwright.automl.finished_search import FinishedSearch, OpenedSearch
 from netwright.automl.saved_run import n_searched, read_delivery_record
-from netwright.automl.score_warnings import interval, score_warnings
-from netwright.automl.supernet_warnings import supernet_doubts
+from netwright.automl.score_warnings import score_interval, score_warnings
+from netwright.automl.supernet_warnings import supernet_warnings
 from netwright.data.task import Task
 from netwright.deploy.export import Parity
 from netwright.deploy.model import Model
@@ -37,16 +37,21 @@ from netwright.trials.trial import Metrics, Status, Trial
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a search came to; everything in it is on disk in the run folder.
+    """Outcome of `fit`; all of it is on disk in the run folder.
 
     Args:
-        search: the search with all that was made of its trials.
-        front: one row for each delivered point, measured when the run ended.
-        test: metrics of the file on the test part; empty without one.
-        already: whether earlier runs of the same line had used up the budget.
-        judged: how many rows the validation metrics are of.
-        left_out: sentences on members of the front that could not be exported.
-        doubts: sentences that speak against the scores, and on a supernet of which not all came.
+        opened: the study and its task.
+        search: the finished search, including the ensembles and refits of its trials.
+        best: the delivered trial.
+        front: a row for each exported model, measured at the end of this run.
+        model: the delivered file, loaded.
+        parity: how far the file's predictions differ from the trained model's.
+        test: metrics of the file on the test data; empty without test data.
+        already_finished: whether earlier runs had used up the budget.
+        n_validation_rows: number of rows that the validation metrics are computed on.
+        left_out: sentences about models of the front that were not exported.
+        warnings: sentences about scores that are too good or useless, and about a supernet that
+            was not trained to the end or not delivered.
     """
 
     opened: OpenedSearch
@@ -68,86 +73,116 @@ class FitResult:
 
     @property
     def task(self) -> Task:
-        """What was searched for."""
+        """The task of the search."""
         return self.opened.task
 
     @property
     def study(self) -> Study[Any]:
-        """The study that has searched."""
+        """The study that ran the search."""
         return self.opened.study
 
     def leaderboard(self) -> list[Row]:
-        """All trials, best first, with the delivered one and the exported front marked."""
+        """Return all trials, best first, with the delivered one and the exported front marked."""
         search, front = self.search, {row.trial for row in self.front}
         return leaderboard(
-            search.trials, search.objectives, search.limits, search.space.fill,
-            delivered=self.best.id, front=front,
-        )  # fmt: skip
+            search.trials,
+            search.objectives,
+            search.limits,
+            search.space.fill,
+            delivered=self.best.id,
+            front=front,
+        )
 
     def confidence_interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the best's first objective, where that judges predictions.
+        """Return the 95 % bootstrap interval of the best trial's first objective.
 
-        Counted when it is asked for: 200 scores of all rows.
+        It is computed on demand, since that takes 200 scores of all rows. None if the objective is
+        not a metric of predictions, or if the predictions have been deleted.
         """
-        predictions = predictions_of(self.search, self.best)
+        predictions = out_of_fold_predictions(self.search, self.best)
         if predictions is None:
             return None
         ensemble = self.best.ensemble
         threshold = 0.5 if ensemble is None else ensemble.threshold
-        name = self.search.objectives[0].metric
-        return interval(self.task, self.search.validation_rows, predictions, name, threshold)
+        metric = self.search.objectives[0].metric
+        return score_interval(
+            self.task, self.search.validation_rows, predictions, metric, threshold
+        )
 
 
 def deliver(
-    opened: OpenedSearch, already_finished: bool = False, deadline: float = math.inf, n_threads: int = 1,
+    opened: OpenedSearch,
+    *,
+    already_finished: bool = False,
+    deadline: float = math.inf,
+    n_threads: int = 1,
     notify: Callback = ignore_event,
-) -> FitResult:  # fmt: skip
-    """Exports and measures the front, and writes its best as `model.onnx` in the run folder.
+) -> FitResult:
+    """Export and measure the front, and write its best as ``model.onnx`` in the run folder.
 
-    Of a search over folds also averages of trials are made and recorded. A member that cannot be
-    exported exactly is left out, with its reason; so are those for which no time is left at `end`,
-    but never the best, which is there before the others are begun: Ctrl-C ends these alone. Trees
-    of what is delivered are fitted again on all rows, `threads` at a time, where there is time.
-    Raises RunError when there is nothing to deliver, KeyboardInterrupt when that is because the
-    study was stopped.
+    A search over folds also gets ensembles of its trials, and refits on all rows of their tree
+    models. The best is written before anything else, so that neither the deadline nor Ctrl-C costs
+    more than further points of the front.
+
+    Args:
+        opened: a search whose study has run.
+        already_finished: whether earlier runs had used up the budget.
+        deadline: `time.monotonic()` by which the export has to end.
+        n_threads: refits at a time.
+        notify: called with an event at the start of each stage.
+
+    Raises:
+        RunError: There is nothing to deliver.
+        KeyboardInterrupt: There is nothing to deliver, because the study was stopped.
     """
     search = opened.finished()
-    progress = ExportProgress(resumed=_delivered(search) if already_finished else None)
+    progress = ExportProgress(resumed=_previously_delivered(search) if already_finished else None)
     exporter = FrontExporter(opened.study, search, progress, notify)
     _export_all(exporter, deadline, n_threads, notify)
     best = exporter.best()
-    hopeless = math.isfinite(deadline) and not exporter.search.has_finished_trial
-    if best is None and hopeless and not search.interrupted:
-        exporter.constant()
+    no_trial_in_time = math.isfinite(deadline) and not exporter.search.has_finished_trial
+    if best is None and no_trial_in_time and not search.interrupted:
+        exporter.export_constant()
         best = exporter.best()
     if best is None:
         if search.interrupted:
             raise KeyboardInterrupt
-        raise RunError(_nothing(exporter.search, exporter.left_out))
-    trial, agreed = best
-    rows_of_front = [replace(row, delivered=row.trial == trial.id) for row in exporter.front()]
-    model = exporter.as_final(trial, rows_of_front, exporter.unexported)
+        raise RunError(_why_nothing(exporter.search, exporter.left_out))
+    trial, parity = best
+    front = [replace(row, delivered=row.trial == trial.id) for row in exporter.front()]
+    model = exporter.write_model(trial, front, unexported=exporter.unexported)
     opened.study.check_log_exists()
-    rows, held_out = search.validation_rows, predictions_of(exporter.search, trial)
-    if held_out is not None:  # those of some folds only, where it was fitted on no others
-        rows = rows[predicted(held_out)]
-    doubts = [*score_warnings(exporter.search, trial, rows), *supernet_doubts(opened.study, trial)]
+    rows, predictions = search.validation_rows, out_of_fold_predictions(exporter.search, trial)
+    if predictions is not None:  # only those of some folds, if the trial was fitted on no others
+        rows = rows[predicted(predictions)]
+    warnings = [
+        *score_warnings(exporter.search, trial, rows),
+        *supernet_warnings(opened.study, trial),
+    ]
     return FitResult(
-        opened, exporter.search, trial, rows_of_front, model, agreed,
-        score_part(model, opened.task),
-        already_finished, len(rows), tuple(exporter.left_out), tuple(doubts),
-    )  # fmt: skip
+        opened,
+        exporter.search,
+        trial,
+        front,
+        model,
+        parity,
+        _test_metrics(model, opened.task),
+        already_finished,
+        len(rows),
+        tuple(exporter.left_out),
+        tuple(warnings),
+    )
 
 
-def _export_all(exporter: FrontExporter, end: float, threads: int, notify: Callback) -> None:
-    """Until the plan has nothing more, or no time for it."""
-    if exporter.search.folds:
+def _export_all(exporter: FrontExporter, deadline: float, n_threads: int, notify: Callback) -> None:
+    """Carry out the export plan until it ends, or until the deadline."""
+    if exporter.search.cross_validation:
         notify(StageStarted("averaging", "the best trials"))
-    ensembles = ensembles_of(exporter.search, exporter.note)
+    ensembles = ensembles_to_export(exporter.search, exporter.note)
     n_broken = 0
     while True:
-        left = end - time.monotonic()
-        step = next_step(exporter.search, ensembles, exporter.progress, left)
+        seconds_left = deadline - time.monotonic()
+        step = next_step(exporter.search, ensembles, exporter.progress, seconds_left)
         if step is None:
             return
         if isinstance(step, NoTimeLeft):
@@ -156,61 +191,60 @@ def _export_all(exporter: FrontExporter, end: float, threads: int, notify: Callb
             return
         try:
             if isinstance(step, RefitStep):
-                exporter.refit(step, end, threads)
+                exporter.refit(step, deadline, n_threads)
             else:
-                exporter.export(step.item, step.phase)
+                exporter.export(step.export_item, step.phase)
         except KeyboardInterrupt:
             if isinstance(step, ExportStep) and exporter.progress.chosen is None:
                 raise
             exporter.stop()
-        if exporter.progress.chosen is None and len(exporter.broken) > n_broken:
-            n_broken = len(exporter.broken)  # chosen anew, without them
-            ensembles = ensembles_of(exporter.search, exporter.note, exporter.broken)
+        if exporter.progress.chosen is None and len(exporter.broken_trials) > n_broken:
+            n_broken = len(exporter.broken_trials)  # select again, without the broken trials
+            ensembles = ensembles_to_export(exporter.search, exporter.note, exporter.broken_trials)
 
 
-def _delivered(search: FinishedSearch) -> Trial | None:
-    """What the folder's `model.onnx` is of, where that is known and nothing was found since."""
-    noted = read_delivery_record(search.folder)
-    if noted is None or noted.searched != n_searched(search.trials):
+def _previously_delivered(search: FinishedSearch) -> Trial | None:
+    """Return the trial that was delivered before, if the search has not continued since."""
+    record = read_delivery_record(search.folder)
+    if record is None or record.searched != n_searched(search.trials):
         return None
-    return search.by_id.get(noted.trial)
+    return search.by_id.get(record.trial)
 
 
 def has_unexported(study: Study[Any]) -> bool:
-    """Whether a finished run still has to export what there was no time for."""
-    noted = read_delivery_record(study.folder)
-    return noted is None or noted.unexported or noted.searched != n_searched(study.trials)
+    """Return whether a finished run still has models to export, for which there was no time."""
+    record = read_delivery_record(study.folder)
+    return record is None or record.unexported or record.searched != n_searched(study.trials)
 
 
-def load_libraries() -> None:
-    """What exporting and measuring need and a search does not."""
+def import_export_libraries() -> None:
+    """Import the libraries that exporting and measuring need, but a search does not."""
     for name in ("sklearn.metrics", "onnx", "onnxruntime", "safetensors.torch"):
         import_module(name)
 
 
-def score_part(model: Model, task: Task) -> Metrics:
-    """The delivered file on the task's test part; empty when there is none."""
+def _test_metrics(model: Model, task: Task) -> Metrics:
+    """Score the delivered file on the test data; empty without test data."""
     if task.test is None:
         return {}
-    scores, threshold = model.predict_scores(task.test.features), model.card.get("threshold", 0.5)
-    return score(task.kind, task.test.target, scores, threshold)
+    predictions = model.predict_scores(task.test.features)
+    return score(task.kind, task.test.target, predictions, model.card.get("threshold", 0.5))
 
 
-def _nothing(search: FinishedSearch, left_out: list[str]) -> str:
-    """Why there is no model, from what the trials say."""
+def _why_nothing(search: FinishedSearch, left_out: list[str]) -> str:
+    """Explain why there is no model, by what failed last."""
     if left_out:
         return left_out[0]
-    done = [trial for trial in search.trials if trial.status is Status.DONE]
-    if done and search.limits:
-        limits = ", ".join(str(limit) for limit in search.limits)
-        return f"no trial kept the limits {limits}. Loosen them, or give the search more time."
-    reasons = [trial.error.rstrip(".") for trial in search.trials if trial.error]
-    if reasons and "is broken" in reasons[-1]:
-        limits = ", ".join(str(limit) for limit in search.limits)
+    has_done = any(trial.status is Status.DONE for trial in search.trials)
+    limits = ", ".join(str(limit) for limit in search.limits)
+    if has_done and search.limits:
+        return f"no trial is within the limits {limits}. Loosen them, or give the search more time."
+    errors = [trial.error.rstrip(".") for trial in search.trials if trial.error]
+    if errors and any(str(limit) in errors[-1] for limit in search.limits):
         return (
-            f"no candidate kept the limits {limits}; the last one says: {reasons[-1]}. Loosen them."
+            f"no candidate is within the limits {limits} (last error: {errors[-1]}). Loosen them."
         )
-    if reasons:
-        return f"no trial finished; the last one says: {reasons[-1]}. Give the search more time."
+    if errors:
+        return f"no trial finished (last error: {errors[-1]}). Give the search more time."
     longer = wording(python="Use a larger time.", shell="Use a larger --time.")
     return f"no trial finished in time. {longer}"

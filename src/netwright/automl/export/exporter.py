@@ -1,4 +1,4 @@
-"""The files of a run: each exported, checked against what it was made of, and measured."""
+"""Export the models of a run: write each file, check it against its model, and measure it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from netwright.automl.ensembling.models import BrokenTrial, ensemble_of, model_of
-from netwright.automl.ensembling.out_of_fold import few_members
-from netwright.automl.ensembling.refits import fit_again, refit_of
+from numpy.typing import NDArray
+
+from netwright.automl.ensembling.models import BrokenTrial, build_ensemble, model_of
+from netwright.automl.ensembling.out_of_fold import pruned_network
+from netwright.automl.ensembling.refits import refit_spec, refit_trials
 from netwright.automl.ensembling.selection import ProposedEnsemble
 from netwright.automl.export.plan import (
     ExportItem,
+    ExportKey,
     ExportPhase,
     ExportProgress,
-    FewMembers,
+    PrunedNetwork,
     RefitStep,
     key_of,
 )
@@ -44,122 +47,157 @@ from netwright.trials.metrics import METRICS, network_costs, score
 from netwright.trials.pareto import losses, nondominated
 from netwright.trials.trial import CONSTANT, ENSEMBLE, Metrics, Proposal, Status, Trial
 
-_CHECKED_ROWS = 256
-"""Held-out rows on which a file and what it was made from are compared."""
-_MAX_NOTE_BYTES = 100_000
+_N_CHECKED_ROWS = 256
+"""Validation rows on which the predictions of a file and of its model are compared."""
+_MAX_RECORD_BYTES = 100_000
+"""Size of a ``checked.json``, which is far smaller; a run folder may be damaged."""
 _MEASURED = frozenset({
     "latency", "latency_spread", "latency_threads", "batch_latency", "batch_latency_threads", "size",
 })  # fmt: skip
-"""What `measure` finds."""
+"""The metrics of `measure_latency`."""
 
 
 class FrontExporter:
-    """Exports what the plan says, and keeps what came of it."""
+    """Carries out the steps of an export plan.
+
+    Args:
+        study: gets a trial for each ensemble that is exported.
+        search: the finished search.
+        progress: the state to start from.
+        notify: called with an event at the start of each stage.
+
+    Attributes:
+        search: the search, including the ensembles that were exported.
+        progress: what was exported so far.
+        rows: trial id -> its row of the leaderboard, with the measurements of its file.
+        left_out: sentences about models that were not exported.
+        unexported: whether the export ended before all of the front was exported.
+        broken_trials: ids of trials with a damaged file.
+    """
 
     def __init__(
         self, study: Study[Any], search: FinishedSearch, progress: ExportProgress, notify: Callback
     ) -> None:
         self._study, self._notify = study, notify
         self.search, self.progress = search, progress
-        self._feeds: dict[str, Any] | None = None
-        self._agreed: dict[int, Parity] = {}
+        self._feeds: dict[str, NDArray[Any]] | None = None
+        self._parity: dict[int, Parity] = {}
         self.rows: dict[int, Row] = {}
-        """Trial id -> its row with the figures of its file."""
         self.left_out: list[str] = []
-        """Sentences on what could not be exported."""
         self.unexported = False
-        """Whether time or patience ended before the front was exported."""
-        self.broken: set[int] = set()
-        """Trials of which a file could not be read."""
+        self.broken_trials: set[int] = set()
 
-    def leave_unexported(self, why: str) -> None:
-        """Say once that there is more."""
+    def leave_unexported(self, reason: str) -> None:
+        """Note that there is more to export."""
         self.unexported = True
-        line, call = "The same line exports it.", "With a run folder, the same call exports it."
-        fix = wording(python=call, shell=line)
-        self.note(f"more of the front is not exported: {why}. {fix}")
+        fix = wording(
+            python="Call fit again with the same run folder to export the rest.",
+            shell="Run the same command again to export the rest.",
+        )
+        self.note(f"the front was not exported completely: {reason}. {fix}")
 
     def stop(self) -> None:
-        """Export no more than the best: the user wants to go."""
+        """Export no more than the best, because the user has stopped the export."""
         self.progress = replace(self.progress, stopped=True)
         self.leave_unexported("it was stopped")
 
     def note(self, sentence: str) -> None:
-        """Say once what is left out."""
+        """Add a sentence about what is left out, unless it is there already."""
         if sentence not in self.left_out:
             self.left_out.append(sentence)
 
-    def export(self, item: ExportItem, phase: ExportPhase) -> None:
+    def export(self, export_item: ExportItem, phase: ExportPhase) -> None:
         """Export one item; the first that succeeds becomes the model of the run."""
-        begun = time.monotonic()
-        number = self._try(item)
-        took = time.monotonic() - begun
-        progress, keys = self.progress, {key_of(item)} | ({number} if number else set())
-        seconds = {**progress.seconds, phase: (*progress.seconds.get(phase, ()), took)}
-        attempted = progress.attempted | keys
-        self.progress = replace(progress, attempted=attempted, seconds=seconds)
+        start = time.monotonic()
+        trial_id = self._try_export(export_item)
+        seconds = time.monotonic() - start
+        progress, keys = self.progress, {key_of(export_item)}
+        if trial_id is not None:
+            keys = {*keys, trial_id}
+        phase_seconds = (*progress.export_seconds.get(phase, ()), seconds)
+        self.progress = replace(
+            progress,
+            attempted=progress.attempted | keys,
+            export_seconds={**progress.export_seconds, phase: phase_seconds},
+        )
         if progress.chosen is not None:
             return
-        best_seconds = progress.best_seconds + took
-        self.progress = replace(self.progress, chosen=number, best_seconds=best_seconds)
-        if number is not None and (best := self.best()):
-            self.as_final(best[0], self.front(), unexported=True)
+        self.progress = replace(
+            self.progress, chosen=trial_id, best_seconds=progress.best_seconds + seconds
+        )
+        if trial_id is not None and (best := self.best()):
+            self.write_model(best[0], self.front(), unexported=True)
 
-    def refit(self, step: RefitStep, end: float, threads: int) -> None:
-        """Fit the trials' candidates on all rows, and export them; over at `end`."""
-        self.progress = replace(self.progress, refits=self.progress.refits | {step.round})
-        tried = {key.trials[0] for key in self._refit_keys()}
-        numbers = [number for number in step.trials if number not in tried]
-        if numbers:
+    def refit(self, step: RefitStep, deadline: float, n_threads: int) -> None:
+        """Refit the trials' candidates on all rows, and export the refits before the deadline."""
+        refit_rounds = self.progress.refit_rounds | {step.round}
+        self.progress = replace(self.progress, refit_rounds=refit_rounds)
+        attempted = {key.trials[0] for key in self._attempted_refits()}
+        trial_ids = [trial_id for trial_id in step.trials if trial_id not in attempted]
+        if trial_ids:
             self._notify(StageStarted("refitting", "on all rows"))
-        for trial, fitted in fit_again(self.search, numbers, end - step.reserved, threads):
-            spec = refit_of(trial)
-            self._attempted(spec)
-            if not self.progress.has_time(step.reserved, end - time.monotonic()):
+        refit_deadline = deadline - step.reserved_seconds
+        for trial, fitted in refit_trials(self.search, trial_ids, refit_deadline, n_threads):
+            spec = refit_spec(trial)
+            self._mark_attempted(spec)
+            if not self.progress.has_time(step.reserved_seconds, deadline - time.monotonic()):
                 return
             if isinstance(fitted, str):
                 self.left_out.append(fitted)
-            elif number := self._try(ProposedEnsemble(spec, trial.metrics), fitted):
-                self._attempted(number)
+                continue
+            refit_id = self._try_export(ProposedEnsemble(spec, trial.metrics), fitted)
+            if refit_id is not None:
+                self._mark_attempted(refit_id)
 
-    def _refit_keys(self) -> list[EnsembleSpec]:
+    def _attempted_refits(self) -> list[EnsembleSpec]:
         return [
             key for key in self.progress.attempted if isinstance(key, EnsembleSpec) and key.refit
         ]
 
-    def _attempted(self, key: int | EnsembleSpec) -> None:
+    def _mark_attempted(self, key: ExportKey) -> None:
         self.progress = replace(self.progress, attempted=self.progress.attempted | {key})
 
-    def constant(self) -> None:
-        """Export the constant prediction, where no trial has finished."""
+    def export_constant(self) -> None:
+        """Export a constant prediction, for a search without a finished trial."""
         search, task = self.search, self.search.task
         model = fit_constant_predictor(task, search.objectives[0].metric)
         rows = search.validation_rows
-        predictions, truth = model.predict(task.features.take(rows)), task.target[rows]
-        scores = score(task.kind, truth, predictions, weights=task.weights_of(rows))
+        predictions, target = model.predict(task.features.take(rows)), task.target[rows]
+        scores = score(task.kind, target, predictions, weights=task.weights_of(rows))
         metrics = dict(scores) | dict.fromkeys([*network_costs(METRICS), "train_seconds"], 0.0)
-        trial, measured = self._add(Proposal(Candidate({}), origin=CONSTANT), model, metrics)
+        trial, measured = self._add_trial(Proposal(Candidate({}), origin=CONSTANT), model, metrics)
         self.rows[trial.id] = row(trial, search.space.fill, on_front=True, measured=measured)
         self.progress = replace(self.progress, chosen=trial.id)
-        self.as_final(trial, self.front(), unexported=False)
+        self.write_model(trial, self.front(), unexported=False)
 
-    def _try(self, item: ExportItem, fitted: FittedPipeline | None = None) -> int | None:
-        """The trial that was exported, checked and measured; None where the reason is noted."""
-        name = f"trial {item.id}" if isinstance(item, Trial) else "an average"
+    def _try_export(
+        self, export_item: ExportItem, refitted: FittedPipeline | None = None
+    ) -> int | None:
+        """Export, check and measure an item.
+
+        Args:
+            export_item: what to export.
+            refitted: the model, if the item is a refit.
+
+        Returns:
+            The id of the item's trial; None if the export failed, with the reason in `left_out`.
+        """
+        name = f"trial {export_item.id}" if isinstance(export_item, Trial) else "an ensemble"
         try:
-            if isinstance(item, FewMembers):
-                item = few_members(self.search, self.search.by_id[item.trial], item.n_members)
-            if isinstance(item, ProposedEnsemble):
-                trial, measured = self._record(item, fitted)
+            if isinstance(export_item, PrunedNetwork):
+                export_item = pruned_network(
+                    self.search, self.search.by_id[export_item.trial], export_item.n_members
+                )
+            if isinstance(export_item, ProposedEnsemble):
+                trial, measured = self._export_ensemble(export_item, refitted)
             else:
-                trial, measured = item, self._export(item)
-        except Exception as error:  # a file's trouble costs this file alone
-            if isinstance(error, OSError) and not self.rows:  # none can be written
+                trial, measured = export_item, self._export_trial(export_item)
+        except Exception as error:  # a failure costs this file alone
+            if isinstance(error, OSError) and not self.rows:  # no file at all can be written
                 raise
             if isinstance(error, BrokenTrial):
-                self.broken.add(error.trial)
-            ours = isinstance(error, NetwrightError)
-            kind = "" if ours else f"{type(error).__name__}: "
+                self.broken_trials.add(error.trial)
+            kind = "" if isinstance(error, NetwrightError) else f"{type(error).__name__}: "
             self.left_out.append(f"{name} is left out: {kind}{error}")
             return None
         if trial.status is not Status.DONE:
@@ -167,165 +205,195 @@ class FrontExporter:
         self.rows[trial.id] = row(trial, self.search.space.fill, on_front=True, measured=measured)
         return trial.id
 
-    def _record(
-        self, ensemble: ProposedEnsemble, fitted: FittedPipeline | None
+    def _export_ensemble(
+        self, ensemble: ProposedEnsemble, refitted: FittedPipeline | None
     ) -> tuple[Trial, Metrics]:
-        """The ensemble as a trial of the study; `fitted`: of a candidate fitted again."""
-        share = ensemble.metrics["folds"] / self.search.n_folds
-        proposal = Proposal(Candidate({}), share, ENSEMBLE, parents=ensemble.spec.trials)
-        model = fitted or ensemble_of(self.search, ensemble.spec)
-        return self._add(proposal, model, ensemble.metrics, ensemble.spec)
+        """Export an ensemble, and record it as a trial of the study."""
+        fidelity = ensemble.metrics["folds"] / self.search.n_folds
+        proposal = Proposal(Candidate({}), fidelity, ENSEMBLE, parents=ensemble.spec.trials)
+        model = refitted or build_ensemble(self.search, ensemble.spec)
+        return self._add_trial(proposal, model, ensemble.metrics, ensemble.spec)
 
-    def _add(
-        self, proposal: Proposal, model: Predictor, metrics: Metrics,
+    def _add_trial(
+        self,
+        proposal: Proposal,
+        model: Predictor,
+        metrics: Metrics,
         ensemble: EnsembleSpec | None = None,
-    ) -> tuple[Trial, Metrics]:  # fmt: skip
-        """What was made, as a trial of the study, and the figures of its file.
+    ) -> tuple[Trial, Metrics]:
+        """Add a trial to the study and return it with the measurements of its file.
 
-        Of models that are parts of other trials nothing but the file is kept.
+        Only a pipeline is saved beside the file; the members of an ensemble belong to other trials.
         """
         measured: dict[str, float] = {}
 
-        def make(folder: Path) -> Metrics:
+        def write_files(folder: Path) -> Metrics:
             if isinstance(model, FittedPipeline):
                 model.save(folder)
-            measured.update(self._write(model, folder, int(folder.name), metrics))
+            measured.update(self._write_file(model, folder, int(folder.name), metrics))
             return dict(metrics) | measured
 
-        trial = self._study.add_trial(proposal, make, ensemble)
+        trial = self._study.add_trial(proposal, write_files, ensemble)
         self.search = self.search.with_trial(trial)
         return trial, measured
 
-    def _export(self, trial: Trial) -> Metrics:
-        """The figures of the trial's file, which is written unless an earlier run has done so."""
-        kept = self.search.trial_folder(trial.id)
-        if known := _checked(kept):
-            self._agreed[trial.id] = known.parity
+    def _export_trial(self, trial: Trial) -> Metrics:
+        """Write the trial's file, unless an earlier run has, and return its measurements."""
+        folder = self.search.trial_folder(trial.id)
+        if record := _read_check_record(folder):
+            self._parity[trial.id] = record.parity
             if self.progress.is_resumed:
-                return dict(known.measured)
-            kept.check(MODEL)
-            return self._measured(Model(kept.path / MODEL), known.parity)
+                return dict(record.measured)
+            folder.check(MODEL)
+            return self._measure(Model(folder.path / MODEL), record.parity)
         model: Predictor
         if trial.proposal.origin == CONSTANT:
             model = fit_constant_predictor(self.search.task, self.search.objectives[0].metric)
         else:
             model = model_of(self.search, trial)
-        kept.make(replaces_links=True)  # a study tidies those that can be made again
-        return self._write(model, kept.path, trial.id, trial.metrics)
+        folder.make(replaces_links=True)  # the study deletes folders that can be made again
+        return self._write_file(model, folder.path, trial.id, trial.metrics)
 
-    def _write(self, model: Predictor, folder: Path, number: int, metrics: Metrics) -> Metrics:
-        """The file in the trial's folder; its latencies and size."""
+    def _write_file(
+        self, model: Predictor, folder: Path, trial_id: int, metrics: Metrics
+    ) -> Metrics:
+        """Write and check the file in the trial's folder, and return its measurements."""
         task = self.search.task
-        card = make_card(task) | {"trial": number, "validation": scores_of(metrics)}
-        self._notify(StageStarted("exporting", f"trial {number}"))
+        card = make_card(task) | {"trial": trial_id, "validation": scores_of(metrics)}
+        self._notify(StageStarted("exporting", f"trial {trial_id}"))
         file = export_onnx(model, card, folder / MODEL)
-        self._notify(StageStarted("checking", f"trial {number}"))
-        rows = task.validation[:_CHECKED_ROWS]
-        agreed = self._agreed[number] = check_parity(file, model, task.features.take(rows))
-        return self._measured(file, agreed)
+        self._notify(StageStarted("checking", f"trial {trial_id}"))
+        rows = task.validation[:_N_CHECKED_ROWS]
+        parity = self._parity[trial_id] = check_parity(file, model, task.features.take(rows))
+        return self._measure(file, parity)
 
-    def _measured(self, file: Model, agreed: Parity) -> Metrics:
-        """Latencies and size, which are noted beside the file."""
+    def _measure(self, file: Model, parity: Parity) -> Metrics:
+        """Measure the file's latencies and size, and record them beside it."""
         if self._feeds is None:
             self._feeds = example_feeds(file, self.search.task)
         self._notify(StageStarted("measuring", f"trial {file.path.parent.name}"))
         measured = measure_latency(file, self._feeds)
-        checked = _Checked(version("netwright"), agreed, measured)
-        Folder(file.path.parent).write(CHECKED, json.dumps(asdict(checked)))
+        record = _CheckRecord(version("netwright"), parity, measured)
+        Folder(file.path.parent).write(CHECKED, json.dumps(asdict(record)))
         return measured
 
     def best(self) -> tuple[Trial, Parity] | None:
-        """The first that was exported; where it breaks a limit, the best that breaks none.
-
-        Figures alone do not say it: some are of more rows than others, and those of most come
-        first. None where all break limits.
-        """
-        number = best_of(self.rows, self.search, self.progress.chosen)
-        return None if number is None else (self.search.by_id[number], self._agreed[number])
+        """Return the trial to deliver (see `best_of`); None if every file breaks a limit."""
+        trial_id = best_of(self.rows, self.search, self.progress.chosen)
+        return None if trial_id is None else (self.search.by_id[trial_id], self._parity[trial_id])
 
     def front(self) -> list[Row]:
-        """The rows of `front_of`."""
+        """Return the rows of the exported front, see `front_of`."""
         return front_of(self.rows, self.search, self.progress.chosen)
 
-    def as_final(self, trial: Trial, front: Sequence[Row], unexported: bool) -> Model:
-        """The trial's file as that of the run; each write is whole or not at all, power cuts too.
+    def write_model(self, trial: Trial, front: Sequence[Row], *, unexported: bool) -> Model:
+        """Copy the trial's file to the run folder as ``model.onnx``, and record the delivery.
 
-        `unexported`: more of the front may be worth exporting than there was time for.
+        Each write is atomic and survives a power cut.
+
+        Args:
+            trial: the best.
+            front: rows of the exported front.
+            unexported: whether there is more to export.
         """
         run = Folder(self.search.folder)
         self.search.trial_folder(trial.id).copy(MODEL, run, MODEL, sync=True)
-        numbers = tuple(row.trial for row in front)
-        note = DeliveryRecord(trial.id, n_searched(self.search.trials), numbers, unexported)
-        run.write(DELIVERED, json.dumps(asdict(note)), sync=True)
+        front_ids = tuple(member.trial for member in front)
+        record = DeliveryRecord(trial.id, n_searched(self.search.trials), front_ids, unexported)
+        run.write(DELIVERED, json.dumps(asdict(record)), sync=True)
         return Model(run.path / MODEL)
 
 
 def _within_limits(rows: Mapping[int, Row], search: FinishedSearch) -> dict[int, Row]:
-    limits = search.limits
-    return {n: r for n, r in rows.items() if all(one.keeps(r.metrics) for one in limits)}
+    return {
+        trial_id: row
+        for trial_id, row in rows.items()
+        if all(limit.keeps(row.metrics) for limit in search.limits)
+    }
 
 
 def best_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None) -> int | None:
-    """The chosen trial; where its file breaks a limit, the best that breaks none."""
-    kept = _within_limits(rows, search)
+    """Return the id of the best exported trial within the limits.
+
+    That is the chosen one, unless its file breaks a limit. Otherwise trials scored on more folds
+    come first, as scores on different rows cannot be compared.
+
+    Args:
+        rows: trial id -> its row, with the measurements of its file.
+        search: for objectives and limits.
+        chosen: id of the trial that was exported first.
+    """
+    feasible = _within_limits(rows, search)
     first = search.objectives[0]
 
-    def order(number: int) -> tuple[bool, float, float]:
-        metrics = kept[number].metrics
-        return number != chosen, -metrics.get("folds", 0.0), first.loss(metrics)
+    def order(trial_id: int) -> tuple[bool, float, float]:
+        metrics = feasible[trial_id].metrics
+        return trial_id != chosen, -metrics.get("folds", 0.0), first.loss(metrics)
 
-    return min(kept, key=order) if kept else None
+    return min(feasible, key=order) if feasible else None
 
 
 def front_of(rows: Mapping[int, Row], search: FinishedSearch, chosen: int | None) -> list[Row]:
-    """Best first: those that nothing else beats in all objectives, as the files were measured.
+    """Return the Pareto front of the exported files within the limits, best first.
 
-    Of a single objective, in it and in latency: those of fewer folds are not among them, their
-    figures are of other rows. What is delivered is among them whatever the figures say.
+    With a single objective, latency is the second one, and only trials scored on as many folds as
+    the best can be on the front. The best trial is always on it.
+
+    Args:
+        rows: trial id -> its row, with the measurements of its file.
+        search: for objectives and limits.
+        chosen: see `best_of`.
     """
     first, *others = search.objectives
-    kept = _within_limits(rows, search)
-    ordered = sorted(kept.values(), key=lambda row: first.loss(row.metrics))
+    feasible = _within_limits(rows, search)
+    ordered = sorted(feasible.values(), key=lambda row: first.loss(row.metrics))
     best = best_of(rows, search, chosen)
     if best is None:
         return ordered
     if others:
         measured = losses([row.metrics for row in ordered], search.objectives)
         unbeaten = set(nondominated(measured))
-        return [r for i, r in enumerate(ordered) if i in unbeaten or r.trial == best]
-    front = [kept[best]]
-    folds = front[0].metrics.get("folds")
-    for one in (one for one in ordered if one.metrics.get("folds") == folds):
-        if one.metrics["latency"] < front[-1].metrics["latency"]:
-            front.append(one)
+        return [row for i, row in enumerate(ordered) if i in unbeaten or row.trial == best]
+    front = [feasible[best]]
+    n_folds = front[0].metrics.get("folds")
+    for candidate in ordered:
+        same_rows = candidate.metrics.get("folds") == n_folds
+        if same_rows and candidate.metrics["latency"] < front[-1].metrics["latency"]:
+            front.append(candidate)
     return front
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """What is noted beside a trial's file: the version that checked it, and what was found."""
+class _CheckRecord:
+    """Record beside a trial's file.
+
+    Args:
+        netwright: version that checked the file.
+        parity: how far the file's predictions differ from the model's.
+        measured: latencies and size of the file.
+    """
 
     netwright: str
     parity: Parity
     measured: Mapping[str, float]
 
 
-def _checked(folder: Folder) -> _Checked | None:
-    """What this version has noted beside a trial's file; None where there is nothing to rely on."""
+def _read_check_record(folder: Folder) -> _CheckRecord | None:
+    """Read the record beside a trial's file; None if it is missing, damaged or of another version."""
     try:
-        state = read_json(folder, CHECKED, _MAX_NOTE_BYTES)
-        noted = from_plain(state, _Checked, str(folder.path / CHECKED))
+        state = read_json(folder, CHECKED, _MAX_RECORD_BYTES)
+        record = from_plain(state, _CheckRecord, str(folder.path / CHECKED))
     except BrokenFile:
         return None
-    numbers = [*noted.measured.values(), noted.parity.rows, noted.parity.difference]
-    if not all(map(math.isfinite, numbers)) or not noted.measured.keys() >= _MEASURED:
+    numbers = [*record.measured.values(), record.parity.rows, record.parity.difference]
+    if not all(map(math.isfinite, numbers)) or not record.measured.keys() >= _MEASURED:
         return None
-    whole = noted.measured["size"] == folder.size(MODEL) > 0
-    return noted if whole and noted.netwright == version("netwright") else None
+    is_complete = record.measured["size"] == folder.size(MODEL) > 0
+    return record if is_complete and record.netwright == version("netwright") else None
 
 
 def scores_of(metrics: Metrics) -> dict[str, float]:
-    """The metrics that judge predictions, without the costs."""
+    """Return the metrics of predictions, without costs such as latency."""
     return {
-        name: value for name, value in metrics.items() if name in METRICS and METRICS[name].kinds
+        name: metric for name, metric in metrics.items() if name in METRICS and METRICS[name].kinds
     }

@@ -1,7 +1,7 @@
-"""What of a finished search is exported, and in which order: the best, then what is faster.
+"""Which models of a finished search are exported, and in which order: the best, then faster ones.
 
-The plan is a function of the search, of what was tried so far and of the seconds left: it looks at no
-clock, and reads no file.
+The plan is a pure function of the search, of the exports so far and of the seconds left: it reads no
+clock and no file.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from netwright.automl.ensembling.out_of_fold import few_members_spec
-from netwright.automl.ensembling.refits import refit_of, with_refits
+from netwright.automl.ensembling.out_of_fold import pruned_network_spec
+from netwright.automl.ensembling.refits import add_refits, refit_spec
 from netwright.automl.ensembling.selection import ProposedEnsemble
 from netwright.automl.export.ensembles import EnsemblesToExport
 from netwright.automl.finished_search import FinishedSearch
@@ -20,87 +20,90 @@ from netwright.trials.ensemble import EnsembleSpec
 from netwright.trials.trial import Status, Trial
 
 _MAX_FRONT = 24
-"""So many members of the front are exported and measured; the best come first."""
-_KEPT_MEMBERS = (2, 1)
-"""Members that are kept of a network of members: faster in proportion."""
+"""Members of the front that are exported and measured, best first."""
+_PRUNED_SIZES = (2, 1)
+"""Numbers of members that networks of members (TabM) are pruned to: faster in proportion."""
 
 
 @dataclass(frozen=True)
-class FewMembers:
-    """An ensemble whose metrics are found when its turn comes: see `few_members`."""
+class PrunedNetwork:
+    """A network to prune to `n_members`; its metrics are computed on export (`pruned_network`)."""
 
     trial: int
     n_members: int
 
 
-ExportItem: TypeAlias = Trial | ProposedEnsemble | FewMembers
+ExportItem: TypeAlias = Trial | ProposedEnsemble | PrunedNetwork
 ExportKey: TypeAlias = int | EnsembleSpec
-"""What tells items apart: a trial's id, or how it combines others."""
+"""Identity of an item: a trial's id, or how the item combines other trials."""
 ExportPhase: TypeAlias = Literal["best", "faster", "rest"]
 
 
 @dataclass(frozen=True)
 class ExportProgress:
-    """What was tried so far.
+    """State of an export.
 
     Args:
-        resumed: the trial that was delivered before, where nothing was searched for since.
-        attempted: keys of items that were exported or could not be.
-        chosen: the first trial that was exported: the best.
-        refits: the rounds of refits that are over.
-        stopped: whether the user wants no more than the best.
-        best_seconds: how long the best took.
-        seconds: how long each export of a phase took.
+        resumed: the trial that was delivered before, if the search has not continued since.
+        attempted: keys of the items that were exported, or could not be.
+        chosen: id of the first trial that was exported: the best.
+        refit_rounds: rounds of refits that have been carried out.
+        stopped: whether the user wants nothing more than the best.
+        best_seconds: seconds that exporting the best took.
+        export_seconds: seconds that each export of a phase took.
     """
 
     resumed: Trial | None = None
     attempted: frozenset[ExportKey] = frozenset()
     chosen: int | None = None
-    refits: frozenset[str] = frozenset()
+    refit_rounds: frozenset[str] = frozenset()
     stopped: bool = False
     best_seconds: float = 0.0
-    seconds: Mapping[ExportPhase, tuple[float, ...]] = field(default_factory=dict)
+    export_seconds: Mapping[ExportPhase, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def is_resumed(self) -> bool:
-        """Whether nothing was searched for since the last delivery."""
+        """Whether the search has not continued since the last delivery."""
         return self.resumed is not None
 
-    def has_time(self, seconds: float, left: float) -> bool:
-        """Whether so many are left; always, where nothing was searched for."""
-        return self.is_resumed or seconds <= left
+    def has_time(self, seconds: float, seconds_left: float) -> bool:
+        """Return whether there is time for an export; a resumed export has no time limit."""
+        return self.is_resumed or seconds <= seconds_left
 
     def expected_seconds(self, phase: ExportPhase) -> float:
-        """How long the next export of the phase may take, by those before it."""
+        """Estimate the seconds of the phase's next export from the previous ones."""
         expected = self.best_seconds * (SINGLE_EXPORT_SHARE if phase == "faster" else 1.0)
-        for seconds in self.seconds.get(phase, ()):
+        for seconds in self.export_seconds.get(phase, ()):
             expected = max(expected / 2, seconds)
         return expected
 
 
 @dataclass(frozen=True)
 class RefitStep:
-    """Fit these trials' candidates once more, on all rows, and export what comes of it.
+    """Refit the candidates of these trials on all rows, and export the refits.
 
-    `reserved`: seconds for what comes after.
+    Args:
+        round: whose members are refitted: the best ensemble's, or the single candidates.
+        trials: trial ids, the most important first.
+        reserved_seconds: time to leave for what comes after.
     """
 
     round: Literal["best", "singles"]
     trials: tuple[int, ...]
-    reserved: float
+    reserved_seconds: float
 
 
 @dataclass(frozen=True)
 class ExportStep:
     """Write, check and measure one item."""
 
-    item: ExportItem
+    export_item: ExportItem
     phase: ExportPhase
 
 
 @dataclass(frozen=True)
 class NoTimeLeft:
-    """There is more to export, and no time for it."""
+    """There is more to export, but no time for it."""
 
 
 PlanStep: TypeAlias = RefitStep | ExportStep | NoTimeLeft
@@ -112,169 +115,189 @@ def next_step(
     progress: ExportProgress,
     seconds_left: float,
 ) -> PlanStep | None:
-    """What is done next; None where there is nothing left to do."""
+    """Return the next step of the export; None if nothing is left to do.
+
+    Args:
+        search: the finished search, including the ensembles that were exported so far.
+        ensembles: what to export of a search over folds; None to export the front.
+        progress: what was exported so far.
+        seconds_left: until the export has to end.
+    """
     if progress.chosen is None:
-        return _towards_the_best(search, ensembles, progress, seconds_left)
-    if ensembles and "singles" not in progress.refits and _may_refit(search, progress):
-        return RefitStep(
-            "singles", tuple(dict.fromkeys(ensembles.singles)), ensembles.seconds_of(())
-        )
-    late = False
-    for phase, items in _after_the_best(search, ensembles, progress.chosen):
-        for item in _untried(search, items, progress):
-            seconds = progress.expected_seconds(phase)
-            if not progress.stopped and progress.has_time(seconds, seconds_left):
-                return ExportStep(item, phase)
-            late = True
-            break
-    return NoTimeLeft() if late else None
+        return _step_to_the_best(search, ensembles, progress, seconds_left)
+    if ensembles and "singles" not in progress.refit_rounds and _may_refit(search, progress):
+        trials = tuple(dict.fromkeys(ensembles.singles))
+        return RefitStep("singles", trials, ensembles.seconds_of(()))
+    out_of_time = False
+    for phase, items in _phases_after_the_best(search, ensembles, progress.chosen):
+        export_item = next(_not_attempted(search, items, progress), None)
+        if export_item is None:
+            continue
+        seconds = progress.expected_seconds(phase)
+        if not progress.stopped and progress.has_time(seconds, seconds_left):
+            return ExportStep(export_item, phase)
+        out_of_time = True
+    return NoTimeLeft() if out_of_time else None
 
 
-def _towards_the_best(
+def _step_to_the_best(
     search: FinishedSearch,
     ensembles: EnsemblesToExport | None,
     progress: ExportProgress,
     seconds_left: float,
 ) -> PlanStep | None:
-    """Refits of the best average's members, then items until one of them can be exported."""
-    due = not progress.is_resumed and "best" not in progress.refits
-    if ensembles and due and _may_refit(search, progress):
-        return RefitStep("best", ensembles.averages[0].ranked, ensembles.export_seconds)
-    items: list[ExportItem] = [*_front(search), *_behind_front(search)]
+    """Refit the best ensemble's members, then try items until one of them can be exported."""
+    refit_is_due = not progress.is_resumed and "best" not in progress.refit_rounds
+    if ensembles and refit_is_due and _may_refit(search, progress):
+        return RefitStep("best", ensembles.ensembles[0].ranked, ensembles.export_seconds)
+    items: list[ExportItem] = [*_front(search), *_trials_behind_front(search)]
     if ensembles:
         items = [*_best_items(search, ensembles), *_faster_items(search, ensembles)]
         items = items if progress.resumed is None else [progress.resumed, *items]
         if not progress.has_time(ensembles.export_seconds, seconds_left):
-            items = [*_in_time(ensembles, progress, seconds_left), *items]
-    return next((ExportStep(item, "best") for item in _untried(search, items, progress)), None)
+            items = [*_quick_singles(ensembles, progress, seconds_left), *items]
+    export_item = next(_not_attempted(search, items, progress), None)
+    return None if export_item is None else ExportStep(export_item, "best")
 
 
-def _in_time(
+def _quick_singles(
     ensembles: EnsemblesToExport, progress: ExportProgress, seconds_left: float
 ) -> list[Trial]:
-    """Single models, which are written sooner: the best of those for which there is time first,
-    then the smallest."""
+    """Order the single models for when time is short: those in time, best first, then by size."""
 
     def order(trial: Trial) -> int:
-        fits = progress.has_time(ensembles.seconds_of([trial.id]), seconds_left)
-        return 0 if fits else ensembles.bytes.get(trial.id, 0)
+        in_time = progress.has_time(ensembles.seconds_of([trial.id]), seconds_left)
+        return 0 if in_time else ensembles.n_bytes.get(trial.id, 0)
 
     return sorted(ensembles.best_singles, key=order)
 
 
 def _may_refit(search: FinishedSearch, progress: ExportProgress) -> bool:
-    """Whoever stops a search does not want to wait."""
+    """Return whether refits are wanted: a user who has stopped the search should not wait."""
     return not (progress.stopped or search.interrupted)
 
 
-def _after_the_best(
+def _phases_after_the_best(
     search: FinishedSearch, ensembles: EnsemblesToExport | None, chosen: int
 ) -> Iterator[tuple[ExportPhase, Iterable[ExportItem]]]:
     if ensembles is None:
         yield "rest", _front(search)
         return
     yield "faster", _faster_items(search, ensembles)
-    ensemble, whole = search.by_id[chosen].ensemble, ensembles.averages[0].spec
-    is_whole = ensemble is not None and set(whole.trials) <= set(ensemble.trials)
-    yield "rest", _other_items(ensembles) if is_whole else _best_items(search, ensembles)
+    exported, best = search.by_id[chosen].ensemble, ensembles.ensembles[0].spec
+    best_is_exported = exported is not None and set(best.trials) <= set(exported.trials)
+    yield "rest", _fallback_items(ensembles) if best_is_exported else _best_items(search, ensembles)
 
 
-def _untried(
+def _not_attempted(
     search: FinishedSearch, items: Iterable[ExportItem], progress: ExportProgress
 ) -> Iterator[ExportItem]:
-    for item in items:
-        key = key_of(item)
-        made = search.find_ensemble_trial(key) if isinstance(key, EnsembleSpec) else None
-        if key in progress.attempted or (made and made.id in progress.attempted):
+    """Yield the items that were not tried yet; an ensemble that is a trial already as that trial."""
+    for export_item in items:
+        key = key_of(export_item)
+        trial = search.find_ensemble_trial(key) if isinstance(key, EnsembleSpec) else None
+        if key in progress.attempted or (trial and trial.id in progress.attempted):
             continue
-        yield made or item
+        yield trial or export_item
 
 
-def key_of(item: ExportItem) -> ExportKey:
-    """What tells an item apart."""
-    if isinstance(item, Trial):
-        return item.id
-    if isinstance(item, FewMembers):
-        return few_members_spec(item.trial, item.n_members)
-    return item.spec
+def key_of(export_item: ExportItem) -> ExportKey:
+    """Return the identity of an item."""
+    if isinstance(export_item, Trial):
+        return export_item.id
+    if isinstance(export_item, PrunedNetwork):
+        return pruned_network_spec(export_item.trial, export_item.n_members)
+    return export_item.spec
 
 
 def _front(search: FinishedSearch) -> list[Trial]:
-    """Of trials that have been measured each by itself."""
-    return [*search.front[:_MAX_FRONT]]
+    return search.front[:_MAX_FRONT]
 
 
-def _behind_front(search: FinishedSearch) -> list[Trial]:
-    """The other trials within the limits that have left a model, best first: where nothing of the
-    front can be read."""
-    ahead = {trial.id for trial in search.front[:_MAX_FRONT]}
-    left = [one for one in search.trials if one.id in search.with_model and one.id not in ahead]
-    left = [one for one in left if one.status is Status.DONE and one.proposal.fidelity == 1]
-    left = [one for one in left if all(limit.keeps(one.metrics) for limit in search.limits)]
-    return sorted(left, key=lambda one: search.objectives[0].loss(one.metrics))
+def _trials_behind_front(search: FinishedSearch) -> list[Trial]:
+    """Return the other trials within the limits that have a model, best first.
+
+    They are exported if no member of the front can be read.
+    """
+    front = {trial.id for trial in _front(search)}
+    trials = [
+        trial
+        for trial in search.trials
+        if trial.id in search.trials_with_model
+        and trial.id not in front
+        and trial.status is Status.DONE
+        and trial.proposal.fidelity == 1
+        and all(limit.keeps(trial.metrics) for limit in search.limits)
+    ]
+    return sorted(trials, key=lambda trial: search.objectives[0].loss(trial.metrics))
 
 
 def _best_items(search: FinishedSearch, ensembles: EnsemblesToExport) -> Iterator[ExportItem]:
-    """The best average, then the others.
-
-    It has the refits that there are beside the folds' models.
-    """
-    whole = ensembles.averages[0]
-    fuller = replace(whole, spec=with_refits(search, whole.spec))
-    if fuller.spec != whole.spec:
-        yield fuller
-    if fuller.spec == whole.spec or search.find_ensemble_trial(fuller.spec) is None:
-        yield ensembles.alone or whole
-    yield from _other_items(ensembles)
+    """Yield the best ensemble, with the refits that exist and then without, and fallbacks."""
+    best = ensembles.ensembles[0]
+    with_refits = replace(best, spec=add_refits(search, best.spec))
+    if with_refits.spec != best.spec:
+        yield with_refits
+    if with_refits.spec == best.spec or search.find_ensemble_trial(with_refits.spec) is None:
+        yield ensembles.only_member or best
+    yield from _fallback_items(ensembles)
 
 
-def _other_items(ensembles: EnsemblesToExport) -> Iterator[ExportItem]:
-    """What is delivered where the best average cannot be."""
+def _fallback_items(ensembles: EnsemblesToExport) -> Iterator[ExportItem]:
+    """Yield what is delivered if the best ensemble cannot be exported."""
     yield from ensembles.best_singles
-    yield from (one for one in ensembles.averages[1:] if len(one.spec.weights) > 1)
+    for ensemble in ensembles.ensembles[1:]:
+        if len(ensemble.spec.weights) > 1:
+            yield ensemble
 
 
 def _faster_items(search: FinishedSearch, ensembles: EnsemblesToExport) -> Iterator[ExportItem]:
-    """One model of each candidate: fitted again on all rows, or that of a fold; averages of these;
-    a few members of networks that are many."""
+    """Yield single models of the candidates (a refit, or the first fold's model), ensembles of
+    these, and pruned networks."""
     if search.n_folds < 2:
         return
     singles: dict[int, ProposedEnsemble] = {}
 
-    def each(numbers: Iterable[int]) -> Iterator[ProposedEnsemble]:
-        for number in numbers:
-            if number not in singles:
-                singles[number] = _single(search, search.by_id[number])
-                yield singles[number]
+    def new_singles(trial_ids: Iterable[int]) -> Iterator[ProposedEnsemble]:
+        for trial_id in trial_ids:
+            if trial_id not in singles:
+                singles[trial_id] = _single_model(search, search.by_id[trial_id])
+                yield singles[trial_id]
 
-    *large, small = ensembles.averages
-    yield from each(ensembles.singles)
-    yield from _of_singles(search, small, singles)
+    *large, small = ensembles.ensembles
+    yield from new_singles(ensembles.singles)
+    yield from _ensemble_of_singles(search, small, singles)
     for trial in ensembles.best_singles:
-        known = ensembles.n_members.get(trial.id, 0)
-        yield from (FewMembers(trial.id, keep) for keep in _KEPT_MEMBERS if keep < known)
-    for whole in large:
-        yield from each(whole.ranked)
-        yield from _of_singles(search, whole, singles)
+        n_members = ensembles.n_members.get(trial.id, 0)
+        yield from (PrunedNetwork(trial.id, size) for size in _PRUNED_SIZES if size < n_members)
+    for ensemble in large:
+        yield from new_singles(ensemble.ranked)
+        yield from _ensemble_of_singles(search, ensemble, singles)
 
 
-def _single(search: FinishedSearch, trial: Trial) -> ProposedEnsemble:
-    """One model of the trial's candidate: of all rows where there is one."""
-    spec = refit_of(trial)
+def _single_model(search: FinishedSearch, trial: Trial) -> ProposedEnsemble:
+    """Return one model of the trial's candidate: its refit if there is one, or the first fold's."""
+    spec = refit_spec(trial)
     if not search.find_ensemble_trial(spec):
         spec = EnsembleSpec.of({trial.id: 1.0}, first_fold=True)
     return ProposedEnsemble(spec, trial.metrics)
 
 
-def _of_singles(
-    search: FinishedSearch, whole: ProposedEnsemble, singles: Mapping[int, ProposedEnsemble]
+def _ensemble_of_singles(
+    search: FinishedSearch, ensemble: ProposedEnsemble, singles: Mapping[int, ProposedEnsemble]
 ) -> list[ProposedEnsemble]:
-    """The average, of one model for each of its members; none where that is the single itself."""
-    made = {number: search.find_ensemble_trial(singles[number].spec) for number in whole.ranked}
-    plain = (whole.spec.temperature, whole.spec.threshold) == (1.0, 0.5)
-    if len(made) == 1 and plain:
+    """Return the ensemble of one model for each member; none if that is the single model itself."""
+    exported = {
+        trial_id: search.find_ensemble_trial(singles[trial_id].spec) for trial_id in ensemble.ranked
+    }
+    is_calibrated = (ensemble.spec.temperature, ensemble.spec.threshold) != (1.0, 0.5)
+    if len(exported) == 1 and not is_calibrated:
         return []
-    if not all(made.values()):  # one of them could not be made
-        return [replace(whole, spec=replace(whole.spec, first_fold=True))]
-    weights = {t.id: whole.spec.weight_of[number] for number, t in made.items() if t}
-    return [replace(whole, spec=whole.spec.with_weights(weights))]
+    if not all(exported.values()):  # a single model could not be exported
+        return [replace(ensemble, spec=replace(ensemble.spec, first_fold=True))]
+    weights = {
+        single.id: ensemble.spec.weight_of[trial_id]
+        for trial_id, single in exported.items()
+        if single
+    }
+    return [replace(ensemble, spec=ensemble.spec.with_weights(weights))]

@@ -1,1 +1,1 @@
-"""Images: the space of networks, and those that are tried first."""
+"""Images: the space of networks, and default configurations."""

@@ -1,1 +1,1 @@
-"""Tables: families of models, strong configurations, folds and the order of trials."""
+"""Tables: families of models, default configurations, and the order of candidates."""

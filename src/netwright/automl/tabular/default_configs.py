@@ -1,4 +1,4 @@
-"""Strong configurations of the families of models for tables, in the order in which they are tried."""
+"""Default configurations of the families of models for tables, most promising first."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 from netwright.automl.tabular.families import REQUIRED_MODULES, check_families
 from netwright.automl.task_metadata import TaskMetadata
 from netwright.space.candidate import Value
 from netwright.trials.trial import FAMILY
 
-PartialCandidate = Mapping[str, Value]
+PartialCandidate: TypeAlias = Mapping[str, Value]
+"""Path -> value of some of a candidate's decisions."""
 
 WITH_EXTRAS, WITHOUT_EXTRAS = "all", "plain"
-"""Lists that were chosen with the families that an extra brings, and without them."""
+"""Keys of the portfolios chosen with the optional families, and without them."""
 
 _LIGHTGBM: dict[str, Value] = {
     "model.learning_rate": 0.05, "model.num_leaves": 31, "model.min_child_samples": 20,
@@ -31,12 +32,12 @@ DEFAULT_CONFIGS: Mapping[str, Sequence[PartialCandidate]] = {
     ],
     "catboost": [
         {
-            "model.learning_rate": 0.08, "model.depth": 6, "model.l2_leaf_reg": 3.0, "model.subsample": 0.8,
-            "model.random_strength": 1.0,
+            "model.learning_rate": 0.08, "model.depth": 6, "model.l2_leaf_reg": 3.0,
+            "model.subsample": 0.8, "model.random_strength": 1.0,
         },
         {
-            "model.learning_rate": 0.06, "model.depth": 7, "model.l2_leaf_reg": 5.0, "model.subsample": 0.8,
-            "model.random_strength": 1.0, "categories.encode": "target",
+            "model.learning_rate": 0.06, "model.depth": 7, "model.l2_leaf_reg": 5.0,
+            "model.subsample": 0.8, "model.random_strength": 1.0, "categories.encode": "target",
         },
     ],
     "xgboost": [
@@ -67,43 +68,54 @@ DEFAULT_CONFIGS: Mapping[str, Sequence[PartialCandidate]] = {
         },
     ],
 }  # fmt: skip
-"""Of each family, by hand: what the portfolio is chosen from beside random configurations, and what
-a family begins with that has no other."""
+"""Hand-made configurations of each family.
+
+The portfolio is chosen from these and from random configurations; a family that is not in the
+portfolio starts with its first one here.
+"""
 
 
-def table_configs(brief: TaskMetadata, leave_out_dataset: str = "") -> list[PartialCandidate]:
-    """Decisions for candidates of the table's space, the first to be tried first.
+def table_configs(metadata: TaskMetadata, leave_out_dataset: str = "") -> list[PartialCandidate]:
+    """Return the decisions of the portfolio's candidates, most promising first.
 
-    `without`: a development table; what is chosen then was chosen without it.
+    Args:
+        metadata: of a table, with its families.
+        leave_out_dataset: a development table; the portfolio is then the one that was chosen
+            without it, so that it can be evaluated on it.
     """
-    known, made = check_families(brief.families), _made()
-    extras = WITH_EXTRAS if set(REQUIRED_MODULES) <= set(known) else WITHOUT_EXTRAS
-    chosen = made["lists"][leave_out_dataset if leave_out_dataset in made["lists"] else ""][extras]
-    found = [made["configs"][number] for number in chosen]
-    rest = [
-        (name, DEFAULT_CONFIGS.get(name, ({},))[0])
-        for name in known
-        if name not in {f for f, _ in found}
+    families, portfolio = check_families(metadata.families), _read_portfolio()
+    extras = WITH_EXTRAS if set(REQUIRED_MODULES) <= set(families) else WITHOUT_EXTRAS
+    dataset = leave_out_dataset if leave_out_dataset in portfolio["lists"] else ""
+    configs = [portfolio["configs"][index] for index in portfolio["lists"][dataset][extras]]
+    in_portfolio = {family for family, _ in configs}
+    first_configs = [
+        (family, DEFAULT_CONFIGS.get(family, ({},))[0])
+        for family in families
+        if family not in in_portfolio
     ]
-    found = [(name, wishes) for name, wishes in [*found, *rest] if name in known]
-    return [_wishes(name, wishes, alone=len(known) == 1) for name, wishes in found]
+    single_family = len(families) == 1
+    return [
+        dict(config) if single_family else _in_family(family, config)
+        for family, config in [*configs, *first_configs]
+        if family in families
+    ]
 
 
 @lru_cache(maxsize=1)
-def _made() -> Mapping[str, Any]:
-    """What ``benchmarks/tables/portfolio.py`` has made."""
+def _read_portfolio() -> Mapping[str, Any]:
+    """Read the portfolio that ``benchmarks/tables/portfolio.py`` has chosen."""
     file = files("netwright.automl.tabular").joinpath("portfolio.json")
-    found: Mapping[str, Any] = json.loads(file.read_text())
-    return found
+    portfolio: Mapping[str, Any] = json.loads(file.read_text())
+    return portfolio
 
 
-def _wishes(name: str, wishes: PartialCandidate, alone: bool) -> dict[str, Value]:
-    """As decisions of the space: `alone` it is that of the one pipeline."""
-    return dict(wishes) if alone else {FAMILY: name, **_of_family(name, wishes)}
+def _in_family(family: str, config: PartialCandidate) -> dict[str, Value]:
+    """Return a pipeline's decisions as decisions of the space with a choice of families.
 
-
-def _of_family(name: str, wishes: PartialCandidate) -> dict[str, Value]:
-    """Paths begin with the family, but for choices that are shared and have names of their own."""
-    return {
-        f"{FAMILY}.{name}.{path}" if "." in path else path: value for path, value in wishes.items()
+    Their paths get the prefix of the family, except for shared choices, which have their own names.
+    """
+    prefixed = {
+        f"{FAMILY}.{family}.{path}" if "." in path else path: decision
+        for path, decision in config.items()
     }
+    return {FAMILY: family, **prefixed}

@@ -1,7 +1,7 @@
-"""Families of models for tables: each a whole pipeline, with the preparation that suits it.
+"""Families of models for tables: pipelines with open choices and preprocessing that suits the model.
 
 Sources of the ranges: the tuning spaces of Holzmueller et al. 2024 (2407.04491, appendix C) and of
-Gorishniy et al. 2025 (2410.24210, appendix D), narrowed to what pays in minutes on a few cores.
+Gorishniy et al. 2025 (2410.24210, appendix D), narrowed to what helps within minutes on a few cores.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from netwright.pipelines.trees.forests import ExtraTrees, RandomForest
 from netwright.space.choices import Float, Integer, OneOf, Repeat, Shared
 
 REQUIRED_MODULES = {row.name: row.requires for row in catalog.FAMILIES if row.requires}
-"""Families that an extra brings, and the module that it has."""
+"""Family of an optional library -> module that it needs."""
 NETWORK_FAMILIES = tuple(row.name for row in catalog.FAMILIES if row.searches_architecture)
-"""Families whose architecture is searched."""
-_TREES, _LEAVES = 200, 300_000
-"""Trees of a forest, and leaves of them all; of one fitted on one of several folds twice its share:
-the average has all of them."""
+"""Families of neural networks whose architecture is searched."""
+_FOREST_TREES, _FOREST_LEAVES = 200, 300_000
+"""Trees of a forest, and leaves of all its trees. The forest of one fold gets twice its part of them,
+since the ensemble of the folds has the trees of all."""
 
 
 def installed_families() -> tuple[str, ...]:
-    """The families that this installation has."""
+    """Return the families whose libraries are installed."""
     return tuple(
         row.name for row in catalog.FAMILIES if not row.requires or find_spec(row.requires)
     )
 
 
 def family_names(given: object) -> tuple[str, ...]:
-    """The names, of one text or a list of such; none for None. InputError for anything else."""
+    """Return the names as a tuple; InputError unless it is None, a name or a list of names."""
     names = () if given is None else (given,) if isinstance(given, str) else given
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         fix = 'For example families="lightgbm", or ["lightgbm", "tabm"].'
@@ -56,27 +56,34 @@ def family_names(given: object) -> tuple[str, ...]:
 
 
 def check_families(names: Sequence[str]) -> tuple[str, ...]:
-    """The wanted families in their usual order, all when none is named; InputError at others."""
-    known = installed_families()
+    """Return these families in the order of the catalog, or all installed families if none is named.
+
+    Raises:
+        InputError: A family is unknown or not installed.
+    """
+    installed = installed_families()
     for name in names:
-        if name in REQUIRED_MODULES and name not in known:
+        if name in REQUIRED_MODULES and name not in installed:
             raise InputError(
                 f"family {name} needs an extra. Install it with: pip install 'netwright[boost]'"
             )
-        if name not in known:
-            fix = closest(name, known) or f"Known: {', '.join(known)}."
+        if name not in installed:
+            fix = closest(name, installed) or f"Known: {', '.join(installed)}."
             raise InputError(f"families must be known ones, got {name!r}. {fix}")
-    return tuple(name for name in known if name in names or not names)
+    return tuple(name for name in installed if name in names or not names)
 
 
-def family_pipelines(brief: TaskMetadata) -> Mapping[str, TablePipeline]:
-    """A pipeline for each of the brief's families, every choice open."""
-    places = {row.name: row.import_path for row in catalog.FAMILIES}
-    return {name: catalog.load(places[name])(brief) for name in check_families(brief.families)}
+def family_pipelines(metadata: TaskMetadata) -> Mapping[str, TablePipeline]:
+    """Return a pipeline with open choices for each family of the metadata."""
+    import_paths = {row.name: row.import_path for row in catalog.FAMILIES}
+    return {
+        name: catalog.load(import_paths[name])(metadata)
+        for name in check_families(metadata.families)
+    }
 
 
-def _for_trees(brief: TaskMetadata, model: object) -> TablePipeline:
-    """Trees branch on missing values and need no scale."""
+def _for_trees(metadata: TaskMetadata, model: object) -> TablePipeline:
+    """Return a pipeline for boosted trees, which handle missing values and need no scaling."""
     return TablePipeline(
         model,  # type: ignore[arg-type]  # a learner with open choices
         {
@@ -85,72 +92,77 @@ def _for_trees(brief: TaskMetadata, model: object) -> TablePipeline:
                 add_indicator=False,
                 missing="keep",
                 date_parts=True,
-                arithmetic_features=_pairs(brief),
+                arithmetic_features=_arithmetic_features(metadata),
             ),
-            "categories": _coded(brief),
+            "categories": _categories(metadata),
         },
-        target=_target(brief),
+        target=_target_transform(metadata),
     )
 
 
 def _for_forests(
-    brief: TaskMetadata, kind: type[ExtraTrees | RandomForest], *shares: float | None
+    metadata: TaskMetadata, forest: type[ExtraTrees | RandomForest], *max_features: float | None
 ) -> TablePipeline:
-    """A forest that tries one of these shares of the columns for each split."""
-    model = kind(
-        n_estimators=_share(brief, _TREES),
-        max_total_leaves=_share(brief, _LEAVES),
+    """Return a pipeline for a forest with one of these `max_features`."""
+    model = forest(
+        n_estimators=_scale_to_folds(metadata, _FOREST_TREES),
+        max_total_leaves=_scale_to_folds(metadata, _FOREST_LEAVES),
         min_samples_leaf=OneOf(1, 2, 5),
-        max_features=OneOf(*shares),
+        max_features=OneOf(*max_features),
     )
-    return TablePipeline(
-        model,
-        {
-            "numeric": Numeric(scale="none", date_parts=True, arithmetic_features=_pairs(brief)),
-            "categories": _coded(brief),
-        },
-        target=_target(brief),
-    )
-
-
-def _for_networks(brief: TaskMetadata, model: Training | LinearModel) -> TablePipeline:
     return TablePipeline(
         model,
         {
             "numeric": Numeric(
-                scale=OneOf("robust", "quantile"), arithmetic_features=_pairs(brief)
+                scale="none", date_parts=True, arithmetic_features=_arithmetic_features(metadata)
             ),
-            "categories": Categories(min_frequency=OneOf(1, 3, 10))
-            if brief.categorical
-            else Categories(),
+            "categories": _categories(metadata),
         },
-        target=_target(brief),
+        target=_target_transform(metadata),
     )
 
 
-def _pairs(brief: TaskMetadata) -> int:
-    """Arithmetic of two columns, where there are two numbers."""
-    return OneOf(0, 5, 15) if brief.columns - brief.categorical >= 2 else 0
+def _for_networks(metadata: TaskMetadata, model: Training | LinearModel) -> TablePipeline:
+    """Return a pipeline for a network or a linear model, which need scaling and imputation."""
+    categories = Categories()
+    if metadata.categorical:
+        categories = Categories(min_frequency=OneOf(1, 3, 10))
+    return TablePipeline(
+        model,
+        {
+            "numeric": Numeric(
+                scale=OneOf("robust", "quantile"),
+                arithmetic_features=_arithmetic_features(metadata),
+            ),
+            "categories": categories,
+        },
+        target=_target_transform(metadata),
+    )
 
 
-def _coded(brief: TaskMetadata) -> Categories:
-    if not brief.categorical:
+def _arithmetic_features(metadata: TaskMetadata) -> int:
+    """Return how many arithmetic features of two columns, if two columns are numeric."""
+    return OneOf(0, 5, 15) if metadata.columns - metadata.categorical >= 2 else 0
+
+
+def _categories(metadata: TaskMetadata) -> Categories:
+    if not metadata.categorical:
         return Categories()
     return Categories(
         min_frequency=OneOf(1, 5),
         encode=OneOf("frequency", "target", "onehot"),
-        crosses=OneOf(0, 5) if brief.categorical > 1 else 0,
+        crosses=OneOf(0, 5) if metadata.categorical > 1 else 0,
     )
 
 
-def _target(brief: TaskMetadata) -> TargetScale:
-    return OneOf("plain", "log") if brief.logs else "plain"
+def _target_transform(metadata: TaskMetadata) -> TargetScale:
+    return OneOf("plain", "log") if metadata.logs else "plain"
 
 
-def lightgbm(brief: TaskMetadata) -> TablePipeline:
-    """LightGBM: trees grown leaf by leaf."""
+def lightgbm(metadata: TaskMetadata) -> TablePipeline:
+    """LightGBM: boosted trees, grown leaf by leaf."""
     return _for_trees(
-        brief,
+        metadata,
         LightGBM(
             learning_rate=Float(0.01, 0.3, log=True),
             num_leaves=Integer(4, 256, log=True),
@@ -158,18 +170,18 @@ def lightgbm(brief: TaskMetadata) -> TablePipeline:
             colsample_bytree=Float(0.3, 1.0),
             subsample=Float(0.5, 1.0),
             reg_lambda=Float(1e-3, 30.0, log=True),
-            extra_trees=OneOf(False, True),
+            extra_trees=OneOf(False, True),  # options of the setting
         ),
     )
 
 
-def catboost(brief: TaskMetadata) -> TablePipeline:
-    """CatBoost: trees whose levels split alike."""
+def catboost(metadata: TaskMetadata) -> TablePipeline:
+    """CatBoost: boosted symmetric trees, with one split per level."""
     return _for_trees(
-        brief,
+        metadata,
         CatBoost(
             learning_rate=Float(0.02, 0.3, log=True),
-            depth=Integer(4, 7),  # each tree has 2^depth leaves, whether they say something or not
+            depth=Integer(4, 7),  # each tree always has 2^depth leaves
             l2_leaf_reg=Float(1.0, 30.0, log=True),
             subsample=Float(0.6, 1.0),
             random_strength=Float(0.1, 4.0, log=True),
@@ -177,10 +189,10 @@ def catboost(brief: TaskMetadata) -> TablePipeline:
     )
 
 
-def xgboost(brief: TaskMetadata) -> TablePipeline:
-    """XGBoost: trees grown level by level."""
+def xgboost(metadata: TaskMetadata) -> TablePipeline:
+    """XGBoost: boosted trees, grown level by level."""
     return _for_trees(
-        brief,
+        metadata,
         XGBoost(
             learning_rate=Float(0.02, 0.3, log=True),
             max_depth=Integer(3, 10),
@@ -192,74 +204,75 @@ def xgboost(brief: TaskMetadata) -> TablePipeline:
     )
 
 
-def histogram(brief: TaskMetadata) -> TablePipeline:
-    """scikit-learn's boosted trees."""
+def histogram(metadata: TaskMetadata) -> TablePipeline:
+    """Boosted trees of scikit-learn (`HistGradientBoosting`)."""
     return _for_trees(
-        brief,
+        metadata,
         HistogramBoosting(
             learning_rate=Float(0.02, 0.3, log=True), max_leaf_nodes=Integer(8, 128, log=True)
         ),
     )
 
 
-def extra_trees(brief: TaskMetadata) -> TablePipeline:
-    """Averaged trees with random thresholds."""
-    shares = (0.7, 0.4, 1.0) if brief.kind == "regression" else (None, 0.4, 0.8)
-    return _for_forests(brief, ExtraTrees, *shares)
+def extra_trees(metadata: TaskMetadata) -> TablePipeline:
+    """Extremely randomised trees: a forest with random thresholds."""
+    max_features = (0.7, 0.4, 1.0) if metadata.kind == "regression" else (None, 0.4, 0.8)
+    return _for_forests(metadata, ExtraTrees, *max_features)
 
 
-def forest(brief: TaskMetadata) -> TablePipeline:
-    """Averaged trees."""
-    shares = (0.4, 0.7) if brief.kind == "regression" else (None, 0.4, 0.8)
-    return _for_forests(brief, RandomForest, *shares)
+def forest(metadata: TaskMetadata) -> TablePipeline:
+    """Random forest."""
+    max_features = (0.4, 0.7) if metadata.kind == "regression" else (None, 0.4, 0.8)
+    return _for_forests(metadata, RandomForest, *max_features)
 
 
-def _share(brief: TaskMetadata, whole: int) -> int:
-    return round(whole * min(1.0, 2 / max(1, brief.folds)))
+def _scale_to_folds(metadata: TaskMetadata, total: int) -> int:
+    """Return twice one fold's part of a total number of trees or leaves."""
+    return round(total * min(1.0, 2 / max(1, metadata.folds)))
 
 
-def linear(brief: TaskMetadata) -> TablePipeline:
-    """Logistic regression or ridge."""
-    return _for_networks(brief, LinearModel())
+def linear(metadata: TaskMetadata) -> TablePipeline:
+    """Logistic regression, or ridge regression."""
+    return _for_networks(metadata, LinearModel())
 
 
-def realmlp(brief: TaskMetadata) -> TablePipeline:
-    """RealMLP, with open width, dropout and embedding."""
+def realmlp(metadata: TaskMetadata) -> TablePipeline:
+    """RealMLP (Holzmueller et al., 2024), with open width, dropout and embedding."""
     return _for_networks(
-        brief, realmlp_and_tabm.realmlp(brief.rows, regression=brief.kind == "regression")
+        metadata, realmlp_and_tabm.realmlp(metadata.rows, regression=metadata.kind == "regression")
     )
 
 
-def tabm(brief: TaskMetadata) -> TablePipeline:
-    """TabM: members that share most weights."""
+def tabm(metadata: TaskMetadata) -> TablePipeline:
+    """TabM (Gorishniy et al., 2025): an ensemble of networks that share most weights."""
     return _for_networks(
-        brief, realmlp_and_tabm.tabm(brief.rows, regression=brief.kind == "regression")
+        metadata, realmlp_and_tabm.tabm(metadata.rows, regression=metadata.kind == "regression")
     )
 
 
-def network(brief: TaskMetadata) -> TablePipeline:
-    """Columns embedded or as they are, then dense layers: sizes and all open."""
-    passes = epochs(brief.rows, most=100)
+def network(metadata: TaskMetadata) -> TablePipeline:
+    """Multilayer perceptron with an open architecture, on raw or embedded columns."""
+    max_epochs = epochs(metadata.rows, max_epochs=100)
     recipe = Training(
         table_network(),
         lr=Float(3e-4, 1e-2, log=True),
         batch_size=OneOf(64, 128, 256),
-        epochs=passes,
+        epochs=max_epochs,
         optimizer=AdamW(weight_decay=OneOf(0.0, 1e-2, 1e-1)),
         schedule=OneOf(Cosine(), OneCycle()),
-        label_smoothing=0.0 if brief.kind == "regression" else OneOf(0.0, 0.05),
-        patience=patience(passes),
+        label_smoothing=0.0 if metadata.kind == "regression" else OneOf(0.0, 0.05),
+        patience=patience(max_epochs),
     )
-    return _for_networks(brief, recipe)
+    return _for_networks(metadata, recipe)
 
 
 def table_network() -> Network:
-    """Columns as they are or embedded, one to four dense layers, and the head."""
+    """Return raw or embedded columns, one to four dense layers, and the head."""
     activation: ActivationName = Shared(OneOf("relu", "silu", "gelu", "selu"), "activation")
     numeric = OneOf({"raw": Skip(), "periodic": Periodic(OneOf(4, 8, 16))})
-    coded = OneOf({"onehot": OneHot(), "embed": Embedding(OneOf(4, 8, 16))})
+    categorical = OneOf({"onehot": OneHot(), "embed": Embedding(OneOf(4, 8, 16))})
     layer = (
         Linear(OneOf(32, 64, 128, 256), activation=activation),
         Dropout(OneOf(0.0, 0.1, 0.25)),
     )
-    return (Columns(numeric, coded), Repeat(layer, times=Integer(1, 4)), Linear())
+    return (Columns(numeric, categorical), Repeat(layer, times=Integer(1, 4)), Linear())

@@ -1,4 +1,4 @@
-"""The order in which a table's candidates are evaluated: the portfolio, then the algorithm's."""
+"""Evaluate the portfolio first, then the algorithm's candidates, with successive halving over folds."""
 
 from __future__ import annotations
 
@@ -13,20 +13,29 @@ from netwright.strategies.multi_fidelity.rungs import MultiFidelity
 
 
 def portfolio_then_halving(
-    algorithm: Algorithm, portfolio: Sequence[Candidate], folds: int
+    algorithm: Algorithm, portfolio: Sequence[Candidate], n_folds: int
 ) -> Algorithm:
-    """The portfolio first, then the algorithm; with folds a candidate begins on one of them, and the
-    better half goes on to the others.
+    """Return an algorithm that evaluates the portfolio first, then what `algorithm` proposes.
 
-    An algorithm that has its own way with fidelities keeps it.
+    With several folds, each candidate starts on one fold, and the better half is evaluated on all.
+    A multi-fidelity algorithm keeps its own way to allocate fidelities.
+
+    Args:
+        algorithm: proposes candidates after the portfolio.
+        portfolio: candidates to start with.
+        n_folds: number of folds; 0 or 1 for a single split.
     """
     if isinstance(algorithm, MultiFidelity):
         return replace(
             algorithm, algorithm=InitialCandidates(algorithm.algorithm, tuple(portfolio))
         )
-    seeded = InitialCandidates(algorithm, tuple(portfolio))
-    if folds < 2:
-        return seeded
+    portfolio_first = InitialCandidates(algorithm, tuple(portfolio))
+    if n_folds < 2:
+        return portfolio_first
     return ASHA(
-        seeded, eta=folds, min_fidelity=0.99 / folds, random_fraction=0.0, promotion_rate=0.5
+        portfolio_first,
+        eta=n_folds,
+        min_fidelity=0.99 / n_folds,
+        random_fraction=0.0,
+        promotion_rate=0.5,
     )

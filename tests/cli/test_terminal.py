@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netwright.cli.terminal import ERR, legend, lines, say
+from netwright.cli.terminal import ERR, legend, print_line, table_lines
 from netwright.report.tables import Row
 from netwright.trials.objective import Objective
 
@@ -21,30 +21,30 @@ def row(trial: int, **more: Any) -> Row:
 
 def test_one_objective_has_one_star_at_what_was_delivered() -> None:
     rows = [row(1, on_front=True), row(2, on_front=True, delivered=True), row(3)]
-    shown = lines(rows, ["accuracy"], ONE)[1:]
+    shown = table_lines(rows, ["accuracy"], ONE)[1:]
     assert [line.startswith("*") for line in shown] == [False, True, False]
     assert legend(rows, ONE) == "* delivered as model.onnx"
 
 
 def test_before_anything_is_delivered_the_star_is_at_the_best() -> None:
     rows = [row(1, on_front=True), row(2)]
-    assert [line[0] for line in lines(rows, ["accuracy"], ONE)[1:]] == ["*", " "]
+    assert [line[0] for line in table_lines(rows, ["accuracy"], ONE)[1:]] == ["*", " "]
     assert legend(rows, ONE) == "* best so far"
     assert legend([row(1)], ONE) == ""
 
 
 def test_of_several_objectives_the_front_and_the_delivered_are_marked() -> None:
     rows = [row(1, on_front=True), row(2, on_front=True, delivered=True), row(3)]
-    assert [line[:2] for line in lines(rows, ["accuracy"], TWO)[1:]] == ["* ", "*>", "  "]
+    assert [line[:2] for line in table_lines(rows, ["accuracy"], TWO)[1:]] == ["* ", "*>", "  "]
     assert legend(rows, TWO) == "* on the Pareto front, > delivered as model.onnx"
 
 
 def test_a_trial_that_did_not_end_is_not_said_to_run() -> None:
-    assert lines([row(1, status="running")], [], ONE)[1].endswith("unfinished: conv 8")
+    assert table_lines([row(1, status="running")], [], ONE)[1].endswith("unfinished: conv 8")
 
 
 def test_each_column_is_as_wide_as_its_heading() -> None:
-    head, line = lines([row(1, what="ensemble of 4, 5")], ["balanced_accuracy", "size"], ONE)
+    head, line = table_lines([row(1, what="ensemble of 4, 5")], ["balanced_accuracy", "size"], ONE)
     assert "  balanced_accuracy       size  seconds  what" in head
     assert line.endswith("ensemble of 4, 5")
 
@@ -53,9 +53,9 @@ def test_each_column_is_as_wide_as_its_heading() -> None:
 def test_terminal_commands_are_shown_and_not_sent(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say(f"file {text}.csv")
-    say(f"file {text}.csv", ERR)
-    say(lines([row(1, what=text)], [], ONE)[1])
+    print_line(f"file {text}.csv")
+    print_line(f"file {text}.csv", ERR)
+    print_line(table_lines([row(1, what=text)], [], ONE)[1])
     out, err = capsys.readouterr()
     for printed in (out, err):
         assert not {"\x1b", "\x9b", "\x07", "\u202e"} & {*printed}

@@ -29,7 +29,7 @@ def test_the_portfolio_comes_first_and_the_better_half_goes_on(space: Space[floa
     def measure(candidate: Candidate) -> Metrics:
         return {"loss": float(candidate.values[""])}  # type: ignore[arg-type]
 
-    strategy = portfolio_then_halving(RandomSearch(), first, folds=5)(problem)
+    strategy = portfolio_then_halving(RandomSearch(), first, n_folds=5)(problem)
     events = simulate(strategy, measure, n_trials=12)
     trials = list({one.id: one for one in events}.values())
     low = [one.candidate for one in trials if one.proposal.fidelity < 1]
@@ -43,6 +43,6 @@ def test_the_portfolio_comes_first_and_the_better_half_goes_on(space: Space[floa
 
 def test_a_strategy_with_fidelities_of_its_own_keeps_them() -> None:
     own = ASHA(RegularizedEvolution(), eta=3)
-    found = portfolio_then_halving(own, [], folds=5)
+    found = portfolio_then_halving(own, [], n_folds=5)
     assert isinstance(found, ASHA)
     assert (found.eta, found.promotion_rate) == (3, 0.0)
