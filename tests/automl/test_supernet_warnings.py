@@ -42,9 +42,11 @@ SPOS = OneShot(
     then=RandomSearch(),
 )
 ENAS = OneShot(
-    SinglePathNAS(SampledPathTraining(PolicySampler(), epochs=2), evaluations=6, safeguards=QUICK), n_candidates=3,
-    search=Reinforce(), then=RandomSearch(),
-)  # fmt: skip
+    SinglePathNAS(SampledPathTraining(PolicySampler(), epochs=2), evaluations=6, safeguards=QUICK),
+    n_candidates=3,
+    search=Reinforce(),
+    then=RandomSearch(),
+)
 
 
 def table(rows: int = 90, **columns: Any) -> Task:

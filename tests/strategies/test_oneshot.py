@@ -258,5 +258,7 @@ def test_then_is_an_algorithm_or_the_class_of_its_settings() -> None:
     with pytest.raises(InputError, match="strategy must be an object with ask and tell"):
         OneShot("any", then="bayesian")  # type: ignore[arg-type]  # wrong
     assert OneShot(RandomSearch).method == RandomSearch()
-    with pytest.raises(InputError, match=r"got Settings\. Wrap the settings of a supernet: OneShot"):
+    with pytest.raises(
+        InputError, match=r"got Settings\. Wrap the settings of a supernet: OneShot"
+    ):
         as_algorithm(type("Settings", (), {})())

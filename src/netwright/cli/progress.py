@@ -71,7 +71,7 @@ class FitProgress:
         """Print a row of the table of trials, with its heading before the first one."""
         assert self._study is not None  # its trial has ended
         objectives = self._study.objectives
-        rows = [row(trial, self._study.space.fill, on_front)]
+        rows = [row(trial, self._study.space.fill, on_front=on_front)]
         lines = table_lines(rows, metric_columns(objectives, {}), objectives)
         for line in lines[1:] if self._has_heading else lines:
             print_line(line)

@@ -354,7 +354,9 @@ def _read_pixels(rows: object, schema: ImageSchema) -> tuple[NDArray[np.uint8], 
         fix = "Resize them first."
         if pixels.shape[3] != schema.shape[2]:
             fix = (
-                "Repeat the channel first." if schema.shape[2] > 1 else "Convert to greyscale first."
+                "Repeat the channel first."
+                if schema.shape[2] > 1
+                else "Convert to greyscale first."
             )
         size = size_text(schema.shape)
         raise InputError(expected("rows", f"images of {size}", pixels.shape[1:], fix))
