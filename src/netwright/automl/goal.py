@@ -50,7 +50,7 @@ class Goal:
 
 
 def _check_defined(name: str, task: Task, defined_metrics: Sequence[str]) -> None:
-    """Raise InputError unless the validation rows define the metric, such as auc without a class."""
+    """Raise InputError if the validation rows do not define the metric (auc needs every class)."""
     if METRICS[name].kinds and name not in defined_metrics:
         rows = "rows of every class" if task.classes else "rows of different values"
         fix = "log_loss" if task.classes else "rmse"

@@ -44,7 +44,7 @@ _MAX_DIGITS = 18
 
 
 def default_folder(name: str, table: TableBenchmark, settings: ComparisonSettings) -> Path:
-    """Return ``bench/NAME-HASH``: the same settings have the same folder."""
+    """Return the folder ``bench/NAME-HASH``, whose hash depends on the settings only."""
     text = json.dumps(_identity(table, settings), sort_keys=True)
     return Path("bench") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
@@ -91,7 +91,7 @@ def _describe(algorithm: Algorithm) -> str:
 
 
 def _source_files(algorithm: object, seen: frozenset[int] = frozenset()) -> set[Path]:
-    """Return the files of a class or function, of its bases, and of the algorithms that it holds."""
+    """Return the source files of a class or function, its bases, and the algorithms inside it."""
     if id(algorithm) in seen:
         return set()
     if isinstance(algorithm, partial):
@@ -127,7 +127,7 @@ def _definition_file(definition: object) -> list[Path]:
 
 
 def run_file_name(name: str, seed: int) -> str:
-    """Return the file of one run; any strategy's name is fit for it, ``module:Object`` included."""
+    """Return the file name of one run; it is valid for any strategy, also for ``module:Object``."""
     return f"{hashlib.sha256(name.encode()).hexdigest()[:8]}-{seed}.csv"
 
 
@@ -161,7 +161,7 @@ def _cell(x: float) -> str:
 
 
 class ComparisonFolder:
-    """The files of one comparison, for their one writer."""
+    """Read and write the files of one comparison, of which there is one writer."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class ComparisonFolder:
         self._searched = [objective.metric for objective in settings.search]
 
     def open(self, *, fresh: bool) -> None:
-        """Check that the folder belongs to this comparison, and take in the runs of a killed one.
+        """Check that the folder belongs to this comparison, and collect runs that a kill interrupted.
 
         Args:
             fresh: delete the runs of these strategies.
@@ -229,11 +229,11 @@ class ComparisonFolder:
         return {}
 
     def finished_runs(self) -> set[tuple[str, int]]:
-        """Return the strategies and seeds that have run to their end."""
+        """Return the strategy and seed of each finished run."""
         return {(name, int(seed)) for name, seed in self._finished_rows()}
 
     def join(self, without: Collection[str] = ()) -> None:
-        """Move finished runs into `runs.csv`, by strategy and seed, without those strategies."""
+        """Move finished runs into `runs.csv`, sorted, without some strategies."""
         parts = [name for name in self._part_files.names() if name.endswith(".csv")]
         rows = self._finished_rows()
         for part_file in parts:
@@ -247,7 +247,7 @@ class ComparisonFolder:
             self._part_files.remove(part_file)
 
     def close(self) -> None:
-        """Move finished runs into `runs.csv`; an interrupted run leaves nothing."""
+        """Move finished runs into `runs.csv`, and delete what an interrupted run left."""
         self.join()
         self._remove_torn()
         self.parts.rmdir()
@@ -258,13 +258,13 @@ class ComparisonFolder:
                 self._part_files.remove(name)
 
     def _finished_rows(self) -> dict[Run, str]:
-        """Return run -> its rows, as text."""
+        """Map each finished run to its rows, as text."""
         if not self._files.has(self.runs_file.name):
             return {}
         return self._read(self._files, self.runs_file.name, n_head_lines=1)
 
     def _read(self, folder: Folder, name: str, n_head_lines: int = 0) -> dict[Run, str]:
-        """Return the runs in a CSV file; raise BrokenFile if a row is not that of an evaluation."""
+        """Return the runs in a CSV file; raise BrokenFile if a row has wrong cells."""
         what = str(folder.path / name)
         try:
             lines = folder.read(name, _MAX_RUNS_BYTES).decode().splitlines(keepends=True)
@@ -283,7 +283,7 @@ def _by_seed(run: Run) -> tuple[str, int]:
 
 
 def _is_row(cells: Sequence[str], n_columns: int) -> bool:
-    """Return whether cells are a name, a seed, an evaluation's number, and numbers or nothing."""
+    """Return whether the cells of a line have the types of a row of `runs.csv`."""
     are_integers = all(
         cell.isascii() and cell.isdecimal() and len(cell) <= _MAX_DIGITS for cell in cells[1:3]
     )
@@ -304,7 +304,7 @@ def _split_by_run(lines: Sequence[str]) -> dict[Run, str]:
 
 
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return ``evaluations was 60, is 200; ...``."""
+    """Describe how settings differ, such as ``evaluations was 60, is 200``."""
     differences = []
     for section, settings in now.items():
         for name, after in settings.items():

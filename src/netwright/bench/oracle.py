@@ -1,4 +1,4 @@
-"""A table's oracle: the optimum, and how good an incumbent is, which no strategy is told."""
+"""Scoring with knowledge of the whole table: its optimum, and the score of an incumbent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCORE_BOUND = 0.5
 
 
 class TableOracle:
-    """What a table knows and strategies do not: its optimum, and the score of an incumbent.
+    """Knowledge of a whole table that strategies do not have: its optimum, the score of an incumbent.
 
     Args:
         table: the evaluated candidates.
@@ -60,7 +60,7 @@ class TableOracle:
         self.required_metrics = (*required, *seconds)
 
     def check(self) -> None:
-        """Read the table, and raise InputError if no run with these settings can mean anything."""
+        """Read the table, and raise InputError if these settings admit no meaningful run."""
         _ = self.optimum, self.worst
         if len(self.settings.search) == 1:
             _ = self.target
@@ -79,11 +79,11 @@ class TableOracle:
         )
 
     def nearest_fidelity(self, fidelity: float) -> float:
-        """Return the fidelity that is looked up for this one, as in a table."""
+        """Return the table's fidelity that stands for the given one."""
         return nearest_fidelity(fidelity, self.fidelities)
 
     def evaluate(self, candidate: Candidate, fidelity: float, seed: int) -> Metrics:
-        """Return the metrics that a strategy is told; none if the table lacks the candidate."""
+        """Return the metrics reported to a strategy; empty if the table lacks the candidate."""
         try:
             return self.table.look_up(candidate, fidelity, seed, self.required_metrics)
         except InfeasibleCandidate:
@@ -91,12 +91,12 @@ class TableOracle:
 
     @cached_property
     def knowledge(self) -> Knowledge:
-        """What strategies may know beforehand: one cache for all runs of a process."""
+        """Knowledge about candidates before their evaluation, cached for all runs of a process."""
         return capabilities_of(self.table).knowledge or DefaultKnowledge()
 
     @property
     def evaluations(self) -> int:
-        """About how many full evaluations a run has: under the clock, of median duration."""
+        """Approximate number of full evaluations in a run; with a time budget, of median duration."""
         settings = self.settings
         if settings.clock == math.inf:
             return max(1, int(settings.evaluations))
@@ -130,7 +130,7 @@ class TableOracle:
 
     @property
     def references(self) -> Mapping[str, float]:
-        """Reported metric -> the bound of the hypervolume, from the settings or the table."""
+        """Map each reported metric to its hypervolume reference, from the settings or the table."""
         return self._reported.references
 
     @cached_property
@@ -139,7 +139,7 @@ class TableOracle:
 
     @cached_property
     def _searched(self) -> HypervolumeReference:
-        """As `_reported`, of the searched metrics; bounds of their test parts hold if they can."""
+        """Hypervolume reference of the searched metrics; test-metric references apply to them, too."""
         search, bounds = self.settings.search, dict(self.settings.references)
         for objective in search:
             if (bound := bounds.get(f"test_{objective.metric}")) is not None:
@@ -150,7 +150,7 @@ class TableOracle:
     def _hypervolume(
         self, objectives: Sequence[Objective], fidelity: float, prescribed: Mapping[str, float]
     ) -> HypervolumeReference:
-        """Return the reference with the prescribed bounds, and the table's for other metrics."""
+        """Return the hypervolume reference, with the table's own values for metrics without one."""
         bounds = {}
         for objective in objectives:
             column = self._mean.mean_metric(objective.metric, fidelity)
@@ -179,9 +179,9 @@ class TableOracle:
         return self._searched.share(metrics) >= 1 - _HYPERVOLUME_TOLERANCE
 
     def reported_score(self, incumbents: Sequence[Candidate]) -> float:
-        """Return the incumbents' reported metric, or share of the hypervolume.
+        """Return the reported metric of the incumbents, or their share of the hypervolume.
 
-        NaN if there are none, or if the table lacks what is reported of all of them.
+        NaN without incumbents, or if the table has no reported value for any of them.
         """
         names = [objective.metric for objective in self.settings.report]
         metrics = []
@@ -195,7 +195,7 @@ class TableOracle:
         return self._reported.share(metrics)
 
     def _losses(self, objectives: Sequence[Objective], fidelity: float) -> NDArray[np.float64]:
-        """Return (rows, m) losses of the rows that can be evaluated, are complete and in limits."""
+        """Return the losses (rows, m) of complete rows that can be evaluated and satisfy the limits."""
         columns = [self._mean.mean_metric(objective.metric, fidelity) for objective in objectives]
         signs = [1.0 if objective.direction == "min" else -1.0 for objective in objectives]
         losses = np.stack([sign * column for sign, column in zip(signs, columns, strict=True)], 1)
@@ -217,7 +217,7 @@ class TableOracle:
 
 @dataclass(frozen=True)
 class HypervolumeReference:
-    """The hypervolume of a whole table, which that of incumbents is compared with.
+    """Hypervolume of a whole table, the yardstick for that of incumbents.
 
     Args:
         objectives: the m metrics.
@@ -231,24 +231,24 @@ class HypervolumeReference:
 
     @cached_property
     def _bounds(self) -> NDArray[np.float64]:
-        """(m,) as losses."""
+        """References (m,) as losses."""
         return np.array([objective.loss(self.references) for objective in self.objectives])
 
     @property
     def inside(self) -> NDArray[np.float64]:
-        """(rows, m) losses of the rows that are better than every bound."""
+        """Losses (rows, m) of the rows that are better than every reference."""
         return self.losses[(self.losses < self._bounds).all(1)]
 
     @cached_property
     def total(self) -> float:
-        """The hypervolume of the whole table; raises InputError if no row is inside."""
+        """Hypervolume of the whole table; raises InputError if no row is better than all references."""
         if not len(self.inside):
             rule = "worse than some candidate of the table"
             raise InputError(expected("reference", rule, dict(self.references)))
         return hypervolume(self.inside[nondominated(self.inside)], self._bounds)
 
     def share(self, metrics: Sequence[Metrics]) -> float:
-        """Return the share of `total` that candidates with these metrics have."""
+        """Return the fraction of `total` that candidates with these metrics dominate."""
         losses = np.array(
             [[objective.loss(each) for objective in self.objectives] for each in metrics]
         )

@@ -38,7 +38,7 @@ class Engine(Protocol):
     """An optimizer of another package, one candidate at a time."""
 
     def propose(self) -> Values | None:
-        """Return the next candidate, or None if there is no other."""
+        """Return the next candidate, or None if the optimizer has none left."""
         ...
 
     def tell(self, losses: Sequence[float]) -> None:
@@ -115,7 +115,7 @@ class _PeerStrategy:
 
 
 class _Optuna:
-    """Optuna by define-by-run: a decision is suggested if those before it make it active."""
+    """Optuna, define-by-run: a decision is suggested if the earlier ones make it active."""
 
     def __init__(self, problem: Problem, sampler: object) -> None:
         optuna = import_optional("optuna", "peers", "comparing with Optuna")
@@ -155,7 +155,7 @@ def _optuna(sampler: str, **options: object) -> MakeEngine:
 
 
 class _Smac:
-    """SMAC with its random forest (HyperparameterOptimizationFacade), one seed a configuration."""
+    """SMAC with its random forest (HyperparameterOptimizationFacade), one seed per configuration."""
 
     def __init__(self, problem: Problem, seed: int, evaluations: int) -> None:
         smac = import_optional("smac", "peers", "comparing with SMAC")
@@ -225,7 +225,7 @@ def _hyperparameter(package: ModuleType, name: str, decision: Decision) -> objec
 
 
 class _Nevergrad:
-    """One of Nevergrad's optimizers, told the budget that it plans with."""
+    """An optimizer of Nevergrad, which plans with the number of evaluations."""
 
     def __init__(self, problem: Problem, seed: int, evaluations: int, optimizer: str) -> None:
         ng = import_optional("nevergrad", "peers", "comparing with Nevergrad")
@@ -325,7 +325,7 @@ class _Pymoo:
 
 
 def _open_number(decision: Decision) -> NumberChoice | None:
-    """Return the number that a decision chooses; None for options and fixed decisions."""
+    """Return the number choice of a decision; None for options and fixed decisions."""
     choice = decision.choice
     is_open = len(decision.values) != 1 and not decision.fixed
     return choice if isinstance(choice, NumberChoice) and is_open else None

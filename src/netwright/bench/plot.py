@@ -60,7 +60,7 @@ def plot_regret(summary: Summary, file: Path, title: str) -> None:
 
 
 def _regret(summary: Summary, curve: Curve) -> tuple[NDArray[np.float64], ...]:
-    """Return mean and both ends of the interval as distances to the optimum, never below 0."""
+    """Return the mean and both ends of the interval as distances to the optimum, at least 0."""
     sign = 1.0 if summary.higher_is_better else -1.0
     distances = [
         sign * (summary.optimum - scores) for scores in (curve.mean, curve.low, curve.high)
@@ -70,7 +70,7 @@ def _regret(summary: Summary, curve: Curve) -> tuple[NDArray[np.float64], ...]:
 
 
 def _set_scale(axes: Axes, means: Sequence[NDArray[np.float64]]) -> None:
-    """Logarithmic down to a thousandth of the largest; linear below if a curve reaches 0."""
+    """Set a logarithmic scale, linear near 0 if a curve reaches it."""
     regrets = np.concatenate(means)
     regrets = regrets[np.isfinite(regrets)]
     positive = regrets[regrets > 0]
@@ -97,7 +97,7 @@ def _set_scale(axes: Axes, means: Sequence[NDArray[np.float64]]) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return powers of ten; with 2 and 5 times them, or all multiples, if those would be few."""
+    """Return ticks at powers of ten, and at multiples of them if there would be few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
     for multiples in ((1,), (1, 2, 5), range(1, 10), np.arange(1, 10, 0.5), np.arange(1, 10, 0.1)):
@@ -123,7 +123,7 @@ def _set_labels(axes: Axes, summary: Summary, title: str) -> None:
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Write names right of the curves, moved apart so that none covers another, with thin leads."""
+    """Label the curves at their right ends, moving labels apart so that none overlap."""
     transform = axes.transAxes.inverted()
     end_of = {
         name: float(transform.transform(axes.transData.transform((0.0, regret)))[1])

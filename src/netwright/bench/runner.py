@@ -166,7 +166,7 @@ def compare(
 def incompatible_algorithms(
     algorithms: Mapping[str, Algorithm], oracle: TableOracle
 ) -> dict[str, str]:
-    """Return the names of algorithms that cannot run with these settings -> why."""
+    """Map the names of algorithms that cannot run with these settings to the reason."""
     one_shot = {
         name: _NOTHING_TO_TRAIN for name, each in algorithms.items() if isinstance(each, OneShot)
     }
@@ -187,7 +187,7 @@ def incompatible_algorithms(
 def _execute(
     executor: Executor, evaluator: _RunEvaluator, to_do: Sequence[Run], failures: dict[str, str]
 ) -> Iterator[int]:
-    """Submit the runs in order; yield how many are left, each time after polling."""
+    """Submit the runs in order, and yield the number left after each poll."""
     waiting, running, job_ids = deque(to_do), dict[int, Run](), count()
     if waiting:
         executor.open(evaluator, len(waiting))
@@ -210,7 +210,7 @@ def _execute(
 
 @dataclass(frozen=True)
 class _RunEvaluator:
-    """Evaluates a run as a job: writes its rows to a file in `parts`, whole or not at all."""
+    """Evaluator whose job is a whole run; it writes the rows to a file in `parts`, atomically."""
 
     comparison: Comparison
     parts: Path

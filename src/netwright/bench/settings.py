@@ -75,22 +75,22 @@ class ComparisonSettings:
 
     @property
     def axis(self) -> str:
-        """What a run spends: "cost" in evaluations, or "clock" in seconds."""
+        """Unit of the budget: "cost" for evaluations, "clock" for seconds."""
         return "clock" if self.clock < math.inf else "cost"
 
     @property
     def budget(self) -> float:
-        """How much of it a run may spend."""
+        """Budget of a run, in the unit of `axis`."""
         return min(self.clock, self.evaluations) if self.axis == "cost" else self.clock
 
     @property
     def measure(self) -> str:
-        """The name of the reported score."""
+        """Name of the reported score."""
         return self.report[0].metric if len(self.report) == 1 else "share of the hypervolume"
 
 
 def _parse_objectives(setting: str, objectives: object) -> tuple[Objective, ...]:
-    """Return objectives, given as such or by name, one or several."""
+    """Return objectives from one or several objectives or names."""
     several = objectives if isinstance(objectives, list | tuple) else [objectives]
     parsed = [parse_objective(entry) if isinstance(entry, str) else entry for entry in several]
     checked = [entry for entry in parsed if isinstance(entry, Objective)]
@@ -130,6 +130,6 @@ def parse_objective(name: str) -> Objective:
 
 
 def reported_objective(searched: Objective, table: TableBenchmark) -> Objective:
-    """Return the default to report: the metric on the test part if the table has it."""
+    """Return the default reported objective: the test version of the metric if the table has it."""
     test = f"test_{searched.metric}"
     return Objective(test, searched.direction) if test in table.metrics else searched

@@ -1,4 +1,4 @@
-"""One strategy, one seed, one table: each evaluation, and the incumbent's score after it."""
+"""Run one strategy with one seed on a table, recording the incumbent's score."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Evaluation:
 
 
 def make_problem(oracle: TableOracle) -> Problem:
-    """Return the problem that every strategy is given."""
+    """Return the problem passed to every strategy."""
     table, settings = oracle.table, oracle.settings
     fidelities = (1.0,) if settings.fidelity is not None else oracle.fidelities
     return Problem(table.space, settings.search, settings.limits, oracle.knowledge, fidelities)
@@ -95,7 +95,7 @@ def run_strategy(algorithm: Algorithm, oracle: TableOracle, seed: int) -> Iterat
 
 
 def _price(oracle: TableOracle, proposal: Proposal) -> tuple[float, float]:
-    """Return the table's fidelity that is looked up, and what it costs."""
+    """Return the table's nearest fidelity and the cost of an evaluation at it."""
     if oracle.settings.fidelity is not None:
         return oracle.fidelity, 1.0  # every evaluation counts as a whole one then
     fidelity = oracle.nearest_fidelity(proposal.fidelity)
@@ -118,7 +118,7 @@ def _tell(strategy: Strategy, *trials: Trial) -> float:
 
 
 class _Incumbents:
-    """The best by the searched metrics among those within the limits, at the highest fidelity."""
+    """Best candidates by the searched metrics within the limits, at the highest fidelity."""
 
     def __init__(self, oracle: TableOracle) -> None:
         self.oracle, self.settings = oracle, oracle.settings
@@ -145,7 +145,7 @@ class _Incumbents:
         self.reported = self.oracle.reported_score(self.candidates)
 
     def reach_optimum(self, candidate: Candidate, fidelity: float) -> bool:
-        """Return whether this evaluation reached what the search is after."""
+        """Return whether this evaluation reached the optimum of the search."""
         if fidelity != self.oracle.fidelity:
             return False
         if len(self.settings.search) == 1:

@@ -1,4 +1,4 @@
-"""Statistics of a comparison: intervals, paired tests, and times to a target not every run reaches."""
+"""Statistics of a comparison: bootstrap intervals, paired tests, censored times to a target."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """How soon runs reach a target; runs that never did are censored, not left out.
+    """Summary of how soon runs reach a target; unsuccessful runs are censored, not dropped.
 
     Args:
         share: the share of runs that reached it.
@@ -74,7 +74,7 @@ def time_to_target(spent: Floats, reached: NDArray[np.bool_]) -> TimeToTarget:
 
 
 def kaplan_meier_quantile(spent: Floats, reached: NDArray[np.bool_], share: float) -> float:
-    """Return when that share of runs has reached the target (Kaplan & Meier, 1958).
+    """Return the time by which a share of the runs has reached the target (Kaplan & Meier, 1958).
 
     Infinite if the product-limit estimate never does.
     """
@@ -111,7 +111,7 @@ def holm_correction(p: Mapping[str, float]) -> dict[str, float]:
 
 
 def first_reaching(curve: Floats, grid: Floats, target: float) -> float:
-    """Return where on the grid a curve (points,) first falls to the target; infinity if nowhere."""
+    """Return the first grid point at which a curve (points,) reaches the target; infinity if none."""
     reaching = np.flatnonzero(curve <= target + _ROUNDING_ERROR)
     return float(grid[reaching[0]]) if len(reaching) else math.inf
 
@@ -119,6 +119,6 @@ def first_reaching(curve: Floats, grid: Floats, target: float) -> float:
 def resample(
     spent: Sequence[float] | Floats, values: Sequence[float] | Floats, grid: Floats
 ) -> Floats:
-    """Return (points,) the latest value at each point of the grid; NaN before the first."""
+    """Return the latest value at each grid point (points,), NaN before the first."""
     index = np.searchsorted(np.asarray(spent), grid + 1e-9, side="right") - 1
     return np.where(index >= 0, np.asarray(values, float)[np.maximum(index, 0)], np.nan)

@@ -121,7 +121,7 @@ class Summary:
 
 
 def completed_strategies(file: str | Path, seeds: Sequence[int]) -> list[str]:
-    """Return the strategies in `runs.csv` that have run with each of these seeds, by name."""
+    """Return the names of strategies in `runs.csv` that have completed all of these seeds."""
     runs = _read_runs(file)[["strategy", "seed"]].drop_duplicates()
     counts = runs[runs["seed"].isin(list(seeds))]["strategy"].value_counts()
     return sorted(str(name) for name, count in counts.items() if count == len(seeds))

@@ -193,7 +193,7 @@ def _describe_budget(settings: ComparisonSettings) -> str:
 
 
 def format_score(metric: str, score: float) -> str:
-    """Format a score; a test metric like the metric itself, and "" (a share) like an accuracy."""
+    """Format a score as its metric is formatted; a hypervolume share (metric "") as an accuracy."""
     if not math.isfinite(score):
         return "-"
     name = metric.removeprefix("test_") or "accuracy"

@@ -148,7 +148,7 @@ class _GraphReader:
         return self.graph
 
     def _read_opset(self, position: int, end: int, opsets: dict[str, int]) -> None:
-        """OperatorSetIdProto."""
+        """Read an OperatorSetIdProto: a domain and its version."""
         domain, version = "", 0
         for field_number, wire_type, payload, last in self._fields(position, end):
             if field_number == 1 and wire_type == BYTES:

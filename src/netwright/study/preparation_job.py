@@ -43,7 +43,7 @@ class EvaluatorWithPreparation:
 
 
 class PreparationJob:
-    """The job of a strategy's preparation: due, running or over; never due without one."""
+    """State of a strategy's preparation: due, running or over; over if there is none."""
 
     def __init__(self, preparation: Preparation | None, folder: Path, seed: int) -> None:
         self._preparation, self._folder, self._seed = preparation, folder / SUPERNET, seed

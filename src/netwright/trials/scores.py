@@ -17,12 +17,12 @@ _MIN_PROBABILITY = 1e-15
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Predictions beside the truth, with what several metrics need computed once.
+    """Targets and predictions of scored rows, with cached intermediate results of metrics.
 
     Args:
         target: (n,) class numbers, or values.
         prediction: (n, classes) probabilities, or (n,) values.
-        threshold: of two classes, the probability from which on a row is labelled as the second.
+        threshold: for two classes, the smallest probability of the second class that predicts it.
         weights: (n,) how much each row counts; None: all alike.
         labels: (n,) class numbers in place of those that follow from the prediction.
     """

@@ -286,7 +286,7 @@ def _single_model(search: FinishedSearch, trial: Trial) -> ProposedEnsemble:
 def _ensemble_of_singles(
     search: FinishedSearch, ensemble: ProposedEnsemble, singles: Mapping[int, ProposedEnsemble]
 ) -> list[ProposedEnsemble]:
-    """Return the ensemble of one model for each member; none if that is the single model itself."""
+    """Return the ensemble with a single model per member; None if it has one member only."""
     exported = {
         trial_id: search.find_ensemble_trial(singles[trial_id].spec) for trial_id in ensemble.ranked
     }

@@ -59,7 +59,7 @@ CostTable: TypeAlias = dict[nn.Module, float]
 
 
 def cost_table(supernet: Supernet, example: Tensor, metric: str) -> CostTable:
-    """Measure each outermost module without choices inside, all options running on `example`.
+    """Measure the outermost modules that contain no choices while all options run on `example`.
 
     `example`: a batch (rows, ...).
     """

@@ -490,9 +490,9 @@ def _best_rounds(
     validation_rows: PreparedRows,
     validation_loss: ValidationLoss,
 ) -> TreeEnsemble:
-    """Return the rounds up to the best by the library's loss, or one near it by `validation_loss`.
+    """Return the best number of rounds: the library's own, or a nearby one by `validation_loss`.
 
-    The best by the library's loss if there is no time to compare.
+    The library's own if there is no time to compare.
     """
     last = ensemble.n_trees // trees_per_round
     best = min(stopping.best_round, last)  # libraries drop rounds in which nothing was split
