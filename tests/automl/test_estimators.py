@@ -306,7 +306,7 @@ def test_callbacks_hear_of_every_stage_from_reading_to_delivery(
     assert isinstance(events[-1], ModelDelivered)
     board = loud.leaderboard_
     assert [events[-1].trial.id] == board[board["delivered"]]["trial"].tolist()
-    assert {each.trial_name.split()[0] for each in events if isinstance(each, TrialEnded)} <= {
+    assert {each.trial_label.split()[0] for each in events if isinstance(each, TrialEnded)} <= {
         "extra_trees", "linear",
     }  # fmt: skip
     assert shown.out == ""

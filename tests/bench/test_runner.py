@@ -61,7 +61,7 @@ def test_runs_file_has_a_row_for_each_evaluation(table: TableBenchmark, tmp_path
     assert (rows["overhead_ms"] > 0).all()
     assert heard[0] == (0, 10)
     assert heard[-1] == (10, 10)
-    assert set(rows["search_accuracy"].round(6)) <= set(table.mean_metric("accuracy").round(6))
+    assert set(rows["search_accuracy"].round(6)) <= set(table.metric_means("accuracy").round(6))
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"runs.csv", "protocol.json"}
 
 

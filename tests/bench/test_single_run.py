@@ -84,7 +84,7 @@ def test_exhaustive_search_reaches_the_optimum(table: TableBenchmark) -> None:
     assert oracle.optimum == pytest.approx(frame()["test"].max())
     first = next(i for i, evaluation in enumerate(evaluations) if evaluation.reached)
     assert evaluations[first].metrics["accuracy"] == pytest.approx(
-        table.mean_metric("accuracy").max()
+        table.metric_means("accuracy").max()
     )
     assert [evaluation.reached for evaluation in evaluations] == [i >= first for i in range(27)]
     assert not any(evaluation.repeated for evaluation in evaluations)
@@ -288,7 +288,7 @@ def test_unreachable_bound_applies_to_the_report_only(
 ) -> None:
     both = {"search": (ACCURACY, LATENCY), "report": (TEST, LATENCY), "fidelity": 0.25}
     oracle = TableOracle(table, comparison_settings(**both, references={"test_accuracy": 0.75}))
-    assert table.mean_metric("accuracy", 0.25).max() < 0.75
+    assert table.metric_means("accuracy", 0.25).max() < 0.75
     oracle.check()
     assert list(run_strategy(RandomSearch(), oracle, 0))[-1].reached
 

@@ -16,7 +16,7 @@ from netwright.deploy.export import check_parity, export_onnx, make_card
 from netwright.deploy.model import KEY, Model, load
 from netwright.errors import ExportError, InputError
 from netwright.networks.layers.basic import GlobalPool
-from netwright.networks.layers.blocks import Recurrent, Rows
+from netwright.networks.layers.blocks import ImageRows, Recurrent
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.linear import Linear
 from netwright.networks.tabular.columns import Columns, Embedding, Periodic
@@ -249,7 +249,7 @@ def test_large_targets_keep_their_precision(tmp_path: Path) -> None:
 def test_empty_input_gives_no_predictions(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 255, (40, 6, 6, 1), dtype=np.uint8)
     toy_task = task(x, np.arange(40) % 2)
-    net = (Rows(), Recurrent(4), GlobalPool(), Linear())
+    net = (ImageRows(), Recurrent(4), GlobalPool(), Linear())
     pipeline = fit(ImagePipeline(Training(net, epochs=1)), toy_task, seed=0)
     model = export_onnx(pipeline, make_card(toy_task), tmp_path / "model.onnx")
     assert model.predict(x[:0]).shape == (0,)

@@ -24,10 +24,10 @@ from netwright.networks.layers.basic import (
     Skip,
 )
 from netwright.networks.layers.blocks import (
+    ImageRows,
     MBConv,
     Recurrent,
     Residual,
-    Rows,
     SelfAttention,
     SqueezeExcitation,
     StochasticDepth,
@@ -80,7 +80,7 @@ REFUSED: list[tuple[Network, Shape, str]] = [
     (SelfAttention(0), SEQUENCE, r"heads must be at least 1"),
     (SelfAttention(1), ROW, r"a sequence \(t, c\) or images"),
     (Recurrent(), IMAGE, r"Put Rows\(\) before it"),
-    (Rows(), ROW, r"input must be images"),
+    (ImageRows(), ROW, r"input must be images"),
     (SqueezeExcitation(0), IMAGE, r"ratio must be above 0, got 0"),
     (MBConv(expand=0), IMAGE, r"^MBConv cannot take .* expand must be at least 1"),
     (MBConv(kernel=4), IMAGE, r"^body\.1: Conv cannot take \(16, 8, 8\)"),

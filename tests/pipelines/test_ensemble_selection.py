@@ -77,7 +77,7 @@ def test_too_few_rows_to_split_give_a_single_model() -> None:
     library = [noisy_predictions(seed, 1.0, 3) for seed in range(6)]
     weights = GreedySelection()(library, mse, np.random.default_rng(0))
     assert np.count_nonzero(weights) == 1
-    unchecked = GreedySelection(n_repeats=0)(library, mse, np.random.default_rng(0))
+    unchecked = GreedySelection(n_check_repeats=0)(library, mse, np.random.default_rng(0))
     assert np.count_nonzero(unchecked) > 1
 
 

@@ -40,7 +40,7 @@ class FinishedSearch:
         cross_validation: the evaluator over folds; None if trials are scored on a single split.
         seed: seed of the search.
         interrupted: whether the user stopped the search.
-        trials_with_model: ids of the trials whose folders hold their fitted models.
+        trial_ids_with_model: ids of the trials whose folders hold their fitted models.
         time_budget: how the time of the search was allocated.
     """
 
@@ -53,7 +53,7 @@ class FinishedSearch:
     cross_validation: CrossValidate | None = None
     seed: int = 0
     interrupted: bool = False
-    trials_with_model: frozenset[int] = frozenset()
+    trial_ids_with_model: frozenset[int] = frozenset()
     time_budget: TimeBudget = TimeBudget()
 
     @classmethod
@@ -79,10 +79,10 @@ class FinishedSearch:
 
     def with_trial(self, trial: Trial) -> FinishedSearch:
         """Return the search with one more trial."""
-        with_model = self.trials_with_model
+        with_model = self.trial_ids_with_model
         if has_fitted_model(self.trial_folder(trial.id)):
             with_model |= {trial.id}
-        return replace(self, trials=(*self.trials, trial), trials_with_model=with_model)
+        return replace(self, trials=(*self.trials, trial), trial_ids_with_model=with_model)
 
     @cached_property
     def by_id(self) -> dict[int, Trial]:
@@ -116,13 +116,13 @@ class FinishedSearch:
         """Number of folds; 1 for a single split."""
         return len(self.cross_validation.fold_tasks) if self.cross_validation else 1
 
-    def trial_folder(self, trial: int) -> Folder:
+    def trial_folder(self, trial_id: int) -> Folder:
         """Return the folder of the trial with this id."""
-        return trial_folder(self.folder, trial)
+        return trial_folder(self.folder, trial_id)
 
-    def pipeline(self, trial: int) -> Pipeline:
+    def pipeline(self, trial_id: int) -> Pipeline:
         """Return the description that the trial with this id has fitted."""
-        return as_pipeline(self.space.fill(self.by_id[trial].candidate), self.task)
+        return as_pipeline(self.space.fill(self.by_id[trial_id].candidate), self.task)
 
     def find_ensemble_trial(self, ensemble: EnsembleSpec) -> Trial | None:
         """Return the trial that the ensemble was recorded as, if any.
@@ -130,7 +130,7 @@ class FinishedSearch:
         A refit counts only while its fitted model exists.
         """
         for trial in self.trials:
-            model_is_gone = ensemble.refit and trial.id not in self.trials_with_model
+            model_is_gone = ensemble.refit and trial.id not in self.trial_ids_with_model
             if trial.ensemble == ensemble and trial.status is Status.DONE and not model_is_gone:
                 return trial
         return None

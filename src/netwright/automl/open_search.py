@@ -103,7 +103,7 @@ def open_search(
     study = Study(
         space,
         default_evaluator(
-            space, task, objectives, limits, folds=cross_validation, phases=time.phases
+            space, task, objectives, limits, folds=cross_validation, phase_shares=time.phase_shares
         ),
         strategy=strategy,
         objectives=objectives,

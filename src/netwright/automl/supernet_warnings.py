@@ -24,7 +24,7 @@ def supernet_warnings(study: Study[Any], delivered: Trial) -> list[str]:
     shortlist = preparation(study.strategy)
     if not isinstance(shortlist, Shortlist):
         return []
-    if not shortlist.over:
+    if not shortlist.is_over:
         return [_unfinished(study, shortlist)]
     trials = [trial for trial in study.trials if trial.proposal.origin.startswith(SUPERNET)]
     shortlisted = {*shortlist.candidates(_MAX_SHORTLISTED)}  # may include the baseline

@@ -89,7 +89,7 @@ def time_budget(seconds: float | None, n_workers: int, metadata: TaskMetadata) -
     """
     export = _EXPORT_SECONDS + _EXPORT_SECONDS_PER_COLUMN * metadata.columns
     if seconds is None:
-        return TimeBudget(export=export, phases=_PHASES)
+        return TimeBudget(export=export, phase_shares=_PHASES)
     search = search_seconds(seconds, metadata.columns)
     minimum = min(_MIN_TRIAL_SECONDS, search)
     trial, fold = max(minimum, search * n_workers / _MIN_TRIALS_IN_SEARCH), math.inf

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netwright.bench.settings import ComparisonSettings, metric_names
 from netwright.errors import InfeasibleCandidate, InputError, Phrase, closest, expected, wording
-from netwright.evaluators.benchmarks.table import TableBenchmark, nearest_fidelity
+from netwright.evaluators.benchmarks.table import TableBenchmark, round_down_fidelity
 from netwright.interfaces.evaluator import capabilities_of
 from netwright.interfaces.knowledge import DefaultKnowledge, Knowledge
 from netwright.space.candidate import Candidate
@@ -51,7 +51,7 @@ class TableOracle:
     def __init__(self, table: TableBenchmark, settings: ComparisonSettings) -> None:
         self.table, self.settings = table, settings
         fidelity = settings.fidelity
-        self.fidelity = 1.0 if fidelity is None else table.nearest_fidelity(fidelity)
+        self.fidelity = 1.0 if fidelity is None else table.round_down_fidelity(fidelity)
         self._mean = table.with_mean_repetitions()
         _check(table, settings, self.fidelity)
         required = [objective.metric for objective in settings.search]
@@ -78,9 +78,9 @@ class TableOracle:
             sorted(fidelity for fidelity in metrics_at if required <= set(metrics_at[fidelity]))
         )
 
-    def nearest_fidelity(self, fidelity: float) -> float:
+    def round_down_fidelity(self, fidelity: float) -> float:
         """Return the table's fidelity that stands for the given one."""
-        return nearest_fidelity(fidelity, self.fidelities)
+        return round_down_fidelity(fidelity, self.fidelities)
 
     def evaluate(self, candidate: Candidate, fidelity: float, seed: int) -> Metrics:
         """Return the metrics reported to a strategy; empty if the table lacks the candidate."""
@@ -100,7 +100,7 @@ class TableOracle:
         settings = self.settings
         if settings.clock == math.inf:
             return max(1, int(settings.evaluations))
-        seconds = float(np.nanmedian(self._mean.mean_metric("train_seconds", self.fidelity)))
+        seconds = float(np.nanmedian(self._mean.metric_means("train_seconds", self.fidelity)))
         return max(1, int(min(settings.evaluations, settings.clock / seconds)))
 
     @cached_property
@@ -125,7 +125,7 @@ class TableOracle:
         if len(self.settings.report) > 1:
             return 0.0
         objective = self.settings.report[0]
-        column = self._mean.mean_metric(objective.metric)
+        column = self._mean.metric_means(objective.metric)
         return float(np.nanmax(column) if objective.direction == "min" else np.nanmin(column))
 
     @property
@@ -153,7 +153,7 @@ class TableOracle:
         """Return the hypervolume reference, with the table's own values for metrics without one."""
         bounds = {}
         for objective in objectives:
-            column = self._mean.mean_metric(objective.metric, fidelity)
+            column = self._mean.metric_means(objective.metric, fidelity)
             if objective.metric in prescribed:
                 bounds[objective.metric] = prescribed[objective.metric]
             elif objective.direction == "min":
@@ -196,18 +196,18 @@ class TableOracle:
 
     def _losses(self, objectives: Sequence[Objective], fidelity: float) -> NDArray[np.float64]:
         """Return the losses (rows, m) of complete rows that can be evaluated and satisfy the limits."""
-        columns = [self._mean.mean_metric(objective.metric, fidelity) for objective in objectives]
+        columns = [self._mean.metric_means(objective.metric, fidelity) for objective in objectives]
         signs = [1.0 if objective.direction == "min" else -1.0 for objective in objectives]
         losses = np.stack([sign * column for sign, column in zip(signs, columns, strict=True)], 1)
         usable = self._mean.rows_in_space & np.isfinite(losses).all(1)
         for name in self.required_metrics:
-            usable &= np.isfinite(self._mean.mean_metric(name, self.fidelity))
+            usable &= np.isfinite(self._mean.metric_means(name, self.fidelity))
         if not usable.any():
             rule = f"a table with {metric_names(objectives)} of some candidate"
             fix = "Every row lacks one of them, or a metric that is searched or limited."
             raise InputError(expected(self.table.path.name, rule, Phrase("none"), fix))
         for limit in self.settings.limits:
-            column = self._mean.mean_metric(limit.metric, self.fidelity)
+            column = self._mean.metric_means(limit.metric, self.fidelity)
             usable &= (column <= limit.at_most) & (column >= limit.at_least)
         if not usable.any():
             limits = ", ".join(map(str, self.settings.limits))

@@ -98,7 +98,7 @@ def _price(oracle: TableOracle, proposal: Proposal) -> tuple[float, float]:
     """Return the table's nearest fidelity and the cost of an evaluation at it."""
     if oracle.settings.fidelity is not None:
         return oracle.fidelity, 1.0  # every evaluation counts as a whole one then
-    fidelity = oracle.nearest_fidelity(proposal.fidelity)
+    fidelity = oracle.round_down_fidelity(proposal.fidelity)
     return fidelity, fidelity
 
 

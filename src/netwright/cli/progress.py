@@ -111,7 +111,7 @@ class FitProgress:
         """Return ``running: trial 7 lightgbm 4 s``, with as many trials as fit into a line."""
         line = ""
         for running in self._state.running:
-            name = shortened(running.trial_name, _MAX_NAME_WIDTH)
+            name = shortened(running.trial_label, _MAX_NAME_WIDTH)
             text = f"trial {running.trial.id} {name} {running.seconds:.0f} s"
             if line and len(line) + len(text) > MAX_WIDTH - 2:
                 break

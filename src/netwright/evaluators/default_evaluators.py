@@ -26,7 +26,7 @@ def default_evaluator(
     limits: Sequence[Limit] = (),
     *,
     folds: CrossValidate | None = None,
-    phases: PhaseShares = PhaseShares(),
+    phase_shares: PhaseShares = PhaseShares(),
 ) -> Evaluator:
     """Return an evaluator of costs, then training, then (if a goal needs it) latency.
 
@@ -48,7 +48,7 @@ def default_evaluator(
     goals = {objective.metric for objective in objectives} | {limit.metric for limit in limits}
     costs = NetworkCosts(space, task, cost_predictors(sorted(goals)))
     training: Evaluator = folds or TrainAndValidate(
-        space, task, _monitored_metric(objectives, task), phases=phases
+        space, task, _monitored_metric(objectives, task), phase_shares=phase_shares
     )
     latency = Latency(space, task)
     # limits on training metrics refuse nothing: the trial is paid for, and shows how far it is off
@@ -71,7 +71,7 @@ def default_cross_validation(
     """Return a cross-validation of the task without its test rows, within the time of a fold."""
     task = replace(task, test=None)
     return CrossValidate(
-        space, task, n_folds, _monitored_metric(objectives, task), time.fold, time.phases
+        space, task, n_folds, _monitored_metric(objectives, task), time.fold, time.phase_shares
     )
 
 

@@ -64,8 +64,8 @@ class NetworkKnowledge:
     """
 
     space: Space[Any]
-    costs: Callable[[Candidate, Any], Metrics]
-    prior_scores: Callable[[Any], Metrics] | None = None
+    compute_costs: Callable[[Candidate, Any], Metrics]
+    compute_prior_scores: Callable[[Any], Metrics] | None = None
     _cache: dict[Candidate, CandidateKnowledge] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -114,9 +114,11 @@ class NetworkKnowledge:
         metrics: Metrics = {}
         scores: Metrics = {}
         try:
-            metrics = dict(self.costs(candidate, description))
+            metrics = dict(self.compute_costs(candidate, description))
             scores = (
-                self.prior_scores(description) if self.prior_scores else _parameter_count(metrics)
+                self.compute_prior_scores(description)
+                if self.compute_prior_scores
+                else _parameter_count(metrics)
             )
         except InfeasibleCandidate:
             canonical = INFEASIBLE_FORM

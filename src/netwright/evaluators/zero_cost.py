@@ -86,7 +86,7 @@ class ZeroCost:
     @property
     def knowledge(self) -> NetworkKnowledge:
         """Costs, and these scores as prior scores: each new candidate is built once."""
-        costs = NetworkCosts(self.space, self.task).knowledge.costs
+        costs = NetworkCosts(self.space, self.task).knowledge.compute_costs
         return NetworkKnowledge(
             self.space, costs, lambda description: self._scores(description, self.seed)
         )

@@ -92,7 +92,7 @@ class Capabilities:
 
     fidelities: tuple[float, ...] = ()
     knowledge: Knowledge | None = None
-    supernet: MakeSupernet | None = None
+    make_supernet_search: MakeSupernet | None = None
     leaves_files: bool = False
     keeps: int = 0
     fingerprint: Mapping[str, str] = field(default_factory=dict)
@@ -144,7 +144,14 @@ def merged(capabilities: Iterable[Capabilities]) -> Capabilities:
         knowledge=next(
             (each.knowledge for each in capabilities if each.knowledge is not None), None
         ),
-        supernet=next((each.supernet for each in capabilities if each.supernet is not None), None),
+        make_supernet_search=next(
+            (
+                each.make_supernet_search
+                for each in capabilities
+                if each.make_supernet_search is not None
+            ),
+            None,
+        ),
         leaves_files=any(each.leaves_files for each in capabilities),
         keeps=max((each.keeps for each in capabilities), default=0),
         fingerprint={

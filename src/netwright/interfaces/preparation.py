@@ -26,7 +26,7 @@ class Preparation(Protocol):
         ...
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether it is finished, or was given up."""
         ...
 

@@ -52,7 +52,7 @@ class GreedySelection:
     steps: int = 25
     n_bags: int = 0
     bag_fraction: float = 0.5
-    n_repeats: int = 4
+    n_check_repeats: int = 4
     min_standard_errors: float = 1.0
 
     def __post_init__(self) -> None:
@@ -120,13 +120,13 @@ class GreedySelection:
     ) -> bool:
         """Return whether a selected ensemble beats the single best model on rows not used for it."""
         gains = []
-        for train, test in repeated_two_fold(len(library[0]), self.n_repeats, rng, groups):
+        for train, test in repeated_two_fold(len(library[0]), self.n_check_repeats, rng, groups):
             weights = self._select(library, loss, train, rng)
             best = int(np.argmin([loss(predictions[train], train) for predictions in library]))
             ensemble = weighted_average([predictions[test] for predictions in library], weights)
             gains.append(loss(library[best][test], test) - loss(ensemble, test))
         if not gains:
-            return not self.n_repeats
+            return not self.n_check_repeats
         standard_error = float(np.std(gains)) / np.sqrt(len(gains))
         return bool(np.mean(gains) > self.min_standard_errors * standard_error)
 

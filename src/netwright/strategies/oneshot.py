@@ -90,7 +90,7 @@ class OneShotStrategy:
         self._trials[trial.id] = trial
 
     def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
-        if n < 1 or not self.preparation.over:
+        if n < 1 or not self.preparation.is_over:
             return []
         started = {trial.candidate for trial in self._trials.values()}
         if waiting := [candidate for candidate in self._shortlist if candidate not in started]:
@@ -137,7 +137,7 @@ class OneShotStrategy:
     @property
     def _is_shortlist_done(self) -> bool:
         """Return whether every candidate of the shortlist has been evaluated."""
-        if not self.preparation.over:
+        if not self.preparation.is_over:
             return False
         trials = self._shortlist_trials
         started = {trial.candidate for trial in trials}

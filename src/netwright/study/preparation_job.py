@@ -58,7 +58,9 @@ class PreparationJob:
     @property
     def is_due(self) -> bool:
         """Whether it is to be started now."""
-        return self._preparation is not None and not self.is_running and not self._preparation.over
+        return (
+            self._preparation is not None and not self.is_running and not self._preparation.is_over
+        )
 
     def start(self, executor: Executor, time_limit: float) -> None:
         """Submit the job, with `time_limit` in seconds."""

@@ -183,7 +183,7 @@ class Study(Generic[D]):
         """The trial within the limits that is best in the first objective, or None."""
         return self._front[0] if self._front else None
 
-    def trial_folder(self, trial: int) -> Path:
+    def trial_folder(self, trial_id: int) -> Path:
         """Return the path of a trial's folder, with the files that its evaluator left.
 
         Files are kept for the Pareto front, the best trial, members of ensembles and parents.
@@ -191,15 +191,15 @@ class Study(Generic[D]):
         Args:
             trial: its id.
         """
-        return trial_path(self.folder, trial)
+        return trial_path(self.folder, trial_id)
 
-    def trial_files(self, trial: int) -> Folder:
+    def trial_files(self, trial_id: int) -> Folder:
         """Open a trial's folder for reading; safe for run folders that may not be trusted.
 
         Args:
             trial: its id.
         """
-        return trial_folder(self.folder, trial)
+        return trial_folder(self.folder, trial_id)
 
     def is_budget_used(
         self,
@@ -376,7 +376,7 @@ class Study(Generic[D]):
 
         Decisions that a supernet cannot search are as in the first baseline of the space.
         """
-        make_supernet = self._capabilities.supernet
+        make_supernet = self._capabilities.make_supernet_search
         if make_supernet is None:
             return None
         folder = (self.folder / SUPERNET).absolute()

@@ -49,7 +49,7 @@ class TimeBudget:
     supernet: float = math.inf
     export: float = 0.0
     reserve: float = 0.0
-    phases: PhaseShares = PhaseShares()
+    phase_shares: PhaseShares = PhaseShares()
 
     def supernet_within(self, seconds_left: float) -> float:
         """Return how many of the seconds left of the search a supernet may take."""

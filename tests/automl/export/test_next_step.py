@@ -59,7 +59,7 @@ def made(search: FinishedSearch, spec: EnsembleSpec) -> FinishedSearch:
     number = len(search.trials) + 1
     proposal = Proposal(Candidate({}), 1.0, ENSEMBLE, parents=spec.trials)
     new = Trial(number, proposal, 0, Status.DONE, {"rmse": 0.2, "folds": 3.0}, ensemble=spec)
-    models = search.trials_with_model | ({number} if spec.refit else set())
+    models = search.trial_ids_with_model | ({number} if spec.refit else set())
     return replace(search, trials=(*search.trials, new), trials_with_model=frozenset(models))
 
 
@@ -77,7 +77,7 @@ def carried_out(
             break
         if isinstance(step, RefitStep):
             progress = replace(progress, refit_rounds=progress.refit_rounds | {step.round})
-            for number in step.trials:
+            for number in step.trial_ids:
                 spec = EnsembleSpec.of({number: 1.0}, refit=True)
                 if not search.find_ensemble_trial(spec):
                     search = made(search, spec)

@@ -62,7 +62,7 @@ def test_every_live_candidate_is_in_the_table(
         assert table.look_up(candidate) == table.look_up(twin)
     assert (table.space.size, infeasible, len(networks)) == (1728, 96, 687)
     for fidelity in table.fidelities:
-        assert all(np.isfinite(table.mean_metric(name, fidelity)).all() for name in table.metrics)
+        assert all(np.isfinite(table.metric_means(name, fidelity)).all() for name in table.metrics)
 
 
 def test_costs_are_those_of_the_network(

@@ -28,9 +28,9 @@ real = pytest.mark.skipif(not PLACE.is_dir(), reason="the NAS tables are not on 
 )  # fmt: skip
 def test_nas_bench_201_has_the_published_optima(dataset: str, valid: float, test: float) -> None:
     table = nas_bench_201_table(PLACE / "nasbench201.parquet", dataset)
-    assert table.space.size == len(table.mean_metric("accuracy")) == 15_625
-    assert table.mean_metric("accuracy").max() * 100 == pytest.approx(valid, abs=1e-3)
-    assert table.mean_metric("test_accuracy").max() * 100 == pytest.approx(test, abs=1e-3)
+    assert table.space.size == len(table.metric_means("accuracy")) == 15_625
+    assert table.metric_means("accuracy").max() * 100 == pytest.approx(valid, abs=1e-3)
+    assert table.metric_means("test_accuracy").max() * 100 == pytest.approx(test, abs=1e-3)
 
 
 @real
@@ -38,7 +38,7 @@ def test_nas_bench_201_has_the_published_optima(dataset: str, valid: float, test
 def test_the_cells_have_scores_on_other_data(dataset: str, best: float) -> None:
     table = nas_bench_201_table(PLACE / "nasbench201.parquet", dataset)
     assert (table.metrics, [*table.fidelities]) == (("accuracy",), [1.0])
-    assert table.mean_metric("accuracy").max() == pytest.approx(best, abs=1e-5)
+    assert table.metric_means("accuracy").max() == pytest.approx(best, abs=1e-5)
     with pytest.raises(InputError, match=f'repetition must be "mean" for {dataset}, got .one'):
         nas_bench_201_table(PLACE / "nasbench201.parquet", dataset, "one")
 
@@ -49,10 +49,10 @@ def test_every_cell_of_the_space_is_in_nas_bench_201() -> None:
     rng = np.random.default_rng(0)
     accuracy = [table.look_up(table.space.sample(rng))["accuracy"] for _ in range(300)]
     assert min(accuracy) > 0.09
-    assert np.mean(accuracy) == pytest.approx(table.mean_metric("accuracy").mean(), abs=0.03)
+    assert np.mean(accuracy) == pytest.approx(table.metric_means("accuracy").mean(), abs=0.03)
     best = {f"cell.{j}.{i}": "nor_conv_3x3" for j in (1, 2, 3) for i in range(j)}
     all_convolutions = table.look_up(table.space.fix(best).default())
-    assert all_convolutions["parameters"] == table.mean_metric("parameters").max()
+    assert all_convolutions["parameters"] == table.metric_means("parameters").max()
     assert all_convolutions["latency"] > 0
     short = table.look_up(table.space.fix(best).default(), 12 / 200)
     assert short["train_seconds"] == pytest.approx(all_convolutions["train_seconds"] * 12 / 200)

@@ -109,7 +109,7 @@ def test_epochs_are_fidelities_and_trainings_repetitions(file: Path) -> None:
     assert table.look_up(straight, 4 / 108)["train_seconds"] == 240
     seen = {round(one.look_up(straight, 1, seed)["accuracy"], 6) for seed in range(6)}
     assert seen == {0.9, 0.92}
-    assert sorted(table.mean_metric("accuracy")) == pytest.approx([0.80, 0.91])
+    assert sorted(table.metric_means("accuracy")) == pytest.approx([0.80, 0.91])
     assert "energy" not in table.metrics
 
 
@@ -168,9 +168,9 @@ def ec_nas() -> TableBenchmark:
 @real
 def test_the_legal_cells_of_four_vertices_are_those_of_ec_nas(ec_nas: TableBenchmark) -> None:
     found = {tuple(ec_nas.look_up(candidate).items()) for candidate in ec_nas.space}
-    assert len(found) == len(ec_nas.mean_metric("accuracy")) == 91
-    assert ec_nas.mean_metric("accuracy").mean() == pytest.approx(0.8995, abs=1e-4)
-    assert ec_nas.mean_metric("energy").mean() == pytest.approx(0.412, abs=1e-3)
+    assert len(found) == len(ec_nas.metric_means("accuracy")) == 91
+    assert ec_nas.metric_means("accuracy").mean() == pytest.approx(0.8995, abs=1e-4)
+    assert ec_nas.metric_means("energy").mean() == pytest.approx(0.412, abs=1e-3)
     assert sorted(ec_nas.fidelities) == pytest.approx([4 / 108, 12 / 108, 36 / 108, 1])
     assert set(ec_nas.metrics) == {
         "accuracy", "test_accuracy", "parameters", "train_seconds", "energy",
@@ -191,7 +191,7 @@ def test_every_training_of_ec_nas_is_found_under_its_cell(ec_nas: TableBenchmark
 @real
 def test_cells_of_five_vertices_are_found_in_any_order() -> None:
     table = nas_bench_101_table(PLACE / "ecnas_5v_4epochs.tfrecord")
-    assert len(table.mean_metric("accuracy")) == 2532
+    assert len(table.metric_means("accuracy")) == 2532
     rng = np.random.default_rng(0)
     accuracies = [table.look_up(table.space.sample(rng))["accuracy"] for _ in range(200)]
     assert 0.3 < np.mean(accuracies) < 0.6

@@ -50,8 +50,8 @@ def test_candidates_are_looked_up(table: Path) -> None:
     assert evaluator.metrics == ("accuracy", "latency")
     assert evaluator(job("x", 1)) == {"accuracy": pytest.approx(0.52), "latency": 1.0}
     assert evaluator(job("x", 2)) == {"accuracy": pytest.approx(0.60), "latency": 2.0}
-    assert evaluator.mean_metric("accuracy") == pytest.approx([0.52, 0.6, 0.71])
-    short = evaluator.mean_metric("accuracy", 0.5)  # the third has none
+    assert evaluator.metric_means("accuracy") == pytest.approx([0.52, 0.6, 0.71])
+    short = evaluator.metric_means("accuracy", 0.5)  # the third has none
     assert short == pytest.approx([0.1, 0.2, np.nan], nan_ok=True)
 
 
@@ -141,7 +141,7 @@ def test_a_wrong_description_is_refused(table: Path) -> None:
     with pytest.raises(InputError, match=r"must have the column 'onee'\. Did you mean 'one'"):
         TableBenchmark(SPACE, table, decisions, wrong)(job("x", 1))
     with pytest.raises(InputError, match=r"metric must be one of table\.csv, got 'acuracy'"):
-        benchmark(table).mean_metric("acuracy")
+        benchmark(table).metric_means("acuracy")
 
 
 def small(file: Path, space: Space[Any] = SPACE, **options: Any) -> TableBenchmark:
@@ -173,7 +173,7 @@ def test_only_required_metrics_make_a_candidate_infeasible(tmp_path: Path) -> No
         for needed in (["latency"], None):
             with pytest.raises(InfeasibleCandidate, match="has no latency at fidelity 1"):
                 evaluator.look_up(candidate, required=needed)
-    assert evaluator.mean_metric("latency") == pytest.approx([np.nan, np.nan, 3.0], nan_ok=True)
+    assert evaluator.metric_means("latency") == pytest.approx([np.nan, np.nan, 3.0], nan_ok=True)
 
 
 def test_codes_outside_are_refused(tmp_path: Path) -> None:

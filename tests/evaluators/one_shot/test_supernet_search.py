@@ -74,12 +74,12 @@ def test_gradient_search_reports_candidates_and_held_decisions(
 ) -> None:
     found: Shortlist = search(image_task, tmp_path)
     assert set(found.held) == {"lr", "batch_size"}
-    assert not found.over
+    assert not found.is_over
     metrics = found(job(tmp_path))
     assert set(metrics) == set(found.metrics)
     assert metrics["supernet_epochs"] == 6
     assert metrics["supernet_loss"] < 1.0  # three classes: 1.1 by chance
-    assert found.over
+    assert found.is_over
     candidates = found.candidates(3)
     assert len(candidates) == 3 == len({*candidates})
     assert all(SPACE.contains(one) for one in candidates)
@@ -142,12 +142,12 @@ def test_search_given_up_after_epochs_keeps_its_candidates(
 def test_wrapped_evaluators_pass_knowledge_on(image_task: Task, tmp_path: Path) -> None:
     training = TrainAndValidate(SPACE, image_task)
     wrapped = combine(NetworkCosts(SPACE, image_task), training)
-    make: Any = capabilities_of(wrapped).supernet
+    make: Any = capabilities_of(wrapped).make_supernet_search
     found = make(METHOD, tmp_path, 3, lambda *_: None, (), ())
     assert isinstance(found, SupernetSearch)
     assert found.seed == 3
     assert wrapped.metrics  # still an evaluator
-    assert capabilities_of(cached(NetworkCosts(SPACE, image_task))).supernet is None
+    assert capabilities_of(cached(NetworkCosts(SPACE, image_task))).make_supernet_search is None
     prepared: Preparation = pickle.loads(cloudpickle.dumps(found))
     assert prepared.metrics == found.metrics
 

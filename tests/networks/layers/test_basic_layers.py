@@ -31,10 +31,10 @@ from netwright.networks.layers.basic import (
     Zero,
 )
 from netwright.networks.layers.blocks import (
+    ImageRows,
     MBConv,
     Recurrent,
     Residual,
-    Rows,
     SelfAttention,
     SqueezeExcitation,
     StochasticDepth,
@@ -103,8 +103,8 @@ IMAGES: tuple[Network, ...] = (
     Dropout(0.5),
     Zero(),
     Skip(),
-    Rows(),
-    (Rows(), Recurrent(6)),
+    ImageRows(),
+    (ImageRows(), Recurrent(6)),
     SqueezeExcitation(),
     SqueezeExcitation(0.01),
     SqueezeExcitation(2.0),

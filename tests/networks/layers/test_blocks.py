@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from netwright.networks.build import build
 from netwright.networks.layers.basic import Dropout, GlobalPool, Norm, Pool, Skip, Zero
 from netwright.networks.layers.blocks import (
+    ImageRows,
     MBConv,
     Recurrent,
     Residual,
-    Rows,
     SelfAttention,
     SqueezeExcitation,
     StochasticDepth,
@@ -152,7 +152,7 @@ def test_recurrent_layer_reads_forwards_or_both_ways() -> None:
 
 def test_rows_of_pixels_are_steps() -> None:
     x = torch.randn(2, 3, 4, 5)
-    steps = build(Rows(), (3, 4, 5))(x)
+    steps = build(ImageRows(), (3, 4, 5))(x)
     assert torch.equal(steps[1, 2], x[1, :, 2, :].flatten())
 
 

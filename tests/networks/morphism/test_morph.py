@@ -28,10 +28,10 @@ from netwright.networks.layers.basic import (
     Zero,
 )
 from netwright.networks.layers.blocks import (
+    ImageRows,
     MBConv,
     Recurrent,
     Residual,
-    Rows,
     SelfAttention,
     SqueezeExcitation,
 )
@@ -138,7 +138,7 @@ def widened(width: int) -> list[tuple[str, Network, Shape]]:
         ("mbconv", (stem(), MBConv(expand=2, squeeze=0.25), *HEAD), IMAGES),
         ("mbconv between", (Conv(6), MBConv(width, squeeze=0.5), Conv(6), *HEAD), IMAGES),
         ("flat", (stem(), Flatten(), Linear()), IMAGES),
-        ("rows", (stem(), Rows(), Recurrent(6), GlobalPool(), Linear()), IMAGES),
+        ("rows", (stem(), ImageRows(), Recurrent(6), GlobalPool(), Linear()), IMAGES),
         ("add", (stem(), cell(), Residual(Conv()), *HEAD), IMAGES),
         ("concat", (stem(), cell(combine="concat"), *HEAD), IMAGES),
         ("after a concat", (cell(a=stem(), b=Conv(3, 1), combine="concat"), *HEAD), IMAGES),
@@ -598,7 +598,7 @@ def rich() -> Network:
         {
             "pooled": GlobalPool(),
             "flat": Flatten(),
-            "read": (Rows(), Recurrent(OneOf(8, 12), OneOf("gru", "lstm")), GlobalPool()),
+            "read": (ImageRows(), Recurrent(OneOf(8, 12), OneOf("gru", "lstm")), GlobalPool()),
         }
     )
     dense = (

@@ -28,7 +28,7 @@ from netwright.networks.layers.basic import (
     Skip,
     Zero,
 )
-from netwright.networks.layers.blocks import MBConv, Recurrent, Residual, Rows, SelfAttention
+from netwright.networks.layers.blocks import ImageRows, MBConv, Recurrent, Residual, SelfAttention
 from netwright.networks.layers.cells import darts, nas_bench_101, nas_bench_201
 from netwright.networks.layers.conv import Conv
 from netwright.networks.layers.graph import Chain, Graph, Node
@@ -122,7 +122,7 @@ SPACES: dict[str, Network] = {
         Conv(OneOf(4, 8)), Residual((Norm("layer"), SelfAttention(OneOf(1, 2)))), *HEAD,
     ),
     "sequences": (
-        Conv(OneOf(2, 3)), Rows(),
+        Conv(OneOf(2, 3)), ImageRows(),
         Recurrent(OneOf(4, 8), kind=OneOf("gru", "lstm"), bidirectional=OneOf(True, False)), *HEAD,
     ),
     "a row of some": (Conv(4), SubsetOf(Conv(), Conv(6), Residual(Conv(OneOf(4, 8)))), *HEAD),
@@ -324,7 +324,7 @@ def test_attention_and_recurrent_blocks_are_sliced_separately() -> None:
     (qkv,) = (parameter for parameter in shared.parameters() if parameter.shape == (24, 8))
     weight = shared.tensors(space_of(network).default())["1.qkv.weight"]
     assert torch.equal(weight, torch.cat([qkv[i : i + 4, :4] for i in (0, 8, 16)]))
-    network = (Rows(), Recurrent(OneOf(4, 6)), *HEAD)
+    network = (ImageRows(), Recurrent(OneOf(4, 6)), *HEAD)
     shared = weights(network)
     (gates,) = (parameter for parameter in shared.parameters() if parameter.shape == (18, 6))
     weight = shared.tensors(space_of(network).default())["1.cell.weight_hh_l0"]

@@ -126,7 +126,7 @@ def test_ticks_have_running_trials_and_their_seconds(space: Any) -> None:
     running = [each for event in events if isinstance(event, Tick) for each in event.running]
     assert running
     assert all(isinstance(each, RunningTrial) for each in running)
-    assert {(each.trial.id, each.trial_name) for each in running} == {(1, "hill")}
+    assert {(each.trial.id, each.trial_label) for each in running} == {(1, "hill")}
     assert 0 < running[-1].seconds < 10
     left = [event.seconds_left for event in events if isinstance(event, Tick)]
     assert 0 < left[-1] < left[0] < 60

@@ -24,9 +24,9 @@ from netwright.trials.trial import Trial
 class BrokenTrial(BrokenFile):
     """A file of the trial with this id is missing or damaged."""
 
-    def __init__(self, trial: int, reason: str) -> None:
-        super().__init__(f"trial {trial} cannot be used: {reason}")
-        self.trial = trial
+    def __init__(self, trial_id: int, reason: str) -> None:
+        super().__init__(f"trial {trial_id} cannot be used: {reason}")
+        self.trial_id = trial_id
 
 
 def model_of(search: FinishedSearch, trial: Trial) -> FittedPipeline | WeightedEnsemble:

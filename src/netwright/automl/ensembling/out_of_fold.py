@@ -120,9 +120,9 @@ def n_prunable_members(search: FinishedSearch, trial: Trial) -> int:
     return count_members(model.network)
 
 
-def pruned_network_spec(trial: int, n_members: int) -> EnsembleSpec:
+def pruned_network_spec(trial_id: int, n_members: int) -> EnsembleSpec:
     """Return the spec of the trial's first-fold network, pruned to `n_members` members."""
-    return EnsembleSpec.of({trial: 1.0}, first_fold=True, n_members=n_members)
+    return EnsembleSpec.of({trial_id: 1.0}, first_fold=True, n_members=n_members)
 
 
 def pruned_network(search: FinishedSearch, trial: Trial, n_members: int) -> ProposedEnsemble:

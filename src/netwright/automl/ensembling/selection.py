@@ -259,7 +259,7 @@ def _greedy_weights(
         return loss(predictions, rows[subset])
 
     n_repeats = 4 if len(rows) < _MIN_ROWS_WITHOUT_PROOF else 0
-    greedy = GreedySelection(steps, n_repeats=n_repeats, min_standard_errors=0)
+    greedy = GreedySelection(steps, n_check_repeats=n_repeats, min_standard_errors=0)
     predictions = [member.predictions[rows] for member in library]
     groups = loss.targets.take(rows).groups
     weights = greedy(predictions, subset_loss, np.random.default_rng(0), groups)

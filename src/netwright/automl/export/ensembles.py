@@ -53,9 +53,9 @@ class EnsemblesToExport:
         """Estimated seconds to write, check and measure the best ensemble."""
         return self.seconds_of(self.ensembles[0].spec.trials)
 
-    def seconds_of(self, trials: Iterable[int]) -> float:
+    def seconds_of(self, trial_ids: Iterable[int]) -> float:
         """Estimate the seconds to write, check and measure an ensemble of these trials."""
-        n_bytes = sum(self.n_bytes.get(trial, 0) for trial in trials)
+        n_bytes = sum(self.n_bytes.get(trial, 0) for trial in trial_ids)
         return export_seconds(self.file_seconds, n_bytes)
 
 

@@ -133,7 +133,7 @@ class FrontExporter:
         refit_rounds = self.progress.refit_rounds | {step.round}
         self.progress = replace(self.progress, refit_rounds=refit_rounds)
         attempted = {key.trials[0] for key in self._attempted_refits()}
-        trial_ids = [trial_id for trial_id in step.trials if trial_id not in attempted]
+        trial_ids = [trial_id for trial_id in step.trial_ids if trial_id not in attempted]
         if trial_ids:
             self._notify(StageStarted("refitting", "on all rows"))
         refit_deadline = deadline - step.reserved_seconds
@@ -186,7 +186,7 @@ class FrontExporter:
         try:
             if isinstance(export_item, PrunedNetwork):
                 export_item = pruned_network(
-                    self.search, self.search.by_id[export_item.trial], export_item.n_members
+                    self.search, self.search.by_id[export_item.trial_id], export_item.n_members
                 )
             if isinstance(export_item, ProposedEnsemble):
                 trial, measured = self._export_ensemble(export_item, refitted)
@@ -196,7 +196,7 @@ class FrontExporter:
             if isinstance(error, OSError) and not self.rows:  # no file at all can be written
                 raise
             if isinstance(error, BrokenTrial):
-                self.broken_trials.add(error.trial)
+                self.broken_trials.add(error.trial_id)
             kind = "" if isinstance(error, NetwrightError) else f"{type(error).__name__}: "
             self.left_out.append(f"{name} is left out: {kind}{error}")
             return None

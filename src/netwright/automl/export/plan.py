@@ -29,7 +29,7 @@ _PRUNED_SIZES = (2, 1)
 class PrunedNetwork:
     """A network to prune to `n_members`; its metrics are computed on export (`pruned_network`)."""
 
-    trial: int
+    trial_id: int
     n_members: int
 
 
@@ -89,7 +89,7 @@ class RefitStep:
     """
 
     round: Literal["best", "singles"]
-    trials: tuple[int, ...]
+    trial_ids: tuple[int, ...]
     reserved_seconds: float
 
 
@@ -206,7 +206,7 @@ def key_of(export_item: ExportItem) -> ExportKey:
     if isinstance(export_item, Trial):
         return export_item.id
     if isinstance(export_item, PrunedNetwork):
-        return pruned_network_spec(export_item.trial, export_item.n_members)
+        return pruned_network_spec(export_item.trial_id, export_item.n_members)
     return export_item.spec
 
 
@@ -223,7 +223,7 @@ def _trials_behind_front(search: FinishedSearch) -> list[Trial]:
     trials = [
         trial
         for trial in search.trials
-        if trial.id in search.trials_with_model
+        if trial.id in search.trial_ids_with_model
         and trial.id not in front
         and trial.status is Status.DONE
         and trial.proposal.fidelity == 1

@@ -103,7 +103,7 @@ def nas_bench_201_table(
         fidelities,
         repetition,
         costs=costs,
-        prior_scores=_live_parameters,
+        compute_prior_scores=_live_parameters,
     )
 
 

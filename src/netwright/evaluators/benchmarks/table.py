@@ -122,7 +122,7 @@ class TableBenchmark:
     repetition: Literal["mean", "one"] = "mean"
     filter: Mapping[str, Value] = field(default_factory=dict)
     costs: tuple[str, ...] = ()
-    prior_scores: Callable[[Any], Metrics] | None = None
+    compute_prior_scores: Callable[[Any], Metrics] | None = None
     identify: Callable[[Candidate], Mapping[str, Value]] | None = None
     reader: Callable[[Path, Sequence[str]], pd.DataFrame] | None = None
 
@@ -185,7 +185,7 @@ class TableBenchmark:
         """The networks' features and the `costs`, with a new cache at each call."""
         from netwright.evaluators.network_knowledge import NetworkKnowledge  # imports torch
 
-        return NetworkKnowledge(self.space, self._costs_of, self.prior_scores)
+        return NetworkKnowledge(self.space, self._costs_of, self.compute_prior_scores)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -198,7 +198,7 @@ class TableBenchmark:
         return {name: metrics[name] for name in self.costs}
 
     def __call__(self, job: Job) -> Metrics:
-        fidelity = self.nearest_fidelity(job.proposal.fidelity)
+        fidelity = self.round_down_fidelity(job.proposal.fidelity)
         return self.look_up(job.proposal.candidate, fidelity, job.seed)
 
     def look_up(
@@ -239,19 +239,19 @@ class TableBenchmark:
                 raise InfeasibleCandidate(f"{self.path.name} has no {name} {at}")
         return metrics
 
-    def nearest_fidelity(self, fidelity: float) -> float:
+    def round_down_fidelity(self, fidelity: float) -> float:
         """Return the table's highest fidelity up to this one, or its lowest.
 
         Args:
             fidelity: in (0, 1].
         """
-        return nearest_fidelity(fidelity, [*self.fidelities])
+        return round_down_fidelity(fidelity, [*self.fidelities])
 
     def with_mean_repetitions(self) -> TableBenchmark:
         """Return the same table with `repetition` "mean": the value that one training estimates."""
         return self if self.repetition == "mean" else replace(self, repetition="mean")
 
-    def mean_metric(self, metric: str, fidelity: float = 1.0) -> NDArray[np.float64]:
+    def metric_means(self, metric: str, fidelity: float = 1.0) -> NDArray[np.float64]:
         """Return a metric of all rows, such as for the optimum of a table.
 
         Args:
@@ -383,7 +383,7 @@ class TableBenchmark:
         return {name: attribute for name, attribute in self.__dict__.items() if name not in cached}
 
 
-def nearest_fidelity(fidelity: float, fidelities: Collection[float]) -> float:
+def round_down_fidelity(fidelity: float, fidelities: Collection[float]) -> float:
     """Return the highest of the fidelities up to this one, or the lowest of all."""
     up_to = [other for other in fidelities if other <= fidelity + 1e-9]
     return max(up_to) if up_to else min(fidelities)

@@ -80,7 +80,7 @@ class SinglePathSearch:
     setup: SupernetSetup
     settings: SinglePathNAS
     subnet_search: SubnetSearch
-    phases: PhaseShares = PhaseShares()
+    phase_shares: PhaseShares = PhaseShares()
     _log: list[tuple[int, Trial]] = field(default_factory=list)
     """Epoch and trial of each evaluated sub-network."""
 
@@ -133,7 +133,7 @@ class SinglePathSearch:
             on_epoch: called after each epoch of training.
             on_progress: called with a few words on the work after training.
         """
-        started_at, phases = time.monotonic(), self.phases
+        started_at, phases = time.monotonic(), self.phase_shares
 
         def end_of(share: float) -> float:
             return started_at + share * (deadline - started_at) if isfinite(deadline) else inf

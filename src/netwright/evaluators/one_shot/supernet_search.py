@@ -133,7 +133,7 @@ class SupernetSearch:
     seed: int = 0
     subnet_search: SubnetSearch | None = None
     start: Candidate | None = None
-    phases: PhaseShares = PhaseShares()
+    phase_shares: PhaseShares = PhaseShares()
 
     def __post_init__(self) -> None:
         assert self.held is not None  # raises here rather than in a worker
@@ -192,7 +192,7 @@ class SupernetSearch:
     # The shortlist
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether it is done or was given up."""
         return self._shortlist is not None
 
@@ -274,13 +274,13 @@ class SupernetSearch:
         started_at = time.monotonic()
         seconds_left = job.deadline - started_at
         search = self._make_gradient_search(settings)
-        training_end = started_at + self.phases.supernet_training * seconds_left
+        training_end = started_at + self.phase_shares.supernet_training * seconds_left
         progress = _ProgressWriter(self._setup, started_at, training_end)
         progress.write(str(measure_step_cost(search)))
         search.train(training_end, progress)
         progress.write("trained, discretizing")
         search_result = finalize_search(
-            search, _MAX_CANDIDATES, job.deadline - self.phases.judging * seconds_left
+            search, _MAX_CANDIDATES, job.deadline - self.phase_shares.judging * seconds_left
         )
         n_epochs, last_epoch = len(search.history), search.history[-1]
         shortfall = _shortfall(n_epochs, settings.epochs, was_stopped=last_epoch.remedy == STOPPED)
@@ -292,10 +292,10 @@ class SupernetSearch:
         seconds_left = job.deadline - started_at
         assert self.subnet_search is not None  # checked by `held`
         progress = _ProgressWriter(self._setup, started_at, job.deadline)
-        search = SinglePathSearch(self._setup, settings, self.subnet_search, self.phases)
+        search = SinglePathSearch(self._setup, settings, self.subnet_search, self.phase_shares)
         n_weights = sum(weights.numel() for weights in search.shared.parameters())
         progress.write(f"shared weights: {n_weights:,}")
-        deadline = job.deadline - self.phases.judging * seconds_left
+        deadline = job.deadline - self.phase_shares.judging * seconds_left
         search_result = search.run(_MAX_CANDIDATES, deadline, progress, progress.write)
         shortfall = _shortfall(len(search_result.epochs), settings.training.epochs)
         self._write_shortlist(_single_path_json(search_result) | {"shortfall": shortfall})

@@ -82,7 +82,7 @@ class CrossValidate:
     folds: int = 5
     monitor: str = ""
     fold_seconds: float = math.inf
-    phases: PhaseShares = PhaseShares()
+    phase_shares: PhaseShares = PhaseShares()
 
     def __post_init__(self) -> None:
         check_whole("folds", self.folds, 1)
@@ -179,7 +179,7 @@ class CrossValidate:
         """Fit and save a pipeline on fold `i`; return its predictions for the held-out rows."""
         started_at = time.monotonic()
         # the first fold leaves time for the others; later ones start only if they fit
-        deadline = training_deadline(job.deadline, self.phases.judging, 1 if i else n_folds)
+        deadline = training_deadline(job.deadline, self.phase_shares.judging, 1 if i else n_folds)
         fitted = fit(
             pipeline,
             self.fold_tasks[i],

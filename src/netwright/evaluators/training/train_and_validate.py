@@ -73,7 +73,7 @@ class TrainAndValidate:
     task: Task
     monitor: str = ""
     inherit: float = 0.0
-    phases: PhaseShares = PhaseShares()
+    phase_shares: PhaseShares = PhaseShares()
 
     def __post_init__(self) -> None:
         if not 0 <= self.inherit <= 1:
@@ -91,7 +91,7 @@ class TrainAndValidate:
         """With `inherit`, the best trials keep their weights for children."""
         inherits = self.inherit > 0
         return Capabilities(
-            supernet=self._make_supernet,
+            make_supernet_search=self._make_supernet,
             leaves_files=True,
             keeps=_N_KEPT_TRIALS if inherits else 0,
             fingerprint={"inherit": str(self.inherit)} if inherits else {},
@@ -123,7 +123,7 @@ class TrainAndValidate:
             seed,
             SubnetSearch(make_strategy, objectives, limits),
             start,
-            self.phases,
+            self.phase_shares,
         )
 
     def __call__(self, job: Job) -> Metrics:
@@ -140,7 +140,7 @@ class TrainAndValidate:
             seed=job.seed,
             initial_module=inherited.module,
             fidelity=job.proposal.fidelity * inherited.epochs_share(self.inherit),
-            deadline=training_deadline(job.deadline, self.phases.judging),
+            deadline=training_deadline(job.deadline, self.phase_shares.judging),
             metric_name=self.monitor or default_metric(task.kind),
         )
         predictions = fitted.predict(task.features.take(task.validation))

@@ -533,7 +533,7 @@ class _RowsOfImages(nn.Module):
 
 
 @dataclass(frozen=True)
-class Rows(Leaf):
+class ImageRows(Leaf):
     """Images (c, h, w) as sequences (h, c w): each row of pixels is a step."""
 
     preserves_zero = True

@@ -142,7 +142,7 @@ class _ParallelWalk:
             output_map = identity_map(parent.output_shape, child.output_shape)
         else:
             output_map = self._inherit_changed(parent, child, input_map, target_map)
-        return self._checked(child, input_map, output_map, n_changes)
+        return self._with_changes_recorded(child, input_map, output_map, n_changes)
 
     def _inherit_changed(
         self,
@@ -207,7 +207,7 @@ class _ParallelWalk:
             identity = self.transfer.propagate(
                 input_map, input_map.parent_shape, child.output_shape, target_map
             )
-        return self._checked(child, input_map, identity, n_changes)
+        return self._with_changes_recorded(child, input_map, identity, n_changes)
 
     def _start_as_identity(
         self, child: BuiltNetwork, input_map: ChannelMap, target_map: ChannelMap | None
@@ -225,7 +225,7 @@ class _ParallelWalk:
         self.transfer.record_change(parent.position, removed)
         return self.transfer.propagate(input_map, parent.output_shape, input_map.child_shape)
 
-    def _checked(
+    def _with_changes_recorded(
         self,
         child: BuiltNetwork,
         input_map: ChannelMap,

@@ -67,14 +67,14 @@ class AlternatingOptimizer:
         )
         return weights | self.fixed_weights
 
-    def mean_weights(self) -> dict[str, Tensor]:
+    def expected_weights(self) -> dict[str, Tensor]:
         """Return the options' mean weights, without a draw."""
         mean = self.settings.relaxation.mean(self.alpha, self.supernet.n_chosen)
         return mean | self.fixed_weights
 
     def mean_weights_loss(self, rows: LabelledData) -> Tensor:
         """Return the loss under the mean weights."""
-        return training_loss(self.supernet(rows.inputs, self.mean_weights()), rows.targets)
+        return training_loss(self.supernet(rows.inputs, self.expected_weights()), rows.targets)
 
     def architecture_step(
         self, train: LabelledData, valid: LabelledData, progress: float, generator: torch.Generator

@@ -40,7 +40,7 @@ def select_by_perturbation(
     scores: dict[str, list[float]] = {}
     for path in order:
         with torch.no_grad():
-            mixture = optimizer.mean_weights()
+            mixture = optimizer.expected_weights()
         losses: list[float] = []
         for option in range(optimizer.supernet.options[path]):
             if is_out_of_time():

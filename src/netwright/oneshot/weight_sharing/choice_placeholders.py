@@ -270,7 +270,7 @@ class PlaceholderInserter(Visitor[Any, "Values | None"]):
         layer: Layer,
         path: str,
         network: _Replacement,
-        setting: _Replacement,
+        replace_setting: _Replacement,
         edges: _Replacement,
     ) -> object:
         """Return the layer with its networks, settings and chosen edges replaced."""
@@ -286,7 +286,7 @@ class PlaceholderInserter(Visitor[Any, "Values | None"]):
             if kind == "edges":
                 return edges(description, cast("SubsetOfChoice", description).name or inner_path)
             if kind == "setting":
-                return setting(description, inner_path)
+                return replace_setting(description, inner_path)
             if isinstance(description, tuple):
                 return tuple(
                     inside(child, join_path(inner_path, i)) for i, child in enumerate(description)

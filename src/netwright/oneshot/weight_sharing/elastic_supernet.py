@@ -106,14 +106,14 @@ class SharedWeights(nn.Module):
             InvalidCandidate: The candidate is one of another network.
         """
         sub = self._subnetwork(candidate)
-        sub.module.train(self.training)
+        sub.weightless_module.train(self.training)
         tensors = self._slices(sub)
         buffers = {
             weight.name: tensors[weight.name]
             for weight in sub.slices
             if not weight.spec.signature.is_parameter
         }
-        out: Tensor = torch.func.functional_call(sub.module, tensors, (x,))
+        out: Tensor = torch.func.functional_call(sub.weightless_module, tensors, (x,))
         with torch.no_grad():  # some layers replace a buffer instead of changing it
             for name, buffer in buffers.items():
                 if tensors[name] is not buffer:
@@ -291,7 +291,7 @@ class _WeightSlice:
 class _Subnetwork:
     """A candidate's module without weights, the slices it runs on, and its constant buffers."""
 
-    module: nn.Module
+    weightless_module: nn.Module
     slices: tuple[_WeightSlice, ...]
     constants: Mapping[str, Tensor]
 

@@ -65,7 +65,7 @@ class TrialStarted:
     """
 
     trial: Trial
-    trial_name: str
+    trial_label: str
     is_rerun: bool = False
 
 
@@ -83,7 +83,7 @@ class TrialEnded:
     """
 
     trial: Trial
-    trial_name: str
+    trial_label: str
     on_front: bool
     is_best: bool = False
     seconds_left: float | None = None
@@ -94,7 +94,7 @@ class RunningTrial:
     """A trial that is being executed, and for how many seconds."""
 
     trial: Trial
-    trial_name: str
+    trial_label: str
     seconds: float
 
 
@@ -134,7 +134,7 @@ class ModelDelivered:
     """
 
     trial: Trial
-    trial_name: str
+    trial_label: str
 
 
 Event: TypeAlias = (

@@ -64,7 +64,7 @@ def _is_terminal() -> bool:
 def format_running(running: Sequence[RunningTrial], max_trials: int = 3) -> str:
     """Format the running trials, longest first: ``lightgbm 4 s, tabm 2 s``."""
     longest_first = sorted(running, key=lambda trial: -trial.seconds)
-    names = [f"{trial.trial_name} {trial.seconds:.0f} s" for trial in longest_first[:max_trials]]
+    names = [f"{trial.trial_label} {trial.seconds:.0f} s" for trial in longest_first[:max_trials]]
     return ", ".join(names) + (", ..." if len(longest_first) > max_trials else "")
 
 
@@ -74,7 +74,7 @@ def format_event(event: Event) -> str:
         return _format_search(event)
     if isinstance(event, TrialStarted):
         again = " again" if event.is_rerun else ""
-        return f"trial {event.trial.id} started{again}: {event.trial_name}"
+        return f"trial {event.trial.id} started{again}: {event.trial_label}"
     if isinstance(event, TrialEnded):
         return _format_trial(event, list(event.trial.metrics), "new best" if event.is_best else "")
     if isinstance(event, Tick):
@@ -105,7 +105,7 @@ def _format_trial(
     if trial.status is not Status.DONE:
         details = [f"{trial.status}: {trial.error}"]
     details += [mark] if mark else []
-    return f"trial {trial.id}: {', '.join([*details, f'{trial.seconds:.1f} s', event.trial_name])}"
+    return f"trial {trial.id}: {', '.join([*details, f'{trial.seconds:.1f} s', event.trial_label])}"
 
 
 class ProgressLines:

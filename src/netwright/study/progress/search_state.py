@@ -50,7 +50,7 @@ class SearchState:
             self._started_at = now
             self._ends_at = None if event.seconds is None else now + event.seconds
         elif isinstance(event, TrialStarted):
-            self._running[event.trial.id] = RunningTrial(event.trial, event.trial_name, 0.0), now
+            self._running[event.trial.id] = RunningTrial(event.trial, event.trial_label, 0.0), now
         elif isinstance(event, Tick):
             self._started_at = now - event.seconds
             self.preparation_progress, self.n_ended = event.preparation_progress, event.n_ended
