@@ -123,7 +123,17 @@ class Model:
         return self._run(self.feeds(rows), "probabilities")
 
     def predict_scores(self, features: Features) -> NDArray[np.float32]:
-        """Predict probabilities (n, classes) or values (n,) of a task's own `Table` or `Images`."""
+        """Predict probabilities or values of rows as a task has them.
+
+        Args:
+            features: a task's own `Table` or `Images`, used as it is.
+
+        Returns:
+            (n, classes) float32 probabilities, in the order of `classes`; or (n,) float64 values.
+
+        Raises:
+            InputError: the model fails on these rows.
+        """
         feeds: dict[str, NDArray[Any]]
         if "image" in self.card:
             feeds = {"image": cast(Images, features).pixels}
@@ -132,10 +142,16 @@ class Model:
         return self._run(feeds, "probabilities" if self.card["classes"] else "value")
 
     def feeds(self, rows: object) -> dict[str, NDArray[Any]]:
-        """Convert raw rows to onnxruntime's input feed: an array for each input of the file.
+        """Convert raw rows to onnxruntime's input feed.
+
+        Pixels outside the range of training are clipped with a warning.
 
         Args:
             rows: as of `predict`.
+
+        Returns:
+            Name of each input of the file -> its array: (n,) for a column, (n, h, w, c) uint8 for
+            ``"image"``.
 
         Raises:
             InputError: as of `predict`.
@@ -201,6 +217,9 @@ def load(path: str | Path) -> Model:
 
     Args:
         path: of the file or the folder.
+
+    Returns:
+        The model, ready to predict.
 
     Raises:
         InputError: there is no such file, or it is damaged or not netwright's.

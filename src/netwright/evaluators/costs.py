@@ -72,9 +72,18 @@ class NetworkCosts:
         return metrics
 
     def inputs_and_costs(self, description: object) -> tuple[InputSpec, Metrics]:
-        """Return the inputs of a filled description's model, and the costs of its network.
+        """Return the inputs of a description's model, and the costs of its network.
 
-        Costs are empty for other learners, whose size is not known before they are fitted.
+        Args:
+            description: a filled pipeline, or a bare `Training`.
+
+        Returns:
+            The shape and kinds of the inputs, and metric -> cost for one row. Costs are empty for
+            learners without a network, whose size is not known before they are fitted.
+
+        Raises:
+            InfeasibleCandidate: a layer cannot take its input.
+            InputError: the description is not a pipeline for the task's kind of features.
         """
         pipeline = as_pipeline(description, self.task)
         inputs = cached_preprocessor(pipeline, self.task).input_spec(

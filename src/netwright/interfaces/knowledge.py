@@ -16,22 +16,48 @@ class Knowledge(Protocol):
     """What is known of a candidate before it is evaluated; cheap to ask for, and deterministic."""
 
     def canonical(self, candidate: Candidate) -> str:
-        """Return a key that is equal for candidates of the same network (or pipeline)."""
+        """Return the canonical form of a candidate.
+
+        Args:
+            candidate: a candidate of the space.
+
+        Returns:
+            A key that is equal for candidates of the same network (or pipeline).
+        """
         ...
 
     def features(self, candidates: Sequence[Candidate]) -> Sequence[NDArray[np.float64]]:
-        """Return groups of features, (n, d) each: paths, subtrees, sizes.
+        """Return groups of features of candidates, such as paths, subtrees and sizes.
 
-        The groups are the same at every call; columns of a group need no common scale.
+        Args:
+            candidates: n candidates of the space.
+
+        Returns:
+            An (n, d) array for each group. The groups are the same at every call, their d need not
+            be; columns of a group need no common scale.
         """
         ...
 
     def metrics(self, candidate: Candidate) -> Metrics:
-        """Return metrics known without evaluating, such as parameters: exactly those of a trial."""
+        """Return the metrics that are known without evaluating, such as parameters.
+
+        Args:
+            candidate: a candidate of the space.
+
+        Returns:
+            Name -> value, exactly as in a trial; empty if none is known.
+        """
         ...
 
     def scores(self, candidate: Candidate) -> Metrics:
-        """Return hints that correlate with quality, such as size or zero-cost scores."""
+        """Return hints that correlate with quality, such as size or zero-cost scores.
+
+        Args:
+            candidate: a candidate of the space.
+
+        Returns:
+            Name -> score, which good candidates tend to have more of; empty if none is known.
+        """
         ...
 
 

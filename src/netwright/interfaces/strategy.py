@@ -27,15 +27,24 @@ class Strategy(Protocol):
     """
 
     def ask(self, n: int, rng: RNG) -> Sequence[Proposal]:
-        """Return at most `n` proposals, without changing the strategy.
+        """Propose candidates to evaluate, without changing the strategy.
 
-        No proposals while trials run: wait until one ends. No proposals while none run: the search
-        is over.
+        Args:
+            n: the largest number of proposals.
+            rng: the source of all random draws.
+
+        Returns:
+            At most `n` proposals. None while trials run: wait until one ends. None while no trial
+            runs: the search is over.
         """
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Take note of a trial that started (its status is RUNNING) or ended."""
+        """Record a trial that started or ended.
+
+        Args:
+            trial: the trial; its status is RUNNING if it started.
+        """
         ...
 
 

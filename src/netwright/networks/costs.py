@@ -55,6 +55,9 @@ def costs(network: Network, input_shape: Shape, **given: object) -> Costs:
         input_shape: Of a row, without the batch.
         **given: As for `build`.
 
+    Returns:
+        The costs, with the shape of the output.
+
     Raises:
         InfeasibleCandidate: A layer cannot take its input.
         SpaceError: A choice is still open.

@@ -130,19 +130,35 @@ class FittedModel(Protocol):
     """A model that a learner has fitted."""
 
     def outputs(self, inputs: Arrays) -> NDArray[np.floating]:
-        """Return raw scores (rows, outputs).
+        """Return the raw scores of rows.
 
-        For classes log-probabilities up to a constant per row, for regression standardized
-        predictions (rows, 1).
+        Args:
+            inputs: (rows, columns), or pixels (rows, channels, height, width); see `PreparedRows`.
+
+        Returns:
+            (rows, outputs): for classes log-probabilities up to a constant per row, for regression
+            standardized predictions (rows, 1).
         """
         ...
 
     def to_onnx(self, builder: OnnxGraphBuilder, name: str) -> str:
-        """Add the nodes of `outputs` for the float32 tensor `name`; return the scores' name."""
+        """Add the nodes of `outputs`.
+
+        Args:
+            builder: the graph that the nodes are added to.
+            name: the name of the input tensor, float32.
+
+        Returns:
+            The name of the scores' tensor.
+        """
         ...
 
     def save(self, folder: Path) -> None:
-        """Write everything that `Learner.load` needs into `folder`."""
+        """Write everything that `Learner.load` needs.
+
+        Args:
+            folder: the folder that takes the files.
+        """
         ...
 
 
@@ -161,7 +177,7 @@ class Learner(Protocol):
         fidelity: float,
         deadline: float,
     ) -> FittedModel:
-        """Fit on `rows`.
+        """Fit on the training rows.
 
         Args:
             input_spec: shape of the inputs, number of outputs and cardinalities.
@@ -173,11 +189,25 @@ class Learner(Protocol):
             deadline: seconds of `time.monotonic()` by which to stop with what has been fitted. If
                 infinite, no clock is read.
 
+        Returns:
+            The fitted model.
+
         Raises:
             InfeasibleCandidate: This learner cannot learn these rows.
         """
         ...
 
     def load(self, input_spec: InputSpec, folder: Path) -> FittedModel:
-        """Read what `FittedModel.save` wrote into `folder`."""
+        """Read what `FittedModel.save` wrote.
+
+        Args:
+            input_spec: shape of the inputs, as of `fit`.
+            folder: the folder of the files, which may not be trusted.
+
+        Returns:
+            The fitted model.
+
+        Raises:
+            BrokenFile: a file is missing or damaged, or does not fit the inputs.
+        """
         ...

@@ -27,7 +27,14 @@ class RefittableLearner(Protocol):
     """A learner that can be trained without validation rows, guided by its fold models."""
 
     def for_refit(self, fold_models: Sequence[Any]) -> Learner:
-        """Return a learner that trains for the mean number of rounds of the fold models."""
+        """Return a learner that trains for the mean number of rounds of the fold models.
+
+        Args:
+            fold_models: the models that this learner fitted on the folds.
+
+        Returns:
+            A learner that can be trained without validation rows.
+        """
         ...
 
 

@@ -42,11 +42,25 @@ class Predictor(Protocol):
         ...
 
     def predict(self, features: Features) -> NDArray[np.floating]:
-        """Return probabilities (rows, classes) in float32, or values (rows,) in float64."""
+        """Predict probabilities or values.
+
+        Args:
+            features: the rows.
+
+        Returns:
+            Probabilities (rows, classes) in float32, or values (rows,) in float64.
+        """
         ...
 
     def to_onnx(self, builder: OnnxGraphBuilder) -> str:
-        """Add the nodes of `predict`; return the name of their output."""
+        """Add the nodes of `predict`.
+
+        Args:
+            builder: the graph that the nodes are added to.
+
+        Returns:
+            The name of the output tensor.
+        """
         ...
 
 

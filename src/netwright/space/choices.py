@@ -232,6 +232,9 @@ def Integer(low: int, high: int, *, log: bool = False, name: str | None = None) 
         log: sampled uniformly in its logarithm.
         name: as of `OneOf`.
 
+    Returns:
+        An open choice, typed as an integer.
+
     Raises:
         SpaceError: the bounds are not integers, not in order, too large, or not above 0 if `log`.
     """
@@ -249,6 +252,9 @@ def Float(low: float, high: float, *, log: bool = False, name: str | None = None
         high: the largest, included.
         log: sampled uniformly in its logarithm, as learning rates are.
         name: as of `OneOf`.
+
+    Returns:
+        An open choice, typed as a number.
 
     Raises:
         SpaceError: the bounds are not finite numbers, not in order, or not above 0 if `log`.
@@ -294,6 +300,9 @@ def Shared(description: T, name: str) -> T:  # noqa: N802  # as OneOf
     Args:
         description: with open choices, the same wherever the name is used.
         name: starts the paths of the choices anew.
+
+    Returns:
+        The shared description, typed as the description.
     """
     return cast(T, SharedChoice(description, name))
 

@@ -125,7 +125,11 @@ class Space(Generic[D]):
             rng: the generator that the draw consumes.
             by: "choice": each decision uniformly, in order; "leaf": uniformly over all candidates.
 
+        Returns:
+            A candidate that passes the rule.
+
         Raises:
+            InputError: `rng` is no generator.
             SpaceError: no draw of 1,000 passes the rule; or `by` is "leaf" with an open Float.
         """
         _check_generator(rng)
@@ -140,6 +144,9 @@ class Space(Generic[D]):
         Args:
             u: (decisions,) coordinates in [0, 1); those of inactive decisions are ignored.
 
+        Returns:
+            The candidate.
+
         Raises:
             SpaceError: `u` has another length.
         """
@@ -152,7 +159,14 @@ class Space(Generic[D]):
         return Candidate(values)
 
     def to_unit(self, candidate: Candidate) -> NDArray[np.float64]:
-        """Return a point (decisions,) that `from_unit` maps back; 0.5 for inactive decisions."""
+        """Map a candidate to a point of the unit cube that `from_unit` maps back.
+
+        Args:
+            candidate: a candidate of the space.
+
+        Returns:
+            (decisions,) coordinates in [0, 1]; 0.5 for inactive decisions.
+        """
         values = candidate.values
         coordinates = [
             decision.to_unit(values[decision.path]) if decision.path in values else 0.5
@@ -175,7 +189,11 @@ class Space(Generic[D]):
             rng: the generator that the draw consumes.
             under: the path below which decisions may change; empty for all.
 
+        Returns:
+            The child, which passes the rule.
+
         Raises:
+            InputError: `rng` is no generator.
             SpaceError: there is nothing to change, or no draw of 1,000 passes the rule.
         """
         _check_generator(rng)
@@ -218,7 +236,11 @@ class Space(Generic[D]):
             other: the second parent.
             rng: the generator that the draw consumes.
 
+        Returns:
+            The child, which passes the rule.
+
         Raises:
+            InputError: `rng` is no generator.
             SpaceError: no draw of 1,000 passes the rule.
         """
         _check_generator(rng)
@@ -254,6 +276,12 @@ class Space(Generic[D]):
         """Yield all candidates one decision away; newly active choices take their default.
 
         A real number moves by a tenth of its range, up and down.
+
+        Args:
+            candidate: a candidate of the space.
+
+        Yields:
+            Each neighbour that passes the rule.
         """
         for path, decision, _ in self._compiled:
             if path not in candidate.values:
@@ -264,14 +292,29 @@ class Space(Generic[D]):
                     yield Candidate(values)
 
     def n_neighbours(self, candidate: Candidate) -> int:
-        """Return the number of neighbours, before `valid` and `rule`."""
+        """Return the number of neighbours, before `valid` and `rule`.
+
+        Args:
+            candidate: a candidate of the space.
+
+        Returns:
+            The sum over active decisions of their other values; of a real number 2.
+        """
         active = (decision for decision in self.decisions if decision.path in candidate.values)
         return sum(len(decision.values) - 1 if decision.values else 2 for decision in active)
 
     def sample_neighbours(self, candidate: Candidate, n: int, rng: RNG) -> list[Candidate]:
-        """Draw at most `n` different neighbours, without listing all of them.
+        """Draw different neighbours, without listing all of them.
 
         The decision is drawn first, so that an integer with many values does not crowd out others.
+
+        Args:
+            candidate: a candidate of the space.
+            n: the largest number of neighbours.
+            rng: the generator that the draws consume.
+
+        Returns:
+            At most `n` neighbours that pass the rule: those found in 10 * `n` draws.
         """
         mutable = [
             decision
@@ -299,10 +342,14 @@ class Space(Generic[D]):
     # Reading and writing
 
     def encode(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-        """Return candidates as rows (n, columns), for models; `columns` has the names.
+        """Encode candidates as rows of numbers, for models.
 
-        Options are one-hot, subsets multi-hot, numbers in [0, 1]. Inactive options are 0, inactive
-        numbers -1.
+        Args:
+            candidates: n candidates of the space.
+
+        Returns:
+            (n, columns), with the names of `columns`. Options are one-hot, subsets multi-hot,
+            numbers in [0, 1]. Inactive options are 0, inactive numbers -1.
         """
         return self._encoder.encode(candidates)
 
@@ -311,6 +358,9 @@ class Space(Generic[D]):
 
         Args:
             scores: path -> (options,) scores; decisions without scores take their default.
+
+        Returns:
+            The candidate of the best options.
         """
         values: dict[str, Value] = {}
         for path, decision, conditions in self._compiled:
@@ -319,9 +369,14 @@ class Space(Generic[D]):
         return Candidate(values)
 
     def one_hot(self, candidate: Candidate) -> dict[str, NDArray[np.float64]]:
-        """Return scores whose `argmax` is the candidate: path -> (options,), 1 where chosen.
+        """Return scores whose `argmax` is the candidate.
 
-        Of active choices among options; those of a subset are multi-hot.
+        Args:
+            candidate: a candidate of the space.
+
+        Returns:
+            Path of each active choice among options -> (options,), 1 where chosen and 0 elsewhere;
+            those of a subset are multi-hot.
         """
         scores = {}
         for decision in self.decisions:
@@ -332,6 +387,12 @@ class Space(Generic[D]):
 
     def fill(self, candidate: Candidate) -> D:
         """Return the description with every open choice filled in.
+
+        Args:
+            candidate: a candidate of the space, even if it breaks the rule.
+
+        Returns:
+            The filled description, of the type of `description`.
 
         Raises:
             InvalidCandidate: a decision is missing, illegal, inactive or unknown.
@@ -346,6 +407,9 @@ class Space(Generic[D]):
 
         Args:
             values: path -> the one value that is left.
+
+        Returns:
+            The narrower space, of the same description.
 
         Raises:
             InvalidCandidate: a path is unknown, or a value illegal.
@@ -364,6 +428,9 @@ class Space(Generic[D]):
     def check(self, candidate: Candidate) -> None:
         """Raise unless a candidate fits the space and passes its rule.
 
+        Args:
+            candidate: the candidate to check.
+
         Raises:
             InvalidCandidate: a decision is missing, illegal, inactive or unknown, or `valid` or
                 `rule` is false.
@@ -375,7 +442,14 @@ class Space(Generic[D]):
             )
 
     def contains(self, candidate: Candidate) -> bool:
-        """Return whether a candidate passes `check`."""
+        """Return whether a candidate passes `check`.
+
+        Args:
+            candidate: the candidate to check.
+
+        Returns:
+            False where `check` raises InvalidCandidate.
+        """
         try:
             self.check(candidate)
         except InvalidCandidate:

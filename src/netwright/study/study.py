@@ -198,6 +198,9 @@ class Study(Generic[D]):
 
         Args:
             trial: its id.
+
+        Returns:
+            The folder, below which no link is followed; it need not exist.
         """
         return trial_folder(self.folder, trial_id)
 

@@ -37,7 +37,14 @@ class Objective:
             raise InputError(expected("direction", rule, self.direction))
 
     def loss(self, metrics: Metrics) -> float:
-        """Return the metric, negated if it is maximised; infinity if it is missing or NaN."""
+        """Return the metric as a loss: negated if it is maximised.
+
+        Args:
+            metrics: metric -> value, of a trial.
+
+        Returns:
+            The loss, lower is better; infinity if the metric is missing or NaN.
+        """
         metric = metrics.get(self.metric, math.nan)
         if math.isnan(metric):
             return math.inf
@@ -77,14 +84,29 @@ class Limit:
             raise InputError(expected(what, "one that some value keeps", got))
 
     def excess(self, metrics: Metrics) -> float:
-        """Return how far the metric is outside the bounds: 0 inside, infinity if it is missing."""
+        """Return how far the metric is outside the bounds.
+
+        Args:
+            metrics: metric -> value, of a trial.
+
+        Returns:
+            The distance to the bound it breaks, in the metric's unit: 0 inside, infinity if the
+            metric is missing or NaN.
+        """
         metric = metrics.get(self.metric, math.nan)
         if math.isnan(metric):
             return math.inf
         return max(0.0, metric - self.at_most, self.at_least - metric)
 
     def keeps(self, metrics: Metrics) -> bool:
-        """Return whether the metric is within the bounds."""
+        """Return whether the metric is within the bounds.
+
+        Args:
+            metrics: metric -> value, of a trial.
+
+        Returns:
+            False if the metric is missing or NaN, too.
+        """
         return self.excess(metrics) == 0.0
 
     def __str__(self) -> str:

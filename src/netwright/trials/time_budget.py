@@ -52,6 +52,13 @@ class TimeBudget:
     phase_shares: PhaseShares = PhaseShares()
 
     def supernet_within(self, seconds_left: float) -> float:
-        """Return how many of the seconds left of the search a supernet may take."""
+        """Return how much of the time left a supernet may take.
+
+        Args:
+            seconds_left: seconds of the search that are left.
+
+        Returns:
+            Seconds: the share that `supernet` has of `search`; half if `search` is infinite.
+        """
         share = _SUPERNET_SHARE if math.isinf(self.search) else self.supernet / self.search
         return share * seconds_left

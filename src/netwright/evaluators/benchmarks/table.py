@@ -74,6 +74,9 @@ class MetricColumns:
         Args:
             *columns: their names, one for each repetition.
             scale: see the class.
+
+        Returns:
+            The columns of the metric.
         """
         return cls(columns, scale)
 

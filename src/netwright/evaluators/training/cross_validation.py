@@ -128,7 +128,14 @@ class CrossValidate:
         )
 
     def held_out_mask(self, n_folds: int) -> NDArray[np.bool_]:
-        """Return which of `rows` are held out of one of the first `n_folds` folds: (rows,) bool."""
+        """Return which rows are held out of one of the first folds.
+
+        Args:
+            n_folds: the number of folds, from 0 to all.
+
+        Returns:
+            (rows,) bool, for `rows`.
+        """
         mask = np.zeros(len(self.rows), np.bool_)
         for task in self.fold_tasks[:n_folds]:
             mask[np.searchsorted(self.rows, task.validation)] = True

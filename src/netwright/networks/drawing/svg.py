@@ -52,6 +52,9 @@ def svg(network: Network, input_shape: Shape, *, title: str = "", **given: objec
         title: Heading of the drawing.
         **given: As for `build`.
 
+    Returns:
+        The text of the document.
+
     Raises:
         InfeasibleCandidate: A layer cannot take its input.
         SpaceError: A choice is still open.

@@ -53,7 +53,12 @@ class ChannelMap:
         return same_shape and torch.equal(self.origin, torch.arange(n_channels(self.child_shape)))
 
     def has_widths(self, n_parent: int, n_child: int) -> bool:
-        """Return whether parent and child have these numbers of channels."""
+        """Return whether parent and child have these numbers of channels.
+
+        Args:
+            n_parent: Channels of the parent's tensor.
+            n_child: Channels of the child's tensor.
+        """
         return (n_channels(self.parent_shape), n_channels(self.child_shape)) == (n_parent, n_child)
 
 

@@ -63,6 +63,9 @@ class Layer:
 
         Args:
             nonnegative_input: Whether no element of the input is below 0.
+
+        Returns:
+            True if it does for every such input; False also where that is not known.
         """
         return False
 
@@ -71,7 +74,15 @@ class Layer:
         return self.preserves_zero or self.is_identity(nonnegative_input=False)
 
     def is_nonnegative(self, built: BuiltNetwork, *, nonnegative_input: bool) -> bool:
-        """Return whether no element of the output is below 0."""
+        """Return whether no element of the output is below 0.
+
+        Args:
+            built: This layer, built.
+            nonnegative_input: Whether no element of the input is below 0.
+
+        Returns:
+            True if that holds for every such input; False also where it is not known.
+        """
         return nonnegative_input and self.maps_zero_to_zero()
 
     def inherit(
@@ -106,7 +117,7 @@ class Layer:
         input_map: ChannelMap,
         target_map: ChannelMap | None,
     ) -> ChannelMap | None:
-        """Make an inserted layer the identity; None if no weights do (Net2DeeperNet).
+        """Make an inserted layer the identity, if weights can (Net2DeeperNet).
 
         Args:
             morphism: The walk through both networks.
@@ -115,23 +126,36 @@ class Layer:
             target_map: Channels that the output should have; None if any will do.
 
         Returns:
-            Channels of the layer's output.
+            Channels of the layer's output; None if no weights make it the identity.
         """
         return None
 
     def layers_to_zero(
         self, built: BuiltNetwork, *, before_relu: bool
     ) -> list[ZeroInitLayer] | None:
-        """Return the layers whose zeroed weights make the output 0; None if no weights do.
+        """Return the layers whose zeroed weights make the output 0.
 
         Args:
             built: This layer, built.
             before_relu: Whether an activation with a kink at 0 follows it.
+
+        Returns:
+            The layers, which all define `module_to_zero`; None if no weights make the output 0.
         """
         return None
 
     def module_to_zero(self, built: BuiltNetwork) -> nn.Module:
-        """Return the last module with weights, for layers listed by `layers_to_zero`."""
+        """Return the last module with weights, for layers listed by `layers_to_zero`.
+
+        Args:
+            built: This layer, built.
+
+        Returns:
+            The module, whose tensors `weight` and `bias` are then set.
+
+        Raises:
+            NotImplementedError: The layer does not define it.
+        """
         raise NotImplementedError
 
 
@@ -174,15 +198,21 @@ class Leaf(Layer, ABC):
         Args:
             shape: Of a row, without the batch.
 
+        Returns:
+            A module that maps (batch, *shape) to (batch, ...).
+
         Raises:
             InfeasibleCandidate: The layer cannot take rows of this shape.
         """
 
     def infer_shape(self, shape: Shape) -> Shape | None:
-        """Return the output shape by formula; None if only a run tells.
+        """Return the output shape by formula.
 
         Args:
             shape: Of the input, without the batch.
+
+        Returns:
+            The shape without the batch; None if only a run tells.
         """
         return None
 
@@ -215,17 +245,23 @@ class Composite(Layer, ABC):
             shape: Of the input, without the batch.
             add: Declares a part: ``add(name, network, input_shape) -> output_shape``.
 
+        Returns:
+            Shape of the output of `run`, without the batch.
+
         Raises:
             InfeasibleCandidate: The layer cannot take rows of this shape.
         """
 
     @abstractmethod
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        """Return the output (batch, ...) of the forward pass.
+        """Run the forward pass.
 
         Args:
             parts: The modules of the parts by the names that `assemble` declared.
             x: (batch, ...).
+
+        Returns:
+            The output (batch, ...), of the shape that `assemble` returned.
         """
 
 
@@ -255,6 +291,9 @@ class BuiltNetwork:
         Args:
             name: As in `torch.nn.Module.get_submodule`.
             module_type: The class that it has.
+
+        Returns:
+            The submodule, typed as `module_type`.
         """
         module = self.module.get_submodule(name)
         assert isinstance(module, module_type)
@@ -287,7 +326,17 @@ class Morphism(Protocol):
         input_map: ChannelMap,
         target_map: ChannelMap | None = None,
     ) -> ChannelMap:
-        """Set a network's weights from its counterpart in the parent."""
+        """Set a network's weights from its counterpart in the parent.
+
+        Args:
+            parent: The network's counterpart in the parent.
+            child: The network in the child; its weights are set in place.
+            input_map: Channels of the network's input.
+            target_map: Channels that the output should have; None if any will do.
+
+        Returns:
+            Channels of the network's output.
+        """
 
     def inherit_sequence(
         self,
@@ -295,15 +344,42 @@ class Morphism(Protocol):
         input_map: ChannelMap,
         target_map: ChannelMap | None,
     ) -> ChannelMap:
-        """Inherit (parent, child) pairs one after the other; None marks a missing counterpart."""
+        """Inherit networks one after the other, each from its counterpart in the parent.
+
+        Args:
+            pairs: (parent, child) in the order of the forward pass. None marks a missing
+                counterpart: the child's network is inserted, or the parent's removed.
+            input_map: Channels of the first network's input.
+            target_map: Channels that the output should have; None if any will do.
+
+        Returns:
+            Channels of the last network's output.
+        """
 
     def insert(
         self, child: BuiltNetwork, input_map: ChannelMap, target_map: ChannelMap | None
     ) -> ChannelMap:
-        """Add a network that the parent lacks: the identity if possible."""
+        """Add a network that the parent lacks: the identity if possible.
+
+        Args:
+            child: The network in the child; its weights are set in place.
+            input_map: Channels of the network's input.
+            target_map: Channels that the output should have; None if any will do.
+
+        Returns:
+            Channels of the network's output.
+        """
 
     def remove(self, parent: BuiltNetwork, input_map: ChannelMap) -> ChannelMap:
-        """Skip a network that the child lacks."""
+        """Skip a network that the child lacks.
+
+        Args:
+            parent: The network in the parent.
+            input_map: Channels of the network's input.
+
+        Returns:
+            Channels after the network: of its output in the parent, of its input in the child.
+        """
 
     def record_differences(
         self,
@@ -312,7 +388,17 @@ class Morphism(Protocol):
         output_map: ChannelMap,
         n_changes: int,
     ) -> ChannelMap:
-        """Record channels or sizes that are lost from inputs to output, and return `output_map`.
+        """Record channels or sizes that are lost from inputs to output.
 
-        Nothing is recorded if `transfer.changes` has grown beyond `n_changes` already.
+        Nothing is recorded if `transfer.changes` has grown beyond `n_changes` already, or if an
+        input lacks channels of the parent itself.
+
+        Args:
+            position: Of the network in the child, as of `BuiltNetwork`.
+            input_maps: Channels of each of the network's inputs.
+            output_map: Channels of its output.
+            n_changes: Length of `transfer.changes` before the network inherited.
+
+        Returns:
+            `output_map`, unchanged.
         """

@@ -78,7 +78,13 @@ class _AvgPoolProjection(Leaf):
 
 
 def nas_bench_201_cell() -> Graph:
-    """The open cell of NAS-Bench-201: nodes 0 to 3, one of five operations between any two."""
+    """Return the open cell of NAS-Bench-201 (Dong and Yang 2020, 2001.00326).
+
+    Between any two of the nodes 0 to 3 is one of five operations.
+
+    Returns:
+        An open graph from node ``"0"`` to node ``"3"``.
+    """
     operation: Network = OneOf(
         {
             "none": Zero(),
@@ -119,7 +125,9 @@ def darts(channels: int = 16, cells: int = 8) -> Network:
 def darts_cell(
     channels: int, *, reduction: bool, after_reduction: bool = False, nodes: int = 4
 ) -> Graph:
-    """The open cell of DARTS: nodes that each choose two of the nodes before them.
+    """Return the open cell of DARTS: nodes that each choose two of the nodes before them.
+
+    Liu et al. (2019, 1806.09055), section 3.1.
 
     Args:
         channels: Of a node; both inputs are brought to as many.
@@ -127,6 +135,10 @@ def darts_cell(
         after_reduction: Whether the cell before was a reduction, so that the older input is twice
             as large.
         nodes: Intermediate nodes, whose outputs are concatenated.
+
+    Returns:
+        An open graph for a `Chain`, with the inputs ``"before"`` (of the cell before the last) and
+        ``"last"``, and nodes * channels output channels.
     """
     kind = "reduce" if reduction else "normal"
     graph_nodes = {
@@ -186,11 +198,16 @@ def nas_bench_101(channels: int = 32, cells: int = 3, stages: int = 3, inner: in
 
 
 def nas_bench_101_cell(inner: int = 5, channels: int = 0) -> Graph:
-    """The open cell of NAS-Bench-101: nodes choose their inputs and one of three operations.
+    """Return the open cell of NAS-Bench-101: nodes choose their inputs and one of three operations.
+
+    Ying et al. (2019, 1902.09635); see `nas_bench_101` for the differences.
 
     Args:
         inner: Nodes between input and output.
         channels: Of the output; 0 for as many as are joined in it, so that the cell widens.
+
+    Returns:
+        An open graph from node ``"0"`` to node ``"out"``.
     """
     nodes: dict[str, Node] = {}
     for j in range(1, inner + 1):

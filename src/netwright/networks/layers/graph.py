@@ -98,8 +98,15 @@ class Graph(Composite):
         """Declare the parts for one shape of each input, and return the output shape.
 
         Args:
-            input_shapes: Name of the input -> its shape.
-            add: Declares a part.
+            input_shapes: Name of the input -> its shape, without the batch.
+            add: Declares a part, as of `Composite.assemble`.
+
+        Returns:
+            Shape of the last node's output, without the batch.
+
+        Raises:
+            InfeasibleCandidate: No live path leads from input to output, a source is unknown, or a
+                node's inputs or a part do not fit together.
         """
         shapes = dict(input_shapes)
         for name, sources in self.live().items():

@@ -32,18 +32,37 @@ class Relaxation(Protocol):
 
         Args:
             alpha: Decision path -> architecture parameters (options,).
-            n_chosen: Decision path -> number of options chosen.
+            n_chosen: Decision path -> number of options chosen; 1 where it is missing.
             progress: Share in [0, 1] of the search that is over.
             generator: Source of all draws.
+
+        Returns:
+            Decision path -> weights (options,), with gradients to `alpha`.
         """
         ...
 
     def mean(self, alpha: Alpha, n_chosen: ChosenCounts) -> dict[str, Tensor]:
-        """Return the mean of the weights: how much each option is preferred."""
+        """Return the mean of the weights: how much each option is preferred.
+
+        Args:
+            alpha: Decision path -> architecture parameters (options,).
+            n_chosen: Decision path -> number of options chosen; 1 where it is missing.
+
+        Returns:
+            Decision path -> mean weights (options,).
+        """
         ...
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
-        """Return a scalar to add to the loss of the architecture parameters."""
+        """Return a penalty to add to the loss of the architecture parameters.
+
+        Args:
+            alpha: Decision path -> architecture parameters (options,).
+            progress: Share in [0, 1] of the search that is over.
+
+        Returns:
+            A scalar (); 0 for no penalty.
+        """
         ...
 
 
@@ -54,15 +73,15 @@ class DARTS:
     def weights(
         self, alpha: Alpha, n_chosen: ChosenCounts, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the softmax: nothing is drawn."""
+        """As `Relaxation.weights`: the softmax, nothing is drawn."""
         return self.mean(alpha, n_chosen)
 
     def mean(self, alpha: Alpha, n_chosen: ChosenCounts) -> dict[str, Tensor]:
-        """Return the softmax, times the number of options chosen."""
+        """As `Relaxation.mean`: the softmax, times the number of options chosen."""
         return {path: n_chosen.get(path, 1) * a.softmax(0) for path, a in alpha.items()}
 
     def penalty(self, alpha: Alpha, progress: float) -> Tensor:
-        """Return 0."""
+        """As `Relaxation.penalty`: 0."""
         return torch.zeros(())
 
 

@@ -143,7 +143,17 @@ class Supernet(nn.Module):
 
     @contextmanager
     def with_weights(self, weights: Mapping[str, Tensor]) -> Iterator[ActiveWeights]:
-        """Set the weights of the supernet within a context."""
+        """Set the weights of the supernet within a context.
+
+        Args:
+            weights: As of `forward`.
+
+        Yields:
+            The active weights, which the layers of the supernet read.
+
+        Raises:
+            InputError: Weights do not fit `options`.
+        """
         self._check_weights(weights)
         self._active.set(weights)
         try:
@@ -157,6 +167,14 @@ class Supernet(nn.Module):
 
     def one_hot(self, candidate: Candidate) -> dict[str, Tensor]:
         """Return the weights under which the supernet computes the candidate's network.
+
+        Args:
+            candidate: A candidate of the space.
+
+        Returns:
+            Path of each mixed decision -> (options,), 1 where chosen and 0 elsewhere. Decisions
+            inside options that are not chosen are missing. The weights of a node's inputs that are
+            no choice (see `channel_divisor`) are 1.
 
         Raises:
             InvalidCandidate: The candidate has another value than a held decision.
@@ -172,7 +190,14 @@ class Supernet(nn.Module):
 
     @torch.no_grad()
     def is_feasible(self, candidate: Candidate) -> bool:
-        """Return whether anything leads through the candidate's network."""
+        """Return whether anything leads through the candidate's network.
+
+        Args:
+            candidate: A candidate of the space.
+
+        Raises:
+            InvalidCandidate: The candidate has another value than a held decision.
+        """
         was_training = self.training
         self.eval()
         try:
@@ -185,7 +210,18 @@ class Supernet(nn.Module):
         return True
 
     def build_standalone(self, description: object) -> nn.Module:
-        """Build the network of a filled description of the space, with weights of its own."""
+        """Build the network of a filled description, with weights of its own.
+
+        Args:
+            description: A filled description of the space; the network is at its path `prefix`.
+
+        Returns:
+            The module that `build` makes of the network.
+
+        Raises:
+            InfeasibleCandidate: A layer cannot take its input.
+            SpaceError: A choice is still open.
+        """
         network: Any = description
         for step in self._prefix.split(".") if self._prefix else ():
             if is_dataclass(network):
@@ -196,6 +232,10 @@ class Supernet(nn.Module):
 
     def inherit(self, candidate: Candidate, module: nn.Module) -> None:
         """Copy the supernet's weights into the module that `build` made of the candidate.
+
+        Args:
+            candidate: A candidate of the space.
+            module: Its module, as of `build_standalone`; changed in place.
 
         Raises:
             InputError: The supernet has a `channel_divisor`: its weights fit no candidate.
@@ -210,11 +250,22 @@ class Supernet(nn.Module):
         _copy_weights(self.module, module, candidate, self._decisions)
 
     def has_decision(self, path: str) -> bool:
-        """Return whether the decision is one of the network's."""
+        """Return whether the decision is one of the network's.
+
+        Args:
+            path: Path of a decision of the space.
+        """
         return path in self._decisions
 
     def held_value(self, path: str) -> Value:
-        """Return the value that a decision of the network has when it is held."""
+        """Return the value that a decision of the network has when it is held.
+
+        Args:
+            path: Path of one of the network's decisions.
+
+        Returns:
+            Its value in `held_values`; else its default, the first option or lowest number.
+        """
         if path in self.held_values:
             return self.held_values[path]
         return self._decisions[path].from_unit(0.0)

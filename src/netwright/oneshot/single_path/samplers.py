@@ -126,7 +126,18 @@ class Sampler(Protocol):
     """Draws the candidates of one step; a frozen dataclass of settings, identified by its repr."""
 
     def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
-        """Draw the candidates that the next step trains."""
+        """Draw the candidates that the next step trains.
+
+        Args:
+            context: The space, and the shared weights that are trained.
+            rng: Source of all draws.
+
+        Returns:
+            The candidates, and whether they are distilled from the first.
+
+        Raises:
+            SpaceError: No draw passes the space's rule.
+        """
         ...
 
 
@@ -141,7 +152,7 @@ class UniformSampler:
     by: Literal["choice", "leaf"] = "choice"
 
     def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
-        """Draw one path."""
+        """As `Sampler.step`: one path."""
         return PathBatch((context.space.sample(rng, self.by),))
 
 
@@ -158,7 +169,10 @@ class StrictlyFairSampler:
     """
 
     def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
-        """Draw as many paths as the widest choice has options."""
+        """As `Sampler.step`: as many paths as the widest choice has options.
+
+        The space's rule is not applied.
+        """
         decisions = context.space.decisions
         n_options = map(_n_options, decisions)
         n_paths = max((n for n in n_options if n <= _MAX_DEALT_VALUES), default=1)
@@ -228,7 +242,11 @@ class SandwichSampler:
         check_whole("n_random", self.n_random, 0)
 
     def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
-        """Return the largest candidate, the smallest, and `n_random` random ones."""
+        """As `Sampler.step`: the largest candidate, the smallest, and `n_random` random ones.
+
+        Raises:
+            InfeasibleCandidate: No candidate is found that can be built.
+        """
         random_candidates = (context.space.sample(rng) for _ in range(self.n_random))
         candidates = (context.largest, context.smallest, *random_candidates)
         return PathBatch(candidates, distill=True)
@@ -246,7 +264,7 @@ class StrategySampler:
     name: str
 
     def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
-        """Return the strategy's next draw."""
+        """As `Sampler.step`: the strategy's next draw."""
         return PathBatch((self.draw(rng),))
 
 
@@ -262,5 +280,9 @@ class PolicySampler:
     """
 
     def step(self, context: SamplingContext, rng: RNG) -> PathBatch:
-        """Raise InputError: a placeholder draws nothing."""
+        """As `Sampler.step`, but a placeholder draws nothing.
+
+        Raises:
+            InputError: Always.
+        """
         raise InputError(f"{self} must be replaced by a StrategySampler before it is used.")

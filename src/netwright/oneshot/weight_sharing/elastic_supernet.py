@@ -99,7 +99,14 @@ class SharedWeights(nn.Module):
             self._add_slot(slot, [*occupants])
 
     def forward(self, x: Tensor, candidate: Candidate) -> Tensor:
-        """Return the output of the candidate's network for a batch x (rows, ...).
+        """Return the output of the candidate's network.
+
+        Args:
+            x: A batch (rows, ...).
+            candidate: A candidate of the space.
+
+        Returns:
+            The output (rows, ...).
 
         Raises:
             InfeasibleCandidate: The network cannot be built.
@@ -121,7 +128,17 @@ class SharedWeights(nn.Module):
         return out
 
     def network_of(self, candidate: Candidate) -> Network:
-        """Return the candidate's network, filled."""
+        """Return the candidate's network, filled.
+
+        Args:
+            candidate: A candidate of the space; decisions outside the network are ignored.
+
+        Returns:
+            The network; what the task gives is filled in, too.
+
+        Raises:
+            InvalidCandidate: The candidate is one of another network.
+        """
         below = f"{self._prefix}." if self._prefix else ""
         values = {
             path: value
@@ -131,7 +148,14 @@ class SharedWeights(nn.Module):
         return cast("Network", part_at(self._space.fill(Candidate(values)), self._prefix))
 
     def is_feasible(self, candidate: Candidate) -> bool:
-        """Return whether the candidate's network can be built, and anything leads through it."""
+        """Return whether the candidate's network can be built, and anything leads through it.
+
+        Args:
+            candidate: A candidate of the space.
+
+        Raises:
+            InvalidCandidate: The candidate is one of another network.
+        """
         try:
             self._subnetwork(candidate)
         except InfeasibleCandidate:
@@ -139,11 +163,34 @@ class SharedWeights(nn.Module):
         return True
 
     def tensors(self, candidate: Candidate) -> dict[str, Tensor]:
-        """Return name in the module of `build` -> the candidate's slice, a view where possible."""
+        """Return the candidate's slices of the shared tensors.
+
+        Args:
+            candidate: A candidate of the space.
+
+        Returns:
+            Name of a parameter or buffer in the module of `build` -> its slice, a view where
+            possible.
+
+        Raises:
+            InfeasibleCandidate: The network cannot be built.
+            InvalidCandidate: The candidate is one of another network.
+        """
         return self._slices(self._subnetwork(candidate))
 
     def build_standalone(self, candidate: Candidate) -> nn.Module:
-        """Build the candidate's module with copies of its weights, in the same mode as this."""
+        """Build the candidate's module with copies of its weights.
+
+        Args:
+            candidate: A candidate of the space.
+
+        Returns:
+            The module, on the same device and in the same mode (training or evaluation) as this.
+
+        Raises:
+            InfeasibleCandidate: The network cannot be built.
+            InvalidCandidate: The candidate is one of another network.
+        """
         with torch.random.fork_rng(devices=[]):
             module = build(self.network_of(candidate), self.input_shape)
         parameter = next(self.parameters(), None)
@@ -156,8 +203,14 @@ class SharedWeights(nn.Module):
     def inherit(self, candidate: Candidate, module: nn.Module) -> None:
         """Copy the candidate's weights into the module that `build` made of it.
 
+        Args:
+            candidate: A candidate of the space.
+            module: Its module; changed in place.
+
         Raises:
+            InfeasibleCandidate: The network cannot be built.
             InputError: The module is not the candidate's.
+            InvalidCandidate: The candidate is one of another network.
         """
         source = self.tensors(candidate)
         target = dict(module.named_parameters()) | dict(module.named_buffers())

@@ -25,6 +25,9 @@ class Scale:
 
         Args:
             images: the training images.
+
+        Returns:
+            The statistics; the standard deviation of a constant channel is 1.
         """
         pixels = images.pixels  # (rows, h, w, c) uint8
         means, stds = [], []

@@ -113,7 +113,11 @@ class Step(Protocol):
 
     @staticmethod
     def state_types() -> tuple[type, ...]:
-        """Return the dataclasses that the fitted step is made of, as loading accepts no others."""
+        """Return the dataclasses that the fitted step is made of.
+
+        Returns:
+            All of them: loading accepts no others.
+        """
         ...
 
     def fit(self, table: Table, target_matrix: TargetMatrix | None = None) -> FittedStep:
@@ -122,6 +126,12 @@ class Step(Protocol):
         Args:
             table: the training rows.
             target_matrix: (rows, k) their standardized targets, for supervised steps.
+
+        Returns:
+            The fitted step.
+
+        Raises:
+            InputError: the step is supervised, and there is no `target_matrix`.
         """
         ...
 

@@ -60,7 +60,14 @@ class Executor(Protocol):
         ...
 
     def poll(self, timeout: float) -> Sequence[JobResult]:
-        """Return the jobs that have ended; wait up to `timeout` seconds for one, or for a slot."""
+        """Return the jobs that have ended; wait for one, or for a free slot.
+
+        Args:
+            timeout: the longest wait, in seconds.
+
+        Returns:
+            A result for each job that has ended since the last call; empty if none has.
+        """
         ...
 
     def close(self) -> None:
@@ -86,6 +93,7 @@ class InProcess:
         return int(self._waiting is None)
 
     def open(self, evaluator: Evaluator, max_jobs: int | None = None) -> None:
+        """As `Executor.open`; `max_jobs` is ignored."""
         self._evaluator = evaluator
 
     def submit(
@@ -95,9 +103,11 @@ class InProcess:
         time_limit: float = math.inf,
         hang_timeout: float = math.inf,
     ) -> None:
+        """As `Executor.submit`, but `poll` runs the job, and nothing enforces the limits."""
         self._waiting = trial_id, job
 
     def poll(self, timeout: float) -> list[JobResult]:
+        """As `Executor.poll`, but run the submitted job to its end: `timeout` is ignored."""
         if self._waiting is None or self._evaluator is None:
             return []
         trial_id, job = self._waiting
@@ -180,6 +190,11 @@ class Supervised:
         self._supervisor = Supervisor(workers, self.threads, self.limits, warm_up)
 
     def open(self, evaluator: Evaluator, max_jobs: int | None = None) -> None:
+        """As `Executor.open`; no more workers than `max_jobs` remain.
+
+        Raises:
+            InputError: the evaluator does not pickle.
+        """
         workers = self.capacity if max_jobs is None else min(self.capacity, max_jobs)
         if self._supervisor is None:
             self._supervisor = Supervisor(0, self.threads, self.limits)
@@ -196,9 +211,19 @@ class Supervised:
         time_limit: float = math.inf,
         hang_timeout: float = math.inf,
     ) -> None:
+        """As `Executor.submit`, to a free worker.
+
+        Raises:
+            RunError: the executor is not open.
+        """
         self._opened().submit(trial_id, job, time_limit, hang_timeout)
 
     def poll(self, timeout: float) -> list[JobResult]:
+        """As `Executor.poll`; workers that exceed a limit are killed meanwhile.
+
+        Raises:
+            RunError: the executor is not open.
+        """
         return self._opened().poll(timeout)
 
     def close(self) -> None:
