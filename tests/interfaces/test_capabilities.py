@@ -49,9 +49,14 @@ def warm_up() -> None:
 
 WARMED: list[int] = []
 OTHER = Capabilities(
-    fidelities=(0.5, 1.0), knowledge=DefaultKnowledge(), make_supernet_search=make_supernet, leaves_files=True,
-    keeps=3, fingerprint={"inherit": "0.5"}, warm_up=warm_up,
-)  # fmt: skip
+    fidelities=(0.5, 1.0),
+    knowledge=DefaultKnowledge(),
+    make_supernet_search=make_supernet,
+    leaves_files=True,
+    keeps=3,
+    fingerprint={"inherit": "0.5"},
+    warm_up=warm_up,
+)
 """None of its fields is the default."""
 
 

@@ -79,7 +79,7 @@ REFUSED: list[tuple[Network, Shape, str]] = [
     (SelfAttention(3), SEQUENCE, r"heads must be a divisor of the 4 channels, got 3"),
     (SelfAttention(0), SEQUENCE, r"heads must be at least 1"),
     (SelfAttention(1), ROW, r"a sequence \(t, c\) or images"),
-    (Recurrent(), IMAGE, r"Put Rows\(\) before it"),
+    (Recurrent(), IMAGE, r"Put ImageRows\(\) before it"),
     (ImageRows(), ROW, r"input must be images"),
     (SqueezeExcitation(0), IMAGE, r"ratio must be above 0, got 0"),
     (MBConv(expand=0), IMAGE, r"^MBConv cannot take .* expand must be at least 1"),

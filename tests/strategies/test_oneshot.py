@@ -43,7 +43,7 @@ class FakeShortlist:
         return {}
 
     def give_up(self, reason: str) -> None:
-        self.over, self.shortlist = True, []
+        self.is_over, self.shortlist = True, []
 
     def progress(self) -> str:
         return ""
@@ -112,7 +112,7 @@ def test_nothing_is_proposed_before_the_preparation_is_over() -> None:
     shortlist = FakeShortlist(LISTED, over=False)
     run = Run(strategy(shortlist))
     assert run.ask() == []
-    shortlist.over = True
+    shortlist.is_over = True
     assert [proposal.candidate for proposal in run.ask(9)] == LISTED[:3]
     assert {proposal.origin for proposal in run.ask(9)} == {"supernet"}
 

@@ -269,7 +269,7 @@ class Steps:
         return int(file.read_text() or 0) if file.exists() else 0
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         return (self.place / "over").exists()
 
     def give_up(self, reason: str) -> None:

@@ -32,7 +32,7 @@ class Prepares:
         self.preparation = preparation
 
     def ask(self, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
-        return self.inner.ask(n, rng) if self.preparation.over else []
+        return self.inner.ask(n, rng) if self.preparation.is_over else []
 
     def tell(self, trial: Trial) -> None:
         self.inner.tell(trial)

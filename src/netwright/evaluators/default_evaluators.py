@@ -39,7 +39,7 @@ def default_evaluator(
         objectives: metrics to optimise.
         limits: bounds on metrics.
         folds: trains candidates in place of `TrainAndValidate`.
-        phases: how a trial, or a supernet, divides its time.
+        phase_shares: how a trial, or a supernet, divides its time.
 
     Raises:
         InputError: an objective or limit is not a metric of such a task.

@@ -42,7 +42,7 @@ class Evaluator(Protocol):
         ...
 
 
-class MakeSupernet(Protocol):
+class MakeSupernetSearch(Protocol):
     """Makes a search over shared weights; declared by evaluators that train networks."""
 
     def __call__(
@@ -92,7 +92,7 @@ class Capabilities:
 
     fidelities: tuple[float, ...] = ()
     knowledge: Knowledge | None = None
-    make_supernet_search: MakeSupernet | None = None
+    make_supernet_search: MakeSupernetSearch | None = None
     leaves_files: bool = False
     keeps: int = 0
     fingerprint: Mapping[str, str] = field(default_factory=dict)

@@ -40,7 +40,7 @@ class GreedySelection:
         n_bags: number of random subsets of the library to average over; 0 to use the whole library
             once.
         bag_fraction: share of the library in each bag, in (0, 1].
-        n_repeats: number of random two-fold splits of the rows for the check; 0 to skip it.
+        n_check_repeats: number of random two-fold splits of the rows for the check; 0 to skip it.
         min_standard_errors: how many standard errors of the mean gain the mean gain must exceed.
 
     Example:
@@ -57,7 +57,7 @@ class GreedySelection:
 
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 1)
-        for name in ("n_bags", "n_repeats"):
+        for name in ("n_bags", "n_check_repeats"):
             check_whole(name, getattr(self, name), 0)
         if not 0 < self.bag_fraction <= 1:
             rule = "above 0 and at most 1"

@@ -170,8 +170,8 @@ class SearchLoop:
         now = time.monotonic()
         running = []
         for trial_id in sorted(self._running.keys() - not_executing):
-            submitted_at, trial_name = self._submitted[trial_id]
-            running.append(RunningTrial(self._running[trial_id], trial_name, now - submitted_at))
+            submitted_at, trial_label = self._submitted[trial_id]
+            running.append(RunningTrial(self._running[trial_id], trial_label, now - submitted_at))
         progress = self._preparation.progress()
         return Tick(
             self.used_seconds, tuple(running), progress, self._tally.n_ended, self._seconds_left
@@ -276,9 +276,9 @@ class SearchLoop:
         if not self._has_announced_search:
             self._has_announced_search = True
             self._notify(StageStarted("searching"))
-        trial_name = self._settings.describe(trial)
-        self._submitted[trial.id] = time.monotonic(), trial_name
-        self._notify(TrialStarted(trial, trial_name, is_rerun=is_rerun))
+        trial_label = self._settings.describe(trial)
+        self._submitted[trial.id] = time.monotonic(), trial_label
+        self._notify(TrialStarted(trial, trial_label, is_rerun=is_rerun))
 
     def _hang_timeout(self, trial: Trial) -> float:
         """Return the seconds after which a trial without a deadline counts as hung."""
@@ -314,8 +314,8 @@ class SearchLoop:
         ended = self._journal.trials[ended.id]
         self._update_slowest(ended)
         self._empty_unneeded_folders()
-        is_best, (_, trial_name) = self._tally.add(ended), self._submitted.pop(ended.id)
-        self._notify(TrialEnded(ended, trial_name, on_front, is_best, self._seconds_left))
+        is_best, (_, trial_label) = self._tally.add(ended), self._submitted.pop(ended.id)
+        self._notify(TrialEnded(ended, trial_label, on_front, is_best, self._seconds_left))
         if seconds := shortest_trial_seconds([ended]):
             self._shortest_seconds = min(self._shortest_seconds or seconds, seconds)
         self._target_reached = self._target_reached or self._budget.is_target_reached([ended])

@@ -40,7 +40,7 @@ class TimeBudget:
         export: about what writing, checking and measuring one model takes, besides the time that
             grows with its size.
         reserve: besides `search`, for starting and for delivering.
-        phases: how a trial or a supernet divides its own time.
+        phase_shares: how a trial or a supernet divides its own time.
     """
 
     search: float = math.inf

@@ -112,7 +112,7 @@ def test_supernet_search_ends_before_its_deadline(image_task: Task, tmp_path: Pa
     begun = time.monotonic()
     slow(job(tmp_path, deadline=begun + 3))
     assert time.monotonic() - begun < 3.5
-    assert slow.over
+    assert slow.is_over
     assert slow.candidates(1)
     assert re.fullmatch(r"the supernet was trained for \d+ of 1000000 epochs: .*", slow.shortfall)
 
@@ -120,7 +120,7 @@ def test_supernet_search_ends_before_its_deadline(image_task: Task, tmp_path: Pa
 def test_search_given_up_early_reports_the_reason(image_task: Task, tmp_path: Path) -> None:
     found = search(image_task, tmp_path)
     found.give_up("took more memory than 2 MB")
-    assert found.over
+    assert found.is_over
     assert found.candidates(3) == []
     assert not found.trusted
     assert found.report() == ["the supernet came to nothing: took more memory than 2 MB"]

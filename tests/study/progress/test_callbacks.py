@@ -109,7 +109,7 @@ def test_events_come_in_the_order_of_the_search(space: Any) -> None:
     ]  # fmt: skip
     assert events[0] == SearchStarted((LOSS,), None, 2)
     assert [str(event) for event in events[1:3]] == ["starting 1 worker", "searching"]
-    assert (events[4].is_best, events[4].trial_name) == (True, short_name(events[4].trial))
+    assert (events[4].is_best, events[4].trial_label) == (True, short_name(events[4].trial))
     assert events[5].n_ended == 1
     assert events[5].seconds_left == pytest.approx(events[4].seconds_left, abs=1)
     assert events[-1].seconds_left == 0

@@ -102,7 +102,7 @@ class TableBenchmark:
             selects, like a single training.
         filter: column -> value; only rows with these values are used.
         costs: metrics known without an evaluation, such as parameters, which strategies may use.
-        prior_scores: scores of a filled description; see `NetworkKnowledge`.
+        compute_prior_scores: scores of a filled description; see `NetworkKnowledge`.
         identify: returns the values for the keys of `decisions`, if these are not the candidate's
             own decisions; several candidates may then share a row.
         reader: reads the named columns of a file that is neither parquet nor CSV.
@@ -215,7 +215,7 @@ class TableBenchmark:
 
         Args:
             candidate: of the space.
-            fidelity: one of the table's; see `nearest_fidelity`.
+            fidelity: one of the table's; see `round_down_fidelity`.
             seed: selects the repetition if `repetition` is "one".
             required: metrics without which the candidate is infeasible; None for all.
 

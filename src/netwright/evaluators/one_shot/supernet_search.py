@@ -119,7 +119,7 @@ class SupernetSearch:
         seed: of the weights and the rows' order.
         subnet_search: the strategy that searches among sub-networks; needed by `SinglePathNAS`.
         start: a candidate of the space; None for its default.
-        phases: how the search divides its time.
+        phase_shares: how the search divides its time.
 
     Raises:
         InputError: the description has no network, or `subnet_search` is missing.

@@ -67,7 +67,7 @@ class CrossValidate:
         monitor: the metric by which a fit keeps its best epoch or iteration; empty for the task's
             default metric.
         fold_seconds: maximum seconds of the fit of one fold.
-        phases: how a fit divides its time.
+        phase_shares: how a fit divides its time.
 
     Raises:
         InputError: `folds` or `fold_seconds` is out of range.

@@ -59,7 +59,7 @@ class TrainAndValidate:
             (`netwright.networks.morphism.morph`), or from scratch if those are gone; ``about.json``
             says which, and the metric ``inherited`` how much. 0 (the default) trains every
             candidate from scratch: with inheritance its metrics depend on its ancestors, too.
-        phases: how a trial under a deadline, or a supernet, divides its time.
+        phase_shares: how a trial under a deadline, or a supernet, divides its time.
 
     Raises:
         InputError: `inherit` is out of range.
@@ -108,7 +108,7 @@ class TrainAndValidate:
         limits: Sequence[Limit],
         start: Candidate | None = None,
     ) -> SupernetSearch:
-        """Return a one-shot search on this task's training rows; see `MakeSupernet`."""
+        """Return a one-shot search on this task's training rows; see `MakeSupernetSearch`."""
         from netwright.evaluators.one_shot.single_path_search import SubnetSearch  # rarely needed
         from netwright.evaluators.one_shot.supernet_search import (
             SupernetSearch,

@@ -478,7 +478,7 @@ class Recurrent(Leaf):
 
     def build(self, shape: Shape) -> nn.Module:
         if len(shape) != 2:
-            fix = "Put Rows() before it for images."
+            fix = "Put ImageRows() before it for images."
             raise InfeasibleCandidate(expected("input", "a sequence (t, c)", shape, fix))
         cell = {"gru": nn.GRU, "lstm": nn.LSTM}[self.kind]
         return _Recurrent(

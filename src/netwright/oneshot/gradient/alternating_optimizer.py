@@ -72,7 +72,7 @@ class AlternatingOptimizer:
         mean = self.settings.relaxation.mean(self.alpha, self.supernet.n_chosen)
         return mean | self.fixed_weights
 
-    def mean_weights_loss(self, rows: LabelledData) -> Tensor:
+    def expected_weights_loss(self, rows: LabelledData) -> Tensor:
         """Return the loss under the mean weights."""
         return training_loss(self.supernet(rows.inputs, self.expected_weights()), rows.targets)
 

@@ -85,8 +85,8 @@ def _eigenvalue_findings(search: GradientSearch) -> Iterator[Finding]:
 def _candidate_findings(search: GradientSearch, best: Candidate) -> Iterator[Finding]:
     valid, supernet, transform = search.split.valid, search.supernet, search.transform
     with torch.no_grad():
-        mean_weights = search.optimizer.expected_weights()
-    mixture = score_supernet(supernet, mean_weights, valid, transform)
+        expected_weights = search.optimizer.expected_weights()
+    mixture = score_supernet(supernet, expected_weights, valid, transform)
     discrete = score_supernet(supernet, supernet.one_hot(best), valid, transform)
     chance = constant_prediction_score(valid.targets)
     yield monitor.discretization_gap(mixture, discrete, chance)

@@ -233,7 +233,7 @@ class GradientSearch(EpochTrainer[EpochRecord]):
         rows = self.transform(self.split.valid.take(indices), self.optimizer.device)
         with use_batch_statistics(self.supernet):
             return largest_eigenvalue(
-                lambda: self.optimizer.mean_weights_loss(rows),
+                lambda: self.optimizer.expected_weights_loss(rows),
                 [*self.optimizer.alpha.values()],
                 generator,
                 steps=self.settings.safeguards.power_iterations,

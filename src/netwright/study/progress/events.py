@@ -60,7 +60,7 @@ class TrialStarted:
 
     Args:
         trial: its status is RUNNING.
-        trial_name: a few words on its candidate, such as its family of models.
+        trial_label: a few words on its candidate, such as its family of models.
         is_rerun: whether an earlier run left it unfinished.
     """
 
@@ -75,7 +75,7 @@ class TrialEnded:
 
     Args:
         trial: with its status, metrics and error.
-        trial_name: as in `TrialStarted`.
+        trial_label: as in `TrialStarted`.
         on_front: whether it is on the Pareto front now.
         is_best: whether it is now the best within the limits in the first objective; trials of full
             fidelity are better than all others.
@@ -130,7 +130,7 @@ class ModelDelivered:
 
     Args:
         trial: that was exported.
-        trial_name: as in `TrialStarted`.
+        trial_label: as in `TrialStarted`.
     """
 
     trial: Trial
