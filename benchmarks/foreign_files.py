@@ -1,12 +1,12 @@
-"""Malformed and foreign files, each given to the command line or to `task` in its own process.
+"""Feed malformed and foreign files to the command line or to `task`, each in its own process.
 
     python benchmarks/foreign_files.py
     python benchmarks/foreign_files.py --seed 1 --only image --again
 
-A file is read rightly or refused: exit code 2, and on stderr one line that names the file and says
-a way out. Never a traceback, a hang (60 s), a byte that a terminal obeys, or more memory than a
-normal run takes and a quarter of the machine's. One line a case in
-``benchmarks/results/foreign-files.csv``; lines already there are not made again.
+A file is read correctly or refused: exit code 2, and on stderr one line that names the file and says
+how to fix it. Never a traceback, a hang (60 s), a terminal control character, or more memory than a
+normal run plus a quarter of the machine's. One row per case in
+``benchmarks/results/foreign-files.csv``; cases that have a row are not repeated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ALL = (*text_files.CASES, *binary_files.CASES, *image_folders.CASES, *other_data
 RESULTS = Path(__file__).parent / "results" / "foreign-files.csv"
 MEGABYTE = 1 << 20
 QUARTER_MB = psutil.virtual_memory().total / 4 / MEGABYTE
-_SHOWN = 160
+_MAX_LINE_LENGTH = 160
 _BY_TASK = """
 import sys
 import netwright as nw
@@ -48,7 +48,7 @@ except nw.InputError as error:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the results; `fault` is empty where all is right."""
+    """A row of the results; `fault` is empty if the file was handled correctly."""
 
     kind: str
     case: str
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a normal run takes, and the models to predict with."""
+    """The peak memory of a normal run, and the folder of models to predict with."""
 
     folder: Path
     normal_mb: int
@@ -79,63 +79,65 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases with this in their kind or name")
-    parser.add_argument("--again", action="store_true", help="make lines that are there, too")
-    parser.add_argument("--quick", action="store_true", help="all by `task`: read, not learnt from")
+    parser.add_argument("--again", action="store_true", help="repeat cases that have a row")
+    parser.add_argument(
+        "--quick", action="store_true", help="all by `task`: read only, no training"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = [] if not options.out.exists() else read(options.out)
-    wanted = [case for case in ALL if options.only in f"{case.kind} {case.name}"]
+    cases = [case for case in ALL if options.only in f"{case.kind} {case.name}"]
     if options.quick:
-        wanted = [replace(case, door="task") for case in wanted]
-    known = {(row.kind, row.case, row.seed) for row in rows} if not options.again else set()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        setting = Setting(Path(place), 0) if options.quick else prepared(Path(place))
-        for case in wanted:
-            if (case.kind, case.name, options.seed) in known:
+        cases = [replace(case, door="task") for case in cases]
+    done = {(row.kind, row.case, row.seed) for row in rows} if not options.again else set()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        setting = Setting(Path(scratch), 0) if options.quick else run_on_good_data(Path(scratch))
+        for case in cases:
+            if (case.kind, case.name, options.seed) in done:
                 continue
-            row = measured(case, options.seed, setting)
-            same = (row.kind, row.case, row.seed)
-            rows = [other for other in rows if (other.kind, other.case, other.seed) != same]
+            row = measure(case, options.seed, setting)
+            key = (row.kind, row.case, row.seed)
+            rows = [other for other in rows if (other.kind, other.case, other.seed) != key]
             rows.append(row)
             save(rows, options.out)
             show(row)
     summarise([row for row in rows if row.seed == options.seed])
 
 
-def prepared(folder: Path) -> Setting:
-    """Runs on good data: their peak is the normal one, their models predict later."""
+def run_on_good_data(folder: Path) -> Setting:
+    """Run on good data: the peak is the normal one, and the models are used to predict later."""
     rng = np.random.default_rng(0)
     table = write(folder, "good.csv", "\n".join(lines(rng)))
-    pictures = class_folders(folder, rng)
+    images_folder = class_folders(folder, rng)
     command = [sys.executable, "-m", "netwright", "fit"]
-    few = ["--trials", "1", "--workers", "1"]
+    short_run = ["--trials", "1", "--workers", "1"]
     peaks = []
     for data, name, more in (
-        (table, "table", ["--target", "y", "--families", "lightgbm"]), (pictures, "images", []),
+        (table, "table", ["--target", "y", "--families", "lightgbm"]), (images_folder, "images", []),
     ):  # fmt: skip
         run = ["--run", str(folder / name)]
-        ended = watched([*command, str(data), *few, *more, *run], folder, 600, QUARTER_MB * 2)
-        if ended.exit_code:
-            raise SystemExit(f"good data must be read, got: {ended.err}")
-        peaks.append(ended.peak_mb)
-        print(f"normal run, {name}: {ended.seconds:.1f} s, {ended.peak_mb:,} MB")
+        outcome = watch([*command, str(data), *short_run, *more, *run], folder, 600, QUARTER_MB * 2)
+        if outcome.exit_code:
+            raise SystemExit(f"good data must be read, got: {outcome.err}")
+        peaks.append(outcome.peak_mb)
+        print(f"normal run, {name}: {outcome.seconds:.1f} s, {outcome.peak_mb:,} MB")
     return Setting(folder, max(peaks))
 
 
-def measured(case: Case, seed: int, setting: Setting) -> Row:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        folder = Path(place) / "data"
+def measure(case: Case, seed: int, setting: Setting) -> Row:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch) / "data"
         folder.mkdir()
-        number = [(other.kind, other.name) for other in ALL].index((case.kind, case.name))
-        data = case.make(folder, np.random.default_rng([seed, number]))
-        ended = watched(command(case, str(data), setting), Path(place), LIMIT_S, setting.limit_mb)
+        case_index = [(other.kind, other.name) for other in ALL].index((case.kind, case.name))
+        data = case.make(folder, np.random.default_rng([seed, case_index]))
+        outcome = watch(command(case, str(data), setting), Path(scratch), LIMIT_S, setting.limit_mb)
         for path in folder.rglob("*"):
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o755)  # some cannot be removed otherwise
-    first = next(iter(ended.err.strip().splitlines()), "")
+    first = next(iter(outcome.err.strip().splitlines()), "")
     return Row(
-        case.kind, case.name, case.door, seed, ended.exit_code, round(ended.seconds, 1),
-        ended.peak_mb, fault(case, str(data), ended), shortened(first.replace(place, "...")),
+        case.kind, case.name, case.door, seed, outcome.exit_code, round(outcome.seconds, 1),
+        outcome.peak_mb, fault(case, str(data), outcome), shortened(first.replace(scratch, "...")),
     )  # fmt: skip
 
 
@@ -151,52 +153,54 @@ def command(case: Case, data: str, setting: Setting) -> list[str]:
     return [*start, data, *flags, "--trials", "1", "--workers", "1", "--run", "run"]
 
 
-def watched(command: list[str], folder: Path, limit_s: float, limit_mb: float) -> Ended:
-    """Runs a command in its own group; ends all of it after `limit_s` or beyond `limit_mb`."""
-    out, err, begun = folder / "stdout", folder / "stderr", time.monotonic()
+def watch(command: list[str], folder: Path, limit_s: float, limit_mb: float) -> Ended:
+    """Run a command in its own process group; kill it after `limit_s` or beyond `limit_mb`."""
+    out, err, start = folder / "stdout", folder / "stderr", time.monotonic()
     with out.open("wb") as stdout, err.open("wb") as stderr:
         child = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
             start_new_session=True,
         )  # fmt: skip
-        why, peak = "", 0
+        killed_for, peak = "", 0
         while True:
             if child.poll() is not None:
                 break
             peak = max(peak, resident_mb(child.pid))
-            if not why and peak > limit_mb:
-                why = "memory"
-            if not why and time.monotonic() - begun > limit_s:
-                why = "hang"
-            if why:
+            if not killed_for and peak > limit_mb:
+                killed_for = "memory"
+            if not killed_for and time.monotonic() - start > limit_s:
+                killed_for = "hang"
+            if killed_for:
                 os.killpg(child.pid, signal.SIGKILL)
             time.sleep(0.02)
     return Ended(
-        child.returncode, time.monotonic() - begun, peak,
-        out.read_text(errors="replace"), err.read_text(errors="replace"), why,
+        child.returncode, time.monotonic() - start, peak,
+        out.read_text(errors="replace"), err.read_text(errors="replace"), killed_for,
     )  # fmt: skip
 
 
 def resident_mb(pid: int) -> int:
-    """Resident memory of a process and its children, or the most that the process ever had.
+    """Return the resident memory of a process and its children, or the process's peak if higher.
 
-    What `wait4` says counts the moment before the program starts, too, when it is a copy of us.
+    The peak of `wait4` would include the moment before the program starts, when it is a fork of us.
     """
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]
-        together = sum(process.memory_info().rss for process in family) // MEGABYTE
+        total = sum(process.memory_info().rss for process in family) // MEGABYTE
         status = Path(f"/proc/{pid}/status").read_text()
     except (psutil.Error, OSError):  # ended meanwhile
         return 0
-    most = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB")
-    return max(together, int(most.split()[1]) // 1024)
+    peak_line = next(
+        (line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB"
+    )
+    return max(total, int(peak_line.split()[1]) // 1024)
 
 
 def shortened(text: str) -> str:
-    """The beginning of a line, safe to print."""
+    """Return the beginning of a line, safe to print."""
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return safe if len(safe) <= _SHOWN else f"{safe[:_SHOWN]}..."
+    return safe if len(safe) <= _MAX_LINE_LENGTH else f"{safe[:_MAX_LINE_LENGTH]}..."
 
 
 def read(path: Path) -> list[Row]:

@@ -1,8 +1,8 @@
-"""200 hostile inputs: run folders, databases, models and archives as strangers may hand them over.
+"""Feed 200 hostile run folders, databases, models and archives to the command line.
 
-Each is made by a seeded generator of a copy of a good one, and given to the command line in a new
-process. Right is: refused in one sentence with exit code 2, or read; within 10 seconds, without a
-traceback, and with nothing changed in a tree beside the folder, to which links in it point.
+Each is a good input damaged by a seeded generator, and given to a new process. Correct outcomes:
+refused in one sentence with exit code 2, or read; within 10 seconds, without a traceback, and without
+changing a tree next to the folder, to which links in it point.
 
     python benchmarks/hostile_inputs.py --out results.csv
     python benchmarks/hostile_inputs.py --quick 40 --seed 3
@@ -31,14 +31,14 @@ from hostile import preloaded
 from hostile.case import BENCH, FIT, SECRET, Case, canary_of, make_canary, snapshot
 
 NUMBER = 200
-"""Inputs of a whole run."""
+"""Inputs of a full run."""
 LIMIT = 10.0
 """Seconds that a command may take."""
 RIGHT = ("refused", "read")
 
 
 class Ended(NamedTuple):
-    """How a command ended; `code` is None where it was killed at the limit."""
+    """How a command ended; `code` is None if it was killed at the limit."""
 
     code: int | None
     out: str
@@ -50,7 +50,7 @@ Launch = Callable[[Path, Sequence[str]], Ended]
 
 
 class Result(NamedTuple):
-    """What became of a case."""
+    """The verdict on a case, and the last line on stderr."""
 
     name: str
     command: str
@@ -58,21 +58,22 @@ class Result(NamedTuple):
     words: str
 
 
-def cases(number: int, seed: int) -> list[Case]:
-    """So many cases of all modules of the package, drawn in equal parts as far as they reach."""
+def cases(n: int, seed: int) -> list[Case]:
+    """Return `n` random cases, as evenly as possible from all modules of `hostile`."""
     pools: list[list[Case]] = []
     for module in pkgutil.iter_modules(hostile.__path__):
-        found = getattr(importlib.import_module(f"hostile.{module.name}"), "CASES", ())
-        if found:
-            pools.append(random.Random(f"{seed} {module.name}").sample(found, len(found)))
+        module_cases = getattr(importlib.import_module(f"hostile.{module.name}"), "CASES", ())
+        if module_cases:
+            rng = random.Random(f"{seed} {module.name}")
+            pools.append(rng.sample(module_cases, len(module_cases)))
     chosen: list[Case] = []
-    while len(chosen) < number and any(pools):
+    while len(chosen) < n and any(pools):
         chosen += [pool.pop() for pool in pools if pool]
-    return chosen[:number]
+    return chosen[:n]
 
 
 def process(folder: Path, arguments: Sequence[str], limit: float = LIMIT) -> Ended:
-    """A new process, which a command line is."""
+    """Run the command line in a new process."""
     command = [sys.executable, "-m", "netwright", *arguments]
     with subprocess.Popen(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -87,7 +88,7 @@ def process(folder: Path, arguments: Sequence[str], limit: float = LIMIT) -> End
 
 
 def make_good(folder: Path, launch: Launch) -> None:
-    """A run, a comparison, a model, images and a table, from which hostile ones are made."""
+    """Make a run, a comparison, a model, images and a table, which the cases damage."""
     rng = random.Random(0)
     lines = ["a,b,c,y"]
     for _ in range(200):
@@ -103,7 +104,7 @@ def make_good(folder: Path, launch: Launch) -> None:
 
 
 def _images(path: Path) -> None:
-    """Two classes of small grey images, as a folder in an archive."""
+    """Write an archive of small grey images in two class folders."""
     import zipfile
 
     from PIL import Image
@@ -116,29 +117,29 @@ def _images(path: Path) -> None:
 
 
 def run_case(case: Case, good: Path, work: Path, launch: Launch, seed: int = 0) -> Result:
-    """Makes the hostile folder below `work`, runs the command there, and judges what it did."""
+    """Make the hostile folder below `work`, run the command there, and judge the outcome."""
     work.mkdir(parents=True)
-    place = work / "place"
-    shutil.copytree(good, place)
-    make_canary(canary_of(place))
-    case.make(place, random.Random(f"{seed} {case.name}"))
-    before = snapshot(canary_of(place))
-    ended = launch(place, case.command)
-    verdict = judge(ended, before == snapshot(canary_of(place)))
+    folder = work / "place"
+    shutil.copytree(good, folder)
+    make_canary(canary_of(folder))
+    case.make(folder, random.Random(f"{seed} {case.name}"))
+    before = snapshot(canary_of(folder))
+    ended = launch(folder, case.command)
+    verdict = judge(ended, before == snapshot(canary_of(folder)))
     words = " ".join((ended.err.strip().splitlines() or [""])[-1].split())
     return Result(case.name, " ".join(case.command), verdict, words)
 
 
 def judge(ended: Ended, untouched: bool) -> str:
-    """One word, or two, for how a command ended."""
+    """Return the verdict in one or two words."""
     if not untouched:
         return "canary touched"
     if ended.code is None:
         return "hang"
-    said = ended.out + ended.err
-    if "Traceback (most recent call last)" in said or ended.code == 1 or ended.code < 0:
+    output = ended.out + ended.err
+    if "Traceback (most recent call last)" in output or ended.code == 1 or ended.code < 0:
         return "traceback"
-    if SECRET in said:
+    if SECRET in output:
         return "canary read"
     if ended.code == 0:
         return "read"
@@ -156,10 +157,10 @@ def judge(ended: Ended, untouched: bool) -> str:
 def results(
     chosen: Sequence[Case], good: Path, work: Path, launch: Launch, seed: int
 ) -> Iterator[Result]:
-    """One after the other; each folder is deleted when it has been judged."""
-    for number, case in enumerate(chosen):
-        yield run_case(case, good, work / str(number), launch, seed)
-        shutil.rmtree(work / str(number), ignore_errors=True)
+    """Run the cases one after the other; delete each folder after its verdict."""
+    for i, case in enumerate(chosen):
+        yield run_case(case, good, work / str(i), launch, seed)
+        shutil.rmtree(work / str(i), ignore_errors=True)
 
 
 def main() -> None:
@@ -183,17 +184,20 @@ def main() -> None:
                 return Ended(*preloaded.run(folder, arguments, options.limit))
             return process(folder, arguments, options.limit)
 
-        found: list[Result] = []
+        all_results: list[Result] = []
         for result in results(chosen, good, work, launch, options.seed):
-            found.append(result)
+            all_results.append(result)
             mark = " " if result.verdict in RIGHT else "!"
             print(f"{mark} {result.verdict:<15}{result.name:<40}{result.words[:100]}", flush=True)
     if options.out:
         with options.out.open("w", newline="") as file:
-            csv.writer(file).writerows([Result._fields, *found])
-    counts = Counter(result.verdict for result in found)
-    print(f"\n{len(found)} inputs: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
-    sys.exit(any(result.verdict not in RIGHT for result in found))
+            csv.writer(file).writerows([Result._fields, *all_results])
+    counts = Counter(result.verdict for result in all_results)
+    print(
+        f"\n{len(all_results)} inputs: "
+        + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    )
+    sys.exit(any(result.verdict not in RIGHT for result in all_results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a case is, and the plain table and pictures that the malformed ones are made of."""
+"""A case, and the good table and images that the malformed ones are made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 RNG = np.random.Generator
 Make: TypeAlias = Callable[[Path, RNG], Path | str]
-"""Writes into an empty folder; returns what is given as DATA."""
+"""Writes into an empty folder and returns the path to pass as DATA."""
 ROWS = 60
 LARGE = psutil.virtual_memory().total // 3
 """Bytes: more than a file may take, which is a quarter of the machine's memory."""

@@ -1,4 +1,4 @@
-"""Folders of images: what lies among them, what calls itself an image, how folders may lie."""
+"""Image folders with foreign files, damaged images, and unusual layouts."""
 
 from __future__ import annotations
 

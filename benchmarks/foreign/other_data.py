@@ -1,4 +1,4 @@
-"""What people hand over that is no table and no folder of images, or another program's."""
+"""Data that is neither a table nor an image folder, or comes from another program."""
 
 from __future__ import annotations
 

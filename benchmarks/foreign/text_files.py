@@ -1,4 +1,4 @@
-"""CSV files as the world writes them, and some that nobody meant to write."""
+"""CSV files in the dialects found in practice, and damaged ones."""
 
 from __future__ import annotations
 

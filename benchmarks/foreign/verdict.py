@@ -1,4 +1,4 @@
-"""Whether a file was taken rightly: read, or refused in one sentence that leads out."""
+"""Check that a file was read, or refused in one sentence that says how to fix it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that has ended, or was ended: `why` says for what."""
+    """An ended process; `why`: the reason if it was killed."""
 
     exit_code: int
     seconds: float
@@ -24,7 +24,7 @@ class Ended:
 
 
 def fault(case: Case, data: str, ended: Ended) -> str:
-    """What is wrong with how the file was taken; "" where nothing is."""
+    """Return what is wrong with how the file was handled; empty if nothing is."""
     if ended.why:
         return {"hang": f"more than {LIMIT_S:g} s", "memory": "too much memory"}[ended.why]
     said = ended.out + ended.err
@@ -44,7 +44,7 @@ def fault(case: Case, data: str, ended: Ended) -> str:
 
 
 def bad_sentence(text: str, named: str) -> str:
-    """What is wrong with a refusal: one line, that names the file and says a way out."""
+    """Return what is wrong with a refusal, which must be one line with the file and a fix."""
     if len(text.strip().splitlines()) != 1:
         return f"{len(text.strip().splitlines())} lines instead of one"
     if named not in text:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CANARY = "canary"
-"""Beside each folder of a case: nothing in it may be read, changed or deleted."""
+"""Name of the folder next to each case's: nothing in it may be read, changed or deleted."""
 SECRET = "a secret that no command may print"
 """Stands in the canary's files."""
 
@@ -55,7 +55,7 @@ def make_canary(folder: Path) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, str]]:
-    """Every name below the folder with its mode, its time of change and its contents."""
+    """Return every path below the folder with its mode, modification time and contents."""
     found: dict[str, tuple[int, int, str]] = {}
     for path in sorted(folder.rglob("*")):
         about = path.lstat()
@@ -69,7 +69,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, str]]:
 
 
 def replaced(path: Path) -> Path:
-    """The path, with nothing there any more."""
+    """Delete what is at the path, and return the path."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -79,7 +79,7 @@ def replaced(path: Path) -> Path:
 
 
 def trials_of(place: Path, name: str = "held-out.npy") -> list[Path]:
-    """The folders of the run's trials that hold a file of this name."""
+    """Return the trials' folders that contain a file of this name."""
     found = (path.parent for path in (place / "run" / "trials").glob(f"*/{name}"))
     return sorted(found, key=lambda path: int(path.name))
 

@@ -1,5 +1,7 @@
-"""Commands in processes that are forked from one in which netwright is imported already: a tenth of
-the time, for tests. What a command does is the same but for its start."""
+"""Run commands in processes forked from one that has imported netwright: ten times faster, for tests.
+
+A command behaves the same except for its start.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ def _command(folder: str, arguments: tuple[str, ...], out: str, err: str) -> Non
 
 
 def run(folder: Path, arguments: Sequence[str], limit: float = 10.0) -> tuple[int | None, str, str]:
-    """The exit code, None where it was killed at the limit; what it wrote on stdout and stderr."""
+    """Return the exit code (None if it was killed at the limit), stdout and stderr."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_IMPORTED)
     with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:

@@ -1,4 +1,4 @@
-"""What a system is given and gives back: the same few fields for all.
+"""The interface of a system: what it gets, and what it returns.
 
 A system is a file `systems/NAME.py` with `fit(train, job) -> Fitted`. It imports its package at the
 top, before the clock starts.
@@ -16,7 +16,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Job:
-    """The task and the means: `seconds` of wall time for the fit, `cores`, a `folder` to write in."""
+    """A task and its budget: `seconds` of wall time for the fit, `cores`, a scratch `folder`."""
 
     table: str
     target: str
@@ -35,9 +35,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit leaves: `predict` gives (n, classes) probabilities in the order of `classes`, or
-    (n,) values; `save` writes what another process would need to predict, and no more. `front` has
-    the other models that the same fit delivers, by their names; `about` facts on the first one."""
+    """The result of a fit.
+
+    `predict` returns probabilities (n, classes) in the order of `classes`, or values (n,); `save`
+    writes exactly what another process needs to predict. `front`: the other models that the same
+    fit delivers, by name; `about`: facts about the first one.
+    """
 
     predict: Callable[[pd.DataFrame], Any]
     save: Callable[[Path], object]
@@ -47,12 +50,12 @@ class Fitted:
 
 
 def features(train: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.Series]:
-    """Columns to learn from, and the target."""
+    """Return the feature columns, and the target."""
     return train.drop(columns=job.target), train[job.target]
 
 
 def pickled(model: object) -> Callable[[Path], object]:
-    """A `save` for systems whose documentation says to pickle."""
+    """Return a `save` for systems whose documentation recommends pickle."""
     import pickle
 
     return lambda folder: (folder / "model.pickle").write_bytes(pickle.dumps(model))

@@ -1,12 +1,12 @@
-"""The tables, and the one split of each for a seed: written once, read alike by every system.
+"""The tables, and their split for each seed, written once and read by every system.
 
-The tables were named before any run of this harness. DEVELOPMENT is what the work on netwright may
-look at: five, six and five of the three kinds, from 442 to 48,842 rows, only numbers, only
-categories and both, with and without missing cells, 2 to 26 classes, balanced and not. Most had
-been looked at already when the first figures of peers were taken, which is the reason that they are
-here and not below. HELD_OUT is everything else that was at hand; nothing is tuned on it, it is run
-for a result that is to be published. Its three tables of more than two classes are small and easy:
-that weakness is known and stays, for moving a table across would end what the list is for.
+The tables were chosen before the first run of this harness. DEVELOPMENT may be used to develop
+netwright: five binary, six multiclass and five regression tables, from 442 to 48,842 rows, with
+numeric columns, categories or both, with and without missing cells, 2 to 26 classes, balanced and
+not. Most of them had been used before the first results of peers, which is why they are in this
+list. HELD_OUT is everything else that was available; nothing is tuned on it, and it is run for
+published results only. Its three multiclass tables are small and easy: this weakness is known and
+stays, since moving a table between the lists would defeat their purpose.
 """
 
 from __future__ import annotations
@@ -60,19 +60,19 @@ HELD_OUT: Mapping[str, Kind] = {
 TABLES = {**DEVELOPMENT, **HELD_OUT}
 GROUPS = {"development": tuple(DEVELOPMENT), "held-out": tuple(HELD_OUT), "all": tuple(TABLES)}
 METRIC: Mapping[str, str] = {"binary": "auc", "multiclass": "log_loss", "regression": "rmse"}
-"""As the AutoML benchmark has it (Gijsbers et al. 2024); every system is told to optimise it."""
+"""As in the AutoML benchmark (Gijsbers et al. 2024); every system is told to optimise it."""
 NOT_FEATURES = {"adult": ("split",)}
-"""Columns that say where a row stood in somebody's split."""
-MOST_ROWS = 20_000
-"""To learn from: what two cores can do something with in a minute."""
-SHARE = 0.2
-SIZES = ((1_000, "tiny"), (10_000, "small"), (MOST_ROWS + 1, "large"))
-"""Names of sizes, by rows to learn from below the number."""
+"""Columns that hold somebody else's split."""
+MAX_TRAIN_ROWS = 20_000
+"""What two cores can train on in a minute."""
+TEST_SHARE = 0.2
+SIZES = ((1_000, "tiny"), (10_000, "small"), (MAX_TRAIN_ROWS + 1, "large"))
+"""(exclusive bound on training rows, name of the size)."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One table, split: what a system is told of it, and where the rows lie."""
+    """A table with a split: what a system is told about it, and the files of its rows."""
 
     table: str
     seed: int
@@ -80,42 +80,44 @@ class Task:
     metric: str
     target: str
     classes: tuple[str, ...]  # sorted; empty for regression
-    rows: int  # to learn from
+    rows: int  # for training
     columns: int
-    share: tuple[float, ...]  # of each class among the rows to learn from
-    mean: float  # of the target there; 0 for classes
+    share: tuple[float, ...]  # of each class among the training rows
+    mean: float  # of the training target; 0 for classification
 
-    def file(self, folder: Path, part: Literal["train", "test"]) -> Path:
-        return folder / f"{self.table}-{self.seed}" / f"{part}.parquet"
+    def file(self, folder: Path, split: Literal["train", "test"]) -> Path:
+        return folder / f"{self.table}-{self.seed}" / f"{split}.parquet"
 
 
 def size_of(rows: int) -> str:
-    """tiny, small or large."""
-    return next(name for below, name in SIZES if rows < below)
+    """Return the name of a size: tiny, small or large."""
+    return next(name for bound, name in SIZES if rows < bound)
 
 
-def split(strata: NDArray[Any], seed: int, share: float, most: int) -> tuple[Rows, Rows]:
-    """Rows to learn from (at most `most`) and to judge by, both shuffled; shares of strata kept.
+def split(
+    strata: NDArray[Any], seed: int, test_share: float, max_train_rows: int
+) -> tuple[Rows, Rows]:
+    """Return training rows (at most `max_train_rows`) and test rows, stratified and shuffled.
 
-    `strata` (n,) labels. Each stratum of two rows or more has one on either side.
+    `strata` (n,) are labels. Each stratum of two rows or more has one on either side.
     """
     rng = np.random.default_rng(seed)
     train, test = [], []
     for label in np.unique(strata):
         rows = rng.permutation(np.flatnonzero(strata == label))
-        judged = min(max(round(len(rows) * share), 1), len(rows) - 1)
-        test.append(rows[:judged])
-        train.append(rows[judged:])
-    kept = min(1.0, most / sum(map(len, train)))
-    train = [rows[: max(1, int(len(rows) * kept))] for rows in train]
+        n_test = min(max(round(len(rows) * test_share), 1), len(rows) - 1)
+        test.append(rows[:n_test])
+        train.append(rows[n_test:])
+    used_share = min(1.0, max_train_rows / sum(map(len, train)))
+    train = [rows[: max(1, int(len(rows) * used_share))] for rows in train]
     return rng.permutation(np.concatenate(train)), rng.permutation(np.concatenate(test))
 
 
 def plain(frame: pd.DataFrame, kind: Kind) -> pd.DataFrame:
-    """Numbers and texts only, as a CSV would give them; the target is a text or a float.
+    """Return numbers and texts only, as read from a CSV; the target is a text or a float.
 
-    Declared categories would keep systems from finding words and dates by themselves. Labels that
-    are numbers get a word before them, so that nobody takes classes for a regression.
+    Declared categories would keep systems from recognising words and dates. Labels that are numbers
+    get a prefix, so that no system takes classification for regression.
     """
     frame = frame.copy()
     for name in frame.columns:
@@ -140,25 +142,31 @@ def _number(text: str) -> bool:
 
 
 def prepare(source: Path, folder: Path, table: str, seed: int) -> Task:
-    """The task of a table and seed, its files written where they are not there yet."""
-    place = folder / f"{table}-{seed}" / "task.json"
-    if place.exists():
-        told = json.loads(place.read_text())
-        return Task(**told | {"classes": tuple(told["classes"]), "share": tuple(told["share"])})
+    """Return the task of a table and seed; write its files if they do not exist yet."""
+    file = folder / f"{table}-{seed}" / "task.json"
+    if file.exists():
+        saved = json.loads(file.read_text())
+        return Task(**saved | {"classes": tuple(saved["classes"]), "share": tuple(saved["share"])})
     kind = TABLES[table]
     frame = pd.read_parquet(source / f"{table}.parquet")
     frame = plain(frame.drop(columns=[*NOT_FEATURES.get(table, ())]), kind)
     target = str(frame.columns[-1])
-    classes = kind != "regression"
-    strata = frame[target].to_numpy() if classes else np.zeros(len(frame))
-    learn, judge = (frame.iloc[rows] for rows in split(strata, seed, SHARE, MOST_ROWS))
-    shares = learn[target].value_counts(normalize=True).sort_index() if classes else pd.Series()
+    is_classification = kind != "regression"
+    strata = frame[target].to_numpy() if is_classification else np.zeros(len(frame))
+    splits = split(strata, seed, TEST_SHARE, MAX_TRAIN_ROWS)
+    train, test = (frame.iloc[rows] for rows in splits)
+    shares = (
+        train[target].value_counts(normalize=True).sort_index()
+        if is_classification
+        else pd.Series()
+    )
     task = Task(
-        table, seed, kind, METRIC[kind], target, tuple(map(str, shares.index)), len(learn),
-        frame.shape[1] - 1, tuple(map(float, shares)), 0.0 if classes else learn[target].mean(),
+        table, seed, kind, METRIC[kind], target, tuple(map(str, shares.index)), len(train),
+        frame.shape[1] - 1, tuple(map(float, shares)),
+        0.0 if is_classification else train[target].mean(),
     )  # fmt: skip
-    place.parent.mkdir(parents=True, exist_ok=True)
-    learn.reset_index(drop=True).to_parquet(task.file(folder, "train"))
-    judge.reset_index(drop=True).to_parquet(task.file(folder, "test"))
-    place.write_text(json.dumps(asdict(task), indent=1))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    train.reset_index(drop=True).to_parquet(task.file(folder, "train"))
+    test.reset_index(drop=True).to_parquet(task.file(folder, "test"))
+    file.write_text(json.dumps(asdict(task), indent=1))
     return task

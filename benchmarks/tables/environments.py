@@ -1,9 +1,9 @@
-"""Makes each system's own virtual environment: peers want versions that exclude one another.
+"""Make a virtual environment for each system, since their requirements conflict.
 
     python benchmarks/tables/environments.py FOLDER [NAME ...]
 
-Without names all of them, some 11 GB. What is already there is left as it is; an environment whose
-installation did not end is made anew. `FOLDER/NAME.txt` says afterwards which versions it holds.
+Without names: all of them, some 11 GB. Complete environments are kept; one whose installation did
+not finish is made again. `FOLDER/NAME.txt` lists the installed versions.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TORCH = "torch==2.13.0"
-READING = "pyarrow>=18"
-"""Tables come as parquet, so that every system reads the same types."""
+PARQUET_READER = "pyarrow>=18"
+"""Tables are parquet files, so that every system reads the same types."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What pip installs; `torch` by itself and first, or it may fetch gigabytes of CUDA."""
+    """The packages that pip installs; `torch` separately and first, or pip may fetch CUDA (GBs)."""
 
     packages: tuple[str, ...]
     torch: bool = False
@@ -46,28 +46,32 @@ ENVIRONMENTS = {
 
 
 def python_of(folder: Path, name: str) -> Path:
-    """The interpreter of an environment."""
+    """Return the interpreter of an environment."""
     bin_, file = ("Scripts", "python.exe") if sys.platform == "win32" else ("bin", "python")
     return folder.absolute() / name / bin_ / file
 
 
 def is_made(folder: Path, name: str) -> bool:
-    """Whether its installation came to its end: the list of versions is written last."""
+    """Return whether its installation finished: the list of versions is written last."""
     return (folder / f"{name}.txt").exists() and python_of(folder, name).exists()
 
 
 def make(folder: Path, name: str) -> None:
-    """A fresh environment with the system in it; CalledProcessError where pip refuses."""
+    """Make a fresh environment with the system in it.
+
+    Raises:
+        CalledProcessError: pip failed.
+    """
     environment = ENVIRONMENTS[name]
-    place = folder.absolute() / name
-    shutil.rmtree(place, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    environment_folder = folder.absolute() / name
+    shutil.rmtree(environment_folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", environment_folder], check=True)
     pip = [python_of(folder, name), "-m", "pip"]
     install = [*pip, "install", "--quiet", "--no-cache-dir"]
     torch = (TORCH,) if environment.torch else ()
     if torch:
         subprocess.run([*install, *torch], check=True)
-    subprocess.run([*install, *torch, *environment.packages, READING], check=True)
+    subprocess.run([*install, *torch, *environment.packages, PARQUET_READER], check=True)
     frozen = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True)
     (folder / f"{name}.txt").write_text(frozen.stdout)
 
@@ -76,18 +80,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", default=[*ENVIRONMENTS], metavar="NAME")
-    told = parser.parse_args()
-    if unknown := set(told.names) - ENVIRONMENTS.keys():
+    options = parser.parse_args()
+    if unknown := set(options.names) - ENVIRONMENTS.keys():
         parser.error(f"no environment {sorted(unknown)}; there are {', '.join(ENVIRONMENTS)}")
-    told.folder.mkdir(parents=True, exist_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
     failed = []
-    for name in told.names:
-        if is_made(told.folder, name):
-            print(f"{name}: there", flush=True)
+    for name in options.names:
+        if is_made(options.folder, name):
+            print(f"{name}: already installed", flush=True)
             continue
         print(f"{name}: installing", flush=True)
         try:
-            make(told.folder, name)
+            make(options.folder, name)
         except subprocess.CalledProcessError as error:
             failed.append(name)
             print(f"{name}: {error}", file=sys.stderr, flush=True)

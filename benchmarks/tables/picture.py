@@ -1,4 +1,4 @@
-"""The picture of a comparison: mean ranks on a line, bars over those that do not differ."""
+"""Critical-difference diagram (Demšar 2006): mean ranks, and bars over systems that do not differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OURS, OTHERS, BAR = "#D55E00", "#222222", "#0072B2"
 def draw(
     file: Path, mean_ranks: Mapping[str, float], difference: float, ours: str, title: str
 ) -> None:
-    """Writes an SVG or PNG, by the file's ending. The better half hangs on the left (Demšar 2006)."""
+    """Write an SVG or PNG, by the file's extension. The better half is on the left."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -23,19 +23,19 @@ def draw(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     runs = cliques([mean_ranks[name] for name in names], difference)
-    below = 0.35 + 0.22 * len(runs)  # where the first name hangs, under the bars
+    below = 0.35 + 0.22 * len(runs)  # depth of the first name, under the bars
     for i, (first, last) in enumerate(runs):
         ends = [mean_ranks[names[first]] - 0.04, mean_ranks[names[last]] + 0.04]
         axes.plot(ends, [-0.25 - 0.22 * i] * 2, color=BAR, linewidth=3.5, solid_capstyle="butt")
     for i, name in enumerate(names):
-        left = i < half
-        depth = -below - 0.42 * (i if left else k - 1 - i)
-        side = 0.6 if left else k + 0.4
+        is_left = i < half
+        depth = -below - 0.42 * (i if is_left else k - 1 - i)
+        side = 0.6 if is_left else k + 0.4
         colour = OURS if name == ours else OTHERS
         axes.plot([mean_ranks[name]] * 2 + [side], [0, depth, depth], color=colour, linewidth=0.9)
         axes.text(
-            side + (-0.05 if left else 0.05), depth, f"{name}  {mean_ranks[name]:.2f}",
-            ha="right" if left else "left", va="center", fontsize=9, color=colour,
+            side + (-0.05 if is_left else 0.05), depth, f"{name}  {mean_ranks[name]:.2f}",
+            ha="right" if is_left else "left", va="center", fontsize=9, color=colour,
             fontweight="bold" if name == ours else "normal",
         )  # fmt: skip
     _scale(axes, k, difference)
@@ -45,7 +45,7 @@ def draw(
 
 
 def _scale(axes: object, k: int, difference: float) -> None:
-    """The line of ranks, and above it how far apart is apart."""
+    """Draw the axis of ranks, and above it the critical difference."""
     axes.plot([1, k], [0, 0], color=OTHERS, linewidth=1.2)
     for rank in range(1, k + 1):
         axes.plot([rank, rank], [0, 0.12], color=OTHERS, linewidth=1.2)

@@ -1,4 +1,4 @@
-"""One judge for all: log loss, AUC or RMSE of the predictions that a system left on disk."""
+"""Scores of a system's saved predictions: log loss, AUC or RMSE, the same code for all."""
 
 from __future__ import annotations
 
@@ -7,49 +7,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RISES = {"auc": True, "log_loss": False, "rmse": False}
-_LEAST = 1e-15
-"""Below it a probability counts as this: a sure mistake costs 34.5, not infinity."""
+HIGHER_IS_BETTER = {"auc": True, "log_loss": False, "rmse": False}
+_MIN_PROBABILITY = 1e-15
+"""Smaller probabilities count as this: a certain mistake costs 34.5 instead of infinity."""
 
 
-def score(metric: str, truth: NDArray[Any], said: NDArray[np.float64]) -> float:
-    """`truth` (n,) class numbers or values; `said` (n, classes) probabilities or (n,) values.
+def score(metric: str, truth: NDArray[Any], predictions: NDArray[np.float64]) -> float:
+    """Score predictions: probabilities (n, classes) or values (n,) against class indices or values.
 
-    ValueError where predictions are of another shape or not finite: that is a failure, not a score.
+    Raises:
+        ValueError: Predictions have another shape or are not finite, which is a failure.
     """
-    said = np.asarray(said, np.float64)
-    if len(said) != len(truth) or not np.isfinite(said).all():
-        raise ValueError(f"predictions must be {len(truth)} finite rows, got {_described(said)}.")
+    predictions = np.asarray(predictions, np.float64)
+    if len(predictions) != len(truth) or not np.isfinite(predictions).all():
+        raise ValueError(
+            f"predictions must be {len(truth)} finite rows, got {_described(predictions)}."
+        )
     if metric == "rmse":
-        return float(np.sqrt(np.mean((said - truth) ** 2)))
+        return float(np.sqrt(np.mean((predictions - truth) ** 2)))
     if metric == "auc":
-        return _auc(truth, said[:, 1])
-    said = said / np.maximum(said.sum(1, keepdims=True), _LEAST)
-    chance = said[np.arange(len(truth)), truth]
-    return float(-np.log(np.clip(chance, _LEAST, 1.0)).mean())
+        return _auc(truth, predictions[:, 1])
+    predictions = predictions / np.maximum(predictions.sum(1, keepdims=True), _MIN_PROBABILITY)
+    probability = predictions[np.arange(len(truth)), truth]
+    return float(-np.log(np.clip(probability, _MIN_PROBABILITY, 1.0)).mean())
 
 
-def loss(metric: str, value: float) -> float:
-    """The same, the smaller the better: 1 - AUC."""
-    return 1.0 - value if RISES[metric] else value
+def loss(metric: str, score: float) -> float:
+    """Return a score as a loss: 1 - AUC, others unchanged."""
+    return 1.0 - score if HIGHER_IS_BETTER[metric] else score
 
 
 def trivial(metric: str, truth: NDArray[Any], constant: Any) -> float:
-    """What saying the same of every row scores: the shares (classes,) learnt from, or the mean."""
+    """Score a constant prediction: training frequencies (classes,), or the training mean."""
     constant = np.asarray(constant, np.float64)
     return score(metric, truth, np.tile(constant, (len(truth), *[1] * constant.ndim)))
 
 
-def _auc(truth: NDArray[Any], said: NDArray[np.float64]) -> float:
-    """Area under the ROC curve by ranks, ties halved (Mann & Whitney 1947)."""
+def _auc(truth: NDArray[Any], predictions: NDArray[np.float64]) -> float:
+    """Return the area under the ROC curve by ranks, ties counted half (Mann & Whitney 1947)."""
     from scipy.stats import rankdata
 
     positive = truth == 1
-    ones, zeros = int(positive.sum()), int((~positive).sum())
-    above = rankdata(said)[positive].sum() - ones * (ones + 1) / 2
-    return float(above / (ones * zeros))
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    above = rankdata(predictions)[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
 
 
-def _described(said: NDArray[np.float64]) -> str:
-    bad = int((~np.isfinite(said)).sum())
-    return f"{len(said)} rows with {bad} numbers that are not finite"
+def _described(predictions: NDArray[np.float64]) -> str:
+    bad = int((~np.isfinite(predictions)).sum())
+    return f"{len(predictions)} rows with {bad} numbers that are not finite"

@@ -1,11 +1,11 @@
-"""Reads WORK/results.csv and says what it comes to; prints tables, writes a CSV and a picture.
+"""Summarise WORK/results.csv: print tables, write a CSV and a critical-difference diagram.
 
     python benchmarks/tables/summarise.py WORK [--seconds 60] [--systems ...] [--tables ...]
         [--ours netwright]
 
-Only tables that all systems have been run on count. A failure counts as the constant prediction,
-as in the AutoML benchmark; seeds are averaged before ranking. Written: WORK/summary.csv, one line
-a system, and WORK/critical-difference.svg.
+Only tables that all systems were run on count. A failure counts as the constant prediction, as in the
+AutoML benchmark; seeds are averaged before ranking. Written: WORK/summary.csv, one row per system,
+and WORK/critical-difference.svg.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ import pandas as pd
 from comparison import critical_difference, friedman, ranks, scaled, win_rate
 from data import GROUPS, size_of
 from picture import draw
-from scores import RISES
+from scores import HIGHER_IS_BETTER
 
-BLOCK = 5
-"""Tables side by side, in 80 columns."""
-OVER = 1.05
-"""A fit that took so many times its limit is over it."""
+TABLES_PER_BLOCK = 5
+"""Tables side by side, within 80 columns."""
+OVER_LIMIT_FACTOR = 1.05
+"""A fit that took more than this multiple of its limit exceeded it."""
 THOUSAND = 1000
-FEWEST = 3
-"""Systems for a test of ranks."""
+COUNT_COLUMNS = ("best on", "failed", "over", "wins", "ties", "losses")
+MIN_SYSTEMS_FOR_TEST = 3
+"""Systems needed for a Friedman test."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """`runs`: the lines that count; the rest by tables and systems, means over seeds."""
+    """`runs`: the rows that count; all else by table and system, means over seeds."""
 
     runs: pd.DataFrame
     losses: pd.DataFrame
@@ -54,33 +55,36 @@ def read(
     runs = pd.read_csv(file, keep_default_na=False, na_values=[""])
     limits = sorted(runs["seconds"].unique())
     if seconds is None and len(limits) > 1:
-        raise SystemExit(f"results are of several limits: say --seconds, one of {limits}.")
+        raise SystemExit(
+            f"results have several time limits: choose one with --seconds, of {limits}."
+        )
     runs = runs[runs["seconds"] == (limits[0] if seconds is None else seconds)]
-    for name, wanted in (("system", systems), ("table", tables)):
-        runs = runs[runs[name].isin(wanted)] if wanted else runs
+    for name, selected in (("system", systems), ("table", tables)):
+        runs = runs[runs[name].isin(selected)] if selected else runs
     if runs.empty:
-        raise SystemExit(f"{file} has no line of that kind.")
-    falls = np.where(runs["metric"].map(RISES), -1.0, 1.0)
-    offset = np.where(runs["metric"].map(RISES), 1.0, 0.0)
-    said = runs["score"].where(runs["status"] == "ok", runs["trivial"])
-    runs = runs.assign(loss=offset + falls * said, zero=offset + falls * runs["trivial"])
+        raise SystemExit(f"{file} has no matching rows.")
+    sign = np.where(runs["metric"].map(HIGHER_IS_BETTER), -1.0, 1.0)
+    offset = np.where(runs["metric"].map(HIGHER_IS_BETTER), 1.0, 0.0)
+    scores = runs["score"].where(runs["status"] == "ok", runs["trivial"])
+    runs = runs.assign(loss=offset + sign * scores, zero=offset + sign * runs["trivial"])
     runs["size"] = runs["rows"].map(size_of)
     losses = runs.pivot_table("loss", "table", "system", sort=False)
     counts = runs.pivot_table("loss", "table", "system", aggfunc="count", sort=False)
-    whole = losses.notna().all(axis=1) & (counts.nunique(axis=1) == 1)
+    is_complete = losses.notna().all(axis=1) & (counts.nunique(axis=1) == 1)
     about = runs.groupby("table", sort=False)[["kind", "metric", "rows", "size"]].first()
     zero = runs.groupby("table", sort=False)["zero"].mean()
-    kept = losses.index[whole]
-    if not len(kept):
+    complete_tables = losses.index[is_complete]
+    if not len(complete_tables):
         raise SystemExit("no table was run by all systems with all seeds; name fewer --systems.")
     return Results(
-        runs[runs["table"].isin(kept)], losses.loc[kept], zero.loc[kept], about.loc[kept],
-        tuple(losses.index[~whole]),
+        runs[runs["table"].isin(complete_tables)], losses.loc[complete_tables],
+        zero.loc[complete_tables], about.loc[complete_tables],
+        tuple(losses.index[~is_complete]),
     )  # fmt: skip
 
 
 def overview(results: Results, ours: str) -> pd.DataFrame:
-    """One line a system, the best mean rank first."""
+    """Return one row per system, the best mean rank first."""
     losses = results.losses.to_numpy()
     table = pd.DataFrame(index=pd.Index(results.systems, name="system"))
     rank = pd.DataFrame(ranks(losses), results.losses.index, results.systems)
@@ -95,7 +99,7 @@ def overview(results: Results, ours: str) -> pd.DataFrame:
 
 
 def _means(results: Results) -> pd.DataFrame:
-    """Failures, times and prices of each system."""
+    """Return failures, times and resources of each system."""
     groups = results.runs.groupby("system")
     limit = results.runs["seconds"].iloc[0]
     shares = groups["fit_seconds"]
@@ -104,7 +108,9 @@ def _means(results: Results) -> pd.DataFrame:
             "failures": groups["status"].agg(lambda status: int((status != "ok").sum())),
             "fit_seconds": shares.mean(),
             "fit_seconds_most": shares.max(),
-            "over_limit": shares.agg(lambda seconds: int((seconds > OVER * limit).sum())),
+            "over_limit": shares.agg(
+                lambda seconds: int((seconds > OVER_LIMIT_FACTOR * limit).sum())
+            ),
             "process_seconds": groups["process_seconds"].mean(),
             "processor_seconds": groups["processor_seconds"].mean(),
             "memory_mb": groups["memory_mb"].max(),
@@ -117,11 +123,11 @@ def _means(results: Results) -> pd.DataFrame:
 
 
 def _against(results: Results, ours: str) -> pd.DataFrame:
-    """Of each other system: how often ours is better, and how much more the other costs."""
+    """Return for each other system how often ours is better, and how much more the other costs."""
     if ours not in results.systems:
         return pd.DataFrame(index=results.losses.columns)
     rows = {}
-    price = results.runs.set_index(["table", "seed"])
+    resources = results.runs.set_index(["table", "seed"])
     for system in results.systems:
         if system == ours:
             continue
@@ -131,14 +137,15 @@ def _against(results: Results, ours: str) -> pd.DataFrame:
             "win_low": rate.low, "win_high": rate.high,
         }  # fmt: skip
         for name in ("ms_1_row", "ms_1000_rows", "bytes"):
-            of = (price.loc[price["system"] == one, name] for one in (system, ours))
-            theirs, own = of
+            theirs, own = (
+                resources.loc[resources["system"] == owner, name] for owner in (system, ours)
+            )
             rows[system][f"times_{name}"] = float(np.exp(np.log(theirs / own).mean()))
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def shown(results: Results, table: pd.DataFrame, ours: str) -> Iterable[str]:
-    """The tables that are printed."""
+def report_lines(results: Results, table: pd.DataFrame, ours: str) -> Iterable[str]:
+    """Yield the tables to print."""
     n, limit = len(results.losses), results.runs["seconds"].iloc[0]
     seeds = results.runs["seed"].nunique()
     yield f"{n} tables, {seeds} seed(s), {limit:g} s, {results.runs['load'].median():.1f} load"
@@ -166,41 +173,41 @@ def shown(results: Results, table: pd.DataFrame, ours: str) -> Iterable[str]:
                 "process_seconds": "process", "processor_seconds": "cpu", "memory_mb": "MB"}, ".1f",
     )  # fmt: skip
     yield heading(f"Prediction (geometric means); x: times that of {ours}")
-    prices = {"ms_1_row": "ms/row", "ms_1000_rows": "ms/1000", "bytes": "bytes"}
-    times = {f"times_{name}": f"x {short}" for name, short in prices.items()}
-    yield _print(table, prices | {k: v for k, v in times.items() if k in table}, ",.3g")
-    yield from _lost(results, ours)
+    resource_names = {"ms_1_row": "ms/row", "ms_1000_rows": "ms/1000", "bytes": "bytes"}
+    times = {f"times_{name}": f"x {short}" for name, short in resource_names.items()}
+    yield _print(table, resource_names | {k: v for k, v in times.items() if k in table}, ",.3g")
+    yield from _not_best(results, ours)
     yield from _failed(results)
 
 
 def _scores(results: Results, table: pd.DataFrame) -> Iterable[str]:
-    """Scores as they are, five tables side by side; the best has a star."""
-    rising = results.about["metric"].map(RISES)
-    for first in range(0, len(results.losses), BLOCK):
-        some = results.losses.iloc[first : first + BLOCK]
+    """Yield scores, five tables side by side, the best marked by a star."""
+    higher_is_better = results.about["metric"].map(HIGHER_IS_BETTER)
+    for first in range(0, len(results.losses), TABLES_PER_BLOCK):
+        block = results.losses.iloc[first : first + TABLES_PER_BLOCK]
         yield heading("Scores: AUC, log loss or RMSE" if not first else "Scores, continued")
         lines = {}
-        for name, losses in some.iterrows():
-            values = 1 - losses if rising[name] else losses
+        for name, losses in block.iterrows():
+            scores = 1 - losses if higher_is_better[name] else losses
             best = losses.min()
             lines[str(name)[:11]] = [
-                f"{_score(values[system])}{'*' if losses[system] == best else ' '}"
+                f"{_score(scores[system])}{'*' if losses[system] == best else ' '}"
                 for system in table.index
             ]
         yield pd.DataFrame(lines, index=table.index.rename(None)).to_string()
 
 
-def _lost(results: Results, ours: str) -> Iterable[str]:
-    """Where ours is not the best: to whom, and by how much of the best's loss."""
+def _not_best(results: Results, ours: str) -> Iterable[str]:
+    """Yield the tables on which ours is not the best, with the best system and the relative loss."""
     if ours not in results.systems:
         return
     own, best = results.losses[ours], results.losses.min(axis=1)
-    lost = results.losses[own > best]
-    yield heading(f"Where {ours} is not the best: {len(lost)} of {len(own)}")
-    for name, row in lost.iterrows():
-        better = int((row < row[ours]).sum())
+    not_best = results.losses[own > best]
+    yield heading(f"Where {ours} is not the best: {len(not_best)} of {len(own)}")
+    for name, row in not_best.iterrows():
+        n_better = int((row < row[ours]).sum())
         more = f"{row[ours] / row.min() - 1:.1%}" if row.min() else "all"
-        yield f"{name:<24}{row.idxmin():<20}loss {more:>8} above it; place {better + 1}"
+        yield f"{name:<24}{row.idxmin():<20}loss {more:>8} above it; rank {n_better + 1}"
 
 
 def _failed(results: Results) -> Iterable[str]:
@@ -216,26 +223,26 @@ def heading(text: str) -> str:
 
 
 def _print(table: pd.DataFrame, columns: dict[str, str], form: str) -> str:
-    """Some columns under short names; whole numbers as such."""
-    some = table[[*columns]].rename(columns=columns).rename_axis(None)
+    """Format columns under short names; counts as whole numbers."""
+    selected = table[[*columns]].rename(columns=columns).rename_axis(None)
     texts = {
-        name: [_cell(value, form, name in ("best on", "failed", "over", "wins", "ties", "losses"))
-               for value in some[name]] for name in some
+        name: [_cell(number, form, is_count=name in COUNT_COLUMNS) for number in selected[name]]
+        for name in selected
     }  # fmt: skip
-    return pd.DataFrame(texts, index=some.index).to_string()
+    return pd.DataFrame(texts, index=selected.index).to_string()
 
 
-def _score(value: float) -> str:
-    """Four digits that mean something."""
-    return f"{value:.0f}" if value >= THOUSAND else f"{value:#.4g}"
+def _score(score: float) -> str:
+    """Format with four significant digits."""
+    return f"{score:.0f}" if score >= THOUSAND else f"{score:#.4g}"
 
 
-def _cell(value: float, form: str, whole: bool) -> str:
-    if pd.isna(value):
+def _cell(number: float, form: str, *, is_count: bool) -> str:
+    if pd.isna(number):
         return ""
-    if whole:
-        return f"{value:.0f}"
-    return f"{value:,.0f}" if abs(value) >= THOUSAND else f"{value:{form}}"
+    if is_count:
+        return f"{number:.0f}"
+    return f"{number:,.0f}" if abs(number) >= THOUSAND else f"{number:{form}}"
 
 
 def main() -> None:
@@ -247,21 +254,21 @@ def main() -> None:
     parser.add_argument("--systems", default="")
     parser.add_argument("--tables", default="", help="names, development, held-out, all")
     parser.add_argument("--ours", default="netwright")
-    told = parser.parse_args()
-    tables = GROUPS.get(told.tables) or tuple(filter(None, told.tables.split(",")))
-    systems = tuple(filter(None, told.systems.split(",")))
-    results = read(told.work / "results.csv", told.seconds, systems, tables)
-    table = overview(results, told.ours)
-    print(*shown(results, table, told.ours), sep="\n")
-    table.to_csv(told.work / "summary.csv", float_format="%.6g")
+    options = parser.parse_args()
+    tables = GROUPS.get(options.tables) or tuple(filter(None, options.tables.split(",")))
+    systems = tuple(filter(None, options.systems.split(",")))
+    results = read(options.work / "results.csv", options.seconds, systems, tables)
+    table = overview(results, options.ours)
+    print(*report_lines(results, table, options.ours), sep="\n")
+    table.to_csv(options.work / "summary.csv", float_format="%.6g")
     losses = results.losses.to_numpy()
-    if losses.shape[1] >= FEWEST and len(losses) > 1:
+    if losses.shape[1] >= MIN_SYSTEMS_FOR_TEST and len(losses) > 1:
         difference = critical_difference(losses.shape[1], len(losses))
         p = friedman(losses)
         print(f"\nFriedman p = {p:.2g}, critical difference {difference:.2f} ranks (Nemenyi, 5 %)")
         title = f"Mean ranks on {len(losses)} tables (Friedman p = {p:.2g})"
-        draw(told.work / "critical-difference.svg", dict(table["mean_rank"]), difference,
-             told.ours, title)  # fmt: skip
+        draw(options.work / "critical-difference.svg", dict(table["mean_rank"]), difference,
+             options.ours, title)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A process and its children: how long, how much processor time and memory, and an end by force.
+"""Run a process with its children: wall time, CPU time, memory, and a forced end.
 
-For POSIX systems: `wait4` gives the processor time of all that was waited for.
+For POSIX systems: `wait4` returns the CPU time of all children that were waited for.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from pathlib import Path
 
 import psutil
 
-_PERIOD = 0.25
+_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What a process took. `memory`: bytes, the highest sum over the tree of what each process has
-    in memory, pages shared by several counted once where the system tells. `code`: negative for a
-    signal; `killed`: why it was ended by force, if it was."""
+    """The resources of a process. `memory`: peak bytes, summed over the process tree, shared pages
+    counted once if the system reports them. `code`: negative for a signal; `killed`: the reason if it
+    was killed.
+    """
 
     seconds: float
     processor_seconds: float
@@ -33,32 +34,32 @@ class Watched:
 
 @dataclass
 class _Tree:
-    """All processes that were ever seen below one, and what they took."""
+    """All processes ever seen below a root, and their resources."""
 
     root: psutil.Process
     seen: dict[psutil.Process, float] = field(default_factory=dict)  # processor seconds
     memory: int = 0
 
-    def look(self) -> None:
+    def poll(self) -> None:
         try:
-            alive = [self.root, *self.root.children(recursive=True)]
+            processes = [self.root, *self.root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return
         total = 0
-        for process in alive:
+        for process in processes:
             try:
                 times = process.cpu_times()
                 self.seen[process] = times.user + times.system
                 total += _resident(process)
-            except psutil.Error:  # it ended between two lines
+            except psutil.Error:  # it has ended meanwhile
                 continue
         self.memory = max(self.memory, total)
 
     def kill(self) -> None:
-        """Ends all that are left, those too that made sessions of their own."""
+        """Kill all remaining processes, also those with their own sessions."""
         for process in self.seen:
             try:
-                process.kill()  # psutil looks at the start time: never another with the same number
+                process.kill()  # psutil checks the start time: never another process with the same pid
             except psutil.Error:
                 continue
 
@@ -67,7 +68,7 @@ def watch(
     command: Sequence[str | Path], log: Path, environment: Mapping[str, str],
     overdue: Callable[[], str],
 ) -> Watched:  # fmt: skip
-    """Runs a command, its output in `log`; it is killed when `overdue` gives a reason."""
+    """Run a command with its output in `log`; kill it once `overdue` returns a reason."""
     start = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -77,24 +78,24 @@ def watch(
     tree, killed = _Tree(psutil.Process(process.pid)), ""
     try:
         while True:
-            tree.look()
+            tree.poll()
             done, status, usage = os.wait4(process.pid, os.WNOHANG)
             if done:
                 process.returncode = os.waitstatus_to_exitcode(status)
                 break
             if not killed and (killed := overdue()):
                 tree.kill()
-            time.sleep(_PERIOD)
+            time.sleep(_POLL_SECONDS)
     finally:
         seconds = time.monotonic() - start
         tree.kill()
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    waited = usage.ru_utime + usage.ru_stime
-    # killed processes are missing in what was waited for, short ones in what was seen
-    spent = max(waited, sum(tree.seen.values()))
-    return Watched(seconds, spent, tree.memory, process.returncode, killed)
+    waited_seconds = usage.ru_utime + usage.ru_stime
+    # `wait4` misses killed processes, polling misses short ones
+    cpu_seconds = max(waited_seconds, sum(tree.seen.values()))
+    return Watched(seconds, cpu_seconds, tree.memory, process.returncode, killed)
 
 
 def _resident(process: psutil.Process) -> int:

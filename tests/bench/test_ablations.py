@@ -32,8 +32,8 @@ def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def switch(name: str) -> None:
         for module, names in (
             (delivery, ("next_step",)),
-            (families, ("_for_trees", "_for_forests", "_pairs")),
-            (families.recipes, ("realmlp", "tabm")),
+            (families, ("_for_trees", "_for_forests", "_arithmetic_features")),
+            (families.realmlp_and_tabm, ("realmlp", "tabm")),
             (open_search, ("portfolio",)),
         ):
             for one in names:

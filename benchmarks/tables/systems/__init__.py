@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class System:
-    """Where a system is installed, and the distribution whose version is noted."""
+    """The environment of a system, and the distribution whose version is recorded."""
 
     environment: str
     distribution: str

@@ -1,4 +1,4 @@
-"""AutoGluon's presets, told the time, the metric and the cores."""
+"""AutoGluon's presets with time limit, metric and cores."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SEQUENTIAL: dict[str, Any] = {
     "num_stack_levels": 0,
     "ag_args_ensemble": {"fold_fitting_strategy": "sequential_local"},
 }
-"""Bagging that keeps a limit of a minute or five on two cores: with its defaults (folds side by side
-under ray, a trial of stacking first, a second level) 60 s became 171 to 231."""
+"""Bagging that keeps a time limit of one or five minutes on two cores: with the defaults (parallel
+folds under ray, dynamic stacking, a second level) 60 s became 171 to 231 s."""
 
 
 def fit_preset(train: pd.DataFrame, job: Job, preset: str, **settings: Any) -> Fitted:
-    """`settings` go to `TabularPredictor.fit`."""
+    """Fit with a preset; `settings` are passed to `TabularPredictor.fit`."""
     predictor = TabularPredictor(
         job.target, problem_type=job.kind, eval_metric=METRIC[job.metric],
         path=str(job.folder / "autogluon"), verbosity=1,
@@ -31,7 +31,7 @@ def fit_preset(train: pd.DataFrame, job: Job, preset: str, **settings: Any) -> F
     )
 
     def save(folder: Path) -> None:
-        """The best model and what it needs; then all of it in memory, as for serving."""
+        """Save the best model and what it needs; then load it into memory, as for serving."""
         predictor.clone_for_deployment(str(folder / "autogluon"))
         predictor.persist()
 

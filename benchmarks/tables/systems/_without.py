@@ -1,4 +1,4 @@
-"""netwright with one part taken out, to see what the part adds."""
+"""Ablations: netwright with one component removed."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ TREES = tuple(name for name in families.installed_families() if name not in NETW
 
 
 def fixed_networks() -> None:
-    """RealMLP and TabM with their defaults, nothing of them open; no other network."""
+    """Close all choices of RealMLP and TabM at their defaults."""
 
     def closed(make: Callable[..., Any]) -> Callable[..., Any]:
-        def filled(*args: Any, **told: Any) -> Any:
-            space = Space(make(*args, **told))
+        def filled(*args: Any, **settings: Any) -> Any:
+            space = Space(make(*args, **settings))
             return space.fill(space.default())
 
         return filled
 
-    recipes = families.recipes
+    recipes = families.realmlp_and_tabm
     recipes.realmlp, recipes.tabm = closed(recipes.realmlp), closed(recipes.tabm)
 
 
 def no_features() -> None:
-    """No arithmetic, no crosses, no mean targets; dates and texts are still taken apart."""
+    """Remove arithmetic features, crosses and target encoding; dates and texts are still split."""
 
     def plain(make: Callable[..., Any]) -> Callable[..., Any]:
-        def found(brief: Any, *more: Any) -> Any:
-            pipeline = make(brief, *more)
+        def without_features(metadata: Any, *more: Any) -> Any:
+            pipeline = make(metadata, *more)
             coded = replace(pipeline.steps["categories"], crosses=0, encode="frequency")
             return replace(pipeline, steps={**pipeline.steps, "categories": coded})
 
-        return found
+        return without_features
 
     for name in ("_for_trees", "_for_forests"):
         setattr(families, name, plain(getattr(families, name)))
@@ -47,19 +47,19 @@ def no_features() -> None:
 
 
 def no_portfolio() -> None:
-    """The strategy from the first trial on."""
-    open_search.portfolio = lambda space, brief: []
+    """Remove the portfolio, so that the strategy proposes from the first trial on."""
+    open_search.portfolio = lambda space, metadata: []
 
 
 def no_averages() -> None:
-    """The best candidate by itself: the average of its own folds, nothing fitted again."""
+    """Deliver the best candidate alone: the average of its folds, without a refit."""
 
-    real = delivery.next_step
+    original = delivery.next_step
 
-    def alone(search: Any, ensembles: Any, progress: Any, seconds_left: float) -> Any:
+    def best_only(search: Any, ensembles: Any, progress: Any, seconds_left: float) -> Any:
         if ensembles is None:
-            return real(search, ensembles, progress, seconds_left)
-        untried = [one for one in ensembles.best if one.id not in progress.attempted]
+            return original(search, ensembles, progress, seconds_left)
+        untried = [trial for trial in ensembles.best_singles if trial.id not in progress.attempted]
         return ExportStep(untried[0], "best") if untried else None
 
-    delivery.next_step = alone
+    delivery.next_step = best_only

@@ -1,4 +1,4 @@
-"""AutoGluon, bagged, all folds kept: its most accurate preset."""
+"""AutoGluon's most accurate preset: bagged, all folds kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AutoGluon, bagged, then fitted again on all rows so that it predicts faster."""
+"""AutoGluon, bagged, then refitted on all rows for faster prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AutoGluon, the preset for a first answer: one holdout, no bags."""
+"""AutoGluon's fast preset: one holdout, no bagging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FLAML with its defaults, told the time, the metric and the cores."""
+"""FLAML with its defaults, and time limit, metric and cores."""
 
 from __future__ import annotations
 

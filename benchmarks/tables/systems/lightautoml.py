@@ -1,4 +1,4 @@
-"""LightAutoML's preset for tables, told the time, the metric and the cores."""
+"""LightAutoML's preset for tables, with time limit, metric and cores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LightGBM with its defaults: 100 trees of 31 leaves, its own categories. It knows no limit."""
+"""LightGBM with its defaults: 100 trees of 31 leaves, native categories, no time limit."""
 
 from __future__ import annotations
 

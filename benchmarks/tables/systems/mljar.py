@@ -1,4 +1,4 @@
-"""mljar-supervised in its mode for accuracy, told the time, the metric and the cores."""
+"""mljar-supervised in its mode "Compete", with time limit, metric and cores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fit(train: pd.DataFrame, job: Job) -> Fitted:
 
 
 def _needed(results: Path, folder: Path) -> None:
-    """Copies what its loading reads: two lists, and the models that the best one is made of."""
+    """Copy what loading needs: two lists, and the models of the best ensemble."""
     for name in ("params.json", "data_info.json"):
         shutil.copy(results / name, folder)
     for name in json.loads((results / "params.json").read_text())["load_on_predict"]:

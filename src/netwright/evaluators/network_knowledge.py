@@ -58,7 +58,7 @@ class NetworkKnowledge:
         space: of the candidates.
         costs: metrics of a candidate and its filled description that need no evaluation. May raise
             InfeasibleCandidate.
-        compute_prior_scores: scores of a filled description, which good candidates tend to have more of. By
+        compute_prior_scores: scores of a filled description, higher for better candidates. By
             default the number of parameters, if it is among the costs. May raise
             InfeasibleCandidate.
     """
