@@ -50,7 +50,7 @@ def test_numbers_and_words_in_one_column(rng: np.random.Generator) -> None:
     assert right(model, frame, y) > 0.8
 
 
-@pytest.mark.filterwarnings("ignore:Column 'colour' alone tells")
+@pytest.mark.filterwarnings("ignore:Column 'colour' alone predicts")
 def test_categories_that_were_never_seen(rng: np.random.Generator) -> None:
     colour = rng.choice(["red", "green", "blue"], 150)
     frame, y = pd.DataFrame({"colour": colour, "n": rng.normal(size=150)}), colour == "red"
@@ -61,7 +61,7 @@ def test_categories_that_were_never_seen(rng: np.random.Generator) -> None:
     assert model.predict(new)[3]
 
 
-@pytest.mark.filterwarnings("ignore:Column 'when' alone tells")
+@pytest.mark.filterwarnings("ignore:Column 'when' alone predicts")
 def test_dates_with_the_day_first_reach_the_file(rng: np.random.Generator) -> None:
     days = pd.date_range("2023-01-01", periods=150, freq="2D")
     frame = pd.DataFrame({"when": days.strftime("%d/%m/%Y"), "n": rng.normal(size=150)})
@@ -71,7 +71,7 @@ def test_dates_with_the_day_first_reach_the_file(rng: np.random.Generator) -> No
     assert model.predict(some).tolist()[:2] == [False, True]
 
 
-@pytest.mark.filterwarnings("ignore:Column 'when' alone tells")
+@pytest.mark.filterwarnings("ignore:Column 'when' alone predicts")
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata", "America/St_Johns"])
 def test_dates_with_and_without_zones(rng: np.random.Generator, zone: str | None) -> None:
     when = pd.date_range("2019-01-01", periods=150, freq="7h", tz=zone).to_series(index=range(150))
@@ -171,7 +171,7 @@ def test_rows_without_a_target_and_columns_that_tell_it_are_warned_of(
     frame["leak"] = (y == "yes") + 0.1 * rng.normal(size=200)
     missing = y.astype(object)
     missing[:3] = None
-    with pytest.warns(UserWarning, match="have no target|alone tells") as said:
+    with pytest.warns(UserWarning, match="have no target|alone predicts") as said:
         model = AutoClassifier(**QUICK).fit(frame, missing)
     words = " ".join(str(one.message) for one in said)
     assert "3 of 200 rows have no target" in words

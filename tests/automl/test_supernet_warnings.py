@@ -93,7 +93,7 @@ def test_what_a_supernet_holds_is_as_in_the_baseline(tmp_path: Path) -> None:
     first = next(one for one in outcome.study.trials if one.proposal.origin == SUPERNET)
     for path in ("model.lr", "model.batch_size", "model.network.0.numeric"):
         assert first.candidate.values[path] == baseline[path]
-    widths = [value for path, value in first.candidate.values.items() if path.endswith("features")]
+    widths = [value for path, value in first.candidate.values.items() if path.endswith(".features")]
     assert set(widths) == {baseline["model.network.1.0.0.features"]}  # so that depths can be mixed
 
 

@@ -117,7 +117,7 @@ def test_a_disk_that_is_full_from_the_beginning_is_said(line: Task, tmp_path: Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "refit_trials", lambda *_: [])
         patch.setattr(
-            exporter, "export", failing(exporter.export_onnx, 1, OSError(28, "No space left"))
+            exporter, "export_onnx", failing(exporter.export_onnx, 1, OSError(28, "No space left"))
         )
         with pytest.raises(OSError, match="No space left"):
             search(line, tmp_path / "run", 2)
