@@ -54,20 +54,11 @@ class InheritAndValidate:
     seed: int = 0
 
     def __post_init__(self) -> None:
-<<<<<<< ours
         check_whole("recalibration_batches", self.recalibration_batches, 1)
         check_whole("batch_size", self.batch_size, 2)
         for name, rows, min_rows in (("train", self.train, 2), ("validation", self.validation, 1)):
             if len(rows) < min_rows:
                 raise InputError(expected(f"rows of {name}", f"at least {min_rows}", len(rows)))
-=======
-        for name, least in (("recalibration_batches", 1), ("batch_size", 2)):
-            check_whole(name, getattr(self, name), least)
-        for name, least in (("train", 2), ("validation", 1)):
-            if len(getattr(self, name)) < least:
-                rows = len(getattr(self, name))
-                raise InputError(expected(f"rows of {name}", f"at least {least}", rows))
->>>>>>> theirs
 
     @property
     def metrics(self) -> tuple[str, ...]:
