@@ -56,8 +56,8 @@ class NetworkKnowledge:
 
     Args:
         space: of the candidates.
-        compute_costs: metrics of a candidate and its filled description that need no evaluation. May raise
-            InfeasibleCandidate.
+        compute_costs: metrics of a candidate and its filled description that need no evaluation.
+            May raise InfeasibleCandidate.
         compute_prior_scores: scores of a filled description, higher for better candidates. By
             default the number of parameters, if it is among the costs. May raise
             InfeasibleCandidate.
