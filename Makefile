@@ -17,7 +17,7 @@ check: .venv/developing  ## style, types, floors, public names
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/test_public_names.py
+	$(BIN)/python -m pytest tests/test_public_names.py tests/test_language.py tests/test_docstrings.py
 
 listings: .venv/developing  ## write what follows from the catalog: public names, docs/catalog.md
 	$(BIN)/python scripts/listings.py

@@ -342,7 +342,7 @@ MODULES = ("bench", "testing")
 # fmt: on
 
 
-def load(import_path: str) -> Any:
+def load(import_path: str) -> Any:  # noqa: ANN401  # any object
     """Import the object of a row."""
     module, _, name = import_path.partition(":")
     return getattr(importlib.import_module(f"netwright.{module}"), name)

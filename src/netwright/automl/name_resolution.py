@@ -67,7 +67,7 @@ def _one_shot(method: OneShot | Callable[[], object]) -> Algorithm:
     return method if isinstance(method, OneShot) else OneShot(as_one_shot_settings(method()))
 
 
-def import_object(reference: str, what: str) -> Any:  # users' objects of any type
+def import_object(reference: str, what: str) -> Any:  # noqa: ANN401  # users' objects of any type
     """Import ``module:Object`` from an installed package or from the working folder.
 
     The working folder comes last on the import path, so that a file beside the data cannot shadow a

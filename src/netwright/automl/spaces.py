@@ -65,7 +65,7 @@ def _load_space(name: str, metadata: TaskMetadata) -> object:
     return import_object(name, "space")
 
 
-def _as_space(description: Any, metadata: TaskMetadata) -> Space[Any]:  # any tree
+def _as_space(description: Any, metadata: TaskMetadata) -> Space[Any]:  # noqa: ANN401  # any tree
     """Make a space of a description; a bare `Training` gets the default preprocessing."""
     if isinstance(description, Training):
         make_pipeline = ImagePipeline if metadata.image else TablePipeline

@@ -51,11 +51,11 @@ app = typer.Typer(
 )
 
 
-def _argument(help_: str, metavar: str) -> Any:
+def _argument(help_: str, metavar: str) -> Any:  # noqa: ANN401  # the default of any parameter
     return typer.Argument(help=help_, metavar=metavar, show_default=False)
 
 
-def _option(help_: str, *names: str, metavar: str | None = None) -> Any:
+def _option(help_: str, *names: str, metavar: str | None = None) -> Any:  # noqa: ANN401  # as above
     """Return an option whose help does not show the default."""
     return typer.Option(*names, help=help_, metavar=metavar, show_default=False)
 

@@ -84,7 +84,7 @@ class Images:
     def __array__(
         self,
         dtype: DTypeLike | None = None,
-        copy: bool | None = None,
+        copy: bool | None = None,  # noqa: FBT001  # numpy's interface
     ) -> NDArray[Any]:
         """Return the pixels: models accept images like any array."""
         return np.array(self.pixels, dtype=dtype, copy=copy)

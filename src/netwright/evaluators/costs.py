@@ -26,8 +26,12 @@ class CostPredictor(Protocol):
     """Predicts a cost of a filled network for one row of `input_shape`; `given` is as for `build`."""
 
     def __call__(
-        self, network: Network, input_shape: Shape, /, **given: Any
-    ) -> float: ...  # as build's
+        self,
+        network: Network,
+        input_shape: Shape,
+        /,
+        **given: Any,  # noqa: ANN401  # as build's
+    ) -> float: ...
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _MAX_INTEGER = 10**300
 """Larger integers would overflow in arrays; netwright writes none."""
 
 
-def parse(text: bytes | str, what: str) -> Any:
+def parse(text: bytes | str, what: str) -> Any:  # noqa: ANN401  # JSON
     """Return the value of a JSON text.
 
     Args:
@@ -52,7 +52,7 @@ def parse(text: bytes | str, what: str) -> Any:
     return node
 
 
-def read_json(folder: Folder, name: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
+def read_json(folder: Folder, name: str, max_bytes: int = MAX_JSON_BYTES) -> Any:  # noqa: ANN401  # JSON
     """Return the value in a JSON file, as `parse` does. Raises BrokenFile."""
     return parse(folder.read(name, max_bytes), str(folder.path / name))
 
@@ -93,7 +93,7 @@ def _too_deep(what: str) -> str:
     return expected(what, f"nested at most {MAX_DEPTH} deep", Phrase("more"))
 
 
-def _built(node: object, hint: Any, what: str) -> object:  # hint: any type form
+def _built(node: object, hint: Any, what: str) -> object:  # noqa: ANN401  # a type form
     if hint is Any or hint is object:
         return node
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
@@ -114,7 +114,7 @@ def _built(node: object, hint: Any, what: str) -> object:  # hint: any type form
     return _plain(node, hint, what)
 
 
-def _plain(node: object, hint: Any, what: str) -> object:
+def _plain(node: object, hint: Any, what: str) -> object:  # noqa: ANN401  # a type form
     """Convert to a number, text, boolean or None; pass an object that is already built."""
     if hint is None or hint is type(None):
         if node is None:
@@ -161,7 +161,7 @@ def _mapping(node: object, parts: Sequence[Any], what: str) -> dict[str, object]
     return {name: _built(child, parts[1], f"{what}.{name}") for name, child in node.items()}
 
 
-def _record(node: object, kind: Any, what: str) -> object:
+def _record(node: object, kind: Any, what: str) -> object:  # noqa: ANN401  # a class with fields
     """Convert an object to a dataclass, a list to a named tuple."""
     if isinstance(node, kind):
         return node
@@ -184,7 +184,7 @@ def _record(node: object, kind: Any, what: str) -> object:
 
 
 @cache
-def _fields(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _fields(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:  # noqa: ANN401  # as above
     """Return the types of a class's fields, and the names of those without a default."""
     if not is_dataclass(kind):
         return typing.get_type_hints(kind), tuple(

@@ -47,7 +47,7 @@ class MakeSupernetSearch(Protocol):
 
     def __call__(
         self,
-        method: Any,
+        method: Any,  # noqa: ANN401  # settings of another room
         folder: Path,
         seed: int,
         make: MakeStrategy,

@@ -28,7 +28,7 @@ def to_state(fitted: object) -> object:
     return fitted
 
 
-def from_state(state: object, classes: Iterable[type], what: str = "fitted state") -> Any:
+def from_state(state: object, classes: Iterable[type], what: str = "fitted state") -> Any:  # noqa: ANN401  # named in the state
     """Invert `to_state`; lists become tuples.
 
     Args:

@@ -189,7 +189,7 @@ class Study(Generic[D]):
         Files are kept for the Pareto front, the best trial, members of ensembles and parents.
 
         Args:
-            trial: its id.
+            trial_id: the trial's id.
         """
         return trial_path(self.folder, trial_id)
 
@@ -197,7 +197,7 @@ class Study(Generic[D]):
         """Open a trial's folder for reading; safe for run folders that may not be trusted.
 
         Args:
-            trial: its id.
+            trial_id: the trial's id.
 
         Returns:
             The folder, below which no link is followed; it need not exist.

@@ -26,13 +26,13 @@ from netwright.pipelines.preprocessing.steps import (
 class Preprocessor(Protocol):
     """Fitted preprocessing: from the task's features to the one tensor that a model takes."""
 
-    def transform(self, features: Any, /) -> Arrays:  # Table or Images
+    def transform(self, features: Any, /) -> Arrays:  # noqa: ANN401  # Table or Images
         """Transform rows that the preprocessor was not fitted on."""
         ...
 
     def transform_training(
         self,
-        features: Any,
+        features: Any,  # noqa: ANN401  # Table or Images
         target_matrix: TargetMatrix,
         seed: int,
         groups: Groups = None,
@@ -56,7 +56,7 @@ class Preprocessor(Protocol):
 
     def with_unsupervised_steps_of(
         self,
-        other: Any,  # of the same class
+        other: Any,  # noqa: ANN401  # of the same class
         /,
     ) -> Preprocessor:
         """Return this preprocessor with the unsupervised steps of one fitted on more rows."""

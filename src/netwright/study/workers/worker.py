@@ -102,7 +102,7 @@ class _Worker:
         """A context in which the study's other workers are paused."""
         self._alone_depth += 1
         if self._alone_depth == 1:
-            self._answer("alone", True)
+            self._answer("alone", True)  # noqa: FBT003  # a message
             if read_message(self._requests) != ALONE_GRANTED:
                 raise SystemExit("the study is gone")
         try:
@@ -110,7 +110,7 @@ class _Worker:
         finally:
             self._alone_depth -= 1
             if not self._alone_depth:
-                self._answer("alone", False)
+                self._answer("alone", False)  # noqa: FBT003  # a message
 
     def _answer(self, *message: object) -> None:
         write_message(self._answers, json.dumps(message).encode())
