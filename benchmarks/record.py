@@ -251,10 +251,10 @@ def shortened(method: DifferentiableNAS | SinglePathNAS) -> DifferentiableNAS | 
     if isinstance(method, SinglePathNAS):
         training = replace(method.training, epochs=2)
         return replace(method, training=training, evaluations=8, safeguards=safeguards)
-    steps = method.architecture
+    steps = method.architecture_training
     if steps.cost is not None:
         steps = replace(steps, cost=replace(steps.cost, metric="flops"))
-    return replace(method, epochs=2, safeguards=safeguards, architecture=steps)
+    return replace(method, epochs=2, safeguards=safeguards, architecture_training=steps)
 
 
 def oracles(table: Path) -> Iterator[tuple[str, Callable[[Path], Line]]]:

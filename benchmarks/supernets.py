@@ -187,15 +187,15 @@ def run_gradient_search(
     setting: Setting, name: str, seed: int, space: Space[Any]
 ) -> dict[str, Any]:
     settings = replace(method_by_name(name), epochs=setting.epochs)
-    steps = replace(settings.architecture, lr=setting.alpha_lr)
-    settings = replace(settings, architecture=steps)
+    steps = replace(settings.architecture_training, lr=setting.alpha_lr)
+    settings = replace(settings, architecture_training=steps)
     if not setting.watched:
         settings = replace(settings, safeguards=replace(NO_SAFEGUARDS, eigenvalue_interval=1))
     torch.manual_seed(seed)
     shape = (3, setting.side, setting.side)
     supernet = Supernet(
         space.description, shape, "", channel_divisor=settings.channel_divisor,
-        affine=settings.weights.affine, outputs=10,
+        affine=settings.weight_training.affine, outputs=10,
     )  # fmt: skip
     rows, _ = images(setting)
     search = GradientSearch(

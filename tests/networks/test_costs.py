@@ -152,7 +152,9 @@ def test_every_light_layer_is_tested() -> None:
         return {leaf}.union(*map(subclasses, leaf.__subclasses__()))
 
     light = {
-        leaf for leaf in subclasses(Leaf) if leaf.light and leaf.__module__.startswith("netwright.")
+        leaf
+        for leaf in subclasses(Leaf)
+        if leaf.cheap_to_run and leaf.__module__.startswith("netwright.")
     }
     assert {type(leaf) for leaf, _ in LIGHT} == light
 

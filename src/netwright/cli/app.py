@@ -92,7 +92,7 @@ Limits = Annotated[
         "Limit on a metric, such as 'latency<=2'; repeat for several.", "--limit", metavar="LIMIT"
     ),
 ]
-Until = Annotated[
+StopLimits = Annotated[
     list[str] | None,
     _option("Stop when this is reached, such as 'accuracy>=0.99'.", metavar="LIMIT"),
 ]
@@ -305,7 +305,7 @@ def fit(
     trials: Trials = None,
     objective: Objectives = None,
     limit: Limits = None,
-    until: Until = None,
+    until: StopLimits = None,
     kind: KindName = None,
     missing_label: MissingLabels = None,
     strategy: StrategyName = DEFAULT_STRATEGY,

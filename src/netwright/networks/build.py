@@ -151,7 +151,7 @@ def _leaf_output_shape(leaf: Leaf, shape: Shape) -> Shape:
     if (inferred := leaf.infer_shape(shape)) is not None:
         return inferred
     # vectors are cheap to run, and the meta device costs a second of imports
-    device = torch.device("cpu" if leaf.light or len(shape) < 3 else "meta")
+    device = torch.device("cpu" if leaf.cheap_to_run or len(shape) < 3 else "meta")
     # initial weights drawn here must not change those of the module that is built
     with torch.random.fork_rng(devices=[]), device, torch.no_grad():
         output = leaf.build(shape).eval()(torch.zeros(2, *shape))

@@ -153,17 +153,17 @@ def _leaf_costs(leaf: Leaf, shape: Shape, *, keep_input: bool) -> Costs:
     ):
         return by_formula
     counter = FlopCounterMode(display=False)
-    device = torch.device("cpu" if leaf.light else "meta")
+    device = torch.device("cpu" if leaf.cheap_to_run else "meta")
     with torch.random.fork_rng(devices=[]), device, torch.no_grad():
         module = leaf.build(shape).eval()
         x = torch.zeros(1, *shape)
         peak = _PeakMemory(module, x if keep_input else None)
-        with nullcontext() if leaf.light else counter:
+        with nullcontext() if leaf.cheap_to_run else counter:
             output = module(x)
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     memory = max(peak.n_elements, prod(shape) + output.numel()) * _BYTES_PER_ELEMENT
     pointwise_weights = sum(p.numel() for p in module.parameters() if p.dim() == 4)
-    flops = 2 * pointwise_weights if leaf.light else int(counter.get_total_flops())
+    flops = 2 * pointwise_weights if leaf.cheap_to_run else int(counter.get_total_flops())
     return Costs(tuple(output.shape[1:]), parameters, flops, memory)
 
 

@@ -56,7 +56,8 @@ NET = (
 )
 SPACE = Space(Training(NET, lr=Float(1e-3, 1e-1), batch_size=OneOf(8, 16), augment=(Flip(),)))
 METHOD = DifferentiableNAS(
-    DARTS(), 6, 16, weights=WeightTraining(lr=0.1), architecture=ArchitectureTraining(lr=0.05),
+    DARTS(), 6, 16, weight_training=WeightTraining(lr=0.1),
+    architecture_training=ArchitectureTraining(lr=0.05),
     safeguards=NO_SAFEGUARDS,
 )  # fmt: skip
 

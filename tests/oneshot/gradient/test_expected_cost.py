@@ -93,7 +93,9 @@ def test_cost_term_decides_between_equally_good_options() -> None:
     def preferred(term: CostTerm | None) -> float:
         torch.manual_seed(0)
         steps = ArchitectureTraining(lr=0.05, cost=term)
-        settings = DifferentiableNAS(DARTS(), 6, 16, architecture=steps, safeguards=NO_SAFEGUARDS)
+        settings = DifferentiableNAS(
+            DARTS(), 6, 16, architecture_training=steps, safeguards=NO_SAFEGUARDS
+        )
         supernet = Supernet(network, (1, 6, 6), outputs=2)
         search = GradientSearch(
             Space({"network": network}), supernet, split_in_halves(rows, 0), settings

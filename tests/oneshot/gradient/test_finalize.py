@@ -41,7 +41,8 @@ NETWORK: Network = (
 )  # fmt: skip
 PERTURBATION_ONLY = replace(NO_SAFEGUARDS, perturbation_epochs=1.0)
 SETTINGS = DifferentiableNAS(
-    DARTS(), 8, 16, weights=WeightTraining(lr=0.1), architecture=ArchitectureTraining(lr=0.05),
+    DARTS(), 8, 16, weight_training=WeightTraining(lr=0.1),
+    architecture_training=ArchitectureTraining(lr=0.05),
     safeguards=NO_SAFEGUARDS,
 )  # fmt: skip
 
@@ -102,7 +103,11 @@ def test_weights_that_rank_by_chance_are_not_trusted() -> None:
 
 def test_untrained_supernet_is_reported_and_not_trusted() -> None:
     search = make_search(
-        replace(SETTINGS, weights=WeightTraining(lr=1e-6, min_lr=0.0), safeguards=PERTURBATION_ONLY)
+        replace(
+            SETTINGS,
+            weight_training=WeightTraining(lr=1e-6, min_lr=0.0),
+            safeguards=PERTURBATION_ONLY,
+        )
     )
     search.train_to(1)
     outcome = finalize_search(search, 1)

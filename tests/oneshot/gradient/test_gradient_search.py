@@ -60,7 +60,9 @@ def make_search(
 @pytest.mark.parametrize("order", [1, 2])
 def test_search_finds_the_only_informative_operation(relaxation: Relaxation, order: int) -> None:
     search = make_search(
-        replace(FAST, relaxation=relaxation, architecture=replace(ARCHITECTURE, order=order))
+        replace(
+            FAST, relaxation=relaxation, architecture_training=replace(ARCHITECTURE, order=order)
+        )
     )
     (best,) = search.candidates(8)
     assert best.values["network.1"] == "conv"
@@ -136,7 +138,7 @@ def test_infeasible_top_candidates_are_left_out() -> None:
 
 
 def test_architecture_is_constant_during_warmup() -> None:
-    search = make_search(replace(FAST, architecture=replace(ARCHITECTURE, warmup=0.5)))
+    search = make_search(replace(FAST, architecture_training=replace(ARCHITECTURE, warmup=0.5)))
     before = {path: a.detach().clone() for path, a in search.alpha.items()}
     search.train_to(4)
     assert all(torch.equal(before[path], a) for path, a in search.alpha.items())
@@ -147,7 +149,7 @@ def test_architecture_is_constant_during_warmup() -> None:
 def test_second_order_changes_the_training() -> None:
     first, second = (
         make_search(),
-        make_search(replace(FAST, architecture=replace(ARCHITECTURE, order=2))),
+        make_search(replace(FAST, architecture_training=replace(ARCHITECTURE, order=2))),
     )
     first.train_to(1)
     second.train_to(1)
@@ -161,7 +163,7 @@ def test_infeasible_path_is_drawn_again() -> None:
     search = make_search(replace(FAST, relaxation=GDAS(), epochs=2), network=network)
     search.train_to(2)  # half of the draws are dead
     still = replace(ARCHITECTURE, lr=0.0)
-    dead = replace(FAST, relaxation=GDAS(), epochs=1, architecture=still)
+    dead = replace(FAST, relaxation=GDAS(), epochs=1, architecture_training=still)
     stuck = make_search(dead, network=network)
     with torch.no_grad():
         for a in stuck.alpha.values():
@@ -216,5 +218,5 @@ def test_cost_table_uses_the_batch_size_of_the_cost_term(monkeypatch: pytest.Mon
     assert seen == []  # no term, no look
     for rows in (8, 48):
         steps = replace(ARCHITECTURE, cost=CostTerm("flops", batch_size=rows))
-        make_search(replace(FAST, architecture=steps))
+        make_search(replace(FAST, architecture_training=steps))
     assert seen == [8, 48]

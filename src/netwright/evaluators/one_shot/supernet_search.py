@@ -331,7 +331,7 @@ class SupernetSearch:
             setup.inputs.shape,
             setup.prefix,
             channel_divisor=settings.channel_divisor,
-            affine=settings.weights.affine,
+            affine=settings.weight_training.affine,
             held_values=values,
             **setup.inputs.given,
         )
@@ -357,8 +357,8 @@ class _SavedShortlist:
 class _ProgressWriter:
     """Writes the progress of the training into the file `PROGRESS`, for the study's process."""
 
-    def __init__(self, setup: SupernetSetup, started_at: float, end: float) -> None:
-        self._setup, self._started_at, self._end = setup, started_at, end
+    def __init__(self, setup: SupernetSetup, started_at: float, deadline: float) -> None:
+        self._setup, self._started_at, self._deadline = setup, started_at, deadline
         self._first_epoch: tuple[float, float] | None = None
         """When the first epoch after a start ended, and the progress then."""
 
@@ -373,7 +373,7 @@ class _ProgressWriter:
         else:
             first_end, first_progress = self._first_epoch
             seconds_per_progress = (now - first_end) / max(epoch.progress - first_progress, 1e-9)
-        seconds_left = min((1 - epoch.progress) * seconds_per_progress, self._end - now)
+        seconds_left = min((1 - epoch.progress) * seconds_per_progress, self._deadline - now)
         minutes, seconds = divmod(round(max(0.0, seconds_left)), 60)
         loss = epoch.loss if isinstance(epoch, SampledEpoch) else epoch.train_loss
         self.write(f"{epoch.progress:.0%}, loss {loss:.3f}, {minutes}:{seconds:02d} left")

@@ -169,7 +169,7 @@ AddPart: TypeAlias = Callable[[str, Network, Shape], Shape]
 class Leaf(Layer, ABC):
     """Base of layers that build one module.
 
-    A class attribute `light = True` promises that the module is cheap to run: no convolutions or
+    A class attribute `cheap_to_run = True` promises that the module is cheap to run: no convolutions or
     matrix products except by kernels of size 1 on one pixel, and few weights whatever the shape.
     Its costs and shapes are then found by running it on one row on the CPU. Other leaves run on
     PyTorch's meta device, whose first use takes seconds of imports.
@@ -177,13 +177,13 @@ class Leaf(Layer, ABC):
     Example:
         >>> @dataclass(frozen=True)
         ... class Sigmoid(Leaf):
-        ...     light = True
+        ...     cheap_to_run = True
         ...
         ...     def build(self, shape):
         ...         return nn.Sigmoid()
     """
 
-    light: ClassVar[bool] = False
+    cheap_to_run: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:

@@ -38,7 +38,7 @@ class Pool(Leaf):
             then be odd).
     """
 
-    light = True
+    cheap_to_run = True
     preserves_zero = True
 
     kind: Literal["max", "avg"] = "max"
@@ -84,7 +84,7 @@ class GlobalPool(Leaf):
         kind: "avg" or "max".
     """
 
-    light = True
+    cheap_to_run = True
     preserves_zero = True
 
     kind: Literal["avg", "max"] = "avg"
@@ -106,7 +106,7 @@ class Norm(Leaf):
         kind: "batch", "layer", "group" (images and columns, up to 8 groups) or "none".
     """
 
-    light = True
+    cheap_to_run = True
 
     kind: NormName = "batch"
 
@@ -144,7 +144,7 @@ class Activation(Leaf):
         kind: A name in `ACTIVATIONS`: "relu", "gelu", "silu", "none"...
     """
 
-    light = True
+    cheap_to_run = True
     preserves_zero = True
 
     kind: ActivationName = "relu"
@@ -190,7 +190,7 @@ class Dropout(Leaf):
         p: Probability of an element to be zeroed, in [0, 1).
     """
 
-    light = True
+    cheap_to_run = True
 
     p: float = 0.1
 
@@ -209,7 +209,7 @@ class Dropout(Leaf):
 class Flatten(Leaf):
     """All elements of a row in one axis: (c, h, w) -> (c h w,), (t, c) -> (t c,)."""
 
-    light = True
+    cheap_to_run = True
     preserves_zero = True
 
     def build(self, shape: Shape) -> nn.Module:
@@ -237,7 +237,7 @@ class Flatten(Leaf):
 class Skip(Leaf):
     """The identity."""
 
-    light = True
+    cheap_to_run = True
 
     def build(self, shape: Shape) -> nn.Module:
         return nn.Identity()
@@ -259,7 +259,7 @@ class _Zeros(nn.Module):
 class Zero(Leaf):
     """Zeros in the shape of the input: the operation "none" of cell spaces."""
 
-    light = True
+    cheap_to_run = True
 
     @property
     def dead(self) -> bool:

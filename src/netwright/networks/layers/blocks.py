@@ -162,7 +162,7 @@ class SqueezeExcitation(Leaf):
         ratio: Hidden channels, relative to the channels of the input.
     """
 
-    light = True
+    cheap_to_run = True
     preserves_zero = True
 
     ratio: float = 0.25
@@ -340,7 +340,7 @@ class StochasticDepth(Leaf):
         p: Probability of a row to be zeroed, in [0, 1).
     """
 
-    light = True
+    cheap_to_run = True
 
     p: float = 0.1
 

@@ -92,7 +92,7 @@ class Graph(Composite):
         return self.assemble_from({self.inputs[0]: shape}, add)
 
     def run(self, parts: nn.ModuleDict, x: Tensor) -> Tensor:
-        return self.run_from({self.inputs[0]: x}, lambda name, x: parts[name](x))
+        return self.forward_with({self.inputs[0]: x}, lambda name, x: parts[name](x))
 
     def assemble_from(self, input_shapes: Mapping[str, Shape], add: AddPart) -> Shape:
         """Declare the parts for one shape of each input, and return the output shape.
@@ -118,7 +118,7 @@ class Graph(Composite):
             shapes[name] = add(name, node.then, _combined_shape(name, node.combine, edge_shapes))
         return shapes[self.output]
 
-    def run_from(
+    def forward_with(
         self, inputs: Mapping[str, Tensor], run_part: Callable[[str, Tensor], Tensor]
     ) -> Tensor:
         """Return the output of the forward pass for one tensor of each input.
@@ -240,7 +240,7 @@ class Chain(Composite):
                 output: Tensor = parts[f"{index}/{name}"](x)
                 return output
 
-            tensors.append(cell.run_from(latest_by_input(cell.inputs, tensors), run_part))
+            tensors.append(cell.forward_with(latest_by_input(cell.inputs, tensors), run_part))
         return tensors[-1]
 
     def inherit(

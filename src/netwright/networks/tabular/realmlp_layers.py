@@ -46,7 +46,7 @@ class Scaling(Leaf):
         lr_factor: Factor of the learning rate.
     """
 
-    light = True
+    cheap_to_run = True
 
     lr_factor: float = 6.0
 
@@ -150,7 +150,7 @@ class ParametricActivation(Leaf):
         lr_factor: Factor of the learning rate.
     """
 
-    light = True
+    cheap_to_run = True
 
     kind: ActivationName = "selu"
     lr_factor: float = 0.1
@@ -190,7 +190,7 @@ class ClampToTargetRange(Leaf):
     The identity in training mode, for classes, and where no rows were shown.
     """
 
-    light = True
+    cheap_to_run = True
 
     def build(self, shape: Shape) -> nn.Module:
         _check_vectors(shape)

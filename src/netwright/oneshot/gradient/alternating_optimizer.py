@@ -43,7 +43,7 @@ class AlternatingOptimizer:
         self.trainable = [
             parameter for parameter in supernet.parameters() if parameter.requires_grad
         ]
-        w, a = settings.weights, settings.architecture
+        w, a = settings.weight_training, settings.architecture_training
         self.weight_optimizer = torch.optim.SGD(
             self.trainable, lr=w.lr, momentum=w.momentum, weight_decay=w.weight_decay
         )
@@ -57,7 +57,7 @@ class AlternatingOptimizer:
 
     def measure_costs(self, example: Tensor) -> None:
         """Fill the cost table by running `example` (rows, ...), if the loss has a cost term."""
-        if term := self.settings.architecture.cost:
+        if term := self.settings.architecture_training.cost:
             self._costs = cost_table(self.supernet, example, term.metric)
 
     def sample_weights(self, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -93,7 +93,7 @@ class AlternatingOptimizer:
             losses.append(valid_loss.detach())
             return valid_loss + self.settings.relaxation.penalty(self.alpha, progress)
 
-        if self.settings.architecture.order == 1:
+        if self.settings.architecture_training.order == 1:
             with _frozen(self.trainable):
                 gradients = first_order(validation_loss, alphas)
         else:
@@ -116,7 +116,7 @@ class AlternatingOptimizer:
         gradients = torch.autograd.grad(loss, self.trainable, allow_unused=True)
         for weight, gradient in zip(self.trainable, gradients, strict=True):
             weight.grad = gradient  # None off the drawn path: neither decay nor momentum moves it
-        nn.utils.clip_grad_norm_(self.trainable, self.settings.weights.max_grad_norm)
+        nn.utils.clip_grad_norm_(self.trainable, self.settings.weight_training.max_grad_norm)
         self.weight_optimizer.step()
         self.weight_optimizer.zero_grad(set_to_none=True)
         return loss.detach()
@@ -141,7 +141,7 @@ class AlternatingOptimizer:
     ) -> Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half_precision):
             loss = training_loss(self.supernet(rows.inputs, weights), rows.targets)
-        term = self.settings.architecture.cost
+        term = self.settings.architecture_training.cost
         if not with_cost or term is None:
             return loss
         return term(loss, expected_cost(self.supernet, weights, self._costs))

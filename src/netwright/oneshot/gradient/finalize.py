@@ -126,7 +126,7 @@ def _perturbation_scores(search: GradientSearch, deadline: float) -> dict[str, l
     epochs = search.settings.safeguards.perturbation_epochs
     n_steps = epochs * len(search.split.train) / search.settings.batch_size
     steps_per_decision = max(1, round(n_steps / max(1, len(order))))
-    settings = search.settings.weights
+    settings = search.settings.weight_training
 
     def tune() -> None:
         group = search.optimizer.weight_optimizer.param_groups[0]

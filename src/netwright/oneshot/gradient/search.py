@@ -104,7 +104,7 @@ class GradientSearch(EpochTrainer[EpochRecord]):
     def __post_init__(self) -> None:
         self.space = fix_unmixed_decisions(self.space, self.supernet)
         self.optimizer = AlternatingOptimizer(self.supernet, self.settings, self.seed)
-        if term := self.settings.architecture.cost:
+        if term := self.settings.architecture_training.cost:
             example = self.split.train.take(slice(term.batch_size))
             self.optimizer.measure_costs(self.transform(example, self.optimizer.device).inputs)
         self._initial_scores = self._option_scores()
@@ -166,7 +166,7 @@ class GradientSearch(EpochTrainer[EpochRecord]):
         self.supernet.train()
         group = self.optimizer.weight_optimizer.param_groups[0]
         decay_factor = s.safeguards.weight_decay_factor**self._n_decay_increases
-        group["weight_decay"] = s.weights.weight_decay * decay_factor
+        group["weight_decay"] = s.weight_training.weight_decay * decay_factor
         batches = [*paired_batches(self.split, s.batch_size, generator)]
         progress = 0.0
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
@@ -176,12 +176,14 @@ class GradientSearch(EpochTrainer[EpochRecord]):
                 if progress >= 1 and losses:
                     break
                 progress = min(progress, 1.0)
-                group["lr"] = cosine_annealing(s.weights.lr, s.weights.min_lr, progress)
+                group["lr"] = cosine_annealing(
+                    s.weight_training.lr, s.weight_training.min_lr, progress
+                )
                 train, valid = (
                     self.transform(rows, self.optimizer.device, generator) for rows in pair
                 )
                 valid_loss = torch.zeros((), device=self.optimizer.device)
-                if progress >= s.architecture.warmup:
+                if progress >= s.architecture_training.warmup:
                     valid_loss = self.optimizer.architecture_step(train, valid, progress, generator)
                 losses.append((self.optimizer.weight_step(train, progress, generator), valid_loss))
         train_loss, valid_mean = (
@@ -204,7 +206,7 @@ class GradientSearch(EpochTrainer[EpochRecord]):
     def _apply_safeguards(self, epoch: EpochRecord, clock: TrainingClock) -> EpochRecord:
         """Return the epoch's record with its eigenvalue and the remedy of an alarm."""
         safeguards, index = self.settings.safeguards, len(self.history)
-        if epoch.progress < self.settings.architecture.warmup:
+        if epoch.progress < self.settings.architecture_training.warmup:
             return epoch
         out_of_time = isfinite(clock.deadline) and epoch.progress >= 1  # finalize needs the rest
         interval = safeguards.eigenvalue_interval

@@ -90,8 +90,8 @@ class DifferentiableNAS:
     epochs: int = 50
     batch_size: int = 64
     channel_divisor: int = 1
-    weights: WeightTraining = WeightTraining()  # frozen
-    architecture: ArchitectureTraining = ArchitectureTraining()  # frozen
+    weight_training: WeightTraining = WeightTraining()  # frozen
+    architecture_training: ArchitectureTraining = ArchitectureTraining()  # frozen
     safeguards: SupernetSafeguards = SupernetSafeguards()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:

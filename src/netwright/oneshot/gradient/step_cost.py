@@ -47,7 +47,7 @@ def measure_step_cost(search: GradientSearch) -> StepCost:
         if optimizer.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-    n_passes = 2 if s.architecture.order == 1 else 5  # each of about this size
+    n_passes = 2 if s.architecture_training.order == 1 else 5  # each of about this size
     parameters = sum(parameter.numel() for parameter in search.supernet.parameters())
     steps = s.epochs * max(1, round(len(search.split.train) / s.batch_size))
     memory = 3 * 4 * parameters + activation_bytes  # float32 weights, gradients, momentum

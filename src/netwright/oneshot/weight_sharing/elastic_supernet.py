@@ -118,7 +118,7 @@ class SharedWeights(nn.Module):
         buffers = {
             weight.name: tensors[weight.name]
             for weight in sub.slices
-            if not weight.spec.signature.is_parameter
+            if not weight.tensor_spec.signature.is_parameter
         }
         out: Tensor = torch.func.functional_call(sub.weightless_module, tensors, (x,))
         with torch.no_grad():  # some layers replace a buffer instead of changing it
@@ -318,7 +318,8 @@ class SharedWeights(nn.Module):
 
     def _slices(self, sub: _Subnetwork) -> dict[str, Tensor]:
         tensors = {
-            weight.name: slice_to(self._tensor(weight.key), weight.spec) for weight in sub.slices
+            weight.name: slice_to(self._tensor(weight.key), weight.tensor_spec)
+            for weight in sub.slices
         }
         if sub.constants:
             tensors |= {name: constant.to(self.device) for name, constant in sub.constants.items()}
@@ -337,7 +338,7 @@ class _WeightSlice:
 
     name: str
     key: str
-    spec: TensorSpec
+    tensor_spec: TensorSpec
 
 
 @dataclass(frozen=True)

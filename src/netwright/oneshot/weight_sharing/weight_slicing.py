@@ -56,7 +56,7 @@ class InitialTensor(NamedTuple):
 @lru_cache(maxsize=65536)
 def tensor_specs(leaf: Leaf, shape: Shape) -> tuple[TensorSpec, ...]:
     """Return the tensors of the leaf's module: parameters first, then buffers."""
-    device = torch.device("cpu" if leaf.light else "meta")
+    device = torch.device("cpu" if leaf.cheap_to_run else "meta")
     with torch.random.fork_rng(devices=[]), device:
         module = leaf.build(shape)
     return tuple(
